@@ -1,0 +1,1 @@
+"""Tests of netdiag; the folders mirror the package, beside lab/ (hosts), drills/ (live faults) and vm/ (a guest)."""

@@ -1,0 +1,1 @@
+"""Checks of the house itself: its laws, its packaging, its imports."""
