@@ -1,0 +1,99 @@
+"""Run the collectors and put what they read together as one Snapshot, with a line of coverage for each.
+
+Collectors are the modules of netdiag.collectors, found by name. Each runs in a child with the common deadline
+(netdiag.children). Counters are read twice, ``interval`` seconds apart, while the others work.
+"""
+
+import importlib
+import pkgutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import netdiag
+import netdiag.collectors
+from netdiag.children import Task, run
+from netdiag.collectors import Collected
+from netdiag.model.coverage import Coverage, Status
+from netdiag.model.snapshot import Meta, Snapshot, Tables
+from netdiag.model.text import kernel_text
+from netdiag.sources.protocol import Source, Unreadable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to collect."""
+
+    interval: float = 1.0
+    """Seconds between the two samples of the counters; 0: one sample."""
+    deadline: float = 30.0
+    """Seconds for everything."""
+    hostname: str | None = None
+    """Name to use instead of the system's."""
+
+
+Collector = Callable[[Source, Options], Collected]
+
+
+def collectors() -> dict[str, Collector]:
+    """Every collector by name."""
+    found: dict[str, Collector] = {}
+    for entry in pkgutil.iter_modules(netdiag.collectors.__path__):
+        module = importlib.import_module(f"{netdiag.collectors.__name__}.{entry.name}")
+        found[entry.name] = module.collect
+    return found
+
+
+def _task(name: str, collector: Collector, source: Source, options: Options) -> Task:
+    def work() -> tuple[dict[str, Any], int, Status, str, float]:
+        scoped = source.scoped(name)
+        started = scoped.clock("monotonic")
+        try:
+            collected = collector(scoped, options)
+        except Unreadable as error:
+            collected = Collected(status=error.why, detail=error.detail)
+        duration_ms = round((scoped.clock("monotonic") - started) * 1000, 1)
+        return collected.tables, collected.rows, collected.status, collected.detail, duration_ms
+
+    return Task(name=name, run=work)
+
+
+def _text(source: Source, path: str) -> str | None:
+    try:
+        return kernel_text(source.read(path)).strip() or None
+    except Unreadable:
+        return None
+
+
+def _meta(source: Source, options: Options) -> Meta:
+    name, release = source.uname()
+    try:
+        netns = source.readlink("/proc/self/ns/net").removeprefix("net:[").removesuffix("]")
+    except Unreadable:
+        netns = "unknown"
+    taken_at = datetime.fromtimestamp(source.clock("realtime"), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Meta(
+        netdiag=netdiag.__version__,
+        name=options.hostname or kernel_text(name.encode("utf-8", "surrogateescape")),
+        kernel=release,
+        boot_id=_text(source, "/proc/sys/kernel/random/boot_id"),
+        netns=netns,
+        taken_at=taken_at,
+        uptime=round(source.clock("boottime"), 3),
+    )
+
+
+def collect(source: Source, options: Options) -> Snapshot:
+    """One snapshot of the host behind ``source``. Raises nothing for what the host does: that is what coverage is for."""
+    deadline = time.monotonic() + options.deadline
+    meta = _meta(source, options)
+    found = collectors()
+    outcomes = run([_task(name, collector, source, options) for name, collector in found.items()], deadline)
+    tables: dict[str, Any] = {}
+    coverage: list[Coverage] = []
+    for outcome in outcomes:
+        tables |= outcome.tables
+        coverage.append(outcome.coverage)
+    return Snapshot(meta=meta, tables=Tables(**tables), coverage=tuple(coverage))

@@ -1,0 +1,20 @@
+"""One file a kernel object: which source it is, what reading it needs, what can fail; ``collect()`` and nothing else.
+
+A collector asks a netdiag.sources.protocol.Source, decodes, and returns ``Collected``. It raises only ``Unreadable``.
+``netdiag.collect`` finds the files by name: there is no registry.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from netdiag.model.coverage import Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What one collector read: tables of netdiag.model.snapshot.Tables by name."""
+
+    tables: dict[str, Any] = field(default_factory=dict)
+    rows: int = 0
+    status: Status = "ok"
+    detail: str = ""

@@ -1,0 +1,116 @@
+"""Protocol, backlog and link counters, twice: what moved in between is what rules may judge.
+
+Source: /proc/net/{snmp,snmp6,netstat,softnet_stat,sockstat,sockstat6} (net/ipv4/proc.c, net/ipv6/proc.c,
+net/core/net-procfs.c), RTM_GETLINK statistics and RTM_GETNEIGHTBL. Needs no privilege. A file that is missing (no IPv6)
+leaves its counters out; unreadable as a whole only where /proc/net/snmp is.
+"""
+
+from netdiag.collect import Options
+from netdiag.collectors import Collected
+from netdiag.collectors.links import read_links
+from netdiag.collectors.neigh_tables import read_neigh_tables
+from netdiag.model.counters import Counters, CounterSample, SoftnetCpu
+from netdiag.model.link import LinkCounters
+from netdiag.sources.protocol import Source, Unreadable
+
+FILES = ("snmp", "snmp6", "netstat", "softnet_stat", "sockstat", "sockstat6")
+
+
+def parse_paired(text: str) -> dict[str, int]:
+    """/proc/net/snmp and netstat: a line of names, then a line of values, each begun by the MIB's name."""
+    counters: dict[str, int] = {}
+    lines = text.splitlines()
+    for names, values in zip(lines[::2], lines[1::2], strict=False):
+        mib, _, rest = names.partition(":")
+        other, _, numbers = values.partition(":")
+        if mib != other:
+            continue  # the two lines do not belong together: leave both out rather than mix them
+        for name, number in zip(rest.split(), numbers.split(), strict=False):
+            if number.lstrip("-").isdigit():
+                counters[f"{mib}.{name}"] = int(number)
+    return counters
+
+
+def parse_plain(text: str) -> dict[str, int]:
+    """/proc/net/snmp6: a name and a value a line."""
+    pairs = (line.split() for line in text.splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+
+
+def parse_sockstat(text: str) -> dict[str, int]:
+    """/proc/net/sockstat: ``TCP: inuse 5 orphan 0 ...`` becomes ``TCP.inuse``; ``mem`` is in pages."""
+    counters: dict[str, int] = {}
+    for line in text.splitlines():
+        group, _, rest = line.partition(":")
+        words = rest.split()
+        for name, number in zip(words[::2], words[1::2], strict=False):
+            if number.isdigit():
+                counters[f"{group}.{name}"] = int(number)
+    return counters
+
+
+def parse_softnet(text: str) -> tuple[SoftnetCpu, ...]:
+    """/proc/net/softnet_stat: hexadecimal columns, one line a CPU that is online (softnet_seq_show)."""
+    rows = []
+    for number, line in enumerate(text.splitlines()):
+        columns = [int(word, 16) for word in line.split()]
+        if len(columns) < 3:
+            continue
+        wide = columns + [0] * (13 - len(columns))
+        rows.append(
+            SoftnetCpu(
+                # The CPU's number stands in the 13th column since Linux 5.14; before, offline CPUs shift the count.
+                cpu=wide[12] if len(columns) > 12 else number,
+                processed=wide[0],
+                dropped=wide[1],
+                time_squeeze=wide[2],
+                received_rps=wide[9],
+                flow_limit_count=wide[10],
+                backlog=wide[11] if len(columns) > 11 else None,
+            )
+        )
+    return tuple(rows)
+
+
+def read_sample(source: Source) -> CounterSample:
+    """All counters now. Raises Unreadable where /proc/net/snmp cannot be read."""
+    at = source.clock("boottime")
+    found = source.read_many([f"/proc/self/net/{name}" for name in FILES])
+    if "/proc/self/net/snmp" not in found:
+        source.read("/proc/self/net/snmp")  # raises, with the reason
+    texts = {path.rpartition("/")[2]: raw.decode("ascii", "replace") for path, raw in found.items()}
+    links, _ = read_links(source)
+    counters = tuple(
+        LinkCounters(
+            ifindex=link.ifindex,
+            ifname=link.ifname,
+            carrier_up_count=link.carrier_up_count,
+            carrier_down_count=link.carrier_down_count,
+            stats=link.stats,
+        )
+        for link in links
+    )
+    try:
+        neigh_tables = read_neigh_tables(source)
+    except Unreadable:
+        neigh_tables = ()
+    return CounterSample(
+        at=at,
+        snmp=parse_paired(texts.get("snmp", ""))
+        | parse_paired(texts.get("netstat", ""))
+        | parse_plain(texts.get("snmp6", "")),
+        softnet=parse_softnet(texts.get("softnet_stat", "")),
+        sockstat=parse_sockstat(texts.get("sockstat", "")) | parse_sockstat(texts.get("sockstat6", "")),
+        links=counters,
+        neigh_tables=neigh_tables,
+    )
+
+
+def collect(source: Source, options: Options) -> Collected:
+    """One sample, or two that are ``options.interval`` seconds apart."""
+    first = read_sample(source)
+    second = None
+    if options.interval > 0:
+        source.wait(options.interval)
+        second = read_sample(source)
+    return Collected(tables={"counters": Counters(first=first, second=second)}, rows=len(first.snmp) + len(first.links))

@@ -1,0 +1,97 @@
+"""From findings to causes: which finding explains which, and the order in which a person should read them.
+
+A finding A explains B where A's rule says that it can cause B's (``Rule.explains``) and an object that A breaks is one
+that B touches (``Draft``). Each finding hangs under one cause, the one that is nearest: a cause that is itself explained
+is nearer than its own cause, so chains come out as chains. A cycle is impossible: an explainer must come earlier in a
+fixed order, or not be explained, directly or over others, by what it explains.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from netdiag.model.finding import CONFIDENCE_RANK, SEVERITY_RANK, Draft, Finding, Severity, Subject
+
+
+def _key(subject: Subject) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, str(value)) for name, value in subject.items()))
+
+
+def _rank(finding: Finding) -> tuple[int, int, str, str]:
+    return SEVERITY_RANK[finding.severity], CONFIDENCE_RANK[finding.confidence], finding.rule, finding.id
+
+
+def _causes(drafts: list[Draft], explains: Mapping[str, tuple[str, ...]]) -> dict[str, set[str]]:
+    """For each finding id, the ids of every finding that can be its cause."""
+    touched: dict[tuple[tuple[str, str], ...], set[int]] = defaultdict(set)
+    for position, draft in enumerate(drafts):
+        for thing in (draft.finding.subject, *draft.touches):
+            touched[_key(thing)].add(position)
+    causes: dict[str, set[str]] = defaultdict(set)
+    for draft in drafts:
+        patterns = explains.get(draft.finding.rule, ())
+        if not patterns or draft.finding.confidence == "possible":
+            continue  # a guess must not hide a fact
+        for thing in (draft.finding.subject, *draft.breaks):
+            for position in touched[_key(thing)]:
+                other = drafts[position].finding
+                if other.id != draft.finding.id and any(fnmatchcase(other.rule, pattern) for pattern in patterns):
+                    causes[other.id].add(draft.finding.id)
+    return causes
+
+
+def _reaches(parents: Mapping[str, str], start: str, goal: str) -> bool:
+    """Whether following ``parents`` up from ``start`` meets ``goal``."""
+    at: str | None = start
+    while at is not None:
+        if at == goal:
+            return True
+        at = parents.get(at)
+    return False
+
+
+def _parents(drafts: list[Draft], causes: Mapping[str, set[str]]) -> dict[str, str]:
+    """One parent for each explained finding: the nearest cause, ties by rank; never a cycle."""
+    findings = {draft.finding.id: draft.finding for draft in drafts}
+    parents: dict[str, str] = {}
+    for finding in sorted(findings.values(), key=_rank):
+        possible = causes.get(finding.id, set())
+        # Nearest first: a cause that other possible causes also explain lies below them.
+        ordered = sorted(possible, key=lambda c: (-len(causes.get(c, set()) & possible), _rank(findings[c])))
+        for cause in ordered:
+            if not _reaches(parents, cause, finding.id):
+                parents[finding.id] = cause
+                break
+    return parents
+
+
+def _worst(findings: Iterable[Finding]) -> Severity:
+    return min((finding.severity for finding in findings), key=SEVERITY_RANK.__getitem__)
+
+
+def arrange(drafts: Iterable[Draft], explains: Mapping[str, tuple[str, ...]]) -> tuple[Finding, ...]:
+    """Findings in reading order: the root causes, worst first, then what they explain, each below its cause.
+
+    A cause is as severe as the worst that it explains: a warning that loses traffic through its consequence loses traffic.
+    """
+    drafts = list(drafts)
+    parents = _parents(drafts, _causes(drafts, explains))
+    children: dict[str | None, list[Finding]] = defaultdict(list)
+    for draft in drafts:
+        children[parents.get(draft.finding.id)].append(draft.finding)
+
+    def tree(finding: Finding) -> list[Finding]:
+        branches = sorted((tree(child) for child in children[finding.id]), key=lambda rows: _rank(rows[0]))
+        below = [row for rows in branches for row in rows]
+        own = msgspec.structs.replace(
+            finding,
+            severity=_worst([finding, *below]),
+            explains=tuple(rows[0].id for rows in branches),
+            explained_by=parents.get(finding.id),
+        )
+        return [own, *below]
+
+    trees = sorted((tree(root) for root in children[None]), key=lambda rows: _rank(rows[0]))
+    return tuple(rows[0] for rows in trees) + tuple(row for rows in trees for row in rows[1:])

@@ -1,0 +1,233 @@
+"""What a rule sees of one network namespace: the tables that it declared, and the lookups built over them.
+
+The guard is the point of this file. A rule says in ``reads`` which tables it judges; asking for another one raises
+``UndeclaredRead`` (a bug of the rule, found by its first example), and a rule whose tables were not all read is never
+run. So "clean" can only be said about what was read. Lookups are built once and shared by all rules.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from netdiag.index.fib import Fib
+from netdiag.index.links import LinkStack
+from netdiag.index.local import LocalAddresses
+from netdiag.index.policy import Lookup, Query, lookup
+from netdiag.model.address import Address
+from netdiag.model.counters import CounterSample
+from netdiag.model.coverage import Coverage
+from netdiag.model.link import Link, NetnsId, PeerLink
+from netdiag.model.neighbour import Neighbours
+from netdiag.model.nexthop import Nexthop
+from netdiag.model.policyrule import PolicyRule
+from netdiag.model.route import Route, Routes
+from netdiag.model.snapshot import Meta, Snapshot, Tables
+from netdiag.model.sysctl import NeighTable
+
+COLLECTOR_OF = {
+    "links": "links",
+    "peer_links": "peer_links",
+    "addresses": "addresses",
+    "routes": "routes",
+    "rules": "rules",
+    "nexthops": "nexthops",
+    "neighbours": "neighbours",
+    "neigh_tables": "neigh_tables",
+    "sysctls": "sysctls",
+    "counters": "counters",
+    "deltas": "counters",
+}
+"""Which collector fills the table that a rule may read. ``deltas`` needs two samples of the counters."""
+
+
+class UndeclaredRead(Exception):
+    """A rule looked at a table that its ``reads`` does not name."""
+
+
+@dataclass(frozen=True)
+class Deltas:
+    """Two samples of the counters and the time between them."""
+
+    first: CounterSample
+    second: CounterSample
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of CLOCK_BOOTTIME between the samples."""
+        return self.second.at - self.first.at
+
+    def snmp(self, counter: str) -> int | None:
+        """How far ``TcpExt.ListenDrops`` or the like moved; None where it is missing or went back (a reset)."""
+        before, after = self.first.snmp.get(counter), self.second.snmp.get(counter)
+        if before is None or after is None or after < before:
+            return None
+        return after - before
+
+
+class HostIndex:
+    """The lookups over one namespace's tables, each built when first asked for."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+
+    @cached_property
+    def stack(self) -> LinkStack:
+        return LinkStack(self.tables.links, self.tables.peer_links)
+
+    @cached_property
+    def fib(self) -> dict[str, Fib]:
+        return {"inet": Fib(self.tables.routes), "inet6": Fib(self.tables.routes6)}
+
+    @cached_property
+    def local(self) -> LocalAddresses:
+        return LocalAddresses(self.tables)
+
+
+class HostView:
+    """One namespace's tables, guarded by what the rule declared."""
+
+    def __init__(self, index: HostIndex, meta: Meta, reads: Iterable[str]) -> None:
+        self._index = index
+        self._tables = index.tables
+        self.reads = frozenset(reads)
+        self.meta = meta
+
+    def _need(self, *tables: str) -> Tables:
+        missing = [table for table in tables if table not in self.reads]
+        if missing:
+            raise UndeclaredRead(f"the rule reads {', '.join(missing)} without declaring it")
+        return self._tables
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        return self._need("links").links
+
+    @property
+    def peer_links(self) -> tuple[PeerLink, ...]:
+        return self._need("peer_links").peer_links
+
+    @property
+    def netns_ids(self) -> tuple[NetnsId, ...]:
+        return self._need("peer_links").netns_ids
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        return self._need("addresses").addresses
+
+    @property
+    def rules(self) -> tuple[PolicyRule, ...]:
+        return self._need("rules").rules
+
+    @property
+    def nexthops(self) -> tuple[Nexthop, ...]:
+        return self._need("nexthops").nexthops
+
+    @property
+    def neighbours(self) -> Neighbours:
+        return self._need("neighbours").neighbours
+
+    @property
+    def neigh_tables(self) -> tuple[NeighTable, ...]:
+        return self._need("neigh_tables").neigh_tables
+
+    @property
+    def counters(self) -> CounterSample:
+        return self._need("counters").counters.first
+
+    @property
+    def deltas(self) -> Deltas:
+        """Both samples; the engine runs no rule that reads ``deltas`` where there is only one."""
+        counters = self._need("deltas").counters
+        if counters.second is None:
+            raise UndeclaredRead("one sample only")
+        return Deltas(counters.first, counters.second)
+
+    @property
+    def stack(self) -> LinkStack:
+        """Links by index and name, what lies over and under them."""
+        self._need("links", "peer_links") if "peer_links" in self.reads else self._need("links")
+        return self._index.stack
+
+    @property
+    def local(self) -> LocalAddresses:
+        """Which addresses this host owns."""
+        self._need("addresses", "routes")
+        return self._index.local
+
+    def routes(self, family: str) -> Routes:
+        """Routes of one family (``inet``, ``inet6``), every table."""
+        tables = self._need("routes")
+        return tables.routes if family == "inet" else tables.routes6
+
+    def route_rows(self, family: str, positions: Iterable[int]) -> list[Route]:
+        """A handful of routes made readable."""
+        return list(self.routes(family).rows(list(positions)))
+
+    def fib(self, family: str) -> Fib:
+        """Longest prefix match over one family."""
+        self._need("routes")
+        return self._index.fib[family]
+
+    def lookup(self, query: Query) -> Lookup:
+        """What the kernel's policy routing decides for this packet."""
+        self._need("links", "routes", "rules", "sysctls")
+        return lookup(self._tables, self._index.fib[query.family], query)
+
+    def link(self, ifindex: int) -> Link | None:
+        """The link with this index."""
+        self._need("links")
+        return self._index.stack.by_index.get(ifindex)
+
+    def ifname(self, ifindex: int) -> str:
+        """Name of an interface; ``if42`` where there is none with that index."""
+        link = self.link(ifindex)
+        return link.ifname if link else f"if{ifindex}"
+
+    def sysctl(self, name: str) -> str | None:
+        """Text of ``net.ipv4.ip_forward`` and the like, also of one interface; None where it does not exist."""
+        tables = self._need("sysctls")
+        if name in tables.sysctls.values:
+            return tables.sysctls.values[name]
+        for prefix, attribute in (("net.ipv4.conf.", "inet_conf"), ("net.ipv6.conf.", "inet6_conf")):
+            if name.startswith(prefix):
+                ifname, _, key = name[len(prefix) :].rpartition(".")
+                link = self._index.stack.by_name.get(ifname)
+                value = getattr(link, attribute).get(key) if link else None
+                return None if value is None else str(value)
+        return None
+
+    def sysctl_int(self, name: str) -> int | None:
+        """The same as a number; None also where the text is not one number."""
+        text = self.sysctl(name)
+        try:
+            return None if text is None else int(text)
+        except ValueError:
+            return None
+
+
+def gaps(coverage: Iterable[Coverage], snapshot_tables: Tables, reads: Iterable[str]) -> tuple[list[str], bool]:
+    """Why a rule that reads these tables cannot answer, and whether its inputs changed while they were read.
+
+    A table that is absent, denied, partial, late or broken is a reason. One that is inconsistent is not, by itself: what
+    the rule then finds is real but "clean" cannot be said.
+    """
+    status = {row.collector: row for row in coverage}
+    reasons: list[str] = []
+    inconsistent = False
+    for table in reads:
+        collector = COLLECTOR_OF[table]
+        row = status.get(collector)
+        if row is None:
+            reasons.append(f"{collector}: not collected")
+        elif row.status == "inconsistent":
+            inconsistent = True
+        elif row.status != "ok":
+            reasons.append(f"{collector}: {row.status}" + (f" ({row.detail})" if row.detail else ""))
+        if table == "deltas" and snapshot_tables.counters.second is None and row is not None and row.status == "ok":
+            reasons.append("counters: one sample only")
+    return sorted(set(reasons)), inconsistent
+
+
+def views_of(snapshot: Snapshot) -> HostIndex:
+    """The index over a snapshot's own namespace."""
+    return HostIndex(snapshot.tables)

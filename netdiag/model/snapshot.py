@@ -1,0 +1,64 @@
+"""A whole host at one moment: what collectors filled, and how well they could.
+
+``Tables`` are the tables of one network namespace. A table that was not read is empty *and* its coverage says so: only
+the two together mean anything, which is why rules see them through netdiag.index.view.HostView.
+"""
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from netdiag.model.address import Address
+from netdiag.model.counters import Counters, CounterSample
+from netdiag.model.coverage import Coverage
+from netdiag.model.link import Link, NetnsId, PeerLink
+from netdiag.model.neighbour import Neighbours
+from netdiag.model.nexthop import Nexthop
+from netdiag.model.policyrule import PolicyRule
+from netdiag.model.route import Routes
+from netdiag.model.sysctl import NeighTable, Sysctls
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """Who, where and when."""
+
+    schema: str = "netdiag.snapshot/1"
+    netdiag: str
+    name: str
+    """Host name, or what --hostname said."""
+    kernel: str
+    boot_id: str | None = None
+    netns: str
+    """Inode of the network namespace that was read."""
+    taken_at: str
+    """UTC, ``2026-11-23T17:32:00Z``."""
+    uptime: float | None = None
+    """Seconds of CLOCK_BOOTTIME when the snapshot was taken."""
+    labels: dict[str, str] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """Everything read of one network namespace."""
+
+    links: tuple[Link, ...] = ()
+    peer_links: tuple[PeerLink, ...] = ()
+    netns_ids: tuple[NetnsId, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    routes: Routes = field(default_factory=lambda: Routes.empty("inet"))
+    routes6: Routes = field(default_factory=lambda: Routes.empty("inet6"))
+    rules: tuple[PolicyRule, ...] = ()
+    nexthops: tuple[Nexthop, ...] = ()
+    neighbours: Neighbours = field(default_factory=Neighbours.empty)
+    neigh_tables: tuple[NeighTable, ...] = ()
+    sysctls: Sysctls = Sysctls()
+    counters: Counters = Counters(first=CounterSample(at=0.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One host, one moment."""
+
+    meta: Meta
+    tables: Tables
+    coverage: tuple[Coverage, ...]

@@ -1,0 +1,23 @@
+"""The rules: one file each, in a folder a domain. The growing wing of the house.
+
+``discover`` finds them by walking the packages; nothing has to be registered. Rules see a host only through
+netdiag.index.view.HostView, and return what they found; they never read, print or sleep.
+"""
+
+import importlib
+import pkgutil
+
+from netdiag.rules.shape import RuleModule
+
+
+def discover() -> dict[str, RuleModule]:
+    """Every rule by id, in alphabetical order."""
+    found: dict[str, RuleModule] = {}
+    for domain in pkgutil.iter_modules(__path__):
+        if not domain.ispkg:
+            continue
+        package = importlib.import_module(f"{__name__}.{domain.name}")
+        for entry in pkgutil.iter_modules(package.__path__):
+            module = RuleModule.of(importlib.import_module(f"{package.__name__}.{entry.name}"))
+            found[module.id] = module
+    return dict(sorted(found.items()))

@@ -1,0 +1,277 @@
+"""Small hosts for the examples of rules: a builder that adds what the kernel would add by itself.
+
+``HostBuilder`` keeps to what a real host looks like: loopback, the three default policy rules of each family, and for
+every address its local and connected routes. An example then says only what matters to it. Wrong input raises
+ValueError from ipaddress: an example is code.
+"""
+
+import ipaddress
+from typing import Any
+
+import msgspec
+
+from netdiag.model.address import IFA_F_NOPREFIXROUTE, IFA_F_PERMANENT, IFA_F_TENTATIVE, Address
+from netdiag.model.counters import Counters, CounterSample
+from netdiag.model.link import (
+    IFF_BROADCAST,
+    IFF_LOOPBACK,
+    IFF_LOWER_UP,
+    IFF_MULTICAST,
+    IFF_RUNNING,
+    IFF_UP,
+    Link,
+    LinkCounters,
+    NetnsId,
+    PeerLink,
+)
+from netdiag.model.neighbour import Neighbour, neighbours_from_rows
+from netdiag.model.nexthop import Nexthop
+from netdiag.model.policyrule import PolicyRule
+from netdiag.model.route import RTNH_F_ONLINK, Route, RouteExtra, RouteHop, routes_from_rows
+from netdiag.model.snapshot import Tables
+from netdiag.model.sysctl import NeighTable, Sysctls
+
+DEFAULT_SYSCTLS = {
+    "net.ipv4.ip_forward": "0",
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.rp_filter": "0",
+    "net.ipv4.conf.all.forwarding": "0",
+    "net.ipv4.conf.all.ignore_routes_with_linkdown": "0",
+    "net.ipv4.conf.all.src_valid_mark": "0",
+    "net.ipv4.ip_nonlocal_bind": "0",
+    "net.ipv6.ip_nonlocal_bind": "0",
+    "net.ipv6.conf.all.forwarding": "0",
+    "net.ipv6.conf.all.disable_ipv6": "0",
+    "net.ipv6.conf.all.ignore_routes_with_linkdown": "0",
+    "net.ipv6.conf.default.disable_ipv6": "0",
+    "net.ipv6.conf.default.accept_ra": "1",
+}
+INET_CONF = {
+    "forwarding": 0,
+    "rp_filter": 0,
+    "accept_local": 0,
+    "arp_ignore": 0,
+    "arp_announce": 0,
+    "proxy_arp": 0,
+    "src_valid_mark": 0,
+    "route_localnet": 0,
+    "ignore_routes_with_linkdown": 0,
+    "promote_secondaries": 0,
+}
+INET6_CONF = {
+    "forwarding": 0,
+    "accept_ra": 1,
+    "disable_ipv6": 0,
+    "accept_dad": 1,
+    "proxy_ndp": 0,
+    "autoconf": 1,
+    "ignore_routes_with_linkdown": 0,
+}
+
+
+def _default(dst: str, family: str) -> str:
+    return {"default": "0.0.0.0/0" if family == "inet" else "::/0"}.get(dst, dst)
+
+
+class HostBuilder:
+    """Builds ``Tables`` step by step; every method returns the builder."""
+
+    def __init__(self) -> None:
+        self._links: dict[str, Link] = {}
+        self._peers: list[PeerLink] = []
+        self._netns: list[NetnsId] = []
+        self._addresses: list[Address] = []
+        self._routes: dict[str, list[Route]] = {"inet": [], "inet6": []}
+        self._nexthops: list[Nexthop] = []
+        self._neighbours: list[Neighbour] = []
+        self._sysctls = dict(DEFAULT_SYSCTLS)
+        self._neigh_tables: list[NeighTable] = []
+        self._first: dict[str, Any] = {"at": 1000.0}
+        self._second: dict[str, Any] | None = None
+        self._rules: list[PolicyRule] = []
+        for family in ("inet", "inet6"):
+            tables = [(0, 255), (32766, 254), (32767, 253)] if family == "inet" else [(0, 255), (32766, 254)]
+            self._rules += [PolicyRule(family=family, priority=p, table=t, protocol=2) for p, t in tables]
+        self.link("lo", type=772, mtu=65536, flags=IFF_UP | IFF_LOOPBACK | IFF_LOWER_UP | IFF_RUNNING, operstate="unknown")
+        self.address("lo", "127.0.0.1/8", scope=254).address("lo", "::1/128", scope=254)
+
+    def _index(self, ifname: str | None) -> int:
+        return self._links[ifname].ifindex if ifname else 0
+
+    def link(self, ifname: str, *, up: bool = True, carrier: bool = True, **fields: Any) -> "HostBuilder":
+        """An Ethernet-like interface; ``master`` and ``link`` may be names. Any field of model.Link can be given."""
+        flags = IFF_BROADCAST | IFF_MULTICAST
+        if up:
+            flags |= IFF_UP | (IFF_LOWER_UP | IFF_RUNNING if carrier else 0)
+        for pointer in ("master", "link"):
+            if isinstance(fields.get(pointer), str):
+                fields[pointer] = self._index(fields[pointer])
+        defaults: dict[str, Any] = {
+            "flags": flags,
+            "operstate": "up" if up and carrier else "down",
+            "carrier": carrier if up else None,
+            "carrier_up_count": 1,
+            "carrier_down_count": 0,
+            "inet_conf": INET_CONF | fields.pop("inet_conf", {}),
+            "inet6_conf": INET6_CONF | fields.pop("inet6_conf", {}) if fields.get("mtu", 1500) >= 1280 else {},
+        }
+        ifindex = fields.pop("ifindex", len(self._links) + 1)
+        self._links[ifname] = Link(ifindex=ifindex, ifname=ifname, **(defaults | fields))
+        return self
+
+    def peer(self, ifname: str, *, netnsid: int = 0, **fields: Any) -> "HostBuilder":
+        """The far end of a veth in another namespace, which could be read (model.PeerLink)."""
+        link = self._links[ifname]
+        self._links[ifname] = msgspec.structs.replace(link, link_netnsid=netnsid, link=fields.get("ifindex", 2))
+        far = Link(**({"ifindex": 2, "ifname": "eth0", "kind": "veth", "flags": link.flags, "operstate": "up"} | fields))
+        self._peers.append(PeerLink(ifindex=link.ifindex, peer=far))
+        return self
+
+    def address(self, ifname: str, prefix: str, **fields: Any) -> "HostBuilder":
+        """An address with its local route and, unless NOPREFIXROUTE or down, its connected route."""
+        interface = ipaddress.ip_interface(prefix)
+        family = "inet" if interface.version == 4 else "inet6"
+        host = f"{interface.ip}/{interface.max_prefixlen}"
+        link = self._links[ifname]
+        fields.setdefault("flags", IFA_F_PERMANENT)
+        fields.setdefault("scope", 253 if interface.version == 6 and interface.is_link_local else 0)
+        row = Address(
+            ifindex=link.ifindex, family=family, local=str(interface.ip), prefixlen=interface.network.prefixlen, **fields
+        )
+        self._addresses.append(row)
+        if link.up:
+            if not row.flags & IFA_F_TENTATIVE:
+                self.route(host, dev=ifname, table=255, type="local", scope=254)
+            if not row.flags & IFA_F_NOPREFIXROUTE and not link.loopback and (host != str(interface.network)):
+                self.route(
+                    str(interface.network),
+                    dev=ifname,
+                    scope=253 if family == "inet" else 0,
+                    prefsrc=str(interface.ip) if family == "inet" else None,
+                    protocol=2,
+                )
+        return self
+
+    def route(
+        self,
+        dst: str,
+        *,
+        dev: str | None = None,
+        via: str | None = None,
+        family: str | None = None,
+        hops: list[RouteHop] | None = None,
+        metrics: dict[str, int] | None = None,
+        onlink: bool = False,
+        **fields: Any,
+    ) -> "HostBuilder":
+        """A route; ``default`` takes its family from ``via`` or ``family``. ``fields`` are those of model.Route."""
+        inet6 = ":" in dst or (dst == "default" and ((via is not None and ":" in via) or family == "inet6"))
+        family = "inet6" if inet6 else "inet"
+        extra = RouteExtra(metrics=metrics or {}, multipath=tuple(hops or ())) if hops or metrics else None
+        defaults: dict[str, Any] = {
+            "table": 254,
+            "type": "unicast",
+            "protocol": 3,
+            "scope": 0,
+            "priority": 1024 if inet6 else 0,
+            "tos": 0,
+            "flags": RTNH_F_ONLINK if onlink else 0,
+            "oif": self._index(dev) or None,
+            "gateway": via,
+            "prefsrc": None,
+            "nh_id": None,
+            "expires": None,
+            "extra": extra,
+        }
+        row = Route(family=family, dst=_default(dst, family), **(defaults | fields))
+        self._routes[family].append(row)
+        return self
+
+    def hop(self, dev: str, via: str | None = None, *, weight: int = 1, flags: int = 0) -> RouteHop:
+        """One next hop for ``route(hops=[...])``."""
+        return RouteHop(oif=self._index(dev), gateway=via, weight=weight, flags=flags)
+
+    def without_routes(self, *, table: int, family: str = "inet") -> "HostBuilder":
+        """Take away every route of a table."""
+        self._routes[family] = [row for row in self._routes[family] if row.table != table]
+        return self
+
+    def nexthop(self, id: int, **fields: Any) -> "HostBuilder":
+        """A nexthop object; ``oif`` may be a name."""
+        if isinstance(fields.get("oif"), str):
+            fields["oif"] = self._index(fields["oif"])
+        self._nexthops.append(Nexthop(id=id, **fields))
+        return self
+
+    def rule(self, priority: int, *, family: str = "inet", **fields: Any) -> "HostBuilder":
+        """A policy rule, put where its priority belongs; after its equals, as the kernel does."""
+        self._rules.append(PolicyRule(family=family, priority=priority, **({"protocol": 3} | fields)))
+        return self
+
+    def without_rule(self, priority: int, *, family: str = "inet") -> "HostBuilder":
+        """Take away a rule."""
+        self._rules = [rule for rule in self._rules if (rule.family, rule.priority) != (family, priority)]
+        return self
+
+    def neighbour(self, dst: str, *, dev: str, state: str = "reachable", **fields: Any) -> "HostBuilder":
+        """A neighbour entry."""
+        defaults: dict[str, Any] = {
+            "lladdr": None if state in ("failed", "incomplete") else "02:00:00:00:00:01",
+            "flags": 0,
+            "protocol": None,
+            "confirmed": 1.0,
+            "used": 1.0,
+            "updated": 1.0,
+            "probes": 0,
+        }
+        family = "inet6" if ":" in dst else "inet"
+        row = Neighbour(family=family, ifindex=self._index(dev), dst=dst, state=state, **(defaults | fields))
+        self._neighbours.append(row)
+        return self
+
+    def sysctl(self, name: str, value: int | str) -> "HostBuilder":
+        """A net.* setting; one of an interface goes where netlink shows it."""
+        for prefix, attribute in (("net.ipv4.conf.", "inet_conf"), ("net.ipv6.conf.", "inet6_conf")):
+            ifname, _, key = name.removeprefix(prefix).rpartition(".")
+            if name.startswith(prefix) and ifname in self._links:
+                link = self._links[ifname]
+                conf = getattr(link, attribute) | {key: int(value)}
+                self._links[ifname] = msgspec.structs.replace(link, **{attribute: conf})
+                return self
+        self._sysctls[name] = str(value)
+        return self
+
+    def neigh_table(self, **fields: Any) -> "HostBuilder":
+        """A neighbour table of the kernel."""
+        self._neigh_tables.append(NeighTable(**({"name": "arp_cache", "family": "inet"} | fields)))
+        return self
+
+    def counters(self, *, before: dict[str, Any], after: dict[str, Any], seconds: float = 1.0) -> "HostBuilder":
+        """Two samples; the fields of model.CounterSample but ``at``."""
+        self._first = {"at": 1000.0, **before}
+        self._second = {"at": 1000.0 + seconds, **after}
+        return self
+
+    def link_counters(self, ifname: str, **fields: Any) -> LinkCounters:
+        """One interface's line of a sample."""
+        return LinkCounters(ifindex=self._index(ifname), ifname=ifname, **fields)
+
+    def build(self) -> Tables:
+        """The tables."""
+        return Tables(
+            links=tuple(self._links.values()),
+            peer_links=tuple(self._peers),
+            netns_ids=tuple(self._netns),
+            addresses=tuple(self._addresses),
+            routes=routes_from_rows("inet", self._routes["inet"]),
+            routes6=routes_from_rows("inet6", self._routes["inet6"]),
+            rules=tuple(sorted(self._rules, key=lambda rule: (rule.family, rule.priority))),
+            nexthops=tuple(self._nexthops),
+            neighbours=neighbours_from_rows(self._neighbours),
+            neigh_tables=tuple(self._neigh_tables),
+            sysctls=Sysctls(values=self._sysctls),
+            counters=Counters(
+                first=CounterSample(**self._first),
+                second=CounterSample(**self._second) if self._second else CounterSample(**(self._first | {"at": 1001.0})),
+            ),
+        )

@@ -1,0 +1,1 @@
+"""Interfaces: their sizes, their carrier, their offloads."""

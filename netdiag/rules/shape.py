@@ -1,0 +1,116 @@
+"""What a rule file holds: its docstring is the page, ``RULE`` its card, ``check()`` its judgement, ``examples()`` its proof.
+
+::
+
+    \"\"\"What it checks
+    ...the six headings, printed as they stand by ``netdiag explain``...
+    \"\"\"
+    RULE = Rule(id="ip-forward-off", title="...", severity="critical", reads=("links", "sysctls"))
+
+    def check(view: HostView) -> Iterator[Draft]: ...
+    def examples() -> Iterator[Example]: ...
+"""
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Confidence, Draft, Evidence, Finding, Severity, Subject
+from netdiag.model.snapshot import Tables
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+HEADINGS = ("What it checks", "Why it matters", "Confirm", "Fix", "Not flagged", "References")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """The card of a rule."""
+
+    id: str
+    """Id of the catalogue, for ever; the file is ``<id with _ for ->.py``."""
+    title: str
+    """The fault in a few words, as a person would name it."""
+    severity: Severity
+    """The worst that this rule reports."""
+    confidence: Confidence = "certain"
+    reads: tuple[str, ...]
+    """Tables that it judges, see netdiag.index.view.COLLECTOR_OF. A gap in one makes it "not evaluated"."""
+    explains: tuple[str, ...] = ()
+    """Rule ids (globs allowed: ``bgp-*``) whose findings this fault can be the cause of, on objects that it breaks."""
+    scope: str = "host"
+
+    def found(
+        self,
+        *,
+        subject: Subject,
+        message: str,
+        evidence: Iterable[tuple[str, object, str]],
+        confirm: Iterable[str],
+        fix: str,
+        severity: Severity | None = None,
+        confidence: Confidence | None = None,
+        touches: Iterable[Subject] = (),
+        breaks: Iterable[Subject] = (),
+    ) -> Draft:
+        """A finding of this rule. ``evidence`` is (fact, value, source); ``touches`` and ``breaks``: see model.finding.Draft."""
+        confidence = confidence or self.confidence
+        finding = Finding(
+            rule=self.id,
+            severity="info" if confidence == "possible" else severity or self.severity,
+            confidence=confidence,
+            subject=subject,
+            message=message,
+            evidence=tuple(Evidence(fact=f, value=str(v), source=s) for f, v, s in evidence),
+            confirm=tuple(confirm),
+            fix=fix,
+        )
+        return Draft(finding=finding, touches=tuple(touches), breaks=tuple(breaks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A small host on which the rule must speak, or must not; it says why it exists."""
+
+    name: str
+    why: str
+    tables: Tables
+    fires: int = 0
+    """How many findings; 0 is silence."""
+    subject: Subject | None = None
+    """Keys that the first finding's subject must have."""
+    severity: Severity | None = None
+
+
+@dataclass(frozen=True)
+class RuleModule:
+    """A rule as discovered: the card, the page and the two functions."""
+
+    rule: Rule
+    page: str
+    domain: str
+    check: Callable[[HostView], Iterator[Draft]]
+    examples: Callable[[], Iterator[Example]]
+
+    @property
+    def id(self) -> str:
+        return self.rule.id
+
+    @classmethod
+    def of(cls, module: "ModuleType") -> "RuleModule":
+        """Read a rule file that was imported. Raises AttributeError where a part is missing."""
+        domain = module.__name__.rsplit(".", 2)[-2].replace("_", "-")
+        page = (module.__doc__ or "").strip() + "\n"
+        return cls(module.RULE, page, domain, module.check, module.examples)
+
+
+def quoted(word: str | int) -> str:
+    """A word of a command line, quoted for a POSIX shell where it must be; control characters as ``$'...'``."""
+    text = str(word)
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = "".join(c if c.isprintable() and c not in "\\'" else "".join(f"\\x{b:02x}" for b in c.encode()) for c in text)
+    return f"$'{escaped}'"

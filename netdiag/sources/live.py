@@ -1,0 +1,105 @@
+"""The running host: netlink sockets, /proc and /sys, clocks. Reads only.
+
+Errors become ``Unreadable``: ENOENT and its kin are ``absent``, EPERM and EACCES ``denied``, a passed deadline
+``timeout``, everything else ``failed`` with the kernel's own words.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Sequence
+
+from netdiag.sources.netlink import transport
+from netdiag.sources.netlink.transport import DumpRequest, DumpResult, NetlinkError, Sink
+from netdiag.sources.protocol import Answer, Clock, Unreadable, Why
+
+FILE_LIMIT = 8 << 20
+"""Bytes; /proc/net files of a big host stay far below."""
+
+ABSENT = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ENODEV,
+    errno.ENXIO,
+    errno.EAFNOSUPPORT,
+    errno.EPROTONOSUPPORT,
+    errno.EOPNOTSUPP,
+    errno.ECONNREFUSED,
+}
+DENIED = {errno.EPERM, errno.EACCES}
+CLOCKS = {"realtime": time.CLOCK_REALTIME, "boottime": time.CLOCK_BOOTTIME, "monotonic": time.CLOCK_MONOTONIC}
+
+
+def why_unreadable(error: OSError) -> Why:
+    """Which kind of "not read" an error number is."""
+    if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
+        return "timeout"
+    if error.errno in DENIED:
+        return "denied"
+    return "absent" if error.errno in ABSENT else "failed"
+
+
+class LiveSource:
+    """This host, in the network and mount namespace of the process. ``deadline`` is in seconds of CLOCK_MONOTONIC."""
+
+    def __init__(self, deadline: float | None = None) -> None:
+        self.deadline = deadline
+
+    def dump(self, request: DumpRequest, sink: Sink) -> DumpResult:
+        try:
+            return transport.dump(request, sink, deadline=self.deadline)
+        except NetlinkError as error:
+            raise Unreadable(why_unreadable(error), f"{request.name}: {error.strerror}") from error
+        except OSError as error:
+            raise Unreadable(why_unreadable(error), f"{request.name}: {os.strerror(error.errno or 0)}") from error
+
+    def ask(self, name: str, protocol: int, type: int, bodies: Sequence[bytes]) -> list[Answer]:
+        try:
+            replies = transport.batch(protocol, type, bodies, deadline=self.deadline)
+        except OSError as error:
+            raise Unreadable(why_unreadable(error), f"{name}: {os.strerror(error.errno or 0)}") from error
+        return [Answer(octets=reply.octets, errno=reply.errno, text=reply.text) for reply in replies]
+
+    def read(self, path: str) -> bytes:
+        try:
+            with open(path, "rb") as file:
+                content = file.read(FILE_LIMIT + 1)
+        except OSError as error:
+            raise Unreadable(why_unreadable(error), f"{path}: {os.strerror(error.errno or 0)}") from error
+        if len(content) > FILE_LIMIT:
+            raise Unreadable("failed", f"{path}: larger than {FILE_LIMIT >> 20} MiB")
+        return content
+
+    def read_many(self, paths: Sequence[str]) -> dict[str, bytes]:
+        contents: dict[str, bytes] = {}
+        for path in paths:
+            try:
+                contents[path] = self.read(path)
+            except Unreadable:
+                continue  # the caller sees that it is not there; which of them must exist is the caller's knowledge
+        return contents
+
+    def listdir(self, path: str) -> tuple[str, ...]:
+        try:
+            return tuple(sorted(os.listdir(path)))
+        except OSError as error:
+            raise Unreadable(why_unreadable(error), f"{path}: {os.strerror(error.errno or 0)}") from error
+
+    def readlink(self, path: str) -> str:
+        try:
+            return os.readlink(path)
+        except OSError as error:
+            raise Unreadable(why_unreadable(error), f"{path}: {os.strerror(error.errno or 0)}") from error
+
+    def clock(self, which: Clock) -> float:
+        return time.clock_gettime(CLOCKS[which])
+
+    def uname(self) -> tuple[str, str]:
+        uname = os.uname()
+        return uname.nodename, uname.release
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def scoped(self, collector: str) -> "LiveSource":
+        return self

@@ -1,0 +1,66 @@
+"""Every example of every rule, run through the engine as a host would be: the rules' own proof."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from netdiag.engine import judge
+from netdiag.index.view import COLLECTOR_OF
+from netdiag.model.coverage import Coverage
+from netdiag.model.snapshot import Meta, Snapshot
+from netdiag.rules import discover
+from netdiag.rules.shape import HEADINGS, Example, RuleModule
+
+META = Meta(netdiag="test", name="example", kernel="6.8.0", netns="1", taken_at="2026-01-01T00:00:00Z", uptime=100_000.0)
+MODULES = discover()
+
+
+def complete_coverage(without: str | None = None) -> tuple[Coverage, ...]:
+    """Every collector ok, but the one named."""
+    names = sorted(set(COLLECTOR_OF.values()))
+    return tuple(Coverage(collector=name, status="absent" if name == without else "ok") for name in names)
+
+
+def cases() -> Iterator[object]:
+    for module in MODULES.values():
+        for example in module.examples():
+            yield pytest.param(module, example, id=f"{module.id}: {example.name}")
+
+
+@pytest.mark.parametrize(("module", "example"), cases())
+def test_example(module: RuleModule, example: Example) -> None:
+    snapshot = Snapshot(meta=META, tables=example.tables, coverage=complete_coverage())
+    report = judge(snapshot, modules={module.id: module})
+    assert not report.not_evaluated, report.not_evaluated
+    assert len(report.findings) == example.fires, [finding.message for finding in report.findings]
+    if example.fires and example.subject is not None:
+        assert example.subject.items() <= report.findings[0].subject.items()
+    if example.severity is not None:
+        assert report.findings[0].severity == example.severity
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES.keys())
+def test_a_gap_in_what_a_rule_reads_is_not_clean(module: RuleModule) -> None:
+    example = next(iter(module.examples()))
+    for table in module.rule.reads:
+        coverage = complete_coverage(without=COLLECTOR_OF[table])
+        report = judge(Snapshot(meta=META, tables=example.tables, coverage=coverage), modules={module.id: module})
+        assert not report.findings
+        assert [row.rule for row in report.not_evaluated] == [module.id]
+        assert COLLECTOR_OF[table] in report.not_evaluated[0].reason
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES.keys())
+def test_the_page_has_its_six_headings_in_order(module: RuleModule) -> None:
+    lines = [line for line in module.page.splitlines() if line and not line.startswith(" ")]
+    assert tuple(lines) == HEADINGS
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES.keys())
+def test_examples_show_the_fault_and_its_near_misses(module: RuleModule) -> None:
+    examples = list(module.examples())
+    assert any(example.fires for example in examples)
+    assert any(not example.fires for example in examples)
+    assert all(example.why for example in examples)
+    names = [example.name for example in examples]
+    assert len(names) == len(set(names))
