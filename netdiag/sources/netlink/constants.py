@@ -1,8 +1,8 @@
 """Numbers of the netlink protocols that netdiag reads, in the kernel's spelling.
 
-From include/uapi/linux/{netlink,rtnetlink,if_link,if_addr,fib_rules,neighbour,nexthop}.h. They are ABI: none ever changes,
-new ones are added at the end. Only what is read here stands here. Tables that name values (sysctls of a link, attributes
-of a link kind) stand beside their decoder. Nothing can fail.
+From include/uapi/linux/{netlink,rtnetlink,if_link,if_addr,fib_rules,neighbour,nexthop}.h. They are ABI: none ever
+changes, new ones are added at the end. Only what is read here stands here. Tables that name values (sysctls of a link,
+attributes of a link kind) stand beside their decoder. Nothing can fail.
 """
 
 from typing import Final

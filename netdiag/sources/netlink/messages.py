@@ -34,7 +34,8 @@ _SOCK_DIAG_BY_FAMILY = 20
 
 
 class NetlinkError(OSError):
-    """The kernel refused, or the conversation with it broke. ``errno`` as always; ``extack`` is the kernel's own sentence.
+    """The kernel refused, or the conversation with it broke. ``errno`` as always; ``extack`` is the kernel's own
+    sentence.
 
     ``strerror`` is the meaning of the number, with the kernel's sentence behind it where there is one. ``extack`` can
     quote names that somebody else chose: treat it as hostile text.
@@ -66,7 +67,8 @@ class DumpRequest:
     body: bytes
     """What follows the nlmsghdr: the family's own header, then attributes."""
     guard_groups: tuple[int, ...] = ()
-    """Multicast groups held open during the dump: anything heard there means that the table changed while it was read."""
+    """Multicast groups held open during the dump: anything heard there means that the table changed while it was read.
+    """
 
     @property
     def key(self) -> str:
@@ -157,7 +159,9 @@ def error_of(buffer: bytes | bytearray | memoryview, message: Message) -> tuple[
     if not message.flags & nl.NLM_F_ACK_TLVS:
         return max(-code, 0), ""
     position = start + _ERROR.size
-    if message.type == nl.NLMSG_ERROR:  # the request's header stands between, and all of the request unless it was capped
+    if (
+        message.type == nl.NLMSG_ERROR
+    ):  # the request's header stands between, and all of the request unless it was capped
         if message.end - position < HEADER_SIZE:
             return max(-code, 0), ""
         length = HEADER.unpack_from(buffer, position)[0]
@@ -175,9 +179,9 @@ def error_of(buffer: bytes | bytearray | memoryview, message: Message) -> tuple[
 def refuse_writes(protocol: int, kind: int, *, dump: bool) -> None:
     """Raise ValueError unless this message type can only read.
 
-    rtnetlink numbers its types in blocks of four, NEW DEL GET SET (rtnetlink_rcv_msg() in net/core/rtnetlink.c). A generic
-    netlink *dump* reaches only the family's dumpit (net/netlink/genetlink.c); without the dump flag any command could
-    change something, so those are refused, and so is CTRL_CMD_GETFAMILY by name, which loads modules.
+    rtnetlink numbers its types in blocks of four, NEW DEL GET SET (rtnetlink_rcv_msg() in net/core/rtnetlink.c). A
+    generic netlink *dump* reaches only the family's dumpit (net/netlink/genetlink.c); without the dump flag any
+    command could change something, so those are refused, and so is CTRL_CMD_GETFAMILY by name, which loads modules.
     """
     allowed = {
         nl.NETLINK_ROUTE: kind >= nl.NLMSG_MIN_TYPE and kind & 3 == 2,
