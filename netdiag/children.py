@@ -36,7 +36,8 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A named piece of work; ``run`` gives (tables, rows, status, detail, duration in ms) and may raise nothing but bugs."""
+    """A named piece of work; ``run`` gives (tables, rows, status, detail, duration in ms) and may raise nothing but
+    bugs."""
 
     name: str
     run: Callable[[], tuple[dict[str, Any], int, Status, str, float]]
@@ -111,11 +112,10 @@ def _read_outcome(child: Child) -> Outcome:
     if said[:1] != b"+":
         detail = said[1:].decode("utf-8", "backslashreplace") or "the collector's process died"
         return _failed(child, "failed", detail)
-    size = os.fstat(child.memory).st_size
-    mapped = mmap.mmap(child.memory, size, prot=mmap.PROT_READ)
     try:
+        mapped = mmap.mmap(child.memory, os.fstat(child.memory).st_size, prot=mmap.PROT_READ)
         frame, tables = decode(memoryview(mapped))
-    except CodecError as error:
+    except (CodecError, ValueError, OSError) as error:
         return _failed(child, "failed", f"the collector's answer was refused: {error}")
     coverage = Coverage(
         collector=child.task.name,

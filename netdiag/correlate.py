@@ -1,7 +1,8 @@
 """From findings to causes: which finding explains which, and the order in which a person should read them.
 
 A finding A explains B where A's rule says that it can cause B's (``Rule.explains``) and an object that A breaks is one
-that B touches (``Draft``). Each finding hangs under one cause, the one that is nearest: a cause that is itself explained
+that B touches (``Draft``). Each finding hangs under one cause, the one that is nearest: a cause that is itself
+explained
 is nearer than its own cause, so chains come out as chains. A cycle is impossible: an explainer must come earlier in a
 fixed order, or not be explained, directly or over others, by what it explains.
 """
@@ -74,7 +75,8 @@ def _worst(findings: Iterable[Finding]) -> Severity:
 def arrange(drafts: Iterable[Draft], explains: Mapping[str, tuple[str, ...]]) -> tuple[Finding, ...]:
     """Findings in reading order: the root causes, worst first, then what they explain, each below its cause.
 
-    A cause is as severe as the worst that it explains: a warning that loses traffic through its consequence loses traffic.
+    A cause is as severe as the worst that it explains: a warning that loses traffic through its consequence loses
+    traffic.
     """
     drafts = list(drafts)
     parents = _parents(drafts, _causes(drafts, explains))

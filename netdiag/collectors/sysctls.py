@@ -1,7 +1,9 @@
 """net.* settings that rules and the packet walk need, from /proc/sys of the reader's network namespace.
 
-Source: /proc/sys/net (Documentation/networking/ip-sysctl.rst). Settings of single interfaces are not read here: the link
-dump carries them. Needs no privilege. A setting that this kernel or namespace does not have is simply not there; absent as
+Source: /proc/sys/net (Documentation/networking/ip-sysctl.rst). Settings of single interfaces are not read here: the
+link
+dump carries them. Needs no privilege. A setting that this kernel or namespace does not have is simply not there;
+absent as
 a whole only where /proc/sys/net cannot be listed.
 """
 
@@ -24,7 +26,8 @@ neigh/default/gc_thresh1 neigh/default/gc_thresh2 neigh/default/gc_thresh3
 neigh/default/unres_qlen_bytes neigh/default/base_reachable_time_ms neigh/default/app_solicit
 """
 IPV4_CONF = """
-forwarding rp_filter accept_local accept_redirects accept_source_route arp_accept arp_announce arp_filter arp_ignore arp_notify
+forwarding rp_filter accept_local accept_redirects accept_source_route arp_accept arp_announce arp_filter arp_ignore
+arp_notify
 disable_policy disable_xfrm drop_gratuitous_arp ignore_routes_with_linkdown log_martians promote_secondaries
 proxy_arp proxy_arp_pvlan route_localnet secure_redirects send_redirects shared_media src_valid_mark
 """
@@ -37,8 +40,15 @@ IPV6_CONF = """
 forwarding disable_ipv6 accept_ra accept_ra_defrtr accept_ra_pinfo accept_ra_rtr_pref accept_redirects accept_dad
 autoconf dad_transmits proxy_ndp use_tempaddr keep_addr_on_down ignore_routes_with_linkdown mtu addr_gen_mode hop_limit
 """
-CORE = "somaxconn netdev_max_backlog netdev_budget netdev_budget_usecs rmem_max wmem_max rmem_default default_qdisc bpf_jit_enable devconf_inherit_init_net"
-OTHER = "netfilter/nf_conntrack_max netfilter/nf_conntrack_count netfilter/nf_conntrack_buckets netfilter/nf_conntrack_tcp_be_liberal bridge/bridge-nf-call-iptables bridge/bridge-nf-call-ip6tables bridge/bridge-nf-call-arptables"
+CORE = """
+somaxconn netdev_max_backlog netdev_budget netdev_budget_usecs rmem_max wmem_max rmem_default default_qdisc
+bpf_jit_enable devconf_inherit_init_net
+"""
+OTHER = """
+netfilter/nf_conntrack_max netfilter/nf_conntrack_count netfilter/nf_conntrack_buckets
+netfilter/nf_conntrack_tcp_be_liberal
+bridge/bridge-nf-call-iptables bridge/bridge-nf-call-ip6tables bridge/bridge-nf-call-arptables
+"""
 
 
 def names() -> list[str]:

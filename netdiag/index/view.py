@@ -208,7 +208,8 @@ class HostView:
 def gaps(coverage: Iterable[Coverage], snapshot_tables: Tables, reads: Iterable[str]) -> tuple[list[str], bool]:
     """Why a rule that reads these tables cannot answer, and whether its inputs changed while they were read.
 
-    A table that is absent, denied, partial, late or broken is a reason. One that is inconsistent is not, by itself: what
+    A table that is absent, denied, partial, late or broken is a reason. One that is inconsistent is not, by itself:
+    what
     the rule then finds is real but "clean" cannot be said.
     """
     status = {row.collector: row for row in coverage}

@@ -87,8 +87,10 @@ def encode(
             array = np.ascontiguousarray(getattr(table, column))
             columns.append(Column(column, array.dtype.str, array.shape, array.nbytes))
             if array.nbytes:
-                tail.append(memoryview(array.reshape(-1).view(np.uint8)))
-        bulk[name] = Bulk(getattr(table, "family", "") if name != "neighbours" else "", tuple(columns), getattr(table, "extras", ()))
+                tail.append(array.reshape(-1).view(np.uint8).data)
+        bulk[name] = Bulk(
+            getattr(table, "family", "") if name != "neighbours" else "", tuple(columns), getattr(table, "extras", ())
+        )
     head = msgspec.msgpack.encode(Frame(small, bulk, rows, status, detail, duration_ms))
     return [len(head).to_bytes(8, "little"), head, *tail]
 

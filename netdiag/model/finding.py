@@ -45,7 +45,8 @@ KINDS = (
 )
 
 Subject = dict[str, str | int]
-"""``{"kind": "link", "ifname": "eth0"}``: kernel spelling, and nothing that changes from night to night (no ifindex)."""
+"""``{"kind": "link", "ifname": "eth0"}``: kernel spelling, and nothing that changes from night to night (no
+ifindex)."""
 
 
 def subject(kind: str, **keys: str | int | None) -> Subject:

@@ -1,10 +1,9 @@
 """Neighbours (ARP and ND) as columns, from RTM_GETNEIGH (include/uapi/linux/neighbour.h)."""
 
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
-
-import ipaddress
 
 import msgspec
 import numpy as np

@@ -11,7 +11,8 @@ class PolicyRule(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     """FRA_PRIORITY; rules are tried in this order, and in dump order among equals."""
     action: str = "lookup"
-    """``lookup`` (FR_ACT_TO_TBL), ``goto``, ``nop``, ``blackhole``, ``unreachable``, ``prohibit``; unknown: ``actN``."""
+    """``lookup`` (FR_ACT_TO_TBL), ``goto``, ``nop``, ``blackhole``, ``unreachable``, ``prohibit``; unknown:
+    ``actN``."""
     table: int | None = None
     """Table number for ``lookup``; None with l3mdev or another action."""
     src: str | None = None

@@ -1,7 +1,8 @@
 """Routes of every table as columns, one table per family (include/uapi/linux/rtnetlink.h).
 
 A full Internet table has a million rows, so a route is a position in NumPy arrays, not an object. What few routes have
-(several next hops, metrics, encapsulation, a gateway of the other family, a source prefix) stands in ``extras``, a short
+(several next hops, metrics, encapsulation, a gateway of the other family, a source prefix) stands in ``extras``, a
+short
 list of distinct values that the ``extra`` column points into. ``Route`` is one row made readable, for printing and for
 rules that look at a handful.
 """
@@ -127,7 +128,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def hops(self) -> tuple[RouteHop, ...]:
-        """Every next hop that the route itself names; a route over a nexthop object keeps the kernel's expansion of it."""
+        """Every next hop that the route itself names; a route over a nexthop object keeps the kernel's expansion of
+        it."""
         if self.extra is not None and self.extra.multipath:
             return self.extra.multipath
         if self.oif is None and self.gateway is None:
@@ -245,7 +247,8 @@ class Routes:
 
 
 def routes_from_rows(family: str, rows: list[Route]) -> Routes:
-    """Columns from readable rows: for examples, tests and snapshots written by hand. Raises ValueError on a bad address."""
+    """Columns from readable rows: for examples, tests and snapshots written by hand. Raises ValueError on a bad
+    address."""
     v4 = family == "inet"
 
     def addresses(texts: list[str | None]) -> Addresses:

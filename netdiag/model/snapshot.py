@@ -51,8 +51,8 @@ class Tables:
     nexthops: tuple[Nexthop, ...] = ()
     neighbours: Neighbours = field(default_factory=Neighbours.empty)
     neigh_tables: tuple[NeighTable, ...] = ()
-    sysctls: Sysctls = Sysctls()
-    counters: Counters = Counters(first=CounterSample(at=0.0))
+    sysctls: Sysctls = field(default_factory=Sysctls)
+    counters: Counters = field(default_factory=lambda: Counters(first=CounterSample(at=0.0)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,15 @@ import msgspec
 
 
 class Sysctls(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings by dotted name (``net.ipv4.ip_forward``); what does not exist in this kernel or namespace is not there."""
+    """Settings by dotted name (``net.ipv4.ip_forward``); what does not exist in this kernel or namespace is not
+    there."""
 
     values: dict[str, str] = {}
 
 
 class NeighTable(msgspec.Struct, frozen=True, kw_only=True):
-    """One neighbour table (RTM_GETNEIGHTBL). There is one per family in the whole kernel, for all namespaces together."""
+    """One neighbour table (RTM_GETNEIGHTBL). There is one per family in the whole kernel, for all namespaces
+    together."""
 
     name: str
     """``arp_cache`` or ``ndisc_cache``."""

@@ -92,7 +92,9 @@ class HostBuilder:
         for family in ("inet", "inet6"):
             tables = [(0, 255), (32766, 254), (32767, 253)] if family == "inet" else [(0, 255), (32766, 254)]
             self._rules += [PolicyRule(family=family, priority=p, table=t, protocol=2) for p, t in tables]
-        self.link("lo", type=772, mtu=65536, flags=IFF_UP | IFF_LOOPBACK | IFF_LOWER_UP | IFF_RUNNING, operstate="unknown")
+        self.link(
+            "lo", type=772, mtu=65536, flags=IFF_UP | IFF_LOOPBACK | IFF_LOWER_UP | IFF_RUNNING, operstate="unknown"
+        )
         self.address("lo", "127.0.0.1/8", scope=254).address("lo", "::1/128", scope=254)
 
     def _index(self, ifname: str | None) -> int:
@@ -123,7 +125,9 @@ class HostBuilder:
         """The far end of a veth in another namespace, which could be read (model.PeerLink)."""
         link = self._links[ifname]
         self._links[ifname] = msgspec.structs.replace(link, link_netnsid=netnsid, link=fields.get("ifindex", 2))
-        far = Link(**({"ifindex": 2, "ifname": "eth0", "kind": "veth", "flags": link.flags, "operstate": "up"} | fields))
+        far = Link(
+            **({"ifindex": 2, "ifname": "eth0", "kind": "veth", "flags": link.flags, "operstate": "up"} | fields)
+        )
         self._peers.append(PeerLink(ifindex=link.ifindex, peer=far))
         return self
 
@@ -136,7 +140,11 @@ class HostBuilder:
         fields.setdefault("flags", IFA_F_PERMANENT)
         fields.setdefault("scope", 253 if interface.version == 6 and interface.is_link_local else 0)
         row = Address(
-            ifindex=link.ifindex, family=family, local=str(interface.ip), prefixlen=interface.network.prefixlen, **fields
+            ifindex=link.ifindex,
+            family=family,
+            local=str(interface.ip),
+            prefixlen=interface.network.prefixlen,
+            **fields,
         )
         self._addresses.append(row)
         if link.up:
@@ -272,6 +280,8 @@ class HostBuilder:
             sysctls=Sysctls(values=self._sysctls),
             counters=Counters(
                 first=CounterSample(**self._first),
-                second=CounterSample(**self._second) if self._second else CounterSample(**(self._first | {"at": 1001.0})),
+                second=CounterSample(**self._second)
+                if self._second
+                else CounterSample(**(self._first | {"at": 1001.0})),
             ),
         )

@@ -1,4 +1,5 @@
-"""What a rule file holds: its docstring is the page, ``RULE`` its card, ``check()`` its judgement, ``examples()`` its proof.
+"""What a rule file holds: its docstring is the page, ``RULE`` its card, ``check()`` its judgement, ``examples()``
+its proof.
 
 ::
 
@@ -56,7 +57,8 @@ class Rule:
         touches: Iterable[Subject] = (),
         breaks: Iterable[Subject] = (),
     ) -> Draft:
-        """A finding of this rule. ``evidence`` is (fact, value, source); ``touches`` and ``breaks``: see model.finding.Draft."""
+        """A finding of this rule. ``evidence`` is (fact, value, source); ``touches`` and ``breaks``: see
+        model.finding.Draft."""
         confidence = confidence or self.confidence
         finding = Finding(
             rule=self.id,
@@ -112,5 +114,7 @@ def quoted(word: str | int) -> str:
     text = str(word)
     if text.isprintable():
         return shlex.quote(text)
-    escaped = "".join(c if c.isprintable() and c not in "\\'" else "".join(f"\\x{b:02x}" for b in c.encode()) for c in text)
+    escaped = "".join(
+        c if c.isprintable() and c not in "\\'" else "".join(f"\\x{b:02x}" for b in c.encode()) for c in text
+    )
     return f"$'{escaped}'"

@@ -5,13 +5,14 @@ Errors become ``Unreadable``: ENOENT and its kin are ``absent``, EPERM and EACCE
 """
 
 import errno
+import importlib
 import os
 import time
 from collections.abc import Sequence
 
 from netdiag.sources.netlink import transport
-from netdiag.sources.netlink.transport import DumpRequest, DumpResult, NetlinkError, Sink
-from netdiag.sources.protocol import Answer, Clock, Unreadable, Why
+from netdiag.sources.netlink.messages import DumpRequest, DumpResult, Reply, Sink
+from netdiag.sources.protocol import Clock, Kind, Unreadable, Why
 
 FILE_LIMIT = 8 << 20
 """Bytes; /proc/net files of a big host stay far below."""
@@ -48,17 +49,14 @@ class LiveSource:
     def dump(self, request: DumpRequest, sink: Sink) -> DumpResult:
         try:
             return transport.dump(request, sink, deadline=self.deadline)
-        except NetlinkError as error:
-            raise Unreadable(why_unreadable(error), f"{request.name}: {error.strerror}") from error
         except OSError as error:
-            raise Unreadable(why_unreadable(error), f"{request.name}: {os.strerror(error.errno or 0)}") from error
+            raise Unreadable(why_unreadable(error), f"{request.name}: {error.strerror or error}") from error
 
-    def ask(self, name: str, protocol: int, type: int, bodies: Sequence[bytes]) -> list[Answer]:
+    def ask(self, name: str, protocol: int, type: int, bodies: Sequence[bytes]) -> list[Reply]:
         try:
-            replies = transport.batch(protocol, type, bodies, deadline=self.deadline)
+            return transport.batch(protocol, type, bodies, deadline=self.deadline)
         except OSError as error:
-            raise Unreadable(why_unreadable(error), f"{name}: {os.strerror(error.errno or 0)}") from error
-        return [Answer(octets=reply.octets, errno=reply.errno, text=reply.text) for reply in replies]
+            raise Unreadable(why_unreadable(error), f"{name}: {error.strerror or error}") from error
 
     def read(self, path: str) -> bytes:
         try:
@@ -90,6 +88,13 @@ class LiveSource:
             return os.readlink(path)
         except OSError as error:
             raise Unreadable(why_unreadable(error), f"{path}: {os.strerror(error.errno or 0)}") from error
+
+    def fetch(self, kind: Kind, key: str) -> bytes:
+        try:
+            content: bytes = importlib.import_module(f"netdiag.sources.{kind}").fetch(key, self.deadline)
+        except OSError as error:
+            raise Unreadable(why_unreadable(error), f"{kind} {key}: {error.strerror or error}") from error
+        return content
 
     def clock(self, which: Clock) -> float:
         return time.clock_gettime(CLOCKS[which])

@@ -5,16 +5,16 @@ kernel sent them; decoding belongs to the callers. Time is asked for as well, so
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from netdiag.sources.netlink.transport import DumpRequest, DumpResult, Sink
+from netdiag.sources.netlink.messages import DumpRequest, DumpResult, Reply, Sink
 
 Why = Literal["absent", "denied", "timeout", "failed"]
 
 
 class Unreadable(Exception):
-    """Something was not read. ``absent``: this host has no such thing; ``denied``: we may not; ``timeout``; ``failed``."""
+    """Something was not read. ``absent``: this host has no such thing; ``denied``: we may not; ``timeout``;
+    ``failed``."""
 
     def __init__(self, why: Why, detail: str) -> None:
         super().__init__(f"{why}: {detail}")
@@ -31,16 +31,9 @@ class RecordingRefused(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The reply to one netlink request that is not a dump: the messages, or an error number with the kernel's text."""
-
-    octets: bytes
-    errno: int = 0
-    text: str = ""
-
-
 Clock = Literal["realtime", "boottime", "monotonic"]
+Kind = Literal["bird", "wireguard", "bpf"]
+"""Modules (or packages) of netdiag.sources with a function ``fetch(key: str, deadline: float | None) -> bytes``."""
 
 
 class Source(Protocol):
@@ -49,20 +42,27 @@ class Source(Protocol):
     def dump(self, request: DumpRequest, sink: Sink) -> DumpResult:
         """Feed every message of a netlink dump to ``sink``. Raises Unreadable."""
 
-    def ask(self, name: str, protocol: int, type: int, bodies: Sequence[bytes]) -> list[Answer]:
+    def ask(self, name: str, protocol: int, type: int, bodies: Sequence[bytes]) -> list[Reply]:
         """Send one GET request per body over one socket; answers in the order of the bodies. Raises Unreadable."""
 
     def read(self, path: str) -> bytes:
         """The whole of a small file of /proc or /sys, or of a configuration file. Raises Unreadable."""
 
     def read_many(self, paths: Sequence[str]) -> dict[str, bytes]:
-        """The files among ``paths`` that exist and may be read. Raises Unreadable only where nothing can be read at all."""
+        """The files among ``paths`` that exist and may be read. Raises Unreadable only where nothing can be read at
+        all."""
 
     def listdir(self, path: str) -> tuple[str, ...]:
         """Names in a directory, sorted. Raises Unreadable."""
 
     def readlink(self, path: str) -> str:
         """Target of a symbolic link. Raises Unreadable."""
+
+    def fetch(self, kind: Kind, key: str) -> bytes:
+        """A raw reply of something that is neither netlink nor a file, as netdiag.sources.KIND gives it. Raises Unreadable.
+
+        ``key`` says what is asked, in the words of that module; secrets are blanked there.
+        """
 
     def clock(self, which: Clock) -> float:
         """Seconds of CLOCK_REALTIME, CLOCK_BOOTTIME or CLOCK_MONOTONIC."""

@@ -6,7 +6,8 @@ Layout (``netdiag.recording/1``)::
     COLLECTOR/calls.json         every call of that collector in order: what was asked, the answer or the refusal
     COLLECTOR/NNNN.bin           netlink messages and other replies that are not short text
 
-One folder a collector, because collectors run side by side in processes of their own. Secrets never arrive here: sources
+One folder a collector, because collectors run side by side in processes of their own. Secrets never arrive here:
+sources
 blank them before they return.
 """
 
@@ -16,8 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from netdiag.sources.netlink.transport import DumpRequest, DumpResult, Sink
-from netdiag.sources.protocol import Answer, Clock, Source, Unreadable
+from netdiag.sources.netlink.messages import DumpRequest, DumpResult, Reply, Sink
+from netdiag.sources.protocol import Clock, Kind, Source, Unreadable
 
 SCHEMA = "netdiag.recording/1"
 INLINE_LIMIT = 8192
@@ -122,13 +123,13 @@ class RecordingSource:
             tee.out.close()
         return result
 
-    def ask(self, name: str, protocol: int, type: int, bodies: Sequence[bytes]) -> list[Answer]:
-        def encode(answers: list[Answer]) -> dict[str, Any]:
+    def ask(self, name: str, protocol: int, type: int, bodies: Sequence[bytes]) -> list[Reply]:
+        def encode(answers: list[Reply]) -> dict[str, Any]:
             rows = [{"errno": answer.errno, "text": answer.text, "octets": answer.octets.hex()} for answer in answers]
             return {"answers": rows}
 
         key = f"{name} protocol={protocol} type={type} " + " ".join(body.hex() for body in bodies)
-        answers: list[Answer] = self._noted("ask", key, lambda: self.inner.ask(name, protocol, type, bodies), encode)
+        answers: list[Reply] = self._noted("ask", key, lambda: self.inner.ask(name, protocol, type, bodies), encode)
         return answers
 
     def read(self, path: str) -> bytes:
@@ -145,13 +146,20 @@ class RecordingSource:
 
     def listdir(self, path: str) -> tuple[str, ...]:
         names: tuple[str, ...] = self._noted(
-            "listdir", path, lambda: self.inner.listdir(path), lambda found: {"names": [os.fsencode(n).hex() for n in found]}
+            "listdir",
+            path,
+            lambda: self.inner.listdir(path),
+            lambda found: {"names": [os.fsencode(n).hex() for n in found]},
         )
         return names
 
     def readlink(self, path: str) -> str:
         target: str = self._noted("readlink", path, lambda: self.inner.readlink(path), lambda found: {"text": found})
         return target
+
+    def fetch(self, kind: Kind, key: str) -> bytes:
+        content: bytes = self._noted("fetch", f"{kind} {key}", lambda: self.inner.fetch(kind, key), self.calls.content)
+        return content
 
     def clock(self, which: Clock) -> float:
         value: float = self._noted("clock", which, lambda: self.inner.clock(which), lambda found: {"value": found})

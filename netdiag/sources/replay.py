@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from netdiag.sources.netlink.transport import DumpRequest, DumpResult, Sink
-from netdiag.sources.protocol import Answer, Clock, RecordingRefused, Unreadable
+from netdiag.sources.netlink.messages import DumpRequest, DumpResult, Reply, Sink
+from netdiag.sources.protocol import Clock, Kind, RecordingRefused, Unreadable
 from netdiag.sources.record import SCHEMA
 
 CHUNK = 64 << 10
@@ -48,7 +48,11 @@ class ReplaySource:
         if not isinstance(entries, list):
             raise RecordingRefused(str(directory), f"{collector}/calls.json is not a list")
         for entry in entries:
-            if not isinstance(entry, dict) or not isinstance(entry.get("call"), str) or not isinstance(entry.get("key"), str):
+            if (
+                not isinstance(entry, dict)
+                or not isinstance(entry.get("call"), str)
+                or not isinstance(entry.get("key"), str)
+            ):
                 raise RecordingRefused(str(directory), f"{collector}/calls.json holds something that is not a call")
             self.queues[entry["call"], entry["key"]].append(entry)
 
@@ -98,10 +102,10 @@ class ReplaySource:
             detail=str(entry["detail"]),
         )
 
-    def ask(self, name: str, protocol: int, type: int, bodies: Sequence[bytes]) -> list[Answer]:
+    def ask(self, name: str, protocol: int, type: int, bodies: Sequence[bytes]) -> list[Reply]:
         key = f"{name} protocol={protocol} type={type} " + " ".join(body.hex() for body in bodies)
         rows = self._next("ask", key)["answers"]
-        return [Answer(octets=bytes.fromhex(row["octets"]), errno=row["errno"], text=row["text"]) for row in rows]
+        return [Reply(octets=bytes.fromhex(row["octets"]), errno=row["errno"], text=row["text"]) for row in rows]
 
     def read(self, path: str) -> bytes:
         return self._content(self._next("read", path))
@@ -115,6 +119,9 @@ class ReplaySource:
 
     def readlink(self, path: str) -> str:
         return str(self._next("readlink", path)["text"])
+
+    def fetch(self, kind: Kind, key: str) -> bytes:
+        return self._content(self._next("fetch", f"{kind} {key}"))
 
     def clock(self, which: Clock) -> float:
         return float(self._next("clock", which)["value"])

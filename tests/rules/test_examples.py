@@ -11,7 +11,9 @@ from netdiag.model.snapshot import Meta, Snapshot
 from netdiag.rules import discover
 from netdiag.rules.shape import HEADINGS, Example, RuleModule
 
-META = Meta(netdiag="test", name="example", kernel="6.8.0", netns="1", taken_at="2026-01-01T00:00:00Z", uptime=100_000.0)
+META = Meta(
+    netdiag="test", name="example", kernel="6.8.0", netns="1", taken_at="2026-01-01T00:00:00Z", uptime=100_000.0
+)
 MODULES = discover()
 
 

@@ -1,5 +1,6 @@
 """What it checks
-  The two ends of a veth pair have different MTUs, also where the far end lives in another network namespace (it is found
+  The two ends of a veth pair have different MTUs, also where the far end lives in another network namespace (it is
+  found
   by link-netnsid and asked for over netlink, without entering the namespace).
 
 Why it matters
@@ -17,12 +18,14 @@ Fix
   segment anew and is otherwise harmless; raising it needs both ends to follow.
 
 Not flagged
-  Two ports of a router on different segments. Ends with the same MTU. A larger end that sends nothing of its own because
+  Two ports of a router on different segments. Ends with the same MTU. A larger end that sends nothing of its own
+  because
   it is a port of a bridge whose every other port and own MTU fit the smaller end. A pair with an end that is down.
   A far end that could not be read: that is "not evaluated".
 
 References
-  drivers/net/veth.c veth_forward_skb(), net/core/dev.c __dev_forward_skb(), include/linux/netdevice.h is_skb_forwardable()
+  drivers/net/veth.c veth_forward_skb(), net/core/dev.c __dev_forward_skb(), include/linux/netdevice.h
+  is_skb_forwardable()
 """
 
 from collections.abc import Iterator
@@ -43,7 +46,8 @@ RULE = Rule(
 
 
 def largest_frame(view: HostView, link: Link) -> int:
-    """The longest packet, in bytes of MTU, that can come out of this end: a bridge port only passes on what enters elsewhere."""
+    """The longest packet, in bytes of MTU, that can come out of this end: a bridge port only passes on what enters
+    elsewhere."""
     bridge = view.link(link.master) if link.master else None
     if bridge is None or bridge.kind != "bridge":
         return link.mtu
@@ -85,7 +89,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 (f"peer {far.ifname} mtu", far.mtu, f"RTM_GETLINK {far.ifname}{where} IFLA_MTU"),
             ],
             confirm=[f"ip -d link show dev {quoted(near.ifname)}", f"ip -s link show dev {quoted(near.ifname)}"],
-            fix=f"ip link set dev {quoted(near.ifname)} mtu {far.mtu}  # or set the peer to {near.mtu}: both ends must agree",
+            fix=f"ip link set dev {quoted(near.ifname)} mtu {far.mtu}  # or set the peer to {near.mtu}",
             breaks=[subject("link", ifname=near.ifname), *([subject("link", ifname=far.ifname)] if same else [])],
         )
 
@@ -113,10 +117,7 @@ def examples() -> Iterator[Example]:
     yield Example(
         name="both ends in this namespace",
         why="the pair is named once, not once an end",
-        tables=HostBuilder()
-        .link("a", kind="veth", mtu=1500, link=3)
-        .link("b", kind="veth", mtu=9000, link=2)
-        .build(),
+        tables=HostBuilder().link("a", kind="veth", mtu=1500, link=3).link("b", kind="veth", mtu=9000, link=2).build(),
         fires=1,
         subject=subject("link", ifname="a"),
     )
@@ -136,14 +137,18 @@ def examples() -> Iterator[Example]:
         tables=HostBuilder().link("veth0", kind="veth", mtu=9000, up=False).peer("veth0", mtu=1500).build(),
     )
     bridged = HostBuilder().link("br0", kind="bridge", mtu=1500)
-    bridged.link("veth0", kind="veth", mtu=9000, master="br0").link("eth0", mtu=1500, master="br0").peer("veth0", mtu=1500)
+    bridged.link("veth0", kind="veth", mtu=9000, master="br0").link("eth0", mtu=1500, master="br0").peer(
+        "veth0", mtu=1500
+    )
     yield Example(
         name="larger end is a bridge port among smaller ones",
         why="a port passes on only what came in elsewhere: nothing longer than 1500 can",
         tables=bridged.build(),
     )
     jumbo = HostBuilder().link("br0", kind="bridge", mtu=1500)
-    jumbo.link("veth0", kind="veth", mtu=9000, master="br0").link("eth0", mtu=9000, master="br0").peer("veth0", mtu=1500)
+    jumbo.link("veth0", kind="veth", mtu=9000, master="br0").link("eth0", mtu=9000, master="br0").peer(
+        "veth0", mtu=1500
+    )
     yield Example(
         name="bridge port beside a jumbo port",
         why="frames from the jumbo port do not fit the far end",

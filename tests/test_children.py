@@ -1,0 +1,115 @@
+"""netdiag.children: a child that hangs, dies or lies costs its own rows and nothing else."""
+
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from netdiag import children
+from netdiag.children import Task, run
+from netdiag.model.coverage import Status
+from netdiag.model.route import Route, Routes, routes_from_rows
+from netdiag.model.sysctl import Sysctls
+
+Work = tuple[dict[str, Any], int, Status, str, float]
+
+
+def answer() -> Work:
+    return {"sysctls": Sysctls(values={"a": "1"})}, 1, "ok", "", 0.5
+
+
+def hang() -> Work:
+    signal.pause()
+    raise AssertionError
+
+
+def die() -> Work:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def break_() -> Work:
+    raise RuntimeError("no such thing\x1b[31m")
+
+
+def after(seconds: float) -> float:
+    return time.monotonic() + seconds
+
+
+def test_an_answer_comes_back_whole() -> None:
+    (outcome,) = run([Task(name="sysctls", run=answer)], after(10))
+    assert outcome.tables == {"sysctls": Sysctls(values={"a": "1"})}
+    assert outcome.coverage.status == "ok"
+    assert outcome.coverage.duration_ms == 0.5
+
+
+def test_columns_come_back_whole() -> None:
+    rows = [
+        Route(
+            family="inet6",
+            dst="2001:db8::/32",
+            table=254,
+            type="unicast",
+            protocol=12,
+            scope=0,
+            priority=32,
+            tos=0,
+            flags=0,
+            oif=3,
+            gateway="fe80::1",
+            prefsrc=None,
+            nh_id=None,
+            expires=30,
+            extra=None,
+        )
+    ]
+
+    def work() -> Work:
+        return {"routes6": routes_from_rows("inet6", rows), "routes": Routes.empty("inet")}, 1, "ok", "", 1.0
+
+    (outcome,) = run([Task(name="routes", run=work)], after(10))
+    assert list(outcome.tables["routes6"].rows()) == rows
+    assert len(outcome.tables["routes"]) == 0
+
+
+def test_one_that_hangs_costs_only_itself() -> None:
+    tasks = [Task(name="hangs", run=hang), Task(name="sysctls", run=answer)]
+    hung, fine = run(tasks, after(0.5))
+    assert (hung.coverage.status, hung.tables) == ("timeout", {})
+    assert fine.coverage.status == "ok"
+
+
+def test_one_that_dies_is_failed() -> None:
+    (outcome,) = run([Task(name="dies", run=die)], after(10))
+    assert outcome.coverage.status == "failed"
+    assert "died" in outcome.coverage.detail
+
+
+def test_one_that_breaks_says_what_broke() -> None:
+    (outcome,) = run([Task(name="breaks", run=break_)], after(10))
+    assert outcome.coverage.status == "failed"
+    assert "RuntimeError: no such thing" in outcome.coverage.detail
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"", b"\xff" * 8, b"\x05" + bytes(7) + b"hello", (1 << 60).to_bytes(8, "little")],
+    ids=["empty", "huge", "noise", "length beyond the end"],
+)
+def test_one_that_lies_is_refused(monkeypatch: pytest.MonkeyPatch, octets: bytes) -> None:
+    monkeypatch.setattr(children, "encode", lambda *_, **__: [octets])
+    (outcome,) = run([Task(name="sysctls", run=answer)], after(10))
+    assert (outcome.coverage.status, outcome.tables) == ("failed", {})
+
+
+def test_no_child_is_left_behind() -> None:
+    run([Task(name="hangs", run=hang), Task(name="sysctls", run=answer)], after(0.3))
+    deadline = after(5)
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                assert time.monotonic() < deadline
+        except ChildProcessError:
+            return

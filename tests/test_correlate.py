@@ -1,0 +1,117 @@
+"""netdiag.correlate: causes above symptoms, chains as chains, never a cycle, independent faults apart."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netdiag.correlate import arrange
+from netdiag.model.finding import Confidence, Draft, Finding, Severity, Subject, finding_id, subject
+
+ETH0 = subject("link", ifname="eth0")
+GATEWAY = subject("neighbour", dst="192.0.2.1", ifname="eth0")
+SESSION = subject("bgp-session", name="up1")
+
+
+def draft(
+    rule: str,
+    about: Subject,
+    *,
+    severity: Severity = "warning",
+    confidence: Confidence = "certain",
+    touches: tuple[Subject, ...] = (),
+    breaks: tuple[Subject, ...] = (),
+) -> Draft:
+    finding = Finding(
+        id=finding_id(rule, about, None),
+        rule=rule,
+        severity=severity,
+        confidence=confidence,
+        subject=about,
+        message=rule,
+        evidence=(),
+        confirm=(),
+        fix="",
+    )
+    return Draft(finding=finding, touches=touches, breaks=breaks)
+
+
+CHAIN = [
+    draft("session-down", SESSION, severity="critical", touches=(GATEWAY,)),
+    draft("gateway-failed", GATEWAY, severity="critical", touches=(ETH0,), breaks=(SESSION,)),
+    draft("link-broken", ETH0, breaks=(GATEWAY,)),
+]
+EXPLAINS = {"link-broken": ("gateway-*", "session-*"), "gateway-failed": ("session-*",)}
+
+
+def shape(findings: tuple[Finding, ...]) -> list[tuple[str, str | None]]:
+    names = {finding.id: finding.rule for finding in findings}
+    return [(f.rule, names.get(f.explained_by or "")) for f in findings]
+
+
+def test_a_chain_comes_out_as_a_chain() -> None:
+    found = arrange(CHAIN, EXPLAINS)
+    assert shape(found) == [
+        ("link-broken", None),
+        ("gateway-failed", "link-broken"),
+        ("session-down", "gateway-failed"),
+    ]
+
+
+def test_a_cause_is_as_severe_as_what_it_explains() -> None:
+    assert arrange(CHAIN, EXPLAINS)[0].severity == "critical"
+
+
+def test_explains_is_the_inverse_of_explained_by() -> None:
+    found = arrange(CHAIN, EXPLAINS)
+    for finding in found:
+        assert set(finding.explains) == {other.id for other in found if other.explained_by == finding.id}
+
+
+def test_the_same_rules_on_other_objects_stay_apart() -> None:
+    other = draft("gateway-failed", subject("neighbour", dst="198.51.100.1", ifname="eth1"), severity="critical")
+    found = arrange([*CHAIN, other], EXPLAINS)
+    assert [f.rule for f in found if f.explained_by is None] == ["gateway-failed", "link-broken"]
+
+
+def test_a_guess_explains_nothing() -> None:
+    guess = draft("link-broken", ETH0, severity="info", confidence="possible")
+    found = arrange([CHAIN[1], guess], EXPLAINS)
+    assert all(finding.explained_by is None for finding in found)
+
+
+def test_two_rules_that_explain_each_other_do_not_loop() -> None:
+    pair = [draft("a", ETH0), draft("b", ETH0)]
+    found = arrange(pair, {"a": ("b",), "b": ("a",)})
+    assert [f.explained_by is None for f in found] == [True, False]
+
+
+RULES = ("a", "b", "c", "d")
+OBJECTS = [subject("link", ifname=name) for name in ("eth0", "eth1", "eth2")]
+SOME: Any = st.lists(st.sampled_from(OBJECTS), max_size=2).map(tuple)
+DRAFTS: Any = st.lists(
+    st.builds(
+        draft,
+        st.sampled_from(RULES),
+        st.sampled_from(OBJECTS),
+        severity=st.sampled_from(("critical", "warning", "info")),
+        touches=SOME,
+        breaks=SOME,
+    ),
+    unique_by=lambda d: d.finding.id,
+)
+
+
+@given(DRAFTS, st.dictionaries(st.sampled_from(RULES), st.lists(st.sampled_from(RULES)).map(tuple)), st.randoms())
+def test_whatever_the_rules_claim(drafts: list[Draft], explains: dict[str, tuple[str, ...]], random: Any) -> None:
+    found = arrange(drafts, explains)
+    assert sorted(f.id for f in found) == sorted(d.finding.id for d in drafts), "nothing is lost or doubled"
+    position = {finding.id: number for number, finding in enumerate(found)}
+    roots = [finding for finding in found if finding.explained_by is None]
+    assert [f.id for f in found[: len(roots)]] == [f.id for f in roots], "roots come first"
+    for finding in found:
+        if finding.explained_by is not None:
+            assert position[finding.explained_by] < position[finding.id], "a cause stands above its symptom"
+    shuffled = list(drafts)
+    random.shuffle(shuffled)
+    assert arrange(shuffled, explains) == found, "the order of the rules does not matter"
