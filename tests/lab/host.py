@@ -244,12 +244,12 @@ class Host:
         os.waitpid(pid, 0)
         self._forked.discard(pid)
 
-    def call(self, work: Callable[[], T], timeout: float = SECONDS) -> T:
+    def call(self, work: Callable[[], T], timeout: float = SECONDS, meanwhile: Callable[[], object] | None = None) -> T:
         """Run a Python callable inside, in a fork of this process, and give back what it returned.
 
         It costs a fork instead of an interpreter's start. Results travel as a pickle between two copies of this very
-        process, never to or from a file. Raises LabError with the traceback if `work` raised, took longer than
-        `timeout` seconds or died.
+        process, never to or from a file. `meanwhile` is called out here while `work` runs. Raises
+        LabError with the traceback if `work` raised, took longer than `timeout` seconds or died.
         """
         reader, writer = os.pipe()
 
@@ -265,8 +265,10 @@ class Host:
         pid = self._fork_into(answer)
         os.close(writer)
         try:
+            if meanwhile is not None:
+                meanwhile()
             content = _read_all(reader, timeout)
-        except TimeoutError as error:
+        except _NoAnswer as error:
             raise LabError(f"{self.name}: {work!r} took more than {timeout:g} s") from error
         finally:
             os.close(reader)
@@ -338,16 +340,28 @@ class Host:
             raise LabError(f"{self.name}: netdiag check exited with {code} and no report\n{out}{err}") from error
         return report
 
+    def report(self, *args: str, during: Callable[[], object] | None = None) -> dict[str, Any]:
+        """The same report as `check` without an interpreter's start (tests/lab/report.py); with one sample unless
+        --interval is given. `during` is called between the two samples: the traffic that the counters shall show.
+        """
+        from tests.lab.report import take  # only tests of netdiag itself need netdiag
+
+        return take(self, args, during)
+
+
+class _NoAnswer(Exception):
+    """The time was up."""
+
 
 def _read_all(fd: int, timeout: float) -> bytes:
-    """Everything up to end of file; raises TimeoutError after `timeout` seconds."""
+    """Everything up to end of file; raises _NoAnswer after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     poller = select.poll()
     poller.register(fd, select.POLLIN)
     chunks: list[bytes] = []
     while True:
         if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise TimeoutError
+            raise _NoAnswer
         chunk = os.read(fd, 1 << 16)
         if not chunk:
             return b"".join(chunks)

@@ -11,8 +11,9 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from tests.lab import traffic
 from tests.lab.host import Host
 from tests.lab.wait import wait_until
 
@@ -106,6 +107,24 @@ class Lab:
         self.link(host, ifname, switch, port, a_addresses=addresses, mtu=mtu)
         switch.ip(f"link set dev {port} master br0")
         return port
+
+    # -- traffic, see tests/lab/traffic.py --------------------------------------------------------------------------
+
+    def send_udp(self, host: Host, dst: str, port: int, **how: Any) -> dict[str, int]:
+        """`traffic.send_udp`: a bounded number of datagrams, and how each ended."""
+        return traffic.send_udp(host, dst, port, **how)
+
+    def send_tcp(self, host: Host, dst: str, port: int, **how: Any) -> str:
+        """`traffic.send_tcp`: one connection, and how it ended."""
+        return traffic.send_tcp(host, dst, port, **how)
+
+    def listen_udp(self, host: Host, address: str, port: int, *, echo: bool = False) -> traffic.Listener:
+        """`traffic.listen_udp`: count what arrives."""
+        return traffic.listen_udp(host, address, port, echo=echo)
+
+    def listen_tcp(self, host: Host, address: str, port: int) -> traffic.Listener:
+        """`traffic.listen_tcp`: accept, read and count."""
+        return traffic.listen_tcp(host, address, port)
 
     def wait(self, condition: Callable[[], T], timeout: float = 5.0, what: str = "") -> T:
         """See `wait_until`."""

@@ -27,5 +27,5 @@ def wait_until(condition: Callable[[], T], timeout: float = 5.0, what: str = "")
         if value:
             return value
         if late:
-            raise TimeoutError(f"after {timeout:g} s still not: {what or condition!r} (last answer: {value!r})")
+            raise TimeoutError(f"after {timeout:g} s still not: {what or repr(condition)} (last answer: {value!r})")
         time.sleep(_PAUSE)

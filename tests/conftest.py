@@ -1,0 +1,36 @@
+"""Fixtures and settings for all tests.
+
+`lab` gives a test a laboratory of real hosts (tests/lab/) and takes it down afterwards. A test that asks for it is
+marked `lab` without saying so, and is skipped with the reason where the kernel would refuse namespaces.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.lab import Lab
+
+# Before anything imports NumPy: lab hosts fork this process, and threads do not survive a fork.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "lab" in getattr(item, "fixturenames", ()):
+            item.add_marker("lab")
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """An empty laboratory for one test."""
+    from tests.lab import Lab
+
+    if os.geteuid() != 0:
+        pytest.skip("lab hosts are made of namespaces, which needs root")
+    with Lab() as laboratory:
+        yield laboratory

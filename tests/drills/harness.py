@@ -1,0 +1,208 @@
+"""One harness for all drills: build a real host, see netdiag find nothing; break it, see the fault named first;
+repair it, see netdiag find nothing again; and see it stay silent on the healthy look-alike.
+
+A drill is data plus three small functions (README.md beside this file shows one). Nothing here waits for a guessed
+time: every expectation is polled until it holds or `PATIENCE` is over, and then the report itself is the message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.lab import Host, Lab
+
+Report = dict[str, Any]
+Finding = dict[str, Any]
+
+PATIENCE = 6.0
+"""Seconds for a state to show: more than the kernel's one second of link watch and three of neighbour probes."""
+
+CONFIRM_SECONDS = 5.0
+"""A confirm command may run on (`tcpdump`, `ip monitor`); what it printed by then counts."""
+
+_ALARMS = ("critical", "warning")
+_UNUSABLE = re.compile(
+    r"command not found|: not found|Usage:|Unknown command|unrecognized option|invalid option|"
+    r'Object "[^"]*" is unknown|Command "[^"]*" is unknown|is garbage|syntax error',
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drill:
+    """One fault, injected into a real host and taken back."""
+
+    rule: str
+    """Catalogue id that must be named first."""
+    build: Callable[[Lab], Host]
+    """Make a healthy world; the host it gives is the one netdiag looks at."""
+    break_: Callable[[Lab, Host], object]
+    """Inject the fault."""
+    repair: Callable[[Lab, Host], object] | None
+    """Take it back. None: run the finding's own `fix` line on the host, which proves that line as well."""
+    severity: str | None = None
+    """Exact severity of the finding; None: any at warning or above."""
+    expect: Mapping[str, object] = field(default_factory=dict)
+    """Keys that the first finding's subject must have."""
+    explains: tuple[str, ...] = ()
+    """Rules that must stand under the first finding, explained by it."""
+    settle: Callable[[Lab, Host], object] | None = None
+    """A condition to wait for after the break and before the first look (`not host.running("eth0")`)."""
+    during: Callable[[Lab, Host], object] | None = None
+    """Traffic or trouble between the two samples of the counters. It is done for every report of the drill, the
+    healthy ones too: the same traffic must be harmless there."""
+    check_args: tuple[str, ...] = ("--interval", "0")
+    """Options of `netdiag check`; with `during` the interval is above 0 by itself."""
+    twin: Callable[[Lab], Host] | None = None
+    """Build a healthy look-alike, in a lab of its own, on which netdiag must stay silent."""
+    tolerate: tuple[str, ...] = ()
+    """Rules whose alarms are part of the healthy world and not of the fault. Say why beside it."""
+    name: str = ""
+    """Tells several drills of one rule apart."""
+
+
+def run_drill(drill: Drill, lab: Lab) -> None:
+    """Run one drill in an empty lab; AssertionError says which step failed and shows the report."""
+    host = drill.build(lab)
+    _silent(drill, lab, host, "the healthy host")
+
+    drill.break_(lab, host)
+    if drill.settle is not None:
+        settled = drill.settle
+        lab.wait(lambda: settled(lab, host), PATIENCE, f"{drill.rule}: the broken state has settled")
+    report = _poll(drill, lab, host, "the broken host", lambda r: wrong_with_alarm(drill, r))
+    first = report["findings"][0]
+    for command in first["confirm"]:
+        confirm(host, command)
+
+    if drill.repair is not None:
+        drill.repair(lab, host)
+    else:
+        host.run("bash", "-ec", first["fix"])
+    _silent(drill, lab, host, "the repaired host")
+
+    if drill.twin is not None:
+        with Lab() as other:
+            _silent(drill, other, drill.twin(other), "the healthy twin")
+
+
+def wrong_with_alarm(drill: Drill, report: Report) -> str:
+    """What is wrong with the report of a broken host; empty where it is as it must be."""
+    findings: list[Finding] = report["findings"]
+    if not findings:
+        return "nothing was found"
+    first = findings[0]
+    if first["rule"] != drill.rule:
+        return f"{first['rule']} stands first"
+    if drill.severity is None and first["severity"] not in _ALARMS:
+        return f"its severity is only {first['severity']}"
+    if drill.severity is not None and first["severity"] != drill.severity:
+        return f"its severity is {first['severity']}, not {drill.severity}"
+    missing = {key: value for key, value in drill.expect.items() if first["subject"].get(key) != value}
+    if missing:
+        return f"its subject {first['subject']} lacks {missing}"
+    roots = {finding["id"]: _root(finding, findings) for finding in findings}
+    for finding in findings[1:]:
+        if _alarming(finding, drill) and roots[finding["id"]] != first["id"]:
+            return f"{finding['rule']} is not explained by it"
+    under = {finding["rule"] for finding in findings[1:] if roots[finding["id"]] == first["id"]}
+    unexplained = set(drill.explains) - under
+    if unexplained:
+        return f"it does not explain {sorted(unexplained)}"
+    return ""
+
+
+def wrong_with_silence(drill: Drill, report: Report) -> str:
+    """What is wrong with the report of a healthy host: an alarm, or a rule that gave no answer at all."""
+    for finding in report["findings"]:
+        if _alarming(finding, drill) or finding["rule"] == drill.rule:
+            return f"{finding['rule']} is reported"
+    for gap in report["not_evaluated"]:
+        if gap["rule"] == drill.rule:
+            return f"{drill.rule} was not evaluated, so its silence proves nothing: {gap['reason']}"
+    return ""
+
+
+def confirm(host: Host, command: str) -> None:
+    """Run a finding's confirm command: it must exist, be spelt right and print something.
+
+    Its exit status is free, because the state that it shows is often an error.
+    """
+    ran = host.run("timeout", f"{CONFIRM_SECONDS:g}", "bash", "-c", command, check=False, timeout=CONFIRM_SECONDS + 10)
+    printed = ran.stdout + ran.stderr
+    assert ran.returncode not in (126, 127), f"confirm command cannot be run: {command}\n{printed}"
+    assert not _UNUSABLE.search(ran.stderr), f"confirm command is misspelt: {command}\n{printed}"
+    assert printed.strip(), f"confirm command prints nothing: {command}"
+
+
+def drill_test(*drills: Drill) -> Callable[..., None]:
+    """A test function for pytest that runs the drills: `test_drill = drill_test(DRILL)`."""
+
+    @pytest.mark.parametrize("drill", drills, ids=[drill.name or drill.rule for drill in drills])
+    def test(drill: Drill, lab: Lab) -> None:
+        run_drill(drill, lab)
+
+    return test
+
+
+def take_report(drill: Drill, lab: Lab, host: Host) -> Report:
+    """One report the way the drill wants it."""
+    if drill.during is None:
+        return host.report(*drill.check_args)
+    during = drill.during
+    args = tuple(drill.check_args)
+    if args == ("--interval", "0"):
+        args = ("--interval", "1")
+    return host.report(*args, during=lambda: during(lab, host))
+
+
+def describe(report: Report) -> str:
+    """The report in a few lines, for a failing test's message."""
+    lines = [f"verdict {report['verdict']}"]
+    for finding in report["findings"]:
+        under = "  under " + finding["explained_by"] if finding["explained_by"] else ""
+        lines.append(f"  {finding['id'][:8]} {finding['severity']} {finding['rule']}: {finding['message']}{under}")
+    lines += [f"  not evaluated: {gap['rule']}: {gap['reason']}" for gap in report["not_evaluated"]]
+    unread = [row for row in report["coverage"] if row["status"] != "ok"]
+    lines += [f"  coverage: {row['collector']} {row['status']} {row['detail']}" for row in unread]
+    return "\n".join(lines)
+
+
+def _silent(drill: Drill, lab: Lab, host: Host, which: str) -> None:
+    _poll(drill, lab, host, which, lambda report: wrong_with_silence(drill, report))
+
+
+def _poll(drill: Drill, lab: Lab, host: Host, which: str, wrong: Callable[[Report], str]) -> Report:
+    """Take reports until `wrong` has no complaint; AssertionError with the last complaint and report if it never."""
+    last: list[tuple[str, Report]] = []
+
+    def good() -> bool:
+        report = take_report(drill, lab, host)
+        last[:] = [(wrong(report), report)]
+        return not last[0][0]
+
+    try:
+        lab.wait(good, PATIENCE)
+    except TimeoutError:
+        complaint, report = last[0]
+        raise AssertionError(f"{drill.rule}, {which}: {complaint}\n{describe(report)}") from None
+    return last[0][1]
+
+
+def _alarming(finding: Finding, drill: Drill) -> bool:
+    return finding["severity"] in _ALARMS and not finding["suppressed"] and finding["rule"] not in drill.tolerate
+
+
+def _root(finding: Finding, findings: Sequence[Finding]) -> str:
+    """The id at the end of a finding's chain of explanations."""
+    by_id = {other["id"]: other for other in findings}
+    seen: set[str] = set()
+    while finding["explained_by"] in by_id and finding["id"] not in seen:
+        seen.add(finding["id"])
+        finding = by_id[finding["explained_by"]]
+    return str(finding["id"])

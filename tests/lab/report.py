@@ -1,0 +1,120 @@
+"""A report of a lab host without the start of an interpreter: netdiag's own functions in a fork inside the host.
+
+Everything is imported before the fork, so one report costs a fork and the collecting. What the real program prints
+is `Host.check`; tests/lab/test_report.py holds the two against each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from netdiag.collect import Options, collect, collectors
+from netdiag.engine import judge
+from netdiag.rules import discover
+from netdiag.sources.live import LiveSource
+
+if TYPE_CHECKING:
+    from tests.lab.host import Host
+
+_QUIET = 0.03  # seconds without another collector coming to its second sample: all of them are there
+
+
+class _PausedSource(LiveSource):
+    """A live source whose wait between two samples lasts exactly as long as the test's work.
+
+    It says on one pipe that the first sample is taken, and goes on when the other pipe's writer is closed.
+    """
+
+    def __init__(self, deadline: float, reached: int, go_on: int) -> None:
+        super().__init__(deadline)
+        self._reached, self._go_on = reached, go_on
+
+    def wait(self, seconds: float) -> None:
+        os.write(self._reached, b".")
+        os.read(self._go_on, 1)
+
+
+def take(host: Host, args: Sequence[str], during: Callable[[], object] | None = None) -> dict[str, Any]:
+    """The report of `netdiag check --json ARGS` inside `host`, by the short way.
+
+    `args` may hold --interval, --deadline, --hostname, --rule and --skip; ValueError for others. `during` is called
+    in the test process between the two samples of the counters, which then does not depend on any clock: the
+    interval only has to be above 0.
+    """
+    asked = _parsed(args)
+    _warm()
+    reached_reader, reached_writer = os.pipe()
+    go_on_reader, go_on_writer = os.pipe()
+
+    def inside() -> bytes:
+        os.close(reached_reader)
+        os.close(go_on_writer)
+        deadline = time.monotonic() + asked.deadline
+        paused = _PausedSource(deadline, reached_writer, go_on_reader)
+        source = LiveSource(deadline) if during is None else paused
+        options = Options(interval=asked.interval, deadline=asked.deadline, hostname=asked.hostname)
+        return _as_json(collect(source, options), asked)
+
+    def meanwhile() -> None:
+        os.close(reached_writer)
+        try:
+            if during is not None:
+                _await_samples(reached_reader, asked.deadline)
+                during()
+        finally:
+            os.close(go_on_writer)
+
+    try:
+        content = host.call(inside, timeout=asked.deadline + 10, meanwhile=meanwhile)
+    finally:
+        os.close(reached_reader)
+        os.close(go_on_reader)
+    report: dict[str, Any] = json.loads(content)
+    return report
+
+
+def _as_json(snapshot: Any, asked: argparse.Namespace) -> bytes:
+    import msgspec
+
+    report = judge(snapshot, only=tuple(asked.rule), skip=tuple(asked.skip))
+    return msgspec.json.encode(report)
+
+
+def _await_samples(reached: int, deadline: float) -> None:
+    """Return when every collector that samples twice has its first sample. Raises TimeoutError if none ever has."""
+    poller = select.poll()
+    poller.register(reached, select.POLLIN)
+    wait = deadline
+    while poller.poll(wait * 1000):
+        if not os.read(reached, 64):
+            break
+        wait = _QUIET
+    if wait == deadline:
+        raise TimeoutError("no collector came to a second sample: is the interval 0?")
+
+
+@cache
+def _warm() -> None:
+    """Import every collector and rule here, once, instead of in each fork."""
+    collectors()
+    discover()
+
+
+def _parsed(args: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--interval", type=float, default=0.0)
+    parser.add_argument("--deadline", type=float, default=30.0)
+    parser.add_argument("--hostname")
+    parser.add_argument("--rule", action="append", default=[])
+    parser.add_argument("--skip", action="append", default=[])
+    asked, rest = parser.parse_known_args(list(args))
+    if rest:
+        raise ValueError(f"only the real program knows {rest}: use Host.check")
+    return asked
