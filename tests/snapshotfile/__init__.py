@@ -1,0 +1,1 @@
+"""The snapshot file: what is written is read back, and nothing else is."""
