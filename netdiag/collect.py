@@ -86,7 +86,8 @@ def _meta(source: Source, options: Options) -> Meta:
 
 
 def collect(source: Source, options: Options) -> Snapshot:
-    """One snapshot of the host behind ``source``. Raises nothing for what the host does: that is what coverage is for."""
+    """One snapshot of the host behind ``source``. Raises nothing for what the host does: that is what coverage is
+    for."""
     deadline = time.monotonic() + options.deadline
     meta = _meta(source, options)
     found = collectors()

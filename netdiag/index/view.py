@@ -23,6 +23,7 @@ from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import Route, Routes
 from netdiag.model.snapshot import Meta, Snapshot, Tables
 from netdiag.model.sysctl import NeighTable
+from netdiag.model.wireguard import Wireguard
 
 COLLECTOR_OF = {
     "links": "links",
@@ -36,6 +37,7 @@ COLLECTOR_OF = {
     "sysctls": "sysctls",
     "counters": "counters",
     "deltas": "counters",
+    "wireguard": "wireguard",
 }
 """Which collector fills the table that a rule may read. ``deltas`` needs two samples of the counters."""
 
@@ -129,6 +131,10 @@ class HostView:
     @property
     def neigh_tables(self) -> tuple[NeighTable, ...]:
         return self._need("neigh_tables").neigh_tables
+
+    @property
+    def wireguard(self) -> Wireguard:
+        return self._need("wireguard").wireguard
 
     @property
     def counters(self) -> CounterSample:

@@ -19,6 +19,7 @@ from netdiag.model.nexthop import Nexthop
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RouteExtra, Routes
 from netdiag.model.sysctl import NeighTable, Sysctls
+from netdiag.model.wireguard import Wireguard
 
 SMALL: dict[str, Any] = {
     "links": tuple[Link, ...],
@@ -30,6 +31,7 @@ SMALL: dict[str, Any] = {
     "neigh_tables": tuple[NeighTable, ...],
     "sysctls": Sysctls,
     "counters": Counters,
+    "wireguard": Wireguard,
 }
 """Tables of structs by name, with their type."""
 

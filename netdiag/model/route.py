@@ -100,6 +100,8 @@ class RouteExtra(msgspec.Struct, frozen=True, kw_only=True):
     src: str | None = None
     """RTA_SRC of IPv6 subtrees, with ``src_len``."""
     src_len: int = 0
+    pref: int = 0
+    """RTA_PREF of IPv6, router preference (RFC 4191): 0 medium, 1 high, 3 low."""
     unknown: int = 0
     """How many attributes netdiag did not know."""
 

@@ -17,6 +17,7 @@ from netdiag.model.nexthop import Nexthop
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import Routes
 from netdiag.model.sysctl import NeighTable, Sysctls
+from netdiag.model.wireguard import Wireguard
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +53,7 @@ class Tables:
     neighbours: Neighbours = field(default_factory=Neighbours.empty)
     neigh_tables: tuple[NeighTable, ...] = ()
     sysctls: Sysctls = field(default_factory=Sysctls)
+    wireguard: Wireguard = field(default_factory=Wireguard)
     counters: Counters = field(default_factory=lambda: Counters(first=CounterSample(at=0.0)))
 
 

@@ -10,8 +10,10 @@ import os
 import time
 from collections.abc import Sequence
 
+from netdiag.sources.netlink import constants as nl
 from netdiag.sources.netlink import transport
 from netdiag.sources.netlink.messages import DumpRequest, DumpResult, Reply, Sink
+from netdiag.sources.netlink.wireguard import BlankingSink
 from netdiag.sources.protocol import Clock, Kind, Unreadable, Why
 
 FILE_LIMIT = 8 << 20
@@ -47,8 +49,10 @@ class LiveSource:
         self.deadline = deadline
 
     def dump(self, request: DumpRequest, sink: Sink) -> DumpResult:
+        # Secrets of WireGuard are overwritten in the receive buffer, before a collector or a recording sees it.
+        guarded = BlankingSink(sink) if request.protocol == nl.NETLINK_GENERIC else sink
         try:
-            return transport.dump(request, sink, deadline=self.deadline)
+            return transport.dump(request, guarded, deadline=self.deadline)
         except OSError as error:
             raise Unreadable(why_unreadable(error), f"{request.name}: {error.strerror or error}") from error
 

@@ -59,7 +59,9 @@ class Source(Protocol):
         """Target of a symbolic link. Raises Unreadable."""
 
     def fetch(self, kind: Kind, key: str) -> bytes:
-        """A raw reply of something that is neither netlink nor a file, as netdiag.sources.KIND gives it. Raises Unreadable.
+        """A raw reply of something that is neither netlink nor a file, as netdiag.sources.KIND gives it.
+
+        Raises Unreadable.
 
         ``key`` says what is asked, in the words of that module; secrets are blanked there.
         """
