@@ -22,14 +22,15 @@ Finding = dict[str, Any]
 PATIENCE = 6.0
 """Seconds for a state to show: more than the kernel's one second of link watch and three of neighbour probes."""
 
-CONFIRM_SECONDS = 5.0
+CONFIRM_SECONDS = 3.0
 """A confirm command may run on (`tcpdump`, `ip monitor`); what it printed by then counts."""
 
 _ALARMS = ("critical", "warning")
 _UNUSABLE = re.compile(
     r"command not found|: not found|Usage:|Unknown command|unrecognized option|invalid option|"
-    r'Object "[^"]*" is unknown|Command "[^"]*" is unknown|is garbage|syntax error',
-    re.IGNORECASE,
+    r'Object "[^"]*" is unknown|Command "[^"]*" is unknown|is garbage|syntax error|line is not complete|'
+    r"^Error: argument ",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 
@@ -136,7 +137,7 @@ def confirm(host: Host, command: str) -> None:
     ran = host.run("timeout", f"{CONFIRM_SECONDS:g}", "bash", "-c", command, check=False, timeout=CONFIRM_SECONDS + 10)
     printed = ran.stdout + ran.stderr
     assert ran.returncode not in (126, 127), f"confirm command cannot be run: {command}\n{printed}"
-    assert not _UNUSABLE.search(ran.stderr), f"confirm command is misspelt: {command}\n{printed}"
+    assert not _UNUSABLE.search(printed), f"confirm command is misspelt: {command}\n{printed}"
     assert printed.strip(), f"confirm command prints nothing: {command}"
 
 
