@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from hypothesis import strategies as st
 
-from netdiag.model.codec import BULK, SMALL
 from netdiag.model.address import Address
+from netdiag.model.codec import BULK, SMALL
 from netdiag.model.coverage import Coverage
 from netdiag.model.link import IFF_UP, Link
 from netdiag.model.neighbour import Neighbour, Neighbours, neighbours_from_rows
@@ -30,8 +30,16 @@ META = Meta(
 
 def route(dst: str, **given: Any) -> Route:
     """A route of the main table."""
-    plain: dict[str, Any] = {"table": 254, "type": "unicast", "protocol": 3, "scope": 0, "priority": 0, "tos": 0,
-    "flags": 0} unset: dict[str, Any] = dict.fromkeys(("oif", "gateway", "prefsrc", "nh_id", "expires", "extra"))
+    plain: dict[str, Any] = {
+        "table": 254,
+        "type": "unicast",
+        "protocol": 3,
+        "scope": 0,
+        "priority": 0,
+        "tos": 0,
+        "flags": 0,
+    }
+    unset: dict[str, Any] = dict.fromkeys(("oif", "gateway", "prefsrc", "nh_id", "expires", "extra"))
     return Route(**(plain | unset | {"family": "inet6" if ":" in dst else "inet", "dst": dst} | given))
 
 
