@@ -8,7 +8,6 @@ import importlib
 import pkgutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,23 +15,11 @@ import netdiag
 import netdiag.collectors
 from netdiag.children import Task, run
 from netdiag.collectors import Collected
+from netdiag.collectors import Options as Options
 from netdiag.model.coverage import Coverage, Status
 from netdiag.model.snapshot import Meta, Snapshot, Tables
 from netdiag.model.text import kernel_text
 from netdiag.sources.protocol import Source, Unreadable
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How to collect."""
-
-    interval: float = 1.0
-    """Seconds between the two samples of the counters; 0: one sample."""
-    deadline: float = 30.0
-    """Seconds for everything."""
-    hostname: str | None = None
-    """Name to use instead of the system's."""
-
 
 Collector = Callable[[Source, Options], Collected]
 

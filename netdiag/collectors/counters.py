@@ -5,8 +5,7 @@ net/core/net-procfs.c), RTM_GETLINK statistics and RTM_GETNEIGHTBL. Needs no pri
 leaves its counters out; unreadable as a whole only where /proc/net/snmp is.
 """
 
-from netdiag.collect import Options
-from netdiag.collectors import Collected
+from netdiag.collectors import Collected, Options
 from netdiag.collectors.links import read_links
 from netdiag.collectors.neigh_tables import read_neigh_tables
 from netdiag.model.counters import Counters, CounterSample, SoftnetCpu

@@ -7,8 +7,7 @@ absent as
 a whole only where /proc/sys/net cannot be listed.
 """
 
-from netdiag.collect import Options
-from netdiag.collectors import Collected
+from netdiag.collectors import Collected, Options
 from netdiag.model.sysctl import Sysctls
 from netdiag.model.text import kernel_text
 from netdiag.sources.protocol import Source

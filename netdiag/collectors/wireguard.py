@@ -6,8 +6,7 @@ generic netlink family is taken from the list of those that are there. Absent wh
 not answer, or a device that cannot be read, makes the whole partial and is named.
 """
 
-from netdiag.collect import Options
-from netdiag.collectors import Collected
+from netdiag.collectors import Collected, Options
 from netdiag.collectors.links import read_links
 from netdiag.model.link import Link
 from netdiag.model.wireguard import PeerCounters, Wireguard, WireguardDevice
