@@ -4,22 +4,12 @@ A collector asks a netdiag.sources.protocol.Source, decodes, and returns ``Colle
 ``netdiag.collect`` finds the files by name: there is no registry.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from netdiag.model.coverage import Status
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How to collect."""
-
-    interval: float = 1.0
-    """Seconds between the two samples of the counters; 0: one sample."""
-    deadline: float = 30.0
-    """Seconds for everything."""
-    hostname: str | None = None
-    """Name to use instead of the system's."""
+from netdiag.sources.netlink.messages import DumpResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +20,11 @@ class Collected:
     rows: int = 0
     status: Status = "ok"
     detail: str = ""
+
+
+def verdict_of(results: Iterable[DumpResult], malformed: int) -> tuple[Status, str]:
+    """Status and detail of a table that was read by these dumps, of which so many messages could not be decoded."""
+    if malformed:
+        return "partial", f"{malformed} messages could not be decoded"
+    changed = [result.detail for result in results if not result.consistent]
+    return ("inconsistent", changed[0]) if changed else ("ok", "")
