@@ -112,7 +112,7 @@ def _mount_all() -> None:
     with contextlib.suppress(OSError):
         syscalls.mount("cgroup2", "/sys/fs/cgroup", "cgroup2", safe)
     syscalls.mount("tmpfs", "/run", "tmpfs", safe, "mode=0755,size=256m")
-    for folder in ("bird", "wireguard", "netns", "lock"):
+    for folder in ("bird", "lock", "log", "netns", "wireguard"):
         Path("/run", folder).mkdir()
     for folder in ("etc", "var"):
         upper, work = Path(f"/run/.lab/{folder}/upper"), Path(f"/run/.lab/{folder}/work")

@@ -24,7 +24,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from tests.lab import syscalls
 from tests.lab.birth import NAMESPACES, be_born
@@ -143,7 +143,7 @@ class Host:
         finally:
             os.close(own)
 
-    def _popen(self, argv: Sequence[str], streams: Mapping[str, int | IO[bytes]], **more: Any) -> subprocess.Popen[str]:
+    def _popen(self, argv: Sequence[str], streams: Mapping[str, int], **more: Any) -> subprocess.Popen[str]:
         with self._children_inside():
             return subprocess.Popen(
                 list(argv),
@@ -201,10 +201,13 @@ class Host:
     def spawn(self, *argv: str, output: str = "/dev/null") -> subprocess.Popen[str]:
         """Start a daemon inside; it lives until it is killed or the host is closed.
 
-        What it prints goes to the file `output`, a path of the real machine.
+        What it prints goes to the file `output` of the host.
         """
-        with open(output, "ab") as log:
-            process = self._popen(argv, {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log})
+        redirect = 'output=$1; shift; exec "$@" >>"$output" 2>&1'
+        null = subprocess.DEVNULL
+        process = self._popen(
+            ["sh", "-c", redirect, "sh", output, *argv], {"stdin": null, "stdout": null, "stderr": null}
+        )
         self._spawned.append(process)
         return process
 

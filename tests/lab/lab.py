@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-from tests.lab import traffic
+from tests.lab import daemons, traffic
 from tests.lab.host import Host
 from tests.lab.wait import wait_until
 
@@ -125,6 +125,22 @@ class Lab:
     def listen_tcp(self, host: Host, address: str, port: int) -> traffic.Listener:
         """`traffic.listen_tcp`: accept, read and count."""
         return traffic.listen_tcp(host, address, port)
+
+    # -- daemons, see tests/lab/daemons.py --------------------------------------------------------------------------
+
+    def birdd(self, host: Host, conf: str, **how: Any) -> daemons.Daemon:
+        """`daemons.birdd`: a real BIRD that answers on its control socket."""
+        return daemons.birdd(host, conf, **how)
+
+    def wireguard(
+        self, host: Host, ifname: str, private_key: str, port: int, peers: Sequence[daemons.Peer] = ()
+    ) -> daemons.Daemon:
+        """`daemons.wireguard`: a WireGuard interface by wireguard-go, configured and down."""
+        return daemons.wireguard(host, ifname, private_key, port, peers)
+
+    def nft(self, host: Host, ruleset: str) -> None:
+        """`daemons.nft`: load a rule set."""
+        daemons.nft(host, ruleset)
 
     def wait(self, condition: Callable[[], T], timeout: float = 5.0, what: str = "") -> T:
         """See `wait_until`."""
