@@ -14,12 +14,13 @@ from typing import Any
 import netdiag
 import netdiag.collectors
 from netdiag.children import Task, run
-from netdiag.collectors import Collected
-from netdiag.collectors import Options as Options
+from netdiag.collectors import Collected, Options
 from netdiag.model.coverage import Coverage, Status
 from netdiag.model.snapshot import Meta, Snapshot, Tables
 from netdiag.model.text import kernel_text
 from netdiag.sources.protocol import Source, Unreadable
+
+__all__ = ["Options", "collect", "collectors"]
 
 Collector = Callable[[Source, Options], Collected]
 

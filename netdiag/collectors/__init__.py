@@ -13,6 +13,18 @@ from netdiag.sources.netlink.messages import DumpResult
 
 
 @dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to collect."""
+
+    interval: float = 1.0
+    """Seconds between the two samples of the counters; 0: one sample."""
+    deadline: float = 30.0
+    """Seconds for everything."""
+    hostname: str | None = None
+    """Name to use instead of the system's."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Collected:
     """What one collector read: tables of netdiag.model.snapshot.Tables by name."""
 

@@ -4,8 +4,7 @@ Source: two RTM_GETNEIGH dumps, one of them with NTF_PROXY (net/core/neighbour.c
 Partial where a message could not be decoded.
 """
 
-from netdiag.collect import Options
-from netdiag.collectors import Collected, verdict_of
+from netdiag.collectors import Collected, Options, verdict_of
 from netdiag.sources.netlink import requests
 from netdiag.sources.netlink.neighbours import NeighbourColumns, concatenate
 from netdiag.sources.protocol import Source

@@ -5,8 +5,7 @@ privilege. Inconsistent where the tables changed while they were read, three tim
 could not be decoded. A kernel without IPv6 has no IPv6 routes: that is not a gap. Cached routes are not in a dump.
 """
 
-from netdiag.collect import Options
-from netdiag.collectors import Collected, verdict_of
+from netdiag.collectors import Collected, Options, verdict_of
 from netdiag.model.route import Routes
 from netdiag.sources.netlink import requests
 from netdiag.sources.netlink.messages import DumpResult

@@ -1,9 +1,9 @@
 """WireGuard devices and peers, of the kernel and of userspace daemons, looked at twice.
 
 Kernel: WG_CMD_GET_DEVICE for each link of kind wireguard; needs CAP_NET_ADMIN in the namespace (else denied).
-Userspace: every ``*.sock`` under /run/wireguard and /var/run/wireguard; needs the right to open it. Asking loads no module: the
-generic netlink family is taken from the list of those that are there. Absent where there is neither. A daemon that does
-not answer, or a device that cannot be read, makes the whole partial and is named.
+Userspace: every ``*.sock`` under /run/wireguard and /var/run/wireguard; needs the right to open it. Asking loads no
+module: the generic netlink family is taken from the list of those that are there. Absent where there is neither. A
+daemon that does not answer, or a device that cannot be read, makes the whole partial and is named.
 """
 
 from netdiag.collectors import Collected, Options
