@@ -75,7 +75,7 @@ def test_a_configuration_error_is_shown(lab: Lab) -> None:
 
 def test_nft_rules_are_those_of_the_host(lab: Lab) -> None:
     host, other = lab.host("a"), lab.host("b")
-    lab.nft(host, "table inet t { chain c { type filter hook input priority 0; udp dport 9 drop; } }")
+    lab.nft(host, "table inet t { chain c { type filter hook input priority 0; udp dport 9 drop; }; }")
     assert "udp dport 9 drop" in host.run("nft", "list", "ruleset").stdout
     assert not other.run("nft", "list", "ruleset").stdout
     with pytest.raises(LabError, match="syntax error"):
