@@ -114,12 +114,10 @@ class _Attempt:
         if start < 0 or start % 4:
             return None
         length, kind, flags, _, _ = HEADER.unpack_from(buffer, start)
-        if (
-            kind == nl.NLMSG_ERROR
-            or length < HEADER_SIZE
-            or start + length > size
-            or start + ((length + 3) & ~3) < size
-        ):
+        if kind <= nl.NLMSG_OVERRUN and kind != nl.NLMSG_DONE:
+            return None
+        last = length >= HEADER_SIZE and start + length <= size <= start + ((length + 3) & ~3)
+        if not last:
             return None
         if kind != nl.NLMSG_DONE:
             self._feed(size)

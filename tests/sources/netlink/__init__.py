@@ -1,0 +1,1 @@
+"""The netlink transport and its decoders: on crafted bytes, on scripted sockets, and against `ip -j` in a lab."""
