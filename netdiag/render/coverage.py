@@ -1,0 +1,62 @@
+"""What was read and what was not, in words: the part of a report that keeps silence honest.
+
+Used by the text and the Markdown of a report. All strings that come back are visible (see ``escape``); nothing can
+fail.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from netdiag.model.coverage import REQUIRED, Coverage, NotEvaluated
+from netdiag.render.escape import visible
+
+GAPS = ("denied", "timeout", "failed", "partial", "inconsistent", "absent")
+"""Statuses other than ok, the ones that a person can do something about first."""
+ANSWERED = ("ok", "partial", "inconsistent")
+"""Statuses that still give a verdict."""
+
+
+def coverage_sentence(coverage: Iterable[Coverage]) -> str:
+    """``14 collectors ok; denied: wireguard (needs CAP_NET_ADMIN); absent: bird``."""
+    groups: dict[str, list[Coverage]] = defaultdict(list)
+    for row in coverage:
+        groups[row.status].append(row)
+    read = len(groups.pop("ok", []))
+    parts = [f"{read} collector{'' if read == 1 else 's'} ok"]
+    for status in GAPS:
+        if rows := groups.get(status):
+            parts.append(f"{status}: " + ", ".join(_named(row) for row in rows))
+    return "; ".join(parts)
+
+
+def rows_sentence(coverage: Iterable[Coverage]) -> str:
+    """``links 12, addresses 30``: how much each collector that answered has read; empty where none did."""
+    return ", ".join(f"{visible(row.collector)} {row.rows}" for row in coverage if row.status in ANSWERED and row.rows)
+
+
+def _named(row: Coverage) -> str:
+    detail = visible(row.detail)
+    return visible(row.collector) + (f" ({detail})" if detail else "")
+
+
+def not_evaluated_sentence(rows: Iterable[NotEvaluated]) -> str:
+    """``3 rules: bird absent (2), counters one sample only (1)``; empty where every rule gave an answer."""
+    reasons = Counter(visible(row.reason) for row in rows)
+    total = sum(reasons.values())
+    if not total:
+        return ""
+    told = ", ".join(f"{reason} [{count}]" for reason, count in reasons.most_common())
+    return f"{total} rule{'' if total == 1 else 's'}: {told}"
+
+
+def missing_required(coverage: Iterable[Coverage]) -> list[str]:
+    """The required collectors that did not answer, each with why: the reason for "no verdict"."""
+    found = {row.collector: row for row in coverage}
+    gaps: list[str] = []
+    for name in REQUIRED:
+        row = found.get(name)
+        if row is None:
+            gaps.append(f"{name} (not collected)")
+        elif row.status not in ANSWERED:
+            gaps.append(f"{name} ({row.status}{': ' if row.detail else ''}{visible(row.detail)})")
+    return gaps

@@ -1,0 +1,1 @@
+"""Reports and tables as text: complete, bounded, and harmless."""
