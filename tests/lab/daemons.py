@@ -1,4 +1,4 @@
-"""The real daemons inside lab hosts: BIRD 2, wireguard-go, nftables rule sets.
+"""The real daemons inside lab hosts: BIRD 2, wireguard-go; and what else is loaded: nftables rule sets, BPF objects.
 
 Facts from bird(8), BIRD's user guide on its control socket, wg(8) and the cross-platform userspace interface of
 WireGuard (https://www.wireguard.com/xplatform/), nft(8). Every daemon is started in the foreground as a child of the
@@ -7,9 +7,12 @@ test process, so that its host takes it down, and is waited for until it answers
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from subprocess import Popen
 
@@ -96,6 +99,32 @@ def key_pair(host: Host) -> tuple[str, str]:
 def nft(host: Host, ruleset: str) -> None:
     """Load an nftables rule set, as `nft -f` takes it."""
     host.run("nft", "-f", "-", text=ruleset + "\n")
+
+
+def bpf(host: Host, name: str, source: str) -> str:
+    """Compile C for BPF and put the object into the host: its path there, for `ip`, `tc` and `bpftool`.
+
+    `bpf/bpf_helpers.h` and `linux/bpf.h` can be included. Each source is compiled once a process.
+    """
+    path = f"/run/bpf/{name}.o"
+    content = _compiled(source)
+
+    def work() -> None:
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_bytes(content)
+
+    host.call(work)
+    return path
+
+
+@cache
+def _compiled(source: str) -> bytes:
+    include = f"-I/usr/include/{os.uname().machine}-linux-gnu"  # where Debian keeps asm/types.h
+    clang = ["clang", "-O2", "-g", "-Wall", "-Werror", "-target", "bpf", include, "-x", "c", "-c", "-", "-o", "-"]
+    done = subprocess.run(clang, input=source.encode(), capture_output=True, check=False)
+    if done.returncode != 0:
+        raise LabError(f"clang: {done.stderr.decode(errors='replace')}")
+    return done.stdout
 
 
 def _await(host: Host, process: Popen[str], log: str, ready: Callable[[], bool], what: str) -> None:

@@ -142,6 +142,10 @@ class Lab:
         """`daemons.nft`: load a rule set."""
         daemons.nft(host, ruleset)
 
+    def bpf(self, host: Host, name: str, source: str) -> str:
+        """`daemons.bpf`: compile C for BPF; the object's path inside the host."""
+        return daemons.bpf(host, name, source)
+
     def wait(self, condition: Callable[[], T], timeout: float = 5.0, what: str = "") -> T:
         """See `wait_until`."""
         return wait_until(condition, timeout, what)

@@ -80,3 +80,25 @@ def test_nft_rules_are_those_of_the_host(lab: Lab) -> None:
     assert not other.run("nft", "list", "ruleset").stdout
     with pytest.raises(LabError, match="syntax error"):
         lab.nft(host, "table inet { nonsense")
+
+
+XDP = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+SEC("xdp") int drop_all(struct xdp_md *ctx) { return XDP_DROP; }
+char LICENSE[] SEC("license") = "GPL";
+"""
+
+
+def test_a_bpf_program_drops_the_packets_of_its_interface(lab: Lab) -> None:
+    a, b = lab.host("a"), lab.host("b")
+    lab.link(a, "eth0", b, "eth0", a_addresses="192.0.2.1/30", b_addresses="192.0.2.2/30")
+    path = lab.bpf(b, "drop", XDP)
+    listener = lab.listen_udp(b, "0.0.0.0", 9)
+    lab.send_udp(a, "192.0.2.2", 9)
+    lab.wait(lambda: listener.packets == 1, what="one datagram without the program")
+    b.run("ip", "link", "set", "dev", "eth0", "xdpgeneric", "obj", path, "sec", "xdp")
+    assert a.run("ping", "-c1", "-W1", "192.0.2.2", check=False).returncode == 1
+    assert "eth0(" in b.run("bpftool", "net", "show", "dev", "eth0").stdout
+    with pytest.raises(LabError, match="clang"):
+        lab.bpf(b, "nonsense", "nonsense")
