@@ -50,6 +50,7 @@ _IGNORED = {nl.RTA_FLOW, nl.RTA_IIF, nl.RTA_UID, nl.RTA_MARK, nl.RTA_EXPIRES, nl
 _MEDIUM = 0
 """ICMPV6_ROUTER_PREF_MEDIUM (RFC 4191), which every IPv6 route carries."""
 
+_NOTHING = RouteExtra()
 _U1, _U4, _I4 = (np.uint8, 0), (np.uint32, 0), (np.int32, 0)
 
 
@@ -159,10 +160,11 @@ class RouteColumns(ColumnSink):
         def number_of(key: bytes) -> int:
             number = self.numbers.get(key)
             if number is None:
-                number = self.numbers[key] = len(self.extras)
                 extra, bad = decode_extra(key[:-4], unpack_from("=I", key, len(key) - 4)[0])
                 self.malformed += bad
-                self.extras.append(extra)
+                number = self.numbers[key] = -1 if extra == _NOTHING else len(self.extras)
+                if number >= 0:
+                    self.extras.append(extra)
             return number
 
         self.columns.arrays["extra"][at] = distinct(np.concatenate(parts, axis=1), number_of)
