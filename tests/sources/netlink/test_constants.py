@@ -20,7 +20,8 @@ def test_every_constant_that_the_headers_know_has_their_value(tmp_path: Path) ->
         pytest.skip("needs a C compiler and linux-libc-dev")
     text = "".join(Path(f"/usr/include/linux/{name}.h").read_text("utf-8", "replace") for name in HEADERS)
     known = set(re.findall(r"\b[A-Z][A-Z0-9_]+\b", text))
-    names = [name for name in vars(constants) if name.isupper() and name in known]
+    # NLA_TYPE_MASK is ~(...) there, an int; here it is what is left of it in 16 bits.
+    names = [name for name in vars(constants) if name.isupper() and name in known - {"NLA_TYPE_MASK"}]
     assert len(names) > 200
     source = tmp_path / "numbers.c"
     includes = "".join(f"#include <linux/{name}.h>\n" for name in HEADERS)

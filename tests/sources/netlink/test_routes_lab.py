@@ -133,9 +133,8 @@ def spelled(route: Route, names: dict[int, str]) -> dict[str, Any]:
     return row
 
 
-KEPT = frozenset(
-    "type dst table protocol scope flags metric tos dev gateway via prefsrc nhid expires pref metrics encap from "
-    "nexthops".split()
+KEPT = {"type", "dst", "table", "protocol", "scope", "flags", "metric", "tos", "dev", "gateway", "via", "prefsrc"}
+KEPT |= {"nhid", "expires", "pref", "metrics", "encap", "from", "nexthops"}
 )
 
 
