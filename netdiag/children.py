@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from netdiag import confine
 from netdiag.model.codec import CodecError, decode, encode
 from netdiag.model.coverage import Coverage, Status
 
@@ -40,6 +41,10 @@ class Task:
     bugs."""
 
     name: str
+    writes_files: bool = False
+    """True where the task writes a recording."""
+    reads_processes: bool = False
+    """True where the task looks into other processes, which Landlock would end."""
     run: Callable[[], tuple[dict[str, Any], int, Status, str, float]]
 
 
@@ -54,8 +59,8 @@ class Child:
     started: float
 
 
-def _confine(parent: int) -> None:
-    """Lower priority, bounded memory, and no life after the parent."""
+def _confine(parent: int, task: Task) -> None:
+    """Lower priority, bounded memory, no life after the parent, and nothing but reading."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
@@ -68,13 +73,16 @@ def _confine(parent: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    if not task.writes_files and not task.reads_processes:
+        confine.landlock()
+    confine.seccomp(writes_files=task.writes_files)
 
 
 def _child(task: Task, pipe: int, memory: int, parent: int) -> NoReturn:
     """Run the task and leave; the byte on the pipe says that the memory holds a whole frame."""
     code = 1
     try:
-        _confine(parent)
+        _confine(parent, task)
         tables, rows, status, detail, duration_ms = task.run()
         for buffer in encode(tables, rows=rows, status=status, detail=detail, duration_ms=duration_ms):
             view = memoryview(buffer)

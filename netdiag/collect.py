@@ -22,6 +22,9 @@ from netdiag.sources.protocol import Source, Unreadable
 
 __all__ = ["Options", "collect", "collectors"]
 
+READS_PROCESSES = frozenset({"bpf", "taps"})
+"""Collectors that look into other processes (/proc/PID/fdinfo)."""
+
 Collector = Callable[[Source, Options], Collected]
 
 
@@ -45,7 +48,7 @@ def _task(name: str, collector: Collector, source: Source, options: Options) -> 
         duration_ms = round((scoped.clock("monotonic") - started) * 1000, 1)
         return collected.tables, collected.rows, collected.status, collected.detail, duration_ms
 
-    return Task(name=name, run=work)
+    return Task(name=name, run=work, writes_files=source.writes_files, reads_processes=name in READS_PROCESSES)
 
 
 def _text(source: Source, path: str) -> str | None:

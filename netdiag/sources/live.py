@@ -45,6 +45,8 @@ def why_unreadable(error: OSError) -> Why:
 class LiveSource:
     """This host, in the network and mount namespace of the process. ``deadline`` is in seconds of CLOCK_MONOTONIC."""
 
+    writes_files = False
+
     def __init__(self, deadline: float | None = None) -> None:
         self.deadline = deadline
 

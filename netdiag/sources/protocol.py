@@ -39,6 +39,9 @@ Kind = Literal["bird", "wireguard", "bpf"]
 class Source(Protocol):
     """A host that can be asked."""
 
+    writes_files: bool
+    """True where asking writes a recording: a collector's child may then make files."""
+
     def dump(self, request: DumpRequest, sink: Sink) -> DumpResult:
         """Feed every message of a netlink dump to ``sink``. Raises Unreadable."""
 

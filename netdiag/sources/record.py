@@ -84,6 +84,8 @@ class TeeSink:
 class RecordingSource:
     """Another source, with every reply written below ``directory``."""
 
+    writes_files = True
+
     def __init__(self, inner: Source, directory: str | Path, collector: str = "host") -> None:
         self.inner = inner
         self.directory = Path(directory)

@@ -34,6 +34,8 @@ def _json(path: Path, directory: str) -> Any:
 class ReplaySource:
     """The host of a recording. Raises RecordingRefused where ``directory`` is none."""
 
+    writes_files = False
+
     def __init__(self, directory: str | Path, collector: str = "host") -> None:
         self.directory = Path(directory)
         if collector == "host":
