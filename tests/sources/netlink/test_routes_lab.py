@@ -135,7 +135,6 @@ def spelled(route: Route, names: dict[int, str]) -> dict[str, Any]:
 
 KEPT = {"type", "dst", "table", "protocol", "scope", "flags", "metric", "tos", "dev", "gateway", "via", "prefsrc"}
 KEPT |= {"nhid", "expires", "pref", "metrics", "encap", "from", "nexthops"}
-)
 
 
 def heard(family: str, host: Host) -> list[dict[str, Any]]:
