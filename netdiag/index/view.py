@@ -148,6 +148,15 @@ class HostView:
             raise UndeclaredRead("one sample only")
         return Deltas(counters.first, counters.second)
 
+    def moved(self, counter: str) -> int | None:
+        """How far a protocol counter moved between the samples (see Deltas.snmp); None where there is one sample only.
+
+        For rules that judge something else and only weigh the counters: they need not be given up without a second
+        sample.
+        """
+        counters = self._need("counters").counters
+        return None if counters.second is None else Deltas(counters.first, counters.second).snmp(counter)
+
     @property
     def stack(self) -> LinkStack:
         """Links by index and name, what lies over and under them."""
