@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from tests.lab import syscalls
+from tests.lab import cgroup, syscalls
 
 NAMESPACES = (
     syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
@@ -53,9 +53,10 @@ _IPV4_DEFAULTS = {
 }
 
 
-def be_born(name: str, title: str, ready: int, sysctls: Mapping[str, str]) -> NoReturn:
+def be_born(name: str, title: str, ready: int, sysctls: Mapping[str, str], own_cgroup: bool) -> NoReturn:
     """Turn this forked process into the first process of host `name`; never returns.
 
+    `title` stands in the process list, and names the cgroup if it has one of its own.
     `ready` is the write end of a pipe: it gets one byte when the host is usable, or the error's text.
     """
     try:
@@ -66,6 +67,8 @@ def be_born(name: str, title: str, ready: int, sysctls: Mapping[str, str]) -> No
         syscalls.unshare(NAMESPACES)
         syscalls.sethostname(name)
         _mount_all()
+        if own_cgroup:
+            cgroup.settle_in(title)
         _loopback_up()
         _set_defaults(sysctls)
         _redirect_standard_streams()

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from tests.lab import syscalls
+from tests.lab import cgroup, syscalls
 from tests.lab.birth import NAMESPACES, be_born
 
 T = TypeVar("T")
@@ -48,14 +48,16 @@ class LabError(Exception):
 class Host:
     """One machine of a lab. Make it with `Lab.host()`, which also takes it down."""
 
-    def __init__(self, name: str, label: str = "netdiag-lab", sysctls: Mapping[str, str] | None = None) -> None:
+    def __init__(self, name: str, label: str, sysctls: Mapping[str, str], own_cgroup: bool = False) -> None:
         """Start the host; `label` goes before its name in the process list. Raises LabError."""
         self.name = name
+        self._title = f"{label}:{name}"
+        self._own_cgroup = own_cgroup
         self._spawned: list[subprocess.Popen[str]] = []
         self._forked: set[int] = set()
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self.pid = self._start(f"{label}:{name}", sysctls or {})
+            self.pid = self._start(sysctls)
         except BaseException:
             os.close(self._own_pids)
             raise
@@ -70,14 +72,14 @@ class Host:
 
     # -- life ------------------------------------------------------------------------------------------------------
 
-    def _start(self, title: str, sysctls: Mapping[str, str]) -> int:
+    def _start(self, sysctls: Mapping[str, str]) -> int:
         reader, writer = os.pipe()
         try:
             syscalls.unshare(syscalls.CLONE_NEWPID)
             try:
                 pid = os.fork()
                 if pid == 0:
-                    be_born(self.name, title, writer, sysctls)
+                    be_born(self.name, self._title, writer, sysctls, self._own_cgroup)
             finally:
                 syscalls.setns(self._own_pids, syscalls.CLONE_NEWPID)
             os.close(writer)
@@ -112,6 +114,8 @@ class Host:
         os.waitpid(self.pid, 0)
         for fd in (self._pidfd, self._pids, self._own_pids):
             os.close(fd)
+        if self._own_cgroup:
+            cgroup.remove(self._title)
 
     # -- going in --------------------------------------------------------------------------------------------------
 
@@ -128,6 +132,9 @@ class Host:
         """In a forked child: enter the other namespaces, and stay in the same folder."""
         folder = os.getcwd()
         syscalls.setns(self._pidfd, NAMESPACES)
+        if self._own_cgroup:
+            cgroup.join()
+            syscalls.setns(self._pidfd, syscalls.CLONE_NEWCGROUP)
         with contextlib.suppress(OSError):
             os.chdir(folder)
 

@@ -49,16 +49,19 @@ class Lab:
                 stack.callback(host.close)
         self.hosts.clear()
 
-    def host(self, name: str, *, dad: bool = False, sysctls: Mapping[str, str] | None = None) -> Host:
+    def host(
+        self, name: str, *, dad: bool = False, sysctls: Mapping[str, str] | None = None, own_cgroup: bool = False
+    ) -> Host:
         """A new host of that name, with `lo` up and nothing else.
 
         `dad` leaves IPv6 duplicate address detection as the kernel has it; `sysctls` are written before any
         interface but `lo` exists, so those of `net.*.conf.default` hold for every later one.
+        `own_cgroup` makes /sys/fs/cgroup a tree of its own instead of the machine's, for BPF on cgroups.
         Raises ValueError for a name in use, LabError if the kernel refuses.
         """
         if name in self.hosts:
             raise ValueError(f"there is already a host {name!r}")
-        host = Host(name, self._label, {**({} if dad else _NO_DAD), **(sysctls or {})})
+        host = Host(name, self._label, {**({} if dad else _NO_DAD), **(sysctls or {})}, own_cgroup)
         self.hosts[name] = host
         return host
 

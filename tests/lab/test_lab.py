@@ -95,6 +95,21 @@ def test_files_of_the_real_machine_are_refused(lab: Lab, path: str) -> None:
     assert not Path(path).exists()
 
 
+def test_a_host_can_have_a_cgroup_tree_of_its_own() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("lab hosts are made of namespaces, which needs root")
+    with Lab() as lab:
+        host, onlooker = lab.host("a", own_cgroup=True), lab.host("b")
+        host.sh("mkdir -p /sys/fs/cgroup/service/worker")
+        assert host.read("/proc/self/cgroup").splitlines()[-1] == "0::/"
+        assert "1" in host.read("/sys/fs/cgroup/cgroup.procs").split()
+        ours = [line for line in onlooker.sh("ls /sys/fs/cgroup").stdout.split() if line.startswith("netdiag-lab:")]
+        assert any(line.endswith(":a") for line in ours)
+        assert "netdiag-lab" not in host.sh("ls /sys/fs/cgroup").stdout
+    with Lab() as lab:
+        assert f":{os.getpid()}:" not in lab.host("b").sh("ls /sys/fs/cgroup").stdout
+
+
 def test_sysctls_start_from_the_kernels_defaults_and_stay_inside(lab: Lab) -> None:
     machine = Path("/proc/sys/net/ipv4/conf/all/rp_filter").read_text("ascii")
     host = lab.host("a", sysctls={"net.ipv4.conf.default.rp_filter": "2"})
