@@ -85,6 +85,9 @@ class Example:
     subject: Subject | None = None
     """Keys that the first finding's subject must have."""
     severity: Severity | None = None
+    confidence: Confidence | None = None
+    says: tuple[str, ...] = ()
+    """Words that the first finding's message or evidence must hold."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,12 @@ def test_example(module: RuleModule, example: Example) -> None:
         assert example.subject.items() <= report.findings[0].subject.items()
     if example.severity is not None:
         assert report.findings[0].severity == example.severity
+    if example.confidence is not None:
+        assert report.findings[0].confidence == example.confidence
+    if example.says:
+        first = report.findings[0]
+        told = [first.message, *(f"{row.fact} {row.value} {row.source}" for row in first.evidence)]
+        assert not [words for words in example.says if not any(words in text for text in told)], told
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES.keys())
