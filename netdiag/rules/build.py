@@ -277,7 +277,7 @@ class HostBuilder:
             nexthops=tuple(self._nexthops),
             neighbours=neighbours_from_rows(self._neighbours),
             neigh_tables=tuple(self._neigh_tables),
-            sysctls=Sysctls(values=self._sysctls),
+            sysctls=Sysctls(values=dict(self._sysctls)),
             counters=Counters(
                 first=CounterSample(**self._first),
                 second=CounterSample(**self._second)

@@ -1,0 +1,1 @@
+"""Rules about neighbours: ARP and ND entries, and the kernel's tables of them."""

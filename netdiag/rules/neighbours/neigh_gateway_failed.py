@@ -1,0 +1,385 @@
+"""What it checks
+  The gateway of a route in use does not answer ARP or neighbour solicitation: its neighbour entry is FAILED, or
+  INCOMPLETE for a second or more. In use means: a policy rule leads to the table, and the kernel takes the route for
+  its prefix. Gateways of both families, of multipath routes, of nexthop objects, and IPv6 gateways of IPv4 routes.
+
+Why it matters
+  The route stands there as if all were well, and everything that follows it ends at this host: packets wait in the
+  entry's queue and are dropped when resolution fails, senders hear "no route to host" three seconds later. Where the
+  interface has no carrier, that is the cause and the message says so.
+  Traffic is not lost everywhere. A failed leg of a multipath route is left out by IPv4 with
+  net.ipv4.fib_multipath_use_neigh=1, by IPv6 on a host that does not forward, by both where the legs are a nexthop
+  group (but for a resilient one). On a host that does not forward, IPv4 takes the one of several default routes of
+  one metric whose gateway answers, and IPv6 another metric of the same prefix, never a shorter prefix. Then this is a
+  warning: what stands by is in use.
+
+Confirm
+  ip -s neigh show GATEWAY dev IFNAME
+  ip route show PREFIX table TABLE
+  tcpdump -ni IFNAME arp or icmp6, while something is sent
+
+Fix
+  Bring the gateway back on that segment: its power, its address, the cable, the switch port, the VLAN. Or take the
+  route away or give it another gateway. "ip neigh flush" only makes the kernel ask again at once.
+
+Not flagged
+  A neighbour that failed and is no gateway: somebody asked for an address that is not there. A gateway without an
+  entry: nobody has asked yet, or it was flushed with the carrier. An entry that became INCOMPLETE less than a second
+  ago and was just made: the answer may be under way. Proxy entries. Gateways of routes that the kernel does not take:
+  a worse metric, a dead hop, a table that no rule leads to. A failure that is more than an hour old, with nothing
+  sent since, is told as a possibility only: the gateway may be back.
+
+References
+  net/core/neighbour.c __neigh_event_send() neigh_timer_handler(), net/ipv4/fib_semantics.c fib_detect_death()
+  fib_good_nh(), net/ipv6/route.c rt6_check_neigh() fib6_select_path(), RFC 4861 section 7.3
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from netdiag.index.reach import reachable_tables
+from netdiag.index.view import HostView
+from netdiag.index.ways import Way, rivals, taken, usable, ways
+from netdiag.model.finding import Confidence, Draft, Severity, Subject, subject
+from netdiag.model.link import Link
+from netdiag.model.neighbour import NTF_PROXY, NUD_FAILED, NUD_INCOMPLETE, Neighbour
+from netdiag.model.nexthop import NexthopMember
+from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, Route, RouteHop
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="neigh-gateway-failed",
+    title="the gateway of a route in use does not answer ARP or ND",
+    severity="critical",
+    reads=("links", "routes", "rules", "nexthops", "neighbours", "sysctls"),
+    explains=("bgp-*", "wg-*", "bird-*", "dns-*", "tcp-*", "neigh-incomplete-storm"),
+)
+
+FRESH = 1.0
+"""Seconds: the first retransmission of a solicitation (RetransTimer of RFC 4861, and of ARP in Linux)."""
+NEVER_CONFIRMED = 60.0
+"""Seconds: a new entry starts as if confirmed twice base_reachable_time ago (___neigh_create())."""
+RECENT, OLD = 60.0, 3600.0
+"""Seconds since the last attempt: up to RECENT loss is certain, beyond OLD it is no more than possible."""
+LOOKED_AT = 64
+"""Routes of one gateway that are tried for being taken, the shortest prefixes first."""
+
+Key = tuple[int, str]
+"""ifindex and address."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """A route through a gateway that does not answer."""
+
+    way: Way
+    route: Route
+    """The route with the shortest prefix."""
+    loss: str
+    """What becomes of its traffic: ``all``, ``share`` or ``none``."""
+
+
+def failing(view: HostView) -> dict[Key, Neighbour]:
+    """Neighbours that do not answer, but for those that were asked a moment ago."""
+    table = view.neighbours
+    fresh = (table.updated < FRESH) & ~(table.confirmed >= NEVER_CONFIRMED + FRESH)
+    bad = (table.state == NUD_FAILED) | ((table.state == NUD_INCOMPLETE) & ~fresh)
+    rows = table.rows(np.flatnonzero(bad & (table.flags & NTF_PROXY == 0)))
+    return {(row.ifindex, row.dst): row for row in rows}
+
+
+def loss(view: HostView, family: str, way: Way, position: int, silent: dict[Key, Neighbour]) -> str:
+    """What becomes of the traffic of the route at ``position``: see the page."""
+
+    def answers(leg: RouteHop) -> bool:
+        return not leg.flags & RTNH_F_DEAD and (leg.oif, leg.gateway or "") not in silent
+
+    routes = view.routes(family)
+    if any(answers(leg) for leg in way.legs):
+        return "none" if avoids(view, family, int(routes.nh_id[position])) else "share"
+    if forwards(view, family) or (family == "inet" and routes.dst_len[position]):
+        return "all"
+    for other in rivals(view.fib(family), position).after:
+        same = routes.priority[other] == routes.priority[position]
+        hops = routes.row(other).hops
+        if (same or family == "inet6") and usable(routes, other) and any(answers(leg) for leg in hops):
+            return "none"
+    return "all"
+
+
+def forwards(view: HostView, family: str) -> bool:
+    """Whether the host is a router for this family: it then takes a route without regard to its neighbour."""
+    name = "net.ipv4.ip_forward" if family == "inet" else "net.ipv6.conf.all.forwarding"
+    return view.sysctl_int(name) != 0
+
+
+def avoids(view: HostView, family: str, nh_id: int) -> bool:
+    """Whether a leg that does not answer is left out while another one does."""
+    if nh_id:
+        return not any(nexthop.resilient for nexthop in view.nexthops if nexthop.id == nh_id)
+    if family == "inet":
+        return view.sysctl_int("net.ipv4.fib_multipath_use_neigh") == 1
+    return not forwards(view, family)
+
+
+def uses(view: HostView, silent: dict[Key, Neighbour]) -> Iterator[tuple[Key, Use]]:
+    """Every way in use through a gateway that does not answer, by gateway."""
+    indexes = np.array(sorted({ifindex for ifindex, _ in silent}), np.int32)
+    for family in ("inet", "inet6"):
+        routes, fib = view.routes(family), view.fib(family)
+        tables = list(reachable_tables(view.rules, view.links, family))
+        chosen = np.isin(routes.table, tables) & ((routes.oif == 0) | np.isin(routes.oif, indexes))
+        for way in ways(routes, view.nexthops, chosen):
+            key = (way.hop.oif, way.hop.gateway or "")
+            if key not in silent or way.dead:
+                continue
+            order = np.argsort(routes.dst_len[way.positions], kind="stable")[:LOOKED_AT]
+            for position in way.positions[order].tolist():
+                if taken(fib, position):
+                    lost = loss(view, family, way, position, silent)
+                    yield key, Use(way=way, route=routes.row(position), loss=lost)
+                    break
+
+
+def weight(neighbour: Neighbour, found: list[Use]) -> tuple[Severity, Confidence]:
+    """How bad, and how sure: by what is lost, and by how long ago the gateway was last asked."""
+    age = neighbour.updated or 0.0
+    if age > OLD:
+        return "info", "possible"
+    lost = any(use.loss != "none" for use in found)
+    if age > RECENT:
+        return ("warning" if lost else "info"), "likely"
+    return ("critical" if lost else "warning"), "certain"
+
+
+def named(route: Route) -> str:
+    """``the IPv4 default route``, ``192.0.2.0/24 of table 100``."""
+    version = "IPv4" if route.family == "inet" else "IPv6"
+    text = f"the {version} default route" if route.default else route.dst
+    return text if route.table == 254 else f"{text} of table {route.table}"
+
+
+def sentence(neighbour: Neighbour, link: Link | None, ifname: str, found: list[Use]) -> str:
+    """The message."""
+    worst = min(found, key=lambda use: ("all", "share", "none").index(use.loss))
+    count = sum(len(use.way.positions) for use in found)
+    more = f" and {count - 1} more route{'s' if count > 2 else ''}" if count > 1 else ""
+    asked = "ARP" if neighbour.family == "inet" else "neighbour solicitation"
+    legs = worst.way.legs
+    share = 100 * sum(leg.weight for leg in legs if leg.gateway == neighbour.dst) // sum(leg.weight for leg in legs)
+    fate = {
+        "all": "what goes that way is lost",
+        "share": f"about {share} % of its flows are lost",
+        "none": "traffic goes by another gateway",
+    }[worst.loss]
+    text = (
+        f"gateway {neighbour.dst} on {ifname} does not answer {asked} ({neighbour.state}): {named(worst.route)}{more}"
+    )
+    text += f" use{'' if count > 1 else 's'} it, {fate}"
+    if link is not None and link.up and not link.lower_up:
+        text += f"; {ifname} has no carrier, look there first"
+    return text
+
+
+def route_subject(route: Route, ifname: str) -> Subject:
+    """The subject under which other rules know the route."""
+    return subject("route", dst=route.dst, table=route.table, ifname=ifname)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    silent = failing(view)
+    if not silent:
+        return
+    by_gateway: dict[Key, list[Use]] = {}
+    for key, use in uses(view, silent):
+        by_gateway.setdefault(key, []).append(use)
+    for key, found in by_gateway.items():
+        neighbour, ifname = silent[key], view.ifname(key[0])
+        found.sort(key=lambda use: (("all", "share", "none").index(use.loss), not use.route.default))
+        severity, confidence = weight(neighbour, found)
+        route = found[0].route
+        dash = "-6 " if route.family == "inet6" else ""
+        about = [route_subject(use.route, ifname) for use in found]
+        link = subject("link", ifname=ifname)
+        yield RULE.found(
+            subject=subject("neighbour", dst=neighbour.dst, ifname=ifname),
+            severity=severity,
+            confidence=confidence,
+            message=sentence(neighbour, view.link(key[0]), ifname, found),
+            evidence=[
+                ("neighbour state", neighbour.state, f"RTM_GETNEIGH {neighbour.dst} dev {ifname} NDM_STATE"),
+                (
+                    "seconds in that state",
+                    neighbour.updated,
+                    f"RTM_GETNEIGH {neighbour.dst} dev {ifname} NDA_CACHEINFO",
+                ),
+                ("route", f"{route.dst} table {route.table}", f"RTM_GETROUTE {route.dst} RTA_GATEWAY"),
+            ],
+            confirm=[
+                f"ip -s neigh show {neighbour.dst} dev {quoted(ifname)}",
+                f"ip {dash}route show {route.dst} table {route.table}",
+            ],
+            fix=f"ip neigh flush to {neighbour.dst} dev {quoted(ifname)}  # once it is back on {ifname}: "
+            "look at the gateway, its address, the cable, the VLAN",
+            touches=[link, *about],
+            breaks=about,
+        )
+
+
+def examples() -> Iterator[Example]:
+    yield from plain_examples()
+    yield from age_examples()
+    yield from several_way_examples()
+    yield from other_place_examples()
+
+
+def host(**fields: float | str | None) -> HostBuilder:
+    """One uplink whose IPv4 gateway has the given neighbour entry."""
+    built = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    entry = {"state": "failed", "updated": 2.0, "confirmed": 90.0} | fields
+    return built.neighbour("192.0.2.1", dev="eth0", **entry)  # type: ignore[arg-type]
+
+
+def host6(**fields: float | str | None) -> HostBuilder:
+    """The same for IPv6, with two uplinks."""
+    built = HostBuilder().link("eth0").link("eth1").address("eth0", "2001:db8::2/64").address("eth1", "fe80::2/64")
+    entry = {"state": "failed", "updated": 2.0, "confirmed": 90.0} | fields
+    return built.neighbour("fe80::1", dev="eth0", **entry)  # type: ignore[arg-type]
+
+
+ABOUT = subject("neighbour", dst="192.0.2.1", ifname="eth0")
+ABOUT6 = subject("neighbour", dst="fe80::1", ifname="eth0")
+
+
+def fires(name: str, why: str, built: HostBuilder, severity: Severity = "critical", about: Subject = ABOUT) -> Example:
+    return Example(name=name, why=why, tables=built.build(), fires=1, subject=about, severity=severity)
+
+
+def silence(name: str, why: str, built: HostBuilder) -> Example:
+    return Example(name=name, why=why, tables=built.build())
+
+
+def plain_examples() -> Iterator[Example]:
+    yield fires("failed", "the plain fault: the gateway's address is gone", host())
+    yield fires(
+        "IPv6 link-local gateway", "the same over ND", host6().route("default", via="fe80::1", dev="eth0"), about=ABOUT6
+    )
+    for state in ("reachable", "stale", "delay", "probe", "permanent", "noarp"):
+        yield silence(state, "the kernel has an address to send to", host(state=state))
+    no_entry = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    yield silence("no entry", "nobody has asked yet: that proves nothing", no_entry)
+    stray = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    stray.neighbour("192.0.2.77", dev="eth0", state="failed")
+    yield silence("failed, no gateway", "somebody asked for an address that is not there: a normal probe", stray)
+    yield silence("proxy entry", "an entry that answers for others has no state", host(flags=NTF_PROXY))
+
+
+def age_examples() -> Iterator[Example]:
+    young = host(state="incomplete", updated=0.99, confirmed=60.99)
+    yield silence("just asked", "a host that boots asks its gateway for the first time", young)
+    yield fires("unanswered for a second", "one retransmission is unanswered", host(state="incomplete", updated=1.0))
+    again = host(state="incomplete", updated=0.1, confirmed=61.0)
+    yield fires("asked again and again", "a new attempt, but the entry is older than that: it failed before", again)
+    unknown = host(state="incomplete", updated=0.1, confirmed=None)
+    yield silence("just asked, age not told", "without the age of the entry it may be the first attempt", unknown)
+    yield fires("failed a minute ago", "still asked for within the minute", host(updated=60.0))
+    yield fires("failed over a minute ago", "nothing was sent since: it may be back", host(updated=60.1), "warning")
+    yield fires("failed an hour ago", "just within what is worth a warning", host(updated=3600.0), "warning")
+    yield fires("failed long ago", "no more than a possibility", host(updated=3600.1), "info")
+
+
+def several_way_examples() -> Iterator[Example]:
+    def multipath(use_neigh: int) -> HostBuilder:
+        built = (
+            HostBuilder().link("eth0").link("eth1").address("eth0", "192.0.2.2/24").address("eth1", "198.51.100.2/24")
+        )
+        built.sysctl("net.ipv4.fib_multipath_use_neigh", use_neigh)
+        built.route("default", hops=[built.hop("eth0", "192.0.2.1"), built.hop("eth1", "198.51.100.1")], family="inet")
+        return built.neighbour("192.0.2.1", dev="eth0", state="failed").neighbour("198.51.100.1", dev="eth1")
+
+    yield fires("one leg of two", "half of the flows are hashed to it", multipath(0))
+    yield fires("one leg of two, avoided", "fib_multipath_use_neigh leaves it out", multipath(1), "warning")
+    both = multipath(1).neighbour("198.51.100.1", dev="eth1", state="failed")
+    yield Example(
+        name="both legs", why="there is nothing to avoid it by", tables=both.build(), fires=2, severity="critical"
+    )
+    tie = host().link("eth1").address("eth1", "198.51.100.2/24").route("default", via="198.51.100.1", dev="eth1")
+    yield fires("first of two default routes of one metric", "the kernel takes the one that answers", tie, "warning")
+    tie.sysctl("net.ipv4.ip_forward", 1)
+    yield fires("the same on a router", "what it forwards takes the first, answer or not", tie)
+    worse = host().link("eth1").address("eth1", "198.51.100.2/24")
+    worse.route("default", via="198.51.100.1", dev="eth1", priority=100)
+    yield fires("better of two metrics", "IPv4 never changes over to another metric", worse)
+    dead = host().link("eth1").route("default", via="198.51.100.1", dev="eth1", flags=RTNH_F_DEAD | RTNH_F_LINKDOWN)
+    yield fires("first of two, the other dead", "there is nothing to fall back to", dead)
+    third = host().route("10.0.0.0/8", via="192.0.2.1", dev="eth0").link("eth1")
+    third.route("10.0.0.0/8", via="198.51.100.1", dev="eth1").without_routes(table=253)
+    yield fires("default and a second prefix", "one gateway is one finding", third)
+
+    def group(*, resilient: bool) -> HostBuilder:
+        built = host(state="reachable").link("eth1").sysctl("net.ipv4.ip_forward", 1)
+        built.nexthop(1, gateway="192.0.2.1", oif="eth0").nexthop(2, gateway="198.51.100.1", oif="eth1")
+        built.nexthop(9, group=(NexthopMember(id=1), NexthopMember(id=2)), resilient=resilient)
+        hops = [built.hop("eth0", "192.0.2.1"), built.hop("eth1", "198.51.100.1")]
+        built.route("203.0.113.0/24", hops=hops, nh_id=9)
+        return built.neighbour("198.51.100.1", dev="eth1", state="failed")
+
+    other = subject("neighbour", dst="198.51.100.1", ifname="eth1")
+    yield fires("leg of a nexthop group", "groups leave it out by themselves", group(resilient=False), "warning", other)
+    yield fires("leg of a resilient group", "its buckets stay with it", group(resilient=True), about=other)
+
+    def metrics(forwarding: int, second: str = "default") -> HostBuilder:
+        built = host6().route("default", via="fe80::1", dev="eth0", priority=10)
+        built.route(second, via="fe80::9", dev="eth1", priority=20).neighbour("fe80::9", dev="eth1")
+        return built.sysctl("net.ipv6.conf.all.forwarding", forwarding)
+
+    yield fires("IPv6, a second metric", "a host takes the route whose gateway answers", metrics(0), "warning", ABOUT6)
+    yield fires("IPv6 router, a second metric", "a router does not look at its neighbours", metrics(1), about=ABOUT6)
+    failed = metrics(0).neighbour("fe80::9", dev="eth1", state="failed")
+    yield fires("IPv6, the second metric failed too", "nothing answers", failed, about=ABOUT6)
+    longer = host6().route("2001:db8:9::/48", via="fe80::1", dev="eth0").route("default", via="fe80::9", dev="eth1")
+    yield fires("IPv6, a shorter prefix is left", "the kernel never falls back to it", longer, about=ABOUT6)
+
+    def ecmp(forwarding: int) -> HostBuilder:
+        built = host6()
+        built.route("default", hops=[built.hop("eth0", "fe80::1"), built.hop("eth1", "fe80::9")], family="inet6")
+        return built.sysctl("net.ipv6.conf.all.forwarding", forwarding)
+
+    yield fires("IPv6 leg, host", "a host leaves it out", ecmp(0), "warning", ABOUT6)
+    yield fires("IPv6 leg, router", "a router goes on hashing to it", ecmp(1), about=ABOUT6)
+
+
+def other_place_examples() -> Iterator[Example]:
+    shadowed = host(state="reachable").link("eth1").route("default", via="198.51.100.1", dev="eth1", priority=100)
+    shadowed.neighbour("198.51.100.1", dev="eth1", state="failed")
+    yield silence("stand-by gateway", "its route has the worse metric: nothing is sent there", shadowed)
+    promoted = HostBuilder().link("eth0").link("eth1").neighbour("198.51.100.1", dev="eth1", state="failed")
+    promoted.route("default", via="192.0.2.1", dev="eth0", flags=RTNH_F_DEAD | RTNH_F_LINKDOWN)
+    promoted.route("default", via="198.51.100.1", dev="eth1", priority=100)
+    about = subject("neighbour", dst="198.51.100.1", ifname="eth1")
+    yield fires("stand-by gateway in use", "the better route is dead: this one is taken", promoted, about=about)
+    hidden = host(state="reachable").route("default", via="192.0.2.9", dev="eth0", table=100)
+    hidden.neighbour("192.0.2.9", dev="eth0", state="failed")
+    yield silence("table without a rule", "no packet ever looks into it", hidden)
+    ruled = hidden.rule(100, src="192.0.2.2", src_len=32, table=100)
+    about = subject("neighbour", dst="192.0.2.9", ifname="eth0")
+    yield fires("table with a rule", "source routing has its own gateway", ruled, about=about)
+    dead = HostBuilder().link("eth0", carrier=False).neighbour("192.0.2.1", dev="eth0", state="failed")
+    dead.route("default", via="192.0.2.1", dev="eth0", flags=RTNH_F_DEAD | RTNH_F_LINKDOWN)
+    yield silence("dead hop", "the kernel does not use it: another rule speaks of the link", dead)
+    elsewhere = host(state="reachable").link("eth1").neighbour("192.0.2.1", dev="eth1", state="failed")
+    yield silence("same address on another interface", "the route does not go there", elsewhere)
+    via6 = host6().route("203.0.113.0/24", via="fe80::1", dev="eth0")
+    yield fires("IPv6 gateway of an IPv4 route", "RTA_VIA: ND resolves it", via6, about=ABOUT6)
+    objects = HostBuilder().link("eth0").nexthop(7, family="inet", gateway="192.0.2.1", oif="eth0")
+    objects.route("default", nh_id=7, family="inet").neighbour("192.0.2.1", dev="eth0", state="failed")
+    yield fires("nexthop object", "the route names the object only (nexthop_compat_mode=0)", objects)
+    black = HostBuilder().link("eth0").neighbour("192.0.2.1", dev="eth0", state="failed")
+    black.route("default", via="192.0.2.1", dev="eth0", type="blackhole", family="inet")
+    yield silence("blackhole", "a route that drops has no gateway to ask", black)
+    cut = HostBuilder().link("eth0", carrier=False).neighbour("192.0.2.1", dev="eth0", state="failed")
+    cut.route("default", via="192.0.2.1", dev="eth0", flags=RTNH_F_LINKDOWN)
+    yield fires("no carrier", "the message names the link as the cause", cut)
