@@ -12,7 +12,7 @@ from functools import cached_property
 from netdiag.index.fib import Fib
 from netdiag.index.links import LinkStack
 from netdiag.index.local import LocalAddresses
-from netdiag.index.policy import Lookup, Query, lookup
+from netdiag.index.policy import Lookup, Query, Routing
 from netdiag.model.address import Address
 from netdiag.model.counters import CounterSample
 from netdiag.model.coverage import Coverage
@@ -82,7 +82,11 @@ class HostIndex:
 
     @cached_property
     def local(self) -> LocalAddresses:
-        return LocalAddresses(self.tables)
+        return LocalAddresses(self.tables, self.fib)
+
+    @cached_property
+    def routing(self) -> Routing:
+        return Routing(self.tables, self.fib, self.stack)
 
 
 class HostView:
@@ -186,7 +190,7 @@ class HostView:
     def lookup(self, query: Query) -> Lookup:
         """What the kernel's policy routing decides for this packet."""
         self._need("links", "routes", "rules", "sysctls")
-        return lookup(self._tables, self._index.fib[query.family], query)
+        return self._index.routing.lookup(query)
 
     def link(self, ifindex: int) -> Link | None:
         """The link with this index."""
