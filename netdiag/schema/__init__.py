@@ -1,0 +1,18 @@
+"""The published JSON Schemas (2020-12) of what netdiag prints and writes, as files beside this one.
+
+``netdiag.report-1.schema.json`` is ``netdiag check --json``, ``netdiag.snapshot-1.schema.json`` is the
+``snapshot.json`` inside a snapshot. They are made from the model by ``python -m netdiag.schema.make``; a test keeps
+them up to date. Reading them can fail only where the installation is broken.
+"""
+
+import json
+from importlib.resources import files
+from typing import Any
+
+NAMES = ("netdiag.report-1", "netdiag.snapshot-1")
+
+
+def published(name: str) -> dict[str, Any]:
+    """One schema by name. Raises FileNotFoundError for a name that is not in ``NAMES``."""
+    schema: dict[str, Any] = json.loads(files(__name__).joinpath(f"{name}.schema.json").read_text(encoding="utf-8"))
+    return schema

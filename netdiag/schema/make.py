@@ -1,0 +1,136 @@
+"""Make the published schemas from the model: ``python -m netdiag.schema.make`` writes the two files beside this one.
+
+msgspec turns the types into JSON Schema; added here are the sentences, the constants and lists that the types do not
+hold, and what is required. Objects stay open, because fields may be added within /1. Fails with KeyError where a field
+has no sentence.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from netdiag.model.codec import BULK, SMALL
+from netdiag.model.finding import KINDS, Report
+from netdiag.schema.sentences import field_sentences, type_sentence
+from netdiag.schema.words import TABLES
+from netdiag.snapshotfile.document import SCHEMA_MAJOR, SCHEMA_NAME, BulkCard, Document, empty_tables
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+ID_PATTERN = "^[0-9a-f]{16}$"
+
+
+def report_schema() -> dict[str, Any]:
+    """Schema of ``netdiag.report/1``. A report always has every field."""
+    definitions = _definitions([Report])
+    for definition in definitions.values():
+        definition["required"] = list(definition["properties"])
+        for field in definition["properties"].values():
+            field.pop("default", None)
+    finding = definitions["Finding"]["properties"]
+    finding["id"]["pattern"] = ID_PATTERN
+    finding["subject"] = {
+        "description": finding["subject"]["description"],
+        "type": "object",
+        "required": ["kind"],
+        "properties": {"kind": {"description": "What kind of thing it is.", "enum": list(KINDS)}},
+        "additionalProperties": {"type": ["string", "integer"]},
+    }
+    root = definitions.pop("Report")
+    root["description"] = (
+        "What `netdiag check --json` prints: one host, one moment. null: unknown; []: known to be empty."
+    )
+    root["properties"]["schema"]["const"] = "netdiag.report/1"
+    return _published("netdiag.report-1", "netdiag report", root, definitions)
+
+
+def snapshot_schema() -> dict[str, Any]:
+    """Schema of ``snapshot.json`` of ``netdiag.snapshot/1``."""
+    definitions = _definitions([Document, BulkCard, *SMALL.values()])
+    shapes, _ = msgspec.json.schema_components(SMALL.values(), ref_template="#/$defs/{name}")
+    by_name = dict(zip(SMALL, shapes, strict=True)) | {name: {"$ref": "#/$defs/BulkCard"} for name in BULK}
+    root = definitions.pop("Document")
+    root["description"] = "snapshot.json of a .netdiag file: everything but the columns of the bulk tables."
+    root["properties"]["schema"] = {
+        "description": root["properties"]["schema"]["description"],
+        "const": f"{SCHEMA_NAME}/{SCHEMA_MAJOR}",
+    }
+    root["required"] = ["schema", *root["required"]]
+    root["properties"]["tables"] = {
+        "description": root["properties"]["tables"]["description"],
+        "type": "object",
+        "properties": {name: {"description": TABLES[name], **by_name[name]} for name in empty_tables()},
+    }
+    return _published("netdiag.snapshot-1", "netdiag snapshot", root, definitions)
+
+
+def _published(name: str, title: str, root: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    head = {"$schema": DIALECT, "$id": f"urn:{name.replace('.', ':')}", "title": title}
+    return {**head, **{key: value for key, value in root.items() if key != "title"}, "$defs": definitions}
+
+
+def _definitions(types: list[Any]) -> dict[str, Any]:
+    """msgspec's definitions of these types and what they refer to, in alphabetical order, with sentences."""
+    _, found = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    structs = _structs(types)
+    definitions: dict[str, Any] = {}
+    for name in sorted(found):
+        definition = json.loads(json.dumps(found[name]))
+        definition["description"] = type_sentence(structs[name])
+        sentences = field_sentences(structs[name])
+        for field, shape in definition["properties"].items():
+            if not sentences[field]:
+                raise KeyError(
+                    f"{name}.{field} has no sentence: write one below it in the model, or in schema/words.py"
+                )
+            definition["properties"][field] = {"description": sentences[field], **_enums_in_order(shape)}
+        definitions[name] = definition
+    return definitions
+
+
+def _enums_in_order(shape: dict[str, Any]) -> dict[str, Any]:
+    """msgspec sorts a Literal's values; the contract's order is the one in which a person thinks of them."""
+    order = ("ok", "partial", "inconsistent", "absent", "denied", "timeout", "critical", "warning", "info", "certain")
+    if "enum" in shape:
+        rank = {word: position for position, word in enumerate(order)}
+        shape["enum"] = sorted(shape["enum"], key=lambda word: (rank.get(word, len(rank)), word))
+    return shape
+
+
+def _structs(types: list[Any]) -> dict[str, type[Any]]:
+    """Every struct that the types lead to, by name."""
+    found: dict[str, type[Any]] = {}
+
+    def walk(kind: Any) -> None:
+        if isinstance(kind, msgspec.inspect.StructType):
+            if kind.cls.__name__ in found:
+                return
+            found[kind.cls.__name__] = kind.cls
+            for field in kind.fields:
+                walk(field.type)
+        for attribute in ("item_type", "key_type", "value_type"):
+            if (inner := getattr(kind, attribute, None)) is not None:
+                walk(inner)
+        for inner in (*getattr(kind, "types", ()), *getattr(kind, "item_types", ())):
+            walk(inner)
+
+    for kind in types:
+        walk(msgspec.inspect.type_info(kind))
+    return found
+
+
+def texts() -> dict[str, str]:
+    """File name and content of each schema."""
+    schemas = {"netdiag.report-1": report_schema(), "netdiag.snapshot-1": snapshot_schema()}
+    return {f"{name}.schema.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas.items()}
+
+
+def main() -> None:
+    """Write the files."""
+    for name, text in texts().items():
+        Path(__file__).with_name(name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
