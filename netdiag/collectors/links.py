@@ -1,7 +1,7 @@
-"""Interfaces with everything that netlink tells of them: kind and its settings, sizes, carrier, statistics, XDP, sysctls.
+"""Interfaces with all that netlink tells of them: kind and its settings, sizes, carrier, statistics, XDP, sysctls.
 
-Source: one RTM_GETLINK dump (net/core/rtnetlink.c rtnl_fill_ifinfo()). Needs no privilege. The kernel marks a dump during
-which an interface came or went (inconsistent after three tries); partial where a message could not be decoded.
+Source: one RTM_GETLINK dump (net/core/rtnetlink.c rtnl_fill_ifinfo()). Needs no privilege. The kernel marks a dump
+during which an interface came or went (inconsistent after three tries); partial where a message could not be decoded.
 """
 
 from netdiag.collectors import Collected, Options, verdict_of

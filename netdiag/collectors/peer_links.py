@@ -1,9 +1,9 @@
 """The far ends of veth pairs that live in other network namespaces, asked for without entering them.
 
-Source: RTM_GETLINK with IFLA_TARGET_NETNSID (Linux 4.20, net/core/rtnetlink.c rtnl_getlink()), one request a pair, by the
-link_netnsid that the near end shows. Needs CAP_NET_ADMIN over the other namespace: from inside a container the host's end
-is denied, and the whole is then partial, or denied where no far end could be read. A far end that went away meanwhile is
-left out.
+Source: RTM_GETLINK with IFLA_TARGET_NETNSID (Linux 4.20, net/core/rtnetlink.c rtnl_getlink()), one request a pair, by
+the link_netnsid that the near end shows. Needs CAP_NET_ADMIN over the other namespace: from inside a container the
+host's end is denied, and the whole is then partial, or denied where no far end could be read. A far end that went away
+meanwhile is left out.
 """
 
 import errno
