@@ -1,0 +1,1 @@
+"""Addresses of this host: who has them, where, and whether they work."""

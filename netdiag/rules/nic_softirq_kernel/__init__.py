@@ -1,0 +1,1 @@
+"""The kernel below the protocols: cards, soft interrupts, settings of the whole namespace."""
