@@ -1,7 +1,7 @@
 """A client of BIRD's control socket that a broken or hostile daemon can neither hang nor fill.
 
-Protocol (doc/reply_codes and nest/cli.c of BIRD 1.6, 2 and 3): a reply is lines of four digits followed by ``-`` (more to
-come) or a space (the last line); a line that begins with a space goes on with the code before it; ``+`` begins an
+Protocol (doc/reply_codes and nest/cli.c of BIRD 1.6, 2 and 3): a reply is lines of four digits followed by ``-`` (more
+to come) or a space (the last line); a line that begins with a space goes on with the code before it; ``+`` begins an
 asynchronous message. Codes 8000 and 9000 are refusals. One deadline for the whole conversation, a cap of bytes for each
 reply and of bytes for each line end everything else: silence, dripping, endless output, a peer that closes.
 
