@@ -1,0 +1,331 @@
+"""What it checks
+  The kernel sends traffic out of an interface without carrier: a next hop marked linkdown, of the route that it takes
+  for its prefix, in a table that a policy rule leads to, while ignore_routes_with_linkdown is off. It is reported
+  where another next hop, a route of a worse metric or one of a shorter prefix could carry that traffic, and where it
+  is the default route or has a gateway: then nothing says that the silence is meant.
+
+Why it matters
+  An interface that lost its carrier keeps its routes as long as it is up, and Linux goes on using them: the packets
+  are lost on the spot, although the way that stands by would work. Of a multipath route it is the share of the flows
+  that the hash gives to that leg.
+  An IPv6 host that does not forward notices after three seconds, by the neighbour entry, and takes another leg or
+  another metric of the prefix until that entry ages out: a warning then.
+
+Confirm
+  ip route show PREFIX table TABLE
+  ip -br link show dev IFNAME
+  ip route get ADDRESS
+
+Fix
+  Bring the carrier back. To have the kernel change over by itself: sysctl -w
+  net.ipv4.conf.IFNAME.ignore_routes_with_linkdown=1 (net.ipv6.conf.IFNAME... for IPv6; IPv4 also heeds "all", IPv6
+  copies "all" to every interface when it is written). While the carrier is gone, every route through IFNAME is then
+  passed over, also that of its own subnet.
+  A multipath route is not spread anew by that setting, not even where the hop is then shown as dead: the hash is
+  computed when a route is made and when the carrier changes. Replace the route by one over the living legs.
+
+Not flagged
+  Hops shown as "dead linkdown": the kernel leaves them out. Subnets of bridges without running ports, of taps without
+  a machine and of veths without a container (docker0, virbr0): nobody is there to talk to, and no second route of the
+  same prefix says otherwise. Routes that the kernel does not take. Routes over nexthop objects: the kernel deletes
+  an object with the carrier, and its routes with it, so a default route may be missing instead.
+
+References
+  net/ipv4/fib_semantics.c fib_sync_down_dev() fib_rebalance(), net/ipv4/fib_trie.c fib_lookup_good_nhc(),
+  net/ipv6/route.c find_match() rt6_multipath_rebalance(), net/ipv4/nexthop.c nexthop_flush_dev(),
+  Documentation/networking/ip-sysctl.rst ignore_routes_with_linkdown
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.reach import reachable_tables
+from netdiag.index.view import HostView
+from netdiag.index.ways import Way, rivals, taken, usable, ways
+from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, Route, RouteHop
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="route-linkdown-nexthop-used",
+    title="traffic goes out of an interface without carrier",
+    severity="critical",
+    reads=("links", "routes", "rules", "nexthops", "sysctls"),
+    explains=("neigh-gateway-failed", "neigh-incomplete-storm", "bgp-*", "wg-*", "dns-*", "tcp-*"),
+)
+
+NO_CARRIER = RTNH_F_DEAD | RTNH_F_LINKDOWN
+IDLE_KINDS = ("bridge", "tun")
+"""Interfaces that have no carrier as long as nobody is behind them (IFF_TUN and IFF_TAP are both kind ``tun``)."""
+LOOKED_AT = 64
+"""Routes of one way that are judged, the shortest prefixes first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """One route that loses its traffic."""
+
+    way: Way
+    route: Route
+    left: Route | None
+    """The route that could carry it."""
+    legs: tuple[RouteHop, ...] = ()
+    """Its own next hops with a carrier."""
+
+    @property
+    def rank(self) -> tuple[bool, bool, int]:
+        """What to report first: where something is left, the shortest prefix."""
+        return self.left is None and not self.legs, not self.route.default, int(self.route.dst.partition("/")[2])
+
+
+def judged(view: HostView, family: str, way: Way, position: int) -> Use | None:
+    """Whether the route at ``position`` loses its traffic, and what is left for it."""
+    routes, fib = view.routes(family), view.fib(family)
+    if not taken(fib, position):
+        return None
+    route = routes.row(position)
+    alive = tuple(leg for leg in way.legs if not leg.flags & NO_CARRIER)
+    if alive:
+        return Use(way=way, route=route, left=None, legs=alive)
+    others = rivals(fib, position)
+    same = [other for other in others.after if usable(routes, other, unusable=NO_CARRIER)]
+    if same:
+        return Use(way=way, route=route, left=routes.row(same[0]))
+    link = view.link(way.hop.oif)
+    idle = way.hop.gateway is None or (link is not None and link.kind in IDLE_KINDS)
+    if idle and not route.default:
+        return None
+    shorter = [other for other in others.shorter if usable(routes, other, unusable=NO_CARRIER)]
+    return Use(way=way, route=route, left=routes.row(shorter[0]) if shorter else None)
+
+
+def uses(view: HostView, family: str) -> Iterator[Use]:
+    """Every way without carrier that is in use, with its most telling route."""
+    routes = view.routes(family)
+    down = (routes.flags & NO_CARRIER) == RTNH_F_LINKDOWN
+    down |= np.array([any(is_down(hop) for hop in extra.multipath) for extra in routes.extras] + [False])[routes.extra]
+    down |= (routes.nh_id != 0) & (routes.oif == 0)
+    if not down.any():
+        return
+    down &= np.isin(routes.table, list(reachable_tables(view.rules, view.links, family)))
+    for way in ways(routes, view.nexthops, down):
+        if not is_down(way.hop):
+            continue
+        order = np.argsort(routes.dst_len[way.positions], kind="stable")[:LOOKED_AT]
+        found = [judged(view, family, way, at) for at in way.positions[order].tolist()]
+        yield from sorted((use for use in found if use is not None), key=lambda use: use.rank)[:1]
+
+
+def is_down(hop: RouteHop) -> bool:
+    """Without carrier, and used all the same."""
+    return hop.flags & NO_CARRIER == RTNH_F_LINKDOWN
+
+
+def weight(view: HostView, use: Use) -> Severity:
+    """How bad: see the page."""
+    notices = use.route.family == "inet6" and view.sysctl_int("net.ipv6.conf.all.forwarding") == 0
+    same_prefix = bool(use.legs) or (use.left is not None and use.left.dst == use.route.dst)
+    if same_prefix:
+        return "warning" if notices else "critical"
+    return "critical" if use.left is not None or use.route.default else "warning"
+
+
+def way_text(view: HostView, family: str, hop: RouteHop) -> str:
+    """``via 192.0.2.1 dev eth0``, as ``ip route`` takes it."""
+    word = "inet6 " if family == "inet" and ":" in (hop.gateway or "") else ""
+    return (f"via {word}{hop.gateway} " if hop.gateway else "") + f"dev {quoted(view.ifname(hop.oif))}"
+
+
+def shown(route: Route) -> str:
+    """The prefix as a person writes it."""
+    return "default" if route.default else route.dst
+
+
+def sentence(view: HostView, use: Use, ifname: str) -> str:
+    """The message."""
+    version = "IPv4" if use.route.family == "inet" else "IPv6"
+    route = f"the {version} default route" if use.route.default else f"the route to {use.route.dst}"
+    route += "" if use.route.table == 254 else f" of table {use.route.table}"
+    count = len(use.way.positions) - 1
+    more = f" (and {count} more like it)" if count else ""
+    if use.legs:
+        total = sum(leg.weight for leg in use.way.legs)
+        share = f"about {100 * use.way.hop.weight // total} % of the flows of {route}{more} go"
+        ways_left = ", ".join(f"{view.ifname(leg.oif)}" for leg in use.legs)
+        return f"{share} out of {ifname}, which has no carrier; {ways_left} has one"
+    text = f"{route}{more} goes out of {ifname}, which has no carrier"
+    if use.left is None:
+        return f"{text}, and nothing else in its table could carry it"
+    hops = use.left.hops
+    other = "the default route of" if use.left.default else f"{use.left.dst}"
+    out = f" by {view.ifname(hops[0].oif)}" if hops else ""
+    return f"{text}, although {other} metric {use.left.priority}{out} could carry it"
+
+
+def fix(view: HostView, use: Use, ifname: str) -> str:
+    """What to do about it."""
+    route = use.route
+    v4 = route.family == "inet"
+    if use.legs:
+        hops = [way_text(view, route.family, leg) for leg in use.legs]
+        if len(hops) > 1:
+            hops = [f"nexthop {hop} weight {leg.weight}" for hop, leg in zip(hops, use.legs, strict=True)]
+        dash = "" if v4 else "-6 "
+        table = "" if route.table == 254 else f" table {route.table}"
+        metric = f" metric {route.priority}" if route.priority else ""
+        return f"ip {dash}route replace {shown(route)}{table}{metric} {' '.join(hops)}  # until {ifname} is back"
+    if use.left is None:
+        return f"bring the carrier of {ifname} back: the cable, the module, the other end; nothing else can carry this"
+    name = f"net/{'ipv4' if v4 else 'ipv6'}/conf/{ifname}/ignore_routes_with_linkdown"
+    name = name if "." in ifname else name.replace("/", ".")
+    return f"sysctl -w {quoted(name)}=1  # and bring the carrier of {ifname} back"
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for family in ("inet", "inet6"):
+        by_place: dict[tuple[int, int], list[Use]] = {}
+        for use in uses(view, family):
+            by_place.setdefault((use.route.table, use.way.hop.oif), []).append(use)
+        for (table, oif), found in by_place.items():
+            use = min(found, key=lambda each: each.rank)
+            route, ifname = use.route, view.ifname(oif)
+            about = subject("route", dst=route.dst, table=table, ifname=ifname)
+            link = subject("link", ifname=ifname)
+            gateways = sorted({each.way.hop.gateway for each in found if each.way.hop.gateway})
+            dash = "" if family == "inet" else "-6 "
+            source = f"RTM_GETROUTE {route.dst} table {table}"
+            yield RULE.found(
+                subject=about,
+                severity=weight(view, use),
+                message=sentence(view, use, ifname),
+                evidence=[
+                    ("next hop", way_text(view, family, use.way.hop) + " linkdown", f"{source} RTNH_F_LINKDOWN"),
+                    (f"{ifname} carrier", "no", f"RTM_GETLINK {ifname} IFLA_CARRIER"),
+                ],
+                confirm=[
+                    f"ip {dash}route show {shown(route)} table {table}",
+                    f"ip -br link show dev {quoted(ifname)}",
+                ],
+                fix=fix(view, use, ifname),
+                touches=[link],
+                breaks=[link, *(subject("neighbour", dst=gateway, ifname=ifname) for gateway in gateways)],
+            )
+
+
+def examples() -> Iterator[Example]:
+    yield from single_examples()
+    yield from idle_examples()
+    yield from multipath_examples()
+    yield from examples6()
+
+
+def uplinks(**first: Any) -> HostBuilder:
+    """Two uplinks, the first one without carrier."""
+    built = HostBuilder().link("eth0", carrier=False, **first).link("eth1")
+    return built.address("eth0", "192.0.2.2/24").address("eth1", "198.51.100.2/24")
+
+
+def down(dst: str = "default", **fields: Any) -> HostBuilder:
+    """A route by the first uplink."""
+    flags = fields.pop("flags", RTNH_F_LINKDOWN)
+    link = fields.pop("link", {})
+    return uplinks(**link).route(dst, **({"via": "192.0.2.1", "dev": "eth0", "flags": flags} | fields))
+
+
+def spare(built: HostBuilder, dst: str = "default", **fields: Any) -> HostBuilder:
+    """A second route by the living uplink."""
+    defaults: dict[str, Any] = {"via": "198.51.100.1", "dev": "eth1", "priority": 100}
+    return built.route(dst, **(defaults | fields))
+
+
+def fires(name: str, why: str, built: HostBuilder, severity: Severity = "critical", **about: str | int) -> Example:
+    keys: dict[str, Any] = {"dst": "0.0.0.0/0", "table": 254, "ifname": "eth0"} | about
+    return Example(
+        name=name, why=why, tables=built.build(), fires=1, subject=subject("route", **keys), severity=severity
+    )
+
+
+def silence(name: str, why: str, built: HostBuilder) -> Example:
+    return Example(name=name, why=why, tables=built.build())
+
+
+def single_examples() -> Iterator[Example]:
+    yield fires("default route, another stands by", "the plain fault: IPv4 never changes over", spare(down()))
+    yield fires("default route, nothing else", "a host cut off by its cable", down())
+    yield silence("carrier there", "nothing is wrong", spare(down(flags=0)))
+    dead = RTNH_F_LINKDOWN | RTNH_F_DEAD
+    yield silence("ignored", "ignore_routes_with_linkdown is on: the kernel marks it dead", spare(down(flags=dead)))
+    yield silence("stand-by without carrier", "the worse metric is not in use", spare(down(priority=200)))
+    tie = spare(down(), priority=0)
+    yield fires("same metric", "the second of equals could carry it", tie)
+    worse = spare(down(), flags=RTNH_F_LINKDOWN)
+    yield fires("the other without carrier too", "nothing is left, and one finding a way out", worse)
+    null = down().route("default", type="blackhole", family="inet", priority=100)
+    yield fires("only a blackhole is left", "that carries nothing", null)
+    inner = spare(down("10.0.0.0/8"), priority=0)
+    yield fires("a prefix, the default route is left", "a shorter prefix could carry it", inner, dst="10.0.0.0/8")
+    lost = down("10.0.0.0/8")
+    yield fires("a prefix, nothing is left", "lost all the same", lost, "warning", dst="10.0.0.0/8")
+    hidden = spare(down(table=100), table=100)
+    yield silence("table without a rule", "no packet looks into it", hidden)
+    ruled = hidden.rule(100, src="192.0.2.2", src_len=32, table=100)
+    yield fires("table with a rule", "policy routing has the same fault", ruled, table=100)
+    both = spare(down()).route("10.0.0.0/8", via="192.0.2.9", dev="eth0", flags=RTNH_F_LINKDOWN)
+    yield fires("two routes by one interface", "one interface is one finding", both)
+
+
+def idle_examples() -> Iterator[Example]:
+    bridge = {"kind": "bridge"}
+    docker = HostBuilder().link("eth0").link("docker0", carrier=False, kind="bridge")
+    docker.route("172.17.0.0/16", dev="docker0", scope=253, protocol=2, flags=RTNH_F_LINKDOWN)
+    docker.route("default", via="192.0.2.1", dev="eth0")
+    yield silence("docker0", "a bridge without containers, and the default route is no way to them", docker)
+    guest = spare(down("10.0.0.0/8", link=bridge), priority=0)
+    yield silence("gateway behind an empty bridge", "the router guest is not running", guest)
+    tap = spare(down("10.0.0.0/8", link={"kind": "tun"}), priority=0)
+    yield silence("gateway behind a tap", "the machine is not running", tap)
+    veth = spare(down("10.9.0.7/32", via=None, link={"kind": "veth"}), priority=0)
+    yield silence("route to a container", "it is not running", veth)
+    yield fires("default route by a bridge", "an uplink can be a bridge", spare(down(link=bridge)))
+    backup = spare(down("10.0.0.0/8", via=None, link=bridge), "10.0.0.0/8")
+    yield fires("a second route of the prefix", "somebody wrote what shall happen then", backup, dst="10.0.0.0/8")
+    yield fires("default route without gateway", "a tunnel without carrier", down(via=None, family="inet"))
+
+
+def multipath_examples() -> Iterator[Example]:
+    def ecmp(first: int, second: int = 0, **fields: Any) -> HostBuilder:
+        built = uplinks()
+        hops = [built.hop("eth0", "192.0.2.1", flags=first), built.hop("eth1", "198.51.100.1", flags=second)]
+        return built.route("10.0.0.0/8", hops=hops, **fields)
+
+    yield fires("one leg of two", "half of the flows", ecmp(RTNH_F_LINKDOWN), dst="10.0.0.0/8")
+    yield silence("one leg, ignored", "the kernel marks it dead", ecmp(RTNH_F_LINKDOWN | RTNH_F_DEAD))
+    yield silence("both alive", "nothing is wrong", ecmp(0))
+    cut = ecmp(RTNH_F_LINKDOWN, RTNH_F_DEAD)
+    yield fires("the other leg dead", "no leg has a carrier", cut, "warning", dst="10.0.0.0/8")
+    unnamed = uplinks().nexthop(7, gateway="192.0.2.1", oif="eth0", flags=RTNH_F_LINKDOWN)
+    unnamed.route("10.0.0.0/8", nh_id=7)
+    yield fires("nexthop object", "named only, added after the carrier went", unnamed, "warning", dst="10.0.0.0/8")
+
+
+def examples6() -> Iterator[Example]:
+    def metrics(forwarding: int, second: str = "default") -> HostBuilder:
+        built = (
+            HostBuilder().link("eth0", carrier=False).link("eth1").sysctl("net.ipv6.conf.all.forwarding", forwarding)
+        )
+        built.route(second if second != "default" else "default", via="fe80::1", dev="eth0", flags=RTNH_F_LINKDOWN)
+        return built.route("default", via="fe80::9", dev="eth1", priority=2048)
+
+    yield fires("IPv6 router", "a router does not look at neighbours", metrics(1), dst="::/0")
+    yield fires("IPv6 host", "a host notices, seconds later", metrics(0), "warning", dst="::/0")
+    longer = metrics(0, "2001:db8:9::/48")
+    yield fires("IPv6 host, shorter prefix", "it never falls back to that", longer, dst="2001:db8:9::/48")
+    legs = HostBuilder().link("eth0", carrier=False).link("eth1").sysctl("net.ipv6.conf.all.forwarding", 1)
+    hops = [legs.hop("eth0", "fe80::1", flags=RTNH_F_LINKDOWN), legs.hop("eth1", "fe80::9")]
+    yield fires(
+        "IPv6 leg", "the hash goes on giving it flows", legs.route("default", hops=hops, family="inet6"), dst="::/0"
+    )
