@@ -1,0 +1,459 @@
+"""What it checks
+  An interface with an MTU below 1280 on which IPv6 therefore does not run, where something says that it should: a
+  policy rule for IPv6 names the interface, the other end of its cable or the device below it carries 1280 and more,
+  a bridge has ports that do, or it is the way out of a host that uses IPv6.
+
+Why it matters
+  IPv6 needs links of 1280 bytes. When an interface's MTU falls below, the kernel takes IPv6 off it without a word:
+  every address, link-local ones included, every route and neighbour over it and its settings under
+  /proc/sys/net/ipv6/conf are gone. IPv4 goes on. Raising the MTU again brings back the link-local address and what
+  routers announce, but no address or route that was added by hand or by a script.
+
+Confirm
+  ip -d link show dev IFNAME
+  ls /proc/sys/net/ipv6/conf lists every interface with IPv6; this one is missing
+  ip -6 address show dev IFNAME is empty
+
+Fix
+  ip link set dev IFNAME mtu MTU with 1280 or more, then add the addresses and routes again, or restart what
+  configures the interface. Raising the MTU on one end of a link loses large packets until the other end follows.
+
+Not flagged
+  A tunnel that is meant for IPv4 alone (WireGuard, GRE, IPIP, tun ...), whatever its MTU. A container network with a
+  small MTU at both ends. A port of a bridge or a leg of a bond, which needs no address. A host or namespace with IPv6
+  switched off. Other interfaces with IPv4 and a small MTU on a host that uses IPv6 elsewhere are only mentioned
+  (info): the state does not say whether IPv6 was ever meant there.
+
+References
+  RFC 8200 section 5, net/ipv6/addrconf.c addrconf_notify() (NETDEV_CHANGEMTU), addrconf_ifdown()
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from msgspec import structs
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Confidence, Draft, subject
+from netdiag.model.link import IFF_LOOPBACK, IFF_UP, Link
+from netdiag.model.route import RTN_UNICAST
+from netdiag.rules.build import INET6_CONF, HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="mtu-too-low-disables-ipv6",
+    title="an MTU below 1280 has taken IPv6 off an interface",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "peer_links", "addresses", "routes", "rules", "sysctls"),
+    explains=("link-mtu-peer-mismatch", "route-default-missing", "prefsrc-not-local", "bgp-*", "tap-*"),
+)
+
+IPV6_MIN_MTU = 1280
+"""Bytes; RFC 8200 section 5, include/uapi/linux/ipv6.h."""
+ARPHRD_ETHER = 1
+PLAIN = frozenset({None, "veth", "bond", "team", "vlan", "macvlan", "ipvlan"})
+"""Kinds of interface that have a small MTU only if somebody gave it to them. Overlays have one by their nature."""
+
+
+class Reason(NamedTuple):
+    """Why IPv6 was meant to run on an interface."""
+
+    why: str
+    evidence: tuple[str, object, str]
+    confidence: Confidence = "likely"
+    mtu: int = IPV6_MIN_MTU
+    """Bytes that the link beyond carries."""
+
+
+def ipv6_enabled(view: HostView) -> bool:
+    """The kernel has IPv6, and new interfaces of this namespace get it."""
+    return all(view.sysctl_int(f"net.ipv6.conf.{which}.disable_ipv6") == 0 for which in ("all", "default"))
+
+
+def without_ipv6(view: HostView) -> list[Link]:
+    """Interfaces that have no IPv6 for their MTU's sake, and would need it: not ports and legs."""
+    small = [link for link in view.links if link.up and not link.loopback and link.mtu < IPV6_MIN_MTU]
+    return [link for link in small if not link.inet6_conf and _own_master(view, link)]
+
+
+def _own_master(view: HostView, link: Link) -> bool:
+    master = view.stack.master(link.ifindex)
+    return master is None or master.kind == "vrf"
+
+
+def reason(view: HostView, link: Link) -> Reason | None:
+    """The best sign that IPv6 belongs on the interface; None where there is none."""
+    return _named_by_rule(view, link) or _wider_beyond(view, link) or _host_uses_ipv6(view, link)
+
+
+def _named_by_rule(view: HostView, link: Link) -> Reason | None:
+    for rule in view.rules:
+        if rule.family == "inet6" and link.ifname in (rule.iif, rule.oif):
+            fact = (f"IPv6 rule {rule.priority} names", link.ifname, "RTM_GETRULE inet6 FRA_IIFNAME, FRA_OIFNAME")
+            return Reason(f"though IPv6 policy rule {rule.priority} names it", fact, "certain")
+    return None
+
+
+def _wider_beyond(view: HostView, link: Link) -> Reason | None:
+    """The far end, the device below or a bridge's port carries what IPv6 needs: the size is not the link's nature."""
+    far = view.stack.veth_peer(link.ifindex)
+    if far is not None and (far.mtu >= IPV6_MIN_MTU if far.slave_kind == "bridge" else _ipv6_on(far)):
+        return _wider(f"though its peer {far.ifname} has {far.mtu}", far, "peer ")
+    ports = [port for port in view.stack.ports(link.ifindex) if port.mtu >= IPV6_MIN_MTU and port.up]
+    if link.kind == "bridge" and ports:
+        return _wider(f"though its port {ports[0].ifname} has {ports[0].mtu}", ports[0], "port ")
+    lower = view.stack.lower(link.ifindex)
+    if link.kind in PLAIN and lower is not None and _ipv6_on(lower):
+        return _wider(f"though {lower.ifname} below it has {lower.mtu}", lower, "")
+    return None
+
+
+def _wider(why: str, other: Link, role: str) -> Reason:
+    return Reason(why, (f"{role}{other.ifname} mtu", other.mtu, f"RTM_GETLINK {other.ifname} IFLA_MTU"), mtu=other.mtu)
+
+
+def _ipv6_on(link: Link) -> bool:
+    """IPv6 runs there, which says that its MTU is large enough."""
+    return link.inet6_conf.get("disable_ipv6") == 0
+
+
+def _host_uses_ipv6(view: HostView, link: Link) -> Reason | None:
+    """Some interface has a global IPv6 address, this one none. For the way out that says something, else little."""
+    used = [row for row in view.addresses if row.family == "inet6" and row.scope == 0]
+    if not used or link.type != ARPHRD_ETHER or link.kind not in PLAIN:
+        return None
+    where = view.ifname(used[0].ifindex)
+    fact = (f"IPv6 address of {where}", used[0].local, f"RTM_GETADDR {where} IFA_LOCAL")
+    if _default_route(view, link):
+        return Reason("though it is the way out of a host that uses IPv6", fact)
+    if any(row.ifindex == link.ifindex for row in view.addresses):
+        return Reason("and this host uses IPv6 elsewhere", fact, "possible")
+    return None
+
+
+def _default_route(view: HostView, link: Link) -> bool:
+    routes = view.routes("inet")
+    chosen = np.flatnonzero((routes.dst_len == 0) & (routes.type == RTN_UNICAST))
+    return any(hop.oif == link.ifindex for row in view.route_rows("inet", chosen.tolist()) for hop in row.hops)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    if not ipv6_enabled(view):
+        return
+    for link in without_ipv6(view):
+        found = reason(view, link)
+        if found is None:
+            continue
+        ifname = quoted(link.ifname)
+        yield RULE.found(
+            subject=subject("link", ifname=link.ifname),
+            message=f"{link.ifname} has mtu {link.mtu}, below the 1280 bytes that IPv6 needs: "
+            f"there is no IPv6 on it, {found.why}",
+            evidence=[
+                (f"{link.ifname} mtu", link.mtu, f"RTM_GETLINK {link.ifname} IFLA_MTU"),
+                (f"IPv6 on {link.ifname}", "none", f"RTM_GETLINK {link.ifname} IFLA_AF_SPEC without AF_INET6"),
+                found.evidence,
+            ],
+            confirm=[f"ip -d link show dev {ifname}", "ls /proc/sys/net/ipv6/conf"],
+            fix=f"ip link set dev {ifname} mtu {found.mtu}  # then add its IPv6 addresses and routes again",
+            confidence=found.confidence,
+        )
+
+
+def examples() -> Iterator[Example]:
+    yield from _cable_examples()
+    yield from _stack_examples()
+    yield from _host_examples()
+
+
+ABOUT = subject("link", ifname="eth0")
+
+
+def _cable_examples() -> Iterator[Example]:
+    def cable(near: int, far: int, **fields: Any) -> HostBuilder:
+        fields.setdefault("inet6_conf", INET6_CONF if far >= 1280 else {})
+        return HostBuilder().link("eth0", kind="veth", mtu=near).peer("eth0", mtu=far, **fields)
+
+    yield Example(
+        name="far end carries 1500",
+        why="the plain fault: one end was set to 1200, and IPv6 is gone from it",
+        tables=cable(1200, 1500).address("eth0", "192.0.2.1/24").build(),
+        fires=1,
+        subject=ABOUT,
+        severity="warning",
+        confidence="likely",
+        says=("eth0 has mtu 1200", "its peer eth0 has 1500"),
+    )
+    yield Example(
+        name="no address left at all",
+        why="an interface with IPv6 alone has nothing afterwards",
+        tables=cable(1279, 1280).build(),
+        fires=1,
+        subject=ABOUT,
+    )
+    yield Example(
+        name="1280 is enough",
+        why="the limit itself is allowed",
+        tables=cable(1280, 1500).build(),
+    )
+    yield Example(
+        name="container network of 1200",
+        why="both ends agree: the size is meant, and IPv4 is all that is used",
+        tables=cable(1200, 1200).address("eth0", "10.0.0.2/24").route("default", via="10.0.0.1", dev="eth0").build(),
+    )
+    yield Example(
+        name="far end of 1279",
+        why="IPv6 could not run at the other end either",
+        tables=cable(1200, 1279).build(),
+    )
+    yield Example(
+        name="far end without IPv6",
+        why="somebody has switched IPv6 off on this link",
+        tables=cable(1200, 1500, inet6_conf={"disable_ipv6": 1}).build(),
+    )
+    yield Example(
+        name="far end is a bridge port without IPv6",
+        why="a port needs none; its segment carries enough",
+        tables=cable(1200, 1280, inet6_conf={}, slave_kind="bridge").build(),
+        fires=1,
+        subject=ABOUT,
+    )
+    yield Example(
+        name="far end is a bridge port of 1279",
+        why="its segment carries no IPv6 either",
+        tables=cable(1200, 1279, slave_kind="bridge").build(),
+    )
+    yield Example(
+        name="1200 and IPv6 all the same",
+        why="the kernel says that IPv6 runs there: then it does",
+        tables=HostBuilder()
+        .link("eth0", kind="veth", mtu=1200, inet6_conf=INET6_CONF)
+        .peer("eth0", inet6_conf=INET6_CONF)
+        .build(),
+    )
+    large = cable(1200, 1500).build()
+    yield Example(
+        name="1280 and no IPv6",
+        why="it is missing for another reason than the MTU",
+        tables=replace(large, links=tuple(structs.replace(link, mtu=1280) for link in large.links)),
+    )
+    yield Example(
+        name="both ends in this namespace",
+        why="the same cable without a namespace in between",
+        tables=HostBuilder().link("a", kind="veth", mtu=1200, link=3).link("b", kind="veth", link=2).build(),
+        fires=1,
+        subject=subject("link", ifname="a"),
+    )
+    yield Example(
+        name="interface down",
+        why="it is out of use for another reason",
+        tables=HostBuilder().link("eth0", kind="veth", mtu=1200, up=False).peer("eth0", inet6_conf=INET6_CONF).build(),
+    )
+    for which in ("all", "default"):
+        yield Example(
+            name=f"IPv6 switched off ({which})",
+            why="then no MTU would bring it",
+            tables=cable(1200, 1500).sysctl(f"net.ipv6.conf.{which}.disable_ipv6", 1).build(),
+        )
+    yield Example(
+        name="port of a bridge",
+        why="the bridge has the addresses",
+        tables=HostBuilder()
+        .link("br0", kind="bridge", mtu=1280)
+        .link("eth0", kind="veth", mtu=1200, master="br0")
+        .peer("eth0", mtu=1500, inet6_conf=INET6_CONF)
+        .build(),
+    )
+    yield Example(
+        name="member of a VRF",
+        why="a VRF leaves the addresses where they are",
+        tables=HostBuilder()
+        .link("red", kind="vrf")
+        .link("eth0", kind="veth", mtu=1200, master="red")
+        .peer("eth0", mtu=1500, inet6_conf=INET6_CONF)
+        .build(),
+        fires=1,
+        subject=ABOUT,
+    )
+
+
+def _stack_examples() -> Iterator[Example]:
+    def bridge(*ports: tuple[str, int, bool]) -> HostBuilder:
+        host = HostBuilder().link("br0", kind="bridge", mtu=1200)
+        for ifname, mtu, up in ports:
+            host.link(ifname, mtu=mtu, master="br0", up=up)
+        return host
+
+    yield Example(
+        name="bridge smaller than a port",
+        why="a small port pulled the bridge down, or somebody set it",
+        tables=bridge(("p0", 1200, True), ("p1", 1280, True)).build(),
+        fires=1,
+        subject=subject("link", ifname="br0"),
+        says=("its port p1 has 1280",),
+    )
+    yield Example(
+        name="bridge with small ports",
+        why="an overlay of 1200 throughout; a port that is down says nothing",
+        tables=bridge(("p0", 1200, True), ("p1", 1279, True), ("p2", 1500, False)).build(),
+    )
+    bond = HostBuilder().link("bond0", kind="bond", mtu=1200).link("eth1", master="bond0")
+    yield Example(
+        name="bond with a larger leg",
+        why="a leg's MTU is the bond's business; nothing says that IPv6 was meant",
+        tables=bond.build(),
+    )
+
+    def over(kind: str, mtu: int, lower: int, **fields: Any) -> HostBuilder:
+        host = HostBuilder().link("eth0", mtu=lower, **fields)
+        return host.link("up0", kind=kind, mtu=mtu, link="eth0")
+
+    yield Example(
+        name="VLAN below 1280 over a device that has IPv6",
+        why="the device below carries more",
+        tables=over("vlan", 1200, 1280).build(),
+        fires=1,
+        subject=subject("link", ifname="up0"),
+    )
+    yield Example(
+        name="VXLAN below 1280 over the same device",
+        why="an overlay is smaller than what it runs over, and may be for IPv4 alone",
+        tables=over("vxlan", 1200, 1500).build(),
+    )
+    yield Example(
+        name="VLAN over a device without IPv6",
+        why="IPv6 is switched off below",
+        tables=over("vlan", 1200, 1500, inet6_conf={"disable_ipv6": 1}).build(),
+    )
+    yield Example(
+        name="VLAN over a device below 1280",
+        why="the device below has no IPv6 either, and nothing says that it should",
+        tables=over("vlan", 1200, 1279).build(),
+    )
+
+
+def _host_examples() -> Iterator[Example]:
+    def dual_stack(**fields: Any) -> HostBuilder:
+        host = HostBuilder().link("eth1").address("eth1", "2001:db8::1/64")
+        return host.link("eth0", **({"mtu": 1200} | fields)).address("eth0", "192.0.2.2/24")
+
+    out: dict[str, Any] = {"via": "192.0.2.1", "dev": "eth0"}
+    for selector in ("iif", "oif"):
+        yield Example(
+            name=f"an IPv6 rule has it as {selector}",
+            why="somebody routes IPv6 there, even over a tunnel",
+            tables=HostBuilder()
+            .link("wg0", kind="wireguard", type=65534, mtu=1200)
+            .rule(100, family="inet6", table=100, **{selector: "wg0"})
+            .build(),
+            fires=1,
+            subject=subject("link", ifname="wg0"),
+            severity="warning",
+            confidence="certain",
+        )
+    yield Example(
+        name="an IPv4 rule names it",
+        why="that says nothing about IPv6",
+        tables=HostBuilder().link("wg0", kind="wireguard", type=65534, mtu=1200).rule(100, table=9, iif="wg0").build(),
+    )
+    yield Example(
+        name="way out of a dual-stack host",
+        why="IPv6 lives on another interface and has lost its way out",
+        tables=dual_stack().route("default", **out).build(),
+        fires=1,
+        subject=ABOUT,
+        severity="warning",
+        says=("2001:db8::1",),
+    )
+    hops = dual_stack().link("eth2")
+    hops.route("default", hops=[hops.hop("eth2", "198.51.100.1"), hops.hop("eth0", "192.0.2.1")])
+    yield Example(
+        name="one of two ways out",
+        why="a multipath default route leads through it as well",
+        tables=hops.build(),
+        fires=1,
+        subject=ABOUT,
+        severity="warning",
+    )
+    yield Example(
+        name="only a route to a prefix",
+        why="not the way out: it is mentioned, no more",
+        tables=dual_stack().route("198.51.100.0/24", **out).build(),
+        fires=1,
+        severity="info",
+        confidence="possible",
+    )
+    yield Example(
+        name="unreachable default route",
+        why="it leads nowhere, not through eth0",
+        tables=dual_stack().route("default", family="inet", type="unreachable").build(),
+        fires=1,
+        severity="info",
+    )
+    yield Example(
+        name="blackhole default route that names it",
+        why="only a unicast route leads out",
+        tables=dual_stack().route("default", dev="eth0", type="prohibit").build(),
+        fires=1,
+        severity="info",
+    )
+    yield Example(
+        name="host without IPv6 addresses",
+        why="loopback and link-local addresses are there on every host",
+        tables=HostBuilder()
+        .link("eth1")
+        .address("eth1", "fe80::1/64")
+        .link("eth0", mtu=1200)
+        .address("eth0", "192.0.2.2/24")
+        .route("default", **out)
+        .build(),
+    )
+    yield Example(
+        name="host with IPv4 addresses alone",
+        why="nothing on it is IPv6",
+        tables=HostBuilder()
+        .link("eth1")
+        .address("eth1", "198.51.100.1/24")
+        .link("eth0", mtu=1200)
+        .address("eth0", "192.0.2.2/24")
+        .route("default", **out)
+        .build(),
+    )
+    yield Example(
+        name="small loopback",
+        why="loopback keeps IPv6 whatever its MTU, and is no way out",
+        tables=HostBuilder()
+        .link("eth1")
+        .address("eth1", "2001:db8::1/64")
+        .link("lo", ifindex=1, mtu=1200, flags=IFF_UP | IFF_LOOPBACK)
+        .build(),
+    )
+    yield Example(
+        name="IPv4 tunnel as the way out of a dual-stack host",
+        why="a VPN for IPv4 alone may be as small as it likes",
+        tables=HostBuilder()
+        .link("eth1")
+        .address("eth1", "2001:db8::1/64")
+        .link("tun0", kind="tun", type=65534, mtu=1200)
+        .address("tun0", "192.0.2.2/24")
+        .route("default", dev="tun0")
+        .build(),
+    )
+    yield Example(
+        name="PPP without a kind",
+        why="no Ethernet: its size is what the other side offers",
+        tables=dual_stack(type=512).route("default", **out).build(),
+    )
+    yield Example(
+        name="container bridge of 1200 on a dual-stack host",
+        why="nothing is behind it, and its size was given to it",
+        tables=dual_stack(kind="bridge").build(),
+    )
+    yield Example(
+        name="small interface without any address",
+        why="nobody uses it",
+        tables=HostBuilder().link("eth1").address("eth1", "2001:db8::1/64").link("eth0", mtu=1200).build(),
+    )
