@@ -6,6 +6,7 @@ Errors become ``Unreadable``: ENOENT and its kin are ``absent``, EPERM and EACCE
 
 import errno
 import importlib
+import io
 import os
 import time
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from netdiag.sources.protocol import Clock, Kind, Unreadable, Why
 
 FILE_LIMIT = 8 << 20
 """Bytes; /proc/net files of a big host stay far below."""
+READ_SIZE = 1 << 16
+"""Bytes asked for by one read."""
 
 ABSENT = {
     errno.ENOENT,
@@ -40,6 +43,17 @@ def why_unreadable(error: OSError) -> Why:
     if error.errno in DENIED:
         return "denied"
     return "absent" if error.errno in ABSENT else "failed"
+
+
+def _contents(file: io.FileIO) -> bytes:
+    """Up to one byte more than the limit, in small pieces: a file of /proc/sys answers ENOMEM to a read of 4 MiB or
+    more, however short it is (fs/proc/proc_sysctl.c, proc_sys_call_handler)."""
+    pieces: list[bytes] = []
+    left = FILE_LIMIT + 1
+    while left > 0 and (piece := file.read(min(left, READ_SIZE))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 class LiveSource:
@@ -66,8 +80,8 @@ class LiveSource:
 
     def read(self, path: str) -> bytes:
         try:
-            with open(path, "rb") as file:
-                content = file.read(FILE_LIMIT + 1)
+            with open(path, "rb", buffering=0) as file:
+                content = _contents(file)
         except OSError as error:
             raise Unreadable(why_unreadable(error), f"{path}: {os.strerror(error.errno or 0)}") from error
         if len(content) > FILE_LIMIT:
