@@ -86,8 +86,11 @@ def table_text(view: View, rows: Iterator[Row], width: int | None) -> Iterator[s
 
     ``width``: columns of the terminal; None: as wide as it gets (a pipe, a file).
     """
-    lines = (line for row in rows for line in view.cells(row))
-    columns = view.columns
+    yield from columns_text(view.columns, (line for row in rows for line in view.cells(row)), width)
+
+
+def columns_text(columns: Sequence[Column], lines: Iterator[Row], width: int | None) -> Iterator[str]:
+    """The same for lines whose values already are what the columns show."""
     first = [_texts(columns, line) for line in itertools.islice(lines, STREAM)]
     if not first:
         return

@@ -1,0 +1,35 @@
+"""``netdiag collect``: writes one snapshot of this host into a file."""
+
+import click
+
+from netdiag.cli import _host, _output
+from netdiag.cli._errors import Usage
+from netdiag.cli._verb import Session, Verb, deadline_option, hostname_option, interval_option
+
+
+@click.command(cls=Verb, short_help="Write a snapshot of this host, to check or show later.")
+@click.option(
+    "-o", "output", required=True, metavar="FILE", help='Where to write ("-": a pipe); usual name: HOST.netdiag.'
+)
+@interval_option()
+@deadline_option()
+@hostname_option()
+def command(session: Session, output: str, interval: float, deadline: float, hostname: str | None) -> int:
+    """Write one snapshot of this host. The file appears whole or not at all, and never holds a secret.
+
+    What could not be read is part of the snapshot; netdiag show coverage FILE tells.
+    """
+    how = _host.options(interval=interval, deadline=deadline, hostname=hostname)
+    _output.check_output_path(output)
+    found = _host.collected(session, how)
+
+    from netdiag.snapshotfile import OutputRefused, snapshot_octets, write_snapshot
+
+    if output == "-":
+        _output.emit_octets(snapshot_octets(found))
+        return 0
+    try:
+        write_snapshot(found, output)
+    except OutputRefused as error:
+        raise Usage(str(error)) from error
+    return 0
