@@ -61,14 +61,19 @@ def route_words(view: HostView, row: Route) -> str | None:
     return " ".join(words)
 
 
+def rule_subject(rule: PolicyRule) -> Subject:
+    """The policy rule as a finding's object."""
+    return subject("rule", priority=rule.priority, family=rule.family)
+
+
 def rule_words(rule: PolicyRule) -> str:
     """A policy rule as ``ip rule`` prints it, without its priority: ``from 10.0.0.0/8 lookup 100``."""
     words = ["not"] if rule.invert else []
     words += ["from", f"{rule.src}/{rule.src_len}" if rule.src_len else "all"]
     words += ["to", f"{rule.dst}/{rule.dst_len}"] if rule.dst_len else []
-    if rule.fwmark is not None:
+    if rule.fwmark is not None or rule.fwmask:
         mask = "" if rule.fwmask in (None, 0xFFFFFFFF) else f"/{rule.fwmask:#x}"
-        words += ["fwmark", f"{rule.fwmark:#x}{mask}"]
+        words += ["fwmark", f"{rule.fwmark or 0:#x}{mask}"]
     words += ["iif", quoted(rule.iif)] if rule.iif is not None else []
     words += ["oif", quoted(rule.oif)] if rule.oif is not None else []
     words += ["tos", f"{rule.tos:#x}"] if rule.tos else []
@@ -77,6 +82,7 @@ def rule_words(rule: PolicyRule) -> str:
     words += ["ipproto", str(rule.ip_proto)] if rule.ip_proto is not None else []
     words += ["sport", _ports(rule.sport_start, rule.sport_end)] if rule.sport_start is not None else []
     words += ["dport", _ports(rule.dport_start, rule.dport_end)] if rule.dport_start is not None else []
+    words += ["tun_id", str(rule.tun_id)] if rule.tun_id is not None else []
     words += ["l3mdev"] if rule.l3mdev else []
     if rule.action == "lookup":
         words += ["lookup", table_word(rule.table)] if rule.table is not None else []
@@ -86,6 +92,8 @@ def rule_words(rule: PolicyRule) -> str:
         words.append(rule.action)
     if rule.suppress_prefixlength is not None:
         words += ["suppress_prefixlength", str(rule.suppress_prefixlength)]
+    if rule.suppress_ifgroup is not None:
+        words += ["suppress_ifgroup", str(rule.suppress_ifgroup)]
     return " ".join(words)
 
 

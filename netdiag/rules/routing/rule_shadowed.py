@@ -1,0 +1,428 @@
+"""What it checks
+  A policy rule with a table of its own never decides anything: an earlier rule matches at least the same packets and
+  always answers, because its table has a default route (or another route for every destination that is left), or
+  because it refuses them.
+
+Why it matters
+  The table looks right, "ip route show table" shows its routes, and yet no packet is ever routed by it: the traffic
+  takes the earlier rule's way, over the wrong uplink or past the tunnel. Typical: a rule added without a priority or
+  with one above 32766, behind the main table and its default route.
+
+Confirm
+  ip rule show
+  ip route show table TABLE      (of the earlier rule: it has a route for everything)
+  ip route get DESTINATION mark MARK      (names the earlier rule's table)
+
+Fix
+  Give the rule a lower number than the one in front of it: ip rule add pref NUMBER ..., then ip rule del of the old
+  one. In that order no packet is without a rule. New packets take the table's own way at once, also those of
+  connections that are open: their source address and NAT may not fit the other uplink.
+
+Not flagged
+  An earlier rule with suppress_prefixlength or suppress_ifgroup, whose results can be set aside; one whose table
+  lacks a default route, or has a throw route, or only routes over dead next hops: a later rule is then the fallback.
+  A goto that leads around the earlier rule. Packets bound to another interface (oif) than the earlier route's. "not".
+  Rules for the tables main, default and local: a catch-all in front of them replaces them on purpose. A rule that
+  refuses (unreachable ...) behind the lookup that it guards. A table that is empty, or would decide the same.
+
+References
+  net/core/fib_rules.c fib_rules_lookup() and fib_rule_match(); net/ipv4/fib_rules.c fib4_rule_suppress();
+  net/ipv6/fib6_rules.c fib6_rule_action(); ip-rule(8)
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.policy import Query
+from netdiag.index.shadow import REFUSALS, Shadow, Shadows
+from netdiag.index.specimen import specimens
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.policyrule import PolicyRule
+from netdiag.model.route import Route
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="rule-shadowed",
+    title="a policy rule never gets a packet, because an earlier one takes them all",
+    severity="warning",
+    reads=("links", "routes", "rules", "sysctls"),
+    explains=("asym-rpfilter-strict-drop", "src-addr-selection-wrong", "wg-fwmark-rule-missing"),
+)
+MOST_COMPARED = 32
+MOST_NAMED = 4
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for family in ("inet", "inet6"):
+        behind: dict[PolicyRule, list[tuple[PolicyRule, Route]]] = {}
+        for shadow in Shadows(view.rules, view.fib(family), view.stack).find():
+            row = _decided_otherwise(view, shadow)
+            if row is not None:
+                behind.setdefault(shadow.by, []).append((shadow.rule, row))
+        for taker, dead in behind.items():
+            yield _draft(view, taker, dead)
+
+
+def _decided_otherwise(view: HostView, shadow: Shadow) -> Route | None:
+    """A route of the dead rule's table that sends its packets another way than the earlier rule does."""
+    fib = view.fib(shadow.rule.family)
+    positions = fib.positions(shadow.rule.table or 0)
+    ordered = positions[fib.routes.dst_len[positions].argsort(kind="stable")]
+    for row in view.route_rows(shadow.rule.family, ordered[:MOST_COMPARED].tolist()):
+        shared = _shared(shadow.rule, row.dst)
+        if row.type == "throw" or shared is None:
+            continue
+        if any(_taken(view, shadow.rule, address) != _taken(view, shadow.by, address) for address in specimens(shared)):
+            return row
+    return None
+
+
+def _shared(rule: PolicyRule, dst: str) -> str | None:
+    """The part of a route's destinations that the rule's "to" lets pass, as a prefix; None where there is none."""
+    if rule.invert or not rule.dst_len:
+        return dst
+    wanted = ipaddress.ip_network(f"{rule.dst}/{rule.dst_len}", strict=False)
+    routed = ipaddress.ip_network(dst)
+    if not routed.overlaps(wanted):
+        return None
+    return str(max(routed, wanted, key=lambda network: network.prefixlen))
+
+
+def _way(row: Route) -> object:
+    return row.type if row.type in REFUSALS else {(hop.oif, hop.gateway) for hop in row.hops} or row.nh_id
+
+
+def _taken(view: HostView, rule: PolicyRule, address: str) -> object:
+    """The way that a rule gives to a destination; None where its table has none."""
+    if rule.action in REFUSALS:
+        return rule.action
+    fib = view.fib(rule.family)
+    group = next(fib.candidates(rule.table or 0, address), None)
+    return _way(fib.routes.row(group.positions[0])) if group is not None else None
+
+
+def _draft(view: HostView, taker: PolicyRule, dead: list[tuple[PolicyRule, Route]]) -> Draft:
+    (rule, row), ip = dead[0], ip_command(taker.family)
+    others = ", ".join(str(other.priority) for other, _ in dead[1:MOST_NAMED])
+    more = f" (nor do {others}{' ...' if len(dead) > MOST_NAMED else ''})" if others else ""
+    answer = (
+        f"refuses them ({taker.action})"
+        if taker.action in REFUSALS
+        else f"{_table(taker.table)} has a route for all of them"
+    )
+    links = sorted({view.ifname(hop.oif) for _, kept in dead for hop in kept.hops if hop.oif})
+    asked = _question(view, rule, row)
+    return RULE.found(
+        subject=rule_subject(rule),
+        message=f"rule {rule.priority} ({rule_words(rule)}) never gets a packet{more}: "
+        f"rule {taker.priority} ({rule_words(taker)}) comes first and {answer}",
+        confidence="likely"
+        if rule_words(rule).split(" lookup ")[0] == rule_words(taker).split(" lookup ")[0]
+        else None,
+        evidence=[
+            (f"rule {taker.priority}", rule_words(taker), "RTM_GETRULE"),
+            (f"rule {rule.priority}", rule_words(rule), "RTM_GETRULE"),
+            (f"{row.dst} in {_table(rule.table)}, never used", _hops(view, row), "RTM_GETROUTE"),
+        ],
+        confirm=[
+            f"{ip} rule show",
+            *([f"{ip} route show table {taker.table}"] if taker.action == "lookup" else []),
+            *([asked] if asked else []),
+        ],
+        fix=_reorder(view, rule, taker),
+        touches=[rule_subject(taker), *(subject("link", ifname=ifname) for ifname in links)],
+        breaks=[
+            *(rule_subject(other) for other, _ in dead[1:]),
+            *(subject("link", ifname=ifname) for ifname in links),
+        ],
+    )
+
+
+def _table(table: int | None) -> str:
+    return f"table {table_word(table or 0)}"
+
+
+def _hops(view: HostView, row: Route) -> str:
+    if row.type in REFUSALS or not row.hops:
+        return row.type
+    return ", ".join((f"via {hop.gateway} " if hop.gateway else "") + f"dev {view.ifname(hop.oif)}" for hop in row.hops)
+
+
+def _question(view: HostView, rule: PolicyRule, row: Route) -> str | None:
+    """An ``ip route get`` that the rule should answer; None where the host itself sends no such packet."""
+    if rule.src_len or rule.iif is not None or rule.invert:
+        return None
+    address = specimens(_shared(rule, row.dst) or row.dst)[0]
+    if view.lookup(Query(family=rule.family, dst=address, mark=rule.fwmark or 0)).type is None:
+        return None
+    return f"{ip_command(rule.family)} route get {address}" + (f" mark {rule.fwmark:#x}" if rule.fwmark else "")
+
+
+def _reorder(view: HostView, rule: PolicyRule, taker: PolicyRule) -> str:
+    ip, words = ip_command(rule.family), rule_words(rule)
+    used = {other.priority for other in view.rules if other.family == rule.family}
+    free = next((number for number in range(taker.priority - 1, 0, -1) if number not in used), None)
+    if free is None:
+        return f"{ip} rule add pref {rule.priority + 1} {rule_words(taker)} && {ip} rule del pref {taker.priority}"
+    return f"{ip} rule add pref {free} {words} && {ip} rule del pref {rule.priority} {words}"
+
+
+def _host() -> HostBuilder:
+    """Two uplinks; table 50 sends everything over the first, table 60 over the second."""
+    host = HostBuilder().link("eth0").link("eth1").address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
+    host.address("eth0", "2001:db8::1/64").address("eth1", "2001:db8:1::1/64")
+    host.route("default", via="10.0.0.2", dev="eth0", table=50).route("default", via="10.1.0.2", dev="eth1", table=60)
+    host.route("default", via="2001:db8::2", dev="eth0", table=50)
+    return host.route("default", via="2001:db8:1::2", dev="eth1", table=60)
+
+
+def examples() -> Iterator[Example]:
+    about = subject("rule", priority=200, family="inet")
+    marked: dict[str, Any] = {"table": 60, "fwmark": 1}
+    yield Example(
+        name="catch-all in front",
+        why="the plain fault: marked packets never see table 60",
+        tables=_host().rule(100, table=50).rule(200, **marked).build(),
+        fires=1,
+        subject=about,
+        severity="warning",
+    )
+    yield Example(
+        name="catch-all behind",
+        why="the right order of the same two rules",
+        tables=_host().rule(300, table=50).rule(200, **marked).build(),
+    )
+    yield Example(
+        name="IPv6",
+        why="the rules of IPv6 are a list of their own",
+        tables=_host().rule(100, table=50, family="inet6").rule(200, family="inet6", **marked).build(),
+        fires=1,
+        subject=subject("rule", priority=200, family="inet6"),
+    )
+    yield Example(
+        name="the other family",
+        why="a rule of IPv6 takes no IPv4 packet",
+        tables=_host().rule(100, table=50, family="inet6").rule(200, **marked).build(),
+    )
+    yield Example(
+        name="behind the main table",
+        why="a rule above 32766 where main has a default route",
+        tables=_host().route("default", via="10.0.0.2", dev="eth0").rule(40000, **marked).build(),
+        fires=1,
+        subject=subject("rule", priority=40000, family="inet"),
+    )
+    yield Example(
+        name="behind a main table without a default route",
+        why="what main does not know comes to the rule",
+        tables=_host().rule(40000, **marked).build(),
+    )
+    yield Example(
+        name="equal priority",
+        why="the kernel puts a new rule behind its equals",
+        tables=_host().rule(200, table=50).rule(200, **marked).build(),
+        fires=1,
+        subject=about,
+    )
+    several = _host().rule(100, table=50)
+    for priority in range(200, 210):
+        several.rule(priority, table=60, fwmark=priority)
+    yield Example(
+        name="ten rules behind one",
+        why="one cause is one finding",
+        tables=several.build(),
+        fires=1,
+        subject=about,
+        severity="warning",
+    )
+    yield Example(
+        name="everything in two halves",
+        why="0.0.0.0/1 and 128.0.0.0/1 are a default route by another name",
+        tables=_halves("128.0.0.0/1").rule(100, table=70).rule(200, **marked).build(),
+        fires=1,
+    )
+    yield Example(
+        name="one half only",
+        why="the other half of the world comes to the rule",
+        tables=_halves("128.0.0.0/2").rule(100, table=70).rule(200, **marked).build(),
+    )
+    yield Example(
+        name="refused before",
+        why="a rule that is unreachable answers for all that it matches",
+        tables=_host().rule(100, action="unreachable", fwmark=1).rule(200, **marked).build(),
+        fires=1,
+        subject=about,
+    )
+    yield from _selector_examples(marked)
+    yield from _table_examples(marked)
+
+
+def _halves(second: str) -> HostBuilder:
+    host = _host().route("0.0.0.0/1", via="10.0.0.2", dev="eth0", table=70)
+    return host.route(second, via="10.0.0.2", dev="eth0", table=70)
+
+
+def _selector_examples(marked: dict[str, Any]) -> Iterator[Example]:
+    def pair(name: str, why: str, taker: dict[str, Any], rule: dict[str, Any], fires: int) -> Example:
+        tables = _host().rule(100, **({"table": 50} | taker)).rule(200, **({"table": 60} | rule)).build()
+        return Example(name=name, why=why, tables=tables, fires=fires)
+
+    ten, ten_one = {"src": "10.0.0.0", "src_len": 8}, {"src": "10.1.0.0", "src_len": 16}
+    yield pair("source inside", "10.1.0.0/16 lies in 10.0.0.0/8", {**ten}, {**ten_one}, 1)
+    yield pair("source outside", "the wider rule comes second", {**ten_one}, {**ten}, 0)
+    yield pair("source beside", "11.0.0.0/8 is another prefix", {**ten}, {"src": "11.0.0.0", "src_len": 8}, 0)
+    yield pair("same source twice", "the second can be a standby, but it is never asked", {**ten}, {**ten}, 1)
+    to, to_one = {"dst": "10.0.0.0", "dst_len": 8}, {"dst": "10.1.0.0", "dst_len": 16}
+    yield pair("destination inside", "every such packet is taken", {**to}, {**to_one}, 1)
+    yield pair("destination outside", "other destinations come to the rule", {**to_one}, {**to}, 0)
+    yield pair(
+        "mask covers", "0x1/0x1 matches all odd marks, 0x3 among them", {"fwmark": 1, "fwmask": 1}, {"fwmark": 3}, 1
+    )
+    yield pair("mask differs", "0x2 is even", {"fwmark": 1, "fwmask": 1}, {"fwmark": 2}, 0)
+    yield pair(
+        "mask too wide",
+        "0x1/0x1 leaves bits open that 0x1/0xff fixes",
+        {"fwmark": 1, "fwmask": 255},
+        {"fwmark": 1, "fwmask": 1},
+        0,
+    )
+    yield pair("mark 0 under a mask", "the kernel does not send a mark of 0", {"fwmask": 255}, {"fwmark": 1}, 0)
+    yield pair("mark 0 covers", "0x100 has none of the bits of 0xff", {"fwmask": 255}, {"fwmark": 256}, 1)
+    yield pair("iif", "only packets from eth0 are taken", {"iif": "eth0"}, {"fwmark": 1}, 0)
+    yield pair("same iif", "all packets from eth0 are taken", {"iif": "eth0"}, {"iif": "eth0", "fwmark": 1}, 1)
+    yield pair(
+        "iif gone",
+        "a rule for an interface that is gone takes nothing",
+        {"iif": "e9", "iif_detached": True},
+        {"iif": "e9"},
+        0,
+    )
+    yield pair("dead rule's iif gone", "it waits for its interface", {}, {"iif": "e9", "iif_detached": True}, 0)
+    yield pair("other oif", "a socket bound to eth1 does not fit the default route over eth0", {}, {"oif": "eth1"}, 0)
+    yield pair("same oif", "a socket bound to eth0 does", {}, {"oif": "eth0", "table": 60}, 1)
+    yield pair("not", "a mark that is not 1 comes to the rule", {"fwmark": 1, "invert": True}, {"fwmark": 1}, 0)
+    yield pair("not, behind a catch-all", "wg-quick's rule behind everything", {}, {"fwmark": 1, "invert": True}, 1)
+    yield pair(
+        "not, to a destination",
+        "it means all but that destination",
+        {"dst": "10.0.0.0", "dst_len": 8},
+        {"dst": "10.0.0.0", "dst_len": 8, "invert": True},
+        0,
+    )
+    yield pair("unknown selector", "it may match less than it seems to", {"unknown": 1}, {"fwmark": 1}, 0)
+    yield pair("tos", "packets of another TOS come to the rule", {"tos": 16}, {"fwmark": 1}, 0)
+    yield pair("uidrange", "packets of other users come to the rule", {"uid_start": 1, "uid_end": 9}, {"fwmark": 1}, 0)
+    yield pair("ipproto", "TCP only", {"ip_proto": 6}, {"fwmark": 1}, 0)
+    yield pair("port", "one port only", {"dport_start": 53, "dport_end": 53}, {"fwmark": 1}, 0)
+    yield pair(
+        "suppress_prefixlength", "the default route is set aside", {"suppress_prefixlength": 0}, {"fwmark": 1}, 0
+    )
+    yield pair("suppress_ifgroup", "the result may be set aside", {"suppress_ifgroup": 1}, {"fwmark": 1}, 0)
+    yield pair("l3mdev", "it matches packets of a VRF only", {"table": None, "l3mdev": True}, {"fwmark": 1}, 0)
+    yield pair("nop", "it answers nothing", {"table": None, "action": "nop"}, {"fwmark": 1}, 0)
+    yield pair(
+        "kill switch",
+        "a refusal behind the lookup that it guards",
+        {"fwmark": 1},
+        {"table": None, "action": "unreachable", "fwmark": 1},
+        0,
+    )
+    around = _host().rule(50, action="goto", goto=200, fwmark=1).rule(100, table=50).rule(200, **marked)
+    yield Example(name="goto leads around", why="marked packets jump over rule 100", tables=around.build())
+    later = _host().rule(50, action="goto", goto=100, fwmark=1).rule(100, table=50).rule(200, **marked)
+    yield Example(name="goto leads to it", why="the jump ends at the catch-all", tables=later.build(), fires=1)
+    beyond = _host().rule(50, action="goto", goto=300, fwmark=1).rule(100, table=50).rule(200, **marked)
+    yield Example(
+        name="goto leads past both",
+        why="no jump ends between the two",
+        tables=beyond.rule(300, action="nop").build(),
+        fires=1,
+    )
+
+
+def _table_examples(marked: dict[str, Any]) -> Iterator[Example]:
+    throw = _host().rule(100, table=50).rule(200, **marked)
+    yield Example(
+        name="throw route",
+        why="10.9.0.0/16 is thrown back to the rules behind",
+        tables=throw.route("10.9.0.0/16", table=50, type="throw").build(),
+    )
+    beside = _host().rule(100, table=50).rule(200, table=60, dst="10.8.0.0", dst_len=16)
+    yield Example(
+        name="throw route elsewhere",
+        why="the rule is for 10.8.0.0/16 alone",
+        tables=beside.route("10.9.0.0/16", table=50, type="throw").build(),
+        fires=1,
+    )
+    down = HostBuilder().link("eth0", up=False).link("eth1").address("eth1", "10.1.0.1/24")
+    down.route("default", via="10.0.0.2", dev="eth0", table=50).route("default", via="10.1.0.2", dev="eth1", table=60)
+    yield Example(
+        name="uplink of the earlier table is down",
+        why="the later rule is the fallback, and in use",
+        tables=down.rule(100, table=50).rule(200, **marked).build(),
+    )
+    dead = HostBuilder().link("eth0").link("eth1").address("eth1", "10.1.0.1/24")
+    dead.route("default", via="10.0.0.2", dev="eth0", table=50, flags=0x11)
+    yield Example(
+        name="dead next hop",
+        why="without carrier and with ignore_routes_with_linkdown the route is not used",
+        tables=dead.route("default", via="10.1.0.2", dev="eth1", table=60)
+        .rule(100, table=50)
+        .rule(200, **marked)
+        .build(),
+    )
+    tos = HostBuilder().link("eth0").link("eth1").route("default", via="10.0.0.2", dev="eth0", table=50, tos=16)
+    yield Example(
+        name="default route of one TOS",
+        why="other packets find nothing in it",
+        tables=tos.route("default", via="10.1.0.2", dev="eth1", table=60)
+        .rule(100, table=50)
+        .rule(200, **marked)
+        .build(),
+    )
+    wide = _host().rule(100, table=80).rule(200, table=60, dst="10.8.0.0", dst_len=16)
+    yield Example(
+        name="a route for the rule's destinations",
+        why="10.0.0.0/8 answers for 10.8.0.0/16: no default route is needed",
+        tables=wide.route("10.0.0.0/8", via="10.0.0.2", dev="eth0", table=80).build(),
+        fires=1,
+    )
+    refused = _host().rule(100, table=80).rule(200, **marked)
+    yield Example(
+        name="unreachable default",
+        why="an answer, though a bad one, ends the search",
+        tables=refused.route("default", table=80, type="unreachable", family="inet").build(),
+        fires=1,
+    )
+    same = _host().route("default", via="10.0.0.2", dev="eth0", table=61)
+    yield Example(
+        name="same decision",
+        why="table 61 says what table 50 says: nothing goes wrong",
+        tables=same.rule(100, table=50).rule(200, table=61, fwmark=1).build(),
+    )
+    yield Example(
+        name="empty table behind",
+        why="it decides nothing; rule-references-empty-table speaks about it",
+        tables=_host().rule(100, table=50).rule(200, table=777, fwmark=1).build(),
+    )
+    yield Example(
+        name="main replaced by a custom table",
+        why="rule 32766 behind a catch-all is how one replaces main",
+        tables=_host().route("default", via="10.1.0.2", dev="eth1").rule(100, table=50).build(),
+    )
+    yield Example(
+        name="main again, for one source",
+        why="a rule for main is not a table of its own",
+        tables=_host().route("default", via="10.1.0.2", dev="eth1").rule(100, table=50).rule(200, table=254).build(),
+    )
+    quick = HostBuilder().link("eth0").link("wg0").address("eth0", "10.0.0.1/24")
+    quick.route("default", via="10.0.0.2", dev="eth0").route("default", dev="wg0", table=51820)
+    quick.rule(32764, table=254, suppress_prefixlength=0)
+    yield Example(
+        name="wg-quick",
+        why="its two rules are in the right order",
+        tables=quick.rule(32765, table=51820, fwmark=51820, invert=True).build(),
+    )
