@@ -1,0 +1,369 @@
+"""What it checks
+  No policy rule of the family looks up the main table (254), or none does without setting its default route aside
+  (suppress_prefixlength), while main holds routes; judged by asking for destinations of these routes.
+
+Why it matters
+  Almost everything writes its routes to main: ip route, DHCP, router advertisements, most daemons. Without the rule
+  these routes stand in "ip route show" and are never looked at: packets fail with ENETUNREACH, new routes are refused
+  with "Nexthop has invalid gateway". The kernel makes rule 32766 once; "ip rule flush" and daemons that flush foreign
+  rules delete it, and nothing brings it back.
+
+Confirm
+  ip rule show
+  ip route show table main
+  ip route get DESTINATION      ("Network is unreachable", though main has the route)
+
+Fix
+  ip rule add pref 32766 lookup main (ip -6 rule ... for IPv6). Takes effect at once; traffic that meanwhile went
+  another way moves back to main's routes. Rules that a daemon flushed may be more than this one: look for them too.
+
+Not flagged
+  A main table that is empty (a namespace that needs no routes), or holds only link-local ones. Rules for main with
+  selectors: some packets use main by design. Hosts where other tables have a route for all that main has (a custom
+  table that holds everything): where they decide otherwise it is info, and a warning only where packets for a subnet
+  of an own link leave by another link. VRF designs (a rule with
+  l3mdev) in which main holds connected routes only. A rule that refuses everything in front of main: a kill switch.
+
+References
+  net/ipv4/fib_rules.c fib_default_rules_init(); net/ipv6/fib6_rules.c fib6_rules_net_init(); net/core/fib_rules.c
+  fib_rules_lookup() (goto); https://github.com/systemd/systemd/issues/41350; ip-rule(8)
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from netdiag.index.policy import Lookup, Query
+from netdiag.index.reach import can_match, selects
+from netdiag.index.specimen import specimens
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.policyrule import PolicyRule
+from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST, Route
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.routewords import ip_command, route_subject, rule_words
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="rule-main-missing",
+    title="no policy rule looks up the main table",
+    severity="critical",
+    reads=("links", "routes", "rules", "sysctls"),
+    explains=(
+        "route-default-missing",
+        "asym-rpfilter-strict-drop",
+        "bgp-nexthop-unreachable",
+        "bgp-not-established",
+        "dns-nameserver-unroutable",
+        "wg-endpoint-unroutable",
+        "wg-handshake-stale",
+        "wg-never-handshaked",
+    ),
+)
+MOST_ASKED = 24
+MOST_MARKS = 8
+PRIORITY = 32766
+
+
+class Loss(NamedTuple):
+    """A route of main that a packet does not get to."""
+
+    row: Route
+    address: str
+    mark: int
+    answer: Lookup
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for family in ("inet", "inet6"):
+        rules = [rule for rule in view.rules if rule.family == family]
+        if rules or len(view.routes(family)):
+            yield from _judge(view, family, rules)
+
+
+def _judge(view: HostView, family: str, rules: list[PolicyRule]) -> Iterator[Draft]:
+    readers = [rule for rule in rules if rule.action == "lookup" and rule.table == RT_TABLE_MAIN and can_match(rule)]
+    jumps = [rule for rule in rules if rule.action == "goto" and not selects(rule) and not rule.goto_unresolved]
+    reached = [reader for reader in readers if not any(_jumped(jump, reader, rules) for jump in jumps)]
+    if any(rule.suppress_prefixlength is None for rule in reached):
+        return
+    # What a rule with suppress_prefixlength sets aside is what it might as well not look up.
+    kept = min((rule.suppress_prefixlength for rule in reached if rule.suppress_prefixlength is not None), default=None)
+    hidden = _hidden_routes(view, family, kept)
+    if any(rule.l3mdev for rule in rules):
+        hidden = [row for row in hidden if row.default or any(hop.gateway for hop in row.hops)]
+    losses = [loss for row in hidden if (loss := _loss(view, rules, row)) is not None]
+    lost = [loss for loss in losses if not loss.answer.ok]
+    if lost:
+        yield _draft(view, family, lost, skipped=[rule for rule in readers if rule not in reached])
+    elif losses:
+        yield _differs(view, family, next((loss for loss in losses if _astray(loss)), losses[0]))
+
+
+def _jumped(jump: PolicyRule, reader: PolicyRule, rules: list[PolicyRule]) -> bool:
+    """Whether an unconditional goto leads past the reader."""
+    target = next((at for at, rule in enumerate(rules) if rule.priority == jump.goto), 0)
+    return rules.index(jump) < rules.index(reader) < target
+
+
+def _hidden_routes(view: HostView, family: str, kept: int | None) -> list[Route]:
+    """Routes of main that no rule gets at: a few of each kind, default routes first."""
+    routes = view.routes(family)
+    positions = view.fib(family).positions(RT_TABLE_MAIN)
+    positions = positions[routes.type[positions] == RTN_UNICAST]
+    if kept is not None:
+        positions = positions[routes.dst_len[positions] <= kept]
+    if routes.dst.ndim == 2:
+        first, second = routes.dst[positions, 0], routes.dst[positions, 1]
+        positions = positions[~((first == 0xFF) | ((first == 0xFE) & (second & 0xC0 == 0x80)))]
+    shortest = positions[np.argsort(routes.dst_len[positions], kind="stable")]
+    return view.route_rows(family, shortest[:MOST_ASKED].tolist())
+
+
+def _loss(view: HostView, rules: list[PolicyRule], row: Route) -> Loss | None:
+    """The worst answer to a packet for this route: no route at all, else another way; None where nothing is lost."""
+    marks = [0, *sorted({rule.fwmark for rule in rules if rule.fwmark})][:MOST_MARKS]
+    different: Loss | None = None
+    for address in specimens(row.dst):
+        for mark in marks:
+            answer = view.lookup(Query(family=row.family, dst=address, mark=mark))
+            if answer.rule is None and answer.route is None and not answer.ok:
+                return Loss(row, address, mark, answer)
+            ways = {(hop.oif, hop.gateway) for hop in answer.hops}
+            if answer.type == "unicast" and not ways & {(hop.oif, hop.gateway) for hop in row.hops}:
+                different = different or Loss(row, address, mark, answer)
+    return different
+
+
+def _draft(view: HostView, family: str, lost: list[Loss], *, skipped: list[PolicyRule]) -> Draft:
+    ip, name, first = ip_command(family), "IPv4" if family == "inet" else "IPv6", lost[0]
+    number = len(lost)
+    what = "the default route" if first.row.default else first.row.dst
+    more = f" and {number - 1} more" if number > 1 else ""
+    links = sorted({view.ifname(hop.oif) for loss in lost for hop in loss.row.hops if hop.oif})
+    how = "no rule leads to it" if not skipped else f"a goto leads past rule {skipped[0].priority}"
+    mark = f" mark {first.mark:#x}" if first.mark else ""
+    rules = [rule for rule in view.rules if rule.family == family]
+    fix = f"{ip} rule add pref {PRIORITY} lookup main"
+    if skipped:
+        jump = next(rule for rule in rules if rule.action == "goto" and not selects(rule))
+        fix = f"{ip} rule del pref {jump.priority} {rule_words(jump)}"
+    return RULE.found(
+        subject=subject("rule", priority=PRIORITY, family=family),
+        message=f"the {name} main table is not looked up ({how}): {what}{more} of its routes cannot be used, "
+        f"packets to them fail with {first.answer.error}",
+        evidence=[
+            (f"{name} rules", ", ".join(f"{rule.priority}: {rule_words(rule)}" for rule in rules[:6]), "RTM_GETRULE"),
+            (f"{first.row.dst} in table main", _way(view, first.row), "RTM_GETROUTE"),
+            (f"route to {first.address}{mark}", first.answer.error, "policy rules as listed"),
+        ],
+        confirm=[f"{ip} rule show", f"{ip} route show table main", f"{ip} route get {first.address}{mark}"],
+        fix=fix,
+        touches=[subject("link", ifname=ifname) for ifname in links],
+        breaks=[
+            subject("host"),
+            *(subject("link", ifname=ifname) for ifname in links),
+            *(route_subject(view, loss.row) for loss in lost[:4]),
+        ],
+    )
+
+
+def _astray(loss: Loss) -> bool:
+    """Whether packets for a subnet of our own link leave by another link."""
+    hops = loss.row.hops
+    direct = all(hop.gateway is None for hop in hops) and not loss.row.default
+    return direct and not {hop.oif for hop in hops} & {hop.oif for hop in loss.answer.hops}
+
+
+def _differs(view: HostView, family: str, loss: Loss) -> Draft:
+    ip, name = ip_command(family), "IPv4" if family == "inet" else "IPv6"
+    return RULE.found(
+        subject=subject("rule", priority=PRIORITY, family=family),
+        message=f"no {name} rule looks up the main table; its route {loss.row.dst} is not used, table "
+        f"{loss.answer.table} answers for {loss.address} instead",
+        severity="warning",
+        confidence="likely" if _astray(loss) else "possible",
+        evidence=[
+            (f"{loss.row.dst} in table main", _way(view, loss.row), "RTM_GETROUTE"),
+            (f"route to {loss.address}", f"table {loss.answer.table}", "policy rules"),
+        ],
+        confirm=[f"{ip} rule show", f"{ip} route get {loss.address}"],
+        fix=f"{ip} rule add pref {PRIORITY} lookup main  # unless the other tables replace main on purpose",
+    )
+
+
+def _way(view: HostView, row: Route) -> str:
+    hops = [(f"via {hop.gateway} " if hop.gateway else "") + f"dev {view.ifname(hop.oif)}" for hop in row.hops]
+    return ", ".join(hops) or row.type
+
+
+def _host() -> HostBuilder:
+    host = HostBuilder().link("eth0").link("eth1").address("eth0", "10.0.0.1/24").address("eth0", "2001:db8::1/64")
+    return host.route("default", via="10.0.0.2", dev="eth0").route("default", via="2001:db8::2", dev="eth0")
+
+
+def examples() -> Iterator[Example]:
+    about = subject("rule", priority=PRIORITY, family="inet")
+    gone = _host().without_rule(32766)
+    yield Example(
+        name="rule deleted", why="the plain fault", tables=gone.build(), fires=1, subject=about, severity="critical"
+    )
+    flushed = _host().without_rule(32766).without_rule(32767).without_rule(32766, family="inet6")
+    yield Example(
+        name="rules flushed",
+        why="ip rule flush leaves table local only, in both families",
+        tables=flushed.build(),
+        fires=2,
+        severity="critical",
+    )
+    yield Example(name="as the kernel makes it", why="the ordinary host", tables=_host().build())
+    six = _host().without_rule(32766, family="inet6")
+    yield Example(
+        name="IPv6 only",
+        why="each family has its own rule",
+        tables=six.build(),
+        fires=1,
+        subject=subject("rule", priority=PRIORITY, family="inet6"),
+        severity="critical",
+    )
+    connected = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").without_rule(32766)
+    yield Example(
+        name="connected routes only",
+        why="neighbours on the link are unreachable without main too",
+        tables=connected.build(),
+        fires=1,
+        severity="critical",
+    )
+    moved = _host().without_rule(32766).rule(500, table=254)
+    yield Example(name="main at another priority", why="what counts is that it is looked up", tables=moved.build())
+    narrow = _host().without_rule(32766).rule(500, table=254, fwmark=1)
+    yield Example(name="main for marked packets", why="a design: the others shall not use it", tables=narrow.build())
+    detached = _host().without_rule(32766).rule(500, table=254, iif="ppp0", iif_detached=True)
+    yield Example(
+        name="main for an interface that is gone",
+        why="that rule matches nothing",
+        tables=detached.build(),
+        fires=1,
+        severity="critical",
+    )
+    yield from _empty()
+    yield from _vpn()
+    yield from _jumps()
+    yield from _replaced()
+
+
+def _empty() -> Iterator[Example]:
+    yield Example(
+        name="namespace with only lo",
+        why="main is empty, so nothing is lost",
+        tables=HostBuilder().without_rule(32766).without_rule(32766, family="inet6").build(),
+    )
+    local = HostBuilder().link("eth0").address("eth0", "fe80::1/64").route("ff00::/8", dev="eth0")
+    yield Example(
+        name="link-local only",
+        why="every interface has these, they carry no traffic of its own",
+        tables=local.without_rule(32766, family="inet6").build(),
+    )
+    global_unicast = HostBuilder().link("eth0").address("eth0", "fec0::1/64")
+    yield Example(
+        name="just above link-local",
+        why="fec0::/10 is an ordinary prefix",
+        tables=global_unicast.without_rule(32766, family="inet6").build(),
+        fires=1,
+    )
+    refused = HostBuilder().route("default", type="unreachable", family="inet").without_rule(32766)
+    yield Example(name="main refuses only", why="nothing worked before either", tables=refused.build())
+
+
+def _vpn() -> Iterator[Example]:
+    def quick() -> HostBuilder:
+        host = _host().link("wg0").route("default", dev="wg0", table=51820)
+        host.rule(32764, table=254, suppress_prefixlength=0)
+        return host.rule(32765, table=51820, fwmark=51820, invert=True)
+
+    yield Example(name="wg-quick", why="rule 32766 is there for the tunnel's own packets", tables=quick().build())
+    yield Example(
+        name="wg-quick without rule 32766",
+        why="what main is looked up for sets its default route aside: the marked packets of the tunnel are lost",
+        tables=quick().without_rule(32766).build(),
+        fires=1,
+        severity="critical",
+    )
+    longer = _host().route("10.2.0.0/16", via="10.0.0.2", dev="eth0").without_routes(table=1).without_rule(32766)
+    longer.rule(100, table=254, suppress_prefixlength=16).rule(200, table=50).route(
+        "default", via="10.0.0.2", dev="eth0", table=50
+    )
+    yield Example(
+        name="prefixes up to 16 set aside",
+        why="table 50 sends them the same way: nothing is lost",
+        tables=longer.build(),
+    )
+
+
+def _jumps() -> Iterator[Example]:
+    past = _host().rule(100, action="goto", goto=40000).rule(40000, action="nop")
+    yield Example(
+        name="goto leads past main",
+        why="the rule is there and never asked",
+        tables=past.build(),
+        fires=1,
+        severity="critical",
+    )
+    some = _host().rule(100, action="goto", goto=40000, fwmark=1).rule(40000, action="nop")
+    yield Example(name="goto for marked packets", why="a design: the others use main", tables=some.build())
+    before = _host().rule(100, action="goto", goto=200).rule(200, action="nop")
+    yield Example(name="goto ends before main", why="main is asked next", tables=before.build())
+    target = _host().rule(100, action="goto", goto=32766)
+    yield Example(name="goto leads to main", why="a jump continues at its target", tables=target.build())
+    unresolved = _host().rule(100, action="goto", goto=50000, goto_unresolved=True)
+    yield Example(name="goto without a target", why="the kernel skips such a rule", tables=unresolved.build())
+    switch = _host().rule(100, action="unreachable")
+    yield Example(
+        name="kill switch", why="the rule for main is there, what refuses is on purpose", tables=switch.build()
+    )
+
+
+def _replaced() -> Iterator[Example]:
+    whole = _host().without_rule(32766).rule(100, table=50)
+    whole.route("default", via="10.0.0.2", dev="eth0", table=50).route("10.0.0.0/24", dev="eth0", table=50)
+    yield Example(
+        name="a custom table that holds everything",
+        why="main is replaced route for route",
+        tables=whole.build(),
+    )
+    other = _host().address("eth1", "10.1.0.1/24").without_rule(32766).rule(100, table=50)
+    other.route("default", via="10.1.0.2", dev="eth1", table=50).route("10.0.0.0/24", dev="eth0", table=50)
+    yield Example(
+        name="a custom table with another way out",
+        why="it may be meant; nothing is lost, so it is worth knowing only",
+        tables=other.route("10.1.0.0/24", dev="eth1", table=50).build(),
+        fires=1,
+        severity="info",
+    )
+    astray = _host().address("eth1", "10.1.0.1/24").without_rule(32766).rule(100, table=50)
+    yield Example(
+        name="a custom table that has forgotten a link",
+        why="10.1.0.0/24 is on eth1, and its packets now leave by eth0",
+        tables=astray.route("default", via="10.0.0.2", dev="eth0", table=50).build(),
+        fires=1,
+        subject=subject("rule", priority=PRIORITY, family="inet"),
+        severity="warning",
+    )
+    refused = _host().without_rule(32766).rule(32765, action="unreachable")
+    yield Example(
+        name="a refusal instead of main",
+        why="a rule that refuses was put there by somebody",
+        tables=refused.build(),
+    )
+    vrf = HostBuilder().link("eth0").link("blue", kind="vrf", info={"table": 10}).address("eth0", "10.0.0.1/24")
+    vrf.rule(1000, l3mdev=True).without_rule(32766)
+    yield Example(name="VRF design", why="what main still has are connected routes", tables=vrf.build())
+    managed = vrf.route("default", via="10.0.0.2", dev="eth0")
+    yield Example(
+        name="VRF design with a default route in main",
+        why="the management interface outside the VRFs is cut off",
+        tables=managed.build(),
+        fires=1,
+        severity="critical",
+    )
