@@ -53,6 +53,8 @@ class Verbs(click.Group):
 
 @click.group(
     cls=Verbs,
+    no_args_is_help=False,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status of check: 0 nothing at warning or above, 1 warning, 2 critical, 3 no verdict; "
     "64 usage, 65 input refused, 70 internal error.",
@@ -68,6 +70,9 @@ def cli(ctx: click.Context, verbose: bool, color: str, replay: str | None) -> No
     Start with: netdiag check
     """
     ctx.obj = Session(color=color, verbose=verbose, replay=replay)
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(USAGE)
 
 
 def run(arguments: Sequence[str]) -> int:
