@@ -90,7 +90,7 @@ def read_sample(source: Source) -> CounterSample:
         for link in links
     )
     try:
-        neigh_tables = read_neigh_tables(source)
+        neigh_tables, _, _ = read_neigh_tables(source)
     except Unreadable:
         neigh_tables = ()
     return CounterSample(
