@@ -46,9 +46,8 @@ _RTAX_CC_ALGO = 16
 _EXOTIC = {nl.RTA_METRICS, nl.RTA_MULTIPATH, nl.RTA_ENCAP, nl.RTA_ENCAP_TYPE, nl.RTA_VIA, nl.RTA_SRC}
 """Attributes that only few routes have; decoded once for each distinct value."""
 _IGNORED = {nl.RTA_FLOW, nl.RTA_IIF, nl.RTA_UID, nl.RTA_MARK, nl.RTA_EXPIRES, nl.RTA_TTL_PROPAGATE, 26}
-"""Known, and of no use in a dump; 26 is RTA_PAD."""
-_MEDIUM = 0
-"""ICMPV6_ROUTER_PREF_MEDIUM (RFC 4191), which every IPv6 route carries."""
+_IGNORED |= {nl.RTA_IP_PROTO, nl.RTA_SPORT, nl.RTA_DPORT}
+"""Known, and without a column: realms do not choose a route, the others answer a lookup. 26 is RTA_PAD."""
 
 _NOTHING = RouteExtra()
 _U1, _U4, _I4 = (np.uint8, 0), (np.uint32, 0), (np.int32, 0)
