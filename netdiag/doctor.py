@@ -171,12 +171,13 @@ def _contains(source: Source, folder: str, entry: str) -> bool | None:
 
 def _features(source: Source) -> dict[str, bool | None]:
     unprivileged = _text(source, "/proc/sys/kernel/unprivileged_bpf_disabled")
+    mounts = _text(source, "/proc/self/mountinfo")
     jit = _text(source, "/proc/sys/net/core/bpf_jit_enable")
     return {
         "bpf": unprivileged is not None or jit is not None,
         "bpf_jit": None if jit is None else jit != "0",
         "btf": _contains(source, "/sys/kernel/btf", "vmlinux"),
-        "cgroup2": _contains(source, "/sys/fs/cgroup", "cgroup.controllers"),
+        "cgroup2": None if mounts is None else " - cgroup2 " in mounts,
         "ipv6": _contains(source, "/proc/net", "if_inet6"),
     }
 

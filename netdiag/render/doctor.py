@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from netdiag.doctor import Health
+from netdiag.doctor import CAPABILITIES, Health
 from netdiag.render.escape import visible
 from netdiag.render.json import pretty
 from netdiag.render.tables import Column, columns_text
@@ -47,6 +47,9 @@ def _pieces(health: Health) -> Iterator[str]:
 def _capabilities(health: Health) -> str:
     if health.capabilities is None:
         return "unknown"
+    lacking = [name for name in CAPABILITIES if name not in health.capabilities]
+    if len(lacking) < len(CAPABILITIES) // 2:
+        return "all" + (f" but {' '.join(lacking)}" if lacking else "")
     return " ".join(visible(name) for name in health.capabilities) or "none"
 
 

@@ -88,8 +88,9 @@ class FakeSource:
         "/proc/self/status": b"Name:\tnetdiag\nUid:\t1000\t1000\t1000\t1000\nCapEff:\t0000000000002000\n",
         "/proc/sys/kernel/unprivileged_bpf_disabled": b"2\n",
         "/proc/sys/net/core/bpf_jit_enable": b"1\n",
+        "/proc/self/mountinfo": b"31 24 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
     }
-    folders: ClassVar[dict[str, tuple[str, ...]]] = {"/sys/kernel/btf": ("vmlinux",), "/proc/net": ("if_inet6", "snmp")}
+    folders: ClassVar[dict[str, tuple[str, ...]]] = {"/proc/net": ("if_inet6", "snmp")}
 
     def read(self, path: str) -> bytes:
         if path not in self.files:
@@ -98,7 +99,7 @@ class FakeSource:
 
     def listdir(self, path: str) -> tuple[str, ...]:
         if path not in self.folders:
-            raise Unreadable("denied" if path == "/sys/fs/cgroup" else "absent", path)
+            raise Unreadable("denied" if path == "/sys/kernel/btf" else "absent", path)
         return self.folders[path]
 
 
@@ -113,7 +114,7 @@ def test_doctor(netdiag: Netdiag, host: list[object], monkeypatch: pytest.Monkey
         1000,
     )
     assert health["capabilities"] == ["net_raw"]
-    assert health["features"] == {"bpf": True, "bpf_jit": True, "btf": True, "cgroup2": None, "ipv6": True}
+    assert health["features"] == {"bpf": True, "bpf_jit": True, "btf": None, "cgroup2": True, "ipv6": True}
     assert health["packages"][0]["installed"] is False
     assert health["advice"] == [
         {"collector": "wireguard", "why": "needs CAP_NET_ADMIN", "remedy": "needs CAP_NET_ADMIN"}
@@ -133,6 +134,29 @@ def test_doctor_without_a_verdict(netdiag: Netdiag, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("netdiag.collect.collect", lambda *_: small_snapshot())
     ran = netdiag("doctor")
     assert ran.status == 3 and "verdict possible: no: a required collector was not read\n" in ran.out
+
+
+def test_capabilities_are_told_by_what_is_lacking_where_that_is_shorter() -> None:
+    from netdiag.doctor import CAPABILITIES, Health
+    from netdiag.render.doctor import doctor_text
+
+    def told(*held: str) -> str:
+        health = Health(
+            netdiag="0.1.0",
+            kernel="6.8.0",
+            verdict_possible=True,
+            collectors=(),
+            uid=0,
+            capabilities=held,
+            features={},
+            packages=(),
+            advice=(),
+        )
+        return next(line for line in doctor_text(health).splitlines() if line.startswith("capabilities: "))
+
+    assert told(*CAPABILITIES) == "capabilities: all"
+    assert told(*CAPABILITIES[1:]) == "capabilities: all but chown"
+    assert told() == "capabilities: none"
 
 
 def test_capabilities() -> None:
