@@ -5,14 +5,19 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from netdiag.sources.netlink import constants as nl
 from netdiag.sources.netlink import requests
+from netdiag.sources.netlink.addresses import AddressSink
+from netdiag.sources.netlink.links import LinkSink
 from netdiag.sources.netlink.messages import DumpRequest, NetlinkTimeout
+from netdiag.sources.netlink.neighbours import NeighbourColumns
 from netdiag.sources.netlink.routes import RouteColumns
+from netdiag.sources.netlink.small import NeighTableSink, NexthopSink, RuleSink
 from netdiag.sources.netlink.transport import dump, request_one
 from tests.bench.fill import Filler, routes4
 from tests.lab import Host, Lab
@@ -123,3 +128,33 @@ def test_one_request_and_its_answer(host: Host) -> None:
     body = requests.route_lookup("inet", bytes([198, 18, 0, 9]))
     reply = host.inside_network(lambda: request_one(nl.NETLINK_ROUTE, nl.RTM_GETROUTE, body))
     assert len(reply.octets) > 28
+
+
+SINKS: list[tuple[DumpRequest, Callable[[], Any]]] = [
+    (requests.links(), LinkSink),
+    (requests.addresses(), AddressSink),
+    (requests.routes("inet"), lambda: RouteColumns("inet")),
+    (requests.routes("inet6"), lambda: RouteColumns("inet6")),
+    (requests.neighbours(), NeighbourColumns),
+    (requests.rules("inet"), RuleSink),
+    (requests.nexthops(), NexthopSink),
+    (requests.neighbour_tables(), NeighTableSink),
+]
+
+
+@pytest.mark.parametrize(("request_", "make"), SINKS, ids=[request.key for request, _ in SINKS])
+def test_a_real_dump_cut_anywhere_or_with_any_byte_changed_never_raises(
+    host: Host, request_: DumpRequest, make: Callable[[], Any]
+) -> None:
+    host.ip("nexthop add id 1 via 198.18.0.2 dev fill0\nneigh add 198.18.0.2 lladdr 02:00:00:00:00:01 dev fill0")
+    rows = Rows()
+    host.inside_network(lambda: dump(request_, rows))
+    whole = bytes(rows.octets)
+    assert whole
+    stride = max(len(whole) // 400, 1)  # every place of a short dump, some four hundred of a long one
+    for place in range(0, len(whole), stride):
+        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]):
+            sink = make()
+            sink.feed(memoryview(damaged))
+            if hasattr(sink, "finish"):
+                assert len(list(sink.finish().rows())) >= 0
