@@ -1,0 +1,1 @@
+"""The recorded hosts of fixtures/hosts: how each was made, and the test that replays them."""
