@@ -145,6 +145,12 @@ class HostView:
         return self._need("counters").counters.first
 
     @property
+    def latest(self) -> CounterSample:
+        """The second sample of the counters, or the only one."""
+        counters = self._need("counters").counters
+        return counters.second or counters.first
+
+    @property
     def deltas(self) -> Deltas:
         """Both samples; the engine runs no rule that reads ``deltas`` where there is only one."""
         counters = self._need("deltas").counters
