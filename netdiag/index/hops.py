@@ -147,6 +147,8 @@ class RouteHops:
     def _hop(self, position: int, oif: int, gateway: str | None, weight: int, flags: int) -> Hop:
         # A gateway that resolved to the host itself got scope host, and only one of scope link is used
         # (fib_check_nh_v4_gw(), rt_set_nexthop()).
+        own = None
         if gateway is not None and self._local is not None and ":" not in gateway:
-            gateway = None if self._local.is_local("inet", gateway) else gateway
-        return Hop(route=position, oif=oif, gateway=gateway, weight=weight, flags=flags)
+            own = gateway if self._local.is_local("inet", gateway) else None
+        used = None if own else gateway
+        return Hop(route=position, oif=oif, gateway=used, own_gateway=own, weight=weight, flags=flags)

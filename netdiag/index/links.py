@@ -1,7 +1,7 @@
 """Which interface lies over, under, in or opposite which: the stack that a packet meets on its way out.
 
-Built from RTM_GETLINK rows alone: IFLA_MASTER joins ports to their bridge, bond or VRF, IFLA_LINK names the lower device
-(VLAN, macvlan, VXLAN ...) or the other end of a veth pair, IFLA_LINK_NETNSID says that this one lives in another
+Built from RTM_GETLINK rows alone: IFLA_MASTER joins ports to their bridge, bond or VRF, IFLA_LINK names the lower
+device (VLAN, macvlan, VXLAN ...) or the other end of a veth pair, IFLA_LINK_NETNSID says that this one lives in another
 namespace (net/core/rtnetlink.c, rtnl_fill_ifinfo()). An index in another namespace is never looked up in this one.
 
 Pure, and safe on rows that cannot be true: a ring of masters or lower devices ends where it closes.
@@ -69,6 +69,13 @@ class LinkStack:
         link = self.by_index.get(ifindex)
         return self.by_index.get(link.master) if link is not None and link.master is not None else None
 
+    def vrf(self, ifindex: int) -> Link | None:
+        """The VRF that an interface is or belongs to (l3mdev_master_ifindex_rcu() in net/l3mdev/l3mdev.c)."""
+        link = self.by_index.get(ifindex)
+        if link is not None and link.kind != "vrf":
+            link = self.master(ifindex)
+        return link if link is not None and link.kind == "vrf" else None
+
     def lower(self, ifindex: int) -> Link | None:
         """The device below (VLAN's parent, VXLAN's underlay ...); None where there is none in this namespace."""
         link = self.by_index.get(ifindex)
@@ -117,21 +124,21 @@ class LinkStack:
         The smallest of its own MTU, of its ports' and of what its lower device leaves after encapsulation; kinds whose
         overhead is not known here count with their own MTU. None for an index that does not exist.
         """
-        return self._narrowest(ifindex, set())
+        return self._narrowest(ifindex, {})
 
-    def _narrowest(self, ifindex: int, seen: set[int]) -> int | None:
+    def _narrowest(self, ifindex: int, known: dict[int, int]) -> int | None:
         link = self.by_index.get(ifindex)
-        if link is None or ifindex in seen:
-            return None
-        seen.add(ifindex)
+        if link is None or ifindex in known:
+            return known.get(ifindex)
+        known[ifindex] = link.mtu  # what a ring of devices finds when it comes back here
         sizes = [link.mtu]
         lower, overhead = self.lower(ifindex), encapsulation_overhead(link)
         if lower is not None and overhead is not None:
-            below = self._narrowest(lower.ifindex, seen)
-            sizes += [] if below is None else [below - overhead]
+            sizes.append((self._narrowest(lower.ifindex, known) or lower.mtu) - overhead)
         if link.kind != "vrf":
-            sizes += [size for port in self.ports(ifindex) if (size := self._narrowest(port.ifindex, seen)) is not None]
-        return min(sizes)
+            sizes += [self._narrowest(port.ifindex, known) or port.mtu for port in self.ports(ifindex)]
+        known[ifindex] = min(sizes)
+        return known[ifindex]
 
 
 def encapsulation_overhead(link: Link) -> int | None:

@@ -2,7 +2,9 @@
 
 An address is local when an interface has it, or when a route of type local in table local holds it: that is how the
 kernel decides (inet_addr_type() in net/ipv4/fib_frontend.c, ipv6_chk_addr() and table local for IPv6), and how whole
-prefixes become local ("AnyIP", ``ip route add local 192.0.2.0/24 dev lo``). Pure; ValueError for text that is no address.
+prefixes become local ("AnyIP", ``ip route add local 192.0.2.0/24 dev lo``).
+
+Pure; ValueError for text that is no address.
 """
 
 import ipaddress

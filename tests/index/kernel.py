@@ -1,0 +1,165 @@
+"""Ask the kernel where packets would go, and hold netdiag's answers against it.
+
+Every packet is asked about twice: as it is resolved (RTM_GETROUTE with RTM_F_LOOKUP_TABLE: type, table, interface,
+gateway, error) and which route matched (with RTM_F_FIB_MATCH: prefix, metric, TOS, nexthop object, preferred source).
+Facts about the answers: inet_rtm_getroute() and rt_fill_info() in net/ipv4/route.c, inet6_rtm_getroute() and
+rt6_fill_node() in net/ipv6/route.c.
+"""
+
+import errno
+import ipaddress
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from struct import pack, unpack_from
+
+from netdiag.index.policy import Lookup, Query, Routing, untouched
+from netdiag.model.route import RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_NAMES, Routes, address_text
+from netdiag.model.snapshot import Tables
+from netdiag.sources.netlink import constants as nl
+from netdiag.sources.netlink import requests, transport
+from netdiag.sources.netlink.attributes import address, index
+from netdiag.sources.netlink.messages import HEADER_SIZE, Reply
+
+RTM_F_LOOKUP_TABLE, RTM_F_FIB_MATCH = 0x1000, 0x2000
+RTA_IIF, RTA_MARK, RTA_UID, RTA_IP_PROTO, RTA_SPORT, RTA_DPORT = 3, 16, 25, 27, 28, 29
+BATCH = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the kernel answered to one request."""
+
+    errno: int = 0
+    type: str | None = None
+    table: int | None = None
+    oif: int | None = None
+    gateway: str | None = None
+    prefsrc: str | None = None
+    dst_len: int = 0
+    tos: int = 0
+    metric: int = 0
+    nh_id: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disagreement:
+    """One packet for which the kernel and netdiag differ."""
+
+    query: Query
+    why: str
+    resolved: Told
+    matched: Told
+    ours: Lookup
+
+    def __str__(self) -> str:
+        steps = "\n".join(f"      {step.rule.priority}: {step.text}" for step in self.ours.steps)
+        return (
+            f"{self.query}\n  {self.why}\n  kernel resolved {self.resolved}\n  kernel matched  {self.matched}\n"
+            f"  ours {self.ours.error} {self.ours.type} table {self.ours.table} /{self.ours.prefixlen}"
+            f" hops {self.ours.hops} notes {self.ours.notes}\n{steps}"
+        )
+
+
+def _body(query: Query, indexes: dict[str, int], flags: int) -> bytes:
+    attributes = b""
+    if query.src is not None:
+        attributes += requests.attribute(nl.RTA_SRC, ipaddress.ip_address(query.src).packed)
+    for kind, name in ((RTA_IIF, query.iif), (nl.RTA_OIF, query.oif)):
+        if name is not None:
+            attributes += requests.attribute_u32(kind, indexes[name] if isinstance(name, str) else name)
+    if query.mark:
+        attributes += requests.attribute_u32(RTA_MARK, query.mark)
+    attributes += requests.attribute_u32(RTA_UID, query.uid or 0)
+    if query.ip_proto is not None:
+        attributes += requests.attribute(RTA_IP_PROTO, bytes([query.ip_proto]))
+    for kind, port in ((RTA_SPORT, query.sport), (RTA_DPORT, query.dport)):
+        if port is not None:
+            attributes += requests.attribute(kind, pack("!H", port))
+    dst = ipaddress.ip_address(query.dst).packed
+    flags |= RTM_F_LOOKUP_TABLE if query.family == "inet" else 0  # IPv6 always tells the table, and refuses the flag
+    src_len = len(dst) * 8 if query.src is not None else 0
+    return requests.route_lookup(query.family, dst, attributes=attributes, src_len=src_len, tos=query.tos, flags=flags)
+
+
+def _told(reply: Reply) -> Told:
+    if reply.errno:
+        return Told(errno=reply.errno)
+    payload = reply.octets[HEADER_SIZE:]
+    _, dst_len, _, tos, table, _, _, kind = unpack_from("=8B", payload)
+    attributes = {number: bytes(value) for number, value in index(payload[12:]).items()}
+
+    def number(of: int) -> int:
+        return int(unpack_from("=I", attributes[of])[0]) if of in attributes else 0
+
+    via = attributes.get(nl.RTA_VIA, b"")[2:] or attributes.get(nl.RTA_GATEWAY)
+    prefsrc = attributes.get(nl.RTA_PREFSRC)
+    return Told(
+        type=RTN_NAMES.get(kind, str(kind)),
+        table=number(nl.RTA_TABLE) or table,
+        oif=number(nl.RTA_OIF) or None,
+        gateway=address(via) if via else None,
+        prefsrc=address(prefsrc) if prefsrc else None,
+        dst_len=dst_len,
+        tos=tos,
+        metric=number(nl.RTA_PRIORITY),
+        nh_id=number(nl.RTA_NH_ID),
+    )
+
+
+def ask(queries: Sequence[Query], indexes: dict[str, int]) -> Iterator[tuple[Told, Told]]:
+    """(resolved, matched) for each packet, in the namespace of the calling process."""
+    for first in range(0, len(queries), BATCH):
+        bodies = [
+            _body(query, indexes, flags) for query in queries[first : first + BATCH] for flags in (0, RTM_F_FIB_MATCH)
+        ]
+        told = [_told(reply) for reply in transport.batch(nl.NETLINK_ROUTE, nl.RTM_GETROUTE, bodies)]
+        yield from zip(told[::2], told[1::2], strict=True)
+
+
+def difference(resolved: Told, matched: Told, ours: Lookup, routes: Routes, *, plain: bool) -> str:
+    """What the kernel's answer and ours differ in; empty where they agree. ``plain``: no rule but the default ones."""
+    if ours.errno or resolved.errno:
+        return "" if ours.errno == resolved.errno else f"error: {errno.errorcode.get(resolved.errno, 0)}, {ours.error}"
+    if resolved.type != ours.type:
+        return f"type: {resolved.type}, {ours.type}"
+    # While main and local share a trie, the kernel calls both main in this answer.
+    shared = ours.table == RT_TABLE_LOCAL and resolved.table == RT_TABLE_MAIN and plain
+    if (resolved.table or None) != ours.table and not shared:
+        return f"table: {resolved.table}, {ours.table}"
+    if all((resolved.oif, resolved.gateway) != (hop.oif, hop.gateway) for hop in ours.hops):
+        return f"next hop: {resolved.oif} {resolved.gateway}"
+    if resolved.prefsrc is not None and ours.query.family == "inet":
+        sources = {hop.src for hop in ours.hops if (resolved.oif, resolved.gateway) == (hop.oif, hop.gateway)}
+        if resolved.prefsrc not in sources:
+            return f"source: {resolved.prefsrc}, {sources}"
+    if ours.route is None:
+        return "" if matched.errno == errno.EHOSTUNREACH else "a route matched"
+    if matched.errno:
+        return f"no route matched: {errno.errorcode[matched.errno]}"
+    mine = [
+        (
+            int(routes.dst_len[position]),
+            int(routes.tos[position]),
+            int(routes.priority[position]),
+            int(routes.nh_id[position]),
+            address_text(routes.prefsrc[position]) if routes.prefsrc[position].any() else None,
+        )
+        for position in {hop.route for hop in ours.hops if hop.route is not None} | {ours.route}
+    ]
+    theirs = (matched.dst_len, matched.tos, matched.metric, matched.nh_id, matched.prefsrc)
+    return "" if theirs in mine else f"route: {theirs}, {mine}"
+
+
+def disagreements(tables: Tables, queries: Sequence[Query]) -> Iterator[Disagreement]:
+    """Every packet for which the kernel does not do what we say."""
+    plain = untouched(tuple(rule for rule in tables.rules if rule.family == "inet"))
+    routes = {"inet": tables.routes, "inet6": tables.routes6}
+    indexes = {link.ifname: link.ifindex for link in tables.links}
+    routing = Routing(tables)
+    for query, (resolved, matched) in zip(queries, ask(queries, indexes), strict=True):
+        ours = routing.lookup(query)
+        answers = (ours, *ours.alternatives)
+        whys = [difference(resolved, matched, each, routes[query.family], plain=plain) for each in answers]
+        if all(whys):
+            why = whys[0]
+            yield Disagreement(query=query, why=why, resolved=resolved, matched=matched, ours=ours)
