@@ -57,6 +57,11 @@ def _facets(rule: PolicyRule) -> dict[str, tuple[Hashable, Hashable]]:
     return {name: (kind, value) for name, (kind, value, is_set) in given.items() if is_set}
 
 
+def same_packets(one: PolicyRule, other: PolicyRule) -> bool:
+    """Whether two rules have the same selectors."""
+    return one.invert == other.invert and one.l3mdev == other.l3mdev and _facets(one) == _facets(other)
+
+
 def _narrowed(name: str, kind: Hashable, facet: tuple[Hashable, Hashable]) -> Hashable:
     """What a later rule's selector says about the bits that an earlier one of this kind looks at; None: too little."""
     own_kind, value = facet

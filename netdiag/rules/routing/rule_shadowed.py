@@ -35,7 +35,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.policy import Query
-from netdiag.index.shadow import REFUSALS, Shadow, Shadows
+from netdiag.index.shadow import REFUSALS, Shadow, Shadows, same_packets
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
@@ -120,9 +120,7 @@ def _draft(view: HostView, taker: PolicyRule, dead: list[tuple[PolicyRule, Route
         subject=rule_subject(rule),
         message=f"rule {rule.priority} ({rule_words(rule)}) never gets a packet{more}: "
         f"rule {taker.priority} ({rule_words(taker)}) comes first and {answer}",
-        confidence="likely"
-        if rule_words(rule).split(" lookup ")[0] == rule_words(taker).split(" lookup ")[0]
-        else None,
+        confidence="likely" if same_packets(rule, taker) else None,  # the second may be meant as a standby
         evidence=[
             (f"rule {taker.priority}", rule_words(taker), "RTM_GETRULE"),
             (f"rule {rule.priority}", rule_words(rule), "RTM_GETRULE"),

@@ -1,0 +1,156 @@
+"""Who is behind this host: the interfaces of guests (virtual machines, containers), and the ways out beyond them.
+
+Told from links, addresses and routes alone. A guest's interface is a tap, one end of a veth pair whose other end lives
+in another namespace, or a bridge all of whose ports are such. It is told how sure that is: host routes without a
+gateway were put there for guests, while a subnet on a tap may be a VPN's, and the veth of a container seen from inside
+is its way out. An interface with a default route is never a guest's.
+
+Vectorised over the routes: a table of a million rows is looked at once. Pure; nothing can fail.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from netdiag.index.links import PAIRED, LinkStack
+from netdiag.model.address import Address
+from netdiag.model.link import Link
+from netdiag.model.route import RT_TABLE_LOCAL, RTN_UNICAST, RouteHop, Routes
+
+Mask = npt.NDArray[np.bool_]
+
+KERNEL = 2
+"""RTPROT_KERNEL: connected routes, and the route to the far end of a point-to-point address."""
+SMALL_V4 = 29
+"""Bits: a tap with an IPv4 subnet of up to eight addresses is a single guest's; VPNs give their taps wider ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestSide:
+    """An interface with guests behind it."""
+
+    link: Link
+    prefix: str
+    """One of the prefixes behind it, the lowest: ``10.1.0.5/32``."""
+    count: int
+    """How many prefixes there are."""
+    kind: str
+    """``routed``: host routes to guests; ``bridged``: a subnet on a bridge with taps; ``small``: a subnet for one guest
+    on a tap; ``subnet``: a wider one on a tap, which may be a VPN's; ``cables``: one on a bridge of veth ends alone,
+    whose other ends may be containers or other hosts."""
+    machines: bool
+    """There are taps: somebody runs virtual machines here (or a VPN with a tap)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """Both sides of a host for one family."""
+
+    guests: tuple[GuestSide, ...]
+    exits: tuple[Link, ...]
+    """Interfaces with a way further on: a gateway, a default route, or a WireGuard tunnel with routes; no guest's."""
+
+
+def faces_guest(link: Link) -> bool:
+    """A tap, or a veth end whose other end lives in another namespace."""
+    if link.kind == "tun":
+        return link.info.get("type") == "tap"
+    return link.kind in PAIRED and link.link_netnsid is not None
+
+
+def sides(stack: LinkStack, routes: Routes, addresses: Iterable[Address]) -> Sides:
+    """The guests' interfaces of one family that are up, by name, and the ways out."""
+    onward, default = _onward(routes)
+    candidates = [link for link in stack.links if link.up and link.master is None and _may_face_guests(stack, link)]
+    hosts = _host_routes(routes, {link.ifindex for link in candidates})
+    subnets: dict[int, list[Any]] = {}
+    for address in addresses:
+        if address.family == routes.family and address.scope == 0:
+            network = ipaddress.ip_network(f"{address.peer or address.local}/{address.prefixlen}", strict=False)
+            if network.num_addresses > 1:
+                subnets.setdefault(address.ifindex, []).append(network)
+    found = {}
+    for link in candidates:
+        side = _side(stack, link, hosts.get(link.ifindex), sorted(subnets.get(link.ifindex, [])))
+        if side is not None and link.ifindex not in default and (side.kind == "routed" or link.ifindex not in onward):
+            found[link.ifindex] = side
+    tunnels = {link.ifindex for link in stack.links if link.kind == "wireguard"} & _devices(routes)
+    ways = (onward | default | tunnels) - set(found)
+    exits = [link for link in stack.links if link.up and not link.loopback and link.ifindex in ways]
+    return Sides(
+        guests=tuple(sorted(found.values(), key=lambda side: side.link.ifname)),
+        exits=tuple(sorted(exits, key=lambda link: (link.ifindex not in default, link.ifname))),
+    )
+
+
+def _may_face_guests(stack: LinkStack, link: Link) -> bool:
+    ports = stack.ports(link.ifindex) if link.kind == "bridge" else ()
+    return faces_guest(link) or (any(port.up for port in ports) and all(faces_guest(port) for port in ports))
+
+
+def _side(stack: LinkStack, link: Link, hosts: tuple[str, int] | None, subnets: list[Any]) -> GuestSide | None:
+    machines = any(each.kind == "tun" for each in (link, *stack.ports(link.ifindex)))
+    if hosts is not None:
+        return GuestSide(link=link, prefix=hosts[0], count=hosts[1], kind="routed", machines=machines)
+    if not subnets or link.kind not in ("bridge", "tun"):
+        return None
+    kind = ("bridged" if machines else "cables") if link.kind == "bridge" else "subnet"
+    if link.kind == "tun" and subnets[0].version == 4 and all(subnet.prefixlen >= SMALL_V4 for subnet in subnets):
+        kind = "small"
+    return GuestSide(link=link, prefix=str(subnets[0]), count=len(subnets), kind=kind, machines=machines)
+
+
+def _unicast(routes: Routes) -> Mask:
+    return np.asarray((routes.type == RTN_UNICAST) & (routes.table != RT_TABLE_LOCAL))
+
+
+def _with_gateway(routes: Routes) -> Mask:
+    """Rows with a single next hop that has a gateway, of either family."""
+    gateway = routes.gateway != 0 if routes.gateway.ndim == 1 else routes.gateway.any(axis=1)
+    pointers = [pointer for pointer, extra in enumerate(routes.extras) if extra.via is not None]
+    return np.asarray(gateway | np.isin(routes.extra, pointers) if pointers else gateway)
+
+
+def _hops(routes: Routes, rows: Mask) -> list[RouteHop]:
+    """The next hops of the multipath routes among the rows."""
+    pointers = np.unique(routes.extra[rows & (routes.extra >= 0)]).tolist()
+    return [hop for pointer in pointers for hop in routes.extras[pointer].multipath]
+
+
+def _indexes(column: npt.NDArray[np.int32]) -> set[int]:
+    return set(np.unique(column).tolist()) - {0}
+
+
+def _devices(routes: Routes) -> set[int]:
+    return _indexes(routes.oif[_unicast(routes)])
+
+
+def _onward(routes: Routes) -> tuple[set[int], set[int]]:
+    """Interfaces with a gateway behind them, and interfaces with a default route."""
+    unicast = _unicast(routes)
+    whole = unicast & (routes.dst_len == 0)
+    onward = _indexes(routes.oif[unicast & _with_gateway(routes)])
+    onward |= {hop.oif for hop in _hops(routes, unicast) if hop.gateway is not None}
+    return onward, _indexes(routes.oif[whole]) | {hop.oif for hop in _hops(routes, whole)}
+
+
+def _host_routes(routes: Routes, candidates: set[int]) -> dict[int, tuple[str, int]]:
+    """Routes to single addresses without a gateway that somebody put there: by interface the lowest, and how many.
+
+    Not counted: what the kernel makes for point-to-point addresses, and link-local addresses (a container's gateway).
+    """
+    v4 = routes.family == "inet"
+    rows = _unicast(routes) & ~_with_gateway(routes) & (routes.dst_len == (32 if v4 else 128))
+    rows &= (routes.protocol != KERNEL) & np.isin(routes.oif, sorted(candidates))
+    dst = routes.dst
+    rows &= (dst >> 16 != 0xA9FE) if v4 else ~((dst[:, 0] == 0xFE) & (dst[:, 1] & 0xC0 == 0x80))
+    positions = np.flatnonzero(rows)
+    parts = [dst[positions]] if v4 else list(dst[positions].T[::-1])
+    ordered = positions[np.lexsort((*parts, routes.oif[positions]))]
+    indexes, first, count = np.unique(routes.oif[ordered], return_index=True, return_counts=True)
+    lowest = [routes.row(position).dst for position in ordered[first].tolist()]
+    return dict(zip(indexes.tolist(), zip(lowest, count.tolist(), strict=True), strict=True))

@@ -1,0 +1,329 @@
+"""What it checks
+  A policy rule sends packets to a routing table that holds no route, so that they fall through, silently, to the rules
+  behind it: to the main table, or to nothing at all. Judged by asking for a packet that the rule matches.
+
+Why it matters
+  Traffic that should have its own way (an uplink, a tunnel, a customer's gateway) leaves by another one, with another
+  source, past the tunnel, and nobody gets an error. Tables empty themselves: the kernel deletes routes with the
+  interface, the address or the carrier that they need, and nothing brings them back unless a daemon does.
+
+Confirm
+  ip rule show
+  ip route show table all | grep -c 'table NUMBER '      (0)
+  ip route get DESTINATION mark MARK      (names the table that answers instead)
+
+Fix
+  Put the routes back: ip route add default via GATEWAY dev IFNAME table NUMBER; matching packets move to that way at
+  once. Or delete the rule that has no use any more: ip rule del pref NUMBER ...; that changes no packet's way now.
+
+Not flagged
+  The kernel's own tables (253 is empty on most hosts). Rules that cannot match now: their interface does not exist or
+  is down, their source is neither an address of this host nor one that it forwards for. Rules with
+  suppress_prefixlength or suppress_ifgroup. Tables of VRFs. Traffic that is refused further on (a kill switch: the
+  table being empty is when it is needed), or taken by another table of its own through a rule with the same selectors
+  (a standby). Rules behind one that answers for all their packets. A family that carries no traffic on this host. The
+  placeholders of strongSwan (220: lookup 220) and Tailscale (5270: lookup 52), which stay while nobody is connected.
+
+References
+  net/core/fib_rules.c fib_rules_lookup(): a table without an answer is passed over (-EAGAIN); net/ipv4/fib_rules.c
+  fib4_rule_action(); net/ipv6/fib6_rules.c fib6_rule_action(); ip-rule(8); strongswan.conf(5) charon.routing_table
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from netdiag.index.policy import Lookup, Query
+from netdiag.index.reach import can_match, selects
+from netdiag.index.shadow import REFUSALS, same_packets
+from netdiag.index.specimen import specimens
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.policyrule import PolicyRule
+from netdiag.model.route import RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_UNICAST
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="rule-references-empty-table",
+    title="a policy rule leads to a table without routes",
+    severity="warning",
+    reads=("links", "addresses", "routes", "rules", "sysctls"),
+    explains=("route-default-missing", "src-addr-selection-wrong"),
+)
+OWN = (RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL)
+PLACEHOLDERS = {(220, 220), (5270, 52)}
+"""(priority, table) of rules without selectors that daemons keep while they have no route to put there."""
+MOST_TABLES = 64
+
+
+class Fall(NamedTuple):
+    """A rule, a packet that it matches, and what becomes of the packet."""
+
+    rule: PolicyRule
+    answer: Lookup
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    vrfs = {link.info.get("table") for link in view.links if link.kind == "vrf"}
+    for family in ("inet", "inet6"):
+        filled = {*view.fib(family).tables(), *vrfs, *OWN}
+        leading: dict[int, list[PolicyRule]] = {}
+        for rule in view.rules:
+            asked = rule.table if rule.family == family and rule.action == "lookup" and not rule.l3mdev else None
+            if asked is not None and asked not in filled:
+                leading.setdefault(asked, []).append(rule)
+        if not leading or _idle(view, family):
+            continue
+        for table, rules in list(leading.items())[:MOST_TABLES]:
+            falls = [fall for rule in rules if (fall := _fall(view, rule)) is not None]
+            if falls:
+                yield _draft(view, table, falls)
+
+
+def _idle(view: HostView, family: str) -> bool:
+    """Whether the family carries no traffic here: no route but link-local ones."""
+    routes = view.routes(family)
+    unicast = (routes.type == RTN_UNICAST) & (routes.table != RT_TABLE_LOCAL)
+    if routes.dst.ndim == 2:
+        unicast &= ~((routes.dst[:, 0] == 0xFE) & (routes.dst[:, 1] & 0xC0 == 0x80)) & (routes.dst[:, 0] != 0xFF)
+    return not unicast.any()
+
+
+def _fall(view: HostView, rule: PolicyRule) -> Fall | None:
+    """What becomes of the rule's packets; None where it has none, or where they are not lost sight of."""
+    if rule.suppress_prefixlength is not None or rule.suppress_ifgroup is not None or not can_match(rule):
+        return None
+    if not selects(rule) and (rule.priority, rule.table) in PLACEHOLDERS:
+        return None
+    falls = []
+    for query in _packets(view, rule):
+        answer = view.lookup(query)
+        if not any(step.matched and step.rule == rule for step in answer.steps):
+            continue
+        refused = answer.type in REFUSALS or (answer.rule is not None and answer.rule.action in REFUSALS)
+        if not refused and not _standby(rule, answer.rule):
+            falls.append(Fall(rule, answer))
+    return next((fall for fall in falls if fall.answer.ok), falls[0] if falls else None)
+
+
+def _standby(rule: PolicyRule, taker: PolicyRule | None) -> bool:
+    """Whether a rule for the same packets, with a table of its own, has taken over."""
+    return taker is not None and taker.table not in OWN and taker != rule and same_packets(rule, taker)
+
+
+def _packets(view: HostView, rule: PolicyRule) -> Iterator[Query]:
+    """Packets that the rule matches; none where it has a selector that nothing here can meet."""
+    common: dict[str, Any] = {"family": rule.family}
+    destinations = specimens(f"{rule.dst}/{rule.dst_len}" if rule.dst_len and not rule.invert else _everything(rule))
+    if not rule.invert:
+        if any(not _up(view, ifname) for ifname in (rule.iif, rule.oif) if ifname is not None):
+            return
+        common |= {"mark": rule.fwmark or 0, "uid": rule.uid_start, "ip_proto": rule.ip_proto, "oif": rule.oif}
+        common |= {"sport": rule.sport_start, "dport": rule.dport_start, "tun_id": rule.tun_id or 0}
+        common |= {"tos": rule.dscp << 2 if rule.dscp is not None else rule.tos}
+        common |= {"iif": rule.iif if rule.iif != "lo" else None}
+        if rule.src_len:
+            sender = _sender(view, rule)
+            if sender is None:
+                return
+            common |= {"src": sender[0], "iif": common["iif"] or sender[1]}
+    for destination in destinations:
+        yield Query(dst=destination, **common)
+
+
+def _everything(rule: PolicyRule) -> str:
+    return "0.0.0.0/0" if rule.family == "inet" else "::/0"
+
+
+def _up(view: HostView, ifname: str) -> bool:
+    link = view.stack.by_name.get(ifname)
+    return link is not None and link.up
+
+
+def _sender(view: HostView, rule: PolicyRule) -> tuple[str, int | None] | None:
+    """Somebody who sends with a source that the rule names: (address, interface that it comes in by).
+
+    This host itself where it has such an address; else, where it forwards, whoever is behind the interface that the
+    addresses are routed to by more than a default route.
+    """
+    source = ipaddress.ip_network(f"{rule.src}/{rule.src_len}", strict=False)
+    addresses = specimens(str(source))
+    for own in view.addresses:
+        if own.family == rule.family and ipaddress.ip_address(own.local) in source:
+            return own.local, None
+    for address in addresses:
+        if view.local.local_route(rule.family, address) is not None:
+            return address, None
+    for address in addresses if _forwards(view, rule.family) else ():
+        answer = view.lookup(Query(family=rule.family, dst=address))
+        if answer.type == "unicast" and answer.prefixlen and answer.hops:
+            return address, answer.hops[0].oif
+    return None
+
+
+def _forwards(view: HostView, family: str) -> bool:
+    if family == "inet6":
+        return view.sysctl_int("net.ipv6.conf.all.forwarding") == 1
+    return any(link.inet_conf.get("forwarding") for link in view.links)
+
+
+def _draft(view: HostView, table: int, falls: list[Fall]) -> Draft:
+    rule, answer = falls[0]
+    ip, words = ip_command(rule.family), rule_words(rule)
+    others = [fall.rule for fall in falls[1:]]
+    more = f", like {len(others)} more," if others else ""
+    mark = f" mark {rule.fwmark:#x}" if rule.fwmark and not rule.invert else ""
+    asked = f"{ip} route get {answer.query.dst}{mark}"
+    plain = answer.query.iif is None and answer.query.src is None
+    return RULE.found(
+        subject=rule_subject(rule),
+        message=f"rule {rule.priority} ({words}){more} leads to table {table}, which has no route: "
+        f"{_consequence(view, answer)}",
+        confidence="certain" if selects(rule) else "likely",
+        evidence=[
+            (f"rule {rule.priority}", words, "RTM_GETRULE"),
+            (f"routes in table {table}", 0, "RTM_GETROUTE"),
+            (f"route to {answer.query.dst}{mark}", _end(view, answer), "policy rules and tables as read"),
+        ],
+        confirm=[
+            f"{ip} rule show",
+            f"{ip} route show table all | grep -c 'table {table} '",
+            *([asked] if plain else []),
+        ],
+        fix=f"{ip} rule del pref {rule.priority} {words}  # if it is a leftover; else fill table {table} again",
+        touches=[rule_subject(other) for other in others],
+        breaks=[rule_subject(other) for other in others],
+    )
+
+
+def _consequence(view: HostView, answer: Lookup) -> str:
+    if not answer.ok:
+        return f"its packets to {answer.query.dst} find no route at all"
+    return f"its packets fall through to table {table_word(answer.table or 0)} ({_end(view, answer)})"
+
+
+def _end(view: HostView, answer: Lookup) -> str:
+    if not answer.ok:
+        return answer.error or "no route"
+    ways = [(f"via {hop.gateway} " if hop.gateway else "") + f"dev {view.ifname(hop.oif)}" for hop in answer.hops]
+    return ", ".join(ways) or (answer.type or "")
+
+
+def _host() -> HostBuilder:
+    host = HostBuilder().link("eth0").link("eth1").address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
+    host.address("eth0", "2001:db8::1/64")
+    return host.route("default", via="10.0.0.2", dev="eth0").route("default", via="2001:db8::2", dev="eth0")
+
+
+def examples() -> Iterator[Example]:
+    def one(name: str, why: str, fires: int = 0, *, host: HostBuilder | None = None, **rule: Any) -> Example:
+        built = (host or _host()).rule(rule.pop("priority", 200), **({"table": 777} | rule)).build()
+        return Example(name=name, why=why, tables=built, fires=fires, severity="warning" if fires else None)
+
+    yield Example(
+        name="catch-all",
+        why="the plain fault: the rule does nothing",
+        tables=_host().rule(32765, table=777).build(),
+        fires=1,
+        subject=subject("rule", priority=32765, family="inet"),
+        severity="warning",
+    )
+    yield one("marked packets", "an uplink's table that a bounce of the link has emptied", 1, fwmark=1)
+    yield one("IPv6", "the tables of IPv6 are others, number for number", 1, family="inet6", fwmark=1)
+    yield one("own source", "10.1.0.1 is ours and should have its own way", 1, src="10.1.0.1", src_len=32)
+    yield one("own source in a prefix", "10.1.0.0/16 holds our 10.1.0.1", 1, src="10.1.0.0", src_len=16)
+    yield one("foreign source", "nobody here sends with it: a standby's address", 0, src="192.0.2.5", src_len=32)
+    yield one("neighbour's source", "it is on our link, but we do not forward", 0, src="10.1.0.9", src_len=32)
+    forwarding = {ifname: {"forwarding": 1} for ifname in ("eth0", "eth1")}
+    router = HostBuilder().link("eth0", inet_conf=forwarding["eth0"]).link("eth1", inet_conf=forwarding["eth1"])
+    router.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+    yield one("neighbour's source, forwarded", "guests behind eth1", 1, host=router, src="10.1.0.9", src_len=32)
+    anyip = _host().route("192.0.2.0/24", dev="lo", table=255, type="local", scope=254)
+    yield one("source of AnyIP", "a route of type local makes it ours", 1, host=anyip, src="192.0.2.5", src_len=32)
+    yield one("from a link", "what comes in by eth1", 1, iif="eth1")
+    yield one("own packets", "iif lo is what this host sends", 1, iif="lo")
+    yield one("from a link that is gone", "it waits for its interface", 0, iif="ppp0", iif_detached=True)
+    yield one("bound to a link that is gone", "it waits", 0, oif="ppp0", oif_detached=True)
+    yield one("not from a link that is gone", "that is everything", 1, iif="ppp0", iif_detached=True, invert=True)
+    down = _host().link("ppp0", up=False)
+    yield one("from a link that is down", "nothing comes in by it", 0, host=down, iif="ppp0")
+    yield one("all but a mark", "wg-quick's rule after the tunnel lost its route", 1, fwmark=51820, invert=True)
+    yield one("one destination", "nothing else knows 10.9.0.0/16", 1, dst="10.9.0.0", dst_len=16)
+    yield one("one protocol", "TCP to port 25 only", 1, ip_proto=6, dport_start=25, dport_end=25)
+    yield one("one user", "a uid's own way", 1, uid_start=1000, uid_end=1000)
+    yield one("suppressed", "the table is asked for longer prefixes only", 0, suppress_prefixlength=0)
+    yield one("suppressed group", "the same", 0, suppress_ifgroup=1)
+    yield one("table default", "253 is empty on every host", 0, table=253)
+    yield one("l3mdev", "the table is the VRF's", 0, table=None, l3mdev=True)
+    vrf = _host().link("blue", kind="vrf", info={"table": 777})
+    yield one("table of a VRF", "a VRF without ports has no routes yet", 0, host=vrf, iif="blue")
+    yield one("strongSwan", "rule and table stay while no tunnel is up", 0, priority=220, table=220)
+    yield one("strongSwan's number", "at another priority it is somebody else's rule", 1, priority=221, table=220)
+    yield one(
+        "strongSwan's table, marked",
+        "a rule with selectors is not its placeholder",
+        1,
+        priority=220,
+        table=220,
+        fwmark=1,
+    )
+    yield one("Tailscale", "logged out, its table is empty", 0, priority=5270, table=52)
+    full = _host().route("default", via="10.1.0.2", dev="eth1", table=777)
+    yield one("table with a route", "the ordinary case", 0, host=full, fwmark=1)
+    yield one("table of the other family", "777 of IPv4 says nothing about 777 of IPv6", 1, host=full, family="inet6")
+    behind = _host()
+    yield one("behind main", "the default route of main takes everything before", 0, host=behind, priority=40000)
+    yield from _refused_and_standby()
+
+
+def _refused_and_standby() -> Iterator[Example]:
+    switch = _host().rule(200, table=777, fwmark=1).rule(201, action="unreachable", fwmark=1)
+    yield Example(
+        name="kill switch", why="without the tunnel its traffic is refused, not let past", tables=switch.build()
+    )
+    other = _host().rule(200, table=777, fwmark=1).rule(201, action="unreachable", fwmark=2)
+    yield Example(name="kill switch of another mark", why="mark 1 still falls through", tables=other.build(), fires=1)
+    refused = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").rule(200, table=777, fwmark=1)
+    yield Example(
+        name="main refuses",
+        why="an unreachable default route fails closed too",
+        tables=refused.route("default", type="unreachable", family="inet", priority=4294967295).build(),
+    )
+    lost = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").rule(200, table=777, fwmark=1)
+    yield Example(
+        name="no route behind it either",
+        why="the packets are lost instead of led astray",
+        tables=lost.build(),
+        fires=1,
+    )
+    standby = _host().route("default", via="10.1.0.2", dev="eth1", table=778)
+    standby.rule(200, table=777, fwmark=1).rule(201, table=778, fwmark=1)
+    yield Example(name="standby table", why="the second uplink has taken over, as designed", tables=standby.build())
+    chained = _host().route("default", via="10.1.0.2", dev="eth1", table=778)
+    chained.rule(200, table=777, fwmark=1).rule(201, table=778)
+    yield Example(
+        name="another table for everything",
+        why="it is not the mark's own",
+        tables=chained.build(),
+        fires=1,
+    )
+    mainly = _host().rule(200, table=777, fwmark=1).rule(201, table=254, fwmark=1)
+    yield Example(name="main for the same mark", why="main is not a standby", tables=mainly.build(), fires=1)
+    several = _host().rule(200, table=777, fwmark=1).rule(201, table=777, iif="eth1").rule(202, table=777, oif="eth1")
+    yield Example(
+        name="three rules for one table",
+        why="one cause is one finding",
+        tables=several.build(),
+        fires=1,
+        subject=subject("rule", priority=200, family="inet"),
+    )
+    two = _host().rule(200, table=777, fwmark=1).rule(201, table=778, fwmark=2)
+    yield Example(name="two tables", why="each is filled by itself", tables=two.build(), fires=2)
+    idle = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").address("eth0", "fe80::1/64")
+    yield Example(
+        name="IPv6 not in use",
+        why="a daemon made its rule for both families, and there is only link-local IPv6",
+        tables=idle.rule(200, family="inet6", table=777, fwmark=1).build(),
+    )
