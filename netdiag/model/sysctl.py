@@ -22,7 +22,7 @@ class NeighTable(msgspec.Struct, frozen=True, kw_only=True):
     thresh1: int | None = None
     thresh2: int | None = None
     thresh3: int | None = None
-    """gc_thresh1-3; visible in the initial namespace only, else None."""
+    """gc_thresh1-3. Netlink shows them in every namespace; the sysctls exist in the initial one only."""
     gc_interval_ms: int | None = None
     table_fulls: int | None = None
     """How often an entry was refused because the table was full, since boot."""

@@ -1,0 +1,451 @@
+"""What it checks
+  A host with an address on a network has no default route of that family in any table that a policy rule leads to, and
+  something shows that it is meant to reach further:
+  - packets were refused for want of a route while netdiag looked (OutNoRoutes; InNoRoutes of what it forwards);
+  - the same at any time since the namespace was made, where it has no route by any gateway at all;
+  - a tunnel whose far end has no route;
+  - a nexthop object with a gateway that no route uses any more;
+  - a default route in a table that no rule leads to.
+
+Why it matters
+  The host reaches its own subnets and nothing else: senders get "Network is unreachable", what it forwards is
+  answered with ICMP network unreachable. A default route goes with its interface, with its nexthop object (which the
+  kernel deletes when the carrier is lost), with a DHCP lease, or with a daemon that cleans up foreign routes; an
+  interface that comes back does not bring a static one back.
+
+Confirm
+  ip route show default
+  ip route get ADDRESS, with an address beyond the host's own subnets
+  nstat -az IpOutNoRoutes Ip6OutNoRoutes
+
+Fix
+  ip route add default via GATEWAY dev IFNAME, with the gateway of the network; then make whoever configures the host
+  add it (ifupdown, netplan, DHCP, BIRD). It opens the way out for everything on the host and behind it: see that
+  the firewall and NAT are what they were.
+
+Not flagged
+  A missing default route is no fault by itself, and from outside two hosts can look the same: one that lost it a
+  moment ago and has sent nothing since, and one that was never meant to leave its subnets (a container on an internal
+  network, a storage network, a lab). Without one of the signs above netdiag says nothing; state it in the intent, or
+  compare with a baseline, to be told in any case. Silent as well: a default route of any policy table in use;
+  0.0.0.0/1 with 128.0.0.0/1, and 2000::/3; a default route that refuses (unreachable, blackhole, prohibit): somebody
+  says that there is no way out; routing daemons' routes or a hundred and more routes by gateways: a BGP router has
+  its table; hosts without an address of the family, or only on tunnels; one family where the other one has a default
+  route, unless both have addresses on that interface (resolvers try both families and count a refusal).
+
+References
+  net/ipv4/route.c ip_error(), IPSTATS_MIB_OUTNOROUTES in net/ipv4/udp.c and net/ipv6/ip6_output.c, RFC 4293,
+  net/ipv4/nexthop.c nexthop_flush_dev(), net/ipv4/fib_frontend.c fib_disable_ip()
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.policy import Query
+from netdiag.index.reach import reachable_tables
+from netdiag.index.view import HostView
+from netdiag.index.ways import ways
+from netdiag.model.address import Address
+from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.link import IFF_LOWER_UP, IFF_NOARP, IFF_POINTOPOINT, IFF_UP, Link
+from netdiag.model.neighbour import NTF_PROXY, NUD_DELAY, NUD_PROBE, NUD_REACHABLE, NUD_STALE
+from netdiag.model.nexthop import NexthopMember
+from netdiag.model.route import RT_TABLE_MAIN, RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE, Routes
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.routewords import ip_command, table_word
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="route-default-missing",
+    title="the host has no default route, and needs one",
+    severity="critical",
+    confidence="likely",
+    reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "counters"),
+    explains=("bgp-not-established", "dns-*", "ip-in-noroutes", "wg-*"),
+)
+
+ROUTING_DAEMONS = (8, 10, 11, 12, 13, 14, 15, 42, 99, 186, 187, 188, 189, 192)
+"""RTPROT_* of daemons that compute routes (include/uapi/linux/rtnetlink.h)."""
+ROUTER = 100
+"""Routes by gateways from which on a host is taken for one with a table of its own."""
+NULL_METRIC = 0xFFFFFFFF
+"""Metric of the unreachable default route that older kernels show for IPv6 where there is no real one."""
+GOOD = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
+LINK_LOCAL = {"inet": ip_network("169.254.0.0/16"), "inet6": ip_network("fe80::/10")}
+GLOBAL6 = ip_network("2000::/3")
+OUT = {"inet": "Ip.OutNoRoutes", "inet6": "Ip6OutNoRoutes"}
+FORWARDED = {"inet": "Ip.InNoRoutes", "inet6": "Ip6InNoRoutes"}
+BEYOND = {
+    "inet": ("192.0.2.1", "198.51.100.1", "203.0.113.1", "192.88.99.1"),
+    "inet6": ("2001:db8::1", "2001:db8:ffff::1", "3fff::1"),
+}
+"""Addresses to try a lookup with: documentation prefixes, and one of a range that is no longer used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sign:
+    """Why a default route must have been meant."""
+
+    severity: Severity
+    text: str
+    """Second half of the message."""
+    fact: tuple[str, object, str]
+    gateway: str | None = None
+    """The way out, where the sign names it; else None."""
+    fix: str | None = None
+    """Where adding a route is not the fix."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uplink:
+    """An interface on a network, with an address of the family."""
+
+    link: Link
+    address: Address
+
+
+def default_oifs(view: HostView, family: str) -> set[int] | None:
+    """Interfaces of the default routes (or of what does the same); None where there is none.
+
+    Empty for one that refuses: somebody says that there is no way out.
+    """
+    routes = view.routes(family)
+    reachable = reachable_tables(view.rules, view.links, family)
+    # IPv6 takes a suppressed route after all where no later rule looks into a table (fib6_rule_lookup()).
+    tables = [table for table, shortest in reachable.items() if shortest == 0 or family == "inet6"]
+    unicast = np.isin(routes.table, tables) & (routes.type == RTN_UNICAST)
+    halves = unicast & (routes.dst_len == 1)
+    wide = unicast & (routes.dst_len == 0)
+    if len(np.unique(routes.dst[halves], axis=0)) == 2:
+        wide |= halves
+    if family == "inet6":
+        wide |= unicast & (routes.dst_len == 3) & (routes.dst[:, 0] == 0x20)
+    if wide.any():
+        return {way.hop.oif for way in ways(routes, view.nexthops, wide)}
+    refusing = np.isin(routes.type, (RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT)) & (routes.priority != NULL_METRIC)
+    return set() if (refusing & (routes.dst_len == 0) & np.isin(routes.table, tables)).any() else None
+
+
+def gateways(view: HostView, family: str) -> int:
+    """How many routes go by a gateway; ROUTER where a routing daemon made one of them, or there are so many."""
+    routes = view.routes(family)
+    tables = list(reachable_tables(view.rules, view.links, family))
+    count = 0
+    for way in ways(routes, view.nexthops, np.isin(routes.table, tables)):
+        if way.hop.gateway is not None:
+            count += len(way.positions)
+            if count >= ROUTER or np.isin(routes.protocol[way.positions], ROUTING_DAEMONS).any():
+                return ROUTER
+    return count
+
+
+def uplinks(view: HostView, family: str) -> list[Uplink]:
+    """Interfaces that could lead out: with an address for more than the link, and neighbours; those that are up
+    first."""
+    found = []
+    for address in view.addresses:
+        link = view.link(address.ifindex)
+        if address.family != family or address.scope or link is None or link.loopback or link.noarp:
+            continue
+        if not link.flags & IFF_POINTOPOINT and ip_address(address.local) not in LINK_LOCAL[family]:
+            found.append(Uplink(link=link, address=address))
+    return sorted(found, key=lambda uplink: not uplink.link.up)
+
+
+def signs(view: HostView, family: str, *, counters: bool, lonely: bool) -> Iterator[Sign]:
+    """Every sign, the weightiest first. ``counters``: refused packets count; ``lonely``: no route by any gateway."""
+    yield from cut_tunnels(view, family)
+    if counters:
+        yield from refused(view, family, lonely=lonely)
+    yield from left_objects(view, family)
+    yield from left_tables(view, family)
+
+
+def cut_tunnels(view: HostView, family: str) -> Iterator[Sign]:
+    """Tunnels with a far end to which there is no route."""
+    for link in view.links:
+        remote = link.info.get("remote")
+        if not link.up or not isinstance(remote, str) or (":" in remote) != (family == "inet6"):
+            continue
+        if (
+            not ip_address(remote).is_unspecified
+            and view.lookup(Query(family=family, dst=remote)).error == "ENETUNREACH"
+        ):
+            fact = (f"{link.ifname} remote", remote, f"RTM_GETLINK {link.ifname} IFLA_INFO_DATA")
+            yield Sign(
+                severity="critical", text=f"tunnel {link.ifname} has no route to its far end {remote}", fact=fact
+            )
+
+
+def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
+    """Packets refused for want of a route: now, or (only where the host has no gateway at all) at any time."""
+    now = (view.moved(OUT[family]) or 0) + (view.moved(FORWARDED[family]) or 0)
+    total = view.latest.snmp.get(OUT[family], 0)
+    source = "/proc/net/snmp" if family == "inet" else "/proc/net/snmp6"
+    if now:
+        seconds = view.latest.at - view.counters.at
+        text = f"{now} packet{'s were' if now > 1 else ' was'} refused for want of a route within {seconds:.1f} s"
+        fact = ("OutNoRoutes and InNoRoutes", f"+{now}", f"{source} {OUT[family]} {FORWARDED[family]}")
+        yield Sign(severity="critical" if lonely else "warning", text=text, fact=fact)
+    elif total and lonely:
+        text = f"{total} packet{'s have' if total > 1 else ' has'} been refused for want of a route"
+        yield Sign(severity="warning", text=text, fact=("OutNoRoutes", total, f"{source} {OUT[family]}"))
+
+
+def left_objects(view: HostView, family: str) -> Iterator[Sign]:
+    """Nexthop objects that lost their routes."""
+    used = {int(number) for each in ("inet", "inet6") for number in np.unique(view.routes(each).nh_id)}
+    used |= {member.id for nexthop in view.nexthops for member in nexthop.group}
+    for nexthop in view.nexthops:
+        gateway = nexthop.gateway
+        if nexthop.id not in used and gateway and not nexthop.fdb and (":" in gateway) == (family == "inet6"):
+            yield Sign(
+                severity="warning",
+                text=f"no route uses nexthop object {nexthop.id} via {gateway} any more",
+                fact=(f"nexthop {nexthop.id}", f"via {gateway}", "RTM_GETNEXTHOP NHA_GATEWAY"),
+                gateway=gateway,
+            )
+
+
+def left_tables(view: HostView, family: str) -> Iterator[Sign]:
+    """Default routes in tables that no rule leads to; of table main another rule speaks (rule-main-missing)."""
+    routes: Routes = view.routes(family)
+    reachable = list(reachable_tables(view.rules, view.links, family))
+    stranded = (
+        (routes.dst_len == 0) & (routes.type == RTN_UNICAST) & ~np.isin(routes.table, [*reachable, RT_TABLE_MAIN])
+    )
+    for table in np.unique(routes.table[stranded]).tolist():
+        yield Sign(
+            severity="warning",
+            text=f"the one of table {table_word(table)} is out of reach: no policy rule leads there",
+            fact=(f"default route of table {table}", "no rule", "RTM_GETROUTE RTA_TABLE, RTM_GETRULE FRA_TABLE"),
+            fix=f"{ip_command(family)} rule add lookup {table}  # with the selector that the rule had",
+        )
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    ways_out = {family: default_oifs(view, family) for family in ("inet", "inet6")}
+    for family, other in (("inet", "inet6"), ("inet6", "inet")):
+        if ways_out[family] is not None or main_is_out_of_reach(view, family):
+            continue
+        up = uplinks(view, family)
+        known = gateways(view, family) if up else ROUTER
+        if known >= ROUTER:
+            continue
+        elsewhere = ways_out[other]
+        shared = [uplink for uplink in up if elsewhere is None or leads_out(uplink, elsewhere)]
+        found = list(signs(view, family, counters=bool(shared), lonely=not known))
+        if found:
+            yield draft(view, family, (shared or up)[0], sorted(found, key=lambda sign: sign.severity != "critical"))
+
+
+def main_is_out_of_reach(view: HostView, family: str) -> bool:
+    """Table main has a default route, and no rule takes it: rule-main-missing says so."""
+    routes = view.routes(family)
+    own = (routes.table == RT_TABLE_MAIN) & (routes.dst_len == 0) & (routes.type == RTN_UNICAST)
+    return bool(own.any())
+
+
+def leads_out(uplink: Uplink, oifs: set[int]) -> bool:
+    """Whether the other family's default route goes out here too, and this address is good for it."""
+    own = ip_address(uplink.address.local)
+    return uplink.link.ifindex in oifs and (own.version == 4 or own in GLOBAL6)
+
+
+def draft(view: HostView, family: str, uplink: Uplink, found: list[Sign]) -> Draft:
+    """The finding about one family."""
+    dst, version = ("0.0.0.0/0", "IPv4") if family == "inet" else ("::/0", "IPv6")
+    link, own = uplink.link, f"{uplink.address.local}/{uplink.address.prefixlen}"
+    state = "" if link.up else ", which is down"
+    state = ", which has no carrier" if link.up and not link.lower_up else state
+    ip = ip_command(family)
+    gateway = next((sign.gateway for sign in found if sign.gateway), None) or likely_gateway(view, family, uplink)
+    way = f"via {gateway or 'GATEWAY'} dev {quoted(link.ifname)}"
+    outside = (at for at in BEYOND[family] if not view.lookup(Query(family=family, dst=at)).ok)
+    about = subject("link", ifname=link.ifname)
+    return RULE.found(
+        subject=subject("route", dst=dst, table=RT_TABLE_MAIN),
+        severity=found[0].severity,
+        message=f"no {version} default route, and {found[0].text} (uplink {link.ifname}, {own}{state})",
+        evidence=[
+            (f"{version} default route", "none", f"RTM_GETROUTE {dst}"),
+            *(sign.fact for sign in found[:2]),
+        ],
+        confirm=[f"{ip} route get {next(outside, BEYOND[family][0])}", f"nstat -asz {OUT[family].replace('.', '')}"],
+        fix=found[0].fix or f"{ip} route add default {way}" + ("" if gateway else f"  # GATEWAY: the router of {own}"),
+        touches=[about, subject("route", dst=dst, table=RT_TABLE_MAIN, ifname=link.ifname)],
+    )
+
+
+def likely_gateway(view: HostView, family: str, uplink: Uplink) -> str | None:
+    """The one neighbour of the uplink that is known; IPv6: the one that says it is a router. None: cannot be told."""
+    rows = view.neighbours
+    mine = (rows.ifindex == uplink.link.ifindex) & (rows.family == (2 if family == "inet" else 10))
+    known = list(rows.rows(np.flatnonzero(mine & (rows.state & GOOD != 0) & (rows.flags & NTF_PROXY == 0))))
+    if family == "inet6":
+        known = [row for row in known if row.router]
+    return known[0].dst if len(known) == 1 else None
+
+
+def examples() -> Iterator[Example]:
+    yield from refused_examples()
+    yield from other_sign_examples()
+    yield from silent_examples()
+    yield from family_examples()
+
+
+ABOUT = subject("route", dst="0.0.0.0/0", table=254)
+ABOUT6 = subject("route", dst="::/0", table=254)
+
+
+def host(before: int = 0, after: int | None = None, counter: str = OUT["inet"], **link: Any) -> HostBuilder:
+    """One uplink with an address in a subnet, and how many packets were refused in either sample."""
+    built = HostBuilder().link("eth0", **link).address("eth0", "192.0.2.2/24")
+    last = before if after is None else after
+    return built.counters(before={"snmp": {counter: before}}, after={"snmp": {counter: last}})
+
+
+def fires(name: str, why: str, built: HostBuilder, severity: Severity, *says: str, six: bool = False) -> Example:
+    about = ABOUT6 if six else ABOUT
+    return Example(
+        name=name,
+        why=why,
+        tables=built.build(),
+        fires=1,
+        subject=about,
+        severity=severity,
+        confidence="likely",
+        says=says,
+    )
+
+
+def silence(name: str, why: str, built: HostBuilder) -> Example:
+    return Example(name=name, why=why, tables=built.build())
+
+
+def refused_examples() -> Iterator[Example]:
+    yield silence("connected routes only", "a lab, or an internal network: nothing shows that more is meant", host())
+    yield fires("refused now", "a program tries to reach beyond", host(5, 6), "critical", "1 packet was refused")
+    yield fires("refused before", "no gateway at all, and somebody tried once", host(1), "warning", "1 packet has been")
+    guest = host(0, 2, FORWARDED["inet"])
+    yield fires("guests refused now", "what the host forwards has no way either", guest, "critical", "2 packets were")
+    yield silence("guests refused before", "scans of a router count there for ever", host(9, None, FORWARDED["inet"]))
+    known = host(1).neighbour("192.0.2.1", dev="eth0", state="stale")
+    yield fires("gateway still known", "the fix names the only neighbour", known, "warning")
+    near = host(3).route("10.0.0.0/8", via="192.0.2.9", dev="eth0")
+    yield silence("some gateway, refused before", "it has the routes that somebody gave it", near)
+    busy = host(3, 4).route("10.0.0.0/8", via="192.0.2.9", dev="eth0")
+    yield fires("some gateway, refused now", "a route is missing, and no default route catches it", busy, "warning")
+    yield fires(
+        "interface down", "the message says so", host(0, 1, up=False), "critical", "eth0, 192.0.2.2/24, which is down"
+    )
+    yield fires(
+        "no carrier",
+        "the message says so",
+        host(0, 1, carrier=False),
+        "critical",
+        "eth0, 192.0.2.2/24, which has no carrier",
+    )
+
+
+def other_sign_examples() -> Iterator[Example]:
+    far = host().link("vx0", kind="vxlan", info={"remote": "198.51.100.9"})
+    yield fires("tunnel cut off", "its far end was meant to be reached", far, "critical", "vx0 has no route")
+    yield silence("tunnel down", "nobody uses it", host().link("vx0", up=False, info={"remote": "198.51.100.9"}))
+    yield silence("tunnel on the segment", "its far end is attached", host().link("vx0", info={"remote": "192.0.2.9"}))
+    yield silence(
+        "tunnel to anywhere", "the far end is given by its table", host().link("gre0", info={"remote": "0.0.0.0"})
+    )
+    left = host().nexthop(7, family="inet", gateway="192.0.2.1", oif="eth0")
+    yield fires("nexthop object left", "its route was deleted", left, "warning", "nexthop object 7 via 192.0.2.1")
+    used = left.route("203.0.113.0/24", via="192.0.2.1", dev="eth0", nh_id=7)
+    yield silence("nexthop object in use", "its route is there", used)
+    member = host().nexthop(7, gateway="192.0.2.1", oif="eth0").nexthop(9, group=(NexthopMember(id=7),))
+    yield silence("nexthop object in a group", "the group is there for something", member)
+    fdb = host().nexthop(7, gateway="198.51.100.9", fdb=True)
+    yield silence("nexthop object of a bridge table", "VXLAN uses it, not a route", fdb)
+    lost = host().route("default", via="192.0.2.1", dev="eth0", table=100)
+    yield fires("table without a rule", "the default route is there, its rule is not", lost, "warning", "table 100")
+    ruled = lost.rule(100, src="192.0.2.7", src_len=32, table=100)
+    yield silence("table with a rule", "policy routing gives some packets a way out", ruled)
+    main = host(0, 1).without_rule(32766).route("default", via="192.0.2.1", dev="eth0")
+    yield silence("no rule for main", "rule-main-missing speaks of that", main)
+    apart = host(0, 1).without_rule(32766).rule(32766, table=254, suppress_prefixlength=0)
+    yield fires("default routes of main not wanted", "nor is there another", apart, "critical")
+
+
+def silent_examples() -> Iterator[Example]:
+    def with_route(dst: str = "default", **fields: Any) -> HostBuilder:
+        return host(5, 6).route(dst, **({"via": "192.0.2.1", "dev": "eth0"} | fields))
+
+    yield silence("default route", "every plain host", with_route())
+    yield silence(
+        "two halves",
+        "VPN clients write 0.0.0.0/1 and 128.0.0.0/1",
+        with_route("0.0.0.0/1").route("128.0.0.0/1", dev="eth0"),
+    )
+    yield fires("one half", "the other half is missing", with_route("0.0.0.0/1"), "warning")
+    for kind in ("unreachable", "blackhole", "prohibit"):
+        null = with_route(type=kind, via=None, dev=None, family="inet")
+        yield silence(f"{kind} default route", "somebody says that there is no way out", null)
+    thrown = with_route(type="throw", via=None, dev=None, family="inet")
+    yield fires("throw default route", "it only sends on to the next rule", thrown, "critical")
+    yield silence("routing daemon", "BIRD has its table", with_route("203.0.113.0/24", protocol=12))
+    many = host(5, 6)
+    for number in range(ROUTER - 1):
+        many.route(f"10.0.{number}.0/24", via="192.0.2.1", dev="eth0")
+    yield fires("99 routes", "not yet a table of its own", many, "warning")
+    yield silence("100 routes", "a router's table", many.route("10.1.0.0/24", via="192.0.2.1", dev="eth0"))
+
+    def trying(built: HostBuilder) -> HostBuilder:
+        return built.counters(before={"snmp": {OUT["inet"]: 5}}, after={"snmp": {OUT["inet"]: 6}})
+
+    bare = trying(HostBuilder().link("eth0"))
+    yield silence("no address", "a bridge port, a host without the family, a namespace with lo", bare)
+    zero = trying(HostBuilder().link("eth0").address("eth0", "169.254.7.7/16"))
+    yield silence("link-local address", "no network but the link", zero)
+    inner = trying(HostBuilder().link("eth0").address("eth0", "192.0.2.2/24", scope=253))
+    yield silence("address of scope link", "said to be for the link only", inner)
+    looped = trying(HostBuilder().address("lo", "203.0.113.7/32"))
+    yield silence("address on lo", "an anycast address, no network", looped)
+    for flag in (IFF_NOARP, IFF_POINTOPOINT):
+        tunnel = HostBuilder().link("wg0", flags=IFF_UP | IFF_LOWER_UP | flag).address("wg0", "10.0.0.2/24")
+        yield silence(f"tunnel only, flag {flag:#x}", "a namespace behind a tunnel", trying(tunnel))
+
+
+def family_examples() -> Iterator[Example]:
+    def two(
+        counter: str, *, v4: str | None = None, v6: str | None = None, address: str = "2001:db8::2/64"
+    ) -> HostBuilder:
+        """Addresses of both families on eth0; the default routes given go out by these interfaces."""
+        built = host(2, None, counter).address("eth0", address).link("eth1").address("eth1", "fe80::2/64")
+        if v4:
+            built.route("default", dev=v4, family="inet")
+        return built.route("default", dev=v6, family="inet6") if v6 else built
+
+    yield fires("IPv4 gone, IPv6 there", "both have addresses on the uplink", two(OUT["inet"], v6="eth0"), "warning")
+    yield silence("IPv4 for inside only", "IPv6 is the way out, elsewhere", two(OUT["inet"], v6="eth1"))
+    yield fires("IPv6 gone, IPv4 there", "the same the other way", two(OUT["inet6"], v4="eth0"), "warning", six=True)
+    local = two(OUT["inet6"], v4="eth0", address="fd00::2/64")
+    yield silence("IPv6 for inside only", "unique-local addresses need no way out", local)
+    neither = two(OUT["inet6"], address="fd00::2/64")
+    yield fires(
+        "IPv6 refused, no default route at all", "there is no other family to use", neither, "warning", six=True
+    )
+    quiet = two(OUT["inet"], v4="eth0")
+    yield silence("IPv6 never tried", "a host with addresses for its own segment", quiet)
+    old = two(OUT["inet6"], v4="eth1").route("default", type="unreachable", family="inet6", priority=NULL_METRIC)
+    yield silence("IPv4 elsewhere", "the kernel's own null route says nothing", old)
+    null = two(OUT["inet6"]).route("default", type="unreachable", family="inet6", priority=NULL_METRIC)
+    yield fires("IPv6, the kernel's own null route", "older kernels show it", null, "warning", six=True)
+    wide = two(OUT["inet6"]).route("2000::/3", dev="eth0")
+    yield silence("IPv6, 2000::/3", "all that is routed today", wide)
+    part = two(OUT["inet6"]).route("4000::/3", dev="eth0")
+    yield fires("IPv6, another /3", "not what is routed", part, "warning", six=True)
+    kept = two(OUT["inet6"]).without_rule(32766, family="inet6").route("default", dev="eth0", family="inet6", table=9)
+    kept.rule(32766, family="inet6", table=9, suppress_prefixlength=0)
+    yield silence("IPv6, suppressed", "IPv6 uses what was suppressed, where nothing else is found", kept)
