@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from netdiag.sources.protocol import Source
 
 
-def options(*, interval: float, deadline: float, hostname: str | None = None) -> "Options":
+def options(
+    *, interval: float, deadline: float, hostname: str | None = None, bird_sockets: tuple[str, ...] = ()
+) -> "Options":
     """How to collect. Raises Usage where the numbers contradict each other."""
     from netdiag.collectors import Options
 
     if interval >= deadline:
         raise Usage(f"--interval {interval:g} does not fit into --deadline {deadline:g}")
-    return Options(interval=interval, deadline=deadline, hostname=_text(hostname))
+    return Options(interval=interval, deadline=deadline, hostname=_text(hostname), bird_sockets=bird_sockets)
 
 
 def _text(argument: str | None) -> str | None:

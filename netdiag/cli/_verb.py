@@ -85,6 +85,17 @@ def interval_option() -> Decorator:
     )
 
 
+def bird_socket_option() -> Decorator:
+    """--bird-socket, as every verb that collects has it."""
+    return click.option(
+        "--bird-socket",
+        "bird_sockets",
+        multiple=True,
+        metavar="PATH",
+        help="Control socket of a BIRD at an unusual place; repeatable.",
+    )
+
+
 def hostname_option() -> Decorator:
     """--hostname, as several verbs have it."""
     return click.option("--hostname", metavar="NAME", help="Name of this host in the output, instead of the system's.")

@@ -5,7 +5,7 @@ import click
 from netdiag.cli import _host, _output
 from netdiag.cli._errors import FINDINGS, NO_VERDICT, Usage
 from netdiag.cli._rulenames import known
-from netdiag.cli._verb import Session, Verb, deadline_option, hostname_option, interval_option
+from netdiag.cli._verb import Session, Verb, bird_socket_option, deadline_option, hostname_option, interval_option
 
 FORMATS = ("text", "json", "markdown")
 
@@ -19,6 +19,7 @@ FORMATS = ("text", "json", "markdown")
 @click.option("--skip", multiple=True, metavar="ID", help="Do not run this rule (repeatable).")
 @interval_option()
 @deadline_option()
+@bird_socket_option()
 @hostname_option()
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found; 3 stays: nothing could be judged.")
 def command(
@@ -32,6 +33,7 @@ def command(
     skip: tuple[str, ...],
     interval: float,
     deadline: float,
+    bird_sockets: tuple[str, ...],
     hostname: str | None,
     exit_zero: bool,
 ) -> int:
@@ -43,7 +45,7 @@ def command(
     """
     if as_json and form not in (None, "json"):
         raise Usage(f"--json and --format {form} exclude each other")
-    how = _host.options(interval=interval, deadline=deadline, hostname=hostname)
+    how = _host.options(interval=interval, deadline=deadline, hostname=hostname, bird_sockets=bird_sockets)
     _output.check_output_path(output)
     only, skip = known(only), known(skip)
 

@@ -7,7 +7,7 @@ import click
 from netdiag.cli import _host
 from netdiag.cli._errors import Refused, Usage
 from netdiag.cli._output import progress
-from netdiag.cli._verb import Session, Verb, deadline_option, interval_option
+from netdiag.cli._verb import Session, Verb, bird_socket_option, deadline_option, interval_option
 
 
 def _prepare(directory: str) -> None:
@@ -26,12 +26,13 @@ def _prepare(directory: str) -> None:
 @click.option("-o", "output", required=True, metavar="DIR", help="A new or empty directory.")
 @interval_option()
 @deadline_option()
-def command(session: Session, output: str, interval: float, deadline: float) -> int:
+@bird_socket_option()
+def command(session: Session, output: str, interval: float, deadline: float, bird_sockets: tuple[str, ...]) -> int:
     """Write every raw reply that netdiag reads of this host into DIR, secrets blanked.
 
     netdiag --replay DIR COMMAND then runs any command on it, anywhere, with the same result.
     """
-    how = _host.options(interval=interval, deadline=deadline)
+    how = _host.options(interval=interval, deadline=deadline, bird_sockets=bird_sockets)
     inner = _host.source(session, deadline)
     _prepare(output)
 

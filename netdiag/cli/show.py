@@ -8,7 +8,7 @@ import click
 from netdiag.cli import _host, _output
 from netdiag.cli._errors import NO_VERDICT, Usage, nearest
 from netdiag.cli._output import complain
-from netdiag.cli._verb import Seconds, Session, Verb, deadline_option, json_option
+from netdiag.cli._verb import Seconds, Session, Verb, bird_socket_option, deadline_option, json_option
 
 if TYPE_CHECKING:
     from netdiag.model.snapshot import Snapshot
@@ -49,6 +49,7 @@ def _was_read(name: str, collector: str, found: "Snapshot") -> bool:
 @click.option("--family", type=click.Choice(["inet", "inet6"]), help="Only this family.")
 @click.option("--interval", type=Seconds(), metavar="SECONDS", help="Gap between two samples [counters: 1, else 0].")
 @deadline_option()
+@bird_socket_option()
 def command(
     session: Session,
     *,
@@ -61,6 +62,7 @@ def command(
     family: str | None,
     interval: float | None,
     deadline: float,
+    bird_sockets: tuple[str, ...],
 ) -> int:
     """Print one TABLE of this host, or of SNAPSHOT ("-": standard input), spelled as iproute2 does.
 
@@ -86,7 +88,9 @@ def command(
         if given not in view.filters:
             raise Usage(f"--{given} means nothing for {name}")
     seconds = interval if interval is not None else 1.0 if name == "counters" else 0.0
-    found = _host.snapshot(session, snapshot, _host.options(interval=seconds, deadline=deadline))
+    found = _host.snapshot(
+        session, snapshot, _host.options(interval=seconds, deadline=deadline, bird_sockets=bird_sockets)
+    )
     if not _was_read(name, view.collector, found):
         _output.emit(["null\n"] if as_json else [])
         return NO_VERDICT

@@ -22,6 +22,8 @@ class Options:
     """Seconds for everything."""
     hostname: str | None = None
     """Name to use instead of the system's."""
+    bird_sockets: tuple[str, ...] = ()
+    """BIRD's control sockets at unusual places."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from netdiag.index.links import LinkStack
 from netdiag.index.local import LocalAddresses
 from netdiag.index.policy import Lookup, Query, Routing
 from netdiag.model.address import Address
+from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
 from netdiag.model.counters import CounterSample
 from netdiag.model.coverage import Coverage
 from netdiag.model.link import Link, NetnsId, PeerLink
@@ -38,6 +39,9 @@ COLLECTOR_OF = {
     "counters": "counters",
     "deltas": "counters",
     "wireguard": "wireguard",
+    "bird": "bird",
+    "bird_routes": "bird_routes",
+    "bird_sockets": "bird_sockets",
 }
 """Which collector fills the table that a rule may read. ``deltas`` needs two samples of the counters."""
 
@@ -139,6 +143,18 @@ class HostView:
     @property
     def wireguard(self) -> Wireguard:
         return self._need("wireguard").wireguard
+
+    @property
+    def bird(self) -> Bird:
+        return self._need("bird").bird
+
+    @property
+    def bird_routes(self) -> tuple[DaemonRoutes, ...]:
+        return self._need("bird_routes").bird_routes
+
+    @property
+    def bird_sockets(self) -> tuple[BirdSocket, ...]:
+        return self._need("bird_sockets").bird_sockets
 
     @property
     def counters(self) -> CounterSample:

@@ -140,13 +140,29 @@ class BirdDaemon(msgspec.Struct, frozen=True, kw_only=True):
     bfd_sessions: tuple[BfdSession, ...] = ()
     tables: dict[str, int] = {}
     """Networks per table."""
+
+
+class DaemonRoutes(msgspec.Struct, frozen=True, kw_only=True):
+    """The capped route lists of one daemon."""
+
+    socket: str
     exports: tuple[RouteList, ...] = ()
-    """What BIRD wants in the kernel (one list per Kernel protocol) and sends to each BGP session."""
+    """What BIRD wants in the kernel (one list per Kernel protocol) and sends to each BGP session that is up."""
+
+
+class BirdSocket(msgspec.Struct, frozen=True, kw_only=True):
+    """One control socket that exists as a file."""
+
+    path: str
+    alive: bool
+    """A daemon answered."""
+    hangs: bool = False
+    """Something accepted the connection, or could not, and gave no answer in time."""
+    detail: str = ""
+    """Why it is not alive, in the kernel's words."""
 
 
 class Bird(msgspec.Struct, frozen=True, kw_only=True):
     """Every daemon found."""
 
     daemons: tuple[BirdDaemon, ...] = ()
-    dead_sockets: tuple[str, ...] = ()
-    """Control sockets without a daemon behind them: the file outlives it."""

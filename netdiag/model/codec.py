@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from netdiag.model.address import Address
+from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
 from netdiag.model.counters import Counters
 from netdiag.model.coverage import Status
 from netdiag.model.link import Link, NetnsId, PeerLink
@@ -32,6 +33,9 @@ SMALL: dict[str, Any] = {
     "sysctls": Sysctls,
     "counters": Counters,
     "wireguard": Wireguard,
+    "bird": Bird,
+    "bird_routes": tuple[DaemonRoutes, ...],
+    "bird_sockets": tuple[BirdSocket, ...],
 }
 """Tables of structs by name, with their type."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from netdiag.model.address import Address
+from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
 from netdiag.model.counters import Counters, CounterSample
 from netdiag.model.coverage import Coverage
 from netdiag.model.link import Link, NetnsId, PeerLink
@@ -54,6 +55,9 @@ class Tables:
     neigh_tables: tuple[NeighTable, ...] = ()
     sysctls: Sysctls = field(default_factory=Sysctls)
     wireguard: Wireguard = field(default_factory=Wireguard)
+    bird: Bird = field(default_factory=Bird)
+    bird_routes: tuple[DaemonRoutes, ...] = ()
+    bird_sockets: tuple[BirdSocket, ...] = ()
     counters: Counters = field(default_factory=lambda: Counters(first=CounterSample(at=0.0)))
 
 

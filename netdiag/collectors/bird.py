@@ -1,0 +1,65 @@
+"""BIRD: daemons, protocols with their channels, BFD sessions and route counts.
+
+Source: the control sockets at their usual places and those given with --bird-socket; ``restrict`` is always the first
+command. Needs the right to open the socket (root or BIRD's group). Absent where no daemon listens anywhere; a socket
+whose daemon is gone is known to netdiag.collectors.bird_sockets. Partial where a daemon stopped answering half-way, or
+one of several did not answer.
+"""
+
+from netdiag.collectors import Collected, Options
+from netdiag.model.bird import Bird, BirdDaemon
+from netdiag.sources.bird import protocols, replies
+from netdiag.sources.protocol import Source, Unreadable
+
+SOCKETS = ("/run/bird/bird.ctl", "/run/bird.ctl", "/run/bird/bird6.ctl", "/run/bird6.ctl")
+STATE = ("show status", "show protocols all", "show bfd sessions", "show route count")
+
+
+def paths(options: Options) -> tuple[str, ...]:
+    """Where a daemon may listen."""
+    return (*SOCKETS, *(path for path in options.bird_sockets if path not in SOCKETS))
+
+
+def read_daemon(source: Source, path: str) -> tuple[BirdDaemon, list[str]]:
+    """One daemon and what could not be read of it. Raises Unreadable where it does not answer at all."""
+    raw = source.fetch("bird", "\n".join((path, *STATE)))
+    said = replies.split(raw)
+    troubles = [f"{path}: {reason}"] if (reason := replies.broken(raw)) else []
+    if "show protocols all" not in said:
+        raise Unreadable("failed", troubles[0] if troubles else f"{path}: no protocols told")
+    found = protocols.protocols(said["show protocols all"])
+    bfd = said.get("show bfd sessions", [])
+    status = replies.status(said["show status"])
+    daemon = BirdDaemon(
+        socket=path,
+        **status,
+        protocols=found,
+        bfd_sessions=() if replies.refused(bfd) else replies.bfd_sessions(bfd),
+        tables=replies.route_counts(said.get("show route count", [])),
+    )
+    return daemon, troubles
+
+
+def collect(source: Source, options: Options) -> Collected:
+    """Every daemon that answers."""
+    daemons: list[BirdDaemon] = []
+    troubles: list[str] = []
+    refused: Unreadable | None = None
+    for path in paths(options):
+        try:
+            daemon, missed = read_daemon(source, path)
+        except Unreadable as trouble:
+            if trouble.why != "absent":
+                refused = refused or trouble
+                troubles.append(trouble.detail)
+            continue
+        daemons.append(daemon)
+        troubles += missed
+    if not daemons:
+        raise refused or Unreadable("absent", "no control socket with a daemon behind it")
+    return Collected(
+        tables={"bird": Bird(daemons=tuple(daemons))},
+        rows=sum(len(daemon.protocols) for daemon in daemons),
+        status="partial" if troubles else "ok",
+        detail="; ".join(troubles),
+    )

@@ -1,0 +1,81 @@
+"""The routes that BIRD wants elsewhere: in each kernel table, and at each BGP session that is up; each up to a cap.
+
+Source: ``show route export PROTOCOL`` on the control sockets, see netdiag.collectors.bird for what that needs. Absent
+where no daemon listens. Partial where a list was longer than the cap, so that only its count is known, or where a
+daemon stopped answering. This is a table of its own so that a host with full tables still has all its sessions judged.
+"""
+
+from netdiag.collectors import Collected, Options
+from netdiag.collectors.bird import paths
+from netdiag.model.bird import BirdProtocol, DaemonRoutes, RouteList
+from netdiag.sources.bird import protocols, replies
+from netdiag.sources.protocol import Source, Unreadable
+
+ROUTE_CAP = 20_000
+"""Routes of one list; a table beyond that is compared by count. 100,000 routes are about 8 MB of text."""
+
+
+def quoted(name: str) -> str:
+    """A protocol's name in a command: with ``.``, ``:`` or ``-`` it needs quotes."""
+    return name if name.replace("_", "").isalnum() else f"'{name}'"
+
+
+def exported(protocol: BirdProtocol) -> int | None:
+    """How many routes a protocol says that it is given; None where it does not say (it is down)."""
+    counts = [channel.exported for channel in protocol.channels if channel.exported is not None]
+    return sum(counts) if counts else None
+
+
+def read_exports(source: Source, path: str, found: tuple[BirdProtocol, ...]) -> tuple[tuple[RouteList, ...], list[str]]:
+    """What goes to each kernel table and to each BGP session that is up; a list beyond the cap only by its count."""
+    wanted = [p for p in found if p.proto in ("Kernel", "BGP") and p.state == "up"]
+    asked = [p for p in wanted if (exported(p) or 0) <= ROUTE_CAP]
+    commands = {f"show route export {quoted(p.name)}": p for p in asked}
+    troubles = [
+        f"{path}: {p.name} exports {exported(p)} routes, more than {ROUTE_CAP}: only their number is known"
+        for p in wanted
+        if p not in asked
+    ]
+    said: dict[str, list[str]] = {}
+    if commands:
+        try:
+            raw = source.fetch("bird", "\n".join((path, *commands)))
+            said = replies.split(raw)
+            troubles += [f"{path}: {reason}"] if (reason := replies.broken(raw)) else []
+        except Unreadable as trouble:
+            troubles.append(trouble.detail)
+    lists = []
+    for protocol in wanted:
+        lines = said.get(f"show route export {quoted(protocol.name)}")
+        refusal = replies.refused(lines) if lines is not None else None
+        if refusal:
+            troubles.append(f"{path}: routes exported to {protocol.name}: {refusal}")
+        routes = None if lines is None or refusal else replies.routes(lines)
+        lists.append(RouteList(protocol=protocol.name, routes=routes, count=exported(protocol)))
+    return tuple(lists), troubles
+
+
+def collect(source: Source, options: Options) -> Collected:
+    """The lists of every daemon that answers."""
+    found: list[DaemonRoutes] = []
+    troubles: list[str] = []
+    refused: Unreadable | None = None
+    for path in paths(options):
+        try:
+            said = replies.split(source.fetch("bird", f"{path}\nshow protocols all"))
+        except Unreadable as trouble:
+            if trouble.why != "absent":
+                refused = refused or trouble
+                troubles.append(trouble.detail)
+            continue
+        lists, missed = read_exports(source, path, protocols.protocols(said.get("show protocols all", [])))
+        found.append(DaemonRoutes(socket=path, exports=lists))
+        troubles += missed
+    if not found:
+        raise refused or Unreadable("absent", "no control socket with a daemon behind it")
+    return Collected(
+        tables={"bird_routes": tuple(found)},
+        rows=sum(len(one.routes or ()) for daemon in found for one in daemon.exports),
+        status="partial" if troubles else "ok",
+        detail="; ".join(troubles),
+    )

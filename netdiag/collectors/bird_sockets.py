@@ -1,0 +1,44 @@
+"""BIRD's control sockets, and whether a daemon answers behind each: a socket's file outlives a daemon that was killed.
+
+Source: the usual places and --bird-socket; each that exists is connected to and asked for its status. Needs the right
+to open it; one that may not be opened is neither alive nor dead, and the whole is then partial. Never absent: no socket
+at all is knowledge too, and then the table is empty.
+"""
+
+from netdiag.collectors import Collected, Options
+from netdiag.collectors.bird import paths
+from netdiag.model.bird import BirdSocket
+from netdiag.sources.protocol import Source, Unreadable
+
+
+def exists(source: Source, path: str) -> bool:
+    """Whether there is a file of that name."""
+    folder, _, name = path.rpartition("/")
+    try:
+        return name in source.listdir(folder or "/")
+    except Unreadable:
+        return False
+
+
+def collect(source: Source, options: Options) -> Collected:
+    """Every control socket that exists."""
+    found: list[BirdSocket] = []
+    unknown: list[str] = []
+    for path in paths(options):
+        if not exists(source, path):
+            continue
+        try:
+            source.fetch("bird", f"{path}\nshow status")
+        except Unreadable as trouble:
+            if trouble.why == "denied":
+                unknown.append(trouble.detail)
+                continue
+            found.append(BirdSocket(path=path, alive=False, hangs=trouble.why == "timeout", detail=trouble.detail))
+        else:
+            found.append(BirdSocket(path=path, alive=True))
+    return Collected(
+        tables={"bird_sockets": tuple(found)},
+        rows=len(found),
+        status="partial" if unknown else "ok",
+        detail="; ".join(unknown),
+    )
