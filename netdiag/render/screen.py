@@ -6,7 +6,7 @@ in the same way. Whatever did not fit is counted by severity in a last line. Pur
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from netdiag.render.pen import Line, Pen
@@ -66,17 +66,16 @@ class _Plan:
             for limit in range(min(EXPLAINED_LIMIT, len(entry.explained)), -1, -1)
         )
 
-    def tier(self, positions: list[int]) -> None:
-        """A line for each, then open them in order until one does not fit."""
-        for position in positions:
-            if position not in self.forms and not self.spend(position, [self.entries[position].short]):
-                return
-        for position in positions:
-            if not self._is_open(position) and not self.open(position):
-                return
+    def list(self, positions: Iterable[int]) -> bool:
+        """A line for each, as far as the room goes; whether it was enough for all."""
+        return all(n in self.forms or self.spend(n, [self.entries[n].short]) for n in positions)
+
+    def open_in_order(self, positions: Iterable[int]) -> bool:
+        """Open one after the other until one does not fit; whether all are open."""
+        return all(self._is_open(n) or self.open(n) for n in positions)
 
     def _is_open(self, position: int) -> bool:
-        return len(self.forms[position]) > 1
+        return len(self.forms.get(position, [])) > 1
 
 
 def arrange(entries: Sequence[Entry], pen: Pen, room: int) -> list[Line]:
@@ -90,8 +89,12 @@ def arrange(entries: Sequence[Entry], pen: Pen, room: int) -> list[Line]:
     if not plan.open(0):
         plan.forms[0] = _opened(entries[0], pen, 0)
         plan.room = 0
-    for minor in (False, True):
-        plan.tier([n for n, entry in enumerate(entries) if (entry.severity in ("info", "suppressed")) is minor])
+    minor = [n for n, entry in enumerate(entries) if entry.severity in ("info", "suppressed")]
+    serious = [n for n in range(len(entries)) if n not in minor]
+    if plan.list(serious):
+        opened = plan.open_in_order(serious)
+        if plan.list(minor) and opened:
+            plan.open_in_order(minor)
     return _drawn(plan)
 
 
@@ -110,7 +113,9 @@ def _drawn(plan: _Plan) -> list[Line]:
         told = ", ".join(
             f"{hidden[name]} {name}" for name in ("critical", "warning", "info", "suppressed") if hidden[name]
         )
-        lines.append(plan.pen.line(f"... {sum(hidden.values())} more: {told} (-v shows everything)"))
+        brief = f"... {sum(hidden.values())} more"
+        full = f"{brief}: {told} (-v shows everything)"
+        lines.append(plan.pen.line(full if len(full) <= plan.pen.width else f"{brief} (-v)"))
     elif any(len(form) == 1 for form in plan.forms.values()):
         lines.append(plan.pen.line("-v opens every finding, with its evidence"))
     return [*lines, plan.pen.line("")]

@@ -82,10 +82,9 @@ def _head(report: Report, pen: Pen) -> list[Line]:
 
 
 def _foot(report: Report, pen: Pen) -> list[Line]:
-    sentence = coverage_sentence(report.coverage)
+    lines = _limited(pen.prose(coverage_sentence(report.coverage), "coverage: ", "  "), pen, "netdiag show coverage")
     if not report.findings and (rows := rows_sentence(report.coverage)):
-        sentence = f"{sentence}; read {rows}"
-    lines = _limited(pen.prose(sentence, "coverage: ", "  "), pen, "netdiag show coverage")
+        lines = pen.prose(rows, "read: ", "  ") + lines  # "nothing wrong" is worth as much as what was looked at
     if told := not_evaluated_sentence(report.not_evaluated):
         lines += _limited(pen.prose(told, "not evaluated: ", "  "), pen, "-v")
     return lines
