@@ -1,4 +1,4 @@
-"""``show bgp``: a line a channel of each BGP session, as ``birdc show protocols all`` tells them, and the daemon it is of."""
+"""``show bgp``: a line a channel of each BGP session, as ``birdc show protocols all`` has them, and whose it is."""
 
 from collections.abc import Iterator
 
