@@ -227,6 +227,7 @@ VTI: Table = {
     6: ("fwmark", u32),
 }
 _BOND_MODES = ("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb")
+_ARP_VALIDATE = ("none", "active", "backup", "all", "filter", "filter_active", "filter_backup")
 BOND: Table = {
     1: ("mode", named(u8, *_BOND_MODES)),
     2: ("active_slave", u32),
@@ -236,11 +237,11 @@ BOND: Table = {
     6: ("use_carrier", u8),
     7: ("arp_interval", u32),
     8: ("arp_ip_target", addresses),
-    9: ("arp_validate", u32),
-    10: ("arp_all_targets", u32),
+    9: ("arp_validate", named(u32, *_ARP_VALIDATE)),
+    10: ("arp_all_targets", named(u32, "any", "all")),
     11: ("primary", u32),
-    12: ("primary_reselect", u8),
-    13: ("fail_over_mac", u8),
+    12: ("primary_reselect", named(u8, "always", "better", "failure")),
+    13: ("fail_over_mac", named(u8, "none", "active", "follow")),
     14: ("xmit_hash_policy", named(u8, "layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4", "vlan+srcmac")),
     15: ("resend_igmp", u32),
     16: ("num_peer_notif", u8),
@@ -249,7 +250,7 @@ BOND: Table = {
     19: ("lp_interval", u32),
     20: ("packets_per_slave", u32),
     21: ("ad_lacp_rate", named(u8, "slow", "fast")),
-    22: ("ad_select", u8),
+    22: ("ad_select", named(u8, "stable", "bandwidth", "count", "prio")),
     23: ("ad_info", aggregator),
     24: ("ad_actor_sys_prio", u16),
     25: ("ad_user_port_key", u16),
