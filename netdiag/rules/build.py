@@ -125,9 +125,8 @@ class HostBuilder:
         """The far end of a veth in another namespace, which could be read (model.PeerLink)."""
         link = self._links[ifname]
         self._links[ifname] = msgspec.structs.replace(link, link_netnsid=netnsid, link=fields.get("ifindex", 2))
-        far = Link(
-            **({"ifindex": 2, "ifname": "eth0", "kind": "veth", "flags": link.flags, "operstate": "up"} | fields)
-        )
+        defaults: dict[str, Any] = {"ifindex": 2, "ifname": "eth0", "kind": "veth", "flags": link.flags}
+        far = Link(**(defaults | {"operstate": "up"} | fields))
         self._peers.append(PeerLink(ifindex=link.ifindex, peer=far))
         return self
 

@@ -1,9 +1,9 @@
 """What BIRD's replies say, as model objects: one function a command. Pure; odd lines are passed over, never fatal.
 
 Format: nest/proto.c, proto/bgp/bgp.c, proto/bfd/bfd.c and nest/rt-table.c of BIRD 1.6, 2 and 3. Columns are found by
-the words of the header, settings by the first colon, because widths and numbers of columns differ between releases (route
-statistics have five columns in BIRD 2, seven in BIRD 3). Codes (four digits) only tell where a reply begins and ends:
-the text behind them is the same in all releases.
+the words of the header, settings by the first colon, because widths and numbers of columns differ between releases
+(route statistics have five columns in BIRD 2, seven in BIRD 3). Codes (four digits) only tell where a reply begins and
+ends: the text behind them is the same in all releases.
 """
 
 import re
