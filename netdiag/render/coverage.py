@@ -5,7 +5,7 @@ fail.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from netdiag.model.coverage import REQUIRED, Coverage, NotEvaluated
 from netdiag.render.escape import visible
@@ -25,7 +25,7 @@ def coverage_sentence(coverage: Iterable[Coverage]) -> str:
     parts = [f"{read} collector{'' if read == 1 else 's'} ok"]
     for status in GAPS:
         if rows := groups.get(status):
-            parts.append(f"{status}: " + ", ".join(_named(row) for row in rows))
+            parts.append(f"{status}: " + ", ".join(_with_reasons(rows)))
     return "; ".join(parts)
 
 
@@ -34,9 +34,13 @@ def rows_sentence(coverage: Iterable[Coverage]) -> str:
     return ", ".join(f"{visible(row.collector)} {row.rows}" for row in coverage if row.status in ANSWERED and row.rows)
 
 
-def _named(row: Coverage) -> str:
-    detail = visible(row.detail)
-    return visible(row.collector) + (f" ({detail})" if detail else "")
+def _with_reasons(rows: Iterable[Coverage]) -> Iterator[str]:
+    """``bird, bird_routes (no control socket)``: a reason that several share is said once."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        names[visible(row.detail)].append(visible(row.collector))
+    for detail, collectors in names.items():
+        yield ", ".join(collectors) + (f" ({detail})" if detail else "")
 
 
 def not_evaluated_sentence(rows: Iterable[NotEvaluated]) -> str:

@@ -76,14 +76,17 @@ def _utf16(number: int) -> tuple[int, ...]:
     return 0xD800 + ((number - 0x10000) >> 10), 0xDC00 + ((number - 0x10000) & 0x3FF)
 
 
-MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:$])")
+MARKDOWN = re.compile(r"[\\`*_\[\]|~$]|(?<=:)//|(?<=www)\.|^[#+=-]|(?<=^[0-9])[.)]|(?<=^[0-9]{2})[.)]")
+"""What makes markup, links and tables, and at the beginning of a line headings and lists."""
 
 
 def markdown(text: str) -> str:
     """Text for a Markdown document or table cell (CommonMark, GitHub): no markup, link, mention or HTML comes of it."""
-    text = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = visible(text).strip()
+    text = MARKDOWN.sub(lambda found: f"\\{found[0]}", text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # GitHub looks for @mentions in the finished text, where a backslash is gone; an empty comment splits that text.
-    return MARKDOWN.sub(r"\\\1", text).replace("@", "@<!-- -->")
+    return text.replace("@", "@<!-- -->")
 
 
 def markdown_code(lines: list[str]) -> str:

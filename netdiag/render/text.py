@@ -158,9 +158,7 @@ def _everything(report: Report, tree: Tree, pen: Pen) -> Iterator[Line]:
     yield from _head(report, pen)
     host = report.host
     boot = f", boot {visible(host.boot_id)}" if host.boot_id else ""
-    yield pen.line(
-        (f"kernel {visible(host.kernel)}, netns {visible(host.netns)}{boot}, {visible(report.taken_at)}", "dim")
-    )
+    yield pen.line((f"kernel {visible(host.kernel)}, netns {visible(host.netns)}{boot}", "dim"))
     for root in tree.roots:
         yield pen.line("")
         yield from _full(root, pen, "")

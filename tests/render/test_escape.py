@@ -68,11 +68,28 @@ def test_markdown_is_one_line_without_markup(text: str) -> None:
         if character == "\\":
             next(unescaped)
         else:
-            assert character not in "`*_[]()|~"
+            assert character not in "`*_[]|~"
 
 
 def test_mentions_and_links_are_split() -> None:
-    assert markdown("@all http://x [a](b)") == "@<!-- -->all http\\://x \\[a\\]\\(b\\)"
+    assert markdown("@all http://x [a](b)") == "@<!-- -->all http:\\//x \\[a\\](b)"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("# a", "\\# a"),
+        ("- a-b", "\\- a-b"),
+        ("1. a 2. b", "1\\. a 2. b"),
+        ("12) a", "12\\) a"),
+        ("    code", "code"),
+        ("> a & <b>", "&gt; a &amp; &lt;b&gt;"),
+        ("see www.x.y", "see www\\.x.y"),
+        ("wg-mtu-exceeds 192.0.2.1", "wg-mtu-exceeds 192.0.2.1"),
+    ],
+)
+def test_markdown_at_the_beginning_of_a_line(text: str, shown: str) -> None:
+    assert markdown(text) == shown
 
 
 def test_fence_is_longer_than_what_it_holds() -> None:

@@ -1,6 +1,7 @@
 """The report for programs and for tickets."""
 
 import json
+import re
 
 import msgspec
 import pytest
@@ -59,10 +60,10 @@ def test_json_on_a_terminal_is_harmless() -> None:
 def test_markdown_of_a_broken_host() -> None:
     text = render_markdown(broken())
     assert text.startswith("# edge1: critical\n")
-    assert "| critical | wg\\-mtu\\-exceeds\\-underlay | wireguard\\-peer wg0" in text
+    assert "| critical | wg-mtu-exceeds-underlay | wireguard-peer wg0" in text
     assert text.count("<details>") == text.count("</details>") == len(broken().findings)
     assert "```sh\nip link set dev wg0 mtu 1440\n```" in text
-    assert "| bgp\\-bad\\-as | bird\\: absent \\(no control socket\\) |" in text
+    assert "| bgp-bad-as | bird: absent (no control socket) |" in text
     assert text.endswith("|\n")
 
 
@@ -74,7 +75,8 @@ def test_markdown_of_a_hostile_host_has_no_markup_of_theirs() -> None:
         fence = line.startswith("```")
         fenced ^= fence
         if not fenced and not fence:
-            assert "<script" not in line and "](" not in line and "`rm" not in line.replace("\\`", "")
+            live = re.sub(r"\\.", "", line)  # what a backslash stands before is text
+            assert "<script" not in live and "](" not in live and "`rm" not in live
     assert not fenced
 
 
