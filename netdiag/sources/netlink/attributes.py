@@ -2,8 +2,8 @@
 
 An attribute is a length and a type of 16 bits each in host order, then the payload, padded to four bytes. The two upper
 bits of the type are flags (NLA_F_NESTED, NLA_F_NET_BYTEORDER) and are masked off. A walk over damaged bytes ends at the
-first length that cannot be true and raises nothing; who must know asks ``sound``. The readers of payloads raise
-DecodeError when a payload is shorter than its format.
+first length that cannot be true and raises nothing. The readers of payloads raise DecodeError when a payload is shorter
+than its format.
 """
 
 import socket
@@ -34,20 +34,6 @@ def walk(buffer: Buffer, start: int = 0, end: int | None = None) -> Iterator[tup
             return
         yield kind & nl.NLA_TYPE_MASK, start + 4, stop
         start = (stop + 3) & ~3
-
-
-def sound(buffer: Buffer, start: int = 0, end: int | None = None) -> bool:
-    """Whether the attributes fill the space to its end, so that a walk sees all of them."""
-    limit = len(buffer) if end is None else end
-    position = start
-    for _, _, stop in walk(buffer, start, limit):
-        position = (stop + 3) & ~3
-    return position >= limit
-
-
-def index(buffer: Buffer, start: int = 0, end: int | None = None) -> dict[int, Buffer]:
-    """Attribute type to payload; of doubled types the last, as the kernel itself reads them (nla_parse())."""
-    return {kind: buffer[first:stop] for kind, first, stop in walk(buffer, start, end)}
 
 
 def _read(form: Struct, payload: Buffer) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from struct import Struct
 from typing import Any
 
-from netdiag.model.link import Link, LinkCounters, Stats64, Xdp
+from netdiag.model.link import Link, Stats64, Xdp
 from netdiag.model.text import kernel_text
 from netdiag.sources.netlink import constants as nl
 from netdiag.sources.netlink.attributes import walk
@@ -323,21 +323,3 @@ class LinkSink:
 
     def _unknown(self, name: str) -> None:
         self.unknown[name] = self.unknown.get(name, 0) + 1
-
-
-class LinkCounterSink(LinkSink):
-    """The second sample: only what moves. ``counters`` has one entry an interface, in dump order."""
-
-    @property
-    def counters(self) -> list[LinkCounters]:
-        """What of every interface moves between two samples."""
-        return [
-            LinkCounters(
-                ifindex=link.ifindex,
-                ifname=link.ifname,
-                carrier_up_count=link.carrier_up_count,
-                carrier_down_count=link.carrier_down_count,
-                stats=link.stats,
-            )
-            for link in self.links
-        ]
