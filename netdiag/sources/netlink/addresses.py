@@ -67,11 +67,14 @@ class AddressSink:
         if family not in FAMILIES:
             return
         fields: dict[str, Any] = {"flags": flags}
-        for kind, first, stop in walk(octets, start + _IFADDRMSG.size, end):
+        position = start + _IFADDRMSG.size
+        for kind, first, stop in walk(octets, position, end):
+            position = (stop + 3) & ~3
             try:
                 self._attribute(fields, kind, octets[first:stop])
             except DecodeError:
                 self.malformed += 1
+        self.malformed += position < end
         far = fields.pop("address", None)
         local = fields.pop("local", None) or far
         if local is None:

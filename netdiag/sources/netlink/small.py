@@ -53,6 +53,8 @@ class _Sink:
         self.unknown: dict[int, int] = {}
         """Attribute type to how often it was met, for types that nobody here knows."""
         self.malformed = 0
+        self.cut = False
+        """Whether the message in hand held something behind its last readable attribute."""
 
     def reset(self) -> None:
         """Forget everything."""
@@ -70,9 +72,14 @@ class _Sink:
                 self.malformed += 1
                 continue
             payload = octets[message.start : message.end]
-            self.take(
-                self.header.unpack_from(payload), {kind: payload[a:b] for kind, a, b in walk(payload, self.header.size)}
-            )
+            attributes: dict[int, bytes] = {}
+            position = self.header.size
+            for kind, start, end in walk(payload, position):
+                attributes[kind] = payload[start:end]
+                position = (end + 3) & ~3
+            self.cut = position < len(payload)
+            self.malformed += self.cut
+            self.take(self.header.unpack_from(payload), attributes)
 
     def forget(self) -> None:
         """Drop the rows."""
@@ -148,7 +155,7 @@ class RuleSink(_Sink):
         if family not in FAMILY_NAMES:
             return
         fields: dict[str, Any] = {"priority": 0, "table": table}  # the kernel leaves out a priority of 0
-        unknown = 0
+        unknown = int(self.cut)
         for kind, payload in attributes.items():
             try:
                 if kind in _RULE_VALUES:

@@ -255,15 +255,16 @@ def test_addresses_on_crafted_bytes() -> None:
             + newaddr(attribute(nl.IFA_ADDRESS, b"abc"), attribute(77, b""))
             + newaddr(attribute(nl.IFA_ADDRESS, one), attribute(nl.IFA_CACHEINFO, b"short"))
             + newaddr(attribute(nl.IFA_ADDRESS, one), family=7)
+            + newaddr(attribute(nl.IFA_ADDRESS, one), pack("=HH", 99, 1))
             + message(nl.RTM_NEWADDR, 2, b"tiny")
         )
     )
-    first, second, third = sink.addresses
+    first, second, third, _ = sink.addresses
     assert (first.local, first.peer, first.flags) == ("192.0.2.1", "192.0.2.2", 0x8080)
     assert (second.local, second.peer, second.preferred_lft, second.valid_lft) == ("192.0.2.1", None, 0, None)
     assert second.flags == 0x80, "the byte of the header, where an old kernel sends no IFA_FLAGS"
     assert third.valid_lft is None
-    assert sink.malformed == 2 + 1 + 1, "a bad address, hence no address; bad cacheinfo; a header too short"
+    assert sink.malformed == 2 + 1 + 1 + 1, "a bad address, hence none; bad cacheinfo; a cut message; a short header"
     assert sink.unknown == {77: 1}
     sink.reset()
     assert (sink.addresses, sink.unknown, sink.malformed) == ([], {}, 0)

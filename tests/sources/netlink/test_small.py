@@ -70,6 +70,11 @@ def test_an_unknown_or_damaged_selector_marks_the_rule() -> None:
     assert (only.unknown, sink.unknown, sink.malformed) == (3, {99: 1}, 2)
 
 
+def test_a_rule_that_is_cut_short_is_marked() -> None:
+    only, sink = decode(attribute_u32(nl.FRA_PRIORITY, 7) + pack("=HH", 99, nl.FRA_SRC))
+    assert (only.priority, only.unknown, sink.malformed) == (7, 1, 1)
+
+
 @pytest.mark.parametrize(
     ("flags", "name"),
     [
