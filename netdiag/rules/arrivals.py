@@ -1,0 +1,183 @@
+"""What must arrive on an interface by this host's own routes, and is dropped there by a strict reverse path filter.
+
+A route over an interface speaks for its answers: what is sent that way, by whatever rule leads to the route, is
+answered that way, unless the other side is asymmetric itself. For each such route one packet that takes it is looked
+for, and its answer is put to the filter (netdiag.index.reversepath). Bounded: a few routes of a few tables for each
+interface, never a scan of a full table a link. Pure; nothing can fail.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from netdiag.index.fib import Positions
+from netdiag.index.packet import Lookup, Query
+from netdiag.index.reach import can_match
+from netdiag.index.reversepath import ReversePath, effective
+from netdiag.index.specimen import specimens
+from netdiag.index.view import HostView
+from netdiag.model.link import Link
+from netdiag.model.policyrule import PolicyRule
+from netdiag.model.route import RT_TABLE_LOCAL, RTN_UNICAST, Route
+from netdiag.rules.routewords import rule_words, table_word
+
+MOST_ROUTES, MOST_TABLES, MOST_RULES, MOST_MARKS = 3, 12, 6, 3
+"""How much is asked for at most: routes of a table, tables of a link, rules to a table, marks of other rules."""
+MANY = 50_000
+KERNEL = 2
+"""RTPROT_KERNEL: connected routes; that two links share a subnet is another fault."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """Packets that arrive on an interface and are dropped there."""
+
+    link: Link
+    source: str
+    address: str
+    """Destination of the packets."""
+    way: Lookup
+    """The way back."""
+    why: str
+    """Why such packets must be expected."""
+    standby: bool = False
+    """Only a route that is not used now speaks for them."""
+
+
+class Arrivals:
+    """The question for one host and its strict interfaces."""
+
+    def __init__(self, view: HostView, strict: Iterable[Link]) -> None:
+        self._view = view
+        self._filter = ReversePath(view.lookup, self._devices)
+        self._rules = [rule for rule in view.rules if rule.family == "inet" and rule.action == "lookup"]
+        self._marks = sorted({rule.fwmark for rule in view.rules if rule.family == "inet" and rule.fwmark})[:MOST_MARKS]
+        self._onward = self._onward_routes({link.ifindex for link in strict})
+
+    def _devices(self, position: int) -> list[int]:
+        return [hop.oif for hop in self._view.route_rows("inet", [position])[0].hops]
+
+    def _onward_routes(self, indexes: set[int]) -> Positions:
+        """Routes over these interfaces that lead further than to one address on the link."""
+        routes = self._view.routes("inet")
+        pointers = [at for at, extra in enumerate(routes.extras) if any(hop.oif in indexes for hop in extra.multipath)]
+        over = np.isin(routes.oif, sorted(indexes))
+        over = over | np.isin(routes.extra, pointers) if pointers else over
+        over = over & (routes.type == RTN_UNICAST) & (routes.protocol != KERNEL) & (routes.table != RT_TABLE_LOCAL)
+        positions = np.flatnonzero(over & (routes.dst_len < 32))
+        return positions if len(positions) < MANY else positions[routes.dst_len[positions] <= 16]
+
+    def own(self, link: Link) -> str | None:
+        """The interface's first IPv4 address of global scope."""
+        own = (a for a in self._view.addresses if a.ifindex == link.ifindex and a.family == "inet" and a.scope == 0)
+        return next((address.local for address in own), None)
+
+    def dropped(
+        self, link: Link, sources: Iterable[str], address: str, out: int | None = None
+    ) -> tuple[str, Lookup] | None:
+        """The first source and its way back where the filter lets none of the sources in; else None."""
+        first = None
+        for source in sources:
+            reverse = self._filter.strict(link, src=source, dst=address, out=out)
+            if reverse.passes:
+                return None
+            first = first or (source, reverse.way)
+        return first
+
+    def expected(self, link: Link) -> Iterator[Dropped]:
+        """What must arrive on the interface, by the routes over it, and is dropped."""
+        for position, row in self._ways_over(link):
+            leading = [rule for rule in self._rules if rule.table == row.table and can_match(rule)][:MOST_RULES]
+            answers = [answer for rule in leading for answer in self._answers(link, position, row, rule)]
+            yield from (answer for answer in answers if answer is not None)
+            address = row.prefsrc or self.own(link)
+            lost = self.dropped(link, specimens(row.dst), address) if address and not answers else None
+            if lost is not None:
+                # Without a rule the table has lost it; with one, a better route is in use.
+                has = f"{row.dst} in table {table_word(row.table)} goes by it"
+                why = (
+                    f"{has}, though a better route is in use" if leading else f"{has}, and no rule leads there any more"
+                )
+                yield Dropped(
+                    link=link, source=lost[0], address=address or "", way=lost[1], why=why, standby=bool(leading)
+                )
+
+    def _ways_over(self, link: Link) -> Iterator[tuple[int, Route]]:
+        """A few routes over the interface: for each table those of the shortest prefixes."""
+        routes, positions = self._view.routes("inet"), self._onward
+        several = [at for at, extra in enumerate(routes.extras) if any(h.oif == link.ifindex for h in extra.multipath)]
+        over = routes.oif[positions] == link.ifindex
+        positions = positions[over | np.isin(routes.extra[positions], several) if several else over]
+        for table in np.unique(routes.table[positions])[:MOST_TABLES].tolist():
+            here = positions[routes.table[positions] == table]
+            shortest = here[np.argsort(routes.dst_len[here], kind="stable")][:MOST_ROUTES].tolist()
+            yield from zip(shortest, self._view.route_rows("inet", shortest), strict=True)
+
+    def _answers(self, link: Link, position: int, row: Route, rule: PolicyRule) -> list[Dropped | None]:
+        """For a rule by which packets do leave over this route: their answers where they are dropped, None where they
+        are not; empty where no packet takes the route by this rule."""
+        if rule.ip_proto is not None or rule.sport_start is not None or rule.dport_start is not None:
+            return [None]  # the filter asks with the ports exchanged: such a rule finds its answers
+        for query in self._departures(row, rule):
+            if self._view.lookup(query).route != position:
+                continue
+            if query.mark and self._valid_mark(link):
+                return [None]  # the firewall may give the mark back to the answers
+            address, out = self._returning(link, row, query)
+            lost = self.dropped(link, (query.dst,), address, out) if address else None
+            if lost is None:
+                return [None]
+            mark = f" with mark {query.mark:#x}" if query.mark and not rule.fwmark else ""
+            why = f"rule {rule.priority} ({rule_words(rule)}) sends by it{mark}, so the answers come in there"
+            return [Dropped(link=link, source=query.dst, address=address or "", way=lost[1], why=why)]
+        return []
+
+    def _valid_mark(self, link: Link) -> bool:
+        everywhere = self._view.sysctl_int("net.ipv4.conf.all.src_valid_mark") or 0
+        return effective(link, everywhere, "src_valid_mark") > 0
+
+    def _departures(self, row: Route, rule: PolicyRule) -> Iterator[Query]:
+        """Packets that the rule may send to the route's destinations."""
+        source, iif = None, None if rule.iif == "lo" or rule.invert else rule.iif
+        if rule.src_len and not rule.invert:
+            source, came = self._sender(rule)
+            iif = iif or came
+            if source is None:
+                return
+        wanted = ipaddress.ip_network(f"{rule.dst}/{rule.dst_len}", strict=False) if rule.dst_len else None
+        given = rule.fwmark is not None and not rule.invert
+        marks = [rule.fwmark or 0] if given else [0, *self._marks]
+        uid, oif = (None, None) if rule.invert else (rule.uid_start, rule.oif)
+        for mark in marks:
+            for destination in specimens(row.dst):
+                if wanted is None or (ipaddress.ip_address(destination) in wanted) != rule.invert:
+                    yield Query(
+                        family="inet", dst=destination, src=source, iif=iif, oif=oif, mark=mark, uid=uid, tos=rule.tos
+                    )
+
+    def _sender(self, rule: PolicyRule) -> tuple[str | None, str | None]:
+        """An address that the rule's source holds, and the interface that it is behind where it is not our own."""
+        source = ipaddress.ip_network(f"{rule.src}/{rule.src_len}", strict=False)
+        for own in self._view.addresses:
+            if own.family == "inet" and ipaddress.ip_address(own.local) in source:
+                return own.local, None
+        for address in specimens(str(source)):
+            answer = self._view.lookup(Query(family="inet", dst=address))
+            if answer.type == "unicast" and answer.oif:
+                return address, self._view.ifname(answer.oif)
+        return None, None
+
+    def _returning(self, link: Link, row: Route, query: Query) -> tuple[str | None, int | None]:
+        """Where the answers go: an address, and the interface that they are forwarded to, None for this host itself."""
+        if query.iif is None:
+            return query.src or row.prefsrc or self.own(link), None
+        behind = self._view.stack.by_name.get(str(query.iif))
+        if behind is None or query.src is not None:
+            return (query.src, behind.ifindex) if behind is not None else (None, None)
+        own = next((a for a in self._view.addresses if a.ifindex == behind.ifindex and a.family == "inet"), None)
+        if own is None:
+            return None, None
+        subnet = specimens(f"{own.local}/{own.prefixlen}")
+        return next((address for address in subnet if address != own.local), None), behind.ifindex

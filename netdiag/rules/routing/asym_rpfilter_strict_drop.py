@@ -1,0 +1,335 @@
+"""What it checks
+  IPv4: an interface drops packets that must arrive on it, because its reverse path filter is strict (rp_filter 1, the
+  larger of "all" and its own) and the way back to their source leaves by another interface. Which packets must arrive
+  is read from routes: a table, a mark or a bound socket sends by the interface, so the answers come in there; or the
+  filter's counter moved while only this interface received enough packets to explain it.
+
+Why it matters
+  tcpdump shows the packets arriving, and no program ever gets them: no error, no ICMP, not even in the firewall's
+  counters. Answers to what went out over a second uplink are lost, and so is what others send to that uplink's
+  address. ARP requests from such sources are dropped too, so the neighbour may not even find this host.
+
+Confirm
+  sysctl net.ipv4.conf.all.rp_filter net/ipv4/conf/IFNAME/rp_filter
+  ip route get OWN_ADDRESS from SOURCE iif IFNAME      (an error where the filter drops: EXDEV, newer kernels EINVAL)
+  nstat -asz TcpExtIPReversePathFilter
+
+Fix
+  sysctl -w net/ipv4/conf/IFNAME/rp_filter=2 makes the filter loose: any source that has a route at all passes, on this
+  interface only; nothing else changes. Or make the ways symmetric: ip rule add from OWN_ADDRESS lookup TABLE, so that
+  answers leave by the uplink that was asked; new packets of open connections move with it.
+
+Not flagged
+  all=2 with an interface at 1 (loose, the larger value counts). Uplinks with a rule for their own address, ECMP routes
+  with a next hop on the interface, rules by destination, by incoming interface or by port: there the way back is
+  found. src_valid_mark with a mark that the firewall may restore. A standby route of a higher metric, and drops that
+  cannot be laid to one interface: spoofed packets from the Internet move the counter on any strict host, which is what
+  the filter is for. Guests' taps and bridges: there it is wanted. Interfaces in a VRF. Routes of the kernel itself.
+
+References
+  Documentation/networking/ip-sysctl.rst rp_filter; net/ipv4/fib_frontend.c __fib_validate_source(); RFC 3704 section
+  2.2; https://github.com/cilium/cilium/issues/10645
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.reversepath import STRICT, effective
+from netdiag.index.specimen import specimens
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link, Stats64
+from netdiag.rules.arrivals import Arrivals, Dropped
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="asym-rpfilter-strict-drop",
+    title="a strict reverse path filter drops what must arrive on an interface",
+    severity="critical",
+    confidence="likely",
+    reads=("links", "addresses", "routes", "rules", "sysctls", "counters"),
+    explains=("rpfilter-strict-drops-arp", "bgp-not-established", "wg-handshake-stale", "wg-never-handshaked"),
+)
+COUNTER = "TcpExt.IPReversePathFilter"
+MOST_LINKS = 64
+MOST_ASKED = 6
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    everywhere = view.sysctl_int("net.ipv4.conf.all.rp_filter") or 0
+    strict = [link for link in view.links if _routed(link) and effective(link, everywhere) == STRICT]
+    if not strict:
+        return
+    moved = view.moved(COUNTER) or 0
+    suspect = _only_receiver(view, strict, moved)
+    arrivals = Arrivals(view, strict)
+    found = {link.ifname: sorted(arrivals.expected(link), key=_standby) for link in strict[:MOST_LINKS]}
+    certain = [dropped[0] for dropped in found.values() if dropped and not dropped[0].standby]
+    for dropped in certain:
+        yield _draft(view, dropped, everywhere, moved)
+    if suspect is not None and not certain:
+        standby = found.get(suspect.ifname) or [*_unexplained(view, arrivals, suspect)]
+        for dropped in standby[:1]:
+            yield _draft(view, dropped, everywhere, moved)
+
+
+def _routed(link: Link) -> bool:
+    """Whether the interface carries IP packets of its own, outside any VRF."""
+    return link.up and link.lower_up and not link.loopback and link.master is None and link.kind != "vrf"
+
+
+def _standby(dropped: Dropped) -> bool:
+    return dropped.standby
+
+
+def _only_receiver(view: HostView, strict: list[Link], moved: int) -> Link | None:
+    """The one strict interface that received at least as many packets between the samples as the filter dropped.
+
+    None where that is one on which drops are wanted: a guest's tap, or a bridge of guests.
+    """
+    before = {row.ifindex: row.stats.rx_packets for row in view.counters.links}
+    received = {row.ifindex: row.stats.rx_packets - before.get(row.ifindex, 0) for row in view.latest.links}
+    able = [link for link in strict if moved and received.get(link.ifindex, 0) >= moved]
+    return able[0] if len(able) == 1 and able[0].kind not in ("tun", "bridge") else None
+
+
+def _unexplained(view: HostView, arrivals: Arrivals, link: Link) -> Iterator[Dropped]:
+    """Drops that no route over the interface speaks for: who is reached over other interfaces sends in by this one."""
+    address = arrivals.own(link)
+    routes = view.routes("inet")
+    elsewhere = (routes.gateway != 0) & (routes.oif != link.ifindex)
+    positions = elsewhere.nonzero()[0][:MOST_ASKED].tolist()
+    for row in view.route_rows("inet", positions) if address else ():
+        lost = arrivals.dropped(link, specimens(row.dst), address or "")
+        if lost is not None and lost[1].type == "unicast":
+            why = "of all strict interfaces only this one received as many packets as were dropped"
+            yield Dropped(link=link, source=lost[0], address=address or "", way=lost[1], why=why, standby=True)
+
+
+def _draft(view: HostView, dropped: Dropped, everywhere: int, moved: int) -> Draft:
+    link, ifname = dropped.link, quoted(dropped.link.ifname)
+    own, total = link.inet_conf.get("rp_filter", 0), view.latest.snmp.get(COUNTER, 0)
+    hops = ", ".join(sorted({view.ifname(hop.oif) for hop in dropped.way.hops if hop.oif}))
+    back = f"leaves by {hops}" if hops else f"does not exist ({dropped.way.error})"
+    setting = f"net/ipv4/conf/{link.ifname}/rp_filter"
+    counted = [("drops by the filter since boot, all interfaces", total, f"/proc/self/net/netstat {COUNTER}")]
+    return RULE.found(
+        subject=subject("link", ifname=link.ifname),
+        message=f"{link.ifname} drops packets from {dropped.source} to {dropped.address}: its reverse path filter is "
+        f"strict and the way back {back}; {dropped.why}",
+        severity="critical" if moved and not dropped.standby else "warning",
+        evidence=[
+            ("rp_filter (all, own)", f"{everywhere}, {own}", f"RTM_GETLINK {link.ifname} IFLA_INET_CONF, /proc/sys"),
+            (f"way back to {dropped.source}", hops or dropped.way.error, "policy rules and tables as read"),
+            *(
+                [("drops by the filter between the samples", moved, f"/proc/self/net/netstat {COUNTER}")]
+                if moved
+                else []
+            ),
+            *(counted if total else []),
+        ],
+        confirm=[
+            f"ip route get {dropped.address} from {dropped.source} iif {ifname}",
+            f"sysctl net.ipv4.conf.all.rp_filter {quoted(setting)}",
+            "nstat -asz TcpExtIPReversePathFilter",
+        ],
+        fix=f"sysctl -w {quoted(setting + '=2')}",
+        touches=[*(subject("link", ifname=name) for name in hops.split(", ") if name)],
+        breaks=[subject("address", address=dropped.address, ifname=link.ifname)],
+    )
+
+
+def _host(*, everywhere: int = 0, own: int = 1, **fields: int) -> HostBuilder:
+    """Two uplinks; the default route is the first one's, table 101 holds that of the second."""
+    host = HostBuilder().link("eth0").link("eth1", inet_conf={"rp_filter": own, **fields})
+    host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").sysctl("net.ipv4.conf.all.rp_filter", everywhere)
+    host.route("default", via="10.0.0.2", dev="eth0").route("default", via="10.1.0.2", dev="eth1", table=101)
+    return host
+
+
+def _sampled(host: HostBuilder, drops: int, *, eth0: int = 0, eth1: int = 9) -> HostBuilder:
+    def sample(count: int, first: int, second: int) -> dict[str, object]:
+        links = (
+            host.link_counters("eth0", stats=Stats64(rx_packets=100 + first)),
+            host.link_counters("eth1", stats=Stats64(rx_packets=100 + second)),
+        )
+        return {"snmp": {COUNTER: 5 + count}, "links": links}
+
+    return host.counters(before=sample(0, 0, 0), after=sample(drops, eth0, eth1))
+
+
+def examples() -> Iterator[Example]:
+    about = subject("link", ifname="eth1")
+    marked = _host().rule(100, table=101, fwmark=1)
+    yield Example(
+        name="answers to marked packets",
+        why="they come back unmarked, and the unmarked way leaves by eth0",
+        tables=marked.build(),
+        fires=1,
+        subject=about,
+        severity="warning",
+    )
+    counted = _sampled(_host().rule(100, table=101, fwmark=1), 3, eth0=9)
+    yield Example(
+        name="answers to marked packets, dropped now",
+        why="the counter moves",
+        tables=counted.build(),
+        fires=1,
+        subject=about,
+        severity="critical",
+    )
+    yield Example(
+        name="strict by all",
+        why="all=1 makes every interface strict",
+        tables=_host(everywhere=1, own=0).rule(100, table=101, fwmark=1).build(),
+        fires=1,
+        subject=about,
+    )
+    for everywhere, own, name in ((2, 1, "loose by all"), (1, 2, "loose by itself"), (0, 0, "off"), (0, 2, "loose")):
+        yield Example(
+            name=name,
+            why="the larger value counts, and only 1 is strict",
+            tables=_host(everywhere=everywhere, own=own).rule(100, table=101, fwmark=1).build(),
+        )
+    yield Example(
+        name="table without a rule",
+        why="whoever talks to the second uplink's address gets no answer",
+        tables=_host().build(),
+        fires=1,
+        subject=about,
+        severity="warning",
+    )
+    yield Example(
+        name="rule for the own address",
+        why="multi-homing as it should be: the way back leaves by eth1",
+        tables=_host().rule(100, table=101, src="10.1.0.1", src_len=32).build(),
+    )
+    yield Example(
+        name="rule for another's address",
+        why="the own address still leaves by eth0, but nothing says that it is used",
+        tables=_host().rule(100, table=101, src="10.1.0.7", src_len=32).build(),
+    )
+    wrong = (
+        _host().route("default", via="10.0.0.2", dev="eth0", table=102).rule(90, table=102, src="10.1.0.1", src_len=32)
+    )
+    yield Example(
+        name="rule for the own address, to the wrong table",
+        why="table 101 sends marked packets out by eth1, answers leave by eth0",
+        tables=wrong.rule(100, table=101, fwmark=1).build(),
+        fires=1,
+        subject=about,
+    )
+    yield from _selector_examples()
+    yield from _route_examples()
+    yield from _counter_examples()
+
+
+def _selector_examples() -> Iterator[Example]:
+    def one(name: str, why: str, fires: int, **rule: Any) -> Example:
+        tables = _host().rule(100, table=101, **rule).build()
+        return Example(name=name, why=why, tables=tables, fires=fires)
+
+    yield one("bound socket", "its answers are not bound to anything", 1, oif="eth1")
+    yield one("one user", "answers belong to uid 0", 1, uid_start=1000, uid_end=1000)
+    yield one("user 0", "and a rule for uid 0 finds them", 0, uid_start=0, uid_end=0)
+    yield one("one port", "the filter asks with the ports exchanged (seen on 6.18)", 0, ip_proto=6, dport_start=443)
+    yield one("one destination", "the way back goes to that destination too", 0, dst="198.51.100.0", dst_len=24)
+    yield one("all", "everything leaves by eth1, the answers are at home there", 0)
+    yield one("own packets", "iif lo matches the way back as well", 0, iif="lo")
+    yield one("all but a mark", "unmarked packets leave and come back by eth1", 0, fwmark=5, invert=True)
+    for where in ("all", "eth1"):
+        valid = _host().sysctl(f"net.ipv4.conf.{where}.src_valid_mark", 1).rule(100, table=101, fwmark=1)
+        yield Example(
+            name=f"src_valid_mark on {where}", why="the firewall may give the mark back", tables=valid.build()
+        )
+    guests = _host().link("tap0").address("tap0", "10.5.0.1/24").rule(100, table=101, iif="tap0")
+    yield Example(
+        name="guests by interface", why="answers to them leave by tap0: the rule matches", tables=guests.build()
+    )
+    sources = _host().link("tap0").address("tap0", "10.5.0.1/24").rule(100, table=101, src="10.5.0.0", src_len=24)
+    yield Example(name="guests by source", why="the way back carries the guest's address", tables=sources.build())
+    routed = _host().link("tap0").route("10.5.0.0/24", dev="tap0").rule(100, table=101, src="10.5.0.0", src_len=24)
+    yield Example(name="routed guests by source", why="the same without an address on the tap", tables=routed.build())
+    quick = HostBuilder().link("eth0", inet_conf={"rp_filter": 1}).link("wg0", kind="wireguard")
+    quick.address("eth0", "10.0.0.1/24").address("wg0", "10.8.0.2/32").route("default", via="10.0.0.2", dev="eth0")
+    quick.route("default", dev="wg0", table=51820).rule(32765, table=51820, fwmark=51820, invert=True)
+    yield Example(
+        name="full tunnel",
+        why="the tunnel's own packets carry a mark, their answers come in by eth0 without one",
+        tables=quick.build(),
+        fires=1,
+        subject=subject("link", ifname="eth0"),
+    )
+    valid = quick.sysctl("net.ipv4.conf.all.src_valid_mark", 1)
+    yield Example(name="full tunnel with src_valid_mark", why="as wg-quick sets it up", tables=valid.build())
+
+
+def _route_examples() -> Iterator[Example]:
+    def strict() -> HostBuilder:
+        host = HostBuilder().link("eth0", inet_conf={"rp_filter": 1}).link("eth1", inet_conf={"rp_filter": 1})
+        return host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
+
+    ecmp = strict()
+    hops = [ecmp.hop("eth0", "10.0.0.2"), ecmp.hop("eth1", "10.1.0.2")]
+    yield Example(
+        name="ECMP", why="any next hop on the interface will do", tables=ecmp.route("default", hops=hops).build()
+    )
+    split = strict().route("default", via="10.0.0.2", dev="eth0").route("10.9.0.0/16", via="10.1.0.2", dev="eth1")
+    yield Example(name="router with a strict filter", why="each prefix has one way", tables=split.build())
+    metric = strict().route("default", via="10.0.0.2", dev="eth0", priority=100)
+    metric.route("default", via="10.1.0.2", dev="eth1", priority=200)
+    yield Example(name="standby uplink", why="nothing goes by it until the first one fails", tables=metric.build())
+    server = strict().route("default", via="10.0.0.2", dev="eth0")
+    yield Example(name="second network", why="only its own subnet is behind it", tables=server.build())
+    down = _host(own=0).link("eth2", up=False, inet_conf={"rp_filter": 1})
+    down.route("default", via="10.2.0.2", dev="eth2", table=102)
+    yield Example(name="interface that is down", why="nothing arrives on it", tables=down.build())
+    member = HostBuilder().link("blue", kind="vrf", info={"table": 101})
+    member.link("eth1", master="blue", inet_conf={"rp_filter": 1}).address("eth1", "10.1.0.1/24")
+    member.link("eth0").address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+    yield Example(
+        name="member of a VRF",
+        why="the way back is looked up in the VRF",
+        tables=member.route("default", via="10.1.0.2", dev="eth1", table=101).build(),
+    )
+    shared = strict().address("eth1", "10.0.0.9/24").route("default", via="10.0.0.2", dev="eth0")
+    yield Example(name="shared subnet", why="overlap-subnet-two-ifaces speaks about it", tables=shared.build())
+
+
+def _counter_examples() -> Iterator[Example]:
+    def server(**received: int) -> HostBuilder:
+        host = HostBuilder().link("eth0", inet_conf={"rp_filter": 1}).link("eth1", inet_conf={"rp_filter": 1})
+        host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
+        return _sampled(host.route("default", via="10.0.0.2", dev="eth0"), **received)
+
+    yield Example(
+        name="asymmetric neighbour",
+        why="no route over eth1 speaks for it, but only eth1 received what was dropped",
+        tables=server(drops=9, eth1=9).build(),
+        fires=1,
+        subject=subject("link", ifname="eth1"),
+        severity="warning",
+    )
+    yield Example(name="fewer received", why="eth1 cannot have dropped ten", tables=server(drops=10, eth1=9).build())
+    yield Example(
+        name="both received", why="spoofed packets on eth0 explain it as well", tables=server(drops=9, eth0=9).build()
+    )
+    yield Example(name="no drops", why="nothing was dropped between the samples", tables=server(drops=0).build())
+    yield Example(
+        name="spoofed packets",
+        why="only eth0 received them, and its default route lets anything in but inner addresses",
+        tables=server(drops=9, eth0=9, eth1=0).build(),
+    )
+    standby = server(drops=9).route("default", via="10.1.0.2", dev="eth1", priority=200)
+    yield Example(
+        name="standby uplink in use by others",
+        why="somebody sends to its address while the first uplink is up",
+        tables=standby.build(),
+        fires=1,
+        subject=subject("link", ifname="eth1"),
+        severity="warning",
+    )
+    tap = HostBuilder().link("eth0").link("eth1", kind="tun", inet_conf={"rp_filter": 1}).address("eth1", "10.5.0.1/24")
+    tap.address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+    yield Example(name="guest that spoofs", why="that is what the filter is for", tables=_sampled(tap, 9).build())
