@@ -116,7 +116,7 @@ def _texts(columns: Sequence[Column], line: Row) -> list[str]:
 def cell_text(value: Any) -> str:
     """One value as a person reads it: lists with commas, ``key=value`` for dictionaries, nothing for None."""
     if isinstance(value, str):
-        return visible(value)
+        return value if value.isascii() and value.isprintable() else visible(value)
     if value is None or value is False:
         return ""
     if value is True:

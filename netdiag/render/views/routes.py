@@ -3,7 +3,7 @@
 From the columns of model.Routes, a few thousand rows at a time: a million routes are shown in the memory of one piece.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from socket import AF_INET6, inet_ntoa, inet_ntop
 from typing import Any
 
@@ -74,43 +74,87 @@ def extra_row(extra: RouteExtra, names: Names) -> Row:
     }
 
 
-class Piece:
-    """Some rows of a table as lists, column by column: reading one number of a NumPy array costs more than the row."""
+class Words(dict[int, str]):
+    """Numbers to words, each looked up once."""
 
-    def __init__(self, table: Routes, positions: npt.NDArray[np.intp]) -> None:
-        def column(name: str) -> list[Any]:
-            values: list[Any] = getattr(table, name)[positions].tolist()
-            return values
+    def __init__(self, word: Callable[[int], str | None]) -> None:
+        super().__init__()
+        self.word = word
 
+    def __missing__(self, number: int) -> str:
+        text = self[number] = self.word(number) or ""
+        return text
+
+
+class Reader:
+    """Rows of a table made readable, some at a time, column by column: taking one number out of a NumPy array costs
+    more than the rest of the row."""
+
+    def __init__(self, table: Routes, names: Names) -> None:
         self.table = table
-        self.numbers = {name: column(name) for name in table.COLUMNS if name not in ("dst", "gateway", "prefsrc")}
-        self.addresses = {name: texts(table, getattr(table, name)[positions]) for name in ("dst", "gateway", "prefsrc")}
+        self.names = names
+        self.bits, self.none = (32, "0.0.0.0") if table.family == "inet" else (128, "::")
+        self.types = Words(lambda number: RTN_NAMES.get(number, str(number)))
+        self.tables = Words(table_word)
+        self.protocols = Words(protocol_word)
+        self.scopes = Words(scope_word)
+        self.devices = Words(names)
 
-    def rows(self, names: Names) -> Iterator[Row]:
-        """The rows, made readable."""
-        bits, none = (32, "0.0.0.0") if self.table.family == "inet" else (128, "::")
-        addresses = zip(*self.addresses.values(), strict=True)
-        for values, (dst, gateway, prefsrc) in zip(zip(*self.numbers.values(), strict=True), addresses, strict=True):
-            at: dict[str, int] = dict(zip(self.numbers, values, strict=True))
-            length, index = at["dst_len"], at["extra"]
-            row: Row = {
-                "type": RTN_NAMES.get(at["type"], str(at["type"])),
-                "dst": dst if length == bits else f"{dst}/{length}" if length else "default",
-                "gateway": None if gateway == none else gateway,
-                "dev": names(at["oif"]),
-                "table": table_word(at["table"]),
-                "protocol": protocol_word(at["protocol"]),
-                "scope": scope_word(at["scope"]),
-                "metric": at["priority"] or None,
-                "prefsrc": None if prefsrc == none else prefsrc,
-                "tos": at["tos"] or None,
-                "flags": flag_words(at["flags"], ROUTE_FLAGS),
-                "nhid": at["nh_id"] or None,
-                "expires": at["expires"] if at["expires"] >= 0 else None,
-            }
-            if index >= 0:
-                row |= extra_row(self.table.extras[index], names)
-            yield {"family": self.table.family, **without_nothing(row)}
+    def rows(self, positions: npt.NDArray[np.intp]) -> Iterator[Row]:
+        """The rows at these positions. What is not set is not in the row."""
+        table = self.table
+        addresses = [texts(table, getattr(table, name)[positions]) for name in ("dst", "gateway", "prefsrc")]
+        numbers = [getattr(table, name)[positions].tolist() for name in NUMBERS]
+        for dst, gateway, prefsrc, length, kind, oif, number, protocol, scope, *rare in zip(
+            *addresses, *numbers, strict=True
+        ):
+            row: Row = {"family": table.family, "type": self.types[kind]}
+            row["dst"] = dst if length == self.bits else f"{dst}/{length}" if length else "default"
+            if gateway != self.none:
+                row["gateway"] = gateway
+            if oif:
+                row["dev"] = self.devices[oif]
+            row["table"] = self.tables[number]
+            row["protocol"] = self.protocols[protocol]
+            row["scope"] = self.scopes[scope]
+            if prefsrc != self.none:
+                row["prefsrc"] = prefsrc
+            if rare != USUAL:
+                row |= self._unusual(rare)
+            yield row
+
+    def _unusual(self, rare: list[int]) -> Row:
+        """What most routes do not have."""
+        priority, tos, flags, nh_id, expires, extra = rare
+        row: Row = {
+            "metric": priority or None,
+            "tos": tos or None,
+            "flags": flag_words(flags, ROUTE_FLAGS),
+            "nhid": nh_id or None,
+            "expires": expires if expires >= 0 else None,
+        }
+        if extra >= 0:
+            row |= extra_row(self.table.extras[extra], self.names)
+        return without_nothing(row)
+
+
+NUMBERS = (
+    "dst_len",
+    "type",
+    "oif",
+    "table",
+    "protocol",
+    "scope",
+    "priority",
+    "tos",
+    "flags",
+    "nh_id",
+    "expires",
+    "extra",
+)
+"""Columns of numbers, in the order in which ``Reader.rows`` takes them."""
+USUAL = [0, 0, 0, 0, -1, -1]
+"""The last six of them where there is nothing to tell."""
 
 
 def rows(snapshot: Snapshot, filters: Filters) -> Iterator[Row]:
@@ -118,20 +162,24 @@ def rows(snapshot: Snapshot, filters: Filters) -> Iterator[Row]:
     names = Names(snapshot.tables.links)
     for table in (snapshot.tables.routes, snapshot.tables.routes6):
         positions = wanted(table, filters, names.index(filters.dev))
+        reader = Reader(table, names)
         for start in range(0, len(positions), PIECE):
-            yield from Piece(table, positions[start : start + PIECE]).rows(names)
+            yield from reader.rows(positions[start : start + PIECE])
 
 
 def cells(row: Row) -> list[Row]:
-    """The text: a line for the route, one below it for each of several hops; ``unicast`` goes without saying."""
-    line = {
-        **row,
-        "type": None if row["type"] == "unicast" else row["type"],
-        "gateway": row.get("via") or row.get("gateway"),
-        "scope": None if row["scope"] == "global" else row["scope"],
-    }
-    hops = row.get("nexthops", [])
-    return [line, *({**hop, "dst": f"  nexthop weight {hop['weight']}"} for hop in hops)]
+    """The text: a line for the route, one below it for each of several hops; ``unicast`` goes without saying.
+
+    The row itself becomes the line: it is this view's own, and copying a million of them takes seconds.
+    """
+    hops = row.get("nexthops", ())
+    if row["type"] == "unicast":
+        del row["type"]
+    if row["scope"] == "global":
+        del row["scope"]
+    if "via" in row:
+        row["gateway"] = row["via"]
+    return [row, *({**hop, "dst": f"  nexthop weight {hop['weight']}"} for hop in hops)]
 
 
 VIEW = View(
