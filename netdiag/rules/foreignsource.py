@@ -50,7 +50,7 @@ def _draft(rule: Rule, view: HostView, stale: _Stale) -> Draft:
     first = view.route_rows(family, [_first(view, stale)])[0]
     severity, why = _harm(view, stale, first)
     ip = ip_command(family)
-    others = f" and {count - 1} more routes" if count > 2 else " and one more route" if count == 2 else ""
+    others = f" (and {count - 1} more there)" if count > 1 else ""
     words = route_words(view, first)
     owner = f"{ip} address add {source}/{32 if family == 'inet' else 128} dev lo"
     fix = owner if words is None else f"{ip} route replace {words}  # or: {owner}"
@@ -58,7 +58,7 @@ def _draft(rule: Rule, view: HostView, stale: _Stale) -> Draft:
     links = sorted({view.ifname(hop.oif) for row in shown for hop in row.hops if hop.oif})
     return rule.found(
         subject=route_subject(view, first),
-        message=f"{first.dst} in table {table_word(table)}{others} sends from {source}, "
+        message=f"route {first.dst} of table {table_word(table)}{others} sends from {source}, "
         f"which is no address of this host: {why}",
         severity=severity,
         evidence=[

@@ -174,7 +174,8 @@ def _stopped_router(view: HostView, family: str) -> Iterator[Draft]:
     yield RULE.found(
         subject=subject("sysctl", name=switch),
         message=f"{name} forwarding is off on a host that has forwarded {traffic.forwarded} packets since boot "
-        f"and has dropped {traffic.refused} for others, {traffic.refused_now} of them just now",
+        f"and has dropped {traffic.refused} for others"
+        + (f", {traffic.refused_now} of them between the samples" if traffic.refused_now else ""),
         severity="critical" if traffic.refused_now else "warning",
         evidence=[(switch, 0, f"/proc/sys/{switch.replace('.', '/')}"), *_counted(family, traffic)],
         confirm=[f"sysctl {switch}", _nstat(family)],

@@ -85,7 +85,8 @@ def check(view: HostView) -> Iterator[Draft]:
 def _judge(view: HostView, family: str, rules: list[PolicyRule]) -> Iterator[Draft]:
     readers = [rule for rule in rules if rule.action == "lookup" and rule.table == RT_TABLE_MAIN and can_match(rule)]
     jumps = [rule for rule in rules if rule.action == "goto" and not selects(rule) and not rule.goto_unresolved]
-    reached = [reader for reader in readers if not any(_jumped(jump, reader, rules) for jump in jumps)]
+    over = [jump for jump in jumps if any(_jumped(jump, reader, rules) for reader in readers)]
+    reached = [reader for reader in readers if not any(_jumped(jump, reader, rules) for jump in over)]
     if any(rule.suppress_prefixlength is None for rule in reached):
         return
     # What a rule with suppress_prefixlength sets aside is what it might as well not look up.
@@ -96,7 +97,8 @@ def _judge(view: HostView, family: str, rules: list[PolicyRule]) -> Iterator[Dra
     losses = [loss for row in hidden if (loss := _loss(view, rules, row)) is not None]
     lost = [loss for loss in losses if not loss.answer.ok]
     if lost:
-        yield _draft(view, family, lost, skipped=[rule for rule in readers if rule not in reached])
+        how = f"rule {reached[0].priority} sets it aside" if reached else "no rule leads to it"
+        yield _draft(view, family, lost, f"a goto in rule {over[0].priority} leads past it" if over else how, over)
     elif losses:
         yield _differs(view, family, next((loss for loss in losses if _astray(loss)), losses[0]))
 
@@ -136,23 +138,20 @@ def _loss(view: HostView, rules: list[PolicyRule], row: Route) -> Loss | None:
     return different
 
 
-def _draft(view: HostView, family: str, lost: list[Loss], *, skipped: list[PolicyRule]) -> Draft:
-    ip, name, first = ip_command(family), "IPv4" if family == "inet" else "IPv6", lost[0]
-    number = len(lost)
-    what = "the default route" if first.row.default else first.row.dst
-    more = f" and {number - 1} more" if number > 1 else ""
+def _draft(view: HostView, family: str, lost: list[Loss], how: str, jumps: list[PolicyRule]) -> Draft:
+    ip, name, first, number = ip_command(family), "IPv4" if family == "inet" else "IPv6", lost[0], len(lost)
+    what = "default route" if first.row.default else f"route {first.row.dst}"
+    more = "" if number == 1 else " and one more" if number == 2 else f" and {number - 1} more"
     links = sorted({view.ifname(hop.oif) for loss in lost for hop in loss.row.hops if hop.oif})
-    how = "no rule leads to it" if not skipped else f"a goto leads past rule {skipped[0].priority}"
     mark = f" mark {first.mark:#x}" if first.mark else ""
     rules = [rule for rule in view.rules if rule.family == family]
     fix = f"{ip} rule add pref {PRIORITY} lookup main"
-    if skipped:
-        jump = next(rule for rule in rules if rule.action == "goto" and not selects(rule))
-        fix = f"{ip} rule del pref {jump.priority} {rule_words(jump)}"
+    if jumps:
+        fix = f"{ip} rule del pref {jumps[0].priority} {rule_words(jumps[0])}"
     return RULE.found(
         subject=subject("rule", priority=PRIORITY, family=family),
-        message=f"the {name} main table is not looked up ({how}): {what}{more} of its routes cannot be used, "
-        f"packets to them fail with {first.answer.error}",
+        message=f"the {name} main table is not looked up ({how}): its {what}{more} cannot be used, "
+        f"packets{mark and f' with{mark}'} to {first.address} fail with {first.answer.error}",
         evidence=[
             (f"{name} rules", ", ".join(f"{rule.priority}: {rule_words(rule)}" for rule in rules[:6]), "RTM_GETRULE"),
             (f"{first.row.dst} in table main", _way(view, first.row), "RTM_GETROUTE"),
