@@ -15,7 +15,6 @@ from functools import cached_property
 import numpy as np
 
 from netdiag.index.links import LinkStack
-from netdiag.index.local import LocalAddresses
 from netdiag.index.packet import Hop
 from netdiag.model.neighbour import (
     NTF_PROXY,
@@ -34,7 +33,6 @@ from netdiag.model.sysctl import Sysctls
 
 NUD_VALID = NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE | NUD_STALE | NUD_DELAY
 """States with which a packet can be sent (include/net/neighbour.h)."""
-_FLAGS = 0xFF
 
 
 class BadNeighbours:
@@ -72,13 +70,10 @@ class RouteHops:
         nexthops: Iterable[Nexthop],
         stack: LinkStack,
         sysctls: Sysctls,
-        local: LocalAddresses | None = None,
     ) -> None:
-        """``local``: IPv4 only, whose kernel uses no gateway that was its own address when the route was made."""
         self._routes = routes
         self._objects = {nexthop.id: nexthop for nexthop in nexthops}
         self._stack = stack
-        self._local = local
         self._conf = "inet_conf" if routes.family == "inet" else "inet6_conf"
         everywhere = sysctls.values.get("net.ipv4.conf.all.ignore_routes_with_linkdown", "0")
         # IPv4 combines "all" and the interface by OR, IPv6 looks at the interface alone (ip6_ignore_linkdown()).
@@ -96,6 +91,17 @@ class RouteHops:
         """The route goes through a resilient group, whose buckets keep their member whatever becomes of it."""
         nexthop = self._objects.get(int(self._routes.nh_id[position]))
         return nexthop is not None and nexthop.resilient
+
+    def object_scope(self, hop: Hop) -> int | None:
+        """Scope that the kernel noted for a hop of a nexthop object; None for other routes, or where not known."""
+        nexthop = self._objects.get(int(self._routes.nh_id[hop.route])) if hop.route is not None else None
+        if nexthop is None:
+            return None
+        members = [self._objects.get(member.id) for member in nexthop.group] or [nexthop]
+        for member in members:
+            if member is not None and (member.oif, member.gateway) == (hop.oif, hop.gateway):
+                return member.scope
+        return None
 
     def by_object(self, position: int) -> bool:
         """The route goes through a nexthop object."""
@@ -116,14 +122,12 @@ class RouteHops:
         extra = routes.extras[pointer] if pointer >= 0 else None
         oif, gateway = int(routes.oif[position]), routes.gateway[position]
         if extra is not None and extra.multipath:
-            return [
-                self._hop(position, hop.oif, hop.gateway, hop.weight, hop.flags & _FLAGS) for hop in extra.multipath
-            ]
+            return [_hop(position, hop.oif, hop.gateway, hop.weight, hop.flags) for hop in extra.multipath]
         via = extra.via if extra is not None else None
         if via is None and np.any(gateway):
             via = address_text(gateway)
         if oif or via:
-            return [self._hop(position, oif, via, 1, int(routes.flags[position]) & _FLAGS)]
+            return [_hop(position, oif, via, 1, int(routes.flags[position]))]
         return self._expand(position, nh_id, 1) if nh_id else ()
 
     def _expand(self, position: int, nh_id: int, weight: int) -> list[Hop]:
@@ -137,18 +141,13 @@ class RouteHops:
         return [self._single(position, nexthop, weight)]
 
     def _single(self, position: int, nexthop: Nexthop, weight: int) -> Hop:
-        flags = nexthop.flags & _FLAGS
+        flags = nexthop.flags
         link = self._stack.by_index.get(nexthop.oif or 0)
         if flags & RTNH_F_LINKDOWN and link is not None:
             own = getattr(link, self._conf).get("ignore_routes_with_linkdown", 0)
             flags |= RTNH_F_DEAD if own or self._ignore_everywhere else 0
-        return self._hop(position, nexthop.oif or 0, nexthop.gateway, weight, flags)
+        return _hop(position, nexthop.oif or 0, nexthop.gateway, weight, flags)
 
-    def _hop(self, position: int, oif: int, gateway: str | None, weight: int, flags: int) -> Hop:
-        # A gateway that resolved to the host itself got scope host, and only one of scope link is used
-        # (fib_check_nh_v4_gw(), rt_set_nexthop()).
-        own = None
-        if gateway is not None and self._local is not None and ":" not in gateway:
-            own = gateway if self._local.is_local("inet", gateway) else None
-        used = None if own else gateway
-        return Hop(route=position, oif=oif, gateway=used, own_gateway=own, weight=weight, flags=flags)
+
+def _hop(position: int, oif: int, gateway: str | None, weight: int, flags: int) -> Hop:
+    return Hop(route=position, oif=oif, gateway=gateway, weight=weight, flags=flags & 0xFF)

@@ -24,9 +24,11 @@ from netdiag.model.route import (
     RT_TABLE_MAIN,
     RTN_BROADCAST,
     RTN_LOCAL,
+    RTNH_F_ONLINK,
 )
 
 LOOPBACK = 1
+RT_SCOPE_LINK = 253
 MERGED_NOTE = "tables local and main are searched as one until a policy rule is added or deleted; then this differs"
 
 
@@ -51,6 +53,7 @@ class WalkedTables:
         self._select = select
         self._loopbacks = loopbacks
         self._answer = answer
+        self._hosted: dict[tuple[int, int, str], bool] = {}
 
     def decide(self, flow: Flow) -> Lookup:
         """fib_lookup(), then the choice among next hops."""
@@ -60,6 +63,51 @@ class WalkedTables:
         """ifindex of the route of type local in table local that holds an address; 0: none."""
         found = self._local_table(_bare(address))
         return found.hops[0].oif if found is not None and found.type == RTN_LOCAL and not found.errno else 0
+
+    def _reached(self, found: Found) -> Found:
+        """The hops, without gateways that are not used; in both forms where that cannot be known."""
+        hops: list[Hop] = []
+        notes = list(found.notes)
+        for hop in found.hops:
+            used = self._gatewayed(hop)
+            if used is not False or hop.gateway is None:
+                hops.append(hop)
+            if not used and hop.gateway is not None:
+                hops.append(replace(hop, gateway=None, own_gateway=hop.gateway))
+            if used is None:
+                notes.append(
+                    f"gateway {hop.gateway} is used only if it was not the host itself when the route was made"
+                )
+        return replace(found, hops=tuple(hops), notes=tuple(dict.fromkeys(notes)))
+
+    def _gatewayed(self, hop: Hop) -> bool | None:
+        """Whether a hop's gateway is used: it must have scope link. None: that cannot be known.
+
+        fib_check_nh_v4_gw() of net/ipv4/fib_semantics.c gave it the scope of the route by which it was reached when the
+        hop was made: a gateway that was the host itself got scope host. The dump tells it for nexthop objects alone.
+        """
+        if hop.gateway is None or hop.route is None:
+            return False
+        if ":" in hop.gateway or hop.flags & RTNH_F_ONLINK:
+            return True
+        scope = self._select.hops.object_scope(hop)
+        if scope is not None:
+            return scope == RT_SCOPE_LINK
+        key = (int(self._select.fib.routes.table[hop.route]), hop.oif, hop.gateway)
+        if key not in self._hosted:
+            self._hosted[key] = self._may_be_host(*key)
+        return None if self._hosted[key] else True
+
+    def _may_be_host(self, table: int, oif: int, gateway: str) -> bool:
+        """Some route of scope host holds the gateway, by which it may have been reached."""
+        tables = {table, RT_TABLE_LOCAL, *(rule.table for rule in self._walk.rules if rule.table is not None)}
+        routes = self._select.fib.routes
+        return any(
+            routes.scope[position] > RT_SCOPE_LINK and any(hop.oif == oif for hop in self._select.hops.of(position))
+            for number in tables
+            for group in self._select.fib.candidates(number, gateway)
+            for position in group.positions
+        )
 
     def _outcome(self, flow: Flow) -> Outcome:
         return self._walk.walk(flow)
@@ -75,7 +123,7 @@ class WalkedTables:
                 oif = self._loopbacks.get(found.hops[0].oif, LOOPBACK)
                 found = replace(found, hops=(Hop(route=found.position, oif=oif),))
             else:
-                found = self._select.spread(found, flow)
+                found = self._reached(self._select.spread(found, flow, self._gatewayed))
             outcome = replace(outcome, found=found)
         return self._answer(flow, outcome, others)
 

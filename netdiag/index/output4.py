@@ -146,8 +146,6 @@ class Output4:
             return replace(answer, type="broadcast", hops=tuple(replace(hop, gateway=None) for hop in carried))
         if multicast(dst):
             answer = replace(answer, type="multicast")
-        elif dst >> 24 == 0 and dst:
-            return _refused(flow, errno.EINVAL, "no packet goes to 0.0.0.0/8", answer)
         if answer.type == "multicast" and (answer.prefixlen or 0) < 4:
             carried = tuple(replace(hop, gateway=None) for hop in carried)
         return replace(answer, hops=carried)

@@ -76,7 +76,7 @@ class Routing:
     @cached_property
     def _select4(self) -> Select4:
         tables = self._tables
-        hops = RouteHops(tables.routes, tables.nexthops, self.stack, tables.sysctls, self.local)
+        hops = RouteHops(tables.routes, tables.nexthops, self.stack, tables.sysctls)
         use_neigh = self._setting("net.ipv4.fib_multipath_use_neigh")
         return Select4(self.fibs["inet"], hops, self._neighbours, use_neigh=use_neigh)
 

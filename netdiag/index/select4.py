@@ -19,7 +19,7 @@ Pure.
 
 import errno
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from netdiag.index.fib import Fib, Group
@@ -109,8 +109,11 @@ class Select4:
             if (not flow.oif or hop.oif == flow.oif) and not self.hops.dead(hop, ignore_linkstate=flow.ignore_linkstate)
         ]
 
-    def spread(self, found: Found, flow: Flow) -> Found:
-        """The same route with every next hop (and every equal default route) that the packet can take."""
+    def spread(self, found: Found, flow: Flow, gatewayed: Callable[[Hop], bool | None]) -> Found:
+        """The same route with every next hop (and every equal default route) that the packet can take.
+
+        ``gatewayed``: whether a hop's gateway is used, see netdiag.index.lookup4.
+        """
         if found.errno or flow.oif:
             return found
         hops = self.hops.of(found.position)
@@ -119,7 +122,7 @@ class Select4:
             return replace(found, hops=tuple(possible), left_out=tuple(self._left_out(hops, possible)))
         mixed = found.trie not in (None, found.table)
         if found.prefixlen == 0 and found.type == RTN_UNICAST and not flow.arriving and not mixed:
-            return self._equal_defaults(found, flow)
+            return self._equal_defaults(found, flow, gatewayed)
         return found
 
     def _paths(self, hops: tuple[Hop, ...]) -> list[Hop]:
@@ -143,11 +146,11 @@ class Select4:
             else:
                 yield replace(hop, why=SILENT_TEXT)
 
-    def _equal_defaults(self, found: Found, flow: Flow) -> Found:
+    def _equal_defaults(self, found: Found, flow: Flow, gatewayed: Callable[[Hop], bool | None]) -> Found:
         """fib_select_default(): the walk starts at the head of the list, and must meet the found route first."""
         routes = self.fib.routes
         (group,) = [group for group in self.fib.candidates(found.table, flow.dst) if group.length == 0]
-        chosen = list(self._default_walk(group, found, flow))
+        chosen = list(self._default_walk(group, found, flow, gatewayed))
         if len(group.positions) < 2 or len(chosen) < 2:
             return found
         hops = tuple(self.hops.of(position)[0] for position in chosen)
@@ -155,7 +158,9 @@ class Select4:
         note = f"{len(chosen)} default routes with metric {metric}: the first whose gateway answers is used"
         return replace(found, hops=hops, notes=(*found.notes, note))
 
-    def _default_walk(self, group: Group, found: Found, flow: Flow) -> Iterator[int]:
+    def _default_walk(
+        self, group: Group, found: Found, flow: Flow, gatewayed: Callable[[Hop], bool | None]
+    ) -> Iterator[int]:
         routes = self.fib.routes
         last_metric, last_tos, met = int(routes.priority[found.position]), 0, False
         for position in group.positions:
@@ -170,7 +175,7 @@ class Select4:
             hops = self.hops.of(position)
             if routes.scope[position] != routes.scope[found.position] or routes.type[position] != RTN_UNICAST:
                 continue
-            if not hops or hops[0].gateway is None:
+            if not hops or gatewayed(hops[0]) is False:
                 continue
             if not met and position != found.position:
                 return

@@ -87,6 +87,4 @@ class Packets:
         if family == "inet6":
             return not ipaddress.IPv6Address(dst).is_multicast
         ends = [ipaddress.IPv4Address(end) for end in (dst, src or "0.0.0.0")]
-        return not any(
-            end.is_multicast or end.is_loopback or int(end) >> 24 == 0 or int(end) == 0xFFFFFFFF for end in ends
-        )
+        return not any(end.is_multicast or end.is_loopback or int(end) in (0, 0xFFFFFFFF) for end in ends)

@@ -206,19 +206,43 @@ class Topology:
             known.append(prefix)
             kind = pick.choice(TYPES) if pick.random() < 0.97 else pick.choice(ODD_TYPES[family])
             words = [flag, "route", pick.choice(("add", "add", "append")), kind, prefix]
+            words += self._route_options(family, kind)
             if kind in ("blackhole", "unreachable", "prohibit", "throw"):
                 pass
             elif kind == "local":
                 words.append(f"dev {pick.choice(('lo', 'lo', *self.devices))}")
             elif kind == "unicast" and self.nexthop_ids[family] and pick.random() < 0.25:
                 words.append(f"nhid {pick.choice(self.nexthop_ids[family])}")
-            elif kind == "unicast" and pick.random() < 0.25:
+            elif kind == "unicast" and pick.random() < 0.35:
                 for _ in range(pick.randint(2, 4)):
                     words.append(f"nexthop {self._hop(family)} weight {pick.randint(1, 9)}")
             else:
                 words.append(self._hop(family))
-            words += self._route_options(family, kind)
             lines.append(" ".join(words))
+        return lines + self._scenes(family, flag)
+
+    def _scenes(self, family: str, flag: str) -> list[str]:
+        """What chance alone would rarely bring about."""
+        pick = self.random
+        lines = []
+        if pick.random() < 0.4:  # default routes of one metric, some with a TOS
+            table, metric = pick.choice(TABLES), pick.choice((0, 5, 10))
+            for _ in range(pick.randint(2, 5)):
+                tos = f"tos {pick.choice((4, 8)):#x}" if family == "inet" and pick.random() < 0.25 else ""
+                command = f"{flag} route append default {self._hop(family)} table {table} {tos}"
+                lines.append(f"{command} metric {metric + pick.choice((0, 0, 0, 1))}")
+        if family == "inet6" and pick.random() < 0.5:  # source-specific routes beside plain ones
+            table, prefix = pick.choice(TABLES), self.prefix(family)
+            for _ in range(pick.randint(2, 6)):
+                source = f"from {self.prefix(family)}" if pick.random() < 0.7 else ""
+                lines.append(f"{flag} route append {prefix} {source} {self._hop(family)} table {table}")
+        if pick.random() < 0.5:  # one prefix, many ways
+            table, prefix = pick.choice(TABLES), self.prefix(family)
+            for _ in range(pick.randint(3, 8)):
+                preference = f"pref {pick.choice(('low', 'medium', 'high'))}" if family == "inet6" else ""
+                command = f"{flag} route append {prefix} table {table} {preference} metric {pick.choice((7, 7, 8, 9))}"
+                hops = [f"nexthop {self._hop(family)}" for _ in range(pick.choice((1, 1, 2, 3)))]
+                lines.append(f"{command} {hops[0].removeprefix('nexthop') if len(hops) == 1 else ' '.join(hops)}")
         return lines
 
     def _route_options(self, family: str, kind: str) -> list[str]:
