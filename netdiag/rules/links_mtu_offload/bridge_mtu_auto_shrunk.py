@@ -37,6 +37,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.framesize import VLAN_HLEN
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -47,8 +48,6 @@ RULE = Rule(
     explains=("mtu-too-low-disables-ipv6", "bgp-hold-mtu-stall", "pmtud-*"),
 )
 
-VLAN_HLEN = 4
-"""Bytes by which a frame may exceed the MTU of the port that it leaves by."""
 ETHERNET = 1500
 """What a bridge without ports has, and what an Ethernet host has unless told otherwise (ETH_DATA_LEN)."""
 

@@ -36,6 +36,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link, Stats64
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.framesize import VLAN_HLEN, largest_sent
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -45,34 +46,6 @@ RULE = Rule(
     reads=("links", "peer_links"),
     explains=("bridge-mtu-auto-shrunk", "bgp-hold-mtu-stall", "pmtud-*", "tunnel-mtu-headroom-missing"),
 )
-
-VLAN_HLEN = 4
-"""Bytes by which a frame may exceed the receiver's MTU (__is_skb_forwardable() adds it for every frame)."""
-
-
-def largest_sent(view: HostView, link: Link, seen: frozenset[int] = frozenset()) -> int:
-    """Bytes of the longest packet that can leave by an interface of this namespace, VLAN tag included.
-
-    A bridge port only passes on what comes in at another port or from the bridge itself, and behind a veth port no
-    more comes in than its far end can send. ``seen`` are interfaces already asked on the way.
-    """
-    tagged = [upper.mtu + VLAN_HLEN for upper in view.stack.uppers(link.ifindex) if upper.kind == "vlan" and upper.up]
-    own = max([link.mtu, *tagged])
-    bridge = view.stack.master(link.ifindex)
-    if bridge is None or bridge.kind != "bridge":
-        return own
-    seen |= {link.ifindex}
-    others = [port for port in view.stack.ports(bridge.ifindex) if port.ifindex not in seen and port.up]
-    return min(own, max([bridge.mtu, *(largest_received(view, port, seen) for port in others)]))
-
-
-def largest_received(view: HostView, port: Link, seen: frozenset[int]) -> int:
-    """Bytes of the longest packet that can come in here from the wire: veth knows who sits at the other end."""
-    far = view.stack.veth_peer(port.ifindex)
-    if far is None:
-        return port.mtu
-    sent = far.mtu if port.link_netnsid is not None else largest_sent(view, far, seen | {port.ifindex})
-    return min(port.mtu + VLAN_HLEN, sent)
 
 
 def pairs(view: HostView) -> Iterator[tuple[Link, Link, bool]]:

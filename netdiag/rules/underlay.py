@@ -1,0 +1,50 @@
+"""What a tunnel's packets go out by, and how long they may be there: for the rules about tunnels and WireGuard.
+
+A tunnel asks the routing tables for the way to its far end and takes the MTU of that way: the route's own metric, else
+the device's (ipv4_mtu() in net/ipv4/route.c, ip6_mtu() in net/ipv6/route.c). Path MTUs that were learnt are in no table
+and not known here. Pure; asks for what a lookup asks for.
+"""
+
+from typing import NamedTuple
+
+from netdiag.index.policy import Query
+from netdiag.index.view import HostView
+from netdiag.model.link import Link
+
+
+class Underlay(NamedTuple):
+    """One way that outer packets can take."""
+
+    link: Link
+    """The device that they leave by."""
+    mtu: int
+    """Bytes of the longest outer packet, its IP header included."""
+    source: tuple[str, object, str]
+    """Where the MTU stands: fact, value and source, as evidence wants it."""
+
+
+def by_device(link: Link, family: str) -> Underlay:
+    """A device alone. IPv6 has a limit of its own for each interface, which may be below the device's (cnf.mtu6)."""
+    own = link.inet6_conf.get("mtu", link.mtu) if family == "inet6" else link.mtu
+    if own < link.mtu:
+        return Underlay(link, own, ("IPv6 mtu", own, f"/proc/sys/net/ipv6/conf/{link.ifname}/mtu"))
+    return Underlay(link, link.mtu, (f"{link.ifname} mtu", link.mtu, f"RTM_GETLINK {link.ifname} IFLA_MTU"))
+
+
+def by_route(view: HostView, query: Query) -> list[Underlay]:
+    """Every way that the packet can take, one a next hop; empty where it does not leave this host."""
+    answer = view.lookup(query)
+    if not answer.ok or answer.route is None:
+        return []
+    route = view.route_rows(query.family, [answer.route])[0]
+    limit = (route.extra.metrics if route.extra else {}).get("mtu")
+    found = []
+    for hop in answer.hops:
+        link = view.link(hop.oif)
+        if link is None:
+            continue
+        way = by_device(link, query.family)
+        if limit is not None and limit < way.mtu:
+            way = Underlay(link, limit, (f"mtu of route {route.dst}", limit, "RTM_GETROUTE RTA_METRICS RTAX_MTU"))
+        found.append(way)
+    return found
