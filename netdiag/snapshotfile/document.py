@@ -16,6 +16,8 @@ from netdiag.model.route import RouteExtra
 from netdiag.model.snapshot import Meta, Tables
 
 MEMBER = "snapshot.json"
+DOCUMENT_LIMIT = 512 << 20
+"""Bytes of ``snapshot.json``. 4,000 links take about 10 MB, 100,000 routes exported by BIRD about 25 MB."""
 SCHEMA_NAME = "netdiag.snapshot"
 SCHEMA_MAJOR = 1
 

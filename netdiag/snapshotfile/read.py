@@ -20,6 +20,7 @@ from netdiag.model.snapshot import Meta, Snapshot, Tables
 from netdiag.snapshotfile.checks import check_tables
 from netdiag.snapshotfile.column import read_column
 from netdiag.snapshotfile.document import (
+    DOCUMENT_LIMIT,
     MEMBER,
     META_FIELDS,
     SCHEMA_MAJOR,
@@ -37,8 +38,6 @@ FILE_LIMIT = 1 << 30
 """Bytes of the zip. A million routes are about 10 MB."""
 INFLATED_LIMIT = 2 << 30
 """Bytes of all members together."""
-DOCUMENT_LIMIT = 128 << 20
-"""Bytes of ``snapshot.json``; 4,000 links take about 10 MB."""
 ROWS_LIMIT = 16_000_000
 MEMBERS_LIMIT = 4096
 DIRECTORY_LIMIT = 1 << 20

@@ -7,7 +7,7 @@ two hosts in one file. msgspec already refuses NaN, infinities, lone surrogates 
 import json
 from typing import Any
 
-CONTAINERS_LIMIT = 4_000_000
+CONTAINERS_LIMIT = 8_000_000
 """Objects and arrays; each costs a decoder about 64 bytes however short its text."""
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 

@@ -1,6 +1,6 @@
 """Write a snapshot: the same snapshot gives the same bytes, and the file appears whole or not at all.
 
-What can fail is the file system: ``OutputRefused``.
+What can fail is the file system, or a host that is larger than any reader accepts: ``OutputRefused``.
 """
 
 import io
@@ -12,8 +12,8 @@ import msgspec
 from netdiag.model.codec import BULK
 from netdiag.model.snapshot import Snapshot
 from netdiag.snapshotfile.column import header_of, octets_of
-from netdiag.snapshotfile.document import MEMBER, META_FIELDS, BulkCard, empty_tables, member_of
-from netdiag.snapshotfile.outputfile import replacing
+from netdiag.snapshotfile.document import DOCUMENT_LIMIT, MEMBER, META_FIELDS, BulkCard, empty_tables, member_of
+from netdiag.snapshotfile.outputfile import OutputRefused, replacing
 
 LEVEL = 1
 """Columns of routes shrink to about a tenth already at deflate's fastest level."""
@@ -49,7 +49,10 @@ def _document(snapshot: Snapshot) -> bytes:
 
 def _write(snapshot: Snapshot, file: IO[bytes]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive:
-        _add(archive, MEMBER, [memoryview(_document(snapshot))])
+        document = _document(snapshot)
+        if len(document) > DOCUMENT_LIMIT:
+            raise OutputRefused(MEMBER, f"would be larger than {DOCUMENT_LIMIT >> 20} MiB, which no reader accepts")
+        _add(archive, MEMBER, [memoryview(document)])
         for name in BULK:
             table = getattr(snapshot.tables, name)
             for column in table.COLUMNS:

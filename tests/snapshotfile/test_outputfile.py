@@ -90,6 +90,13 @@ def test_what_is_not_a_regular_file_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "real").read_text() == "kept"
 
 
+def test_what_no_reader_would_accept_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netdiag.snapshotfile.write.DOCUMENT_LIMIT", 1000)
+    with pytest.raises(OutputRefused, match=r"snapshot\.json: would be larger than"):
+        write_snapshot(small_snapshot(), str(tmp_path / "a"))
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_bare_name_lies_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with replacing("a") as file:
