@@ -42,12 +42,13 @@ import numpy as np
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import Way, rivals, taken, usable, ways
-from netdiag.model.finding import Confidence, Draft, Severity, Subject, subject
+from netdiag.model.finding import CONFIDENCE_RANK, SEVERITY_RANK, Confidence, Draft, Severity, Subject, subject
 from netdiag.model.link import Link
 from netdiag.model.neighbour import NTF_PROXY, NUD_FAILED, NUD_INCOMPLETE, Neighbour
 from netdiag.model.nexthop import NexthopMember
 from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, Route, RouteHop
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -67,6 +68,8 @@ RECENT, OLD = 60.0, 3600.0
 LOOKED_AT = 64
 """Routes of one gateway that are tried for being taken, the shortest prefixes first."""
 
+LOSSES = ("all", "share", "none")
+
 Key = tuple[int, str]
 """ifindex and address."""
 
@@ -79,7 +82,7 @@ class Use:
     route: Route
     """The route with the shortest prefix."""
     loss: str
-    """What becomes of its traffic: ``all``, ``share`` or ``none``."""
+    """What of its traffic is lost, see LOSSES."""
 
 
 def failing(view: HostView) -> dict[Key, Neighbour]:
@@ -162,10 +165,30 @@ def named(route: Route) -> str:
     return text if route.table == 254 else f"{text} of table {route.table}"
 
 
-def sentence(neighbour: Neighbour, link: Link | None, ifname: str, found: list[Use]) -> str:
-    """The message."""
-    worst = min(found, key=lambda use: ("all", "share", "none").index(use.loss))
-    count = sum(len(use.way.positions) for use in found)
+@dataclass(frozen=True, kw_only=True)
+class Gateway:
+    """A gateway that does not answer, with what goes through it, the worst first."""
+
+    neighbour: Neighbour
+    found: list[Use]
+
+    @property
+    def weight(self) -> tuple[Severity, Confidence]:
+        """See ``weight()``."""
+        return weight(self.neighbour, self.found)
+
+    @property
+    def rank(self) -> tuple[int, int, bool, str, str]:
+        """The weightiest first; equals by what stays the same from night to night."""
+        severity, confidence = self.weight
+        ranks = SEVERITY_RANK[severity], CONFIDENCE_RANK[confidence]
+        return *ranks, not self.found[0].route.default, self.neighbour.family, self.neighbour.dst
+
+
+def sentence(gateways: list[Gateway], link: Link | None, ifname: str) -> str:
+    """The message, about the first gateway and the names of the others."""
+    neighbour, worst = gateways[0].neighbour, gateways[0].found[0]
+    count = sum(len(use.way.positions) for use in gateways[0].found)
     more = f" and {count - 1} more route{'s' if count > 2 else ''}" if count > 1 else ""
     asked = "ARP" if neighbour.family == "inet" else "neighbour solicitation"
     legs = worst.way.legs
@@ -175,13 +198,14 @@ def sentence(neighbour: Neighbour, link: Link | None, ifname: str, found: list[U
         "share": f"about {share} % of its flows are lost",
         "none": "traffic goes by another gateway",
     }[worst.loss]
-    text = (
-        f"gateway {neighbour.dst} on {ifname} does not answer {asked} ({neighbour.state}): {named(worst.route)}{more}"
+    others = "".join(f"; nor does {gateway.neighbour.dst}" for gateway in gateways[1:4])
+    others += f" and {len(gateways) - 4} more" if len(gateways) > 4 else ""
+    carrier = link is not None and link.up and not link.lower_up
+    return (
+        f"gateway {neighbour.dst} on {ifname} does not answer {asked} ({neighbour.state}): {named(worst.route)}{more} "
+        f"use{'' if count > 1 else 's'} it, {fate}{others}"
+        + (f"; {ifname} has no carrier, look there first" if carrier else "")
     )
-    text += f" use{'' if count > 1 else 's'} it, {fate}"
-    if link is not None and link.up and not link.lower_up:
-        text += f"; {ifname} has no carrier, look there first"
-    return text
 
 
 def route_subject(route: Route, ifname: str) -> Subject:
@@ -193,40 +217,43 @@ def check(view: HostView) -> Iterator[Draft]:
     silent = failing(view)
     if not silent:
         return
-    by_gateway: dict[Key, list[Use]] = {}
+    found: dict[Key, list[Use]] = {}
     for key, use in uses(view, silent):
-        by_gateway.setdefault(key, []).append(use)
-    for key, found in by_gateway.items():
-        neighbour, ifname = silent[key], view.ifname(key[0])
-        found.sort(key=lambda use: (("all", "share", "none").index(use.loss), not use.route.default))
-        severity, confidence = weight(neighbour, found)
-        route = found[0].route
-        dash = "-6 " if route.family == "inet6" else ""
-        about = [route_subject(use.route, ifname) for use in found]
-        link = subject("link", ifname=ifname)
-        yield RULE.found(
-            subject=subject("neighbour", dst=neighbour.dst, ifname=ifname),
-            severity=severity,
-            confidence=confidence,
-            message=sentence(neighbour, view.link(key[0]), ifname, found),
-            evidence=[
-                ("neighbour state", neighbour.state, f"RTM_GETNEIGH {neighbour.dst} dev {ifname} NDM_STATE"),
-                (
-                    "seconds in that state",
-                    neighbour.updated,
-                    f"RTM_GETNEIGH {neighbour.dst} dev {ifname} NDA_CACHEINFO",
-                ),
-                ("route", f"{route.dst} table {route.table}", f"RTM_GETROUTE {route.dst} RTA_GATEWAY"),
-            ],
-            confirm=[
-                f"ip -s neigh show {neighbour.dst} dev {quoted(ifname)}",
-                f"ip {dash}route show {route.dst} table {route.table}",
-            ],
-            fix=f"ip neigh flush to {neighbour.dst} dev {quoted(ifname)}  # once it is back on {ifname}: "
-            "look at the gateway, its address, the cable, the VLAN",
-            touches=[link, *about],
-            breaks=about,
-        )
+        found.setdefault(key, []).append(use)
+    by_link: dict[int, list[Gateway]] = {}
+    for key, through in found.items():
+        through.sort(key=lambda use: (LOSSES.index(use.loss), not use.route.default))
+        by_link.setdefault(key[0], []).append(Gateway(neighbour=silent[key], found=through))
+    for ifindex, gateways in by_link.items():
+        yield draft(view, ifindex, sorted(gateways, key=lambda gateway: gateway.rank))
+
+
+def draft(view: HostView, ifindex: int, gateways: list[Gateway]) -> Draft:
+    """The finding about one segment, named by its weightiest gateway."""
+    ifname, neighbour, route = view.ifname(ifindex), gateways[0].neighbour, gateways[0].found[0].route
+    severity, confidence = gateways[0].weight
+    routes = [route_subject(use.route, ifname) for gateway in gateways for use in gateway.found]
+    entries = [subject("neighbour", dst=gateway.neighbour.dst, ifname=ifname) for gateway in gateways]
+    source = f"RTM_GETNEIGH {neighbour.dst} dev {ifname}"
+    return RULE.found(
+        subject=entries[0],
+        severity=severity,
+        confidence=confidence,
+        message=sentence(gateways, view.link(ifindex), ifname),
+        evidence=[
+            ("neighbour state", neighbour.state, f"{source} NDM_STATE"),
+            ("seconds in that state", neighbour.updated, f"{source} NDA_CACHEINFO"),
+            ("route", f"{route.dst} table {route.table}", f"RTM_GETROUTE {route.dst} RTA_GATEWAY"),
+        ],
+        confirm=[
+            f"ip -s neigh show {neighbour.dst} dev {quoted(ifname)}",
+            f"{ip_command(route.family)} route show {route.dst} table {route.table}",
+        ],
+        fix=f"ip neigh flush to {neighbour.dst} dev {quoted(ifname)}  # once it is back on {ifname}: "
+        "look at the gateway, its address, the cable, the VLAN",
+        touches=[subject("link", ifname=ifname), *routes, *entries],
+        breaks=[*routes, *entries],
+    )
 
 
 def examples() -> Iterator[Example]:
@@ -313,6 +340,9 @@ def several_way_examples() -> Iterator[Example]:
     worse = host().link("eth1").address("eth1", "198.51.100.2/24")
     worse.route("default", via="198.51.100.1", dev="eth1", priority=100)
     yield fires("better of two metrics", "IPv4 never changes over to another metric", worse)
+    router = host().address("eth0", "2001:db8::2/64").route("default", via="fe80::1", dev="eth0")
+    router.neighbour("fe80::1", dev="eth0", state="failed")
+    yield fires("both families", "a router that is gone is one finding", router)
     dead = host().link("eth1").route("default", via="198.51.100.1", dev="eth1", flags=RTNH_F_DEAD | RTNH_F_LINKDOWN)
     yield fires("first of two, the other dead", "there is nothing to fall back to", dead)
     third = host().route("10.0.0.0/8", via="192.0.2.1", dev="eth0").link("eth1")

@@ -16,7 +16,7 @@ Why it matters
 Confirm
   ip route show default
   ip route get ADDRESS, with an address beyond the host's own subnets
-  nstat -az IpOutNoRoutes Ip6OutNoRoutes
+  nstat -asz IpOutNoRoutes IpExtInNoRoutes Ip6OutNoRoutes Ip6InNoRoutes
 
 Fix
   ip route add default via GATEWAY dev IFNAME, with the gateway of the network; then make whoever configures the host
@@ -50,7 +50,7 @@ from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
 from netdiag.model.address import Address
-from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import IFF_LOWER_UP, IFF_NOARP, IFF_POINTOPOINT, IFF_UP, Link
 from netdiag.model.neighbour import NTF_PROXY, NUD_DELAY, NUD_PROBE, NUD_REACHABLE, NUD_STALE
 from netdiag.model.nexthop import NexthopMember
@@ -77,8 +77,10 @@ NULL_METRIC = 0xFFFFFFFF
 GOOD = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
 LINK_LOCAL = {"inet": ip_network("169.254.0.0/16"), "inet6": ip_network("fe80::/10")}
 GLOBAL6 = ip_network("2000::/3")
+NAMES = {"inet": ("IPv4", "0.0.0.0/0"), "inet6": ("IPv6", "::/0")}
 OUT = {"inet": "Ip.OutNoRoutes", "inet6": "Ip6OutNoRoutes"}
-FORWARDED = {"inet": "Ip.InNoRoutes", "inet6": "Ip6InNoRoutes"}
+FORWARDED = {"inet": "IpExt.InNoRoutes", "inet6": "Ip6InNoRoutes"}
+"""Packets of others, refused by a host that forwards (ip_error() of net/ipv4/route.c)."""
 BEYOND = {
     "inet": ("192.0.2.1", "198.51.100.1", "203.0.113.1", "192.88.99.1"),
     "inet6": ("2001:db8::1", "2001:db8:ffff::1", "3fff::1"),
@@ -185,7 +187,7 @@ def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
     """Packets refused for want of a route: now, or (only where the host has no gateway at all) at any time."""
     now = (view.moved(OUT[family]) or 0) + (view.moved(FORWARDED[family]) or 0)
     total = view.latest.snmp.get(OUT[family], 0)
-    source = "/proc/net/snmp" if family == "inet" else "/proc/net/snmp6"
+    source = "/proc/net/snmp, /proc/net/netstat" if family == "inet" else "/proc/net/snmp6"
     if now:
         seconds = view.latest.at - view.counters.at
         text = f"{now} packet{'s were' if now > 1 else ' was'} refused for want of a route within {seconds:.1f} s"
@@ -193,7 +195,9 @@ def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
         yield Sign(severity="critical" if lonely else "warning", text=text, fact=fact)
     elif total and lonely:
         text = f"{total} packet{'s have' if total > 1 else ' has'} been refused for want of a route"
-        yield Sign(severity="warning", text=text, fact=("OutNoRoutes", total, f"{source} {OUT[family]}"))
+        yield Sign(
+            severity="warning", text=text, fact=("OutNoRoutes", total, f"{source.partition(',')[0]} {OUT[family]}")
+        )
 
 
 def left_objects(view: HostView, family: str) -> Iterator[Sign]:
@@ -227,8 +231,19 @@ def left_tables(view: HostView, family: str) -> Iterator[Sign]:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """One family without a default route, and why it needs one."""
+
+    family: str
+    uplink: Uplink
+    signs: list[Sign]
+    """The weightiest first; never empty."""
+
+
 def check(view: HostView) -> Iterator[Draft]:
     ways_out = {family: default_oifs(view, family) for family in ("inet", "inet6")}
+    found = []
     for family, other in (("inet", "inet6"), ("inet6", "inet")):
         if ways_out[family] is not None or main_is_out_of_reach(view, family):
             continue
@@ -238,9 +253,12 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         elsewhere = ways_out[other]
         shared = [uplink for uplink in up if elsewhere is None or leads_out(uplink, elsewhere)]
-        found = list(signs(view, family, counters=bool(shared), lonely=not known))
-        if found:
-            yield draft(view, family, (shared or up)[0], sorted(found, key=lambda sign: sign.severity != "critical"))
+        told = sorted(signs(view, family, counters=bool(shared), lonely=not known), key=lambda sign: sign.severity)
+        if told:
+            found.append(Missing(family=family, uplink=(shared or up)[0], signs=told))
+    if found:
+        found.sort(key=lambda missing: missing.signs[0].severity)  # "critical" comes before "warning"
+        yield draft(view, found)
 
 
 def main_is_out_of_reach(view: HostView, family: str) -> bool:
@@ -256,29 +274,42 @@ def leads_out(uplink: Uplink, oifs: set[int]) -> bool:
     return uplink.link.ifindex in oifs and (own.version == 4 or own in GLOBAL6)
 
 
-def draft(view: HostView, family: str, uplink: Uplink, found: list[Sign]) -> Draft:
-    """The finding about one family."""
-    dst, version = ("0.0.0.0/0", "IPv4") if family == "inet" else ("::/0", "IPv6")
-    link, own = uplink.link, f"{uplink.address.local}/{uplink.address.prefixlen}"
+def draft(view: HostView, found: list[Missing]) -> Draft:
+    """The finding: one for the host, named by the family that needs it more."""
+    first = found[0]
+    family, link, own = first.family, first.uplink.link, first.uplink.address
+    network = f"{own.local}/{own.prefixlen}"
+    version, dst = NAMES[family]
     state = "" if link.up else ", which is down"
     state = ", which has no carrier" if link.up and not link.lower_up else state
-    ip = ip_command(family)
-    gateway = next((sign.gateway for sign in found if sign.gateway), None) or likely_gateway(view, family, uplink)
-    way = f"via {gateway or 'GATEWAY'} dev {quoted(link.ifname)}"
+    both = f"; no {NAMES[found[1].family][0]} one either" if len(found) > 1 else ""
+    ip, sign = ip_command(family), first.signs[0]
+    gateway = next((s.gateway for s in first.signs if s.gateway), None) or likely_gateway(view, family, first.uplink)
+    add = f"{ip} route add default via {gateway or 'GATEWAY'} dev {quoted(link.ifname)}"
     outside = (at for at in BEYOND[family] if not view.lookup(Query(family=family, dst=at)).ok)
-    about = subject("link", ifname=link.ifname)
     return RULE.found(
         subject=subject("route", dst=dst, table=RT_TABLE_MAIN),
-        severity=found[0].severity,
-        message=f"no {version} default route, and {found[0].text} (uplink {link.ifname}, {own}{state})",
+        severity=sign.severity,
+        message=f"no {version} default route, and {sign.text} (uplink {link.ifname}, {network}{state}){both}",
         evidence=[
             (f"{version} default route", "none", f"RTM_GETROUTE {dst}"),
-            *(sign.fact for sign in found[:2]),
+            *(each.fact for each in first.signs[:2]),
         ],
-        confirm=[f"{ip} route get {next(outside, BEYOND[family][0])}", f"nstat -asz {OUT[family].replace('.', '')}"],
-        fix=found[0].fix or f"{ip} route add default {way}" + ("" if gateway else f"  # GATEWAY: the router of {own}"),
-        touches=[about, subject("route", dst=dst, table=RT_TABLE_MAIN, ifname=link.ifname)],
+        confirm=[
+            f"{ip} route get {next(outside, BEYOND[family][0])}",
+            f"nstat -asz {OUT[family]} {FORWARDED[family]}".replace(".", ""),
+        ],
+        fix=sign.fix or (add if gateway else f"{add}  # GATEWAY: the router of {network}"),
+        touches=[about for missing in found for about in objects(missing)],
     )
+
+
+def objects(missing: Missing) -> Iterator[Subject]:
+    """What the fault sits on."""
+    dst, ifname = NAMES[missing.family][1], missing.uplink.link.ifname
+    yield subject("link", ifname=ifname)
+    yield subject("route", dst=dst, table=RT_TABLE_MAIN)
+    yield subject("route", dst=dst, table=RT_TABLE_MAIN, ifname=ifname)
 
 
 def likely_gateway(view: HostView, family: str, uplink: Uplink) -> str | None:
@@ -435,6 +466,14 @@ def family_examples() -> Iterator[Example]:
     neither = two(OUT["inet6"], address="fd00::2/64")
     yield fires(
         "IPv6 refused, no default route at all", "there is no other family to use", neither, "warning", six=True
+    )
+    cut = {OUT["inet"]: 1, OUT["inet6"]: 1}
+    lost = two(OUT["inet"]).counters(before={"snmp": cut}, after={"snmp": cut})
+    yield fires("both gone", "one host is one finding", lost, "warning", "no IPv4 default", "no IPv6 one either")
+    now = cut | {OUT["inet6"]: 2}
+    worse = two(OUT["inet"]).counters(before={"snmp": cut}, after={"snmp": now})
+    yield fires(
+        "both gone, IPv6 needed now", "it is named by what is lost", worse, "critical", "no IPv6 default", six=True
     )
     quiet = two(OUT["inet"], v4="eth0")
     yield silence("IPv6 never tried", "a host with addresses for its own segment", quiet)

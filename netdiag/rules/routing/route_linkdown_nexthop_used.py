@@ -44,10 +44,11 @@ import numpy as np
 
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
-from netdiag.index.ways import Way, rivals, taken, usable, ways
-from netdiag.model.finding import Draft, Severity, subject
-from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, Route, RouteHop
+from netdiag.index.ways import Mask, Way, rivals, taken, usable, ways
+from netdiag.model.finding import SEVERITY_RANK, Draft, Severity, subject
+from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, Route, RouteHop, Routes
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -111,13 +112,23 @@ def uses(view: HostView, family: str) -> Iterator[Use]:
     down |= (routes.nh_id != 0) & (routes.oif == 0)
     if not down.any():
         return
-    down &= np.isin(routes.table, list(reachable_tables(view.rules, view.links, family)))
+    down &= np.isin(routes.table, list(reachable_tables(view.rules, view.links, family))) & ~on_every_link(routes)
     for way in ways(routes, view.nexthops, down):
         if not is_down(way.hop):
             continue
         order = np.argsort(routes.dst_len[way.positions], kind="stable")[:LOOKED_AT]
         found = [judged(view, family, way, at) for at in way.positions[order].tolist()]
         yield from sorted((use for use in found if use is not None), key=lambda use: use.rank)[:1]
+
+
+def on_every_link(routes: Routes) -> Mask:
+    """Link-local and multicast prefixes: every interface has them, and none stands in for another."""
+    if routes.family == "inet6":
+        first, second = routes.dst[:, 0], routes.dst[:, 1]
+        own: Mask = (first == 0xFF) | (first == 0xFE) & (second & 0xC0 == 0x80)
+    else:
+        own = (routes.dst >> 16 == 0xA9FE) | (routes.dst >> 28 == 0xE)
+    return own
 
 
 def is_down(hop: RouteHop) -> bool:
@@ -145,19 +156,23 @@ def shown(route: Route) -> str:
     return "default" if route.default else route.dst
 
 
-def sentence(view: HostView, use: Use, ifname: str) -> str:
-    """The message."""
-    version = "IPv4" if use.route.family == "inet" else "IPv6"
-    route = f"the {version} default route" if use.route.default else f"the route to {use.route.dst}"
-    route += "" if use.route.table == 254 else f" of table {use.route.table}"
-    count = len(use.way.positions) - 1
-    more = f" (and {count} more like it)" if count else ""
+def named(route: Route) -> str:
+    """``the IPv4 default route``, ``the route to 192.0.2.0/24 of table 100``."""
+    version = "IPv4" if route.family == "inet" else "IPv6"
+    text = f"the {version} default route" if route.default else f"the route to {route.dst}"
+    return text if route.table == 254 else f"{text} of table {route.table}"
+
+
+def sentence(view: HostView, found: list[Use], ifname: str) -> str:
+    """The message, about the first use and the number of the others."""
+    use = found[0]
+    count = sum(len(each.way.positions) for each in found) - 1
+    more = f" (and {count} more route{'s' if count > 1 else ''})" if count else ""
     if use.legs:
         total = sum(leg.weight for leg in use.way.legs)
-        share = f"about {100 * use.way.hop.weight // total} % of the flows of {route}{more} go"
-        ways_left = ", ".join(f"{view.ifname(leg.oif)}" for leg in use.legs)
-        return f"{share} out of {ifname}, which has no carrier; {ways_left} has one"
-    text = f"{route}{more} goes out of {ifname}, which has no carrier"
+        share = f"about {100 * use.way.hop.weight // total} % of the flows of {named(use.route)}{more} go"
+        return f"{share} out of {ifname}, which has no carrier; {', '.join(view.ifname(leg.oif) for leg in use.legs)} has one"
+    text = f"{named(use.route)}{more} goes out of {ifname}, which has no carrier"
     if use.left is None:
         return f"{text}, and nothing else in its table could carry it"
     hops = use.left.hops
@@ -166,54 +181,68 @@ def sentence(view: HostView, use: Use, ifname: str) -> str:
     return f"{text}, although {other} metric {use.left.priority}{out} could carry it"
 
 
-def fix(view: HostView, use: Use, ifname: str) -> str:
-    """What to do about it."""
-    route = use.route
-    v4 = route.family == "inet"
-    if use.legs:
-        hops = [way_text(view, route.family, leg) for leg in use.legs]
-        if len(hops) > 1:
-            hops = [f"nexthop {hop} weight {leg.weight}" for hop, leg in zip(hops, use.legs, strict=True)]
-        dash = "" if v4 else "-6 "
-        table = "" if route.table == 254 else f" table {route.table}"
-        metric = f" metric {route.priority}" if route.priority else ""
-        return f"ip {dash}route replace {shown(route)}{table}{metric} {' '.join(hops)}  # until {ifname} is back"
-    if use.left is None:
+def fix(view: HostView, found: list[Use], ifname: str) -> str:
+    """What to do about all of them."""
+    commands = []
+    for use in found:
+        command = new_legs(view, use) if use.legs else setting(use, ifname) if use.left is not None else None
+        if command is not None and command not in commands:
+            commands.append(command)
+    if not commands:
         return f"bring the carrier of {ifname} back: the cable, the module, the other end; nothing else can carry this"
-    name = f"net/{'ipv4' if v4 else 'ipv6'}/conf/{ifname}/ignore_routes_with_linkdown"
-    name = name if "." in ifname else name.replace("/", ".")
-    return f"sysctl -w {quoted(name)}=1  # and bring the carrier of {ifname} back"
+    return f"{' && '.join(commands)}  # and bring the carrier of {ifname} back"
+
+
+def new_legs(view: HostView, use: Use) -> str:
+    """The route again, over the legs that have a carrier."""
+    route = use.route
+    hops = [way_text(view, route.family, leg) for leg in use.legs]
+    if len(hops) > 1:
+        hops = [f"nexthop {hop} weight {leg.weight}" for hop, leg in zip(hops, use.legs, strict=True)]
+    table = "" if route.table == 254 else f" table {route.table}"
+    metric = f" metric {route.priority}" if route.priority else ""
+    return f"{ip_command(route.family)} route replace {shown(route)}{table}{metric} {' '.join(hops)}"
+
+
+def setting(use: Use, ifname: str) -> str:
+    """The setting that makes the kernel pass the interface's routes over."""
+    name = f"net/{'ipv4' if use.route.family == 'inet' else 'ipv6'}/conf/{ifname}/ignore_routes_with_linkdown"
+    return f"sysctl -w {quoted(name if '.' in ifname else name.replace('/', '.'))}=1"
 
 
 def check(view: HostView) -> Iterator[Draft]:
+    by_link: dict[int, list[Use]] = {}
     for family in ("inet", "inet6"):
-        by_place: dict[tuple[int, int], list[Use]] = {}
         for use in uses(view, family):
-            by_place.setdefault((use.route.table, use.way.hop.oif), []).append(use)
-        for (table, oif), found in by_place.items():
-            use = min(found, key=lambda each: each.rank)
-            route, ifname = use.route, view.ifname(oif)
-            about = subject("route", dst=route.dst, table=table, ifname=ifname)
-            link = subject("link", ifname=ifname)
-            gateways = sorted({each.way.hop.gateway for each in found if each.way.hop.gateway})
-            dash = "" if family == "inet" else "-6 "
-            source = f"RTM_GETROUTE {route.dst} table {table}"
-            yield RULE.found(
-                subject=about,
-                severity=weight(view, use),
-                message=sentence(view, use, ifname),
-                evidence=[
-                    ("next hop", way_text(view, family, use.way.hop) + " linkdown", f"{source} RTNH_F_LINKDOWN"),
-                    (f"{ifname} carrier", "no", f"RTM_GETLINK {ifname} IFLA_CARRIER"),
-                ],
-                confirm=[
-                    f"ip {dash}route show {shown(route)} table {table}",
-                    f"ip -br link show dev {quoted(ifname)}",
-                ],
-                fix=fix(view, use, ifname),
-                touches=[link],
-                breaks=[link, *(subject("neighbour", dst=gateway, ifname=ifname) for gateway in gateways)],
-            )
+            by_link.setdefault(use.way.hop.oif, []).append(use)
+    for oif, found in by_link.items():
+        found.sort(key=lambda use: (SEVERITY_RANK[weight(view, use)], use.rank, use.route.family, use.route.table))
+        yield draft(view, view.ifname(oif), found)
+
+
+def draft(view: HostView, ifname: str, found: list[Use]) -> Draft:
+    """The finding about one interface, named by the route that tells most."""
+    use, route = found[0], found[0].route
+    link = subject("link", ifname=ifname)
+    gateways = sorted({each.way.hop.gateway for each in found if each.way.hop.gateway})
+    routes = [subject("route", dst=each.route.dst, table=each.route.table, ifname=ifname) for each in found]
+    hop = way_text(view, route.family, use.way.hop)
+    return RULE.found(
+        subject=routes[0],
+        severity=weight(view, use),
+        message=sentence(view, found, ifname),
+        evidence=[
+            ("next hop", f"{hop} linkdown", f"RTM_GETROUTE {route.dst} table {route.table} RTNH_F_LINKDOWN"),
+            (f"{ifname} carrier", "no", f"RTM_GETLINK {ifname} IFLA_CARRIER"),
+        ],
+        confirm=[
+            f"{ip_command(route.family)} route show {shown(route)} table {route.table}",
+            f"ip -br link show dev {quoted(ifname)}",
+        ],
+        fix=fix(view, found, ifname),
+        touches=[link, *routes],
+        breaks=[link, *routes, *(subject("neighbour", dst=gateway, ifname=ifname) for gateway in gateways)],
+    )
 
 
 def examples() -> Iterator[Example]:
@@ -270,12 +299,27 @@ def single_examples() -> Iterator[Example]:
     yield fires("a prefix, the default route is left", "a shorter prefix could carry it", inner, dst="10.0.0.0/8")
     lost = down("10.0.0.0/8")
     yield fires("a prefix, nothing is left", "lost all the same", lost, "warning", dst="10.0.0.0/8")
+    metrics = {"protocol": 2, "priority": 256, "via": None}
+    twins = down("fe80::/64", **metrics).route("fe80::/64", dev="eth1", protocol=2, priority=256)
+    yield silence("link-local prefix", "every interface has fe80::/64, and needs its own", twins)
+    edge = down("febf::/64", **metrics).route("febf::/64", dev="eth1", protocol=2, priority=256)
+    yield silence("last link-local prefix", "fe80::/10 ends there", edge)
+    beyond = down("fec0::/64", **metrics).route("fec0::/64", dev="eth1", protocol=2, priority=256)
+    beyond.sysctl("net.ipv6.conf.all.forwarding", 1)
+    yield fires("subnet of two interfaces", "the other one could carry it", beyond, dst="fec0::/64")
+    for prefix in ("ff00::/8", "169.254.0.0/16", "224.0.0.0/4"):
+        every = down(prefix, via=None).route(prefix, dev="eth1", priority=2000)
+        yield silence(f"{prefix} on both", "no interface stands in for another", every)
+    for prefix in ("169.253.0.0/16", "223.0.0.0/8"):
+        unicast = down(prefix, via=None).route(prefix, dev="eth1", priority=2000)
+        yield fires(f"{prefix} on both", "an ordinary prefix", unicast, dst=prefix)
     hidden = spare(down(table=100), table=100)
     yield silence("table without a rule", "no packet looks into it", hidden)
     ruled = hidden.rule(100, src="192.0.2.2", src_len=32, table=100)
     yield fires("table with a rule", "policy routing has the same fault", ruled, table=100)
     both = spare(down()).route("10.0.0.0/8", via="192.0.2.9", dev="eth0", flags=RTNH_F_LINKDOWN)
-    yield fires("two routes by one interface", "one interface is one finding", both)
+    both.route("default", via="fe80::1", dev="eth0", flags=RTNH_F_LINKDOWN)
+    yield fires("several routes by one interface", "one interface is one finding, of both families", both)
 
 
 def idle_examples() -> Iterator[Example]:
