@@ -75,13 +75,18 @@ class Arrivals:
         return next((address.local for address in own), None)
 
     def dropped(
-        self, link: Link, sources: Iterable[str], address: str, out: int | None = None
+        self, link: Link, sources: Iterable[str], address: str, out: int | None = None, length: int = 32
     ) -> tuple[str, Lookup] | None:
-        """The first source and its way back where the filter lets none of the sources in; else None."""
+        """The first source and its way back where the filter lets none of the sources in; else None.
+
+        A source that passes by a prefix longer than ``length`` says nothing about the route in question.
+        """
         first = None
         for source in sources:
             reverse = self._filter.strict(link, src=source, dst=address, out=out)
             if reverse.passes:
+                if reverse.way.prefixlen is not None and reverse.way.prefixlen > length:
+                    continue
                 return None
             first = first or (source, reverse.way)
         return first
@@ -93,7 +98,9 @@ class Arrivals:
             answers = [answer for rule in leading for answer in self._answers(link, position, row, rule)]
             yield from (answer for answer in answers if answer is not None)
             address = row.prefsrc or self.own(link)
-            lost = self.dropped(link, specimens(row.dst), address) if address and not answers else None
+            length = int(row.dst.rpartition("/")[2])
+            silent = address is None or bool(answers)
+            lost = None if silent else self.dropped(link, specimens(row.dst), address or "", length=length)
             if lost is not None:
                 # Without a rule the table has lost it; with one, a better route is in use.
                 has = f"{row.dst} in table {table_word(row.table)} goes by it"

@@ -293,6 +293,14 @@ def _route_examples() -> Iterator[Example]:
         why="the way back is looked up in the VRF",
         tables=member.route("default", via="10.1.0.2", dev="eth1", table=101).build(),
     )
+    near = _host().address("eth1", "198.51.100.9/24").address("eth1", "203.0.113.9/24")
+    yield Example(
+        name="more subnets on the second uplink",
+        why="their own sources pass, those from beyond still do not",
+        tables=near.build(),
+        fires=1,
+        subject=subject("link", ifname="eth1"),
+    )
     shared = strict().address("eth1", "10.0.0.9/24").route("default", via="10.0.0.2", dev="eth0")
     yield Example(name="shared subnet", why="overlap-subnet-two-ifaces speaks about it", tables=shared.build())
 

@@ -127,8 +127,10 @@ def _loss(view: HostView, rules: list[PolicyRule], row: Route) -> Loss | None:
     """The worst answer to a packet for this route: no route at all, else another way; None where nothing is lost."""
     marks = [0, *sorted({rule.fwmark for rule in rules if rule.fwmark})][:MOST_MARKS]
     different: Loss | None = None
+    length = int(row.dst.rpartition("/")[2])
     for address in specimens(row.dst):
-        for mark in marks:
+        longest = next(view.fib(row.family).candidates(RT_TABLE_MAIN, address), None)
+        for mark in marks if longest is not None and longest.length == length else ():
             answer = view.lookup(Query(family=row.family, dst=address, mark=mark))
             if answer.rule is None and answer.route is None and not answer.ok:
                 return Loss(row, address, mark, answer)
@@ -330,6 +332,13 @@ def _replaced() -> Iterator[Example]:
         name="a custom table that holds everything",
         why="main is replaced route for route",
         tables=whole.build(),
+    )
+    inner = HostBuilder().link("eth0").address("eth0", "198.51.100.9/24").without_rule(32766).rule(100, table=50)
+    inner.route("default", via="198.51.100.1", dev="eth0").route("default", via="198.51.100.1", dev="eth0", table=50)
+    yield Example(
+        name="a custom table on a public subnet",
+        why="addresses on the link are none of the default route's",
+        tables=inner.route("198.51.100.0/24", dev="eth0", table=50).build(),
     )
     other = _host().address("eth1", "10.1.0.1/24").without_rule(32766).rule(100, table=50)
     other.route("default", via="10.1.0.2", dev="eth1", table=50).route("10.0.0.0/24", dev="eth0", table=50)
