@@ -15,6 +15,7 @@ from netdiag.index.local import LocalAddresses
 from netdiag.index.policy import Lookup, Query, Routing
 from netdiag.model.address import Address
 from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
+from netdiag.model.bpf import Bpf
 from netdiag.model.counters import CounterSample
 from netdiag.model.coverage import Coverage
 from netdiag.model.link import Link, NetnsId, PeerLink
@@ -39,6 +40,7 @@ COLLECTOR_OF = {
     "counters": "counters",
     "deltas": "counters",
     "wireguard": "wireguard",
+    "bpf": "bpf",
     "bird": "bird",
     "bird_routes": "bird_routes",
     "bird_sockets": "bird_sockets",
@@ -143,6 +145,10 @@ class HostView:
     @property
     def wireguard(self) -> Wireguard:
         return self._need("wireguard").wireguard
+
+    @property
+    def bpf(self) -> Bpf:
+        return self._need("bpf").bpf
 
     @property
     def bird(self) -> Bird:

@@ -12,6 +12,7 @@ import numpy as np
 
 from netdiag.model.address import Address
 from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
+from netdiag.model.bpf import Bpf
 from netdiag.model.counters import Counters
 from netdiag.model.coverage import Status
 from netdiag.model.link import Link, NetnsId, PeerLink
@@ -33,6 +34,7 @@ SMALL: dict[str, Any] = {
     "sysctls": Sysctls,
     "counters": Counters,
     "wireguard": Wireguard,
+    "bpf": Bpf,
     "bird": Bird,
     "bird_routes": tuple[DaemonRoutes, ...],
     "bird_sockets": tuple[BirdSocket, ...],

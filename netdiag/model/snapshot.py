@@ -10,6 +10,7 @@ import msgspec
 
 from netdiag.model.address import Address
 from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
+from netdiag.model.bpf import Bpf
 from netdiag.model.counters import Counters, CounterSample
 from netdiag.model.coverage import Coverage
 from netdiag.model.link import Link, NetnsId, PeerLink
@@ -55,6 +56,7 @@ class Tables:
     neigh_tables: tuple[NeighTable, ...] = ()
     sysctls: Sysctls = field(default_factory=Sysctls)
     wireguard: Wireguard = field(default_factory=Wireguard)
+    bpf: Bpf = field(default_factory=Bpf)
     bird: Bird = field(default_factory=Bird)
     bird_routes: tuple[DaemonRoutes, ...] = ()
     bird_sockets: tuple[BirdSocket, ...] = ()

@@ -1,0 +1,237 @@
+"""eBPF programs, maps and links, every place where programs are attached, pins, and who holds what.
+
+XDP and tc come by netlink and need no privilege; tcx, netkit, cgroups, namespaces and sockmaps by BPF_PROG_QUERY
+(CAP_NET_ADMIN); lists of objects by id (CAP_SYS_ADMIN); pins and holders by bpffs and /proc. What is denied is named
+with the capability that is missing, and the rest is still there: partial. Absent where the kernel has no bpf(2) and
+nothing is attached. No module is loaded, and nothing is attached, run or changed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from netdiag.collectors import Collected, Options
+from netdiag.collectors.links import read_links
+from netdiag.model.bpf import Bpf, BpfAttachment, BpfHolder, BpfLink, BpfMap, BpfPin, BpfProgram
+from netdiag.model.link import Link
+from netdiag.sources.bpf.answer import CgroupReply, EntriesReply
+from netdiag.sources.bpf.contents import NAMING
+from netdiag.sources.bpf.names import CGROUP_HOOKS
+from netdiag.sources.bpf.objects import Reply
+from netdiag.sources.netlink import requests
+from netdiag.sources.netlink.tcfilters import FilterSink, QdiscSink, filters
+from netdiag.sources.protocol import Source, Unreadable
+
+Rows = TypeVar("Rows")
+SOCKMAPS = ("sockmap", "sockhash")
+CAPABILITY = {
+    "programs": "CAP_SYS_ADMIN",
+    "maps": "CAP_SYS_ADMIN",
+    "links": "CAP_SYS_ADMIN",
+    "tcx": "CAP_NET_ADMIN",
+    "namespace": "CAP_NET_ADMIN",
+    "cgroups": "CAP_NET_ADMIN",
+    "sockmaps": "CAP_SYS_ADMIN",
+    "entries": "CAP_SYS_ADMIN",
+}
+"""What reading a part needs where it was denied."""
+
+
+@dataclass
+class Reader:
+    """Asks for one part after the other and remembers what went wrong."""
+
+    source: Source
+    denied: dict[str, list[str]] = field(default_factory=dict)
+    """Parts by the capability that they need."""
+    troubles: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    refusals: list[Unreadable] = field(default_factory=list)
+
+    def part(self, name: str, key: str, kind: type[Rows], otherwise: Rows, *, minor: bool = False) -> Rows:
+        """The rows of one key; ``otherwise`` where they cannot be had. ``minor``: not being complete is no trouble."""
+        try:
+            reply = msgspec.json.decode(self.source.fetch("bpf", key), type=Reply)
+            rows = msgspec.json.decode(reply.rows, type=kind)
+        except Unreadable as refusal:
+            self.unread.append(name)
+            self.refusals.append(refusal)
+            if refusal.why == "denied":
+                self.denied.setdefault(CAPABILITY.get(name, "more rights"), []).append(name)
+            elif not minor:
+                self.troubles.append(f"{name}: {refusal.detail}")
+            return otherwise
+        except msgspec.MsgspecError as error:
+            self.unread.append(name)
+            self.troubles.append(f"{name}: {error}")
+            return otherwise
+        if reply.trouble:
+            self.unread.append(name)
+            if not minor:
+                self.troubles.append(f"{name}: {reply.trouble}")
+        return rows
+
+    def detail(self) -> str:
+        """One line for coverage."""
+        needs = [f"{', '.join(parts)}: needs {capability}" for capability, parts in self.denied.items()]
+        return "; ".join(needs + self.troubles)
+
+
+def xdp_attachments(links: Iterable[Link]) -> list[BpfAttachment]:
+    """What IFLA_XDP tells; several modes may be in use at once."""
+    rows: list[BpfAttachment] = []
+    for link in links:
+        if link.xdp is None:
+            continue
+        modes = {
+            "offload": link.xdp.offload_prog_id,
+            "native": link.xdp.native_prog_id,
+            "generic": link.xdp.generic_prog_id,
+        }
+        if not any(modes.values()):
+            modes = {link.xdp.mode: link.xdp.prog_id}
+        for mode, prog_id in modes.items():
+            if prog_id:
+                rows.append(
+                    BpfAttachment(
+                        hook="xdp",
+                        prog_id=prog_id,
+                        position=len([row for row in rows if row.ifindex == link.ifindex]),
+                        attach_type="xdp",
+                        direction="ingress",
+                        ifindex=link.ifindex,
+                        mode=mode,
+                    )
+                )
+    return rows
+
+
+def tc_attachments(reader: Reader) -> list[BpfAttachment]:
+    """Filters and actions of every place that may have some; a shared block is read once."""
+    rows: list[BpfAttachment] = []
+    blocks: dict[int, list[BpfAttachment]] = {}
+    places = QdiscSink()
+    try:
+        reader.source.dump(requests.qdiscs(), places)
+    except Unreadable as refusal:
+        reader.troubles.append(refusal.detail)
+        reader.unread.append("tc")
+        return rows
+    for place in places.places:
+        found = blocks.get(place.block) if place.block is not None else None
+        if found is None:
+            sink = FilterSink(place)
+            try:
+                reader.source.dump(filters(place), sink)
+            except Unreadable as refusal:
+                if refusal.why != "absent":  # an interface that has gone meanwhile
+                    reader.troubles.append(refusal.detail)
+                    reader.unread.append("tc")
+                continue
+            if sink.malformed:
+                reader.troubles.append(f"tc: {sink.malformed} messages could not be decoded")
+            found = sink.attachments
+            if place.block is not None:
+                blocks[place.block] = found
+        direction = "egress" if place.parent & 0xFFFFFFFF != 0xFFFFFFF2 else "ingress"
+        rows += [
+            msgspec.structs.replace(row, ifindex=place.ifindex, parent=place.parent, direction=direction)
+            for row in found
+        ]
+    return rows
+
+
+def hooks_in_use(programs: Iterable[BpfProgram], *, known: bool) -> list[str]:
+    """Hooks of cgroups worth asking for: those whose type of program exists at all; all where nobody knows."""
+    types = {program.type for program in programs}
+    return [hook for kind, hooks in CGROUP_HOOKS.items() if not known or kind in types for hook in hooks]
+
+
+def with_links(attachments: Iterable[BpfAttachment], links: Iterable[BpfLink]) -> list[BpfAttachment]:
+    """The same, with the bpf_link that each was made by."""
+    by_place: dict[tuple[object, ...], int] = {}
+    for link in links:
+        place = link.cgroup_id or link.netns or link.map_id or link.ifindex
+        by_place[link.attach_type, place, link.prog_id] = link.id
+    rows = []
+    for row in attachments:
+        place = row.cgroup_id or row.netns or row.map_id or row.ifindex
+        number = by_place.get((row.attach_type, place, row.prog_id)) if row.attach_type else None
+        rows.append(row if number is None else msgspec.structs.replace(row, link_id=number))
+    return rows
+
+
+def netfilter_attachments(links: Iterable[BpfLink]) -> list[BpfAttachment]:
+    """Netfilter hooks, which only links tell; of which namespace, the kernel does not say."""
+    return [
+        BpfAttachment(
+            hook="netfilter",
+            prog_id=link.prog_id,
+            attach_type="netfilter",
+            link_id=link.id,
+            pf=link.pf,
+            hooknum=link.hook,
+            priority=link.priority,
+        )
+        for link in sorted(links, key=lambda row: (row.pf or 0, row.hook or 0, row.priority or 0))
+        if link.type == "netfilter" and link.pf
+    ]
+
+
+def _ids(numbers: Iterable[int]) -> str:
+    return ",".join(str(number) for number in numbers)
+
+
+def collect(source: Source, options: Options) -> Collected:
+    """Everything; parts that cannot be read are named."""
+    reader = Reader(source)
+    interfaces, _ = read_links(source, stats=False)
+    programs = reader.part("programs", "programs", tuple[BpfProgram, ...], ())
+    listed = "programs" not in reader.unread
+    maps: tuple[BpfMap, ...] = ()
+    links: tuple[BpfLink, ...] = ()
+    if listed or not reader.denied:
+        maps = reader.part("maps", "maps", tuple[BpfMap, ...], ())
+        links = reader.part("links", "links", tuple[BpfLink, ...], ())
+    else:
+        reader.unread += ["maps", "links", "sockmaps", "entries"]
+        reader.denied["CAP_SYS_ADMIN"] += ["maps", "links"]
+    attachments = xdp_attachments(interfaces) + tc_attachments(reader)
+    netkits = _ids(link.ifindex for link in interfaces if link.kind == "netkit")
+    plain = _ids(link.ifindex for link in interfaces)
+    attachments += reader.part("tcx", f"interfaces {plain} {netkits}".rstrip(), tuple[BpfAttachment, ...], ())
+    attachments += reader.part("namespace", "namespace", tuple[BpfAttachment, ...], ())
+    wanted = hooks_in_use(programs, known=listed)
+    effective = CgroupReply((), ())
+    if wanted:
+        effective = reader.part("cgroups", f"cgroups {','.join(wanted)}", CgroupReply, effective)
+    attachments += effective.attachments
+    sockmaps = [one.id for one in maps if one.type in SOCKMAPS]
+    if sockmaps:
+        attachments += reader.part("sockmaps", f"sockmaps {_ids(sockmaps)}", tuple[BpfAttachment, ...], ())
+    naming = [one.id for one in maps if one.type in NAMING]
+    entries = EntriesReply((), ())
+    if naming:
+        entries = reader.part("entries", f"entries {_ids(naming)}", EntriesReply, entries)
+    pins = reader.part("pins", "pins", tuple[BpfPin, ...], ())
+    holders = reader.part("holders", "holders", tuple[BpfHolder, ...], (), minor=True)
+    absent = [refusal for refusal in reader.refusals if refusal.why == "absent"]
+    if absent and not attachments and not listed:
+        raise absent[0]
+    table = Bpf(
+        programs=programs,
+        maps=maps,
+        links=links,
+        attachments=tuple(with_links(attachments, links) + netfilter_attachments(links)),
+        cgroups=effective.effective,
+        entries=entries.entries,
+        entries_read=entries.read,
+        pins=pins,
+        holders=holders,
+        unread=tuple(dict.fromkeys(reader.unread)),
+    )
+    detail = reader.detail()
+    rows = len(programs) + len(maps) + len(links) + len(table.attachments)
+    return Collected(tables={"bpf": table}, rows=rows, status="partial" if detail else "ok", detail=detail)

@@ -1,0 +1,39 @@
+"""Names out of BTF, the type information of programs (Documentation/bpf/btf.rst): just enough to name a type.
+
+The bytes were checked by the kernel when they were loaded, but are walked as if not: what cannot be true ends the walk.
+"""
+
+from struct import Struct
+
+from netdiag.model.text import kernel_text
+
+_HEADER = Struct("=HBBIIIII")
+"""struct btf_header: magic, version, flags, hdr_len, type_off, type_len, str_off, str_len."""
+_TYPE = Struct("=III")
+"""struct btf_type: name_off, info, size or type."""
+MAGIC = 0xEB9F
+MORE = {1: 4, 3: 12, 14: 4, 17: 4}
+"""Bytes behind a struct btf_type by kind: int, array, var, decl_tag."""
+MORE_EACH = {4: 12, 5: 12, 6: 8, 13: 8, 15: 12, 19: 12}
+"""Bytes for each member: struct, union, enum, func_proto, datasec, enum64."""
+
+
+def type_name_of(btf: bytes, number: int) -> str | None:
+    """Name of the type with this number (1 is the first); None where there is none."""
+    if len(btf) < _HEADER.size:
+        return None
+    magic, _, _, length, type_off, type_len, str_off, str_len = _HEADER.unpack_from(btf)
+    if magic != MAGIC:
+        return None
+    position, end, strings = length + type_off, length + type_off + type_len, length + str_off
+    current = 1
+    while position + _TYPE.size <= min(end, len(btf)):
+        name, about, _ = _TYPE.unpack_from(btf, position)
+        if current == number:
+            if not 0 < name < str_len:
+                return None
+            return kernel_text(btf[strings + name : strings + str_len]) or None
+        kind, members = about >> 24 & 0x1F, about & 0xFFFF
+        position += _TYPE.size + MORE.get(kind, 0) + MORE_EACH.get(kind, 0) * members
+        current += 1
+    return None

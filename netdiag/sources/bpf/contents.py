@@ -1,0 +1,103 @@
+"""What is in maps, as far as looking changes nothing: entries counted, and the values that name other objects.
+
+Only MAP_GET_NEXT_KEY and, for maps of interfaces, processors, programs and maps, MAP_LOOKUP_ELEM are used. A lookup in
+an LRU map would mark the entry as used (kernel/bpf/hashtab.c, htab_lru_map_lookup_elem()); getting the next key does
+not. Both are bounded, because a map that changes meanwhile may begin again and again.
+"""
+
+import time
+from contextlib import suppress
+from struct import unpack_from
+
+from netdiag.model.bpf import BpfMap, BpfMapEntry
+from netdiag.sources.bpf.calls import Calls
+from netdiag.sources.bpf.objects import opened
+
+COUNTED = {
+    "hash",
+    "percpu_hash",
+    "lru_hash",
+    "lru_percpu_hash",
+    "lpm_trie",
+    "hash_of_maps",
+    "devmap_hash",
+    "sockhash",
+}
+"""Types whose keys are exactly the entries that exist. The slots of an array always exist."""
+SLOTS = {"devmap", "cpumap", "prog_array", "array_of_maps"}
+"""Arrays of which a slot is empty or names something."""
+NAMING = SLOTS | {"devmap_hash", "hash_of_maps"}
+ENTRIES_LIMIT = 1024
+"""Entries of one map."""
+STEPS_LIMIT = 50_000
+"""Entries of all maps."""
+PATIENCE = 0.5
+"""Seconds for all maps."""
+
+
+class Contents:
+    """Looks into maps until its steps or its time are used up."""
+
+    def __init__(self, calls: Calls, deadline: float) -> None:
+        self.calls = calls
+        self.steps = STEPS_LIMIT
+        self.deadline = min(deadline, time.monotonic() + PATIENCE)
+
+    def _spent(self) -> bool:
+        self.steps -= 1
+        return self.steps < 0 or (self.steps % 256 == 0 and time.monotonic() > self.deadline)
+
+    def count(self, fd: int, one: BpfMap) -> tuple[int | None, bool]:
+        """Entries in use and whether there are more; None where this type does not tell."""
+        if one.type not in COUNTED:
+            return None, False
+        key, count = None, 0
+        while not self._spent():
+            key = self.calls.next_key(fd, key, one.key_size)
+            if key is None:
+                return count, False
+            if count == min(ENTRIES_LIMIT, one.max_entries):
+                return count, count < one.max_entries
+            count += 1
+        return (count, True) if count else (None, False)
+
+    def entries(self, one: BpfMap) -> tuple[list[BpfMapEntry], bool]:
+        """Entries of a map whose values name something, and whether these are all."""
+        rows: list[BpfMapEntry] = []
+        if one.key_size != 4 or one.value_size > 64:
+            return rows, False
+        slots = one.type in SLOTS
+        key: bytes | None = None
+        with suppress(FileNotFoundError), opened(self.calls.fd_by_id("map", one.id)) as fd:
+            for number in range(ENTRIES_LIMIT + 1):
+                if slots:
+                    key = number.to_bytes(4, "little" if unpack_from("=H", b"\1\0")[0] == 1 else "big")
+                    ended = number >= one.max_entries
+                else:
+                    key = self.calls.next_key(fd, key, 4)
+                    ended = key is None
+                if ended:
+                    return rows, True
+                if number == ENTRIES_LIMIT or self._spent() or key is None:
+                    return rows, False
+                value = self.calls.lookup(fd, key, max(8, one.value_size))
+                row = _entry(one, key, value) if value is not None else None
+                if row is not None:
+                    rows.append(row)
+        return rows, False
+
+
+def _entry(one: BpfMap, key: bytes, value: bytes) -> BpfMapEntry | None:
+    """One entry: struct bpf_devmap_val, struct bpf_cpumap_val, or an id."""
+    number: int = unpack_from("=I", key)[0]
+    first, second = unpack_from("=II", value)
+    program = (second or None) if one.value_size >= 8 else None
+    if one.type in ("devmap", "devmap_hash"):
+        return BpfMapEntry(map_id=one.id, key=number, ifindex=first, prog_id=program) if first else None
+    if one.type == "cpumap":
+        return BpfMapEntry(map_id=one.id, key=number, qsize=first, prog_id=program) if first else None
+    if not first:
+        return None
+    if one.type == "prog_array":
+        return BpfMapEntry(map_id=one.id, key=number, prog_id=first)
+    return BpfMapEntry(map_id=one.id, key=number, inner_map_id=first)
