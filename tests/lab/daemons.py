@@ -83,7 +83,8 @@ def configure(host: Host, ifname: str, private_key: str, port: int, peers: Seque
     """Give a WireGuard interface, kernel's or userspace, its keys and peers (`wg setconf`)."""
     lines = ["[Interface]", f"PrivateKey = {private_key}", f"ListenPort = {port}"]
     for peer in peers:
-        lines += ["[Peer]", f"PublicKey = {peer.public_key}", f"AllowedIPs = {', '.join(peer.allowed_ips)}"]
+        lines += ["[Peer]", f"PublicKey = {peer.public_key}"]
+        lines += [f"AllowedIPs = {', '.join(peer.allowed_ips)}"] if peer.allowed_ips else []
         lines += [f"Endpoint = {peer.endpoint}"] if peer.endpoint else []
         lines += [f"PresharedKey = {peer.preshared_key}"] if peer.preshared_key else []
         lines += [f"PersistentKeepalive = {peer.persistent_keepalive}"] if peer.persistent_keepalive else []

@@ -12,6 +12,7 @@ from tests.vm.guest import guest
 
 @pytest.mark.vm
 @pytest.mark.slow
+@pytest.mark.xdist_group("vm")
 def test_what_every_kind_says_is_what_ip_says_in_the_guest() -> None:
     python = shlex.quote(sys.executable)
     tests = "tests/sources/netlink/test_links_lab.py -k says_is_what_ip_says"
