@@ -34,11 +34,11 @@ def command(
 
     from netdiag.snapshotfile import OutputRefused, snapshot_octets, write_snapshot
 
-    if output == "-":
-        _output.emit_octets(snapshot_octets(found))
-        return 0
     try:
-        write_snapshot(found, output)
+        if output == "-":
+            _output.emit_octets(snapshot_octets(found))
+        else:
+            write_snapshot(found, output)
     except OutputRefused as error:
         raise Usage(str(error)) from error
     return 0

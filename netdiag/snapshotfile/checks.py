@@ -19,10 +19,12 @@ from netdiag.model.nexthop import Nexthop
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RouteExtra, Routes
 from netdiag.model.snapshot import Tables
+from netdiag.model.wireguard import WireguardDevice
 
 BITS = {"inet": 32, "inet6": 128}
 IFINDEX_MAX = 2**31 - 1
 U32_MAX = 2**32 - 1
+PORT_MAX = 2**16 - 1
 AF_NUMBERS = (2, 10)
 
 
@@ -42,6 +44,8 @@ def check_tables(tables: Tables) -> None:
     for nexthop in tables.nexthops:
         _nexthop(nexthop)
     _neighbours(tables.neighbours)
+    for device in tables.wireguard.devices:
+        _wireguard(device)
     for neigh_table in tables.neigh_tables:
         _family("neigh_tables", neigh_table.family)
 
@@ -106,6 +110,24 @@ def _nexthop(nexthop: Nexthop) -> None:
     _ip("nexthops.gateway", nexthop.gateway)
     for member in nexthop.group:
         _within("nexthops.group.id", member.id, 0, U32_MAX)
+
+
+def _wireguard(device: WireguardDevice) -> None:
+    _index("wireguard.ifindex", device.ifindex)
+    _within("wireguard.listen_port", device.listen_port, 0, PORT_MAX)
+    _within("wireguard.fwmark", device.fwmark, 0, U32_MAX)
+    for peer in device.peers:
+        _ip("wireguard.peers.endpoint", peer.endpoint)
+        _within("wireguard.peers.endpoint_port", peer.endpoint_port, 0, PORT_MAX)
+        for prefix in peer.allowed_ips:
+            _prefix("wireguard.peers.allowed_ips", prefix)
+
+
+def _prefix(field: str, text: str) -> None:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{field} holds {text[:60]!r}, not a prefix") from None
 
 
 def _column(field: str, column: Any, low: int, high: int) -> None:

@@ -7,6 +7,7 @@ while members inflate. Nothing from the archive ever becomes a path of this mach
 
 import io
 import os
+import select
 import struct
 import sys
 import zipfile
@@ -60,6 +61,10 @@ FIRST_TABLES = (
     "counters",
 )
 """Every netdiag.snapshot/1 has these. Tables that came later are not required, or older files would be refused."""
+
+WAIT_MS = 200
+PIECE = 1 << 20
+"""Bytes asked of a pipe at once."""
 
 END = b"PK\x05\x06"
 END_SIZE = 22
@@ -135,13 +140,34 @@ def _whole(file: IO[bytes]) -> IO[bytes]:
     if file.seekable():
         size = file.seek(0, os.SEEK_END)
     else:
-        content = file.read(FILE_LIMIT + 1)
+        content = _drained(file)
         file, size = io.BytesIO(content), len(content)
     if size > FILE_LIMIT:
         raise ValueError(f"larger than {FILE_LIMIT >> 20} MiB")
     if size == 0:
         raise ValueError("empty")
     return file
+
+
+def _drained(pipe: IO[bytes]) -> bytes:
+    """Everything that comes out of a pipe, up to one byte more than the limit.
+
+    Waits with poll(2) and a timeout, because a signal that arrives just before a blocking read(2) would wake nobody
+    until the next byte comes: Python runs its handlers between bytecodes.
+    """
+    if not isinstance(pipe, io.BufferedReader):
+        return pipe.read(FILE_LIMIT + 1)
+    ready = select.poll()
+    ready.register(pipe.fileno(), select.POLLIN)
+    content = bytearray()
+    while len(content) <= FILE_LIMIT:
+        if not ready.poll(WAIT_MS):
+            continue
+        chunk = pipe.read1(PIECE)
+        if not chunk:
+            break
+        content += chunk
+    return bytes(content)
 
 
 def _check_end(file: IO[bytes]) -> None:

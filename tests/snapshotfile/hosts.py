@@ -116,6 +116,7 @@ U32 = st.integers(0, 2**32 - 1)
 V4 = st.integers(0, 2**32 - 1).map(lambda n: str(ipaddress.IPv4Address(n)))
 V6 = st.integers(0, 2**128 - 1).map(lambda n: str(ipaddress.IPv6Address(n)))
 ADDRESS = V4 | V6
+PORT = st.integers(0, 65535)
 JSON_VALUE = st.none() | st.booleans() | INT64 | TEXT | st.lists(TEXT, max_size=2)
 
 NARROW: dict[str, st.SearchStrategy[Any]] = {
@@ -137,6 +138,12 @@ NARROW: dict[str, st.SearchStrategy[Any]] = {
     "RouteHop.gateway": st.none() | ADDRESS,
     "RouteExtra.via": st.none() | ADDRESS,
     "RouteExtra.src": st.none() | ADDRESS,
+    "WireguardDevice.ifindex": st.none() | IFINDEX,
+    "WireguardDevice.listen_port": st.none() | PORT,
+    "WireguardDevice.fwmark": U32,
+    "WireguardPeer.endpoint": st.none() | ADDRESS,
+    "WireguardPeer.endpoint_port": st.none() | PORT,
+    "WireguardPeer.allowed_ips": st.lists(ADDRESS.map(lambda text: f"{text}/32"), max_size=2).map(tuple),
     "RouteExtra.src_len": st.integers(0, 128),
 } | {f"PolicyRule.{name}": st.none() | U32 for name in ("table", "goto", "fwmark", "fwmask", "uid_start", "uid_end")}
 FAMILY_FIELDS = {

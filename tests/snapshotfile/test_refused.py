@@ -21,6 +21,7 @@ from netdiag.snapshotfile.strictjson import CONTAINERS_LIMIT
 from tests.snapshotfile.hosts import small_snapshot
 
 OCTETS = snapshot_octets(small_snapshot())
+WG = {"ifname": "wg0", "peers": [{"public_key": "x", "allowed_ips": ["10.0.0.0/33"]}]}
 
 
 def members() -> dict[str, bytes]:
@@ -147,6 +148,7 @@ def test_document_is_odd(octets: bytes, reason: str) -> None:
         (with_document(lambda d: d["tables"]["addresses"][0].update(prefixlen=33)), "addresses.prefixlen is 33"),
         (with_document(lambda d: d["tables"]["rules"][0].update(table=2**32)), "rules.table is 4294967296"),
         (with_document(lambda d: d["tables"]["rules"][0].update(family="bridge")), "rules.family is 'bridge'"),
+        (with_document(lambda d: d["tables"]["wireguard"].update(devices=[WG])), "allowed_ips holds '10.0.0.0/33'"),
         (with_column("tables/routes/extra.npy", np.array([0, 1], np.int32)), "routes.extra holds"),
         (with_column("tables/routes/extra.npy", np.array([0, -2], np.int32)), "routes.extra holds"),
         (with_column("tables/routes/dst_len.npy", np.array([33, 0], np.uint8)), "routes.dst_len holds"),
