@@ -55,6 +55,7 @@ TABLES = {
     "sysctls": "net.* settings that do not belong to one interface.",
     "counters": "Counters in one or two samples.",
     "wireguard": "WireGuard devices and their peers; never a private or preshared key.",
+    "bpf": "eBPF programs, maps and links, and where programs are attached.",
     "bird": "BIRD daemons with their protocols and sessions.",
     "bird_routes": "Routes that BIRD exports to the kernel and to its sessions, up to a cap.",
     "bird_sockets": "BIRD's control sockets, answered or not.",
@@ -271,4 +272,6 @@ BIRD = {
     "BirdSocket.path": "Path of the socket.",
 }
 
-WORDS = BIRD | REPORT | LINKS | STATS | ADDRESSES | ROUTING | COUNTERS | SNAPSHOT | WIREGUARD
+BPF = {"BpfProgram.gpl": "Its licence is compatible with the GPL."}
+
+WORDS = BPF | BIRD | REPORT | LINKS | STATS | ADDRESSES | ROUTING | COUNTERS | SNAPSHOT | WIREGUARD
