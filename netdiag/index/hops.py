@@ -79,6 +79,7 @@ class RouteHops:
         # IPv4 combines "all" and the interface by OR, IPv6 looks at the interface alone (ip6_ignore_linkdown()).
         self._ignore_everywhere = routes.family == "inet" and everywhere == "1"
         self._known: dict[int, tuple[Hop, ...]] = {}
+        self._shared: dict[int, tuple[int, ...]] = {}
 
     def of(self, position: int) -> tuple[Hop, ...]:
         """Every next hop of a route, also those that are not used now, in the kernel's order."""
@@ -99,9 +100,24 @@ class RouteHops:
             return None
         members = [self._objects.get(member.id) for member in nexthop.group] or [nexthop]
         for member in members:
-            if member is not None and (member.oif, member.gateway) == (hop.oif, hop.gateway):
+            if member is not None and (member.oif, member.gateway) == (hop.oif, hop.own_gateway or hop.gateway):
                 return member.scope
         return None
+
+    def shared_prefixlens(self, position: int) -> tuple[int, ...]:
+        """Prefix lengths of all routes that share a nexthop object with this one; empty for a route without one."""
+        mine = int(self._routes.nh_id[position])
+        if not mine:
+            return ()
+        if mine not in self._shared:
+            sharing = [number for number in self._objects if self._members(number) & self._members(mine)]
+            lengths = self._routes.dst_len[np.isin(self._routes.nh_id, [mine, *sharing])]
+            self._shared[mine] = tuple(np.unique(lengths).tolist())
+        return self._shared[mine]
+
+    def _members(self, nh_id: int) -> set[int]:
+        nexthop = self._objects.get(nh_id)
+        return {nh_id} if nexthop is None or not nexthop.group else {member.id for member in nexthop.group}
 
     def by_object(self, position: int) -> bool:
         """The route goes through a nexthop object."""

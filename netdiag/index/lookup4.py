@@ -64,6 +64,10 @@ class WalkedTables:
         found = self._local_table(_bare(address))
         return found.hops[0].oif if found is not None and found.type == RTN_LOCAL and not found.errno else 0
 
+    def object_scope(self, hop: Hop) -> int | None:
+        """Scope that the kernel noted for a hop of a nexthop object; None for any other."""
+        return self._select.hops.object_scope(hop)
+
     def _reached(self, found: Found) -> Found:
         """The hops, without gateways that are not used; in both forms where that cannot be known."""
         hops: list[Hop] = []
@@ -90,7 +94,7 @@ class WalkedTables:
             return False
         if ":" in hop.gateway or hop.flags & RTNH_F_ONLINK:
             return True
-        scope = self._select.hops.object_scope(hop)
+        scope = self.object_scope(hop)
         if scope is not None:
             return scope == RT_SCOPE_LINK
         key = (int(self._select.fib.routes.table[hop.route]), hop.oif, hop.gateway)

@@ -55,6 +55,9 @@ class Asked4(Protocol):
     def local_device(self, address: int) -> int:
         """ifindex of the route of type local that holds an address, as table local is seen this way; 0: none."""
 
+    def object_scope(self, hop: Hop) -> int | None:
+        """Scope that the kernel noted for a hop of a nexthop object; None for any other."""
+
 
 class Host4(NamedTuple):
     """What of a host matters to packets that it sends."""
@@ -160,10 +163,17 @@ class Output4:
             if not chosen:
                 near = hop.gateway or hop.own_gateway or "::"
                 gateway = 0 if ":" in near else int(IPv4Address(near))
-                chosen = self._host.sources.select(hop.oif, gateway, int(self._host.routes.scope[hop.route]))
+                chosen = self._host.sources.select(hop.oif, gateway, self._scope(hop))
         if not chosen:
             chosen = self._host.sources.select(hop.oif, 0, RT_SCOPE_LINK)
         return str(IPv4Address(chosen)) if chosen else None
+
+    def _scope(self, hop: Hop) -> int:
+        """The widest scope of a source: the route's, or one less than that noted for a nexthop object."""
+        noted = self._asked.object_scope(hop)
+        if noted is not None:
+            return max(noted - 1, 0)
+        return int(self._host.routes.scope[hop.route]) if hop.route is not None else RT_SCOPE_LINK
 
     def _keeps_loopback(self, hop: Hop) -> bool:
         """The packet would leave with a source of 127.0.0.0/8."""

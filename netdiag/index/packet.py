@@ -155,6 +155,8 @@ class Flow:
     """ifindex of the VRF that the packet belongs to; 0: none."""
     l3mdev_oif: bool = False
     """The VRF came from the outgoing interface (FLOWI_FLAG_L3MDEV_OIF)."""
+    skip_doubtful: bool = False
+    """IPv6: leave out what the kernel may have overlooked, see ``Found.doubtful``."""
     strict: bool = False
     """IPv6, RT6_LOOKUP_F_IFACE: only routes through ``oif``."""
     ignore_linkstate: bool = False
@@ -175,6 +177,10 @@ class Found:
     errno: int = 0
     hops: tuple[Hop, ...] = ()
     left_out: tuple[Hop, ...] = ()
+    doubtful: bool = False
+    """IPv6: the kernel may have overlooked this route, see netdiag.index.select6."""
+    other_prefixlens: tuple[int, ...] = ()
+    """IPv6: prefix lengths of the routes that share its nexthop object, see netdiag.index.rulewalk."""
     trie: int | None = None
     """IPv4: main, where it held table local as well."""
     devices: tuple[int, ...] = ()

@@ -1,13 +1,15 @@
 """Policy rules, tried one after the other until one decides.
 
 Mirrors fib_rules_lookup() and fib_rule_match() of net/core/fib_rules.c with the per-family parts of
-net/ipv4/fib_rules.c and net/ipv6/fib6_rules.c, and the VRF selection of net/l3mdev/l3mdev.c. Two surprises of the
+net/ipv4/fib_rules.c and net/ipv6/fib6_rules.c, and the VRF selection of net/l3mdev/l3mdev.c. Three surprises of the
 kernel are kept as they are:
 
 - ``goto`` continues *at* its target: where that does not match, with the rule after it. A target that does not exist
   skips the rule.
-- IPv6: when a rule suppressed its result and no later matching rule names a table, the suppressed route is used after
-  all (fib6_rule_lookup() takes what the last table left behind).
+- IPv6: suppress_prefixlength looks at what the next hop has cached. Routes that share a nexthop object share the cache
+  (rt6_get_pcpu_route() of net/ipv6/route.c), so that the prefix of another route can decide.
+- IPv6: when a rule suppressed its result and no later matching rule names a table, older kernels use the suppressed
+  route after all (fib6_rule_lookup() took what the last table left behind): that is an alternative then.
 
 Pure. A rule with attributes that netdiag does not know can match less than it seems to: both ways are then followed.
 """
@@ -191,8 +193,10 @@ class RuleWalk:
                 return progress.end(rule, None, ACTION_ERRNO.get(rule.action, errno.EINVAL))
         if progress.left_behind is not None and not self._v4:
             rule, found = progress.left_behind
-            progress.notes.append(f"rule {rule.priority} suppressed this route, but no later rule looked into a table")
-            return progress.end(rule, found, found.errno)
+            progress.others.append(progress.fork({}).end(rule, found, found.errno))
+            progress.notes.append(
+                f"older kernels use the route that rule {rule.priority} suppressed, for want of another"
+            )
         return progress.end(None, None, errno.ENETUNREACH)
 
     def _matches(self, rule: PolicyRule, progress: "_Progress") -> bool:
@@ -218,10 +222,21 @@ class RuleWalk:
         if found is None:
             progress.note(rule, f"lookup {table}: no route")
             return None
+        if found.doubtful:
+            progress.notes.append("source-specific routes can get lost when the plain route of their prefix is deleted")
+            fork = progress.fork({})
+            fork.flow = replace(progress.flow, skip_doubtful=True)
+            progress.others.append(self._walk(fork))
         if found.errno == errno.EAGAIN:
             progress.note(rule, f"lookup {table}: throw")
             return None
         reason = "" if found.errno else self._suppressed(rule, found)
+        if not found.errno and self._judged_by_another(rule, found):
+            progress.notes.append("routes that share a nexthop object: suppressed by the prefix of the one used first")
+            if reason:
+                progress.others.append(progress.fork({}).end(rule, found, 0))
+            else:
+                progress.others.append(self._walk(progress.fork({}, skip=True)))
         if reason:
             progress.note(rule, f"lookup {table}: suppressed, {reason}")
             progress.left_behind = (rule, found)
@@ -247,6 +262,13 @@ class RuleWalk:
             return ""
         groups = {self._group(index) for index in found.devices}
         return f"its interface is in group {rule.suppress_ifgroup}" if groups == {rule.suppress_ifgroup} else ""
+
+    def _judged_by_another(self, rule: PolicyRule, found: Found) -> bool:
+        """Whether a route that shares its nexthop object would fare otherwise under suppress_prefixlength."""
+        limit = rule.suppress_prefixlength
+        if limit is None or self._v4:
+            return False
+        return any((length <= limit) != (found.prefixlen <= limit) for length in found.other_prefixlens)
 
     def _outside_group(self, rule: PolicyRule, found: Found) -> tuple[Hop, ...]:
         """IPv6 looks at the interface of the next hop that the hash chose: some flows pass, others go on."""

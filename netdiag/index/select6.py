@@ -65,10 +65,10 @@ class Select6:
     def table(self, table: int, flow: Flow) -> Found | None:
         """What one table answers; None: no route."""
         for reachable in (False,) if self._forwarding else (True, False):
-            for length, positions in self._visit(table, flow):
+            for length, positions, doubtful in self._visit(table, flow):
                 choice = self._best(positions, flow, reachable)
                 if choice is not None:
-                    return self._found(table, length, choice, flow)
+                    return replace(self._found(table, length, choice, flow), doubtful=doubtful)
         return None
 
     @cached_property
@@ -83,20 +83,35 @@ class Select6:
             found[position] = (int(IPv6Address(extra.src or "::")) & mask, mask)
         return found
 
-    def _visit(self, table: int, flow: Flow) -> Iterator[tuple[int, list[int]]]:
-        """Prefixes in the order in which the kernel looks into them: source-specific routes before the plain ones."""
+    def _visit(self, table: int, flow: Flow) -> Iterator[tuple[int, list[int], bool]]:
+        """Prefixes in the order in which the kernel looks into them: source-specific routes before the plain ones.
+
+        The flag tells that the kernel may have begun further up, see ``_overlooked``.
+        """
         chain = self.fib.candidates(table, flow.dst)
         if not self._sources:
-            yield from ((group.length, group.positions) for group in chain)
+            yield from ((group.length, group.positions, False) for group in chain)
             return
-        started = False
+        started = doubtful = False
         for group in chain:
             subtrees, plain = self._subtrees(group)
             fitting = [positions for source, mask, positions in subtrees if not (flow.src_number ^ source) & mask]
             # fib6_node_lookup_1() leaves a node whose subtree has nothing for this source; the root is the last resort.
-            started = started or bool(fitting) or not subtrees or group.length == 0
+            if not started and fitting and not plain and self._overlooked(table, group):
+                started = doubtful = not flow.skip_doubtful
+            else:
+                started = started or bool(fitting) or not subtrees or group.length == 0
             if started:
-                yield from ((group.length, positions) for positions in (*fitting, plain) if positions)
+                yield from ((group.length, positions, doubtful) for positions in (*fitting, plain) if positions)
+
+    def _overlooked(self, table: int, group: Group) -> bool:
+        """Whether the kernel may not find the source-specific routes of a prefix that has no plain one.
+
+        If it once had one and longer prefixes lie in it, the node of the tree took over a route of one of those
+        (fib6_find_prefix() of net/ipv6/ip6_fib.c), and the search begins there only for destinations in that one.
+        """
+        prefix = self.fib.routes.row(group.positions[0]).dst
+        return group.length > 0 and len(self.fib.routes_within(table, prefix)) > len(group.positions)
 
     def _subtrees(self, group: Group) -> tuple[list[tuple[int, int, list[int]]], list[int]]:
         """The group's source-specific routes by source prefix, the longest first, and its plain ones."""
@@ -158,7 +173,14 @@ class Select6:
     def _found(self, table: int, length: int, choice: _Choice, flow: Flow) -> Found:
         position = choice.entry.position
         kind = int(self.fib.routes.type[position])
-        found = Found(position=position, table=table, prefixlen=length, type=kind, errno=TYPE_ERRNO.get(kind, 0))
+        found = Found(
+            position=position,
+            table=table,
+            prefixlen=length,
+            type=kind,
+            errno=TYPE_ERRNO.get(kind, 0),
+            other_prefixlens=self.hops.shared_prefixlens(position),
+        )
         if found.errno:
             return found
         # RTF_LOCAL stands on every local route, RTF_ANYCAST only on those that the kernel made for its own prefixes.

@@ -8,12 +8,16 @@ rt6_fill_node() in net/ipv6/route.c.
 
 import errno
 import ipaddress
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from struct import pack, unpack_from
 
+import numpy as np
+
 from netdiag.index.policy import Lookup, Query, Routing, untouched
+from netdiag.model.nexthop import Nexthop
 from netdiag.model.route import RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_NAMES, Routes, address_text
 from netdiag.model.snapshot import Tables
 from netdiag.sources.netlink import constants as nl
@@ -117,18 +121,31 @@ def ask(queries: Sequence[Query], indexes: dict[str, int]) -> Iterator[tuple[Tol
         yield from zip(told[::2], told[1::2], strict=True)
 
 
-def difference(resolved: Told, matched: Told, ours: Lookup, routes: Routes, *, plain: bool) -> str:
+def _mates(nexthops: Sequence[Nexthop], nh_id: int) -> list[int]:
+    """Nexthop objects that share a member with this one."""
+    members = {each.id: {member.id for member in each.group} or {each.id} for each in nexthops}
+    return [each for each in members if members[each] & members[nh_id]]
+
+
+def difference(
+    resolved: Told, matched: Told, ours: Lookup, routes: Routes, nexthops: Sequence[Nexthop], *, plain: bool
+) -> str:
     """What the kernel's answer and ours differ in; empty where they agree. ``plain``: no rule but the default ones."""
     if ours.errno or resolved.errno:
         return "" if ours.errno == resolved.errno else f"error: {errno.errorcode.get(resolved.errno, 0)}, {ours.error}"
     if resolved.type != ours.type:
         return f"type: {resolved.type}, {ours.type}"
+    if all((resolved.oif, resolved.gateway) != (hop.oif, hop.gateway) for hop in ours.hops):
+        return f"next hop: {resolved.oif} {resolved.gateway}"
+    if ours.query.family == "inet6" and ours.route is not None and routes.nh_id[ours.route]:
+        # The answer is what the nexthop object has cached, for whichever of its routes was asked for first.
+        mates = _mates(nexthops, int(routes.nh_id[ours.route]))
+        named = {(int(routes.table[p]), int(routes.dst_len[p])) for p in np.flatnonzero(np.isin(routes.nh_id, mates))}
+        return "" if (resolved.table, matched.dst_len) in named else f"route: {matched}"
     # While main and local share a trie, the kernel calls both main in this answer.
     shared = ours.table == RT_TABLE_LOCAL and resolved.table == RT_TABLE_MAIN and plain
     if (resolved.table or None) != ours.table and not shared:
         return f"table: {resolved.table}, {ours.table}"
-    if all((resolved.oif, resolved.gateway) != (hop.oif, hop.gateway) for hop in ours.hops):
-        return f"next hop: {resolved.oif} {resolved.gateway}"
     if resolved.prefsrc is not None and ours.query.family == "inet":
         sources = {hop.src for hop in ours.hops if (resolved.oif, resolved.gateway) == (hop.oif, hop.gateway)}
         if resolved.prefsrc not in sources:
@@ -140,7 +157,7 @@ def difference(resolved: Told, matched: Told, ours: Lookup, routes: Routes, *, p
     mine = [
         (
             int(routes.dst_len[position]),
-            int(routes.tos[position]),
+            int(routes.tos[ours.route]),  # of several default routes the answer keeps the TOS of the first
             int(routes.priority[position]),
             int(routes.nh_id[position]),
             address_text(routes.prefsrc[position]) if routes.prefsrc[position].any() else None,
@@ -154,16 +171,44 @@ def difference(resolved: Told, matched: Told, ours: Lookup, routes: Routes, *, p
 def disagreements(tables: Tables, queries: Sequence[Query]) -> Iterator[Disagreement]:
     """Every packet for which the kernel does not do what we say."""
     plain = untouched(tuple(rule for rule in tables.rules if rule.family == "inet"))
-    routes = {"inet": tables.routes, "inet6": tables.routes6}
     indexes = {link.ifname: link.ifindex for link in tables.links}
     routing = Routing(tables)
     # A multicast packet leaves its type behind in what the next hop caches, and unicast packets then show it (see
     # test_kernel_surprises): the one kind is asked about after the other, with the cache flushed in between.
+    hidden = hidden_routes(tables)
+    queries = [query for query in queries if not _behind_hidden(query, hidden)]
     unicast = [query for query in queries if not _multicast4(query)]
     multicast = [query for query in queries if _multicast4(query)]
     for chosen in (unicast, multicast):
         Path("/proc/sys/net/ipv4/route/flush").write_text("1", "ascii")
-        yield from _disagreements(routing, routes, chosen, ask(chosen, indexes), plain)
+        told = zip(chosen, ask(chosen, indexes), strict=True)
+        yield from _disagreements(routing, tables, told, plain=plain)
+
+
+def hidden_routes(tables: Tables) -> set[tuple[bytes, int]]:
+    """IPv6 prefixes (address, length) with a route that no dump shows.
+
+    Where a route without a gateway stands between the siblings of a multipath route, the dump jumps over it from the
+    first sibling behind the last (fib6_dump_node() of net/ipv6/ip6_fib.c). /proc/net/ipv6_route still lists it.
+    """
+    listed: Counter[tuple[bytes, int]] = Counter()
+    for line in Path("/proc/net/ipv6_route").read_text("ascii").splitlines():
+        dst, length, _, _, _, metric, *_ = line.split()
+        if metric != "ffffffff":  # the root's own "no route"
+            listed[bytes.fromhex(dst), int(length, 16)] += 1
+    for row in tables.routes6.rows():
+        address, _, length = row.dst.partition("/")
+        several = row.extra is not None and row.nh_id is None and len(row.extra.multipath)
+        listed[ipaddress.IPv6Address(address).packed, int(length)] -= several or 1
+    return {prefix for prefix, count in listed.items() if count > 0}
+
+
+def _behind_hidden(query: Query, hidden: set[tuple[bytes, int]]) -> bool:
+    """Whether a hidden route may decide on this packet."""
+    if query.family == "inet":
+        return False
+    dst = ipaddress.IPv6Address(query.dst)
+    return any(dst in ipaddress.IPv6Network((address, length)) for address, length in hidden)
 
 
 def _multicast4(query: Query) -> bool:
@@ -171,16 +216,13 @@ def _multicast4(query: Query) -> bool:
 
 
 def _disagreements(
-    routing: Routing,
-    routes: dict[str, Routes],
-    queries: Sequence[Query],
-    told: Iterable[tuple[Told, Told]],
-    plain: bool,
+    routing: Routing, tables: Tables, told: Iterable[tuple[Query, tuple[Told, Told]]], *, plain: bool
 ) -> Iterator[Disagreement]:
-    for query, (resolved, matched) in zip(queries, told, strict=True):
+    for query, (resolved, matched) in told:
         ours = routing.lookup(query)
+        routes = tables.routes if query.family == "inet" else tables.routes6
         answers = (ours, *ours.alternatives)
-        whys = [difference(resolved, matched, each, routes[query.family], plain=plain) for each in answers]
+        whys = [difference(resolved, matched, each, routes, tables.nexthops, plain=plain) for each in answers]
         if all(whys):
             why = whys[0]
             yield Disagreement(query=query, why=why, resolved=resolved, matched=matched, ours=ours)

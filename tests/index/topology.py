@@ -97,9 +97,7 @@ class Topology:
             lines.append("link add mv0 index 301 address 02:00:00:00:03:01 link v0 type macvlan mode bridge")
             self.extra_names.append("mv0")
         if pick.random() < 0.4:
-            lines.append(
-                "link add vx0 index 302 address 02:00:00:00:03:02 type vxlan id 7 remote 10.1.0.77 dstport 4789 dev v1"
-            )
+            lines.append("link add vx0 index 302 address 02:00:00:00:03:02 type vxlan id 7 dstport 4789 dev v1")
             self.extra_names.append("vx0")
         if pick.random() < 0.4:
             lines.append("tuntap add dev tun0 mode tun")  # no reader: never a carrier
@@ -211,7 +209,7 @@ class Topology:
                 pass
             elif kind == "local":
                 words.append(f"dev {pick.choice(('lo', 'lo', *self.devices))}")
-            elif kind == "unicast" and self.nexthop_ids[family] and pick.random() < 0.25:
+            elif kind == "unicast" and self.nexthop_ids[family] and prefix[:2] != "ff" and pick.random() < 0.25:
                 words.append(f"nhid {pick.choice(self.nexthop_ids[family])}")
             elif kind == "unicast" and pick.random() < 0.35:
                 for _ in range(pick.randint(2, 4)):
