@@ -1,0 +1,1 @@
+"""Rules about BIRD and its BGP sessions."""

@@ -1,0 +1,307 @@
+"""BGP sessions of BIRD as the rules about them see them: what state one is in and why, since when, over which way.
+
+Facts: the states and error texts are bgp_state_names[], bgp_err_classes[], bgp_misc_errors[] and bgp_auto_errors[] of
+proto/bgp/bgp.c and bgp_print_err() of proto/bgp/packet.c, the same in BIRD 1.6, 2 and 3. BIRD forgets the last error
+when a session is established or switched off, so an error that is shown is why the session is down now. Times are text
+whose format is a setting of the daemon (``timeformat``): an age may be unknown. Pure; nothing can fail.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import ip_address, ip_network
+
+from netdiag.index.policy import Lookup, Query
+from netdiag.index.view import HostView
+from netdiag.model.bird import BfdSession, BirdChannel, BirdDaemon, BirdProtocol
+from netdiag.model.finding import Severity, Subject, subject
+from netdiag.rules.shape import quoted
+
+STARTING = 10.0
+"""Seconds that a session may take to come up: BIRD waits five (``connect delay time``) before it calls."""
+BOOT = 1.0
+"""Seconds between the daemon's start, or the reading of its configuration, and the start of its protocols."""
+TOGETHER = 0.15
+"""Seconds between BFD's going down and that of the BGP session which it takes along."""
+DEFAULT_SOCKET = "/run/bird/bird.ctl"
+"""Where birdc looks by itself (Debian)."""
+_STAMP = re.compile(r"^(?:(\d{4}-\d\d-\d\d)[ T]?)?(?:(\d\d:\d\d)(:\d\d)?(\.\d+)?)?$")
+_PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+_REFUSALS = ("Received: Cease", "Socket: Connection reset by peer", "Socket: Connection closed")
+"""What the other end's BFD going down looks like from here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One BGP protocol and the daemon that it runs in."""
+
+    daemon: BirdDaemon
+    protocol: BirdProtocol
+    alone: bool
+    """There is one daemon: names are unique."""
+
+    @property
+    def name(self) -> str:
+        """The protocol's name."""
+        return self.protocol.name
+
+    @property
+    def subject(self) -> Subject:
+        """The session as a finding's object."""
+        return subject("bgp-session", name=self.name, socket=None if self.alone else self.daemon.socket)
+
+    @property
+    def neighbour(self) -> str:
+        """The neighbour in words: ``192.0.2.1 AS65001``."""
+        row = self.protocol
+        address = row.neighbor_address or "an unknown address"
+        address += f"%{row.neighbor_ifname}" if row.neighbor_ifname else ""
+        return address + (f" AS{row.neighbor_as}" if row.neighbor_as is not None else "")
+
+    @property
+    def error(self) -> str:
+        """Why it is down, in BIRD's words; empty where BIRD gives no reason."""
+        row = self.protocol
+        if row.last_error:
+            return row.last_error
+        said = row.info.removeprefix(row.bgp_state or "").strip() if row.state != "up" else ""
+        return said if ":" in said else ""
+
+    @property
+    def state(self) -> str:
+        """The BGP state (``Idle``, ``Active`` ...), else the protocol's own."""
+        return self.protocol.bgp_state or self.protocol.info.partition(" ")[0] or self.protocol.state
+
+    @property
+    def up(self) -> bool:
+        """Established."""
+        return self.protocol.state == "up"
+
+    @property
+    def switched_off(self) -> bool:
+        """Down because somebody said so: BIRD then has no error to tell."""
+        return self.protocol.state in ("down", "stop", "flush") and not self.error
+
+    @property
+    def waits(self) -> bool:
+        """Passive, or for a range of neighbours: the other side calls, and need not be there."""
+        return self.state == "Passive" or "Neighbor range" in self.protocol.other
+
+    @property
+    def source(self) -> str:
+        """Where its facts stand, for evidence."""
+        return f"birdc show protocols all {self.name}"
+
+    def command(self, words: str) -> str:
+        """A birdc command for this daemon, to be pasted into a shell."""
+        return birdc(self.daemon.socket, words)
+
+    @property
+    def confirm(self) -> str:
+        """The command that shows this session."""
+        return self.command(f"show protocols all {bird_name(self.name)}")
+
+    def since(self) -> datetime | None:
+        """When it came into its state; None where BIRD's time format is not known."""
+        return moment(self.protocol.since, moment(self.daemon.server_time, None))
+
+    def age(self) -> float | None:
+        """Seconds in its state; None where BIRD's time format is not known."""
+        now, since = moment(self.daemon.server_time, None), self.since()
+        return None if now is None or since is None else (now - since).total_seconds()
+
+    def from_the_start(self) -> bool:
+        """It has not left the state in which the daemon, or its last configuration, started it."""
+        now, since = moment(self.daemon.server_time, None), self.since()
+        begun = [moment(text, now) for text in (self.daemon.last_reboot, self.daemon.last_reconfiguration)]
+        return since is not None and any(
+            start is not None and abs((since - start).total_seconds()) <= BOOT for start in begun
+        )
+
+    def starting(self) -> bool:
+        """It began a moment ago and may come up by itself; a session that was lost a moment ago is not starting."""
+        age = self.age()
+        return age is not None and age < STARTING and (self.from_the_start() or not self.error)
+
+    def bfd(self) -> BfdSession | None:
+        """Its BFD session."""
+        for row in self.daemon.bfd_sessions:
+            if row.address == self.protocol.neighbor_address and self.protocol.neighbor_ifname in (None, row.ifname):
+                return row
+        return None
+
+
+def moment(text: str | None, now: datetime | None) -> datetime | None:
+    """A time as BIRD prints it: date and time, a time of the last 24 hours (``now`` is the daemon's clock), or a date.
+
+    Without seconds it is the end of that minute, as late as it may have been; a date alone is at least an hour old.
+    """
+    match = _STAMP.match(text or "")
+    if not match or not text:
+        return None
+    date, minute, seconds, fraction = match.groups()
+    if date is None and now is None:
+        return None
+    try:
+        day = datetime.fromisoformat(date) if date else (now or datetime.min).replace(hour=0, minute=0, second=0)
+    except ValueError:
+        return None
+    day = day.replace(microsecond=0)
+    if minute is None:
+        latest = day + timedelta(days=1)
+        return latest if now is None else min(latest, now - timedelta(hours=1))
+    hours, minutes = (int(number) for number in minute.split(":"))
+    length = timedelta(hours=hours, minutes=minutes, seconds=float((seconds or ":59")[1:] + (fraction or "")))
+    found = day + length
+    if date is None and now is not None and found > now + timedelta(minutes=1):
+        found -= timedelta(days=1)
+    return found
+
+
+def birdc(socket: str, words: str) -> str:
+    """A birdc command; ``words`` are passed as one word where a shell would change them."""
+    where = "" if socket == DEFAULT_SOCKET else f" -s {quoted(socket)}"
+    if re.fullmatch(r"[\w .:/-]*", words, re.ASCII):
+        return f"birdc{where} {words}"
+    safe = words.isprintable() and not set(words) & set('"$`\\!')
+    return f'birdc{where} "{words}"' if safe else f"birdc{where} {quoted(words)}"
+
+
+def bird_name(name: str) -> str:
+    """A protocol's name as BIRD's own language wants it: quoted where it is no plain word."""
+    return name if _PLAIN.match(name) else f"'{name}'"
+
+
+def sessions(view: HostView) -> Iterator[Session]:
+    """Every BGP protocol of every daemon."""
+    daemons = view.bird.daemons
+    for daemon in daemons:
+        for protocol in daemon.protocols:
+            if protocol.proto == "BGP":
+                yield Session(daemon=daemon, protocol=protocol, alone=len(daemons) == 1)
+
+
+def bad_as(session: Session) -> bool:
+    """One side refuses the other's AS number."""
+    return not session.up and session.error.endswith("Bad peer AS")
+
+
+def limit_closed(session: Session) -> bool:
+    """A route limit, ours or the neighbour's, keeps the session down."""
+    if session.up or session.switched_off:
+        return False
+    return "Route limit exceeded" in session.error or "Maximum number of prefixes reached" in session.error
+
+
+def bfd_closed(session: Session) -> bool:
+    """BFD took the session down: BIRD says so, or both went down at one moment and the neighbour closed or refuses."""
+    if session.up or session.switched_off:
+        return False
+    if "BFD session down" in session.error:
+        return True
+    bfd = session.bfd()
+    if bfd is None or bfd.state != "Down" or session.error not in _REFUSALS or session.from_the_start():
+        return False
+    went, since = moment(bfd.since, moment(session.daemon.server_time, None)), session.since()
+    return went is not None and since is not None and abs((went - since).total_seconds()) <= TOGETHER
+
+
+def _carries(protocol: BirdProtocol) -> set[tuple[str, str]]:
+    channels = protocol.channels or (BirdChannel(name="main"),)
+    return {(channel.name, channel.table or protocol.table or "") for channel in channels}
+
+
+def stands_by(view: HostView, session: Session) -> list[str]:
+    """Names of the daemon's sessions that are up and share a family and a table with each channel of this one; empty
+    where one channel is carried by no other session."""
+    others = [
+        other
+        for other in sessions(view)
+        if other.up and other.daemon.socket == session.daemon.socket and other.name != session.name
+    ]
+    wanted = _carries(session.protocol)
+    if not all(any(channel in _carries(other.protocol) for other in others) for channel in wanted):
+        return []
+    return [other.name for other in others if _carries(other.protocol) & wanted]
+
+
+def down_severity(view: HostView, session: Session) -> Severity:
+    """Of a session that is down: critical where nothing else brings routes of one of its families."""
+    return "warning" if stands_by(view, session) else "critical"
+
+
+def loss_words(view: HostView, session: Session) -> str:
+    """What is left, for a message."""
+    left = stands_by(view, session)
+    if not left:
+        return "no other session carries its routes"
+    return f"{len(left)} other session{'s' if len(left) > 1 else ''} still up ({', '.join(sorted(left)[:3])}" + (
+        ", ...)" if len(left) > 3 else ")"
+    )
+
+
+def way(view: HostView, session: Session) -> Lookup | None:
+    """How packets to the neighbour leave this host; None where that cannot be asked."""
+    row = session.protocol
+    if row.neighbor_address is None:
+        return None
+    try:
+        address = ip_address(row.neighbor_address)
+    except ValueError:
+        return None
+    family = "inet" if address.version == 4 else "inet6"
+    device = row.neighbor_ifname or row.other.get("VRF")
+    known = device if device in view.stack.by_name else None
+    return view.lookup(Query(family=family, dst=str(address), oif=known))
+
+
+def touched(view: HostView, session: Session, answer: Lookup | None) -> list[Subject]:
+    """What the session needs: the link, route and neighbour entry on the way, or what they would be."""
+    found: list[Subject] = []
+    row = session.protocol
+    hops = answer.hops if answer is not None and answer.ok else ()
+    for hop in hops:
+        ifname = view.ifname(hop.oif)
+        found += [subject("link", ifname=name) for name in dict.fromkeys([ifname, *_below(view, hop.oif)])]
+        found.append(subject("neighbour", dst=hop.gateway or row.neighbor_address, ifname=ifname))
+        if answer is not None and answer.route is not None:
+            route = view.route_rows(answer.query.family, [answer.route])[0]
+            found.append(subject("route", dst=route.dst, table=route.table, ifname=ifname))
+            found.append(subject("route", dst=route.dst, table=route.table))
+    if not hops and row.neighbor_address is not None:
+        found += [subject("link", ifname=name) for name in _on_subnet(view, session)]
+        if answer is not None:
+            default = "0.0.0.0/0" if answer.query.family == "inet" else "::/0"
+            found.append(subject("route", dst=default, table=254))
+    return list({tuple(thing.items()): thing for thing in found}.values())
+
+
+def _below(view: HostView, ifindex: int) -> Iterator[str]:
+    """What lies under an interface and must work for it: not the ports of a bridge that has several."""
+    stack = view.stack
+    for layer in stack.egress_stack(ifindex):
+        master = stack.master(layer.link.ifindex)
+        if (
+            layer.relation != "port"
+            or master is None
+            or master.kind != "bridge"
+            or len(stack.ports(master.ifindex)) == 1
+        ):
+            yield layer.link.ifname
+
+
+def _on_subnet(view: HostView, session: Session) -> list[str]:
+    """Interfaces that the neighbour is or was on: the one named with it, or with an address of its subnet."""
+    row = session.protocol
+    if row.neighbor_ifname:
+        return [row.neighbor_ifname]
+    try:
+        address = ip_address(row.neighbor_address or "")
+    except ValueError:
+        return []
+    return [
+        view.ifname(own.ifindex)
+        for own in view.addresses
+        if own.local and address in ip_network(f"{own.local}/{own.prefixlen}", strict=False)
+    ]
