@@ -17,6 +17,7 @@ class BpfProgram(msgspec.Struct, frozen=True, kw_only=True):
     """One loaded program."""
 
     id: int
+    """Id of the program, machine-wide and never used again until the next boot."""
     type: str
     """``xdp``, ``sched_cls``, ``cgroup_skb`` ...; the number where netdiag knows no name."""
     name: str = ""
@@ -34,14 +35,17 @@ class BpfProgram(msgspec.Struct, frozen=True, kw_only=True):
     jited: bool = False
     """True: runs as machine code; False: is interpreted."""
     gpl: bool = False
+    """Whether its licence lets it call the kernel's GPL-only helpers."""
     instructions_bytes: int = 0
     """Length of the translated program, in bytes."""
     run_time_ns: int | None = None
+    """Nanoseconds spent in it; None: the kernel does not count."""
     run_count: int | None = None
     """How often it ran; None: the kernel does not count (kernel.bpf_stats_enabled)."""
     recursion_misses: int = 0
     """Runs that were skipped because the program was already running on that processor."""
     btf_id: int | None = None
+    """Id of its type information; None: it has none."""
     ifindex: int | None = None
     """The card that the program was handed to; None: it runs on the processor."""
     netns: int | None = None
@@ -52,12 +56,17 @@ class BpfMap(msgspec.Struct, frozen=True, kw_only=True):
     """One map."""
 
     id: int
+    """Id of the map, machine-wide."""
     type: str
     """``hash``, ``array``, ``devmap``, ``prog_array`` ..."""
     name: str = ""
+    """At most 15 bytes."""
     key_size: int = 0
+    """Bytes of a key."""
     value_size: int = 0
+    """Bytes of a value."""
     max_entries: int = 0
+    """How many entries it may have."""
     flags: int = 0
     """BPF_F_* of map creation."""
     frozen: bool | None = None
@@ -67,14 +76,18 @@ class BpfMap(msgspec.Struct, frozen=True, kw_only=True):
     entries_more: bool = False
     """True: there are more than ``entries``; counting was ended."""
     btf_id: int | None = None
+    """Id of its type information; None: it has none."""
     ifindex: int | None = None
+    """The card that holds the map; None: the machine's memory."""
     netns: int | None = None
+    """Inode of that card's namespace."""
 
 
 class BpfMapEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of a map whose values name interfaces, processors, programs or maps."""
 
     map_id: int
+    """The map."""
     key: int
     """Key of 32 bits: the slot, or the key of a devmap_hash."""
     ifindex: int | None = None
@@ -91,10 +104,13 @@ class BpfLink(msgspec.Struct, frozen=True, kw_only=True):
     """One bpf_link: an attachment that lives as long as somebody holds it."""
 
     id: int
+    """Id of the link, machine-wide."""
     type: str
     """``xdp``, ``tcx``, ``cgroup``, ``netns``, ``netfilter``, ``tracing`` ..."""
     prog_id: int = 0
+    """The program; 0: none (struct_ops)."""
     attach_type: str | None = None
+    """``tcx_ingress``, ``cgroup_inet_egress`` ...; None: the type says it all."""
     ifindex: int | None = None
     """Of xdp, tcx and netkit; an index of the namespace that it was made in. 0: the interface is gone."""
     netns: int | None = None
@@ -110,19 +126,24 @@ class BpfLink(msgspec.Struct, frozen=True, kw_only=True):
     hook: int | None = None
     """Of netfilter: NF_INET_*; 0 prerouting to 4 postrouting."""
     priority: int | None = None
+    """Of netfilter: the smaller runs first."""
 
 
 class BpfAttachment(msgspec.Struct, frozen=True, kw_only=True):
     """One program at one place. Which fields are set depends on ``hook``."""
 
     hook: Hook
+    """Which kind of place."""
     prog_id: int
+    """The program."""
     position: int = 0
     """Order at this place, 0 first: what a packet meets."""
     attach_type: str | None = None
     """``tcx_ingress``, ``cgroup_inet_egress`` ..., as bpftool spells BPF_* of enum bpf_attach_type."""
     direction: Literal["ingress", "egress"] | None = None
+    """Which way the packets go that meet it; None: a hook without one."""
     ifindex: int | None = None
+    """Index of the interface; None: not on one."""
     link_id: int | None = None
     """The bpf_link that attached it; None: attached without one (netlink, BPF_PROG_ATTACH)."""
     mode: str | None = None
@@ -132,11 +153,13 @@ class BpfAttachment(msgspec.Struct, frozen=True, kw_only=True):
     block: int | None = None
     """tc: number of the shared block that the filter is in."""
     chain: int | None = None
+    """tc: number of the chain; 0 is tried first, the others are only jumped to."""
     priority: int | None = None
     """tc: the smaller runs first; netfilter: likewise."""
     protocol: int | None = None
     """tc: EtherType, 3 (ETH_P_ALL) for all."""
     handle: int | None = None
+    """tc: number of the filter within its priority."""
     direct_action: bool | None = None
     """tc: True: what the program returns is the verdict."""
     action: bool = False
@@ -148,6 +171,7 @@ class BpfAttachment(msgspec.Struct, frozen=True, kw_only=True):
     cgroup: str | None = None
     """cgroup: path of its folder."""
     cgroup_id: int | None = None
+    """Inode of that folder."""
     flags: tuple[str, ...] = ()
     """cgroup: ``override``, ``multi``."""
     effective: bool | None = None
@@ -155,6 +179,7 @@ class BpfAttachment(msgspec.Struct, frozen=True, kw_only=True):
     netns: int | None = None
     """flow_dissector, sk_lookup: inode of the namespace; None for netfilter, where the kernel does not tell."""
     pf: int | None = None
+    """netfilter: protocol family; 2 IPv4, 10 IPv6."""
     hooknum: int | None = None
     """netfilter: NF_INET_*."""
     map_id: int | None = None
@@ -165,8 +190,11 @@ class BpfCgroup(msgspec.Struct, frozen=True, kw_only=True):
     """What runs for the processes of a cgroup at one hook; left out where it is the same as in the cgroup above."""
 
     cgroup: str
+    """Path of its folder."""
     cgroup_id: int
+    """Inode of that folder."""
     attach_type: str
+    """The hook, ``cgroup_inet_ingress`` ..."""
     effective: tuple[int, ...]
     """Program ids in the order in which they run, inherited ones included."""
 
@@ -175,32 +203,47 @@ class BpfPin(msgspec.Struct, frozen=True, kw_only=True):
     """One name in a bpffs that keeps an object alive."""
 
     path: str
+    """Path in this mount namespace."""
     kind: ObjectKind
+    """What it names."""
     id: int
+    """Id of that object."""
 
 
 class BpfHolder(msgspec.Struct, frozen=True, kw_only=True):
     """One process that keeps an object open."""
 
     pid: int
+    """The process."""
     comm: str
+    """Its name, at most 15 bytes."""
     kind: ObjectKind
+    """What it holds."""
     id: int
+    """Id of that object."""
 
 
 class Bpf(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of eBPF. What could not be read is empty, named in coverage, and listed in ``unread``."""
 
     programs: tuple[BpfProgram, ...] = ()
+    """All programs of the machine, whoever's packets meet them."""
     maps: tuple[BpfMap, ...] = ()
+    """All maps of the machine."""
     links: tuple[BpfLink, ...] = ()
+    """All links of the machine."""
     attachments: tuple[BpfAttachment, ...] = ()
+    """Where programs are attached in this namespace; cgroups, netfilter and sockmaps are the machine's."""
     cgroups: tuple[BpfCgroup, ...] = ()
+    """What runs in cgroups, inherited programs included."""
     entries: tuple[BpfMapEntry, ...] = ()
+    """Entries of maps that name interfaces, processors, programs or maps."""
     entries_read: tuple[int, ...] = ()
     """Ids of the maps of which all entries are in ``entries``; a map in here without entries is empty."""
     pins: tuple[BpfPin, ...] = ()
+    """Names in every bpffs of this mount namespace."""
     holders: tuple[BpfHolder, ...] = ()
+    """Processes with open objects."""
     unread: tuple[str, ...] = ()
     """Fields of this table that were not read, or not wholly: rules that conclude from absence must look here."""
 

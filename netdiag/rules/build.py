@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from netdiag.model.address import IFA_F_NOPREFIXROUTE, IFA_F_PERMANENT, IFA_F_TENTATIVE, Address
+from netdiag.model.bpf import Bpf
 from netdiag.model.counters import Counters, CounterSample
 from netdiag.model.link import (
     IFF_BROADCAST,
@@ -89,6 +90,7 @@ class HostBuilder:
         self._first: dict[str, Any] = {"at": 1000.0}
         self._second: dict[str, Any] | None = None
         self._rules: list[PolicyRule] = []
+        self._bpf = Bpf()
         for family in ("inet", "inet6"):
             tables = [(0, 255), (32766, 254), (32767, 253)] if family == "inet" else [(0, 255), (32766, 254)]
             self._rules += [PolicyRule(family=family, priority=p, table=t, protocol=2) for p, t in tables]
@@ -263,6 +265,16 @@ class HostBuilder:
         """One interface's line of a sample."""
         return LinkCounters(ifindex=self._index(ifname), ifname=ifname, **fields)
 
+    def bpf(self, **fields: Any) -> "HostBuilder":
+        """eBPF: any fields of model.Bpf; lists may be given for tuples. Given again, rows are added."""
+        added = {name: (*getattr(self._bpf, name), *rows) for name, rows in fields.items()}
+        self._bpf = msgspec.structs.replace(self._bpf, **added)
+        return self
+
+    def ifindex(self, ifname: str) -> int:
+        """Index of an interface made before."""
+        return self._index(ifname)
+
     def build(self) -> Tables:
         """The tables."""
         return Tables(
@@ -277,6 +289,7 @@ class HostBuilder:
             neighbours=neighbours_from_rows(self._neighbours),
             neigh_tables=tuple(self._neigh_tables),
             sysctls=Sysctls(values=dict(self._sysctls)),
+            bpf=self._bpf,
             counters=Counters(
                 first=CounterSample(**self._first),
                 second=CounterSample(**self._second)
