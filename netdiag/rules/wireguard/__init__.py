@@ -1,0 +1,1 @@
+"""Rules about WireGuard devices and their peers."""

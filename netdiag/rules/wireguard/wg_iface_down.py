@@ -1,0 +1,268 @@
+"""What it checks
+  A WireGuard interface that is down although it has peers and was in use: one of them has shaken hands or exchanged
+  bytes, or the interface has been up before (the kernel gives it a queueing discipline when it first comes up).
+  Interfaces of the kernel module and of userspace daemons alike.
+
+Why it matters
+  A WireGuard interface that is down closes its UDP port: every peer loses this host at once, in both directions, and
+  the routes through the interface are gone, so that traffic to the mesh follows the default route, unencrypted, or
+  ends with "network is unreachable". The peers' side shows nothing but handshakes that get old.
+
+Confirm
+  ip link show dev IFNAME
+  wg show IFNAME
+
+Fix
+  ip link set dev IFNAME up. IPv4 addresses are still there, and so are the peers. Not back by themselves: the IPv6
+  addresses, unless net.ipv6.conf.IFNAME.keep_addr_on_down is set, and every route through the interface but those of
+  its own subnets. Start the unit that made it again (wg-quick, networkd) if it made routes.
+
+Not flagged
+  A device without peers. One whose interface is in another namespace. One that was prepared and has never been up, as
+  a standby or in the middle of booting: told as info. One whose every allowed address is also behind a peer of
+  another WireGuard interface that is up: it stands by, told as info. A host that was drained by taking the interface
+  down looks exactly like the fault: remove the peers or the interface, or suppress the finding while it lasts.
+
+References
+  drivers/net/wireguard/device.c wg_stop(), net/sched/sch_generic.c dev_activate(), wg(8)
+"""
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.link import Link
+from netdiag.model.wireguard import WireguardDevice
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.wireguardpeers import device_subject, devices, source
+
+RULE = Rule(
+    id="wg-iface-down",
+    title="a WireGuard interface with peers is down",
+    severity="critical",
+    reads=("links", "addresses", "wireguard"),
+    explains=("bgp-*", "bird-route-not-in-fib", "route-default-missing", "prefsrc-not-local", "route-src-*"),
+)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def used(device: WireguardDevice) -> bool:
+    """Whether any peer was ever spoken to."""
+    return any(peer.latest_handshake is not None or peer.rx_bytes or peer.tx_bytes for peer in device.peers)
+
+
+def was_up(link: Link) -> bool:
+    """Whether the interface has ever been up: before, its queueing discipline is ``noop``."""
+    return link.qdisc not in (None, "noop")
+
+
+def allowed(device: WireguardDevice) -> set[Network]:
+    return {ipaddress.ip_network(prefix) for peer in device.peers for prefix in peer.allowed_ips}
+
+
+def replaced(device: WireguardDevice, others: Iterable[WireguardDevice]) -> bool:
+    """Whether every prefix of the device is behind other devices too; their default routes do not count."""
+    elsewhere = {prefix for other in others for prefix in allowed(other)}
+    wanted = allowed(device)
+    return bool(wanted) and all(prefix in elsewhere or _inside(prefix, elsewhere) for prefix in wanted)
+
+
+def _inside(prefix: Network, others: set[Network]) -> bool:
+    return any(prefix.supernet(new_prefix=size) in others for size in range(1, prefix.prefixlen))
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    found = list(devices(view))
+    alive = [device for device, link in found if link.up]
+    for device, link in found:
+        if link.up or not device.peers:
+            continue
+        severity: Severity = "info"
+        name, count = device.ifname, f"{len(device.peers)} peer" + ("s" if len(device.peers) > 1 else "")
+        if not (used(device) or was_up(link)):
+            message = f"{name} has {count} and has never been up"
+        elif replaced(device, alive):
+            message = f"{name} is down, and other WireGuard interfaces have all the prefixes of its {count}"
+        else:
+            severity = "critical"
+            message = f"{name} is down: none of its {count} can reach this host or be reached"
+        yield _finding(view, device, link, message, severity)
+
+
+def _finding(view: HostView, device: WireguardDevice, link: Link, message: str, severity: Severity) -> Draft:
+    name = device.ifname
+    newest = max((peer.latest_handshake or 0.0 for peer in device.peers), default=0.0)
+    age = [("seconds since the last handshake of any peer", round(view.wireguard.at - newest))] if newest else []
+    own = [row.local for row in view.addresses if row.ifindex == link.ifindex and row.local]
+    return RULE.found(
+        subject=device_subject(device),
+        message=message,
+        evidence=[
+            (f"{name} is up", "no", f"RTM_GETLINK {name} IFF_UP"),
+            (f"{name} qdisc", link.qdisc or "none", f"RTM_GETLINK {name} IFLA_QDISC"),
+            ("peers", len(device.peers), source(device, "WGDEVICE_A_PEERS", "public_key")),
+            *((f, v, source(device, "WGPEER_A_LAST_HANDSHAKE_TIME", "last_handshake_time_sec")) for f, v in age),
+        ],
+        confirm=[f"ip link show dev {quoted(name)}", f"wg show {quoted(name)}"],
+        fix=f"ip link set dev {quoted(name)} up",
+        severity=severity,
+        confidence="certain" if severity == "critical" else "likely",
+        touches=[subject("link", ifname=name)],
+        breaks=[
+            subject("link", ifname=name),
+            *(subject("address", address=address, ifname=name) for address in own),
+        ],
+    )
+
+
+def examples() -> Iterator[Example]:
+    yield from _fault_examples()
+    yield from _quiet_examples()
+    yield from _standby_examples()
+
+
+ABOUT = subject("wireguard-interface", ifname="wg0")
+
+
+def _down(**fields: Any) -> WireguardBuilder:
+    return WireguardBuilder().wireguard("wg0", up=False, **fields)
+
+
+def _fault_examples() -> Iterator[Example]:
+    for what, userspace in (("kernel", False), ("userspace", True)):
+        yield Example(
+            name=f"taken down, {what}",
+            why="its peers have shaken hands, so it was in use; the module and the daemon both close their port",
+            tables=_down(userspace=userspace).wg_peer("wg0", "a", age=30).build(),
+            fires=1,
+            subject=ABOUT,
+            severity="critical",
+            confidence="certain",
+            says=("none of its 1 peer can", "seconds since the last handshake of any peer 30"),
+        )
+    yield Example(
+        name="taken down before anything was said",
+        why="its queueing discipline tells that it has been up",
+        tables=_down().wg_peer("wg0", "a").wg_peer("wg0", "b").build(),
+        fires=1,
+        severity="critical",
+        says=("none of its 2 peers can",),
+    )
+    yield Example(
+        name="handshakes, and no word of a queueing discipline",
+        why="either sign is enough",
+        tables=_down(qdisc=None).wg_peer("wg0", "a", age=900).build(),
+        fires=1,
+        severity="critical",
+    )
+    for name, rx, tx in (("received", 148, 0), ("sent", 0, 148)):
+        yield Example(
+            name=f"bytes {name}, and the interface set up anew",
+            why="a peer that was spoken to is in use, handshake or not",
+            tables=_down(qdisc="noop").wg_peer("wg0", "a", rx_bytes=rx, tx_bytes=tx).build(),
+            fires=1,
+            severity="critical",
+        )
+
+
+def _quiet_examples() -> Iterator[Example]:
+    yield Example(
+        name="up",
+        why="the near miss: the same device, up",
+        tables=WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a", age=30).build(),
+    )
+    yield Example(name="down without peers", why="nobody is cut off (a drained host)", tables=_down().build())
+    yield Example(
+        name="socket left behind",
+        why="the interface lives in another namespace and may well be up",
+        tables=_down(userspace=True).wg_peer("wg0", "a", age=30).elsewhere("wg0").build(),
+    )
+    other = WireguardBuilder().wireguard("wg0", userspace=True, up=False, kind="veth").wg_peer("wg0", "a", age=30)
+    yield Example(
+        name="an interface of another kind has the name",
+        why="the daemon's own was moved away, and this one is not WireGuard's",
+        tables=other.build(),
+    )
+    yield Example(name="no WireGuard", why="an ordinary interface is down", tables=_plain().build())
+
+
+def _plain() -> WireguardBuilder:
+    host = WireguardBuilder()
+    host.link("eth1", up=False)
+    return host
+
+
+def _standby_examples() -> Iterator[Example]:
+    for what, qdisc in (("noop", "noop"), ("not told", None)):
+        yield Example(
+            name=f"prepared and never up, queueing discipline {what}",
+            why="a standby, or a host in the middle of booting: worth knowing, no alarm",
+            tables=_down(qdisc=qdisc).wg_peer("wg0", "a", persistent_keepalive=25).build(),
+            fires=1,
+            subject=ABOUT,
+            severity="info",
+            says=("has 1 peer and has never been up",),
+        )
+
+    def beside(*prefixes: str, up: bool = True, own: str = "10.0.0.2/32") -> WireguardBuilder:
+        host = _down().wg_peer("wg0", "a", age=9000, allowed_ips=(own, "fd00::2/128"))
+        return host.wireguard("wg1", up=up).wg_peer("wg1", "b", age=10, allowed_ips=prefixes)
+
+    yield Example(
+        name="another interface has the same prefixes",
+        why="traffic goes on there: a failover that was tested and put back",
+        tables=beside("10.0.0.2/32", "fd00::2/128").build(),
+        fires=1,
+        severity="info",
+        says=("other WireGuard interfaces have all the prefixes",),
+    )
+    yield Example(
+        name="another interface has wider prefixes",
+        why="they cover the same addresses",
+        tables=beside("10.0.0.0/8", "fd00::/8").build(),
+        fires=1,
+        severity="info",
+    )
+    yield Example(
+        name="another interface has one of two prefixes",
+        why="the IPv6 address is lost",
+        tables=beside("10.0.0.2/32").build(),
+        fires=1,
+        severity="critical",
+    )
+    yield Example(
+        name="another interface takes everything",
+        why="a way to the internet does not lead to the mesh",
+        tables=beside("0.0.0.0/0", "::/0").build(),
+        fires=1,
+        severity="critical",
+    )
+    yield Example(
+        name="the other interface is down as well",
+        why="two faults, and neither makes up for the other",
+        tables=beside("10.0.0.2/32", "fd00::2/128", up=False).build(),
+        fires=2,
+        severity="critical",
+    )
+    yield Example(
+        name="both ways to the internet, one down",
+        why="the same default behind another interface that is up",
+        tables=_down()
+        .wg_peer("wg0", "a", age=9000, allowed_ips=("0.0.0.0/0",))
+        .wireguard("wg1")
+        .wg_peer("wg1", "b", allowed_ips=("0.0.0.0/0",))
+        .build(),
+        fires=1,
+        severity="info",
+    )
+    yield Example(
+        name="peers without prefixes",
+        why="nothing says that anything else stands in for them",
+        tables=_down().wg_peer("wg0", "a", age=9000, allowed_ips=()).build(),
+        fires=1,
+        severity="critical",
+    )

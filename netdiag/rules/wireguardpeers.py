@@ -1,0 +1,81 @@
+"""WireGuard devices with their interfaces, peers as objects of findings, and the way to a peer's endpoint.
+
+For the rules about WireGuard. A device counts only with an interface in this namespace: a daemon's socket can stay
+behind when its interface was moved to another one, and an interface of the same name can be something else. Constants
+are those of drivers/net/wireguard/messages.h (and section 6 of the WireGuard paper). Pure; nothing can fail.
+"""
+
+from collections.abc import Iterator
+
+from netdiag.index.policy import Query
+from netdiag.index.view import HostView
+from netdiag.model.finding import Subject, subject
+from netdiag.model.link import Link
+from netdiag.model.wireguard import PeerCounters, WireguardDevice, WireguardPeer
+
+REJECT_AFTER_TIME = 180
+"""Seconds after which the keys of a handshake are dead."""
+REKEY_TIMEOUT = 5
+"""Seconds between two tries of a handshake."""
+INITIATION = 148
+"""Bytes of one try."""
+UDP = 17
+
+
+def devices(view: HostView) -> Iterator[tuple[WireguardDevice, Link]]:
+    """Each device and its interface."""
+    for device in view.wireguard.devices:
+        link = view.link(device.ifindex) if device.ifindex is not None else None
+        if link is not None and link.kind == ("tun" if device.userspace else "wireguard"):
+            yield device, link
+
+
+def device_subject(device: WireguardDevice) -> Subject:
+    """The device as a finding's object."""
+    return subject("wireguard-interface", ifname=device.ifname)
+
+
+def peer_subject(device: WireguardDevice, peer: WireguardPeer) -> Subject:
+    """The peer as a finding's object."""
+    return subject("wireguard-peer", ifname=device.ifname, public_key=peer.public_key)
+
+
+def source(device: WireguardDevice, attribute: str, line: str) -> str:
+    """Where a fact of a device or peer was read: netlink's attribute, or the line of the daemon's answer."""
+    return f"{device.socket} {line}" if device.userspace else f"WG_CMD_GET_DEVICE {device.ifname} {attribute}"
+
+
+def second_looks(view: HostView) -> dict[tuple[str, str], PeerCounters]:
+    """By interface and public key; empty where there was one look only."""
+    return {(row.ifname, row.public_key): row for row in view.wireguard.second}
+
+
+def query_to(device: WireguardDevice, peer: WireguardPeer) -> Query | None:
+    """The encrypted packets to a peer, as the routing tables see them; None where its endpoint is not known."""
+    if peer.endpoint is None:
+        return None
+    address, _, zone = peer.endpoint.partition("%")
+    return Query(
+        family="inet6" if ":" in address else "inet",
+        dst=address,
+        oif=int(zone) if zone.isdigit() else zone or None,
+        mark=device.fwmark,
+        ip_proto=UDP,
+        sport=device.listen_port,
+        dport=peer.endpoint_port,
+    )
+
+
+def way_to(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> list[Subject]:
+    """Interfaces and gateways on the way to a peer's endpoint: what a finding about the peer touches."""
+    query = query_to(device, peer)
+    answer = view.lookup(query) if query is not None else None
+    if answer is None or not answer.ok:
+        return []
+    found = []
+    for hop in answer.hops:
+        ifname = view.ifname(hop.oif)
+        found.append(subject("link", ifname=ifname))
+        if hop.gateway is not None:
+            found.append(subject("neighbour", dst=hop.gateway, ifname=ifname))
+    return found
