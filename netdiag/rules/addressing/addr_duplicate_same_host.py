@@ -38,6 +38,7 @@ from netdiag.model.address import IFA_F_DADFAILED, IFA_F_NOPREFIXROUTE, IFA_F_PE
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import IFF_NOARP, IFF_POINTOPOINT, IFF_UP
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST, RTPROT_NAMES
+from netdiag.rules.apart import named_by_rule
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -109,7 +110,7 @@ def check(view: HostView) -> Iterator[Draft]:
         ways = places(view, family, rows)
         for table in dict.fromkeys(place.table for place in ways):
             here = _distinct(place for place in ways if place.table == table)
-            losers = [place for place in here[1:] if not _kept_apart(view, family, place.ifname)]
+            losers = [place for place in here[1:] if not named_by_rule(view, family, place.ifname)]
             if losers:
                 yield _finding(family, local, here[0], losers)
 
@@ -120,11 +121,6 @@ def _distinct(ways: Iterable[Place]) -> list[Place]:
     for place in ways:
         best.setdefault(place.ifname, place)
     return list(best.values())
-
-
-def _kept_apart(view: HostView, family: str, ifname: str) -> bool:
-    """Policy rules send what comes in or goes out by the interface to a table of its own."""
-    return any(rule.family == family and ifname in (rule.iif, rule.oif) for rule in view.rules)
 
 
 def _finding(family: str, local: str, winner: Place, losers: list[Place]) -> Draft:

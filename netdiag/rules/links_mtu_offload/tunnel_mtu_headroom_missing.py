@@ -198,11 +198,8 @@ def _size_examples() -> Iterator[Example]:
             says=(f"leaves {fits} of the 1500 that eth0 carries",),
         )
         yield Example(name=f"{what}: fits", why="the largest MTU that does", tables=_tunnel(kind, fits, info).build())
-    yield Example(
-        name="wireguard",
-        why="it has a rule of its own",
-        tables=_tunnel("wireguard", 1500, VXLAN4, type=65534).build(),
-    )
+    wireguard = _tunnel("wireguard", 1500, VXLAN4, type=65534).build()
+    yield Example(name="wireguard", why="it has a rule of its own", tables=wireguard)
 
 
 def _fate_examples() -> Iterator[Example]:
@@ -405,13 +402,16 @@ def _sender_examples() -> Iterator[Example]:
         tables=routed(1450).route("2001:db8:7::/48", dev="t0").build(),
         fires=1,
     )
-    several = _tunnel("vxlan", 1500, VXLAN4)
+    several = _tunnel("vxlan", 1500, VXLAN4).link("eth1")
+    elsewhere = [several.hop("eth0", "192.0.2.9"), several.hop("eth1", "198.51.100.9")]
     yield Example(
         name="several next hops, one through it, with an mtu",
         why="a leg of a multipath route is limited by the route",
-        tables=several.route(
+        tables=several.route("172.16.0.0/12", hops=elsewhere)
+        .route(
             "10.0.0.0/8", hops=[several.hop("t0", "10.1.0.1"), several.hop("eth0", "192.0.2.9")], metrics={"mtu": 1400}
-        ).build(),
+        )
+        .build(),
     )
     yield Example(
         name="limited blackhole",

@@ -172,67 +172,58 @@ def examples() -> Iterator[Example]:
 ABOUT = subject("link", ifname="eth0")
 
 
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **told: Any) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **told)
+
+
 def _cable_examples() -> Iterator[Example]:
     def cable(near: int, far: int, **fields: Any) -> HostBuilder:
         fields.setdefault("inet6_conf", INET6_CONF if far >= 1280 else {})
         return HostBuilder().link("eth0", kind="veth", mtu=near).peer("eth0", mtu=far, **fields)
 
-    yield Example(
-        name="far end carries 1500",
-        why="the plain fault: one end was set to 1200, and IPv6 is gone from it",
-        tables=cable(1200, 1500).address("eth0", "192.0.2.1/24").build(),
-        fires=1,
+    yield _case(
+        "far end carries 1500",
+        "the plain fault: one end was set to 1200, and IPv6 is gone from it",
+        cable(1200, 1500).address("eth0", "192.0.2.1/24"),
+        1,
         subject=ABOUT,
         severity="warning",
         confidence="likely",
         says=("eth0 has mtu 1200", "its peer eth0 has 1500"),
     )
-    yield Example(
-        name="no address left at all",
-        why="an interface with IPv6 alone has nothing afterwards",
-        tables=cable(1279, 1280).build(),
-        fires=1,
+    yield _case(
+        "no address left at all",
+        "an interface with IPv6 alone has nothing afterwards",
+        cable(1279, 1280),
+        1,
         subject=ABOUT,
     )
-    yield Example(
-        name="1280 is enough",
-        why="the limit itself is allowed",
-        tables=cable(1280, 1500).build(),
+    yield _case("1280 is enough", "the limit itself is allowed", cable(1280, 1500))
+    yield _case(
+        "container network of 1200",
+        "both ends agree: the size is meant, and IPv4 is all that is used",
+        cable(1200, 1200).address("eth0", "10.0.0.2/24").route("default", via="10.0.0.1", dev="eth0"),
     )
-    yield Example(
-        name="container network of 1200",
-        why="both ends agree: the size is meant, and IPv4 is all that is used",
-        tables=cable(1200, 1200).address("eth0", "10.0.0.2/24").route("default", via="10.0.0.1", dev="eth0").build(),
+    yield _case("far end of 1279", "IPv6 could not run at the other end either", cable(1200, 1279))
+    yield _case(
+        "far end without IPv6",
+        "somebody has switched IPv6 off on this link",
+        cable(1200, 1500, inet6_conf={"disable_ipv6": 1}),
     )
-    yield Example(
-        name="far end of 1279",
-        why="IPv6 could not run at the other end either",
-        tables=cable(1200, 1279).build(),
-    )
-    yield Example(
-        name="far end without IPv6",
-        why="somebody has switched IPv6 off on this link",
-        tables=cable(1200, 1500, inet6_conf={"disable_ipv6": 1}).build(),
-    )
-    yield Example(
-        name="far end is a bridge port without IPv6",
-        why="a port needs none; its segment carries enough",
-        tables=cable(1200, 1280, inet6_conf={}, slave_kind="bridge").build(),
-        fires=1,
+    yield _case(
+        "far end is a bridge port without IPv6",
+        "a port needs none; its segment carries enough",
+        cable(1200, 1280, inet6_conf={}, slave_kind="bridge"),
+        1,
         subject=ABOUT,
     )
-    yield Example(
-        name="far end is a bridge port of 1279",
-        why="its segment carries no IPv6 either",
-        tables=cable(1200, 1279, slave_kind="bridge").build(),
+    yield _case(
+        "far end is a bridge port of 1279", "its segment carries no IPv6 either", cable(1200, 1279, slave_kind="bridge")
     )
-    yield Example(
-        name="1200 and IPv6 all the same",
-        why="the kernel says that IPv6 runs there: then it does",
-        tables=HostBuilder()
-        .link("eth0", kind="veth", mtu=1200, inet6_conf=INET6_CONF)
-        .peer("eth0", inet6_conf=INET6_CONF)
-        .build(),
+    yield _case(
+        "1200 and IPv6 all the same",
+        "the kernel says that IPv6 runs there: then it does",
+        HostBuilder().link("eth0", kind="veth", mtu=1200, inet6_conf=INET6_CONF).peer("eth0", inet6_conf=INET6_CONF),
     )
     large = cable(1200, 1500).build()
     yield Example(
@@ -240,42 +231,40 @@ def _cable_examples() -> Iterator[Example]:
         why="it is missing for another reason than the MTU",
         tables=replace(large, links=tuple(structs.replace(link, mtu=1280) for link in large.links)),
     )
-    yield Example(
-        name="both ends in this namespace",
-        why="the same cable without a namespace in between",
-        tables=HostBuilder().link("a", kind="veth", mtu=1200, link=3).link("b", kind="veth", link=2).build(),
-        fires=1,
+    yield _case(
+        "both ends in this namespace",
+        "the same cable without a namespace in between",
+        HostBuilder().link("a", kind="veth", mtu=1200, link=3).link("b", kind="veth", link=2),
+        1,
         subject=subject("link", ifname="a"),
     )
-    yield Example(
-        name="interface down",
-        why="it is out of use for another reason",
-        tables=HostBuilder().link("eth0", kind="veth", mtu=1200, up=False).peer("eth0", inet6_conf=INET6_CONF).build(),
+    yield _case(
+        "interface down",
+        "it is out of use for another reason",
+        HostBuilder().link("eth0", kind="veth", mtu=1200, up=False).peer("eth0", inet6_conf=INET6_CONF),
     )
     for which in ("all", "default"):
-        yield Example(
-            name=f"IPv6 switched off ({which})",
-            why="then no MTU would bring it",
-            tables=cable(1200, 1500).sysctl(f"net.ipv6.conf.{which}.disable_ipv6", 1).build(),
+        yield _case(
+            f"IPv6 switched off ({which})",
+            "then no MTU would bring it",
+            cable(1200, 1500).sysctl(f"net.ipv6.conf.{which}.disable_ipv6", 1),
         )
-    yield Example(
-        name="port of a bridge",
-        why="the bridge has the addresses",
-        tables=HostBuilder()
+    yield _case(
+        "port of a bridge",
+        "the bridge has the addresses",
+        HostBuilder()
         .link("br0", kind="bridge", mtu=1280)
         .link("eth0", kind="veth", mtu=1200, master="br0")
-        .peer("eth0", mtu=1500, inet6_conf=INET6_CONF)
-        .build(),
+        .peer("eth0", mtu=1500, inet6_conf=INET6_CONF),
     )
-    yield Example(
-        name="member of a VRF",
-        why="a VRF leaves the addresses where they are",
-        tables=HostBuilder()
+    yield _case(
+        "member of a VRF",
+        "a VRF leaves the addresses where they are",
+        HostBuilder()
         .link("red", kind="vrf")
         .link("eth0", kind="veth", mtu=1200, master="red")
-        .peer("eth0", mtu=1500, inet6_conf=INET6_CONF)
-        .build(),
-        fires=1,
+        .peer("eth0", mtu=1500, inet6_conf=INET6_CONF),
+        1,
         subject=ABOUT,
     )
 
@@ -287,51 +276,47 @@ def _stack_examples() -> Iterator[Example]:
             host.link(ifname, mtu=mtu, master="br0", up=up)
         return host
 
-    yield Example(
-        name="bridge smaller than a port",
-        why="a small port pulled the bridge down, or somebody set it",
-        tables=bridge(("p0", 1200, True), ("p1", 1280, True)).build(),
-        fires=1,
+    yield _case(
+        "bridge smaller than a port",
+        "a small port pulled the bridge down, or somebody set it",
+        bridge(("p0", 1200, True), ("p1", 1280, True)),
+        1,
         subject=subject("link", ifname="br0"),
         says=("its port p1 has 1280",),
     )
-    yield Example(
-        name="bridge with small ports",
-        why="an overlay of 1200 throughout; a port that is down says nothing",
-        tables=bridge(("p0", 1200, True), ("p1", 1279, True), ("p2", 1500, False)).build(),
+    yield _case(
+        "bridge with small ports",
+        "an overlay of 1200 throughout; a port that is down says nothing",
+        bridge(("p0", 1200, True), ("p1", 1279, True), ("p2", 1500, False)),
     )
     bond = HostBuilder().link("bond0", kind="bond", mtu=1200).link("eth1", master="bond0")
-    yield Example(
-        name="bond with a larger leg",
-        why="a leg's MTU is the bond's business; nothing says that IPv6 was meant",
-        tables=bond.build(),
-    )
+    yield _case("bond with a larger leg", "a leg's MTU is the bond's business; nothing says that IPv6 was meant", bond)
 
     def over(kind: str, mtu: int, lower: int, **fields: Any) -> HostBuilder:
         host = HostBuilder().link("eth0", mtu=lower, **fields)
         return host.link("up0", kind=kind, mtu=mtu, link="eth0")
 
-    yield Example(
-        name="VLAN below 1280 over a device that has IPv6",
-        why="the device below carries more",
-        tables=over("vlan", 1200, 1280).build(),
-        fires=1,
+    yield _case(
+        "VLAN below 1280 over a device that has IPv6",
+        "the device below carries more",
+        over("vlan", 1200, 1280),
+        1,
         subject=subject("link", ifname="up0"),
     )
-    yield Example(
-        name="VXLAN below 1280 over the same device",
-        why="an overlay is smaller than what it runs over, and may be for IPv4 alone",
-        tables=over("vxlan", 1200, 1500).build(),
+    yield _case(
+        "VXLAN below 1280 over the same device",
+        "an overlay is smaller than what it runs over, and may be for IPv4 alone",
+        over("vxlan", 1200, 1500),
     )
-    yield Example(
-        name="VLAN over a device without IPv6",
-        why="IPv6 is switched off below",
-        tables=over("vlan", 1200, 1500, inet6_conf={"disable_ipv6": 1}).build(),
+    yield _case(
+        "VLAN over a device without IPv6",
+        "IPv6 is switched off below",
+        over("vlan", 1200, 1500, inet6_conf={"disable_ipv6": 1}),
     )
-    yield Example(
-        name="VLAN over a device below 1280",
-        why="the device below has no IPv6 either, and nothing says that it should",
-        tables=over("vlan", 1200, 1279).build(),
+    yield _case(
+        "VLAN over a device below 1280",
+        "the device below has no IPv6 either, and nothing says that it should",
+        over("vlan", 1200, 1279),
     )
 
 
@@ -342,118 +327,113 @@ def _host_examples() -> Iterator[Example]:
 
     out: dict[str, Any] = {"via": "192.0.2.1", "dev": "eth0"}
     for selector in ("iif", "oif"):
-        yield Example(
-            name=f"an IPv6 rule has it as {selector}",
-            why="somebody routes IPv6 there, even over a tunnel",
-            tables=HostBuilder()
+        yield _case(
+            f"an IPv6 rule has it as {selector}",
+            "somebody routes IPv6 there, even over a tunnel",
+            HostBuilder()
             .link("wg0", kind="wireguard", type=65534, mtu=1200)
-            .rule(100, family="inet6", table=100, **{selector: "wg0"})
-            .build(),
-            fires=1,
+            .rule(100, family="inet6", table=100, **{selector: "wg0"}),
+            1,
             subject=subject("link", ifname="wg0"),
             severity="warning",
             confidence="certain",
         )
-    yield Example(
-        name="an IPv4 rule names it",
-        why="that says nothing about IPv6",
-        tables=HostBuilder().link("wg0", kind="wireguard", type=65534, mtu=1200).rule(100, table=9, iif="wg0").build(),
+    yield _case(
+        "an IPv4 rule names it",
+        "that says nothing about IPv6",
+        HostBuilder().link("wg0", kind="wireguard", type=65534, mtu=1200).rule(100, table=9, iif="wg0"),
     )
-    yield Example(
-        name="way out of a dual-stack host",
-        why="IPv6 lives on another interface and has lost its way out",
-        tables=dual_stack().route("default", **out).build(),
-        fires=1,
+    yield _case(
+        "way out of a dual-stack host",
+        "IPv6 lives on another interface and has lost its way out",
+        dual_stack().route("default", **out),
+        1,
         subject=ABOUT,
         severity="warning",
         says=("2001:db8::1",),
     )
     hops = dual_stack().link("eth2")
     hops.route("default", hops=[hops.hop("eth2", "198.51.100.1"), hops.hop("eth0", "192.0.2.1")])
-    yield Example(
-        name="one of two ways out",
-        why="a multipath default route leads through it as well",
-        tables=hops.build(),
-        fires=1,
+    yield _case(
+        "one of two ways out",
+        "a multipath default route leads through it as well",
+        hops,
+        1,
         subject=ABOUT,
         severity="warning",
     )
-    yield Example(
-        name="only a route to a prefix",
-        why="not the way out: it is mentioned, no more",
-        tables=dual_stack().route("198.51.100.0/24", **out).build(),
-        fires=1,
+    yield _case(
+        "only a route to a prefix",
+        "not the way out: it is mentioned, no more",
+        dual_stack().route("198.51.100.0/24", **out),
+        1,
         severity="info",
         confidence="possible",
     )
-    yield Example(
-        name="unreachable default route",
-        why="it leads nowhere, not through eth0",
-        tables=dual_stack().route("default", family="inet", type="unreachable").build(),
-        fires=1,
+    yield _case(
+        "unreachable default route",
+        "it leads nowhere, not through eth0",
+        dual_stack().route("default", family="inet", type="unreachable"),
+        1,
         severity="info",
     )
-    yield Example(
-        name="blackhole default route that names it",
-        why="only a unicast route leads out",
-        tables=dual_stack().route("default", dev="eth0", type="prohibit").build(),
-        fires=1,
+    yield _case(
+        "blackhole default route that names it",
+        "only a unicast route leads out",
+        dual_stack().route("default", dev="eth0", type="prohibit"),
+        1,
         severity="info",
     )
-    yield Example(
-        name="host without IPv6 addresses",
-        why="loopback and link-local addresses are there on every host",
-        tables=HostBuilder()
+    yield _case(
+        "host without IPv6 addresses",
+        "loopback and link-local addresses are there on every host",
+        HostBuilder()
         .link("eth1")
         .address("eth1", "fe80::1/64")
         .link("eth0", mtu=1200)
         .address("eth0", "192.0.2.2/24")
-        .route("default", **out)
-        .build(),
+        .route("default", **out),
     )
-    yield Example(
-        name="host with IPv4 addresses alone",
-        why="nothing on it is IPv6",
-        tables=HostBuilder()
+    yield _case(
+        "host with IPv4 addresses alone",
+        "nothing on it is IPv6",
+        HostBuilder()
         .link("eth1")
         .address("eth1", "198.51.100.1/24")
         .link("eth0", mtu=1200)
         .address("eth0", "192.0.2.2/24")
-        .route("default", **out)
-        .build(),
+        .route("default", **out),
     )
-    yield Example(
-        name="small loopback",
-        why="loopback keeps IPv6 whatever its MTU, and is no way out",
-        tables=HostBuilder()
+    yield _case(
+        "small loopback",
+        "loopback keeps IPv6 whatever its MTU, and is no way out",
+        HostBuilder()
         .link("eth1")
         .address("eth1", "2001:db8::1/64")
-        .link("lo", ifindex=1, mtu=1200, flags=IFF_UP | IFF_LOOPBACK)
-        .build(),
+        .link("lo", ifindex=1, mtu=1200, flags=IFF_UP | IFF_LOOPBACK),
     )
-    yield Example(
-        name="IPv4 tunnel as the way out of a dual-stack host",
-        why="a VPN for IPv4 alone may be as small as it likes",
-        tables=HostBuilder()
+    yield _case(
+        "IPv4 tunnel as the way out of a dual-stack host",
+        "a VPN for IPv4 alone may be as small as it likes",
+        HostBuilder()
         .link("eth1")
         .address("eth1", "2001:db8::1/64")
         .link("tun0", kind="tun", type=65534, mtu=1200)
         .address("tun0", "192.0.2.2/24")
-        .route("default", dev="tun0")
-        .build(),
+        .route("default", dev="tun0"),
     )
-    yield Example(
-        name="PPP without a kind",
-        why="no Ethernet: its size is what the other side offers",
-        tables=dual_stack(type=512).route("default", **out).build(),
+    yield _case(
+        "PPP without a kind",
+        "no Ethernet: its size is what the other side offers",
+        dual_stack(type=512).route("default", **out),
     )
-    yield Example(
-        name="container bridge of 1200 on a dual-stack host",
-        why="nothing is behind it, and its size was given to it",
-        tables=dual_stack(kind="bridge").build(),
+    yield _case(
+        "container bridge of 1200 on a dual-stack host",
+        "nothing is behind it, and its size was given to it",
+        dual_stack(kind="bridge"),
     )
-    yield Example(
-        name="small interface without any address",
-        why="nobody uses it",
-        tables=HostBuilder().link("eth1").address("eth1", "2001:db8::1/64").link("eth0", mtu=1200).build(),
+    yield _case(
+        "small interface without any address",
+        "nobody uses it",
+        HostBuilder().link("eth1").address("eth1", "2001:db8::1/64").link("eth0", mtu=1200),
     )
