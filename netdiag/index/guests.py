@@ -42,6 +42,8 @@ class GuestSide:
     """``routed``: host routes to guests; ``bridged``: a subnet on a bridge with taps; ``small``: a subnet for one guest
     on a tap; ``subnet``: a wider one on a tap, which may be a VPN's; ``cables``: one on a bridge of veth ends alone,
     whose other ends may be containers or other hosts."""
+    addressed: bool
+    """This host has an address of the family on it, a link-local one not counted: it plays the guests' gateway."""
     machines: bool
     """There are taps: somebody runs virtual machines here (or a VPN with a tap)."""
 
@@ -71,12 +73,13 @@ def sides(stack: LinkStack, routes: Routes, addresses: Iterable[Address]) -> Sid
     for address in addresses:
         if address.family == routes.family and address.scope == 0:
             network = ipaddress.ip_network(f"{address.peer or address.local}/{address.prefixlen}", strict=False)
-            if network.num_addresses > 1:
-                subnets.setdefault(address.ifindex, []).append(network)
+            subnets.setdefault(address.ifindex, []).append(network)
     found = {}
     for link in candidates:
-        side = _side(stack, link, hosts.get(link.ifindex), sorted(subnets.get(link.ifindex, [])))
-        if side is not None and link.ifindex not in default and (side.kind == "routed" or link.ifindex not in onward):
+        side = _side(stack, link, hosts.get(link.ifindex), subnets.get(link.ifindex, []))
+        # A gateway behind an interface makes it a way out, unless it is a machine's: a guest may route for others.
+        further = link.ifindex in onward and not (side is not None and side.machines and side.kind == "routed")
+        if side is not None and link.ifindex not in default and not further:
             found[link.ifindex] = side
     tunnels = {link.ifindex for link in stack.links if link.kind == "wireguard"} & _devices(routes)
     ways = (onward | default | tunnels) - set(found)
@@ -94,14 +97,16 @@ def _may_face_guests(stack: LinkStack, link: Link) -> bool:
 
 def _side(stack: LinkStack, link: Link, hosts: tuple[str, int] | None, subnets: list[Any]) -> GuestSide | None:
     machines = any(each.kind == "tun" for each in (link, *stack.ports(link.ifindex)))
+    common: dict[str, Any] = {"link": link, "addressed": bool(subnets), "machines": machines}
     if hosts is not None:
-        return GuestSide(link=link, prefix=hosts[0], count=hosts[1], kind="routed", machines=machines)
-    if not subnets or link.kind not in ("bridge", "tun"):
+        return GuestSide(prefix=hosts[0], count=hosts[1], kind="routed", **common)
+    wider = sorted(subnet for subnet in subnets if subnet.num_addresses > 1)
+    if not wider or link.kind not in ("bridge", "tun"):
         return None
     kind = ("bridged" if machines else "cables") if link.kind == "bridge" else "subnet"
-    if link.kind == "tun" and subnets[0].version == 4 and all(subnet.prefixlen >= SMALL_V4 for subnet in subnets):
+    if link.kind == "tun" and wider[0].version == 4 and all(subnet.prefixlen >= SMALL_V4 for subnet in wider):
         kind = "small"
-    return GuestSide(link=link, prefix=str(subnets[0]), count=len(subnets), kind=kind, machines=machines)
+    return GuestSide(prefix=str(wider[0]), count=len(wider), kind=kind, **common)
 
 
 def _unicast(routes: Routes) -> Mask:

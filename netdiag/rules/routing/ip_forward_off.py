@@ -105,17 +105,27 @@ def _traffic(view: HostView, family: str) -> Traffic:
 
 def _judged(view: HostView, family: str, dead: list[GuestSide], traffic: Traffic) -> tuple[Severity, Confidence]:
     routed = [guest for guest in dead if guest.kind == "routed"]
-    answering = any(guest.link.inet_conf.get("proxy_arp") for guest in routed)
     mixed = any(_forwards(family, link) for link in view.links if not link.loopback)
     if traffic.forwarded and traffic.refused_now:
         return "critical", "certain"
-    if traffic.forwarded or traffic.refused_now or mixed or any(guest.machines for guest in routed):
+    if traffic.forwarded or traffic.refused_now or mixed or _served_otherwise(view, family, dead):
         return "critical", "likely"
-    if len(routed) > 1 or answering:
+    if any(guest.machines or guest.link.inet_conf.get("proxy_arp") for guest in routed):
         return "critical", "likely"
-    if traffic.refused or any(guest.kind in ("routed", "bridged", "small") for guest in dead):
+    if len(routed) > 1 or any(guest.addressed for guest in routed):
+        return "warning", "likely"
+    if traffic.refused or any(guest.kind in ("bridged", "small") for guest in dead):
         return "warning", "likely"
     return "info", "possible"
+
+
+def _served_otherwise(view: HostView, family: str, dead: list[GuestSide]) -> bool:
+    """Whether the other family is forwarded for the same guests."""
+    other = "inet6" if family == "inet" else "inet"
+    if view.sysctl_int(SWITCH[other]) != 1:
+        return False
+    cared = {guest.link.ifindex for guest in sides(view.stack, view.routes(other), view.addresses).guests}
+    return any(guest.link.ifindex in cared for guest in dead)
 
 
 def _guests_cut_off(view: HostView, family: str, dead: list[GuestSide], exits: tuple[Link, ...]) -> Draft:
@@ -200,173 +210,122 @@ def _counted_host(host: HostBuilder, forwarded: int, refused: int, later: int) -
     return host.counters(before={"snmp": before}, after={"snmp": after})
 
 
-def examples() -> Iterator[Example]:
-    def one(name: str, why: str, host: HostBuilder, fires: int = 0, severity: Severity | None = None) -> Example:
-        about = subject("sysctl", name=SWITCH["inet"]) if fires == 1 else None
-        return Example(name=name, why=why, tables=host.build(), fires=fires, subject=about, severity=severity)
+def _one(
+    name: str, why: str, host: HostBuilder, severity: Severity | None = None, *, switches: str = "inet"
+) -> Example:
+    """Silence without a severity, else a finding for each of the families named."""
+    families = switches.split() if severity else []
+    about = subject("sysctl", name=SWITCH[families[0]]) if len(families) == 1 else None
+    return Example(name=name, why=why, tables=host.build(), fires=len(families), subject=about, severity=severity)
 
-    routed = _host().link("tap0", **TAP).route("10.1.0.5/32", dev="tap0")
-    yield one("guest behind a tap", "the plain fault: a virtual machine that reaches nobody", routed, 1, "critical")
-    on = _host().link("tap0", **TAP).route("10.1.0.5/32", dev="tap0").sysctl("net.ipv4.ip_forward", 1)
-    yield one("forwarding on", "the ordinary worker", on)
-    six = _host().link("tap0", **TAP).route("2001:db8:1::5/128", dev="tap0")
-    yield Example(
-        name="IPv6 guest",
-        why="judged by conf.all.forwarding",
-        tables=six.build(),
-        fires=1,
-        subject=subject("sysctl", name=SWITCH["inet6"]),
-        severity="critical",
-    )
-    per_link = _host().link("tap0", inet6_conf={"forwarding": 1}, **TAP).route("2001:db8:1::5/128", dev="tap0")
-    yield Example(
-        name="IPv6 forwarding of the interfaces alone",
-        why="it does not forward: all=0 decides",
-        tables=per_link.sysctl("net.ipv6.conf.eth0.forwarding", 1).build(),
-        fires=1,
-    )
-    forced = _host().link("tap0", inet6_conf={"force_forwarding": 1}, **TAP).route("2001:db8:1::5/128", dev="tap0")
-    yield Example(
-        name="IPv6 force_forwarding",
-        why="newer kernels forward between interfaces that have it (seen on 6.18)",
-        tables=forced.sysctl("net.ipv6.conf.eth0.force_forwarding", 1).build(),
-    )
-    both = _host().link("tap0", **TAP).route("10.1.0.5/32", dev="tap0").route("2001:db8:1::5/128", dev="tap0")
-    yield one("guest with both families", "each family has its own switch", both, 2, "critical")
+
+def examples() -> Iterator[Example]:
+    def tap(**conf: Any) -> HostBuilder:
+        return _host().link("tap0", **TAP, **conf)
+
+    routed = tap().route("10.1.0.5/32", dev="tap0")
+    yield _one("guest behind a tap", "the plain fault: a virtual machine that reaches nobody", routed, "critical")
+    on = tap().route("10.1.0.5/32", dev="tap0").sysctl("net.ipv4.ip_forward", 1)
+    yield _one("forwarding on", "the ordinary worker", on)
+    six = tap().route("2001:db8:1::5/128", dev="tap0")
+    yield _one("IPv6 guest", "judged by conf.all.forwarding", six, "critical", switches="inet6")
+    per_link = tap(inet6_conf={"forwarding": 1}).route("2001:db8:1::5/128", dev="tap0")
+    per_link.sysctl("net.ipv6.conf.eth0.forwarding", 1)
+    yield _one("IPv6 by interface", "it does not forward: all=0 decides", per_link, "critical", switches="inet6")
+    forced = tap(inet6_conf={"force_forwarding": 1}).route("2001:db8:1::5/128", dev="tap0")
+    forced.sysctl("net.ipv6.conf.eth0.force_forwarding", 1)
+    yield _one("IPv6 force_forwarding", "newer kernels forward where both ends have it (seen on 6.18)", forced)
+    both = tap().route("10.1.0.5/32", dev="tap0").route("2001:db8:1::5/128", dev="tap0")
+    yield _one("guest with both families", "each has its own switch", both, "critical", switches="inet inet6")
     many = _host()
     for number in range(300):
         many.link(f"tap{number}", **TAP).route(f"10.1.{number >> 8}.{number & 255}/32", dev=f"tap{number}")
-    yield one("hundreds of taps", "one cause is one finding", many, 1, "critical")
+    yield _one("hundreds of taps", "one cause is one finding", many, "critical")
     no_exit = HostBuilder().link("tap0", **TAP).route("10.1.0.5/32", dev="tap0")
-    yield one("no way out", "there is nowhere to forward to", no_exit)
+    yield _one("no way out", "there is nowhere to forward to", no_exit)
     down = _host().link("tap0", up=False, **TAP).route("10.1.0.5/32", dev="tap0")
-    yield one("tap that is down", "nobody is behind it", down)
-    yield from _own_settings()
-    yield from _bridges_and_cables()
+    yield _one("tap that is down", "nobody is behind it", down)
+    for name, why, inner, outer, severity in _OWN:
+        own = tap(inet_conf={"forwarding": inner}).route("10.1.0.5/32", dev="tap0")
+        yield _one(name, why, own.sysctl("net.ipv4.conf.eth0.forwarding", outer), severity)
+    router = tap().route("10.1.0.5/32", dev="tap0").route("10.7.0.0/16", via="10.1.0.5", dev="tap0")
+    yield _one("machine that routes for others", "a gateway behind a tap is a guest all the same", router, "critical")
+    yield from _bridges()
+    yield from _cables()
     yield from _not_guests()
     yield from _counters()
 
 
-def _own_settings() -> Iterator[Example]:
-    def own(tap: int, uplink: int) -> HostBuilder:
-        host = _host().link("tap0", inet_conf={"forwarding": tap}, **TAP).route("10.1.0.5/32", dev="tap0")
-        return host.sysctl("net.ipv4.conf.eth0.forwarding", uplink)
-
-    yield Example(name="both interfaces forward", why="IPv4 asks the incoming interface", tables=own(1, 1).build())
-    yield Example(
-        name="the uplink does not", why="answers are dropped", tables=own(1, 0).build(), fires=1, severity="critical"
-    )
-    yield Example(
-        name="the tap does not", why="requests are dropped", tables=own(0, 1).build(), fires=1, severity="critical"
-    )
+_OWN: tuple[tuple[str, str, int, int, Severity | None], ...] = (
+    ("both interfaces forward", "IPv4 asks the incoming interface", 1, 1, None),
+    ("the uplink does not", "answers are dropped", 1, 0, "critical"),
+    ("the tap does not", "requests are dropped", 0, 1, "critical"),
+)
 
 
-def _bridges_and_cables() -> Iterator[Example]:
+def _bridges() -> Iterator[Example]:
     def bridge(*, port: bool = True, physical: bool = False, up: bool = True, tap: bool = True) -> HostBuilder:
         host = _host().link("br0", kind="bridge").address("br0", "10.9.0.1/24")
         host = host.link("p0", master="br0", up=up, **(TAP if tap else VETH)) if port else host
         return host.link("eth7", master="br0") if physical else host
 
-    yield Example(
-        name="bridge with a tap",
-        why="dead, or meant to be isolated: a warning until its guests send",
-        tables=bridge().build(),
-        fires=1,
-        severity="warning",
-    )
-    yield Example(name="bridge without ports", why="an idle docker0 or virbr0", tables=bridge(port=False).build())
-    yield Example(name="bridge whose tap is down", why="idle as well", tables=bridge(up=False).build())
-    yield Example(
-        name="bridge with a physical port", why="its guests go out below", tables=bridge(physical=True).build()
-    )
-    yield Example(
-        name="bridge of cables",
-        why="containers, or other hosts: it is told and alarms nobody",
-        tables=bridge(tap=False).build(),
-        fires=1,
-        severity="info",
-    )
+    yield _one("bridge with a tap", "dead or isolated: a warning until its guests send", bridge(), "warning")
+    yield _one("bridge without ports", "an idle docker0 or virbr0", bridge(port=False))
+    yield _one("bridge whose tap is down", "idle as well", bridge(up=False))
+    yield _one("bridge with a physical port", "its guests go out below", bridge(physical=True))
+    yield _one("bridge of cables", "containers or other hosts: told, no alarm", bridge(tap=False), "info")
     used = _counted_host(bridge(tap=False), 5, 0, 0)
-    yield Example(
-        name="bridge of cables that was forwarded for",
-        why="packets have passed, and pass no more",
-        tables=used.build(),
-        fires=1,
-        severity="critical",
-    )
+    yield _one("bridge that was forwarded for", "packets have passed, and pass no more", used, "critical")
     uplink = HostBuilder().link("br0", kind="bridge").address("br0", "10.9.0.1/24").link("p0", master="br0", **TAP)
     uplink.link("eth1").address("eth1", "10.8.0.1/24").route("10.7.0.0/16", via="10.8.0.2", dev="eth1")
-    yield Example(
-        name="bridge that is the way out",
-        why="the host is a guest of that network like the others",
-        tables=uplink.route("default", via="10.9.0.254", dev="br0").build(),
-    )
-    cable = _host().link("veth0", **VETH).route("10.1.0.5/32", dev="veth0")
-    yield Example(
-        name="host route over one cable",
-        why="a container, or the far end of an unnumbered link",
-        tables=cable.build(),
-        fires=1,
-        severity="warning",
-    )
-    proxied = _host().link("veth0", inet_conf={"proxy_arp": 1}, **VETH).route("10.1.0.5/32", dev="veth0")
-    yield Example(
-        name="host route over a cable with proxy_arp",
-        why="the host plays the gateway: it is a guest",
-        tables=proxied.build(),
-        fires=1,
-        severity="critical",
-    )
-    pods = _host().link("veth0", **VETH).route("10.1.0.5/32", dev="veth0")
-    yield Example(
-        name="host routes over two cables",
-        why="a worker with containers",
-        tables=pods.link("veth1", **VETH).route("10.1.0.6/32", dev="veth1").build(),
-        fires=1,
-        severity="critical",
-    )
+    uplink.route("default", via="10.9.0.254", dev="br0")
+    yield _one("bridge that is the way out", "the host is a guest of that network like the others", uplink)
     same = _host().link("veth0", kind="veth", link=4).link("veth1", kind="veth", link=3)
-    yield Example(
-        name="cable within the namespace",
-        why="both ends are ours: nobody is behind it",
-        tables=same.route("10.1.0.5/32", dev="veth0").build(),
-    )
+    same.route("10.1.0.5/32", dev="veth0")
+    yield _one("cable within the namespace", "both ends are ours: nobody is behind it", same)
     small = _host().link("tap0", **TAP).address("tap0", "172.16.0.1/29")
-    yield Example(
-        name="tap with eight addresses",
-        why="the subnet of one guest",
-        tables=small.build(),
-        fires=1,
-        severity="warning",
-    )
+    yield _one("tap with eight addresses", "the subnet of one guest", small, "warning")
     wide = _host().link("tap0", **TAP).address("tap0", "172.16.0.1/28")
-    yield Example(
-        name="tap with sixteen addresses",
-        why="VPNs have such: it is told and alarms nobody",
-        tables=wide.build(),
-        fires=1,
-        severity="info",
-    )
+    yield _one("tap with sixteen addresses", "VPNs have such: told, no alarm", wide, "info")
+
+
+def _cables() -> Iterator[Example]:
+    def cable(proxy_arp: int = 0) -> HostBuilder:
+        host = _host().link("veth0", inet_conf={"proxy_arp": proxy_arp}, **VETH)
+        return host.route("10.1.0.5/32", dev="veth0")
+
+    yield _one("host route over one cable", "a container, or an unnumbered link: told, no alarm", cable(), "info")
+    gateway = cable().route("10.7.0.0/16", via="10.1.0.5", dev="veth0", onlink=True)
+    yield _one("unnumbered uplink", "the far end is a gateway", gateway)
+    addressed = cable().address("veth0", "10.1.0.1/32")
+    yield _one("cable with an address", "the host is the guest's gateway", addressed, "warning")
+    yield _one("cable with proxy_arp", "the host answers for the whole world", cable(1), "critical")
+    two = cable().link("veth1", **VETH).route("10.1.0.6/32", dev="veth1")
+    yield _one("host routes over two cables", "a worker with containers", two, "warning")
+    half = cable().route("2001:db8:1::5/128", dev="veth0").sysctl("net.ipv4.ip_forward", 1)
+    yield _one("guest served in IPv4 alone", "it is forwarded for", half, "critical", switches="inet6")
+    alone = _host().link("veth0", **VETH).route("2001:db8:1::5/128", dev="veth0").sysctl("net.ipv4.ip_forward", 1)
+    yield _one("guest of IPv6 alone", "IPv4 is forwarded for others", alone, "info", switches="inet6")
 
 
 def _not_guests() -> Iterator[Example]:
-    yield Example(name="plain server", why="it only terminates", tables=_host().build())
+    yield _one("plain server", "it only terminates", _host())
     two = _host().link("eth1").address("eth1", "10.2.0.1/24").route("10.3.0.0/16", via="10.2.0.2", dev="eth1")
-    yield Example(name="server with two uplinks", why="it only terminates", tables=two.build())
+    yield _one("server with two uplinks", "it only terminates", two)
     inside = HostBuilder().link("eth0", **VETH).address("eth0", "172.17.0.2/16").link("eth1", **VETH)
     inside.route("default", via="172.17.0.1", dev="eth0").route("172.17.0.1/32", dev="eth0")
-    yield Example(name="container from inside", why="its veth is its way out", tables=inside.build())
+    yield _one("container from inside", "its veth is its way out", inside)
     pod = HostBuilder().link("eth0", **VETH).link("eth1").address("eth1", "10.2.0.1/24")
     pod.route("169.254.1.1/32", dev="eth0").route("10.3.0.0/16", via="10.2.0.2", dev="eth1")
-    yield Example(name="link-local gateway", why="a pod's gateway is no guest", tables=pod.build())
+    yield _one("link-local gateway", "a pod's gateway is no guest", pod)
     point = _host().link("veth0", **VETH).route("10.1.0.5/32", dev="veth0", protocol=2)
-    yield Example(name="point-to-point address", why="the kernel made that route", tables=point.build())
+    yield _one("point-to-point address", "the kernel made that route", point)
     tunnel = _host().link("tun0", **TUN).address("tun0", "10.8.0.2/24").route("10.1.0.5/32", dev="tun0")
-    yield Example(name="VPN client", why="a tun has no guests behind it", tables=tunnel.build())
+    yield _one("VPN client", "a tun has no guests behind it", tunnel)
     wireguard = _host().link("wg0", kind="wireguard").address("wg0", "10.8.0.2/32").route("10.8.0.1/32", dev="wg0")
-    yield Example(name="WireGuard client", why="a peer is no guest", tables=wireguard.build())
-    gateway = _host().link("veth0", **VETH).address("veth0", "10.1.0.1/24")
-    yield Example(name="second cable with a subnet", why="a server with two networks", tables=gateway.build())
+    yield _one("WireGuard client", "a peer is no guest", wireguard)
+    second = _host().link("veth0", **VETH).address("veth0", "10.1.0.1/24")
+    yield _one("second cable with a subnet", "a server with two networks", second)
 
 
 def _counters() -> Iterator[Example]:
@@ -376,38 +335,14 @@ def _counters() -> Iterator[Example]:
             host.link("eth1").address("eth1", "10.2.0.1/24")
         return _counted_host(host, forwarded, refused, later)
 
-    yield Example(
-        name="router that drops now",
-        why="it forwarded, and packets for others still come",
-        tables=router(9, 1, 2).build(),
-        fires=1,
-        severity="critical",
-    )
-    yield Example(
-        name="router that has dropped",
-        why="nothing came just now, but it did",
-        tables=router(9, 1, 1).build(),
-        fires=1,
-        severity="warning",
-    )
-    yield Example(name="former router", why="nobody sends through it any more", tables=router(9, 0, 0).build())
-    yield Example(name="strays", why="a host that never forwarded sees some too", tables=router(0, 7, 9).build())
-    yield Example(name="one network", why="there is nowhere to forward to", tables=router(9, 1, 2, links=1).build())
+    yield _one("router that drops now", "it forwarded, and packets for others still come", router(9, 1, 2), "critical")
+    yield _one("router that has dropped", "nothing came just now, but it did", router(9, 1, 1), "warning")
+    yield _one("former router", "nobody sends through it any more", router(9, 0, 0))
+    yield _one("strays", "a host that never forwarded sees some too", router(0, 7, 9))
+    yield _one("one network", "there is nowhere to forward to", router(9, 1, 2, links=1))
     half = router(9, 1, 2).sysctl("net.ipv4.conf.eth1.forwarding", 1).sysctl("net.ipv4.conf.eth0.forwarding", 1)
-    yield Example(name="router by its interfaces", why="it forwards without all=1", tables=half.build())
+    yield _one("router by its interfaces", "it forwards without all=1", half)
     guest = _host().link("tap0", **TAP).address("tap0", "172.16.0.1/24")
-    yield Example(
-        name="VPN or guests, and drops",
-        why="somebody behind it sends for others",
-        tables=_counted_host(guest, 0, 1, 1).build(),
-        fires=1,
-        severity="warning",
-    )
+    yield _one("VPN or guests, drops", "somebody behind it sends", _counted_host(guest, 0, 1, 1), "warning")
     sending = _host().link("tap0", **TAP).address("tap0", "172.16.0.1/24")
-    yield Example(
-        name="VPN or guests, and drops now",
-        why="it happens between the samples",
-        tables=_counted_host(sending, 0, 1, 2).build(),
-        fires=1,
-        severity="critical",
-    )
+    yield _one("VPN or guests, drops now", "it sends just now", _counted_host(sending, 0, 1, 2), "critical")
