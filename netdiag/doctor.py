@@ -6,6 +6,7 @@ Everything is read through a source, so that a recording can be examined too. Fa
 None.
 """
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -65,7 +66,7 @@ HELPS = {
     "bpf": ("sys_admin", "bpf"),
     "peer_links": ("sys_admin",),
 }
-"""Which capabilities a collector needs where it was denied; for the others net_admin is the one that matters."""
+"""Which capabilities a collector needs where it was denied and does not say; for the others net_admin matters."""
 
 PACKAGES = {"python3-bpfcc": ("/usr/lib/python3/dist-packages", "bcc", "reads BPF programs, maps and attachments")}
 """Debian package: the directory and the name in it that prove it, and what it is for."""
@@ -185,8 +186,10 @@ def _features(source: Source) -> dict[str, bool | None]:
 def _advice(coverage: Iterable[Coverage], capabilities: tuple[str, ...] | None) -> Iterable[Advice]:
     held = capabilities or ()
     for row in coverage:
-        if row.status == "denied":
-            missing = [name for name in HELPS.get(row.collector, ("net_admin",)) if name not in held]
+        named = [name.lower() for name in re.findall(r"CAP_([A-Z_]+)", row.detail)]
+        if row.status == "denied" or (row.status == "partial" and named):
+            wanted = dict.fromkeys(named or HELPS.get(row.collector, ("net_admin",)))
+            missing = [name for name in wanted if name not in held]
             remedy = "needs " + " and ".join(f"CAP_{name.upper()}" for name in missing) if missing else "run as root"
         elif row.status == "timeout":
             remedy = "give more time with --deadline"

@@ -159,6 +159,20 @@ def test_capabilities_are_told_by_what_is_lacking_where_that_is_shorter() -> Non
     assert told() == "capabilities: none"
 
 
+def test_a_table_that_was_read_in_part_names_the_capability() -> None:
+    from netdiag.doctor import _advice
+    from netdiag.model.coverage import Coverage
+
+    rows = (
+        Coverage(collector="bpf", status="partial", detail="programs: needs CAP_SYS_ADMIN; tcx: needs CAP_NET_ADMIN"),
+        Coverage(collector="links", status="partial", detail="1 message could not be decoded"),
+        Coverage(collector="routes", status="timeout"),
+        Coverage(collector="bird", status="absent"),
+    )
+    told = {advice.collector: advice.remedy for advice in _advice(rows, ("net_admin",))}
+    assert told == {"bpf": "needs CAP_SYS_ADMIN", "routes": "give more time with --deadline"}
+
+
 def test_capabilities() -> None:
     from netdiag.doctor import capabilities_of
 
