@@ -15,16 +15,17 @@ Confirm
   nstat -asz TcpExtIPReversePathFilter
 
 Fix
-  sysctl -w net/ipv4/conf/IFNAME/rp_filter=2 makes the filter loose: any source that has a route at all passes, on this
-  interface only; nothing else changes. Or make the ways symmetric: ip rule add from OWN_ADDRESS lookup TABLE, so that
-  answers leave by the uplink that was asked; new packets of open connections move with it.
+  sysctl -w net/ipv4/conf/IFNAME/rp_filter=2 makes the filter loose: any source that has a route at all passes, on
+  this interface only; nothing else changes. Or make the ways symmetric: ip rule add from OWN_ADDRESS lookup TABLE, so
+  that answers leave by the uplink that was asked; new packets of open connections move with it.
 
 Not flagged
-  all=2 with an interface at 1 (loose, the larger value counts). Uplinks with a rule for their own address, ECMP routes
-  with a next hop on the interface, rules by destination, by incoming interface or by port: there the way back is
-  found. src_valid_mark with a mark that the firewall may restore. A standby route of a higher metric, and drops that
-  cannot be laid to one interface: spoofed packets from the Internet move the counter on any strict host, which is what
-  the filter is for. Guests' taps and bridges: there it is wanted. Interfaces in a VRF. Routes of the kernel itself.
+  all=2 with an interface at 1 (loose, the larger value counts). Uplinks with a rule for their own address, ECMP
+  routes with a next hop on the interface, rules by destination, by incoming interface or by port: there the way back
+  is found. src_valid_mark with a mark that the firewall may restore. A standby route of a higher metric (info, where
+  the filter has ever dropped anything), and drops that cannot be laid to one interface: spoofed packets from the
+  Internet move the counter on any strict host, which is what the filter is for. Guests' taps and bridges: there it is
+  wanted. Interfaces in a VRF. Routes of the kernel itself.
 
 References
   Documentation/networking/ip-sysctl.rst rp_filter; net/ipv4/fib_frontend.c __fib_validate_source(); RFC 3704 section
@@ -68,10 +69,13 @@ def check(view: HostView) -> Iterator[Draft]:
     certain = [dropped[0] for dropped in found.values() if dropped and not dropped[0].standby]
     for dropped in certain:
         yield _draft(view, dropped, everywhere, moved)
-    if suspect is not None and not certain:
-        standby = found.get(suspect.ifname) or [*_unexplained(view, arrivals, suspect)]
-        for dropped in standby[:1]:
-            yield _draft(view, dropped, everywhere, moved)
+    if certain:
+        return
+    standby = [dropped[0] for dropped in found.values() if dropped and view.latest.snmp.get(COUNTER)]
+    if suspect is not None:
+        standby = found.get(suspect.ifname, [])[:1] or [*_unexplained(view, arrivals, suspect)][:1]
+    for dropped in standby:
+        yield _draft(view, dropped, everywhere, moved if dropped.link is suspect else 0)
 
 
 def _routed(link: Link) -> bool:
@@ -116,9 +120,10 @@ def _draft(view: HostView, dropped: Dropped, everywhere: int, moved: int) -> Dra
     counted = [("drops by the filter since boot, all interfaces", total, f"/proc/self/net/netstat {COUNTER}")]
     return RULE.found(
         subject=subject("link", ifname=link.ifname),
-        message=f"{link.ifname} drops packets from {dropped.source} to {dropped.address}: its reverse path filter is "
-        f"strict and the way back {back}; {dropped.why}",
+        message=f"{link.ifname} drops packets to {dropped.address} from sources such as {dropped.source}: its reverse "
+        f"path filter is strict and the way back {back}; {dropped.why}",
         severity="critical" if moved and not dropped.standby else "warning",
+        confidence="possible" if dropped.standby and not moved else "likely",
         evidence=[
             ("rp_filter (all, own)", f"{everywhere}, {own}", f"RTM_GETLINK {link.ifname} IFLA_INET_CONF, /proc/sys"),
             (f"way back to {dropped.source}", hops or dropped.way.error, "policy rules and tables as read"),
@@ -324,6 +329,14 @@ def _counter_examples() -> Iterator[Example]:
         name="both received", why="spoofed packets on eth0 explain it as well", tables=server(drops=9, eth0=9).build()
     )
     yield Example(name="no drops", why="nothing was dropped between the samples", tables=server(drops=0).build())
+    quiet = server(drops=0).route("default", via="10.1.0.2", dev="eth1", priority=200)
+    yield Example(
+        name="standby uplink, drops before the samples",
+        why="spoofed packets leave the same trace: worth knowing only",
+        tables=quiet.build(),
+        fires=1,
+        severity="info",
+    )
     yield Example(
         name="spoofed packets",
         why="only eth0 received them, and its default route lets anything in but inner addresses",

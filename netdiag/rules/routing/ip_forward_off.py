@@ -5,8 +5,9 @@
 
 Why it matters
   Guests reach the host and nothing else; packets for them and from them are dropped without an error to the sender.
-  The switch goes off with a sysctl file that is applied again, a hardening role, or a new network namespace. Switching
-  ip_forward also resets other settings of every interface (accept_redirects among them), in both directions.
+  The switch goes off with a sysctl file that is applied again, a hardening role, or a new network namespace.
+  Switching ip_forward also resets other settings of every interface (accept_redirects among them), in both
+  directions.
 
 Confirm
   sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding

@@ -1,11 +1,12 @@
 """What it checks
-  A route of a table other than main and local names a preferred source (src) that is no address of this host any more.
+  A route of a table other than main and local names a preferred source (src) that is no address of this host any
+  more.
 
 Why it matters
   Deleting an IPv4 address deletes the routes of the main table that name it, and silently leaves those of every other
   table. Traffic that policy rules send there then uses an address that this host no longer owns: connect() fails with
-  ENETUNREACH ("Network is unreachable"), datagrams of unconnected sockets leave with a source whose answers go nowhere,
-  or to the host that has the address now. IPv6 does this with routes over nexthop objects.
+  ENETUNREACH ("Network is unreachable"), datagrams of unconnected sockets leave with a source whose answers go
+  nowhere, or to the host that has the address now. IPv6 does this with routes over nexthop objects.
 
 Confirm
   ip route show table TABLE src SOURCE
@@ -13,15 +14,15 @@ Confirm
   ip -br address show
 
 Fix
-  ip route replace PREFIX via GATEWAY dev IFNAME table TABLE, without src or with an address that is here; or delete the
-  route; or give the address back: ip address add SOURCE/32 dev lo. Replacing a route moves new connections to the new
-  source at once; established ones keep theirs. A route that a daemon made must be mended in its configuration.
+  ip route replace PREFIX via GATEWAY dev IFNAME table TABLE, without src or with an address that is here; or delete
+  the route; or give the address back: ip address add SOURCE/32 dev lo. Replacing a route moves new connections to the
+  new source at once; established ones keep theirs. A route that a daemon made must be mended in its configuration.
 
 Not flagged
   An address on another interface, on lo, in a VRF, on an interface that is down, or still tentative: it is this
   host's. Sources held by a route of type local ("AnyIP"). Hosts with ip_nonlocal_bind of that family set: standbys of
-  a pair keep such routes on purpose. The main table: see prefsrc-not-local. A table that only "from" rules lead to, or
-  none, is a warning: nothing takes its source from there.
+  a pair keep such routes on purpose. The main table: see prefsrc-not-local. A table that only "from" rules lead to,
+  or none, is a warning: nothing takes its source from there.
 
 References
   net/ipv4/fib_semantics.c fib_sync_down_addr() (its test of fib_tb_id spares custom tables; seen on 6.18);

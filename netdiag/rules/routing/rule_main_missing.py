@@ -143,7 +143,7 @@ def _loss(view: HostView, rules: list[PolicyRule], row: Route) -> Loss | None:
 def _draft(view: HostView, family: str, lost: list[Loss], how: str, jumps: list[PolicyRule]) -> Draft:
     ip, name, first, number = ip_command(family), "IPv4" if family == "inet" else "IPv6", lost[0], len(lost)
     what = "default route" if first.row.default else f"route {first.row.dst}"
-    more = "" if number == 1 else " and one more" if number == 2 else f" and {number - 1} more"
+    more = " and others" if number > 1 else ""
     links = sorted({view.ifname(hop.oif) for loss in lost for hop in loss.row.hops if hop.oif})
     mark = f" mark {first.mark:#x}" if first.mark else ""
     rules = [rule for rule in view.rules if rule.family == family]

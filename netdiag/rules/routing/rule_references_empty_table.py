@@ -1,6 +1,6 @@
 """What it checks
-  A policy rule sends packets to a routing table that holds no route, so that they fall through, silently, to the rules
-  behind it: to the main table, or to nothing at all. Judged by asking for a packet that the rule matches.
+  A policy rule sends packets to a routing table that holds no route, so that they fall through, silently, to the
+  rules behind it: to the main table, or to nothing at all. Judged by asking for a packet that the rule matches.
 
 Why it matters
   Traffic that should have its own way (an uplink, a tunnel, a customer's gateway) leaves by another one, with another
