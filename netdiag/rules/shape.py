@@ -87,7 +87,7 @@ class Example:
     severity: Severity | None = None
     confidence: Confidence | None = None
     says: tuple[str, ...] = ()
-    """Words that the first finding's message or evidence must hold."""
+    """Words that the first finding's message, fix or evidence must hold."""
 
 
 @dataclass(frozen=True)

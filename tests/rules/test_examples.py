@@ -43,7 +43,7 @@ def test_example(module: RuleModule, example: Example) -> None:
         assert report.findings[0].confidence == example.confidence
     if example.says:
         first = report.findings[0]
-        told = [first.message, *(f"{row.fact} {row.value} {row.source}" for row in first.evidence)]
+        told = [first.message, first.fix, *(f"{row.fact} {row.value} {row.source}" for row in first.evidence)]
         assert not [words for words in example.says if not any(words in text for text in told)], told
 
 
