@@ -45,7 +45,13 @@ RULE = Rule(
     title="one small port has pulled a bridge's MTU down",
     severity="warning",
     reads=("links", "peer_links"),
-    explains=("mtu-too-low-disables-ipv6", "bgp-hold-mtu-stall", "pmtud-*"),
+    explains=(
+        "mtu-too-low-disables-ipv6",
+        "bgp-hold-mtu-stall",
+        "pmtud-*",
+        "tunnel-mtu-headroom-missing",
+        "wg-mtu-exceeds-underlay",
+    ),
 )
 
 ETHERNET = 1500

@@ -43,7 +43,7 @@ from netdiag.model.link import Link
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.build_wireguard import WireguardBuilder, key
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.underlay import Underlay, by_route
+from netdiag.rules.underlay import Underlay, by_device, by_route
 from netdiag.rules.wireguardpeers import device_subject, devices, peer_subject, query_to, source
 
 RULE = Rule(
@@ -113,9 +113,18 @@ def tight_peers(view: HostView, device: WireguardDevice, link: Link) -> Iterator
             yield Tight(fits, needed, peer, query, way)
 
 
+def surely_fits(view: HostView, link: Link) -> bool:
+    """Whether no interface and no route here is so narrow that any endpoint could be a problem: thousands of peers
+    need not be looked up then."""
+    limits = [by_device(other, "inet6").mtu for other in view.links if other.ifindex != link.ifindex]
+    for family in OVERHEAD:
+        limits += [extra.metrics["mtu"] for extra in view.routes(family).extras if "mtu" in extra.metrics]
+    return link.mtu <= min(limits, default=0) - max(OVERHEAD.values())
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for device, link in devices(view):
-        found = list(tight_peers(view, device, link)) if link.up else []
+        found = list(tight_peers(view, device, link)) if link.up and not surely_fits(view, link) else []
         if found:
             yield _finding(device, link, found)
 
