@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -146,7 +147,8 @@ def _connects(path: str) -> bool:
 
 
 def _answers(path: str) -> bool:
-    """Whether a BIRD at this control socket greets with its welcome, `0001 BIRD ... ready.`"""
-    with socket.socket(socket.AF_UNIX) as client:
+    """Whether a BIRD at this control socket greets with its welcome, `0001 BIRD ... ready.`; one that dies does not."""
+    with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
         client.settimeout(1)
         return client.connect_ex(path) == 0 and client.recv(64).startswith(b"0001 ")
+    return False

@@ -35,7 +35,19 @@ $b mount -t devtmpfs dev /dev
 $b mount -t proc proc /proc
 while read -r module; do $b insmod "/modules/$module" || echo "run.sh: cannot load $module"; done < /modules/order
 if ! $b mount -t virtiofs -o ro machine /root; then echo "run.sh: no root file system"; $b poweroff -f; fi
+# The repository and the modules stay in sight where they lie in a folder that is about to be covered.
+keep=$($b sed 's/.*netdiag_keep=\([^ ]*\).*/\1/' /proc/cmdline | $b base64 -d)
+number=0
+for path in $keep; do number=$((number + 1)); $b mkdir -p "/kept/$number"; $b mount --bind "/root$path" "/kept/$number"; done
 for folder in run mnt tmp var/tmp; do $b mount -t tmpfs tmpfs "/root/$folder"; done
+number=0
+for path in $keep; do
+    number=$((number + 1))
+    case $path in
+        /run/* | /mnt/* | /tmp/* | /var/tmp/*) $b mkdir -p "/root$path"; $b mount --move "/kept/$number" "/root$path" ;;
+        *) $b umount "/kept/$number" ;;
+    esac
+done
 $b mount -t devtmpfs dev /root/dev
 $b mkdir -p /root/dev/pts /root/dev/shm
 $b mount -t devpts devpts /root/dev/pts
@@ -134,6 +146,9 @@ cd $(printf %q "$PWD"); $command"
 encoded=$(printf %s "$script" | base64 -w0)
 [ "${#encoded}" -lt 1800 ] || { echo "run.sh: the command is too long for a kernel command line; put it in a file" >&2; exit 99; }
 
+case $PWD$ready in *[[:space:]]*) echo "run.sh: no guest below a path with blanks" >&2; exit 99 ;; esac
+keep=$(printf '%s\n%s\n' "$PWD" "$ready" | base64 -w0)
+
 memory=${VM_MEMORY:-2048}
 mkfifo "$work/console"
 tr -d '\r' < "$work/console" | tee "$work/out" &
@@ -145,7 +160,7 @@ setpriv --pdeathsig KILL timeout --kill-after 5 "${VM_TIMEOUT:-300}" setpriv --p
     -chardev "socket,id=files,path=$work/files" -device vhost-user-fs-pci,chardev=files,tag=machine,queue-size=1024 \
     -nic none -display none -serial stdio -monitor none -no-reboot \
     -kernel "$ready/vmlinuz" -initrd "$ready/first.gz" \
-    -append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off random.trust_cpu=on netdiag_script=$encoded" \
+    -append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off random.trust_cpu=on netdiag_keep=$keep netdiag_script=$encoded" \
     < /dev/null > "$work/console" &
 guest=$!
 wait "$guest" || true
