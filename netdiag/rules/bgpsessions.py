@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
 
+import numpy as np
+
 from netdiag.index.policy import Lookup, Query
 from netdiag.index.view import HostView
 from netdiag.model.bird import BfdSession, BirdChannel, BirdDaemon, BirdProtocol
@@ -305,3 +307,29 @@ def _on_subnet(view: HostView, session: Session) -> list[str]:
         for own in view.addresses
         if own.local and address in ip_network(f"{own.local}/{own.prefixlen}", strict=False)
     ]
+
+
+def entries(view: HostView, session: Session) -> list[tuple[str, object, str]]:
+    """What the kernel knows of the neighbour's link address."""
+    text = session.protocol.neighbor_address or ""
+    try:
+        packed = ip_address(text).packed
+    except ValueError:
+        return []
+    table = view.neighbours
+    same = (table.dst == np.frombuffer(packed.ljust(16, b"\0"), np.uint8)).all(axis=1)
+    same &= table.family == (2 if len(packed) == 4 else 10)
+    return [
+        (f"neighbour entry {row.dst} dev {view.ifname(row.ifindex)}", row.state, "RTM_GETNEIGH NDA_DST ndm_state")
+        for row in table.rows(np.flatnonzero(same)[:2])
+    ]
+
+
+def routed(view: HostView, answer: Lookup | None) -> list[tuple[str, object, str]]:
+    """Which way packets to the neighbour go."""
+    if answer is None:
+        return []
+    if not answer.ok:
+        return [("route to the neighbour", answer.error, "RTM_GETROUTE, policy rules")]
+    ways = [f"{f'via {hop.gateway} ' if hop.gateway else ''}dev {view.ifname(hop.oif)}" for hop in answer.hops[:3]]
+    return [("route to the neighbour", ", ".join(ways), "RTM_GETROUTE, policy rules")]
