@@ -3,7 +3,8 @@
 On the way in: XDP on the card, in the driver, in the stack; then tcx, then tc by chain, priority and place in its list
 (net/core/dev.c, __netif_receive_skb_core(), sch_handle_ingress()). On the way out: tcx, then tc. After the devices come
 the hooks that belong to a namespace, to cgroups and to sockets, routes with a program, and last the programs that only
-a pin keeps. Programs of other namespaces are not shown: the kernel lists them, but no packet of ours meets them.
+a pin keeps. Programs on devices of other namespaces are not shown: the kernel lists them, but no packet of ours meets
+them. Of cgroups, sockmaps and netfilter links the kernel does not tell the namespace, so all are shown.
 """
 
 from collections import Counter
@@ -26,6 +27,8 @@ NETFILTER_HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "i
 FAMILIES = {2: "ipv4", 10: "ipv6"}
 PROTOCOLS = {0x0003: "all", 0x0800: "ip", 0x0806: "arp", 0x86DD: "ipv6", 0x8100: "802.1Q"}
 DIRECTIONS = {"ingress": "in", "egress": "out"}
+NAME_WIDTH = 20
+"""Characters of a name in the text: names of functions have no end."""
 
 
 def order(row: BpfAttachment) -> tuple[Any, ...]:
@@ -43,17 +46,17 @@ def place(row: BpfAttachment) -> str:
         words += [f"chain {row.chain}"] if row.chain else []
         words += [f"block {row.block}"] if row.block else []
         words += [f"parent {row.parent >> 16:x}:"] if row.parent and row.parent < 0xFFFF0000 else []
-        words += [f"handle {row.handle:#x}"] if row.handle else []
-        words += ["direct-action"] if row.direct_action else ["action"] if row.action else []
+        words += [f"{row.handle:#x}"] if row.handle else []
+        words += ["da"] if row.direct_action else ["action"] if row.action else []
         return " ".join(words)
     if row.hook == "netfilter":
         hook = dict(enumerate(NETFILTER_HOOKS)).get(row.hooknum if row.hooknum is not None else -1, str(row.hooknum))
-        return f"{FAMILIES.get(row.pf or 0, row.pf)} {hook} priority {row.priority}"
+        return f"{FAMILIES.get(row.pf or 0, row.pf)} {hook} {row.priority}"
     if row.hook == "cgroup":
-        return " ".join([row.cgroup or "", (row.attach_type or "").removeprefix("cgroup_"), *row.flags])
+        return " ".join([(row.attach_type or "").removeprefix("cgroup_"), *row.flags])
     if row.hook == "sockmap":
-        return f"map {row.map_id} {row.attach_type}"
-    return "" if row.attach_type == row.hook else row.attach_type or ""
+        return f"map {row.map_id} {(row.attach_type or '').removeprefix('sk_skb_')}"
+    return row.attach_type or "" if row.hook == "netkit" else ""
 
 
 def program_row(program: BpfProgram | None, boot_age: float) -> Row:
@@ -183,8 +186,9 @@ def cells(row: Row) -> list[Row]:
     line["maps"] = row.get("map_ids")
     line["link"] = row.get("link_id")
     line["notes"] = [word for word in ("interpreted",) if row.get(word)]
-    if "name" not in row:
-        line["name"] = row.get("filter")
+    line["hook"] = row["hook"].removeprefix("flow_")
+    name = row.get("name") or row.get("filter") or ""
+    line["name"] = name if len(name) <= NAME_WIDTH else name[: NAME_WIDTH - 3] + "..."
     return [line]
 
 
@@ -201,6 +205,7 @@ VIEW = View(
         Column("place"),
         Column("prog", right=True),
         Column("name"),
+        Column("cgroup", 1),
         Column("tag", 1),
         Column("age", 2, right=True),
         Column("link", 5, right=True),

@@ -18,8 +18,9 @@ from netdiag.sources.bpf.mounts import mounts
 from netdiag.sources.bpf.objects import opened
 
 CGROUPS_LIMIT = 20_000
-ABSENT = {errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP, errno.ENOENT}
-"""What a hook that does not exist here answers."""
+ABSENT = {errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP, errno.ENOENT, errno.EBUSY}
+"""What a hook that does not exist here answers. EBUSY: a sockmap has the other of two verdicts that exclude each other
+(net/core/sock_map.c, sock_map_prog_link_lookup())."""
 FLAGS = {1: "override", 2: "multi"}
 """BPF_F_ALLOW_OVERRIDE, BPF_F_ALLOW_MULTI."""
 SOCKMAP_HOOKS = ("sk_skb_stream_parser", "sk_skb_stream_verdict", "sk_msg_verdict", "sk_skb_verdict")

@@ -1,0 +1,272 @@
+"""eBPF as netdiag reads it, held against bpftool where bpftool knows the thing, else against what the test made."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from netdiag.collectors import Collected, Options, bpf, links
+from netdiag.model.bpf import Bpf, BpfAttachment
+from netdiag.model.snapshot import Meta, Snapshot, Tables
+from netdiag.render import views
+from netdiag.render.tables import Filters, table_text
+from netdiag.sources.bpf import answer, calls, names
+from netdiag.sources.live import LiveSource
+from netdiag.sources.record import RecordingSource
+from netdiag.sources.replay import ReplaySource
+from tests.collectors import bpfworld
+from tests.lab import Host, Lab
+from tests.lab import bpfobjects as make
+
+WAYS = [pytest.param(calls.RawCalls, id="raw"), pytest.param(calls.LibraryCalls, id="library")]
+
+
+def collected(way: Callable[[], calls.Calls] = calls.choose) -> Collected:
+    """Inside a host: the table, by one way of asking."""
+    answer.calls_of_this_process = way
+    return bpf.collect(LiveSource(), Options(interval=0))
+
+
+def table_of(result: Collected) -> Bpf:
+    table = result.tables["bpf"]
+    assert isinstance(table, Bpf)
+    return table
+
+
+def bpftool(host: Host, *words: str) -> Any:
+    """What ``bpftool -j`` says; names may hold bytes that are no UTF-8."""
+    text = host.run("bpftool", "-j", *words).stdout.encode("utf-8", "surrogateescape").decode("latin-1")
+    return json.loads(re.sub(r'\["id":(\d+)\]', r'[{"id":\1}]', text))  # so bpftool 7.1 prints flow dissectors
+
+
+def lasting(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Objects that were there all the time: ids are the machine's, and others come and go."""
+    later = {row["id"] for row in after}
+    return {row["id"]: row for row in before if row["id"] in later}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_programs_maps_and_links_are_those_of_bpftool(lab: Lab, way: Callable[[], calls.Calls]) -> None:
+    host = bpfworld.build(lab)
+    kinds = ("prog", "map", "link")
+    before = {kind: bpftool(host, kind) for kind in kinds}
+    result = host.call(lambda: collected(way))
+    after = {kind: bpftool(host, kind) for kind in kinds}
+    assert (result.status, result.detail) == ("ok", "")
+    table = table_of(result)
+    programs = {row.id: row for row in table.programs}
+    expected = lasting(before["prog"], after["prog"])
+    assert len(expected) >= 25
+    for number, row in expected.items():
+        ours = programs[number]
+        assert (ours.tag, list(ours.map_ids), ours.gpl) == (row["tag"], row.get("map_ids", []), row["gpl_compatible"])
+        assert (ours.instructions_bytes, ours.jited) == (row["bytes_xlated"], row["jited"])
+        assert ours.type in (row["type"], "netfilter")  # which this bpftool does not know
+        if "\xff" not in row["name"]:
+            assert (ours.function or ours.name) == row["name"]
+    maps = {row.id: row for row in table.maps}
+    for number, row in lasting(before["map"], after["map"]).items():
+        one = maps[number]
+        assert (one.type, one.name, one.max_entries) == (row["type"], row["name"], row["max_entries"])
+        assert (one.key_size, one.value_size, one.flags) == (row["bytes_key"], row["bytes_value"], row["flags"])
+        assert one.frozen == bool(row["frozen"])
+    made = {row.id: row for row in table.links}
+    expected = lasting(before["link"], after["link"])
+    assert len(expected) >= 15
+    for number, row in expected.items():
+        assert made[number].prog_id == row["prog_id"]
+        kind = row["type"]
+        assert made[number].type == (names.LINKS[kind] if isinstance(kind, int) else kind)
+        for field in ("ifindex", "cgroup_id"):
+            if field in row:
+                assert getattr(made[number], field) == row[field]
+    assert len(table.attachments) >= 30
+
+
+def test_every_attach_point_is_that_of_bpftool(lab: Lab) -> None:
+    host = bpfworld.build(lab)
+    table = table_of(host.call(collected))
+    devices = {int(row["ifindex"]): row["ifname"] for row in json.loads(host.run("ip", "-j", "link").stdout)}
+    (net,) = bpftool(host, "net")
+    ours = sorted((row.ifindex, row.mode, row.prog_id) for row in table.attachments if row.hook == "xdp")
+    modes = {"driver": "native", "generic": "generic", "offload": "offload"}
+    assert ours == sorted((row["ifindex"], modes[row["mode"]], row["id"]) for row in net["xdp"])
+    filters = [row for row in table.attachments if row.hook == "tc"]
+    sides = sorted((row["devname"], "ingress" in row["kind"], row["id"]) for row in net["tc"])
+    assert sorted((devices[row.ifindex or 0], row.direction == "ingress", row.prog_id) for row in filters) == sides
+    shared = [row for row in filters if row.block == 5]
+    assert [devices[row.ifindex or 0] for row in shared] == ["v4", "v5"] or len(shared) == 2
+    (dissector,) = net["flow_dissector"]
+    assert [row.prog_id for row in table.attachments if row.hook == "flow_dissector"] == [dissector["id"]]
+    for words, field in ((("cgroup", "tree"), "own"), (("cgroup", "tree", "/sys/fs/cgroup", "effective"), "effective")):
+        tree = bpftool(host, *words)
+        theirs = sorted((row["cgroup"], one["attach_type"], one["id"]) for row in tree for one in row["programs"])
+        if field == "own":
+            own = [row for row in table.attachments if row.hook == "cgroup"]
+            assert sorted((row.cgroup, row.attach_type, row.prog_id) for row in own) == theirs
+            assert len(own) == 6
+        else:
+            said = {(row.cgroup, row.attach_type): row.effective for row in table.cgroups}
+            folders = {row["cgroup"] for row in tree}
+            assert sorted((c, h, n) for c, h, n in _effective(said, folders)) == theirs
+
+
+def _effective(said: dict[tuple[str, str], tuple[int, ...]], folders: set[str]) -> list[tuple[str, str, int]]:
+    """Spelt out for every cgroup: where nothing is said, it is as in the one above."""
+    rows = []
+    for hook in {hook for _, hook in said}:
+        for folder in folders:
+            above = folder
+            while (above, hook) not in said and above != "/":
+                above = os.path.dirname(above)
+            rows += [(folder, hook, number) for number in said.get((above, hook), ())]
+    return rows
+
+
+def test_what_bpftool_does_not_know_is_what_was_made(lab: Lab) -> None:
+    host = bpfworld.build(lab)
+    table = table_of(host.call(collected))
+    devices = {int(row["ifindex"]): row["ifname"] for row in json.loads(host.run("ip", "-j", "link").stdout)}
+    programs = {row.id: row for row in table.programs}
+
+    def at(hook: str) -> list[BpfAttachment]:
+        return [row for row in table.attachments if row.hook == hook]
+
+    tcx = [(devices[row.ifindex or 0], row.direction, row.position, programs[row.prog_id].name) for row in at("tcx")]
+    both = ("ingress", "egress")
+    assert sorted(tcx) == sorted(
+        [("v0", way, n, f"tcx{n}") for way in both for n in range(3)] + [("v1", way, 0, "tcx0") for way in both]
+    )
+    assert [row.link_id is None for row in at("tcx") if devices[row.ifindex or 0] == "v1"] == [True, True]
+    assert all(row.link_id for row in at("tcx") if devices[row.ifindex or 0] == "v0")
+    assert [programs[row.prog_id].name for row in at("sk_lookup")] == ["lookup0", "lookup1"]
+    ours = {pin.id for pin in table.pins if pin.kind == "link"}
+    found = [(row.pf, row.hooknum, row.priority) for row in at("netfilter") if row.link_id in ours]
+    assert found == [(2, 0, -200), (2, 1, 10), (10, 3, 5)]
+    assert [row.attach_type for row in at("sockmap")][-2:] == ["sk_skb_stream_parser", "sk_skb_stream_verdict"]
+    first = [row for row in at("tc") if devices[row.ifindex or 0] == "v0" and row.direction == "ingress"]
+    assert [(row.priority, row.protocol, row.handle, row.direct_action) for row in first] == [
+        (10, 0x86DD, 7, True),
+        (20, 3, 1, True),
+    ]
+    by_path = {pin.path: pin for pin in table.pins}
+    maps = {row.id: row for row in table.maps}
+    assert maps[by_path["/sys/fs/bpf/seen"].id].entries == 7
+    lru = maps[by_path["/sys/fs/bpf/kept/lru"].id]
+    assert (lru.entries, lru.entries_more) == (1024, True)
+    assert maps[by_path["/sys/fs/bpf/kept/frozen"].id].frozen is True
+    kept = {name: by_path[f"/sys/fs/bpf/kept/{name}"].id for name in ("devices", "devices_hash", "cpus", "calls")}
+    entries = {name: [row for row in table.entries if row.map_id == number] for name, number in kept.items()}
+    index = {name: number for number, name in devices.items()}
+    assert [(row.key, row.ifindex) for row in entries["devices"]] == [(2, index["v3"])]
+    assert [(row.key, row.ifindex) for row in entries["devices_hash"]] == [(77, index["v4"])]
+    assert [(row.key, row.qsize) for row in entries["cpus"]] == [(0, 192)]
+    assert [(row.key, programs[row.prog_id or 0].name) for row in entries["calls"]] == [(1, "callee")]
+    assert set(kept.values()) <= set(table.entries_read)
+    long = programs[by_path["/sys/fs/bpf/long"].id]
+    assert long.function == "a_function_with_a_name_too_long_for_the_kernel"
+    assert programs[by_path["/sys/fs/bpf/xdp1"].id].name == "xdp1\\xff"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_file_descriptor_is_closed(lab: Lab, way: Callable[[], calls.Calls]) -> None:
+    host = bpfworld.build(lab)
+
+    def work() -> tuple[int, int]:
+        collected(way)
+        before = len(os.listdir("/proc/self/fd"))
+        collected(way)
+        return before, len(os.listdir("/proc/self/fd"))
+
+    before, after = host.call(work)
+    assert before == after
+
+
+def test_a_process_that_holds_an_object_is_named(lab: Lab) -> None:
+    host = lab.host("edge1")
+
+    def hold() -> None:
+        make.map_(make.HASH, b"held")
+        time.sleep(60)
+
+    host.fork(hold)
+    found = lab.wait(lambda: [row for row in table_of(host.call(collected)).holders if row.kind == "map"])
+    titles = {row.id: row.name for row in table_of(host.call(collected)).maps}
+    assert "held" in [titles.get(row.id) for row in found]
+
+
+def test_without_privilege_netlink_still_tells_and_the_capabilities_are_named(lab: Lab) -> None:
+    host = bpfworld.build(lab)
+
+    def as_nobody() -> Collected:
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+        return collected()
+
+    result = host.call(as_nobody)
+    assert result.status == "partial"
+    assert "CAP_SYS_ADMIN" in result.detail and "CAP_NET_ADMIN" in result.detail
+    table = table_of(result)
+    hooks = {row.hook for row in table.attachments}
+    assert hooks == {"xdp", "tc"}
+    assert {"programs", "maps", "links", "tcx", "cgroups"} <= set(table.unread)
+    assert all(row.prog_id for row in table.attachments)
+
+
+def test_a_recording_answers_the_same(lab: Lab) -> None:
+    host = bpfworld.build(lab)
+
+    def work() -> tuple[Collected, Collected]:
+        recorder = RecordingSource(LiveSource(), "/run/recording")
+        first = bpf.collect(recorder.scoped("bpf"), Options(interval=0))
+        recorder.finish("0")
+        return first, bpf.collect(ReplaySource("/run/recording").scoped("bpf"), Options(interval=0))
+
+    live, replayed = host.call(work)
+    assert live == replayed
+
+
+def test_the_children_may_read_all_of_it_under_seccomp(lab: Lab) -> None:
+    host = bpfworld.build(lab)
+    shown = host.call(_show)
+    assert shown[0] == "ok", shown
+    assert shown[1] >= 30
+
+
+def _show() -> tuple[str, int]:
+    from netdiag.collect import collect
+
+    snapshot = collect(LiveSource(), Options(interval=0))
+    row = next(row for row in snapshot.coverage if row.collector == "bpf")
+    return f"{row.status}{row.detail}", len(snapshot.tables.bpf.attachments)
+
+
+def test_show_draws_each_device_in_the_order_in_which_a_packet_meets_programs(lab: Lab) -> None:
+    host = bpfworld.build(lab)
+    table, interfaces = host.call(
+        lambda: (table_of(collected()), tuple(links.read_links(LiveSource(), stats=False)[0]))
+    )
+    meta = Meta(netdiag="0", name="edge1", kernel="6", boot_id=None, netns="1", taken_at="", uptime=1e6)
+    snapshot = Snapshot(meta=meta, tables=Tables(links=interfaces, bpf=table), coverage=())
+    view = views.view("bpf")
+    rows = list(view.rows(snapshot, Filters(dev="v0")))
+    assert [(row["direction"], row["step"], row["hook"], row["name"]) for row in rows] == [
+        ("ingress", 1, "xdp", "a_function_with_a_name_too_long_for_the_kernel"),
+        ("ingress", 2, "tcx", "tcx0"),
+        ("ingress", 3, "tcx", "tcx1"),
+        ("ingress", 4, "tcx", "tcx2"),
+        ("ingress", 5, "tc", "cls0"),
+        ("ingress", 6, "tc", "cls0"),
+        ("egress", 1, "tcx", "tcx0"),
+        ("egress", 2, "tcx", "tcx1"),
+        ("egress", 3, "tcx", "tcx2"),
+        ("egress", 4, "tc", "cls1"),
+    ]
+    text = "".join(table_text(view, view.rows(snapshot, Filters()), 80))
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "xdp1\\\\xff" in text or "xdp1\\xff" in text

@@ -1,0 +1,1 @@
+"""bpf(2) asked in both ways, and what is made of the answers."""
