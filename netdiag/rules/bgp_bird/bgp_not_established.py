@@ -44,6 +44,7 @@ from netdiag.rules.bgpsessions import (
     Session,
     bad_as,
     bfd_closed,
+    bird_name,
     down_severity,
     entries,
     limit_closed,
@@ -103,7 +104,7 @@ def repair(session: Session) -> str:
     for words, advice in REPAIRS:
         if words in session.error:
             return advice.format(address=address)
-    again = session.command(f"restart {session.name}")
+    again = session.command(f"restart {bird_name(session.name)}")
     return f"see that TCP port 179 to {address} is open and answered, then: {again}"
 
 
