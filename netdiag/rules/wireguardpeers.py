@@ -79,3 +79,19 @@ def way_to(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> list
         if hop.gateway is not None:
             found.append(subject("neighbour", dst=hop.gateway, ifname=ifname))
     return found
+
+
+def inner_neighbours(device: WireguardDevice, peer: WireguardPeer) -> list[Subject]:
+    """The single addresses behind a peer, as neighbours by the device: what is lost with it."""
+    singles = [prefix.partition("/") for prefix in peer.allowed_ips]
+    return [
+        subject("neighbour", dst=address, ifname=device.ifname)
+        for address, _, size in singles
+        if size == ("128" if ":" in address else "32")
+    ]
+
+
+def endpoint_word(peer: WireguardPeer) -> str:
+    """``192.0.2.2:51820`` or ``[2001:db8::2]:51820``."""
+    address = peer.endpoint or "?"
+    return f"[{address}]:{peer.endpoint_port}" if ":" in address else f"{address}:{peer.endpoint_port}"

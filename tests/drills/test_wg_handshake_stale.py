@@ -1,0 +1,63 @@
+"""A peer that stops answering, told by a scripted daemon beside a real interface; and peers that are only idle."""
+
+from tests.drills.harness import Drill, drill_test
+from tests.drills.wireguardworld import Told, key_of, scripted
+from tests.lab import Host, Lab
+
+ALIVE, DEAD = "A" * 42 + "E=", "B" * 42 + "E="
+
+
+def build(lab: Lab) -> Host:
+    """wg0, a tun of a scripted daemon, with two peers that are well."""
+    host, far = lab.host("a"), lab.host("b")
+    lab.link(host, "eth0", far, "eth0", a_addresses="192.0.2.1/30", b_addresses="192.0.2.2/30")
+    host.ip("tuntap add dev wg0 mode tun\nlink set dev wg0 mtu 1420 up\naddress add 10.9.0.1/24 dev wg0")
+    tell(host, age=100)
+    return host
+
+
+def tell(host: Host, *, age: float, keepalive: int = 25, tx_each: int = 0) -> None:
+    fine = Told(public_key=ALIVE, age=20, allowed_ips=["10.9.0.3/32"], rx=9000, tx=9000)
+    scripted(host, "wg0", [fine, Told(public_key=DEAD, age=age, keepalive=keepalive, tx_each=tx_each, rx=500, tx=500)])
+
+
+def idle(lab: Lab) -> Host:
+    """The second peer is idle for a day: nobody sends and no keepalive."""
+    host = build(lab)
+    tell(host, age=900, keepalive=0)
+    return host
+
+
+def fresh(lab: Lab, host: Host) -> None:
+    tell(host, age=100)
+
+
+KEEPALIVE = Drill(
+    rule="wg-handshake-stale",
+    name="keepalive",
+    build=build,
+    break_=lambda lab, host: tell(host, age=600),
+    repair=fresh,
+    severity="warning",
+    expect={"kind": "wireguard-peer", "ifname": "wg0", "public_key": DEAD},
+    twin=idle,
+)
+TRAFFIC = Drill(
+    rule="wg-handshake-stale",
+    name="traffic without answer",
+    build=build,
+    break_=lambda lab, host: tell(host, age=600, keepalive=0, tx_each=296),
+    repair=fresh,
+    severity="warning",
+    expect={"kind": "wireguard-peer", "ifname": "wg0", "public_key": DEAD},
+    check_args=("--interval", "0.05"),
+    twin=idle,
+)
+test_drill = drill_test(KEEPALIVE, TRAFFIC)
+
+
+def test_keys_of_the_script_are_keys(lab: Lab) -> None:
+    """wg(8) reads the scripted daemon as it reads a real one."""
+    host = build(lab)
+    assert DEAD in host.run("wg", "show", "wg0", "peers").stdout
+    assert len(key_of(host)) == len(DEAD)
