@@ -21,9 +21,10 @@ Fix
 Not flagged
   A bridge whose MTU was set by hand to something else than its smallest port: the kernel then leaves it alone. A
   bridge with all ports equal, of whatever size. An uplink of 1500 over guests that all have less, or of 9000 over
-  guests of 1500: nobody on that bridge sends more. Differences of four bytes or less, which the kernel forwards. With
-  VLAN filtering the ports may not belong together at all: that is only mentioned (info). A bridge that was set by
-  hand to exactly its smallest port looks the same as one that shrank; the frames that the port drops are the same.
+  guests of 1500: nobody on that bridge sends more. A tunnel left at 1500 among smaller ones. Differences of four
+  bytes or less, which the kernel forwards. With VLAN filtering the ports may not belong together at all: that is only
+  mentioned (info). A bridge that was set by hand to exactly its smallest port looks the same as one that shrank; the
+  frames that the port drops are the same.
 
 References
   net/bridge/br_if.c br_mtu_auto_adjust(), br_mtu_min(); net/bridge/br_forward.c br_dev_queue_push_xmit();
@@ -54,6 +55,8 @@ RULE = Rule(
     ),
 )
 
+OVERLAYS = frozenset({"vxlan", "geneve", "gretap", "ip6gretap"})
+"""Tunnels that can be ports. Their MTU is mostly what they were made with, and says nothing about who is beyond."""
 ETHERNET = 1500
 """What a bridge without ports has, and what an Ethernet host has unless told otherwise (ETH_DATA_LEN)."""
 
@@ -74,7 +77,7 @@ def larger_ports(view: HostView, ports: list[Link], small: int) -> tuple[list[Li
     senders = [port for port in larger if (far := host_behind(view, port)) is not None and far.up and far.mtu > limit]
     if senders:
         return senders, True
-    unknown = [port for port in larger if host_behind(view, port) is None]
+    unknown = [port for port in larger if host_behind(view, port) is None and port.kind not in OVERLAYS]
     few = len([port for port in ports if port.mtu == small]) <= len(unknown)
     return (unknown if few and small < ETHERNET else []), False
 
@@ -281,6 +284,11 @@ def _honest_examples() -> Iterator[Example]:
         name="jumbo uplink, one guest of 1500",
         why="the NIC is wide for another VLAN; 1500 is what a bridge has by itself",
         tables=guests(9000, 1500, 1).build(),
+    )
+    yield Example(
+        name="tunnel of 1500 beside a container of 1450",
+        why="the container was made to fit the tunnel, which was left as it came",
+        tables=_bridge(1450, ("veth0", 1450, 1450)).link("vx0", kind="vxlan", mtu=1500, master="br0").build(),
     )
     yield Example(
         name="large port down",

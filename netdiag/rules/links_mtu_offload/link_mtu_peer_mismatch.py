@@ -36,14 +36,14 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link, Stats64
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.framesize import VLAN_HLEN, largest_sent
+from netdiag.rules.framesize import VLAN_HLEN, largest_sent, own_size
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
     id="link-mtu-peer-mismatch",
     title="the two ends of a veth pair have different MTUs",
     severity="warning",
-    reads=("links", "peer_links"),
+    reads=("links", "peer_links", "addresses"),
     explains=("bridge-mtu-auto-shrunk", "bgp-hold-mtu-stall", "pmtud-*", "tunnel-mtu-headroom-missing"),
 )
 
@@ -65,6 +65,11 @@ def _first(one: Link, other: Link) -> bool:
     return odd[0] if odd[0] != odd[1] else one.ifname < other.ifname
 
 
+def _fit(near: Link, far: Link, out: int, back: int) -> bool:
+    """Packets of these sizes pass, from the near end to the far one and back."""
+    return out <= far.mtu + VLAN_HLEN and back <= near.mtu + VLAN_HLEN
+
+
 def _dropped(sender: Link, receiver: Link) -> list[tuple[str, object, str]]:
     """The counters that veth raises together, where both have moved."""
 
@@ -81,11 +86,12 @@ def _dropped(sender: Link, receiver: Link) -> list[tuple[str, object, str]]:
 
 def check(view: HostView) -> Iterator[Draft]:
     for near, far, same in pairs(view):
-        if not (near.up and far.up):
+        sizes = own_size(view, near), own_size(view, far) if same else far.mtu
+        if not (near.up and far.up) or _fit(near, far, *sizes):
             continue
         out = largest_sent(view, near)
         back = largest_sent(view, far) if same else far.mtu
-        if out <= far.mtu + VLAN_HLEN and back <= near.mtu + VLAN_HLEN:
+        if _fit(near, far, out, back):
             continue
         # What a bridge in another namespace sends through the far end is not seen from here.
         guessed = not same and far.master is not None and out <= far.mtu + VLAN_HLEN
@@ -170,6 +176,13 @@ def _plain_examples() -> Iterator[Example]:
         name="equal ends with a VLAN of the same MTU",
         why="the tag is what the four bytes are for",
         tables=_pair(1500, 1500).link("veth0.5", kind="vlan", mtu=1500, link="veth0").build(),
+    )
+    yield Example(
+        name="far end larger by eight bytes, and a VLAN on the near one",
+        why="the near end's tagged frames fit the far one, but not the other way round",
+        tables=_pair(1500, 1508).link("veth0.5", kind="vlan", mtu=1500, link="veth0").build(),
+        fires=1,
+        subject=about,
     )
     yield Example(
         name="larger by four bytes, and that VLAN down",
@@ -285,20 +298,45 @@ def _one_namespace_examples() -> Iterator[Example]:
     yield Example(
         name="larger end is the only port of a bridge that fits",
         why="the bridge's own packets are all that can come out of that end",
-        tables=bridged.build(),
+        tables=bridged.address("br0", "10.0.0.1/24").build(),
     )
     bridged = _both(1500, 9000, master=4).link("br0", kind="bridge", mtu=9000, ifindex=4)
     yield Example(
         name="larger end is a port of a larger bridge",
         why="the bridge's own packets do not fit",
-        tables=bridged.build(),
+        tables=_both(1500, 9000, master=4)
+        .link("br0", kind="bridge", mtu=9000, ifindex=4)
+        .address("br0", "10.0.0.1/24")
+        .build(),
         fires=1,
         subject=subject("link", ifname="b"),
     )
     yield Example(
+        name="larger end is the only port of a larger bridge without an address",
+        why="the bridge grew with its port, and has nothing to say",
+        tables=bridged.build(),
+    )
+    yield Example(
+        name="the same bridge with an IPv6 link-local address alone",
+        why="every interface has one, and what it is for is short",
+        tables=bridged.address("br0", "fe80::1/64").build(),
+    )
+    yield Example(
+        name="the same bridge with a VLAN on top",
+        why="the VLAN's packets are the bridge's",
+        tables=_both(1500, 9000, master=4)
+        .link("br0", kind="bridge", mtu=9000, ifindex=4)
+        .link("br0.5", kind="vlan", mtu=9000, link="br0")
+        .build(),
+        fires=1,
+    )
+    yield Example(
         name="both ends odd, the second a port of a larger bridge",
         why="this bridge is ours, so what it sends is known",
-        tables=_both(1400, 9000, master=4).link("br0", kind="bridge", mtu=9000, ifindex=4).build(),
+        tables=_both(1400, 9000, master=4)
+        .link("br0", kind="bridge", mtu=9000, ifindex=4)
+        .address("br0", "10.0.0.1/24")
+        .build(),
         fires=1,
         subject=subject("link", ifname="a"),
         confidence="certain",
@@ -313,6 +351,7 @@ def _one_namespace_examples() -> Iterator[Example]:
         .link("c", kind="veth", mtu=9000, link=6, master="br0")
         .link("d", kind="veth", mtu=9000, link=5, master=7)
         .link("br1", kind="bridge", mtu=9000, ifindex=7)
+        .address("br1", "10.0.0.1/24")
         .build(),
         fires=1,
         subject=subject("link", ifname="b"),

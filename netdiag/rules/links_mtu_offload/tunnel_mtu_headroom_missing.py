@@ -234,7 +234,8 @@ def _fate_examples() -> Iterator[Example]:
     yield fate_of("ip6tnl", "senders hear of it", _tunnel("ip6tnl", 1500, IP6), "warning", "refused by ICMP")
 
     def ported(kind: str, info: dict[str, Any], master: str = "bridge") -> HostBuilder:
-        return _host().link("br0", kind=master).link("t0", kind=kind, mtu=1500, info=info, master="br0")
+        host = _host().link("br0", kind=master).address("br0", "10.0.0.1/24")
+        return host.link("t0", kind=kind, mtu=1500, info=info, master="br0")
 
     yield fate_of(
         "gretap with nopmtudisc, a bridge port", "frames have no way back for ICMP", ported("gretap", loose),
