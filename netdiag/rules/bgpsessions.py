@@ -115,11 +115,7 @@ class Session:
 
     def from_the_start(self) -> bool:
         """It has not left the state in which the daemon, or its last configuration, started it."""
-        now, since = moment(self.daemon.server_time, None), self.since()
-        begun = [moment(text, now) for text in (self.daemon.last_reboot, self.daemon.last_reconfiguration)]
-        return since is not None and any(
-            start is not None and abs((since - start).total_seconds()) <= BOOT for start in begun
-        )
+        return begun(self.daemon, self.since())
 
     def starting(self) -> bool:
         """It began a moment ago and may come up by itself; a session that was lost a moment ago is not starting."""
@@ -159,6 +155,23 @@ def moment(text: str | None, now: datetime | None) -> datetime | None:
     if date is None and now is not None and found > now + timedelta(minutes=1):
         found -= timedelta(days=1)
     return found
+
+
+def begun(daemon: BirdDaemon, since: datetime | None) -> bool:
+    """Whether that is when the daemon, or its last configuration, started its protocols."""
+    now = moment(daemon.server_time, None)
+    starts = [moment(text, now) for text in (daemon.last_reboot, daemon.last_reconfiguration)]
+    return since is not None and any(
+        start is not None and abs((since - start).total_seconds()) <= BOOT for start in starts
+    )
+
+
+def fell_before(session: Session, bfd: BfdSession) -> float | None:
+    """Seconds from BFD's last change to the session's; None where a time is not known or BFD never was up."""
+    changed, since = moment(bfd.since, moment(session.daemon.server_time, None)), session.since()
+    if changed is None or since is None or begun(session.daemon, changed):
+        return None
+    return (since - changed).total_seconds()
 
 
 def birdc(socket: str, words: str) -> str:
@@ -203,10 +216,10 @@ def bfd_closed(session: Session) -> bool:
     if "BFD session down" in session.error:
         return True
     bfd = session.bfd()
-    if bfd is None or bfd.state != "Down" or session.error not in _REFUSALS or session.from_the_start():
+    if bfd is None or bfd.state not in ("Down", "Init") or session.error not in _REFUSALS:
         return False
-    went, since = moment(bfd.since, moment(session.daemon.server_time, None)), session.since()
-    return went is not None and since is not None and abs((went - since).total_seconds()) <= TOGETHER
+    before = fell_before(session, bfd)
+    return before is not None and abs(before) <= TOGETHER
 
 
 def _carries(protocol: BirdProtocol) -> set[tuple[str, str]]:
