@@ -19,7 +19,7 @@ import numpy.typing as npt
 from netdiag.index.links import PAIRED, LinkStack
 from netdiag.model.address import Address
 from netdiag.model.link import Link
-from netdiag.model.route import RT_TABLE_LOCAL, RTN_UNICAST, RouteHop, Routes
+from netdiag.model.route import RTN_UNICAST, RouteHop, Routes
 
 Mask = npt.NDArray[np.bool_]
 
@@ -67,7 +67,7 @@ def faces_guest(link: Link) -> bool:
 def sides(stack: LinkStack, routes: Routes, addresses: Iterable[Address]) -> Sides:
     """The guests' interfaces of one family that are up, by name, and the ways out."""
     onward, default = _onward(routes)
-    candidates = [link for link in stack.links if link.up and link.master is None and _may_face_guests(stack, link)]
+    candidates = [link for link in stack.links if link.up and _may_face_guests(stack, link)]
     hosts = _host_routes(routes, {link.ifindex for link in candidates})
     subnets: dict[int, list[Any]] = {}
     for address in addresses:
@@ -77,13 +77,14 @@ def sides(stack: LinkStack, routes: Routes, addresses: Iterable[Address]) -> Sid
     found = {}
     for link in candidates:
         side = _side(stack, link, hosts.get(link.ifindex), subnets.get(link.ifindex, []))
+        if side is None or link.ifindex in default:
+            continue
         # A gateway behind an interface makes it a way out, unless it is a machine's: a guest may route for others.
-        further = link.ifindex in onward and not (side is not None and side.machines and side.kind == "routed")
-        if side is not None and link.ifindex not in default and not further:
+        if link.ifindex not in onward or (side.machines and side.kind in ("routed", "bridged")):
             found[link.ifindex] = side
     tunnels = {link.ifindex for link in stack.links if link.kind == "wireguard"} & _devices(routes)
     ways = (onward | default | tunnels) - set(found)
-    exits = [link for link in stack.links if link.up and not link.loopback and link.ifindex in ways]
+    exits = [link for link in stack.links if link.up and link.ifindex in ways]
     return Sides(
         guests=tuple(sorted(found.values(), key=lambda side: side.link.ifname)),
         exits=tuple(sorted(exits, key=lambda link: (link.ifindex not in default, link.ifname))),
@@ -110,7 +111,7 @@ def _side(stack: LinkStack, link: Link, hosts: tuple[str, int] | None, subnets: 
 
 
 def _unicast(routes: Routes) -> Mask:
-    return np.asarray((routes.type == RTN_UNICAST) & (routes.table != RT_TABLE_LOCAL))
+    return np.asarray(routes.type == RTN_UNICAST)
 
 
 def _with_gateway(routes: Routes) -> Mask:

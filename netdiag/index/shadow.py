@@ -114,7 +114,7 @@ class Shadows:
         self._jumps = [
             (position, first[rule.goto])
             for position, rule in enumerate(self._rules)
-            if rule.action == "goto" and rule.goto is not None and rule.goto in first
+            if rule.goto is not None and rule.goto in first
         ]
 
     def find(self) -> Iterator[Shadow]:
@@ -126,7 +126,7 @@ class Shadows:
         covers = _Covers()
         for position, rule in enumerate(self._rules):
             own = rule.table not in (None, RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL)
-            if rule.action == "lookup" and own and not rule.l3mdev and can_match(rule):
+            if own and can_match(rule):
                 takers = sorted(other for other in covers.of(rule) if self._takes(other, position))
                 if takers:
                     yield Shadow(rule, self._rules[takers[0]])
@@ -135,9 +135,10 @@ class Shadows:
 
     @staticmethod
     def _may_cover(rule: PolicyRule) -> bool:
-        plain = not (rule.invert or rule.unknown or rule.l3mdev) and can_match(rule)
+        """Whether it has a table or refuses (neither has l3mdev, goto or nop), and nothing about it is conditional."""
         always = rule.suppress_prefixlength is None and rule.suppress_ifgroup is None
-        return plain and (rule.action in REFUSALS or (rule.action == "lookup" and always and rule.table is not None))
+        answers = rule.action in REFUSALS or (rule.table is not None and always)
+        return answers and not (rule.invert or rule.unknown) and can_match(rule)
 
     def _takes(self, earlier: int, later: int) -> bool:
         if any(jump < earlier < target <= later for jump, target in self._jumps):

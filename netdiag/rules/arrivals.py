@@ -74,16 +74,14 @@ class Arrivals:
         own = (a for a in self._view.addresses if a.ifindex == link.ifindex and a.family == "inet" and a.scope == 0)
         return next((address.local for address in own), None)
 
-    def dropped(
-        self, link: Link, sources: Iterable[str], address: str, out: int | None = None, length: int = 32
-    ) -> tuple[str, Lookup] | None:
+    def dropped(self, link: Link, sources: Iterable[str], address: str, length: int = 32) -> tuple[str, Lookup] | None:
         """The first source and its way back where the filter lets none of the sources in; else None.
 
         A source that passes by a prefix longer than ``length`` says nothing about the route in question.
         """
         first = None
         for source in sources:
-            reverse = self._filter.strict(link, src=source, dst=address, out=out)
+            reverse = self._filter.strict(link, src=source, dst=address)
             if reverse.passes:
                 if reverse.way.prefixlen is not None and reverse.way.prefixlen > length:
                     continue
@@ -98,18 +96,16 @@ class Arrivals:
             answers = [answer for rule in leading for answer in self._answers(link, position, row, rule)]
             yield from (answer for answer in answers if answer is not None)
             address = row.prefsrc or self.own(link)
-            length = int(row.dst.rpartition("/")[2])
-            silent = address is None or bool(answers)
-            lost = None if silent else self.dropped(link, specimens(row.dst), address or "", length=length)
+            if address is None or answers:
+                continue
+            lost = self.dropped(link, specimens(row.dst), address, length=int(row.dst.rpartition("/")[2]))
             if lost is not None:
                 # Without a rule the table has lost it; with one, a better route is in use.
                 has = f"{row.dst} in table {table_word(row.table)} goes by it"
                 why = (
                     f"{has}, though a better route is in use" if leading else f"{has}, and no rule leads there any more"
                 )
-                yield Dropped(
-                    link=link, source=lost[0], address=address or "", way=lost[1], why=why, standby=bool(leading)
-                )
+                yield Dropped(link=link, source=lost[0], address=address, way=lost[1], why=why, standby=bool(leading))
 
     def _ways_over(self, link: Link) -> Iterator[tuple[int, Route]]:
         """A few routes over the interface: for each table those of the shortest prefixes."""
@@ -124,21 +120,26 @@ class Arrivals:
 
     def _answers(self, link: Link, position: int, row: Route, rule: PolicyRule) -> list[Dropped | None]:
         """For a rule by which packets do leave over this route: their answers where they are dropped, None where they
-        are not; empty where no packet takes the route by this rule."""
-        if rule.ip_proto is not None or rule.sport_start is not None or rule.dport_start is not None:
-            return [None]  # the filter asks with the ports exchanged: such a rule finds its answers
+        are not; empty where no packet takes the route by this rule.
+
+        Answers ask for their way back with addresses and ports exchanged: rules that select by these, by the guests'
+        interface or by TOS match them again. A mark, an owner and a bound interface are not theirs.
+        """
+        same = (rule.ip_proto, rule.sport_start, rule.dport_start, rule.dscp, rule.tos or None, rule.src_len or None)
+        if any(selector is not None for selector in same) or rule.iif not in (None, "lo"):
+            return [None]
         for query in self._departures(row, rule):
             if self._view.lookup(query).route != position:
                 continue
-            if query.mark and self._valid_mark(link):
+            address = row.prefsrc or self.own(link)
+            if address is None or (query.mark and self._valid_mark(link)):
                 return [None]  # the firewall may give the mark back to the answers
-            address, out = self._returning(link, row, query)
-            lost = self.dropped(link, (query.dst,), address, out) if address else None
+            lost = self.dropped(link, (query.dst,), address)
             if lost is None:
                 return [None]
             mark = f" with mark {query.mark:#x}" if query.mark and not rule.fwmark else ""
             why = f"rule {rule.priority} ({rule_words(rule)}) sends by it{mark}, so the answers come in there"
-            return [Dropped(link=link, source=query.dst, address=address or "", way=lost[1], why=why)]
+            return [Dropped(link=link, source=query.dst, address=address, way=lost[1], why=why)]
         return []
 
     def _valid_mark(self, link: Link) -> bool:
@@ -146,45 +147,12 @@ class Arrivals:
         return effective(link, everywhere, "src_valid_mark") > 0
 
     def _departures(self, row: Route, rule: PolicyRule) -> Iterator[Query]:
-        """Packets that the rule may send to the route's destinations."""
-        source, iif = None, None if rule.iif == "lo" or rule.invert else rule.iif
-        if rule.src_len and not rule.invert:
-            source, came = self._sender(rule)
-            iif = iif or came
-            if source is None:
-                return
+        """Packets of this host that the rule may send to the route's destinations."""
         wanted = ipaddress.ip_network(f"{rule.dst}/{rule.dst_len}", strict=False) if rule.dst_len else None
-        given = rule.fwmark is not None and not rule.invert
-        marks = [rule.fwmark or 0] if given else [0, *self._marks]
-        uid, oif = (None, None) if rule.invert else (rule.uid_start, rule.oif)
+        marks, uid, oif = [0, *self._marks], None, None
+        if not rule.invert:
+            marks, uid, oif = [rule.fwmark] if rule.fwmark else marks, rule.uid_start, rule.oif
         for mark in marks:
             for destination in specimens(row.dst):
                 if wanted is None or (ipaddress.ip_address(destination) in wanted) != rule.invert:
-                    yield Query(
-                        family="inet", dst=destination, src=source, iif=iif, oif=oif, mark=mark, uid=uid, tos=rule.tos
-                    )
-
-    def _sender(self, rule: PolicyRule) -> tuple[str | None, str | None]:
-        """An address that the rule's source holds, and the interface that it is behind where it is not our own."""
-        source = ipaddress.ip_network(f"{rule.src}/{rule.src_len}", strict=False)
-        for own in self._view.addresses:
-            if own.family == "inet" and ipaddress.ip_address(own.local) in source:
-                return own.local, None
-        for address in specimens(str(source)):
-            answer = self._view.lookup(Query(family="inet", dst=address))
-            if answer.type == "unicast" and answer.oif:
-                return address, self._view.ifname(answer.oif)
-        return None, None
-
-    def _returning(self, link: Link, row: Route, query: Query) -> tuple[str | None, int | None]:
-        """Where the answers go: an address, and the interface that they are forwarded to, None for this host itself."""
-        if query.iif is None:
-            return query.src or row.prefsrc or self.own(link), None
-        behind = self._view.stack.by_name.get(str(query.iif))
-        if behind is None or query.src is not None:
-            return (query.src, behind.ifindex) if behind is not None else (None, None)
-        own = next((a for a in self._view.addresses if a.ifindex == behind.ifindex and a.family == "inet"), None)
-        if own is None:
-            return None, None
-        subnet = specimens(f"{own.local}/{own.prefixlen}")
-        return next((address for address in subnet if address != own.local), None), behind.ifindex
+                    yield Query(family="inet", dst=destination, mark=mark, uid=uid, oif=oif)

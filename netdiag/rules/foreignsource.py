@@ -107,8 +107,8 @@ def _harm(view: HostView, stale: _Stale, first: Route) -> tuple[Severity, str]:
 
 def _leads(view: HostView, rule: PolicyRule, table: int) -> bool:
     """Whether a rule looks into the table for some packets."""
-    if rule.action != "lookup" or not can_match(rule):
+    if not can_match(rule):
         return False
     if rule.l3mdev:
-        return any(link.kind == "vrf" and link.info.get("table") == table for link in view.links)
+        return any(link.info.get("table") == table for link in view.links)
     return rule.table == table

@@ -12,9 +12,9 @@ from netdiag.rules.shape import quoted
 TABLE_NAMES = {253: "default", 254: "main", 255: "local"}
 
 
-def table_word(table: int) -> str:
+def table_word(table: int | None) -> str:
     """``main`` and the like where the kernel itself knows the table by name, else its number."""
-    return TABLE_NAMES.get(table, str(table))
+    return TABLE_NAMES.get(table or 0, str(table))
 
 
 def ip_command(family: str) -> str:
@@ -27,6 +27,12 @@ def route_subject(view: HostView, row: Route) -> Subject:
     hops = row.hops
     ifname = view.ifname(hops[0].oif) if len(hops) == 1 and hops[0].oif else None
     return subject("route", dst=row.dst, table=row.table, ifname=ifname)
+
+
+def way_words(view: HostView, row: Route) -> str:
+    """Where a route leads, for a person: ``via 192.0.2.1 dev eth0``, or its type."""
+    hops = [(f"via {hop.gateway} " if hop.gateway else "") + f"dev {view.ifname(hop.oif)}" for hop in row.hops]
+    return ", ".join(hops) or row.type
 
 
 def _hop_words(view: HostView, family: str, hop: RouteHop) -> list[str]:

@@ -102,13 +102,14 @@ def _unexplained(view: HostView, arrivals: Arrivals, link: Link) -> Iterator[Dro
     """Drops that no route over the interface speaks for: who is reached over other interfaces sends in by this one."""
     address = arrivals.own(link)
     routes = view.routes("inet")
-    elsewhere = (routes.gateway != 0) & (routes.oif != link.ifindex)
-    positions = elsewhere.nonzero()[0][:MOST_ASKED].tolist()
-    for row in view.route_rows("inet", positions) if address else ():
-        lost = arrivals.dropped(link, specimens(row.dst), address or "")
-        if lost is not None and lost[1].type == "unicast":
+    if address is None:
+        return
+    onward = (routes.gateway != 0).nonzero()[0][:MOST_ASKED].tolist()
+    for row in view.route_rows("inet", onward):
+        lost = arrivals.dropped(link, specimens(row.dst), address)
+        if lost is not None:
             why = "of all strict interfaces only this one received as many packets as were dropped"
-            yield Dropped(link=link, source=lost[0], address=address or "", way=lost[1], why=why, standby=True)
+            yield Dropped(link=link, source=lost[0], address=address, way=lost[1], why=why, standby=True)
 
 
 def _draft(view: HostView, dropped: Dropped, everywhere: int, moved: int) -> Draft:
@@ -164,6 +165,10 @@ def _sampled(host: HostBuilder, drops: int, *, eth0: int = 0, eth1: int = 9) -> 
     return host.counters(before=sample(0, 0, 0), after=sample(drops, eth0, eth1))
 
 
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires)
+
+
 def examples() -> Iterator[Example]:
     about = subject("link", ifname="eth1")
     marked = _host().rule(100, table=101, fwmark=1)
@@ -192,10 +197,10 @@ def examples() -> Iterator[Example]:
         subject=about,
     )
     for everywhere, own, name in ((2, 1, "loose by all"), (1, 2, "loose by itself"), (0, 0, "off"), (0, 2, "loose")):
-        yield Example(
-            name=name,
-            why="the larger value counts, and only 1 is strict",
-            tables=_host(everywhere=everywhere, own=own).rule(100, table=101, fwmark=1).build(),
+        yield _case(
+            name,
+            "the larger value counts, and only 1 is strict",
+            _host(everywhere=everywhere, own=own).rule(100, table=101, fwmark=1),
         )
     yield Example(
         name="table without a rule",
@@ -205,15 +210,15 @@ def examples() -> Iterator[Example]:
         subject=about,
         severity="warning",
     )
-    yield Example(
-        name="rule for the own address",
-        why="multi-homing as it should be: the way back leaves by eth1",
-        tables=_host().rule(100, table=101, src="10.1.0.1", src_len=32).build(),
+    yield _case(
+        "rule for the own address",
+        "multi-homing as it should be: the way back leaves by eth1",
+        _host().rule(100, table=101, src="10.1.0.1", src_len=32),
     )
-    yield Example(
-        name="rule for another's address",
-        why="the own address still leaves by eth0, but nothing says that it is used",
-        tables=_host().rule(100, table=101, src="10.1.0.7", src_len=32).build(),
+    yield _case(
+        "rule for another's address",
+        "the own address still leaves by eth0, but nothing says that it is used",
+        _host().rule(100, table=101, src="10.1.0.7", src_len=32),
     )
     wrong = (
         _host().route("default", via="10.0.0.2", dev="eth0", table=102).rule(90, table=102, src="10.1.0.1", src_len=32)
@@ -245,17 +250,13 @@ def _selector_examples() -> Iterator[Example]:
     yield one("all but a mark", "unmarked packets leave and come back by eth1", 0, fwmark=5, invert=True)
     for where in ("all", "eth1"):
         valid = _host().sysctl(f"net.ipv4.conf.{where}.src_valid_mark", 1).rule(100, table=101, fwmark=1)
-        yield Example(
-            name=f"src_valid_mark on {where}", why="the firewall may give the mark back", tables=valid.build()
-        )
+        yield _case(f"src_valid_mark on {where}", "the firewall may give the mark back", valid)
     guests = _host().link("tap0").address("tap0", "10.5.0.1/24").rule(100, table=101, iif="tap0")
-    yield Example(
-        name="guests by interface", why="answers to them leave by tap0: the rule matches", tables=guests.build()
-    )
+    yield _case("guests by interface", "answers to them leave by tap0: the rule matches", guests)
     sources = _host().link("tap0").address("tap0", "10.5.0.1/24").rule(100, table=101, src="10.5.0.0", src_len=24)
-    yield Example(name="guests by source", why="the way back carries the guest's address", tables=sources.build())
+    yield _case("guests by source", "the way back carries the guest's address", sources)
     routed = _host().link("tap0").route("10.5.0.0/24", dev="tap0").rule(100, table=101, src="10.5.0.0", src_len=24)
-    yield Example(name="routed guests by source", why="the same without an address on the tap", tables=routed.build())
+    yield _case("routed guests by source", "the same without an address on the tap", routed)
     quick = HostBuilder().link("eth0", inet_conf={"rp_filter": 1}).link("wg0", kind="wireguard")
     quick.address("eth0", "10.0.0.1/24").address("wg0", "10.8.0.2/32").route("default", via="10.0.0.2", dev="eth0")
     quick.route("default", dev="wg0", table=51820).rule(32765, table=51820, fwmark=51820, invert=True)
@@ -267,7 +268,7 @@ def _selector_examples() -> Iterator[Example]:
         subject=subject("link", ifname="eth0"),
     )
     valid = quick.sysctl("net.ipv4.conf.all.src_valid_mark", 1)
-    yield Example(name="full tunnel with src_valid_mark", why="as wg-quick sets it up", tables=valid.build())
+    yield _case("full tunnel with src_valid_mark", "as wg-quick sets it up", valid)
 
 
 def _route_examples() -> Iterator[Example]:
@@ -277,27 +278,30 @@ def _route_examples() -> Iterator[Example]:
 
     ecmp = strict()
     hops = [ecmp.hop("eth0", "10.0.0.2"), ecmp.hop("eth1", "10.1.0.2")]
-    yield Example(
-        name="ECMP", why="any next hop on the interface will do", tables=ecmp.route("default", hops=hops).build()
-    )
+    yield _case("ECMP", "any next hop on the interface will do", ecmp.route("default", hops=hops))
     split = strict().route("default", via="10.0.0.2", dev="eth0").route("10.9.0.0/16", via="10.1.0.2", dev="eth1")
-    yield Example(name="router with a strict filter", why="each prefix has one way", tables=split.build())
+    yield _case("router with a strict filter", "each prefix has one way", split)
     metric = strict().route("default", via="10.0.0.2", dev="eth0", priority=100)
     metric.route("default", via="10.1.0.2", dev="eth1", priority=200)
-    yield Example(name="standby uplink", why="nothing goes by it until the first one fails", tables=metric.build())
+    yield _case("standby uplink", "nothing goes by it until the first one fails", metric)
     server = strict().route("default", via="10.0.0.2", dev="eth0")
-    yield Example(name="second network", why="only its own subnet is behind it", tables=server.build())
+    yield _case("second network", "only its own subnet is behind it", server)
     down = _host(own=0).link("eth2", up=False, inet_conf={"rp_filter": 1})
     down.route("default", via="10.2.0.2", dev="eth2", table=102)
-    yield Example(name="interface that is down", why="nothing arrives on it", tables=down.build())
+    yield _case("interface that is down", "nothing arrives on it", down)
     member = HostBuilder().link("blue", kind="vrf", info={"table": 101})
     member.link("eth1", master="blue", inet_conf={"rp_filter": 1}).address("eth1", "10.1.0.1/24")
     member.link("eth0").address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
-    yield Example(
-        name="member of a VRF",
-        why="the way back is looked up in the VRF",
-        tables=member.route("default", via="10.1.0.2", dev="eth1", table=101).build(),
+    yield _case(
+        "member of a VRF",
+        "the way back is looked up in the VRF",
+        member.route("default", via="10.1.0.2", dev="eth1", table=101),
     )
+    for name, fields in (("down", {"up": False}), ("without carrier", {"carrier": False})):
+        dark = _host(own=0).link("eth2", inet_conf={"rp_filter": 1}, **fields).address("eth2", "10.2.0.1/24")
+        dark.route("default", via="10.2.0.2", dev="eth2", table=102)
+        dark.rule(100, table=101, src="10.1.0.1", src_len=32).rule(101, table=102, fwmark=1)
+        yield _case(f"interface {name}", "nothing arrives on it", dark)
     near = _host().address("eth1", "198.51.100.9/24").address("eth1", "203.0.113.9/24")
     yield Example(
         name="more subnets on the second uplink",
@@ -307,7 +311,7 @@ def _route_examples() -> Iterator[Example]:
         subject=subject("link", ifname="eth1"),
     )
     shared = strict().address("eth1", "10.0.0.9/24").route("default", via="10.0.0.2", dev="eth0")
-    yield Example(name="shared subnet", why="overlap-subnet-two-ifaces speaks about it", tables=shared.build())
+    yield _case("shared subnet", "overlap-subnet-two-ifaces speaks about it", shared)
 
 
 def _counter_examples() -> Iterator[Example]:
@@ -324,11 +328,9 @@ def _counter_examples() -> Iterator[Example]:
         subject=subject("link", ifname="eth1"),
         severity="warning",
     )
-    yield Example(name="fewer received", why="eth1 cannot have dropped ten", tables=server(drops=10, eth1=9).build())
-    yield Example(
-        name="both received", why="spoofed packets on eth0 explain it as well", tables=server(drops=9, eth0=9).build()
-    )
-    yield Example(name="no drops", why="nothing was dropped between the samples", tables=server(drops=0).build())
+    yield _case("fewer received", "eth1 cannot have dropped ten", server(drops=10, eth1=9))
+    yield _case("both received", "spoofed packets on eth0 explain it as well", server(drops=9, eth0=9))
+    yield _case("no drops", "nothing was dropped between the samples", server(drops=0))
     quiet = server(drops=0).route("default", via="10.1.0.2", dev="eth1", priority=200)
     yield Example(
         name="standby uplink, drops before the samples",
@@ -337,10 +339,10 @@ def _counter_examples() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
-    yield Example(
-        name="spoofed packets",
-        why="only eth0 received them, and its default route lets anything in but inner addresses",
-        tables=server(drops=9, eth0=9, eth1=0).build(),
+    yield _case(
+        "spoofed packets",
+        "only eth0 received them, and its default route lets anything in but inner addresses",
+        server(drops=9, eth0=9, eth1=0),
     )
     standby = server(drops=9).route("default", via="10.1.0.2", dev="eth1", priority=200)
     yield Example(
@@ -353,4 +355,4 @@ def _counter_examples() -> Iterator[Example]:
     )
     tap = HostBuilder().link("eth0").link("eth1", kind="tun", inet_conf={"rp_filter": 1}).address("eth1", "10.5.0.1/24")
     tap.address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
-    yield Example(name="guest that spoofs", why="that is what the filter is for", tables=_sampled(tap, 9).build())
+    yield _case("guest that spoofs", "that is what the filter is for", _sampled(tap, 9))

@@ -41,6 +41,7 @@ from netdiag.index.view import HostView
 from netdiag.model.counters import CounterSample
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.link import Link
+from netdiag.model.route import RouteExtra
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -80,7 +81,7 @@ def check(view: HostView) -> Iterator[Draft]:
         dead = [guest for guest in around.guests if not _served(family, guest.link, around.exits)]
         if dead and around.exits:
             yield _guests_cut_off(view, family, dead, around.exits)
-        elif not around.guests:
+        elif dead or not around.guests:
             yield from _stopped_router(view, family)
 
 
@@ -251,6 +252,14 @@ def examples() -> Iterator[Example]:
         yield _one(name, why, own.sysctl("net.ipv4.conf.eth0.forwarding", outer), severity)
     router = tap().route("10.1.0.5/32", dev="tap0").route("10.7.0.0/16", via="10.1.0.5", dev="tap0")
     yield _one("machine that routes for others", "a gateway behind a tap is a guest all the same", router, "critical")
+    mesh = HostBuilder().link("wg0", kind="wireguard").link("tap0", **TAP).route("10.1.0.5/32", dev="tap0")
+    yield _one("tunnel without routes", "nothing is beyond it", mesh)
+    yield _one("tunnel with routes", "the mesh is beyond it", mesh.route("10.64.0.0/10", dev="wg0"), "critical")
+    unplugged = HostBuilder().link("eth0", up=False).route("default", via="10.0.0.2", dev="eth0")
+    yield _one(
+        "way out is down", "nothing is beyond it", unplugged.link("tap0", **TAP).route("10.1.0.5/32", dev="tap0")
+    )
+    yield from _exits()
     yield from _bridges()
     yield from _cables()
     yield from _not_guests()
@@ -264,6 +273,27 @@ _OWN: tuple[tuple[str, str, int, int, Severity | None], ...] = (
 )
 
 
+def _exits() -> Iterator[Example]:
+    """Ways out in all spellings of a route."""
+
+    def worker() -> HostBuilder:
+        host = HostBuilder().link("eth0").link("eth1").address("eth0", "10.0.0.1/24").address("eth1", "10.2.0.1/24")
+        return host.link("tap0", **TAP).route("10.1.0.5/32", dev="tap0")
+
+    paths = [worker().hop("eth0", "10.0.0.2"), worker().hop("eth1", "10.2.0.2")]
+    yield _one("ECMP uplinks", "two ways out in one route", worker().route("default", hops=paths), "critical")
+    some = worker().route("10.64.0.0/10", hops=paths)
+    yield _one("ECMP to a part of the world", "no default route is needed", some, "critical")
+    other = worker().route("10.64.0.0/10", dev="eth0", extra=RouteExtra(via="fe80::2"))
+    yield _one("gateway of the other family", "RTA_VIA", other, "critical")
+    direct = worker().route("10.64.0.0/10", dev="eth0")
+    yield _one("no gateway", "that prefix is on the link, nothing beyond it", direct)
+    cables = HostBuilder().link("eth0", **VETH).link("eth1", **VETH)
+    hops = [cables.hop("eth0", "10.0.0.2"), cables.hop("eth1", "10.2.0.2")]
+    cables.route("10.0.0.2/32", dev="eth0").route("10.2.0.2/32", dev="eth1").route("default", hops=hops)
+    yield _one("unnumbered ECMP", "two cables, both ways out", cables)
+
+
 def _bridges() -> Iterator[Example]:
     def bridge(*, port: bool = True, physical: bool = False, up: bool = True, tap: bool = True) -> HostBuilder:
         host = _host().link("br0", kind="bridge").address("br0", "10.9.0.1/24")
@@ -271,6 +301,12 @@ def _bridges() -> Iterator[Example]:
         return host.link("eth7", master="br0") if physical else host
 
     yield _one("bridge with a tap", "dead or isolated: a warning until its guests send", bridge(), "warning")
+    mixed = bridge().sysctl("net.ipv4.conf.br0.forwarding", 1)
+    yield _one("bridge that forwards alone", "somebody wanted it: answers are dropped", mixed, "critical")
+    loop = bridge().sysctl("net.ipv4.conf.lo.forwarding", 1)
+    yield _one("loopback that forwards", "that says nothing", loop, "warning")
+    router = bridge().route("10.7.0.0/16", via="10.9.0.5", dev="br0")
+    yield _one("guest that routes for others", "a guest all the same", router, "warning")
     yield _one("bridge without ports", "an idle docker0 or virbr0", bridge(port=False))
     yield _one("bridge whose tap is down", "idle as well", bridge(up=False))
     yield _one("bridge with a physical port", "its guests go out below", bridge(physical=True))
@@ -286,6 +322,16 @@ def _bridges() -> Iterator[Example]:
     yield _one("cable within the namespace", "both ends are ours: nobody is behind it", same)
     small = _host().link("tap0", **TAP).address("tap0", "172.16.0.1/29")
     yield _one("tap with eight addresses", "the subnet of one guest", small, "warning")
+    peer = _host().link("tap0", **TAP).address("tap0", "172.16.0.1/30", peer="172.17.0.2")
+    yield _one("point-to-point tap", "the prefix is the peer's", peer, "warning")
+    bare = _host().link("tap0", **TAP).address("tap0", "172.16.0.1/32")
+    yield _one("tap with an address only", "nobody is known behind it", bare)
+    near = _host().link("tap0", **TAP).address("tap0", "fe80::1/64")
+    yield _one("tap with a link-local address", "every interface has one", near)
+    six = _host().link("tap0", **TAP).address("tap0", "2001:db8:5::1/64")
+    yield _one("tap with an IPv6 subnet", "VPNs have such: told, no alarm", six, "info", switches="inet6")
+    client = _host().link("tap0", **TAP).address("tap0", "10.8.0.2/24").route("10.7.0.0/16", via="10.8.0.1", dev="tap0")
+    yield _one("VPN client with a tap", "a gateway is behind it", client)
     wide = _host().link("tap0", **TAP).address("tap0", "172.16.0.1/28")
     yield _one("tap with sixteen addresses", "VPNs have such: told, no alarm", wide, "info")
 
@@ -305,6 +351,12 @@ def _cables() -> Iterator[Example]:
     yield _one("host routes over two cables", "a worker with containers", two, "warning")
     half = cable().route("2001:db8:1::5/128", dev="veth0").sysctl("net.ipv4.ip_forward", 1)
     yield _one("guest served in IPv4 alone", "it is forwarded for", half, "critical", switches="inet6")
+    turned = cable().route("2001:db8:1::5/128", dev="veth0").sysctl("net.ipv6.conf.all.forwarding", 1)
+    yield _one("guest served in IPv6 alone", "it is forwarded for", turned, "critical")
+    neither = cable().route("2001:db8:1::5/128", dev="veth0")
+    yield _one("guest served in neither", "no sign that anybody wanted it", neither, "info", switches="inet inet6")
+    foreign = _host().link("mv0", kind="macvlan", link=2, link_netnsid=0).route("10.1.0.5/32", dev="mv0")
+    yield _one("macvlan", "its lower device is elsewhere, no guest", foreign)
     alone = _host().link("veth0", **VETH).route("2001:db8:1::5/128", dev="veth0").sysctl("net.ipv4.ip_forward", 1)
     yield _one("guest of IPv6 alone", "IPv4 is forwarded for others", alone, "info", switches="inet6")
 
@@ -337,10 +389,34 @@ def _counters() -> Iterator[Example]:
         return _counted_host(host, forwarded, refused, later)
 
     yield _one("router that drops now", "it forwarded, and packets for others still come", router(9, 1, 2), "critical")
+    told = Example(
+        name="guests and drops",
+        why="it forwarded, and they send",
+        tables=_counted_host(_host().link("tap0", **TAP).route("10.1.0.5/32", dev="tap0"), 9, 1, 2).build(),
+        fires=1,
+        confidence="certain",
+        says=("between the samples",),
+    )
+    yield told
+    for forwarded, refused in ((9, 0), (0, 1)):
+        one_sign = _host().link("tap0", **TAP).route("10.1.0.5/32", dev="tap0")
+        tables = _counted_host(one_sign, forwarded, 1, 1 + refused).build()
+        yield Example(name=f"one sign only ({forwarded})", why="likely", tables=tables, fires=1, confidence="likely")
     yield _one("router that has dropped", "nothing came just now, but it did", router(9, 1, 1), "warning")
     yield _one("former router", "nobody sends through it any more", router(9, 0, 0))
     yield _one("strays", "a host that never forwarded sees some too", router(0, 7, 9))
     yield _one("one network", "there is nowhere to forward to", router(9, 1, 2, links=1))
+    anycast = router(9, 1, 2, links=1).address("lo", "203.0.113.7/32")
+    yield _one("one network and an address on lo", "loopback is no network", anycast)
+    down = router(9, 1, 2, links=1).link("eth1", up=False).address("eth1", "10.2.0.1/24")
+    yield _one("second network down", "nothing comes from there", down)
+    bare = router(9, 1, 2, links=1).link("eth1").address("eth1", "2001:db8:2::1/64")
+    yield _one("second network without IPv4", "nothing comes from there", bare)
+    near = router(9, 1, 2, links=1).link("eth1").address("eth1", "169.254.0.1/16", scope=253)
+    yield _one("second network link-local", "it is not routed", near)
+    guests = HostBuilder().link("tap0", **TAP).route("10.1.0.5/32", dev="tap0").address("tap0", "10.1.0.1/32")
+    guests.link("tap1", **TAP).route("10.1.0.6/32", dev="tap1").address("tap1", "10.1.0.2/32")
+    yield _one("guests among themselves", "they need no way out", _counted_host(guests, 9, 1, 2), "critical")
     half = router(9, 1, 2).sysctl("net.ipv4.conf.eth1.forwarding", 1).sysctl("net.ipv4.conf.eth0.forwarding", 1)
     yield _one("router by its interfaces", "it forwards without all=1", half)
     guest = _host().link("tap0", **TAP).address("tap0", "172.16.0.1/24")

@@ -62,6 +62,10 @@ def _routed(source: str) -> HostBuilder:
     return _host().route("203.0.113.0/24", via="10.0.0.2", dev="eth0", prefsrc=source)
 
 
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires)
+
+
 def examples() -> Iterator[Example]:
     about = subject("route", dst="203.0.113.0/24", table=254, ifname="eth0")
     about6 = subject("route", dst="2001:db8:9::/48", table=254, ifname="eth0")
@@ -102,7 +106,7 @@ def examples() -> Iterator[Example]:
     several = _host()
     for last in range(9):
         several.route(f"198.18.{last}.0/24", via="10.0.0.2", dev="eth0", prefsrc=f"192.0.2.{last + 1}")
-    yield Example(name="nine sources", why="each lost address is its own", tables=several.build(), fires=9)
+    yield _case("nine sources", "each lost address is its own", several, 9)
     paths = _host().address("eth1", "10.1.0.1/24")
     hops = [paths.hop("eth0", "10.0.0.2"), paths.hop("eth1", "10.1.0.2")]
     yield Example(
@@ -126,62 +130,44 @@ def examples() -> Iterator[Example]:
 
 
 def _silent() -> Iterator[Example]:
-    yield Example(name="own address", why="the ordinary case", tables=_routed("10.0.0.1").build())
-    yield Example(name="own IPv6 address", why="the ordinary case", tables=_routed("2001:db8::1").build())
-    yield Example(
-        name="address on lo",
-        why="anycast and router addresses live there",
-        tables=_routed("192.0.2.5").address("lo", "192.0.2.5/32").build(),
+    yield _case("own address", "the ordinary case", _routed("10.0.0.1"))
+    yield _case("own IPv6 address", "the ordinary case", _routed("2001:db8::1"))
+    yield _case(
+        "address on lo", "anycast and router addresses live there", _routed("192.0.2.5").address("lo", "192.0.2.5/32")
     )
-    yield Example(
-        name="address on an interface that is down",
-        why="the kernel keeps it local (seen on 6.18): connect() works",
-        tables=_routed("192.0.2.5").link("eth2", up=False).address("eth2", "192.0.2.5/32").build(),
+    yield _case(
+        "address on an interface that is down",
+        "the kernel keeps it local (seen on 6.18): connect() works",
+        _routed("192.0.2.5").link("eth2", up=False).address("eth2", "192.0.2.5/32"),
     )
-    yield Example(
-        name="tentative address",
-        why="it is ours in a second, and duplicate detection has a rule of its own",
-        tables=_routed("2001:db8:77::1").address("lo", "2001:db8:77::1/128", flags=IFA_F_TENTATIVE).build(),
+    yield _case(
+        "tentative address",
+        "it is ours in a second, and duplicate detection has a rule of its own",
+        _routed("2001:db8:77::1").address("lo", "2001:db8:77::1/128", flags=IFA_F_TENTATIVE),
     )
     anyip = _routed("192.0.2.5").route("192.0.2.0/24", dev="lo", table=255, type="local", scope=254)
-    yield Example(name="AnyIP", why="a route of type local makes the prefix ours", tables=anyip.build())
+    yield _case("AnyIP", "a route of type local makes the prefix ours", anyip)
     anyip6 = _routed("2001:db8:77::1").route("2001:db8:77::/64", dev="lo", table=255, type="local")
-    yield Example(name="AnyIP for IPv6", why="the same", tables=anyip6.build())
+    yield _case("AnyIP for IPv6", "the same", anyip6)
     near = _routed("192.0.2.5").route("192.0.2.0/30", dev="lo", table=255, type="local", scope=254)
-    yield Example(
-        name="AnyIP beside it",
-        why="the local prefix ends one address short of the source",
-        tables=near.build(),
-        fires=1,
-    )
+    yield _case("AnyIP beside it", "the local prefix ends one address short of the source", near, 1)
     unicast = _routed("192.0.2.5").route("192.0.2.0/24", dev="eth0", table=255)
-    yield Example(
-        name="a unicast route in table local",
-        why="only a route of type local makes an address ours",
-        tables=unicast.build(),
-        fires=1,
+    yield _case("a unicast route in table local", "only a route of type local makes an address ours", unicast, 1)
+    yield _case(
+        "ip_nonlocal_bind",
+        "a standby of a pair keeps its routes ready for an address that is elsewhere",
+        _routed("192.0.2.5").sysctl("net.ipv4.ip_nonlocal_bind", 1),
     )
-    yield Example(
-        name="ip_nonlocal_bind",
-        why="a standby of a pair keeps its routes ready for an address that is elsewhere",
-        tables=_routed("192.0.2.5").sysctl("net.ipv4.ip_nonlocal_bind", 1).build(),
+    yield _case(
+        "ip_nonlocal_bind of IPv6", "the same", _routed("2001:db8:77::1").sysctl("net.ipv6.ip_nonlocal_bind", 1)
     )
-    yield Example(
-        name="ip_nonlocal_bind of IPv6",
-        why="the same",
-        tables=_routed("2001:db8:77::1").sysctl("net.ipv6.ip_nonlocal_bind", 1).build(),
-    )
-    yield Example(
-        name="ip_nonlocal_bind of the other family",
-        why="each family has its own switch",
-        tables=_routed("192.0.2.5").sysctl("net.ipv6.ip_nonlocal_bind", 1).build(),
-        fires=1,
+    yield _case(
+        "ip_nonlocal_bind of the other family",
+        "each family has its own switch",
+        _routed("192.0.2.5").sysctl("net.ipv6.ip_nonlocal_bind", 1),
+        1,
     )
     custom = _host().route("203.0.113.0/24", via="10.0.0.2", dev="eth0", prefsrc="192.0.2.5", table=99)
-    yield Example(
-        name="custom table",
-        why="route-src-stale-custom-table speaks about it: never both",
-        tables=custom.rule(100, table=99).build(),
-    )
+    yield _case("custom table", "route-src-stale-custom-table speaks about it: never both", custom.rule(100, table=99))
     broadcast = _host().route("10.9.0.255/32", dev="eth0", prefsrc="192.0.2.5", table=255, type="broadcast")
-    yield Example(name="broadcast route", why="nothing is sent from its source", tables=broadcast.build())
+    yield _case("broadcast route", "nothing is sent from its source", broadcast)

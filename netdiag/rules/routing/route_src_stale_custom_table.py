@@ -57,6 +57,10 @@ def _host(source: str = "192.0.2.5", table: int = 99) -> HostBuilder:
     return host.route("203.0.113.0/24", via="10.0.0.2", dev="eth0", prefsrc=source, table=table)
 
 
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires)
+
+
 def examples() -> Iterator[Example]:
     about = subject("route", dst="203.0.113.0/24", table=99, ifname="eth0")
     yield Example(
@@ -127,7 +131,7 @@ def examples() -> Iterator[Example]:
     yield Example(
         name="a rule of the other family",
         why="table 99 of IPv6 is another table",
-        tables=_host().rule(100, table=99, family="inet6").build(),
+        tables=_host().rule(100, table=99, fwmark=1, family="inet6").build(),
         fires=1,
         severity="warning",
     )
@@ -139,47 +143,64 @@ def examples() -> Iterator[Example]:
         subject=subject("route", dst="2001:db8:9::/48", table=99, ifname="eth0"),
         severity="critical",
     )
-    yield Example(
-        name="the table named default",
-        why="253 is no less custom for the kernel than 99",
-        tables=_host(table=253).build(),
-        fires=1,
-    )
+    yield _case("the table named default", "253 is no less custom for the kernel than 99", _host(table=253), 1)
     two = _host().route("198.51.100.0/24", via="10.0.0.2", dev="eth0", prefsrc="192.0.2.5", table=98)
-    yield Example(name="two tables", why="each is mended by its own command", tables=two.build(), fires=2)
-    vrf = _host(table=10).link("blue", kind="vrf", info={"table": 10})
+    yield _case("two tables", "each is mended by its own command", two, 2)
+    vrf = _host(table=10).link("blue", kind="vrf", info={"table": 10}).rule(1000, l3mdev=True)
     yield Example(
         name="table of a VRF",
         why="the l3mdev rule leads there",
-        tables=vrf.rule(1000, l3mdev=True).build(),
+        tables=vrf.build(),
         fires=1,
         severity="critical",
+    )
+    other = _host().link("blue", kind="vrf", info={"table": 10}).rule(1000, l3mdev=True)
+    yield Example(
+        name="VRF with another table",
+        why="the l3mdev rule does not lead to 99",
+        tables=other.build(),
+        fires=1,
+        severity="warning",
+        says=("no rule leads to this table",),
+    )
+    yield Example(
+        name="what a warning says",
+        why="there is a rule, but its packets bring their source along",
+        tables=_host().rule(100, table=99, src="192.0.2.5", src_len=32).build(),
+        fires=1,
+        severity="warning",
+        says=("packets that come here have another source",),
+    )
+    yield Example(
+        name="what is lost, IPv4",
+        why="connect() itself fails",
+        tables=_host().rule(100, table=99).build(),
+        fires=1,
+        says=("ENETUNREACH",),
+    )
+    yield Example(
+        name="what is lost, IPv6",
+        why="connect() works, the answers go astray",
+        tables=_host("2001:db8:77::1").rule(100, table=99, family="inet6").build(),
+        fires=1,
+        says=("host: packets leave with a source",),
     )
     yield from _silent()
 
 
 def _silent() -> Iterator[Example]:
-    yield Example(name="own address", why="the ordinary case", tables=_host("10.0.0.1").rule(100, table=99).build())
-    yield Example(
-        name="address on lo",
-        why="it is ours on whatever interface",
-        tables=_host().address("lo", "192.0.2.5/32").build(),
-    )
+    yield _case("own address", "the ordinary case", _host("10.0.0.1").rule(100, table=99))
+    yield _case("address on lo", "it is ours on whatever interface", _host().address("lo", "192.0.2.5/32"))
     anyip = _host().route("192.0.2.0/24", dev="lo", table=255, type="local", scope=254)
-    yield Example(name="AnyIP", why="a route of type local makes the prefix ours", tables=anyip.build())
+    yield _case("AnyIP", "a route of type local makes the prefix ours", anyip)
     vrf = _host(table=10).route("192.0.2.0/24", dev="eth0", table=10, type="local", scope=254)
-    yield Example(name="AnyIP of a VRF", why="a VRF keeps its local routes in its own table", tables=vrf.build())
+    yield _case("AnyIP of a VRF", "a VRF keeps its local routes in its own table", vrf)
     other = _host(table=10).route("192.0.2.0/24", dev="eth0", table=11, type="local", scope=254)
-    yield Example(
-        name="AnyIP of another table",
-        why="table 11 says nothing about sources in table 10",
-        tables=other.build(),
-        fires=1,
+    yield _case("AnyIP of another table", "table 11 says nothing about sources in table 10", other, 1)
+    yield _case(
+        "ip_nonlocal_bind",
+        "a standby keeps its routes ready for an address that is elsewhere",
+        _host().rule(100, table=99).sysctl("net.ipv4.ip_nonlocal_bind", 1),
     )
-    yield Example(
-        name="ip_nonlocal_bind",
-        why="a standby keeps its routes ready for an address that is elsewhere",
-        tables=_host().rule(100, table=99).sysctl("net.ipv4.ip_nonlocal_bind", 1).build(),
-    )
-    yield Example(name="main table", why="prefsrc-not-local speaks about it", tables=_host(table=254).build())
-    yield Example(name="table local", why="prefsrc-not-local speaks about it", tables=_host(table=255).build())
+    yield _case("main table", "prefsrc-not-local speaks about it", _host(table=254))
+    yield _case("table local", "prefsrc-not-local speaks about it", _host(table=255))

@@ -42,7 +42,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST, Route
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.routewords import ip_command, route_subject, rule_words
+from netdiag.rules.routewords import ip_command, route_subject, rule_words, way_words
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -77,14 +77,12 @@ class Loss(NamedTuple):
 
 def check(view: HostView) -> Iterator[Draft]:
     for family in ("inet", "inet6"):
-        rules = [rule for rule in view.rules if rule.family == family]
-        if rules or len(view.routes(family)):
-            yield from _judge(view, family, rules)
+        yield from _judge(view, family, [rule for rule in view.rules if rule.family == family])
 
 
 def _judge(view: HostView, family: str, rules: list[PolicyRule]) -> Iterator[Draft]:
-    readers = [rule for rule in rules if rule.action == "lookup" and rule.table == RT_TABLE_MAIN and can_match(rule)]
-    jumps = [rule for rule in rules if rule.action == "goto" and not selects(rule) and not rule.goto_unresolved]
+    readers = [rule for rule in rules if rule.table == RT_TABLE_MAIN and can_match(rule)]
+    jumps = [rule for rule in rules if rule.goto is not None and not selects(rule)]
     over = [jump for jump in jumps if any(_jumped(jump, reader, rules) for reader in readers)]
     reached = [reader for reader in readers if not any(_jumped(jump, reader, rules) for jump in over)]
     if any(rule.suppress_prefixlength is None for rule in reached):
@@ -132,7 +130,7 @@ def _loss(view: HostView, rules: list[PolicyRule], row: Route) -> Loss | None:
         longest = next(view.fib(row.family).candidates(RT_TABLE_MAIN, address), None)
         for mark in marks if longest is not None and longest.length == length else ():
             answer = view.lookup(Query(family=row.family, dst=address, mark=mark))
-            if answer.rule is None and answer.route is None and not answer.ok:
+            if answer.rule is None and answer.route is None:
                 return Loss(row, address, mark, answer)
             ways = {(hop.oif, hop.gateway) for hop in answer.hops}
             if answer.type == "unicast" and not ways & {(hop.oif, hop.gateway) for hop in row.hops}:
@@ -156,7 +154,7 @@ def _draft(view: HostView, family: str, lost: list[Loss], how: str, jumps: list[
         f"packets{mark and f' with{mark}'} to {first.address} fail with {first.answer.error}",
         evidence=[
             (f"{name} rules", ", ".join(f"{rule.priority}: {rule_words(rule)}" for rule in rules[:6]), "RTM_GETRULE"),
-            (f"{first.row.dst} in table main", _way(view, first.row), "RTM_GETROUTE"),
+            (f"{first.row.dst} in table main", way_words(view, first.row), "RTM_GETROUTE"),
             (f"route to {first.address}{mark}", first.answer.error, "policy rules as listed"),
         ],
         confirm=[f"{ip} rule show", f"{ip} route show table main", f"{ip} route get {first.address}{mark}"],
@@ -186,7 +184,7 @@ def _differs(view: HostView, family: str, loss: Loss) -> Draft:
         severity="warning",
         confidence="likely" if _astray(loss) else "possible",
         evidence=[
-            (f"{loss.row.dst} in table main", _way(view, loss.row), "RTM_GETROUTE"),
+            (f"{loss.row.dst} in table main", way_words(view, loss.row), "RTM_GETROUTE"),
             (f"route to {loss.address}", f"table {loss.answer.table}", "policy rules"),
         ],
         confirm=[f"{ip} rule show", f"{ip} route get {loss.address}"],
@@ -194,14 +192,13 @@ def _differs(view: HostView, family: str, loss: Loss) -> Draft:
     )
 
 
-def _way(view: HostView, row: Route) -> str:
-    hops = [(f"via {hop.gateway} " if hop.gateway else "") + f"dev {view.ifname(hop.oif)}" for hop in row.hops]
-    return ", ".join(hops) or row.type
-
-
 def _host() -> HostBuilder:
     host = HostBuilder().link("eth0").link("eth1").address("eth0", "10.0.0.1/24").address("eth0", "2001:db8::1/64")
     return host.route("default", via="10.0.0.2", dev="eth0").route("default", via="2001:db8::2", dev="eth0")
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires)
 
 
 def examples() -> Iterator[Example]:
@@ -218,7 +215,7 @@ def examples() -> Iterator[Example]:
         fires=2,
         severity="critical",
     )
-    yield Example(name="as the kernel makes it", why="the ordinary host", tables=_host().build())
+    yield _case("as the kernel makes it", "the ordinary host", _host())
     six = _host().without_rule(32766, family="inet6")
     yield Example(
         name="IPv6 only",
@@ -237,9 +234,9 @@ def examples() -> Iterator[Example]:
         severity="critical",
     )
     moved = _host().without_rule(32766).rule(500, table=254)
-    yield Example(name="main at another priority", why="what counts is that it is looked up", tables=moved.build())
+    yield _case("main at another priority", "what counts is that it is looked up", moved)
     narrow = _host().without_rule(32766).rule(500, table=254, fwmark=1)
-    yield Example(name="main for marked packets", why="a design: the others shall not use it", tables=narrow.build())
+    yield _case("main for marked packets", "a design: the others shall not use it", narrow)
     detached = _host().without_rule(32766).rule(500, table=254, iif="ppp0", iif_detached=True)
     yield Example(
         name="main for an interface that is gone",
@@ -255,26 +252,37 @@ def examples() -> Iterator[Example]:
 
 
 def _empty() -> Iterator[Example]:
-    yield Example(
-        name="namespace with only lo",
-        why="main is empty, so nothing is lost",
-        tables=HostBuilder().without_rule(32766).without_rule(32766, family="inet6").build(),
+    yield _case(
+        "namespace with only lo",
+        "main is empty, so nothing is lost",
+        HostBuilder().without_rule(32766).without_rule(32766, family="inet6"),
     )
     local = HostBuilder().link("eth0").address("eth0", "fe80::1/64").route("ff00::/8", dev="eth0")
-    yield Example(
-        name="link-local only",
-        why="every interface has these, they carry no traffic of its own",
-        tables=local.without_rule(32766, family="inet6").build(),
+    yield _case(
+        "link-local only",
+        "every interface has these, they carry no traffic of its own",
+        local.without_rule(32766, family="inet6"),
     )
     global_unicast = HostBuilder().link("eth0").address("eth0", "fec0::1/64")
-    yield Example(
-        name="just above link-local",
-        why="fec0::/10 is an ordinary prefix",
-        tables=global_unicast.without_rule(32766, family="inet6").build(),
-        fires=1,
+    yield _case(
+        "just above link-local",
+        "fec0::/10 is an ordinary prefix",
+        global_unicast.without_rule(32766, family="inet6"),
+        1,
+    )
+    yield _case(
+        "other link-local addresses",
+        "fe80::/10 reaches to febf::",
+        HostBuilder().link("eth0").address("eth0", "febf::1/64", scope=253).without_rule(32766, family="inet6"),
+    )
+    yield _case(
+        "a prefix with a byte like link-local",
+        "2a80::/16 is an ordinary prefix",
+        HostBuilder().link("eth0").address("eth0", "2a80::1/64").without_rule(32766, family="inet6"),
+        1,
     )
     refused = HostBuilder().route("default", type="unreachable", family="inet").without_rule(32766)
-    yield Example(name="main refuses only", why="nothing worked before either", tables=refused.build())
+    yield _case("main refuses only", "nothing worked before either", refused)
 
 
 def _vpn() -> Iterator[Example]:
@@ -283,7 +291,7 @@ def _vpn() -> Iterator[Example]:
         host.rule(32764, table=254, suppress_prefixlength=0)
         return host.rule(32765, table=51820, fwmark=51820, invert=True)
 
-    yield Example(name="wg-quick", why="rule 32766 is there for the tunnel's own packets", tables=quick().build())
+    yield _case("wg-quick", "rule 32766 is there for the tunnel's own packets", quick())
     yield Example(
         name="wg-quick without rule 32766",
         why="what main is looked up for sets its default route aside: the marked packets of the tunnel are lost",
@@ -295,14 +303,18 @@ def _vpn() -> Iterator[Example]:
     longer.rule(100, table=254, suppress_prefixlength=16).rule(200, table=50).route(
         "default", via="10.0.0.2", dev="eth0", table=50
     )
-    yield Example(
-        name="prefixes up to 16 set aside",
-        why="table 50 sends them the same way: nothing is lost",
-        tables=longer.build(),
-    )
+    yield _case("prefixes up to 16 set aside", "table 50 sends them the same way: nothing is lost", longer)
 
 
 def _jumps() -> Iterator[Example]:
+    both = _host().rule(90, action="goto", goto=95).rule(95, action="nop")
+    yield Example(
+        name="two gotos",
+        why="the one that leads past main is to blame",
+        tables=both.rule(100, action="goto", goto=40000).rule(40000, action="nop").build(),
+        fires=1,
+        says=("a goto in rule 100", "rule del pref 100"),
+    )
     past = _host().rule(100, action="goto", goto=40000).rule(40000, action="nop")
     yield Example(
         name="goto leads past main",
@@ -312,33 +324,27 @@ def _jumps() -> Iterator[Example]:
         severity="critical",
     )
     some = _host().rule(100, action="goto", goto=40000, fwmark=1).rule(40000, action="nop")
-    yield Example(name="goto for marked packets", why="a design: the others use main", tables=some.build())
+    yield _case("goto for marked packets", "a design: the others use main", some)
     before = _host().rule(100, action="goto", goto=200).rule(200, action="nop")
-    yield Example(name="goto ends before main", why="main is asked next", tables=before.build())
+    yield _case("goto ends before main", "main is asked next", before)
     target = _host().rule(100, action="goto", goto=32766)
-    yield Example(name="goto leads to main", why="a jump continues at its target", tables=target.build())
+    yield _case("goto leads to main", "a jump continues at its target", target)
     unresolved = _host().rule(100, action="goto", goto=50000, goto_unresolved=True)
-    yield Example(name="goto without a target", why="the kernel skips such a rule", tables=unresolved.build())
+    yield _case("goto without a target", "the kernel skips such a rule", unresolved)
     switch = _host().rule(100, action="unreachable")
-    yield Example(
-        name="kill switch", why="the rule for main is there, what refuses is on purpose", tables=switch.build()
-    )
+    yield _case("kill switch", "the rule for main is there, what refuses is on purpose", switch)
 
 
 def _replaced() -> Iterator[Example]:
     whole = _host().without_rule(32766).rule(100, table=50)
     whole.route("default", via="10.0.0.2", dev="eth0", table=50).route("10.0.0.0/24", dev="eth0", table=50)
-    yield Example(
-        name="a custom table that holds everything",
-        why="main is replaced route for route",
-        tables=whole.build(),
-    )
+    yield _case("a custom table that holds everything", "main is replaced route for route", whole)
     inner = HostBuilder().link("eth0").address("eth0", "198.51.100.9/24").without_rule(32766).rule(100, table=50)
     inner.route("default", via="198.51.100.1", dev="eth0").route("default", via="198.51.100.1", dev="eth0", table=50)
-    yield Example(
-        name="a custom table on a public subnet",
-        why="addresses on the link are none of the default route's",
-        tables=inner.route("198.51.100.0/24", dev="eth0", table=50).build(),
+    yield _case(
+        "a custom table on a public subnet",
+        "addresses on the link are none of the default route's",
+        inner.route("198.51.100.0/24", dev="eth0", table=50),
     )
     other = _host().address("eth1", "10.1.0.1/24").without_rule(32766).rule(100, table=50)
     other.route("default", via="10.1.0.2", dev="eth1", table=50).route("10.0.0.0/24", dev="eth0", table=50)
@@ -349,6 +355,24 @@ def _replaced() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
+    gateway = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").without_rule(32766).rule(100, table=50)
+    yield Example(
+        name="a link's subnet by way of its gateway",
+        why="a detour, but over the same link",
+        tables=gateway.route("default", via="10.0.0.2", dev="eth0", table=50).build(),
+        fires=1,
+        severity="info",
+    )
+    for name, dst, via in (("gateway", "10.9.0.0/16", "10.1.0.2"), ("device", "default", None)):
+        detour = HostBuilder().link("eth0").link("eth1").without_rule(32766).rule(100, table=50)
+        detour.route(dst, via=via, dev="eth1", family="inet")
+        yield Example(
+            name=f"another way than main's {name}",
+            why="no subnet of an own link is led astray",
+            tables=detour.route("default", via="10.0.0.2", dev="eth0", table=50).build(),
+            fires=1,
+            severity="info",
+        )
     astray = _host().address("eth1", "10.1.0.1/24").without_rule(32766).rule(100, table=50)
     yield Example(
         name="a custom table that has forgotten a link",
@@ -359,14 +383,24 @@ def _replaced() -> Iterator[Example]:
         severity="warning",
     )
     refused = _host().without_rule(32766).rule(32765, action="unreachable")
-    yield Example(
-        name="a refusal instead of main",
-        why="a rule that refuses was put there by somebody",
-        tables=refused.build(),
-    )
+    yield _case("a refusal instead of main", "a rule that refuses was put there by somebody", refused)
     vrf = HostBuilder().link("eth0").link("blue", kind="vrf", info={"table": 10}).address("eth0", "10.0.0.1/24")
     vrf.rule(1000, l3mdev=True).without_rule(32766)
-    yield Example(name="VRF design", why="what main still has are connected routes", tables=vrf.build())
+    yield _case("VRF design", "what main still has are connected routes", vrf)
+    routed = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").rule(1000, l3mdev=True).without_rule(32766)
+    yield _case(
+        "VRF design with a gateway in main",
+        "somebody routes by it",
+        routed.route("10.9.0.0/16", via="10.0.0.2", dev="eth0"),
+        1,
+    )
+    point = HostBuilder().link("ppp0").rule(1000, l3mdev=True).without_rule(32766)
+    yield _case(
+        "VRF design with a default route over a device",
+        "it needs no gateway",
+        point.route("default", dev="ppp0", family="inet"),
+        1,
+    )
     managed = vrf.route("default", via="10.0.0.2", dev="eth0")
     yield Example(
         name="VRF design with a default route in main",

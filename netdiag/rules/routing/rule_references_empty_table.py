@@ -34,8 +34,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from netdiag.index.policy import Lookup, Query
-from netdiag.index.reach import can_match, selects
-from netdiag.index.shadow import REFUSALS, same_packets
+from netdiag.index.reach import selects
+from netdiag.index.shadow import same_packets
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
@@ -85,7 +85,7 @@ def check(view: HostView) -> Iterator[Draft]:
 def _idle(view: HostView, family: str) -> bool:
     """Whether the family carries no traffic here: no route but link-local ones."""
     routes = view.routes(family)
-    unicast = (routes.type == RTN_UNICAST) & (routes.table != RT_TABLE_LOCAL)
+    unicast = routes.type == RTN_UNICAST
     if routes.dst.ndim == 2:
         unicast &= ~((routes.dst[:, 0] == 0xFE) & (routes.dst[:, 1] & 0xC0 == 0x80)) & (routes.dst[:, 0] != 0xFF)
     return not unicast.any()
@@ -93,7 +93,7 @@ def _idle(view: HostView, family: str) -> bool:
 
 def _fall(view: HostView, rule: PolicyRule) -> Fall | None:
     """What becomes of the rule's packets; None where it has none, or where they are not lost sight of."""
-    if rule.suppress_prefixlength is not None or rule.suppress_ifgroup is not None or not can_match(rule):
+    if rule.suppress_prefixlength is not None or rule.suppress_ifgroup is not None:
         return None
     if not selects(rule) and (rule.priority, rule.table) in PLACEHOLDERS:
         return None
@@ -102,7 +102,8 @@ def _fall(view: HostView, rule: PolicyRule) -> Fall | None:
         answer = view.lookup(query)
         if not any(step.matched and step.rule == rule for step in answer.steps):
             continue
-        refused = answer.type in REFUSALS or (answer.rule is not None and answer.rule.action in REFUSALS)
+        # An error that a rule or a route asked for is somebody's will; no route at all is not.
+        refused = not answer.ok and (answer.route is not None or answer.rule is not None)
         if not refused and not _standby(rule, answer.rule):
             falls.append(Fall(rule, answer))
     return next((fall for fall in falls if fall.answer.ok), falls[0] if falls else None)
@@ -110,7 +111,7 @@ def _fall(view: HostView, rule: PolicyRule) -> Fall | None:
 
 def _standby(rule: PolicyRule, taker: PolicyRule | None) -> bool:
     """Whether a rule for the same packets, with a table of its own, has taken over."""
-    return taker is not None and taker.table not in OWN and taker != rule and same_packets(rule, taker)
+    return taker is not None and taker.table not in OWN and same_packets(rule, taker)
 
 
 def _packets(view: HostView, rule: PolicyRule) -> Iterator[Query]:
@@ -151,15 +152,15 @@ def _sender(view: HostView, rule: PolicyRule) -> tuple[str, int | None] | None:
     source = ipaddress.ip_network(f"{rule.src}/{rule.src_len}", strict=False)
     addresses = specimens(str(source))
     for own in view.addresses:
-        if own.family == rule.family and ipaddress.ip_address(own.local) in source:
+        if ipaddress.ip_address(own.local) in source:
             return own.local, None
     for address in addresses:
         if view.local.local_route(rule.family, address) is not None:
             return address, None
     for address in addresses if _forwards(view, rule.family) else ():
         answer = view.lookup(Query(family=rule.family, dst=address))
-        if answer.type == "unicast" and answer.prefixlen and answer.hops:
-            return address, answer.hops[0].oif
+        if answer.type == "unicast" and answer.prefixlen:
+            return address, answer.oif
     return None
 
 
@@ -201,20 +202,22 @@ def _draft(view: HostView, table: int, falls: list[Fall]) -> Draft:
 def _consequence(view: HostView, answer: Lookup) -> str:
     if not answer.ok:
         return f"its packets to {answer.query.dst} find no route at all"
-    return f"its packets fall through to table {table_word(answer.table or 0)} ({_end(view, answer)})"
+    return f"its packets fall through to table {table_word(answer.table)} ({_end(view, answer)})"
 
 
 def _end(view: HostView, answer: Lookup) -> str:
-    if not answer.ok:
-        return answer.error or "no route"
     ways = [(f"via {hop.gateway} " if hop.gateway else "") + f"dev {view.ifname(hop.oif)}" for hop in answer.hops]
-    return ", ".join(ways) or (answer.type or "")
+    return ", ".join(ways) or answer.error or str(answer.type)
 
 
 def _host() -> HostBuilder:
     host = HostBuilder().link("eth0").link("eth1").address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
     host.address("eth0", "2001:db8::1/64")
     return host.route("default", via="10.0.0.2", dev="eth0").route("default", via="2001:db8::2", dev="eth0")
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires)
 
 
 def examples() -> Iterator[Example]:
@@ -233,13 +236,22 @@ def examples() -> Iterator[Example]:
     yield one("marked packets", "an uplink's table that a bounce of the link has emptied", 1, fwmark=1)
     yield one("IPv6", "the tables of IPv6 are others, number for number", 1, family="inet6", fwmark=1)
     yield one("own source", "10.1.0.1 is ours and should have its own way", 1, src="10.1.0.1", src_len=32)
-    yield one("own source in a prefix", "10.1.0.0/16 holds our 10.1.0.1", 1, src="10.1.0.0", src_len=16)
+    prefix = HostBuilder().link("eth0").address("eth0", "10.1.7.7/32").route("default", dev="eth0", family="inet")
+    yield one("own source in a prefix", "10.1.0.0/16 holds our 10.1.7.7", 1, host=prefix, src="10.1.0.0", src_len=16)
     yield one("foreign source", "nobody here sends with it: a standby's address", 0, src="192.0.2.5", src_len=32)
     yield one("neighbour's source", "it is on our link, but we do not forward", 0, src="10.1.0.9", src_len=32)
     forwarding = {ifname: {"forwarding": 1} for ifname in ("eth0", "eth1")}
     router = HostBuilder().link("eth0", inet_conf=forwarding["eth0"]).link("eth1", inet_conf=forwarding["eth1"])
     router.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
     yield one("neighbour's source, forwarded", "guests behind eth1", 1, host=router, src="10.1.0.9", src_len=32)
+    for name, src, fires in (("known", "10.1.0.9", 1), ("unknown", "192.0.2.5", 0)):
+        router = HostBuilder().link("eth0", inet_conf=forwarding["eth0"]).link("eth1").address("eth0", "10.0.0.1/24")
+        router.address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+        why = "behind an interface by its own route, or only somewhere in the world"
+        yield one(f"{name} source on a router", why, fires, host=router, src=src, src_len=32, iif="eth1")
+    six = _host().sysctl("net.ipv6.conf.all.forwarding", 1)
+    yield one("IPv6 guests", "judged by all.forwarding", 1, host=six, src="2001:db8::9", src_len=128, family="inet6")
+    yield one("IPv6 neighbours", "we do not forward for them", 0, src="2001:db8::9", src_len=128, family="inet6")
     anyip = _host().route("192.0.2.0/24", dev="lo", table=255, type="local", scope=254)
     yield one("source of AnyIP", "a route of type local makes it ours", 1, host=anyip, src="192.0.2.5", src_len=32)
     yield one("from a link", "what comes in by eth1", 1, iif="eth1")
@@ -251,6 +263,9 @@ def examples() -> Iterator[Example]:
     yield one("from a link that is down", "nothing comes in by it", 0, host=down, iif="ppp0")
     yield one("all but a mark", "wg-quick's rule after the tunnel lost its route", 1, fwmark=51820, invert=True)
     yield one("one destination", "nothing else knows 10.9.0.0/16", 1, dst="10.9.0.0", dst_len=16)
+    yield one("all but one destination", "everything else", 1, dst="10.9.0.0", dst_len=16, invert=True)
+    yield one("one TOS", "the upper bits of the byte", 1, tos=16)
+    yield one("one DSCP", "46 is expedited forwarding", 1, dscp=46)
     yield one("one protocol", "TCP to port 25 only", 1, ip_proto=6, dport_start=25, dport_end=25)
     yield one("one user", "a uid's own way", 1, uid_start=1000, uid_end=1000)
     yield one("suppressed", "the table is asked for longer prefixes only", 0, suppress_prefixlength=0)
@@ -280,37 +295,25 @@ def examples() -> Iterator[Example]:
 
 def _refused_and_standby() -> Iterator[Example]:
     switch = _host().rule(200, table=777, fwmark=1).rule(201, action="unreachable", fwmark=1)
-    yield Example(
-        name="kill switch", why="without the tunnel its traffic is refused, not let past", tables=switch.build()
-    )
+    yield _case("kill switch", "without the tunnel its traffic is refused, not let past", switch)
     other = _host().rule(200, table=777, fwmark=1).rule(201, action="unreachable", fwmark=2)
-    yield Example(name="kill switch of another mark", why="mark 1 still falls through", tables=other.build(), fires=1)
+    yield _case("kill switch of another mark", "mark 1 still falls through", other, 1)
     refused = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").rule(200, table=777, fwmark=1)
-    yield Example(
-        name="main refuses",
-        why="an unreachable default route fails closed too",
-        tables=refused.route("default", type="unreachable", family="inet", priority=4294967295).build(),
+    yield _case(
+        "main refuses",
+        "an unreachable default route fails closed too",
+        refused.route("default", type="unreachable", family="inet", priority=4294967295),
     )
     lost = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").rule(200, table=777, fwmark=1)
-    yield Example(
-        name="no route behind it either",
-        why="the packets are lost instead of led astray",
-        tables=lost.build(),
-        fires=1,
-    )
+    yield _case("no route behind it either", "the packets are lost instead of led astray", lost, 1)
     standby = _host().route("default", via="10.1.0.2", dev="eth1", table=778)
     standby.rule(200, table=777, fwmark=1).rule(201, table=778, fwmark=1)
-    yield Example(name="standby table", why="the second uplink has taken over, as designed", tables=standby.build())
+    yield _case("standby table", "the second uplink has taken over, as designed", standby)
     chained = _host().route("default", via="10.1.0.2", dev="eth1", table=778)
     chained.rule(200, table=777, fwmark=1).rule(201, table=778)
-    yield Example(
-        name="another table for everything",
-        why="it is not the mark's own",
-        tables=chained.build(),
-        fires=1,
-    )
+    yield _case("another table for everything", "it is not the mark's own", chained, 1)
     mainly = _host().rule(200, table=777, fwmark=1).rule(201, table=254, fwmark=1)
-    yield Example(name="main for the same mark", why="main is not a standby", tables=mainly.build(), fires=1)
+    yield _case("main for the same mark", "main is not a standby", mainly, 1)
     several = _host().rule(200, table=777, fwmark=1).rule(201, table=777, iif="eth1").rule(202, table=777, oif="eth1")
     yield Example(
         name="three rules for one table",
@@ -320,10 +323,38 @@ def _refused_and_standby() -> Iterator[Example]:
         subject=subject("rule", priority=200, family="inet"),
     )
     two = _host().rule(200, table=777, fwmark=1).rule(201, table=778, fwmark=2)
-    yield Example(name="two tables", why="each is filled by itself", tables=two.build(), fires=2)
-    idle = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").address("eth0", "fe80::1/64")
+    yield _case("two tables", "each is filled by itself", two, 2)
+    yield _case(
+        "IPv4 not in use",
+        "there is only loopback",
+        HostBuilder().rule(200, table=777, fwmark=1),
+    )
     yield Example(
-        name="IPv6 not in use",
-        why="a daemon made its rule for both families, and there is only link-local IPv6",
-        tables=idle.rule(200, family="inet6", table=777, fwmark=1).build(),
+        name="what a lost packet says",
+        why="no route is worse than another route, and reads otherwise",
+        tables=HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").rule(200, table=777, fwmark=1).build(),
+        fires=1,
+        says=("find no route at all",),
+    )
+    yield Example(
+        name="what a stray packet says",
+        why="the way that it takes instead",
+        tables=_host().rule(200, table=777, fwmark=1).build(),
+        fires=1,
+        says=("fall through to table main (via 10.0.0.2 dev eth0)",),
+    )
+    near = HostBuilder().link("eth0").address("eth0", "febf::1/64", scope=253).route("ff00::/8", dev="eth0")
+    yield _case(
+        "IPv6 link-local and multicast",
+        "febf:: is link-local too, and some kernels have ff00::/8 as a unicast route",
+        near.rule(200, family="inet6", table=777, fwmark=1),
+    )
+    for prefix in ("2a80::1/64", "fec0::1/64"):
+        close = HostBuilder().link("eth0").address("eth0", prefix).rule(200, family="inet6", table=777, fwmark=1)
+        yield _case(f"IPv6 with {prefix}", "an ordinary prefix that looks a little like link-local", close, 1)
+    idle = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").address("eth0", "fe80::1/64")
+    yield _case(
+        "IPv6 not in use",
+        "a daemon made its rule for both families, and there is only link-local IPv6",
+        idle.rule(200, family="inet6", table=777, fwmark=1),
     )

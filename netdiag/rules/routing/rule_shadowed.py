@@ -40,9 +40,9 @@ from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.policyrule import PolicyRule
-from netdiag.model.route import Route
+from netdiag.model.route import Route, RouteExtra
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word
+from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -93,13 +93,12 @@ def _shared(rule: PolicyRule, dst: str) -> str | None:
 
 
 def _way(row: Route) -> object:
-    return row.type if row.type in REFUSALS else {(hop.oif, hop.gateway) for hop in row.hops} or row.nh_id
+    """Next hops, or the nexthop object that stands for them; None for a route that refuses."""
+    return {(hop.oif, hop.gateway) for hop in row.hops} or row.nh_id
 
 
 def _taken(view: HostView, rule: PolicyRule, address: str) -> object:
-    """The way that a rule gives to a destination; None where its table has none."""
-    if rule.action in REFUSALS:
-        return rule.action
+    """The way that a rule gives to a destination; None where it refuses or has none."""
     fib = view.fib(rule.family)
     group = next(fib.candidates(rule.table or 0, address), None)
     return _way(fib.routes.row(group.positions[0])) if group is not None else None
@@ -112,7 +111,7 @@ def _draft(view: HostView, taker: PolicyRule, dead: list[tuple[PolicyRule, Route
     answer = (
         f"refuses them ({taker.action})"
         if taker.action in REFUSALS
-        else f"{_table(taker.table)} has a route for all of them"
+        else f"table {table_word(taker.table)} has a route for all of them"
     )
     links = sorted({view.ifname(hop.oif) for _, kept in dead for hop in kept.hops if hop.oif})
     asked = _question(view, rule, row)
@@ -124,7 +123,7 @@ def _draft(view: HostView, taker: PolicyRule, dead: list[tuple[PolicyRule, Route
         evidence=[
             (f"rule {taker.priority}", rule_words(taker), "RTM_GETRULE"),
             (f"rule {rule.priority}", rule_words(rule), "RTM_GETRULE"),
-            (f"{row.dst} in {_table(rule.table)}, never used", _hops(view, row), "RTM_GETROUTE"),
+            (f"{row.dst} in table {table_word(rule.table)}, never used", way_words(view, row), "RTM_GETROUTE"),
         ],
         confirm=[
             f"{ip} rule show",
@@ -138,16 +137,6 @@ def _draft(view: HostView, taker: PolicyRule, dead: list[tuple[PolicyRule, Route
             *(subject("link", ifname=ifname) for ifname in links),
         ],
     )
-
-
-def _table(table: int | None) -> str:
-    return f"table {table_word(table or 0)}"
-
-
-def _hops(view: HostView, row: Route) -> str:
-    if row.type in REFUSALS or not row.hops:
-        return row.type
-    return ", ".join((f"via {hop.gateway} " if hop.gateway else "") + f"dev {view.ifname(hop.oif)}" for hop in row.hops)
 
 
 def _question(view: HostView, rule: PolicyRule, row: Route) -> str | None:
@@ -178,6 +167,10 @@ def _host() -> HostBuilder:
     return host.route("default", via="2001:db8:1::2", dev="eth1", table=60)
 
 
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires)
+
+
 def examples() -> Iterator[Example]:
     about = subject("rule", priority=200, family="inet")
     marked: dict[str, Any] = {"table": 60, "fwmark": 1}
@@ -189,10 +182,8 @@ def examples() -> Iterator[Example]:
         subject=about,
         severity="warning",
     )
-    yield Example(
-        name="catch-all behind",
-        why="the right order of the same two rules",
-        tables=_host().rule(300, table=50).rule(200, **marked).build(),
+    yield _case(
+        "catch-all behind", "the right order of the same two rules", _host().rule(300, table=50).rule(200, **marked)
     )
     yield Example(
         name="IPv6",
@@ -201,10 +192,10 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=subject("rule", priority=200, family="inet6"),
     )
-    yield Example(
-        name="the other family",
-        why="a rule of IPv6 takes no IPv4 packet",
-        tables=_host().rule(100, table=50, family="inet6").rule(200, **marked).build(),
+    yield _case(
+        "the other family",
+        "a rule of IPv6 takes no IPv4 packet",
+        _host().rule(100, table=50, family="inet6").rule(200, **marked),
     )
     yield Example(
         name="behind the main table",
@@ -213,10 +204,10 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=subject("rule", priority=40000, family="inet"),
     )
-    yield Example(
-        name="behind a main table without a default route",
-        why="what main does not know comes to the rule",
-        tables=_host().rule(40000, **marked).build(),
+    yield _case(
+        "behind a main table without a default route",
+        "what main does not know comes to the rule",
+        _host().rule(40000, **marked),
     )
     yield Example(
         name="equal priority",
@@ -236,16 +227,16 @@ def examples() -> Iterator[Example]:
         subject=about,
         severity="warning",
     )
-    yield Example(
-        name="everything in two halves",
-        why="0.0.0.0/1 and 128.0.0.0/1 are a default route by another name",
-        tables=_halves("128.0.0.0/1").rule(100, table=70).rule(200, **marked).build(),
-        fires=1,
+    yield _case(
+        "everything in two halves",
+        "0.0.0.0/1 and 128.0.0.0/1 are a default route by another name",
+        _halves("128.0.0.0/1").rule(100, table=70).rule(200, **marked),
+        1,
     )
-    yield Example(
-        name="one half only",
-        why="the other half of the world comes to the rule",
-        tables=_halves("128.0.0.0/2").rule(100, table=70).rule(200, **marked).build(),
+    yield _case(
+        "one half only",
+        "the other half of the world comes to the rule",
+        _halves("128.0.0.0/2").rule(100, table=70).rule(200, **marked),
     )
     yield Example(
         name="refused before",
@@ -271,6 +262,8 @@ def _selector_examples(marked: dict[str, Any]) -> Iterator[Example]:
     ten, ten_one = {"src": "10.0.0.0", "src_len": 8}, {"src": "10.1.0.0", "src_len": 16}
     yield pair("source inside", "10.1.0.0/16 lies in 10.0.0.0/8", {**ten}, {**ten_one}, 1)
     yield pair("source outside", "the wider rule comes second", {**ten_one}, {**ten}, 0)
+    start = {"src": "10.0.0.0", "src_len": 16}
+    yield pair("source outside, same start", "10.0.0.0/8 is wider than 10.0.0.0/16", {**start}, {**ten}, 0)
     yield pair("source beside", "11.0.0.0/8 is another prefix", {**ten}, {"src": "11.0.0.0", "src_len": 8}, 0)
     yield pair("same source twice", "the second can be a standby, but it is never asked", {**ten}, {**ten}, 1)
     to, to_one = {"dst": "10.0.0.0", "dst_len": 8}, {"dst": "10.1.0.0", "dst_len": 16}
@@ -328,99 +321,125 @@ def _selector_examples(marked: dict[str, Any]) -> Iterator[Example]:
         {"table": None, "action": "unreachable", "fwmark": 1},
         0,
     )
+    astray = _host().rule(50, action="goto", goto=999, goto_unresolved=True).rule(100, table=50).rule(200, **marked)
+    yield _case("goto to nowhere", "the kernel skips it", astray, 1)
     around = _host().rule(50, action="goto", goto=200, fwmark=1).rule(100, table=50).rule(200, **marked)
-    yield Example(name="goto leads around", why="marked packets jump over rule 100", tables=around.build())
+    yield _case("goto leads around", "marked packets jump over rule 100", around)
     later = _host().rule(50, action="goto", goto=100, fwmark=1).rule(100, table=50).rule(200, **marked)
-    yield Example(name="goto leads to it", why="the jump ends at the catch-all", tables=later.build(), fires=1)
+    yield _case("goto leads to it", "the jump ends at the catch-all", later, 1)
     beyond = _host().rule(50, action="goto", goto=300, fwmark=1).rule(100, table=50).rule(200, **marked)
-    yield Example(
-        name="goto leads past both",
-        why="no jump ends between the two",
-        tables=beyond.rule(300, action="nop").build(),
-        fires=1,
-    )
+    yield _case("goto leads past both", "no jump ends between the two", beyond.rule(300, action="nop"), 1)
+
+
+def _objects(mine: int, marked: dict[str, Any], *, onlink: bool = False) -> HostBuilder:
+    """Tables over nexthop objects whose hops the dump does not expand (net.ipv4.nexthop_compat_mode = 0)."""
+    host = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").rule(100, table=50).rule(200, **marked)
+    if onlink:
+        host.route("default", via="192.0.2.1", dev="eth0", table=50, onlink=True)
+    else:
+        host.route("default", family="inet", nh_id=7, table=50)
+    return host.route("default", family="inet", nh_id=mine, table=60)
 
 
 def _table_examples(marked: dict[str, Any]) -> Iterator[Example]:
+    yield _case("nexthop objects", "7 is not 8", _objects(8, marked), 1)
+    yield _case("same nexthop object", "the decision is the same", _objects(7, marked))
+    yield _case("onlink gateway", "a flag of the hop, not of its death", _objects(8, marked, onlink=True), 1)
+    specific = HostBuilder().link("eth0").link("eth1").rule(100, table=50, family="inet6")
+    specific.route("default", via="2001:db8::2", dev="eth0", table=50, extra=RouteExtra(src="2001:db8::", src_len=48))
+    specific.route("default", via="2001:db8:1::2", dev="eth1", table=60).rule(200, family="inet6", **marked)
+    yield _case("default route for one source prefix", "packets from elsewhere find nothing in it", specific)
+    inner = _host().route("10.0.0.0/8", via="10.0.0.2", dev="eth0", table=80).rule(100, table=80)
+    yield _case(
+        "not to a destination, behind a table for it",
+        "all other destinations come to the rule",
+        inner.rule(200, table=60, dst="10.0.0.0", dst_len=8, invert=True),
+    )
+    thrown = _host().route("default", table=61, type="throw", family="inet").rule(100, table=50)
+    yield _case("nothing but throw behind", "such a table decides nothing", thrown.rule(200, table=61, fwmark=1))
+    beyond = _host().route("10.9.0.0/16", via="10.1.0.2", dev="eth1", table=61).rule(100, table=50)
+    yield _case(
+        "routes outside of the rule's destinations",
+        "they would not be used in any order",
+        beyond.rule(200, table=61, dst="10.8.0.0", dst_len=16),
+    )
+    agreed = _host().route("10.8.0.0/16", via="10.1.0.2", dev="eth1", table=50).rule(100, table=50)
+    yield _case(
+        "same decision for the rule's destinations",
+        "10.8.0.0/16 leaves by eth1 in both tables",
+        agreed.rule(200, table=60, dst="10.8.0.0", dst_len=16),
+    )
     throw = _host().rule(100, table=50).rule(200, **marked)
-    yield Example(
-        name="throw route",
-        why="10.9.0.0/16 is thrown back to the rules behind",
-        tables=throw.route("10.9.0.0/16", table=50, type="throw").build(),
+    yield _case(
+        "throw route",
+        "10.9.0.0/16 is thrown back to the rules behind",
+        throw.route("10.9.0.0/16", table=50, type="throw"),
     )
     beside = _host().rule(100, table=50).rule(200, table=60, dst="10.8.0.0", dst_len=16)
-    yield Example(
-        name="throw route elsewhere",
-        why="the rule is for 10.8.0.0/16 alone",
-        tables=beside.route("10.9.0.0/16", table=50, type="throw").build(),
-        fires=1,
+    yield _case(
+        "throw route elsewhere",
+        "the rule is for 10.8.0.0/16 alone",
+        beside.route("10.9.0.0/16", table=50, type="throw"),
+        1,
     )
     down = HostBuilder().link("eth0", up=False).link("eth1").address("eth1", "10.1.0.1/24")
     down.route("default", via="10.0.0.2", dev="eth0", table=50).route("default", via="10.1.0.2", dev="eth1", table=60)
-    yield Example(
-        name="uplink of the earlier table is down",
-        why="the later rule is the fallback, and in use",
-        tables=down.rule(100, table=50).rule(200, **marked).build(),
+    yield _case(
+        "uplink of the earlier table is down",
+        "the later rule is the fallback, and in use",
+        down.rule(100, table=50).rule(200, **marked),
     )
     dead = HostBuilder().link("eth0").link("eth1").address("eth1", "10.1.0.1/24")
     dead.route("default", via="10.0.0.2", dev="eth0", table=50, flags=0x11)
-    yield Example(
-        name="dead next hop",
-        why="without carrier and with ignore_routes_with_linkdown the route is not used",
-        tables=dead.route("default", via="10.1.0.2", dev="eth1", table=60)
-        .rule(100, table=50)
-        .rule(200, **marked)
-        .build(),
+    yield _case(
+        "dead next hop",
+        "without carrier and with ignore_routes_with_linkdown the route is not used",
+        dead.route("default", via="10.1.0.2", dev="eth1", table=60).rule(100, table=50).rule(200, **marked),
     )
     tos = HostBuilder().link("eth0").link("eth1").route("default", via="10.0.0.2", dev="eth0", table=50, tos=16)
-    yield Example(
-        name="default route of one TOS",
-        why="other packets find nothing in it",
-        tables=tos.route("default", via="10.1.0.2", dev="eth1", table=60)
-        .rule(100, table=50)
-        .rule(200, **marked)
-        .build(),
+    yield _case(
+        "default route of one TOS",
+        "other packets find nothing in it",
+        tos.route("default", via="10.1.0.2", dev="eth1", table=60).rule(100, table=50).rule(200, **marked),
     )
     wide = _host().rule(100, table=80).rule(200, table=60, dst="10.8.0.0", dst_len=16)
-    yield Example(
-        name="a route for the rule's destinations",
-        why="10.0.0.0/8 answers for 10.8.0.0/16: no default route is needed",
-        tables=wide.route("10.0.0.0/8", via="10.0.0.2", dev="eth0", table=80).build(),
-        fires=1,
+    yield _case(
+        "a route for the rule's destinations",
+        "10.0.0.0/8 answers for 10.8.0.0/16: no default route is needed",
+        wide.route("10.0.0.0/8", via="10.0.0.2", dev="eth0", table=80),
+        1,
     )
     refused = _host().rule(100, table=80).rule(200, **marked)
-    yield Example(
-        name="unreachable default",
-        why="an answer, though a bad one, ends the search",
-        tables=refused.route("default", table=80, type="unreachable", family="inet").build(),
-        fires=1,
+    yield _case(
+        "unreachable default",
+        "an answer, though a bad one, ends the search",
+        refused.route("default", table=80, type="unreachable", family="inet"),
+        1,
     )
     same = _host().route("default", via="10.0.0.2", dev="eth0", table=61)
-    yield Example(
-        name="same decision",
-        why="table 61 says what table 50 says: nothing goes wrong",
-        tables=same.rule(100, table=50).rule(200, table=61, fwmark=1).build(),
+    yield _case(
+        "same decision",
+        "table 61 says what table 50 says: nothing goes wrong",
+        same.rule(100, table=50).rule(200, table=61, fwmark=1),
     )
-    yield Example(
-        name="empty table behind",
-        why="it decides nothing; rule-references-empty-table speaks about it",
-        tables=_host().rule(100, table=50).rule(200, table=777, fwmark=1).build(),
+    yield _case(
+        "empty table behind",
+        "it decides nothing; rule-references-empty-table speaks about it",
+        _host().rule(100, table=50).rule(200, table=777, fwmark=1),
     )
-    yield Example(
-        name="main replaced by a custom table",
-        why="rule 32766 behind a catch-all is how one replaces main",
-        tables=_host().route("default", via="10.1.0.2", dev="eth1").rule(100, table=50).build(),
+    yield _case(
+        "main replaced by a custom table",
+        "rule 32766 behind a catch-all is how one replaces main",
+        _host().route("default", via="10.1.0.2", dev="eth1").rule(100, table=50),
     )
-    yield Example(
-        name="main again, for one source",
-        why="a rule for main is not a table of its own",
-        tables=_host().route("default", via="10.1.0.2", dev="eth1").rule(100, table=50).rule(200, table=254).build(),
+    yield _case(
+        "main again, for one source",
+        "a rule for main is not a table of its own",
+        _host().route("default", via="10.1.0.2", dev="eth1").rule(100, table=50).rule(200, table=254),
     )
     quick = HostBuilder().link("eth0").link("wg0").address("eth0", "10.0.0.1/24")
     quick.route("default", via="10.0.0.2", dev="eth0").route("default", dev="wg0", table=51820)
     quick.rule(32764, table=254, suppress_prefixlength=0)
-    yield Example(
-        name="wg-quick",
-        why="its two rules are in the right order",
-        tables=quick.rule(32765, table=51820, fwmark=51820, invert=True).build(),
+    yield _case(
+        "wg-quick", "its two rules are in the right order", quick.rule(32765, table=51820, fwmark=51820, invert=True)
     )
