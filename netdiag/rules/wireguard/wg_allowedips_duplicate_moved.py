@@ -1,0 +1,183 @@
+"""What it checks
+  A WireGuard peer that is in use but has no allowed addresses, "allowed ips: (none)": it has an endpoint, and living
+  keys or a persistent keepalive. A prefix belongs to one peer of a device; giving it to another one, with wg set, wg
+  addconf or twice in one file, takes it from the first without a word.
+
+Why it matters
+  The peer looks well: handshakes are fresh, keepalives go both ways. But no packet is sent to it, and each one that
+  comes from it is dropped, because its source address is not allowed. What was meant for it now goes to the peer that
+  has its prefix.
+
+Confirm
+  wg show IFNAME allowed-ips
+  wg showconf IFNAME, compared with the configuration: a prefix that stands there twice
+  dmesg, with dynamic debug of the module on: "Packet has unallowed src IP"
+
+Fix
+  Find the prefix in both peers of the configuration and give each its own, then wg set IFNAME peer KEY allowed-ips
+  PREFIXES (which replaces the peer's whole list, and takes the prefixes from whom has them) or wg syncconf, which
+  leaves sessions alone.
+
+Not flagged
+  A peer without an endpoint, or without keepalive and handshake: prepared, waiting to be given its prefixes. A peer
+  whose keys are dead and which has no keepalive: parked, told as info only. A peer with at least one prefix. A device
+  that is down. A peer kept warm on purpose with a keepalive and no prefixes looks exactly like the fault: suppress it.
+
+References
+  drivers/net/wireguard/allowedips.c add(), which moves a node to its new peer; receive.c
+  wg_packet_consume_data_done(); wg(8) "allowed-ips"
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Confidence, Draft, subject
+from netdiag.model.wireguard import WireguardDevice, WireguardPeer
+from netdiag.rules.build_wireguard import WireguardBuilder, key
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.wireguardpeers import (
+    REJECT_AFTER_TIME,
+    device_subject,
+    devices,
+    endpoint_word,
+    peer_subject,
+    source,
+)
+
+RULE = Rule(
+    id="wg-allowedips-duplicate-moved",
+    title="a WireGuard peer in use has lost its allowed addresses",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "wireguard"),
+    explains=("wg-allowedips-without-route", "wg-route-without-allowedips"),
+)
+
+
+def in_use(peer: WireguardPeer, at: float) -> Confidence | None:
+    """How surely a peer without prefixes is meant to have some; None: nothing says that it is."""
+    if peer.endpoint is None:
+        return None
+    if peer.persistent_keepalive:
+        return "likely"
+    if peer.latest_handshake is None:
+        return None
+    return "likely" if at - peer.latest_handshake <= REJECT_AFTER_TIME else "possible"
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    at = view.wireguard.at
+    for device, link in devices(view):
+        for peer in device.peers:
+            confidence = in_use(peer, at) if link.up and not peer.allowed_ips else None
+            if confidence is not None:
+                yield _finding(device, peer, at, confidence)
+
+
+def _finding(device: WireguardDevice, peer: WireguardPeer, at: float, confidence: Confidence) -> Draft:
+    name = device.ifname
+    if peer.latest_handshake is None:
+        life = f"with a keepalive of {peer.persistent_keepalive} s"
+    else:
+        life = f"with a handshake {round(at - peer.latest_handshake)} s ago"
+    holders = sum(bool(other.allowed_ips) for other in device.peers)
+    return RULE.found(
+        subject=peer_subject(device, peer),
+        message=f"peer {peer.public_key} of {name} at {endpoint_word(peer)}, {life}, has no allowed addresses: "
+        "nothing is sent to it, and what comes from it is dropped",
+        evidence=[
+            ("allowed ips", "(none)", source(device, "WGPEER_A_ALLOWEDIPS", "allowed_ip")),
+            (
+                "persistent keepalive",
+                peer.persistent_keepalive or "off",
+                source(device, "WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL", "persistent_keepalive_interval"),
+            ),
+            (f"other peers of {name} with prefixes", holders, source(device, "WGDEVICE_A_PEERS", "public_key")),
+        ],
+        confirm=[f"wg show {quoted(name)} allowed-ips"],
+        fix=f"wg set {quoted(name)} peer {quoted(peer.public_key)} allowed-ips PREFIXES  # those of its configuration, "
+        "after the peer that took them was given its own",
+        confidence=confidence,
+        touches=[device_subject(device), subject("link", ifname=name)],
+        breaks=[subject("link", ifname=name)],
+    )
+
+
+def examples() -> Iterator[Example]:
+    yield from _fault_examples()
+    yield from _quiet_examples()
+
+
+ABOUT = subject("wireguard-peer", ifname="wg0", public_key=key("a"))
+
+
+def _host(
+    *, up: bool = True, userspace: bool = False, allowed_ips: tuple[str, ...] = (), **peer: Any
+) -> WireguardBuilder:
+    """A device with the peer in question and another one that has its prefix."""
+    host = WireguardBuilder().wireguard("wg0", up=up, userspace=userspace)
+    return host.wg_peer("wg0", "a", allowed_ips=allowed_ips, **peer).wg_peer("wg0", "b", age=20)
+
+
+def _fault_examples() -> Iterator[Example]:
+    for userspace in (False, True):
+        for endpoint in ("192.0.2.2", "2001:db8::2"):
+            yield Example(
+                name=f"living keys, {endpoint}, {'userspace' if userspace else 'kernel'}",
+                why="the far end still talks, and everything that it says is dropped",
+                tables=_host(age=180, endpoint=endpoint, userspace=userspace).build(),
+                fires=1,
+                subject=ABOUT,
+                severity="warning",
+                confidence="likely",
+                says=("with a handshake 180 s ago, has no allowed addresses", "other peers of wg0 with prefixes 1"),
+            )
+    yield Example(
+        name="keepalive",
+        why="somebody wants this peer now",
+        tables=_host(persistent_keepalive=25).build(),
+        fires=1,
+        subject=ABOUT,
+        severity="warning",
+        says=("with a keepalive of 25 s, has no allowed addresses",),
+    )
+    yield Example(
+        name="keepalive and old keys",
+        why="a peer that is wanted and does not answer either",
+        tables=_host(age=9000, persistent_keepalive=25).build(),
+        fires=1,
+        severity="warning",
+    )
+    yield Example(
+        name="dead keys, no keepalive",
+        why="parked or forgotten: nobody talks",
+        tables=_host(age=181).build(),
+        fires=1,
+        severity="info",
+        confidence="possible",
+    )
+
+
+def _quiet_examples() -> Iterator[Example]:
+    yield Example(
+        name="one prefix left",
+        why="an IPv6 address moved on purpose is no loss of all",
+        tables=_host(age=20, allowed_ips=("fd00::2/128",)).build(),
+    )
+    yield Example(name="prepared", why="an endpoint, and prefixes when it is needed", tables=_host().build())
+    yield Example(
+        name="no endpoint yet",
+        why="made in advance, with the keepalive of all peers",
+        tables=_host(endpoint=None, persistent_keepalive=25).build(),
+    )
+    yield Example(
+        name="device down",
+        why="wg-iface-down says what matters",
+        tables=_host(age=20, persistent_keepalive=25, up=False).build(),
+    )
+    yield Example(
+        name="interface in another namespace",
+        why="it is not this namespace's peer",
+        tables=_host(age=20, userspace=True).elsewhere("wg0").build(),
+    )
