@@ -1,4 +1,4 @@
-"""``make bench``: one table of ratios, each scenario in a namespace of its own, everything in one run.
+"""``make bench``: tables of ratios, each scenario in a namespace of its own, everything in one run.
 
 The floor is tests/bench/floor.c: receive the same dump and drop it. ``ip -j`` is the stock command for the same table;
 pyroute2 is measured on a fiftieth of a big table and scaled, because whole it takes minutes. Seconds are CPU (user and
@@ -145,6 +145,22 @@ def commands(floor: str) -> list[list[str]]:
     return rows
 
 
+def ebpf(scale: float) -> list[str]:
+    """CPU seconds for eBPF objects: the same lists as bpftool's, then all that the collector reads, and bpftool."""
+    count = str(max(2, int(500 * scale)))
+    again = f"for _ in {' '.join('x' * RUNS)}; do"
+    reader = f"{PYTHON} -m tests.bench.read"
+    stock = ("prog", "map", "link")
+    parts = [f"{again} {reader} --lists bpf; done", f"{again} {reader} bpf; done"]
+    parts += [f"{again} {timed('bpftool -j ' + kind)}; done" for kind in stock]
+    command = ["unshare", "-n", PYTHON, "-m", "tests.bench.fillbpf", count, "sh", "-c", "\n".join(parts)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE.parents[1]).stdout.splitlines()
+    lists, whole, *theirs = [least([said.pop(0) for _ in range(RUNS)]).cpu for _ in range(2 + len(stock))]
+    bpftool = sum(theirs)
+    ratios = [f"{own:.3f} ({own / bpftool:.2f}x)" if bpftool else f"{own:.3f}" for own in (lists, whole)]
+    return [f"{count} programs, maps and links each", *ratios, f"{bpftool:.3f}"]
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
@@ -163,6 +179,9 @@ def main() -> None:
         rows = [measure(scenario, floor, scale) for scenario in SCENARIOS]
         header = ["table", "floor s", "netdiag s", "to floor", "ip -j s", "to ip -j", "pyroute2 s", "beside python"]
         print(table(header, rows))
+        print()
+        header = ["eBPF", "netdiag, lists s", "with attachments, contents, holders s", "bpftool -j prog, map, link s"]
+        print(table(header, [ebpf(scale)]))
         print()
         print(table(["command", "wall s"], commands(floor)))
 

@@ -39,13 +39,14 @@ class EntriesReply(msgspec.Struct, frozen=True):
 
 def fetch(key: str, deadline: float | None) -> bytes:
     """The reply to one key. ``deadline``: seconds of time.monotonic(). Raises OSError, ValueError for no such key."""
+    calls = calls_of_this_process()
     soonest = time.monotonic() + PATIENCE
     until = soonest if deadline is None else min(deadline, soonest)
     word, _, rest = key.partition(" ")
     answer = ANSWERS.get(word)
     if answer is None:
         raise ValueError(f"no such key: {key}")
-    rows, trouble = answer(calls_of_this_process(), rest, until)
+    rows, trouble = answer(calls, rest, until)
     return msgspec.json.encode(Reply(msgspec.Raw(msgspec.json.encode(rows)), trouble))
 
 

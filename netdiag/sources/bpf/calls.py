@@ -1,4 +1,4 @@
-"""bpf(2) in seven questions, asked through libbpf where Debian's python3-bpfcc brings it, else by the bare system call.
+"""bpf(2) in eight questions, asked through the libbpf that Debian's python3-bpfcc brings, else by the bare system call.
 
 Only commands that read are here (include/uapi/linux/bpf.h, union bpf_attr); a collector's child may not use others
 anyway (netdiag.confine). Both ways give the same answers. Every call raises OSError with the kernel's number; a kernel
@@ -46,7 +46,7 @@ class Queried(NamedTuple):
 
 
 class Calls(Protocol):
-    """The seven questions."""
+    """The eight questions."""
 
     name: str
 
@@ -64,6 +64,9 @@ class Calls(Protocol):
 
     def next_key(self, fd: int, key: bytes | None, size: int) -> bytes | None:
         """The key after ``key``, or the first; None: there is none."""
+
+    def count_keys(self, fd: int, size: int, limit: int) -> int:
+        """How many keys there are, counted up to ``limit``: next_key() again and again, without its objects."""
 
     def lookup(self, fd: int, key: bytes, size: int) -> bytes | None:
         """The value of a key; None: there is none."""
@@ -159,6 +162,20 @@ class RawCalls(_Common):
             return None
         return found.raw
 
+    def count_keys(self, fd: int, size: int, limit: int) -> int:
+        """See ``Calls``."""
+        one, other = ctypes.create_string_buffer(size), ctypes.create_string_buffer(size)
+        before, found, next_found = 0, ctypes.addressof(one), ctypes.addressof(other)
+        count = 0
+        try:
+            while count < limit:
+                self._call(MAP_GET_NEXT_KEY, "=IIQQ", fd, 0, before, found)
+                before, found, next_found = found, next_found, found
+                count += 1
+        except FileNotFoundError:
+            pass  # that was the last one
+        return count
+
     def lookup(self, fd: int, key: bytes, size: int) -> bytes | None:
         """See ``Calls``."""
         asked, value = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(size)
@@ -204,17 +221,31 @@ class _QueryOptions(ctypes.Structure):
     )
 
 
+def libbcc() -> ctypes.CDLL:
+    """bcc's library, through which libbpf's functions can be reached. Raises ImportError or OSError.
+
+    It maps LLVM: 60 MB and 0.1 s, and seconds where the disk is cold.
+    """
+    if DIST_PACKAGES not in sys.path:
+        sys.path.append(DIST_PACKAGES)
+    from bcc import libbcc as module
+
+    library: ctypes.CDLL = module.lib
+    return library
+
+
+def libbpf() -> ctypes.CDLL:
+    """libbpf alone, the one that libbcc is linked with and that Debian installs with it. Raises OSError."""
+    return ctypes.CDLL("libbpf.so.1", use_errno=True)
+
+
 class LibraryCalls(_Common):
-    """By libbpf, which bcc's libbcc brings along. Raises ImportError, OSError or AttributeError where it is missing."""
+    """By libbpf; raises ImportError, OSError or AttributeError where it is missing or too old."""
 
-    name = "libbpf of bcc"
+    name = "libbpf"
 
-    def __init__(self) -> None:
-        if DIST_PACKAGES not in sys.path:
-            sys.path.append(DIST_PACKAGES)
-        from bcc import libbcc  # slow and large (it maps LLVM), so only where it is used
-
-        self._library = libbcc.lib
+    def __init__(self, load: Callable[[], ctypes.CDLL] = libbpf) -> None:
+        self._library = load()
         u32, pointer = ctypes.c_uint32, ctypes.c_void_p
         number = ctypes.POINTER(u32)
         self._next_id = {kind: self._function(f"bpf_{kind}_get_next_id", u32, number) for kind in NEXT_ID}
@@ -222,16 +253,19 @@ class LibraryCalls(_Common):
         self._map_by_id = self._function("bpf_map_get_fd_by_id_opts", u32, pointer)
         self._info = self._function("bpf_obj_get_info_by_fd", ctypes.c_int, pointer, number)
         self._prog_query = self._function("bpf_prog_query_opts", ctypes.c_int, ctypes.c_int, pointer)
+        self._next_key_unchecked = self._prototype("bpf_map_get_next_key", ctypes.c_int, pointer, pointer)
         self._next_key = self._function("bpf_map_get_next_key", ctypes.c_int, ctypes.c_char_p, pointer)
         self._lookup = self._function("bpf_map_lookup_elem", ctypes.c_int, ctypes.c_char_p, pointer)
         self._pinned = self._function("bpf_obj_get_opts", ctypes.c_char_p, pointer)
         self._read_only = _IdOptions(ctypes.sizeof(_IdOptions), RDONLY)
         self._found = u32()
 
-    def _function(self, name: str, *arguments: Any) -> Callable[..., int]:
+    def _prototype(self, name: str, *arguments: Any) -> Callable[..., int]:
         """A prototype of our own: argument types set on the library's attribute would be everybody's."""
-        prototype = ctypes.CFUNCTYPE(ctypes.c_int, *arguments, use_errno=True)
-        function = prototype((name, self._library))
+        return ctypes.CFUNCTYPE(ctypes.c_int, *arguments, use_errno=True)((name, self._library))
+
+    def _function(self, name: str, *arguments: Any) -> Callable[..., int]:
+        function = self._prototype(name, *arguments)
 
         def checked(*values: Any) -> int:
             result: int = function(*values)
@@ -274,6 +308,20 @@ class LibraryCalls(_Common):
             return None
         return found.raw
 
+    def count_keys(self, fd: int, size: int, limit: int) -> int:
+        """See ``Calls``."""
+        one, other = ctypes.create_string_buffer(size), ctypes.create_string_buffer(size)
+        before, found, next_found = None, ctypes.addressof(one), ctypes.addressof(other)
+        step, count = self._next_key_unchecked, 0
+        while count < limit:
+            if step(fd, before, found) < 0:
+                if ctypes.get_errno() == errno.ENOENT:
+                    break
+                raise _failure()
+            before, found, next_found = found, next_found, found
+            count += 1
+        return count
+
     def lookup(self, fd: int, key: bytes, size: int) -> bytes | None:
         """See ``Calls``."""
         value = ctypes.create_string_buffer(size)
@@ -296,8 +344,10 @@ class LibraryCalls(_Common):
 
 
 def choose() -> Calls:
-    """The library where it is installed and new enough, else the bare system call."""
-    try:
-        return LibraryCalls()
-    except (ImportError, OSError, AttributeError):
-        return RawCalls()
+    """libbpf where it is installed and new enough, else bcc's, else the bare system call."""
+    for load in (libbpf, libbcc):
+        try:
+            return LibraryCalls(load)
+        except (ImportError, OSError, AttributeError):
+            continue
+    return RawCalls()

@@ -51,15 +51,12 @@ class Contents:
         """Entries in use and whether there are more; None where this type does not tell."""
         if one.type not in COUNTED:
             return None, False
-        key, count = None, 0
-        while not self._spent():
-            key = self.calls.next_key(fd, key, one.key_size)
-            if key is None:
-                return count, False
-            if count == min(ENTRIES_LIMIT, one.max_entries):
-                return count, count < one.max_entries
-            count += 1
-        return (count, True) if count else (None, False)
+        if self.steps <= 0 or time.monotonic() > self.deadline:
+            return None, False
+        limit = min(ENTRIES_LIMIT, one.max_entries, self.steps)
+        count = self.calls.count_keys(fd, one.key_size, limit)
+        self.steps -= count
+        return count, count == limit < one.max_entries
 
     def entries(self, one: BpfMap) -> tuple[list[BpfMapEntry], bool]:
         """Entries of a map whose values name something, and whether these are all."""

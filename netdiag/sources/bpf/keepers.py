@@ -20,6 +20,7 @@ PINS_LIMIT = 10_000
 DEPTH_LIMIT = 16
 PATIENCE = 0.5
 """Seconds for the walk through all processes."""
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 LINK_TARGETS: dict[str, ObjectKind] = {
     "anon_inode:bpf-prog": "prog",
     "anon_inode:bpf-map": "map",
@@ -27,29 +28,32 @@ LINK_TARGETS: dict[str, ObjectKind] = {
     "anon_inode:[bpf_link]": "link",
     "anon_inode:bpf-link": "link",
 }
-IDS: dict[bytes, ObjectKind] = {b"prog_id": "prog", b"map_id": "map", b"link_id": "link"}
+IDS: dict[ObjectKind, bytes] = {"prog": b"\nprog_id:", "map": b"\nmap_id:", "link": b"\nlink_id:"}
 
 
-def identity(pid: str, fd: str | int) -> tuple[ObjectKind, int] | None:
-    """Kind and id of the BPF object behind a descriptor of a process; None where it is none."""
+def identity(process: int, fd: str) -> tuple[ObjectKind, int] | None:
+    """Kind and id of the BPF object behind a descriptor; None where it is none. ``process``: its folder of /proc."""
     try:
-        kind = LINK_TARGETS.get(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        kind = LINK_TARGETS.get(os.readlink(f"fd/{fd}", dir_fd=process))
         if kind is None:
             return None
-        with opened(os.open(f"/proc/{pid}/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)) as file:
-            text = os.read(file, 4096)
+        with opened(os.open(f"fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)) as file:
+            text = os.read(file, 1024)
     except OSError:
         return None
     # A link's fdinfo names its program too: only the line of its own kind is its identity.
-    for line in text.splitlines():
-        name, _, value = line.partition(b":")
-        if IDS.get(name) == kind and value.strip().isdigit():
-            return kind, int(value)
-    return None
+    _, found, rest = text.partition(IDS[kind])
+    value = rest.partition(b"\n")[0].strip()
+    return (kind, int(value)) if found and value.isdigit() else None
 
 
 def pins(calls: Calls, deadline: float) -> tuple[list[BpfPin], str]:
     """Every name in every bpffs of this mount namespace, and why there may be more."""
+    with opened(os.open("/proc/self", FOLDER)) as own:
+        return _walk(calls, own, deadline)
+
+
+def _walk(calls: Calls, own: int, deadline: float) -> tuple[list[BpfPin], str]:
     found: list[BpfPin] = []
     trouble = ""
     for mount in mounts("bpf"):
@@ -73,15 +77,15 @@ def pins(calls: Calls, deadline: float) -> tuple[list[BpfPin], str]:
                     else:
                         trouble = f"{kernel_text(os.fsencode(folder))}: too deep"
                     continue
-                pin = _pin(calls, entry.path)
+                pin = _pin(calls, own, entry.path)
                 if pin is not None:
                     found.append(pin)
     return found, trouble
 
 
-def _pin(calls: Calls, path: str) -> BpfPin | None:
+def _pin(calls: Calls, own: int, path: str) -> BpfPin | None:
     with suppress(OSError), opened(calls.pinned(os.fsencode(path))) as fd:
-        known = identity("self", fd)
+        known = identity(own, str(fd))
         if known is not None:
             return BpfPin(path=kernel_text(os.fsencode(path)), kind=known[0], id=known[1])
     return None
@@ -99,13 +103,14 @@ def holders(deadline: float) -> tuple[list[BpfHolder], str]:
         if time.monotonic() > until:
             return found, f"no time for processes from {pid} on"
         try:
-            descriptors = os.listdir(f"/proc/{pid}/fd")
+            with opened(os.open(f"/proc/{pid}", FOLDER)) as process:
+                descriptors = os.listdir(f"/proc/{pid}/fd")
+                held = {known for fd in descriptors if (known := identity(process, fd)) is not None}
         except PermissionError:
             denied += 1
             continue
         except OSError:
             continue
-        held = {known for fd in descriptors if (known := identity(pid, fd)) is not None}
         if held:
             comm = _comm(pid)
             found += [BpfHolder(pid=int(pid), comm=comm, kind=kind, id=number) for kind, number in sorted(held)]

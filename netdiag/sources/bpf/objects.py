@@ -9,8 +9,7 @@ import ctypes
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from struct import Struct, pack_into, unpack_from
 from typing import TypeVar
 
@@ -51,13 +50,19 @@ class Reply(msgspec.Struct, frozen=True):
     trouble: str = ""
 
 
-@contextmanager
-def opened(fd: int) -> Iterator[int]:
-    """A file descriptor that is closed whatever happens."""
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+class opened:
+    """``with opened(fd) as fd``: a file descriptor that is closed whatever happens."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __enter__(self) -> int:
+        return self.fd
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
 
 
 def each(calls: Calls, kind: Kind, deadline: float, read: Callable[[int, int], Row]) -> tuple[list[Row], str]:
@@ -69,8 +74,11 @@ def each(calls: Calls, kind: Kind, deadline: float, read: Callable[[int, int], R
             return rows, f"more than {ROWS_LIMIT} objects"
         if time.monotonic() > deadline:
             return rows, "no time for all of them"
-        with suppress(FileNotFoundError), opened(calls.fd_by_id(kind, number)) as fd:
-            rows.append(read(fd, number))
+        try:
+            with opened(calls.fd_by_id(kind, number)) as fd:
+                rows.append(read(fd, number))
+        except FileNotFoundError:
+            pass  # gone since its id was told
         number = calls.next_id(kind, number)
     return rows, ""
 
