@@ -2,15 +2,15 @@
 
 Protocol (doc/reply_codes and nest/cli.c of BIRD 1.6, 2 and 3): a reply is lines of four digits followed by ``-`` (more
 to come) or a space (the last line); a line that begins with a space goes on with the code before it; ``+`` begins an
-asynchronous message. Codes 8000 and 9000 are refusals. One deadline for the whole conversation, a cap of bytes for each
-reply and of bytes for each line end everything else: silence, dripping, endless output, a peer that closes.
+asynchronous message. Codes 8000 and 9000 are refusals. One deadline for the whole conversation, caps of bytes and
+lines for each reply and of bytes for each line end everything else: silence, dripping, endless output, a full queue.
 
 Raises OSError and its kind: ENOENT and ECONNREFUSED where no daemon listens (the socket's file outlives it).
 """
 
 import errno
-import os
 import socket
+import struct
 import time
 
 PATIENCE = 5.0
@@ -19,10 +19,16 @@ REPLY_LIMIT = 16 << 20
 """Bytes of one reply; 200,000 routes of ``show route`` stay below."""
 LINE_LIMIT = 64 << 10
 """Bytes of one line; the longest honest ones (AS paths, community lists) are a few KiB."""
+LINES_LIMIT = 1 << 20
+"""Lines of one reply: a line costs more memory as an object than it has bytes."""
 COMMAND_MARK = b"> "
 """Begins the line that repeats a command in what ``fetch`` returns; no line of BIRD begins so."""
 CUT_MARK = b"! "
 """Begins the line that says why a reply is not whole."""
+
+
+def _late() -> TimeoutError:
+    return TimeoutError(errno.ETIMEDOUT, "no whole answer before the deadline")
 
 
 class Conversation:
@@ -31,10 +37,11 @@ class Conversation:
     def __init__(self, path: str, deadline: float) -> None:
         self.deadline = deadline
         self.buffer = bytearray()
+        self.start = 0
+        """Where in the buffer the next line begins."""
         self.talk = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            self.talk.settimeout(self._left())
-            self.talk.connect(path)
+            self._connect(path)
             self._reply()  # 0001 BIRD x.y.z ready.
             first = self.ask("restrict")
             if not first.startswith(b"0016"):  # "Access restricted"
@@ -46,45 +53,71 @@ class Conversation:
     def _left(self) -> float:
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError(errno.ETIMEDOUT, "no whole answer before the deadline")
+            raise _late()
         return left
 
+    def _connect(self, path: str) -> None:
+        """Connect, and wait where the daemon's queue is full: a non-blocking connect would fail at once (unix(7))."""
+        whole, part = divmod(max(1, int(self._left() * 1_000_000)), 1_000_000)
+        self.talk.setblocking(True)
+        self.talk.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", whole, part))
+        try:
+            self.talk.connect(path)
+        except BlockingIOError as error:
+            raise _late() from error
+
+    def _receive(self) -> bytes:
+        self.talk.settimeout(self._left())
+        try:
+            return self.talk.recv(1 << 16)
+        except TimeoutError as error:
+            raise _late() from error
+
     def _line(self) -> bytes:
-        """The next line, without its end."""
+        """The next line, without its end. Each byte is looked at once."""
+        scanned = self.start
         while True:
-            line, found, rest = self.buffer.partition(b"\n")
-            if found:
-                self.buffer = rest
-                return bytes(line)
-            if len(self.buffer) > LINE_LIMIT:
+            end = self.buffer.find(b"\n", scanned)
+            if (len(self.buffer) if end < 0 else end) - self.start > LINE_LIMIT:
                 raise OSError(errno.EMSGSIZE, f"a line is longer than {LINE_LIMIT >> 10} KiB")
-            self.talk.settimeout(self._left())
-            octets = self.talk.recv(1 << 16)
+            if end >= 0:
+                line = bytes(self.buffer[self.start : end])
+                self.start = end + 1
+                return line
+            del self.buffer[: self.start]
+            self.start, scanned = 0, len(self.buffer)
+            octets = self._receive()
             if not octets:
                 raise OSError(errno.ECONNRESET, "the daemon closed the connection")
             self.buffer += octets
 
     def _reply(self) -> bytes:
-        lines: list[bytes] = []
-        size = 0
+        reply = bytearray()
+        size = lines = 0
         while True:
             line = self._line()
             self._left()
-            if line.startswith(b"+"):
-                continue  # asynchronous: not an answer to anything
             size += len(line) + 1
+            lines += 1
             if size > REPLY_LIMIT:
                 raise OSError(errno.EMSGSIZE, f"the answer is longer than {REPLY_LIMIT >> 20} MiB")
-            lines.append(line)
+            if lines > LINES_LIMIT:
+                raise OSError(errno.EMSGSIZE, f"the answer has more than {LINES_LIMIT} lines")
+            if line.startswith(b"+"):
+                continue  # asynchronous: not an answer to anything
+            reply += line + b"\n"
             if line[:4].isdigit() and (line[4:5] == b" " or len(line) == 4):
-                return b"\n".join(lines) + b"\n"
+                return bytes(reply)
 
     def ask(self, command: str) -> bytes:
         """The reply to one command, whole. Raises OSError."""
         if "\n" in command or "\r" in command:
             raise ValueError("a command is one line")
         self.talk.settimeout(self._left())
-        self.talk.sendall(command.encode("utf-8", "surrogateescape") + b"\n")
+        try:
+            self.talk.sendall(command.encode("utf-8", "surrogateescape") + b"\n")
+        except TimeoutError as error:
+            raise _late() from error
         return self._reply()
 
     def close(self) -> None:
@@ -110,7 +143,7 @@ def fetch(key: str, deadline: float | None) -> bytes:
             except OSError as error:
                 if not said:
                     raise
-                said += CUT_MARK + f"{command}: {error.strerror or os.strerror(error.errno or 0)}\n".encode()
+                said += CUT_MARK + f"{command}: {error.strerror or error}\n".encode()
                 break
             said += COMMAND_MARK + command.encode("utf-8", "surrogateescape") + b"\n" + reply
     finally:
