@@ -148,11 +148,12 @@ class Arrivals:
 
     def _departures(self, row: Route, rule: PolicyRule) -> Iterator[Query]:
         """Packets of this host that the rule may send to the route's destinations."""
-        wanted = ipaddress.ip_network(f"{rule.dst}/{rule.dst_len}", strict=False) if rule.dst_len else None
+        routed = ipaddress.ip_network(row.dst)
+        wanted = ipaddress.ip_network(f"{rule.dst}/{rule.dst_len}", strict=False) if rule.dst_len else routed
         marks, uid, oif = [0, *self._marks], None, None
         if not rule.invert:
             marks, uid, oif = [rule.fwmark] if rule.fwmark else marks, rule.uid_start, rule.oif
+            routed = max(routed, wanted, key=lambda network: network.prefixlen)
         for mark in marks:
-            for destination in specimens(row.dst):
-                if wanted is None or (ipaddress.ip_address(destination) in wanted) != rule.invert:
-                    yield Query(family="inet", dst=destination, mark=mark, uid=uid, oif=oif)
+            for destination in specimens(str(routed)):
+                yield Query(family="inet", dst=destination, mark=mark, uid=uid, oif=oif)

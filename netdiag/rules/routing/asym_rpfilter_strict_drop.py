@@ -154,15 +154,12 @@ def _host(*, everywhere: int = 0, own: int = 1, **fields: int) -> HostBuilder:
     return host
 
 
-def _sampled(host: HostBuilder, drops: int, *, eth0: int = 0, eth1: int = 9) -> HostBuilder:
-    def sample(count: int, first: int, second: int) -> dict[str, object]:
-        links = (
-            host.link_counters("eth0", stats=Stats64(rx_packets=100 + first)),
-            host.link_counters("eth1", stats=Stats64(rx_packets=100 + second)),
-        )
-        return {"snmp": {COUNTER: 5 + count}, "links": links}
+def _sampled(host: HostBuilder, drops: int, *, eth0: int = 0, eth1: int = 9, lo: int = 0) -> HostBuilder:
+    def sample(count: int, **received: int) -> dict[str, object]:
+        links = [host.link_counters(name, stats=Stats64(rx_packets=100 + more)) for name, more in received.items()]
+        return {"snmp": {COUNTER: 5 + count}, "links": tuple(links)}
 
-    return host.counters(before=sample(0, 0, 0), after=sample(drops, eth0, eth1))
+    return host.counters(before=sample(0, eth0=0, eth1=0, lo=0), after=sample(drops, eth0=eth0, eth1=eth1, lo=lo))
 
 
 def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
@@ -179,6 +176,8 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=about,
         severity="warning",
+        confidence="likely",
+        says=("to 10.1.0.1 from", "way back leaves by eth0", "rule 100 (from all fwmark 0x1 lookup 101) sends by it"),
     )
     counted = _sampled(_host().rule(100, table=101, fwmark=1), 3, eth0=9)
     yield Example(
@@ -209,6 +208,7 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=about,
         severity="warning",
+        says=("to 10.1.0.1 from", "0.0.0.0/0 in table 101 goes by it, and no rule leads there any more"),
     )
     yield _case(
         "rule for the own address",
@@ -231,6 +231,7 @@ def examples() -> Iterator[Example]:
         subject=about,
     )
     yield from _selector_examples()
+    yield from _address_examples()
     yield from _route_examples()
     yield from _counter_examples()
 
@@ -251,6 +252,16 @@ def _selector_examples() -> Iterator[Example]:
     for where in ("all", "eth1"):
         valid = _host().sysctl(f"net.ipv4.conf.{where}.src_valid_mark", 1).rule(100, table=101, fwmark=1)
         yield _case(f"src_valid_mark on {where}", "the firewall may give the mark back", valid)
+    valid = _host().sysctl("net.ipv4.conf.eth1.src_valid_mark", 1).rule(100, table=101, uid_start=7, uid_end=7)
+    yield _case("src_valid_mark without a mark", "it helps no user", valid, 1)
+    for name, dst, fires in (("inside", "10.77.0.0", 1), ("outside", "172.16.0.0", 0)):
+        narrow = _host().without_routes(table=101).route("10.0.0.0/8", via="10.1.0.2", dev="eth1", table=101)
+        yield _case(
+            f"marked, to one destination {name} of the route",
+            "only what both let pass leaves by eth1",
+            narrow.rule(100, table=101, fwmark=1, dst=dst, dst_len=16),
+            fires,
+        )
     guests = _host().link("tap0").address("tap0", "10.5.0.1/24").rule(100, table=101, iif="tap0")
     yield _case("guests by interface", "answers to them leave by tap0: the rule matches", guests)
     sources = _host().link("tap0").address("tap0", "10.5.0.1/24").rule(100, table=101, src="10.5.0.0", src_len=24)
@@ -266,9 +277,38 @@ def _selector_examples() -> Iterator[Example]:
         tables=quick.build(),
         fires=1,
         subject=subject("link", ifname="eth0"),
+        says=("rule 32766 (from all lookup main) sends by it with mark 0xca6c,",),
     )
     valid = quick.sysctl("net.ipv4.conf.all.src_valid_mark", 1)
     yield _case("full tunnel with src_valid_mark", "as wg-quick sets it up", valid)
+
+
+def _address_examples() -> Iterator[Example]:
+    """Which address of the host the packets are for."""
+    for rules in (0, 1):
+        own = _host().address("eth1", "10.1.0.5/24").without_routes(table=101)
+        own.route("default", via="10.1.0.2", dev="eth1", table=101, prefsrc="10.1.0.5")
+        own = own.rule(100, table=101, fwmark=1) if rules else own
+        yield Example(
+            name=f"the route's own source, {rules} rules",
+            why="what is sent by it carries that address",
+            tables=own.build(),
+            fires=1,
+            says=("to 10.1.0.5 from",),
+        )
+    late = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+    late.link("eth1", inet_conf={"rp_filter": 1}).address("eth1", "2001:db8::1/64")
+    late.address("eth1", "169.254.0.9/16", scope=253).route("default", via="10.1.0.2", dev="eth1", table=101)
+    yield _case("no address of its own", "nobody can ask for it there", late)
+    marked = late.rule(100, table=101, fwmark=1)
+    yield _case("no address of its own, marked", "the source is unknown", marked)
+    yield Example(
+        name="other addresses before it",
+        why="IPv6 and link-local ones are not meant",
+        tables=marked.address("eth1", "10.1.0.1/24").build(),
+        fires=1,
+        says=("to 10.1.0.1 from",),
+    )
 
 
 def _route_examples() -> Iterator[Example]:
@@ -279,6 +319,14 @@ def _route_examples() -> Iterator[Example]:
     ecmp = strict()
     hops = [ecmp.hop("eth0", "10.0.0.2"), ecmp.hop("eth1", "10.1.0.2")]
     yield _case("ECMP", "any next hop on the interface will do", ecmp.route("default", hops=hops))
+    several = strict()
+    hops = [several.hop("eth1", "10.1.0.2"), several.hop("eth1", "10.1.0.3")]
+    several.route("default", via="10.0.0.2", dev="eth0").route("default", hops=hops, table=101)
+    yield _case("two gateways for marked packets", "both over eth1", several.rule(100, table=101, fwmark=1), 1)
+    both = strict()
+    hops = [both.hop("eth0", "10.0.0.2"), both.hop("eth1", "10.1.0.2")]
+    both.route("default", hops=hops).route("default", via="10.1.0.2", dev="eth1", table=101)
+    yield _case("table without a rule beside ECMP", "the way back may leave by eth1", both)
     split = strict().route("default", via="10.0.0.2", dev="eth0").route("10.9.0.0/16", via="10.1.0.2", dev="eth1")
     yield _case("router with a strict filter", "each prefix has one way", split)
     metric = strict().route("default", via="10.0.0.2", dev="eth0", priority=100)
@@ -297,6 +345,9 @@ def _route_examples() -> Iterator[Example]:
         "the way back is looked up in the VRF",
         member.route("default", via="10.1.0.2", dev="eth1", table=101),
     )
+    yield _case("rule of IPv6", "it leads to another table 101", _host().rule(100, table=101, family="inet6"), 1)
+    gone = _host().rule(100, table=101, oif="ppp0", oif_detached=True)
+    yield _case("rule for an interface that is gone", "it leads nobody to table 101", gone, 1)
     for name, fields in (("down", {"up": False}), ("without carrier", {"carrier": False})):
         dark = _host(own=0).link("eth2", inet_conf={"rp_filter": 1}, **fields).address("eth2", "10.2.0.1/24")
         dark.route("default", via="10.2.0.2", dev="eth2", table=102)
@@ -352,7 +403,18 @@ def _counter_examples() -> Iterator[Example]:
         fires=1,
         subject=subject("link", ifname="eth1"),
         severity="warning",
+        says=("though a better route is in use",),
     )
+    shared = server(drops=9, eth0=9).route("default", via="10.1.0.2", dev="eth1", priority=200)
+    yield Example(
+        name="standby uplink, and drops on one of two",
+        why="either interface may have dropped them",
+        tables=shared.build(),
+        fires=1,
+        severity="info",
+    )
+    busy = server(drops=9, lo=99).sysctl("net.ipv4.conf.all.rp_filter", 1)
+    yield _case("busy loopback", "what arrives there is not filtered", busy, 1)
     tap = HostBuilder().link("eth0").link("eth1", kind="tun", inet_conf={"rp_filter": 1}).address("eth1", "10.5.0.1/24")
     tap.address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
     yield _case("guest that spoofs", "that is what the filter is for", _sampled(tap, 9))

@@ -33,7 +33,7 @@ References
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from netdiag.index.guests import GuestSide, sides
@@ -81,7 +81,7 @@ def check(view: HostView) -> Iterator[Draft]:
         dead = [guest for guest in around.guests if not _served(family, guest.link, around.exits)]
         if dead and around.exits:
             yield _guests_cut_off(view, family, dead, around.exits)
-        elif dead or not around.guests:
+        else:
             yield from _stopped_router(view, family)
 
 
@@ -259,6 +259,12 @@ def examples() -> Iterator[Example]:
     yield _one(
         "way out is down", "nothing is beyond it", unplugged.link("tap0", **TAP).route("10.1.0.5/32", dev="tap0")
     )
+    dialled = HostBuilder().link("ppp0").route("default", dev="ppp0", family="inet").link("tap0", **TAP)
+    yield _one(
+        "way out without a gateway", "a default route is enough", dialled.route("10.1.0.5/32", dev="tap0"), "critical"
+    )
+    measured = tap().route("10.1.0.5/32", dev="tap0", metrics={"mtu": 1400})
+    yield _one("guest with a route metric", "an mtu makes it no gateway", measured, "critical")
     yield from _exits()
     yield from _bridges()
     yield from _cables()
@@ -388,7 +394,8 @@ def _counters() -> Iterator[Example]:
             host.link("eth1").address("eth1", "10.2.0.1/24")
         return _counted_host(host, forwarded, refused, later)
 
-    yield _one("router that drops now", "it forwarded, and packets for others still come", router(9, 1, 2), "critical")
+    now = _one("router that drops now", "it forwarded, and packets for others still come", router(9, 1, 2), "critical")
+    yield replace(now, says=("IPv4 forwarding is off on a host that has forwarded 9", "1 of them between"))
     told = Example(
         name="guests and drops",
         why="it forwarded, and they send",
