@@ -32,7 +32,7 @@ def run_rule(module: RuleModule, index: HostIndex, snapshot: Snapshot) -> tuple[
     reasons, inconsistent = gaps(snapshot.coverage, snapshot.tables, module.rule.reads)
     if reasons:
         return [], NotEvaluated(rule=module.id, reason="; ".join(reasons))
-    view = HostView(index, snapshot.meta, module.rule.reads)
+    view = HostView(index, snapshot.meta, module.rule.reads, snapshot.coverage)
     try:
         drafts = [_finished(draft, inconsistent=inconsistent) for draft in module.check(view)]
     except Exception as error:  # noqa: BLE001 - the engine's outer edge: one broken rule must not cost the others

@@ -22,6 +22,7 @@ from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.neighbour import Neighbours
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.policyrule import PolicyRule
+from netdiag.model.procnet import ProcNet
 from netdiag.model.route import Route, Routes
 from netdiag.model.snapshot import Meta, Snapshot, Tables
 from netdiag.model.sysctl import NeighTable
@@ -39,6 +40,7 @@ COLLECTOR_OF = {
     "sysctls": "sysctls",
     "counters": "counters",
     "deltas": "counters",
+    "procnet": "procnet",
     "wireguard": "wireguard",
     "bpf": "bpf",
     "bird": "bird",
@@ -98,8 +100,9 @@ class HostIndex:
 class HostView:
     """One namespace's tables, guarded by what the rule declared."""
 
-    def __init__(self, index: HostIndex, meta: Meta, reads: Iterable[str]) -> None:
+    def __init__(self, index: HostIndex, meta: Meta, reads: Iterable[str], coverage: tuple[Coverage, ...] = ()) -> None:
         self._index = index
+        self._coverage = coverage
         self._tables = index.tables
         self.reads = frozenset(reads)
         self.meta = meta
@@ -141,6 +144,16 @@ class HostView:
     @property
     def neigh_tables(self) -> tuple[NeighTable, ...]:
         return self._need("neigh_tables").neigh_tables
+
+    @property
+    def procnet(self) -> ProcNet:
+        return self._need("procnet").procnet
+
+    @property
+    def coverage(self) -> tuple[Coverage, ...]:
+        """How the other collectors fared; for rules that judge the reading itself, over what needs no lock."""
+        self._need("procnet")
+        return self._coverage
 
     @property
     def wireguard(self) -> Wireguard:

@@ -19,6 +19,7 @@ from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.neighbour import Neighbours
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.policyrule import PolicyRule
+from netdiag.model.procnet import ProcNet
 from netdiag.model.route import RouteExtra, Routes
 from netdiag.model.sysctl import NeighTable, Sysctls
 from netdiag.model.wireguard import Wireguard
@@ -33,6 +34,7 @@ SMALL: dict[str, Any] = {
     "neigh_tables": tuple[NeighTable, ...],
     "sysctls": Sysctls,
     "counters": Counters,
+    "procnet": ProcNet,
     "wireguard": Wireguard,
     "bpf": Bpf,
     "bird": Bird,

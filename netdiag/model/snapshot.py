@@ -17,6 +17,7 @@ from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.neighbour import Neighbours
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.policyrule import PolicyRule
+from netdiag.model.procnet import ProcNet
 from netdiag.model.route import Routes
 from netdiag.model.sysctl import NeighTable, Sysctls
 from netdiag.model.wireguard import Wireguard
@@ -55,6 +56,7 @@ class Tables:
     neighbours: Neighbours = field(default_factory=Neighbours.empty)
     neigh_tables: tuple[NeighTable, ...] = ()
     sysctls: Sysctls = field(default_factory=Sysctls)
+    procnet: ProcNet = field(default_factory=ProcNet)
     wireguard: Wireguard = field(default_factory=Wireguard)
     bpf: Bpf = field(default_factory=Bpf)
     bird: Bird = field(default_factory=Bird)

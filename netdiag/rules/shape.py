@@ -86,6 +86,8 @@ class Example:
     """Keys that the first finding's subject must have."""
     severity: Severity | None = None
     confidence: Confidence | None = None
+    late: tuple[str, ...] = ()
+    """Collectors that did not answer within thirty seconds."""
     says: tuple[str, ...] = ()
     """Words that the first finding's message, fix or evidence must hold."""
 

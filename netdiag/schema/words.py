@@ -54,6 +54,7 @@ TABLES = {
     "neigh_tables": "Neighbour tables of the kernel and their limits.",
     "sysctls": "net.* settings that do not belong to one interface.",
     "counters": "Counters in one or two samples.",
+    "procnet": "Interfaces and IPv4 routes as /proc tells them, which needs no lock.",
     "wireguard": "WireGuard devices and their peers; never a private or preshared key.",
     "bpf": "eBPF programs, maps and links, and where programs are attached.",
     "bird": "BIRD daemons with their protocols and sessions.",

@@ -17,10 +17,15 @@ META = Meta(
 MODULES = discover()
 
 
-def complete_coverage(without: str | None = None) -> tuple[Coverage, ...]:
-    """Every collector ok, but the one named."""
+def complete_coverage(without: str | None = None, late: tuple[str, ...] = ()) -> tuple[Coverage, ...]:
+    """Every collector ok, but the one named, and those that were late."""
     names = sorted(set(COLLECTOR_OF.values()))
-    return tuple(Coverage(collector=name, status="absent" if name == without else "ok") for name in names)
+    return tuple(
+        Coverage(collector=name, status="timeout", duration_ms=30_000.0)
+        if name in late
+        else Coverage(collector=name, status="absent" if name == without else "ok")
+        for name in names
+    )
 
 
 def cases() -> Iterator[object]:
@@ -31,7 +36,7 @@ def cases() -> Iterator[object]:
 
 @pytest.mark.parametrize(("module", "example"), cases())
 def test_example(module: RuleModule, example: Example) -> None:
-    snapshot = Snapshot(meta=META, tables=example.tables, coverage=complete_coverage())
+    snapshot = Snapshot(meta=META, tables=example.tables, coverage=complete_coverage(late=example.late))
     report = judge(snapshot, modules={module.id: module})
     assert not report.not_evaluated, report.not_evaluated
     assert len(report.findings) == example.fires, [finding.message for finding in report.findings]
