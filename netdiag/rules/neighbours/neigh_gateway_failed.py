@@ -41,12 +41,12 @@ import numpy as np
 
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
-from netdiag.index.ways import Way, rivals, taken, usable, ways
+from netdiag.index.ways import Way, rivals, taken, ways
 from netdiag.model.finding import CONFIDENCE_RANK, SEVERITY_RANK, Confidence, Draft, Severity, Subject, subject
 from netdiag.model.link import Link
-from netdiag.model.neighbour import NTF_PROXY, NUD_FAILED, NUD_INCOMPLETE, Neighbour
+from netdiag.model.neighbour import NTF_PROXY, NTF_ROUTER, NUD_FAILED, NUD_INCOMPLETE, Neighbour
 from netdiag.model.nexthop import NexthopMember
-from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, Route, RouteHop
+from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, RTNH_F_ONLINK, Route, RouteHop
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
@@ -70,7 +70,7 @@ LOOKED_AT = 64
 
 LOSSES = ("all", "share", "none")
 
-Key = tuple[int, str]
+Key = tuple[int, str | None]
 """ifindex and address."""
 
 
@@ -98,7 +98,7 @@ def loss(view: HostView, family: str, way: Way, position: int, silent: dict[Key,
     """What becomes of the traffic of the route at ``position``: see the page."""
 
     def answers(leg: RouteHop) -> bool:
-        return not leg.flags & RTNH_F_DEAD and (leg.oif, leg.gateway or "") not in silent
+        return not leg.flags & RTNH_F_DEAD and (leg.oif, leg.gateway) not in silent
 
     routes = view.routes(family)
     if any(answers(leg) for leg in way.legs):
@@ -107,8 +107,7 @@ def loss(view: HostView, family: str, way: Way, position: int, silent: dict[Key,
         return "all"
     for other in rivals(view.fib(family), position).after:
         same = routes.priority[other] == routes.priority[position]
-        hops = routes.row(other).hops
-        if (same or family == "inet6") and usable(routes, other) and any(answers(leg) for leg in hops):
+        if (same or family == "inet6") and any(answers(leg) for leg in routes.row(other).hops):
             return "none"
     return "all"
 
@@ -136,7 +135,7 @@ def uses(view: HostView, silent: dict[Key, Neighbour]) -> Iterator[tuple[Key, Us
         tables = list(reachable_tables(view.rules, view.links, family))
         chosen = np.isin(routes.table, tables) & ((routes.oif == 0) | np.isin(routes.oif, indexes))
         for way in ways(routes, view.nexthops, chosen):
-            key = (way.hop.oif, way.hop.gateway or "")
+            key = (way.hop.oif, way.hop.gateway)
             if key not in silent or way.dead:
                 continue
             order = np.argsort(routes.dst_len[way.positions], kind="stable")[:LOOKED_AT]
@@ -281,8 +280,10 @@ ABOUT = subject("neighbour", dst="192.0.2.1", ifname="eth0")
 ABOUT6 = subject("neighbour", dst="fe80::1", ifname="eth0")
 
 
-def fires(name: str, why: str, built: HostBuilder, severity: Severity = "critical", about: Subject = ABOUT) -> Example:
-    return Example(name=name, why=why, tables=built.build(), fires=1, subject=about, severity=severity)
+def fires(
+    name: str, why: str, built: HostBuilder, severity: Severity = "critical", *says: str, about: Subject = ABOUT
+) -> Example:
+    return Example(name=name, why=why, tables=built.build(), fires=1, subject=about, severity=severity, says=says)
 
 
 def silence(name: str, why: str, built: HostBuilder) -> Example:
@@ -290,10 +291,12 @@ def silence(name: str, why: str, built: HostBuilder) -> Example:
 
 
 def plain_examples() -> Iterator[Example]:
-    yield fires("failed", "the plain fault: the gateway's address is gone", host())
-    yield fires(
-        "IPv6 link-local gateway", "the same over ND", host6().route("default", via="fe80::1", dev="eth0"), about=ABOUT6
-    )
+    says = "gateway 192.0.2.1 on eth0 does not answer ARP (failed): the IPv4 default route uses it, what goes that way"
+    yield fires("failed", "the plain fault: the gateway's address is gone", host(), "critical", says)
+    yield fires("flagged", "a flag says nothing about reachability", host(flags=NTF_ROUTER))
+    nd = host6().route("default", via="fe80::1", dev="eth0")
+    says = "does not answer neighbour solicitation (failed): the IPv6 default route uses it"
+    yield fires("IPv6 link-local gateway", "the same over ND", nd, "critical", says, about=ABOUT6)
     for state in ("reachable", "stale", "delay", "probe", "permanent", "noarp"):
         yield silence(state, "the kernel has an address to send to", host(state=state))
     no_entry = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
@@ -307,11 +310,13 @@ def plain_examples() -> Iterator[Example]:
 def age_examples() -> Iterator[Example]:
     young = host(state="incomplete", updated=0.99, confirmed=60.99)
     yield silence("just asked", "a host that boots asks its gateway for the first time", young)
-    yield fires("unanswered for a second", "one retransmission is unanswered", host(state="incomplete", updated=1.0))
+    second = host(state="incomplete", updated=1.0, confirmed=60.0)
+    yield fires("unanswered for a second", "one retransmission is unanswered", second)
     again = host(state="incomplete", updated=0.1, confirmed=61.0)
     yield fires("asked again and again", "a new attempt, but the entry is older than that: it failed before", again)
     unknown = host(state="incomplete", updated=0.1, confirmed=None)
     yield silence("just asked, age not told", "without the age of the entry it may be the first attempt", unknown)
+    yield fires("age not told", "without it, it counts as now", host(updated=None))
     yield fires("failed a minute ago", "still asked for within the minute", host(updated=60.0))
     yield fires("failed over a minute ago", "nothing was sent since: it may be back", host(updated=60.1), "warning")
     yield fires("failed an hour ago", "just within what is worth a warning", host(updated=3600.0), "warning")
@@ -319,16 +324,18 @@ def age_examples() -> Iterator[Example]:
 
 
 def several_way_examples() -> Iterator[Example]:
-    def multipath(use_neigh: int) -> HostBuilder:
-        built = (
-            HostBuilder().link("eth0").link("eth1").address("eth0", "192.0.2.2/24").address("eth1", "198.51.100.2/24")
-        )
-        built.sysctl("net.ipv4.fib_multipath_use_neigh", use_neigh)
-        built.route("default", hops=[built.hop("eth0", "192.0.2.1"), built.hop("eth1", "198.51.100.1")], family="inet")
+    def multipath(use_neigh: int, weight: int = 1, flags: int = 0) -> HostBuilder:
+        built = HostBuilder().link("eth0").link("eth1").sysctl("net.ipv4.fib_multipath_use_neigh", use_neigh)
+        legs = [built.hop("eth0", "192.0.2.1", weight=weight), built.hop("eth1", "198.51.100.1", flags=flags)]
+        built.route("default", hops=legs, family="inet")
         return built.neighbour("192.0.2.1", dev="eth0", state="failed").neighbour("198.51.100.1", dev="eth1")
 
-    yield fires("one leg of two", "half of the flows are hashed to it", multipath(0))
+    yield fires("one leg of two", "half of the flows are hashed to it", multipath(0), "critical", "about 50 %")
     yield fires("one leg of two, avoided", "fib_multipath_use_neigh leaves it out", multipath(1), "warning")
+    yield fires("three shares of four", "by weight", multipath(0, weight=3), "critical", "about 75 %")
+    yield fires("other leg onlink", "other flags do not matter", multipath(1, flags=RTNH_F_ONLINK), "warning")
+    cut = multipath(1, flags=RTNH_F_DEAD)
+    yield fires("one leg of two, the other dead", "there is no leg to avoid it by", cut)
     both = multipath(1).neighbour("198.51.100.1", dev="eth1", state="failed")
     yield Example(
         name="both legs", why="there is nothing to avoid it by", tables=both.build(), fires=2, severity="critical"
@@ -340,14 +347,37 @@ def several_way_examples() -> Iterator[Example]:
     worse = host().link("eth1").address("eth1", "198.51.100.2/24")
     worse.route("default", via="198.51.100.1", dev="eth1", priority=100)
     yield fires("better of two metrics", "IPv4 never changes over to another metric", worse)
+    second = HostBuilder().link("eth0").link("eth1").neighbour("192.0.2.1", dev="eth0", state="failed")
+    second.route("10.0.0.0/8", via="192.0.2.1", dev="eth0").route("10.0.0.0/8", via="198.51.100.1", dev="eth1")
+    yield fires("first of two equal routes of a prefix", "the kernel chooses among default routes only", second)
     router = host().address("eth0", "2001:db8::2/64").route("default", via="fe80::1", dev="eth0")
     router.neighbour("fe80::1", dev="eth0", state="failed")
-    yield fires("both families", "a router that is gone is one finding", router)
+    yield fires(
+        "both families",
+        "a router that is gone is one finding",
+        router,
+        "critical",
+        "uses it, what goes that way is lost; nor does fe80::1",
+    )
     dead = host().link("eth1").route("default", via="198.51.100.1", dev="eth1", flags=RTNH_F_DEAD | RTNH_F_LINKDOWN)
     yield fires("first of two, the other dead", "there is nothing to fall back to", dead)
     third = host().route("10.0.0.0/8", via="192.0.2.1", dev="eth0").link("eth1")
     third.route("10.0.0.0/8", via="198.51.100.1", dev="eth1").without_routes(table=253)
-    yield fires("default and a second prefix", "one gateway is one finding", third)
+    yield fires(
+        "default and a second prefix",
+        "one gateway is one finding",
+        third,
+        "critical",
+        "default route and 1 more route use it",
+    )
+    third.route("172.16.0.0/12", via="192.0.2.1", dev="eth0", priority=1)
+    yield fires("default and two more", "the message counts them", third, "critical", "and 2 more routes use it")
+    crowd = host()
+    for number in range(2, 7):
+        gone = f"192.0.2.{number}"
+        crowd.route(f"10.{number}.0.0/16", via=gone, dev="eth0").neighbour(gone, dev="eth0", state="failed")
+    said = "nor does 192.0.2.2; nor does 192.0.2.3; nor does 192.0.2.4 and 2 more"
+    yield fires("six gateways of a segment", "one segment is one finding", crowd, "critical", said)
 
     def group(*, resilient: bool) -> HostBuilder:
         built = host(state="reachable").link("eth1").sysctl("net.ipv4.ip_forward", 1)
@@ -358,7 +388,9 @@ def several_way_examples() -> Iterator[Example]:
         return built.neighbour("198.51.100.1", dev="eth1", state="failed")
 
     other = subject("neighbour", dst="198.51.100.1", ifname="eth1")
-    yield fires("leg of a nexthop group", "groups leave it out by themselves", group(resilient=False), "warning", other)
+    yield fires(
+        "leg of a nexthop group", "groups leave it out by themselves", group(resilient=False), "warning", about=other
+    )
     yield fires("leg of a resilient group", "its buckets stay with it", group(resilient=True), about=other)
 
     def metrics(forwarding: int, second: str = "default") -> HostBuilder:
@@ -366,10 +398,15 @@ def several_way_examples() -> Iterator[Example]:
         built.route(second, via="fe80::9", dev="eth1", priority=20).neighbour("fe80::9", dev="eth1")
         return built.sysctl("net.ipv6.conf.all.forwarding", forwarding)
 
-    yield fires("IPv6, a second metric", "a host takes the route whose gateway answers", metrics(0), "warning", ABOUT6)
+    yield fires(
+        "IPv6, a second metric", "a host takes the route whose gateway answers", metrics(0), "warning", about=ABOUT6
+    )
     yield fires("IPv6 router, a second metric", "a router does not look at its neighbours", metrics(1), about=ABOUT6)
     failed = metrics(0).neighbour("fe80::9", dev="eth1", state="failed")
     yield fires("IPv6, the second metric failed too", "nothing answers", failed, about=ABOUT6)
+    inner = host6().route("2001:db8:9::/48", via="fe80::1", dev="eth0", priority=10)
+    inner.route("2001:db8:9::/48", via="fe80::9", dev="eth1", priority=20)
+    yield fires("IPv6, a second metric of a prefix", "not of default routes only", inner, "warning", about=ABOUT6)
     longer = host6().route("2001:db8:9::/48", via="fe80::1", dev="eth0").route("default", via="fe80::9", dev="eth1")
     yield fires("IPv6, a shorter prefix is left", "the kernel never falls back to it", longer, about=ABOUT6)
 
@@ -378,7 +415,7 @@ def several_way_examples() -> Iterator[Example]:
         built.route("default", hops=[built.hop("eth0", "fe80::1"), built.hop("eth1", "fe80::9")], family="inet6")
         return built.sysctl("net.ipv6.conf.all.forwarding", forwarding)
 
-    yield fires("IPv6 leg, host", "a host leaves it out", ecmp(0), "warning", ABOUT6)
+    yield fires("IPv6 leg, host", "a host leaves it out", ecmp(0), "warning", about=ABOUT6)
     yield fires("IPv6 leg, router", "a router goes on hashing to it", ecmp(1), about=ABOUT6)
 
 
@@ -396,7 +433,9 @@ def other_place_examples() -> Iterator[Example]:
     yield silence("table without a rule", "no packet ever looks into it", hidden)
     ruled = hidden.rule(100, src="192.0.2.2", src_len=32, table=100)
     about = subject("neighbour", dst="192.0.2.9", ifname="eth0")
-    yield fires("table with a rule", "source routing has its own gateway", ruled, about=about)
+    yield fires(
+        "table with a rule", "source routing has its own gateway", ruled, "critical", "of table 100", about=about
+    )
     dead = HostBuilder().link("eth0", carrier=False).neighbour("192.0.2.1", dev="eth0", state="failed")
     dead.route("default", via="192.0.2.1", dev="eth0", flags=RTNH_F_DEAD | RTNH_F_LINKDOWN)
     yield silence("dead hop", "the kernel does not use it: another rule speaks of the link", dead)
@@ -412,4 +451,4 @@ def other_place_examples() -> Iterator[Example]:
     yield silence("blackhole", "a route that drops has no gateway to ask", black)
     cut = HostBuilder().link("eth0", carrier=False).neighbour("192.0.2.1", dev="eth0", state="failed")
     cut.route("default", via="192.0.2.1", dev="eth0", flags=RTNH_F_LINKDOWN)
-    yield fires("no carrier", "the message names the link as the cause", cut)
+    yield fires("no carrier", "the message names the link as the cause", cut, "critical", "eth0 has no carrier")

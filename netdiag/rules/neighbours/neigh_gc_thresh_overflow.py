@@ -40,7 +40,9 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.neighbour import (
     NTF_EXT_LEARNED,
+    NTF_OFFLOADED,
     NTF_PROXY,
+    NTF_ROUTER,
     NUD_DELAY,
     NUD_FAILED,
     NUD_INCOMPLETE,
@@ -229,6 +231,14 @@ def count_examples() -> Iterator[Example]:
     yield fires("old state, changed just now", "collection leaves them for five seconds", young, "critical", "likely")
     aged = filled(18, state="stale", updated=5.0)
     yield fires("changed five seconds ago", "collection may take them", aged, "warning", "certain")
+    mixed = filled(18, state="stale")
+    for number in range(18):
+        mixed.neighbour(f"198.51.100.{number + 1}", dev="eth1", state="permanent", updated=1.0)
+    yield fires(
+        "old entries beside new ones that do not count", "only the old are in the way", mixed, "warning", "certain"
+    )
+    marked = filled(18, flags=NTF_ROUTER | NTF_OFFLOADED)
+    yield fires("other flags", "only extern_learn and proxy entries do not count", marked, "critical", "likely")
     for state in ("incomplete", "delay", "probe"):
         yield fires(state, "a timer holds the entry", filled(18, state=state), "critical", "likely")
     yield silence("permanent", "not counted by the kernel", filled(30, state="permanent"))
@@ -243,4 +253,10 @@ def count_examples() -> Iterator[Example]:
     other = filled(9).link("eth2")
     for number in range(9):
         other.neighbour(f"2001:db8::{number + 1}", dev="eth2")
+    six = HostBuilder().link("eth0").neigh_table(name="ndisc_cache", family="inet6", thresh3=LIMIT)
+    for number in range(18):
+        six.neighbour(f"2001:db8::{number + 1}", dev="eth0")
+    says = ("18 of 20 entries of the kernel's ND table", "18 of them on eth0")
+    about = subject("sysctl", name="net.ipv6.neigh.default.gc_thresh3")
+    yield Example(name="IPv6 full", why="counted by itself", tables=six.build(), fires=1, subject=about, says=says)
     yield silence("half of it IPv6", "each family has its own table", other)

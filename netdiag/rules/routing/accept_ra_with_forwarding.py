@@ -38,26 +38,25 @@ from typing import Any
 
 import numpy as np
 
-from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
 from netdiag.model.address import IFA_F_DEPRECATED, IFA_F_MANAGETEMPADDR, IFA_F_PERMANENT, Address
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.link import Link
-from netdiag.model.neighbour import NTF_ROUTER
-from netdiag.model.route import RTN_UNICAST, Route
+from netdiag.model.neighbour import NTF_OFFLOADED, NTF_ROUTER
+from netdiag.model.route import Route
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.waysout import default_oifs
 
 RULE = Rule(
     id="accept-ra-with-forwarding",
     title="router advertisements are ignored because the interface forwards",
     severity="critical",
-    reads=("links", "addresses", "routes", "rules", "neighbours", "counters"),
+    reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "counters"),
     explains=("route-default-missing", "dns-*", "wg-endpoint-unroutable"),
 )
 
-AF_INET6 = 10
 RTPROT_RA = 9
 UNIQUE_LOCAL = 0xFC00 >> 9
 """The first seven bits of fc00::/7 (RFC 4193)."""
@@ -111,7 +110,7 @@ def heard_router(view: HostView, link: Link) -> str | None:
     if any(way.hop.gateway for way in ways(view.routes("inet6"))):
         return None
     table = view.neighbours
-    flagged = (table.ifindex == link.ifindex) & (table.family == AF_INET6) & (table.flags & NTF_ROUTER != 0)
+    flagged = (table.ifindex == link.ifindex) & (table.flags & NTF_ROUTER != 0)
     return next((row.dst for row in table.rows(np.flatnonzero(flagged))), None)
 
 
@@ -119,14 +118,6 @@ def is_global(address: Address) -> bool:
     """An IPv6 address that is not link-local and not unique-local (fc00::/7), so that it needs a way beyond."""
     first = int(address.local.partition(":")[0] or "0", 16) if address.family == "inet6" else 0
     return address.family == "inet6" and address.scope == 0 and first >> 9 != UNIQUE_LOCAL
-
-
-def other_default(view: HostView) -> bool:
-    """Whether some IPv6 default route is left that packets can take."""
-    routes = view.routes("inet6")
-    tables = [table for table, shortest in reachable_tables(view.rules, view.links, "inet6").items() if shortest == 0]
-    chosen = (routes.dst_len == 0) & (routes.type == RTN_UNICAST) & np.isin(routes.table, tables)
-    return bool(chosen.any())
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -148,7 +139,7 @@ def judged(view: HostView, link: Link, found: Remains) -> tuple[Severity, Confid
     address = max(found.addresses, key=lambda row: row.valid_lft or 0)
     ends = f"{address.local} runs out in {address.valid_lft} s, not renewed"
     promised = link.inet6_conf.get("accept_ra_defrtr", 1) and any(is_global(row) for row in found.addresses)
-    if other_default(view) or not promised:
+    if default_oifs(view, "inet6") or not promised:
         return "warning", "certain", ends
     return "critical", "certain", f"there is no IPv6 default route any more, and {ends}"
 
@@ -234,13 +225,15 @@ def fault_examples() -> Iterator[Example]:
     yield fires("default route running out", "accept_ra was 2 when it was learnt", router(default=True), "warning")
     alone = router(slaac=False, default=True)
     yield fires("default route alone", "the advertisement announced no prefix", alone, "warning")
+    over = router(slaac=False).route("default", via="fe80::1", dev="eth0", protocol=RTPROT_RA, expires=0)
+    yield fires("default route in its last second", "it is there, and ends", over, "warning")
     static = router().route("default", via="fe80::9", dev="eth0", protocol=4)
     yield fires("static default route beside", "the address still runs out", static, "warning")
     hidden = router().route("default", via="fe80::9", dev="eth0", table=100)
     yield fires("default route in a table without rule", "no packet takes it", hidden, "critical")
     suppressed = router().without_rule(32766, family="inet6").route("default", via="fe80::9", dev="eth0")
     suppressed.rule(32766, family="inet6", table=254, suppress_prefixlength=0)
-    yield fires("default route suppressed", "a rule takes everything but the default route", suppressed, "critical")
+    yield fires("default route suppressed", "IPv6 uses it after all, finding nothing else", suppressed, "warning")
     null = router().route("default", type="unreachable", family="inet6", priority=4294967295)
     yield fires("unreachable default route", "it leads nowhere", null, "critical")
     old = router(slaac=False).address("eth0", "2001:db8::2/64", **(SLAAC | {"proto": None}))
@@ -274,7 +267,11 @@ def heard_examples() -> Iterator[Example]:
         confidence="likely",
     )
     yield silence("a router on the segment that advertises nothing", "a lab of static routers", heard(0))
-    yield silence("a neighbour that is no router", "the advertisement came in elsewhere", heard(flags=0))
+    for flags in (0, NTF_OFFLOADED):
+        plain = heard(flags=flags)
+        yield silence(f"a neighbour with flags {flags:#x}", "no router: the advertisement came in elsewhere", plain)
+    apart = heard(address="fe80::3/64").link("eth1").address("eth1", "2001:db8::2/64")
+    yield silence("global address elsewhere", "the segment of that router is link-local only", apart)
     yield silence("unique-local address", "no way beyond is needed", heard(address="fd00::2/64"))
     ours = heard().route("2001:db8:9::/48", via="fe80::1", dev="eth0", protocol=12)
     yield silence("gateways of its own", "a BGP router beside another one that serves hosts", ours)
@@ -289,7 +286,7 @@ def honest_examples() -> Iterator[Example]:
     yield silence("static router", "accept_ra=1 is the default, and nothing was ever learnt", router(slaac=False))
     fixed = router(slaac=False).address("eth0", "2001:db8::2/64")
     yield silence("static address", "it does not run out", fixed.route("default", via="fe80::1", dev="eth0"))
-    leased = {"flags": 0, "valid_lft": 3600, "preferred_lft": 1800, "proto": None}
+    leased = {"flags": IFA_F_DEPRECATED, "valid_lft": 3600, "preferred_lft": 1800, "proto": None}
     yield silence(
         "DHCPv6 lease",
         "a lease is renewed by its client",
@@ -306,6 +303,7 @@ def honest_examples() -> Iterator[Example]:
     lasting = router(slaac=False).route("default", via="fe80::1", dev="eth0", protocol=RTPROT_RA)
     yield silence("default route without end", "nothing runs out", lasting)
     elsewhere = router(slaac=False).link("eth1", inet6_conf={"accept_ra": 1, "forwarding": 0})
+    elsewhere.address("eth1", "2001:db8:1::2/64", **SLAAC)
     elsewhere.route("default", via="fe80::1", dev="eth1", protocol=RTPROT_RA, expires=900)
     yield silence("learnt on another interface", "that one does not forward", elsewhere)
     prefix = router(slaac=False).route("2001:db8:5::/48", via="fe80::1", dev="eth0", protocol=RTPROT_RA, expires=900)

@@ -40,7 +40,7 @@ from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
 from netdiag.model.finding import Draft, Subject, subject
-from netdiag.model.route import RTN_UNICAST, RTNH_F_DEAD, RTNH_F_ONLINK, Route, RouteExtra, RouteHop
+from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, RTNH_F_ONLINK, Route, RouteExtra, RouteHop
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -68,7 +68,7 @@ def default_routes(view: HostView, family: str) -> Iterator[list[Default]]:
     """The unicast default routes, one list for each table and TOS, best metric first, equals as dumped."""
     routes = view.routes(family)
     tables = list(reachable_tables(view.rules, view.links, family))
-    chosen = (routes.dst_len == 0) & (routes.type == RTN_UNICAST) & np.isin(routes.table, tables)
+    chosen = (routes.dst_len == 0) & np.isin(routes.table, tables)
     hops = {at: way.legs for way in ways(routes, view.nexthops, chosen) for at in way.positions.tolist()}
     groups: dict[tuple[int, int], list[Default]] = {}
     for at in sorted(hops, key=lambda at: (int(routes.priority[at]), at)):
@@ -207,12 +207,19 @@ ABOUT6 = subject("route", dst="::/0", table=254)
 def two(built: HostBuilder | None = None, **second: Any) -> HostBuilder:
     """IPv4 default routes of metric 0 by either uplink; ``second`` changes the second one."""
     fields = {"via": "198.51.100.1", "dev": "eth1"} | second
-    return (built or uplinks()).route("default", via="192.0.2.1", dev="eth0").route("default", **fields)
+    return (built or uplinks()).route("default", via="192.0.2.1", dev="eth0").route("0.0.0.0/0", **fields)
 
 
-def fires(name: str, why: str, built: HostBuilder, about: Subject = ABOUT) -> Example:
+def fires(name: str, why: str, built: HostBuilder, about: Subject = ABOUT, *says: str) -> Example:
     return Example(
-        name=name, why=why, tables=built.build(), fires=1, subject=about, severity="warning", confidence="certain"
+        name=name,
+        why=why,
+        tables=built.build(),
+        fires=1,
+        subject=about,
+        severity="warning",
+        confidence="certain",
+        says=says,
     )
 
 
@@ -221,7 +228,9 @@ def silence(name: str, why: str, built: HostBuilder) -> Example:
 
 
 def examples4() -> Iterator[Example]:
-    yield fires("two uplinks, one metric", "the plain fault: two scripts each added a default route", two())
+    says = "2 IPv4 default routes have metric 0: via 192.0.2.1 dev eth0, via 198.51.100.1 dev eth1; "
+    new = "ip route add default via 198.51.100.1 dev eth1 metric 200 && ip route del default via 198.51.100.1 dev eth1"
+    yield fires("two uplinks, one metric", "the plain fault: two scripts each added one", two(), ABOUT, says, new)
     yield silence("two metrics", "one more is enough to decide", two(priority=1))
     yield silence("two TOS", "a TOS route is for marked traffic only", two(tos=8))
     yield silence(
@@ -241,10 +250,22 @@ def examples4() -> Iterator[Example]:
     hidden.route("default", via="192.0.2.1", dev="eth0", priority=100)
     hidden.route("default", via="198.51.100.1", dev="eth1", priority=100)
     yield silence("a tie below a better route", "it is not in use", hidden)
+    idle = uplinks().route("default", via="192.0.2.7", dev="eth0", priority=50, flags=RTNH_F_LINKDOWN)
+    idle.route("default", via="192.0.2.1", dev="eth0", priority=100)
+    idle.route("default", via="198.51.100.1", dev="eth1", priority=100)
+    yield silence("a tie below a route without carrier", "that route is still in use", idle)
+    cut = uplinks().route("default", via="192.0.2.1", dev="eth0", flags=RTNH_F_DEAD)
+    cut.route("default", via="198.51.100.1", dev="eth1", flags=RTNH_F_DEAD)
+    yield fires("both dead", "it will be a tie when they come back", cut)
     promoted = uplinks().route("default", via="192.0.2.7", dev="eth0", priority=50, flags=RTNH_F_DEAD)
     promoted.route("default", via="192.0.2.1", dev="eth0", priority=100)
     promoted.route("default", via="198.51.100.1", dev="eth1", priority=100)
     yield fires("a tie below a dead route", "it is in use", promoted)
+    kept = two(prefsrc="198.51.100.2", onlink=True)
+    new = "metric 200 src 198.51.100.2 onlink && ip route del"
+    yield fires("source and onlink", "the fix keeps them", kept, ABOUT, new)
+    mixed = two(via="fe80::9", family="inet")
+    yield fires("IPv6 gateway", "the fix names the family", mixed, ABOUT, "via inet6 fe80::9 dev eth1 metric 200")
     ecmp = uplinks()
     ecmp.route("default", hops=[ecmp.hop("eth0", "192.0.2.1"), ecmp.hop("eth1", "198.51.100.1")], family="inet")
     yield silence("ECMP", "one route with two next hops is on purpose", ecmp)
@@ -253,8 +274,16 @@ def examples4() -> Iterator[Example]:
     yield fires("nexthop objects", "routes that only name their objects tie as well", group)
     lost = two(uplinks(), table=100).route("default", via="192.0.2.1", dev="eth0", table=100)
     yield silence("table without a rule", "no packet looks into it", lost)
+    about = subject("route", dst="0.0.0.0/0", table=100)
     ruled = lost.rule(100, src="198.51.100.2", src_len=32, table=100)
-    yield fires("table with a rule", "policy tables tie as well", ruled, subject("route", dst="0.0.0.0/0", table=100))
+    yield fires(
+        "table with a rule",
+        "policy tables tie as well",
+        ruled,
+        about,
+        "routes of table 100 have",
+        "metric 200 table 100 &&",
+    )
     null = two(type="unreachable", via=None, dev=None, family="inet")
     yield silence("unreachable twin", "the kernel never gets to it", null)
 
@@ -266,10 +295,17 @@ def examples6() -> Iterator[Example]:
 
     yield fires("IPv6, tunnel beside a gateway", "a route without gateway is no leg of ECMP", pair(), ABOUT6)
     ra: dict[str, Any] = {"via": "fe80::9", "protocol": RTPROT_RA, "expires": 1800}
-    yield fires("IPv6, router advertisement beside a static route", "both have metric 1024", pair(**ra), ABOUT6)
+    yield fires(
+        "IPv6, router advertisement beside a static route",
+        "both have metric 1024",
+        pair(**ra),
+        ABOUT6,
+        "add default via fe80::1 dev eth0",
+    )
     yield silence("IPv6, two metrics", "the metric decides", pair(priority=1025))
-    high = pair(**ra, extra=RouteExtra(pref=1))
-    yield silence("IPv6, router of high preference", "the preference decides", high)
+    for pref in (1, 3):
+        told = pair(**ra, extra=RouteExtra(pref=pref))
+        yield silence(f"IPv6, router preference {pref}", "it is not medium: the preference decides", told)
     yield silence("IPv6, two gateways of one interface", "two routers of one segment", pair(**(ra | {"dev": "eth0"})))
     both = uplinks().route("default", dev="eth1", **ra).route("default", via="fe80::1", dev="eth0", protocol=RTPROT_RA)
     yield silence("IPv6, two routers advertise", "an HA pair, or two uplinks that configure themselves", both)
@@ -287,6 +323,10 @@ def examples6() -> Iterator[Example]:
         subject=ABOUT6,
         severity="info",
         confidence="possible",
+    )
+    static = ecmp(protocol=RTPROT_STATIC)
+    yield Example(
+        name="IPv6, appended, static", why="the same by ifupdown", tables=static.build(), fires=1, severity="info"
     )
     yield silence("IPv6 ECMP with weights", "weights are written by somebody who means ECMP", ecmp(weight=2))
     yield silence("IPv6 ECMP of a routing daemon", "it computed the paths", ecmp(protocol=12))

@@ -48,16 +48,15 @@ import numpy as np
 from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
-from netdiag.index.ways import ways
-from netdiag.model.address import Address
 from netdiag.model.finding import Draft, Severity, Subject, subject
-from netdiag.model.link import IFF_LOWER_UP, IFF_NOARP, IFF_POINTOPOINT, IFF_UP, Link
-from netdiag.model.neighbour import NTF_PROXY, NUD_DELAY, NUD_PROBE, NUD_REACHABLE, NUD_STALE
+from netdiag.model.link import IFF_LOWER_UP, IFF_NOARP, IFF_POINTOPOINT, IFF_UP
+from netdiag.model.neighbour import NTF_PROXY, NTF_ROUTER, NUD_DELAY, NUD_PROBE, NUD_REACHABLE, NUD_STALE
 from netdiag.model.nexthop import NexthopMember
-from netdiag.model.route import RT_TABLE_MAIN, RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE, Routes
+from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST, Routes
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.routewords import ip_command, table_word
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.waysout import NULL_METRIC, ROUTER, Uplink, default_oifs, gateways, uplinks
 
 RULE = Rule(
     id="route-default-missing",
@@ -68,14 +67,7 @@ RULE = Rule(
     explains=("bgp-not-established", "dns-*", "ip-in-noroutes", "wg-*"),
 )
 
-ROUTING_DAEMONS = (8, 10, 11, 12, 13, 14, 15, 42, 99, 186, 187, 188, 189, 192)
-"""RTPROT_* of daemons that compute routes (include/uapi/linux/rtnetlink.h)."""
-ROUTER = 100
-"""Routes by gateways from which on a host is taken for one with a table of its own."""
-NULL_METRIC = 0xFFFFFFFF
-"""Metric of the unreachable default route that older kernels show for IPv6 where there is no real one."""
 GOOD = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
-LINK_LOCAL = {"inet": ip_network("169.254.0.0/16"), "inet6": ip_network("fe80::/10")}
 GLOBAL6 = ip_network("2000::/3")
 NAMES = {"inet": ("IPv4", "0.0.0.0/0"), "inet6": ("IPv6", "::/0")}
 OUT = {"inet": "Ip.OutNoRoutes", "inet6": "Ip6OutNoRoutes"}
@@ -100,62 +92,6 @@ class Sign:
     """The way out, where the sign names it; else None."""
     fix: str | None = None
     """Where adding a route is not the fix."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Uplink:
-    """An interface on a network, with an address of the family."""
-
-    link: Link
-    address: Address
-
-
-def default_oifs(view: HostView, family: str) -> set[int] | None:
-    """Interfaces of the default routes (or of what does the same); None where there is none.
-
-    Empty for one that refuses: somebody says that there is no way out.
-    """
-    routes = view.routes(family)
-    reachable = reachable_tables(view.rules, view.links, family)
-    # IPv6 takes a suppressed route after all where no later rule looks into a table (fib6_rule_lookup()).
-    tables = [table for table, shortest in reachable.items() if shortest == 0 or family == "inet6"]
-    unicast = np.isin(routes.table, tables) & (routes.type == RTN_UNICAST)
-    halves = unicast & (routes.dst_len == 1)
-    wide = unicast & (routes.dst_len == 0)
-    if len(np.unique(routes.dst[halves], axis=0)) == 2:
-        wide |= halves
-    if family == "inet6":
-        wide |= unicast & (routes.dst_len == 3) & (routes.dst[:, 0] == 0x20)
-    if wide.any():
-        return {way.hop.oif for way in ways(routes, view.nexthops, wide)}
-    refusing = np.isin(routes.type, (RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT)) & (routes.priority != NULL_METRIC)
-    return set() if (refusing & (routes.dst_len == 0) & np.isin(routes.table, tables)).any() else None
-
-
-def gateways(view: HostView, family: str) -> int:
-    """How many routes go by a gateway; ROUTER where a routing daemon made one of them, or there are so many."""
-    routes = view.routes(family)
-    tables = list(reachable_tables(view.rules, view.links, family))
-    count = 0
-    for way in ways(routes, view.nexthops, np.isin(routes.table, tables)):
-        if way.hop.gateway is not None:
-            count += len(way.positions)
-            if count >= ROUTER or np.isin(routes.protocol[way.positions], ROUTING_DAEMONS).any():
-                return ROUTER
-    return count
-
-
-def uplinks(view: HostView, family: str) -> list[Uplink]:
-    """Interfaces that could lead out: with an address for more than the link, and neighbours; those that are up
-    first."""
-    found = []
-    for address in view.addresses:
-        link = view.link(address.ifindex)
-        if address.family != family or address.scope or link is None or link.loopback or link.noarp:
-            continue
-        if not link.flags & IFF_POINTOPOINT and ip_address(address.local) not in LINK_LOCAL[family]:
-            found.append(Uplink(link=link, address=address))
-    return sorted(found, key=lambda uplink: not uplink.link.up)
 
 
 def signs(view: HostView, family: str, *, counters: bool, lonely: bool) -> Iterator[Sign]:
@@ -361,12 +297,31 @@ def silence(name: str, why: str, built: HostBuilder) -> Example:
 def refused_examples() -> Iterator[Example]:
     yield silence("connected routes only", "a lab, or an internal network: nothing shows that more is meant", host())
     yield fires("refused now", "a program tries to reach beyond", host(5, 6), "critical", "1 packet was refused")
-    yield fires("refused before", "no gateway at all, and somebody tried once", host(1), "warning", "1 packet has been")
+    blank = "ip route add default via GATEWAY dev eth0  # GATEWAY: the router of 192.0.2.2/24"
+    yield fires(
+        "refused before", "no gateway at all, and somebody tried once", host(1), "warning", "1 packet has been", blank
+    )
     guest = host(0, 2, FORWARDED["inet"])
     yield fires("guests refused now", "what the host forwards has no way either", guest, "critical", "2 packets were")
     yield silence("guests refused before", "scans of a router count there for ever", host(9, None, FORWARDED["inet"]))
     known = host(1).neighbour("192.0.2.1", dev="eth0", state="stale")
-    yield fires("gateway still known", "the fix names the only neighbour", known, "warning")
+    says = "ip route add default via 192.0.2.1 dev eth0"
+    yield fires("gateway still known", "the fix names the only neighbour", known, "warning", says)
+    strangers: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("failed", "192.0.2.1", {"state": "failed"}),
+        ("permanent", "192.0.2.1", {"state": "permanent"}),
+        ("proxy", "192.0.2.1", {"state": "stale", "flags": NTF_PROXY}),
+        ("elsewhere", "192.0.2.1", {"dev": "eth1"}),
+        ("IPv6", "fe80::1", {}),
+    )
+    for name, address, entry in strangers:
+        other = host(1).link("eth1").neighbour(address, **({"dev": "eth0"} | entry))
+        yield fires(f"no gateway known: {name}", "nothing to name in the fix", other, "warning", "GATEWAY")
+    for state in ("reachable", "delay", "probe"):
+        good = host(1).neighbour("192.0.2.1", dev="eth0", state=state)
+        yield fires(f"gateway {state}", "it answers, or is being asked", good, "warning", says)
+    two = host(1).neighbour("192.0.2.1", dev="eth0").neighbour("192.0.2.9", dev="eth0")
+    yield fires("two neighbours", "which one is the gateway cannot be told", two, "warning", "GATEWAY")
     near = host(3).route("10.0.0.0/8", via="192.0.2.9", dev="eth0")
     yield silence("some gateway, refused before", "it has the routes that somebody gave it", near)
     busy = host(3, 4).route("10.0.0.0/8", via="192.0.2.9", dev="eth0")
@@ -388,11 +343,17 @@ def other_sign_examples() -> Iterator[Example]:
     yield fires("tunnel cut off", "its far end was meant to be reached", far, "critical", "vx0 has no route")
     yield silence("tunnel down", "nobody uses it", host().link("vx0", up=False, info={"remote": "198.51.100.9"}))
     yield silence("tunnel on the segment", "its far end is attached", host().link("vx0", info={"remote": "192.0.2.9"}))
+    six = host().link("vx0", info={"remote": "2001:db8::9"})
+    any6 = host().address("eth0", "2001:db8::2/64").link("vx0", info={"remote": "::"})
+    yield silence("tunnel to anywhere over IPv6", "the same", any6)
+    yield silence("tunnel over IPv6", "it needs no IPv4 route", six)
     yield silence(
         "tunnel to anywhere", "the far end is given by its table", host().link("gre0", info={"remote": "0.0.0.0"})
     )
     left = host().nexthop(7, family="inet", gateway="192.0.2.1", oif="eth0")
     yield fires("nexthop object left", "its route was deleted", left, "warning", "nexthop object 7 via 192.0.2.1")
+    far = host().nexthop(7, family="inet6", gateway="fe80::1", oif="eth0")
+    yield silence("nexthop object of the other family", "no IPv4 route used it", far)
     used = left.route("203.0.113.0/24", via="192.0.2.1", dev="eth0", nh_id=7)
     yield silence("nexthop object in use", "its route is there", used)
     member = host().nexthop(7, gateway="192.0.2.1", oif="eth0").nexthop(9, group=(NexthopMember(id=7),))
@@ -400,7 +361,20 @@ def other_sign_examples() -> Iterator[Example]:
     fdb = host().nexthop(7, gateway="198.51.100.9", fdb=True)
     yield silence("nexthop object of a bridge table", "VXLAN uses it, not a route", fdb)
     lost = host().route("default", via="192.0.2.1", dev="eth0", table=100)
-    yield fires("table without a rule", "the default route is there, its rule is not", lost, "warning", "table 100")
+    yield fires(
+        "table without a rule",
+        "the default route is there, its rule is not",
+        lost,
+        "warning",
+        "table 100",
+        "ip rule add lookup 100",
+    )
+    aside = host().route("default", via="192.0.2.1", dev="eth0", table=100).rule(9, table=100, suppress_prefixlength=0)
+    yield silence("table whose default route is not wanted", "a rule leads there", aside)
+    part = host().route("10.0.0.0/8", via="192.0.2.1", dev="eth0", table=100)
+    yield silence("table without a rule, without default route", "no default route was meant", part)
+    null = host().route("default", type="unreachable", family="inet", table=100)
+    yield silence("table without a rule, refusing", "no way out either", null)
     ruled = lost.rule(100, src="192.0.2.7", src_len=32, table=100)
     yield silence("table with a rule", "policy routing gives some packets a way out", ruled)
     main = host(0, 1).without_rule(32766).route("default", via="192.0.2.1", dev="eth0")
@@ -420,6 +394,16 @@ def silent_examples() -> Iterator[Example]:
         with_route("0.0.0.0/1").route("128.0.0.0/1", dev="eth0"),
     )
     yield fires("one half", "the other half is missing", with_route("0.0.0.0/1"), "warning")
+    split = with_route("0.0.0.0/1").route("128.0.0.0/1", dev="eth0", table=100)
+    yield fires("the other half without a rule", "no packet takes it", split, "warning")
+    inner = with_route("10.0.0.0/8", type="blackhole", via=None, dev=None)
+    yield fires("a prefix refused", "that says nothing about the rest", inner, "critical")
+    apart = with_route(type="blackhole", via=None, dev=None, family="inet", table=100)
+    yield fires("refusal without a rule", "no packet meets it", apart, "critical")
+    spare = host(5, 6, up=False).link("eth1").address("eth1", "198.51.100.2/24")
+    yield fires(
+        "two interfaces, one down", "the one that is up is named", spare, "critical", "(uplink eth1, 198.51.100.2/24)"
+    )
     for kind in ("unreachable", "blackhole", "prohibit"):
         null = with_route(type=kind, via=None, dev=None, family="inet")
         yield silence(f"{kind} default route", "somebody says that there is no way out", null)
@@ -483,6 +467,11 @@ def family_examples() -> Iterator[Example]:
     yield fires("IPv6, the kernel's own null route", "older kernels show it", null, "warning", six=True)
     wide = two(OUT["inet6"]).route("2000::/3", dev="eth0")
     yield silence("IPv6, 2000::/3", "all that is routed today", wide)
+    far = two(OUT["inet6"]).route("2000::/3", dev="eth0", table=100)
+    yield fires("IPv6, 2000::/3 without a rule", "no packet takes it", far, "warning", six=True)
+    known = two(OUT["inet6"]).neighbour("fe80::1", dev="eth0", flags=NTF_ROUTER).neighbour("fe80::7", dev="eth0")
+    add = "ip -6 route add default via fe80::1 dev eth0"
+    yield fires("IPv6, router known", "the fix names the neighbour that says so", known, "warning", add, six=True)
     part = two(OUT["inet6"]).route("4000::/3", dev="eth0")
     yield fires("IPv6, another /3", "not what is routed", part, "warning", six=True)
     kept = two(OUT["inet6"]).without_rule(32766, family="inet6").route("default", dev="eth0", family="inet6", table=9)

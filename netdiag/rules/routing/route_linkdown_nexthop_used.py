@@ -46,7 +46,7 @@ from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import Mask, Way, rivals, taken, usable, ways
 from netdiag.model.finding import SEVERITY_RANK, Draft, Severity, subject
-from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, Route, RouteHop, Routes
+from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, RTNH_F_ONLINK, Route, RouteHop, Routes
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
@@ -78,9 +78,9 @@ class Use:
     """Its own next hops with a carrier."""
 
     @property
-    def rank(self) -> tuple[bool, bool, int]:
-        """What to report first: where something is left, the shortest prefix."""
-        return self.left is None and not self.legs, not self.route.default, int(self.route.dst.partition("/")[2])
+    def rank(self) -> tuple[int, str, int]:
+        """Of equal weight, the shortest prefix tells most."""
+        return int(self.route.dst.partition("/")[2]), self.route.family, self.route.table
 
 
 def judged(view: HostView, family: str, way: Way, position: int) -> Use | None:
@@ -118,7 +118,13 @@ def uses(view: HostView, family: str) -> Iterator[Use]:
             continue
         order = np.argsort(routes.dst_len[way.positions], kind="stable")[:LOOKED_AT]
         found = [judged(view, family, way, at) for at in way.positions[order].tolist()]
-        yield from sorted((use for use in found if use is not None), key=lambda use: use.rank)[:1]
+        told = sorted((use for use in found if use is not None), key=lambda use: told_first(view, use))
+        yield from told[:1]
+
+
+def told_first(view: HostView, use: Use) -> tuple[int, tuple[int, str, int]]:
+    """The order in which uses are told."""
+    return SEVERITY_RANK[weight(view, use)], use.rank
 
 
 def on_every_link(routes: Routes) -> Mask:
@@ -171,7 +177,8 @@ def sentence(view: HostView, found: list[Use], ifname: str) -> str:
     if use.legs:
         total = sum(leg.weight for leg in use.way.legs)
         share = f"about {100 * use.way.hop.weight // total} % of the flows of {named(use.route)}{more} go"
-        return f"{share} out of {ifname}, which has no carrier; {', '.join(view.ifname(leg.oif) for leg in use.legs)} has one"
+        living = ", ".join(view.ifname(leg.oif) for leg in use.legs)
+        return f"{share} out of {ifname}, which has no carrier, instead of {living}"
     text = f"{named(use.route)}{more} goes out of {ifname}, which has no carrier"
     if use.left is None:
         return f"{text}, and nothing else in its table could carry it"
@@ -216,7 +223,7 @@ def check(view: HostView) -> Iterator[Draft]:
         for use in uses(view, family):
             by_link.setdefault(use.way.hop.oif, []).append(use)
     for oif, found in by_link.items():
-        found.sort(key=lambda use: (SEVERITY_RANK[weight(view, use)], use.rank, use.route.family, use.route.table))
+        found.sort(key=lambda use: told_first(view, use))
         yield draft(view, view.ifname(oif), found)
 
 
@@ -271,10 +278,18 @@ def spare(built: HostBuilder, dst: str = "default", **fields: Any) -> HostBuilde
     return built.route(dst, **(defaults | fields))
 
 
-def fires(name: str, why: str, built: HostBuilder, severity: Severity = "critical", **about: str | int) -> Example:
+def fires(
+    name: str, why: str, built: HostBuilder, severity: Severity = "critical", *says: str, **about: str | int
+) -> Example:
     keys: dict[str, Any] = {"dst": "0.0.0.0/0", "table": 254, "ifname": "eth0"} | about
     return Example(
-        name=name, why=why, tables=built.build(), fires=1, subject=subject("route", **keys), severity=severity
+        name=name,
+        why=why,
+        tables=built.build(),
+        fires=1,
+        subject=subject("route", **keys),
+        severity=severity,
+        says=says,
     )
 
 
@@ -283,10 +298,28 @@ def silence(name: str, why: str, built: HostBuilder) -> Example:
 
 
 def single_examples() -> Iterator[Example]:
-    yield fires("default route, another stands by", "the plain fault: IPv4 never changes over", spare(down()))
-    yield fires("default route, nothing else", "a host cut off by its cable", down())
+    setting4 = "sysctl -w net.ipv4.conf.eth0.ignore_routes_with_linkdown=1  # and"
+    text = "out of eth0, which has no carrier, although the default route of metric 100 by eth1 could"
+    yield fires(
+        "default route, another stands by",
+        "the plain fault: IPv4 never changes over",
+        spare(down()),
+        "critical",
+        setting4,
+        text,
+    )
+    yield fires(
+        "default route, nothing else",
+        "a host cut off by its cable",
+        down(),
+        "critical",
+        "nothing else in its table",
+        "bring the carrier",
+    )
     yield silence("carrier there", "nothing is wrong", spare(down(flags=0)))
     dead = RTNH_F_LINKDOWN | RTNH_F_DEAD
+    flagged = spare(down(flags=RTNH_F_LINKDOWN | RTNH_F_ONLINK))
+    yield fires("onlink", "other flags do not matter", flagged)
     yield silence("ignored", "ignore_routes_with_linkdown is on: the kernel marks it dead", spare(down(flags=dead)))
     yield silence("stand-by without carrier", "the worse metric is not in use", spare(down(priority=200)))
     tie = spare(down(), priority=0)
@@ -310,16 +343,28 @@ def single_examples() -> Iterator[Example]:
     for prefix in ("ff00::/8", "169.254.0.0/16", "224.0.0.0/4"):
         every = down(prefix, via=None).route(prefix, dev="eth1", priority=2000)
         yield silence(f"{prefix} on both", "no interface stands in for another", every)
-    for prefix in ("169.253.0.0/16", "223.0.0.0/8"):
+    for prefix in ("169.253.0.0/16", "223.0.0.0/8", "3f80::/16"):
         unicast = down(prefix, via=None).route(prefix, dev="eth1", priority=2000)
+        unicast.sysctl("net.ipv6.conf.all.forwarding", 1)
         yield fires(f"{prefix} on both", "an ordinary prefix", unicast, dst=prefix)
+    outer = down("10.0.0.0/8").route("10.1.0.0/16", via="192.0.2.1", dev="eth0", flags=RTNH_F_LINKDOWN)
+    outer.route("10.1.0.0/16", via="198.51.100.1", dev="eth1", priority=9)
+    yield fires("a longer prefix could be saved", "what is worse is told first", outer, dst="10.1.0.0/16")
     hidden = spare(down(table=100), table=100)
     yield silence("table without a rule", "no packet looks into it", hidden)
     ruled = hidden.rule(100, src="192.0.2.2", src_len=32, table=100)
-    yield fires("table with a rule", "policy routing has the same fault", ruled, table=100)
+    yield fires(
+        "table with a rule", "policy routing has the same fault", ruled, "critical", "of table 100 goes", table=100
+    )
     both = spare(down()).route("10.0.0.0/8", via="192.0.2.9", dev="eth0", flags=RTNH_F_LINKDOWN)
     both.route("default", via="fe80::1", dev="eth0", flags=RTNH_F_LINKDOWN)
-    yield fires("several routes by one interface", "one interface is one finding, of both families", both)
+    yield fires(
+        "several routes by one interface",
+        "one interface is one finding, of both families",
+        both,
+        "critical",
+        "(and 2 more routes)",
+    )
 
 
 def idle_examples() -> Iterator[Example]:
@@ -341,12 +386,32 @@ def idle_examples() -> Iterator[Example]:
 
 
 def multipath_examples() -> Iterator[Example]:
-    def ecmp(first: int, second: int = 0, **fields: Any) -> HostBuilder:
+    def ecmp(first: int, second: int = 0, weight: int = 1, **fields: Any) -> HostBuilder:
         built = uplinks()
-        hops = [built.hop("eth0", "192.0.2.1", flags=first), built.hop("eth1", "198.51.100.1", flags=second)]
+        hops = [
+            built.hop("eth0", "192.0.2.1", flags=first, weight=weight),
+            built.hop("eth1", "198.51.100.1", flags=second),
+        ]
         return built.route("10.0.0.0/8", hops=hops, **fields)
 
-    yield fires("one leg of two", "half of the flows", ecmp(RTNH_F_LINKDOWN), dst="10.0.0.0/8")
+    new = "ip route replace 10.0.0.0/8 via 198.51.100.1 dev eth1"
+    yield fires(
+        "one leg of two", "half of the flows", ecmp(RTNH_F_LINKDOWN), "critical", "about 50 %", new, dst="10.0.0.0/8"
+    )
+    loaded = ecmp(RTNH_F_LINKDOWN, RTNH_F_ONLINK, 3, priority=7, table=100).rule(100, table=100)
+    new = "ip route replace 10.0.0.0/8 table 100 metric 7 via 198.51.100.1 dev eth1"
+    yield fires(
+        "leg with three of four", "by weight", loaded, "critical", "about 75 %", new, dst="10.0.0.0/8", table=100
+    )
+    three = ecmp(RTNH_F_LINKDOWN)
+    hops = [
+        three.hop("eth0", flags=RTNH_F_LINKDOWN),
+        three.hop("eth1", "198.51.100.1"),
+        three.hop("eth1", "fe80::1", weight=2),
+    ]
+    three.route("172.16.0.0/12", hops=hops).without_routes(table=99)
+    new = "nexthop via 198.51.100.1 dev eth1 weight 1 nexthop via inet6 fe80::1 dev eth1 weight 2"
+    yield fires("two legs left", "the fix keeps both", three, "critical", "(and 1 more route)", new, dst="10.0.0.0/8")
     yield silence("one leg, ignored", "the kernel marks it dead", ecmp(RTNH_F_LINKDOWN | RTNH_F_DEAD))
     yield silence("both alive", "nothing is wrong", ecmp(0))
     cut = ecmp(RTNH_F_LINKDOWN, RTNH_F_DEAD)
@@ -364,7 +429,8 @@ def examples6() -> Iterator[Example]:
         built.route(second if second != "default" else "default", via="fe80::1", dev="eth0", flags=RTNH_F_LINKDOWN)
         return built.route("default", via="fe80::9", dev="eth1", priority=2048)
 
-    yield fires("IPv6 router", "a router does not look at neighbours", metrics(1), dst="::/0")
+    setting6 = "sysctl -w net.ipv6.conf.eth0.ignore_routes_with_linkdown=1"
+    yield fires("IPv6 router", "a router does not look at neighbours", metrics(1), "critical", setting6, dst="::/0")
     yield fires("IPv6 host", "a host notices, seconds later", metrics(0), "warning", dst="::/0")
     longer = metrics(0, "2001:db8:9::/48")
     yield fires("IPv6 host, shorter prefix", "it never falls back to that", longer, dst="2001:db8:9::/48")

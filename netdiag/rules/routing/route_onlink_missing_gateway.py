@@ -70,7 +70,7 @@ def by_gateway(view: HostView, family: str) -> dict[Place, list[Way]]:
         link, gateway = view.link(way.hop.oif), way.hop.gateway
         if gateway is None or link is None or way.onlink or way.dead:
             continue
-        if link.noarp or link.flags & IFF_POINTOPOINT or link.loopback:
+        if link.noarp or link.flags & IFF_POINTOPOINT:
             continue
         found.setdefault((way.hop.oif, gateway), []).append(way)
     return found
@@ -104,7 +104,7 @@ def check(view: HostView) -> Iterator[Draft]:
     for family, places in found.items():
         for (ifindex, gateway), through in places.items():
             version = "inet6" if ":" in gateway else "inet"
-            if version == "inet6" and ipaddress.ip_address(gateway) in LINK_LOCAL:
+            if ipaddress.ip_address(gateway) in LINK_LOCAL:
                 continue
             if holds(prefixes[version].get(ifindex, ()), gateway) or view.local.is_local(version, gateway):
                 continue
@@ -184,7 +184,7 @@ def stray(dst: str = "default", **fields: Any) -> HostBuilder:
     return built.route(dst, **({"via": "192.0.2.1", "dev": "eth0"} | fields))
 
 
-def fires(name: str, why: str, built: HostBuilder, **about: Any) -> Example:
+def fires(name: str, why: str, built: HostBuilder, *says: str, **about: Any) -> Example:
     return Example(
         name=name,
         why=why,
@@ -193,6 +193,7 @@ def fires(name: str, why: str, built: HostBuilder, **about: Any) -> Example:
         subject=ABOUT | about,
         severity="warning",
         confidence="certain",
+        says=says,
     )
 
 
@@ -201,21 +202,46 @@ def silence(name: str, why: str, built: HostBuilder) -> Example:
 
 
 def fault_examples() -> Iterator[Example]:
-    yield fires("subnet gone", "the plain fault: its address was removed, another one was left", stray())
+    says = (
+        "the IPv4 default route uses gateway 192.0.2.1 on eth0",
+        "addresses of eth0 198.51.100.7/32",
+        "ip route replace default via 192.0.2.1 dev eth0 onlink  #",
+    )
+    yield fires("subnet gone", "the plain fault: its address was removed, another one was left", stray(), *says)
     beside = stray().address("eth0", "192.0.3.2/24").link("eth1").address("eth1", "192.0.2.2/24")
     yield fires("subnet on another interface", "the kernel asks for the route's own interface", beside)
     half = stray().address("eth0", "192.0.2.130/25")
     yield fires("subnet too small", "192.0.2.128/25 does not hold 192.0.2.1", half)
     custom = stray(table=100).rule(100, table=100, src="198.51.100.7", src_len=32)
-    yield fires("policy table", "source routing has gateways of its own", custom, table=100)
+    yield fires(
+        "policy table",
+        "source routing has gateways of its own",
+        custom,
+        "default route of table 100",
+        "onlink table 100",
+        table=100,
+    )
+    twin = custom.route("default", via="192.0.2.1", dev="eth0")
+    yield fires("two tables", "main is named first", twin, "default route and 1 more route use gateway")
     yield silence("table without a rule", "no packet looks into it", stray(table=100))
     twice = stray().route("10.0.0.0/8", via="192.0.2.1", dev="eth0")
-    yield fires("two routes", "one gateway is one finding, named by its shortest prefix", twice)
+    yield fires("two routes", "one gateway is one finding, named by its shortest prefix", twice, "and 1 more route use")
+    twice.route("11.0.0.0/8", via="192.0.2.1", dev="eth0")
+    yield fires("three routes", "the message counts them", twice, "and 2 more routes use")
     legs = HostBuilder().link("eth0").link("eth1").address("eth1", "198.51.100.2/24").address("eth0", "203.0.113.7/32")
     hops = [legs.hop("eth0", "192.0.2.1"), legs.hop("eth1", "198.51.100.1")]
-    yield fires("leg of a multipath route", "each leg is asked for", legs.route("default", hops=hops, family="inet"))
+    give = "ip address add ADDRESS/LENGTH dev eth0  # give eth0 the subnet of 192.0.2.1 back"
+    yield fires(
+        "leg of a multipath route", "each leg is asked for", legs.route("default", hops=hops, family="inet"), give
+    )
     objects = HostBuilder().link("eth0").nexthop(7, gateway="192.0.2.1", oif="eth0")
-    yield fires("nexthop object", "the object was accepted once, too", objects.route("default", nh_id=7, family="inet"))
+    yield fires(
+        "nexthop object",
+        "the object was accepted once, too",
+        objects.route("default", nh_id=7, family="inet"),
+        give,
+        "eth0 none",
+    )
     behind = stray().route("192.0.2.0/24", via="198.51.100.7", dev="eth0")
     yield fires("a way to the gateway over a gateway", "an attached gateway must not be behind another", behind)
     null = stray(type="blackhole")
@@ -254,12 +280,25 @@ def examples6() -> Iterator[Example]:
         built = HostBuilder().link("eth0").address("eth0", "fe80::2/64").address("eth0", "2001:db8:7::7/128")
         return built.route("default", via=gateway, dev="eth0", **fields)
 
-    yield fires("IPv6", "a global gateway whose prefix is gone", v6("2001:db8::1"), dst="::/0")
+    yield fires(
+        "IPv6",
+        "a global gateway whose prefix is gone",
+        v6("2001:db8::1"),
+        "the IPv6 default route",
+        "via 2001:db8::1 dev eth0 onlink metric 1024",
+        dst="::/0",
+    )
     yield silence("IPv6, subnet there", "every plain host", v6("2001:db8::1").address("eth0", "2001:db8::2/64"))
     yield silence("IPv6, link-local", "always attached, also where fe80::/64 was flushed", v6("febf::1"))
     yield fires("IPv6, beyond link-local", "fec0:: is the first address that is not", v6("fec0::1"), dst="::/0")
     yield silence("IPv6, onlink", "somebody vouches for it", v6("2001:db8::1", onlink=True))
     via = HostBuilder().link("eth0").address("eth0", "fe80::2/64").route("10.0.0.0/8", via="2001:db8::1", dev="eth0")
-    yield fires("IPv6 gateway of an IPv4 route", "it is attached or not by the IPv6 routes", via, dst="10.0.0.0/8")
+    yield fires(
+        "IPv6 gateway of an IPv4 route",
+        "it is attached or not by the IPv6 routes",
+        via,
+        "via inet6 2001:db8::1 dev",
+        dst="10.0.0.0/8",
+    )
     both = via.address("eth0", "2001:db8::2/64")
     yield silence("IPv6 gateway of an IPv4 route, subnet there", "its IPv6 subnet counts", both)

@@ -1,0 +1,80 @@
+"""Where a host's packets leave for everywhere: its default routes, its other gateways, and the interfaces that could.
+
+Used by rules that ask whether a way out is missing, and whether one was meant. Pure; nothing can fail.
+"""
+
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+import numpy as np
+
+from netdiag.index.reach import reachable_tables
+from netdiag.index.view import HostView
+from netdiag.index.ways import ways
+from netdiag.model.address import Address
+from netdiag.model.link import IFF_POINTOPOINT, Link
+from netdiag.model.route import RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE
+
+ROUTING_DAEMONS = (8, 10, 11, 12, 13, 14, 15, 42, 99, 186, 187, 188, 189, 192)
+"""RTPROT_* of daemons that compute routes (include/uapi/linux/rtnetlink.h)."""
+ROUTER = 100
+"""Routes by gateways from which on a host is taken for one with a table of its own."""
+NULL_METRIC = 0xFFFFFFFF
+"""Metric of the unreachable default route that older kernels show for IPv6 where there is no real one."""
+LINK_LOCAL = {"inet": ip_network("169.254.0.0/16"), "inet6": ip_network("fe80::/10")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uplink:
+    """An interface on a network, with an address of the family."""
+
+    link: Link
+    address: Address
+
+
+def default_oifs(view: HostView, family: str) -> set[int] | None:
+    """Interfaces of the default routes (or of what does the same); None where there is none.
+
+    Empty for one that refuses: somebody says that there is no way out.
+    """
+    routes = view.routes(family)
+    reachable = reachable_tables(view.rules, view.links, family)
+    # IPv6 takes a suppressed route after all where no later rule looks into a table (fib6_rule_lookup()).
+    tables = [table for table, shortest in reachable.items() if shortest == 0 or family == "inet6"]
+    unicast = np.isin(routes.table, tables) & (routes.type == RTN_UNICAST)
+    halves = unicast & (routes.dst_len == 1)
+    wide = unicast & (routes.dst_len == 0)
+    if len(np.unique(routes.dst[halves], axis=0)) == 2:
+        wide |= halves
+    if family == "inet6":
+        wide |= unicast & (routes.dst_len == 3) & (routes.dst[:, 0] == 0x20)
+    if wide.any():
+        return {way.hop.oif for way in ways(routes, view.nexthops, wide)}
+    refusing = np.isin(routes.type, (RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT)) & (routes.priority != NULL_METRIC)
+    return set() if (refusing & (routes.dst_len == 0) & np.isin(routes.table, tables)).any() else None
+
+
+def gateways(view: HostView, family: str) -> int:
+    """How many routes go by a gateway; ROUTER where a routing daemon made one of them."""
+    routes = view.routes(family)
+    tables = list(reachable_tables(view.rules, view.links, family))
+    count = 0
+    for way in ways(routes, view.nexthops, np.isin(routes.table, tables)):
+        if way.hop.gateway is not None:
+            count += len(way.positions)
+            if np.isin(routes.protocol[way.positions], ROUTING_DAEMONS).any():
+                return ROUTER
+    return count
+
+
+def uplinks(view: HostView, family: str) -> list[Uplink]:
+    """Interfaces that could lead out: with an address for more than the link, and neighbours; those that are up
+    first."""
+    found = []
+    for address in view.addresses:
+        link = view.link(address.ifindex)
+        if address.family != family or address.scope or link is None or link.loopback or link.noarp:
+            continue
+        if not link.flags & IFF_POINTOPOINT and ip_address(address.local) not in LINK_LOCAL[family]:
+            found.append(Uplink(link=link, address=address))
+    return sorted(found, key=lambda uplink: not uplink.link.up)
