@@ -1,7 +1,7 @@
 """``show wireguard``: a line a peer, with ages and sizes; devices without peers have a line of their own.
 
-Keys are shown as ``wg`` shows them; private and preshared keys were never read. Ages are counted from the moment of the
-snapshot's look at the device.
+A peer goes by the first letters of its key, with the whole key at the end of the line where there is room; private and
+preshared keys were never read. Ages are counted from the moment of the snapshot's look at the device.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,8 @@ from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.render.tables import Column, Filters, Row, View
 from netdiag.render.views._words import without_nothing
 
+SHORT = 8
+"""Letters of a key that tell peers apart on a screen; the whole key needs half of 80 columns."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -83,6 +85,8 @@ def cells(row: Row) -> list[Row]:
     if "peer" in row:
         text["handshake"] = age_word(row["handshake_age"]) if "handshake_age" in row else "never"
         text["rx"], text["tx"] = octets_word(row["rx_bytes"]), octets_word(row["tx_bytes"])
+        text["peer"], text["peer_key"] = f"{row['peer'][:SHORT]}...", row["peer"]
+    text["keepalive"] = row.get("persistent_keepalive")
     text["flags"] = [name for name in ("userspace", "preshared_key") if row.get(name)]
     return [text]
 
@@ -94,15 +98,16 @@ VIEW = View(
     cells=cells,
     columns=(
         Column("ifname"),
-        Column("peer", 1),
+        Column("peer"),
         Column("endpoint"),
         Column("handshake", right=True),
         Column("rx", right=True),
         Column("tx", right=True),
-        Column("persistent_keepalive", 4, right=True),
-        Column("allowed_ips", 2),
-        Column("listen_port", 3, right=True),
+        Column("keepalive", 3, right=True),
+        Column("allowed_ips", 1),
+        Column("listen_port", 4, right=True),
         Column("fwmark", 5, right=True),
-        Column("flags", 6),
+        Column("flags", 2),
+        Column("peer_key", 6),
     ),
 )

@@ -140,7 +140,7 @@ def _evidence(view: HostView, device: WireguardDevice, stale: Stale) -> list[tup
 def _of_peer(view: HostView, device: WireguardDevice, stale: Stale) -> Draft:
     peer, name = stale.peer, device.ifname
     if stale.confidence == "certain":
-        doing = f"with a keepalive of {peer.persistent_keepalive} s it should be {REJECT_AFTER_TIME} at most"
+        doing = f"with a keepalive of {peer.persistent_keepalive} s new keys were due long ago"
     else:
         doing = f"{stale.sent} bytes were sent to it while this was looked at, and nothing came back"
     return RULE.found(
