@@ -55,9 +55,9 @@ RULE = Rule(
     ),
 )
 
-OFTEN = 6
-"""Carrier changes since the interface was made from which on one more is no ordinary event: three losses and returns.
-Starting a container is one change, replugging a cable two more."""
+OFTEN = 4
+"""Carrier changes since the interface was made from which on one more is no ordinary event. Coming up for the first
+time is one change, replugging a cable two more."""
 FOLLOWERS = frozenset({"bridge", "tun"})
 """Kinds whose carrier is not a cable's: a bridge has one while a port forwards, a tun while its process has it open."""
 
@@ -123,8 +123,7 @@ def check(view: HostView) -> Iterator[Draft]:
         source = f"RTM_GETLINK {link.ifname} IFLA_CARRIER_UP_COUNT, IFLA_CARRIER_DOWN_COUNT"
         yield RULE.found(
             subject=subject("link", ifname=link.ifname),
-            message=f"{link.ifname} lost its carrier {_times(bounce.down)} and got it back {_times(bounce.up)} "
-            f"within {view.deltas.seconds:.1f} s",
+            message=f"{link.ifname} {_story(bounce)} within {view.deltas.seconds:.1f} s",
             evidence=[
                 ("carrier changes between two looks", bounce.up + bounce.down, source),
                 ("carrier changes since it was made", total, source),
@@ -134,6 +133,12 @@ def check(view: HostView) -> Iterator[Draft]:
             "other end is repaired",
             confidence="certain" if bounce.up + bounce.down >= 2 else "likely",
         )
+
+
+def _story(bounce: Bounce) -> str:
+    if bounce.up + bounce.down >= 2:
+        return f"lost its carrier {_times(bounce.down)} and got it back {_times(bounce.up)}"
+    return f"{'lost' if bounce.down else 'regained'} its carrier, after {bounce.before} changes before,"
 
 
 def _times(count: int) -> str:
@@ -187,16 +192,30 @@ def _single_examples() -> Iterator[Example]:
     yield Example(
         name="one change of an interface that bounces",
         why="a slow flap shows once in a second at most, and then the past speaks",
-        tables=eth0((3, 3), (3, 4)).build(),
+        tables=eth0((2, 2), (3, 2)).build(),
         fires=1,
         subject=about,
         confidence="likely",
-        says=("lost its carrier once and got it back not once",),
+        says=("regained its carrier, after 4 changes before, within",),
     )
     yield Example(
-        name="one change after five",
-        why="two repairs of a cable are no flap",
+        name="one loss of an interface that bounces",
+        why="the same on the way down",
         tables=eth0((3, 2), (3, 3)).build(),
+        fires=1,
+        says=("lost its carrier, after 5 changes before, within",),
+    )
+    yield Example(
+        name="two losses, caught up",
+        why="twice is not once",
+        tables=eth0((1, 0), (1, 2)).build(),
+        fires=1,
+        says=("lost its carrier twice and got it back not once",),
+    )
+    yield Example(
+        name="one change after three",
+        why="coming up and one repair of the cable are no flap",
+        tables=eth0((2, 1), (2, 2)).build(),
     )
     yield Example(name="one loss", why="a cable was pulled, a container stopped", tables=eth0((1, 0), (1, 1)).build())
     yield Example(name="one return", why="a cable was plugged in", tables=eth0((1, 1), (2, 1)).build())
