@@ -285,11 +285,23 @@ def touched(view: HostView, session: Session, answer: Lookup | None) -> list[Sub
             found.append(subject("route", dst=route.dst, table=route.table, ifname=ifname))
             found.append(subject("route", dst=route.dst, table=route.table))
     if not hops and row.neighbor_address is not None:
-        found += [subject("link", ifname=name) for name in _on_subnet(view, session)]
-        if answer is not None:
+        near = on_subnet(view, session)
+        found += [subject("link", ifname=name) for name in near]
+        if answer is not None and not near:
             default = "0.0.0.0/0" if answer.query.family == "inet" else "::/0"
             found.append(subject("route", dst=default, table=254))
     return list({tuple(thing.items()): thing for thing in found}.values())
+
+
+def dead_links(view: HostView, session: Session, answer: Lookup | None) -> list[tuple[str, str]]:
+    """Interfaces towards the neighbour that carry nothing, each with the reason."""
+    hops = answer.hops if answer is not None and answer.ok else ()
+    found = []
+    for name in dict.fromkeys([view.ifname(hop.oif) for hop in hops] or on_subnet(view, session)):
+        link = view.stack.by_name.get(name)
+        if link is not None and not (link.up and link.lower_up):
+            found.append((name, "has no carrier" if link.up else "is down"))
+    return found
 
 
 def _below(view: HostView, ifindex: int) -> Iterator[str]:
@@ -306,7 +318,7 @@ def _below(view: HostView, ifindex: int) -> Iterator[str]:
             yield layer.link.ifname
 
 
-def _on_subnet(view: HostView, session: Session) -> list[str]:
+def on_subnet(view: HostView, session: Session) -> list[str]:
     """Interfaces that the neighbour is or was on: the one named with it, or with an address of its subnet."""
     row = session.protocol
     if row.neighbor_ifname:

@@ -38,6 +38,15 @@ def opened(lab: Lab, host: Host) -> None:
     lab.wait(lambda: stands(host, "up1"), 20, "the session stands again")
 
 
+def cut(lab: Lab, host: Host) -> None:
+    host.ip("link set dev eth0 down")
+
+
+def repaired(lab: Lab, host: Host) -> None:
+    host.ip("link set dev eth0 up")
+    lab.wait(lambda: stands(host, "up1"), 20, "the session stands again")
+
+
 ABOUT = {"kind": "bgp-session", "name": "up1"}
 STOPPED = Drill(
     rule="bgp-not-established",
@@ -67,4 +76,13 @@ FILTERED = Drill(
     severity="critical",
     expect=ABOUT,
 )
-test_drill = drill_test(STOPPED, ONE_OF_TWO, FILTERED)
+CUT = Drill(
+    rule="bgp-not-established",
+    name="interface down",
+    build=world,
+    break_=cut,
+    repair=repaired,
+    severity="critical",
+    expect=ABOUT,
+)
+test_drill = drill_test(STOPPED, ONE_OF_TWO, FILTERED, CUT)

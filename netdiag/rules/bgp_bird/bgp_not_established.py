@@ -9,8 +9,8 @@ Why it matters
   "Connection refused" is an answer of the neighbour: no BGP daemon listens there. "No route to host" means that nobody
   answers ARP or ND on the last link, "Network is unreachable" that this host has no route. No reason at all while in
   Connect: the packets go unanswered, by a firewall, a wrong password (MD5), a lost route back. No reason while Idle:
-  BIRD waits for an interface on whose subnet the neighbour is; one that is further away needs "multihop". "Hold timer
-  expired": the session stood, and nothing came any more.
+  BIRD waits for an interface on whose subnet the neighbour is; one that is further away needs "multihop". "Neighbor
+  lost": that interface went away or down. "Hold timer expired": the session stood, and nothing came any more.
 
 Confirm
   birdc show protocols all NAME
@@ -45,10 +45,12 @@ from netdiag.rules.bgpsessions import (
     bad_as,
     bfd_closed,
     bird_name,
+    dead_links,
     down_severity,
     entries,
     limit_closed,
     loss_words,
+    on_subnet,
     routed,
     sessions,
     touched,
@@ -98,9 +100,13 @@ def reason(session: Session) -> str:
     return f"{session.state}, no answer and no error"
 
 
-def repair(session: Session) -> str:
-    """What to do, by the last error."""
+def repair(session: Session, dead: list[tuple[str, str]]) -> str:
+    """What to do, by the state of the link and the last error."""
     address = session.protocol.neighbor_address or "the neighbour"
+    for ifname, why in dead:
+        if why == "is down":
+            return f"ip link set dev {quoted(ifname)} up"
+        return f"bring the carrier of {ifname} back: cable, switch port, far end"
     for words, advice in REPAIRS:
         if words in session.error:
             return advice.format(address=address)
@@ -115,13 +121,14 @@ def check(view: HostView) -> Iterator[Draft]:
         row, answer = session.protocol, way(view, session)
         address = row.neighbor_address
         severity = down_severity(view, session)
-        family = "inet6" if ":" in (address or "") else "inet"
-        reached = answer is not None and answer.ok and severity == "critical"
-        default = "0.0.0.0/0" if family == "inet" else "::/0"
+        dead = dead_links(view, session, answer)
+        near = bool(on_subnet(view, session)) or (answer is not None and answer.ok)
+        default = "::/0" if ":" in (address or "") else "0.0.0.0/0"
         yield RULE.found(
             subject=session.subject,
             message=f"BGP session {session.name} to {session.neighbour} is not established ({reason(session)}); "
-            f"{loss_words(view, session)}",
+            + "".join(f"{ifname} {why}; " for ifname, why in dead)
+            + loss_words(view, session),
             evidence=[
                 ("BGP state", session.state, session.source),
                 ("last error", session.error or "none", session.source),
@@ -133,11 +140,11 @@ def check(view: HostView) -> Iterator[Draft]:
                 session.confirm,
                 *([f"ip route get {quoted(address)}"] if address and not row.neighbor_ifname else []),
             ],
-            fix=repair(session),
+            fix=repair(session, dead),
             severity=severity,
             confidence=confidence_of(session),
             touches=touched(view, session, answer),
-            breaks=[subject("route", dst=default, table=254)] if reached else [],
+            breaks=[subject("route", dst=default, table=254)] if near and severity == "critical" else [],
         )
 
 
@@ -193,6 +200,17 @@ def _down_examples() -> Iterator[Example]:
         fires=1,
         says=("to fe80::1%eth0 AS65002", "dev eth0"),
     )
+    for up, why in ((False, "is down"), (True, "has no carrier")):
+        lost = BirdHost().bgp_down("up1", "Error: Neighbor lost", bgp_state="Idle", neighbor_address="198.51.100.1")
+        lost.link("eth7", up=up, carrier=False).address("eth7", "198.51.100.2/24")
+        yield _case(
+            f"interface towards the neighbour {why}",
+            "the address still tells which one it was",
+            lost,
+            fires=1,
+            severity="critical",
+            says=(f"(Idle, Error: Neighbor lost); eth7 {why}; no other session",),
+        )
     yield _case(
         "no answer and no error",
         "a firewall or a wrong MD5 password: BIRD has nothing to tell",
