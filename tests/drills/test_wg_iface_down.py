@@ -13,6 +13,20 @@ def talking(lab: Lab) -> Host:
     return host
 
 
+def full_tunnel(lab: Lab) -> Host:
+    """All traffic into the tunnel, as wg-quick does it: a mark, a table and two rules."""
+    host = talking(lab)
+    peer = host.run("wg", "show", "wg0", "peers").stdout.strip()
+    host.run("wg", "set", "wg0", "fwmark", "51820", "peer", peer, "allowed-ips", "0.0.0.0/0")
+    host.ip("route add default via 192.0.2.2 dev eth0\nroute add default dev wg0 table 51820")
+    host.ip("rule add not fwmark 51820 table 51820\nrule add table main suppress_prefixlength 0")
+    return host
+
+
+def up_again(lab: Lab, host: Host) -> None:
+    host.ip("link set dev wg0 up\nroute add default dev wg0 table 51820")
+
+
 def standby(lab: Lab) -> Host:
     """A second interface, prepared and never up; and a third without peers, tried and taken down."""
     host = talking(lab)
@@ -40,7 +54,16 @@ NEVER_SPOKEN = Drill(
     repair=None,
     severity="critical",
 )
-test_drill = drill_test(TAKEN_DOWN, NEVER_SPOKEN)
+FULL_TUNNEL = Drill(
+    rule="wg-iface-down",
+    name="full tunnel",
+    build=full_tunnel,
+    break_=lambda lab, host: host.ip("link set dev wg0 down"),
+    repair=up_again,
+    severity="critical",
+    explains=("rule-references-empty-table",),
+)
+test_drill = drill_test(TAKEN_DOWN, NEVER_SPOKEN, FULL_TUNNEL)
 
 
 def test_a_standby_is_told_and_no_alarm(lab: Lab) -> None:

@@ -6,9 +6,11 @@
 
 Why it matters
   Handshakes, pings and logins pass, bulk transfers hang. WireGuard never sets DF on its packets, so that this host
-  cuts each one that is too long into two fragments. Many firewalls, load balancers and NATs on the way drop fragments,
-  silently; where they pass, every full-sized packet costs two, and one lost fragment loses both. Nobody behind
-  the tunnel is told to send less: the packet did fit the tunnel's own MTU.
+  cuts each one that is too long into two fragments. Many firewalls, load balancers and NATs on the way drop
+  fragments, silently; where they pass, every full-sized packet costs two, and one lost fragment loses both. The far
+  end sends its own full-sized packets into the same narrow way, and there they can be dropped whole. Nobody behind
+  the tunnel is told to send less: the packet did fit the tunnel's own MTU. Therefore critical, although this host
+  itself loses nothing.
 
 Confirm
   ip link show dev IFNAME
@@ -49,7 +51,7 @@ from netdiag.rules.wireguardpeers import device_subject, devices, peer_subject, 
 RULE = Rule(
     id="wg-mtu-exceeds-underlay",
     title="a WireGuard interface takes packets that do not fit its underlay",
-    severity="warning",
+    severity="critical",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard"),
     explains=("bgp-hold-mtu-stall", "mss-clamp-missing", "pmtud-*"),
 )
@@ -204,7 +206,7 @@ def _size_examples() -> Iterator[Example]:
                 tables=_host(fits + 1, underlay=underlay, endpoint=endpoint, userspace=userspace).build(),
                 fires=1,
                 subject=ABOUT,
-                severity="warning",
+                severity="critical",
                 confidence="certain",
                 says=(f"of up to {underlay + 1} bytes into a way of {underlay} to {endpoint} by eth0",),
             )

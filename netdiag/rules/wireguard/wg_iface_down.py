@@ -32,10 +32,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import Link
+from netdiag.model.route import RT_TABLE_MAIN
 from netdiag.model.wireguard import WireguardDevice
 from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.wireguardpeers import device_subject, devices, source
 
@@ -43,8 +45,15 @@ RULE = Rule(
     id="wg-iface-down",
     title="a WireGuard interface with peers is down",
     severity="critical",
-    reads=("links", "addresses", "wireguard"),
-    explains=("bgp-*", "bird-route-not-in-fib", "route-default-missing", "prefsrc-not-local", "route-src-*"),
+    reads=("links", "addresses", "rules", "wireguard"),
+    explains=(
+        "bgp-*",
+        "bird-route-not-in-fib",
+        "route-default-missing",
+        "rule-references-empty-table",
+        "prefsrc-not-local",
+        "route-src-*",
+    ),
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -115,8 +124,19 @@ def _finding(view: HostView, device: WireguardDevice, link: Link, message: str, 
         breaks=[
             subject("link", ifname=name),
             *(subject("address", address=address, ifname=name) for address in own),
+            *_emptied(view, device),
         ],
     )
+
+
+def _emptied(view: HostView, device: WireguardDevice) -> Iterator[Subject]:
+    """What loses its routes with a device that takes everything: the default route, and the rules for what does not
+    bear the device's mark (wg-quick)."""
+    for prefix in sorted(str(prefix) for prefix in allowed(device) if not prefix.prefixlen):
+        yield subject("route", dst=prefix, table=RT_TABLE_MAIN)
+    for rule in view.rules:
+        if device.fwmark and rule.fwmark == device.fwmark:
+            yield rule_subject(rule)
 
 
 def examples() -> Iterator[Example]:
