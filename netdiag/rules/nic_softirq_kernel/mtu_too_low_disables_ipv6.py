@@ -123,11 +123,12 @@ def _ipv6_on(link: Link) -> bool:
 def _host_uses_ipv6(view: HostView, link: Link) -> Reason | None:
     """Some interface has a global IPv6 address, this one none. For the way out that says something, else little."""
     used = [row for row in view.addresses if row.family == "inet6" and row.scope == 0]
-    if not used or link.type != ARPHRD_ETHER or link.kind not in PLAIN:
+    alone = link.kind in ("bridge", "tun") and not view.stack.ports(link.ifindex)
+    if not used or link.type != ARPHRD_ETHER or not (link.kind in PLAIN or alone):
         return None
     where = view.ifname(used[0].ifindex)
     fact = (f"IPv6 address of {where}", used[0].local, f"RTM_GETADDR {where} IFA_LOCAL")
-    if _default_route(view, link):
+    if link.kind in PLAIN and _default_route(view, link):
         return Reason("though it is the way out of a host that uses IPv6", fact)
     if any(row.ifindex == link.ifindex for row in view.addresses):
         return Reason("and this host uses IPv6 elsewhere", fact, "possible")
@@ -429,9 +430,15 @@ def _host_examples() -> Iterator[Example]:
     )
     yield _case(
         "container bridge of 1200 on a dual-stack host",
-        "nothing is behind it, and its size was given to it",
-        dual_stack(kind="bridge"),
+        "its containers have 1200 as well: an overlay",
+        dual_stack(kind="bridge").link("v0", kind="veth", mtu=1200, master="eth0"),
     )
+    for kind in ("bridge", "tun"):
+        told: dict[str, Any] = {"severity": "info", "confidence": "possible"}
+        yield _case(f"lone {kind} of 1200", "it may be meant for IPv4", dual_stack(kind=kind), 1, **told)
+        routed = dual_stack(kind=kind).route("default", **out)
+        yield _case(f"lone {kind} of 1200 as the way out", "the same", routed, 1, **told)
+    yield _case("lone VXLAN of 1200", "an overlay is small by nature", dual_stack(kind="vxlan"))
     yield _case(
         "small interface without any address",
         "nobody uses it",
