@@ -104,7 +104,7 @@ class WalkedTables:
 
     def _may_be_host(self, table: int, oif: int, gateway: str) -> bool:
         """Some route of scope host holds the gateway, by which it may have been reached."""
-        tables = {table, RT_TABLE_LOCAL, *(rule.table for rule in self._walk.rules if rule.table is not None)}
+        tables = {table, RT_TABLE_LOCAL} | self._walk.tables
         routes = self._select.fib.routes
         return any(
             routes.scope[position] > RT_SCOPE_LINK and any(hop.oif == oif for hop in self._select.hops.of(position))

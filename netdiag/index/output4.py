@@ -156,7 +156,9 @@ class Output4:
     def _source(self, hop: Hop, answer: Lookup, flow: Flow) -> str | None:
         """The source address: the sender's, the route's, or one that fits the next hop."""
         chosen = flow.src_number
-        if not chosen and hop.route is not None:
+        if not chosen and hop.route is not None and self._leaks(hop, answer, flow):
+            chosen = self._host.sources.select(flow.l3mdev, 0, RT_SCOPE_LINK)
+        elif not chosen and hop.route is not None:
             chosen = int(self._host.routes.prefsrc[hop.route])
             if not chosen and answer.type == "local":
                 chosen = flow.dst_number
@@ -167,6 +169,11 @@ class Output4:
         if not chosen:
             chosen = self._host.sources.select(hop.oif, 0, RT_SCOPE_LINK)
         return str(IPv4Address(chosen)) if chosen else None
+
+    def _leaks(self, hop: Hop, answer: Lookup, flow: Flow) -> bool:
+        """A packet of a VRF leaves it: the source is then one of the VRF, not of the route."""
+        vrf = self._host.stack.vrf(hop.oif)
+        return answer.type != "local" and bool(flow.l3mdev) and (vrf is None or vrf.ifindex != flow.l3mdev)
 
     def _scope(self, hop: Hop) -> int:
         """The widest scope of a source: the route's, or one less than that noted for a nexthop object."""

@@ -26,7 +26,7 @@ from netdiag.index.output4 import Host4, Output4
 from netdiag.index.packet import Flow, Found, Hop, Lookup, Query, Step
 from netdiag.index.rulewalk import Outcome, RuleWalk
 from netdiag.index.select4 import Select4
-from netdiag.index.select6 import Select6
+from netdiag.index.select6 import Select6, link_scoped
 from netdiag.index.source4 import Sources4
 from netdiag.model.link import Link
 from netdiag.model.route import (
@@ -178,10 +178,11 @@ class Routing:
 
     def _lookup6(self, flow: Flow) -> Lookup:
         """ip6_route_output_flags(), and ip6_route_input_lookup() for what arrives."""
-        bound_to_link = _needs_link(flow.dst_number)
-        if bound_to_link and flow.oif and not flow.arriving and (vrf := self.stack.vrf(flow.oif)):
+        of_link = link_scoped(flow.dst_number)
+        if of_link and flow.oif and not flow.arriving and (vrf := self.stack.vrf(flow.oif)):
             return self._link_scope_in_vrf(flow, vrf)
-        flow.strict = bound_to_link or bool(flow.oif and not flow.src_number)
+        # rt6_need_strict(): such destinations, and ::1, belong to an interface.
+        flow.strict = of_link or flow.dst_number == 1 or bool(flow.oif and not flow.src_number)
         return self._answer6(flow, self._walk6.walk(flow))
 
     def _answer6(self, flow: Flow, outcome: Outcome) -> Lookup:
@@ -237,11 +238,6 @@ def _arrived4(answer: Lookup) -> Lookup:
         return answer
     note = f"a packet that arrives is not delivered to a destination of type {answer.type}"
     return replace(answer, errno=errno.EINVAL, hops=(), notes=(*answer.notes, note))
-
-
-def _needs_link(dst: int) -> bool:
-    """rt6_need_strict(): multicast, link-local and loopback destinations belong to an interface."""
-    return dst >> 120 == 0xFF or dst >> 118 == 0x3FA or dst == 1
 
 
 def lookup(tables: Tables, fib: Fib, query: Query) -> Lookup:

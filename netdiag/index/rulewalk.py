@@ -18,6 +18,7 @@ import errno
 import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from netdiag.index.links import LinkStack
 from netdiag.index.packet import Flow, Found, Hop, Step
@@ -125,6 +126,15 @@ class _Selectors:
             return flow.l3mdev_oif != incoming and flow.l3mdev == index
         return (flow.iif if incoming else flow.oif) == index
 
+    def depends_on_kernel(self, flow: Flow) -> bool:
+        """An ``iif`` or ``oif`` that names a VRF: newer kernels (6.14) mean all its members, older ones itself."""
+        for index, is_vrf, incoming in ((self.iif, self.iif_is_vrf, True), (self.oif, self.oif_is_vrf, False)):
+            if is_vrf:
+                newer = self._interface_fits(flow, index, True, incoming=incoming)
+                if newer != self._interface_fits(flow, index, False, incoming=incoming):
+                    return True
+        return False
+
 
 def _interface(name: str | None, detached: bool, stack: LinkStack) -> tuple[int, bool]:
     """(ifindex, is a VRF) of a rule's interface; 0 without one, DETACHED where there is no such interface now."""
@@ -149,6 +159,13 @@ class RuleWalk:
         self._targets = [
             None if rule.goto is None or rule.goto_unresolved else first.get(rule.goto) for rule in self.rules
         ]
+
+    @cached_property
+    def tables(self) -> frozenset[int]:
+        """Every table that some rule names, and those of the VRFs."""
+        named = {rule.table for rule in self.rules if rule.table is not None}
+        vrfs = {link.info.get("table") for link in self._stack.links if link.kind == "vrf"}
+        return frozenset(named | {table for table in vrfs if isinstance(table, int)})
 
     def walk(self, flow: Flow) -> Outcome:
         """Try the rules until one decides; ENETUNREACH where none does."""
@@ -201,15 +218,20 @@ class RuleWalk:
 
     def _matches(self, rule: PolicyRule, progress: "_Progress") -> bool:
         """Whether the rule matches; where that cannot be known, the other way is walked as an alternative."""
-        misfit = self._selectors[progress.position].mismatch(progress.flow)
+        selectors = self._selectors[progress.position]
+        misfit = selectors.mismatch(progress.flow)
         matched = (misfit == "") != rule.invert
+        doubt = ""
         if rule.unknown and not misfit:
-            if progress.position in progress.assumed:
-                matched = progress.assumed[progress.position]
-            elif progress.budget[0] > 0:
-                progress.budget[0] -= 1
-                progress.notes.append(f"rule {rule.priority} has selectors that netdiag does not know")
-                progress.others.append(self._walk(progress.fork({progress.position: not matched})))
+            doubt = "has selectors that netdiag does not know"
+        elif selectors.depends_on_kernel(progress.flow):
+            doubt = "names a VRF, which not all kernels understand alike"
+        if doubt and progress.position in progress.assumed:
+            matched = progress.assumed[progress.position]
+        elif doubt and progress.budget[0] > 0:
+            progress.budget[0] -= 1
+            progress.notes.append(f"rule {rule.priority} {doubt}")
+            progress.others.append(self._walk(progress.fork({progress.position: not matched})))
         if not matched:
             progress.steps.append(Step(rule=rule, matched=False, outcome=misfit or "inverted"))
         return matched

@@ -118,18 +118,20 @@ class Select4:
             return found
         hops = self.hops.of(found.position)
         if len(hops) > 1:
-            possible = self._group_members(found.position) if self.hops.by_object(found.position) else self._paths(hops)
+            by_object = self.hops.by_object(found.position)
+            possible = self._group_members(found.position) if by_object else self._paths(hops, gatewayed)
             return replace(found, hops=tuple(possible), left_out=tuple(self._left_out(hops, possible)))
         mixed = found.trie not in (None, found.table)
         if found.prefixlen == 0 and found.type == RTN_UNICAST and not flow.arriving and not mixed:
             return self._equal_defaults(found, flow, gatewayed)
         return found
 
-    def _paths(self, hops: tuple[Hop, ...]) -> list[Hop]:
+    def _paths(self, hops: tuple[Hop, ...], gatewayed: Callable[[Hop], bool | None]) -> list[Hop]:
+        """fib_select_multipath(); fib_good_nh() asks only for the neighbour behind a gateway that is used."""
         alive = [hop for hop in hops if not self.hops.dead(hop)]
         if not self._use_neigh:
             return alive
-        return [hop for hop in alive if not self._neighbours.invalid(hop)] or alive[:1]
+        return [hop for hop in alive if not self._neighbours.invalid(hop) or not gatewayed(hop)] or alive[:1]
 
     def _group_members(self, position: int) -> list[Hop]:
         hops = self.hops.of(position)

@@ -46,6 +46,11 @@ class _Choice(NamedTuple):
     hop: Hop
 
 
+def link_scoped(address: int) -> bool:
+    """Multicast or link-local."""
+    return address >> 120 == 0xFF or address >> 118 == 0x3FA
+
+
 class Select6:
     """Choice of route and next hop in the IPv6 tables of one namespace."""
 
@@ -185,7 +190,7 @@ class Select6:
             return found
         # RTF_LOCAL stands on every local route, RTF_ANYCAST only on those that the kernel made for its own prefixes.
         if kind == RTN_LOCAL or (kind == RTN_ANYCAST and self.fib.routes.protocol[position] == RTPROT_KERNEL):
-            delivered = replace(choice.hop, oif=self._loopback.get(choice.hop.oif, 1))
+            delivered = replace(choice.hop, oif=self._delivery(position, choice.hop.oif))
             return replace(found, hops=(delivered,), devices=(choice.hop.oif,))
         hops = self.hops.of(position)
         if len(hops) < 2:
@@ -193,6 +198,12 @@ class Select6:
         possible = self._group_members(position, hops) if choice.entry.by_object else self._siblings(hops, choice, flow)
         left_out = tuple(self._left_out(hops, possible))
         return replace(found, hops=tuple(possible), left_out=left_out, devices=tuple(hop.oif for hop in possible))
+
+    def _delivery(self, position: int, oif: int) -> int:
+        """ip6_rt_get_dev_rcu(): by lo, in a VRF by the VRF, but link-local addresses of its members by lo again."""
+        vrf = self._loopback.get(oif, 1)
+        dst = int.from_bytes(self.fib.routes.dst[position].tobytes(), "big")
+        return 1 if vrf != oif and (link_scoped(dst) or dst == 1) else vrf
 
     def _siblings(self, hops: tuple[Hop, ...], choice: _Choice, flow: Flow) -> list[Hop]:
         """fib6_select_path(): the hash falls on a live sibling; if that one counts out, the first choice stays."""

@@ -344,6 +344,23 @@ def test_equal_default_routes_are_taken_even_without_carrier() -> None:
     )
 
 
+def test_a_gateway_that_is_not_used_is_not_asked_whether_it_answers() -> None:
+    """fib_multipath_use_neigh looks at neighbours of scope link only: not at those that the host itself stands for."""
+
+    def work(host: Inside) -> None:
+        Path("/proc/sys/net/ipv4/fib_multipath_use_neigh").write_text("1", "ascii")
+        host.ip(
+            "route add local 10.0.0.9 dev v0 table local",
+            "route add 192.0.2.0/24" + "".join(f" nexthop via 10.{n}.0.9 dev v{n}" for n in range(3)),
+            *(f"neigh replace 10.{n}.0.9 dev v{n} lladdr 02:00:00:00:00:09 nud failed" for n in (0, 1)),
+        )
+        asked = [host.ask(f"192.0.2.{last}") for last in range(1, 60)]
+        assert {(each.resolved.oif, each.resolved.gateway) for each in asked} == {(V0, None), (V2, "10.2.0.9")}
+        assert [hop.gateway for hop in asked[0].ours.left_out] == ["10.1.0.9"]
+
+    inside(work)
+
+
 def test_a_hop_without_carrier_is_left_out_where_that_is_to_be_heeded() -> None:
     def work(host: Inside) -> None:
         host.ip("route add 192.0.2.0/24 nexthop via 10.0.0.9 nexthop via 10.1.0.9", "link set p1 down")

@@ -102,6 +102,10 @@ class Topology:
         if pick.random() < 0.4:
             lines.append("tuntap add dev tun0 mode tun")  # no reader: never a carrier
             self.extra_names.append("tun0")
+        if pick.random() < 0.35:  # kernels without VRF refuse this, and the host is then one without
+            lines += ["link add red index 303 address 02:00:00:00:03:03 type vrf table 1000"]
+            lines += [f"link set {name} master red" for name in self.names if pick.random() < 0.4]
+            self.extra_names.append("red")
         for name in self.devices:
             if pick.random() < 0.3:
                 lines.append(f"link set {name} addrgenmode none")
