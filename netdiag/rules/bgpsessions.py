@@ -136,22 +136,23 @@ def moment(text: str | None, now: datetime | None) -> datetime | None:
     Without seconds it is the end of that minute, as late as it may have been; a date alone is at least an hour old.
     """
     match = _STAMP.match(text or "")
-    if not match or not text:
-        return None
-    date, minute, seconds, fraction = match.groups()
-    if date is None and now is None:
+    if not match or not text or (match[1] is None and now is None):
         return None
     try:
-        day = datetime.fromisoformat(date) if date else (now or datetime.min).replace(hour=0, minute=0, second=0)
-    except ValueError:
-        return None
-    day = day.replace(microsecond=0)
+        return _moment(*match.groups(), now=now)
+    except (ValueError, OverflowError):
+        return None  # no such day or hour, or one at the end of all time
+
+
+def _moment(
+    date: str | None, minute: str | None, seconds: str | None, fraction: str | None, *, now: datetime | None
+) -> datetime:
+    today = (now or datetime.min).date().isoformat()
     if minute is None:
-        latest = day + timedelta(days=1)
+        latest = datetime.fromisoformat(date or today) + timedelta(days=1)
         return latest if now is None else min(latest, now - timedelta(hours=1))
-    hours, minutes = (int(number) for number in minute.split(":"))
-    length = timedelta(hours=hours, minutes=minutes, seconds=float((seconds or ":59")[1:] + (fraction or "")))
-    found = day + length
+    found = datetime.fromisoformat(f"{date or today} {minute}{seconds or ':59'}")
+    found += timedelta(seconds=float(f"0{fraction or '.0'}"))
     if date is None and now is not None and found > now + timedelta(minutes=1):
         found -= timedelta(days=1)
     return found

@@ -77,12 +77,12 @@ class BirdHost(HostBuilder):
         }
         return self.protocol(name, "BGP", **(defaults | fields))
 
-    def bgp_down(self, name: str, error: str = "", *, bgp_state: str = "Active", **fields: Any) -> "BirdHost":
+    def bgp_down(self, name: str, error: str = "", *, bgp_state: str | None = "Active", **fields: Any) -> "BirdHost":
         """A BGP session that is not established, with this last error."""
         defaults: dict[str, Any] = {
             "state": "start",
             "bgp_state": bgp_state,
-            "info": f"{bgp_state} {error}".strip(),
+            "info": f"{bgp_state or ''} {error}".strip(),
             "last_error": error or None,
             "channels": (channel(state="DOWN"),),
         }

@@ -66,9 +66,9 @@ LONG = 30.0
 """Seconds that BFD must have been down before the session came up, to be more than a session's usual start."""
 
 
-def unguarded(session: Session, bfd: BfdSession | None) -> bool:
+def unguarded(session: Session, bfd: BfdSession) -> bool:
     """The session stands, and BFD went down well before it came up, and not at the daemon's own start."""
-    if not session.up or bfd is None or bfd.state not in ("Down", "Init"):
+    if not session.up or bfd.state not in ("Down", "Init"):
         return False
     before = fell_before(session, bfd)
     return before is not None and before >= LONG
@@ -263,6 +263,16 @@ def _standing_examples() -> Iterator[Example]:
         standing("10:00:00.500", last_reboot="2026-01-02 10:00:00.000"),
     )
     yield _case("down after BGP came up", "the neighbour put BFD down and kept BGP", standing("11:40:00.000"))
+    yield _case(
+        "refused, BFD down since long before",
+        "it does not stand, and BFD is not why",
+        _both("Socket: Connection refused", bfd="11:00:00.000"),
+    )
+    yield _case(
+        "established, error still told",
+        "what stands is well",
+        BirdHost().bgp("up1", last_error=TOLD, since="11:30:00.000").bfd(since="11:30:00.000"),
+    )
     yield _case("put down long before", "AdminDown is somebody's wish", standing("10:00:00.000", "AdminDown"))
     yield _case("a time that cannot be read", "then nothing is known", standing("Jan 2"))
     yield _case(

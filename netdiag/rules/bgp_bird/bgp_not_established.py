@@ -243,17 +243,13 @@ def _down_examples() -> Iterator[Example]:
     yield _case(
         "two daemons",
         "the same name may stand in both: the socket tells which",
-        BirdHost().daemon().bgp("up1").daemon("/run/bird/bird6.ctl").bgp_down("up1", REFUSED),
+        BirdHost().daemon().bgp("up1").bgp("up9").daemon("/run/bird/bird6.ctl").bgp_down("up1", REFUSED),
         fires=1,
         subject=ABOUT | {"socket": "/run/bird/bird6.ctl"},
         severity="critical",
     )
-    yield _case(
-        "neighbour address that is none",
-        "what BIRD prints is text; an odd one costs the route's evidence only",
-        BirdHost().bgp_down("up1", REFUSED, neighbor_address="(none)"),
-        fires=1,
-    )
+    odd = BirdHost().bgp_down("up1", REFUSED, neighbor_address="(none)")
+    yield _case("neighbour address that is none", "an odd text costs the route's evidence only", odd, fires=1)
 
 
 def _severity_examples() -> Iterator[Example]:
@@ -329,6 +325,11 @@ def _meant_examples() -> Iterator[Example]:
     )
     yield _case("passive", "the other side calls, and need not", BirdHost().bgp_down("up1", bgp_state="Passive"))
     yield _case(
+        "passive, by the info column only",
+        "the state stands in two places",
+        BirdHost().bgp_down("up1", bgp_state="Passive").bgp_down("up2", bgp_state=None, info="Passive"),
+    )
+    yield _case(
         "passive, and lost with an error",
         "somebody was there; whether they should be is not known",
         BirdHost().bgp_down("up1", "BGP Error: Hold timer expired", bgp_state="Passive"),
@@ -376,7 +377,7 @@ def _age_examples() -> Iterator[Example]:
         (
             "new session of a new configuration",
             "a configuration that was read starts sessions as a boot does",
-            read.bgp_down("up1", REFUSED, since="11:59:58.900"),
+            read.bgp_down("up1", REFUSED, since="11:59:59.000"),
             "info",
         ),
         (
