@@ -4,9 +4,10 @@
   Interfaces of the kernel module and of userspace daemons alike.
 
 Why it matters
-  A WireGuard interface that is down closes its UDP port: every peer loses this host at once, in both directions, and
-  the routes through the interface are gone, so that traffic to the mesh follows the default route, unencrypted, or
-  ends with "network is unreachable". The peers' side shows nothing but handshakes that get old.
+  Every peer loses this host at once, in both directions, and the routes through the interface are gone: traffic to the
+  mesh follows the default route, unencrypted, or ends with "network is unreachable". The kernel's device closes its
+  UDP port too, so that the peers' handshakes get old. A userspace daemon may keep it: wireguard-go 0.0.20220316 went
+  on shaking hands while its interface was down, so that on both sides all looks fresh.
 
 Confirm
   ip link show dev IFNAME
@@ -156,7 +157,7 @@ def _fault_examples() -> Iterator[Example]:
     for what, userspace in (("kernel", False), ("userspace", True)):
         yield Example(
             name=f"taken down, {what}",
-            why="its peers have shaken hands, so it was in use; the module and the daemon both close their port",
+            why="its peers have shaken hands, so it was in use; the daemon may go on shaking hands all the same",
             tables=_down(userspace=userspace).wg_peer("wg0", "a", age=30).build(),
             fires=1,
             subject=ABOUT,
