@@ -1,0 +1,158 @@
+"""What it checks
+  A program that is attached here uses a prog_array without a single entry, and nothing keeps that map: no pin, and no
+  process that has it open.
+
+Why it matters
+  A prog_array is emptied when the last pin and the last open descriptor of it go, although the program that uses it
+  stays attached. From then on every tail call misses: the entry program goes on behind the call, mostly with its
+  default verdict, and everything that the called programs did (policy, NAT, counting) is silently not done. Nobody
+  can fill the map again by name.
+
+Confirm
+  bpftool map dump id MAP
+  bpftool prog show id PROGRAM
+
+Fix
+  Load and attach again with a loader that pins the map or stays, for example
+  bpftool prog load OBJECT PATH pinmaps FOLDER. Packets are handled as before once the programs are in the map.
+
+Not flagged
+  A map with some empty slots: they are for options. An empty one that is pinned or that a process has open: its
+  loader may fill it when there is something to call; told as info. Maps of programs that are not attached here. Maps
+  that were not read to the end.
+
+References
+  kernel/bpf/syscall.c bpf_map_put_uref(), kernel/bpf/arraymap.c prog_array_map_clear(),
+  https://github.com/cilium/cilium/issues/16561
+"""
+
+from collections.abc import Iterator
+
+from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfHolder, BpfMap, BpfMapEntry, BpfPin
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.bpfplaces import program, tc, where
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="bpf-progarray-cleared",
+    title="the tail calls of an attached eBPF program lead nowhere",
+    severity="critical",
+    reads=("links", "bpf"),
+)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    table = view.bpf
+    names = {link.ifindex: link.ifname for link in view.links}
+    filled = {entry.map_id for entry in table.entries}
+    kept = {pin.id for pin in table.pins if pin.kind == "map"}
+    kept |= {holder.id for holder in table.holders if holder.kind == "map"}
+    empty = {
+        one.id: one
+        for one in table.maps
+        if one.type == "prog_array" and one.id in table.entries_read and one.id not in filled
+    }
+    programs = {one.id: one for one in table.programs}
+    told: set[tuple[int, int]] = set()
+    for row in table.attachments:
+        user = programs.get(row.prog_id)
+        for map_id in user.map_ids if user else ():
+            one = empty.get(map_id)
+            if user is None or one is None or (user.id, map_id) in told:
+                continue
+            told.add((user.id, map_id))
+            name = user.function or user.name
+            ifname = names.get(row.ifindex or 0)
+            place = f"{where(row)} of {ifname}" if ifname else row.hook
+            sure = map_id not in kept
+            complete = not {"pins", "holders"} & set(table.unread)
+            yield RULE.found(
+                subject=subject("bpf-map", name=one.name, program=name, ifname=ifname),
+                message=f"all {one.max_entries} slots of prog_array {one.name} (map {map_id}) are empty: tail calls of "
+                f"{name} (program {user.id}, {place}) do nothing",
+                evidence=[
+                    (f"map {map_id} {one.name} entries", 0, "BPF_MAP_LOOKUP_ELEM"),
+                    (f"map {map_id} pins and holders", "some" if not sure else "none", "bpffs, /proc/PID/fdinfo"),
+                    (f"program {user.id} {name} maps", ",".join(map(str, user.map_ids)), "BPF_OBJ_GET_INFO_BY_FD"),
+                ],
+                confirm=[f"bpftool map dump id {map_id}", f"bpftool prog show id {user.id}"],
+                fix="load and attach again with a loader that pins the map: bpftool prog load OBJECT "
+                f"/sys/fs/bpf/{quoted(name)} pinmaps /sys/fs/bpf/{quoted(name)}_maps",
+                confidence="possible" if not sure else "certain" if complete else "likely",
+                touches=[subject("link", ifname=ifname)] if ifname else [],
+            )
+
+
+def _host(*, slots: tuple[int, ...] = (), read: bool = True) -> HostBuilder:
+    """An entry program on a tap, and its prog_array."""
+    host = HostBuilder().link("tap0", kind="tun")
+    host.bpf(
+        programs=[program(1, "entry", map_ids=(5,)), program(2, "called")],
+        maps=[BpfMap(id=5, type="prog_array", name="calls", max_entries=4)],
+        entries=[BpfMapEntry(map_id=5, key=slot, prog_id=2) for slot in slots],
+        entries_read=[5] if read else [],
+    )
+    return host
+
+
+def examples() -> Iterator[Example]:
+    about = subject("bpf-map", name="calls", program="entry", ifname="tap0")
+    yield Example(
+        name="entry program attached, loader gone, no pin",
+        why="the plain fault",
+        tables=tc(_host(), "tap0", 1).build(),
+        fires=1,
+        subject=about,
+        severity="critical",
+    )
+    yield Example(
+        name="attached twice",
+        why="one map is told once",
+        tables=tc(tc(_host(), "tap0", 1), "tap0", 1, priority=2).build(),
+        fires=1,
+    )
+    yield Example(
+        name="not all processes could be looked into",
+        why="somebody may still hold it",
+        tables=tc(_host().bpf(unread=["holders"]), "tap0", 1).build(),
+        fires=1,
+        confidence="likely",
+    )
+    yield Example(
+        name="empty and pinned",
+        why="its loader may fill it later",
+        tables=tc(_host().bpf(pins=[BpfPin(path="/sys/fs/bpf/calls", kind="map", id=5)]), "tap0", 1).build(),
+        fires=1,
+        severity="info",
+    )
+    yield Example(
+        name="empty and held by a process",
+        why="that process may fill it",
+        tables=tc(_host().bpf(holders=[BpfHolder(pid=9, comm="agent", kind="map", id=5)]), "tap0", 1).build(),
+        fires=1,
+        severity="info",
+    )
+    yield Example(
+        name="a program pinned under the map's number",
+        why="ids of programs and maps are numbered apart",
+        tables=tc(_host().bpf(pins=[BpfPin(path="/sys/fs/bpf/p", kind="prog", id=5)]), "tap0", 1).build(),
+        fires=1,
+        severity="critical",
+    )
+    yield Example(name="one slot in use", why="the rest are options", tables=tc(_host(slots=(3,)), "tap0", 1).build())
+    yield Example(name="not attached", why="no packet meets it", tables=_host().build())
+    yield Example(
+        name="another program is attached",
+        why="it does not use the map",
+        tables=tc(_host(), "tap0", 2).build(),
+    )
+    yield Example(name="entries not read", why="not known to be empty", tables=tc(_host(read=False), "tap0", 1).build())
+    devices = BpfMap(id=5, type="devmap", name="calls", max_entries=4)
+    host = HostBuilder().link("tap0", kind="tun").bpf(programs=[program(1, "entry", map_ids=(5,))], maps=[devices])
+    yield Example(
+        name="an empty devmap",
+        why="it has nothing to call, and empties by itself when its interfaces go",
+        tables=tc(host.bpf(entries_read=[5]), "tap0", 1).build(),
+    )
