@@ -22,8 +22,9 @@ from netdiag.rules.shape import quoted
 
 STARTING = 10.0
 """Seconds that a session may take to come up: BIRD waits five (``connect delay time``) before it calls."""
-BOOT = 1.0
-"""Seconds between the daemon's start, or the reading of its configuration, and the start of its protocols."""
+BOOT = 0.2
+"""Seconds between the daemon's start, or the reading of its configuration, and the start of its protocols: BIRD takes
+the time once for all of them, where it is not very busy."""
 TOGETHER = 0.15
 """Seconds between BFD's going down and that of the BGP session which it takes along."""
 DEFAULT_SOCKET = "/run/bird/bird.ctl"

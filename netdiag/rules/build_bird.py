@@ -109,7 +109,7 @@ class BirdHost(HostBuilder):
 
     def control_socket(self, path: str = SOCKET, **fields: Any) -> "BirdHost":
         """A control socket without a daemon that answers."""
-        defaults: dict[str, Any] = {"alive": False, "detail": f"bird {path}\nshow status: Connection refused"}
+        defaults: dict[str, Any] = {"alive": False, "detail": f"bird {path}: Connection refused"}
         self._bird_sockets.append(BirdSocket(path=path, **(defaults | fields)))
         return self
 

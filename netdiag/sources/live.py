@@ -113,7 +113,8 @@ class LiveSource:
         try:
             content: bytes = importlib.import_module(f"netdiag.sources.{kind}").fetch(key, self.deadline)
         except OSError as error:
-            raise Unreadable(why_unreadable(error), f"{kind} {key}: {error.strerror or error}") from error
+            about = key.partition("\n")[0]  # the further lines of a key say what was asked
+            raise Unreadable(why_unreadable(error), f"{kind} {about}: {error.strerror or error}") from error
         return content
 
     def clock(self, which: Clock) -> float:

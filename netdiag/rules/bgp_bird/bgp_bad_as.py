@@ -55,8 +55,8 @@ def reason(session: Session) -> str:
     if session.error.startswith("Received"):
         ours = f" {row.local_as}" if row.local_as is not None else ""
         return f"the neighbour refuses our AS number{ours}"
-    theirs = f", which is configured here as {row.neighbor_as}" if row.neighbor_as is not None else ""
-    return f"the neighbour has another AS number than expected{theirs}"
+    theirs = f"{row.neighbor_as}, as configured here" if row.neighbor_as is not None else "the one configured here"
+    return f"the neighbour's AS number is not {theirs}"
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -102,7 +102,7 @@ def examples() -> Iterator[Example]:
         subject=ABOUT,
         severity="critical",
         confidence="certain",
-        says=("another AS number than expected, which is configured here as 65002",),
+        says=("the neighbour's AS number is not 65002, as configured here",),
     )
     yield _case(
         "our number is not what they expect",

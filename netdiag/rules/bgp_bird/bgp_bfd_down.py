@@ -260,7 +260,7 @@ def _standing_examples() -> Iterator[Example]:
     yield _case(
         "on one side only, and the neighbour was late",
         "down since BIRD's own start: it never was up",
-        standing("10:00:00.500", last_reboot="2026-01-02 10:00:00.000"),
+        standing("10:00:00.200", last_reboot="2026-01-02 10:00:00.000"),
     )
     yield _case("down after BGP came up", "the neighbour put BFD down and kept BGP", standing("11:40:00.000"))
     yield _case(

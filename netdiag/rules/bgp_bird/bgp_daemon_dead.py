@@ -119,7 +119,7 @@ def examples() -> Iterator[Example]:
         says=("has no daemon behind it any more", "Connection refused"),
     )
     hanging = BirdHost().control_socket(
-        hangs=True, detail="bird /run/bird/bird.ctl\nshow status: no whole answer before the deadline"
+        hangs=True, detail="bird /run/bird/bird.ctl: no whole answer before the deadline"
     )
     yield Example(
         name="hangs",
@@ -131,7 +131,7 @@ def examples() -> Iterator[Example]:
         confidence="certain",
         says=("does not answer",),
     )
-    broken = BirdHost().control_socket(detail="bird /run/bird/bird.ctl\nshow status: the daemon closed the connection")
+    broken = BirdHost().control_socket(detail="bird /run/bird/bird.ctl: the daemon closed the connection")
     yield Example(
         name="breaks off",
         why="something listens there that is not a working BIRD",
@@ -190,7 +190,7 @@ def examples() -> Iterator[Example]:
         why="BIRD was stopped in order; routes that it left are another fault",
         tables=away.route("10.0.0.0/8", via="192.0.2.1", dev="eth0", protocol=12).build(),
     )
-    gone = BirdHost().control_socket(detail="bird /run/bird/bird.ctl\nshow status: No such file or directory")
+    gone = BirdHost().control_socket(detail="bird /run/bird/bird.ctl: No such file or directory")
     yield Example(
         name="socket removed while netdiag looked",
         why="BIRD was stopped in order at this moment",

@@ -377,13 +377,13 @@ def _age_examples() -> Iterator[Example]:
         (
             "new session of a new configuration",
             "a configuration that was read starts sessions as a boot does",
-            read.bgp_down("up1", REFUSED, since="11:59:59.000"),
+            read.bgp_down("up1", REFUSED, since="11:59:58.200"),
             "info",
         ),
         (
-            "lost two seconds after BIRD's start",
+            "lost within a second of BIRD's start",
             "it had been up in between: that is a loss",
-            booted("11:59:51.000").bgp_down("up1", REFUSED, since="11:59:53.000"),
+            booted("11:59:51.000").bgp_down("up1", REFUSED, since="11:59:51.300"),
             "critical",
         ),
         (
