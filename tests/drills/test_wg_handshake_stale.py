@@ -61,3 +61,20 @@ def test_keys_of_the_script_are_keys(lab: Lab) -> None:
     host = build(lab)
     assert DEAD in host.run("wg", "show", "wg0", "peers").stdout
     assert len(key_of(host)) == len(DEAD)
+
+
+def test_a_gateway_that_is_gone_explains_it(lab: Lab) -> None:
+    host, far = lab.host("a"), lab.host("b")
+    lab.link(host, "eth0", far, "eth0", a_addresses="192.0.2.1/24", b_addresses="192.0.2.2/24")
+    host.ip("tuntap add dev wg0 mode tun\nlink set dev wg0 mtu 1420 up\nroute add default via 192.0.2.254")
+    scripted(host, "wg0", [Told(public_key=DEAD, age=600, keepalive=25, endpoint="198.51.100.9:51820")])
+    host.run("ping", "-c1", "-W1", "198.51.100.9", check=False)
+
+    def explained() -> bool:
+        findings = host.report()["findings"]
+        rules = {finding["id"]: finding["rule"] for finding in findings}
+        causes = {rules[finding["id"]]: rules.get(finding["explained_by"]) for finding in findings}
+        first: str = findings[0]["rule"]
+        return first == "neigh-gateway-failed" and causes["wg-handshake-stale"] == first
+
+    lab.wait(explained, 6, "the gateway stands first, the peer under it")
