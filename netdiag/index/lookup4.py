@@ -59,6 +59,13 @@ class WalkedTables:
         """fib_lookup(), then the choice among next hops."""
         return self._decided(flow, self._outcome(flow))
 
+    def bare(self, flow: Flow) -> Lookup:
+        """fib_lookup() alone: the route and its first usable next hop, local routes with the interface they name."""
+        return self._plain(flow, self._outcome(flow))
+
+    def _plain(self, flow: Flow, outcome: Outcome) -> Lookup:
+        return self._answer(flow, outcome, tuple(self._plain(flow, other) for other in outcome.alternatives))
+
     def local_device(self, address: int) -> int:
         """ifindex of the route of type local in table local that holds an address; 0: none."""
         found = self._local_table(_bare(address))

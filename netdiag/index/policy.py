@@ -36,6 +36,9 @@ from netdiag.model.route import (
 )
 from netdiag.model.snapshot import Tables
 
+MISSING = -1
+"""An interface that does not exist."""
+
 __all__ = ["Flow", "Found", "Hop", "Lookup", "Query", "Routing", "Step", "lookup", "untouched"]
 
 LOOPBACK = 1
@@ -128,16 +131,32 @@ class Routing:
 
     def lookup(self, query: Query) -> Lookup:
         """What the kernel decides for this packet."""
-        indexes = []
-        for name in (query.iif, query.oif):
-            link = self.stack.by_name.get(name) if isinstance(name, str) else None
-            if isinstance(name, str) and link is None:
+        iif, oif = self._ifindex(query.iif), self._ifindex(query.oif)
+        for name, index in ((query.iif, iif), (query.oif, oif)):
+            if index == MISSING:
                 return Lookup(query=query, errno=errno.ENODEV, notes=(f"there is no interface {name}",))
-            indexes.append(link.ifindex if link is not None else int(name or 0))
-        iif, oif = indexes
-        if iif and iif not in self.stack.by_index:
-            return Lookup(query=query, errno=errno.ENODEV, notes=(f"there is no interface with index {iif}",))
         return self._lookup6(self.flow(query, iif, oif)) if query.family == "inet6" else self._lookup4(query, iif, oif)
+
+    def _ifindex(self, interface: str | int | None) -> int:
+        """0: none was given; MISSING: it does not exist."""
+        if isinstance(interface, str):
+            link = self.stack.by_name.get(interface)
+            return MISSING if link is None else link.ifindex
+        return MISSING if interface and interface not in self.stack.by_index else interface or 0
+
+    def bare4(self, query: Query, *, ignore_linkstate: bool = False) -> Lookup:
+        """fib_lookup() of IPv4 alone, as the kernel asks itself, for the reverse path filter for example.
+
+        No source is checked, no next hop chosen but the first usable one, and ``oif`` counts beside ``iif``.
+        ``ignore_linkstate``: next hops without carrier count as well (FIB_LOOKUP_IGNORE_LINKSTATE).
+        """
+        iif, oif = self._ifindex(query.iif), self._ifindex(query.oif)
+        answers = []
+        for way, _ in self._ways4:
+            flow = self.flow(query, iif, oif)
+            flow.oif, flow.ignore_linkstate = oif, ignore_linkstate
+            answers.append(way.bare(flow))
+        return _merge(answers)
 
     def flow(self, query: Query, iif: int = 0, oif: int = 0) -> Flow:
         """The query as the kernel carries it through the rules, with its interfaces as indexes."""
@@ -165,16 +184,11 @@ class Routing:
         )
 
     def _lookup4(self, query: Query, iif: int, oif: int) -> Lookup:
-        answers: list[Lookup] = []
+        answers = []
         for way, output in self._ways4:
             flow = self.flow(query, iif, oif)
-            answer = _arrived4(way.decide(flow)) if flow.arriving else output.lookup(flow)
-            if not any(_same(answer, other) for other in answers):
-                answers.append(answer)
-        first, *others = answers
-        if not others:
-            return first
-        return replace(first, notes=(*first.notes, MERGED_NOTE), alternatives=(*first.alternatives, *others))
+            answers.append(_arrived4(way.decide(flow)) if flow.arriving else output.lookup(flow))
+        return _merge(answers)
 
     def _lookup6(self, flow: Flow) -> Lookup:
         """ip6_route_output_flags(), and ip6_route_input_lookup() for what arrives."""
@@ -222,14 +236,20 @@ class Routing:
         )
 
 
-def _same(one: Lookup, other: Lookup) -> bool:
-    return (one.errno, one.type, one.table, one.route, one.hops) == (
-        other.errno,
-        other.type,
-        other.table,
-        other.route,
-        other.hops,
-    )
+def _merge(answers: list[Lookup]) -> Lookup:
+    """The first answer, with those of the other ways that differ from it as alternatives."""
+    first = answers[0]
+    others: list[Lookup] = []
+    for answer in answers[1:]:
+        if _essence(answer) not in map(_essence, (first, *others)):
+            others.append(answer)
+    if not others:
+        return first
+    return replace(first, notes=(*first.notes, MERGED_NOTE), alternatives=(*first.alternatives, *others))
+
+
+def _essence(answer: Lookup) -> tuple[object, ...]:
+    return answer.errno, answer.type, answer.table, answer.route, answer.hops
 
 
 def _arrived4(answer: Lookup) -> Lookup:

@@ -272,3 +272,15 @@ def test_five_thousand_rules_are_walked_in_good_time() -> None:
     for n in range(10):
         assert routing.lookup(Query(family="inet", dst=f"192.0.2.{n}")).table == 254
     assert (time.process_time() - began) / 10 < 0.1
+
+
+def test_a_bare_question_checks_nothing_and_chooses_nothing() -> None:
+    builder = host()
+    builder.route("192.0.2.0/24", hops=[builder.hop("eth1", "10.1.0.9"), builder.hop("eth2", "10.2.0.9")])
+    query = Query(family="inet", dst="192.0.2.1", src="198.51.100.1", iif="eth0", oif="eth2")
+    assert [hop.gateway for hop in Routing(builder.build()).bare4(query).hops] == ["10.2.0.9"]
+    dead = builder.hop("eth1", "10.1.0.9", flags=RTNH_F_DEAD | RTNH_F_LINKDOWN)
+    routing = Routing(builder.route("203.0.113.0/24", hops=[dead, dead]).build())
+    query = Query(family="inet", dst="203.0.113.1")
+    assert routing.bare4(query).prefixlen == 0
+    assert routing.bare4(query, ignore_linkstate=True).prefixlen == 24
