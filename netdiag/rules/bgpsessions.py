@@ -31,8 +31,10 @@ DEFAULT_SOCKET = "/run/bird/bird.ctl"
 """Where birdc looks by itself (Debian)."""
 _STAMP = re.compile(r"^(?:(\d{4}-\d\d-\d\d)[ T]?)?(?:(\d\d:\d\d)(:\d\d)?(\.\d+)?)?$")
 _PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
-_REFUSALS = ("Received: Cease", "Socket: Connection reset by peer", "Socket: Connection closed")
+_REFUSALS = ("Received: Cease", "Socket: Connection reset by peer")
 """What the other end's BFD going down looks like from here."""
+_CLOSED = "Socket: Connection closed"
+"""The same, or a daemon that was killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,10 +220,12 @@ def bfd_closed(session: Session) -> bool:
     if "BFD session down" in session.error:
         return True
     bfd = session.bfd()
-    if bfd is None or bfd.state not in ("Down", "Init") or session.error not in _REFUSALS:
+    if bfd is None or session.error not in (*_REFUSALS, _CLOSED):
         return False
+    if bfd.state == "Init":
+        return True  # the neighbour's BFD lives, and does not hear ours
     before = fell_before(session, bfd)
-    return before is not None and abs(before) <= TOGETHER
+    return bfd.state == "Down" and session.error != _CLOSED and before is not None and abs(before) <= TOGETHER
 
 
 def _carries(protocol: BirdProtocol) -> set[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """What it checks
-  BFD took a BGP session of BIRD down: BIRD says so ("Error: BFD session down"), or the BFD session with that neighbour
-  and the BGP session went down at one moment while the neighbour closed the connection ("Received: Cease") or resets
-  every new one, which is how its own BFD looks from here.
+  BFD took a BGP session of BIRD down. BIRD says so ("Error: BFD session down"). Or the neighbour's BFD saw it first: it
+  closed the connection ("Received: Cease") and resets every new one, and the BFD session with it went down at the same
+  moment, or is in Init, which means that its BFD does not hear ours.
   And, as information: the BGP session stands, and BFD with that neighbour has been down since long before.
 
 Why it matters
@@ -25,7 +25,8 @@ Fix
 Not flagged
   A BFD session that an administrator has put down (AdminDown). One that is down while BGP stands and that went down
   when the BGP session began: the neighbour does not speak BFD. One of a static route or another protocol. A BGP session
-  that is down for another reason, with BFD down because of it: a neighbour's daemon that ended takes BFD with it.
+  that is down for another reason, with BFD down because of it: a neighbour's daemon that ended takes BFD with it, and
+  "Connection closed" with BFD down at the same moment is taken for that.
 
 References
   RFC 5880, RFC 5881, RFC 5882 section 4, proto/bgp/bgp.c bgp_bfd_notify() and proto/bfd/ of BIRD
@@ -177,7 +178,7 @@ def _down_examples() -> Iterator[Example]:
         fires=1,
         severity="warning",
     )
-    for error in ("Received: Cease", "Socket: Connection reset by peer", "Socket: Connection closed"):
+    for error in ("Received: Cease", "Socket: Connection reset by peer"):
         yield _case(
             f"with {error}",
             "the neighbour's BFD saw it first, or closed while ours did",
@@ -188,6 +189,14 @@ def _down_examples() -> Iterator[Example]:
             confidence="likely",
             says=(f"went down together with BFD ({error})",),
         )
+    yield _case(
+        "closed, and the neighbour's BFD does not hear ours",
+        "Init: its daemon lives, whenever it last changed",
+        _both("Socket: Connection closed", state="Init", bfd="11:40:00.000"),
+        fires=1,
+        confidence="likely",
+        says=("BFD is Init now",),
+    )
     yield _case(
         "IPv6 link-local neighbour",
         "address and interface must both fit",
@@ -210,12 +219,22 @@ def _other_examples() -> Iterator[Example]:
     yield _case(
         "BFD down later than BGP",
         "the neighbour's daemon ended and took BFD along",
-        _both("Socket: Connection closed", since="11:30:00.000", bfd="11:30:00.151"),
+        _both("Socket: Connection reset by peer", since="11:30:00.000", bfd="11:30:00.151"),
     )
     yield _case(
         "BFD down earlier than BGP",
         "the neighbour never spoke BFD",
-        _both("Socket: Connection closed", since="11:30:00.151", bfd="11:30:00.000"),
+        _both("Socket: Connection reset by peer", since="11:30:00.151", bfd="11:30:00.000"),
+    )
+    yield _case(
+        "closed at the moment when BFD went down",
+        "a neighbour's daemon that was killed looks so until it is called again",
+        _both("Socket: Connection closed"),
+    )
+    yield _case(
+        "refused, BFD in Init",
+        "the daemon that speaks BFD need not be the one that speaks BGP",
+        _both("Socket: Connection refused", state="Init"),
     )
     yield _case("refused", "a neighbour without a daemon is no matter of BFD", _both("Socket: Connection refused"))
     yield _case("reset, BFD up", "the path is well", _both("Socket: Connection reset by peer", state="Up"))

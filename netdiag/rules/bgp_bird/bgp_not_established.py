@@ -428,7 +428,7 @@ def _cause_examples() -> Iterator[Example]:
         "BFD went down later",
         "BFD ends with the daemon that served it: a consequence",
         BirdHost()
-        .bgp_down("up1", "Socket: Connection closed", since="11:30:00.000")
+        .bgp_down("up1", "Socket: Connection reset by peer", since="11:30:00.000")
         .bfd(state="Down", since="11:30:00.400"),
         fires=1,
         severity="critical",
