@@ -21,7 +21,10 @@ from netdiag.sources.bpf.contents import NAMING
 from netdiag.sources.bpf.names import CGROUP_HOOKS
 from netdiag.sources.bpf.objects import Reply
 from netdiag.sources.netlink import requests
+from netdiag.sources.netlink.netdevfeatures import BASIC, FeatureSink, devices
 from netdiag.sources.netlink.tcfilters import FilterSink, QdiscSink, filters
+from netdiag.sources.netlink.wireguard import Families
+from netdiag.sources.netlink.wireguard import families as all_families
 from netdiag.sources.protocol import Source, Unreadable
 
 Rows = TypeVar("Rows")
@@ -106,6 +109,25 @@ def xdp_attachments(links: Iterable[Link]) -> list[BpfAttachment]:
                     )
                 )
     return rows
+
+
+def with_features(source: Source, rows: list[BpfAttachment]) -> list[BpfAttachment]:
+    """The same, generic XDP with what the drivers say; where the kernel has no such family, nothing is known."""
+    if not any(row.mode == "generic" for row in rows):
+        return rows
+    families, features = Families(), FeatureSink()
+    try:
+        source.dump(all_families(), families)
+        if "netdev" in families.numbers:
+            source.dump(devices(families.numbers["netdev"]), features)
+    except Unreadable:
+        return rows
+    return [
+        msgspec.structs.replace(row, driver_can=bool(features.features[row.ifindex] & BASIC))
+        if row.mode == "generic" and row.ifindex in features.features
+        else row
+        for row in rows
+    ]
 
 
 def tc_attachments(reader: Reader) -> list[BpfAttachment]:
@@ -198,7 +220,7 @@ def collect(source: Source, options: Options) -> Collected:
     else:
         reader.unread += ["maps", "links", "sockmaps", "entries"]
         reader.denied["CAP_SYS_ADMIN"] += ["maps", "links"]
-    attachments = xdp_attachments(interfaces) + tc_attachments(reader)
+    attachments = with_features(source, xdp_attachments(interfaces)) + tc_attachments(reader)
     netkits = _ids(link.ifindex for link in interfaces if link.kind == "netkit")
     plain = _ids(link.ifindex for link in interfaces)
     attachments += reader.part("tcx", f"interfaces {plain} {netkits}".rstrip(), tuple[BpfAttachment, ...], ())

@@ -148,6 +148,9 @@ class BpfAttachment(msgspec.Struct, frozen=True, kw_only=True):
     """The bpf_link that attached it; None: attached without one (netlink, BPF_PROG_ATTACH)."""
     mode: str | None = None
     """xdp: ``native``, ``generic`` or ``offload``."""
+    driver_can: bool | None = None
+    """xdp, generic: True: the driver says that it runs programs itself (NETDEV_XDP_ACT_BASIC); None: not asked. False
+    proves nothing: veth says so of pairs that do run them."""
     parent: int | None = None
     """tc: handle of the qdisc or class, 0xfffffff2 ingress, 0xfffffff3 egress; None in a shared block."""
     block: int | None = None
