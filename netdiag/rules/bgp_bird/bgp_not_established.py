@@ -27,9 +27,9 @@ Fix
 Not flagged
   Sessions that are switched off (state down without an error). Passive sessions and those for a range of neighbours:
   the other side calls. Told as a possibility only: a session within ten seconds of BIRD's start, of a new
-  configuration or of "birdc restart"; a passive one that was lost with an error; a neighbour that restarts gracefully,
-  whose routes BIRD keeps meanwhile. Sessions down because of an AS number, a route limit or BFD: those are findings of
-  their own. Where BIRD's time format is not understood the age is not known, and this is said as likely.
+  configuration or of a restart here or there; a passive one that was lost with an error; a neighbour that restarts
+  gracefully, whose routes BIRD keeps meanwhile. Sessions down because of an AS number, a route limit or BFD: those are
+  findings of their own. Where BIRD's time format is not understood the age is not known, and this is said as likely.
 
 References
   RFC 4271 section 8, proto/bgp/bgp.c bgp_get_status() bgp_errors[] of BIRD, RFC 4724, RFC 4486
@@ -348,11 +348,8 @@ def _meant_examples() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
-    yield _case(
-        "other protocols",
-        "a kernel protocol that starts is no session",
-        BirdHost().protocol("kernel1", "Kernel", state="start", info="Active"),
-    )
+    kernel = BirdHost().protocol("kernel1", "Kernel", state="start", info="Active")
+    yield _case("other protocols", "a kernel protocol that starts is no session", kernel)
 
 
 def _age_examples() -> Iterator[Example]:
@@ -394,6 +391,10 @@ def _age_examples() -> Iterator[Example]:
         ),
     ):
         yield _case(name, why, host, fires=1, severity=severity)
+    for since, severity in (("11:59:51.000", "info"), ("11:59:50.000", "critical")):
+        reset = BirdHost().bgp_down("up1", "Received: Administrative reset", since=since)
+        why = "the neighbour restarts the session: it comes back in seconds, or not"
+        yield _case(f"reset by the neighbour at {since}", why, reset, fires=1, severity=severity)
     for text, why, severity, confidence in (
         ("11:59:59.000", "restarted a second ago: birdc restart leaves no error", "info", "possible"),
         ("12:59:59.000", "a time later than now is yesterday's", "critical", "certain"),
