@@ -17,7 +17,7 @@ from netdiag.collectors.links import read_links
 from netdiag.model.bpf import Bpf, BpfAttachment, BpfHolder, BpfLink, BpfMap, BpfPin, BpfProgram
 from netdiag.model.link import Link
 from netdiag.sources.bpf.answer import CgroupReply, EntriesReply
-from netdiag.sources.bpf.contents import NAMING
+from netdiag.sources.bpf.contents import names_something
 from netdiag.sources.bpf.names import CGROUP_HOOKS
 from netdiag.sources.bpf.objects import Reply
 from netdiag.sources.netlink import requests
@@ -233,7 +233,7 @@ def collect(source: Source, options: Options) -> Collected:
     sockmaps = [one.id for one in maps if one.type in SOCKMAPS]
     if sockmaps:
         attachments += reader.part("sockmaps", f"sockmaps {_ids(sockmaps)}", tuple[BpfAttachment, ...], ())
-    naming = [one.id for one in maps if one.type in NAMING]
+    naming = [one.id for one in maps if names_something(one)]
     entries = EntriesReply((), ())
     if naming:
         entries = reader.part("entries", f"entries {_ids(naming)}", EntriesReply, entries)

@@ -91,7 +91,7 @@ class BpfMapEntry(msgspec.Struct, frozen=True, kw_only=True):
     key: int
     """Key of 32 bits: the slot, or the key of a devmap_hash."""
     ifindex: int | None = None
-    """devmap, devmap_hash: where packets are sent."""
+    """devmap, devmap_hash, and plain hashes with a name such as ``redirect_ifindex``: where packets are sent."""
     qsize: int | None = None
     """cpumap: length of that processor's queue, in packets."""
     prog_id: int | None = None

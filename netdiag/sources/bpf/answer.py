@@ -13,7 +13,7 @@ import msgspec
 from netdiag.model.bpf import BpfAttachment, BpfCgroup, BpfMap, BpfMapEntry
 from netdiag.sources.bpf import hooks, keepers
 from netdiag.sources.bpf.calls import Calls, choose
-from netdiag.sources.bpf.contents import NAMING, Contents
+from netdiag.sources.bpf.contents import Contents, names_something
 from netdiag.sources.bpf.objects import Links, Maps, Programs, Reply, each, opened
 
 PATIENCE = 5.0
@@ -111,7 +111,7 @@ def _entries(calls: Calls, rest: str, until: float) -> tuple[Any, str]:
         try:
             with opened(calls.fd_by_id("map", number)) as fd:
                 one = reader.read(fd, number)
-            rows, whole = contents.entries(one) if one.type in NAMING else ([], False)
+            rows, whole = contents.entries(one) if names_something(one) else ([], False)
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -5,6 +5,7 @@ an LRU map would mark the entry as used (kernel/bpf/hashtab.c, htab_lru_map_look
 not. Both are bounded, because a map that changes meanwhile may begin again and again.
 """
 
+import re
 import time
 from contextlib import suppress
 from struct import unpack_from
@@ -27,12 +28,20 @@ COUNTED = {
 SLOTS = {"devmap", "cpumap", "prog_array", "array_of_maps"}
 """Arrays of which a slot is empty or names something."""
 NAMING = SLOTS | {"devmap_hash", "hash_of_maps"}
+INTERFACES = re.compile("if_?index|if_?idx|tx_?port|redirect|(out|egress)_?if", re.IGNORECASE)
+"""Names of plain hash maps whose values of 32 bits are taken for interfaces."""
 ENTRIES_LIMIT = 1024
 """Entries of one map."""
 STEPS_LIMIT = 50_000
 """Entries of all maps."""
 PATIENCE = 0.5
 """Seconds for all maps."""
+
+
+def names_something(one: BpfMap) -> bool:
+    """Whether the values of a map are worth reading: they name an interface, a processor, a program or a map."""
+    plain = one.type == "hash" and (one.key_size, one.value_size) == (4, 4)
+    return one.type in NAMING or (plain and INTERFACES.search(one.name) is not None)
 
 
 class Contents:
@@ -89,7 +98,7 @@ def _entry(one: BpfMap, key: bytes, value: bytes) -> BpfMapEntry | None:
     number: int = unpack_from("=I", key)[0]
     first, second = unpack_from("=II", value)
     program = (second or None) if one.value_size >= 8 else None
-    if one.type in ("devmap", "devmap_hash"):
+    if one.type in ("devmap", "devmap_hash", "hash"):
         return BpfMapEntry(map_id=one.id, key=number, ifindex=first, prog_id=program) if first else None
     if one.type == "cpumap":
         return BpfMapEntry(map_id=one.id, key=number, qsize=first, prog_id=program) if first else None

@@ -1,0 +1,115 @@
+"""What it checks
+  A map of a program that is attached here names an interface to send packets to, and there is no such interface:
+  plain hash maps with values of 32 bits whose name speaks of interfaces (ifindex, redirect, tx_port), and devmaps.
+
+Why it matters
+  The program redirects packets to an index that no interface has: the kernel drops them, and counts that nowhere but
+  in a tracepoint. Mostly a tap was made anew and has another index now, and the map still holds the old one. Worse,
+  indexes can be given again in time, and then packets go to a stranger.
+
+Confirm
+  bpftool map dump id MAP
+  ip link show
+
+Fix
+  Let the agent write the map anew, or take the entry away: bpftool map delete id MAP key KEY. Packets for that key
+  then take the way that the program has for unknown ones.
+
+Not flagged
+  Entries of interfaces that exist, up or down. Maps of programs that are attached nowhere here: the index may mean an
+  interface of another namespace. Maps that were not read. A devmap with an index unknown here: the kernel takes
+  entries out when an interface goes, so this is one of another namespace; told as info.
+
+References
+  net/core/filter.c bpf_redirect(), xdp_do_redirect(), kernel/bpf/devmap.c dev_map_notification()
+"""
+
+from collections.abc import Iterator
+
+from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfMap, BpfMapEntry
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.bpfplaces import program, tc
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bpf-devmap-stale-ifindex",
+    title="an eBPF map sends packets to an interface that does not exist",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "bpf"),
+)
+TYPES = ("hash", "devmap", "devmap_hash")
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    table = view.bpf
+    here = {link.ifindex for link in view.links}
+    attached = {row.prog_id for row in table.attachments if row.ifindex in here}
+    users = {number: one for one in table.programs if one.id in attached for number in one.map_ids}
+    maps = {one.id: one for one in table.maps if one.type in TYPES and one.id in users}
+    stale: dict[int, list[BpfMapEntry]] = {}
+    for entry in table.entries:
+        if entry.map_id in maps and entry.ifindex and entry.ifindex not in here:
+            stale.setdefault(entry.map_id, []).append(entry)
+    for number, entries in stale.items():
+        one, user, first = maps[number], users[number], entries[0]
+        key = " ".join(str(octet) for octet in first.key.to_bytes(4, "little"))
+        name = user.function or user.name
+        yield RULE.found(
+            subject=subject("bpf-map", name=one.name, program=name),
+            message=f"{one.type} {one.name} (map {number}) of {name} sends key {first.key} to interface index "
+            f"{first.ifindex}, which does not exist" + (f", and {len(entries) - 1} more" if len(entries) > 1 else ""),
+            evidence=[
+                (f"map {number} key {first.key}", f"ifindex {first.ifindex}", "BPF_MAP_LOOKUP_ELEM"),
+                (f"interface {first.ifindex}", "none", "RTM_GETLINK"),
+            ],
+            confirm=[f"bpftool map dump id {number}", "ip link show"],
+            fix=f"bpftool map delete id {number} key {key}  # or let the agent write the map anew",
+            confidence="likely" if one.type == "hash" else "possible",
+        )
+
+
+def _host(kind: str = "hash", *ifindexes: int) -> HostBuilder:
+    host = HostBuilder().link("tap0", kind="tun").bpf(programs=[program(1, "switch", map_ids=(5,))])
+    host.bpf(maps=[BpfMap(id=5, type=kind, name="redirect_to", key_size=4, value_size=4)])
+    return host.bpf(entries=[BpfMapEntry(map_id=5, key=n, ifindex=index) for n, index in enumerate(ifindexes)])
+
+
+def examples() -> Iterator[Example]:
+    yield Example(
+        name="hash map with an index that nobody has",
+        why="the plain fault",
+        tables=tc(_host("hash", 9999), "tap0", 1).build(),
+        fires=1,
+        subject=subject("bpf-map", name="redirect_to", program="switch"),
+        severity="warning",
+    )
+    yield Example(
+        name="one good and two stale entries",
+        why="a map is told once",
+        tables=tc(_host("hash", 2, 88, 99), "tap0", 1).build(),
+        fires=1,
+        says=("key 1 to interface index 88", "and 1 more", "key 1 0 0 0"),
+    )
+    for kind in ("devmap", "devmap_hash"):
+        yield Example(
+            name=f"{kind} with an unknown index",
+            why="an interface of another namespace",
+            tables=tc(_host(kind, 99), "tap0", 1).build(),
+            fires=1,
+            severity="info",
+        )
+    yield Example(name="all exist", why="lo is 1, tap0 is 2", tables=tc(_host("hash", 1, 2), "tap0", 1).build())
+    yield Example(name="not attached here", why="another namespace's indexes", tables=_host("hash", 9999).build())
+    yield Example(
+        name="another program is attached",
+        why="it does not use the map",
+        tables=tc(_host("hash", 9999).bpf(programs=[program(2)]), "tap0", 2).build(),
+    )
+    yield Example(name="empty", why="nothing is sent anywhere", tables=tc(_host(), "tap0", 1).build())
+    yield Example(name="value 0", why="0 is no interface: unused", tables=tc(_host("hash", 0), "tap0", 1).build())
+    yield Example(
+        name="a cpumap", why="its numbers are processors", tables=tc(_host("cpumap", 9999), "tap0", 1).build()
+    )
