@@ -12,7 +12,7 @@ from netdiag.sources.bird import protocols, replies
 from netdiag.sources.protocol import Source, Unreadable
 
 SOCKETS = ("/run/bird/bird.ctl", "/run/bird.ctl", "/run/bird/bird6.ctl", "/run/bird6.ctl")
-STATE = ("show status", "show protocols all", "show bfd sessions", "show route count")
+STATE = ("show status", "show protocols all", "show bfd sessions", "show route table all count")
 
 
 def paths(options: Options) -> tuple[str, ...]:
@@ -30,14 +30,25 @@ def read_daemon(source: Source, path: str) -> tuple[BirdDaemon, list[str]]:
     found = protocols.protocols(said["show protocols all"])
     bfd = said.get("show bfd sessions", [])
     status = replies.status(said["show status"])
+    counts = said.get("show route table all count", [])
+    if replies.refused(counts):
+        counts = main_table(source, path)
     daemon = BirdDaemon(
         socket=path,
         **status,
         protocols=found,
         bfd_sessions=() if replies.refused(bfd) else replies.bfd_sessions(bfd),
-        tables=replies.route_counts(said.get("show route count", [])),
+        tables=replies.route_counts(counts),
     )
     return daemon, troubles
+
+
+def main_table(source: Source, path: str) -> list[str]:
+    """What BIRD 1.6 says of its main table: it cannot be asked for all tables at once."""
+    try:
+        return replies.split(source.fetch("bird", f"{path}\nshow route count")).get("show route count", [])
+    except Unreadable:
+        return []
 
 
 def collect(source: Source, options: Options) -> Collected:

@@ -24,7 +24,6 @@ _LIMITS = {
     "Import limit": "import_limit",
     "Receive limit": "receive_limit",
     "Export limit": "export_limit",
-    "Route limit": "import_limit",  # BIRD 1.6's older word
 }
 _CHANNEL_TEXTS = {
     "State": "state",
@@ -140,6 +139,9 @@ def _setting(protocol: _Open, name: str, value: str) -> None:
     elif name in _LIMITS:
         protocol.limit = _LIMITS[name]
         _limit(protocol.channel(), protocol.limit, value)
+    elif name == "Route limit":
+        # BIRD 1.6 shows how full the import limit is, "10/100", below the limit itself.
+        protocol.channel().setdefault("import_limit", _number(value.rpartition("/")[2]))
     elif name == "Action" and protocol.limit:
         protocol.channel()[f"{protocol.limit}_action"] = value
     elif name == "Preference":

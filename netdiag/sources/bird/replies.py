@@ -21,7 +21,10 @@ _STATUS = (
     ("Last reboot on ", "last_reboot"),
     ("Last reconfiguration on ", "last_reconfiguration"),
 )
-_ROUTE_TYPES = {"unicast", "unreachable", "blackhole", "prohibit", "multicast", "opaque", "aggregated", "none"}
+_ROUTE_TYPES = {
+    name: name for name in ("unicast", "unreachable", "blackhole", "prohibit", "opaque", "aggregated", "none")
+}
+_ROUTE_TYPES["prohibited"] = "prohibit"  # rta_dest_names[] of nest/rt-attr.c; the kernel's name is the shorter one
 _SOURCE = re.compile(r"\[(\S+)[^\]]*\]( [*!]?\*)?")
 
 
@@ -147,7 +150,7 @@ def routes(lines: list[str]) -> tuple[BirdRoute, ...]:
 
 def _route(net: str, table: str | None, text: str, words: list[str]) -> dict[str, Any]:
     source = _SOURCE.search(text)
-    kind = next((word for word in words[:2] if word in _ROUTE_TYPES), "unicast")
+    kind = next((_ROUTE_TYPES[word] for word in words[:2] if word in _ROUTE_TYPES), "unicast")
     route: dict[str, Any] = {
         "net": net,
         "table": table,
