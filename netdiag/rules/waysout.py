@@ -44,7 +44,7 @@ def default_oifs(view: HostView, family: str) -> set[int] | None:
     unicast = np.isin(routes.table, tables) & (routes.type == RTN_UNICAST)
     halves = unicast & (routes.dst_len == 1)
     wide = unicast & (routes.dst_len == 0)
-    if len(np.unique(routes.dst[halves], axis=0)) == 2:
+    if len({dst.tobytes() for dst in routes.dst[halves]}) == 2:
         wide |= halves
     if family == "inet6":
         wide |= unicast & (routes.dst_len == 3) & (routes.dst[:, 0] == 0x20)

@@ -125,6 +125,16 @@ def own_table(lab: Lab) -> Host:
     return host
 
 
+def tunnel_first(lab: Lab) -> Host:
+    """A tunnel's daemon that sent before the network was there; the host needs no way beyond its subnet."""
+    host, peer = lab.host("edge1"), lab.host("edge2")
+    host.ip("tuntap add wg0 mode tun\nlink set wg0 up\naddress add 10.0.0.1/24 dev wg0")
+    attempt(host, "192.0.2.2")
+    lab.link(host, "eth0", peer, "eth0", a_addresses="192.0.2.1/24", b_addresses="192.0.2.2/24")
+    attempt(host, "192.0.2.2")
+    return host
+
+
 RULE = "route-default-missing"
 ABOUT = {"kind": "route", "dst": "0.0.0.0/0", "table": 254}
 test_drill = drill_test(
@@ -184,5 +194,6 @@ test_drill = drill_test(
         repair=None,
         severity="critical",
         expect=ABOUT,
+        twin=tunnel_first,
     ),
 )

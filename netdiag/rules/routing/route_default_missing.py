@@ -2,7 +2,7 @@
   A host with an address on a network has no default route of that family in any table that a policy rule leads to, and
   something shows that it is meant to reach further:
   - packets were refused for want of a route while netdiag looked (OutNoRoutes; InNoRoutes of what it forwards);
-  - the same at any time since the namespace was made, where it has no route by any gateway at all;
+  - the same at any time since the namespace was made, where it has no route by any gateway and no tunnel at all;
   - a tunnel whose far end has no route;
   - a nexthop object with a gateway that no route uses any more;
   - a default route in a table that no rule leads to.
@@ -31,7 +31,8 @@ Not flagged
   0.0.0.0/1 with 128.0.0.0/1, and 2000::/3; a default route that refuses (unreachable, blackhole, prohibit): somebody
   says that there is no way out; routing daemons' routes or a hundred and more routes by gateways: a BGP router has
   its table; hosts without an address of the family, or only on tunnels; one family where the other one has a default
-  route, unless both have addresses on that interface (resolvers try both families and count a refusal).
+  route, unless both have addresses on that interface (resolvers try both families and count a refusal). What was
+  refused in the past on a host with tunnels: their daemons send before the network is up.
 
 References
   net/ipv4/route.c ip_error(), IPSTATS_MIB_OUTNOROUTES in net/ipv4/udp.c and net/ipv6/ip6_output.c, RFC 4293,
@@ -67,6 +68,21 @@ RULE = Rule(
     explains=("bgp-not-established", "dns-*", "ip-in-noroutes", "wg-*"),
 )
 
+TUNNELS = (
+    "wireguard",
+    "tun",
+    "vxlan",
+    "geneve",
+    "gre",
+    "gretap",
+    "ip6gre",
+    "ip6gretap",
+    "ipip",
+    "sit",
+    "ip6tnl",
+    "bareudp",
+)
+"""Kinds of interface whose other side, a daemon or the kernel, sends by itself and tries again."""
 GOOD = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
 GLOBAL6 = ip_network("2000::/3")
 NAMES = {"inet": ("IPv4", "0.0.0.0/0"), "inet6": ("IPv6", "::/0")}
@@ -120,7 +136,7 @@ def cut_tunnels(view: HostView, family: str) -> Iterator[Sign]:
 
 
 def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
-    """Packets refused for want of a route: now, or (only where the host has no gateway at all) at any time."""
+    """Packets refused for want of a route: now, or (only where nothing else can have sent them) at any time."""
     now = (view.moved(OUT[family]) or 0) + (view.moved(FORWARDED[family]) or 0)
     total = view.latest.snmp.get(OUT[family], 0)
     source = "/proc/net/snmp, /proc/net/netstat" if family == "inet" else "/proc/net/snmp6"
@@ -129,7 +145,7 @@ def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
         text = f"{now} packet{'s were' if now > 1 else ' was'} refused for want of a route within {seconds:.1f} s"
         fact = ("OutNoRoutes and InNoRoutes", f"+{now}", f"{source} {OUT[family]} {FORWARDED[family]}")
         yield Sign(severity="critical" if lonely else "warning", text=text, fact=fact)
-    elif total and lonely:
+    elif total and lonely and not any(link.up and link.kind in TUNNELS for link in view.links):
         text = f"{total} packet{'s have' if total > 1 else ' has'} been refused for want of a route"
         yield Sign(
             severity="warning", text=text, fact=("OutNoRoutes", total, f"{source.partition(',')[0]} {OUT[family]}")
@@ -301,6 +317,12 @@ def refused_examples() -> Iterator[Example]:
     yield fires(
         "refused before", "no gateway at all, and somebody tried once", host(1), "warning", "1 packet has been", blank
     )
+    early = host(1).link("wg0", kind="wireguard").address("wg0", "10.0.0.1/24")
+    yield silence("refused before, and a tunnel", "it was set up before its underlay", early)
+    down = host(1).link("sit0", kind="sit", up=False)
+    yield fires("refused before, and a tunnel that is down", "nothing sends there", down, "warning")
+    late = host(1, 2).link("wg0", kind="wireguard")
+    yield fires("refused now, and a tunnel", "it is still trying", late, "critical")
     guest = host(0, 2, FORWARDED["inet"])
     yield fires("guests refused now", "what the host forwards has no way either", guest, "critical", "2 packets were")
     yield silence("guests refused before", "scans of a router count there for ever", host(9, None, FORWARDED["inet"]))
