@@ -4,8 +4,8 @@ The filter of an interface is the larger of its own rp_filter and that of "all":
 (IN_DEV_RPFILTER(), Documentation/networking/ip-sysctl.rst). A strict one asks for the way back to the packet's source,
 with the packet's destination as source, and drops the packet (EXDEV, TcpExt IPReversePathFilter) unless a next hop of
 the route that answers is the interface it came by. What the question carries: the mark only where src_valid_mark is set
-on "all" or the interface; no owner but uid 0; no bound interface; and as incoming interface loopback for a packet to
-this host itself, or the interface that a forwarded packet will leave by.
+on "all" or the interface; the ports exchanged; no owner but uid 0; no bound interface; and as incoming interface
+loopback for a packet to this host itself, or the interface that a forwarded packet will leave by.
 
 Members of a VRF are not judged here. Pure; ValueError for text that is no IPv4 address.
 """
@@ -17,6 +17,8 @@ from netdiag.index.packet import Lookup, Query
 from netdiag.model.link import Link
 
 STRICT = 1
+LOOPBACK = 1
+"""ifindex of loopback in every namespace (LOOPBACK_IFINDEX)."""
 
 
 class Reverse(NamedTuple):
@@ -41,13 +43,26 @@ class ReversePath:
         self._ask = ask
         self._devices = devices
 
-    def strict(self, link: Link, *, src: str, dst: str, out: int | None = None, mark: int = 0) -> Reverse:
-        """A packet from ``src`` to ``dst`` that came in by ``link``, whose filter is strict.
+    def strict(self, link: Link, packet: Query, out: int | None = None) -> Reverse:
+        """A packet with a source that came in by ``link``, whose filter is strict.
 
-        ``out``: the interface that it is forwarded to; None for a packet to this host itself, ``dst`` then is one of
-        its addresses. Where the answer cannot be known (netdiag.index.packet.Lookup.alternatives) it passes.
+        ``packet``: its mark is to be 0 unless src_valid_mark is set. ``out``: the interface that it is forwarded to;
+        None for a packet to this host itself. Where the answer cannot be known
+        (netdiag.index.packet.Lookup.alternatives) it passes.
         """
-        way = self._ask(Query(family="inet", dst=src, src=dst, iif=out, mark=mark))
+        way = self._ask(
+            Query(
+                family="inet",
+                dst=packet.src or "0.0.0.0",
+                src=packet.dst,
+                iif=out or LOOPBACK,
+                mark=packet.mark,
+                tos=packet.tos,
+                ip_proto=packet.ip_proto,
+                sport=packet.dport,
+                dport=packet.sport,
+            )
+        )
         return Reverse(any(self._matches(link, answer) for answer in (way, *way.alternatives)), way)
 
     def _matches(self, link: Link, way: Lookup) -> bool:

@@ -7,7 +7,9 @@ is a throw, where ``suppress_prefixlength`` or ``suppress_ifgroup`` may set the 
 dead next hops, or where the packet is bound to another interface than the route's. A ``goto`` that jumps over the
 earlier rule makes the later one reachable again.
 
-Only one earlier rule is looked at, not what several take together. Pure; ValueError for a rule whose prefix is none.
+What is said holds for packets that are not bound to an interface: those pass by a route over another one, as do IPv6
+packets for link-local addresses and ::1. Only one earlier rule is looked at, not what several take together. Pure;
+ValueError for a rule whose prefix is none.
 """
 
 import ipaddress

@@ -81,7 +81,7 @@ class Arrivals:
         """
         first = None
         for source in sources:
-            reverse = self._filter.strict(link, src=source, dst=address)
+            reverse = self._filter.strict(link, Query(family="inet", dst=address, src=source))
             if reverse.passes:
                 if reverse.way.prefixlen is not None and reverse.way.prefixlen > length:
                     continue

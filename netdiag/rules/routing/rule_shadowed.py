@@ -5,8 +5,8 @@
 
 Why it matters
   The table looks right, "ip route show table" shows its routes, and yet no packet is ever routed by it: the traffic
-  takes the earlier rule's way, over the wrong uplink or past the tunnel. Typical: a rule added without a priority or
-  with one above 32766, behind the main table and its default route.
+  takes the earlier rule's way, over the wrong uplink or past the tunnel. Only sockets bound to another interface
+  still come by the rule. Typical: a rule with a number above 32766, behind the main table and its default route.
 
 Confirm
   ip rule show
