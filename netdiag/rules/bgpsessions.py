@@ -1,7 +1,7 @@
 """BGP sessions of BIRD as the rules about them see them: what state one is in and why, since when, over which way.
 
 Facts: the states and error texts are bgp_state_names[], bgp_err_classes[], bgp_misc_errors[] and bgp_auto_errors[] of
-proto/bgp/bgp.c and bgp_print_err() of proto/bgp/packet.c, the same in BIRD 1.6, 2 and 3. BIRD forgets the last error
+proto/bgp/bgp.c and bgp_error_dsc() of proto/bgp/packet.c, the same in BIRD 1.6, 2 and 3. BIRD forgets the last error
 when a session is established or switched off, so an error that is shown is why the session is down now. Times are text
 whose format is a setting of the daemon (``timeformat``): an age may be unknown. Pure; nothing can fail.
 """

@@ -1,12 +1,13 @@
 """What it checks
   A BGP session of BIRD is down because one side expects another AS number than the other side has. "BGP Error: Bad
-  peer AS": the neighbour's OPEN brought another number than is configured here. "Received: Bad peer AS": the neighbour
-  refused ours.
+  peer AS": the neighbour's OPEN brought another number than is configured here. "Received: Bad peer AS": the
+  neighbour refused ours.
 
 Why it matters
-  The session cannot come up until one of the two configurations is changed; BIRD tries again after its error wait time
-  (a minute, then up to five). Nothing is learnt from the neighbour and nothing announced to it. A peer that renumbered,
-  a session with the wrong neighbour's number, or an address that now belongs to another router look like this.
+  The session cannot come up until one of the two configurations is changed; BIRD tries again after its error wait
+  time (a minute, then up to five). Nothing is learnt from the neighbour and nothing announced to it. A peer that
+  renumbered, a session with the wrong neighbour's number, or an address that now belongs to another router look like
+  this.
 
 Confirm
   birdc show protocols all NAME

@@ -1,16 +1,16 @@
 """What it checks
-  BFD took a BGP session of BIRD down. BIRD says so ("Error: BFD session down"). Or the neighbour's BFD saw it first: it
-  closed the connection ("Received: Cease") and resets every new one, and the BFD session with it went down at the same
-  moment, or is in Init, which means that its BFD does not hear ours.
+  BFD took a BGP session of BIRD down. BIRD says so ("Error: BFD session down"). Or the neighbour's BFD saw it first:
+  it closed the connection ("Received: Cease") and resets every new one, and the BFD session with it went down at the
+  same moment, or is in Init, which means that its BFD does not hear ours.
   And, as information: the BGP session stands, and BFD with that neighbour has been down since long before.
 
 Why it matters
   BFD sends small UDP packets several times a second (port 3784; 4784 for multihop) and calls the path dead when a few
-  are missing; BGP then drops its routes at once. BIRD waits out its error wait time (a minute, then up to five) before
-  it calls again, and then does so without BFD: the session can come back while BFD stays down. From then on a dead path
-  is noticed only when the hold time is over, by default after minutes.
-  BFD down and the path well means that its packets are lost or late: a firewall, a policer, a busy CPU, intervals that
-  are too short, a daemon that does not listen. BFD down and the path dead is what it is for.
+  are missing; BGP then drops its routes at once. BIRD waits out its error wait time (a minute, then up to five)
+  before it calls again, and then does so without BFD: the session can come back while BFD stays down. From then on a
+  dead path is noticed only when the hold time is over, by default after minutes.
+  BFD down and the path well means that its packets are lost or late: a firewall, a policer, a busy CPU, intervals
+  that are too short, a daemon that does not listen. BFD down and the path dead is what it is for.
 
 Confirm
   birdc show bfd sessions
@@ -24,9 +24,9 @@ Fix
 
 Not flagged
   A BFD session that an administrator has put down (AdminDown). One that is down while BGP stands and that went down
-  when the BGP session began: the neighbour does not speak BFD. One of a static route or another protocol. A BGP session
-  that is down for another reason, with BFD down because of it: a neighbour's daemon that ended takes BFD with it, and
-  "Connection closed" with BFD down at the same moment is taken for that.
+  when the BGP session began: the neighbour does not speak BFD. One of a static route or another protocol. A BGP
+  session that is down for another reason, with BFD down because of it: a neighbour's daemon that ended takes BFD with
+  it, and "Connection closed" with BFD down at the same moment is taken for that.
 
 References
   RFC 5880, RFC 5881, RFC 5882 section 4, proto/bgp/bgp.c bgp_bfd_notify() and proto/bfd/ of BIRD

@@ -6,11 +6,11 @@
 Why it matters
   BIRD takes its socket with it when it is stopped in order. A socket that is left behind means that it was killed or
   crashed, and nobody started it again. Its BGP sessions are lost, neighbours withdraw what this host announced. The
-  routes that it had put into the kernel stay and grow stale: traffic goes where it went at that moment, until somebody
-  takes them away.
+  routes that it had put into the kernel stay and grow stale: traffic goes where it went at that moment, until
+  somebody takes them away.
   A daemon that accepts and says nothing is stopped (SIGSTOP, a debugger), swapped out, or busy: BIRD does its work in
-  one thread (BIRD 3: several), so one that does not serve its socket soon misses keepalives, and sessions end when the
-  hold time is over.
+  one thread (BIRD 3: several), so one that does not serve its socket soon misses keepalives, and sessions end when
+  the hold time is over.
 
 Confirm
   timeout 2 birdc -s SOCKET show status
@@ -24,9 +24,9 @@ Fix
   configuration or for want of memory does so again. If BIRD was taken away from this host, remove the socket.
 
 Not flagged
-  A host without any control socket: it has no BIRD, or BIRD was stopped on purpose. A socket that netdiag may not open
-  (then the rule is not evaluated). A dead socket with a living daemon on a socket of the same name in another folder,
-  left behind by an older package, is told as a possibility only.
+  A host without any control socket: it has no BIRD, or BIRD was stopped on purpose. A socket that netdiag may not
+  open (then the rule is not evaluated). A dead socket with a living daemon on a socket of the same name in another
+  folder, left behind by an older package, is told as a possibility only.
 
 References
   unix(7), connect(2) ECONNREFUSED; sysdep/unix/main.c async_shutdown() and sysdep_shutdown_done(), nest/cli.c of BIRD

@@ -4,13 +4,13 @@
 
 Why it matters
   Nothing is learnt from this neighbour and nothing is announced to it. Where no other session of the daemon carries
-  routes of the same family into the same table, that is an outage (critical); else what is left is in use and there is
-  less to fall back on (warning).
-  "Connection refused" is an answer of the neighbour: no BGP daemon listens there. "No route to host" means that nobody
-  answers ARP or ND on the last link, "Network is unreachable" that this host has no route. No reason at all while in
-  Connect: the packets go unanswered, by a firewall, a wrong password (MD5), a lost route back. No reason while Idle:
-  BIRD waits for an interface on whose subnet the neighbour is; one that is further away needs "multihop". "Neighbor
-  lost": that interface went away or down. "Hold timer expired": the session stood, and nothing came any more.
+  routes of the same family into the same table, that is an outage (critical); else what is left is in use and there
+  is less to fall back on (warning).
+  "Connection refused" is an answer of the neighbour: no BGP daemon listens there. "No route to host" means that
+  nobody answers ARP or ND on the last link, "Network is unreachable" that this host has no route. No reason at all
+  while in Connect: the packets go unanswered, by a firewall, a wrong password (MD5), a lost route back. No reason
+  while Idle: BIRD waits for an interface on whose subnet the neighbour is; one that is further away needs "multihop".
+  "Neighbor lost": that interface went away or down. "Hold timer expired": it stood, and nothing came any more.
 
 Confirm
   birdc show protocols all NAME
@@ -28,11 +28,11 @@ Not flagged
   Sessions that are switched off (state down without an error). Passive sessions and those for a range of neighbours:
   the other side calls. Told as a possibility only: a session within ten seconds of BIRD's start, of a new
   configuration or of a restart here or there; a passive one that was lost with an error; a neighbour that restarts
-  gracefully, whose routes BIRD keeps meanwhile. Sessions down because of an AS number, a route limit or BFD: those are
-  findings of their own. Where BIRD's time format is not understood the age is not known, and this is said as likely.
+  gracefully, whose routes BIRD keeps meanwhile. Sessions down because of an AS number, a route limit or BFD: those
+  are findings of their own. Where BIRD's time format is not understood, so that the age is not known: likely only.
 
 References
-  RFC 4271 section 8, proto/bgp/bgp.c bgp_get_status() bgp_errors[] of BIRD, RFC 4724, RFC 4486
+  RFC 4271 section 8, proto/bgp/bgp.c bgp_get_status() bgp_last_errmsg() of BIRD, RFC 4724, RFC 4486
 """
 
 from collections.abc import Iterator

@@ -8,9 +8,10 @@ Why it matters
   A session that was closed brings nothing and announces nothing, and with action disable stays so until somebody
   enables it: critical where no other session carries the same routes, else a warning. With action restart it comes
   back after a minute or more and is closed again as long as the neighbour sends as much. With action block routes are
-  missing without any error: which ones depends on the order in which they came, so two routers with the same neighbour
-  miss different ones.
-  More routes than ever either is growth, and the limit was forgotten, or a leak, and the limit has just protected you.
+  missing without any error: which ones depends on the order in which they came, so two routers with the same
+  neighbour miss different ones.
+  More routes than ever either is growth, and the limit was forgotten, or a leak, and the limit has just protected
+  you.
 
 Confirm
   birdc show protocols all NAME
