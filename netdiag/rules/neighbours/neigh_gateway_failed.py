@@ -207,11 +207,6 @@ def sentence(gateways: list[Gateway], link: Link | None, ifname: str) -> str:
     )
 
 
-def route_subject(route: Route, ifname: str) -> Subject:
-    """The subject under which other rules know the route."""
-    return subject("route", dst=route.dst, table=route.table, ifname=ifname)
-
-
 def check(view: HostView) -> Iterator[Draft]:
     silent = failing(view)
     if not silent:
@@ -231,7 +226,8 @@ def draft(view: HostView, ifindex: int, gateways: list[Gateway]) -> Draft:
     """The finding about one segment, named by its weightiest gateway."""
     ifname, neighbour, route = view.ifname(ifindex), gateways[0].neighbour, gateways[0].found[0].route
     severity, confidence = gateways[0].weight
-    routes = [route_subject(use.route, ifname) for gateway in gateways for use in gateway.found]
+    rows = [use.route for gateway in gateways for use in gateway.found]
+    routes = [subject("route", dst=row.dst, table=row.table, ifname=ifname) for row in rows]
     entries = [subject("neighbour", dst=gateway.neighbour.dst, ifname=ifname) for gateway in gateways]
     source = f"RTM_GETNEIGH {neighbour.dst} dev {ifname}"
     return RULE.found(

@@ -1,0 +1,123 @@
+"""What shows that a default route was meant: packets without a route, tunnels cut off, what was left behind.
+
+Used by rules that ask whether a default route is missing; netdiag.rules.waysout says whether there is one. Pure.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import numpy as np
+
+from netdiag.index.policy import Query
+from netdiag.index.reach import reachable_tables
+from netdiag.index.view import HostView
+from netdiag.model.finding import Severity
+from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
+from netdiag.rules.routewords import ip_command, table_word
+
+TUNNELS = (
+    "wireguard",
+    "tun",
+    "vxlan",
+    "geneve",
+    "gre",
+    "gretap",
+    "ip6gre",
+    "ip6gretap",
+    "ipip",
+    "sit",
+    "ip6tnl",
+    "bareudp",
+)
+"""Kinds of interface whose other side, a daemon or the kernel, sends by itself and tries again."""
+OUT = {"inet": "Ip.OutNoRoutes", "inet6": "Ip6OutNoRoutes"}
+FORWARDED = {"inet": "IpExt.InNoRoutes", "inet6": "Ip6InNoRoutes"}
+"""Packets of others, refused by a host that forwards (ip_error() of net/ipv4/route.c)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sign:
+    """Why a default route must have been meant."""
+
+    severity: Severity
+    text: str
+    """Second half of the message."""
+    fact: tuple[str, object, str]
+    gateway: str | None = None
+    """The way out, where the sign names it; else None."""
+    fix: str | None = None
+    """Where adding a route is not the fix."""
+
+
+def signs(view: HostView, family: str, *, counters: bool, lonely: bool) -> Iterator[Sign]:
+    """Every sign, the weightiest first. ``counters``: refused packets count; ``lonely``: no route by any gateway."""
+    yield from cut_tunnels(view, family)
+    if counters:
+        yield from refused(view, family, lonely=lonely)
+    yield from left_objects(view, family)
+    yield from left_tables(view, family)
+
+
+def cut_tunnels(view: HostView, family: str) -> Iterator[Sign]:
+    """Tunnels with a far end to which there is no route."""
+    for link in view.links:
+        remote = link.info.get("remote")
+        if not link.up or not isinstance(remote, str) or (":" in remote) != (family == "inet6"):
+            continue
+        if (
+            not ip_address(remote).is_unspecified
+            and view.lookup(Query(family=family, dst=remote)).error == "ENETUNREACH"
+        ):
+            fact = (f"{link.ifname} remote", remote, f"RTM_GETLINK {link.ifname} IFLA_INFO_DATA")
+            yield Sign(
+                severity="critical", text=f"tunnel {link.ifname} has no route to its far end {remote}", fact=fact
+            )
+
+
+def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
+    """Packets refused for want of a route: now, or (only where nothing else can have sent them) at any time."""
+    now = (view.moved(OUT[family]) or 0) + (view.moved(FORWARDED[family]) or 0)
+    total = view.latest.snmp.get(OUT[family], 0)
+    source = "/proc/net/snmp, /proc/net/netstat" if family == "inet" else "/proc/net/snmp6"
+    if now:
+        seconds = view.latest.at - view.counters.at
+        text = f"{now} packet{'s were' if now > 1 else ' was'} refused for want of a route within {seconds:.1f} s"
+        fact = ("OutNoRoutes and InNoRoutes", f"+{now}", f"{source} {OUT[family]} {FORWARDED[family]}")
+        yield Sign(severity="critical" if lonely else "warning", text=text, fact=fact)
+    elif total and lonely and not any(link.up and link.kind in TUNNELS for link in view.links):
+        text = f"{total} packet{'s have' if total > 1 else ' has'} been refused for want of a route"
+        yield Sign(
+            severity="warning", text=text, fact=("OutNoRoutes", total, f"{source.partition(',')[0]} {OUT[family]}")
+        )
+
+
+def left_objects(view: HostView, family: str) -> Iterator[Sign]:
+    """Nexthop objects that lost their routes."""
+    used = {int(number) for each in ("inet", "inet6") for number in np.unique(view.routes(each).nh_id)}
+    used |= {member.id for nexthop in view.nexthops for member in nexthop.group}
+    for nexthop in view.nexthops:
+        gateway = nexthop.gateway
+        if nexthop.id not in used and gateway and not nexthop.fdb and (":" in gateway) == (family == "inet6"):
+            yield Sign(
+                severity="warning",
+                text=f"no route uses nexthop object {nexthop.id} via {gateway} any more",
+                fact=(f"nexthop {nexthop.id}", f"via {gateway}", "RTM_GETNEXTHOP NHA_GATEWAY"),
+                gateway=gateway,
+            )
+
+
+def left_tables(view: HostView, family: str) -> Iterator[Sign]:
+    """Default routes in tables that no rule leads to; of table main another rule speaks (rule-main-missing)."""
+    routes = view.routes(family)
+    reachable = list(reachable_tables(view.rules, view.links, family))
+    stranded = (
+        (routes.dst_len == 0) & (routes.type == RTN_UNICAST) & ~np.isin(routes.table, [*reachable, RT_TABLE_MAIN])
+    )
+    for table in np.unique(routes.table[stranded]).tolist():
+        yield Sign(
+            severity="warning",
+            text=f"the one of table {table_word(table)} is out of reach: no policy rule leads there",
+            fact=(f"default route of table {table}", "no rule", "RTM_GETROUTE RTA_TABLE, RTM_GETRULE FRA_TABLE"),
+            fix=f"{ip_command(family)} rule add lookup {table}  # with the selector that the rule had",
+        )
