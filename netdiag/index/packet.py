@@ -93,7 +93,8 @@ class Lookup:
     left_out: tuple[Hop, ...] = ()
     """Next hops of the same route that it cannot take now, with the reason."""
     prefsrc: str | None = None
-    """Source address that the route asks for."""
+    """Source address that the route asks for. The siblings of an IPv6 multipath route can each ask for another; the
+    kernel tells only that of the first."""
     steps: tuple[Step, ...] = ()
     """Every rule that was tried, in order."""
     notes: tuple[str, ...] = ()

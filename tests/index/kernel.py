@@ -165,7 +165,10 @@ def difference(
         for position in {hop.route for hop in ours.hops if hop.route is not None} | {ours.route}
     ]
     theirs = (matched.dst_len, matched.tos, matched.metric, matched.nh_id, matched.prefsrc)
-    return "" if theirs in mine else f"route: {theirs}, {mine}"
+    # Siblings of IPv6 keep their own preferred sources, of which a dump tells but the first one's.
+    compared = -1 if ours.query.family == "inet6" and len(routes.row(ours.route).hops) > 1 else None
+    same = theirs[:compared] in [each[:compared] for each in mine]
+    return "" if same else f"route: {theirs}, {mine}"
 
 
 def disagreements(tables: Tables, queries: Sequence[Query]) -> Iterator[Disagreement]:

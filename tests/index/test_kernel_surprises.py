@@ -552,6 +552,18 @@ def test_an_anycast_route_delivers_only_where_the_kernel_made_it() -> None:
     inside(work, net__ipv6__conf__all__forwarding=1)
 
 
+def test_siblings_keep_their_own_source_but_the_dump_tells_only_that_of_the_first() -> None:
+    def work(host: Inside) -> None:
+        host.ip(
+            "-6 route append fd00::/16 via 2001:db8::9 dev v0 src 2001:db8:2::1",
+            "-6 route append fd00::/16 via 2001:db8:1::9 dev v1 src 2001:db8:1::1",
+        )
+        asked = host.ask("fd00::1", oif="v1")
+        assert (asked.matched.prefsrc, asked.ours.prefsrc) == ("2001:db8:1::1", "2001:db8:2::1")
+
+    inside(work)
+
+
 def test_a_route_between_siblings_is_in_no_dump() -> None:
     """The kernel uses a route that ``ip -6 route`` does not show: netdiag cannot know it either."""
 
