@@ -272,15 +272,15 @@ def _way_examples() -> Iterator[Example]:
         subject=ABOUT,
         says=("by wg1",),
     )
-    scoped = _host(1421, endpoint="fe80::2%2")
-    scoped.address("eth0", "fe80::1/64")
-    yield Example(
-        name="link-local endpoint with its interface",
-        why="the zone says by which link",
-        tables=scoped.build(),
-        fires=1,
-        says=("to fe80::2%2 by eth0",),
-    )
+    for zone in ("2", "eth0"):
+        scoped = _host(1421, endpoint=f"fe80::2%{zone}")
+        yield Example(
+            name=f"link-local endpoint by interface {zone}",
+            why="the zone says by which link; the kernel tells its index, a daemon may tell its name",
+            tables=scoped.address("wg0", "fe80::1/64").address("eth0", "fe80::1/64").build(),
+            fires=1,
+            says=(f"to fe80::2%{zone} by eth0",),
+        )
 
 
 def _peer_examples() -> Iterator[Example]:
@@ -347,7 +347,7 @@ def _quiet_examples() -> Iterator[Example]:
         why="nothing is sent, so nothing is too long (wg-endpoint-unroutable)",
         tables=_host(9000, endpoint="198.51.100.9").build(),
     )
-    looped = _host(1420, endpoint="198.51.100.9").address("wg0", "10.0.0.1/32")
+    looped = _host(1440, endpoint="198.51.100.9").address("wg0", "10.0.0.1/32")
     yield Example(
         name="endpoint inside the tunnel itself",
         why="a fault of its own (wg-endpoint-via-own-tunnel)",
