@@ -1,0 +1,173 @@
+"""What it checks
+  An established BGP session announces nothing (0 exported), routes were offered to it and its output filter refused
+  them, while another session of the same kind announces some: one to the same neighbouring AS, or one with the same
+  filter by name, of the same family and table.
+
+Why it matters
+  The session looks well and attracts no traffic: the neighbour has no route to what this host serves over it. As long
+  as the other session stands nothing is lost; when it goes, everything is. Hence a warning.
+
+Confirm
+  birdc show protocols all NAME
+  birdc show route export NAME
+  birdc show route noexport NAME
+
+Fix
+  Repair the export filter in BIRD's configuration, then "birdc configure". The session is not restarted; BIRD feeds
+  all routes to the new filter, and the neighbour gets what it accepts.
+
+Not flagged
+  A session without a sibling that announces something: a collector, a looking glass, a drained host whose sessions are
+  all at zero. A channel to which nothing was offered, or whose routes all came from that neighbour. Sessions inside the
+  AS with "export none". Clients of a route server. A session established less than three seconds ago. With a filter
+  other than "none" that refuses everything and no sibling to compare with, it is told as information only.
+
+References
+  nest/proto.c channel_show_stats(), nest/rt-table.c export_filter() of BIRD
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.bird import UpdateCounts
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.bgpsessions import bird_name
+from netdiag.rules.bgpsiblings import NOTHING, Standing, siblings, standing
+from netdiag.rules.build_bird import BirdHost, channel
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bgp-export-zero",
+    title="an established BGP session announces nothing",
+    severity="warning",
+    reads=("bird",),
+    explains=("bgp-prefix-announced-nowhere", "bgp-anycast-missing-announce"),
+)
+
+
+def refused(one: Standing) -> int:
+    """Routes that the output filter refused, where none is announced; 0 where some are, or none was offered."""
+    counts = one.channel.export_updates
+    return 0 if one.channel.exported != 0 or counts is None else counts.filtered or 0
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for one in standing(view):
+        count = refused(one)
+        if not count:
+            continue
+        better = [other for other in siblings(view, one, "output") if (other.channel.exported or 0) > 0]
+        if not better and (one.channel.output_filter == NOTHING or one.internal):
+            continue
+        session, policy = one.session, one.channel.output_filter
+        words = f", while {better[0].session.name} announces {better[0].channel.exported}" if better else ""
+        yield RULE.found(
+            subject=session.subject,
+            message=f"BGP session {session.name} to {session.neighbour} is established and announces no "
+            f"{one.channel.name} route{words}: filter {policy} refuses all",
+            evidence=[
+                (f"{one.channel.name} exported", 0, session.source),
+                (f"{one.channel.name} export updates filtered", count, session.source),
+                *(
+                    (f"{o.session.name} {o.channel.name} exported", o.channel.exported, o.session.source)
+                    for o in better[:2]
+                ),
+            ],
+            confirm=[session.confirm, session.command(f"show route noexport {bird_name(session.name)}")],
+            fix=f"{session.command('configure')}  # after repairing the export filter of {session.name} in bird.conf",
+            confidence="likely" if better else "possible",
+        )
+
+
+def _zero(**fields: Any) -> dict[str, Any]:
+    counts = UpdateCounts(received=9, rejected=2, filtered=7, accepted=0)
+    defaults: dict[str, Any] = {"exported": 0, "export_updates": counts, "output_filter": "(unnamed)"}
+    return {"session": "external AS4", "channels": (channel(**(defaults | fields)),)}
+
+
+def _good(**fields: Any) -> dict[str, Any]:
+    more = {name: fields.pop(name) for name in ("session", "neighbor_as") if name in fields}
+    defaults: dict[str, Any] = {"exported": 3, "output_filter": "(unnamed)"}
+    channels = (channel(**(defaults | fields)),)
+    return {"session": "external AS4", "neighbor_address": "192.0.2.9", "channels": channels} | more
+
+
+def _case(name: str, why: str, host: BirdHost, **expected: Any) -> Example:
+    return Example(name=name, why=why, tables=host.build(), **expected)
+
+
+def examples() -> Iterator[Example]:
+    told: dict[str, Any] = {"fires": 1, "severity": "warning", "subject": subject("bgp-session", name="up1")}
+    for policy in ("(unnamed)", "REJECT"):
+        host = BirdHost().bgp("up1", **_zero(output_filter=policy)).bgp("up2", **_good())
+        yield _case(
+            f"one of two to the same AS, {policy}",
+            "the other tells that something is to be announced",
+            host,
+            says=("announces no ipv4 route, while up2 announces 3",),
+            **told,
+        )
+    yield _case(
+        "the same filter by name, another AS",
+        "what the filter is for is the same",
+        BirdHost().bgp("up1", **_zero(output_filter="ours")).bgp("up2", **_good(output_filter="ours", neighbor_as=1)),
+        **told,
+    )
+    yield _case(
+        "alone, everything refused",
+        "perhaps the service is down and withdrawn: worth knowing and no more",
+        BirdHost().bgp("up1", **_zero()),
+        fires=1,
+        severity="info",
+    )
+    yield from _silent()
+
+
+def _silent() -> Iterator[Example]:
+    up1, none = BirdHost().bgp("up1", **_zero(output_filter="REJECT")), {"output_filter": "REJECT"}
+    yield _case("collector", "export none by name, and nobody else of that AS", up1)
+    yield _case(
+        "collector beside an upstream",
+        "another AS, another purpose",
+        BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_good(neighbor_as=65009)),
+    )
+    yield _case(
+        "drained",
+        "all at zero: somebody wants it so",
+        BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_zero(**none)),
+    )
+    yield _case("announces one", "not zero", BirdHost().bgp("up1", **_zero(exported=1)).bgp("up2", **_good()))
+    few = UpdateCounts(received=2, rejected=2, filtered=0, accepted=0)
+    yield _case(
+        "all came from there",
+        "BIRD gives no route back to whom it is from",
+        BirdHost().bgp("up1", **_zero(export_updates=few)).bgp("up2", **_good()),
+    )
+    yield _case("another family", "no sibling", BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_good(name="ipv6")))
+    yield _case("another table", "no sibling", BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_good(table="t2")))
+    inside: dict[str, Any] = {"session": "internal AS4"}
+    yield _case(
+        "collector inside the AS",
+        "every internal session has the same AS: no kinship",
+        BirdHost().bgp("up1", **(_zero(**none) | inside)).bgp("up2", **_good(**inside)),
+    )
+    yield _case(
+        "internal session that refuses all",
+        "what others may tell each other there is theirs",
+        BirdHost().bgp("up1", **(_zero() | inside)),
+    )
+    yield _case(
+        "client of a route server",
+        "what it may see differs for each",
+        BirdHost().bgp("up1", **(_zero() | {"session": "external route-server AS4"})).bgp("up2", **_good()),
+    )
+    yield _case(
+        "established two seconds ago",
+        "it is still being told",
+        BirdHost().bgp("up1", since="11:59:58.000", **_zero()).bgp("up2", **_good()),
+    )
+    yield _case("down", "another finding", BirdHost().bgp_down("up1", **_zero()).bgp("up2", **_good()))
+    yield _case(
+        "channel not up", "nothing is told over it", BirdHost().bgp("up1", **_zero(state="DOWN")).bgp("up2", **_good())
+    )
