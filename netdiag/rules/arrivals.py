@@ -69,6 +69,13 @@ class Arrivals:
         positions = np.flatnonzero(over & (routes.dst_len < 32))
         return positions if len(positions) < MANY else positions[routes.dst_len[positions] <= 16]
 
+    def leading_on(self) -> set[int]:
+        """Interfaces, by ifindex, that have a route which leads on."""
+        routes, onward = self._view.routes("inet"), self._onward
+        pointers = np.unique(routes.extra[onward]).tolist()
+        several = {hop.oif for at in pointers if at >= 0 for hop in routes.extras[at].multipath}
+        return several | set(np.unique(routes.oif[onward]).tolist())
+
     def own(self, link: Link) -> str | None:
         """The interface's first IPv4 address of global scope."""
         own = (a for a in self._view.addresses if a.ifindex == link.ifindex and a.family == "inet" and a.scope == 0)

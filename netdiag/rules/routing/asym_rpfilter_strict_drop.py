@@ -65,7 +65,9 @@ def check(view: HostView) -> Iterator[Draft]:
     moved = view.moved(COUNTER) or 0
     suspect = _only_receiver(view, strict, moved)
     arrivals = Arrivals(view, strict)
-    found = {link.ifname: sorted(arrivals.expected(link), key=_standby) for link in strict[:MOST_LINKS]}
+    onward = arrivals.leading_on()
+    asked = [link for link in strict if link.ifindex in onward][:MOST_LINKS]
+    found = {link.ifname: sorted(arrivals.expected(link), key=_standby) for link in asked}
     certain = [dropped[0] for dropped in found.values() if dropped and not dropped[0].standby]
     for dropped in certain:
         yield _draft(view, dropped, everywhere, moved)
