@@ -225,6 +225,16 @@ def fault_examples() -> Iterator[Example]:
     yield fires("default route running out", "accept_ra was 2 when it was learnt", router(default=True), "warning")
     alone = router(slaac=False, default=True)
     yield fires("default route alone", "the advertisement announced no prefix", alone, "warning")
+    tagged = HostBuilder().link("eth0.5", inet6_conf={"accept_ra": 1, "forwarding": 1})
+    tagged.address("eth0.5", "2001:db8::2/64", **SLAAC)
+    yield Example(
+        name="name with a dot",
+        why="sysctl(8) takes it with slashes only",
+        tables=tagged.build(),
+        fires=1,
+        subject=subject("link", ifname="eth0.5"),
+        says=("sysctl -w net/ipv6/conf/eth0.5/accept_ra=2",),
+    )
     over = router(slaac=False).route("default", via="fe80::1", dev="eth0", protocol=RTPROT_RA, expires=0)
     yield fires("default route in its last second", "it is there, and ends", over, "warning")
     static = router().route("default", via="fe80::9", dev="eth0", protocol=4)
