@@ -14,7 +14,7 @@ Confirm
   ip route get ADDRESS, before and after: ip neigh flush dev IFNAME
 
 Fix
-  ip route add default via GATEWAY dev IFNAME metric METRIC, with a metric of its own for what shall stand by, and then
+  ip route add default via GATEWAY dev IFNAME metric METRIC, with a metric of its own for what shall stand by, then
   delete its twin. Flows that had gone that way change over, and TCP connections with its source address break. Then
   change what wrote the route (ifupdown, DHCP client, netplan), or it comes back.
 

@@ -1,5 +1,5 @@
 """What it checks
-  A host with an address on a network has no default route of that family in any table that a policy rule leads to, and
+  A host with an address on a network has no default route of that family in any table that policy rules lead to, and
   something shows that it is meant to reach further:
   - packets were refused for want of a route while netdiag looked (OutNoRoutes; InNoRoutes of what it forwards);
   - the same at any time since the namespace was made, where it has no route by any gateway and no tunnel at all;

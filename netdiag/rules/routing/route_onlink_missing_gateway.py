@@ -1,6 +1,6 @@
 """What it checks
   A route has a gateway that no subnet, host route or other route without gateway of its interface holds, and the
-  route is not marked onlink. All tables that a policy rule leads to, both families, multipath routes, nexthop objects,
+  route is not marked onlink. All tables that policy rules lead to, both families, multipath routes, nexthop objects,
   IPv6 gateways of IPv4 routes.
 
 Why it matters
@@ -22,7 +22,7 @@ Fix
 
 Not flagged
   Routes marked onlink. Gateways with a host route of their own on the interface, as clouds have it (ip route add
-  GATEWAY dev IFNAME scope link), in whichever table it stands. Link-local IPv6 gateways. Point-to-point interfaces and
+  GATEWAY dev IFNAME scope link), in whichever table. Link-local IPv6 gateways. Point-to-point interfaces and
   others without ARP (tun, WireGuard): they have nothing to resolve. A gateway that is an address of this host. Hops
   that the kernel marks as dead, and tables that no rule leads to.
 
