@@ -3,7 +3,7 @@
 import json
 import os
 import re
-import time
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -191,7 +191,7 @@ def test_a_process_that_holds_an_object_is_named(lab: Lab) -> None:
 
     def hold() -> None:
         make.map_(make.HASH, b"held")
-        time.sleep(60)
+        signal.pause()
 
     host.fork(hold)
     found = lab.wait(lambda: [row for row in table_of(host.call(collected)).holders if row.kind == "map"])
