@@ -1,0 +1,233 @@
+"""What it checks
+  An established BGP session brings no route (0 imported) although the neighbour sends some: its input filter refused
+  every one. Judged where another session of the same kind does bring routes: one to the same neighbouring AS, or one
+  with the same filter by name, of the same family and table; or where this host has no other default route of the
+  family, so that nobody can have wanted it so.
+
+Why it matters
+  The session looks well and nothing goes over it. With a sibling that brings routes the second way is missing when the
+  first one goes; without one, this host reaches only what it is connected to. After a change of an RPKI cache, of a
+  prefix list or of a filter this is the usual sight.
+
+Confirm
+  birdc show protocols all NAME
+  birdc show route protocol NAME
+
+Fix
+  Repair the import filter (or the prefix list, or the RPKI tables that it asks) in BIRD's configuration, then
+  "birdc configure". BIRD asks the neighbour for its routes again; the session is not restarted.
+
+Not flagged
+  "import none" on a session without a sibling that imports: it only announces, by choice. A neighbour that sends
+  nothing, or has withdrawn what it sent. Sessions inside the AS with "import none". Clients of a route server. A
+  session established less than three seconds ago. Another filter that refuses all, where this host has a default route
+  from elsewhere and no sibling to compare with, is told as information only: an announcer may be written so too.
+
+References
+  nest/proto.c channel_show_stats(), nest/rt-table.c rte_update2() of BIRD
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.bird import UpdateCounts
+from netdiag.model.finding import Draft, subject
+from netdiag.model.route import RTN_UNICAST
+from netdiag.model.snapshot import Tables
+from netdiag.rules.bgpsiblings import NOTHING, Standing, siblings, standing
+from netdiag.rules.build_bird import BirdHost, channel
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bgp-import-zero",
+    title="an established BGP session brings no route",
+    severity="warning",
+    reads=("bird", "routes"),
+    explains=("route-default-missing",),
+)
+BIRD = 12
+"""RTPROT_BIRD (include/uapi/linux/rtnetlink.h)."""
+
+
+def refused(one: Standing) -> int:
+    """Routes that the input filter refused, where none is left; 0 where some are, or none is offered any more."""
+    counts, gone = one.channel.import_updates, one.channel.import_withdraws
+    if one.channel.imported != 0 or counts is None:
+        return 0
+    # Withdrawals are not told apart by what the filter had said: then only routes kept as filtered are proof.
+    return one.channel.filtered or (0 if gone is not None and gone.received else counts.filtered or 0)
+
+
+def way_out(view: HostView, one: Standing) -> bool:
+    """Somebody else than BIRD gave this host a default route."""
+    six = one.channel.name == "ipv6" or (
+        one.channel.name == "main" and ":" in (one.session.protocol.neighbor_address or "")
+    )
+    routes = view.routes("inet6" if six else "inet")
+    return bool(((routes.dst_len == 0) & (routes.type == RTN_UNICAST) & (routes.protocol != BIRD)).any())
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for one in standing(view):
+        count = refused(one)
+        if not count:
+            continue
+        better = [other for other in siblings(view, one, "input") if (other.channel.imported or 0) > 0]
+        if not better and (one.channel.input_filter == NOTHING or one.internal):
+            continue
+        session, policy = one.session, one.channel.input_filter
+        words = f", while {better[0].session.name} brings {better[0].channel.imported}" if better else ""
+        lost = bool(better) or not way_out(view, one)
+        default = "::/0" if one.channel.name == "ipv6" else "0.0.0.0/0"
+        yield RULE.found(
+            subject=session.subject,
+            message=f"BGP session {session.name} to {session.neighbour} is established and brings no "
+            f"{one.channel.name} route{words}: filter {policy} refused all {count}",
+            evidence=[
+                (f"{one.channel.name} imported", 0, session.source),
+                (f"{one.channel.name} import updates filtered", count, session.source),
+                *(
+                    (f"{o.session.name} {o.channel.name} imported", o.channel.imported, o.session.source)
+                    for o in better[:2]
+                ),
+            ],
+            confirm=[session.confirm],
+            fix=f"{session.command('configure')}  # after repairing the import filter of {session.name} in bird.conf",
+            confidence="likely" if lost else "possible",
+            breaks=[subject("route", dst=default, table=254)] if lost and not better else [],
+        )
+
+
+def _zero(**fields: Any) -> dict[str, Any]:
+    counts = UpdateCounts(received=7, rejected=0, filtered=7, accepted=0)
+    quiet = UpdateCounts(received=0)
+    defaults: dict[str, Any] = {"imported": 0, "import_updates": counts, "import_withdraws": quiet}
+    return {"session": "external AS4", "channels": (channel(**(defaults | {"input_filter": "(unnamed)"} | fields)),)}
+
+
+def _good(**fields: Any) -> dict[str, Any]:
+    more = {name: fields.pop(name) for name in ("session", "neighbor_as") if name in fields}
+    defaults: dict[str, Any] = {"imported": 3, "input_filter": "(unnamed)"}
+    channels = (channel(**(defaults | fields)),)
+    return {"session": "external AS4", "neighbor_address": "192.0.2.9", "channels": channels} | more
+
+
+def _case(name: str, why: str, host: BirdHost, **expected: Any) -> Example:
+    return Example(name=name, why=why, tables=_with_default(host), **expected)
+
+
+def _with_default(host: BirdHost, protocol: int = 3, **fields: Any) -> Tables:
+    host.link("eth0").address("eth0", "192.0.2.5/24").address("eth0", "2001:db8::5/64")
+    defaults: dict[str, Any] = {"dev": "eth0", "via": "192.0.2.1", "protocol": protocol}
+    host.route("default", **(defaults | fields))
+    return host.build()
+
+
+def examples() -> Iterator[Example]:
+    told: dict[str, Any] = {"fires": 1, "severity": "warning", "subject": subject("bgp-session", name="up1")}
+    for policy in ("(unnamed)", "REJECT"):
+        host = BirdHost().bgp("up1", **_zero(input_filter=policy)).bgp("up2", **_good())
+        yield _case(
+            f"one of two to the same AS, {policy}",
+            "the other tells that routes are wanted",
+            host,
+            says=("brings no ipv4 route, while up2 brings 3",),
+            **told,
+        )
+    yield _case(
+        "the same filter by name, another AS",
+        "what the filter is for is the same",
+        BirdHost().bgp("up1", **_zero(input_filter="ours")).bgp("up2", **_good(input_filter="ours", neighbor_as=1)),
+        **told,
+    )
+    for name, fields in (
+        ("BIRD's own default route", {"protocol": 12}),
+        ("a default route that refuses", {"type": "unreachable", "dev": None, "via": None, "family": "inet"}),
+        ("a default route of the other family", {"via": "2001:db8::1"}),
+        ("a route that is not for all", {"dst": "10.0.0.0/8"}),
+    ):
+        alone = BirdHost().bgp("up1", **_zero()).link("eth0").address("eth0", "192.0.2.5/24")
+        words: dict[str, Any] = {"dst": "default", "dev": "eth0", "via": "192.0.2.1"} | fields
+        yield Example(
+            name=f"alone, {name}",
+            why="nobody wants a host without a way out",
+            tables=alone.route(**words).build(),
+            **told,
+        )
+    yield _case(
+        "alone, IPv6, with a default route of IPv4",
+        "families stand apart",
+        BirdHost().bgp("up1", **_zero(name="ipv6")),
+        **told,
+    )
+    yield _case(
+        "alone, with a default route from elsewhere",
+        "an announcer may refuse all by a filter of its own: worth knowing and no more",
+        BirdHost().bgp("up1", **_zero()),
+        fires=1,
+        severity="info",
+    )
+    gone = UpdateCounts(received=7)
+    yield _case(
+        "withdrawn, and some kept as filtered",
+        "what is kept is offered now",
+        BirdHost().bgp("up1", **_zero(import_withdraws=gone, filtered=2)).bgp("up2", **_good()),
+        says=("refused all 2",),
+        **told,
+    )
+    yield _case(
+        "withdrawn",
+        "nothing is offered any more",
+        BirdHost().bgp("up1", **_zero(import_withdraws=gone)).bgp("up2", **_good()),
+    )
+    yield from _silent()
+
+
+def _silent() -> Iterator[Example]:
+    up1, none = BirdHost().bgp("up1", **_zero(input_filter="REJECT")), {"input_filter": "REJECT"}
+    yield _case("announcer", "import none by name, and nobody else of that AS", up1)
+    yield _case(
+        "announcer beside an upstream",
+        "another AS, another purpose",
+        BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_good(neighbor_as=65009)),
+    )
+    yield _case(
+        "drained",
+        "all at zero: somebody wants it so",
+        BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_zero(**none)),
+    )
+    yield _case("brings one", "not zero", BirdHost().bgp("up1", **_zero(imported=1)).bgp("up2", **_good()))
+    few = UpdateCounts(received=2, rejected=2, filtered=0, accepted=0)
+    yield _case(
+        "nothing refused",
+        "they were invalid (an AS loop): the filter is not to blame",
+        BirdHost().bgp("up1", **_zero(import_updates=few)).bgp("up2", **_good()),
+    )
+    yield _case("another family", "no sibling", BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_good(name="ipv6")))
+    yield _case("another table", "no sibling", BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_good(table="t2")))
+    inside: dict[str, Any] = {"session": "internal AS4"}
+    yield _case(
+        "announcer inside the AS",
+        "every internal session has the same AS: no kinship",
+        BirdHost().bgp("up1", **(_zero(**none) | inside)).bgp("up2", **_good(**inside)),
+    )
+    yield _case(
+        "internal session that refuses all",
+        "internal sessions differ by design",
+        BirdHost().bgp("up1", **(_zero() | inside)),
+    )
+    yield _case(
+        "client of a route server",
+        "what it may see differs for each",
+        BirdHost().bgp("up1", **(_zero() | {"session": "external route-server AS4"})).bgp("up2", **_good()),
+    )
+    yield _case(
+        "established two seconds ago",
+        "it has only begun",
+        BirdHost().bgp("up1", since="11:59:58.000", **_zero()).bgp("up2", **_good()),
+    )
+    yield _case("down", "another finding", BirdHost().bgp_down("up1", **_zero()).bgp("up2", **_good()))
+    yield _case(
+        "channel not up", "nothing is told over it", BirdHost().bgp("up1", **_zero(state="DOWN")).bgp("up2", **_good())
+    )
