@@ -54,7 +54,7 @@ class Sides:
 
     guests: tuple[GuestSide, ...]
     exits: tuple[Link, ...]
-    """Interfaces with a way further on: a gateway, a default route, or a WireGuard tunnel with routes; no guest's."""
+    """Interfaces with a way further on: a gateway, a default route, or a tunnel with routes; no guest's."""
 
 
 def faces_guest(link: Link) -> bool:
@@ -82,13 +82,18 @@ def sides(stack: LinkStack, routes: Routes, addresses: Iterable[Address]) -> Sid
         # A gateway behind an interface makes it a way out, unless it is a machine's: a guest may route for others.
         if link.ifindex not in onward or (side.machines and side.kind in ("routed", "bridged")):
             found[link.ifindex] = side
-    tunnels = {link.ifindex for link in stack.links if link.kind == "wireguard"} & _devices(routes)
+    tunnels = {link.ifindex for link in stack.links if _tunnel(link)} & _devices(routes)
     ways = (onward | default | tunnels) - set(found)
     exits = [link for link in stack.links if link.up and link.ifindex in ways]
     return Sides(
         guests=tuple(sorted(found.values(), key=lambda side: side.link.ifname)),
         exits=tuple(sorted(exits, key=lambda link: (link.ifindex not in default, link.ifname))),
     )
+
+
+def _tunnel(link: Link) -> bool:
+    """WireGuard of the kernel, or a tun, which is what WireGuard and other VPNs in userspace have."""
+    return link.kind == "wireguard" or (link.kind == "tun" and link.info.get("type") == "tun")
 
 
 def _may_face_guests(stack: LinkStack, link: Link) -> bool:

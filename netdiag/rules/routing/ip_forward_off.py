@@ -148,7 +148,7 @@ def _guests_cut_off(view: HostView, family: str, dead: list[GuestSide], exits: t
             (f"behind {first.link.ifname}", _behind(first), "RTM_GETROUTE, RTM_GETADDR"),
             *_counted(family, traffic),
         ],
-        confirm=[f"sysctl {switch}", f"ip -d link show dev {quoted(first.link.ifname)}", _nstat(family)],
+        confirm=[f"sysctl {switch}", _nstat(family), f"ip -d link show dev {quoted(first.link.ifname)}"],
         fix=f"sysctl -w {switch}=1",
         touches=[subject("link", ifname=way)],
         breaks=[subject("link", ifname=guest.link.ifname) for guest in dead],
@@ -255,6 +255,8 @@ def examples() -> Iterator[Example]:
     mesh = HostBuilder().link("wg0", kind="wireguard").link("tap0", **TAP).route("10.1.0.5/32", dev="tap0")
     yield _one("tunnel without routes", "nothing is beyond it", mesh)
     yield _one("tunnel with routes", "the mesh is beyond it", mesh.route("10.64.0.0/10", dev="wg0"), "critical")
+    user = HostBuilder().link("wg0", **TUN).link("tap0", **TAP).route("10.1.0.5/32", dev="tap0")
+    yield _one("tunnel in userspace", "wireguard-go has a tun", user.route("10.64.0.0/10", dev="wg0"), "critical")
     unplugged = HostBuilder().link("eth0", up=False).route("default", via="10.0.0.2", dev="eth0")
     yield _one(
         "way out is down", "nothing is beyond it", unplugged.link("tap0", **TAP).route("10.1.0.5/32", dev="tap0")
