@@ -1,0 +1,235 @@
+"""What it checks
+  A route that BIRD gives to the kernel (its best route, as the Kernel protocol's export list shows it) is in no routing
+  table that holds the rest of that list. Which kernel table a Kernel protocol feeds is not told by BIRD: it is the one
+  with most of its routes, and where several tie, a route is missing only if none of them has it.
+
+Why it matters
+  BIRD believes in the route, announces it and chooses by it; the kernel sends the packets elsewhere, or nowhere.
+  Critical where nothing else covers a unicast route: packets are refused with "Network is unreachable". A warning
+  where a shorter prefix takes them another way, or where the missing route only refuses packets.
+  BIRD restores a route that was deleted at its next scan ("scan time", 60 seconds by default). A route that stays away
+  longer is refused by the kernel: BIRD's log says why, for example a next hop that is not on any link.
+
+Confirm
+  birdc show route export PROTOCOL
+  ip route show table TABLE proto bird
+
+Fix
+  birdc reload out PROTOCOL gives the kernel every route again. If it stays away, read BIRD's log for "Netlink:", and
+  find who deletes it with "ip monitor route". Reloading touches only routes that BIRD made itself.
+
+Not flagged
+  A prefix that the table has from somebody else: connected, static, another metric. Routes that the export filter
+  leaves out, or that the Kernel protocol itself learned. Routes over a link that is down or gone: BIRD follows within
+  its own scan. A protocol that is down. A list longer than the cap: this rule is then not evaluated.
+
+References
+  sysdep/unix/krt.c krt_prune(), sysdep/linux/netlink.c nl_send_route() of BIRD; RTPROT_BIRD in rtnetlink.h
+"""
+
+import socket
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from netdiag.index.view import HostView
+from netdiag.model.bird import BirdRoute
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.bgpsessions import bird_name, birdc
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bird-route-not-in-fib",
+    title="a route of BIRD is not in the kernel",
+    severity="critical",
+    reads=("bird", "bird_routes", "routes", "links"),
+    explains=("route-default-missing", "bgp-nexthop-unreachable"),
+)
+TYPES = ("unicast", "blackhole", "unreachable", "prohibit")
+BIRD = 12
+"""RTPROT_BIRD (include/uapi/linux/rtnetlink.h)."""
+NAMED = 3
+"""So many missing routes of a protocol are told one by one; more are told together."""
+
+
+class Feed(NamedTuple):
+    """A Kernel protocol and what is missing of its list."""
+
+    socket: str
+    protocol: str
+    family: str
+    table: int
+    wanted: int
+    missing: list[BirdRoute]
+
+
+def key(net: str, family: str) -> bytes | None:
+    """A prefix as 17 bytes; None where it is none of this family."""
+    address, slash, length = net.partition("/")
+    try:
+        packed = socket.inet_pton(socket.AF_INET if family == "inet" else socket.AF_INET6, address)
+    except OSError:
+        return None
+    return packed.ljust(16, b"\0") + bytes([int(length)]) if slash and length.isdigit() else None
+
+
+def known(view: HostView, family: str) -> dict[int, set[bytes]]:
+    """Prefixes of each kernel table that holds a route of BIRD, and of main; as ``key`` makes them."""
+    routes, fib = view.routes(family), view.fib(family)
+    found: dict[int, set[bytes]] = {}
+    for table in {254, *np.unique(routes.table[routes.protocol == BIRD]).tolist()}:
+        rows = fib.positions(table)
+        packed = routes.dst[rows].astype(">u4").view(np.uint8).reshape(-1, 4) if family == "inet" else routes.dst[rows]
+        whole = np.zeros((len(rows), 17), np.uint8)
+        whole[:, : packed.shape[1]] = packed
+        whole[:, 16] = routes.dst_len[rows]
+        found[table] = set(map(bytes, whole))
+    return found
+
+
+def usable(view: HostView, route: BirdRoute, protocol: str) -> bool:
+    """The kernel should have it: BIRD's choice, of a known kind, not learned from there, over links that are up."""
+    if not route.best or route.type not in TYPES or route.protocol == protocol:
+        return False
+    links = [view.stack.by_name.get(name) for name in route.dev]
+    return all(link is not None and link.up and link.operstate != "down" for link in links)
+
+
+def feeds(view: HostView) -> Iterator[Feed]:
+    """Every Kernel protocol that is up and of whose list something is missing."""
+    tables = {family: known(view, family) for family in ("inet", "inet6")}
+    kernels = {
+        (d.socket, p.name) for d in view.bird.daemons for p in d.protocols if p.proto == "Kernel" and p.state == "up"
+    }
+    for daemon in view.bird_routes:
+        for listed in daemon.exports:
+            if (daemon.socket, listed.protocol) not in kernels:
+                continue
+            for family, held in tables.items():
+                routes = {key(r.net, family): r for r in listed.routes or () if usable(view, r, listed.protocol)}
+                routes.pop(None, None)
+                wanted = {name for name in routes if name is not None}
+                scores = {table: len(wanted & names) for table, names in held.items()}
+                most = max(scores.values())
+                best = [table for table, score in scores.items() if score == most]
+                lost = wanted.difference(*(held[table] for table in best))
+                if lost:
+                    table = best[0] if len(best) == 1 else 254
+                    missing = sorted((routes[name] for name in lost), key=lambda route: route.net)
+                    yield Feed(daemon.socket, listed.protocol, family, table, len(wanted), missing)
+
+
+def exposed(view: HostView, feed: Feed, route: BirdRoute) -> bool:
+    """Nothing else takes the packets of this route."""
+    fib = view.fib(feed.family)
+    return route.type == "unicast" and not any(len(fib.routes_covering(t, route.net)) for t in {feed.table, 254})
+
+
+def draft(view: HostView, feed: Feed, routes: list[BirdRoute]) -> Draft:
+    """One finding about one or many routes of a protocol."""
+    bare = [route for route in routes if exposed(view, feed, route)]
+    one = routes[0]
+    way = f" via {', '.join(one.via)}" if one.via else ""
+    alone = len(routes) == 1
+    about = subject("route", dst=one.net, table=feed.table)
+    flag = "-6 " if feed.family == "inet6" else ""
+    what = f"route {one.net}{way} ({one.type})" if alone else f"{len(routes)} of {feed.wanted} routes ({one.net}, ...)"
+    verb = "is" if alone else "are"
+    effect = "nothing else covers it" if bare else "packets go by another route, if any"
+    return RULE.found(
+        subject=about if alone else subject("bird-protocol", name=feed.protocol, socket=feed.socket),
+        message=f"{what} that BIRD gives to the kernel by {feed.protocol} {verb} not there: {effect}",
+        evidence=[
+            (
+                f"best {one.type} route in BIRD, from {one.protocol}",
+                one.net,
+                f"birdc show route export {feed.protocol}",
+            ),
+            (f"routes to {one.net} in table {feed.table}", 0, "RTM_GETROUTE RTA_DST RTA_TABLE"),
+            ("routes of the list that are there", feed.wanted - len(feed.missing), "RTM_GETROUTE RTA_TABLE"),
+        ],
+        confirm=[
+            birdc(feed.socket, f"show route export {bird_name(feed.protocol)}"),
+            f"ip {flag}route show table {feed.table}",
+        ],
+        fix=birdc(feed.socket, f"reload out {bird_name(feed.protocol)}"),
+        severity="critical" if bare else "warning",
+        confidence="likely",
+        breaks=[subject("route", dst=route.net, table=feed.table) for route in routes[:50]],
+        touches=[subject("link", ifname=name) for name in one.dev],
+    )
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for feed in feeds(view):
+        if len(feed.missing) > NAMED:
+            yield draft(view, feed, feed.missing)
+            continue
+        for route in feed.missing:
+            yield draft(view, feed, [route])
+
+
+def _route(net: str, **fields: Any) -> BirdRoute:
+    fields = {"table": "master4", "protocol": "up1", "best": True} | fields
+    if fields.get("type", "unicast") == "unicast":
+        fields = {"via": ("192.0.2.1",), "dev": ("eth0",)} | fields
+    return BirdRoute(net=net, **fields)
+
+
+def _host(*routes: BirdRoute, state: str = "up", **link: Any) -> BirdHost:
+    host = BirdHost().protocol("k4", "Kernel", state=state).exports("k4", routes=routes)
+    host.link("eth0", **link).address("eth0", "192.0.2.5/24")
+    return host
+
+
+def _case(name: str, why: str, host: BirdHost, *there: str, protocol: int = 12, **expected: Any) -> Example:
+    table = expected.pop("table", 254)
+    for net in there:
+        host.route(net, dev="eth0", via="2001:db8::1" if ":" in net else "192.0.2.1", protocol=protocol, table=table)
+    return Example(name=name, why=why, tables=host.build(), **expected)
+
+
+A, B = "198.51.100.0/24", "203.0.113.0/24"
+
+
+def examples() -> Iterator[Example]:
+    told: dict[str, Any] = {"fires": 1, "subject": subject("route", dst=A, table=254)}
+    bad: dict[str, Any] = told | {"severity": "critical"}
+    yield _case("one of two is missing", "nothing else covers it", _host(_route(A), _route(B)), B, **bad)
+    yield _case("the only one is missing", "it is in no table at all", _host(_route(A)), **bad)
+    yield _case(
+        "covered by a default route", "packets go astray", _host(_route(A)), "default", severity="warning", **told
+    )
+    refusing = _host(_route(A, type="blackhole"))
+    yield _case("a blackhole is missing", "what it refused is let through", refusing, severity="warning", **told)
+    six = _host(_route("2001:db8:1::/48"), _route("2001:db8:2::/48"))
+    about = subject("route", dst="2001:db8:1::/48", table=254)
+    yield _case("IPv6", "the same", six, "2001:db8:2::/48", fires=1, severity="critical", subject=about)
+    other = subject("route", dst=A, table=77)
+    yield _case("another table", "where the rest is", _host(_route(A), _route(B)), B, table=77, fires=1, subject=other)
+    many = _host(*(_route(f"10.{n}.0.0/16") for n in range(4)))
+    yield _case("four missing", "told together", many, fires=1, subject=subject("bird-protocol", name="k4"))
+    three = _host(*(_route(f"10.{n}.0.0/16") for n in range(3)))
+    yield _case("three missing", "told one by one", three, fires=3)
+    yield from _silent()
+
+
+def _silent() -> Iterator[Example]:
+    yield _case("there", "as it should be", _host(_route(A), _route(B)), A, B)
+    yield _case(
+        "there in table 77", "a Kernel protocol may feed any table", _host(_route(A), _route(B)), A, B, table=77
+    )
+    yield _case("there from somebody else", "a static route of that prefix wins", _host(_route(A)), A, protocol=4)
+    yield _case("not the best", "the kernel gets the best ones only", _host(_route(A, best=False)))
+    yield _case("learned from the kernel", "it was there first", _host(_route(A, protocol="k4")))
+    yield _case("of a kind that the kernel has not", "flow rules and the like", _host(_route(A, type="opaque")))
+    yield _case("no prefix", "another kind of table", _host(_route("10")))
+    yield _case("the link is down", "BIRD follows in a moment", _host(_route(A), up=False))
+    yield _case("the link has no carrier", "the same", _host(_route(A), carrier=False, operstate="down"))
+    yield _case("the link is gone", "the same", _host(_route(A, dev=("eth9",))))
+    yield _case("the protocol is down", "it takes its routes away", _host(_route(A), state="down"))
+    session = BirdHost().bgp("up1").exports("up1", routes=(_route(A),))
+    session.link("eth0").address("eth0", "192.0.2.5/24")
+    yield _case("a session's list", "that goes to a neighbour", session)

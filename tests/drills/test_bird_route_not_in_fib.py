@@ -1,0 +1,45 @@
+"""A route that somebody deletes behind BIRD's back, in main and in a table of its own."""
+
+from tests.drills.harness import Drill, drill_test
+from tests.lab import Host, Lab
+
+CONF = """
+router id 192.0.2.1;
+protocol device {{}}
+protocol direct {{ ipv4; }}
+protocol kernel k4 {{ scan time 600; {kernel} ipv4 {{ export all; }}; }}
+protocol static {{ ipv4;
+  route 198.51.100.0/24 via 192.0.2.2; route 203.0.113.0/24 via 192.0.2.2;
+  route 100.64.0.0/16 unreachable; route 100.65.0.0/16 prohibit; route 100.66.0.0/16 blackhole; }}
+"""
+
+
+def build(lab: Lab, kernel: str = "") -> Host:
+    """One BIRD with static routes."""
+    host, peer = lab.host("edge1"), lab.host("edge2")
+    lab.link(host, "eth0", peer, "eth0", a_addresses="192.0.2.1/24", b_addresses="192.0.2.2/24")
+    lab.birdd(host, CONF.format(kernel=kernel))
+    lab.wait(lambda: host.run("ip", "route", "show", "table", "all").stdout.count("proto bird") == 6, 10, "routes")
+    return host
+
+
+MAIN = Drill(
+    rule="bird-route-not-in-fib",
+    name="main",
+    build=build,
+    break_=lambda lab, host: host.ip("route del 198.51.100.0/24"),
+    repair=None,
+    severity="critical",
+    expect={"kind": "route", "dst": "198.51.100.0/24", "table": 254},
+    twin=lambda lab: build(lab, "kernel table 77;"),
+)
+OTHER = Drill(
+    rule="bird-route-not-in-fib",
+    name="other table",
+    build=lambda lab: build(lab, "kernel table 77;"),
+    break_=lambda lab, host: host.ip("route del blackhole 100.66.0.0/16 table 77"),
+    repair=None,
+    severity="warning",
+    expect={"kind": "route", "dst": "100.66.0.0/16", "table": 77},
+)
+test_drill = drill_test(MAIN, OTHER)
