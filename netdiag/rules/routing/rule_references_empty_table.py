@@ -38,7 +38,7 @@ from netdiag.index.reach import selects
 from netdiag.index.shadow import same_packets
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_UNICAST
 from netdiag.rules.build import HostBuilder
@@ -195,8 +195,13 @@ def _draft(view: HostView, table: int, falls: list[Fall]) -> Draft:
         ],
         fix=f"{ip} rule del pref {rule.priority} {words}  # if it is a leftover; else fill table {table} again",
         touches=[rule_subject(other) for other in others],
-        breaks=[rule_subject(other) for other in others],
+        breaks=[*(rule_subject(other) for other in others), *([] if answer.ok else [_default(rule)])],
     )
+
+
+def _default(rule: PolicyRule) -> Subject:
+    """The default route that the host lacks where the table held the only one."""
+    return subject("route", dst=_everything(rule), table=RT_TABLE_MAIN)
 
 
 def _consequence(view: HostView, answer: Lookup) -> str:
