@@ -10,6 +10,12 @@ def ask(host: Host, *addresses: str) -> None:
         host.run("ping", "-c", "1", "-W", "0.1", address, check=False)
 
 
+def meet(lab: Lab, host: Host, address: str) -> None:
+    """Ask until there is an answer: one that came before the address did is not repeated by the kernel."""
+    ping = ("ping", "-c", "1", "-W", "0.5", address)
+    lab.wait(lambda: host.run(*ping, check=False).returncode == 0, what=f"{address} answers")
+
+
 def build(lab: Lab) -> Host:
     host, gateway = lab.host("edge1"), lab.host("gw")
     lab.link(
@@ -33,7 +39,7 @@ def lose(lab: Lab, host: Host) -> None:
 
 def find(lab: Lab, host: Host) -> None:
     lab.hosts["gw"].ip("address add 192.0.2.1/24 dev eth0")
-    ask(host, "192.0.2.1")
+    meet(lab, host, "192.0.2.1")
 
 
 def build_two_ways(lab: Lab) -> Host:
@@ -66,7 +72,7 @@ def lose_policy(lab: Lab, host: Host) -> None:
 
 def find_policy(lab: Lab, host: Host) -> None:
     lab.hosts["gw"].ip("address add 192.0.2.9/24 dev eth0")
-    ask(host, "192.0.2.9")
+    meet(lab, host, "192.0.2.9")
 
 
 def lose6(lab: Lab, host: Host) -> None:
@@ -77,7 +83,7 @@ def lose6(lab: Lab, host: Host) -> None:
 
 def find6(lab: Lab, host: Host) -> None:
     lab.hosts["gw"].ip("address add 2001:db8::1/64 dev eth0 nodad")
-    ask(host, "2001:db8::1")
+    meet(lab, host, "2001:db8::1")
 
 
 def failed_but_no_gateway(lab: Lab) -> Host:
