@@ -108,7 +108,8 @@ def _unexplained(view: HostView, arrivals: Arrivals, link: Link) -> Iterator[Dro
         return
     onward = (routes.gateway != 0).nonzero()[0][:MOST_ASKED].tolist()
     for row in view.route_rows("inet", onward):
-        lost = arrivals.dropped(link, specimens(row.dst), address)
+        # The interface's own subnet passes, of course: it says nothing about the route's prefix.
+        lost = arrivals.dropped(link, specimens(row.dst), address, length=int(row.dst.rpartition("/")[2]))
         if lost is not None:
             why = "of all strict interfaces only this one received as many packets as were dropped"
             yield Dropped(link=link, source=lost[0], address=address, way=lost[1], why=why, standby=True)
@@ -368,6 +369,17 @@ def _route_examples() -> Iterator[Example]:
 
 
 def _counter_examples() -> Iterator[Example]:
+    near = HostBuilder().link("eth0", inet_conf={"rp_filter": 1}).address("eth0", "192.0.2.2/24")
+    near.link("eth1", inet_conf={"rp_filter": 1}).address("eth1", "198.51.100.2/24")
+    yield Example(
+        name="drops on a link whose own subnet passes",
+        why="that its neighbours pass says nothing about who is reached over the default route",
+        tables=_sampled(near.route("default", via="192.0.2.1", dev="eth0"), 9).build(),
+        fires=1,
+        subject=subject("link", ifname="eth1"),
+        severity="warning",
+    )
+
     def server(**received: int) -> HostBuilder:
         host = HostBuilder().link("eth0", inet_conf={"rp_filter": 1}).link("eth1", inet_conf={"rp_filter": 1})
         host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
