@@ -23,6 +23,8 @@ from netdiag.model.coverage import Coverage, Status
 
 MEMORY_LIMIT = 4 << 30
 """Bytes of address space; 1.2 million routes with their columns stay below 600 MB."""
+CPU_LIMIT = 120
+"""Seconds of processor time; 1.2 million routes take less than one."""
 PR_SET_PDEATHSIG = 1
 NICE = 5
 
@@ -71,6 +73,10 @@ def _confine(parent: int, task: Task) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         limit = MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(hard, MEMORY_LIMIT)
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    with suppress(OSError, ValueError):
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        limit = CPU_LIMIT if hard == resource.RLIM_INFINITY else min(hard, CPU_LIMIT)
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     if not task.writes_files and not task.reads_processes:

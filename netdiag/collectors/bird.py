@@ -12,7 +12,13 @@ from netdiag.sources.bird import protocols, replies
 from netdiag.sources.protocol import Source, Unreadable
 
 SOCKETS = ("/run/bird/bird.ctl", "/run/bird.ctl", "/run/bird/bird6.ctl", "/run/bird6.ctl")
-STATE = ("show status", "show protocols all", "show bfd sessions", "show route table all count")
+STATE = (
+    "show status",
+    "show protocols all",
+    "show bfd sessions",
+    "show interfaces summary",
+    "show route table all count",
+)
 
 
 def paths(options: Options) -> tuple[str, ...]:
@@ -38,6 +44,7 @@ def read_daemon(source: Source, path: str) -> tuple[BirdDaemon, list[str]]:
         **status,
         protocols=found,
         bfd_sessions=() if replies.refused(bfd) else replies.bfd_sessions(bfd),
+        interfaces=replies.interfaces(said.get("show interfaces summary", [])),
         tables=replies.route_counts(counts),
     )
     return daemon, troubles

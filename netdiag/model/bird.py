@@ -124,6 +124,17 @@ class RouteList(msgspec.Struct, frozen=True, kw_only=True):
     count: int | None = None
 
 
+class BirdInterface(msgspec.Struct, frozen=True, kw_only=True):
+    """An interface as BIRD sees it, which can lag behind the kernel."""
+
+    ifname: str
+    """Name of the interface."""
+    state: str
+    """``up`` or ``down``."""
+    addresses: tuple[str, ...] = ()
+    """The preferred address of each family, with its prefix length."""
+
+
 class BirdDaemon(msgspec.Struct, frozen=True, kw_only=True):
     """One daemon behind one control socket."""
 
@@ -138,6 +149,8 @@ class BirdDaemon(msgspec.Struct, frozen=True, kw_only=True):
     """``Daemon is up and running``, ``Reconfiguration in progress`` ..."""
     protocols: tuple[BirdProtocol, ...] = ()
     bfd_sessions: tuple[BfdSession, ...] = ()
+    interfaces: tuple[BirdInterface, ...] = ()
+    """What ``show interfaces summary`` lists."""
     tables: dict[str, int] = {}
     """Networks per table."""
 

@@ -175,6 +175,8 @@ def test_bird_2(lab: Lab) -> None:
     assert by_name["p:1"].channels[0].peer_table == "spare"
     (bfd,) = daemon.bfd_sessions
     assert (bfd.protocol, bfd.address, bfd.ifname, bfd.state) == ("bfd.1", "192.0.2.2", "eth0", "Up")
+    assert {(row.ifname, row.state) for row in daemon.interfaces} >= {("lo", "up"), ("eth0", "up")}
+    assert any(address.startswith("192.0.2.1/") for row in daemon.interfaces for address in row.addresses)
     exported = lists(host)
     assert {kind for _, kind in exported["k4"]} == {"unicast", "blackhole", "unreachable", "prohibit"}
     assert exported["up_b"] == set()
@@ -189,6 +191,7 @@ def test_bird_1_6(lab: Lab) -> None:
     session = next(row for row in daemon.protocols if row.proto == "BGP")
     assert (session.name, session.neighbor_address, session.neighbor_as) == ("up-1.a", "192.0.2.1", 65001)
     assert session.channels[0].import_limit == 100
+    assert ("eth0", "up") in {(row.ifname, row.state) for row in daemon.interfaces}
     exported = lists(host)
     assert ("198.51.104.0/24", "prohibit") in exported["k4"]
     assert ("198.51.101.0/24", "unicast") in exported["k4"]

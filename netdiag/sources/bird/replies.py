@@ -10,7 +10,7 @@ import re
 from itertools import pairwise
 from typing import Any
 
-from netdiag.model.bird import BfdSession, BirdRoute
+from netdiag.model.bird import BfdSession, BirdInterface, BirdRoute
 from netdiag.model.text import kernel_text
 
 _CODED = re.compile(r"^\d{4}[- ]")
@@ -105,6 +105,18 @@ def bfd_sessions(lines: list[str]) -> tuple[BfdSession, ...]:
                     timeout=numbers[1] if both else None,
                 )
             )
+    return tuple(found)
+
+
+def interfaces(lines: list[str]) -> tuple[BirdInterface, ...]:
+    """``show interfaces summary``: name, state, and one address of each family (of its own family in BIRD 1.6)."""
+    found: list[BirdInterface] = []
+    for line in lines:
+        words = text_of(line).split()
+        if line.startswith(("2005", "0000")) or len(words) < 2 or words[1] not in ("up", "down"):
+            continue
+        addresses = tuple(word for word in words[2:] if "/" in word)
+        found.append(BirdInterface(ifname=words[0], state=words[1], addresses=addresses))
     return tuple(found)
 
 
