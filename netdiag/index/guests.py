@@ -19,7 +19,7 @@ import numpy.typing as npt
 from netdiag.index.links import PAIRED, LinkStack
 from netdiag.model.address import Address
 from netdiag.model.link import Link
-from netdiag.model.route import RTN_UNICAST, RouteHop, Routes
+from netdiag.model.route import RTN_UNICAST, RouteHop, Routes, address_text
 
 Mask = npt.NDArray[np.bool_]
 
@@ -68,12 +68,12 @@ def sides(stack: LinkStack, routes: Routes, addresses: Iterable[Address]) -> Sid
     """The guests' interfaces of one family that are up, by name, and the ways out."""
     onward, default = _onward(routes)
     candidates = [link for link in stack.links if link.up and _may_face_guests(stack, link)]
-    hosts = _host_routes(routes, {link.ifindex for link in candidates})
     subnets: dict[int, list[Any]] = {}
     for address in addresses:
         if address.family == routes.family and address.scope == 0:
             network = ipaddress.ip_network(f"{address.peer or address.local}/{address.prefixlen}", strict=False)
             subnets.setdefault(address.ifindex, []).append(network)
+    hosts = _host_routes(routes, {link.ifindex for link in candidates}, subnets)
     found = {}
     for link in candidates:
         side = _side(stack, link, hosts.get(link.ifindex), subnets.get(link.ifindex, []))
@@ -149,19 +149,26 @@ def _onward(routes: Routes) -> tuple[set[int], set[int]]:
     return onward, _indexes(routes.oif[whole]) | {hop.oif for hop in _hops(routes, whole)}
 
 
-def _host_routes(routes: Routes, candidates: set[int]) -> dict[int, tuple[str, int]]:
+def _host_routes(routes: Routes, candidates: set[int], subnets: dict[int, list[Any]]) -> dict[int, tuple[str, int]]:
     """Routes to single addresses without a gateway that somebody put there: by interface the lowest, and how many.
 
-    Not counted: what the kernel makes for point-to-point addresses, and link-local addresses (a container's gateway).
+    Not counted: what the kernel makes for point-to-point addresses, link-local addresses (a container's gateway), and
+    neighbours in the interface's own subnet (a route with an mtu or a source of its own): they are reached anyway.
     """
     v4 = routes.family == "inet"
     rows = _unicast(routes) & ~_with_gateway(routes) & (routes.dst_len == (32 if v4 else 128))
     rows &= (routes.protocol != KERNEL) & np.isin(routes.oif, sorted(candidates))
     dst = routes.dst
     rows &= (dst >> 16 != 0xA9FE) if v4 else ~((dst[:, 0] == 0xFE) & (dst[:, 1] & 0xC0 == 0x80))
-    positions = np.flatnonzero(rows)
+    positions = np.array([n for n in np.flatnonzero(rows).tolist() if not _at_home(routes, n, subnets)], dtype=np.intp)
     parts = [dst[positions]] if v4 else list(dst[positions].T[::-1])
     ordered = positions[np.lexsort((*parts, routes.oif[positions]))]
     indexes, first, count = np.unique(routes.oif[ordered], return_index=True, return_counts=True)
     lowest = [routes.row(position).dst for position in ordered[first].tolist()]
     return dict(zip(indexes.tolist(), zip(lowest, count.tolist(), strict=True), strict=True))
+
+
+def _at_home(routes: Routes, position: int, subnets: dict[int, list[Any]]) -> bool:
+    """Whether the address of a host route lies in a subnet of more than itself on the same interface."""
+    own = [subnet for subnet in subnets.get(int(routes.oif[position]), []) if subnet.num_addresses > 1]
+    return bool(own) and any(ipaddress.ip_address(address_text(routes.dst[position])) in subnet for subnet in own)
