@@ -12,7 +12,7 @@ import netdiag
 from netdiag.correlate import arrange
 from netdiag.index.view import HostIndex, HostView, gaps
 from netdiag.model.coverage import REQUIRED, NotEvaluated
-from netdiag.model.finding import Draft, Finding, Host, Report, Verdict, finding_id
+from netdiag.model.finding import Draft, Finding, Host, Report, Unjudged, Verdict, finding_id
 from netdiag.model.snapshot import Snapshot
 from netdiag.rules import discover
 from netdiag.rules.shape import RuleModule
@@ -28,18 +28,24 @@ def _finished(draft: Draft, *, inconsistent: bool) -> Draft:
 
 
 def run_rule(module: RuleModule, index: HostIndex, snapshot: Snapshot) -> tuple[list[Draft], NotEvaluated | None]:
-    """One rule over one namespace: what it found, or why it gave no answer."""
+    """One rule over one namespace: what it found, and why it gave no answer or only half of one."""
     reasons, inconsistent = gaps(snapshot.coverage, snapshot.tables, module.rule.reads)
     if reasons:
         return [], NotEvaluated(rule=module.id, reason="; ".join(reasons))
-    view = HostView(index, snapshot.meta, module.rule.reads, snapshot.coverage)
+    view = HostView(index, snapshot.meta, module.rule.reads, snapshot.coverage, module.rule.consults)
+    drafts: list[Draft] = []
+    unjudged: list[str] = []
     try:
-        drafts = [_finished(draft, inconsistent=inconsistent) for draft in module.check(view)]
+        for said in module.check(view):
+            if isinstance(said, Unjudged):
+                unjudged.append(said.reason)
+            else:
+                drafts.append(_finished(said, inconsistent=inconsistent))
     except Exception as error:  # noqa: BLE001 - the engine's outer edge: one broken rule must not cost the others
         return [], NotEvaluated(rule=module.id, reason=f"the rule broke: {type(error).__name__}: {error}")
     if inconsistent and not drafts:
-        return [], NotEvaluated(rule=module.id, reason="its tables changed while they were read")
-    return _distinct(drafts), None
+        unjudged.append("its tables changed while they were read")
+    return _distinct(drafts), NotEvaluated(rule=module.id, reason="; ".join(unjudged)) if unjudged else None
 
 
 def _distinct(drafts: Iterable[Draft]) -> list[Draft]:

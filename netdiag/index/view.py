@@ -100,11 +100,20 @@ class HostIndex:
 class HostView:
     """One namespace's tables, guarded by what the rule declared."""
 
-    def __init__(self, index: HostIndex, meta: Meta, reads: Iterable[str], coverage: tuple[Coverage, ...] = ()) -> None:
+    def __init__(
+        self,
+        index: HostIndex,
+        meta: Meta,
+        reads: Iterable[str],
+        coverage: tuple[Coverage, ...] = (),
+        consults: Iterable[str] = (),
+    ) -> None:
         self._index = index
         self._coverage = coverage
         self._tables = index.tables
-        self.reads = frozenset(reads)
+        consults = tuple(consults)
+        self._whole = frozenset(table for table in consults if not gaps(coverage, index.tables, (table,))[0])
+        self.reads = frozenset((*reads, *consults))
         self.meta = meta
 
     def _need(self, *tables: str) -> Tables:
@@ -112,6 +121,14 @@ class HostView:
         if missing:
             raise UndeclaredRead(f"the rule reads {', '.join(missing)} without declaring it")
         return self._tables
+
+    def read_whole(self, table: str) -> bool:
+        """Whether a table that the rule only consults was read whole; False: what is missing from it means nothing.
+
+        A table that is absent from the host (no BIRD, no nftables) was not read whole either.
+        """
+        self._need(table)
+        return table in self._whole
 
     @property
     def links(self) -> tuple[Link, ...]:

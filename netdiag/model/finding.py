@@ -108,6 +108,14 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     breaks: tuple[Subject, ...] = ()
 
 
+class Unjudged(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rule says where its tables were read and still do not answer: it stands in ``not_evaluated``, beside
+    whatever else the rule found."""
+
+    reason: str
+    """One line that names what could not be judged, and why."""
+
+
 class Host(msgspec.Struct, frozen=True, kw_only=True):
     """Whose report this is."""
 

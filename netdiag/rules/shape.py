@@ -8,7 +8,7 @@ its proof.
     \"\"\"
     RULE = Rule(id="ip-forward-off", title="...", severity="critical", reads=("links", "sysctls"))
 
-    def check(view: HostView) -> Iterator[Draft]: ...
+    def check(view: HostView) -> Iterator[Draft]: ...  # or Iterator[Draft | Unjudged]
     def examples() -> Iterator[Example]: ...
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netdiag.index.view import HostView
-from netdiag.model.finding import Confidence, Draft, Evidence, Finding, Severity, Subject
+from netdiag.model.finding import Confidence, Draft, Evidence, Finding, Severity, Subject, Unjudged
 from netdiag.model.snapshot import Tables
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ class Rule:
     confidence: Confidence = "certain"
     reads: tuple[str, ...]
     """Tables that it judges, see netdiag.index.view.COLLECTOR_OF. A gap in one makes it "not evaluated"."""
+    consults: tuple[str, ...] = ()
+    """Tables that it only weighs: it runs without them, and asks ``HostView.read_whole`` before it draws a conclusion
+    from what is not in them."""
     explains: tuple[str, ...] = ()
     """Rule ids (globs allowed: ``bgp-*``) whose findings this fault can be the cause of, on objects that it breaks."""
     scope: str = "host"
@@ -88,6 +91,8 @@ class Example:
     confidence: Confidence | None = None
     late: tuple[str, ...] = ()
     """Collectors that did not answer within thirty seconds."""
+    unjudged: bool = False
+    """Whether the rule must say that it could not judge something (``Unjudged``)."""
     says: tuple[str, ...] = ()
     """Words that the first finding's message, fix or evidence must hold."""
 
@@ -99,7 +104,7 @@ class RuleModule:
     rule: Rule
     page: str
     domain: str
-    check: Callable[[HostView], Iterator[Draft]]
+    check: Callable[[HostView], Iterator[Draft | Unjudged]]
     examples: Callable[[], Iterator[Example]]
 
     @property

@@ -38,7 +38,7 @@ def cases() -> Iterator[object]:
 def test_example(module: RuleModule, example: Example) -> None:
     snapshot = Snapshot(meta=META, tables=example.tables, coverage=complete_coverage(late=example.late))
     report = judge(snapshot, modules={module.id: module})
-    assert not report.not_evaluated, report.not_evaluated
+    assert bool(report.not_evaluated) == example.unjudged, report.not_evaluated
     assert len(report.findings) == example.fires, [finding.message for finding in report.findings]
     if example.fires and example.subject is not None:
         assert example.subject.items() <= report.findings[0].subject.items()
@@ -61,6 +61,15 @@ def test_a_gap_in_what_a_rule_reads_is_not_clean(module: RuleModule) -> None:
         assert not report.findings
         assert [row.rule for row in report.not_evaluated] == [module.id]
         assert COLLECTOR_OF[table] in report.not_evaluated[0].reason
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES.keys())
+def test_a_rule_runs_without_what_it_only_consults(module: RuleModule) -> None:
+    for example in module.examples():
+        for table in module.rule.consults:
+            coverage = complete_coverage(without=COLLECTOR_OF[table])
+            report = judge(Snapshot(meta=META, tables=example.tables, coverage=coverage), modules={module.id: module})
+            assert not [row for row in report.not_evaluated if "the rule broke" in row.reason], report.not_evaluated
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES.keys())
