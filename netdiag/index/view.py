@@ -26,6 +26,7 @@ from netdiag.model.procnet import ProcNet
 from netdiag.model.route import Route, Routes
 from netdiag.model.snapshot import Meta, Snapshot, Tables
 from netdiag.model.sysctl import NeighTable
+from netdiag.model.tap import Taps
 from netdiag.model.wireguard import Wireguard
 
 COLLECTOR_OF = {
@@ -41,6 +42,7 @@ COLLECTOR_OF = {
     "counters": "counters",
     "deltas": "counters",
     "procnet": "procnet",
+    "taps": "taps",
     "wireguard": "wireguard",
     "bpf": "bpf",
     "bird": "bird",
@@ -175,6 +177,10 @@ class HostView:
     @property
     def wireguard(self) -> Wireguard:
         return self._need("wireguard").wireguard
+
+    @property
+    def taps(self) -> Taps:
+        return self._need("taps").taps
 
     @property
     def bpf(self) -> Bpf:

@@ -22,6 +22,7 @@ from netdiag.model.policyrule import PolicyRule
 from netdiag.model.procnet import ProcNet
 from netdiag.model.route import RouteExtra, Routes
 from netdiag.model.sysctl import NeighTable, Sysctls
+from netdiag.model.tap import Taps
 from netdiag.model.wireguard import Wireguard
 
 SMALL: dict[str, Any] = {
@@ -35,6 +36,7 @@ SMALL: dict[str, Any] = {
     "sysctls": Sysctls,
     "counters": Counters,
     "procnet": ProcNet,
+    "taps": Taps,
     "wireguard": Wireguard,
     "bpf": Bpf,
     "bird": Bird,

@@ -20,6 +20,7 @@ from netdiag.model.policyrule import PolicyRule
 from netdiag.model.procnet import ProcNet
 from netdiag.model.route import Routes
 from netdiag.model.sysctl import NeighTable, Sysctls
+from netdiag.model.tap import Taps
 from netdiag.model.wireguard import Wireguard
 
 
@@ -62,6 +63,7 @@ class Tables:
     bird: Bird = field(default_factory=Bird)
     bird_routes: tuple[DaemonRoutes, ...] = ()
     bird_sockets: tuple[BirdSocket, ...] = ()
+    taps: Taps = field(default_factory=Taps)
     counters: Counters = field(default_factory=lambda: Counters(first=CounterSample(at=0.0)))
 
 
