@@ -37,15 +37,23 @@ def collectors() -> dict[str, Collector]:
     return found
 
 
+def _now(source: Source) -> float:
+    """Seconds of CLOCK_MONOTONIC; 0 in a recording that is older than the collector."""
+    try:
+        return source.clock("monotonic")
+    except Unreadable:
+        return 0.0
+
+
 def _task(name: str, collector: Collector, source: Source, options: Options) -> Task:
     def work() -> tuple[dict[str, Any], int, Status, str, float]:
         scoped = source.scoped(name)
-        started = scoped.clock("monotonic")
+        started = _now(scoped)
         try:
             collected = collector(scoped, options)
         except Unreadable as error:
             collected = Collected(status=error.why, detail=error.detail)
-        duration_ms = round((scoped.clock("monotonic") - started) * 1000, 1)
+        duration_ms = round((_now(scoped) - started) * 1000, 1)
         return collected.tables, collected.rows, collected.status, collected.detail, duration_ms
 
     return Task(name=name, run=work, writes_files=source.writes_files, reads_processes=name in READS_PROCESSES)
