@@ -21,6 +21,7 @@ from netdiag.model.coverage import Coverage
 from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.neighbour import Neighbours
 from netdiag.model.nexthop import Nexthop
+from netdiag.model.nft import Nft
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.procnet import ProcNet
 from netdiag.model.route import Route, Routes
@@ -48,6 +49,7 @@ COLLECTOR_OF = {
     "bird": "bird",
     "bird_routes": "bird_routes",
     "bird_sockets": "bird_sockets",
+    "nft": "nft",
 }
 """Which collector fills the table that a rule may read. ``deltas`` needs two samples of the counters."""
 
@@ -197,6 +199,10 @@ class HostView:
     @property
     def bird_sockets(self) -> tuple[BirdSocket, ...]:
         return self._need("bird_sockets").bird_sockets
+
+    @property
+    def nft(self) -> Nft:
+        return self._need("nft").nft
 
     @property
     def counters(self) -> CounterSample:

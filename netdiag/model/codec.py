@@ -18,6 +18,7 @@ from netdiag.model.coverage import Status
 from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.neighbour import Neighbours
 from netdiag.model.nexthop import Nexthop
+from netdiag.model.nft import Nft
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.procnet import ProcNet
 from netdiag.model.route import RouteExtra, Routes
@@ -42,6 +43,7 @@ SMALL: dict[str, Any] = {
     "bird": Bird,
     "bird_routes": tuple[DaemonRoutes, ...],
     "bird_sockets": tuple[BirdSocket, ...],
+    "nft": Nft,
 }
 """Tables of structs by name, with their type."""
 

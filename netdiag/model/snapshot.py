@@ -16,6 +16,7 @@ from netdiag.model.coverage import Coverage
 from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.neighbour import Neighbours
 from netdiag.model.nexthop import Nexthop
+from netdiag.model.nft import Nft
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.procnet import ProcNet
 from netdiag.model.route import Routes
@@ -64,6 +65,7 @@ class Tables:
     bird_routes: tuple[DaemonRoutes, ...] = ()
     bird_sockets: tuple[BirdSocket, ...] = ()
     taps: Taps = field(default_factory=Taps)
+    nft: Nft = field(default_factory=Nft)
     counters: Counters = field(default_factory=lambda: Counters(first=CounterSample(at=0.0)))
 
 

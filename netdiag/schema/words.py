@@ -61,6 +61,7 @@ TABLES = {
     "bird": "BIRD daemons with their protocols and sessions.",
     "bird_routes": "Routes that BIRD exports to the kernel and to its sessions, up to a cap.",
     "bird_sockets": "BIRD's control sockets, answered or not.",
+    "nft": "The nftables ruleset with its sets, and the tables of iptables-legacy.",
 }
 
 LINKS = {
