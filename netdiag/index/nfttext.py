@@ -260,7 +260,7 @@ class _Speller:
     def _dynset(self, one: NftExpression) -> None:
         found = self.table.set(one.set or "")
         loads = self._run(one.sreg, found.key_len if found else 4)
-        inner = " ".join(_Speller(self.table).spell(one.expressions))
+        inner = " ".join(one.inner)
         key = " . ".join(load.text for load in loads)
         self.words.append(f"{one.op} @{one.set} {{ {key}{' ' + inner if inner else ''} }}")
 

@@ -67,8 +67,8 @@ class NftExpression(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Counted bytes."""
     text: str | None = None
     """Prefix of a log; revision and decoded words of an extension of iptables."""
-    expressions: "tuple[NftExpression, ...]" = ()
-    """Expressions inside: what a set's element carries (``dynset``)."""
+    inner: tuple[str, ...] = ()
+    """Names of the expressions that each element of a set carries (``dynset``)."""
     opaque: bool = False
     """True where netdiag does not know what the expression asks: it may match or not."""
 

@@ -264,7 +264,7 @@ def _dynset(at: _Fields) -> None:
     inner = list(expressions_of(at.found[10])) if 10 in at.found else []
     if 7 in at.found and not inner:
         inner = [expression_of(at.found[7])]
-    at.fields["expressions"] = tuple(inner)
+    at.fields["inner"] = tuple(one.name for one in inner)
 
 
 def _counter(at: _Fields) -> None:
