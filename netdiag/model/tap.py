@@ -54,5 +54,7 @@ class Taps(msgspec.Struct, frozen=True, kw_only=True):
     """Every process with /dev/net/tun open that could be looked into, of any namespace."""
     wishes: tuple[TapWish, ...] = ()
     """Virtual machine monitors, and processes with /dev/net/tun open, that name a device on their command line."""
+    filtered: tuple[int, ...] = ()
+    """Indexes of tun and tap devices with a clsact or ingress qdisc: tc may take their frames elsewhere."""
     netns: int | None = None
     """Inode of the namespace whose tables these are."""

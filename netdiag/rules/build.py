@@ -31,6 +31,7 @@ from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RTNH_F_ONLINK, Route, RouteExtra, RouteHop, routes_from_rows
 from netdiag.model.snapshot import Tables
 from netdiag.model.sysctl import NeighTable, Sysctls
+from netdiag.model.tap import TapHolder, Taps, TapWish
 
 DEFAULT_SYSCTLS = {
     "net.ipv4.ip_forward": "0",
@@ -91,6 +92,9 @@ class HostBuilder:
         self._second: dict[str, Any] | None = None
         self._rules: list[PolicyRule] = []
         self._bpf = Bpf()
+        self._holders: list[TapHolder] = []
+        self._wishes: list[TapWish] = []
+        self._filtered: list[int] = []
         for family in ("inet", "inet6"):
             tables = [(0, 255), (32766, 254), (32767, 253)] if family == "inet" else [(0, 255), (32766, 254)]
             self._rules += [PolicyRule(family=family, priority=p, table=t, protocol=2) for p, t in tables]
@@ -130,6 +134,36 @@ class HostBuilder:
         defaults: dict[str, Any] = {"ifindex": 2, "ifname": "eth0", "kind": "veth", "flags": link.flags}
         far = Link(**(defaults | {"operstate": "up"} | fields))
         self._peers.append(PeerLink(ifindex=link.ifindex, peer=far))
+        return self
+
+    def tap(self, ifname: str, *, holder: str | None = "firecracker", info: Any = None, **fields: Any) -> "HostBuilder":
+        """A tap; ``holder`` is the VMM that has it open, None: nobody, and then it has no carrier."""
+        shown = {"type": "tap", "pi": False, "vnet_hdr": True, "persist": True, "multi_queue": False} | (info or {})
+        self.link(ifname, kind="tun", info=shown, **({"carrier": holder is not None} | fields))
+        return self.tap_holder(ifname, comm=holder) if holder else self
+
+    def tap_filtered(self, ifname: str) -> "HostBuilder":
+        """A clsact qdisc on a tap."""
+        self._filtered.append(self._index(ifname))
+        return self
+
+    def tap_holder(self, ifname: str | None, **fields: Any) -> "HostBuilder":
+        """A process with /dev/net/tun open, attached to ``ifname`` or (None) to nothing."""
+        vmm = fields.get("comm") if fields.get("comm") in ("firecracker", "qemu", "crosvm") else None
+        known: dict[str, Any] = {
+            "pid": 1000 + len(self._holders),
+            "comm": "firecracker",
+            "vmm": vmm,
+            "netns": 1,
+            "state": "S",
+        }
+        self._holders.append(TapHolder(ifname=ifname, **(known | {"device_netns": 1 if ifname else None} | fields)))
+        return self
+
+    def tap_wish(self, ifname: str, pid: int, **fields: Any) -> "HostBuilder":
+        """A process whose command line names a tap."""
+        known: dict[str, Any] = {"comm": "firecracker", "netns": 1} | fields
+        self._wishes.append(TapWish(ifname=ifname, pid=pid, **known))
         return self
 
     def address(self, ifname: str, prefix: str, **fields: Any) -> "HostBuilder":
@@ -290,6 +324,9 @@ class HostBuilder:
             neigh_tables=tuple(self._neigh_tables),
             sysctls=Sysctls(values=dict(self._sysctls)),
             bpf=self._bpf,
+            taps=Taps(
+                filtered=tuple(self._filtered), holders=tuple(self._holders), wishes=tuple(self._wishes), netns=1
+            ),
             counters=Counters(
                 first=CounterSample(**self._first),
                 second=CounterSample(**self._second)

@@ -1,0 +1,131 @@
+"""What it checks
+  A tap is up and set up for a guest (somebody put a route or a permanent neighbour on it), but no process has it open
+  and none had it since it was made: the virtual machine was never started, or started with another tap.
+
+Why it matters
+  A tap is half a cable. Without a process that reads it the kernel takes its carrier away, and every packet to the
+  guest is dropped where it is routed; nothing tells the sender. From outside the virtual machine looks hung.
+
+Confirm
+  ip -details link show dev TAP                (NO-CARRIER)
+  grep -lsxF "iff:<TAB>TAP" /proc/[0-9]*/fdinfo/*
+  ip route show dev TAP
+
+Fix
+  Start the virtual machine with this tap, or look which tap its configuration names. If no machine is meant to be
+  here, delete the tap: ip link delete dev TAP; its routes and neighbours go with it, nothing else does.
+
+Not flagged
+  Taps made ahead for machines that do not exist yet (a warm pool): no route that somebody put there points to them,
+  whatever address of the host they carry. Such a tap with an address of its own, or in a bridge, is an info at most.
+  Persistent taps of a stopped machine to which nothing refers. Taps that a process had open before: tap-orphan-dead-vm.
+  Taps that are down. Taps with a carrier: their process may live in another PID namespace.
+
+References
+  drivers/net/tun.c __tun_detach() and tun_net_xmit(); Documentation/networking/tuntap.rst;
+  https://github.com/firecracker-microvm/firecracker/issues/3465
+"""
+
+from collections.abc import Iterator
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, holders_command
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="tap-no-owner-fd",
+    title="a tap that is set up for a guest is held by no process",
+    severity="warning",
+    reads=READS,
+    explains=("neigh-incomplete-storm", "vm-*", "proxy-ndp-missing", "route-linkdown-nexthop-used", "tap-tx-*"),
+)
+
+
+def abandoned(tap: GuestTap) -> bool:
+    """Up, and neither the kernel nor /proc knows a process behind it."""
+    return tap.link.up and not tap.held
+
+
+def expected(tap: GuestTap) -> str:
+    """What says that a guest is expected behind it; empty: nothing does."""
+    if tap.routes:
+        more = f" and {len(tap.routes) - 1} more" if len(tap.routes) > 1 else ""
+        return f"the route to {tap.routes[0].dst}{more}"
+    fixed = [row for row in tap.neighbours if row.state == "permanent"]
+    return f"the permanent neighbour {fixed[0].dst}" if fixed else ""
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for tap in guest_taps(view):
+        if not abandoned(tap) or (tap.link.carrier_up_count or 0) > 0:
+            continue
+        sign = expected(tap)
+        prepared = tap.connected or tap.link.master is not None
+        if not sign and not prepared:
+            continue
+        name = tap.link.ifname
+        what = (
+            f"{sign} leads there, what is sent to it is lost" if sign else "it is set up, but nothing is routed there"
+        )
+        yield RULE.found(
+            subject=tap.about,
+            severity="warning" if sign else "info",
+            confidence="certain" if sign else "possible",
+            message=f"no process holds the tap {name}, and none ever did: {what}",
+            evidence=(
+                (f"{name} carrier", "0", f"RTM_GETLINK {name} IFLA_CARRIER"),
+                (f"times {name} was attached", tap.link.carrier_up_count or 0, "RTM_GETLINK IFLA_CARRIER_UP_COUNT"),
+                ("processes that hold it", "none", "/proc/*/fdinfo iff:"),
+            ),
+            confirm=(f"ip -details link show dev {quoted(name)}", holders_command(name)),
+            fix=f"ip link delete dev {quoted(name)}  # if no machine is meant to be here; else start it with this tap",
+            touches=tap.objects,
+            breaks=(*tap.objects, *(subject("neighbour", dst=row.dst, ifname=name) for row in tap.neighbours)),
+        )
+
+
+def _routed(**fields: object) -> HostBuilder:
+    return HostBuilder().link("eth0").tap("tap0", **{"holder": None, "carrier_up_count": 0} | fields)  # type: ignore[arg-type]
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)  # type: ignore[arg-type]
+
+
+def examples() -> Iterator[Example]:
+    about = subject("tap", ifname="tap0")
+    yield _case("routed, nobody there", "the plain fault", _routed().route("10.1.0.5/32", dev="tap0"), 1, subject=about)
+    v6 = _routed().route("2001:db8:1::5/128", dev="tap0")
+    yield _case("IPv6 only", "a guest may have no IPv4", v6, 1, severity="warning")
+    other = _routed().route("10.1.0.0/28", dev="tap0", table=100)
+    yield _case("route of another table", "guests may be routed by policy", other, 1, severity="warning")
+    several = _routed().link("eth1")
+    several.route("10.1.0.0/24", hops=[several.hop("tap0"), several.hop("eth1")])
+    yield _case("one of several next hops", "a part of the flows goes there", several, 1)
+    fixed = _routed().neighbour("10.1.0.5", dev="tap0", state="permanent")
+    yield _case("permanent neighbour", "somebody wrote down the guest's hardware address", fixed, 1, severity="warning")
+    yield from _silent()
+
+
+def _silent() -> Iterator[Example]:
+    yield _case("warm pool", "made ahead, nothing refers to it", _routed())
+    yield _case(
+        "warm pool with an address",
+        "the host's side is ready, no guest is routed: worth knowing at most",
+        _routed().address("tap0", "10.1.0.1/30"),
+        1,
+        severity="info",
+    )
+    bridged = HostBuilder().link("br0", kind="bridge").tap("tap0", holder=None, master="br0", carrier_up_count=0)
+    yield _case("port of a bridge", "libvirt leaves such taps of stopped machines", bridged, 1, severity="info")
+    yield _case("link-local only", "every interface has fe80::/64", _routed().address("tap0", "fe80::1/64"))
+    yield _case("held", "a machine runs", HostBuilder().tap("tap0").route("10.1.0.5/32", dev="tap0"))
+    unseen = _routed(carrier=True).route("10.1.0.5/32", dev="tap0")
+    yield _case("carrier without a process", "its process lives in another PID namespace", unseen)
+    yield _case("down", "nobody uses it", _routed(up=False).route("10.1.0.5/32", dev="tap0"))
+    before = _routed(carrier_up_count=1).route("10.1.0.5/32", dev="tap0")
+    yield _case("held before", "its machine died: tap-orphan-dead-vm speaks", before)
+    tun = HostBuilder().link("tun0", kind="tun", info={"type": "tun"}, carrier=False).route("10.8.0.0/24", dev="tun0")
+    yield _case("a VPN's tun", "no machine's", tun)

@@ -1,0 +1,220 @@
+"""What it checks
+  A virtual machine runs on a tap that is up, and guests of this host are routed (not bridged), but no route leads to
+  it: no host route and no subnet through the tap, in any table. Or a guest that answered within the last minute has no
+  route back to its tap.
+
+Why it matters
+  The guest can send, and no answer ever finds it: what is for its address follows the default route out of the host,
+  or is refused. Other guests of the same host work, which makes it look like a fault of that guest.
+
+Confirm
+  ip route show table all dev TAP
+  ip -6 route show table all dev TAP
+  ip neigh show dev TAP                        (addresses that the guest uses)
+
+Fix
+  ip route add ADDRESS/32 dev TAP (ip -6 route add ADDRESS/128 dev TAP), as the other guests have it. It adds one
+  route and touches no other guest. Whatever starts the machines must do so as well, or it is missing after a restart.
+
+Not flagged
+  Taps in a bridge, an Open vSwitch or another master. Taps whose frames tc or eBPF redirects elsewhere (as Firecracker
+  under CNI has them). Taps that nobody holds (a warm pool), taps that are down (tap-down-vmm-eio). A tap without any
+  sign of routing on this host (no address, no neighbour, no sibling with a route, no proxy_arp) is an info: a machine
+  may be meant to have no network. Guests with link-local addresses only. A guest that was silent for over a minute.
+
+References
+  net/ipv4/fib_frontend.c; Documentation/networking/ip-sysctl.rst proxy_arp;
+  https://github.com/firecracker-microvm/firecracker/blob/main/docs/network-setup.md
+"""
+
+from collections.abc import Iterator
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.neighbour import Neighbour
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, leads_to, link_local, pid_words
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="tap-route-missing",
+    title="a running guest has no route to its tap",
+    severity="critical",
+    reads=(*READS, "rules", "sysctls"),
+    consults=("bpf",),
+    explains=("proxy-ndp-missing", "vm-*", "prefsrc-*"),
+)
+FRESH = 60.0
+"""Seconds: a neighbour that was confirmed within them is there."""
+
+
+def judged(tap: GuestTap) -> bool:
+    """A running machine that the host could route to."""
+    return tap.link.up and tap.held and tap.link.master is None
+
+
+def redirected(view: HostView, tap: GuestTap) -> bool:
+    """Frames of the tap may be taken elsewhere: by eBPF, or by a filter of tc below clsact or ingress."""
+    if tap.link.xdp is not None or tap.link.ifindex in view.taps.filtered:
+        return True
+    return any(
+        row.ifindex == tap.link.ifindex and (row.hook.startswith(("tc", "netkit")) or row.hook == "xdp")
+        for row in view.bpf.attachments
+    )
+
+
+def signs(tap: GuestTap, siblings: list[GuestTap], view: HostView) -> list[str]:
+    """What says that this host routes to its guests."""
+    found = []
+    other = next((each for each in siblings if each is not tap and judged(each) and each.routes), None)
+    if other is not None:
+        found.append(f"{other.link.ifname} has a route to {other.routes[0].dst}")
+    near = next((row for row in tap.neighbours if not link_local(row.dst)), None)
+    if near is not None:
+        found.append(f"{near.dst} is a neighbour on {tap.link.ifname}")
+    mine = [row for row in view.addresses if row.ifindex == tap.link.ifindex and not link_local(row.local)]
+    if mine:
+        found.append(f"{tap.link.ifname} has the address {mine[0].local}/{mine[0].prefixlen}")
+    if tap.link.inet_conf.get("proxy_arp"):
+        found.append(f"proxy_arp is on for {tap.link.ifname}")
+    return found
+
+
+def fresh(tap: GuestTap) -> Iterator[Neighbour]:
+    """Global neighbours that answered within the last minute."""
+    for row in tap.neighbours:
+        alive = row.state in ("reachable", "delay", "probe") or (row.confirmed is not None and row.confirmed < FRESH)
+        if alive and row.state != "permanent" and not link_local(row.dst):
+            yield row
+
+
+def families(tap: GuestTap) -> set[str]:
+    """Families with a route to the guest."""
+    return {route.family for route in tap.routes}
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    taps = guest_taps(view)
+    for tap in taps:
+        if not judged(tap) or redirected(view, tap):
+            continue
+        if not tap.routes and not tap.connected:
+            found = signs(tap, taps, view)
+            yield _finding(tap, "no route leads to it", found, "critical" if found else "info", None)
+            continue
+        lost = [row for row in fresh(tap) if tap.link.ifindex not in leads_to(view, row.dst)]
+        lost = [row for row in lost if not _to_guest(view, row.dst, taps) and not _covered(view, tap, row)]
+        if lost:
+            yield _finding(
+                tap, f"no route leads to {lost[0].dst}", [f"{lost[0].dst} answers there"], "critical", lost[0]
+            )
+            continue
+        missing = _family_missing(tap, taps)
+        if missing:
+            why = [f"every other guest's tap has an {missing} route"]
+            yield _finding(tap, f"it has no {missing} route", why, "warning", None)
+
+
+def _to_guest(view: HostView, address: str, taps: list[GuestTap]) -> bool:
+    """The route exists and leads to another tap: tap-route-to-wrong-tap."""
+    return bool(set(leads_to(view, address)) & {tap.link.ifindex for tap in taps})
+
+
+def _covered(view: HostView, tap: GuestTap, row: Neighbour) -> bool:
+    """Some table has a route through the tap that holds the address: policy routing decides."""
+    fib = view.fib(row.family)
+    mine = set(tap.points.routes if row.family == "inet" else tap.points.routes6)
+    bits = 32 if row.family == "inet" else 128
+    return any(
+        mine & set(fib.routes_covering(table, f"{row.dst}/{bits}").tolist()) for table in fib.tables() if table != 255
+    )
+
+
+def _family_missing(tap: GuestTap, taps: list[GuestTap]) -> str | None:
+    """The family that at least two other running guests have routes of, all of them, and this one has not."""
+    others = [each for each in taps if each is not tap and judged(each) and each.routes]
+    if len(others) < 2 or not tap.routes:
+        return None
+    for family, name in (("inet", "IPv4"), ("inet6", "IPv6")):
+        if family not in families(tap) and all(family in families(each) for each in others):
+            return name
+    return None
+
+
+def _finding(tap: GuestTap, what: str, why: list[str], severity: Severity, near: Neighbour | None) -> Draft:
+    name = tap.link.ifname
+    address = near.dst if near else next((row.dst for row in tap.neighbours if not link_local(row.dst)), "ADDRESS")
+    bits = 128 if ":" in address else 32
+    because = f"; {why[0]}" if why else ""
+    return RULE.found(
+        subject=tap.about,
+        severity=severity,
+        confidence="possible" if severity == "info" else "certain" if near else "likely",
+        message=f"{tap.holder} runs on the tap {name}, but {what}: nothing reaches that guest{because}",
+        evidence=(
+            (f"routes through {name}", len(tap.points.routes) + len(tap.points.routes6), "RTM_GETROUTE"),
+            *((f"sign {number + 1} of routing", text, "RTM_GETROUTE, RTM_GETNEIGH") for number, text in enumerate(why)),
+            *pid_words(tap),
+        ),
+        confirm=(
+            f"ip -br link show dev {quoted(name)}; ip route show table all dev {quoted(name)}",
+            f"ip -br link show dev {quoted(name)}; ip neigh show dev {quoted(name)}",
+        ),
+        fix=f"ip {'-6 ' if bits == 128 else ''}route add {address}/{bits} dev {quoted(name)}",
+        touches=tap.objects,
+        breaks=(*tap.objects, *(subject("neighbour", dst=row.dst, ifname=name) for row in tap.neighbours)),
+    )
+
+
+def _two() -> HostBuilder:
+    host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    return host.tap("tap0").tap("tap1").route("10.1.0.5/32", dev="tap0")
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)  # type: ignore[arg-type]
+
+
+def examples() -> Iterator[Example]:
+    about = subject("tap", ifname="tap1")
+    yield _case("its sibling has one", "guests are routed here", _two(), 1, subject=about, severity="critical")
+    alone = HostBuilder().link("eth0").tap("tap1", inet_conf={"proxy_arp": 1})
+    yield _case("the only guest", "proxy_arp says that guests are routed", alone, 1, severity="critical")
+    near = HostBuilder().link("eth0").tap("tap1").neighbour("10.1.0.6", dev="tap1", state="stale")
+    yield _case("neighbour without a route", "the host talked to it", near, 1, says=("10.1.0.6/32 dev tap1",))
+    own = HostBuilder().link("eth0").tap("tap1").address("tap1", "10.1.0.1/32")
+    yield _case("address of the host on it", "a /32 makes no subnet", own, 1, severity="critical")
+    both = _two().route("2001:db8::6/128", dev="tap1").neighbour("10.1.0.6", dev="tap1")
+    yield _case("one family of two", "the guest answers, and nothing finds it", both, 1, says=("10.1.0.6",))
+    six = _two().route("10.1.0.6/32", dev="tap1").neighbour("2001:db8::6", dev="tap1", state="delay")
+    yield _case("IPv6 of two", "the same the other way round", six, 1, says=("-6 route add 2001:db8::6/128",))
+    three = _two().tap("tap2").route("10.1.0.7/32", dev="tap2").route("10.1.0.6/32", dev="tap1")
+    three.route("2001:db8::5/128", dev="tap0").route("2001:db8::7/128", dev="tap2")
+    yield _case(
+        "siblings have both families", "nobody answered yet, but all others have it", three, 1, severity="warning"
+    )
+    yield from _silent()
+
+
+def _silent() -> Iterator[Example]:
+    yield _case("routed", "the healthy worker", _two().route("10.1.0.6/32", dev="tap1"))
+    yield _case("routed in another table", "by policy", _two().route("10.1.0.6/32", dev="tap1", table=100))
+    yield _case("subnet", "a /30 a guest", _two().address("tap1", "10.1.0.9/30"))
+    pool = HostBuilder().link("eth0").tap("tap0").tap("tap1", holder=None).route("10.1.0.5/32", dev="tap0")
+    yield _case("warm pool", "nobody holds it", pool)
+    bridged = _two().link("br0", kind="bridge")
+    yield _case("port of a bridge", "the bridge has the subnet", bridged.tap("tap1", master="br0"))
+    yield _case("redirected by tc", "Firecracker under CNI: a filter joins tap and veth", _two().tap_filtered("tap1"))
+    yield _case("down", "tap-down-vmm-eio speaks", _two().tap("tap1", up=False))
+    bare = HostBuilder().link("eth0").tap("tap1")
+    yield _case("no sign of routing", "a machine without a network", bare, 1, severity="info")
+    old = _two().route("2001:db8::6/128", dev="tap1").neighbour("10.1.0.6", dev="tap1", state="stale", confirmed=60.0)
+    yield _case("neighbour of long ago", "the guest gave that address up", old)
+    policy = _two().route("10.1.0.0/24", dev="tap1", table=100).neighbour("10.1.0.6", dev="tap1")
+    yield _case(
+        "policy routing", "the rule that leads to table 100 needs a mark", policy.rule(100, table=100, fwmark=1)
+    )
+    wrong = _two().route("10.1.0.7/32", dev="tap1").neighbour("10.1.0.5", dev="tap1")
+    yield _case("the route leads to another guest", "tap-route-to-wrong-tap speaks", wrong)
+    local = _two().route("10.1.0.6/32", dev="tap1").neighbour("fe80::5", dev="tap1")
+    yield _case("link-local neighbour", "every guest has one", local)

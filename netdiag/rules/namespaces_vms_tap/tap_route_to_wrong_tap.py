@@ -1,0 +1,155 @@
+"""What it checks
+  An address is a guest's on one tap (a neighbour with a hardware address there), but the route to it leads to another
+  guest's tap, on which nobody has that address. Or a neighbour was written down (permanent) on a tap with the hardware
+  address of a guest that is seen on another one.
+
+Why it matters
+  What is for one tenant is handed to another tenant's machine. The right guest hears nothing; the wrong one drops the
+  packets, or reads them. Where two routes were swapped, both guests are cut off.
+
+Confirm
+  ip route get ADDRESS
+  ip neigh show to ADDRESS                     (the tap on which it lives)
+
+Fix
+  ip route replace ADDRESS/32 dev TAP (ip -6 route replace ADDRESS/128 dev TAP) with the tap on which it lives. It
+  moves that address only, at once. Look at the other guest as well: two routes are often swapped.
+
+Not flagged
+  An address with a neighbour on both taps: vm-clone-dup-ip-mac. A guest that moved and is answered for on its new tap.
+  Routes to a tap that policy routing (a mark, an incoming interface) can still lead elsewhere. Link-local addresses.
+
+References
+  net/ipv4/arp.c arp_process(): a neighbour is made of a guest's request for this host's address, so it tells where
+  the guest lives; net/ipv4/fib_trie.c fib_table_lookup()
+"""
+
+from collections.abc import Iterator
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.neighbour import Neighbour
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, leads_to, link_local
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="tap-route-to-wrong-tap",
+    title="the route to a guest leads to another guest",
+    severity="critical",
+    reads=(*READS, "rules", "sysctls"),
+    explains=("tap-route-missing", "neigh-*", "vm-*", "neigh-permanent-stale-mac"),
+)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    taps = [tap for tap in guest_taps(view) if tap.link.up and tap.link.master is None]
+    by_index = {tap.link.ifindex: tap for tap in taps}
+    if len(taps) < 2:
+        return
+    told = set()
+    for home in taps:
+        for row in home.neighbours:
+            if link_local(row.dst) or row.dst in told:
+                continue
+            wrong = _routed_to(view, row.dst, home, by_index)
+            if wrong is not None and not any(other.dst == row.dst for other in wrong.neighbours):
+                told.add(row.dst)
+                yield _finding(row, home, wrong, "lives")
+    yield from _written_down(view, taps, told)
+
+
+def _routed_to(view: HostView, address: str, home: GuestTap, by_index: dict[int, GuestTap]) -> GuestTap | None:
+    """The only other tap to which the route leads; None where it may lead home or elsewhere."""
+    ways = leads_to(view, address)
+    if len(ways) != 1 or ways[0] == home.link.ifindex:
+        return None
+    return by_index.get(ways[0])
+
+
+def _written_down(view: HostView, taps: list[GuestTap], told: set[str]) -> Iterator[Draft]:
+    """Permanent neighbours with the hardware address of a guest that is seen on another tap, and only there."""
+    seen: dict[str, set[str]] = {}
+    for tap in taps:
+        for row in tap.neighbours:
+            if row.state != "permanent":
+                seen.setdefault(str(row.lladdr), set()).add(tap.link.ifname)
+    by_name = {tap.link.ifname: tap for tap in taps}
+    for tap in taps:
+        for row in tap.neighbours:
+            homes = seen.get(str(row.lladdr), set())
+            if row.state != "permanent" or row.dst in told or len(homes) != 1 or tap.link.ifname in homes:
+                continue
+            if tap.link.ifindex in leads_to(view, row.dst):
+                yield _finding(row, by_name[next(iter(homes))], tap, "is seen")
+
+
+def _finding(row: Neighbour, home: GuestTap, wrong: GuestTap, verb: str) -> Draft:
+    right, other = home.link.ifname, wrong.link.ifname
+    bits = 128 if row.family == "inet6" else 32
+    six = "-6 " if row.family == "inet6" else ""
+    return RULE.found(
+        subject=subject("route", dst=f"{row.dst}/{bits}", ifname=other),
+        confidence="certain" if row.state in ("reachable", "delay", "probe", "permanent") else "likely",
+        message=f"the route to {row.dst} leads to {other} ({wrong.holder}), but the guest with that address {verb} on "
+        f"{right} ({home.holder}): another machine gets its packets",
+        evidence=(
+            (f"neighbour {row.dst}", f"{row.lladdr} on {right}, {row.state}", f"RTM_GETNEIGH {right}"),
+            (f"way to {row.dst}", f"dev {other}", "RTM_GETROUTE"),
+            (f"{row.dst} on {other}", "no neighbour" if verb == "lives" else "written down", f"RTM_GETNEIGH {other}"),
+        ),
+        confirm=(f"ip {six}route get {row.dst}", f"ip {six}neigh show to {row.dst}"),
+        fix=f"ip {six}route replace {row.dst}/{bits} dev {quoted(right)}",
+        touches=(*home.objects, *wrong.objects),
+        breaks=(*home.objects, *wrong.objects, subject("neighbour", dst=row.dst, ifname=other)),
+    )
+
+
+def _pair() -> HostBuilder:
+    host = HostBuilder().link("eth0").tap("tap0").tap("tap1")
+    return host.neighbour("10.1.0.5", dev="tap0").neighbour("10.1.0.6", dev="tap1", lladdr="02:00:00:00:00:02")
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)  # type: ignore[arg-type]
+
+
+def examples() -> Iterator[Example]:
+    about = subject("route", dst="10.1.0.5/32", ifname="tap1")
+    swapped = _pair().route("10.1.0.5/32", dev="tap1").route("10.1.0.6/32", dev="tap0")
+    yield _case("swapped routes", "both guests are cut off", swapped, 2, severity="critical")
+    one = _pair().route("10.1.0.5/32", dev="tap1").route("10.1.0.6/32", dev="tap1")
+    yield _case("one route wrong", "the other guest gets both", one, 1, subject=about)
+    failed = _pair().route("10.1.0.5/32", dev="tap1").neighbour("10.1.0.5", dev="tap1", state="failed")
+    yield _case("the wrong guest does not answer", "failed is no hardware address", failed, 1)
+    wide = _pair().route("10.1.0.0/29", dev="tap1")
+    yield _case("a wider route", "the longest match leads there", wide, 1)
+    other = _pair().route("10.1.0.5/32", dev="tap1", table=100).rule(100, table=100)
+    yield _case("in another table", "a rule leads there first", other, 1)
+    six = (
+        HostBuilder().tap("tap0").tap("tap1").neighbour("2001:db8::5", dev="tap0").route("2001:db8::5/128", dev="tap1")
+    )
+    yield _case("IPv6", "the same", six, 1, says=("ip -6 route replace 2001:db8::5/128 dev tap0",))
+    fixed = HostBuilder().tap("tap0").tap("tap1").route("10.1.0.5/32", dev="tap1")
+    fixed.neighbour("fe80::5", dev="tap0").neighbour("10.1.0.5", dev="tap1", state="permanent")
+    yield _case("written down on the wrong tap", "the same hardware address is seen on the other", fixed, 1)
+    yield from _silent()
+
+
+def _silent() -> Iterator[Example]:
+    right = _pair().route("10.1.0.5/32", dev="tap0").route("10.1.0.6/32", dev="tap1")
+    yield _case("right", "the healthy worker", right)
+    moved = right.neighbour("10.1.0.5", dev="tap1", state="stale")
+    yield _case("an old neighbour on another tap", "the guest moved, and is answered for where the route leads", moved)
+    both = _pair().route("10.1.0.5/32", dev="tap1").neighbour("10.1.0.5", dev="tap1")
+    yield _case("on both taps", "vm-clone-dup-ip-mac speaks", both)
+    spread = _pair()
+    spread.route("10.1.0.0/24", hops=[spread.hop("tap0"), spread.hop("tap1")])
+    yield _case("several next hops", "which one it takes is not known", spread)
+    out = _pair().address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    yield _case("no route to a tap", "tap-route-missing speaks", out)
+    local = HostBuilder().tap("tap0").tap("tap1").neighbour("fe80::5", dev="tap0").neighbour("fe80::5", dev="tap1")
+    yield _case("link-local", "each tap is a link of its own", local)
+    fixed = HostBuilder().tap("tap0").tap("tap1").route("10.1.0.5/32", dev="tap1")
+    fixed.neighbour("fe80::5", dev="tap1").neighbour("10.1.0.5", dev="tap1", state="permanent")
+    yield _case("written down where it is seen", "a healthy static neighbour", fixed)
