@@ -1,0 +1,35 @@
+"""No alarm on any host of the zoo, with two samples and a little traffic between them."""
+
+import pytest
+
+from tests.drills.harness import describe
+from tests.lab import Lab
+from tests.zoo import Animal, edges, meshes, workers
+
+ANIMALS = (*edges.ANIMALS, *meshes.ANIMALS, *workers.ANIMALS)
+
+
+@pytest.mark.parametrize("animal", ANIMALS, ids=[animal.__name__ for animal in ANIMALS])
+def test_no_alarm(animal: Animal, lab: Lab) -> None:
+    host = animal(lab)
+    neighbours = [other for name, other in lab.hosts.items() if other is not host and not name.startswith("switch")]
+
+    def traffic() -> None:
+        """Somebody asks for something: one datagram from and to each neighbour's first address."""
+        for other in neighbours[:2]:
+            for line in other.run("ip", "-br", "-4", "address", "show", "dev", "eth0", check=False).stdout.split()[2:]:
+                lab.send_udp(host, line.partition("/")[0], 33434)
+
+    reports = []
+
+    def quiet() -> bool:
+        report = host.report("--interval", "0.1", during=traffic)
+        reports[:] = [report]
+        return not [f for f in report["findings"] if f["severity"] != "info"]
+
+    try:
+        lab.wait(quiet, 6, "no alarm")
+    except TimeoutError:
+        raise AssertionError(f"{animal.__name__}: an alarm on a healthy host\n{describe(reports[0])}") from None
+    required = {row["collector"]: row["status"] for row in reports[0]["coverage"]}
+    assert all(required[name] == "ok" for name in ("links", "addresses", "routes", "rules"))
