@@ -1,7 +1,6 @@
 """What it checks
   A policy rule with a table of its own never decides anything: an earlier rule matches at least the same packets and
-  always answers, because its table has a default route (or another route for every destination that is left), or
-  because it refuses them.
+  always answers, because its table has a default route (or another route for every destination that is left).
 
 Why it matters
   The table looks right, "ip route show table" shows its routes, and yet no packet is ever routed by it: the traffic
@@ -23,25 +22,26 @@ Not flagged
   lacks a default route, or has a throw route, or only routes over dead next hops: a later rule is then the fallback.
   A goto that leads around the earlier rule. Packets bound to another interface (oif) than the earlier route's. "not".
   Rules for the tables main, default and local: a catch-all in front of them replaces them on purpose. A rule that
-  refuses (unreachable ...) behind the lookup that it guards. A table that is empty, or would decide the same.
+  refuses (unreachable ...): behind the lookup that it guards it is right, in front of it see
+  rule-terminal-unreachable. A table that is empty, or would decide the same.
 
 References
   net/core/fib_rules.c fib_rules_lookup() and fib_rule_match(); net/ipv4/fib_rules.c fib4_rule_suppress();
   net/ipv6/fib6_rules.c fib6_rule_action(); ip-rule(8)
 """
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.policy import Query
-from netdiag.index.shadow import REFUSALS, Shadow, Shadows, same_packets
+from netdiag.index.shadow import REFUSALS, Shadows, same_packets
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import Route, RouteExtra
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.deadrules import common_part, decided_otherwise
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
 from netdiag.rules.shape import Example, Rule
 
@@ -52,7 +52,6 @@ RULE = Rule(
     reads=("links", "routes", "rules", "sysctls"),
     explains=("asym-rpfilter-strict-drop", "src-addr-selection-wrong", "wg-fwmark-rule-missing"),
 )
-MOST_COMPARED = 32
 MOST_NAMED = 4
 
 
@@ -60,59 +59,20 @@ def check(view: HostView) -> Iterator[Draft]:
     for family in ("inet", "inet6"):
         behind: dict[PolicyRule, list[tuple[PolicyRule, Route]]] = {}
         for shadow in Shadows(view.rules, view.fib(family), view.stack).find():
-            row = _decided_otherwise(view, shadow)
+            if shadow.by.action in REFUSALS:
+                continue  # rule-terminal-unreachable
+            row = decided_otherwise(view, shadow)
             if row is not None:
                 behind.setdefault(shadow.by, []).append((shadow.rule, row))
         for taker, dead in behind.items():
             yield _draft(view, taker, dead)
 
 
-def _decided_otherwise(view: HostView, shadow: Shadow) -> Route | None:
-    """A route of the dead rule's table that sends its packets another way than the earlier rule does."""
-    fib = view.fib(shadow.rule.family)
-    positions = fib.positions(shadow.rule.table or 0)
-    ordered = positions[fib.routes.dst_len[positions].argsort(kind="stable")]
-    for row in view.route_rows(shadow.rule.family, ordered[:MOST_COMPARED].tolist()):
-        shared = _shared(shadow.rule, row.dst)
-        if row.type == "throw" or shared is None:
-            continue
-        if any(_taken(view, shadow.rule, address) != _taken(view, shadow.by, address) for address in specimens(shared)):
-            return row
-    return None
-
-
-def _shared(rule: PolicyRule, dst: str) -> str | None:
-    """The part of a route's destinations that the rule's "to" lets pass, as a prefix; None where there is none."""
-    if rule.invert or not rule.dst_len:
-        return dst
-    wanted = ipaddress.ip_network(f"{rule.dst}/{rule.dst_len}", strict=False)
-    routed = ipaddress.ip_network(dst)
-    if not routed.overlaps(wanted):
-        return None
-    return str(max(routed, wanted, key=lambda network: network.prefixlen))
-
-
-def _way(row: Route) -> object:
-    """Next hops, or the nexthop object that stands for them; None for a route that refuses."""
-    return {(hop.oif, hop.gateway) for hop in row.hops} or row.nh_id
-
-
-def _taken(view: HostView, rule: PolicyRule, address: str) -> object:
-    """The way that a rule gives to a destination; None where it refuses or has none."""
-    fib = view.fib(rule.family)
-    group = next(fib.candidates(rule.table or 0, address), None)
-    return _way(fib.routes.row(group.positions[0])) if group is not None else None
-
-
 def _draft(view: HostView, taker: PolicyRule, dead: list[tuple[PolicyRule, Route]]) -> Draft:
     (rule, row), ip = dead[0], ip_command(taker.family)
     others = ", ".join(str(other.priority) for other, _ in dead[1:MOST_NAMED])
     more = f" (nor do {others}{' ...' if len(dead) > MOST_NAMED else ''})" if others else ""
-    answer = (
-        f"refuses them ({taker.action})"
-        if taker.action in REFUSALS
-        else f"table {table_word(taker.table)} has a route for all of them"
-    )
+    answer = f"table {table_word(taker.table)} has a route for all of them"
     links = sorted({view.ifname(hop.oif) for _, kept in dead for hop in kept.hops if hop.oif})
     asked = _question(view, rule, row)
     return RULE.found(
@@ -127,7 +87,7 @@ def _draft(view: HostView, taker: PolicyRule, dead: list[tuple[PolicyRule, Route
         ],
         confirm=[
             f"{ip} rule show",
-            *([f"{ip} route show table {taker.table}"] if taker.action == "lookup" else []),
+            f"{ip} route show table {taker.table}",
             *([asked] if asked else []),
         ],
         fix=_reorder(view, rule, taker),
@@ -143,7 +103,7 @@ def _question(view: HostView, rule: PolicyRule, row: Route) -> str | None:
     """An ``ip route get`` that the rule should answer; None where the host itself sends no such packet."""
     if rule.src_len or rule.iif is not None or rule.invert:
         return None
-    address = specimens(_shared(rule, row.dst) or row.dst)[0]
+    address = specimens(common_part(rule, row.dst) or row.dst)[0]
     if view.lookup(Query(family=rule.family, dst=address, mark=rule.fwmark or 0)).type is None:
         return None
     return f"{ip_command(rule.family)} route get {address}" + (f" mark {rule.fwmark:#x}" if rule.fwmark else "")
@@ -238,12 +198,10 @@ def examples() -> Iterator[Example]:
         "the other half of the world comes to the rule",
         _halves("128.0.0.0/2").rule(100, table=70).rule(200, **marked),
     )
-    yield Example(
-        name="refused before",
-        why="a rule that is unreachable answers for all that it matches",
-        tables=_host().rule(100, action="unreachable", fwmark=1).rule(200, **marked).build(),
-        fires=1,
-        subject=about,
+    yield _case(
+        "refused before",
+        "a rule that is unreachable takes everything as well: rule-terminal-unreachable speaks",
+        _host().rule(100, action="unreachable", fwmark=1).rule(200, **marked),
     )
     yield from _selector_examples(marked)
     yield from _table_examples(marked)

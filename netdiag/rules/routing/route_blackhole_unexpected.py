@@ -1,0 +1,272 @@
+"""What it checks
+  A route of type blackhole, unreachable or prohibit refuses what this host demonstrably sends to (the neighbour of a
+  BGP session, the endpoint of a WireGuard peer, the far end of a tunnel, a guest, a live neighbour on a link),
+  although a working route lies behind it: one of a worse metric, or of a shorter prefix. Also: it takes a prefix, by
+  its metric, from a working unicast route of the same prefix.
+
+Why it matters
+  A blackhole drops without a word (the sender on this host gets EINVAL), "unreachable" answers with EHOSTUNREACH,
+  "prohibit" with EACCES; in each case the route behind it looks right in "ip route show" and is not used. Such routes
+  are left over from an attack that was blocked, a maintenance, an aggregate that was made too long or of the wrong
+  net; nothing removes them.
+
+Confirm
+  ip route show type blackhole      (unreachable, prohibit; -6; table TABLE)
+  ip route get ADDRESS              ("Invalid argument" for a blackhole)
+
+Fix
+  ip route del TYPE PREFIX table TABLE metric METRIC. Packets take the route behind it at once. A route that a daemon
+  made (proto bird ...) comes back: take it out of the daemon's configuration.
+
+Not flagged
+  Aggregates: a blackhole with more specific routes or addresses inside catches only what none of them takes. A route
+  of worse metric or of length 0 that stands by so that nothing leaks. Blackholes against attackers (RTBH), whoever
+  made them, as long as they hit nobody in use. Single blocked addresses on an own link, and refusing routes inside a
+  working one's prefix that nobody is known to use: told as info. Routes of BIRD of type unreachable: see
+  route-unreachable-proto-bird. Routes that the kernel made, tables that no rule leads to.
+
+References
+  net/ipv4/fib_semantics.c fib_props[], net/ipv6/route.c ip6_pkt_discard() ip6_pkt_prohibit(), ip-route(8), RFC 6666
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from netdiag.index.reach import reachable_tables
+from netdiag.index.view import HostView
+from netdiag.index.ways import rivals, usable
+from netdiag.model.finding import SEVERITY_RANK, Confidence, Draft, Severity, subject
+from netdiag.model.route import RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNREACHABLE, RTPROT_NAMES, Route
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.demands import CONSULTS, READS, Demand, demands
+from netdiag.rules.routewords import ip_command, route_subject, table_word, way_words
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="route-blackhole-unexpected",
+    title="a route refuses packets for somebody in use, in front of a route that works",
+    severity="critical",
+    reads=READS,
+    consults=CONSULTS,
+    explains=("bgp-*", "wg-*", "neigh-*", "route-onlink-missing-gateway"),
+)
+KERNEL, BOOT, STATIC, BIRD = 2, 3, 4, 12
+REFUSING = (RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT)
+ERRORS = {"blackhole": "EINVAL", "unreachable": "EHOSTUNREACH", "prohibit": "EACCES"}
+MOST = 512
+"""Refusing routes that are looked at one by one; a host under attack may have thousands of them."""
+
+
+class Refusal(NamedTuple):
+    """A route that refuses, what it hides, and for whom."""
+
+    family: str
+    position: int
+    hidden: int
+    severity: Severity
+    confidence: Confidence
+    demand: Demand | None
+
+
+def left_behind(view: HostView, family: str, position: int, ifindex: int | None = None) -> int | None:
+    """A working unicast route of the same table that would take the packets; for ``ifindex`` only a link's own."""
+    routes, behind = view.routes(family), rivals(view.fib(family), position)
+    for other in (*behind.after, *behind.shorter):
+        row = routes.row(other)
+        if usable(routes, other) and (ifindex is None or (row.oif == ifindex and row.gateway is None)):
+            return other
+    return None
+
+
+def aggregate(view: HostView, family: str, position: int) -> bool:
+    """Whether more specific unicast or local routes lie in its prefix: then it catches only the rest."""
+    row, fib = view.routes(family).row(position), view.fib(family)
+    for table in {row.table, 254, 255}:
+        for other in fib.routes_within(table, row.dst)[:64].tolist():
+            if fib.routes.dst_len[other] > fib.routes.dst_len[position] and fib.routes.type[other] in (1, 2):
+                return True
+    return False
+
+
+def serves(view: HostView, family: str, address: str) -> bool:
+    """Whether it is a gateway of some route."""
+    key, used = view.fib(family).key(address), view.routes(family).gateway
+    same = (used == np.frombuffer(key, np.uint8)).all(axis=1) if isinstance(key, bytes) else used == key
+    return bool(same.any())
+
+
+def weight(view: HostView, demand: Demand, row: Route) -> Severity:
+    """How bad it is to refuse that one."""
+    if demand.kind == "neighbour":
+        alone = row.dst.endswith(("/32", "/128"))
+        if alone and not serves(view, row.family, demand.query.dst):
+            return "info"
+        return "critical" if demand.busy and not alone else "warning"
+    return "critical" if demand.busy else "info"
+
+
+def by_demand(view: HostView) -> Iterator[Refusal]:
+    """What is refused to somebody in use."""
+    for demand in demands(view):
+        answer, family = view.lookup(demand.query), demand.query.family
+        if answer.route is None or answer.type not in ERRORS:
+            continue
+        row = view.routes(family).row(answer.route)
+        if row.protocol == KERNEL or (row.protocol == BIRD and row.type == "unreachable"):
+            continue
+        hidden = left_behind(view, family, answer.route, demand.ifindex)
+        if hidden is None:
+            continue
+        only_default = view.routes(family).dst_len[hidden] == 0
+        if only_default and not row.default and (row.protocol == BIRD or aggregate(view, family, answer.route)):
+            continue  # the more specific route is missing, not the aggregate wrong
+        yield Refusal(family, answer.route, hidden, weight(view, demand, row), "certain", demand)
+
+
+def by_prefix(view: HostView, family: str) -> Iterator[Refusal]:
+    """What takes a prefix from a working route, or cuts a hole into one, with nobody known to use it."""
+    routes = view.routes(family)
+    chosen = np.isin(routes.type, REFUSING) & np.isin(routes.protocol, (KERNEL, BIRD), invert=True)
+    chosen &= np.isin(routes.table, list(reachable_tables(view.rules, view.links, family)))
+    for position in np.flatnonzero(chosen)[:MOST].tolist():
+        hidden = left_behind(view, family, position)
+        if hidden is None:
+            continue
+        default = int(routes.dst_len[position]) == 0
+        if routes.dst_len[hidden] == routes.dst_len[position]:
+            yield Refusal(family, position, hidden, "info" if default else "warning", "likely", None)
+        elif not default and routes.dst_len[hidden] > 0 and not aggregate(view, family, position):
+            yield Refusal(family, position, hidden, "info", "possible", None)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    found: dict[tuple[str, int], list[Refusal]] = {}
+    if any(np.isin(view.routes(family).type, REFUSING).any() for family in ("inet", "inet6")):
+        for refusal in (*by_demand(view), *by_prefix(view, "inet"), *by_prefix(view, "inet6")):
+            found.setdefault((refusal.family, refusal.position), []).append(refusal)
+    for refusals in found.values():
+        yield draft(view, sorted(refusals, key=lambda one: SEVERITY_RANK[one.severity]))
+
+
+def draft(view: HostView, refusals: list[Refusal]) -> Draft:
+    first = refusals[0]
+    row = view.routes(first.family).row(first.position)
+    behind = view.routes(first.family).row(first.hidden)
+    asked = [one.demand for one in refusals if one.demand is not None]
+    ip, maker = ip_command(first.family), RTPROT_NAMES.get(row.protocol, str(row.protocol))
+    if asked:
+        more = f" and {len(asked) - 1} more" if len(asked) > 1 else ""
+        whom = f"refuses {asked[0].query.dst}, {asked[0].words}{more}"
+    else:
+        whom = "refuses its packets"
+    metric = f" metric {row.priority}" if row.priority else ""
+    delete = f"{ip} route del {row.type} {row.dst} table {row.table}{metric}"
+    address = asked[0].query.dst if asked else row.dst.partition("/")[0]
+    mark = f" mark {asked[0].query.mark:#x}" if asked and asked[0].query.mark else ""
+    return RULE.found(
+        subject=route_subject(view, row),
+        message=f"{row.type} {row.dst} in table {table_word(row.table)} (proto {maker}) {whom}, "
+        f"in front of {behind.dst} {way_words(view, behind)} metric {behind.priority}",
+        severity=first.severity,
+        confidence=first.confidence,
+        evidence=[
+            (f"type of route {row.dst} metric {row.priority}", row.type, "RTM_GETROUTE rtm_type"),
+            ("the route that it hides", f"{behind.dst} {way_words(view, behind)}", "RTM_GETROUTE"),
+            *((f"route to {one.query.dst}", ERRORS[row.type], "RTM_GETROUTE, policy rules") for one in asked[:2]),
+        ],
+        confirm=[
+            f"{ip} route show table {row.table} type {row.type}",
+            f"{ip} route get {address}{mark}",
+        ],
+        fix=delete if row.protocol in (BOOT, STATIC) else f"{delete}  # and out of the configuration of {maker}",
+        breaks=[
+            *(thing for one in asked for thing in one.suffers),
+            subject("route", dst=behind.dst, table=behind.table),
+        ],
+    )
+
+
+def _host(host: Any = None) -> Any:
+    host = (host or HostBuilder()).link("eth0").address("eth0", "10.0.0.1/16").address("eth0", "2001:db8::1/64")
+    return host.route("default", via="10.0.0.2", dev="eth0", priority=100)
+
+
+def _hole(host: HostBuilder, dst: str = "10.0.3.0/24", type: str = "blackhole", **fields: Any) -> HostBuilder:
+    return host.route(dst, type=type, family="inet", **fields)
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
+
+
+def examples() -> Iterator[Example]:
+    def session(address: str = "10.0.3.9") -> Any:
+        return _host(BirdHost().bgp("up1", neighbor_address=address))
+
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
+    about = subject("route", dst="10.0.3.0/24", table=254)
+    yield _case("a session's neighbour", "the plain fault", _hole(session()), subject=about, **crit)
+    far = _hole(session("198.51.100.7"), "198.51.100.0/24")
+    yield _case("a neighbour behind the default route", "a hole in the default route", far, **crit)
+    for kind in ("unreachable", "prohibit"):
+        yield _case(f"{kind}", "all three refuse", _hole(session(), type=kind), **crit)
+    beside = _hole(session("10.0.4.1"))
+    yield _case("one address beside it", "it hits nobody in use: info", beside, 1, severity="info")
+    six = _host(BirdHost().bgp("up6", neighbor_address="2001:db8::99"))
+    yield _case("IPv6", "the same", six.route("2001:db8::/96", type="blackhole"), **crit)
+    off = _host(BirdHost().bgp("up1", neighbor_address="10.0.3.9", state="down", info=""))
+    yield _case("drained session", "nobody wants to talk to that one now", _hole(off), 1, severity="info")
+    aggregate_ = _hole(session("10.200.0.1"), "10.0.0.0/8", protocol=12)
+    yield _case("aggregate of BIRD over a lost loopback", "the specific route is missing, not this wrong", aggregate_)
+    for protocol in (3, 4):
+        inside = _hole(_host(), "203.0.112.0/23", protocol=protocol).address("lo", "203.0.113.7/32")
+        yield _case(f"anycast aggregate of proto {protocol}", "its addresses are on lo", inside)
+    yield _case("RTBH by BIRD", "the attacked address of a customer", _hole(_host(), "10.0.3.7/32", protocol=12))
+    yield _case("blocked address", "by hand, on an own link", _hole(_host(), "10.0.3.7/32"), 1, severity="info")
+    ban = _hole(_host().neighbour("10.0.3.7", dev="eth0"), "10.0.3.7/32")
+    yield _case("blocked address that answers ARP", "a ban looks like that", ban, 1, severity="info")
+    seen = _hole(_host().neighbour("10.0.3.7", dev="eth0"))
+    yield _case("neighbours of the link in it", "they were talked to just now", seen, **crit)
+    stale = _hole(_host().neighbour("10.0.3.7", dev="eth0", state="stale"))
+    yield _case("they were there once", "less sure", stale, 1, severity="warning")
+    gateway = _host().neighbour("10.0.0.2", dev="eth0")
+    yield _case(
+        "the gateway's address", "its routes cannot be made again", _hole(gateway, "10.0.0.2/32"), 1, severity="warning"
+    )
+    leak = _host().route("default", type="blackhole", family="inet", priority=4278198272)
+    yield _case("stands by against leaks", "the worse metric", leak)
+    kill = _host().route("default", type="unreachable", family="inet", priority=10)
+    yield _case("kill switch in front of the default route", "with nobody in use: meant", kill, 1, severity="info")
+    cut = _host(BirdHost().bgp("up1", neighbor_address="9.9.9.9")).route("default", type="unreachable", family="inet")
+    yield _case("the same in front of a session", "it is not meant for that", cut, **crit)
+    lost = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").route("default", type="blackhole", family="inet")
+    yield _case("only the blackhole is left", "nothing is hidden: route-default-missing", lost)
+    both = _host().route("198.51.100.0/24", via="10.0.0.2", dev="eth0", priority=32, protocol=12)
+    yield _case(
+        "takes the prefix by its metric",
+        "the route behind works",
+        _hole(both, "198.51.100.0/24"),
+        1,
+        severity="warning",
+    )
+    tap = {"kind": "tun", "info": {"type": "tap"}}
+
+    def guest() -> HostBuilder:
+        return _host().link("tap0", **tap).route("10.9.0.5/32", dev="tap0", priority=100)  # type: ignore[no-any-return]
+
+    yield _case("a guest", "its host route loses by the metric", _hole(guest(), "10.9.0.5/32"), **crit)
+    yield _case("beside a guest", "another one is gone", _hole(guest(), "10.9.0.6/32"))
+    for age, severity in ((20.0, "critical"), (9000.0, "info")):
+        wg = _host(WireguardBuilder()).wireguard("wg0").wg_peer("wg0", "a", age=age, endpoint="198.51.100.2")
+        yield _case(
+            f"endpoint last seen {age:g} s ago", "in use or not", _hole(wg, "198.51.100.0/24"), 1, severity=severity
+        )
+    unused = _hole(_host(BirdHost().bgp("up1", neighbor_address="10.0.3.9")), table=77)
+    yield _case("a table that nothing leads to", "refuses nobody", unused)
+    onlink = HostBuilder().link("eth0").address("eth0", "203.0.113.5/32").neighbour("10.0.0.1", dev="eth0")
+    onlink.route("default", via="10.0.0.1", dev="eth0", onlink=True)
+    yield _case("private nets kept in, gateway on link", "gateways are not routed to", _hole(onlink, "10.0.0.0/8"))

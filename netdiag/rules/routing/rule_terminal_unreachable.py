@@ -1,0 +1,229 @@
+"""What it checks
+  A policy rule that refuses packets (unreachable, prohibit, blackhole) stands in front of the rule that would route
+  them: a later rule with a table of its own matches no packet but those refused, and its table has routes for them.
+  Also: what this host demonstrably sends (to the neighbour of a BGP session, a WireGuard endpoint with the device's
+  mark, a tunnel's far end, a guest) ends at such a rule although a table behind it has the way.
+
+Why it matters
+  Marked or selected traffic dies with EHOSTUNREACH, EACCES or in silence, although "ip route show table" shows its
+  routes. Rules are tried by their number; a kill switch that got the lower number than the lookup that it should
+  guard, or one that was left over, stops everything.
+
+Confirm
+  ip rule show
+  ip route get ADDRESS mark MARK      (the rule's error)
+
+Fix
+  Give the rule that refuses a higher number than the lookup: ip rule add pref NUMBER ..., then ip rule del of the old
+  one. Until the first lookup fails, nothing is refused then. Ask first whether it is a kill switch that is on.
+
+Not flagged
+  A rule that refuses behind the lookup that it guards. One that refuses only a part of the later rule's packets. Kill
+  switches in front of the tables main and default (VPN clients, Tailscale's 5250): told as info where nobody in use
+  is refused and no earlier rule looks the same packets up. A later rule whose table is empty. Rules that cannot match.
+
+References
+  net/core/fib_rules.c fib_rules_lookup(), net/ipv4/fib_rules.c fib4_rule_action(), net/ipv6/fib6_rules.c, ip-rule(8)
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from netdiag.index.reach import can_match, selects
+from netdiag.index.shadow import REFUSALS, Shadows, same_packets
+from netdiag.index.view import HostView
+from netdiag.index.ways import usable
+from netdiag.model.finding import Draft, Severity, Subject, subject
+from netdiag.model.policyrule import PolicyRule
+from netdiag.model.route import Route
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.deadrules import decided_otherwise
+from netdiag.rules.demands import CONSULTS, READS, Demand, demands
+from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="rule-terminal-unreachable",
+    title="a policy rule refuses packets that a later one would route",
+    severity="critical",
+    confidence="likely",
+    reads=READS,
+    consults=CONSULTS,
+    explains=("bgp-*", "wg-*", "rule-shadowed", "src-addr-selection-wrong"),
+)
+KINDS = ("bgp", "wireguard", "tunnel", "guest")
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    refusing = [rule for rule in view.rules if rule.action in REFUSALS and can_match(rule)]
+    if not refusing:
+        return
+    told: set[PolicyRule] = set()
+    for family in ("inet", "inet6"):
+        for shadow in Shadows(view.rules, view.fib(family), view.stack).find():
+            row = decided_otherwise(view, shadow) if shadow.by.action in REFUSALS else None
+            if row is not None and shadow.by not in told:
+                told.add(shadow.by)
+                yield _shadowing(view, shadow.by, shadow.rule, row)
+    for demand in demands(view):
+        if demand.kind in KINDS and demand.busy:
+            rule, behind = _refused(view, demand)
+            if rule is not None and behind is not None and rule not in told:
+                told.add(rule)
+                yield _demanded(view, rule, demand, behind)
+    for rule in refusing:
+        if rule not in told and selects(rule) and not rule.invert and not _guards(view, rule):
+            yield _draft(view, rule, "info", "that may be meant (a kill switch)")
+
+
+def _guards(view: HostView, rule: PolicyRule) -> bool:
+    """Whether an earlier rule looks the same packets up: then it refuses what has no route."""
+    earlier = (other for other in view.rules if other.family == rule.family and other.priority <= rule.priority)
+    return any(other.action == "lookup" and same_packets(other, rule) for other in earlier)
+
+
+def _refused(view: HostView, demand: Demand) -> tuple[PolicyRule | None, Route | None]:
+    """The rule that refuses somebody in use, and the route of the main table that would take the packets."""
+    answer, family = view.lookup(demand.query), demand.query.family
+    if answer.route is not None or answer.rule is None or answer.rule.action not in REFUSALS:
+        return None, None
+    for group in view.fib(family).candidates(254, demand.query.dst):
+        for position in group.positions:
+            if usable(view.routes(family), position):
+                return answer.rule, view.routes(family).row(position)
+    return answer.rule, None
+
+
+def _shadowing(view: HostView, rule: PolicyRule, dead: PolicyRule, row: Route) -> Draft:
+    words = f"so that rule {dead.priority} ({rule_words(dead)}) never gets a packet, though table "
+    words += f"{table_word(dead.table)} has {row.dst} {way_words(view, row)}"
+    evidence = [
+        (f"rule {dead.priority}", rule_words(dead), "RTM_GETRULE"),
+        (f"{row.dst} in table {table_word(dead.table)}, never used", way_words(view, row), "RTM_GETROUTE"),
+    ]
+    return _draft(view, rule, "critical", words, evidence=evidence, breaks=[rule_subject(dead)])
+
+
+def _demanded(view: HostView, rule: PolicyRule, demand: Demand, behind: Route) -> Draft:
+    words = f"also those to {demand.query.dst}, {demand.words}, which {behind.dst} {way_words(view, behind)} would take"
+    mark = f" mark {demand.query.mark:#x}" if demand.query.mark else ""
+    evidence = [(f"route to {demand.query.dst}{mark}", rule.action, "RTM_GETRULE FRA_ACTION, policy rules")]
+    return _draft(view, rule, "critical", words, evidence=evidence, breaks=demand.suffers, demand=demand)
+
+
+def _draft(
+    view: HostView,
+    rule: PolicyRule,
+    severity: Severity,
+    words: str,
+    *,
+    evidence: Iterable[tuple[str, str, str]] = (),
+    breaks: Iterable[Subject] = (),
+    demand: Demand | None = None,
+) -> Draft:
+    ip, text = ip_command(rule.family), rule_words(rule)
+    asked = demand.query if demand else None
+    question = f"{ip} route get {asked.dst}" + (f" mark {asked.mark:#x}" if asked.mark else "") if asked else None
+    free = _free(view, rule)
+    return RULE.found(
+        subject=rule_subject(rule),
+        message=f"rule {rule.priority} ({text}) refuses its packets, {words}",
+        severity=severity,
+        confidence="possible" if severity == "info" else None,
+        evidence=[(f"rule {rule.priority}", text, "RTM_GETRULE FRA_ACTION"), *evidence],
+        confirm=[f"{ip} rule show", *([question] if question else [])],
+        fix=f"{ip} rule add pref {free} {text} && {ip} rule del pref {rule.priority} {text}",
+        breaks=breaks,
+    )
+
+
+def _free(view: HostView, rule: PolicyRule) -> int:
+    """A number behind every rule with a table of its own, in front of main where there is room."""
+    used = {other.priority for other in view.rules if other.family == rule.family}
+    own = [other.priority for other in view.rules if other.family == rule.family and other.table not in (None, 253)]
+    start = max([*(number for number in own if number < 32766), rule.priority]) + 1
+    return next(number for number in range(start, start + len(used) + 2) if number not in used)
+
+
+def _host(host: Any = None) -> Any:
+    host = (host or HostBuilder()).link("eth0").link("eth1").address("eth0", "10.0.0.1/24")
+    host.address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+    host.route("default", via="10.1.0.2", dev="eth1", table=60)
+    return host.address("eth1", "2001:db8::1/64").route("default", via="2001:db8::2", dev="eth1", table=60)
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
+
+
+def examples() -> Iterator[Example]:
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
+    info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    about = subject("rule", priority=100, family="inet")
+    for action in ("unreachable", "prohibit", "blackhole"):
+        host = _host().rule(100, action=action, fwmark=1).rule(200, fwmark=1, table=60)
+        yield _case(action, "the lookup comes too late", host, subject=about, **crit)
+    six = _host().rule(100, action="unreachable", fwmark=1, family="inet6")
+    yield _case("IPv6", "the same", six.rule(200, fwmark=1, table=60, family="inet6"), **crit)
+    src = _host().rule(100, action="prohibit", src="10.8.0.0", src_len=16)
+    yield _case(
+        "a wider source",
+        "it takes the narrower one's packets",
+        src.rule(200, src="10.8.1.0", src_len=24, table=60),
+        **crit,
+    )
+    part = _host().rule(100, action="prohibit", src="10.8.1.0", src_len=24)
+    yield _case(
+        "a part of it",
+        "one network of several is shut out on purpose",
+        part.rule(200, src="10.8.0.0", src_len=16, table=60),
+        **info,
+    )
+    yield _case(
+        "kill switch behind its lookup",
+        "it refuses what has no route",
+        _host().rule(100, fwmark=1, table=60).rule(200, action="unreachable", fwmark=1),
+    )
+    yield _case(
+        "empty table",
+        "the lookup would find nothing",
+        _host().rule(100, action="unreachable", fwmark=1).rule(200, fwmark=1, table=61),
+        **info,
+    )
+    yield _case(
+        "in front of main",
+        "nobody says that it is not meant",
+        _host().rule(100, action="unreachable", fwmark=1),
+        **info,
+    )
+    yield _case("everything, with nobody in use", "a kill switch that is on", _host().rule(100, action="unreachable"))
+    yield _case(
+        "not marked",
+        "VPN clients refuse what is not theirs",
+        _host().rule(100, action="prohibit", fwmark=51820, invert=True),
+    )
+    gone = _host().rule(100, action="unreachable", iif="tun9", iif_detached=True).rule(200, iif="tun9", table=60)
+    yield _case("no such interface", "neither can match", gone)
+    scale = _host().rule(5210, fwmark=0x80000, fwmask=0xFF0000, table=254)
+    scale.rule(5250, fwmark=0x80000, fwmask=0xFF0000, action="unreachable").rule(5270, table=52)
+    yield _case("Tailscale", "its rules as it makes them", scale.route("100.64.0.2/32", dev="eth1", table=52))
+    for mark, count, why in ((1, 1, "its packets carry the mark"), (2, 1, "another mark: info")):
+        wg = _host(WireguardBuilder()).wireguard("wg0", fwmark=mark).wg_peer("wg0", "a", age=20.0)
+        more = crit if mark == 1 else info
+        yield _case(
+            f"WireGuard with mark {mark}",
+            why,
+            wg.rule(100, action="unreachable", fwmark=1),
+            **(more | {"fires": count}),
+        )
+    for state, more in (("up", crit), ("down", {"fires": 0})):
+        bgp = _host(BirdHost().bgp("up1", state=state, info="", neighbor_address="10.0.0.2"))
+        yield _case(f"BGP session {state}", "everything is refused", bgp.rule(100, action="unreachable"), **more)
+    lookup = _host(BirdHost().bgp("up1", neighbor_address="10.0.0.2"))
+    yield _case(
+        "an exception before it",
+        "the neighbour is let out first",
+        lookup.rule(50, dst="10.0.0.0", dst_len=24, table=254).rule(100, action="unreachable"),
+    )
