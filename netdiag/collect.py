@@ -22,7 +22,7 @@ from netdiag.sources.protocol import Source, Unreadable
 
 __all__ = ["Options", "collect", "collectors"]
 
-READS_PROCESSES = frozenset({"bpf", "taps", "namespaces"})
+READS_PROCESSES = frozenset({"bpf", "taps", "namespaces", "sockets", "identity"})
 """Collectors that look into other processes (/proc/PID/fdinfo)."""
 
 Collector = Callable[[Source, Options], Collected]

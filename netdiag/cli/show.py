@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 READ = ("ok", "partial", "inconsistent")
 """Statuses of a collector that filled its table."""
+NETIDS = ("tcp", "udp", "raw", "packet")
 
 
 def _number(word: str | None, option: str, convert: Callable[[str], int]) -> int | None:
@@ -24,6 +25,13 @@ def _number(word: str | None, option: str, convert: Callable[[str], int]) -> int
         return convert(word)
     except ValueError:
         raise Usage(f"{option}: {word!r} is neither a name nor a number that iproute2 knows") from None
+
+
+def _netid(word: str | None) -> str | None:
+    """What ``--proto`` means for sockets."""
+    if word is not None and word not in NETIDS:
+        raise Usage(f"--proto: {word!r} is none of {', '.join(NETIDS)}")
+    return word
 
 
 def _was_read(name: str, collector: str, found: "Snapshot") -> bool:
@@ -81,8 +89,9 @@ def command(
     filters = Filters(
         table=_number(table, "--table", table_number),
         dev=dev,
-        proto=_number(proto, "--proto", protocol_number),
+        proto=None if "netid" in view.filters else _number(proto, "--proto", protocol_number),
         family=family,
+        netid=_netid(proto) if "netid" in view.filters else None,
     )
     for given in filters.given():
         if given not in view.filters:

@@ -26,6 +26,7 @@ from netdiag.model.policyrule import PolicyRule
 from netdiag.model.procnet import ProcNet
 from netdiag.model.route import Route, Routes
 from netdiag.model.snapshot import Meta, Snapshot, Tables
+from netdiag.model.sockets import SocketOwners, Sockets
 from netdiag.model.sysctl import NeighTable
 from netdiag.model.tap import Taps
 from netdiag.model.wireguard import Wireguard
@@ -44,6 +45,7 @@ COLLECTOR_OF = {
     "deltas": "counters",
     "procnet": "procnet",
     "taps": "taps",
+    "sockets": "sockets",
     "wireguard": "wireguard",
     "bpf": "bpf",
     "bird": "bird",
@@ -175,6 +177,14 @@ class HostView:
         """How the other collectors fared; for rules that judge the reading itself, over what needs no lock."""
         self._need("procnet")
         return self._coverage
+
+    @property
+    def sockets(self) -> Sockets:
+        return self._need("sockets").sockets
+
+    @property
+    def socket_owners(self) -> SocketOwners:
+        return self._need("sockets").socket_owners
 
     @property
     def wireguard(self) -> Wireguard:

@@ -22,6 +22,7 @@ from netdiag.model.nft import Nft
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.procnet import ProcNet
 from netdiag.model.route import RouteExtra, Routes
+from netdiag.model.sockets import SocketOwners, Sockets
 from netdiag.model.sysctl import NeighTable, Sysctls
 from netdiag.model.tap import Taps
 from netdiag.model.wireguard import Wireguard
@@ -39,6 +40,7 @@ SMALL: dict[str, Any] = {
     "procnet": ProcNet,
     "taps": Taps,
     "wireguard": Wireguard,
+    "socket_owners": SocketOwners,
     "bpf": Bpf,
     "bird": Bird,
     "bird_routes": tuple[DaemonRoutes, ...],
@@ -47,10 +49,10 @@ SMALL: dict[str, Any] = {
 }
 """Tables of structs by name, with their type."""
 
-BULK: dict[str, type[Routes] | type[Neighbours]] = {"routes": Routes, "routes6": Routes, "neighbours": Neighbours}
+BULK: dict[str, Any] = {"routes": Routes, "routes6": Routes, "neighbours": Neighbours, "sockets": Sockets}
 """Tables of columns by name."""
 
-DTYPES = {"|u1", "<u1", "<u2", "<u4", "<i4", "<f4"}
+DTYPES = {"|u1", "<u1", "<u2", "<u4", "<u8", "<i4", "<f4"}
 
 
 class CodecError(Exception):
@@ -102,9 +104,8 @@ def encode(
             columns.append(Column(column, array.dtype.str, array.shape, array.nbytes))
             if array.nbytes:
                 tail.append(array.reshape(-1).view(np.uint8).data)
-        bulk[name] = Bulk(
-            getattr(table, "family", "") if name != "neighbours" else "", tuple(columns), getattr(table, "extras", ())
-        )
+        family = getattr(table, "family", "")
+        bulk[name] = Bulk(family if isinstance(family, str) else "", tuple(columns), getattr(table, "extras", ()))
     head = msgspec.msgpack.encode(Frame(small, bulk, rows, status, detail, duration_ms))
     return [len(head).to_bytes(8, "little"), head, *tail]
 

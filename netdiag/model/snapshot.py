@@ -20,6 +20,7 @@ from netdiag.model.nft import Nft
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.procnet import ProcNet
 from netdiag.model.route import Routes
+from netdiag.model.sockets import SocketOwners, Sockets
 from netdiag.model.sysctl import NeighTable, Sysctls
 from netdiag.model.tap import Taps
 from netdiag.model.wireguard import Wireguard
@@ -61,6 +62,8 @@ class Tables:
     procnet: ProcNet = field(default_factory=ProcNet)
     wireguard: Wireguard = field(default_factory=Wireguard)
     bpf: Bpf = field(default_factory=Bpf)
+    sockets: Sockets = field(default_factory=Sockets.empty)
+    socket_owners: SocketOwners = field(default_factory=SocketOwners)
     bird: Bird = field(default_factory=Bird)
     bird_routes: tuple[DaemonRoutes, ...] = ()
     bird_sockets: tuple[BirdSocket, ...] = ()

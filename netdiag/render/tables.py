@@ -47,10 +47,12 @@ class Filters:
     dev: str | None = None
     proto: int | None = None
     family: str | None = None
+    netid: str | None = None
+    """Of sockets: ``tcp``, ``udp``, ``raw``, ``packet``."""
 
     def given(self) -> tuple[str, ...]:
         """Names of the filters that are set."""
-        return tuple(name for name in ("table", "dev", "proto", "family") if getattr(self, name) is not None)
+        return tuple(name for name in ("table", "dev", "proto", "family", "netid") if getattr(self, name) is not None)
 
 
 def same(row: Row) -> list[Row]:

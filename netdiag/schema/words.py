@@ -50,6 +50,8 @@ TABLES = {
     "routes6": "IPv6 routes of every table; the columns are beside this file.",
     "rules": "Policy routing rules.",
     "nexthops": "Nexthop objects and groups.",
+    "sockets": "TCP, UDP, raw and packet sockets; the columns are beside this file.",
+    "socket_owners": "Processes that hold sockets open, and listening Unix sockets.",
     "neighbours": "ARP and neighbour discovery entries; the columns are beside this file.",
     "neigh_tables": "Neighbour tables of the kernel and their limits.",
     "sysctls": "net.* settings that do not belong to one interface.",

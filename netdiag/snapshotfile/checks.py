@@ -19,6 +19,7 @@ from netdiag.model.nexthop import Nexthop
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RouteExtra, Routes
 from netdiag.model.snapshot import Tables
+from netdiag.model.sockets import Sockets
 from netdiag.model.wireguard import WireguardDevice
 
 BITS = {"inet": 32, "inet6": 128}
@@ -44,6 +45,7 @@ def check_tables(tables: Tables) -> None:
     for nexthop in tables.nexthops:
         _nexthop(nexthop)
     _neighbours(tables.neighbours)
+    _sockets(tables.sockets)
     for device in tables.wireguard.devices:
         _wireguard(device)
     for neigh_table in tables.neigh_tables:
@@ -165,5 +167,16 @@ def _neighbours(neighbours: Neighbours) -> None:
             raise ValueError(f"neighbours.{name} holds an infinite age")
 
 
-CHECKED: dict[str, Callable[..., None]] = {"routes": _routes, "routes6": _routes, "neighbours": _neighbours}
+def _sockets(sockets: Sockets) -> None:
+    if not np.isin(sockets.family, (*AF_NUMBERS, 17)).all():
+        raise ValueError("sockets.family holds a value that is none of AF_INET, AF_INET6 and AF_PACKET")
+    _column("sockets.ifindex", sockets.ifindex, 0, IFINDEX_MAX)
+
+
+CHECKED: dict[str, Callable[..., None]] = {
+    "routes": _routes,
+    "routes6": _routes,
+    "neighbours": _neighbours,
+    "sockets": _sockets,
+}
 """Which bulk tables have their columns checked; a test compares this with netdiag.model.codec.BULK."""

@@ -22,6 +22,7 @@ from netdiag.model.neighbour import Neighbour, Neighbours, neighbours_from_rows
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import Route, RouteExtra, RouteHop, Routes, routes_from_rows
 from netdiag.model.snapshot import Meta, Snapshot, Tables
+from netdiag.model.sockets import Sockets
 
 META = Meta(
     netdiag="0.1.0", name="edge1", kernel="6.8.0", boot_id="b", netns="4026531840", taken_at="2026-11-23T17:32:00Z"
@@ -214,6 +215,10 @@ def bulk(draw: st.DrawFn, name: str) -> Any:
         for age in ("confirmed", "used", "updated"):
             columns[age] = np.where(np.isinf(columns[age]), np.float32(1), columns[age])
         return Neighbours(**columns)
+    if isinstance(like, Sockets):
+        columns["family"] = np.array([2, 10, 17], np.uint8)[columns["family"] % 3]
+        columns["ifindex"] = columns["ifindex"] & 0x7FFFFFFF
+        return Sockets(**columns)
     extras = tuple(draw(st.lists(struct(RouteExtra), max_size=3)))
     columns["dst_len"] = columns["dst_len"] % (33 if like.family == "inet" else 129)
     columns["oif"] = columns["oif"] & 0x7FFFFFFF

@@ -1,0 +1,58 @@
+"""Which processes hold which sockets open: the links /proc/PID/fd/N that say ``socket:[INODE]`` (proc(5)).
+
+One answer for the whole host, as text: a line ``INODE PID COMM`` a socket, then ``end complete`` or ``end partial``.
+Partial: a process could not be looked into (another user's, without CAP_SYS_PTRACE), or the time was up. Raises
+OSError where there is no /proc.
+"""
+
+import os
+import time
+
+PATIENCE = 1.5
+"""Seconds for the whole walk: a host with 100,000 open files takes about a third."""
+LINES = 200_000
+
+
+def fetch(key: str, deadline: float | None) -> bytes:
+    """Every socket that a process holds; ``key`` is ``sockets``. ``deadline``: seconds of time.monotonic()."""
+    if key != "sockets":
+        raise OSError(2, f"no such question: {key}")
+    end = time.monotonic() + PATIENCE
+    end = end if deadline is None else min(end, deadline)
+    lines: list[bytes] = []
+    complete = True
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        if time.monotonic() >= end or len(lines) >= LINES:
+            complete = False
+            break
+        try:
+            inodes = _inodes(f"/proc/{name}/fd", end)
+            if not inodes:
+                continue
+            with open(f"/proc/{name}/comm", "rb", buffering=0) as file:
+                comm = file.read(64).rstrip(b"\n").replace(b"\n", b"\\n")
+        except PermissionError:
+            complete = False
+            continue
+        except OSError:
+            continue  # it ended meanwhile
+        lines += [b"%d %s %s" % (inode, name.encode(), comm) for inode in sorted(inodes)]
+    return b"\n".join([*lines, b"end complete" if complete else b"end partial", b""])
+
+
+def _inodes(folder: str, end: float) -> set[int]:
+    found: set[int] = set()
+    for number, name in enumerate(os.listdir(folder)):
+        if number % 1024 == 1023 and time.monotonic() >= end:
+            break
+        try:
+            target = os.readlink(f"{folder}/{name}")
+        except PermissionError:
+            raise
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            found.add(int(target[8:-1]))
+    return found
