@@ -9,6 +9,7 @@ buffers, cookies and the backlog's limit, which makes the table partial only whe
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from netdiag.collectors import Collected, Options, verdict_of
 from netdiag.model.sockets import (
@@ -152,19 +153,20 @@ def with_later(first: Sockets, second: Sockets) -> Sockets:
     return Sockets(**columns)
 
 
-def _identity(table: Sockets) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+def _identity(table: Sockets) -> npt.NDArray[np.uint64]:
     by_inode = table.inode.astype(np.uint64) | table.protocol.astype(np.uint64) << np.uint64(56)
     by_inode[table.inode == 0] = 0
     # Cookies come from a counter far below the bit that is set here.
     return np.where(table.cookie != 0, table.cookie, by_inode | np.uint64(1 << 63) * (by_inode != 0))
 
 
-def waiting(table: Sockets) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def waiting(table: Sockets) -> npt.NDArray[np.bool_]:
     """Sockets whose process is worth knowing: they listen, take from anybody, or have something to read."""
     tcp = table.protocol == IPPROTO_TCP
     listening = tcp & (table.state == LISTEN)
     unconnected = ~tcp & (table.state == CLOSE)
-    return listening | unconnected | (table.rqueue > 0) | (tcp & (table.state == CLOSE_WAIT))
+    found: npt.NDArray[np.bool_] = listening | unconnected | (table.rqueue > 0) | (tcp & (table.state == CLOSE_WAIT))
+    return found
 
 
 def owners_of(source: Source, table: Sockets) -> tuple[tuple[SocketOwner, ...], bool]:
@@ -209,6 +211,4 @@ def collect(source: Source, options: Options) -> Collected:
     if reader.troubles:
         status, detail = "partial", "; ".join(sorted(set(reader.troubles)))
     names = SocketOwners(owners=owners, complete=complete, unix=unix_listeners(source), seconds=seconds)
-    return Collected(
-        tables={"sockets": table, "socket_owners": names}, rows=len(table), status=status, detail=detail
-    )
+    return Collected(tables={"sockets": table, "socket_owners": names}, rows=len(table), status=status, detail=detail)

@@ -7,7 +7,7 @@ the second look. Who holds a socket open is a table of its own, because only pro
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 import numpy as np
@@ -36,7 +36,9 @@ STATES = {
 TOLD_SKMEM, TOLD_INFO, TOLD_BACKLOG = 1, 2, 4
 """Bits of ``told``: which groups of columns the kernel filled; without its bit a zero there means nothing."""
 
-U1, U2, U4 = npt.NDArray[np.uint8], npt.NDArray[np.uint16], npt.NDArray[np.uint32]
+U1: TypeAlias = npt.NDArray[np.uint8]
+U2: TypeAlias = npt.NDArray[np.uint16]
+U4: TypeAlias = npt.NDArray[np.uint32]
 
 
 class Socket(msgspec.Struct, frozen=True, kw_only=True):
