@@ -19,6 +19,7 @@ from netdiag.model.bpf import Bpf
 from netdiag.model.counters import CounterSample
 from netdiag.model.coverage import Coverage
 from netdiag.model.link import Link, NetnsId, PeerLink
+from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.nft import Nft
@@ -44,6 +45,7 @@ COLLECTOR_OF = {
     "counters": "counters",
     "deltas": "counters",
     "procnet": "procnet",
+    "namespaces": "namespaces",
     "taps": "taps",
     "sockets": "sockets",
     "wireguard": "wireguard",
@@ -146,7 +148,7 @@ class HostView:
 
     @property
     def netns_ids(self) -> tuple[NetnsId, ...]:
-        return self._need("peer_links").netns_ids
+        return self._need("namespaces").netns_ids
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -189,6 +191,10 @@ class HostView:
     @property
     def wireguard(self) -> Wireguard:
         return self._need("wireguard").wireguard
+
+    @property
+    def namespaces(self) -> Namespaces:
+        return self._need("namespaces").namespaces
 
     @property
     def taps(self) -> Taps:

@@ -16,6 +16,7 @@ from netdiag.model.bpf import Bpf
 from netdiag.model.counters import Counters
 from netdiag.model.coverage import Status
 from netdiag.model.link import Link, NetnsId, PeerLink
+from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.nft import Nft
@@ -38,6 +39,7 @@ SMALL: dict[str, Any] = {
     "sysctls": Sysctls,
     "counters": Counters,
     "procnet": ProcNet,
+    "namespaces": Namespaces,
     "taps": Taps,
     "wireguard": Wireguard,
     "socket_owners": SocketOwners,

@@ -14,6 +14,7 @@ from netdiag.model.bpf import Bpf
 from netdiag.model.counters import Counters, CounterSample
 from netdiag.model.coverage import Coverage
 from netdiag.model.link import Link, NetnsId, PeerLink
+from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.nft import Nft
@@ -67,6 +68,7 @@ class Tables:
     bird: Bird = field(default_factory=Bird)
     bird_routes: tuple[DaemonRoutes, ...] = ()
     bird_sockets: tuple[BirdSocket, ...] = ()
+    namespaces: Namespaces = field(default_factory=Namespaces)
     taps: Taps = field(default_factory=Taps)
     nft: Nft = field(default_factory=Nft)
     counters: Counters = field(default_factory=lambda: Counters(first=CounterSample(at=0.0)))

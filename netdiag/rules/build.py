@@ -25,6 +25,7 @@ from netdiag.model.link import (
     NetnsId,
     PeerLink,
 )
+from netdiag.model.namespace import Namespace, Namespaces
 from netdiag.model.neighbour import Neighbour, neighbours_from_rows
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.policyrule import PolicyRule
@@ -94,6 +95,8 @@ class HostBuilder:
         self._bpf = Bpf()
         self._holders: list[TapHolder] = []
         self._wishes: list[TapWish] = []
+        self._namespaces: list[Namespace] = [Namespace(inode=1, own=True, processes=9, links=2)]
+        self._stale_names: tuple[str, ...] = ()
         self._filtered: list[int] = []
         for family in ("inet", "inet6"):
             tables = [(0, 255), (32766, 254), (32767, 253)] if family == "inet" else [(0, 255), (32766, 254)]
@@ -145,6 +148,19 @@ class HostBuilder:
     def tap_filtered(self, ifname: str) -> "HostBuilder":
         """A clsact qdisc on a tap."""
         self._filtered.append(self._index(ifname))
+        return self
+
+    def namespace(self, inode: int, **fields: Any) -> "HostBuilder":
+        """Another namespace; with ``netnsid`` veths of this one can lead there."""
+        self._namespaces.append(Namespace(**({"inode": inode, "links": 1} | fields)))
+        if fields.get("netnsid") is not None:
+            name = (fields.get("names") or (None,))[0]
+            self._netns.append(NetnsId(netnsid=fields["netnsid"], inode=inode, name=name))
+        return self
+
+    def stale_names(self, *names: str) -> "HostBuilder":
+        """Files under /run/netns that are no namespace."""
+        self._stale_names = names
         return self
 
     def tap_holder(self, ifname: str | None, **fields: Any) -> "HostBuilder":
@@ -324,6 +340,7 @@ class HostBuilder:
             neigh_tables=tuple(self._neigh_tables),
             sysctls=Sysctls(values=dict(self._sysctls)),
             bpf=self._bpf,
+            namespaces=Namespaces(namespaces=tuple(self._namespaces), stale_names=self._stale_names),
             taps=Taps(
                 filtered=tuple(self._filtered), holders=tuple(self._holders), wishes=tuple(self._wishes), netns=1
             ),

@@ -59,6 +59,7 @@ TABLES = {
     "procnet": "Interfaces and IPv4 routes as /proc tells them, which needs no lock.",
     "wireguard": "WireGuard devices and their peers; never a private or preshared key.",
     "bpf": "eBPF programs, maps and links, and where programs are attached.",
+    "namespaces": "Network namespaces that can be reached, and what keeps them alive.",
     "taps": "Processes that hold tun and tap devices.",
     "bird": "BIRD daemons with their protocols and sessions.",
     "bird_routes": "Routes that BIRD exports to the kernel and to its sessions, up to a cap.",

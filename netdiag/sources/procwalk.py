@@ -98,7 +98,10 @@ def inode_of(target: str | None) -> int | None:
 
 
 class Walk:
-    """All processes but this one; ``unseen`` says afterwards why there may be more."""
+    """All processes but this one; ``unseen`` says afterwards why there may be more.
+
+    Who looks counts in ``denied`` those that it may not look into.
+    """
 
     def __init__(self, until: float) -> None:
         """``until``: seconds of time.monotonic()."""
@@ -120,10 +123,6 @@ class Walk:
                 continue
             try:
                 yield Process(int(pid), folder)
-            except PermissionError:
-                self.denied += 1
-            except OSError:
-                continue
             finally:
                 os.close(folder)
 

@@ -49,13 +49,12 @@ def fetch(key: str, deadline: float | None) -> bytes:
     wanted = {os.fsencode(name): name for name in names.split("\n") if name}
     holders: list[TapHolder] = []
     wishes: list[TapWish] = []
-    denied = 0
     for process in walk:
         try:
             held = _held(process)
         except PermissionError:
             held = {}
-            denied += 1
+            walk.denied += 1
         except OSError:
             continue
         comm = process.comm()
@@ -84,7 +83,6 @@ def fetch(key: str, deadline: float | None) -> bytes:
                 TapWish(pid=process.pid, comm=comm, vmm=vmm, ifname=name, netns=netns)
                 for name in _named(process, wanted)
             ]
-    walk.denied += denied
     return msgspec.json.encode(Reply(tuple(holders), tuple(wishes), walk.unseen))
 
 
