@@ -16,8 +16,10 @@ from netdiag.index.policy import Lookup, Query, Routing
 from netdiag.model.address import Address
 from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
 from netdiag.model.bpf import Bpf
+from netdiag.model.bridge import Bond, Bridging, Fdb
 from netdiag.model.counters import CounterSample
 from netdiag.model.coverage import Coverage
+from netdiag.model.ethtool import Ethtool
 from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
@@ -30,6 +32,8 @@ from netdiag.model.snapshot import Meta, Snapshot, Tables
 from netdiag.model.sockets import SocketOwners, Sockets
 from netdiag.model.sysctl import NeighTable
 from netdiag.model.tap import Taps
+from netdiag.model.softirq import Softirqs
+from netdiag.model.tc import Tc
 from netdiag.model.wireguard import Wireguard
 
 COLLECTOR_OF = {
@@ -54,6 +58,12 @@ COLLECTOR_OF = {
     "bird_routes": "bird_routes",
     "bird_sockets": "bird_sockets",
     "nft": "nft",
+    "qdiscs": "qdiscs",
+    "ethtool": "ethtool",
+    "softirq": "softirq",
+    "fdb": "fdb",
+    "bridging": "fdb",
+    "bonds": "bonds",
 }
 """Which collector fills the table that a rule may read. ``deltas`` needs two samples of the counters."""
 
@@ -219,6 +229,30 @@ class HostView:
     @property
     def nft(self) -> Nft:
         return self._need("nft").nft
+
+    @property
+    def qdiscs(self) -> Tc:
+        return self._need("qdiscs").qdiscs
+
+    @property
+    def ethtool(self) -> Ethtool:
+        return self._need("ethtool").ethtool
+
+    @property
+    def softirq(self) -> Softirqs:
+        return self._need("softirq").softirq
+
+    @property
+    def fdb(self) -> Fdb:
+        return self._need("fdb").fdb
+
+    @property
+    def bridging(self) -> Bridging:
+        return self._need("bridging").bridging
+
+    @property
+    def bonds(self) -> tuple[Bond, ...]:
+        return self._need("bonds").bonds
 
     @property
     def counters(self) -> CounterSample:

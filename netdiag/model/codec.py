@@ -13,8 +13,10 @@ import numpy as np
 from netdiag.model.address import Address
 from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
 from netdiag.model.bpf import Bpf
+from netdiag.model.bridge import Bond, Bridging, Fdb
 from netdiag.model.counters import Counters
 from netdiag.model.coverage import Status
+from netdiag.model.ethtool import Ethtool
 from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
@@ -26,6 +28,8 @@ from netdiag.model.route import RouteExtra, Routes
 from netdiag.model.sockets import SocketOwners, Sockets
 from netdiag.model.sysctl import NeighTable, Sysctls
 from netdiag.model.tap import Taps
+from netdiag.model.softirq import Softirqs
+from netdiag.model.tc import Tc
 from netdiag.model.wireguard import Wireguard
 
 SMALL: dict[str, Any] = {
@@ -41,6 +45,11 @@ SMALL: dict[str, Any] = {
     "procnet": ProcNet,
     "namespaces": Namespaces,
     "taps": Taps,
+    "qdiscs": Tc,
+    "ethtool": Ethtool,
+    "softirq": Softirqs,
+    "bridging": Bridging,
+    "bonds": tuple[Bond, ...],
     "wireguard": Wireguard,
     "socket_owners": SocketOwners,
     "bpf": Bpf,
@@ -51,7 +60,7 @@ SMALL: dict[str, Any] = {
 }
 """Tables of structs by name, with their type."""
 
-BULK: dict[str, Any] = {"routes": Routes, "routes6": Routes, "neighbours": Neighbours, "sockets": Sockets}
+BULK: dict[str, Any] = {"routes": Routes, "routes6": Routes, "neighbours": Neighbours, "sockets": Sockets, "fdb": Fdb}
 """Tables of columns by name."""
 
 DTYPES = {"|u1", "<u1", "<u2", "<u4", "<u8", "<i4", "<f4"}

@@ -11,8 +11,10 @@ import msgspec
 from netdiag.model.address import Address
 from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
 from netdiag.model.bpf import Bpf
+from netdiag.model.bridge import Bond, Bridging, Fdb
 from netdiag.model.counters import Counters, CounterSample
 from netdiag.model.coverage import Coverage
+from netdiag.model.ethtool import Ethtool
 from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
@@ -24,6 +26,8 @@ from netdiag.model.route import Routes
 from netdiag.model.sockets import SocketOwners, Sockets
 from netdiag.model.sysctl import NeighTable, Sysctls
 from netdiag.model.tap import Taps
+from netdiag.model.softirq import Softirqs
+from netdiag.model.tc import Tc
 from netdiag.model.wireguard import Wireguard
 
 
@@ -71,6 +75,12 @@ class Tables:
     namespaces: Namespaces = field(default_factory=Namespaces)
     taps: Taps = field(default_factory=Taps)
     nft: Nft = field(default_factory=Nft)
+    qdiscs: Tc = field(default_factory=Tc)
+    ethtool: Ethtool = field(default_factory=Ethtool)
+    softirq: Softirqs = field(default_factory=Softirqs)
+    fdb: Fdb = field(default_factory=Fdb.empty)
+    bridging: Bridging = field(default_factory=Bridging)
+    bonds: tuple[Bond, ...] = ()
     counters: Counters = field(default_factory=lambda: Counters(first=CounterSample(at=0.0)))
 
 

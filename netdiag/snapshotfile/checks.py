@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from netdiag.model.address import Address
+from netdiag.model.bridge import Fdb
 from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbours
 from netdiag.model.nexthop import Nexthop
@@ -46,6 +47,7 @@ def check_tables(tables: Tables) -> None:
         _nexthop(nexthop)
     _neighbours(tables.neighbours)
     _sockets(tables.sockets)
+    _fdb(tables.fdb)
     for device in tables.wireguard.devices:
         _wireguard(device)
     for neigh_table in tables.neigh_tables:
@@ -171,6 +173,13 @@ def _sockets(sockets: Sockets) -> None:
     if not np.isin(sockets.family, (*AF_NUMBERS, 17)).all():
         raise ValueError("sockets.family holds a value that is none of AF_INET, AF_INET6 and AF_PACKET")
     _column("sockets.ifindex", sockets.ifindex, 0, IFINDEX_MAX)
+def _fdb(fdb: Fdb) -> None:
+    _column("fdb.ifindex", fdb.ifindex, 0, IFINDEX_MAX)
+    _column("fdb.master", fdb.master, 0, IFINDEX_MAX)
+    _column("fdb.dst_len", fdb.dst_len, 0, fdb.dst.shape[1])
+    for name in ("updated", "used"):
+        if np.isinf(getattr(fdb, name)).any():
+            raise ValueError(f"fdb.{name} holds an infinite age")
 
 
 CHECKED: dict[str, Callable[..., None]] = {
@@ -178,5 +187,6 @@ CHECKED: dict[str, Callable[..., None]] = {
     "routes6": _routes,
     "neighbours": _neighbours,
     "sockets": _sockets,
+    "fdb": _fdb,
 }
 """Which bulk tables have their columns checked; a test compares this with netdiag.model.codec.BULK."""

@@ -15,6 +15,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from netdiag.model.address import Address
+from netdiag.model.bridge import Fdb
 from netdiag.model.codec import BULK, SMALL
 from netdiag.model.coverage import Coverage
 from netdiag.model.link import IFF_UP, Link
@@ -219,6 +220,13 @@ def bulk(draw: st.DrawFn, name: str) -> Any:
         columns["family"] = np.array([2, 10, 17], np.uint8)[columns["family"] % 3]
         columns["ifindex"] = columns["ifindex"] & 0x7FFFFFFF
         return Sockets(**columns)
+    if isinstance(like, Fdb):
+        for name in ("ifindex", "master"):
+            columns[name] = columns[name] & 0x7FFFFFFF
+        columns["dst_len"] = columns["dst_len"] % 17
+        for age in ("updated", "used"):
+            columns[age] = np.where(np.isinf(columns[age]), np.float32(1), columns[age])
+        return Fdb(**columns)
     extras = tuple(draw(st.lists(struct(RouteExtra), max_size=3)))
     columns["dst_len"] = columns["dst_len"] % (33 if like.family == "inet" else 129)
     columns["oif"] = columns["oif"] & 0x7FFFFFFF
