@@ -11,7 +11,7 @@ import msgspec
 from netdiag.collectors import Collected, Options, verdict_of
 from netdiag.model.tc import Qdisc, Tc, TcClass, TcCounters, TcFilter
 from netdiag.sources.netlink import tc, tcfilters
-from netdiag.sources.netlink.messages import DumpResult
+from netdiag.sources.netlink.messages import DumpRequest, DumpResult
 from netdiag.sources.protocol import Source, Unreadable
 
 PLACES = 10_000
@@ -61,7 +61,7 @@ class Reading:
             rows += [msgspec.structs.replace(row, ifindex=place.ifindex, parent=place.parent) for row in found]
         return rows
 
-    def _ask(self, request: tcfilters.DumpRequest, sink: tc.ClassSink | tc.FilterSink) -> bool:
+    def _ask(self, request: DumpRequest, sink: tc.ClassSink | tc.FilterSink) -> bool:
         try:
             self.results.append(self.source.dump(request, sink))
         except Unreadable as refusal:
@@ -96,9 +96,7 @@ def collect(source: Source, options: Options) -> Collected:
         seconds = source.clock("boottime") - started
         again = reading.qdiscs()
         second = counters_of(again, reading.classes(again))
-    table = Tc(
-        qdiscs=tuple(qdiscs), classes=tuple(classes), filters=tuple(filters), seconds=seconds, second=second
-    )
+    table = Tc(qdiscs=tuple(qdiscs), classes=tuple(classes), filters=tuple(filters), seconds=seconds, second=second)
     status, detail = verdict_of(reading.results, reading.malformed)
     if reading.left_out:
         status, detail = "partial", f"{reading.left_out} interfaces or filter places beyond {PLACES} were not asked"

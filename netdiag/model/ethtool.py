@@ -13,8 +13,7 @@ class EthtoolCounters(msgspec.Struct, frozen=True, kw_only=True):
     ifindex: int
     ifname: str
     counters: dict[str, int] = {}
-    """By the driver's own name (``rx_crc_errors_phy``, ``rx_out_of_buffer``), and the standard ones as ``mac.FCSErrors``.
-    """
+    """By the driver's own name (``rx_crc_errors_phy``), and the standard ones as ``mac.FCSErrors``."""
 
 
 class EthtoolDevice(msgspec.Struct, frozen=True, kw_only=True):

@@ -286,4 +286,19 @@ BIRD = {
 
 BPF = {"BpfProgram.gpl": "Its licence is compatible with the GPL."}
 
-WORDS = BPF | BIRD | REPORT | LINKS | STATS | ADDRESSES | ROUTING | COUNTERS | SNAPSHOT | WIREGUARD
+TC = {
+    "Tc.qdiscs": "Queueing disciplines.",
+    "Tc.classes": "Their classes.",
+    "Tc.filters": "Filters that are no eBPF programs.",
+    "Qdisc.stats": "TCA_STATS2, since it was made.",
+    "TcClass.stats": "TCA_STATS2, since it was made.",
+    "TcAction.stats": "TCA_ACT_STATS, since it was made.",
+    "TcCounters.stats": "TCA_STATS2 at the second look.",
+    "TcCounters.kind": "Kind of the qdisc.",
+    "Ethtool.devices": "Devices that were asked.",
+    "Bridging.mdb": "Multicast groups that ports listen to.",
+    "BondLeg.ifname": "Name of the leg.",
+    "EthtoolDevice.ifname": "Name of the interface.",
+}
+
+WORDS = TC | BPF | BIRD | REPORT | LINKS | STATS | ADDRESSES | ROUTING | COUNTERS | SNAPSHOT | WIREGUARD

@@ -21,6 +21,7 @@ from netdiag.sources.netlink.requests import attribute_u32
 from netdiag.sources.netlink.routes import USER_HZ
 
 RTM_NEWMDB, RTM_GETMDB = 84, 86
+"""The kernel answers a dump with messages of the type that asked (br_mdb_fill_info() in net/bridge/br_mdb.c)."""
 RTEXT_FILTER_BRVLAN_COMPRESSED = 4
 IFLA_AF_SPEC, IFLA_BRIDGE_VLAN_INFO = 26, 2
 VLAN_PVID, VLAN_UNTAGGED, VLAN_RANGE_BEGIN, VLAN_RANGE_END = 2, 4, 8, 16
@@ -180,7 +181,7 @@ class MdbSink:
     def feed(self, buffer: memoryview) -> None:
         octets = bytes(buffer)
         for message in walk_messages(octets):
-            if message.type != RTM_NEWMDB or message.end - message.start < 8:
+            if message.type not in (RTM_NEWMDB, RTM_GETMDB) or message.end - message.start < 8:
                 continue
             (bridge,) = unpack_from("=I", octets, message.start + 4)
             for _, start, end in (one for one in walk(octets, message.start + 8, message.end) if one[0] == 1):
@@ -202,6 +203,4 @@ class MdbSink:
             group = str(ipaddress.IPv6Address(address))
         else:
             group = address[:6].hex(":")
-        self.rows.append(
-            MdbEntry(ifindex=bridge, port=port, group=group, vlan=vid or None, permanent=bool(state & 1))
-        )
+        self.rows.append(MdbEntry(ifindex=bridge, port=port, group=group, vlan=vid or None, permanent=bool(state & 1)))
