@@ -30,9 +30,9 @@ from netdiag.model.procnet import ProcNet
 from netdiag.model.route import Route, Routes
 from netdiag.model.snapshot import Meta, Snapshot, Tables
 from netdiag.model.sockets import SocketOwners, Sockets
+from netdiag.model.softirq import Softirqs
 from netdiag.model.sysctl import NeighTable
 from netdiag.model.tap import Taps
-from netdiag.model.softirq import Softirqs
 from netdiag.model.tc import Tc
 from netdiag.model.wireguard import Wireguard
 

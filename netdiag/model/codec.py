@@ -26,9 +26,9 @@ from netdiag.model.policyrule import PolicyRule
 from netdiag.model.procnet import ProcNet
 from netdiag.model.route import RouteExtra, Routes
 from netdiag.model.sockets import SocketOwners, Sockets
+from netdiag.model.softirq import Softirqs
 from netdiag.model.sysctl import NeighTable, Sysctls
 from netdiag.model.tap import Taps
-from netdiag.model.softirq import Softirqs
 from netdiag.model.tc import Tc
 from netdiag.model.wireguard import Wireguard
 

@@ -173,6 +173,8 @@ def _sockets(sockets: Sockets) -> None:
     if not np.isin(sockets.family, (*AF_NUMBERS, 17)).all():
         raise ValueError("sockets.family holds a value that is none of AF_INET, AF_INET6 and AF_PACKET")
     _column("sockets.ifindex", sockets.ifindex, 0, IFINDEX_MAX)
+
+
 def _fdb(fdb: Fdb) -> None:
     _column("fdb.ifindex", fdb.ifindex, 0, IFINDEX_MAX)
     _column("fdb.master", fdb.master, 0, IFINDEX_MAX)
