@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench import daemons
+
 HERE = Path(__file__).parent
 PYTHON = sys.executable
 NETDIAG = str(Path(PYTHON).with_name("netdiag"))
@@ -182,6 +184,22 @@ def main() -> None:
         print()
         header = ["eBPF", "netdiag, lists s", "with attachments, contents, holders s", "bpftool -j prog, map, link s"]
         print(table(header, [ebpf(scale)]))
+        print()
+        header = ["WireGuard", "netdiag s", "wg show all dump and a parse s", "ratio"]
+        print(table(header, [daemons.wireguard(scale)]))
+        print()
+        header = [
+            "BIRD",
+            "read, wall s",
+            "read, cpu s",
+            "with start s",
+            "2nd client waits, longest ms",
+            "median",
+            "alone",
+        ]
+        print(table(header, [daemons.bird(scale)]))
+        print()
+        print(table(["netdiag collect", "wall s", "largest process MiB"], [daemons.everything(scale)]))
         print()
         print(table(["command", "wall s"], commands(floor)))
 

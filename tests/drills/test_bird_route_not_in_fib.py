@@ -1,4 +1,4 @@
-"""A route that somebody deletes behind BIRD's back, in main and in a table of its own."""
+"""A route that somebody deletes behind BIRD's back, in main, in a table of its own, and of IPv6."""
 
 from tests.drills.harness import Drill, drill_test
 from tests.lab import Host, Lab
@@ -42,4 +42,32 @@ OTHER = Drill(
     severity="warning",
     expect={"kind": "route", "dst": "100.66.0.0/16", "table": 77},
 )
-test_drill = drill_test(MAIN, OTHER)
+CONF6 = """
+router id 192.0.2.1;
+protocol device {}
+protocol kernel k6 { scan time 600; ipv6 { export all; }; }
+protocol static { ipv6;
+  route 2001:db8:5::/48 via 2001:db8::2; route 2001:db8:6::/48 via 2001:db8::2;
+  route 2001:db8:7::/48 via fe80::2%eth0; route 2001:db8:8::/48 unreachable; }
+"""
+
+
+def build6(lab: Lab) -> Host:
+    """One BIRD with static routes of IPv6."""
+    host, peer = lab.host("edge1"), lab.host("edge2")
+    lab.link(host, "eth0", peer, "eth0", a_addresses="2001:db8::1/64", b_addresses="2001:db8::2/64")
+    lab.birdd(host, CONF6)
+    lab.wait(lambda: host.run("ip", "-6", "route", "show", "proto", "bird").stdout.count("metric") == 4, 10, "routes")
+    return host
+
+
+SIX = Drill(
+    rule="bird-route-not-in-fib",
+    name="IPv6, by a link-local gateway",
+    build=build6,
+    break_=lambda lab, host: host.ip("route del 2001:db8:7::/48"),
+    repair=None,
+    severity="critical",
+    expect={"kind": "route", "dst": "2001:db8:7::/48", "table": 254},
+)
+test_drill = drill_test(MAIN, OTHER, SIX)

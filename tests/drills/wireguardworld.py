@@ -83,11 +83,17 @@ def scripted(host: Host, ifname: str, peers: Sequence[Told]) -> int:
                         client.sendall(_answer(peers, asked).encode("ascii"))
                         asked += 1
 
-    before = host.call(lambda: Path(path).stat().st_ino if Path(path).exists() else 0)
+    def inode() -> int:
+        try:
+            return Path(path).stat().st_ino
+        except FileNotFoundError:
+            return 0
+
+    before = host.call(inode)
     pid = host.fork(serve)
 
     def changed() -> bool:
-        return host.call(lambda: Path(path).exists() and Path(path).stat().st_ino != before)
+        return host.call(inode) not in (0, before)
 
     deadline = time.monotonic() + 5
     while not changed():

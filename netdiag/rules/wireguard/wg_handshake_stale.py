@@ -25,8 +25,9 @@ Not flagged
   Idle peers: without traffic and keepalive a handshake gets as old as it likes, and most peers of a full mesh are like
   that. A peer from which anything came between the looks. A device that is down (wg-iface-down), a peer that never
   shook hands (wg-never-handshaked), one without an endpoint. Handshakes from before this boot, which only a clock
-  that was set since can show. With --interval 0 only peers with a keepalive can be judged; with the default of one
-  second a try, which comes every five seconds, is mostly missed: use --interval 12 to be sure.
+  that was set since can show. With --interval 0 only peers with a keepalive can be judged, and the rule says "not
+  evaluated" for the others that are silent; with the default of one second a try, which comes every five seconds, is
+  mostly missed: use --interval 12 to be sure.
 
 References
   drivers/net/wireguard/messages.h REJECT_AFTER_TIME REKEY_TIMEOUT, timers.c wg_expired_retransmit_handshake(),
@@ -37,7 +38,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from netdiag.index.view import HostView
-from netdiag.model.finding import Confidence, Draft, subject
+from netdiag.model.finding import Confidence, Draft, Unjudged, subject
 from netdiag.model.wireguard import PeerCounters, WireguardDevice, WireguardPeer
 from netdiag.rules.build_wireguard import WireguardBuilder, key
 from netdiag.rules.shape import Example, Rule, quoted
@@ -96,11 +97,26 @@ def judged(view: HostView, peer: WireguardPeer, second: PeerCounters | None) -> 
     return None
 
 
-def check(view: HostView) -> Iterator[Draft]:
+def undecided(view: HostView, peer: WireguardPeer) -> bool:
+    """Whether one look leaves open if a peer is idle or dead: keys too old to be used, and no keepalive."""
+    if peer.latest_handshake is None or peer.endpoint is None or peer.persistent_keepalive:
+        return False
+    age, uptime = view.wireguard.at - peer.latest_handshake, view.meta.uptime
+    return age > REJECT_AFTER_TIME and (uptime is None or age <= uptime)
+
+
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
     seconds = second_looks(view)
     for device, link in devices(view):
         if not link.up:
             continue
+        if view.wireguard.second_at is None:
+            open_ = sum(undecided(view, peer) for peer in device.peers)
+            if open_:
+                yield Unjudged(
+                    reason=f"{device.ifname}: {open_} peer{'s' if open_ > 1 else ''} with old keys and no persistent "
+                    "keepalive: idle or dead, one look cannot tell (give --interval 12)"
+                )
         looks = [(peer, seconds.get((device.ifname, peer.public_key))) for peer in device.peers]
         found = [stale for peer, second in looks if (stale := judged(view, peer, second)) is not None]
         sure = [stale for stale in found if stale.confidence != "possible"]
@@ -281,7 +297,14 @@ def _traffic_examples() -> Iterator[Example]:
 
 
 def _quiet_examples() -> Iterator[Example]:
-    yield Example(name="idle for a day", why="most peers of a full mesh", tables=_host(86400, 0).build())
+    yield Example(
+        name="idle for a day, one look",
+        why="most peers of a full mesh; or dead, and nobody knows",
+        tables=_host(86400, 0).build(),
+        unjudged=True,
+    )
+    yield Example(name="idle, keys alive", why="nothing is open", tables=_host(180, 0).build())
+    yield Example(name="idle, keys just dead", why="one second more", tables=_host(181, 0).build(), unjudged=True)
     yield Example(
         name="idle at both looks",
         why="nobody sends, nobody answers",
