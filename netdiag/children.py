@@ -6,6 +6,7 @@ killed. A child in D state cannot be killed: it is abandoned, never waited for, 
 """
 
 import ctypes
+import gc
 import mmap
 import os
 import resource
@@ -89,6 +90,7 @@ def _child(task: Task, pipe: int, memory: int, parent: int) -> NoReturn:
     code = 1
     try:
         _confine(parent, task)
+        gc.disable()  # a child lives for one table: looking for cycles among its rows is work for nothing
         tables, rows, status, detail, duration_ms = task.run()
         for buffer in encode(tables, rows=rows, status=status, detail=detail, duration_ms=duration_ms):
             view = memoryview(buffer)

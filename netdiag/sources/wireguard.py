@@ -7,10 +7,12 @@ whose key is known to be harmless are kept, and of a preshared key the one fact 
 A daemon that hangs, drips or never stops is ended by the deadline and by a cap of bytes. Raises OSError and its kind.
 """
 
-import base64
+import binascii
 import ipaddress
+import re
 import socket
 import time
+from socket import inet_ntop, inet_pton
 
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.sources.curve25519 import public_key
@@ -35,6 +37,21 @@ KEPT = {
     b"errno",
 }
 """Lines that may leave this file as they are; all others are dropped, whatever a newer daemon may send."""
+
+_INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
+"""As plain numbers: an enum's member costs more to look up than the address."""
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_HOST4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}/32", re.ASCII)
+"""A single IPv4 address, which most peers have: nothing to make canonical."""
+_KEPT_LINES = re.compile(rb"((?:(?:" + b"|".join(sorted(KEPT)) + rb")=[^\n]*\n)*)(?:preshared_key=0+\n)?")
+"""Lines of the list, as many as stand together; and a key of zeros, which is none, after them."""
+_PEER = re.compile(
+    r"public_key=([0-9a-f]{64})\n(has_preshared_key=1\n)?(?:protocol_version=\d+\n)?(?:endpoint=(.*):(\d+)\n)?"
+    r"last_handshake_time_sec=(\d+)\nlast_handshake_time_nsec=(\d+)\ntx_bytes=(\d+)\nrx_bytes=(\d+)\n"
+    r"persistent_keepalive_interval=(\d+)\n((?:allowed_ip=.*\n)*)",
+    re.ASCII,
+)
+"""A peer in the order in which wireguard-go tells it; other orders are read line by line."""
 
 
 def _exchange(path: str, deadline: float) -> bytearray:
@@ -73,36 +90,59 @@ def fetch(key: str, deadline: float | None) -> bytes:
     ``has_preshared_key=1``, each only where the key is not all zero.
     """
     soonest = time.monotonic() + PATIENCE
-    answer = _exchange(key, soonest if deadline is None else min(deadline, soonest))
-    kept: list[bytes] = []
-    for line in bytes(answer).split(b"\n"):
-        name, _, value = line.partition(b"=")
-        if name in KEPT:
-            kept.append(line)
-        elif name == b"private_key" and value.strip(b"0"):
-            kept += _own_public_key(value)
-        elif name == b"preshared_key" and value.strip(b"0"):
-            kept.append(b"has_preshared_key=1")
-    if not any(line.startswith(b"errno=") for line in kept):
+    kept = harmless(bytes(_exchange(key, soonest if deadline is None else min(deadline, soonest))))
+    if not kept.startswith(b"errno=") and b"\nerrno=" not in kept:
         raise OSError(71, "the answer ended before its last line")
-    return b"\n".join(kept) + b"\n"
+    return kept
+
+
+def harmless(answer: bytes) -> bytes:
+    """The lines that may be kept, and what stands for the secret ones. All that is copied is lines of ``KEPT``."""
+    kept: list[bytes] = []
+    at, end = 0, len(answer)
+    while at < end:
+        run = _KEPT_LINES.match(answer, at)
+        if run is not None and run.end() > at:
+            kept.append(run[1])
+            at = run.end()
+            continue
+        stop = answer.find(b"\n", at)
+        stop = end if stop < 0 else stop
+        name, _, value = answer[at:stop].partition(b"=")
+        at = stop + 1
+        if name == b"preshared_key":
+            if value.strip(b"0"):
+                kept.append(b"has_preshared_key=1\n")
+        elif name == b"private_key" and value.strip(b"0"):
+            kept += [line + b"\n" for line in _own_public_key(value)]
+    return b"".join(kept)
 
 
 def parse(answer: bytes, ifname: str, path: str, ifindex: int | None) -> WireguardDevice:
     """A device from the lines that ``fetch`` keeps. Raises ValueError for an answer that is not of the protocol."""
-    device: dict[str, str] = {}
-    peers: list[tuple[dict[str, str], list[str]]] = []
-    for line in answer.decode("ascii", "backslashreplace").splitlines():
-        name, _, value = line.partition("=")
-        if name == "public_key":
-            peers.append(({"public_key": value}, []))
-        elif name == "allowed_ip" and peers:
-            peers[-1][1].append(value)
-        elif name == "errno":
-            if int(value):
-                raise ValueError(f"the daemon answered errno={int(value)}")
+    peers: list[WireguardPeer] = []
+    text = answer.decode("ascii", "backslashreplace")
+    begins = ("\n" + text).find("\npublic_key=")
+    head, position = (text, len(text)) if begins < 0 else (text[:begins], begins)
+    rest: dict[str, str] = {}
+    while position < len(text):
+        usual = _PEER.match(text, position)
+        if usual is not None:
+            peers.append(_usual(usual.groups()))
+            position = usual.end()
+            continue
+        end = text.find("\npublic_key=", position + 1)
+        end = len(text) if end < 0 else end + 1
+        block = text[position:end]
+        if block.startswith("public_key="):
+            peers.append(_unusual(block, rest))
         else:
-            (peers[-1][0] if peers else device)[name] = value
+            rest |= dict(line.partition("=")[::2] for line in block.splitlines())
+        position = end
+    device = dict(line.partition("=")[::2] for line in head.splitlines())
+    error = rest.get("errno", device.get("errno", "0"))
+    if int(error):
+        raise ValueError(f"the daemon answered errno={int(error)}")
     own = device.get("own_public_key")
     return WireguardDevice(
         ifname=ifname,
@@ -112,15 +152,58 @@ def parse(answer: bytes, ifname: str, path: str, ifindex: int | None) -> Wiregua
         fwmark=int(device.get("fwmark", "0"), 0),
         userspace=True,
         socket=path,
-        peers=tuple(_peer(lines, allowed) for lines, allowed in peers),
+        peers=tuple(peers),
     )
 
 
 def _key(hexadecimal: str) -> str:
-    return base64.b64encode(bytes.fromhex(hexadecimal)).decode("ascii")
+    return binascii.b2a_base64(binascii.unhexlify(hexadecimal), newline=False).decode("ascii")
 
 
-def _peer(lines: dict[str, str], allowed: list[str]) -> WireguardPeer:
+def _prefix(text: str) -> str:
+    """A prefix in canonical spelling. Raises ValueError."""
+    if _HOST4.fullmatch(text):
+        return text
+    address, _, length = text.partition("/")
+    family, bits = (_INET6, 128) if ":" in address else (_INET, 32)
+    try:
+        packed = inet_pton(family, address)
+        host = bits - int(length)
+    except (OSError, ValueError):
+        return str(ipaddress.ip_network(text, strict=False))
+    if host and (host < 0 or int.from_bytes(packed, "big") & ((1 << host) - 1)):
+        return str(ipaddress.ip_network(text, strict=False))
+    return f"{inet_ntop(family, packed)}/{bits - host}"
+
+
+def _usual(said: tuple[str, ...]) -> WireguardPeer:
+    key, preshared, address, port, seconds, nanoseconds, tx, rx, keepalive, allowed = said
+    when = int(seconds) + int(nanoseconds) / 1e9
+    return WireguardPeer(
+        public_key=_key(key),
+        preshared_key=preshared is not None,
+        endpoint=address.strip("[]") if address else None,
+        endpoint_port=int(port) if address else None,
+        persistent_keepalive=int(keepalive),
+        latest_handshake=when or None,
+        rx_bytes=int(rx),
+        tx_bytes=int(tx),
+        allowed_ips=tuple([_prefix(text) for text in allowed[11:-1].split("\nallowed_ip=")]) if allowed else (),
+    )
+
+
+def _unusual(block: str, rest: dict[str, str]) -> WireguardPeer:
+    """A peer whose lines come in another order; the lines that are none of a peer's go to ``rest``."""
+    lines: dict[str, str] = {}
+    allowed: list[str] = []
+    for line in block.splitlines():
+        name, _, value = line.partition("=")
+        if name == "allowed_ip":
+            allowed.append(value)
+        elif name == "errno":
+            rest[name] = value
+        else:
+            lines[name] = value
     address, _, port = lines.get("endpoint", "").rpartition(":")
     seconds = int(lines.get("last_handshake_time_sec", "0"))
     nanoseconds = int(lines.get("last_handshake_time_nsec", "0"))
@@ -133,5 +216,5 @@ def _peer(lines: dict[str, str], allowed: list[str]) -> WireguardPeer:
         latest_handshake=seconds + nanoseconds / 1e9 if seconds or nanoseconds else None,
         rx_bytes=int(lines.get("rx_bytes", "0")),
         tx_bytes=int(lines.get("tx_bytes", "0")),
-        allowed_ips=tuple(str(ipaddress.ip_network(prefix, strict=False)) for prefix in allowed),
+        allowed_ips=tuple(_prefix(prefix) for prefix in allowed),
     )

@@ -1,4 +1,4 @@
-"""``wg show all dump`` and a parse of it, and what that cost: the yardstick for reading WireGuard.
+"""``wg show all dump`` and a parse of it into netdiag's rows, and what that cost: the yardstick for WireGuard.
 
     python -m tests.bench.wgdump
 
@@ -10,6 +10,8 @@ import resource
 import subprocess
 import time
 
+from netdiag.model.wireguard import WireguardPeer
+
 
 def main() -> None:
     """Ask, parse, tell."""
@@ -20,11 +22,21 @@ def main() -> None:
     for line in text.splitlines():
         words = line.split("\t")
         if len(words) == 9:
-            ifname, key, psk, endpoint, allowed, handshake, rx, tx, keepalive = words
-            prefixes = () if allowed == "(none)" else tuple(allowed.split(","))
-            every = 0 if keepalive == "off" else int(keepalive)
-            counts = int(handshake), int(rx), int(tx), every
-            peers.append((ifname, key, psk != "(none)", endpoint, prefixes, *counts))
+            _, key, psk, endpoint, allowed, handshake, rx, tx, keepalive = words
+            address, _, port = endpoint.rpartition(":")
+            peers.append(
+                WireguardPeer(
+                    public_key=key,
+                    preshared_key=psk != "(none)",
+                    endpoint=address.strip("[]") or None,
+                    endpoint_port=int(port) if address else None,
+                    persistent_keepalive=0 if keepalive == "off" else int(keepalive),
+                    latest_handshake=float(handshake) or None,
+                    rx_bytes=int(rx),
+                    tx_bytes=int(tx),
+                    allowed_ips=() if allowed == "(none)" else tuple(allowed.split(",")),
+                )
+            )
     wall = time.monotonic() - started
     own = resource.getrusage(resource.RUSAGE_SELF)
     wg = resource.getrusage(resource.RUSAGE_CHILDREN)
