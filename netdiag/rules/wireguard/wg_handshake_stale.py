@@ -354,6 +354,7 @@ def _several_examples() -> Iterator[Example]:
         tables=two(400).wg_peer("wg0", "c", age=86400).build(),
         fires=1,
         subject=whole,
+        unjudged=True,
     )
     yield Example(
         name="two stale, one alive",
@@ -371,6 +372,7 @@ def _several_examples() -> Iterator[Example]:
         tables=two(900, 0).build(),
         fires=1,
         subject=ABOUT,
+        unjudged=True,
     )
     woken = two(900, 0).second_look("wg0", "b", tx=148)
     yield Example(
