@@ -13,6 +13,7 @@ import msgspec
 
 from netdiag.model.codec import BULK, SMALL
 from netdiag.model.finding import KINDS, Report
+from netdiag.model.walk import PathReport
 from netdiag.schema.sentences import field_sentences, type_sentence
 from netdiag.schema.words import TABLES
 from netdiag.snapshotfile.document import SCHEMA_MAJOR, SCHEMA_NAME, BulkCard, Document, empty_tables
@@ -65,6 +66,21 @@ def snapshot_schema() -> dict[str, Any]:
     return _published("netdiag.snapshot-1", "netdiag snapshot", root, definitions)
 
 
+def path_schema() -> dict[str, Any]:
+    """Schema of ``netdiag.path/1``. A report always has every field."""
+    definitions = _definitions([PathReport])
+    for definition in definitions.values():
+        definition["required"] = list(definition["properties"])
+        for field in definition["properties"].values():
+            field.pop("default", None)
+    root = definitions.pop("PathReport")
+    root["description"] = (
+        "What `netdiag path --json` prints: what one host does with one packet. null: unknown or none."
+    )
+    root["properties"]["schema"]["const"] = "netdiag.path/1"
+    return _published("netdiag.path-1", "netdiag path", root, definitions)
+
+
 def _published(name: str, title: str, root: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     head = {"$schema": DIALECT, "$id": f"urn:{name.replace('.', ':')}", "title": title}
     return {**head, **{key: value for key, value in root.items() if key != "title"}, "$defs": definitions}
@@ -78,7 +94,8 @@ def _definitions(types: list[Any]) -> dict[str, Any]:
     for name in sorted(found):
         definition = json.loads(json.dumps(found[name]))
         definition["description"] = type_sentence(structs[name])
-        sentences = field_sentences(structs[name])
+        said = field_sentences(structs[name])
+        sentences = {field.encode_name: said[field.name] for field in msgspec.structs.fields(structs[name])}
         for field, shape in definition["properties"].items():
             if not sentences[field]:
                 raise KeyError(
@@ -122,7 +139,9 @@ def _structs(types: list[Any]) -> dict[str, type[Any]]:
 
 def texts() -> dict[str, str]:
     """File name and content of each schema."""
-    schemas = {"netdiag.report-1": report_schema(), "netdiag.snapshot-1": snapshot_schema()}
+    schemas = {"netdiag.report-1": report_schema(), "netdiag.snapshot-1": snapshot_schema()} | {
+        "netdiag.path-1": path_schema()
+    }
     return {f"{name}.schema.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas.items()}
 
 

@@ -1,0 +1,153 @@
+"""``netdiag path``: what this host, or the one in a snapshot, does with one packet, step by step. Sends nothing."""
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+import click
+
+from netdiag.cli import _host, _output
+from netdiag.cli._errors import NO_VERDICT, Usage, nearest
+from netdiag.cli._verb import Session, Verb, bird_socket_option, deadline_option, hostname_option, json_option
+
+if TYPE_CHECKING:
+    from netdiag.model.walk import PathPacket
+    from netdiag.path.host import PathHost
+    from netdiag.path.trail import Packet
+
+STATUS = {"sent": 0, "forwarded": 0, "delivered": 0, "dropped": 1, "refused": 1, "unknown": NO_VERDICT}
+
+
+class Number(click.ParamType[int]):
+    """A number from 0 on, also as 0x1f."""
+
+    name = "number"
+
+    def __init__(self, highest: int) -> None:
+        self.highest = highest
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Raises click.BadParameter."""
+        try:
+            number = int(str(value), 0)
+        except ValueError:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        if not 0 <= number <= self.highest:
+            self.fail(f"{value!r} is not between 0 and {self.highest}", param, ctx)
+        return number
+
+
+def _address(text: str, what: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise Usage(f"{what} {text!r} is no IP address") from None
+
+
+@click.command(cls=Verb, short_help="Explain what this host does with one packet.")
+@click.argument("destination", metavar="DST")
+@click.argument("snapshot", required=False)
+@json_option()
+@click.option("--from", "source", metavar="ADDR", help="Source address; without it the kernel's choice is told.")
+@click.option("--iif", metavar="IFNAME", help="The packet arrives here; without it this host sends it.")
+@click.option("--mark", type=Number(2**32 - 1), default=0, metavar="N", help="fwmark.")
+@click.option("--uid", type=Number(2**32 - 1), metavar="N", help="Owner of the sending socket [0].")
+@click.option("--tos", type=Number(255), default=0, metavar="N", help="The whole DS field.")
+@click.option("--proto", type=click.Choice(["udp", "tcp", "icmp"]), help="Protocol.")
+@click.option("--sport", type=Number(65535), metavar="N", help="Source port.")
+@click.option("--dport", type=Number(65535), metavar="N", help="Destination port.")
+@click.option("--size", type=Number(65575), metavar="BYTES", help="Length with its IP header, not to be cut (DF).")
+@click.option("--no-df", "cut", is_flag=True, help="A packet that is too long may be cut.")
+@click.option("--explain", is_flag=True, help="Also say why the alternatives lost.")
+@deadline_option()
+@bird_socket_option()
+@hostname_option()
+def command(
+    session: Session,
+    *,
+    destination: str,
+    snapshot: str | None,
+    as_json: bool,
+    source: str | None,
+    iif: str | None,
+    mark: int,
+    uid: int | None,
+    tos: int,
+    proto: str | None,
+    sport: int | None,
+    dport: int | None,
+    size: int | None,
+    cut: bool,
+    explain: bool,
+    deadline: float,
+    bird_sockets: tuple[str, ...],
+    hostname: str | None,
+) -> int:
+    """Explain, step by step, what this host (or that in SNAPSHOT, "-": standard input) does with a packet to DST.
+
+    Nothing is sent. Exit status: 0 sent, forwarded or delivered; 1 dropped or refused; 3 cannot be known.
+    """
+    dst = _address(destination, "DST")
+    src = _address(source, "--from") if source is not None else None
+    if src is not None and (":" in src) != (":" in dst):
+        raise Usage(f"{dst} and --from {src} are of different families")
+    how = _host.options(interval=0.0, deadline=deadline, hostname=hostname, bird_sockets=bird_sockets)
+
+    from netdiag.model.walk import PathPacket
+    from netdiag.path.walk import walk
+
+    found = _host.snapshot(session, snapshot, how)
+    said = PathPacket(
+        family="inet6" if ":" in dst else "inet",
+        src=src,
+        dst=dst,
+        iif=iif,
+        mark=mark,
+        uid=uid,
+        tos=tos,
+        proto=proto,
+        sport=sport,
+        dport=dport,
+        size=size,
+    )
+    from netdiag.index.view import views_of
+    from netdiag.path.host import PathHost
+
+    host = PathHost(views_of(found), found.coverage)
+    report = walk(host, _packet(host, said, df=not cut), said)
+    if as_json:
+        from netdiag.render.json import pretty
+
+        _output.emit([pretty(report)], utf8=True)
+    else:
+        from netdiag.render.path import render_path
+
+        width = _output.terminal_width() or 80
+        _output.emit([render_path(report, color=_output.in_colour(session.color), width=width, explain=explain)])
+    return STATUS[report.verdict]
+
+
+def _packet(host: "PathHost", said: "PathPacket", *, df: bool) -> "Packet":
+    """The packet with its names resolved. Raises Usage."""
+    from netdiag.path.trail import PROTOCOLS, Packet
+
+    index = 0
+    if said.iif is not None:
+        link = host.stack.by_name.get(said.iif)
+        if link is None and not host.gap("links"):
+            raise Usage(f"no such interface: {said.iif}{nearest(said.iif, host.stack.by_name)}")
+        index = link.ifindex if link is not None else -1
+    proto = "icmpv6" if said.proto == "icmp" and said.family == "inet6" else said.proto
+    return Packet(
+        family=said.family,
+        dst=said.dst,
+        src=said.src,
+        iif=index,
+        mark=said.mark,
+        uid=said.uid,
+        tos=said.tos,
+        ip_proto=PROTOCOLS[proto] if proto else None,
+        sport=said.sport,
+        dport=said.dport,
+        size=said.size,
+        df=df,
+    )

@@ -1,0 +1,113 @@
+"""One network namespace as a walk sees it: its tables with their lookups, and what of them was not read.
+
+Settings combine as the kernel combines them (include/linux/inetdevice.h): IN_DEV_MAXCONF for rp_filter, IN_DEV_ORCONF
+for accept_local, route_localnet and src_valid_mark, the interface alone for forwarding. Pure; nothing can fail.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+
+from netdiag.index.cryptokey import Cryptokey
+from netdiag.index.source6 import Sources6
+from netdiag.index.view import HostIndex, gaps
+from netdiag.model.coverage import Coverage
+from netdiag.model.link import Link
+from netdiag.model.neighbour import Neighbour
+from netdiag.model.wireguard import WireguardDevice
+
+FarEnd = tuple["PathHost", Link]
+"""Another namespace, and the interface there."""
+
+
+class PathHost:
+    """A namespace and everything that a walk asks it."""
+
+    def __init__(
+        self,
+        index: HostIndex,
+        coverage: Iterable[Coverage] = (),
+        *,
+        name: str = "",
+        far: Callable[[Link], FarEnd | None] | None = None,
+    ) -> None:
+        """``name``: of the namespace, empty for the host's own. ``far``: the other end of a cable in a namespace that
+        was read as well. Without ``coverage`` everything counts as read."""
+        self.index = index
+        self.tables = index.tables
+        self.stack = index.stack
+        self.routing = index.routing
+        self.name = name
+        self._coverage = tuple(coverage)
+        self._far = far
+
+    def gap(self, *tables: str) -> str:
+        """Why these tables cannot be relied on, empty where they were read. Tables that changed while they were read,
+        or are known in part, do count as read: most of what they say is true."""
+        if not self._coverage:
+            return ""
+        reasons, _ = gaps(self._coverage, self.tables, tables)
+        return "; ".join(reason for reason in reasons if ": partial" not in reason)
+
+    def absent(self, table: str) -> bool:
+        """Whether the thing that this table is about is not on this host at all."""
+        return any(row.collector == table and row.status == "absent" for row in self._coverage)
+
+    def ifname(self, ifindex: int) -> str:
+        """Name of an interface; ``if42`` where there is none with that index."""
+        link = self.stack.by_index.get(ifindex)
+        return link.ifname if link is not None else f"if{ifindex}"
+
+    def far(self, link: Link) -> FarEnd | None:
+        """The other end of a cable that leads to a namespace which was read."""
+        return self._far(link) if self._far is not None else None
+
+    # -- settings ----------------------------------------------------------------------------------------------------
+
+    def everywhere(self, key: str, family: str = "inet") -> int | None:
+        """``net.ipv4.conf.all.KEY``; None where it was not read or does not exist."""
+        text = self.tables.sysctls.values.get(f"net.ipv{'4' if family == 'inet' else '6'}.conf.all.{key}", "")
+        return int(text) if text.lstrip("-").isdigit() else None
+
+    def number(self, name: str) -> int | None:
+        """``net.ipv4.ip_forward`` and the like; None where it was not read or is no number."""
+        text = self.tables.sysctls.values.get(name, "")
+        return int(text) if text.lstrip("-").isdigit() else None
+
+    def larger(self, link: Link, key: str) -> int | None:
+        """IN_DEV_MAXCONF, and IN_DEV_ORCONF of switches: the larger of "all" and the interface's own. None: unread."""
+        own, every = link.inet_conf.get(key), self.everywhere(key)
+        if every is None and not self.gap("sysctls"):
+            every = 0  # every kernel has these settings: the small host of an example does not name them all
+        known = [value for value in (own, every) if value is not None]
+        return max(known) if len(known) == 2 or any(known) else None
+
+    # -- things ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _neighbours(self) -> dict[tuple[int, str], Neighbour]:
+        return {(row.ifindex, row.dst): row for row in self.tables.neighbours.rows() if not row.proxy}
+
+    def neighbour(self, ifindex: int, address: str) -> Neighbour | None:
+        """The entry of a neighbour; None where there is none."""
+        return self._neighbours.get((ifindex, address))
+
+    @cached_property
+    def sources6(self) -> Sources6:
+        """IPv6 source addresses."""
+        return Sources6(self.tables.addresses, self.stack)
+
+    @cached_property
+    def _keyed(self) -> dict[int, Cryptokey]:
+        return {
+            device.ifindex: Cryptokey(device)
+            for device in self.tables.wireguard.devices
+            if device.ifindex is not None and self._serves(device)
+        }
+
+    def _serves(self, device: WireguardDevice) -> bool:
+        link = self.stack.by_index.get(device.ifindex or 0)
+        return link is not None and link.kind == ("tun" if device.userspace else "wireguard")
+
+    def wireguard(self, ifindex: int) -> Cryptokey | None:
+        """The WireGuard device that this interface is."""
+        return self._keyed.get(ifindex)

@@ -1,0 +1,1 @@
+"""The packet's way, on small hosts and against real ones."""
