@@ -28,6 +28,7 @@ class Packet:
     iifindex: int | None = None
     oifindex: int | None = None
     saddr: str | None = None
+    """An address, or a prefix (``10.0.0.0/24``): some address of it."""
     daddr: str | None = None
     proto: int | None = None
     """IANA's number: 6 tcp, 17 udp, 1 icmp, 58 icmpv6."""
@@ -64,6 +65,10 @@ class Packet:
 def _address(text: str | None, length: int) -> Bytes:
     if text is None:
         return [None] * length
+    if "/" in text:
+        network = ipaddress.ip_network(text, strict=False)
+        whole = network.prefixlen // 8  # an octet that the prefix holds in part counts as not known
+        return [*network.network_address.packed[:whole], *[None] * (length - whole)]
     return list(ipaddress.ip_address(text).packed)
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from netdiag.index.fib import Fib
 from netdiag.index.links import LinkStack
 from netdiag.index.local import LocalAddresses
+from netdiag.index.netfilter import Netfilter
 from netdiag.index.policy import Lookup, Query, Routing
 from netdiag.model.address import Address
 from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
@@ -109,6 +110,10 @@ class HostIndex:
     @cached_property
     def local(self) -> LocalAddresses:
         return LocalAddresses(self.tables, self.fib)
+
+    @cached_property
+    def netfilter(self) -> Netfilter:
+        return Netfilter(self.tables.nft)
 
     @cached_property
     def routing(self) -> Routing:
@@ -253,6 +258,12 @@ class HostView:
     @property
     def bonds(self) -> tuple[Bond, ...]:
         return self._need("bonds").bonds
+
+    @property
+    def netfilter(self) -> Netfilter:
+        """What netfilter does with a packet at a hook."""
+        self._need("nft")
+        return self._index.netfilter
 
     @property
     def counters(self) -> CounterSample:

@@ -28,6 +28,7 @@ from netdiag.model.link import (
 from netdiag.model.namespace import Namespace, Namespaces
 from netdiag.model.neighbour import Neighbour, neighbours_from_rows
 from netdiag.model.nexthop import Nexthop
+from netdiag.model.nft import Nft, NftTable, XtTable
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RTNH_F_ONLINK, Route, RouteExtra, RouteHop, routes_from_rows
 from netdiag.model.snapshot import Tables
@@ -93,6 +94,7 @@ class HostBuilder:
         self._second: dict[str, Any] | None = None
         self._rules: list[PolicyRule] = []
         self._bpf = Bpf()
+        self._nft = Nft()
         self._holders: list[TapHolder] = []
         self._wishes: list[TapWish] = []
         self._namespaces: list[Namespace] = [Namespace(inode=1, own=True, processes=9, links=2)]
@@ -321,6 +323,11 @@ class HostBuilder:
         self._bpf = msgspec.structs.replace(self._bpf, **added)
         return self
 
+    def nft(self, *tables: NftTable, xtables: tuple[XtTable, ...] = ()) -> "HostBuilder":
+        """nftables, see netdiag.rules.build_nft, and tables of iptables-legacy. Given again, tables are added."""
+        self._nft = Nft(generation=1, tables=(*self._nft.tables, *tables), xtables=(*self._nft.xtables, *xtables))
+        return self
+
     def ifindex(self, ifname: str) -> int:
         """Index of an interface made before."""
         return self._index(ifname)
@@ -341,6 +348,7 @@ class HostBuilder:
             sysctls=Sysctls(values=dict(self._sysctls)),
             bpf=self._bpf,
             namespaces=Namespaces(namespaces=tuple(self._namespaces), stale_names=self._stale_names),
+            nft=self._nft,
             taps=Taps(
                 filtered=tuple(self._filtered), holders=tuple(self._holders), wishes=tuple(self._wishes), netns=1
             ),

@@ -1,0 +1,86 @@
+"""Who is forwarded for, and what the forward hook does with their packets: shared by rules about filters on the way.
+
+Pure. The filter is asked with kinds of packets: everything that is not known of them is left open, so that "stopped"
+means that no packet of the guest gets through, whatever its protocol, port and destination.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from netdiag.index.guests import GuestSide, sides
+from netdiag.index.netfilter import Netfilter
+from netdiag.index.nftpacket import Packet
+from netdiag.index.nftverdict import Possible
+from netdiag.index.view import HostView
+from netdiag.model.link import Link
+
+MOST = 8
+"""Interfaces asked for each guest."""
+READS = ("links", "addresses", "routes", "sysctls", "nft")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What the forward hook does for one guest's interface."""
+
+    guest: GuestSide
+    family: str
+    stop: Possible | None
+    """What stops all its traffic; None: something may pass."""
+    way: str
+    """``from``, ``to`` or ``between``: which packets are stopped."""
+
+
+def forwarding(view: HostView, link: Link, family: str) -> bool:
+    """Whether the host forwards what comes in by the interface."""
+    if family == "inet":
+        return link.inet_conf.get("forwarding", 0) == 1
+    return view.sysctl_int("net.ipv6.conf.all.forwarding") == 1
+
+
+def stopped(owner: Netfilter, packet: Packet) -> Possible | None:
+    """What stops every packet of the kind; None where one may pass."""
+    found = owner.hook("forward", packet)
+    return found.blocker if found.passes == "no" else None
+
+
+def gate(owner: Netfilter, guest: GuestSide, family: str, exits: Sequence[Link], others: Sequence[Link]) -> Gate:
+    """Ask for new connections to and from every way out, then for answers.
+
+    A guest that may open connections to another guest is in a network of its own, and cut off on purpose.
+    """
+    name, own = guest.link.ifname, guest.prefix if guest.count == 1 else None
+    kind = Packet(family=family, mark=None, ct_mark=None, dnatted=None)
+    talk = replace(kind, ct_state="established", ct_reply=None)
+
+    def leaving(packet: Packet, to: Sequence[Link]) -> Possible | None:
+        return _all_stopped(owner, [replace(packet, iif=name, oif=link.ifname, saddr=own) for link in to])
+
+    def coming(packet: Packet) -> Possible | None:
+        return _all_stopped(owner, [replace(packet, iif=link.ifname, oif=name, daddr=own) for link in exits])
+
+    begins, comes = leaving(kind, exits), coming(kind)
+    if begins and comes:
+        apart = any(leaving(kind, [link]) is None for link in others if link.ifindex != guest.link.ifindex)
+        return Gate(guest=guest, family=family, stop=None if apart else begins, way="between")
+    answers = coming(talk)
+    if answers:
+        return Gate(guest=guest, family=family, stop=answers, way="to")
+    return Gate(guest=guest, family=family, stop=leaving(talk, exits), way="from")
+
+
+def _all_stopped(owner: Netfilter, packets: list[Packet]) -> Possible | None:
+    """What stops the first of the packets, where all are stopped."""
+    stops = [stopped(owner, packet) for packet in packets]
+    return stops[0] if all(stops) else None
+
+
+def gates(view: HostView, family: str) -> Iterator[Gate]:
+    """The gate of every guest that is there and that the host forwards for."""
+    around = sides(view.stack, view.routes(family), view.addresses)
+    if not around.exits:
+        return
+    others = [guest.link for guest in around.guests][:MOST]
+    for guest in around.guests:
+        if guest.link.carrier is not False and forwarding(view, guest.link, family):
+            yield gate(view.netfilter, guest, family, around.exits[:MOST], others)

@@ -1,0 +1,1 @@
+"""Rules about nftables, iptables and connection tracking."""

@@ -1,0 +1,55 @@
+"""Words for places in the nftables ruleset: subjects, evidence and commands that rules about netfilter share. Pure."""
+
+from netdiag.index.nfttext import rule_text
+from netdiag.index.nftverdict import Place, Possible
+from netdiag.model.finding import Subject, subject
+from netdiag.model.nft import NftChain, NftRule, NftTable
+from netdiag.rules.shape import quoted
+
+BLANKET = {"counter", "log", "limit", "immediate", "reject"}
+"""Expressions of a rule that stops everything that comes to it."""
+
+
+def chain_subject(table: NftTable, chain: NftChain) -> Subject:
+    """A chain, by family, table and name."""
+    return subject("nft-chain", family=table.family, table=table.name, chain=chain.name)
+
+
+def chain_name(table: NftTable, chain: NftChain) -> str:
+    """``inet filter forward``, as nft's commands name it."""
+    return f"{table.family} {table.name} {chain.name}"
+
+
+def list_chain(table: NftTable, chain: NftChain) -> str:
+    """The command that shows a chain with its handles."""
+    return f"nft -a list chain {table.family} {quoted(table.name)} {quoted(chain.name)}"
+
+
+def is_blanket(rule: NftRule) -> bool:
+    """Whether a rule stops whatever reaches it: a policy written as a last rule."""
+    names = {one.name for one in rule.expressions}
+    xt = [one for one in rule.expressions if one.name == "target"]
+    return names <= BLANKET | {"target"} and "limit" not in names and all(one.key in ("REJECT", "LOG") for one in xt)
+
+
+def by_default(at: Place) -> bool:
+    """Whether the place is a policy, or a rule that does as a policy does."""
+    return at.rule is None or is_blanket(at.rule)
+
+
+def place_words(at: Place) -> str:
+    """``the policy of inet filter forward`` or ``rule 5 of inet filter forward (tcp dport 80 drop)``."""
+    name = chain_name(at.table, at.chain)
+    if at.rule is None:
+        return f"the policy of {name}"
+    return f"rule {at.rule.handle} of {name} ({rule_text(at.table, at.rule)})"
+
+
+def fact(found: Possible) -> tuple[str, object, str]:
+    """Evidence: where the verdict comes from."""
+    if found.at.rule is None:
+        name = chain_name(found.at.table, found.at.chain)
+        return f"policy of {name}", found.at.chain.policy, f"NFT_MSG_GETCHAIN {name} NFTA_CHAIN_POLICY"
+    name = chain_name(found.at.table, found.at.chain)
+    text = rule_text(found.at.table, found.at.rule)
+    return f"rule {found.at.rule.handle} of {name}", text, f"NFT_MSG_GETRULE {name}"

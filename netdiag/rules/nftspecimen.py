@@ -1,0 +1,114 @@
+"""A packet that a rule of nftables is meant for: what its own comparisons say, everything else left open.
+
+``port 22 from eth0`` becomes a packet with that port and interface. What a rule excludes (``!=``, a negated set) and
+what it asks of things that a packet here does not have stays open. Pure; nothing can fail.
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from netdiag.index.nftloads import Context, Load, ct, meta, other, payload
+from netdiag.index.nftpacket import CT_BITS, Packet
+from netdiag.index.nftwords import L4
+from netdiag.model.nft import NftExpression, NftRule, NftTable
+
+FAMILY_OF = {2: "inet", 10: "inet6"}
+FIELDS = {
+    "iifname": "iif",
+    "oifname": "oif",
+    "meta mark": "mark",
+    "meta l4proto": "proto",
+    "ip protocol": "proto",
+    "ip6 nexthdr": "proto",
+    "ct state": "ct_state",
+    "icmp type": "icmp_type",
+    "icmpv6 type": "icmp_type",
+    "tcp flags": "tcp_flags",
+}
+"""What a load is called, and which field of a packet it is; addresses and ports apart."""
+
+
+@dataclass
+class Meant:
+    """What a rule asks of a packet."""
+
+    family: str | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    loads: dict[int, Load] = field(default_factory=dict)
+
+    def packets(self, families: tuple[str, ...] = ("inet", "inet6"), **known: Any) -> Iterator[Packet]:
+        """One packet for each family that it can be of."""
+        base = Packet(iif=None, oif=None, mark=None, ct_mark=None, dnatted=None, ct_state="new")
+        for family in families:
+            if self.family in (None, family):
+                yield replace(base, **({"family": family} | known | self.fields))
+
+
+def meant(table: NftTable, rule: NftRule) -> Meant:
+    """Read a rule's comparisons."""
+    found = Meant(family={"ip": "inet", "ip6": "inet6"}.get(table.family))
+    at = Context(table.family)
+    for one in rule.expressions:
+        if one.name in ("meta", "ct", "payload", "fib") and one.dreg is not None:
+            load = payload(one, at, L4) if one.name == "payload" else meta(one) if one.name == "meta" else None
+            found.loads[one.dreg] = load or (ct(one) if one.name == "ct" else other(one))
+        elif one.name == "bitwise" and one.dreg is not None and one.sreg in found.loads:
+            load = found.loads[one.sreg]
+            masked = replace(load, mask=bytes.fromhex(one.mask or ""))
+            found.loads[one.dreg] = masked
+        elif one.name == "cmp" and one.sreg in found.loads:
+            _compared(found, at, found.loads[one.sreg], one)
+        elif one.name == "lookup" and one.sreg in found.loads and not one.invert and "verdict" not in one.flags:
+            _looked_up(found, at, table, one)
+    return found
+
+
+def _compared(found: Meant, at: Context, load: Load, one: NftExpression) -> None:
+    value = bytes.fromhex(one.value or "")
+    if load.text == "ct state" and load.mask is not None and one.op == "neq":
+        bits = int.from_bytes(load.mask, "little")
+        states = [name for name in ("new", "established", "related", "invalid", "untracked") if CT_BITS[name] & bits]
+        if states:
+            found.fields["ct_state"] = states[0]
+    elif one.op in ("eq", "gte"):
+        _set(found, at, load, value)
+
+
+def _looked_up(found: Meant, at: Context, table: NftTable, one: NftExpression) -> None:
+    known = table.set(one.set or "")
+    if known is None or not known.elements or not known.elements[0].key:
+        return
+    key, slot, position = bytes.fromhex(known.elements[0].key), one.sreg or 0, 0
+    while position < len(key) and slot in found.loads:
+        load = found.loads[slot]
+        _set(found, at, load, key[position : position + load.length])
+        step = max((load.length + 3) & ~3, 4)
+        position, slot = position + step, slot + step // 4
+
+
+def _set(found: Meant, at: Context, load: Load, value: bytes) -> None:
+    """One field, from the octets that it must have."""
+    last = load.text.rpartition(" ")[2]
+    if load.text == "meta nfproto":
+        found.family = FAMILY_OF.get(value[0], found.family) if value else found.family
+        at.nfproto = value[0] if value else None
+    elif load.kind in ("ipv4", "ipv6") and last in ("saddr", "daddr") and not load.text.startswith("ct"):
+        width = 4 if load.kind == "ipv4" else 16
+        found.family = "inet" if width == 4 else "inet6"
+        address = ipaddress.ip_address(value[:width].ljust(width, b"\0"))
+        bits = len(value) * 8 if load.mask is None else int.from_bytes(load.mask, "big").bit_count()
+        found.fields[last] = str(address) if bits == width * 8 else f"{address}/{bits}"
+    elif load.kind == "port" and not load.text.startswith("ct"):
+        found.fields[last] = int.from_bytes(value[:2], "big")
+    elif load.text in FIELDS:
+        name = FIELDS[load.text]
+        if name in ("iif", "oif"):
+            found.fields[name] = value.rstrip(b"\0").decode("utf-8", "replace") + ("" if len(value) == 16 else "0")
+        elif name == "ct_state":
+            number = int.from_bytes(value, "little")
+            found.fields[name] = next((word for word, bit in CT_BITS.items() if bit & number), "new")
+        else:
+            found.fields[name] = int.from_bytes(value, "little" if name == "mark" else "big")
+            at.l4proto = found.fields[name] if name == "proto" else at.l4proto

@@ -1,0 +1,73 @@
+"""Docker's policy beside a virtual machine, and a firewall whose last rule drops; repaired by the finding's own fix."""
+
+from tests.drills.harness import Drill, drill_test
+from tests.lab import Host, Lab
+
+DOCKER = (
+    "iptables-nft -N DOCKER-USER; iptables-nft -A DOCKER-USER -j RETURN; iptables-nft -A FORWARD -j DOCKER-USER;"
+    "iptables-nft -A FORWARD -i docker0 -j ACCEPT; iptables-nft -A FORWARD -o docker0 -j ACCEPT;"
+)
+HEALTHY = """
+table inet fw {
+ chain forward { type filter hook forward priority 0; policy accept; }
+}
+"""
+STATEFUL = """
+table inet fw {
+ chain forward { type filter hook forward priority 0; policy drop
+  ct state established,related accept
+  iifname { "guest0", "guest1" } accept
+ }
+}
+"""
+
+
+def build(lab: Lab) -> Host:
+    host, up, guest = lab.host("worker"), lab.host("up"), lab.host("guest")
+    lab.link(host, "eth0", up, "eth0", a_addresses="192.0.2.2/24", b_addresses="192.0.2.1/24")
+    lab.link(host, "guest0", guest, "eth0", a_addresses="10.0.0.1/24", b_addresses="10.0.0.2/24")
+    host.sysctl({"net.ipv4.ip_forward": 1})
+    host.ip("route add default via 192.0.2.1\nroute add 10.9.0.9/32 dev guest0")
+    return host
+
+
+def with_docker(lab: Lab) -> Host:
+    host = build(lab)
+    host.sh(DOCKER)
+    return host
+
+
+def with_table(lab: Lab) -> Host:
+    host = build(lab)
+    lab.nft(host, HEALTHY)
+    return host
+
+
+def twin(lab: Lab) -> Host:
+    host = build(lab)
+    lab.nft(host, STATEFUL)
+    return host
+
+
+DRILLS = (
+    Drill(
+        rule="nf-forward-drop-policy",
+        name="docker",
+        build=with_docker,
+        break_=lambda lab, host: host.run("iptables-nft", "-P", "FORWARD", "DROP"),
+        repair=None,
+        severity="critical",
+        expect={"kind": "nft-chain", "table": "filter", "chain": "FORWARD"},
+        twin=twin,
+    ),
+    Drill(
+        rule="nf-forward-drop-policy",
+        name="last rule",
+        build=with_table,
+        break_=lambda lab, host: host.sh("nft add rule inet fw forward counter drop"),
+        repair=None,
+        severity="critical",
+        expect={"kind": "nft-chain", "family": "inet", "table": "fw", "chain": "forward"},
+    ),
+)
+test_drill = drill_test(*DRILLS)
