@@ -1,0 +1,184 @@
+"""What it checks
+  Forwarding of IPv4 is on (net.ipv4.ip_forward), but off on one interface by its own setting, while its like forwards:
+  another next hop of the same route, another guest's interface, or nothing but one interface is left that forwards.
+
+Why it matters
+  The kernel asks the interface on which a packet arrives. What comes in there is dropped; the other direction works,
+  so that replies are lost: only one uplink of two carries traffic, one guest has no network. Writing ip_forward sets
+  every interface; what is made or configured later takes conf.default or its own file.
+  For IPv6 the setting of one interface does not matter to forwarding; "all" decides.
+
+Confirm
+  sysctl net.ipv4.conf.IFNAME.forwarding net.ipv4.ip_forward
+  nstat -asz IpInAddrErrors      (rises with each packet dropped)
+
+Fix
+  sysctl -w net.ipv4.conf.IFNAME.forwarding=1, and take the line that clears it out of /etc/sysctl.d. What arrives on
+  that interface is forwarded at once: have the firewall's forward chain ready.
+
+Not flagged
+  Hosts that do not forward (ip_forward 0). Loopback, interfaces that are down, without an IPv4 address or route, ports
+  of a bridge and legs of a bond. An interface alone of its kind, such as one for management: isolated on purpose, told
+  as info where it has a way further on; as a fault where packets are being dropped now. IPv6.
+
+References
+  net/ipv4/route.c ip_route_input_slow() IN_DEV_FORWARD(), ip_error(); net/ipv4/devinet.c inet_forward_change()
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.guests import GuestSide, Sides, sides
+from netdiag.index.view import HostView
+from netdiag.index.ways import ways
+from netdiag.model.finding import Confidence, Draft, Severity, subject
+from netdiag.model.link import Link
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="forwarding-per-iface-off",
+    title="one interface of a router does not forward what arrives on it",
+    severity="critical",
+    reads=("links", "addresses", "routes", "nexthops", "sysctls", "counters"),
+)
+NOTICED = 3
+"""Refused packets between the samples; a stray or two are normal on any network."""
+
+
+def off(view: HostView) -> list[Link]:
+    """Interfaces with IPv4 on which forwarding is off."""
+    addressed = {row.ifindex for row in view.addresses if row.family == "inet"}
+    return [
+        link
+        for link in view.links
+        if link.up and not link.loopback and link.inet_conf.get("forwarding") == 0 and link.kind != "vrf"
+        and (view.stack.vrf(link.ifindex) is not None or link.master is None)
+        and (link.ifindex in addressed or (view.routes("inet").oif == link.ifindex).any())
+    ]  # fmt: skip
+
+
+def mates(view: HostView) -> dict[int, set[int]]:
+    """For each interface those that share a route of several next hops, or a prefix, with it."""
+    shared: dict[tuple[int, str], set[int]] = {}
+    routes = view.routes("inet")
+    several = (routes.dst_len == 0) | (routes.extra >= 0) | (routes.nh_id != 0)
+    for way in ways(routes, view.nexthops, several):
+        position = int(way.positions[0])
+        if way.hop.gateway is not None:
+            shared.setdefault((way.table, str(routes.row(position).dst)), set()).add(way.hop.oif)
+    found: dict[int, set[int]] = {}
+    for group in shared.values():
+        for oif in group:
+            found.setdefault(oif, set()).update(group - {oif})
+    return found
+
+
+def weight(view: HostView, link: Link, around: Sides, dead: set[int]) -> tuple[Severity, Confidence, str]:
+    """How bad it is, how sure, and why."""
+    moved = view.moved("Ip.InAddrErrors") or 0
+    alive = [
+        other
+        for other in view.links
+        if other.up and not other.loopback and other.master is None and other.inet_conf.get("forwarding") == 1
+        and any(row.ifindex == other.ifindex and row.family == "inet" for row in view.addresses)
+    ]  # fmt: skip
+    guests: dict[int, GuestSide] = {guest.link.ifindex: guest for guest in around.guests}
+    lucky = [guest for guest in around.guests if guest.link.ifindex not in dead]
+    partners = mates(view).get(link.ifindex, set()) - dead
+    if moved >= NOTICED:
+        return "critical", "likely", f"{moved} packets for others were dropped within {view_seconds(view):g} s"
+    if link.ifindex in guests and lucky:
+        return "critical", "likely", f"its guests have no network, those of {lucky[0].link.ifname} have"
+    if partners:
+        other = view.ifname(min(partners))
+        return "critical", "likely", f"it shares a route with {other}, which forwards"
+    if len(alive) < 2:
+        return "warning", "likely", "no two interfaces are left to forward between"
+    return "info", "possible", "that may be meant"
+
+
+def view_seconds(view: HostView) -> float:
+    """Seconds between the two samples."""
+    return round(view.latest.at - view.counters.at, 1)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    if view.sysctl_int("net.ipv4.ip_forward") != 1:
+        return
+    dark = off(view)
+    if not dark:
+        return
+    around = sides(view.stack, view.routes("inet"), view.addresses)
+    facing = {guest.link.ifindex for guest in around.guests} | {link.ifindex for link in around.exits}
+    for link in dark:
+        severity, confidence, why = weight(view, link, around, {one.ifindex for one in dark})
+        if severity == "info" and link.ifindex not in facing:
+            continue
+        name = f"net.ipv4.conf.{link.ifname}.forwarding"
+        yield RULE.found(
+            subject=subject("link", ifname=link.ifname),
+            message=f"{link.ifname} does not forward what arrives on it, though ip_forward is 1: {why}",
+            severity=severity,
+            confidence=confidence,
+            evidence=[
+                (name, 0, f"RTM_GETLINK {link.ifname} IFLA_INET_CONF forwarding"),
+                ("net.ipv4.ip_forward", 1, "/proc/sys/net/ipv4/ip_forward"),
+                ("packets for others refused", view.moved("Ip.InAddrErrors"), "/proc/net/snmp Ip.InAddrErrors"),
+            ],
+            confirm=[_sysctl(link.ifname), "sysctl net.ipv4.ip_forward", "nstat -asz IpInAddrErrors"],
+            fix=f"{_sysctl(link.ifname, '-w ')}=1",
+        )
+
+
+def _sysctl(ifname: str, write: str = "") -> str:
+    """With a dot in the name, sysctl wants slashes."""
+    if "." in ifname:
+        return f"sysctl {write}{quoted(f'net/ipv4/conf/{ifname}/forwarding')}"
+    return f"sysctl {write}{quoted(f'net.ipv4.conf.{ifname}.forwarding')}"
+
+
+def _router(**off_on: Any) -> HostBuilder:
+    """Three interfaces; those named by ``off_on`` have that forwarding."""
+    host = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
+    for number, name in enumerate(("eth0", "eth1", "eth2")):
+        host.link(name, inet_conf={"forwarding": off_on.get(name, 1)}).address(name, f"10.{number}.0.1/24")
+    return host
+
+
+def _twice(host: HostBuilder) -> HostBuilder:
+    return host.route("default", hops=[host.hop("eth0", "10.0.0.2"), host.hop("eth1", "10.1.0.2")])
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
+
+
+def examples() -> Iterator[Example]:
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": subject("link", ifname="eth1")}
+    yield _case("one of two uplinks", "replies by it are lost", _twice(_router(eth1=0)), **crit)
+    yield _case("both forward", "the ordinary case", _twice(_router()))
+    standby = _router(eth1=0).route("default", via="10.0.0.2", dev="eth0")
+    standby.route("default", via="10.1.0.2", dev="eth1", priority=100)
+    yield _case("standby uplink", "it fails when it is needed", standby, **crit)
+    yield _case("no router", "nothing is forwarded at all", _twice(_router(eth1=0).sysctl("net.ipv4.ip_forward", 0)))
+    for count, severity in ((2, "info"), (3, "critical")):
+        host = _router(eth1=0).route("default", via="10.1.0.2", dev="eth1")
+        first: dict[str, Any] = {"snmp": {"Ip.InAddrErrors": 7}}
+        host.counters(before=first, after={"snmp": {"Ip.InAddrErrors": 7 + count}})
+        yield _case(f"{count} packets dropped", "strays, or traffic", host, 1, severity=severity)
+    yield _case("a subnet kept apart", "it leads nowhere: meant", _router(eth2=0))
+    mgmt = _router(eth2=0).route("default", via="10.2.0.2", dev="eth2")
+    yield _case("management with the default route", "kept apart on purpose", mgmt, 1, severity="info")
+    yield _case("only one is left", "a router of one interface", _router(eth1=0, eth2=0), 2, severity="warning")
+    down = _router().link("eth3", up=False, inet_conf={"forwarding": 0}).address("eth3", "10.3.0.1/24")
+    yield _case("an interface that is down", "nothing arrives", down)
+    port = _router().link("br0", kind="bridge", inet_conf={"forwarding": 1}).link("p0", master="br0")
+    yield _case("port of a bridge", "the bridge takes its packets", port)
+    tap: dict[str, Any] = {"kind": "tun", "info": {"type": "tap"}}
+    guests = _router().route("default", via="10.0.0.2", dev="eth0")
+    for name, forwarding in (("tap0", 1), ("tap1", 0)):
+        guests.link(name, inet_conf={"forwarding": forwarding}, **tap).route(f"10.9.0.{name[-1]}/32", dev=name)
+    yield _case("one guest of two", "it has no network", guests, **(crit | {"subject": subject("link", ifname="tap1")}))
+    six = _router().address("eth1", "2001:db8::1/64").sysctl("net.ipv6.conf.all.forwarding", 1)
+    yield _case("IPv6", "only all counts", six)

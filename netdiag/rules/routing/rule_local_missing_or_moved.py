@@ -1,0 +1,138 @@
+"""What it checks
+  Addresses of this host are in table local, but no policy rule looks there, or a rule in front of it takes the packets:
+  asked for a packet that arrives for each address, the rules do not deliver it.
+
+Why it matters
+  The host stops answering on its own addresses: what arrives for them is forwarded back, or dropped; connections to
+  itself leave by the default route. "ip address show" looks right. The kernel makes rule 0 once for each family;
+  "ip rule flush" keeps it, "ip rule del pref 0" and daemons that rearrange rules do not, and nothing brings it back.
+
+Confirm
+  ip rule show
+  ip route get ADDRESS      (no "local" in the answer)
+
+Fix
+  ip rule add pref 0 lookup local (ip -6 rule ... for IPv6): delivery is back at once. Then look for the rule that was
+  meant to replace it (Cilium: 100, VRF set-ups: 32765), and for the other rules that the same hand deleted.
+
+Not flagged
+  Rule 0 moved to another number, as Cilium and VRF set-ups do, as long as nothing in front of it takes the packets.
+  Rules in front of it for marked packets (TPROXY). Addresses whose interface is down; those of a VRF, which are in
+  the VRF's table; tentative ones. A namespace without addresses.
+
+References
+  net/ipv4/fib_rules.c fib_default_rules_init(), fib_unmerge(); net/ipv6/fib6_rules.c; Documentation/networking/vrf.rst
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.policy import Query
+from netdiag.index.reach import reachable_tables, selects
+from netdiag.index.view import HostView
+from netdiag.model.address import IFA_F_DADFAILED, IFA_F_TENTATIVE, Address
+from netdiag.model.finding import Draft, subject
+from netdiag.model.route import RT_TABLE_LOCAL
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.routewords import ip_command, rule_words
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="rule-local-missing-or-moved",
+    title="no policy rule delivers packets for this host's own addresses",
+    severity="critical",
+    reads=("links", "addresses", "routes", "rules", "sysctls"),
+    explains=("bgp-*", "wg-*", "neigh-*", "route-*", "ip-forward-off", "asym-rpfilter-strict-drop", "dns-*", "tcp-*"),
+)
+MOST = 64
+"""Addresses of a family that are asked for."""
+
+
+def own(view: HostView, family: str) -> list[tuple[Address, str]]:
+    """Addresses that table local holds, each with its interface."""
+    found = []
+    for row in view.addresses:
+        link = view.link(row.ifindex)
+        if row.family != family or link is None or not link.up or view.stack.vrf(link.ifindex) is not None:
+            continue
+        if (
+            not row.flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)
+            and view.local.local_route(family, row.local) is not None
+        ):
+            found.append((row, link.ifname))
+    return sorted(found, key=lambda one: (one[1] == "lo", one[0].scope, one[0].local))[:MOST]
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for family in ("inet", "inet6"):
+        rules = [rule for rule in view.rules if rule.family == family]
+        if not rules or (rules[0].table == RT_TABLE_LOCAL and not selects(rules[0])):
+            continue
+        lost, takers = [], set()
+        for row, ifname in own(view, family):
+            iif = None if ifname == "lo" or row.scope >= 253 else ifname
+            answer = view.lookup(Query(family=family, dst=row.local, iif=iif))
+            if answer.type != "local" and not (row.scope == 253 and iif is None):
+                lost.append((row, ifname))
+                takers.add(answer.rule)
+        if not lost:
+            continue
+        missing = RT_TABLE_LOCAL not in reachable_tables(view.rules, view.links, family)
+        taker = next((rule for rule in takers if rule is not None), None)
+        first, ip = lost[0][0], ip_command(family)
+        why = "no rule looks up table local"
+        if not missing:
+            why = (
+                f"rule {taker.priority} ({rule_words(taker)}) comes before table local"
+                if taker
+                else "not by table local"
+            )
+        yield RULE.found(
+            subject=subject("rule", priority=0, family=family),
+            message=f"packets for {first.local}"
+            + (f" and {len(lost) - 1} more own addresses" if len(lost) > 1 else "")
+            + f" are not delivered: {why}",
+            evidence=[
+                ("first rule", f"{rules[0].priority}: {rule_words(rules[0])}", "RTM_GETRULE"),
+                (f"local route for {first.local}", "table local", "RTM_GETROUTE RTA_TABLE 255"),
+                ("own addresses without delivery", len(lost), "RTM_GETADDR, policy rules"),
+            ],
+            confirm=[f"{ip} rule show", f"{ip} route get {first.local}"],
+            fix=f"{ip} rule add pref 0 lookup local",
+            breaks=[
+                *(subject("link", ifname=name) for name in dict.fromkeys(name for _, name in lost)),
+                subject("route", dst="0.0.0.0/0" if family == "inet" else "::/0", table=254),
+            ],
+        )
+
+
+def _host() -> HostBuilder:
+    host = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").address("eth0", "2001:db8::1/64")
+    return host.route("default", via="10.0.0.2", dev="eth0")
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
+
+
+def examples() -> Iterator[Example]:
+    for family in ("inet", "inet6"):
+        about = subject("rule", priority=0, family=family)
+        gone = _host().without_rule(0, family=family)
+        yield _case(f"gone, {family}", "the plain fault", gone, 1, subject=about, severity="critical")
+        late = _host().without_rule(0, family=family).rule(32770, table=255, family=family)
+        yield _case(f"behind main, {family}", "main has the subnet", late, 1, subject=about, says=("comes before",))
+        moved = _host().without_rule(0, family=family).rule(100, table=255, family=family)
+        yield _case(f"moved, {family}", "Cilium has it at 100", moved)
+        marked = _host().without_rule(0, family=family).rule(9, table=2004, fwmark=0x200, fwmask=0xF00, family=family)
+        yield _case(f"marked packets first, {family}", "TPROXY", marked.rule(100, table=255, family=family))
+    yield _case("as the kernel makes it", "the ordinary case", _host())
+    early = _host().rule(0, table=99).route("default", dev="eth0", via="10.0.0.2", table=99)
+    yield _case("a second rule 0", "it comes after the first", early)
+    refused = _host().without_rule(0).rule(50, action="unreachable").rule(100, table=255)
+    yield _case("a kill switch in front of it", "it kills the host itself", refused, 1)
+    empty = HostBuilder().without_rule(0).without_routes(table=255)
+    yield _case("no local routes", "a namespace whose lo is down", empty)
+    vrf = _host().link("red", kind="vrf", info={"table": 10}).link("eth1", master="red")
+    vrf.rule(1000, l3mdev=True).without_rule(0).rule(32765, table=255)
+    yield _case("VRF", "local stands behind the l3mdev rule, as documented", vrf)

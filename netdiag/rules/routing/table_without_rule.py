@@ -1,0 +1,164 @@
+"""What it checks
+  A routing table of a number of its own holds routes that would carry packets, and no policy rule of that family names
+  the table.
+
+Why it matters
+  Nothing looks at the table. Traffic that had its own way (by source address, mark, interface) takes the main table's:
+  the wrong uplink with the wrong source, past the tunnel, or nowhere. Rules get lost where routes do not: a restart of
+  systemd-networkd flushes foreign rules, "ip rule flush" deletes them, a script made them for one family only.
+
+Confirm
+  ip rule show
+  ip route show table TABLE
+
+Fix
+  Make the rule again, for example ip rule add pref NUMBER from ADDRESS lookup TABLE. Packets that it selects move to
+  the table's way at once. See who deletes rules (ManageForeignRoutingPolicyRules= of networkd).
+
+Not flagged
+  The tables main, default and local; tables of VRFs. Tables that hold only throw, blackhole, unreachable or prohibit
+  routes. A table whose routes all lead over dead next hops. Tables that a routing daemon fills (BIRD, FRR ...), for
+  a looking glass or for later use: told as info. A table that some rule names, even one that cannot match now.
+
+References
+  net/core/fib_rules.c, ip-rule(8), networkd.conf(5) ManageForeignRoutingPolicyRules=
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.view import HostView
+from netdiag.index.ways import usable
+from netdiag.model.finding import Draft, subject
+from netdiag.model.policyrule import PolicyRule
+from netdiag.model.route import RTN_LOCAL, RTN_UNICAST, RTPROT_NAMES, Route
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.routewords import ip_command, rule_words, way_words
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="table-without-rule",
+    title="a routing table has routes and no policy rule leads to it",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "addresses", "routes", "rules"),
+    explains=("route-default-missing", "asym-rpfilter-strict-drop", "src-addr-selection-wrong", "bgp-*", "wg-*"),
+)
+OWN = (0, 253, 254, 255)
+DAEMONS = (8, 10, 11, 12, 42, 99, 186, 187, 188, 189, 192)
+"""RTPROT_* of routing daemons (include/uapi/linux/rtnetlink.h)."""
+LOOKED_AT = 64
+
+
+def carrying(view: HostView, family: str, table: int) -> list[Route]:
+    """Some routes of the table that would take packets, the shortest prefix first."""
+    routes, positions = view.routes(family), view.fib(family).positions(table)
+    order = positions[np.argsort(routes.dst_len[positions], kind="stable")][:LOOKED_AT]
+    chosen = [at for at in order.tolist() if routes.type[at] == RTN_LOCAL or usable(routes, at)]
+    return [row for row in view.route_rows(family, chosen) if not _by_itself(row)]
+
+
+def _by_itself(row: Route) -> bool:
+    """Routes that the kernel makes for an interface, wherever that is: fe80::/64, multicast, and their like."""
+    return row.dst.startswith(("fe80:", "ff")) or (row.protocol == 2 and row.type == "local")
+
+
+def rule_for(view: HostView, family: str, table: int, rows: list[Route]) -> str:
+    """A guess at the rule: that of the other family where it names no address, else the source of the table's link."""
+    twin = next((rule for rule in view.rules if rule.family != family and rule.table == table), None)
+    ip = ip_command(family)
+    if twin is not None and not twin.src_len and not twin.dst_len:
+        return f"{ip} rule add pref {twin.priority} {rule_words(twin)}"
+    oifs = {hop.oif for row in rows for hop in row.hops}
+    for address in view.addresses:
+        if address.family == family and address.ifindex in oifs and address.scope == 0:
+            return f"{ip} rule add from {address.local} lookup {table}"
+    return f"{ip} rule add fwmark {table} lookup {table}  # or what else selected its packets"
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    vrfs = {link.info.get("table") for link in view.links if link.kind == "vrf"}
+    for family in ("inet", "inet6"):
+        named = {rule.table for rule in view.rules if rule.family == family}
+        if not any(rule.family == family for rule in view.rules):
+            continue
+        for table in view.fib(family).tables():
+            if table in OWN or table in vrfs or table in named:
+                continue
+            rows = carrying(view, family, table)
+            if not rows or not (
+                (view.routes(family).type[view.fib(family).positions(table)] == RTN_UNICAST).any()
+                or rows[0].type == "local"
+            ):
+                continue
+            yield _draft(view, family, table, rows)
+
+
+def _draft(view: HostView, family: str, table: int, rows: list[Route]) -> Draft:
+    row, ip = rows[0], ip_command(family)
+    fed = all(one.protocol in DAEMONS for one in rows)
+    twins: list[PolicyRule] = [rule for rule in view.rules if rule.family != family and rule.table == table]
+    other = f"; IPv{'4' if family == 'inet6' else '6'} has rule {twins[0].priority} for it" if twins else ""
+    links = sorted({view.ifname(hop.oif) for one in rows for hop in one.hops if hop.oif})
+    return RULE.found(
+        subject=subject("route", dst=row.dst, table=table),
+        message=f"table {table} has {row.dst} {way_words(view, row)}, and no {ip} rule leads to it{other}",
+        severity="info" if fed and not twins else None,
+        confidence="possible" if fed and not twins else None,
+        evidence=[
+            (f"routes in table {table}", len(view.fib(family).positions(table)), "RTM_GETROUTE RTA_TABLE"),
+            (f"made by {RTPROT_NAMES.get(row.protocol, row.protocol)}", row.dst, "RTM_GETROUTE rtm_protocol"),
+            (f"rules for table {table}", 0, "RTM_GETRULE FRA_TABLE"),
+        ],
+        confirm=[f"{ip} rule show", f"{ip} route show table {table}"],
+        fix=rule_for(view, family, table, rows),
+        breaks=[
+            *(subject("link", ifname=name) for name in links),
+            *(subject("route", dst=one.dst, table=254) for one in rows[:4]),
+        ],
+    )
+
+
+def _host() -> HostBuilder:
+    host = HostBuilder().link("eth0").link("eth1").address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
+    host.address("eth1", "2001:db8:1::1/64").route("default", via="10.0.0.2", dev="eth0")
+    return host
+
+
+def _own(**fields: Any) -> HostBuilder:
+    given: dict[str, Any] = {"via": "10.1.0.2", "dev": "eth1", "table": 100}
+    return _host().route("default", **(given | fields))
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
+
+
+def examples() -> Iterator[Example]:
+    warn: dict[str, Any] = {"fires": 1, "severity": "warning"}
+    yield _case("the rule is gone", "the plain fault", _own(), says=("ip rule add from 10.1.0.1 lookup 100",), **warn)
+    six = (
+        _own(via="2001:db8:1::2").rule(100, fwmark=1, table=100).route("default", via="10.1.0.2", dev="eth1", table=100)
+    )
+    yield _case("one family only", "the other family's rule does not help", six, says=("IPv4 has rule 100",), **warn)
+    yield _case(
+        "other family's table", "the same number, and nothing in it", _host().rule(9, table=100, family="inet6")
+    )
+    yield _case("with its rule", "the ordinary case", _own().rule(100, src="10.1.0.1", src_len=32, table=100))
+    late = _own().rule(40000, fwmark=1, table=100)
+    yield _case("a rule that gets no packet", "rule-shadowed speaks", late)
+    idle = _own().rule(100, iif="tun9", iif_detached=True, table=100)
+    yield _case("a rule for an interface that is gone", "somebody means it", idle)
+    fed = _own(protocol=12)
+    yield _case("a daemon's table", "a looking glass, or for later use", fed, 1, severity="info")
+    vrf = _own().link("red", kind="vrf", info={"table": 100})
+    yield _case("a VRF's", "reached by its interface", vrf.rule(1000, l3mdev=True))
+    for kind in ("throw", "blackhole", "unreachable"):
+        refusing = _host().route("10.9.0.0/16", type=kind, table=100)
+        yield _case(f"only {kind}", "it carries nothing", refusing)
+    dead = _host().route("default", via="10.1.0.2", dev="eth1", table=100, flags=0x11)
+    yield _case("dead next hops", "it carries nothing now", dead)
+    tproxy = _host().route("default", dev="lo", type="local", table=2004, family="inet")
+    yield _case("TPROXY without its rule", "the proxy gets no packet", tproxy, **warn)
