@@ -21,6 +21,7 @@ from netdiag.model.bridge import Bond, Bridging, Fdb
 from netdiag.model.counters import CounterSample
 from netdiag.model.coverage import Coverage
 from netdiag.model.ethtool import Ethtool
+from netdiag.model.host import ClockState, Identity, Resolver
 from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
@@ -53,6 +54,9 @@ COLLECTOR_OF = {
     "namespaces": "namespaces",
     "taps": "taps",
     "sockets": "sockets",
+    "resolver": "resolver",
+    "clock": "clock",
+    "identity": "identity",
     "wireguard": "wireguard",
     "bpf": "bpf",
     "bird": "bird",
@@ -202,6 +206,18 @@ class HostView:
     @property
     def socket_owners(self) -> SocketOwners:
         return self._need("sockets").socket_owners
+
+    @property
+    def resolver(self) -> Resolver:
+        return self._need("resolver").resolver
+
+    @property
+    def clock(self) -> ClockState:
+        return self._need("clock").clock
+
+    @property
+    def identity(self) -> Identity:
+        return self._need("identity").identity
 
     @property
     def wireguard(self) -> Wireguard:

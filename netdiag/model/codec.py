@@ -17,6 +17,7 @@ from netdiag.model.bridge import Bond, Bridging, Fdb
 from netdiag.model.counters import Counters
 from netdiag.model.coverage import Status
 from netdiag.model.ethtool import Ethtool
+from netdiag.model.host import ClockState, Identity, Resolver
 from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
@@ -52,6 +53,9 @@ SMALL: dict[str, Any] = {
     "bonds": tuple[Bond, ...],
     "wireguard": Wireguard,
     "socket_owners": SocketOwners,
+    "resolver": Resolver,
+    "clock": ClockState,
+    "identity": Identity,
     "bpf": Bpf,
     "bird": Bird,
     "bird_routes": tuple[DaemonRoutes, ...],

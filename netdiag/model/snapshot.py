@@ -15,6 +15,7 @@ from netdiag.model.bridge import Bond, Bridging, Fdb
 from netdiag.model.counters import Counters, CounterSample
 from netdiag.model.coverage import Coverage
 from netdiag.model.ethtool import Ethtool
+from netdiag.model.host import ClockState, Identity, Resolver
 from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
@@ -69,6 +70,9 @@ class Tables:
     bpf: Bpf = field(default_factory=Bpf)
     sockets: Sockets = field(default_factory=Sockets.empty)
     socket_owners: SocketOwners = field(default_factory=SocketOwners)
+    resolver: Resolver = field(default_factory=Resolver)
+    clock: ClockState = field(default_factory=ClockState)
+    identity: Identity = field(default_factory=Identity)
     bird: Bird = field(default_factory=Bird)
     bird_routes: tuple[DaemonRoutes, ...] = ()
     bird_sockets: tuple[BirdSocket, ...] = ()

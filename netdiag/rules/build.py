@@ -13,6 +13,7 @@ import msgspec
 from netdiag.model.address import IFA_F_NOPREFIXROUTE, IFA_F_PERMANENT, IFA_F_TENTATIVE, Address
 from netdiag.model.bpf import Bpf
 from netdiag.model.counters import Counters, CounterSample
+from netdiag.model.host import ClockState, Identity, Resolver
 from netdiag.model.link import (
     IFF_BROADCAST,
     IFF_LOOPBACK,
@@ -32,6 +33,7 @@ from netdiag.model.nft import Nft, NftTable, XtTable
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RTNH_F_ONLINK, Route, RouteExtra, RouteHop, routes_from_rows
 from netdiag.model.snapshot import Tables
+from netdiag.model.sockets import SocketOwner, SocketOwners, sockets_from_rows
 from netdiag.model.sysctl import NeighTable, Sysctls
 from netdiag.model.tap import TapHolder, Taps, TapWish
 
@@ -93,6 +95,9 @@ class HostBuilder:
         self._first: dict[str, Any] = {"at": 1000.0}
         self._second: dict[str, Any] | None = None
         self._rules: list[PolicyRule] = []
+        self._sockets: list[dict[str, Any]] = []
+        self._owners: list[SocketOwner] = []
+        self._resolver, self._clock, self._identity = Resolver(), ClockState(), Identity()
         self._bpf = Bpf()
         self._nft = Nft()
         self._holders: list[TapHolder] = []
@@ -326,6 +331,48 @@ class HostBuilder:
     def nft(self, *tables: NftTable, xtables: tuple[XtTable, ...] = ()) -> "HostBuilder":
         """nftables, see netdiag.rules.build_nft, and tables of iptables-legacy. Given again, tables are added."""
         self._nft = Nft(generation=1, tables=(*self._nft.tables, *tables), xtables=(*self._nft.xtables, *xtables))
+
+    def socket(self, **fields: Any) -> "HostBuilder":
+        """A socket: columns of model.Sockets (``dev`` may name its interface); TCP listens unless ``state`` says else.
+
+        ``comm`` names the process that holds it. Everything that the kernel can tell counts as told.
+        """
+        comm, dev = fields.pop("comm", None), fields.pop("dev", None)
+        src, protocol = str(fields.get("src", "0.0.0.0")), fields.get("protocol", 6)
+        number = len(self._sockets) + 1
+        defaults: dict[str, Any] = {
+            "family": 10 if ":" in src else 2,
+            "protocol": protocol,
+            "state": 10 if protocol == 6 else 7,
+            "told": 7,
+            "inode": 1000 + number,
+            "cookie": number,
+            "ifindex": self._index(dev),
+        }
+        if str(fields.get("dst", "")).count(":") and "src" not in fields:
+            fields["src"], defaults["family"] = "::", 10
+        row = defaults | fields
+        if row.get("later") and "later_state" not in row:
+            row["later_state"] = row["state"]
+        self._sockets.append(row)
+        if comm:
+            self._owners.append(SocketOwner(inode=row["inode"], pid=100 + number, comm=comm))
+        return self
+
+    def resolver(self, *nameservers: str, **fields: Any) -> "HostBuilder":
+        """/etc/resolv.conf with these nameservers, and any field of model.Resolver."""
+        given: dict[str, Any] = {"present": True, "nameservers": nameservers}
+        self._resolver = Resolver(**(given | fields))
+        return self
+
+    def clock(self, **fields: Any) -> "HostBuilder":
+        """The kernel's clock: fields of model.ClockState; synchronised unless ``status`` says else."""
+        self._clock = ClockState(**({"state": 0, "maxerror": 0.01, "boottime": 100_000.0} | fields))
+        return self
+
+    def identity(self, **fields: Any) -> "HostBuilder":
+        """The machine: fields of model.Identity."""
+        self._identity = Identity(**fields)
         return self
 
     def ifindex(self, ifname: str) -> int:
@@ -349,6 +396,11 @@ class HostBuilder:
             bpf=self._bpf,
             namespaces=Namespaces(namespaces=tuple(self._namespaces), stale_names=self._stale_names),
             nft=self._nft,
+            sockets=sockets_from_rows(self._sockets),
+            socket_owners=SocketOwners(owners=tuple(self._owners), complete=True, seconds=1.0),
+            resolver=self._resolver,
+            clock=self._clock,
+            identity=self._identity,
             taps=Taps(
                 filtered=tuple(self._filtered), holders=tuple(self._holders), wishes=tuple(self._wishes), netns=1
             ),

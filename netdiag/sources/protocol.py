@@ -32,7 +32,7 @@ class RecordingRefused(Exception):
 
 
 Clock = Literal["realtime", "boottime", "monotonic"]
-Kind = Literal["bird", "wireguard", "bpf", "taps", "namespaces", "owners", "timekeeping", "ethtool"]
+Kind = Literal["bird", "wireguard", "bpf", "taps", "namespaces", "owners", "ethtool", "adjtimex", "processes"]
 """Modules (or packages) of netdiag.sources with a function ``fetch(key: str, deadline: float | None) -> bytes``."""
 
 

@@ -1,0 +1,184 @@
+"""How names are resolved: /etc/resolv.conf, /etc/nsswitch.conf, and whom local resolvers ask.
+
+Source: files only (resolv.conf(5), nsswitch.conf(5), dnsmasq(8), resolved.conf(5), unbound.conf(5)); whether a local
+resolver is alive is seen in the table of sockets. Needs no privilege. A file that is not there is an answer.
+"""
+
+import ipaddress
+import posixpath
+
+from netdiag.collectors import Collected, Options
+from netdiag.model.host import Forwarder, Resolver
+from netdiag.model.text import kernel_text
+from netdiag.sources.protocol import Source, Unreadable
+
+RESOLV_CONF = "/etc/resolv.conf"
+FOLDERS = {
+    "dnsmasq": ("/etc/dnsmasq.conf", "/etc/dnsmasq.d", ""),
+    "systemd-resolved": ("/etc/systemd/resolved.conf", "/etc/systemd/resolved.conf.d", ".conf"),
+    "unbound": ("/etc/unbound/unbound.conf", "/etc/unbound/unbound.conf.d", ".conf"),
+}
+"""By daemon: its file, its folder of further files, and how those must end."""
+FILES_KEPT = 64
+
+
+def address_of(word: str) -> str | None:
+    """An address as the C library takes it; a zone (``%eth0``) is kept. None where it is none."""
+    address, percent, zone = word.partition("%")
+    try:
+        return str(ipaddress.ip_address(address)) + percent + zone
+    except ValueError:
+        return None
+
+
+def parse_resolv(text: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Nameservers, search list and options; the last ``search`` or ``domain`` counts."""
+    nameservers: list[str] = []
+    search: tuple[str, ...] = ()
+    options: list[str] = []
+    for line in text.splitlines():
+        # The keyword starts in the first column (resolv.conf(5)).
+        if not line or line[0] in "#; \t":
+            continue
+        words = line.split()
+        if words[0] == "nameserver" and len(words) > 1 and (address := address_of(words[1])):
+            nameservers.append(address)
+        elif words[0] in ("search", "domain"):
+            search = tuple(words[1:])
+        elif words[0] == "options":
+            options += words[1:]
+    return tuple(nameservers), search, tuple(options)
+
+
+def parse_hosts_line(text: str) -> tuple[str, ...] | None:
+    """The ``hosts`` database of nsswitch.conf; None where it is not named."""
+    for line in text.splitlines():
+        name, colon, rest = line.partition("#")[0].partition(":")
+        if colon and name.strip() == "hosts":
+            return tuple(rest.split())
+    return None
+
+
+def split_port(word: str, mark: str) -> tuple[str, int] | None:
+    """Address and port of ``192.0.2.1#5353``; None where it is no address. What stands behind ``@`` is dropped."""
+    address, _, port = word.partition(mark)
+    found = address_of(address.strip("[]"))
+    number = port.partition("@")[0].partition("#")[0]
+    return (found, int(number) if number.isdigit() else 53) if found else None
+
+
+def parse_dnsmasq(text: str, source: str) -> list[Forwarder]:
+    """``server=[/domain/]address[#port]`` lines."""
+    found: list[Forwarder] = []
+    for line in text.splitlines():
+        key, equals, value = line.partition("#" if line.startswith("#") else "\0")[0].strip().partition("=")
+        if not equals or key.strip() not in ("server", "local"):
+            continue
+        *domains, last = value.strip().split("/")
+        if (place := split_port(last.split("@")[0], "#")) is None:
+            continue
+        scopes: list[str | None] = [name for name in domains if name]
+        if not scopes:
+            scopes.append(None)
+        for domain in scopes:
+            found.append(Forwarder(daemon="dnsmasq", address=place[0], port=place[1], domain=domain, source=source))
+    return found
+
+
+def parse_resolved(text: str, source: str) -> list[Forwarder]:
+    """``DNS=`` with ``Domains=~consul`` of the same file; FallbackDNS= is not asked while there is another."""
+    servers: list[tuple[str, int]] = []
+    domains: list[str] = []
+    for line in text.splitlines():
+        key, _, value = line.strip().partition("=")
+        if key.strip() == "DNS":
+            if not value.strip():
+                servers.clear()
+            for word in value.split():
+                name = word.partition("#")[0]
+                # 192.0.2.1:5353, [2001:db8::1]:5353
+                mark = "]:" if name.startswith("[") else ":" if name.count(":") == 1 else "\0"
+                if place := split_port(name, mark):
+                    servers.append(place)
+        elif key.strip() == "Domains":
+            domains += [word[1:] for word in value.split() if word.startswith("~") and word != "~."]
+    scopes: list[str | None] = [*domains]
+    if not scopes:
+        scopes.append(None)
+    return [
+        Forwarder(daemon="systemd-resolved", address=address, port=port, domain=domain, source=source)
+        for address, port in servers
+        for domain in scopes
+    ]
+
+
+def parse_unbound(text: str, source: str) -> list[Forwarder]:
+    """``forward-addr:`` and ``stub-addr:`` of each zone; the zone ``.`` is everything."""
+    found: list[Forwarder] = []
+    zone: str | None = None
+    for line in text.splitlines():
+        key, colon, value = line.partition(" #")[0].strip().partition(":")
+        word = value.strip().strip('"')
+        if not colon:
+            continue
+        if key in ("forward-zone", "stub-zone", "server"):
+            zone = None
+        elif key == "name":
+            zone = word.rstrip(".") or None
+        elif key in ("forward-addr", "stub-addr") and (place := split_port(word, "@")):
+            found.append(Forwarder(daemon="unbound", address=place[0], port=place[1], domain=zone, source=source))
+    return found
+
+
+PARSERS = {"dnsmasq": parse_dnsmasq, "systemd-resolved": parse_resolved, "unbound": parse_unbound}
+
+
+def read_forwarders(source: Source) -> list[Forwarder]:
+    """Whom the local resolvers ask, by their files."""
+    found: list[Forwarder] = []
+    for daemon, (file, folder, end) in FOLDERS.items():
+        try:
+            names = [
+                name for name in source.listdir(folder) if name.endswith(end) and not name.startswith((".", "README"))
+            ]
+        except Unreadable:
+            names = []
+        contents = source.read_many([file, *(f"{folder}/{name}" for name in names[:FILES_KEPT])])
+        for path, raw in contents.items():
+            found += PARSERS[daemon](kernel_text(raw), path)
+    # What resolved asks at this moment, DHCP and links included (systemd-resolved.service(8)).
+    path = "/run/systemd/resolve/resolv.conf"
+    effective = source.read_many([path]).get(path)
+    if effective is not None:
+        asked = {(row.address, row.port) for row in found if row.daemon == "systemd-resolved"}
+        for address in parse_resolv(kernel_text(effective))[0]:
+            if (address, 53) not in asked:
+                found.append(Forwarder(daemon="systemd-resolved", address=address, source=path))
+    return found
+
+
+def collect(source: Source, options: Options) -> Collected:
+    """One row: the resolver. Raises Unreadable where /etc/resolv.conf is there and may not be read."""
+    try:
+        target: str | None = source.readlink(RESOLV_CONF)
+    except Unreadable:
+        target = None
+    try:
+        nameservers, search, given = parse_resolv(kernel_text(source.read(RESOLV_CONF)))
+        present = True
+    except Unreadable as error:
+        if error.why != "absent":
+            raise
+        nameservers, search, given, present = (), (), (), False
+    raw = source.read_many(["/etc/nsswitch.conf"]).get("/etc/nsswitch.conf")
+    table = Resolver(
+        present=present,
+        target=posixpath.join("/etc", target) if target else None,
+        dangling=target is not None and not present,
+        nameservers=nameservers,
+        search=search,
+        options=given,
+        hosts=parse_hosts_line(kernel_text(raw)) if raw is not None else None,
+        forwarders=tuple(read_forwarders(source)),
+    )
+    return Collected(tables={"resolver": table}, rows=len(nameservers))

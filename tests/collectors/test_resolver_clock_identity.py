@@ -1,0 +1,90 @@
+"""Resolver, clock and identity: the parsers on text, and what a lab host says."""
+
+import hashlib
+
+from netdiag.collectors import Options, clock, identity, resolver
+from netdiag.collectors.resolver import parse_dnsmasq, parse_hosts_line, parse_resolv, parse_resolved, parse_unbound
+from netdiag.model.host import Forwarder
+from netdiag.sources.live import LiveSource
+from tests.lab import Lab
+
+RESOLV = """# made by hand
+search old.example
+nameserver 192.0.2.1
+ nameserver 192.0.2.9
+nameserver fe80::1%eth0
+nameserver resolver.example
+options timeout:1 ndots:5
+search a.example b.example
+;nameserver 192.0.2.2
+nameserver\t2001:DB8::1 trailing
+"""
+
+
+def places(found: list[Forwarder]) -> list[tuple[str, int, str | None]]:
+    return [(row.address, row.port, row.domain) for row in found]
+
+
+def test_resolv_conf() -> None:
+    nameservers, search, options = parse_resolv(RESOLV)
+    assert nameservers == ("192.0.2.1", "fe80::1%eth0", "2001:db8::1")
+    assert search == ("a.example", "b.example")
+    assert options == ("timeout:1", "ndots:5")
+
+
+def test_hosts_line() -> None:
+    assert parse_hosts_line("passwd: files\n#hosts: dns\nhosts:  files dns # x\n") == ("files", "dns")
+    assert parse_hosts_line("passwd: files\n") is None
+
+
+def test_dnsmasq() -> None:
+    text = "#server=192.0.2.7\nserver=127.0.0.1#8601\nserver=/consul/lan/192.0.2.3\nserver=2001:db8::5#53@eth0\n"
+    assert places(parse_dnsmasq(text, "f")) == [
+        ("127.0.0.1", 8601, None),
+        ("192.0.2.3", 53, "consul"),
+        ("192.0.2.3", 53, "lan"),
+        ("2001:db8::5", 53, None),
+    ]
+
+
+def test_resolved() -> None:
+    text = "DNS=127.0.0.1:8600 [2001:db8::1]:5353 192.0.2.1#dns.example\nDomains=~consul\nFallbackDNS=192.0.2.9\n"
+    assert places(parse_resolved(text, "f")) == [
+        ("127.0.0.1", 8600, "consul"),
+        ("2001:db8::1", 5353, "consul"),
+        ("192.0.2.1", 53, "consul"),
+    ]
+    assert places(parse_resolved("DNS=192.0.2.1\nDNS=\nDNS=2001:db8::1\n", "f")) == [("2001:db8::1", 53, None)]
+
+
+def test_unbound() -> None:
+    text = 'server:\n  interface: 127.0.0.1\nforward-zone:\n  name: "."\n  forward-addr: 192.0.2.1@853#dns.example\n'
+    text += "stub-zone:\n  name: consul.\n  stub-addr: 127.0.0.1@8600\n"
+    assert places(parse_unbound(text, "f")) == [("192.0.2.1", 853, None), ("127.0.0.1", 8600, "consul")]
+
+
+def test_what_a_lab_host_says(lab: Lab) -> None:
+    host = lab.host("a")
+    host.run("ln", "-sfn", "../run/nowhere/resolv.conf", "/etc/resolv.conf")
+    host.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
+    host.write("/etc/os-release", 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian 12"\n')
+    host.write("/etc/network/interfaces", "auto eth0\niface eth0 inet dhcp\n")
+
+    def read() -> tuple[object, object, object]:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(15, b"chronyd", 0, 0, 0)  # PR_SET_NAME
+        options = Options(interval=0)
+        return tuple(  # type: ignore[return-value]
+            module.collect(LiveSource(), options).tables[name]
+            for module, name in ((resolver, "resolver"), (clock, "clock"), (identity, "identity"))
+        )
+
+    names, time, machine = host.call(read)
+    assert (names.present, names.dangling, names.target) == (False, True, "/etc/../run/nowhere/resolv.conf")  # type: ignore[attr-defined]
+    (daemon,) = time.daemons  # type: ignore[attr-defined]
+    assert daemon.name == "chronyd" and daemon.age < 60
+    assert time.state is not None and 0 <= time.maxerror <= 16  # type: ignore[attr-defined]
+    assert machine.machine_id == hashlib.sha256(b"0123456789abcdef0123456789abcdef").hexdigest()[:16]  # type: ignore[attr-defined]
+    assert (machine.distribution, machine.version_id) == ("Debian 12", "12")  # type: ignore[attr-defined]
+    assert [(row.name, row.evidence) for row in machine.managers] == [("ifupdown", "/etc/network/interfaces")]  # type: ignore[attr-defined]
