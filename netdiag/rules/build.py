@@ -331,6 +331,7 @@ class HostBuilder:
     def nft(self, *tables: NftTable, xtables: tuple[XtTable, ...] = ()) -> "HostBuilder":
         """nftables, see netdiag.rules.build_nft, and tables of iptables-legacy. Given again, tables are added."""
         self._nft = Nft(generation=1, tables=(*self._nft.tables, *tables), xtables=(*self._nft.xtables, *xtables))
+        return self
 
     def socket(self, **fields: Any) -> "HostBuilder":
         """A socket: columns of model.Sockets (``dev`` may name its interface); TCP listens unless ``state`` says else.
