@@ -18,6 +18,7 @@ from netdiag.model.address import Address
 from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
 from netdiag.model.bpf import Bpf
 from netdiag.model.bridge import Bond, Bridging, Fdb
+from netdiag.model.conntrack import Conntrack, ConntrackState
 from netdiag.model.counters import CounterSample
 from netdiag.model.coverage import Coverage
 from netdiag.model.ethtool import Ethtool
@@ -63,6 +64,8 @@ COLLECTOR_OF = {
     "bird_routes": "bird_routes",
     "bird_sockets": "bird_sockets",
     "nft": "nft",
+    "conntrack": "conntrack",
+    "conntrack_state": "conntrack",
     "qdiscs": "qdiscs",
     "ethtool": "ethtool",
     "softirq": "softirq",
@@ -274,6 +277,14 @@ class HostView:
     @property
     def bonds(self) -> tuple[Bond, ...]:
         return self._need("bonds").bonds
+
+    @property
+    def conntrack(self) -> Conntrack:
+        return self._need("conntrack").conntrack
+
+    @property
+    def conntrack_state(self) -> ConntrackState:
+        return self._need("conntrack_state").conntrack_state
 
     @property
     def netfilter(self) -> Netfilter:

@@ -14,6 +14,7 @@ from netdiag.model.address import Address
 from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
 from netdiag.model.bpf import Bpf
 from netdiag.model.bridge import Bond, Bridging, Fdb
+from netdiag.model.conntrack import Conntrack, ConntrackState
 from netdiag.model.counters import Counters
 from netdiag.model.coverage import Status
 from netdiag.model.ethtool import Ethtool
@@ -61,10 +62,18 @@ SMALL: dict[str, Any] = {
     "bird_routes": tuple[DaemonRoutes, ...],
     "bird_sockets": tuple[BirdSocket, ...],
     "nft": Nft,
+    "conntrack_state": ConntrackState,
 }
 """Tables of structs by name, with their type."""
 
-BULK: dict[str, Any] = {"routes": Routes, "routes6": Routes, "neighbours": Neighbours, "sockets": Sockets, "fdb": Fdb}
+BULK: dict[str, Any] = {
+    "routes": Routes,
+    "routes6": Routes,
+    "neighbours": Neighbours,
+    "sockets": Sockets,
+    "fdb": Fdb,
+    "conntrack": Conntrack,
+}
 """Tables of columns by name."""
 
 DTYPES = {"|u1", "<u1", "<u2", "<u4", "<u8", "<i4", "<f4"}

@@ -12,6 +12,7 @@ from netdiag.model.address import Address
 from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
 from netdiag.model.bpf import Bpf
 from netdiag.model.bridge import Bond, Bridging, Fdb
+from netdiag.model.conntrack import Conntrack, ConntrackState
 from netdiag.model.counters import Counters, CounterSample
 from netdiag.model.coverage import Coverage
 from netdiag.model.ethtool import Ethtool
@@ -79,6 +80,8 @@ class Tables:
     namespaces: Namespaces = field(default_factory=Namespaces)
     taps: Taps = field(default_factory=Taps)
     nft: Nft = field(default_factory=Nft)
+    conntrack: Conntrack = field(default_factory=Conntrack.empty)
+    conntrack_state: ConntrackState = field(default_factory=ConntrackState)
     qdiscs: Tc = field(default_factory=Tc)
     ethtool: Ethtool = field(default_factory=Ethtool)
     softirq: Softirqs = field(default_factory=Softirqs)

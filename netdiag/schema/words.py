@@ -73,6 +73,8 @@ TABLES = {
     "bird": "BIRD daemons with their protocols and sessions.",
     "bird_routes": "Routes that BIRD exports to the kernel and to its sessions, up to a cap.",
     "bird_sockets": "BIRD's control sockets, answered or not.",
+    "conntrack": "Tracked connections; the columns are beside this file.",
+    "conntrack_state": "How full connection tracking is, its settings and counters.",
     "nft": "The nftables ruleset with its sets, and the tables of iptables-legacy.",
 }
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from netdiag.model.address import Address
 from netdiag.model.bridge import Fdb
+from netdiag.model.conntrack import Conntrack
 from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbours
 from netdiag.model.nexthop import Nexthop
@@ -46,6 +47,7 @@ def check_tables(tables: Tables) -> None:
     for nexthop in tables.nexthops:
         _nexthop(nexthop)
     _neighbours(tables.neighbours)
+    _conntrack(tables.conntrack)
     _sockets(tables.sockets)
     _fdb(tables.fdb)
     for device in tables.wireguard.devices:
@@ -159,6 +161,11 @@ def _extras(table: str, extras: Iterable[RouteExtra]) -> None:
             _ip(f"{table}.extras.multipath.gateway", hop.gateway)
 
 
+def _conntrack(conntrack: Conntrack) -> None:
+    if not np.isin(conntrack.family, AF_NUMBERS).all():
+        raise ValueError("conntrack.family holds a value that is neither AF_INET nor AF_INET6")
+
+
 def _neighbours(neighbours: Neighbours) -> None:
     if not np.isin(neighbours.family, AF_NUMBERS).all():
         raise ValueError("neighbours.family holds a value that is neither AF_INET nor AF_INET6")
@@ -188,6 +195,7 @@ CHECKED: dict[str, Callable[..., None]] = {
     "routes": _routes,
     "routes6": _routes,
     "neighbours": _neighbours,
+    "conntrack": _conntrack,
     "sockets": _sockets,
     "fdb": _fdb,
 }

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from netdiag.model.address import Address
 from netdiag.model.bridge import Fdb
 from netdiag.model.codec import BULK, SMALL
+from netdiag.model.conntrack import Conntrack
 from netdiag.model.coverage import Coverage
 from netdiag.model.link import IFF_UP, Link
 from netdiag.model.neighbour import Neighbour, Neighbours, neighbours_from_rows
@@ -227,6 +228,9 @@ def bulk(draw: st.DrawFn, name: str) -> Any:
         for age in ("updated", "used"):
             columns[age] = np.where(np.isinf(columns[age]), np.float32(1), columns[age])
         return Fdb(**columns)
+    if isinstance(like, Conntrack):
+        columns["family"] = np.where(columns["family"] % 2, 2, 10).astype(np.uint8)
+        return Conntrack(**columns)
     extras = tuple(draw(st.lists(struct(RouteExtra), max_size=3)))
     columns["dst_len"] = columns["dst_len"] % (33 if like.family == "inet" else 129)
     columns["oif"] = columns["oif"] & 0x7FFFFFFF
