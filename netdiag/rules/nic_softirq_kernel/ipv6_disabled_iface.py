@@ -1,0 +1,155 @@
+"""What it checks
+  IPv6 is switched off on one interface (disable_ipv6) of a host that uses it, and something there needs it: a WireGuard
+  peer with IPv6 prefixes behind it, a BGP session over that interface, or its like (interfaces of the same kind and
+  name) have IPv6.
+
+Why it matters
+  The kernel removes every IPv6 address and route of the interface when the switch is set, link-local ones included, and
+  accepts none: what goes there has no route, what arrives is dropped. Clearing the switch brings back the link-local
+  address only, so that addresses and routes have to be made again.
+
+Confirm
+  sysctl net.ipv6.conf.IFNAME.disable_ipv6
+  ip -6 address show dev IFNAME      (empty)
+
+Fix
+  sysctl -w net.ipv6.conf.IFNAME.disable_ipv6=0, then make its addresses and routes again (restart whatever configures
+  the interface). Nothing of IPv4 is touched. Look for the line in /etc/sysctl.d that set it.
+
+Not flagged
+  Hosts on which IPv6 is off as a whole (all or default). Interfaces for IPv4 only, with nothing that asks for IPv6:
+  management, containers' networks. Ports of a bridge, legs of a bond: they need none. Interfaces that are down. An MTU
+  below 1280: see mtu-too-low-disables-ipv6.
+
+References
+  net/ipv6/addrconf.c addrconf_disable_ipv6(), Documentation/networking/ip-sysctl.rst disable_ipv6
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.rules.bgpsessions import sessions
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="ipv6-disabled-iface",
+    title="IPv6 is switched off on an interface that needs it",
+    severity="critical",
+    reads=("links", "addresses", "routes", "sysctls"),
+    consults=("wireguard", "bird"),
+    explains=("bgp-*", "wg-*", "neigh-*"),
+)
+ALIKE = 2
+"""So many interfaces of the same make must have IPv6."""
+
+
+def make(link: Link) -> tuple[str | None, str]:
+    """Kind, and name without its number: ``tap12`` and ``tap7`` are alike."""
+    return link.kind, link.ifname.rstrip("0123456789")
+
+
+def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bool] | None:
+    """What shows that IPv6 was meant: words, the source of the fact, and whether it is certain."""
+    for device in view.wireguard.devices:
+        prefixes = (
+            [p for peer in device.peers for p in peer.allowed_ips if ":" in p] if device.ifname == link.ifname else []
+        )
+        own = [p for p in prefixes if not p.endswith("/0")]
+        if own:
+            return f"WireGuard peers have {own[0]} behind it", f"WG_CMD_GET_DEVICE {link.ifname} allowed ips", True
+    for session in sessions(view):
+        if session.protocol.neighbor_ifname == link.ifname and not session.switched_off:
+            return f"BGP session {session.name} runs over it", session.source, True
+    alike = [one for one in view.links if one.up and one.ifindex != link.ifindex and make(one) == make(link)]
+    having = [one.ifname for one in alike if one.ifindex in with_ipv6]
+    if link.ifname != make(link)[1] and len(having) >= ALIKE and 2 * len(having) > len(alike):
+        return f"{len(having)} interfaces like it have IPv6 ({having[0]}, ...)", "RTM_GETADDR IFA_ADDRESS", False
+    return None
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    if any(view.sysctl_int(f"net.ipv6.conf.{which}.disable_ipv6") != 0 for which in ("all", "default")):
+        return
+    with_ipv6 = {row.ifindex for row in view.addresses if row.family == "inet6" and row.scope == 0}
+    with_ipv6 |= {int(oif) for oif in view.routes("inet6").oif[view.routes("inet6").dst_len == 128]}
+    for link in view.links:
+        if not link.up or link.loopback or link.inet6_conf.get("disable_ipv6") != 1:
+            continue
+        if link.master is not None and view.stack.vrf(link.ifindex) is None:
+            continue
+        why = needs(view, link, with_ipv6)
+        if why is None:
+            continue
+        words, source, certain = why
+        slashed = "." in link.ifname
+        name = f"net/ipv6/conf/{link.ifname}/disable_ipv6" if slashed else f"net.ipv6.conf.{link.ifname}.disable_ipv6"
+        yield RULE.found(
+            subject=subject("link", ifname=link.ifname),
+            message=f"IPv6 is switched off on {link.ifname} (disable_ipv6), though {words}",
+            severity="critical" if certain else "warning",
+            confidence="certain" if certain else "likely",
+            evidence=[
+                (name, 1, f"RTM_GETLINK {link.ifname} IFLA_INET6_CONF disable_ipv6"),
+                ("net.ipv6.conf.all.disable_ipv6", 0, "/proc/sys/net/ipv6/conf/all/disable_ipv6"),
+                ("what needs it", words, source),
+            ],
+            confirm=[f"sysctl {quoted(name)}", f"ip -d link show dev {quoted(link.ifname)}"],
+            fix=f"sysctl -w {quoted(name)}=0",
+        )
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
+
+
+OFF: dict[str, Any] = {"inet6_conf": {"disable_ipv6": 1}}
+
+
+def _wg(*allowed: str, **link: Any) -> HostBuilder:
+    return WireguardBuilder().wireguard("wg0", **link).wg_peer("wg0", "a", allowed_ips=allowed)
+
+
+def _taps(count: int, *, lone: bool = False) -> HostBuilder:
+    host = HostBuilder().link("tap0", kind="tun", info={"type": "tap"}, **OFF)
+    for number in range(1, count + 1):
+        host.link(f"tap{number}", kind="tun", info={"type": "tap"}).route(f"2001:db8::{number}/128", dev=f"tap{number}")
+    return host.link("tap99", kind="tun", info={"type": "tap"}) if lone else host
+
+
+def examples() -> Iterator[Example]:
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "certain"}
+    about = subject("link", ifname="wg0")
+    yield _case(
+        "WireGuard with IPv6 behind it",
+        "the plain fault",
+        _wg("10.0.0.2/32", "fd00::2/128", **OFF),
+        subject=about,
+        **crit,
+    )
+    yield _case("WireGuard for IPv4", "nothing asks for IPv6", _wg("10.0.0.2/32", **OFF))
+    yield _case("everything allowed", "a peer's ::/0 says nothing about use", _wg("0.0.0.0/0", "::/0", **OFF))
+    yield _case("IPv6 is on", "the ordinary case", _wg("fd00::2/128"))
+    for which in ("all", "default"):
+        host = _wg("fd00::2/128", **OFF).sysctl(f"net.ipv6.conf.{which}.disable_ipv6", 1)
+        yield _case(f"off for {which}", "the host does without", host)
+    down = _wg("fd00::2/128", up=False, **OFF)
+    yield _case("interface down", "another matter", down)
+    bgp: Any = BirdHost().bgp_down("up1", neighbor_address="fe80::1", neighbor_ifname="eth0")
+    yield _case("BGP over link-local addresses", "unnumbered sessions need it", bgp.link("eth0", **OFF), **crit)
+    v4 = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64").link("mgmt", **OFF).address("mgmt", "10.0.0.1/24")
+    yield _case("management", "IPv4 only", v4)
+    yield _case("two of its like have it", "one tap of three", _taps(2), 1, severity="warning")
+    yield _case("one of its like has it", "too few to tell", _taps(1))
+    yield _case("two of three", "still most", _taps(2, lone=True), 1)
+    half = _taps(2, lone=True).link("tap98", kind="tun", info={"type": "tap"})
+    yield _case("half of its like", "not most", half)
+    port = HostBuilder().link("br0", kind="bridge").link("tap0", kind="tun", master="br0", **OFF)
+    for number in (1, 2):
+        port.link(f"tap{number}", kind="tun").address(f"tap{number}", f"2001:db8:{number}::1/64")
+    yield _case("port of a bridge", "it needs no address", port)

@@ -1,0 +1,130 @@
+"""What it checks
+  The kernel holds routes of a routing daemon (BIRD, FRR), and no such daemon runs in this namespace: none answers on a
+  control socket, and no listening Unix socket is one of its.
+
+Why it matters
+  Nobody will take these routes away when the network changes: traffic goes where it went when the daemon died, until
+  the way is dead, and then into the void. A new daemon takes them for foreign routes, or cleans them up only if it is
+  configured as the old one was.
+
+Confirm
+  ip route show table all proto bird      (the daemon's name or number)
+  pgrep -a 'bird|zebra'; ss -xl
+
+Fix
+  Start the daemon again (systemctl start bird), or, if it was taken away for good, ip route flush table TABLE proto
+  NAME: its prefixes then take whatever else covers them, or nothing.
+
+Not flagged
+  A daemon whose control socket answers, or one of whose Unix sockets listens in this namespace, at whatever path.
+  A control socket without a daemon: see bgp-daemon-dead, which speaks first. Routes of keepalived, DHCP and the like,
+  which are not a routing daemon's. Where the list of sockets was not read whole: told as info only. A daemon that was
+  stopped with "persist" or restarts gracefully leaves its routes on purpose, for minutes: hence only a warning.
+
+References
+  include/uapi/linux/rtnetlink.h RTPROT_*; sysdep/linux/netlink.c of BIRD; zebra(8) --retain; RFC 4724
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.route import RTPROT_NAMES
+from netdiag.model.sockets import SocketOwner, SocketOwners, UnixListener
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.routewords import ip_command, table_word
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="fib-route-stale-daemon-gone",
+    title="a routing daemon is gone, and its routes are still used",
+    severity="warning",
+    confidence="likely",
+    reads=("routes", "bird_sockets"),
+    consults=("sockets",),
+)
+BIRD = (12,)
+FRR = (11, 186, 187, 188, 189, 192)
+MARKS = {"bird": ("bird",), "frr": ("frr", "zebra", "zserv", "quagga")}
+"""Parts of the paths and program names of a daemon's Unix sockets."""
+
+
+def lives(view: HostView, which: str) -> bool:
+    """Whether something of that daemon listens."""
+    if which == "bird" and any(row.alive or row.hangs for row in view.bird_sockets):
+        return True
+    names = view.socket_owners
+    inodes = {row.inode for row in names.unix}
+    words = [row.path.lower() for row in names.unix]
+    words += [row.comm.lower() for row in names.owners if row.inode in inodes or which in row.comm.lower()]
+    return any(mark in word for mark in MARKS[which] for word in words) or (
+        which == "bird" and any(word.endswith(".ctl") for word in words)
+    )
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    dead = any(not row.alive for row in view.bird_sockets)
+    for which, protocols in (("bird", BIRD), ("frr", FRR)):
+        if lives(view, which):
+            continue
+        for family in ("inet", "inet6"):
+            routes = view.routes(family)
+            held = np.flatnonzero(np.isin(routes.protocol, protocols))
+            if not len(held):
+                continue
+            first, ip = routes.row(int(held[0])), ip_command(family)
+            name = RTPROT_NAMES.get(first.protocol, str(first.protocol))
+            sure = view.read_whole("sockets") or (dead and which == "bird")
+            yield RULE.found(
+                subject=subject("bird-protocol", name=which, family=family),
+                message=f"{len(held)} {'IPv4' if family == 'inet' else 'IPv6'} routes of {name} ({first.dst}, ...) are "
+                f"in the kernel, and no {which} daemon runs here: nothing keeps them true",
+                severity=None if sure else "info",
+                confidence=None if sure else "possible",
+                evidence=[
+                    (f"routes of protocol {name}", len(held), "RTM_GETROUTE rtm_protocol"),
+                    ("control sockets that answer", 0, "connect(2) to BIRD's control sockets"),
+                    ("listening Unix sockets of such a daemon", 0, "/proc/net/unix"),
+                ],
+                confirm=[f"{ip} route show table all proto {first.protocol}", "ss -xl"],
+                fix=f"systemctl start {which}  # or, if it is gone for good: {ip} route flush table "
+                f"{table_word(first.table)} proto {first.protocol}",
+                touches=[subject("socket", path=row.path) for row in view.bird_sockets],
+            )
+
+
+def _host(protocol: int = 12, host: Any = None) -> Any:
+    host = (host or HostBuilder()).link("eth0").address("eth0", "10.0.0.1/24")
+    return host.route("198.51.100.0/24", via="10.0.0.2", dev="eth0", priority=32, protocol=protocol)
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
+    unix, comm = more.pop("unix", None), more.pop("comm", None)
+    tables = host.build()
+    owners = SocketOwners(
+        complete=True,
+        unix=(UnixListener(path=unix, inode=7),) if unix else (),
+        owners=(SocketOwner(inode=7, pid=9, comm=comm),) if comm else (),
+    )
+    return Example(name=name, why=why, tables=replace(tables, socket_owners=owners), fires=fires, **more)
+
+
+def examples() -> Iterator[Example]:
+    yield _case("no socket at all", "somebody removed it with the daemon", _host(), 1, severity="warning")
+    yield _case("FRR", "the same", _host(186), 1, says=("no frr daemon",))
+    alive = _host(12, BirdHost().daemon())
+    yield _case("it answers", "the ordinary case", alive)
+    yield _case("socket elsewhere", "its path is a setting", _host(), unix="/srv/routing/x.ctl")
+    yield _case("named otherwise", "the program tells", _host(), unix="/tmp/a", comm="bird")
+    yield _case("FRR lives", "zebra has its socket", _host(11), unix="/var/run/frr/zserv.api")
+    yield _case("FRR lives, and BIRD's routes stay", "another daemon's", _host(), 1, unix="/var/run/frr/zserv.api")
+    yield _case("no such routes", "static ones", _host(4))
+    late = _case("sockets not read", "it may run with a socket elsewhere", _host(), 1, severity="info")
+    yield replace(late, late=("sockets",))
+    hung = _host(12, BirdHost().control_socket(hangs=True))
+    yield _case("it hangs", "it is there", hung)

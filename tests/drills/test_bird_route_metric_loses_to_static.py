@@ -1,0 +1,39 @@
+"""A route typed by hand over one of BIRD's."""
+
+from tests.drills.harness import Drill, drill_test
+from tests.lab import Host, Lab
+
+CONF = """
+router id 192.0.2.1;
+protocol device {}
+protocol kernel { scan time 600; ipv4 { export all; }; }
+protocol static { ipv4; route 198.51.100.0/24 via 192.0.2.2; }
+"""
+
+
+def build(lab: Lab) -> Host:
+    host, peer = lab.host("edge1"), lab.host("edge2")
+    lab.link(host, "eth0", peer, "eth0", a_addresses="192.0.2.1/24", b_addresses=["192.0.2.2/24", "192.0.2.3/24"])
+    lab.birdd(host, CONF)
+    lab.wait(lambda: "proto bird" in host.run("ip", "route").stdout, 10, "the route")
+    return host
+
+
+def twin(lab: Lab) -> Host:
+    host = build(lab)
+    host.ip("route add 198.51.100.0/24 via 192.0.2.3 metric 100")
+    host.ip("route add 192.0.2.0/24 dev eth0 proto bird metric 32")
+    return host
+
+
+test_drill = drill_test(
+    Drill(
+        rule="bird-route-metric-loses-to-static",
+        build=build,
+        break_=lambda lab, host: host.ip("route add 198.51.100.0/24 via 192.0.2.3"),
+        repair=None,
+        severity="warning",
+        expect={"kind": "route", "dst": "198.51.100.0/24", "table": 254},
+        twin=twin,
+    ),
+)
