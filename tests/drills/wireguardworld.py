@@ -48,6 +48,21 @@ def mesh(lab: Lab, *, mtu: int = 1500, keepalive: int | None = None) -> tuple[Ho
     return a, b
 
 
+FAR_AWAY = "198.51.100.9"
+
+
+def full_tunnel(lab: Lab, *, rules: bool = True) -> Host:
+    """wg0 takes everything, as wg-quick makes it: a mark, a table of its own and two rules; the peer is far away."""
+    a, _ = mesh(lab, keepalive=25)
+    peer = a.run("wg", "show", "wg0", "peers").stdout.strip()
+    allowed = "0.0.0.0/0,::/0"
+    a.run(*f"wg set wg0 fwmark 51820 peer {peer} endpoint {FAR_AWAY}:51820 allowed-ips {allowed}".split())
+    a.ip("route add default via 192.0.2.2 dev eth0\nroute add default dev wg0 table 51820")
+    if rules:
+        a.ip("rule add not fwmark 51820 table 51820\nrule add table main suppress_prefixlength 0")
+    return a
+
+
 @dataclass(frozen=True, kw_only=True)
 class Told:
     """A peer as the scripted daemon tells it."""

@@ -1,0 +1,185 @@
+"""What it checks
+  IPv4: packets with a mark leave by an interface with a strict reverse path filter (rp_filter 1), as a policy rule with
+  "fwmark" says; the way back without the mark is another one, with the mark it is this one; and src_valid_mark is 0 on
+  the interface and on "all". So the filter asks without the mark and drops the answers. Looked at are the encrypted
+  packets of WireGuard interfaces with a mark, and rules of the form "not fwmark MARK", as wg-quick makes them.
+
+Why it matters
+  The encrypted packets leave and every answer to them is dropped: no handshake ever completes, while tcpdump shows the
+  answers coming in. ICMP errors and the firewall's counters show nothing; only IPReversePathFilter counts.
+
+Confirm
+  sysctl net.ipv4.conf.all.src_valid_mark net/ipv4/conf/IFNAME/src_valid_mark
+  nstat -asz TcpExtIPReversePathFilter
+  ip route get SOURCE
+
+Fix
+  sysctl -w net/ipv4/conf/IFNAME/src_valid_mark=1, which lets the filter use the mark of the packet: the firewall must
+  give it back to answers (ct mark, as wg-quick does). Set it for the interface, not for "all", where other users of
+  marks are affected. Without such a firewall rule: rp_filter=2 on the interface.
+
+Not flagged
+  Loose or no filters (the larger of "all" and the interface counts). Hosts where the way back is the same with and
+  without the mark. IPv6, which has no such filter in its routing. Plain "fwmark" rules without WireGuard, which
+  asym-rpfilter-strict-drop judges. Members of a VRF.
+
+References
+  Documentation/networking/ip-sysctl.rst src_valid_mark; net/ipv4/fib_frontend.c __fib_validate_source();
+  wg-quick(8) add_default(); https://github.com/tailscale/tailscale/issues/19796
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from netdiag.index.packet import Query
+from netdiag.index.reversepath import STRICT, effective
+from netdiag.index.specimen import specimens
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.wireguardpeers import query_to
+from netdiag.rules.wireguardways import alive
+
+RULE = Rule(
+    id="src-valid-mark-missing",
+    title="the reverse path filter forgets the mark of a tunnel's packets",
+    severity="critical",
+    confidence="likely",
+    reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
+    consults=("wireguard",),
+    explains=("asym-rpfilter-strict-drop", "rpfilter-strict-drops-arp", "wg-handshake-stale", "wg-never-handshaked"),
+)
+UDP = 17
+
+
+class Marked(NamedTuple):
+    """Packets with a mark."""
+
+    query: Query
+    whose: str
+    """Who sends them, for the message."""
+    device: str | None = None
+
+
+def marked(view: HostView) -> Iterator[Marked]:
+    """The encrypted packets of each WireGuard interface with a mark; and what passes a rule for everything else."""
+    told = set()
+    for device, _ in alive(view):
+        for peer in device.peers:
+            query = query_to(device, peer)
+            if device.fwmark and query is not None and query.family == "inet":
+                told.add(device.fwmark)
+                yield Marked(query, f"the encrypted packets of {device.ifname}", device.ifname)
+    for rule in view.rules:
+        if rule.family == "inet" and rule.invert and rule.fwmark and rule.fwmark not in told:
+            for address in specimens("0.0.0.0/0")[:3]:
+                query = Query(family="inet", dst=address, mark=rule.fwmark, ip_proto=UDP)
+                yield Marked(query, f"packets with mark {rule.fwmark:#x} (rule {rule.priority})")
+
+
+def forgotten(view: HostView, one: Marked) -> Link | None:
+    """The interface that drops the answers because it asks without the mark."""
+    out = view.lookup(one.query)
+    link = view.link(out.oif) if out.ok and out.type == "unicast" and out.oif else None
+    if link is None or link.loopback or view.stack.vrf(link.ifindex) is not None:
+        return None
+    everywhere = view.sysctl_int("net.ipv4.conf.all.rp_filter") or 0
+    keeps = view.sysctl_int("net.ipv4.conf.all.src_valid_mark") or link.inet_conf.get("src_valid_mark", 0)
+    if effective(link, everywhere) != STRICT or keeps:
+        return None
+    back = view.lookup(Query(family="inet", dst=one.query.dst, iif=None, mark=0))
+    named = {hop.oif for answer in (back, *back.alternatives) for hop in (*answer.hops, *answer.left_out)}
+    return link if back.ok and back.type == "unicast" and link.ifindex not in named else None
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    told: set[int] = set()
+    for one in marked(view):
+        link = forgotten(view, one)
+        if link is not None and link.ifindex not in told:
+            told.add(link.ifindex)
+            yield _finding(view, one, link)
+
+
+def _finding(view: HostView, one: Marked, link: Link) -> Draft:
+    name, query = link.ifname, one.query
+    back = view.lookup(Query(family="inet", dst=query.dst))
+    dev = view.ifname(back.oif) if back.oif else "several"
+    path = f"net/ipv4/conf/{name}"
+    return RULE.found(
+        subject=subject("sysctl", name=f"net.ipv4.conf.{name}.src_valid_mark", ifname=name),
+        message=f"{one.whose} leave by {name} because of mark {query.mark:#x}; the strict reverse path filter of "
+        f"{name} asks without the mark, finds the way back by {dev} and drops the answers",
+        evidence=[
+            (f"{name} rp_filter", STRICT, f"{path}/rp_filter, net/ipv4/conf/all/rp_filter"),
+            (f"{name} src_valid_mark", 0, f"{path}/src_valid_mark, net/ipv4/conf/all/src_valid_mark"),
+            (f"way to {query.dst} with the mark", f"dev {name}", "RTM_GETROUTE, RTM_GETRULE"),
+            ("without the mark", f"dev {dev}", "RTM_GETROUTE, RTM_GETRULE"),
+        ],
+        confirm=[
+            f"sysctl net.ipv4.conf.all.src_valid_mark {quoted(path + '/src_valid_mark')}",
+            f"ip route get {query.dst} mark {query.mark:#x}",
+            f"ip route get {query.dst}",
+        ],
+        fix=f"sysctl -w {quoted(path + '/src_valid_mark=1')}",
+        touches=[subject("link", ifname=name)],
+        breaks=[
+            subject("link", ifname=name),
+            *([subject("wireguard-interface", ifname=one.device)] if one.device else []),
+            *([subject("link", ifname=one.device)] if one.device else []),
+        ],
+    )
+
+
+def _host(
+    rp_filter: int = 1, mark: int = 0, *, everywhere: int = 0, kept: int = 0, fwmark: int = 51820
+) -> WireguardBuilder:
+    host = WireguardBuilder()
+    host.link("eth0", inet_conf={"rp_filter": rp_filter, "src_valid_mark": mark}).address("eth0", "192.0.2.2/24")
+    host.route("default", via="192.0.2.1", dev="eth0")
+    host.wireguard("wg0", fwmark=fwmark).route("default", dev="wg0", table=51820)
+    host.rule(32764, table=254, suppress_prefixlength=0).rule(32765, table=51820, fwmark=51820, invert=True)
+    host.sysctl("net.ipv4.conf.all.rp_filter", everywhere).sysctl("net.ipv4.conf.all.src_valid_mark", kept)
+    return host.wg_peer("wg0", "a", endpoint="198.51.100.9", allowed_ips=("0.0.0.0/0",), age=20)
+
+
+def _bare() -> WireguardBuilder:
+    """The same rules by hand, for a tunnel that is no WireGuard."""
+    host = WireguardBuilder()
+    host.link("eth0", inet_conf={"rp_filter": 1}).address("eth0", "192.0.2.2/24").link("tun0", kind="tun")
+    host.route("default", via="192.0.2.1", dev="eth0").route("default", dev="tun0", table=7)
+    return host
+
+
+def examples() -> Iterator[Example]:
+    about = subject("sysctl", name="net.ipv4.conf.eth0.src_valid_mark")
+    yield Example(
+        name="wg-quick's rules, strict",
+        why="the plain fault",
+        tables=_host().build(),
+        fires=1,
+        subject=about,
+        severity="critical",
+        says=("the encrypted packets of wg0 leave by eth0", "finds the way back by wg0"),
+    )
+    yield Example(name="strict by all", why="the larger counts", tables=_host(0, everywhere=1).build(), fires=1)
+    yield Example(
+        name="another tunnel",
+        why="the rule alone shows it",
+        tables=_bare().rule(100, table=7, fwmark=5, invert=True).build(),
+        fires=1,
+        subject=about,
+        says=("packets with mark 0x5 (rule 100)",),
+    )
+    yield Example(name="kept on the interface", why="as it should be", tables=_host(mark=1).build())
+    yield Example(name="kept everywhere", why="wg-quick's own way", tables=_host(kept=1).build())
+    yield Example(name="loose by all", why="the larger counts", tables=_host(everywhere=2).build())
+    yield Example(name="loose", why="any way back will do", tables=_host(2).build())
+    yield Example(name="no filter", why="nothing is asked", tables=_host(0).build())
+    yield Example(name="no rule", why="no other way back", tables=_bare().build())
+    plain = _bare().rule(100, table=7, fwmark=5)
+    yield Example(name="plain rule", why="asym-rpfilter-strict-drop judges it", tables=plain.build())
+    own = _host(fwmark=0).without_rule(32765)
+    yield Example(name="no mark", why="the way back is the way out", tables=own.build())

@@ -1,0 +1,189 @@
+"""What it checks
+  A WireGuard peer's endpoint to which this host has no way: the routing tables, asked with the mark of the device,
+  answer "unreachable", or a route of type blackhole, unreachable or prohibit holds the endpoint.
+
+Why it matters
+  No handshake leaves. The interface is up, its routes are there, and what goes into it is queued and thrown away.
+  Typical: an endpoint of IPv6 on a host that lost its IPv6 default route, a blackhole for an aggregate, a policy rule.
+
+Confirm
+  ip route get ENDPOINT mark FWMARK
+  wg show IFNAME endpoints
+
+Fix
+  Give the host a way to the endpoint: take the route that refuses away (ip route del TYPE PREFIX) or add the missing
+  one. Only packets to that prefix change their way. If the peer has another address of the family that works: wg set
+  IFNAME peer KEY endpoint ADDRESS:PORT.
+
+Not flagged
+  A peer that roamed and is not used: keys too old and no keepalive, told as info only. A peer without an endpoint. A
+  device that is down. Where the host has no default route at all, that stands above.
+
+References
+  drivers/net/wireguard/socket.c send4() send6(), "No route to %pISpfsc for peer"; wg(8) "endpoint"
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.packet import Lookup
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.wireguard import WireguardDevice, WireguardPeer
+from netdiag.rules.build_wireguard import WireguardBuilder, key
+from netdiag.rules.routewords import ip_command
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.wireguardpeers import (
+    device_subject,
+    endpoint_word,
+    inner_neighbours,
+    peer_subject,
+    query_to,
+    source,
+)
+from netdiag.rules.wireguardways import alive, device_objects, family_of, route_get, sending
+
+RULE = Rule(
+    id="wg-endpoint-unroutable",
+    title="this host has no way to a WireGuard peer's endpoint",
+    severity="critical",
+    reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard"),
+    explains=("wg-handshake-stale", "wg-never-handshaked", "bgp-*"),
+)
+REFUSALS = ("ENETUNREACH", "EHOSTUNREACH", "EACCES", "EINVAL")
+DEFAULT = {"inet": "0.0.0.0/0", "inet6": "::/0"}
+
+
+def refused(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> Lookup | None:
+    """The kernel's answer where it refuses, whatever cannot be known."""
+    query = query_to(device, peer)
+    answer = view.lookup(query) if query is not None else None
+    if answer is None or any(other.ok for other in (answer, *answer.alternatives)):
+        return None
+    return answer if answer.error in REFUSALS else None
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    at = view.wireguard.at
+    for device, _ in alive(view):
+        found = [(peer, answer) for peer in device.peers if (answer := refused(view, device, peer)) is not None]
+        # A peer that never spoke is one that is wanted and cannot be had; one with old keys may have gone elsewhere.
+        sure = [(peer, answer) for peer, answer in found if sending(peer, at) or peer.latest_handshake is None]
+        if len(sure) > 1 and len(sure) == len(device.peers):
+            yield _finding(view, device, sure, sure=True)
+            continue
+        for one in found:
+            yield _finding(view, device, [one], sure=one in sure)
+
+
+def _finding(
+    view: HostView, device: WireguardDevice, found: list[tuple[WireguardPeer, Lookup]], *, sure: bool
+) -> Draft:
+    name, (peer, answer) = device.ifname, found[0]
+    family, address = family_of(peer.endpoint or ""), (peer.endpoint or "").partition("%")[0]
+    by = "no route"
+    if answer.route is not None:
+        row = view.route_rows(family, [answer.route])[0]
+        by = f"{answer.type} route {row.dst} of table {row.table}"
+        undo = f"{ip_command(family)} route del {answer.type} {row.dst} table {row.table}"
+    else:
+        undo = f"{ip_command(family)} route add {quoted(address)} via GATEWAY dev UPLINK"
+    many = f" and {len(found) - 1} other peers" if len(found) > 1 else ""
+    return RULE.found(
+        subject=peer_subject(device, peer) if len(found) == 1 else device_subject(device),
+        message=f"{name}: no way to endpoint {endpoint_word(peer)}{many}: {by} ({answer.error}), "
+        + ("no handshake leaves this host" if sure else "the peer is not in use"),
+        evidence=[
+            ("endpoint", endpoint_word(peer), source(device, "WGPEER_A_ENDPOINT", "endpoint")),
+            (f"way to {address}", f"{answer.error}, {by}", "RTM_GETROUTE, RTM_GETRULE"),
+            ("persistent keepalive", peer.persistent_keepalive or "off", source(device, "keepalive", "keepalive")),
+        ],
+        confirm=[route_get(device, address), f"wg show {quoted(name)} endpoints"],
+        fix=undo,
+        severity="critical" if sure else "info",
+        touches=[
+            *device_objects(device),
+            *(peer_subject(device, one) for one, _ in found),
+            subject("route", dst=DEFAULT[family], table=254),
+            *([subject("route", dst=row.dst, table=row.table)] if answer.route is not None else []),
+        ],
+        breaks=[
+            *(peer_subject(device, one) for one, _ in found),
+            *(thing for one, _ in found for thing in inner_neighbours(device, one)),
+        ],
+    )
+
+
+def _host(endpoint: str | None = "198.51.100.9", *, age: float | None = 20, **peer: Any) -> WireguardBuilder:
+    host = WireguardBuilder()
+    host.link("eth0").address("eth0", "192.0.2.2/24").address("eth0", "2001:db8::2/64")
+    return host.wireguard("wg0").wg_peer("wg0", "a", endpoint=endpoint, age=age, **peer)
+
+
+def examples() -> Iterator[Example]:
+    about = subject("wireguard-peer", ifname="wg0", public_key=key("a"))
+    for endpoint in ("198.51.100.9", "2001:db8:9::9"):
+        yield Example(
+            name=f"no route to {endpoint}",
+            why="the plain fault",
+            tables=_host(endpoint).build(),
+            fires=1,
+            subject=about,
+            severity="critical",
+            says=("no route (ENETUNREACH), no handshake leaves",),
+        )
+    for kind, code in (("blackhole", "EINVAL"), ("unreachable", "EHOSTUNREACH"), ("prohibit", "EACCES")):
+        host = _host().route("default", via="192.0.2.1", dev="eth0").route("198.51.100.0/24", type=kind)
+        yield Example(
+            name=f"{kind} route",
+            why="the default route does not help",
+            tables=host.build(),
+            fires=1,
+            subject=about,
+            says=(f"{kind} route 198.51.100.0/24 of table 254 ({code})", f"ip route del {kind} 198.51.100.0/24"),
+        )
+    yield Example(
+        name="never shook hands, no keepalive",
+        why="an endpoint that somebody wrote down and that cannot be reached",
+        tables=_host(age=None).build(),
+        fires=1,
+        severity="critical",
+    )
+    yield Example(
+        name="keys alive to the last second",
+        why="it is in use",
+        tables=_host(age=180).build(),
+        fires=1,
+        severity="critical",
+    )
+    yield Example(
+        name="roamed and idle", why="nobody wants it now", tables=_host(age=181).build(), fires=1, severity="info"
+    )
+    yield Example(
+        name="old keys and a keepalive",
+        why="this host tries for ever",
+        tables=_host(age=9000, persistent_keepalive=25).build(),
+        fires=1,
+        severity="critical",
+    )
+    both = _host().wg_peer("wg0", "b", endpoint="203.0.113.9", age=20)
+    yield Example(
+        name="all peers",
+        why="one cause, one finding",
+        tables=both.build(),
+        fires=1,
+        subject=subject("wireguard-interface", ifname="wg0"),
+        says=("and 1 other peers",),
+    )
+    yield Example(
+        name="reachable", why="a default route", tables=_host().route("default", via="192.0.2.1", dev="eth0").build()
+    )
+    yield Example(name="on the link", why="a connected subnet", tables=_host("192.0.2.9").build())
+    yield Example(name="no endpoint", why="it will call", tables=_host(None).build())
+    down = WireguardBuilder().wireguard("wg0", up=False).wg_peer("wg0", "a", endpoint="198.51.100.9", age=20)
+    yield Example(name="device down", why="wg-iface-down says it", tables=down.build())
+    marked = WireguardBuilder()
+    marked.link("eth0").address("eth0", "192.0.2.2/24")
+    marked.wireguard("wg0", fwmark=7).wg_peer("wg0", "a", endpoint="198.51.100.9", age=20)
+    marked.route("default", via="192.0.2.1", dev="eth0", table=100).rule(100, table=100, fwmark=7)
+    yield Example(name="by its mark only", why="the way is in another table", tables=marked.build())

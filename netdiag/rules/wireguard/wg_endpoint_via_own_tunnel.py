@@ -1,0 +1,214 @@
+"""What it checks
+  The encrypted packets to a WireGuard peer are routed into the tunnel that needs them: the way to the peer's endpoint,
+  with the mark of the device, leads by the same interface, either back to the same peer (also over other WireGuard
+  interfaces in between) or to nobody, because no peer of that interface has the endpoint among its allowed addresses.
+
+Why it matters
+  Nothing leaves this host. Each packet is encrypted and put into the tunnel again until the kernel's limit of nested
+  transmissions or the interface's length ends it; the processor's load rises and the peer is dead. It happens when a
+  default route by the tunnel is added without a route of its own for the endpoint, seconds after all worked.
+
+Confirm
+  ip route get ENDPOINT mark FWMARK
+  wg show IFNAME endpoints
+
+Fix
+  ip route add ENDPOINT via GATEWAY dev UPLINK, a route of its own for the endpoint: nothing else changes its way. With
+  many peers use a mark instead, as wg-quick does: wg set IFNAME fwmark 51820, the tunnel's default route in a table of
+  its own, and ip rule add not fwmark 51820 table 51820.
+
+Not flagged
+  An endpoint that goes another way because of the device's fwmark. A tunnel in a tunnel: the endpoint lies behind
+  another peer, of this or of another WireGuard interface, whose own endpoint is reached outside. A device that is down.
+
+References
+  drivers/net/wireguard/socket.c send4() send6(), device.c wg_xmit(); wg(8) "fwmark"; wg-quick(8) "Table";
+  https://www.wireguard.com/netns/ "Improved Rule-based Routing"
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.wireguard import WireguardDevice, WireguardPeer
+from netdiag.rules.build_wireguard import WireguardBuilder, key
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.wireguardpeers import (
+    device_subject,
+    endpoint_word,
+    inner_neighbours,
+    peer_subject,
+    query_to,
+    source,
+)
+from netdiag.rules.wireguardways import alive, device_objects, peer_for, route_get
+
+RULE = Rule(
+    id="wg-endpoint-via-own-tunnel",
+    title="a tunnel's encrypted packets are routed into the tunnel itself",
+    severity="critical",
+    reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard"),
+    explains=(
+        "wg-handshake-stale",
+        "wg-never-handshaked",
+        "wg-mtu-exceeds-underlay",
+        "wg-route-without-allowedips",
+        "bgp-*",
+    ),
+)
+
+
+class Loop(NamedTuple):
+    """An endpoint whose packets come back."""
+
+    peer: WireguardPeer
+    path: tuple[str, ...]
+    """Interfaces on the way, this one first and last."""
+    nobody: bool
+    """True: no peer takes the packet there; False: a circle of peers."""
+
+
+def loop_of(view: HostView, own: WireguardDevice, peer: WireguardPeer, by_index: dict[int, WireguardDevice]) -> Loop:
+    """Follow the packets of a peer from tunnel to tunnel; an empty path where they get out."""
+    device, at, path = own, peer, [own.ifname]
+    seen = {(own.ifname, peer.public_key)}
+    while True:
+        query = query_to(device, at)
+        answer = view.lookup(query) if query is not None else None
+        after = by_index.get(answer.oif or 0) if answer is not None and answer.ok and answer.type == "unicast" else None
+        if after is None or query is None:
+            return Loop(peer, (), False)
+        path.append(after.ifname)
+        following = peer_for(after, query.dst)
+        if following is None:
+            return Loop(peer, tuple(path) if after.ifname == own.ifname else (), True)
+        if (after.ifname, following.public_key) in seen:
+            inside = any(name == own.ifname for name in path[1:])
+            return Loop(peer, tuple(path) if inside else (), False)
+        seen.add((after.ifname, following.public_key))
+        device, at = after, following
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    found = alive(view)
+    by_index = {link.ifindex: device for device, link in found}
+    for device, _ in found:
+        loops = [loop_of(view, device, peer, by_index) for peer in device.peers if peer.endpoint is not None]
+        loops = [loop for loop in loops if loop.path]
+        if loops:
+            yield _finding(view, device, loops)
+
+
+def _finding(view: HostView, device: WireguardDevice, loops: list[Loop]) -> Draft:
+    name, first = device.ifname, loops[0]
+    query = query_to(device, first.peer)
+    answer = view.lookup(query) if query is not None else None
+    route = view.route_rows(query.family, [answer.route])[0] if query and answer and answer.route is not None else None
+    many = f" and {len(loops) - 1} more" if len(loops) > 1 else ""
+    way = f"route {route.dst} of table {route.table}" if route is not None else "a policy rule"
+    end = "where no peer takes them" if first.nobody else f"by {' > '.join(first.path[1:])}, and so round and round"
+    uplink = "via GATEWAY dev UPLINK"
+    only = len(loops) == 1
+    return RULE.found(
+        subject=peer_subject(device, first.peer) if only else device_subject(device),
+        message=f"{name}: the encrypted packets to {endpoint_word(first.peer)}{many} are routed into {first.path[1]} "
+        f"by {way}, {end}: nothing reaches the peer",
+        evidence=[
+            ("endpoint", endpoint_word(first.peer), source(device, "WGPEER_A_ENDPOINT", "endpoint")),
+            ("fwmark of the device", f"{device.fwmark:#x}", source(device, "WGDEVICE_A_FWMARK", "fwmark")),
+            (f"way to {first.peer.endpoint}", f"dev {first.path[1]}", f"RTM_GETROUTE, {way}"),
+        ],
+        confirm=[route_get(device, first.peer.endpoint or ""), f"wg show {quoted(name)} endpoints"],
+        fix=f"ip route add {quoted((first.peer.endpoint or '').partition('%')[0])} {uplink}"
+        "  # the gateway that the endpoint was reached by before",
+        touches=[*device_objects(device), *(peer_subject(device, loop.peer) for loop in loops)],
+        breaks=[
+            *device_objects(device),
+            *(peer_subject(device, loop.peer) for loop in loops),
+            *(thing for loop in loops for thing in inner_neighbours(device, loop.peer)),
+            *([subject("route", dst=route.dst, table=route.table, ifname=first.path[1])] if route is not None else []),
+        ],
+    )
+
+
+def _host(fwmark: int = 0, *, endpoint: str | None = "198.51.100.9", **peer: Any) -> WireguardBuilder:
+    host = WireguardBuilder()
+    host.link("eth0").address("eth0", "192.0.2.2/24").address("eth0", "2001:db8::2/64")
+    host.wireguard("wg0", fwmark=fwmark).address("wg0", "10.0.0.1/24")
+    return host.wg_peer("wg0", "a", endpoint=endpoint, **({"allowed_ips": ("0.0.0.0/0", "::/0")} | peer))
+
+
+def examples() -> Iterator[Example]:
+    about = subject("wireguard-peer", ifname="wg0", public_key=key("a"))
+    yield Example(
+        name="default route by the tunnel",
+        why="the plain fault",
+        tables=_host().route("default", dev="wg0").build(),
+        fires=1,
+        subject=about,
+        severity="critical",
+        says=("routed into wg0 by route 0.0.0.0/0 of table 254, by wg0",),
+    )
+    yield Example(
+        name="the same of IPv6",
+        why="a family of its own",
+        tables=_host(endpoint="2001:db8:9::9").route("default", dev="wg0", family="inet6").build(),
+        fires=1,
+        subject=about,
+    )
+    yield Example(
+        name="halves of the default route",
+        why="as OpenVPN and others write it",
+        tables=_host().route("default", via="192.0.2.1", dev="eth0").route("128.0.0.0/1", dev="wg0").build(),
+        fires=1,
+    )
+    yield Example(
+        name="to nobody",
+        why="the interface has no peer for it",
+        tables=_host(allowed_ips=("10.0.0.2/32",)).route("default", dev="wg0").build(),
+        fires=1,
+        says=("where no peer takes them",),
+    )
+    two = _host().wg_peer("wg0", "b", endpoint="203.0.113.9", allowed_ips=("10.0.0.3/32",))
+    yield Example(
+        name="two peers",
+        why="one default route, one finding",
+        tables=two.route("default", dev="wg0").build(),
+        fires=1,
+        subject=subject("wireguard-interface", ifname="wg0"),
+        says=("and 1 more",),
+    )
+    ring = _host().wireguard("wg1")
+    ring.wg_peer("wg1", "b", endpoint="203.0.113.9", allowed_ips=("198.51.100.0/24",))
+    ring.route("198.51.100.0/24", dev="wg1").route("203.0.113.0/24", dev="wg0")
+    yield Example(name="a ring of two", why="each needs the other", tables=ring.build(), fires=2)
+    marked = _host(51820).route("default", dev="wg0", table=100).rule(100, table=100)
+    yield Example(
+        name="a mark without a rule",
+        why="the mark alone changes nothing",
+        tables=marked.route("default", via="192.0.2.1", dev="eth0").build(),
+        fires=1,
+    )
+    yield from _quiet_examples()
+
+
+def _quiet_examples() -> Iterator[Example]:
+    quick = _host(51820).route("default", dev="wg0", table=51820).route("default", via="192.0.2.1", dev="eth0")
+    quick.rule(32764, table=254, suppress_prefixlength=0).rule(32765, table=51820, fwmark=51820, invert=True)
+    yield Example(name="wg-quick's rules", why="the mark takes it to main", tables=quick.build())
+    own = _host().route("default", dev="wg0").route("198.51.100.9/32", via="192.0.2.1", dev="eth0")
+    yield Example(name="a route for the endpoint", why="it goes out by eth0", tables=own.build())
+    nested = _host()
+    nested.route("198.51.100.0/24", dev="wg0")
+    nested.wg_peer("wg0", "b", endpoint="192.0.2.9", allowed_ips=("198.51.100.0/24",))
+    yield Example(name="a peer behind a peer", why="it ends outside", tables=nested.build())
+    inner = _host().wireguard("wg1").wg_peer("wg1", "b", endpoint="192.0.2.9", allowed_ips=("198.51.100.0/24",))
+    yield Example(
+        name="a tunnel in a tunnel", why="it ends outside", tables=inner.route("198.51.100.0/24", dev="wg1").build()
+    )
+    yield Example(
+        name="no way at all", why="wg-endpoint-unroutable says it", tables=_host(endpoint="198.51.100.9").build()
+    )
+    idle = _host(endpoint=None)
+    yield Example(name="no endpoint", why="nothing is sent", tables=idle.route("default", dev="wg0").build())

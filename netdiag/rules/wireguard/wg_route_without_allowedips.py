@@ -1,0 +1,174 @@
+"""What it checks
+  A route by a WireGuard interface that no peer of the interface can serve: not a single address of the route's prefix
+  is among the allowed addresses of any peer. A default route counts where no peer has a prefix nearly as wide.
+
+Why it matters
+  WireGuard chooses the peer by the allowed addresses, and the route's gateway plays no part. Without a peer the packet
+  is dropped on this host: programs get ENOKEY ("Required key not available"), forwarded packets an ICMP "host
+  unreachable", and a userspace daemon says nothing at all.
+
+Confirm
+  ip route show dev IFNAME table all
+  wg show IFNAME allowed-ips
+
+Fix
+  wg set IFNAME peer KEY allowed-ips +PREFIX, if your wg(8) knows "+", else the peer's whole list; it moves the prefix
+  away from another peer that has it. Or take the route away: ip route del PREFIX dev IFNAME, and the packets go by the
+  next shorter prefix, in the clear.
+
+Not flagged
+  An aggregate over the prefixes of peers, where the holes are meant to be dead. The subnet of the interface's own
+  address (the kernel made that route) and link-local and multicast prefixes. An interface without any peer, or that is
+  down: peers that are added when they are needed come and go.
+
+References
+  drivers/net/wireguard/device.c wg_xmit(), allowedips.c wg_allowedips_lookup_dst(); wg(8) "allowed-ips"
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.model.route import Route
+from netdiag.model.wireguard import WireguardDevice
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.routewords import ip_command, route_subject, table_word
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.wireguardpeers import source
+from netdiag.rules.wireguardways import alive, device_objects, network, routes_by, usable_tables
+
+RULE = Rule(
+    id="wg-route-without-allowedips",
+    title="a route leads into a WireGuard interface that has no peer for it",
+    severity="critical",
+    reads=("links", "routes", "rules", "nexthops", "wireguard"),
+    explains=("bgp-not-established", "bgp-bfd-down"),
+)
+RTPROT_KERNEL = 2
+QUIET = tuple(network(text) for text in ("fe80::/10", "ff00::/8", "224.0.0.0/4", "169.254.0.0/16"))
+WIDE = {4: 3, 6: 16}
+"""Bits: a peer with a prefix as short as this is one for "everything"."""
+
+
+def served(device: WireguardDevice, dst: str) -> bool:
+    """Whether some address of the prefix has a peer; of a default route, whether a peer is one for everything."""
+    wanted = network(dst)
+    held = [
+        one for peer in device.peers for text in peer.allowed_ips if (one := network(text)).version == wanted.version
+    ]
+    if wanted.prefixlen <= 1:
+        return any(one.prefixlen <= WIDE[wanted.version] for one in held)
+    return any(one.overlaps(wanted) for one in held)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for device, link in alive(view):
+        for family in ("inet", "inet6"):
+            tables = usable_tables(view, family)
+            positions = [number for table, number in routes_by(view, family, link.ifindex) if table in tables]
+            rows = [row for row in view.route_rows(family, sorted(set(positions))) if _judged(row)]
+            dead = [row for row in rows if not served(device, row.dst)]
+            if dead:
+                yield _finding(view, device, link, dead)
+
+
+def _judged(row: Route) -> bool:
+    return row.protocol != RTPROT_KERNEL and not any(
+        network(row.dst).version == one.version and network(row.dst).overlaps(one) and network(row.dst).prefixlen > 3
+        for one in QUIET
+    )
+
+
+def _finding(view: HostView, device: WireguardDevice, link: Link, dead: list[Route]) -> Draft:
+    name, row = device.ifname, dead[0]
+    many = f" (and {len(dead) - 1} more routes)" if len(dead) > 1 else ""
+    share = ", for its share of the packets," if len(row.hops) > 1 else ""
+    have = sorted({text for peer in device.peers for text in peer.allowed_ips if (":" in text) == (":" in row.dst)})
+    return RULE.found(
+        subject=route_subject(view, row) | {"ifname": name},
+        message=f"route {row.dst} of table {table_word(row.table)}{many} leads into {name}{share} where no peer has "
+        "any of it among its allowed addresses: the packets are dropped",
+        evidence=[
+            (f"route {row.dst}", f"dev {name}", "RTM_GETROUTE RTA_OIF"),
+            (
+                f"allowed addresses of {name}",
+                ", ".join(have[:4]) + (f" and {len(have) - 4} more" if len(have) > 4 else "") or "none of this family",
+                source(device, "WGPEER_A_ALLOWEDIPS", "allowed_ip"),
+            ),
+            (f"{name} tx_errors", link.stats.tx_errors, f"RTM_GETLINK {name} IFLA_STATS64"),
+        ],
+        confirm=[
+            f"{ip_command(row.family)} route show dev {quoted(name)} table {row.table}",
+            f"wg show {quoted(name)} allowed-ips",
+        ],
+        fix=f"{ip_command(row.family)} route del {row.dst} dev {quoted(name)} table {row.table}"
+        "  # or give the prefix to the peer that has it: wg set ... allowed-ips",
+        touches=device_objects(device),
+        breaks=[
+            *(route_subject(view, one) for one in dead),
+            *(
+                subject("neighbour", dst=one.dst.partition("/")[0], ifname=name)
+                for one in dead
+                if network(one.dst).num_addresses == 1
+            ),
+        ],
+    )
+
+
+def _host(*allowed: str, up: bool = True, **link: Any) -> WireguardBuilder:
+    host = WireguardBuilder()
+    host.link("eth0").address("eth0", "192.0.2.2/24")
+    host.wireguard("wg0", up=up, **link).address("wg0", "10.9.0.1/24")
+    return host.wg_peer("wg0", "a", allowed_ips=allowed) if allowed else host
+
+
+def examples() -> Iterator[Example]:
+    for dst, allowed in (
+        ("10.8.0.0/16", "10.9.0.2/32"),
+        ("10.9.0.3/32", "10.9.0.2/32"),
+        ("fd00:8::/64", "fd00:9::/64"),
+    ):
+        yield Example(
+            name=f"{dst} beside {allowed}",
+            why="the plain fault",
+            tables=_host(allowed).route(dst, dev="wg0").build(),
+            fires=1,
+            subject=subject("route", dst=dst, table=254, ifname="wg0"),
+            severity="critical",
+        )
+    yield Example(
+        name="only prefixes of the other family",
+        why="there is no IPv4 peer at all",
+        tables=_host("fd00::/16").route("10.8.0.0/16", dev="wg0").build(),
+        fires=1,
+        says=("none of this family",),
+    )
+    other = _host("10.9.0.2/32").route("10.8.0.0/16", dev="wg0", table=77).rule(100, table=77)
+    yield Example(name="in a table of its own", why="a rule leads there", tables=other.build(), fires=1)
+    yield Example(
+        name="default route with a peer for a few",
+        why="nearly all of it is dropped",
+        tables=_host("10.9.0.2/32").route("default", dev="wg0").build(),
+        fires=1,
+    )
+    several = _host("10.9.0.2/32").route("10.7.0.0/16", dev="wg0").route("10.8.0.0/16", dev="wg0")
+    yield Example(name="two routes", why="one finding", tables=several.build(), fires=1, says=("and 1 more routes",))
+    legs = _host("10.9.0.2/32")
+    legs.route("10.8.0.0/16", hops=[legs.hop("wg0"), legs.hop("eth0", "192.0.2.1")])
+    yield Example(name="one leg of two", why="half of it is lost", tables=legs.build(), fires=1, says=("its share",))
+    for name, why, dst, allowed in (
+        ("aggregate over a mesh", "the holes are meant to be dead", "10.0.0.0/8", "10.9.0.2/32"),
+        ("longer than the peer's", "it is covered", "10.8.1.0/24", "10.8.0.0/16"),
+        ("default and a peer for everything", "it is covered", "default", "0.0.0.0/0"),
+        ("default and a peer for half", "wg-quick's trick against longer prefixes", "default", "128.0.0.0/1"),
+        ("multicast", "for a routing protocol", "224.0.0.0/4", "10.9.0.2/32"),
+    ):
+        yield Example(name=name, why=why, tables=_host(allowed).route(dst, dev="wg0").build())
+    yield Example(name="its own subnet", why="made by the kernel with the address", tables=_host("10.8.0.0/16").build())
+    yield Example(
+        name="no peer yet", why="peers come on demand", tables=_host().route("10.8.0.0/16", dev="wg0").build()
+    )
+    lost = _host("10.9.0.2/32").route("10.8.0.0/16", dev="wg0", table=77)
+    yield Example(name="a table that nobody looks into", why="no packet comes by", tables=lost.build())
