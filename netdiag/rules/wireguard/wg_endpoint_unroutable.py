@@ -41,14 +41,14 @@ from netdiag.rules.wireguardpeers import (
     query_to,
     source,
 )
-from netdiag.rules.wireguardways import alive, device_objects, family_of, route_get, sending
+from netdiag.rules.wireguardways import alive, device_objects, family_of, network, route_get, sending
 
 RULE = Rule(
     id="wg-endpoint-unroutable",
     title="this host has no way to a WireGuard peer's endpoint",
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard"),
-    explains=("wg-handshake-stale", "wg-never-handshaked", "bgp-*"),
+    explains=("wg-handshake-stale", "wg-never-handshaked", "bgp-*", "route-blackhole-unexpected"),
 )
 REFUSALS = ("ENETUNREACH", "EHOSTUNREACH", "EACCES", "EINVAL")
 DEFAULT = {"inet": "0.0.0.0/0", "inet6": "::/0"}
@@ -81,10 +81,12 @@ def _finding(
 ) -> Draft:
     name, (peer, answer) = device.ifname, found[0]
     family, address = family_of(peer.endpoint or ""), (peer.endpoint or "").partition("%")[0]
-    by = "no route"
+    by, alone = "no route", []
     if answer.route is not None:
         row = view.route_rows(family, [answer.route])[0]
         by = f"{answer.type} route {row.dst} of table {row.table}"
+        if network(row.dst).num_addresses == 1:  # a refusal of this endpoint and of nothing else is this fault
+            alone = [subject("route", dst=row.dst, table=row.table)]
         undo = f"{ip_command(family)} route del {answer.type} {row.dst} table {row.table}"
     else:
         undo = f"{ip_command(family)} route add {quoted(address)} via GATEWAY dev UPLINK"
@@ -108,6 +110,7 @@ def _finding(
             *([subject("route", dst=row.dst, table=row.table)] if answer.route is not None else []),
         ],
         breaks=[
+            *alone,
             *(peer_subject(device, one) for one, _ in found),
             *(thing for one, _ in found for thing in inner_neighbours(device, one)),
         ],
