@@ -109,7 +109,7 @@ class Devices:
 
     def _bond(self, link: Link, packet: Packet, lladdr: str | None, trail: Trail, limit: Limit) -> Carried:
         legs = [port for port in self._host.stack.ports(link.ifindex) if port.up and port.lower_up]
-        active = [leg for leg in legs if leg.slave_info.get("state") == 0] or legs
+        active = [leg for leg in legs if leg.slave_info.get("state") == "ACTIVE"] or legs
         if not active:
             return self._lost(trail, "dropped", _named(link), f"{link.ifname} has no leg that is up", limit)
         names = ", ".join(leg.ifname for leg in active)

@@ -6,8 +6,12 @@ for accept_local, route_localnet and src_valid_mark, the interface alone for for
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from ipaddress import IPv4Address
 
 from netdiag.index.cryptokey import Cryptokey
+from netdiag.index.netfilter import Netfilter
+from netdiag.index.packet import Query
+from netdiag.index.source4 import Sources4
 from netdiag.index.source6 import Sources6
 from netdiag.index.view import HostIndex, gaps
 from netdiag.model.coverage import Coverage
@@ -90,6 +94,26 @@ class PathHost:
     def neighbour(self, ifindex: int, address: str) -> Neighbour | None:
         """The entry of a neighbour; None where there is none."""
         return self._neighbours.get((ifindex, address))
+
+    @cached_property
+    def sources4(self) -> Sources4:
+        """IPv4 source addresses."""
+        return Sources4(self.tables.addresses, self.stack, lambda ifindex: bool(self._localnet(ifindex)))
+
+    def _localnet(self, ifindex: int) -> int | None:
+        link = self.stack.by_index.get(ifindex)
+        return self.larger(link, "route_localnet") if link is not None else None
+
+    def next_hop(self, dst: str, out: Link) -> int:
+        """The gateway on the way to an IPv4 destination by an interface, else the destination, as a number."""
+        answer = self.routing.lookup(Query(family="inet", dst=dst, oif=out.ifindex))
+        gateway = next((hop.gateway for hop in answer.hops if hop.gateway), None)
+        return int(IPv4Address(gateway if gateway and ":" not in gateway else dst))
+
+    @cached_property
+    def netfilter(self) -> Netfilter:
+        """The rules of nftables, made quick to ask."""
+        return Netfilter(self.tables.nft)
 
     @cached_property
     def sources6(self) -> Sources6:

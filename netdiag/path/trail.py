@@ -2,12 +2,21 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from netdiag.index.packet import Query
 from netdiag.model.walk import Fate, Layer, PathStep, PathWay
 
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58}
+
+
+class Ends(NamedTuple):
+    """Source and destination with their ports."""
+
+    src: str | None
+    sport: int | None
+    dst: str
+    dport: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +42,15 @@ class Packet:
     """Must not be cut."""
     related: bool = False
     """It answers a packet that went the other way before, so that connection tracking knows it."""
+
+    doubt: str = ""
+    """Why what becomes of it is not certain, although it goes on."""
+    hooked: bool = False
+    """netfilter's output hook has seen it."""
+    first: Ends | None = None
+    """Its addresses before this host rewrote any."""
+    undone: tuple[Ends, Ends] | None = None
+    """An answer: the addresses that the first packet had before this host rewrote it, and after."""
 
     def query(self) -> Query:
         """The packet as the routing tables see it."""
@@ -70,7 +88,16 @@ class Packet:
             dport=self.sport,
             size=None,
             related=True,
+            doubt="",
+            hooked=False,
+            first=None,
+            undone=(self.first, self.ends) if self.first is not None else None,
         )
+
+    @property
+    def ends(self) -> Ends:
+        """Its addresses and ports."""
+        return Ends(self.src, self.sport, self.dst, self.dport)
 
 
 def _end(address: str, port: int | None) -> str:

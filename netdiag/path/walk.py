@@ -14,10 +14,12 @@ from netdiag.model.walk import Fate, PathPacket, PathReport, PathReturn, PathSte
 from netdiag.path import arrive, bpf, decide, neighbours, sizes
 from netdiag.path.arrive import Judgement
 from netdiag.path.devices import Devices
+from netdiag.path.firewall import Firewall
 from netdiag.path.host import PathHost
 from netdiag.path.trail import End, Packet, Trail
 from netdiag.path.wireguard import Wireguard
 
+LOOPBACK = 1
 NEEDED = ("links", "addresses", "routes", "rules", "sysctls", "nexthops")
 DEEPEST = 8
 """Tunnels in tunnels and namespaces behind namespaces that are followed."""
@@ -37,6 +39,7 @@ class Walker:
         """``passed``: the tunnels that the packet is inside of, by ifindex."""
         self._host = host
         self._passed = passed
+        self._firewall = Firewall(host)
         self._devices = Devices(host, self._carry, self._beyond, passed)
 
     # -- beginnings --------------------------------------------------------------------------------------------------
@@ -62,7 +65,7 @@ class Walker:
         host, peer = far
         bridge = host.stack.master(peer.ifindex)
         iif = bridge.ifindex if bridge is not None else peer.ifindex
-        arriving = replace(packet, iif=iif, oif=0, mark=0, uid=None)
+        arriving = replace(packet, iif=iif, oif=0, mark=0, uid=None, hooked=False, first=None, undone=None)
         Walker(host).go(arriving, trail.deeper())
 
     def _send(self, packet: Packet, trail: Trail) -> End:
@@ -86,10 +89,27 @@ class Walker:
                 "link", "handed up", f"{link.ifname} is a port of {master.ifname}", why="it arrives by the bridge"
             )
             link, packet = master, replace(packet, iif=master.ifindex)
+        packet = replace(packet, first=packet.first or packet.ends)
+        for hook in ("ingress", "prerouting"):
+            packet, ended, _ = self._firewall.meet(hook, packet, trail, iif=link)
+            if ended is not None:
+                return ended
+        packet = self._undone(packet, trail)
         stopped = self._judged(arrive.martian(self._host, link, packet), trail)
         if stopped is not None:
             return stopped
         return self._answered(packet, self._host.routing.lookup(packet.query()), trail, link)
+
+    def _undone(self, packet: Packet, trail: Trail) -> Packet:
+        """An answer to a packet whose source was rewritten gets the first source as its destination."""
+        if packet.undone is None or packet.undone[0] == packet.undone[1]:
+            return packet
+        first, left = packet.undone
+        if packet.dst != left.src or first.src is None:
+            return packet
+        back = replace(packet, dst=first.src, dport=first.sport)
+        trail.add("netfilter", "rewriting undone", "connection tracking", why=back.text())
+        return back
 
     def _judged(self, said: Judgement | None, trail: Trail) -> End | None:
         """A step for what a check says; the end of the walk where it does not let the packet through."""
@@ -154,11 +174,27 @@ class Walker:
             if stopped is not None:
                 return stopped
         src = packet.src or next((hop.src for hop in answer.hops), None) or (packet.dst if link is None else None)
+        ended, packet = self._to_itself(replace(packet, src=src), trail, link)
+        if ended is not None:
+            return ended
         trail.add("local", "delivered", f"{packet.dst} is this host's own", why="" if link else f"source {src}")
         dev = self._host.ifname(answer.hops[0].oif) if answer.hops and link is None else None
         return End(
             verdict="delivered", reason=text or f"{packet.dst} is this host's own", src=src, dev=dev, left=packet
         )
+
+    def _to_itself(self, packet: Packet, trail: Trail, link: Link | None) -> tuple[End | None, Packet]:
+        """The hooks of a packet for this host: from outside only input, from here all those around loopback too."""
+        loopback = self._host.stack.by_index.get(LOOPBACK)
+        hooks = ("input",) if link is not None else ("output", "postrouting", "prerouting", "input")
+        for hook in hooks:
+            out = hook in ("output", "postrouting")
+            iif = None if out else link if link is not None else loopback
+            passed = self._firewall.meet(hook, packet, trail, iif=iif, oif=loopback if out else None)
+            packet = passed.packet
+            if passed.end is not None:
+                return passed.end, packet
+        return None, packet
 
     def _to_many(self, packet: Packet, answer: Lookup, text: str, trail: Trail, link: Link) -> End:
         if answer.type == "broadcast" or packet.dst == "255.255.255.255":
@@ -167,8 +203,12 @@ class Walker:
                 stopped = self._judged(arrive.source_check(self._host, link, packet, None), trail)
             if stopped is not None:
                 return stopped
+            ended, packet = self._to_itself(packet, trail, link)
+            if ended is not None:
+                return ended
             trail.add("local", "delivered", f"{packet.dst} is a broadcast address here")
-            return End(verdict="delivered", reason=text or f"{packet.dst} is a broadcast address", src=packet.src)
+            reason = text or f"{packet.dst} is a broadcast address"
+            return _doubtful(packet, End(verdict="delivered", reason=reason, src=packet.src))
         reason = "which multicast groups have members here was not read"
         return trail.stop("unknown", "local", packet.dst, reason)
 
@@ -210,8 +250,8 @@ class Walker:
         return end
 
     def _by_hop(self, packet: Packet, told: Told, hop: Hop, trail: Trail, link: Link | None) -> End:
-        answer = told.answer
-        host, forwarded = self._host, link is not None
+        """Out by one next hop."""
+        host = self._host
         out = host.stack.by_index.get(hop.oif)
         if out is None:
             return trail.stop("unknown", "link", f"if{hop.oif}", "the route's interface is not among the links")
@@ -220,39 +260,53 @@ class Walker:
             stopped = self._judged(arrive.source_check(host, link, packet, out.ifindex), trail)
             if stopped is not None:
                 return stopped
-        chosen = self._source(packet, answer, hop, trail, forwarded)
-        packet = replace(packet, src=chosen)
-        row = decide.row_of(host, answer, hop.route)
+        chosen = self._source(packet, told.answer, hop, trail, link is not None)
+        packet = replace(packet, src=chosen, first=packet.first or packet.ends._replace(src=chosen))
+        row = decide.row_of(host, told.answer, hop.route)
         limit = sizes.of_route(row, out, packet.family)
         trail.add("mtu", str(limit.mtu), limit.reason)
-        fitted = sizes.fit(packet, limit, forwarded=forwarded)
+        fitted = sizes.fit(packet, limit, forwarded=link is not None)
         if fitted is not None and fitted.fate is not None:
             stopped = trail.stop(fitted.fate, "mtu", out.ifname, fitted.why)
             return replace(stopped, **common, src=chosen, mtu=limit.mtu, mtu_reason=limit.reason)
+        hooked = self._hooks(packet, trail, link, out)
+        if isinstance(hooked, End):
+            return replace(hooked, **({} if hooked.oif else common), src=hooked.src or chosen)
+        packet = hooked
         if fitted is not None:
             trail.add("mtu", fitted.decision, out.ifname, why=fitted.why)
-            packet = fitted.packet
+            packet = replace(packet, size=fitted.packet.size)
+        common |= {"src": packet.src, "left": packet}
         met = None
-        if not arrive.many(packet.dst) and answer.type != "broadcast":
+        if not arrive.many(packet.dst) and told.answer.type != "broadcast":
             met = neighbours.meet(host, out, hop.gateway or packet.dst)
         if met is not None:
             trail.add("neighbour", met.decision, met.thing, why=met.why, decisive=met.fate is not None)
             if met.fate is not None:
-                return End(
-                    verdict=met.fate, reason=met.why, src=chosen, mtu=limit.mtu, mtu_reason=limit.reason, **common
-                )
+                return End(verdict=met.fate, reason=met.why, mtu=limit.mtu, mtu_reason=limit.reason, **common)
+        packet, ended, _ = self._firewall.meet("egress", packet, trail, oif=out)
+        if ended is not None:
+            return replace(ended, **common)
         carried = self._devices.out(out, packet, met.lladdr if met else None, trail)
         narrow = sizes.narrower(limit, carried.limit) or limit
-        fate: Fate = carried.fate or ("forwarded" if forwarded else "sent")
-        return End(
-            verdict=fate,
-            reason=carried.reason or told.text or f"out by {out.ifname}",
-            src=chosen,
-            mtu=narrow.mtu,
-            mtu_reason=narrow.reason,
-            left=packet,
-            **common,
-        )
+        fate: Fate = carried.fate or ("forwarded" if link is not None else "sent")
+        reason = carried.reason or told.text or f"out by {out.ifname}"
+        return _doubtful(packet, End(verdict=fate, reason=reason, mtu=narrow.mtu, mtu_reason=narrow.reason, **common))
+
+    def _hooks(self, packet: Packet, trail: Trail, link: Link | None, out: Link) -> Packet | End:
+        """netfilter's hooks behind the routing decision. Where one changes the destination or the mark of an own
+        packet, the tables are asked again (ip_route_me_harder())."""
+        hook = "forward" if link is not None else "output"
+        if not packet.hooked:
+            packet, ended, reroute = self._firewall.meet(hook, packet, trail, iif=link, oif=out)
+            if ended is not None:
+                return ended
+            packet = replace(packet, hooked=True)
+            if reroute:
+                trail.add("netfilter", "routed again", packet.text())
+                return self._answered(packet, self._host.routing.lookup(packet.query()), trail, None)
+        packet, ended, _ = self._firewall.meet("postrouting", packet, trail, iif=link, oif=out)
+        return packet if ended is None else ended
 
     def _source(self, packet: Packet, answer: Lookup, hop: Hop, trail: Trail, forwarded: bool) -> str | None:
         """The source address that the packet gets, with a step where the kernel chose it."""
@@ -268,6 +322,13 @@ class Walker:
             why = "the route's src" if answer.prefsrc else "by RFC 6724"
         trail.add("local", f"source {chosen}" if chosen else "no source", f"packet to {packet.dst}", why=why)
         return chosen
+
+
+def _doubtful(packet: Packet, end: End) -> End:
+    """The end, but only if nothing on the way leaves a doubt."""
+    if not packet.doubt or end.lost:
+        return end
+    return replace(end, verdict="unknown", reason=packet.doubt)
 
 
 def _essence(end: End) -> tuple[object, ...]:
