@@ -26,8 +26,16 @@ VLAN_TAG = 4
 BELOW = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"})
 BONDS = frozenset({"bond", "team"})
 
-Walk = Callable[[Packet, Trail], End]
-"""Sends a packet of this host and follows it."""
+
+class Ways(NamedTuple):
+    """Other walks that one leads to."""
+
+    send: Callable[[Packet, Trail, frozenset[int]], End]
+    """Of what a tunnel sends."""
+    reply: Callable[[End], End | None]
+    """Of the answer to that."""
+    beyond: Callable[[Packet, Link, str | None, Trail], None]
+    """Behind a cable, in another namespace."""
 
 
 class Carried(NamedTuple):
@@ -44,15 +52,12 @@ class Devices:
     def __init__(
         self,
         host: PathHost,
-        send: Callable[[Packet, Trail, frozenset[int]], End],
-        beyond: Callable[[Packet, Link, str | None, Trail], None],
+        ways: "Ways",
         passed: frozenset[int] = frozenset(),
     ) -> None:
-        """``send`` walks what a tunnel sends; ``beyond`` goes on in another namespace. ``passed``: the tunnels that
-        the packet is inside of already, by ifindex."""
+        """``passed``: the tunnels that the packet is inside of already, by ifindex."""
         self._host = host
-        self._send = send
-        self._beyond = beyond
+        self._ways = ways
         self._passed = passed
         self._ports = Ports(host)
 
@@ -156,7 +161,7 @@ class Devices:
             long = self._too_long(packet, cable, trail, peer.ifname)
             if long is not None:
                 return long
-        self._beyond(packet, link, lladdr, trail)
+        self._ways.beyond(packet, link, lladdr, trail)
         return Carried(None, "", cable)
 
     @staticmethod
@@ -175,7 +180,7 @@ class Devices:
         return Carried("dropped", why, limit)
 
     def _outer(self, link: Link, outer: Packet, trail: Trail) -> End:
-        return self._send(outer, trail.deeper(), self._passed | {link.ifindex})
+        return self._ways.send(outer, trail.deeper(), self._passed | {link.ifindex})
 
     def _tunnel(self, link: Link, sized: Tunnel, packet: Packet, lladdr: str | None, trail: Trail) -> Carried:
         limit = of_device(link, packet.family)
@@ -189,12 +194,12 @@ class Devices:
             trail.add("tunnel", "unknown" if unread else "dropped", _named(link), decisive=True, why=why)
             return Carried("unknown" if unread else "dropped", f"{link.ifname}: {why}", limit)
         trail.add("tunnel", "encapsulated", _named(link), why=f"{sized.name} to {', '.join(remotes)}")
-        ways = [self._through(link, sized, remote, packet, trail) for remote in remotes]
+        ways = [self._through(link, sized, remote, packet, trail, heard=lladdr is not None) for remote in remotes]
         if any(way.fate is None for way in ways) and len(ways) > 1:
             return Carried(None, "", narrower(limit, *(way.limit for way in ways)))
         return ways[0]
 
-    def _through(self, link: Link, sized: Tunnel, remote: str, packet: Packet, trail: Trail) -> Carried:
+    def _through(self, link: Link, sized: Tunnel, remote: str, packet: Packet, trail: Trail, *, heard: bool) -> Carried:
         cut = sized.outer == "inet" and sized.ip_proto == UDP
         outer = Packet(
             family="inet6" if ":" in remote else "inet",
@@ -208,7 +213,12 @@ class Devices:
             df=not cut,
         )
         end = self._outer(link, outer, trail)
-        return self._under(link, end, sized.overhead, of_device(link, packet.family))
+        carried = self._under(link, end, sized.overhead, of_device(link, packet.family))
+        back = self._ways.reply(end) if sized.ethernet and not heard and carried.fate is None else None
+        if back is not None and back.lost:
+            why = f"the neighbour behind {link.ifname} is not known, and what the tunnel brings is lost: {back.reason}"
+            return self._lost(trail, "unknown", link.ifname, why, carried.limit)
+        return carried
 
     def _under(self, link: Link, end: End, overhead: int, limit: Limit) -> Carried:
         """What the outer packet's way means for the inner one."""

@@ -44,10 +44,18 @@ class Firewall:
         self._netfilter: Netfilter | None = host.netfilter
 
     def meet(
-        self, hook: str, packet: Packet, trail: Trail, *, iif: Link | None = None, oif: Link | None = None
+        self,
+        hook: str,
+        packet: Packet,
+        trail: Trail,
+        *,
+        iif: Link | None = None,
+        oif: Link | None = None,
+        again: bool = False,
     ) -> Passage:
-        """The packet at ``prerouting``, ``input``, ``forward``, ``output``, ``postrouting``, ``ingress``,
-        ``egress``."""
+        """The packet at ``prerouting``, ``input``, ``forward``, ``output``, ``postrouting``, ``ingress``, ``egress``.
+
+        ``again``: it comes back by loopback, and what output did to its connection stands."""
         if self._absent:
             return Passage(packet)
         if self._gap:
@@ -56,6 +64,8 @@ class Firewall:
             return Passage(packet)
         asked = self._seen(packet, iif, oif)
         said = self._netfilter.hook(hook, asked)
+        if again:
+            said = replace(said, translations=())
         after = self._rewritten(packet, asked, said, trail, oif)
         end = self._stopped(hook, said, trail)
         if end is not None:
@@ -87,6 +97,8 @@ class Firewall:
     def _seen(self, packet: Packet, iif: Link | None, oif: Link | None) -> nftpacket.Packet:
         """The packet as rules look at it."""
         request, reply = ECHO[packet.family]
+        icmp = packet.ip_proto in (1, 58)
+        state = "untracked" if packet.icmp_type is not None else "established" if packet.related else "new"
         return nftpacket.Packet(
             family=packet.family,
             iif=iif.ifname if iif is not None else "",
@@ -98,10 +110,10 @@ class Firewall:
             proto=packet.ip_proto,
             sport=packet.sport,
             dport=packet.dport,
-            icmp_type=(reply if packet.related else request) if packet.ip_proto in (1, 58) else None,
-            icmp_code=0 if packet.ip_proto in (1, 58) else None,
+            icmp_type=packet.icmp_type or (reply if packet.related else request) if icmp else None,
+            icmp_code=0 if icmp else None,
             tcp_flags=(SYN_ACK if packet.related else SYN) if packet.ip_proto == 6 else None,
-            ct_state="established" if packet.related else "new",
+            ct_state=state,
             ct_reply=packet.related,
             ct_mark=None if packet.related else 0,
             dnatted=None if packet.related else False,

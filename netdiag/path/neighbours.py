@@ -10,7 +10,7 @@ from netdiag.model.link import Link
 from netdiag.model.walk import Fate
 from netdiag.path.host import PathHost
 
-POINT_TO_POINT = 0x10
+UNKNOWN = "not known yet"
 BARE = frozenset({65534, 512, 768, 769, 776, 778, 823})
 """ARPHRD_* without link-layer addresses: none, ppp, tunnel, tunnel6, sit, ipgre, ip6gre."""
 

@@ -36,6 +36,8 @@ class Packet:
     ip_proto: int | None = None
     sport: int | None = None
     dport: int | None = None
+    icmp_type: int | None = None
+    """None: an echo request, or the reply to one."""
     size: int | None = None
     """Bytes, the IP header included; None: small enough everywhere."""
     df: bool = True

@@ -13,13 +13,14 @@ from netdiag.model.link import Link
 from netdiag.model.walk import Fate, PathPacket, PathReport, PathReturn, PathStep, PathWay
 from netdiag.path import arrive, bpf, decide, neighbours, sizes
 from netdiag.path.arrive import Judgement
-from netdiag.path.devices import Devices
+from netdiag.path.devices import Devices, Ways
 from netdiag.path.firewall import Firewall
 from netdiag.path.host import PathHost
 from netdiag.path.trail import End, Packet, Trail
 from netdiag.path.wireguard import Wireguard
 
 LOOPBACK = 1
+ICMPV6, ADVERTISED = 58, 136
 NEEDED = ("links", "addresses", "routes", "rules", "sysctls", "nexthops")
 DEEPEST = 8
 """Tunnels in tunnels and namespaces behind namespaces that are followed."""
@@ -40,7 +41,7 @@ class Walker:
         self._host = host
         self._passed = passed
         self._firewall = Firewall(host)
-        self._devices = Devices(host, self._carry, self._beyond, passed)
+        self._devices = Devices(host, Ways(self._carry, self._reply, self._beyond), passed)
 
     # -- beginnings --------------------------------------------------------------------------------------------------
 
@@ -174,27 +175,36 @@ class Walker:
             if stopped is not None:
                 return stopped
         src = packet.src or next((hop.src for hop in answer.hops), None) or (packet.dst if link is None else None)
-        ended, packet = self._to_itself(replace(packet, src=src), trail, link)
-        if ended is not None:
-            return ended
-        trail.add("local", "delivered", f"{packet.dst} is this host's own", why="" if link else f"source {src}")
+        packet = replace(packet, src=src, first=packet.first or packet.ends._replace(src=src))
+        done = self._to_itself(packet, trail, link)
+        if isinstance(done, End):
+            return done
+        trail.add("local", "delivered", f"{done.dst} is this host's own", why="" if link else f"source {src}")
         dev = self._host.ifname(answer.hops[0].oif) if answer.hops and link is None else None
-        return End(
-            verdict="delivered", reason=text or f"{packet.dst} is this host's own", src=src, dev=dev, left=packet
-        )
+        reason = text or f"{done.dst} is this host's own"
+        return _doubtful(done, End(verdict="delivered", reason=reason, src=src, dev=dev, left=done))
 
-    def _to_itself(self, packet: Packet, trail: Trail, link: Link | None) -> tuple[End | None, Packet]:
+    def _to_itself(self, packet: Packet, trail: Trail, link: Link | None) -> Packet | End:
         """The hooks of a packet for this host: from outside only input, from here all those around loopback too."""
         loopback = self._host.stack.by_index.get(LOOPBACK)
-        hooks = ("input",) if link is not None else ("output", "postrouting", "prerouting", "input")
-        for hook in hooks:
-            out = hook in ("output", "postrouting")
-            iif = None if out else link if link is not None else loopback
-            passed = self._firewall.meet(hook, packet, trail, iif=iif, oif=loopback if out else None)
-            packet = passed.packet
-            if passed.end is not None:
-                return passed.end, packet
-        return None, packet
+        if link is None and not packet.hooked:
+            packet, ended, reroute = self._firewall.meet("output", packet, trail, oif=loopback)
+            if ended is not None:
+                return ended
+            packet = replace(packet, hooked=True)
+            if reroute:
+                trail.add("netfilter", "routed again", packet.text())
+                return self._answered(packet, self._host.routing.lookup(packet.query()), trail, None)
+        for hook in ("input",) if link is not None else ("postrouting", "prerouting", "input"):
+            out = hook == "postrouting"
+            iif = None if out else link or loopback
+            again = link is None and not out
+            packet, ended, _ = self._firewall.meet(
+                hook, packet, trail, iif=iif, oif=loopback if out else None, again=again
+            )
+            if ended is not None:
+                return ended
+        return packet
 
     def _to_many(self, packet: Packet, answer: Lookup, text: str, trail: Trail, link: Link) -> End:
         if answer.type == "broadcast" or packet.dst == "255.255.255.255":
@@ -203,12 +213,12 @@ class Walker:
                 stopped = self._judged(arrive.source_check(self._host, link, packet, None), trail)
             if stopped is not None:
                 return stopped
-            ended, packet = self._to_itself(packet, trail, link)
-            if ended is not None:
-                return ended
+            done = self._to_itself(packet, trail, link)
+            if isinstance(done, End):
+                return done
             trail.add("local", "delivered", f"{packet.dst} is a broadcast address here")
             reason = text or f"{packet.dst} is a broadcast address"
-            return _doubtful(packet, End(verdict="delivered", reason=reason, src=packet.src))
+            return _doubtful(done, End(verdict="delivered", reason=reason, src=packet.src))
         reason = "which multicast groups have members here was not read"
         return trail.stop("unknown", "local", packet.dst, reason)
 
@@ -284,6 +294,10 @@ class Walker:
             trail.add("neighbour", met.decision, met.thing, why=met.why, decisive=met.fate is not None)
             if met.fate is not None:
                 return End(verdict=met.fate, reason=met.why, mtu=limit.mtu, mtu_reason=limit.reason, **common)
+            if met.decision == neighbours.UNKNOWN:
+                silent = self._unheard(packet, hop.gateway or packet.dst, out)
+                if silent is not None:
+                    return replace(trail.stop("dropped", "neighbour", met.thing, silent), **common)
         packet, ended, _ = self._firewall.meet("egress", packet, trail, oif=out)
         if ended is not None:
             return replace(ended, **common)
@@ -292,6 +306,28 @@ class Walker:
         fate: Fate = carried.fate or ("forwarded" if link is not None else "sent")
         reason = carried.reason or told.text or f"out by {out.ifname}"
         return _doubtful(packet, End(verdict=fate, reason=reason, mtu=narrow.mtu, mtu_reason=narrow.reason, **common))
+
+    def _unheard(self, packet: Packet, near: str, out: Link) -> str | None:
+        """Why an answer to neighbour discovery would not be heard; None: it would, or ARP asks."""
+        if packet.family == "inet":
+            return None
+        src = self._host.sources6.select(out.ifindex, near) or packet.src
+        heard = Packet(
+            family="inet6", src=near, dst=src or "::", iif=out.ifindex, ip_proto=ICMPV6, icmp_type=ADVERTISED
+        )
+        for hook in ("prerouting", "input"):
+            heard, ended, _ = self._firewall.meet(hook, heard, Trail(), iif=out)
+            if ended is not None:
+                return (
+                    f"neighbour {near} on {out.ifname} is not known, and its answer would not be heard: {ended.reason}"
+                )
+        return None
+
+    def _reply(self, end: End) -> End | None:
+        """What becomes of the answer to a packet that a tunnel sent; None where none is known."""
+        if end.left is None or not end.oif or end.left.src is None:
+            return None
+        return Walker(self._host).go(end.left.answer(end.oif, end.left.src), Trail())
 
     def _hooks(self, packet: Packet, trail: Trail, link: Link | None, out: Link) -> Packet | End:
         """netfilter's hooks behind the routing decision. Where one changes the destination or the mark of an own

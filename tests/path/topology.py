@@ -32,9 +32,7 @@ class Topology:
         self.wireguard = wireguard and self.cables > 1
         self.doors = [self._door(number) for number in range(self.cables)]
         self.extra = [
-            name
-            for name, there in (("mv0", self.macvlan), ("vx0", self.vxlan), ("wg0", self.wireguard))
-            if there
+            name for name, there in (("mv0", self.macvlan), ("vx0", self.vxlan), ("wg0", self.wireguard)) if there
         ]
         self.devices = [*self.doors, *self.extra]
         self.subnet = {name: number for number, name in enumerate(self.doors)} | {"mv0": 10, "vx0": 11, "wg0": 12}
@@ -183,7 +181,8 @@ class Topology:
             chains.append(f"chain m_pre {{ type filter hook prerouting priority mangle;\n{rule}\n}}")
         sets = "set ports { type inet_service; elements = { 1000, 3000 } }\n"
         sets += "chain side { udp dport 2000 return\nudp dport 1000 drop\naccept\n}\n"
-        sets += "map fates { type inet_service : verdict; elements = { 2000 : drop, 3000 : jump side, 4000 : accept } }\n"
+        fates = "2000 : drop, 3000 : jump side, 4000 : accept"
+        sets += f"map fates {{ type inet_service : verdict; elements = {{ {fates} }} }}\n"
         return f"table {family} t {{\n{sets}{chr(10).join(chains)}\n}}\n{self._nat()}"
 
     def _filter(self, hook: str) -> str:
@@ -214,13 +213,13 @@ class Topology:
     def _nat(self) -> str:
         pick, chains = self.random, []
         if pick.random() < 0.35:
-            target = pick.choice((self.far(), self.near(pick.choice(self.devices)), self.own(pick.choice(self.devices))))
+            device = pick.choice(self.devices)
+            target = pick.choice((self.far(), self.near(device), self.own(device)))
             where = pick.choice(("prerouting", "output"))
             name = "dstnat" if where == "prerouting" else "-100"
             port = pick.choice(("", f":{pick.choice(PORTS)}"))
-            chains.append(
-                f"chain d {{ type nat hook {where} priority {name};\nudp dport {pick.choice(PORTS)} dnat to {target}{port}\n}}"
-            )
+            rule = f"udp dport {pick.choice(PORTS)} dnat to {target}{port}"
+            chains.append(f"chain d {{ type nat hook {where} priority {name};\n{rule}\n}}")
         if pick.random() < 0.4:
             out = pick.choice(self.devices)
             target = pick.choice(("masquerade", "masquerade", f"snat to {self.own(out)}"))
