@@ -1,0 +1,86 @@
+"""What it checks
+  An IPv4 interface has secondary addresses (further ones of the same subnet), and promote_secondaries is off there:
+  deleting the first address deletes all of them. That is a trap, not a fault: info.
+
+Why it matters
+  The kernel keeps the first address of a subnet as primary, all later ones hang on it. When the primary is removed,
+  by a DHCP client, a renumbering or a failover, it takes the others and their routes along, unless
+  promote_secondaries is set: then the next one takes its place. That they are gone shows only against intent or a
+  baseline.
+
+Confirm
+  ip address show dev IFNAME secondary
+  sysctl net.ipv4.conf.IFNAME.promote_secondaries net.ipv4.conf.all.promote_secondaries
+
+Fix
+  sysctl -w net.ipv4.conf.all.promote_secondaries=1 (systemd sets it by default). It changes nothing until an address
+  is deleted.
+
+Not flagged
+  promote_secondaries on, for the interface or for all. IPv6: there each address stands alone. Single addresses (/32):
+  each is a subnet of its own, and primary.
+
+References
+  net/ipv4/devinet.c __inet_del_ifa(), IN_DEV_PROMOTE_SECONDARIES(); ip-sysctl.rst promote_secondaries
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.address import IFA_F_PERMANENT, IFA_F_SECONDARY
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="addr-orphaned-primary-delete-flushes-secondary",
+    title="deleting the first address of a subnet would delete the others",
+    severity="info",
+    reads=("links", "addresses", "sysctls"),
+)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    if view.sysctl_int("net.ipv4.conf.all.promote_secondaries") != 0:
+        return
+    for link in view.links:
+        if link.inet_conf.get("promote_secondaries") != 0:
+            continue
+        own = [row for row in view.addresses if row.ifindex == link.ifindex and row.family == "inet"]
+        secondary = [row for row in own if row.flags & IFA_F_SECONDARY]
+        if not secondary:
+            continue
+        first = next((row.local for row in own if not row.flags & IFA_F_SECONDARY), "the first address")
+        dev = quoted(link.ifname)
+        yield RULE.found(
+            subject=subject("link", ifname=link.ifname),
+            message=f"deleting {first} from {link.ifname} would delete {secondary[0].local}"
+            + (f" and {len(secondary) - 1} more" if len(secondary) > 1 else "")
+            + " as well (promote_secondaries is off)",
+            evidence=[
+                ("secondary addresses", len(secondary), f"RTM_GETADDR {link.ifname} IFA_FLAGS IFA_F_SECONDARY"),
+                ("promote_secondaries", 0, f"RTM_GETLINK {link.ifname} IFLA_INET_CONF, all: /proc/sys"),
+            ],
+            confirm=[f"ip address show dev {dev} secondary", "sysctl net.ipv4.conf.all.promote_secondaries"],
+            fix="sysctl -w net.ipv4.conf.all.promote_secondaries=1",
+        )
+
+
+def _host(second: str = "10.0.0.6/24", flags: int = IFA_F_PERMANENT | IFA_F_SECONDARY, **link: Any) -> HostBuilder:
+    host = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0", **link)
+    return host.address("eth0", "10.0.0.5/24").address("eth0", second, flags=flags)
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
+    severity = "info" if fires else None
+    return Example(name=name, why=why, tables=host.build(), fires=fires, severity=severity)  # type: ignore[arg-type]
+
+
+def examples() -> Iterator[Example]:
+    yield _case("a secondary address", "the trap", _host(), 1)
+    yield _case("on for all", "as systemd sets it", _host().sysctl("net.ipv4.conf.all.promote_secondaries", 1))
+    yield _case("on for the interface", "either will do", _host(inet_conf={"promote_secondaries": 1}))
+    yield _case("another subnet", "primary there", _host("10.1.0.6/24", IFA_F_PERMANENT))
+    yield _case("single address", "primary by itself", _host("10.0.0.6/32", IFA_F_PERMANENT))
+    yield _case("IPv6 temporary address", "the bit means something else", _host("2001:db8::6/64"))

@@ -1,0 +1,177 @@
+"""What it checks
+  The prefix length of an address does not fit what else is known of its subnet: the broadcast address belongs to
+  another length; another address of the same interface and subnet has another length; or it is the only address of an
+  Ethernet interface, alone in its prefix (/32, /128), with no route at all by that interface, while neighbours of the
+  surrounding net are known there.
+
+Why it matters
+  Too long: neighbours on the same wire are sent to the gateway, or nowhere; a gateway outside the prefix cannot be
+  used ("Nexthop has invalid gateway"). Too short: hosts behind the gateway are looked for on the wire and do not
+  answer.
+
+Confirm
+  ip address show dev IFNAME
+  ip route show dev IFNAME
+
+Fix
+  ip address add ADDRESS/LENGTH dev IFNAME, then ip address del of the wrong one: the address itself stays, its
+  connected route changes at once. Routes that went by the old prefix are deleted with it: make them again.
+
+Not flagged
+  Single addresses (/32) beside one with the subnet: virtual addresses. /32 with an onlink gateway or a host route to
+  it, as clouds have it; on loopback, tunnels and point-to-point interfaces. A broadcast address that was left out, or
+  is all ones. A gateway outside every prefix: see route-onlink-missing-gateway. What the neighbours themselves have
+  configured cannot be read from here; a fleet's snapshots tell.
+
+References
+  net/ipv4/devinet.c, net/ipv4/fib_frontend.c fib_add_ifaddr(), ip-address(8)
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from netdiag.index.view import HostView
+from netdiag.model.address import Address
+from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.link import IFF_BROADCAST, IFF_NOARP, IFF_POINTOPOINT, Link
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="addr-wrong-prefixlen",
+    title="the prefix length of an address does not fit its subnet",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "addresses", "routes", "neighbours"),
+    explains=("route-onlink-missing-gateway", "route-default-missing", "neigh-*"),
+)
+
+
+class Misfit(NamedTuple):
+    """Why a length does not fit, and the one that would."""
+
+    why: str
+    length: int | None
+    severity: Severity
+
+
+def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
+    """What speaks against the prefix length of an address."""
+    single = row.prefixlen == (32 if row.family == "inet" else 128)
+    net = ipaddress.ip_network(f"{row.local}/{row.prefixlen}", strict=False)
+    if row.family == "inet" and row.broadcast not in (None, "255.255.255.255", str(net.broadcast_address)):
+        meant = _length_of(row.local, str(row.broadcast))
+        if meant is not None and row.prefixlen < 31:
+            return Misfit(f"its broadcast address {row.broadcast} is that of a /{meant}", meant, "warning")
+        if meant is not None and single and not _routed(view, row, link):
+            return Misfit(f"its broadcast address {row.broadcast} is that of a /{meant}", meant, "warning")
+    for other in view.addresses:
+        alone = other.prefixlen == (32 if other.family == "inet" else 128)
+        if other.ifindex != row.ifindex or other.family != row.family or single or alone or other.scope != row.scope:
+            continue
+        wider = ipaddress.ip_network(f"{other.local}/{other.prefixlen}", strict=False)
+        if wider.prefixlen < row.prefixlen and ipaddress.ip_address(row.local) in wider:
+            return Misfit(f"{other.local} on the same interface has /{other.prefixlen}", other.prefixlen, "warning")
+    if single and not _routed(view, row, link):
+        near = _neighbours(view, row, link)
+        if near:
+            return Misfit(f"its neighbour {near} is in no prefix of {link.ifname}", None, "warning")
+    return None
+
+
+def _length_of(local: str, broadcast: str) -> int | None:
+    """The length whose subnet of that address ends with that broadcast address."""
+    for length in range(30, 7, -1):
+        if str(ipaddress.ip_network(f"{local}/{length}", strict=False).broadcast_address) == broadcast:
+            return length
+    return None
+
+
+def _routed(view: HostView, row: Address, link: Link) -> bool:
+    """Whether anything but the address itself is routed by the interface."""
+    routes = view.routes(row.family)
+    mine = (routes.oif == link.ifindex) & (routes.table != 255)
+    if row.family == "inet6":
+        mine &= ~((routes.dst[:, 0] == 0xFE) & (routes.dst[:, 1] & 0xC0 == 0x80)) & (routes.dst[:, 0] != 0xFF)
+        mine &= routes.dst_len != 128
+    return bool(mine.any()) or any(other.ifindex == link.ifindex and other is not row and other.family == row.family
+                                   and other.scope == 0 for other in view.addresses)  # fmt: skip
+
+
+def _neighbours(view: HostView, row: Address, link: Link) -> str | None:
+    """A neighbour on the interface that lies in the net around the address (/24, /64)."""
+    around = ipaddress.ip_network(f"{row.local}/{24 if row.family == 'inet' else 64}", strict=False)
+    table = view.neighbours
+    for entry in table.rows(np.flatnonzero((table.ifindex == link.ifindex) & (table.lladdr_len > 0))[:64]):
+        if entry.family == row.family and ipaddress.ip_address(entry.dst) in around:
+            return entry.dst
+    return None
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for row in view.addresses:
+        link = view.link(row.ifindex)
+        if link is None or not link.up or link.loopback or row.peer is not None or row.scope != 0:
+            continue
+        if not link.flags & IFF_BROADCAST or link.flags & (IFF_POINTOPOINT | IFF_NOARP):
+            continue
+        found = misfit(view, row, link)
+        if found is None:
+            continue
+        dev = quoted(link.ifname)
+        length = found.length if found.length is not None else "LENGTH"
+        old = f"{row.local}/{row.prefixlen}"
+        yield RULE.found(
+            subject=subject("address", ifname=link.ifname, address=old),
+            message=f"{old} on {link.ifname} has a prefix length that does not fit: {found.why}",
+            severity=found.severity,
+            evidence=[
+                (f"prefix length of {row.local}", row.prefixlen, f"RTM_GETADDR {link.ifname} ifa_prefixlen"),
+                ("what speaks against it", found.why, "RTM_GETADDR IFA_BROADCAST IFA_LOCAL, RTM_GETNEIGH"),
+            ],
+            confirm=[f"ip address show dev {dev}", f"ip neigh show dev {dev}; ip route show table all dev {dev}"],
+            fix=f"ip address add {row.local}/{length} dev {dev} && ip address del {old} dev {dev}",
+            breaks=[subject("link", ifname=link.ifname), subject("route", dst="0.0.0.0/0", table=254)],
+        )
+
+
+def _host(prefix: str = "10.0.0.5/24", **fields: Any) -> HostBuilder:
+    return HostBuilder().link("eth0").address("eth0", prefix, **fields)
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
+
+
+def examples() -> Iterator[Example]:
+    yield _case(
+        "broadcast of a shorter length",
+        "a /25 was typed",
+        _host("10.0.0.5/25", broadcast="10.0.0.255"),
+        1,
+        says=("that of a /24",),
+    )
+    yield _case("broadcast of its length", "the ordinary case", _host(broadcast="10.0.0.255"))
+    yield _case("no broadcast", "ip address add sets none", _host("10.0.0.5/25"))
+    yield _case("all ones", "it fits every subnet", _host(broadcast="255.255.255.255"))
+    yield _case("broadcast of no length", "made up; nothing follows", _host(broadcast="10.0.0.77"))
+    yield _case("two lengths", "one of them is wrong", _host().address("eth0", "10.0.0.6/25"), 1, says=("has /24",))
+    yield _case("two subnets", "a second net on the wire", _host().address("eth0", "10.0.1.6/25"))
+    yield _case("virtual address", "a /32 beside the subnet", _host().address("eth0", "10.0.0.6/32"))
+    yield _case(
+        "/32 alone, with a neighbour",
+        "the wire has a subnet",
+        _host("10.0.0.5/32").neighbour("10.0.0.1", dev="eth0"),
+        1,
+    )
+    yield _case("/32 alone", "nothing is known there", _host("10.0.0.5/32"))
+    cloud = _host("10.0.0.5/32").neighbour("10.0.0.1", dev="eth0")
+    yield _case("cloud", "its gateway is onlink", cloud.route("default", via="10.0.0.1", dev="eth0", onlink=True))
+    six = _host("2001:db8::5/128").neighbour("2001:db8::1", dev="eth0")
+    yield _case("IPv6 /128 alone", "the same", six, 1)
+    wg = HostBuilder().link("wg0", kind="wireguard", flags=0x10091).address("wg0", "10.0.0.5/32")
+    yield _case("tunnel", "it has no subnet", wg)
+    yield _case("lo", "anycast addresses", HostBuilder().address("lo", "10.0.0.5/32").address("lo", "10.0.0.6/24"))

@@ -1,0 +1,138 @@
+"""What it checks
+  A router advertisement brought an IPv6 default route over an interface on which somebody configured another gateway
+  for the default route, and the kernel may take the advertised one. Several advertising routers on one link, with none
+  configured, are told as info.
+
+Why it matters
+  Anybody on the link can advertise: a virtual machine with a wrong image, a laptop that shares its uplink. Traffic
+  then leaves by a stranger, or is lost. A server whose gateway is configured needs no advertisements; one that accepts
+  them (accept_ra, on by default) takes the first that comes. Of two default routes with one metric the kernel uses
+  both by turns.
+
+Confirm
+  ip -6 route show default
+  sysctl net.ipv6.conf.IFNAME.accept_ra
+  tcpdump -c1 -vni IFNAME 'icmp6 and ip6[40] == 134'
+
+Fix
+  sysctl -w net.ipv6.conf.IFNAME.accept_ra=0, and ip -6 route del default via GATEWAY dev IFNAME: the configured gateway
+  takes over at once. Find the sender by its link address; RA guard on the switch stops it for everybody.
+
+Not flagged
+  Hosts that have only advertised default routes (a pair of routers advertises two: info). An advertised route of worse
+  metric than the configured one. An advertised gateway that is the configured one, by address or by link address.
+  A configured default route over another interface.
+
+References
+  RFC 6104, RFC 6105, RFC 4861 section 6.3.4; net/ipv6/ndisc.c ndisc_router_discovery(), net/ipv6/route.c find_rr_leaf()
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.route import RTN_UNICAST, RTPROT_NAMES, Route
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="ra-rogue",
+    title="a router advertisement competes with the configured gateway",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "routes", "neighbours"),
+    explains=("neigh-gateway-failed", "route-default-duplicate-tie"),
+)
+RA = 9
+"""RTPROT_RA; KERNEL on kernels before 4.12, where such a route expires."""
+
+
+def lladdr(view: HostView, gateway: str | None, ifindex: int) -> str | None:
+    """Link address of a gateway, where it is known."""
+    table = view.neighbours
+    for row in table.rows(np.flatnonzero(table.ifindex == ifindex)[:4096]):
+        if row.dst == gateway:
+            return row.lladdr
+    return None
+
+
+def defaults(view: HostView) -> dict[tuple[int, int], tuple[list[tuple[Route, str]], list[tuple[Route, str]]]]:
+    """By table and interface: advertised and other default routes, each with a gateway."""
+    routes = view.routes("inet6")
+    found: dict[tuple[int, int], tuple[list[tuple[Route, str]], list[tuple[Route, str]]]] = {}
+    for row in view.route_rows("inet6", np.flatnonzero((routes.dst_len == 0) & (routes.type == RTN_UNICAST)).tolist()):
+        for hop in row.hops:
+            if hop.gateway is not None:
+                advertised, other = found.setdefault((row.table, hop.oif), ([], []))
+                (advertised if row.protocol == RA else other).append((row, hop.gateway))
+    return found
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for (table, oif), (advertised, other) in defaults(view).items():
+        ifname = view.ifname(oif)
+        for row, gateway in advertised:
+            address = lladdr(view, gateway, oif)
+            known = [one for one, mate in other if mate == gateway or (address and lladdr(view, mate, oif) == address)]
+            rivals = [(one, mate) for one, mate in other if one not in known and one.priority >= row.priority]
+            if known or (not rivals and (other or len({mate for _, mate in advertised}) < 2)):
+                continue
+            against = (
+                f"{RTPROT_NAMES.get(rivals[0][0].protocol, rivals[0][0].protocol)} gateway {rivals[0][1]}"
+                if rivals
+                else f"{len(advertised) - 1} more that advertise"
+            )
+            yield RULE.found(
+                subject=subject("route", dst="::/0", table=table, ifname=ifname, gateway=gateway),
+                message=f"{gateway} on {ifname} advertises itself as IPv6 default gateway, beside {against}",
+                severity=None if rivals else "info",
+                confidence=None if rivals else "possible",
+                evidence=[
+                    (f"default via {gateway}", f"proto ra metric {row.priority}", "RTM_GETROUTE rtm_protocol"),
+                    ("link address of the advertiser", address or "unknown", "RTM_GETNEIGH NDA_LLADDR"),
+                    *((f"default via {mate}", f"metric {one.priority}", "RTM_GETROUTE") for one, mate in rivals[:1]),
+                ],
+                confirm=["ip -6 route show default", f"ip -6 neigh show dev {quoted(ifname)}"],
+                fix=f"sysctl -w {quoted('net/ipv6/conf/' + ifname + '/accept_ra')}=0; "
+                f"ip -6 route del default via {gateway} dev {quoted(ifname)} proto ra",
+                breaks=[subject("neighbour", dst=gateway, ifname=ifname), subject("route", dst="::/0", table=table)],
+            )
+
+
+def _host(*gateways: str, **fields: Any) -> HostBuilder:
+    host = HostBuilder().link("eth0").link("eth1").address("eth0", "2001:db8::1/64").address("eth1", "2001:db8:1::1/64")
+    for gateway in gateways:
+        given: dict[str, Any] = {"protocol": RA, "expires": 1700, "dev": "eth0"}
+        host.route("default", via=gateway, **(given | fields))
+    return host
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
+
+
+def examples() -> Iterator[Example]:
+    def static(host: HostBuilder, via: str = "2001:db8::2", **fields: Any) -> HostBuilder:
+        given: dict[str, Any] = {"dev": "eth0", "protocol": 4}
+        return host.route("default", via=via, **(given | fields))
+
+    warn: dict[str, Any] = {"fires": 1, "severity": "warning"}
+    about = subject("route", dst="::/0", table=254, ifname="eth0", gateway="fe80::bad")
+    yield _case(
+        "beside the configured one", "one metric: both are used", static(_host("fe80::bad")), subject=about, **warn
+    )
+    yield _case("BIRD's", "whoever configured it", static(_host("fe80::bad"), protocol=12), **warn)
+    better = static(_host("fe80::bad", priority=1023))
+    yield _case("better metric", "it takes all", better, **warn)
+    yield _case("worse metric", "it stands by", static(_host("fe80::bad", priority=1025)))
+    yield _case("only advertised", "how most hosts find their gateway", _host("fe80::1"))
+    yield _case("a pair of routers", "or one of them is a stranger", _host("fe80::1", "fe80::2"), 2, severity="info")
+    yield _case("the configured gateway advertises", "the same address", static(_host("fe80::1"), "fe80::1"))
+    same = static(_host("fe80::1")).neighbour("fe80::1", dev="eth0", lladdr="02:00:00:00:00:09")
+    yield _case(
+        "by its link address", "one router", same.neighbour("2001:db8::2", dev="eth0", lladdr="02:00:00:00:00:09")
+    )
+    yield _case("other interface", "two uplinks", static(_host("fe80::1"), "2001:db8:1::2", dev="eth1"))

@@ -1,0 +1,33 @@
+"""An address with the length of another subnet; and virtual addresses and a cloud's /32."""
+
+from tests.drills.harness import Drill, drill_test
+from tests.lab import Host, Lab
+
+
+def build(lab: Lab) -> Host:
+    host, peer = lab.host("edge1"), lab.host("edge2")
+    lab.link(host, "eth0", peer, "eth0", b_addresses=["192.0.2.1/24", "198.51.100.1/24"])
+    host.ip("address add 192.0.2.5/24 brd + dev eth0")
+    return host
+
+
+def legitimate(lab: Lab) -> Host:
+    """A virtual address beside the subnet, and a /32 with an onlink gateway on another interface."""
+    host = build(lab)
+    host.ip("address add 192.0.2.77/32 dev eth0")
+    lab.link(host, "eth1", lab.hosts["edge2"], "eth1", a_addresses="203.0.113.9/32", b_addresses="10.0.0.1/24")
+    host.ip("route add default via 10.0.0.1 dev eth1 onlink")
+    return host
+
+
+test_drill = drill_test(
+    Drill(
+        rule="addr-wrong-prefixlen",
+        build=build,
+        break_=lambda lab, host: host.sh("ip addr flush dev eth0; ip addr add 192.0.2.5/26 brd 192.0.2.255 dev eth0"),
+        repair=None,
+        severity="warning",
+        expect={"kind": "address", "ifname": "eth0", "address": "192.0.2.5/26"},
+        twin=legitimate,
+    ),
+)
