@@ -65,7 +65,7 @@ COLLECTOR_OF = {
     "bird_sockets": "bird_sockets",
     "nft": "nft",
     "conntrack": "conntrack",
-    "conntrack_state": "conntrack",
+    "conntrack_state": "conntrack_state",
     "qdiscs": "qdiscs",
     "ethtool": "ethtool",
     "softirq": "softirq",

@@ -63,6 +63,7 @@ SMALL: dict[str, Any] = {
     "bird_sockets": tuple[BirdSocket, ...],
     "nft": Nft,
     "conntrack_state": ConntrackState,
+    "conntrack_helpers": tuple[str, ...],
 }
 """Tables of structs by name, with their type."""
 

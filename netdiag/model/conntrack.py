@@ -102,7 +102,7 @@ class Conntrack:
     tcp_state: npt.NDArray[np.uint8]
     """Position in TCP_STATES; 255: no TCP."""
     helper: npt.NDArray[np.uint8]
-    """One more than the position in ConntrackState.helpers; 0: none."""
+    """One more than the position in the table conntrack_helpers; 0: none."""
 
     COLUMNS: ClassVar[tuple[str, ...]] = (
         "family",
@@ -203,8 +203,6 @@ class ConntrackState(msgspec.Struct, frozen=True, kw_only=True):
     """Buckets of the hash table, which all namespaces share."""
     expectations: int = 0
     """Connections that helpers wait for."""
-    helpers: tuple[str, ...] = ()
-    """Helpers that entries have."""
     settings: dict[str, int] = {}
     """net.netfilter.nf_conntrack_* by their last part: ``tcp_be_liberal``, ``udp_timeout`` ..."""
     at: float = 0.0

@@ -81,6 +81,7 @@ class Tables:
     taps: Taps = field(default_factory=Taps)
     nft: Nft = field(default_factory=Nft)
     conntrack: Conntrack = field(default_factory=Conntrack.empty)
+    conntrack_helpers: tuple[str, ...] = ()
     conntrack_state: ConntrackState = field(default_factory=ConntrackState)
     qdiscs: Tc = field(default_factory=Tc)
     ethtool: Ethtool = field(default_factory=Ethtool)

@@ -12,6 +12,7 @@ import msgspec
 
 from netdiag.model.address import IFA_F_NOPREFIXROUTE, IFA_F_PERMANENT, IFA_F_TENTATIVE, Address
 from netdiag.model.bpf import Bpf
+from netdiag.model.conntrack import ConntrackEntry, ConntrackState, conntrack_from_rows
 from netdiag.model.counters import Counters, CounterSample
 from netdiag.model.host import ClockState, Identity, Resolver
 from netdiag.model.link import (
@@ -100,6 +101,8 @@ class HostBuilder:
         self._resolver, self._clock, self._identity = Resolver(), ClockState(), Identity()
         self._bpf = Bpf()
         self._nft = Nft()
+        self._ct: list[ConntrackEntry] = []
+        self._ct_state = ConntrackState(max=65536, buckets=16384)
         self._holders: list[TapHolder] = []
         self._wishes: list[TapWish] = []
         self._namespaces: list[Namespace] = [Namespace(inode=1, own=True, processes=9, links=2)]
@@ -376,6 +379,22 @@ class HostBuilder:
         self._identity = Identity(**fields)
         return self
 
+    def conntrack(self, proto: int, orig: str, reply: str, **fields: Any) -> "HostBuilder":
+        """A tracked connection; ``orig`` and ``reply`` are ``SRC SPORT DST DPORT``."""
+        ends: dict[str, Any] = {}
+        for side, text in (("orig", orig), ("reply", reply)):
+            src, sport, dst, dport = text.split()
+            ends |= {f"{side}_src": src, f"{side}_sport": int(sport), f"{side}_dst": dst, f"{side}_dport": int(dport)}
+        known: dict[str, Any] = {"status": 0xE, "timeout": 100, "mark": 0, "zone": 0, "tcp_state": None}
+        family = "inet6" if ":" in ends["orig_src"] else "inet"
+        self._ct.append(ConntrackEntry(family=family, proto=proto, **(known | ends | fields)))
+        return self
+
+    def conntrack_state(self, **fields: Any) -> "HostBuilder":
+        """Fields of model.ConntrackState."""
+        self._ct_state = msgspec.structs.replace(self._ct_state, **fields)
+        return self
+
     def ifindex(self, ifname: str) -> int:
         """Index of an interface made before."""
         return self._index(ifname)
@@ -397,6 +416,8 @@ class HostBuilder:
             bpf=self._bpf,
             namespaces=Namespaces(namespaces=tuple(self._namespaces), stale_names=self._stale_names),
             nft=self._nft,
+            conntrack=conntrack_from_rows(self._ct),
+            conntrack_state=self._ct_state,
             sockets=sockets_from_rows(self._sockets),
             socket_owners=SocketOwners(owners=tuple(self._owners), complete=True, seconds=1.0),
             resolver=self._resolver,

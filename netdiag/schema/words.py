@@ -74,6 +74,7 @@ TABLES = {
     "bird_routes": "Routes that BIRD exports to the kernel and to its sessions, up to a cap.",
     "bird_sockets": "BIRD's control sockets, answered or not.",
     "conntrack": "Tracked connections; the columns are beside this file.",
+    "conntrack_helpers": "Names of helpers of tracked connections; the column helper points into it.",
     "conntrack_state": "How full connection tracking is, its settings and counters.",
     "nft": "The nftables ruleset with its sets, and the tables of iptables-legacy.",
 }

@@ -3,7 +3,7 @@
 import json
 import re
 
-from netdiag.collectors import Collected, Options, conntrack
+from netdiag.collectors import Collected, Options, conntrack, conntrack_state
 from netdiag.model.conntrack import Conntrack, ConntrackEntry, ConntrackState
 from netdiag.sources.live import LiveSource
 from tests.lab import Host, Lab
@@ -23,7 +23,8 @@ table inet t {
 def read() -> tuple[Conntrack, ConntrackState]:
     collected: Collected = conntrack.collect(LiveSource(), Options(interval=0))
     assert (collected.status, collected.detail) == ("ok", "")
-    return collected.tables["conntrack"], collected.tables["conntrack_state"]
+    state = conntrack_state.collect(LiveSource(), Options(interval=0))
+    return collected.tables["conntrack"], state.tables["conntrack_state"]
 
 
 def tuples(entry: ConntrackEntry) -> tuple[object, ...]:

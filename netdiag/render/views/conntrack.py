@@ -61,7 +61,7 @@ def row_of(entry: ConntrackEntry, helper: str | None) -> Row:
 
 def rows(snapshot: Snapshot, filters: Filters) -> Iterator[Row]:
     """Entries in the kernel's order."""
-    table, helpers = snapshot.tables.conntrack, snapshot.tables.conntrack_state.helpers
+    table, helpers = snapshot.tables.conntrack, snapshot.tables.conntrack_helpers
     keep = np.ones(len(table), bool)
     if filters.family is not None:
         keep &= table.family == AF_NUMBERS[filters.family]

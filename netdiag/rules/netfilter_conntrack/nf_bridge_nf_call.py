@@ -1,0 +1,136 @@
+"""What it checks
+  Frames that are only bridged, from port to port of a bridge without an address, are handed to the IP filters
+  (bridge-nf-call-iptables), and the forward hook drops all of them.
+
+Why it matters
+  Loading br_netfilter (Docker and Kubernetes do) switches this on for every bridge of the namespace. A bridge that
+  connected virtual machines at layer 2 for months then obeys a FORWARD policy that was meant for routed packets: the
+  machines cannot reach each other, or their gateway, and the host itself notices nothing.
+
+Confirm
+  sysctl net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables
+  ip -d link show dev BRIDGE             (nf_call_iptables of that bridge)
+  nft -a list chain FAMILY TABLE CHAIN
+
+Fix
+  sysctl -w net.bridge.bridge-nf-call-iptables=0, and the same for ip6tables: no bridged frame is filtered by IP rules
+  any more. Kubernetes and Docker need 1 for their service addresses: there accept the bridge instead:
+  nft insert rule FAMILY TABLE CHAIN iifname BRIDGE oifname BRIDGE accept.
+
+Not flagged
+  Bridges with an address of their own, whose traffic is routed. Filters that may let something of the bridge pass, or
+  that stop it by name: somebody filters on purpose. Bridges with fewer than two ports that are up. The setting alone.
+
+References
+  net/bridge/br_netfilter_hooks.c br_nf_pre_routing(), br_nf_forward_ip(); Documentation/networking/ip-sysctl.rst
+  (/proc/sys/net/bridge)
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from netdiag.index.netfilter import Netfilter
+from netdiag.index.nftpacket import Packet
+from netdiag.index.nftverdict import Possible
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, iifname, oifname, rule, state, table, verdict
+from netdiag.rules.nftplaces import by_default, chain_subject, fact, list_chain, place_words
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="nf-bridge-nf-call",
+    title="bridged frames are dropped by the filter for routed packets",
+    severity="critical",
+    confidence="likely",
+    reads=("links", "addresses", "sysctls", "nft"),
+)
+CALLS = {
+    "inet": ("net.bridge.bridge-nf-call-iptables", "nf_call_iptables"),
+    "inet6": ("net.bridge.bridge-nf-call-ip6tables", "nf_call_ip6tables"),
+}
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    addressed = {row.ifindex for row in view.addresses if row.scope == 0}
+    for link in view.links:
+        ports = [port for port in view.stack.ports(link.ifindex) if port.up] if link.kind == "bridge" else []
+        if link.up and link.ifindex not in addressed and len(ports) > 1:
+            for family, (name, own) in CALLS.items():
+                called = view.sysctl_int(name) == 1 or link.info.get(own) == 1
+                stop = _stop(view.netfilter, link, family) if called else None
+                if stop is not None and by_default(stop.at):
+                    yield _finding(view, link, family, stop, len(ports))
+                    break
+
+
+def _stop(owner: Netfilter, link: Link, family: str) -> Possible | None:
+    """What drops every new connection over the bridge."""
+    new = Packet(family=family, iif=link.ifname, oif=link.ifname, mark=None, ct_mark=None, dnatted=None)
+    for packet in (new, replace(new, ct_state="untracked")):
+        found = owner.hook("forward", packet)
+        if found.passes != "no":
+            return None
+    return found.blocker
+
+
+def _finding(view: HostView, link: Link, family: str, stop: Possible, ports: int) -> Draft:
+    name, own = CALLS[family]
+    word = "IPv4" if family == "inet" else "IPv6"
+    by_sysctl = view.sysctl_int(name) == 1
+    return RULE.found(
+        subject=subject("link", ifname=link.ifname),
+        message=f"{word} frames between the {ports} ports of {link.ifname} go through the filter for routed packets"
+        f" ({name if by_sysctl else own} is 1), and {place_words(stop.at)} drops them all",
+        evidence=[
+            (name, view.sysctl(name), f"/proc/sys/{name.replace('.', '/')}"),
+            (f"{own} of {link.ifname}", link.info.get(own), f"RTM_GETLINK {link.ifname} IFLA_BR_{own.upper()}"),
+            fact(stop),
+        ],
+        confirm=[
+            f"sysctl {name}",
+            f"ip -d link show dev {quoted(link.ifname)}",
+            list_chain(stop.at.table, stop.at.chain),
+        ],
+        fix=f"sysctl -w {name}=0" if by_sysctl else f"ip link set dev {quoted(link.ifname)} type bridge {own} 0",
+        touches=[chain_subject(stop.at.table, stop.at.chain)],
+    )
+
+
+def _host(call: int = 1, **info: Any) -> HostBuilder:
+    host = HostBuilder().sysctl("net.bridge.bridge-nf-call-iptables", call)
+    host.sysctl("net.bridge.bridge-nf-call-ip6tables", call)
+    host.link("br0", kind="bridge", info=info).tap("tap0", master="br0").tap("tap1", master="br0")
+    return host
+
+
+def _forward(*rules: Any, policy: str = "drop", family: str = "inet") -> Any:
+    return table(chain("forward", *rules, hook="forward", policy=policy), family=family)
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
+    about = subject("link", ifname="br0") if fires else None
+    return Example(name=name, why=why, tables=host.build(), fires=fires, subject=about)
+
+
+def examples() -> Iterator[Example]:
+    yield _case("Docker's policy", "the plain fault", _host().nft(_forward(family="ip")), 1)
+    yield _case("IPv6 alone", "ip6tables has a setting of its own", _host().nft(_forward(family="ip6")), 1)
+    own = _host(0, nf_call_iptables=1).nft(_forward())
+    yield _case("set on the bridge", "one is enough", own, 1)
+    answers = _forward(rule(state("established"), verdict("accept")))
+    yield _case("answers accepted", "nothing can begin", _host().nft(answers), 1)
+    yield _case("not called", "bridged frames are left alone", _host(0).nft(_forward()))
+    yield _case("policy accept", "Kubernetes has 1 and drops nothing", _host().nft(_forward(policy="accept")))
+    passes = _forward(rule(iifname("br0"), oifname("br0"), verdict("accept")))
+    yield _case("bridge accepted", "as it should be where 1 is needed", _host().nft(passes))
+    named = _forward(rule(iifname("br0"), verdict("drop")), policy="accept")
+    yield _case("stopped by name", "a filter on purpose", _host().nft(named))
+    routed = _host().address("br0", "10.0.0.1/24").nft(_forward())
+    yield _case("bridge with an address", "its machines are routed", routed)
+    alone = HostBuilder().sysctl("net.bridge.bridge-nf-call-iptables", 1)
+    alone.link("br0", kind="bridge").tap("tap0", master="br0").nft(_forward())
+    yield _case("one port", "nothing is bridged", alone)

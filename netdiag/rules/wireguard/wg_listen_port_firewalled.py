@@ -1,0 +1,156 @@
+"""What it checks
+  New packets to the UDP port of a WireGuard device are dropped or rejected at input, on every interface, while the
+  device has peers that can only begin by themselves: their endpoint is not known here.
+
+Why it matters
+  WireGuard is silent, so nobody notices a closed port: peers that this host speaks to first work (their answers belong
+  to a connection that is known), all others never get through, and those that work fail after both were quiet for a
+  while. The kernel does not exempt the port.
+
+Confirm
+  wg show IFNAME listen-port
+  nft -a list chain FAMILY TABLE CHAIN
+  tcpdump -ni any -c 3 udp dst port PORT       (packets arrive, and nothing answers)
+
+Fix
+  nft insert rule FAMILY TABLE CHAIN udp dport PORT accept, and the same in the ruleset's file. It opens the port to
+  everybody; WireGuard answers nobody without a key.
+
+Not flagged
+  A port that may be reached by some interface, from some source, through a set, a map or a mark: the filter is asked
+  with the packet, not searched for the number. Clients, whose peers all have an endpoint, behind a filter that lets
+  nothing in: they begin themselves; it is info where one of those peers has not shaken hands. Devices that are down.
+
+References
+  drivers/net/wireguard/socket.c wg_socket_init(); wireguard.com "Conceptual Overview"; nft(8)
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.nftpacket import Packet
+from netdiag.index.nftverdict import HookVerdict, Possible
+from netdiag.index.view import HostView
+from netdiag.model.finding import Confidence, Draft, Severity
+from netdiag.model.link import Link
+from netdiag.model.wireguard import WireguardDevice, WireguardPeer
+from netdiag.rules.build_nft import chain, iifname, in_set, plain, port, port_set, rule, state, table, verdict
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.nftplaces import chain_subject, fact, list_chain, place_words
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.wireguardpeers import device_subject, devices, peer_subject, source
+
+RULE = Rule(
+    id="wg-listen-port-firewalled",
+    title="the port of a WireGuard device is closed by the host's own filter",
+    severity="critical",
+    confidence="likely",
+    reads=("links", "addresses", "wireguard", "nft"),
+    explains=("wg-never-handshaked", "wg-handshake-stale"),
+)
+FRESH = 180
+"""Seconds: keys are alive."""
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for device, link in devices(view):
+        if not link.up or not device.listen_port or not device.peers:
+            continue
+        stops = [stop for family in ("inet", "inet6") for stop in _stops(view, device, family)]
+        if stops and all(stops) and stops[0] is not None:
+            yield from _judged(view, device, stops[0])
+
+
+def _stops(view: HostView, device: WireguardDevice, family: str) -> Iterator[Possible | None]:
+    """What stops the port, on each interface with an address of the family by which peers can come."""
+    inside = {link.ifindex for _, link in devices(view)}
+    with_address = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0}
+    for link in view.links:
+        if link.up and not link.loopback and link.ifindex in with_address - inside:
+            found = _asked(view, device, link, family)
+            yield found.blocker if found.passes == "no" else None
+
+
+def _asked(view: HostView, device: WireguardDevice, link: Link, family: str) -> HookVerdict:
+    packet = Packet(family=family, iif=link.ifname, proto=17, dport=device.listen_port, daddr_type="local")
+    before = view.netfilter.hook("prerouting", packet)
+    return before if before.passes == "no" else view.netfilter.hook("input", before.packet)
+
+
+def _judged(view: HostView, device: WireguardDevice, stop: Possible) -> Iterator[Draft]:
+    waiting = [peer for peer in device.peers if peer.endpoint is None]
+    quiet = [peer for peer in device.peers if peer.endpoint is not None and not _fresh(view, peer)]
+    if waiting:
+        yield _finding(device, stop, waiting, f"{len(waiting)} peers can only begin themselves", "critical", "likely")
+    elif quiet:
+        yield _finding(device, stop, quiet, "peers cannot begin", "info", "possible")
+
+
+def _fresh(view: HostView, peer: WireguardPeer) -> bool:
+    return peer.latest_handshake is not None and view.wireguard.at - peer.latest_handshake < FRESH
+
+
+def _finding(
+    device: WireguardDevice, stop: Possible, peers: list[WireguardPeer], who: str, severity: Severity, sure: Confidence
+) -> Draft:
+    at, number = stop.at, device.listen_port or 0
+    where = f"{at.table.family} {quoted(at.table.name)} {quoted(at.chain.name)}"
+    return RULE.found(
+        subject=device_subject(device),
+        message=f"new packets to UDP port {number} of {device.ifname} are stopped by {place_words(at)}: {who}",
+        evidence=[
+            ("listen port", number, source(device, "WGDEVICE_A_LISTEN_PORT", "listen_port")),
+            fact(stop),
+            ("peers without an endpoint", sum(peer.endpoint is None for peer in device.peers), "WGPEER_A_ENDPOINT"),
+        ],
+        confirm=[f"wg show {quoted(device.ifname)} listen-port", list_chain(at.table, at.chain)],
+        fix=f"nft insert rule {where} udp dport {number} accept",
+        severity=severity,
+        confidence=sure,
+        touches=[chain_subject(at.table, at.chain)],
+        breaks=[peer_subject(device, peer) for peer in peers],
+    )
+
+
+def _host(*, endpoint: str | None = None, age: float | None = None) -> WireguardBuilder:
+    host = WireguardBuilder()
+    host.link("eth0").address("eth0", "192.0.2.1/24")
+    host.wireguard("wg0").wg_peer("wg0", "a", endpoint=endpoint, age=age).address("wg0", "10.0.0.1/24")
+    return host
+
+
+def _input(*rules: Any, policy: str = "drop", **fields: Any) -> Any:
+    first = rule(state("established", "related"), verdict("accept"))
+    lo = rule(iifname("lo"), verdict("accept"))
+    return table(chain("input", first, lo, *rules, hook="input", policy=policy), **fields)
+
+
+def examples() -> Iterator[Example]:
+    def case(name: str, why: str, host: WireguardBuilder, one: Any, fires: int = 0, **more: Any) -> Example:
+        host.nft(one)
+        return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
+
+    closed = rule(port(17, 51820), verdict("drop"))
+    opened = rule(port(17, 51820), verdict("accept"))
+    yield case("default drop", "the plain fault", _host(), _input(), 1, severity="critical")
+    yield case("closed by number", "a rule does the same", _host(), _input(closed, policy="accept"), 1)
+    reject = rule(plain("reject", number=2, code=1))
+    yield case("rejected", "a last rule that rejects", _host(), _input(reject, policy="accept"), 1)
+    raw = table(chain("early", closed, hook="prerouting", priority="raw"), name="ddos")
+    yield case("closed before input", "prerouting drops as well", _host(), raw, 1)
+    wrong = _input(rule(port(17, 51821), verdict("accept")))
+    yield case("another port opened", "the device moved to another port", _host(), wrong, 1)
+    yield case("opened", "as it must be", _host(), _input(opened))
+    named = _input(rule(in_set(17, "ports"), verdict("accept")), sets=(port_set("ports", 53, 51820),))
+    yield case("opened by a set", "what counts is the verdict", _host(), named)
+    wan = _input(rule(iifname("eth*"), verdict("accept")))
+    yield case("opened by interface", "a wildcard", _host(), wan)
+    limited = _input(rule(port(17, 51820), plain("limit", number=5), verdict("accept")))
+    yield case("opened with a limit", "some pass", _host(), limited)
+    client = _host(endpoint="198.51.100.1", age=30)
+    yield case("client", "it begins itself, and that works", client, _input())
+    quiet = _host(endpoint="198.51.100.1", age=900)
+    yield case("quiet peer with an endpoint", "it may want to begin", quiet, _input(), 1, severity="info")
+    none = WireguardBuilder()
+    none.link("eth0").address("eth0", "192.0.2.1/24").wireguard("wg0")
+    yield case("no peers", "nobody knocks", none, _input())
