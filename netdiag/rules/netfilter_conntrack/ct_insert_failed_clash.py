@@ -28,9 +28,9 @@ References
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.shape import Example, Rule, Unjudged
+from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
     id="ct-insert-failed-clash",

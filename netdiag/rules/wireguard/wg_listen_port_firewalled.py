@@ -81,9 +81,9 @@ def _judged(view: HostView, device: WireguardDevice, stop: Possible) -> Iterator
     waiting = [peer for peer in device.peers if peer.endpoint is None]
     quiet = [peer for peer in device.peers if peer.endpoint is not None and not _fresh(view, peer)]
     if waiting:
-        yield _finding(device, stop, waiting, f"{len(waiting)} peers can only begin themselves", "critical", "likely")
+        yield _finding(device, stop, waiting, f"{len(waiting)} peers can only begin themselves", ("critical", "likely"))
     elif quiet:
-        yield _finding(device, stop, quiet, "peers cannot begin", "info", "possible")
+        yield _finding(device, stop, quiet, "peers cannot begin", ("info", "possible"))
 
 
 def _fresh(view: HostView, peer: WireguardPeer) -> bool:
@@ -91,7 +91,7 @@ def _fresh(view: HostView, peer: WireguardPeer) -> bool:
 
 
 def _finding(
-    device: WireguardDevice, stop: Possible, peers: list[WireguardPeer], who: str, severity: Severity, sure: Confidence
+    device: WireguardDevice, stop: Possible, peers: list[WireguardPeer], who: str, weight: tuple[Severity, Confidence]
 ) -> Draft:
     at, number = stop.at, device.listen_port or 0
     where = f"{at.table.family} {quoted(at.table.name)} {quoted(at.chain.name)}"
@@ -105,8 +105,8 @@ def _finding(
         ],
         confirm=[f"wg show {quoted(device.ifname)} listen-port", list_chain(at.table, at.chain)],
         fix=f"nft insert rule {where} udp dport {number} accept",
-        severity=severity,
-        confidence=sure,
+        severity=weight[0],
+        confidence=weight[1],
         touches=[chain_subject(at.table, at.chain)],
         breaks=[peer_subject(device, peer) for peer in peers],
     )
@@ -151,6 +151,6 @@ def examples() -> Iterator[Example]:
     yield case("client", "it begins itself, and that works", client, _input())
     quiet = _host(endpoint="198.51.100.1", age=900)
     yield case("quiet peer with an endpoint", "it may want to begin", quiet, _input(), 1, severity="info")
-    none = WireguardBuilder()
-    none.link("eth0").address("eth0", "192.0.2.1/24").wireguard("wg0")
+    none = WireguardBuilder().wireguard("wg0")
+    none.link("eth0").address("eth0", "192.0.2.1/24")
     yield case("no peers", "nobody knocks", none, _input())
