@@ -1,0 +1,143 @@
+"""What it checks
+  Packets dropped by a queueing discipline between two looks: a queue that overflows, a shaper on the way out of this
+  host, or a shaper whose queue is too short for ordinary bursts.
+
+Why it matters
+  They were already handed over by the stack: TCP sees loss and slows down, datagrams are gone. The driver's counters
+  know nothing of it. A shaper whose queue holds only a few packets loses bursts long before its rate is reached.
+
+Confirm
+  tc -s qdisc show dev IFNAME, twice: "dropped" grows
+  tc -s class show dev IFNAME
+
+Fix
+  Raise the limit or the rate: tc qdisc change ... limit N. A shaper that was left over: tc qdisc del dev IFNAME root
+  (the interface falls back to its default queue; what waits in the old one is lost). Where the line itself is full,
+  more queue is only more delay: fq_codel, or less traffic.
+
+Not flagged
+  "overlimits": packets that had to wait, which is what a shaper is for. Drops of fq_codel, cake, pie, red and their
+  kin, which drop early to slow down senders. A shaper towards a guest or customer with a queue of reasonable length,
+  which caps by design: info only. Drops of the past. With --interval 0 this is not evaluated.
+
+References
+  include/uapi/linux/gen_stats.h struct gnet_stats_queue; net/sched/sch_tbf.c tbf_enqueue(), sch_htb.c htb_enqueue();
+  tc-tbf(8), tc-htb(8)
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.model.snapshot import Tables
+from netdiag.model.tc import ROOT, Qdisc, QueueStats, Tc, TcCounters, handle_text
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.queues import AQM, SHAPERS, losing, share
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.waysout import default_oifs
+
+RULE = Rule(
+    id="qdisc-drops",
+    title="a queueing discipline drops packets",
+    severity="warning",
+    reads=("links", "qdiscs", "deltas", "routes", "rules", "nexthops"),
+)
+
+SHORT = 10
+"""Full packets that a shaper's queue must hold at least."""
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    table = view.qdiscs
+    if table.seconds is None:
+        return
+    out = [one for family in ("inet", "inet6") for one in (default_oifs(view, family) or ())]
+    for row, lost, passed in losing(table):
+        link = view.link(row.ifindex)
+        if link is None or row.kind in AQM or row.kind == "netem":
+            continue
+        short = _short(row, link)
+        by_design = row.kind in SHAPERS and not short and row.ifindex not in out
+        where = f"{row.kind} {handle_text(row.handle)} of {link.ifname}"
+        source = f"RTM_GETQDISC {link.ifname} TCA_STATS2"
+        why = f", its queue of {row.options['limit']} bytes holds less than {SHORT} full packets" if short else ""
+        yield RULE.found(
+            subject=subject("qdisc", ifname=link.ifname, qdisc=row.kind),
+            severity="info" if by_design else None,
+            message=f"{where} dropped {lost} packets in {table.seconds:.1f} s ({share(lost, passed):.1%} of what came)"
+            + why,
+            evidence=[
+                ("dropped between two looks", lost, f"{source} drops"),
+                ("passed meanwhile", passed, f"{source} packets"),
+                ("settings", " ".join(f"{key} {value}" for key, value in row.options.items()) or "none", source),
+            ],
+            confirm=[f"tc -s qdisc show dev {quoted(link.ifname)}"],
+            fix=_fix(row, link),
+            touches=[subject("link", ifname=link.ifname)],
+        )
+
+
+def _short(row: Qdisc, link: Link) -> bool:
+    limit = row.options.get("limit")
+    return row.kind == "tbf" and isinstance(limit, int) and limit < SHORT * (link.mtu + 14)
+
+
+def _fix(row: Qdisc, link: Link) -> str:
+    place = "root" if row.parent == ROOT else f"parent {handle_text(row.parent)}"
+    if row.kind in SHAPERS:
+        return (
+            f"tc qdisc del dev {quoted(link.ifname)} {place}  # if nobody wants the cap; else raise its rate and limit"
+        )
+    return f"tc qdisc replace dev {quoted(link.ifname)} {place} fq_codel  # or a higher limit"
+
+
+def _tables(
+    kind: str, *, lost: int = 50, options: dict[str, Any] | None = None, gateway: bool = False, before: int = 0
+) -> Tables:
+    host = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24")
+    if gateway:
+        host.route("default", via="192.0.2.254", dev="eth0")
+    ifindex = host.ifindex("eth0")
+    about: dict[str, Any] = {"kind": kind, "handle": 0x10000, "parent": ROOT}
+    first = QueueStats(packets=1000, drops=before)
+    later = QueueStats(packets=2000, drops=before + lost, overlimits=500)
+    row = Qdisc(ifindex=ifindex, options=options or {}, stats=first, **about)
+    table = Tc(qdiscs=(row,), seconds=1.0, second=(TcCounters(ifindex=ifindex, stats=later, **about),))
+    return replace(host.build(), qdiscs=table)
+
+
+def _case(name: str, why: str, tables: Tables, fires: int = 0, **more: Any) -> Example:
+    return Example(name=name, why=why, tables=tables, fires=fires, **more)
+
+
+def examples() -> Iterator[Example]:
+    about = subject("qdisc", ifname="eth0", qdisc="pfifo_fast")
+    yield _case("queue overflows", "the plain fault", _tables("pfifo_fast"), 1, subject=about, severity="warning")
+    yield _case("one packet", "one is loss", _tables("pfifo", lost=1), 1, severity="warning")
+    yield _case("none", "overlimits alone lose nothing", _tables("tbf", lost=0, options={"limit": 3000}))
+    yield _case("the past", "drops of last week", _tables("pfifo_fast", lost=0, before=9000))
+    small, enough = {"rate": 125000, "limit": 15139}, {"rate": 125000, "limit": 15140}
+    yield _case("short tbf", "nine packets and a bit", _tables("tbf", options=small), 1, severity="warning")
+    yield _case("customer's cap", "ten packets: a cap by design", _tables("tbf", options=enough), 1, severity="info")
+    yield _case("customer's classes", "htb caps by design", _tables("htb"), 1, severity="info")
+    yield _case("shaped uplink", "all traffic goes there", _tables("htb", gateway=True), 1, severity="warning")
+    for kind in sorted(AQM & {"fq_codel", "cake", "codel"}):
+        yield _case(kind, "it drops to tell senders to slow down", _tables(kind, gateway=True))
+    yield _case("netem", "loss on purpose", _tables("netem"))
+    parent = _tables("htb")
+    ifindex = parent.qdiscs.qdiscs[0].ifindex
+    leaf: dict[str, Any] = {"kind": "fq_codel", "handle": 0x200000, "parent": 0x10020, "ifindex": ifindex}
+    below = TcCounters(stats=QueueStats(packets=2000, drops=50), **leaf)
+    both = Tc(
+        qdiscs=(*parent.qdiscs.qdiscs, Qdisc(stats=QueueStats(packets=1000), **leaf)),
+        seconds=1.0,
+        second=(*parent.qdiscs.second, below),
+    )
+    yield _case("fq_codel below htb", "htb counts what its leaf drops, and that is AQM", replace(parent, qdiscs=both))
+    reset = _tables("pfifo_fast", lost=-5, before=9)
+    yield _case("counters went back", "another qdisc took its place", reset)
+    single = _tables("pfifo_fast")
+    yield _case("one look", "nothing moved yet", replace(single, qdiscs=Tc(qdiscs=single.qdiscs.qdiscs)))
