@@ -18,7 +18,9 @@ Fix
 
 Not flagged
   noqueue or txqueuelen 0 without a queue on wg, veth, tun, vxlan, bridge, bond, loopback: they hand packets on at once.
-  txqueuelen 0 beside a queue that has a limit of its own. A short queue below a shaper, whose limit somebody chose. An interface that is down.
+  txqueuelen 0
+  beside a queue that has a limit of its own. A short queue below a shaper, whose limit somebody chose. An interface
+  that is down.
 
 References
   net/sched/sch_fifo.c fifo_init() (the limit is the txqueuelen of that moment), net/sched/sch_generic.c

@@ -1,0 +1,135 @@
+"""Bonds, VLANs and a CPU's input queue: what the test machine's kernel has not, or what belongs to the whole kernel.
+
+Run by test_bonds_and_vlans.py beside it, in the guest. Not collected by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from tests.drills.harness import Drill, confirm, run_drill
+from tests.lab import Host, Lab
+
+LACP = "mode 802.3ad lacp_rate fast miimon 100"
+
+
+def cables(lab: Lab, bond: str = LACP) -> tuple[Host, Host]:
+    """edge1 bond0 [eth0 eth1] ==== [p0 p1] switch"""
+    host, switch = lab.host("edge1"), lab.host("switch")
+    for number in range(2):
+        lab.link(host, f"eth{number}", switch, f"p{number}", up=False)
+    host.ip(f"link add bond0 type bond {bond}\nlink set dev eth0 master bond0\nlink set dev eth1 master bond0")
+    host.ip("address add 192.0.2.1/24 dev bond0\nlink set dev bond0 up")
+    return host, switch
+
+
+def lag(switch: Host, name: str, *ports: str) -> None:
+    """A LACP group on the switch's side."""
+    switch.ip(f"link add {name} type bond {LACP}")
+    switch.ip("\n".join(f"link set dev {port} down\nlink set dev {port} master {name}" for port in ports))
+    switch.ip(f"link set dev {name} up")
+
+
+def findings(host: Host) -> list[dict[str, Any]]:
+    return [row for row in host.report("--interval", "0")["findings"] if row["severity"] != "info"]
+
+
+def until(lab: Lab, host: Host, rule: str | None, seconds: float = 40.0) -> dict[str, Any]:
+    """The first alarm, once it is this rule's; an empty one once there is none."""
+    seen: list[list[dict[str, Any]]] = [[]]
+
+    def there() -> bool:
+        seen[0] = findings(host)
+        return (seen[0][0]["rule"] if seen[0] else None) == rule
+
+    try:
+        lab.wait(there, seconds)
+    except TimeoutError:
+        raise AssertionError(
+            f"{rule}: {seen[0]}\n{host.sh('ip -d link; cat /proc/net/bonding/* || true').stdout}"
+        ) from None
+    for alarm in seen[0][1:]:
+        assert alarm["explained_by"], alarm
+    return seen[0][0] if seen[0] else {}
+
+
+def test_lacp_and_a_leg(lab: Lab) -> None:
+    host, switch = cables(lab)
+    lag(switch, "lag0", "p0", "p1")
+    until(lab, host, None)
+    switch.ip("link set dev p1 down")
+    found = until(lab, host, "bond-single-leg")
+    assert (found["severity"], found["subject"]) == ("warning", {"kind": "link", "ifname": "bond0"})
+    for command in found["confirm"]:
+        confirm(host, command)
+    switch.ip("link set dev p1 up")
+    until(lab, host, None)
+    switch.ip("link set dev p1 nomaster\nlink set dev p1 up")
+    lag(switch, "lag1", "p1")
+    found = until(lab, host, "bond-lacp-agg-split")
+    assert found["subject"] == {"kind": "link", "ifname": "bond0"}
+    switch.ip("link del lag0\nlink del lag1\nlink set dev p0 up\nlink set dev p1 up")
+    found = until(lab, host, "bond-lacp-no-partner")
+    assert found["severity"] in ("warning", "critical")
+    for command in found["confirm"]:
+        confirm(host, command)
+
+
+def test_a_bond_that_does_not_look(lab: Lab) -> None:
+    host, switch = cables(lab, "mode active-backup miimon 100")
+    switch.ip("link set dev p0 up\nlink set dev p1 up")
+    until(lab, host, None)
+    host.ip("link set dev bond0 type bond miimon 0")
+    found = until(lab, host, "bond-miimon-zero")
+    assert found["severity"] == "warning"
+    switch.ip("link set dev p0 down")
+    lab.wait(lambda: findings(host)[0]["severity"] == "critical", 20, "the dead leg is used")
+    host.run("bash", "-ec", found["fix"])
+    switch.ip("link set dev p0 up")
+    until(lab, host, None)
+
+
+def test_vlans(lab: Lab) -> None:
+    host, peer = lab.host("edge1"), lab.host("edge2")
+    lab.link(host, "eth0", peer, "eth0")
+    host.ip(
+        "link add link eth0 name eth0.5 type vlan id 5\naddress add 192.0.2.1/24 dev eth0.5\nlink set dev eth0.5 up"
+    )
+    until(lab, host, None)
+    host.ip("link set dev eth0 down")
+    found = until(lab, host, "vlan-parent-down")
+    assert found["subject"] == {"kind": "link", "ifname": "eth0.5"}
+    host.run("bash", "-ec", found["fix"])
+    until(lab, host, None)
+
+
+BACKLOG = Path("/proc/sys/net/core/netdev_max_backlog")
+
+
+def build(lab: Lab) -> Host:
+    assert "netdiag_script=" in Path("/proc/cmdline").read_text(), "this changes the whole kernel: guest only"
+    BACKLOG.write_text("1000")
+    host, peer = lab.host("edge1"), lab.host("edge2")
+    lab.link(host, "eth0", peer, "eth0", a_addresses="192.0.2.1/30", b_addresses="192.0.2.2/30")
+    host.run("ethtool", "-K", "eth0", "tso", "off", "gso", "on")  # a burst of frames at once, as a card would send
+    return host
+
+
+def traffic(lab: Lab, host: Host) -> None:
+    lab.listen_tcp(lab.hosts["edge2"], "0.0.0.0", 8080)
+    with contextlib.suppress(OSError, TimeoutError):
+        lab.send_tcp(host, "192.0.2.2", 8080, size=400_000)
+
+
+def test_backlog(lab: Lab) -> None:
+    drill = Drill(
+        rule="softnet-backlog-drop",
+        build=build,
+        break_=lambda lab, host: BACKLOG.write_text("1"),
+        repair=lambda lab, host: BACKLOG.write_text("1000"),
+        during=traffic,
+        expect={"kind": "host"},
+    )
+    run_drill(drill, lab)
