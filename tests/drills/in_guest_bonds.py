@@ -114,11 +114,11 @@ def build(lab: Lab) -> Host:
     host, peer = lab.host("edge1"), lab.host("edge2")
     lab.link(host, "eth0", peer, "eth0", a_addresses="192.0.2.1/30", b_addresses="192.0.2.2/30")
     host.run("ethtool", "-K", "eth0", "tso", "off", "gso", "on")  # a burst of frames at once, as a card would send
+    lab.listen_tcp(peer, "0.0.0.0", 8080)
     return host
 
 
 def traffic(lab: Lab, host: Host) -> None:
-    lab.listen_tcp(lab.hosts["edge2"], "0.0.0.0", 8080)
     with contextlib.suppress(OSError, TimeoutError):
         lab.send_tcp(host, "192.0.2.2", 8080, size=400_000)
 

@@ -1,4 +1,4 @@
-"""bond-*, vlan-parent-down and softnet-backlog-drop in the guest: in_guest_bonds.py beside this file holds the drills."""
+"""Bonds, VLANs and the input queue in the guest: in_guest_bonds.py beside this file holds the drills."""
 
 from __future__ import annotations
 

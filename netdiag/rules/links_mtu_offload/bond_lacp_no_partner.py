@@ -16,7 +16,8 @@ Fix
 
 Not flagged
   Other modes: active-backup has no partner. The first three seconds of a leg, in which nobody can have answered yet;
-  while the kernel still watches for churn (a minute) it is a warning. A bond without a carrier on any leg. A single leg without a partner beside others that have one: see bond-lacp-agg-split.
+  while the kernel still watches for churn (a minute) it is a warning. A bond without a carrier on any leg. A single leg
+  without a partner beside others that have one: see bond-lacp-agg-split.
 
 References
   IEEE 802.1AX 6.4; drivers/net/bonding/bond_3ad.c ad_rx_machine(), ad_churn_machine(); if_link.h

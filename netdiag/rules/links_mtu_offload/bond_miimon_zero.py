@@ -84,7 +84,7 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -
 def examples() -> Iterator[Example]:
     about = {"kind": "link", "ifname": "bond0"}
     blind, dead = {"miimon": 0}, {"carrier": False}
-    two = ({}, {})
+    two: tuple[dict[str, Any], ...] = ({}, {})
     yield _case(
         "not watched",
         "the fault before it hurts",
