@@ -22,7 +22,7 @@ from netdiag.sources.protocol import Source, Unreadable
 
 __all__ = ["Options", "collect", "collectors"]
 
-READS_PROCESSES = frozenset({"bpf", "taps", "namespaces", "sockets", "identity"})
+READS_PROCESSES = frozenset({"bpf", "taps", "namespaces", "all_netns", "sockets", "identity"})
 """Collectors that look into other processes (/proc/PID/fdinfo)."""
 
 Collector = Callable[[Source, Options], Collected]
@@ -89,7 +89,7 @@ def collect(source: Source, options: Options) -> Snapshot:
     for."""
     deadline = time.monotonic() + options.deadline
     meta = _meta(source, options)
-    found = collectors()
+    found = {name: each for name, each in collectors().items() if options.all_netns or name != "all_netns"}
     outcomes = run([_task(name, collector, source, options) for name, collector in found.items()], deadline)
     tables: dict[str, Any] = {}
     coverage: list[Coverage] = []

@@ -15,9 +15,12 @@ import msgspec
 
 from netdiag.model.finding import CONFIDENCE_RANK, SEVERITY_RANK, Draft, Finding, Severity, Subject
 
+Key = tuple[str | None, tuple[tuple[str, str], ...]]
 
-def _key(subject: Subject) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((name, str(value)) for name, value in subject.items()))
+
+def _key(subject: Subject, netns: str | None) -> Key:
+    """An object of one namespace: interfaces of one name live in many."""
+    return netns, tuple(sorted((name, str(value)) for name, value in subject.items()))
 
 
 def _rank(finding: Finding) -> tuple[int, int, str, str]:
@@ -26,17 +29,17 @@ def _rank(finding: Finding) -> tuple[int, int, str, str]:
 
 def _causes(drafts: list[Draft], explains: Mapping[str, tuple[str, ...]]) -> dict[str, set[str]]:
     """For each finding id, the ids of every finding that can be its cause."""
-    touched: dict[tuple[tuple[str, str], ...], set[int]] = defaultdict(set)
+    touched: dict[Key, set[int]] = defaultdict(set)
     for position, draft in enumerate(drafts):
         for thing in (draft.finding.subject, *draft.touches):
-            touched[_key(thing)].add(position)
+            touched[_key(thing, draft.finding.netns)].add(position)
     causes: dict[str, set[str]] = defaultdict(set)
     for draft in drafts:
         patterns = explains.get(draft.finding.rule, ())
         if not patterns or draft.finding.confidence == "possible":
             continue  # a guess must not hide a fact
         for thing in (draft.finding.subject, *draft.breaks):
-            for position in touched[_key(thing)]:
+            for position in touched[_key(thing, draft.finding.netns)]:
                 other = drafts[position].finding
                 if other.id != draft.finding.id and any(fnmatchcase(other.rule, pattern) for pattern in patterns):
                     causes[other.id].add(draft.finding.id)

@@ -4,15 +4,18 @@ Four answers, never two: a rule found something, found nothing in tables that we
 (a gap in what it reads), or broke. A broken rule is reported as such and stops nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 import netdiag
 from netdiag.correlate import arrange
+from netdiag.elsewhere import placed
+from netdiag.index.spaces import COLLECTED, name_of, snapshots
 from netdiag.index.view import HostIndex, HostView, gaps
 from netdiag.model.coverage import REQUIRED, NotEvaluated
 from netdiag.model.finding import Draft, Finding, Host, Report, Unjudged, Verdict, finding_id
+from netdiag.model.netnsstate import NetnsState
 from netdiag.model.snapshot import Snapshot
 from netdiag.rules import discover
 from netdiag.rules.shape import RuleModule
@@ -27,8 +30,17 @@ def _finished(draft: Draft, *, inconsistent: bool) -> Draft:
     return msgspec.structs.replace(draft, finding=finding)
 
 
-def run_rule(module: RuleModule, index: HostIndex, snapshot: Snapshot) -> tuple[list[Draft], NotEvaluated | None]:
-    """One rule over one namespace: what it found, and why it gave no answer or only half of one."""
+def _as_it_is(draft: Draft) -> Draft:
+    return draft
+
+
+def run_rule(
+    module: RuleModule, index: HostIndex, snapshot: Snapshot, place: Callable[[Draft], Draft] = _as_it_is
+) -> tuple[list[Draft], NotEvaluated | None]:
+    """One rule over one namespace: what it found, and why it gave no answer or only half of one.
+
+    ``place`` turns a draft into one of the namespace that was looked at.
+    """
     reasons, inconsistent = gaps(snapshot.coverage, snapshot.tables, module.rule.reads)
     if reasons:
         return [], NotEvaluated(rule=module.id, reason="; ".join(reasons))
@@ -40,7 +52,7 @@ def run_rule(module: RuleModule, index: HostIndex, snapshot: Snapshot) -> tuple[
             if isinstance(said, Unjudged):
                 unjudged.append(said.reason)
             else:
-                drafts.append(_finished(said, inconsistent=inconsistent))
+                drafts.append(_finished(place(said), inconsistent=inconsistent))
     except Exception as error:  # noqa: BLE001 - the engine's outer edge: one broken rule must not cost the others
         return [], NotEvaluated(rule=module.id, reason=f"the rule broke: {type(error).__name__}: {error}")
     if inconsistent and not drafts:
@@ -54,6 +66,31 @@ def _distinct(drafts: Iterable[Draft]) -> list[Draft]:
     for draft in drafts:
         seen.setdefault(draft.finding.id, draft)
     return list(seen.values())
+
+
+def _elsewhere(
+    modules: dict[str, RuleModule], state: NetnsState, snapshot: Snapshot
+) -> tuple[list[Draft], list[NotEvaluated]]:
+    """Every rule over another namespace that asks for nothing but what was read there.
+
+    Rules of a thing that the namespace does not have are left out, as are those that judge the whole machine: they
+    stand once, with the host's own.
+    """
+    if all(link.loopback for link in snapshot.tables.links):
+        return [], []
+    index = HostIndex(snapshot.tables)
+    absent = {row.collector for row in snapshot.coverage if row.status == "absent"}
+    drafts: list[Draft] = []
+    not_evaluated: list[NotEvaluated] = []
+    for module in modules.values():
+        reads = set(module.rule.reads)
+        if not reads <= COLLECTED or module.rule.machine_wide or reads & absent:
+            continue
+        found, gap = run_rule(module, index, snapshot, lambda draft: placed(draft, state))
+        drafts += found
+        if gap is not None:
+            not_evaluated.append(msgspec.structs.replace(gap, netns=name_of(state)))
+    return drafts, not_evaluated
 
 
 def verdict_of(snapshot: Snapshot, findings: Iterable[Finding]) -> Verdict:
@@ -85,6 +122,10 @@ def judge(
         drafts += found
         if gap is not None:
             not_evaluated.append(gap)
+    for state, own in snapshots(snapshot):
+        found, unjudged = _elsewhere(chosen, state, own)
+        drafts += found
+        not_evaluated += unjudged
     findings = arrange(drafts, {name: module.rule.explains for name, module in chosen.items()})
     meta = snapshot.meta
     return Report(

@@ -20,14 +20,25 @@ if TYPE_CHECKING:
 
 
 def options(
-    *, interval: float, deadline: float, hostname: str | None = None, bird_sockets: tuple[str, ...] = ()
+    *,
+    interval: float,
+    deadline: float,
+    hostname: str | None = None,
+    bird_sockets: tuple[str, ...] = (),
+    all_netns: bool = False,
 ) -> "Options":
     """How to collect. Raises Usage where the numbers contradict each other."""
     from netdiag.collectors import Options
 
     if interval >= deadline:
         raise Usage(f"--interval {interval:g} does not fit into --deadline {deadline:g}")
-    return Options(interval=interval, deadline=deadline, hostname=_text(hostname), bird_sockets=bird_sockets)
+    return Options(
+        interval=interval,
+        deadline=deadline,
+        hostname=_text(hostname),
+        bird_sockets=bird_sockets,
+        all_netns=all_netns,
+    )
 
 
 def _text(argument: str | None) -> str | None:

@@ -96,6 +96,11 @@ def bird_socket_option() -> Decorator:
     )
 
 
+def all_netns_option() -> Decorator:
+    """--all-netns, as every verb that collects has it."""
+    return click.option("--all-netns", is_flag=True, help="Read every other network namespace that can be reached too.")
+
+
 def hostname_option() -> Decorator:
     """--hostname, as several verbs have it."""
     return click.option("--hostname", metavar="NAME", help="Name of this host in the output, instead of the system's.")

@@ -5,7 +5,15 @@ import click
 from netdiag.cli import _host, _output
 from netdiag.cli._errors import FINDINGS, NO_VERDICT, Usage
 from netdiag.cli._rulenames import known
-from netdiag.cli._verb import Session, Verb, bird_socket_option, deadline_option, hostname_option, interval_option
+from netdiag.cli._verb import (
+    Session,
+    Verb,
+    all_netns_option,
+    bird_socket_option,
+    deadline_option,
+    hostname_option,
+    interval_option,
+)
 
 FORMATS = ("text", "json", "markdown")
 
@@ -20,6 +28,7 @@ FORMATS = ("text", "json", "markdown")
 @interval_option()
 @deadline_option()
 @bird_socket_option()
+@all_netns_option()
 @hostname_option()
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found; 3 stays: nothing could be judged.")
 def command(
@@ -34,6 +43,7 @@ def command(
     interval: float,
     deadline: float,
     bird_sockets: tuple[str, ...],
+    all_netns: bool,
     hostname: str | None,
     exit_zero: bool,
 ) -> int:
@@ -45,7 +55,9 @@ def command(
     """
     if as_json and form not in (None, "json"):
         raise Usage(f"--json and --format {form} exclude each other")
-    how = _host.options(interval=interval, deadline=deadline, hostname=hostname, bird_sockets=bird_sockets)
+    how = _host.options(
+        interval=interval, deadline=deadline, hostname=hostname, bird_sockets=bird_sockets, all_netns=all_netns
+    )
     _output.check_output_path(output)
     only, skip = known(only), known(skip)
 

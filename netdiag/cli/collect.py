@@ -4,7 +4,15 @@ import click
 
 from netdiag.cli import _host, _output
 from netdiag.cli._errors import Usage
-from netdiag.cli._verb import Session, Verb, bird_socket_option, deadline_option, hostname_option, interval_option
+from netdiag.cli._verb import (
+    Session,
+    Verb,
+    all_netns_option,
+    bird_socket_option,
+    deadline_option,
+    hostname_option,
+    interval_option,
+)
 
 
 @click.command(cls=Verb, short_help="Write a snapshot of this host, to check or show later.")
@@ -14,6 +22,7 @@ from netdiag.cli._verb import Session, Verb, bird_socket_option, deadline_option
 @interval_option()
 @deadline_option()
 @bird_socket_option()
+@all_netns_option()
 @hostname_option()
 def command(
     session: Session,
@@ -22,13 +31,16 @@ def command(
     interval: float,
     deadline: float,
     bird_sockets: tuple[str, ...],
+    all_netns: bool,
     hostname: str | None,
 ) -> int:
     """Write one snapshot of this host. The file appears whole or not at all, and never holds a secret.
 
     What could not be read is part of the snapshot; netdiag show coverage FILE tells.
     """
-    how = _host.options(interval=interval, deadline=deadline, hostname=hostname, bird_sockets=bird_sockets)
+    how = _host.options(
+        interval=interval, deadline=deadline, hostname=hostname, bird_sockets=bird_sockets, all_netns=all_netns
+    )
     _output.check_output_path(output)
     found = _host.collected(session, how)
 

@@ -7,7 +7,7 @@ import click
 from netdiag.cli import _host
 from netdiag.cli._errors import Refused, Usage
 from netdiag.cli._output import progress
-from netdiag.cli._verb import Session, Verb, bird_socket_option, deadline_option, interval_option
+from netdiag.cli._verb import Session, Verb, all_netns_option, bird_socket_option, deadline_option, interval_option
 
 
 def _prepare(directory: str) -> None:
@@ -27,12 +27,15 @@ def _prepare(directory: str) -> None:
 @interval_option()
 @deadline_option()
 @bird_socket_option()
-def command(session: Session, output: str, interval: float, deadline: float, bird_sockets: tuple[str, ...]) -> int:
+@all_netns_option()
+def command(
+    session: Session, *, output: str, interval: float, deadline: float, bird_sockets: tuple[str, ...], all_netns: bool
+) -> int:
     """Write every raw reply that netdiag reads of this host into DIR, secrets blanked.
 
     netdiag --replay DIR COMMAND then runs any command on it, anywhere, with the same result.
     """
-    how = _host.options(interval=interval, deadline=deadline, bird_sockets=bird_sockets)
+    how = _host.options(interval=interval, deadline=deadline, bird_sockets=bird_sockets, all_netns=all_netns)
     inner = _host.source(session, deadline)
     _prepare(output)
 

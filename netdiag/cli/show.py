@@ -47,6 +47,19 @@ def _was_read(name: str, collector: str, found: "Snapshot") -> bool:
     return row.status in READ
 
 
+def _of_namespace(found: "Snapshot", netns: str | None) -> "Snapshot":
+    """The tables of another namespace, where one is asked for."""
+    if netns is None:
+        return found
+    from netdiag.index.spaces import known, of_namespace
+
+    chosen = of_namespace(found, netns)
+    if chosen is None:
+        names = known(found.meta, found.tables)
+        raise Usage(f"no such network namespace was read: {netns}{nearest(netns, names)}")
+    return chosen
+
+
 @click.command(cls=Verb, short_help="Print one table: links, addresses, routes, rules ...")
 @click.argument("name", metavar="TABLE")
 @click.argument("snapshot", required=False)
@@ -55,6 +68,7 @@ def _was_read(name: str, collector: str, found: "Snapshot") -> bool:
 @click.option("--dev", metavar="IFNAME", help="Only this interface.")
 @click.option("--proto", metavar="PROTO", help="Only what this protocol made (name or number).")
 @click.option("--family", type=click.Choice(["inet", "inet6"]), help="Only this family.")
+@click.option("--netns", metavar="NAME", help="Of this other network namespace (its name or inode).")
 @click.option("--interval", type=Seconds(), metavar="SECONDS", help="Gap between two samples [counters: 1, else 0].")
 @deadline_option()
 @bird_socket_option()
@@ -68,6 +82,7 @@ def command(
     dev: str | None,
     proto: str | None,
     family: str | None,
+    netns: str | None,
     interval: float | None,
     deadline: float,
     bird_sockets: tuple[str, ...],
@@ -97,9 +112,8 @@ def command(
         if given not in view.filters:
             raise Usage(f"--{given} means nothing for {name}")
     seconds = interval if interval is not None else 1.0 if name == "counters" else 0.0
-    found = _host.snapshot(
-        session, snapshot, _host.options(interval=seconds, deadline=deadline, bird_sockets=bird_sockets)
-    )
+    how = _host.options(interval=seconds, deadline=deadline, bird_sockets=bird_sockets, all_netns=netns is not None)
+    found = _of_namespace(_host.snapshot(session, snapshot, how), netns)
     if not _was_read(name, view.collector, found):
         _output.emit(["null\n"] if as_json else [])
         return NO_VERDICT

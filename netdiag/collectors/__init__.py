@@ -22,6 +22,8 @@ class Options:
     """Seconds for everything."""
     hostname: str | None = None
     """Name to use instead of the system's."""
+    all_netns: bool = False
+    """Read every other namespace that can be reached as well."""
     bird_sockets: tuple[str, ...] = ()
     """BIRD's control sockets at unusual places."""
 

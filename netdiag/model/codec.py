@@ -22,6 +22,7 @@ from netdiag.model.host import ClockState, Identity, Resolver
 from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
+from netdiag.model.netnsstate import NetnsState
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.nft import Nft
 from netdiag.model.policyrule import PolicyRule
@@ -52,6 +53,7 @@ SMALL: dict[str, Any] = {
     "softirq": Softirqs,
     "bridging": Bridging,
     "bonds": tuple[Bond, ...],
+    "netns": tuple[NetnsState, ...],
     "wireguard": Wireguard,
     "socket_owners": SocketOwners,
     "resolver": Resolver,
@@ -74,6 +76,9 @@ BULK: dict[str, Any] = {
     "sockets": Sockets,
     "fdb": Fdb,
     "conntrack": Conntrack,
+    "netns_routes": Routes,
+    "netns_routes6": Routes,
+    "netns_neighbours": Neighbours,
 }
 """Tables of columns by name."""
 

@@ -20,6 +20,7 @@ from netdiag.model.host import ClockState, Identity, Resolver
 from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
+from netdiag.model.netnsstate import NetnsState
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.nft import Nft
 from netdiag.model.policyrule import PolicyRule
@@ -78,6 +79,11 @@ class Tables:
     bird_routes: tuple[DaemonRoutes, ...] = ()
     bird_sockets: tuple[BirdSocket, ...] = ()
     namespaces: Namespaces = field(default_factory=Namespaces)
+    netns: tuple[NetnsState, ...] = ()
+    """Other namespaces, where ``--all-netns`` was asked; their bulk tables follow."""
+    netns_routes: Routes = field(default_factory=lambda: Routes.empty("inet"))
+    netns_routes6: Routes = field(default_factory=lambda: Routes.empty("inet6"))
+    netns_neighbours: Neighbours = field(default_factory=Neighbours.empty)
     taps: Taps = field(default_factory=Taps)
     nft: Nft = field(default_factory=Nft)
     conntrack: Conntrack = field(default_factory=Conntrack.empty)

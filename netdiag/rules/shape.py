@@ -45,6 +45,8 @@ class Rule:
     from what is not in them."""
     explains: tuple[str, ...] = ()
     """Rule ids (globs allowed: ``bgp-*``) whose findings this fault can be the cause of, on objects that it breaks."""
+    machine_wide: bool = False
+    """It judges what all network namespaces of the machine share: with ``--all-netns`` it runs once, not in each."""
     scope: str = "host"
 
     def found(

@@ -48,12 +48,35 @@ def check_tables(tables: Tables) -> None:
         _nexthop(nexthop)
     _neighbours(tables.neighbours)
     _conntrack(tables.conntrack)
+    _spaces(tables)
     _sockets(tables.sockets)
     _fdb(tables.fdb)
     for device in tables.wireguard.devices:
         _wireguard(device)
     for neigh_table in tables.neigh_tables:
         _family("neigh_tables", neigh_table.family)
+
+
+def _spaces(tables: Tables) -> None:
+    """Other namespaces: their own rows, and that their shares of the bulk tables add up."""
+    _routes("netns_routes", tables.netns_routes, "inet")
+    _routes("netns_routes6", tables.netns_routes6, "inet6")
+    _neighbours(tables.netns_neighbours)
+    for name in ("routes", "routes6", "neighbours"):
+        shares = [getattr(state.rows, name) for state in tables.netns]
+        if min(shares, default=0) < 0 or sum(shares) != len(getattr(tables, f"netns_{name}")):
+            raise ValueError(f"netns.rows.{name} does not add up to the rows of netns_{name}")
+    for state in tables.netns:
+        for link in state.links:
+            _link("netns.links", link)
+        for address in state.addresses:
+            _address_row(address)
+        for rule in state.rules:
+            _rule(rule)
+        for nexthop in state.nexthops:
+            _nexthop(nexthop)
+        for device in state.wireguard.devices:
+            _wireguard(device)
 
 
 def _within(field: str, value: int | None, low: int, high: int) -> None:
@@ -198,5 +221,8 @@ CHECKED: dict[str, Callable[..., None]] = {
     "conntrack": _conntrack,
     "sockets": _sockets,
     "fdb": _fdb,
+    "netns_routes": _routes,
+    "netns_routes6": _routes,
+    "netns_neighbours": _neighbours,
 }
 """Which bulk tables have their columns checked; a test compares this with netdiag.model.codec.BULK."""

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Sequence
 
+from netdiag.sources import namespaces
 from netdiag.sources.netlink import constants as nl
 from netdiag.sources.netlink import transport
 from netdiag.sources.netlink.messages import DumpRequest, DumpResult, Reply, Sink
@@ -116,6 +117,19 @@ class LiveSource:
             about = key.partition("\n")[0]  # the further lines of a key say what was asked
             raise Unreadable(why_unreadable(error), f"{kind} {about}: {error.strerror or error}") from error
         return content
+
+    def inside(self, inode: int, path: str) -> "LiveSource":
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if os.fstat(fd).st_ino != inode:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+                namespaces.enter(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise Unreadable(why_unreadable(error), f"{path}: {os.strerror(error.errno or 0)}") from error
+        return self
 
     def clock(self, which: Clock) -> float:
         return time.clock_gettime(CLOCKS[which])

@@ -1,4 +1,6 @@
-"""The network namespaces that can be reached from here; ``fetch`` is the only door, its only key is ``all``.
+"""The network namespaces that can be reached from here; ``fetch`` is the only door.
+
+Keys are ``all``, and ``tables DUMP ...`` followed by lines ``INODE PATH``, see netdiag.sources.netnssweep.
 
 Found by mounts of nsfs (/run/netns and others), by /proc/*/ns/net, and by open file descriptors. Each is opened read
 only, asked for its number (RTM_GETNSID, net/core/net_namespace.c rtnl_net_getid()) and entered for one dump of its
@@ -278,8 +280,13 @@ def search(until: float) -> Search:
 
 def fetch(key: str, deadline: float | None) -> bytes:
     """The reply. ``deadline``: seconds of time.monotonic(). Raises OSError, ValueError for no such key."""
-    if key != "all":
-        raise ValueError(f"no such key: {key}")
+    word, _, rest = key.partition("\n")
+    if word.startswith("tables "):
+        from netdiag.sources.netnssweep import sweep
+
+        return sweep(rest.split("\n") if rest else [], tuple(word.split(" ")[1:]), deadline)
+    if word != "all":
+        raise ValueError(f"no such key: {word}")
     until = time.monotonic() + PATIENCE
     until = until if deadline is None else min(deadline, until)
     looked = search(until)

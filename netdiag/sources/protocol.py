@@ -69,6 +69,12 @@ class Source(Protocol):
         ``key`` says what is asked, in the words of that module; secrets are blanked there.
         """
 
+    def inside(self, inode: int, path: str) -> "Source":
+        """The same host, asked in another network namespace from now on; the process stays there. Raises Unreadable.
+
+        ``path`` leads to the namespace with that inode; one that is gone is ``absent``.
+        """
+
     def clock(self, which: Clock) -> float:
         """Seconds of CLOCK_REALTIME, CLOCK_BOOTTIME or CLOCK_MONOTONIC."""
 

@@ -163,6 +163,10 @@ class RecordingSource:
         content: bytes = self._noted("fetch", f"{kind} {key}", lambda: self.inner.fetch(kind, key), self.calls.content)
         return content
 
+    def inside(self, inode: int, path: str) -> "RecordingSource":
+        inner: Source = self._noted("inside", f"{inode}", lambda: self.inner.inside(inode, path), lambda _: {})
+        return RecordingSource(inner, self.directory, f"netns-{inode}")
+
     def clock(self, which: Clock) -> float:
         value: float = self._noted("clock", which, lambda: self.inner.clock(which), lambda found: {"value": found})
         return value

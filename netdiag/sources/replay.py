@@ -125,6 +125,10 @@ class ReplaySource:
     def fetch(self, kind: Kind, key: str) -> bytes:
         return self._content(self._next("fetch", f"{kind} {key}"))
 
+    def inside(self, inode: int, path: str) -> "ReplaySource":
+        self._next("inside", f"{inode}")
+        return ReplaySource(self.directory, f"netns-{inode}")
+
     def clock(self, which: Clock) -> float:
         return float(self._next("clock", which)["value"])
 

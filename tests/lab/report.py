@@ -59,7 +59,9 @@ def take(host: Host, args: Sequence[str], during: Callable[[], object] | None = 
         deadline = time.monotonic() + asked.deadline
         paused = _PausedSource(deadline, reached_writer, go_on_reader)
         source = LiveSource(deadline) if during is None else paused
-        options = Options(interval=asked.interval, deadline=asked.deadline, hostname=asked.hostname)
+        options = Options(
+            interval=asked.interval, deadline=asked.deadline, hostname=asked.hostname, all_netns=asked.all_netns
+        )
         return _as_json(collect(source, options), asked)
 
     def meanwhile() -> None:
@@ -112,6 +114,7 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--interval", type=float, default=0.0)
     parser.add_argument("--deadline", type=float, default=30.0)
     parser.add_argument("--hostname")
+    parser.add_argument("--all-netns", action="store_true")
     parser.add_argument("--rule", action="append", default=[])
     parser.add_argument("--skip", action="append", default=[])
     asked, rest = parser.parse_known_args(list(args))

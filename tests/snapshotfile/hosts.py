@@ -7,7 +7,7 @@ forgotten by the writer cannot survive a round trip. ``same`` compares two snaps
 import ipaddress
 import types
 import typing
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import msgspec
@@ -21,10 +21,12 @@ from netdiag.model.conntrack import Conntrack
 from netdiag.model.coverage import Coverage
 from netdiag.model.link import IFF_UP, Link
 from netdiag.model.neighbour import Neighbour, Neighbours, neighbours_from_rows
+from netdiag.model.netnsstate import NetnsRows, NetnsState
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import Route, RouteExtra, RouteHop, Routes, routes_from_rows
 from netdiag.model.snapshot import Meta, Snapshot, Tables
 from netdiag.model.sockets import Sockets
+from netdiag.model.tap import Taps
 
 META = Meta(
     netdiag="0.1.0", name="edge1", kernel="6.8.0", boot_id="b", netns="4026531840", taken_at="2026-11-23T17:32:00Z"
@@ -239,11 +241,33 @@ def bulk(draw: st.DrawFn, name: str) -> Any:
     return Routes(family=like.family, extras=extras, **columns)
 
 
+SPACE = st.builds(
+    NetnsState,
+    inode=INT64,
+    name=st.none() | TEXT,
+    path=st.none() | TEXT,
+    coverage=of_type(tuple[Coverage, ...]),
+    links=st.lists(struct(Link), max_size=1).map(tuple),
+    taps=struct(Taps),
+)
+"""Another namespace; what it shares with the host's own tables is tried there."""
+
+
 def tables() -> st.SearchStrategy[Tables]:
     """Any tables."""
-    return st.builds(
-        Tables, **{name: of_type(kind) for name, kind in SMALL.items()}, **{name: bulk(name) for name in BULK}
-    )
+    small = {name: of_type(kind) for name, kind in SMALL.items() if name != "netns"}
+    spaces = st.lists(SPACE, max_size=1).map(tuple)
+    return st.builds(Tables, **small, netns=spaces, **{name: bulk(name) for name in BULK}).map(_shared_out)
+
+
+def _shared_out(tables: Tables) -> Tables:
+    """The namespace, if there is one, has all rows of its bulk tables; else there are none."""
+    nothing = Tables()
+    names = ("routes", "routes6", "neighbours")
+    if not tables.netns:
+        return replace(tables, **{f"netns_{name}": getattr(nothing, f"netns_{name}") for name in names})
+    rows = NetnsRows(**{name: len(getattr(tables, f"netns_{name}")) for name in names})
+    return replace(tables, netns=(msgspec.structs.replace(tables.netns[0], rows=rows),))
 
 
 def snapshots() -> st.SearchStrategy[Snapshot]:
