@@ -1,16 +1,20 @@
 """The routes that BIRD wants elsewhere: in each kernel table, and at each BGP session that is up; each up to a cap.
 
-Source: ``show route export PROTOCOL`` on the control sockets, see netdiag.collectors.bird for what that needs. Absent
-where no daemon listens. Partial where a list was longer than the cap, so that only its count is known, or where a
-daemon stopped answering. This is a table of its own so that a host with full tables still has all its sessions judged.
+Beside them all routes of type unreachable, with the attributes that tell whether they are meant.
+
+Source: ``show route export PROTOCOL``, ``show route all where dest = RTD_UNREACHABLE`` and ``show static`` on the
+control sockets, see netdiag.collectors.bird for what that needs. Absent where no daemon listens. Partial where a list
+was longer than the cap, so that only its count is known, or where a daemon stopped answering. This is a table of its
+own so that a host with full tables still has all its sessions judged.
 """
 
 from netdiag.collectors import Collected, Options
 from netdiag.collectors.bird import paths
-from netdiag.model.bird import BirdProtocol, DaemonRoutes, RouteList
-from netdiag.sources.bird import protocols, replies
+from netdiag.model.bird import BirdProtocol, DaemonRoutes, RouteList, UnresolvedRoute
+from netdiag.sources.bird import protocols, replies, unresolved
 from netdiag.sources.protocol import Source, Unreadable
 
+UNREACHABLE = "show route all where dest = RTD_UNREACHABLE"
 ROUTE_CAP = 20_000
 """Routes of one list; a table beyond that is compared by count. 100,000 routes are about 8 MB of text."""
 
@@ -55,6 +59,22 @@ def read_exports(source: Source, path: str, found: tuple[BirdProtocol, ...]) -> 
     return tuple(lists), troubles
 
 
+def read_unresolved(source: Source, path: str, found: tuple[BirdProtocol, ...]) -> tuple[UnresolvedRoute, ...] | None:
+    """Routes of type unreachable with their attributes, and which static routes are recursive; None where the daemon
+    does not tell (it may not know the words)."""
+    statics = [f"show static {quoted(p.name)}" for p in found if p.proto == "Static" and p.state == "up"]
+    try:
+        raw = source.fetch("bird", "\n".join((path, UNREACHABLE, *statics)))
+    except Unreadable:
+        return None
+    said = replies.split(raw)
+    lines = said.get(UNREACHABLE)
+    if lines is None or replies.refused(lines) or replies.broken(raw):
+        return None
+    recursive = {net: hop for command in statics for net, hop in unresolved.recursive(said.get(command, [])).items()}
+    return unresolved.routes(lines, recursive)
+
+
 def collect(source: Source, options: Options) -> Collected:
     """The lists of every daemon that answers."""
     found: list[DaemonRoutes] = []
@@ -69,7 +89,8 @@ def collect(source: Source, options: Options) -> Collected:
                 troubles.append(trouble.detail)
             continue
         lists, missed = read_exports(source, path, protocols.protocols(said.get("show protocols all", [])))
-        found.append(DaemonRoutes(socket=path, exports=lists))
+        known = read_unresolved(source, path, protocols.protocols(said.get("show protocols all", [])))
+        found.append(DaemonRoutes(socket=path, exports=lists, unresolved=known))
         troubles += missed
     if not found:
         raise refused or Unreadable("absent", "no control socket with a daemon behind it")

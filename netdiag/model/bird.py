@@ -155,12 +155,33 @@ class BirdDaemon(msgspec.Struct, frozen=True, kw_only=True):
     """Networks per table."""
 
 
+class UnresolvedRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """A route of type unreachable that BIRD holds: on purpose, or because its next hop could not be resolved."""
+
+    net: str
+    """Prefix."""
+    table: str | None = None
+    """BIRD's table."""
+    protocol: str | None = None
+    """Name of the protocol that brought it."""
+    best: bool = False
+    """BIRD's choice for that prefix."""
+    next_hop: str | None = None
+    """BGP's next hop, or the one that a static route asks to be resolved (``recursive``); None: it has none."""
+    recursive: bool = False
+    """A static route with ``recursive``."""
+    communities: tuple[str, ...] = ()
+    """Communities and large communities, ``65535:666``."""
+
+
 class DaemonRoutes(msgspec.Struct, frozen=True, kw_only=True):
     """The capped route lists of one daemon."""
 
     socket: str
     exports: tuple[RouteList, ...] = ()
     """What BIRD wants in the kernel (one list per Kernel protocol) and sends to each BGP session that is up."""
+    unresolved: tuple[UnresolvedRoute, ...] | None = None
+    """Routes of type unreachable, with what tells why; None: not asked for, or not told whole."""
 
 
 class BirdSocket(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from netdiag.model.bird import (
     BirdSocket,
     DaemonRoutes,
     RouteList,
+    UnresolvedRoute,
 )
 from netdiag.model.snapshot import Tables
 from netdiag.rules.build import HostBuilder
@@ -105,6 +106,17 @@ class BirdHost(HostBuilder):
                 self._bird_routes[position] = msgspec.structs.replace(known, exports=(*known.exports, row))
                 return self
         self._bird_routes.append(DaemonRoutes(socket=socket, exports=(row,)))
+        return self
+
+    def unresolved(self, *routes: UnresolvedRoute) -> "BirdHost":
+        """Routes of type unreachable of the last daemon, after ``exports``; without this it is not known."""
+        socket = self._daemons[-1].socket
+        if not any(known.socket == socket for known in self._bird_routes):
+            self._bird_routes.append(DaemonRoutes(socket=socket))
+        self._bird_routes = [
+            msgspec.structs.replace(known, unresolved=routes) if known.socket == socket else known
+            for known in self._bird_routes
+        ]
         return self
 
     def control_socket(self, path: str = SOCKET, **fields: Any) -> "BirdHost":

@@ -1,0 +1,85 @@
+"""Routes of BIRD whose next hop could not be resolved, apart from those that refuse packets on purpose; and who is told
+about them.
+
+BIRD gives such a route the type unreachable and keeps it, installs it and announces it. Meant are static routes with
+the word ``unreachable`` and BGP routes with a blackhole community (RFC 7999 and its private forerunners, ``*:666``).
+A directly connected eBGP session never leaves a next hop unresolved ("gateway direct"): there a filter made the route
+unreachable. Pure.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from netdiag.index.policy import Query
+from netdiag.index.view import HostView
+from netdiag.model.bird import BirdProtocol, UnresolvedRoute
+
+NAMED = 3
+"""So many prefixes are named."""
+
+
+class Lost(NamedTuple):
+    """One unresolved route."""
+
+    socket: str
+    route: UnresolvedRoute
+    protocol: BirdProtocol
+    told: tuple[str, ...]
+    """Names of the BGP sessions that it is announced to."""
+
+
+def known(view: HostView) -> bool:
+    """Whether every daemon that was asked for its routes told about the unreachable ones."""
+    return all(daemon.unresolved is not None for daemon in view.bird_routes)
+
+
+def meant(route: UnresolvedRoute, protocol: BirdProtocol) -> bool:
+    """It refuses on purpose."""
+    if any(community.rpartition(":")[2] == "666" for community in route.communities):
+        return True
+    if protocol.proto == "BGP":
+        return route.next_hop is None or "multihop" not in (protocol.session or "multihop")
+    return not route.recursive
+
+
+def lost(view: HostView) -> Iterator[Lost]:
+    """Every best route whose next hop was not resolved, by daemon in its order."""
+    protocols = {(daemon.socket, row.name): row for daemon in view.bird.daemons for row in daemon.protocols}
+    for daemon in view.bird_routes:
+        told: dict[str, list[str]] = {}
+        for listed in daemon.exports:
+            to = protocols.get((daemon.socket, listed.protocol))
+            for route in listed.routes or () if to is not None and to.proto == "BGP" and to.state == "up" else ():
+                if route.type == "unreachable":
+                    told.setdefault(route.net, []).append(listed.protocol)
+        for one in daemon.unresolved or ():
+            protocol = protocols.get((daemon.socket, one.protocol or ""))
+            if one.best and protocol is not None and not meant(one, protocol):
+                yield Lost(daemon.socket, one, protocol, tuple(told.get(one.net, ())))
+
+
+def grouped(rows: Iterator[Lost]) -> dict[tuple[str, str, str | None], list[Lost]]:
+    """By daemon, protocol and next hop: one cause."""
+    found: dict[tuple[str, str, str | None], list[Lost]] = {}
+    for row in rows:
+        found.setdefault((row.socket, row.protocol.name, row.route.next_hop), []).append(row)
+    return found
+
+
+def prefixes(rows: list[Lost]) -> str:
+    """``10.0.0.0/8 and 3 more``."""
+    names = [row.route.net for row in rows]
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def way(view: HostView, hop: str | None) -> str:
+    """What the kernel's routing tables say about the next hop."""
+    if hop is None:
+        return "none"
+    try:
+        answer = view.lookup(Query(family="inet6" if ":" in hop else "inet", dst=hop))
+    except ValueError:
+        return "no address"
+    if not answer.ok:
+        return str(answer.error)
+    return "dev " + ", ".join(view.ifname(leg.oif) for leg in answer.hops[:2])

@@ -1,0 +1,91 @@
+"""A recursive next hop that loses its route: of a static route, of one that is announced, and of iBGP's routes."""
+
+from tests.drills.harness import Drill, drill_test
+from tests.lab import Host, Lab
+
+HEAD = """router id {0}; protocol device {{}} protocol direct {{ ipv4; }}
+protocol kernel {{ learn; scan time 1; ipv4 {{ export all; }}; }}
+"""
+SESSION = (
+    "protocol bgp {name} {{ local {0} as 65000; neighbor {1} as 65000; connect delay time 1; connect retry time 1;"
+    " ipv4 {{ import all; export {export}; }}; }}\n"
+)
+STATIC = "protocol static s1 { ipv4; route 10.50.4.0/24 recursive 10.99.99.99; route 10.50.5.0/24 unreachable; }\n"
+INNER = """protocol static s2 { ipv4; route 10.60.0.0/24 blackhole;
+  route 10.61.0.0/24 blackhole { bgp_community.add((65535, 666)); }; }
+"""
+OUTER = "filter { if net ~ [10.60.0.0/15+] then { bgp_next_hop = 10.99.99.99; accept; } reject; }"
+
+
+def world(lab: Lab, mine: str, theirs: str = "") -> Host:
+    """edge1 with a kernel route to 10.99.99.0/24, and edge2 behind it."""
+    host, peer = lab.host("edge1"), lab.host("edge2")
+    lab.link(host, "eth0", peer, "eth0", a_addresses="192.0.2.1/24", b_addresses="192.0.2.2/24")
+    host.ip("route add 10.99.99.0/24 via 192.0.2.2")
+    if theirs:
+        lab.birdd(peer, HEAD.format("192.0.2.2") + theirs)
+    lab.birdd(host, HEAD.format("192.0.2.1") + mine)
+    return host
+
+
+def static(lab: Lab) -> Host:
+    host = world(lab, STATIC)
+    return ready(lab, host, "10.50.4.0/24 via")
+
+
+def announced(lab: Lab) -> Host:
+    one = SESSION.format("192.0.2.1", "192.0.2.2", name="up1", export="where source = RTS_STATIC")
+    other = SESSION.format("192.0.2.2", "192.0.2.1", name="down1", export="none")
+    host = world(lab, STATIC + one, other)
+    lab.wait(lambda: "Established" in host.run("birdc", "show protocols").stdout, 15, "the session")
+    return ready(lab, host, "10.50.4.0/24 via")
+
+
+def learnt(lab: Lab) -> Host:
+    one = SESSION.format("192.0.2.1", "192.0.2.2", name="up1", export="none")
+    other = SESSION.format("192.0.2.2", "192.0.2.1", name="down1", export=OUTER)
+    return ready(lab, world(lab, one, INNER + other), "10.60.0.0/24 via")
+
+
+def ready(lab: Lab, host: Host, text: str) -> Host:
+    lab.wait(lambda: text in host.run("ip", "route").stdout, 15, text)
+    return host
+
+
+def lose(lab: Lab, host: Host) -> None:
+    host.ip("route del 10.99.99.0/24 via 192.0.2.2")
+    lab.wait(lambda: "unreachable" in host.run("ip", "route").stdout.replace("10.50.5.0", ""), 10, "it is unresolved")
+
+
+def give_back(lab: Lab, host: Host) -> None:
+    host.ip("route add 10.99.99.0/24 via 192.0.2.2")
+
+
+test_drill = drill_test(
+    Drill(
+        rule="route-unreachable-proto-bird",
+        build=static,
+        break_=lose,
+        repair=give_back,
+        severity="critical",
+        expect={"kind": "route", "dst": "10.50.4.0/24", "table": 254},
+    ),
+    Drill(
+        rule="bgp-exports-unreachable-route",
+        build=announced,
+        break_=lose,
+        repair=give_back,
+        severity="critical",
+        expect={"kind": "bgp-session", "name": "up1"},
+        explains=("route-unreachable-proto-bird",),
+    ),
+    Drill(
+        rule="bgp-nexthop-unreachable",
+        build=learnt,
+        break_=lose,
+        repair=give_back,
+        severity="critical",
+        expect={"kind": "bgp-session", "name": "up1", "next_hop": "10.99.99.99"},
+        explains=("route-unreachable-proto-bird",),
+    ),
+)
