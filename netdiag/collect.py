@@ -81,6 +81,7 @@ def _meta(source: Source, options: Options) -> Meta:
         netns=netns,
         taken_at=taken_at,
         uptime=round(source.clock("boottime"), 3),
+        labels=dict(options.labels),
     )
 
 
@@ -96,4 +97,4 @@ def collect(source: Source, options: Options) -> Snapshot:
     for outcome in outcomes:
         tables |= outcome.tables
         coverage.append(outcome.coverage)
-    return Snapshot(meta=meta, tables=Tables(**tables), coverage=tuple(coverage))
+    return Snapshot(meta=meta, tables=Tables(**tables, intent=options.intent), coverage=tuple(coverage))

@@ -23,8 +23,9 @@ def _key(subject: Subject, netns: str | None) -> Key:
     return netns, tuple(sorted((name, str(value)) for name, value in subject.items()))
 
 
-def _rank(finding: Finding) -> tuple[int, int, str, str]:
-    return SEVERITY_RANK[finding.severity], CONFIDENCE_RANK[finding.confidence], finding.rule, finding.id
+def _rank(finding: Finding) -> tuple[bool, int, int, str, str]:
+    silenced = finding.suppressed is not None
+    return silenced, SEVERITY_RANK[finding.severity], CONFIDENCE_RANK[finding.confidence], finding.rule, finding.id
 
 
 def _causes(drafts: list[Draft], explains: Mapping[str, tuple[str, ...]]) -> dict[str, set[str]]:
@@ -41,6 +42,8 @@ def _causes(drafts: list[Draft], explains: Mapping[str, tuple[str, ...]]) -> dic
         for thing in (draft.finding.subject, *draft.breaks):
             for position in touched[_key(thing, draft.finding.netns)]:
                 other = drafts[position].finding
+                if draft.finding.suppressed is not None and other.suppressed is None:
+                    continue  # what was accepted must not swallow what was not
                 if other.id != draft.finding.id and any(fnmatchcase(other.rule, pattern) for pattern in patterns):
                     causes[other.id].add(draft.finding.id)
     return causes
@@ -75,6 +78,11 @@ def _worst(findings: Iterable[Finding]) -> Severity:
     return min((finding.severity for finding in findings), key=SEVERITY_RANK.__getitem__)
 
 
+def _heard(finding: Finding, below: Iterable[Finding]) -> Iterable[Finding]:
+    """The finding and what counts of the ones below: a suppressed one makes its cause no worse."""
+    return finding, *(row for row in below if row.suppressed is None or finding.suppressed is not None)
+
+
 def arrange(drafts: Iterable[Draft], explains: Mapping[str, tuple[str, ...]]) -> tuple[Finding, ...]:
     """Findings in reading order: the root causes, worst first, then what they explain, each below its cause.
 
@@ -92,7 +100,7 @@ def arrange(drafts: Iterable[Draft], explains: Mapping[str, tuple[str, ...]]) ->
         below = [row for rows in branches for row in rows]
         own = msgspec.structs.replace(
             finding,
-            severity=_worst([finding, *below]),
+            severity=_worst(_heard(finding, below)),
             explains=tuple(rows[0].id for rows in branches),
             explained_by=parents.get(finding.id),
         )

@@ -12,13 +12,14 @@ import netdiag
 from netdiag.correlate import arrange
 from netdiag.elsewhere import placed
 from netdiag.index.spaces import COLLECTED, name_of, snapshots
-from netdiag.index.view import HostIndex, HostView, gaps
+from netdiag.index.view import HostIndex, HostView, Told, gaps
 from netdiag.model.coverage import REQUIRED, NotEvaluated
 from netdiag.model.finding import Draft, Finding, Host, Report, Unjudged, Verdict, finding_id
 from netdiag.model.netnsstate import NetnsState
 from netdiag.model.snapshot import Snapshot
 from netdiag.rules import discover
 from netdiag.rules.shape import RuleModule
+from netdiag.suppress import silence
 
 
 def _finished(draft: Draft, *, inconsistent: bool) -> Draft:
@@ -42,9 +43,18 @@ def run_rule(
     ``place`` turns a draft into one of the namespace that was looked at.
     """
     reasons, inconsistent = gaps(snapshot.coverage, snapshot.tables, module.rule.reads)
+
+
+def run_rule(
+    module: RuleModule, index: HostIndex, snapshot: Snapshot, told: Told | None = None
+) -> tuple[list[Draft], NotEvaluated | None]:
+    """One rule over one namespace: what it found, and why it gave no answer or only half of one."""
+    reasons, inconsistent = gaps(snapshot.coverage, snapshot.tables, module.rule.reads, told)
     if reasons:
         return [], NotEvaluated(rule=module.id, reason="; ".join(reasons))
-    view = HostView(index, snapshot.meta, module.rule.reads, snapshot.coverage, module.rule.consults)
+    view = HostView(
+        index, snapshot.meta, module.rule.reads, snapshot.coverage, consults=module.rule.consults, told=told
+    )
     drafts: list[Draft] = []
     unjudged: list[str] = []
     try:
@@ -110,15 +120,17 @@ def judge(
     only: tuple[str, ...] = (),
     skip: tuple[str, ...] = (),
     modules: dict[str, RuleModule] | None = None,
+    told: Told | None = None,
 ) -> Report:
-    """The report of one host. ``only`` and ``skip`` are rule ids; ``modules`` defaults to every rule there is."""
+    """The report of one host. ``only`` and ``skip`` are rule ids; ``modules`` defaults to every rule there is; ``told``
+    is what a person gave beside the host."""
     chosen = discover() if modules is None else modules
     chosen = {name: m for name, m in chosen.items() if (not only or name in only) and name not in skip}
     index = HostIndex(snapshot.tables)
     drafts: list[Draft] = []
     not_evaluated: list[NotEvaluated] = []
     for module in chosen.values():
-        found, gap = run_rule(module, index, snapshot)
+        found, gap = run_rule(module, index, snapshot, told)
         drafts += found
         if gap is not None:
             not_evaluated.append(gap)
@@ -126,6 +138,7 @@ def judge(
         found, unjudged = _elsewhere(chosen, state, own)
         drafts += found
         not_evaluated += unjudged
+    drafts = silence(drafts, told.suppressions if told else None, snapshot.meta.taken_at)
     findings = arrange(drafts, {name: module.rule.explains for name, module in chosen.items()})
     meta = snapshot.meta
     return Report(

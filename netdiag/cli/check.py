@@ -2,7 +2,7 @@
 
 import click
 
-from netdiag.cli import _host, _output
+from netdiag.cli import _host, _output, _told
 from netdiag.cli._errors import FINDINGS, NO_VERDICT, Usage
 from netdiag.cli._rulenames import known
 from netdiag.cli._verb import (
@@ -25,6 +25,9 @@ FORMATS = ("text", "json", "markdown")
 @click.option("-o", "output", metavar="FILE", help="Write the report to FILE, whole or not at all.")
 @click.option("--rule", "only", multiple=True, metavar="ID", help="Run only this rule (repeatable).")
 @click.option("--skip", multiple=True, metavar="ID", help="Do not run this rule (repeatable).")
+@_told.intent_option()
+@_told.suppress_option()
+@_told.baseline_option()
 @interval_option()
 @deadline_option()
 @bird_socket_option()
@@ -40,6 +43,9 @@ def command(
     output: str | None,
     only: tuple[str, ...],
     skip: tuple[str, ...],
+    intent: str | None,
+    suppress: str | None,
+    baseline: str | None,
     interval: float,
     deadline: float,
     bird_sockets: tuple[str, ...],
@@ -60,10 +66,15 @@ def command(
     )
     _output.check_output_path(output)
     only, skip = known(only), known(skip)
+    how = _told.with_intent(session, how, intent, snapshot)
+    told = _told.told(suppress, baseline)
 
     from netdiag.engine import judge
 
-    report = judge(_host.snapshot(session, snapshot, how), only=only, skip=skip)
+    found = _host.snapshot(session, snapshot, how)
+    if snapshot is not None or session.replay is not None:
+        found = _told.overridden(found, how, intent)
+    report = judge(found, only=only, skip=skip, told=told)
     chosen = "json" if as_json else form or "text"
     to_screen = output in (None, "-")
     if chosen == "json":

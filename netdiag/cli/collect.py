@@ -2,7 +2,7 @@
 
 import click
 
-from netdiag.cli import _host, _output
+from netdiag.cli import _host, _output, _told
 from netdiag.cli._errors import Usage
 from netdiag.cli._verb import (
     Session,
@@ -19,6 +19,7 @@ from netdiag.cli._verb import (
 @click.option(
     "-o", "output", required=True, metavar="FILE", help='Where to write ("-": a pipe); usual name: HOST.netdiag.'
 )
+@_told.intent_option()
 @interval_option()
 @deadline_option()
 @bird_socket_option()
@@ -28,6 +29,7 @@ def command(
     session: Session,
     *,
     output: str,
+    intent: str | None,
     interval: float,
     deadline: float,
     bird_sockets: tuple[str, ...],
@@ -42,6 +44,7 @@ def command(
         interval=interval, deadline=deadline, hostname=hostname, bird_sockets=bird_sockets, all_netns=all_netns
     )
     _output.check_output_path(output)
+    how = _told.with_intent(session, how, intent)
     found = _host.collected(session, how)
 
     from netdiag.snapshotfile import OutputRefused, snapshot_octets, write_snapshot

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netdiag.model.coverage import Status
+from netdiag.model.intent import Intent
 from netdiag.sources.netlink.messages import DumpResult
 
 
@@ -26,6 +27,10 @@ class Options:
     """Read every other namespace that can be reached as well."""
     bird_sockets: tuple[str, ...] = ()
     """BIRD's control sockets at unusual places."""
+    intent: Intent = field(default_factory=Intent)
+    """What the host is meant to be; its settings are read too."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """Labels for the snapshot."""
 
 
 @dataclass(frozen=True, kw_only=True)

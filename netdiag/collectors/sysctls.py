@@ -59,10 +59,16 @@ def names() -> list[str]:
     return paths + [f"core/{name}" for name in CORE.split()] + OTHER.split()
 
 
+def _path(name: str) -> str:
+    """Path of a setting by its dotted name, in which an interface's own dots are slashes (sysctl(8))."""
+    return "/proc/sys/" + name.translate(str.maketrans("./", "/."))
+
+
 def collect(source: Source, options: Options) -> Collected:
     """Every setting of ``names()`` that exists, by dotted name. Raises Unreadable where there is no /proc/sys/net."""
     source.listdir("/proc/sys/net")
     asked = {f"/proc/sys/net/{name}": "net." + name.replace("/", ".") for name in names()}
+    asked |= {_path(name): name for name in options.intent.sysctl or ()}
     found = source.read_many(list(asked))
     values = {asked[path]: kernel_text(raw).strip() for path, raw in found.items()}
     return Collected(tables={"sysctls": Sysctls(values=values)}, rows=len(values))

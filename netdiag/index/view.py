@@ -23,6 +23,7 @@ from netdiag.model.counters import CounterSample
 from netdiag.model.coverage import Coverage
 from netdiag.model.ethtool import Ethtool
 from netdiag.model.host import ClockState, Identity, Resolver
+from netdiag.model.intent import SECTIONS, Intent, Suppressions
 from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
@@ -72,8 +73,13 @@ COLLECTOR_OF = {
     "fdb": "fdb",
     "bridging": "fdb",
     "bonds": "bonds",
+    **{f"intent.{section}": "intent" for section in SECTIONS},
+    "baseline": "baseline",
+    "suppressions": "suppressions",
 }
-"""Which collector fills the table that a rule may read. ``deltas`` needs two samples of the counters."""
+"""Which collector fills the table that a rule may read. ``deltas`` needs two samples of the counters; the last three
+are told by a person: ``intent.bpf`` and the like are sections of the intent, ``baseline`` is an older snapshot."""
+TOLD = ("intent", "baseline", "suppressions")
 
 
 class UndeclaredRead(Exception):
@@ -127,6 +133,21 @@ class HostIndex:
         return Routing(self.tables, self.fib, self.stack)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a person gave beside the host itself."""
+
+    baseline: Snapshot | None = None
+    """An older snapshot of the same host."""
+    suppressions: Suppressions | None = None
+    """Findings that somebody has accepted."""
+
+    @cached_property
+    def before(self) -> HostIndex | None:
+        """Lookups over the baseline."""
+        return HostIndex(self.baseline.tables) if self.baseline else None
+
+
 class HostView:
     """One namespace's tables, guarded by what the rule declared."""
 
@@ -136,13 +157,18 @@ class HostView:
         meta: Meta,
         reads: Iterable[str],
         coverage: tuple[Coverage, ...] = (),
+        *,
         consults: Iterable[str] = (),
+        told: Told | None = None,
     ) -> None:
         self._index = index
         self._coverage = coverage
         self._tables = index.tables
-        consults = tuple(consults)
-        self._whole = frozenset(table for table in consults if not gaps(coverage, index.tables, (table,))[0])
+        self._told = told or Told()
+        reads, consults = tuple(reads), tuple(consults)
+        self._whole = frozenset(
+            table for table in (*reads, *consults) if not gaps(coverage, index.tables, (table,), self._told)[0]
+        )
         self.reads = frozenset((*reads, *consults))
         self.meta = meta
 
@@ -159,6 +185,35 @@ class HostView:
         """
         self._need(table)
         return table in self._whole
+
+    def absent(self, table: str) -> bool:
+        """Whether the host has no such thing as this declared table, which is more than "not read"."""
+        self._need(table)
+        return any(row.collector == COLLECTOR_OF[table] and row.status == "absent" for row in self._coverage)
+
+    @property
+    def intent(self) -> Intent:
+        """What the host is meant to be. A section is None where it was not told, or the rule did not declare it."""
+        if not any(table.startswith("intent.") for table in self.reads):
+            raise UndeclaredRead("the rule reads the intent without declaring a section")
+        whole = self._tables.intent
+        return Intent(**{name: getattr(whole, name) for name in SECTIONS if f"intent.{name}" in self.reads})
+
+    @property
+    def suppressions(self) -> Suppressions | None:
+        """What has been accepted; None where no such file was given."""
+        self._need("suppressions")
+        return self._told.suppressions
+
+    @cached_property
+    def baseline(self) -> "HostView | None":
+        """The same host at an earlier time; None where it was not given. Ask its ``read_whole`` for what to trust."""
+        self._need("baseline")
+        old, index = self._told.baseline, self._told.before
+        if old is None or index is None:
+            return None
+        same = {table for table in self.reads if COLLECTOR_OF[table] not in TOLD}
+        return HostView(index, old.meta, same, old.coverage)
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -360,6 +415,11 @@ class HostView:
         link = self.link(ifindex)
         return link.ifname if link else f"if{ifindex}"
 
+    @property
+    def sysctls(self) -> tuple[str, ...]:
+        """Names of every setting that does not belong to one interface."""
+        return tuple(self._need("sysctls").sysctls.values)
+
     def sysctl(self, name: str) -> str | None:
         """Text of ``net.ipv4.ip_forward`` and the like, also of one interface; None where it does not exist."""
         tables = self._need("sysctls")
@@ -382,7 +442,24 @@ class HostView:
             return None
 
 
-def gaps(coverage: Iterable[Coverage], snapshot_tables: Tables, reads: Iterable[str]) -> tuple[list[str], bool]:
+def _untold(table: str, tables: Tables, reads: Iterable[str], told: Told) -> list[str]:
+    """Why a rule cannot answer from what a person said: a section is missing, or the older snapshot did not read."""
+    if table == "suppressions":
+        return [] if told.suppressions is not None else ["suppressions: none given (--suppress FILE)"]
+    if table != "baseline":
+        section = table.partition(".")[2]
+        bracket = "[sysctl]" if section == "sysctl" else f"[[{section}]]"
+        return [f"intent: no {bracket} section"] if getattr(tables.intent, section) is None else []
+    old = told.baseline
+    if old is None:
+        return ["baseline: none given (--baseline SNAPSHOT)"]
+    rest = [name for name in reads if COLLECTOR_OF[name] not in TOLD]
+    return [f"baseline: {reason}" for reason in gaps(old.coverage, old.tables, rest)[0]]
+
+
+def gaps(
+    coverage: Iterable[Coverage], snapshot_tables: Tables, reads: Iterable[str], told: Told | None = None
+) -> tuple[list[str], bool]:
     """Why a rule that reads these tables cannot answer, and whether its inputs changed while they were read.
 
     A table that is absent, denied, partial, late or broken is a reason. One that is inconsistent is not, by itself:
@@ -392,9 +469,13 @@ def gaps(coverage: Iterable[Coverage], snapshot_tables: Tables, reads: Iterable[
     status = {row.collector: row for row in coverage}
     reasons: list[str] = []
     inconsistent = False
+    reads = tuple(reads)
     for table in reads:
         collector = COLLECTOR_OF[table]
         row = status.get(collector)
+        if collector in TOLD and (row is None or row.status == "ok"):
+            reasons += _untold(table, snapshot_tables, reads, told or Told())
+            continue
         if row is None:
             reasons.append(f"{collector}: not collected")
         elif row.status == "inconsistent":

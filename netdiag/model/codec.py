@@ -19,6 +19,7 @@ from netdiag.model.counters import Counters
 from netdiag.model.coverage import Status
 from netdiag.model.ethtool import Ethtool
 from netdiag.model.host import ClockState, Identity, Resolver
+from netdiag.model.intent import Intent
 from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
@@ -66,6 +67,7 @@ SMALL: dict[str, Any] = {
     "nft": Nft,
     "conntrack_state": ConntrackState,
     "conntrack_helpers": tuple[str, ...],
+    "intent": Intent,
 }
 """Tables of structs by name, with their type."""
 

@@ -17,6 +17,7 @@ from netdiag.model.counters import Counters, CounterSample
 from netdiag.model.coverage import Coverage
 from netdiag.model.ethtool import Ethtool
 from netdiag.model.host import ClockState, Identity, Resolver
+from netdiag.model.intent import Intent
 from netdiag.model.link import Link, NetnsId, PeerLink
 from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
@@ -96,6 +97,7 @@ class Tables:
     bridging: Bridging = field(default_factory=Bridging)
     bonds: tuple[Bond, ...] = ()
     counters: Counters = field(default_factory=lambda: Counters(first=CounterSample(at=0.0)))
+    intent: Intent = field(default_factory=Intent)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from netdiag.model.bpf import Bpf
 from netdiag.model.conntrack import ConntrackEntry, ConntrackState, conntrack_from_rows
 from netdiag.model.counters import Counters, CounterSample
 from netdiag.model.host import ClockState, Identity, Resolver
+from netdiag.model.intent import Intent
 from netdiag.model.link import (
     IFF_BROADCAST,
     IFF_LOOPBACK,
@@ -108,6 +109,7 @@ class HostBuilder:
         self._namespaces: list[Namespace] = [Namespace(inode=1, own=True, processes=9, links=2)]
         self._stale_names: tuple[str, ...] = ()
         self._filtered: list[int] = []
+        self._intent = Intent()
         for family in ("inet", "inet6"):
             tables = [(0, 255), (32766, 254), (32767, 253)] if family == "inet" else [(0, 255), (32766, 254)]
             self._rules += [PolicyRule(family=family, priority=p, table=t, protocol=2) for p, t in tables]
@@ -334,6 +336,10 @@ class HostBuilder:
     def nft(self, *tables: NftTable, xtables: tuple[XtTable, ...] = ()) -> "HostBuilder":
         """nftables, see netdiag.rules.build_nft, and tables of iptables-legacy. Given again, tables are added."""
         self._nft = Nft(generation=1, tables=(*self._nft.tables, *tables), xtables=(*self._nft.xtables, *xtables))
+
+    def intend(self, **sections: Any) -> "HostBuilder":
+        """What the host is meant to be: sections of model.Intent."""
+        self._intent = msgspec.structs.replace(self._intent, **sections)
         return self
 
     def socket(self, **fields: Any) -> "HostBuilder":
@@ -426,6 +432,7 @@ class HostBuilder:
             taps=Taps(
                 filtered=tuple(self._filtered), holders=tuple(self._holders), wishes=tuple(self._wishes), netns=1
             ),
+            intent=self._intent,
             counters=Counters(
                 first=CounterSample(**self._first),
                 second=CounterSample(**self._second)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, Evidence, Finding, Severity, Subject, Unjudged
+from netdiag.model.intent import Suppressions
 from netdiag.model.snapshot import Tables
 
 if TYPE_CHECKING:
@@ -95,6 +96,10 @@ class Example:
     """Collectors that did not answer within thirty seconds."""
     unjudged: bool = False
     """Whether the rule must say that it could not judge something (``Unjudged``)."""
+    baseline: Tables | None = None
+    """The same host at an earlier time."""
+    suppressions: Suppressions | None = None
+    """What has been accepted."""
     says: tuple[str, ...] = ()
     """Words that the first finding's message, fix or evidence must hold."""
 

@@ -59,6 +59,7 @@ TABLES = {
     "neigh_tables": "Neighbour tables of the kernel and their limits.",
     "sysctls": "net.* settings that do not belong to one interface.",
     "counters": "Counters in one or two samples.",
+    "intent": "What an administrator meant this host to be; a section that is null was not told.",
     "procnet": "Interfaces and IPv4 routes as /proc tells them, which needs no lock.",
     "wireguard": "WireGuard devices and their peers; never a private or preshared key.",
     "qdiscs": "Traffic control: queueing disciplines, classes and filters.",

@@ -51,7 +51,7 @@ def test_nothing_asked(netdiag: Netdiag) -> None:
         (["check", "--interval", "inf"], "is not 0 or more seconds"),
         (["check", "--deadline", "0"], "is not more than 0 seconds"),
         (["check", "--interval", "5", "--deadline", "5"], "does not fit"),
-        (["check", "--intent", "x"], "no such option"),
+        (["check", "--intents", "x"], "no such option"),
         (["check", "a", "b"], "unexpected extra argument"),
         (["collect"], "missing option '-o'"),
         (["record"], "missing option '-o'"),

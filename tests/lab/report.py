@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from netdiag.cli import _told
+from netdiag.cli._verb import Session
 from netdiag.collect import Options, collect, collectors
 from netdiag.engine import judge
 from netdiag.rules import discover
@@ -62,6 +64,7 @@ def take(host: Host, args: Sequence[str], during: Callable[[], object] | None = 
         options = Options(
             interval=asked.interval, deadline=asked.deadline, hostname=asked.hostname, all_netns=asked.all_netns
         )
+        options = _options(asked)
         return _as_json(collect(source, options), asked)
 
     def meanwhile() -> None:
@@ -82,10 +85,17 @@ def take(host: Host, args: Sequence[str], during: Callable[[], object] | None = 
     return report
 
 
+def _options(asked: argparse.Namespace) -> Options:
+    plain = Options(interval=asked.interval, deadline=asked.deadline, hostname=asked.hostname)
+    return _told.with_intent(Session(), plain, asked.intent)
+
+
 def _as_json(snapshot: Any, asked: argparse.Namespace) -> bytes:
     import msgspec
 
-    report = judge(snapshot, only=tuple(asked.rule), skip=tuple(asked.skip))
+    report = judge(
+        snapshot, only=tuple(asked.rule), skip=tuple(asked.skip), told=_told.told(asked.suppress, asked.baseline)
+    )
     return msgspec.json.encode(report)
 
 
@@ -115,6 +125,8 @@ def _parsed(args: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--deadline", type=float, default=30.0)
     parser.add_argument("--hostname")
     parser.add_argument("--all-netns", action="store_true")
+    for option in ("--intent", "--suppress", "--baseline"):
+        parser.add_argument(option)
     parser.add_argument("--rule", action="append", default=[])
     parser.add_argument("--skip", action="append", default=[])
     asked, rest = parser.parse_known_args(list(args))

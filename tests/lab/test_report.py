@@ -34,7 +34,7 @@ def test_arguments_reach_the_engine(lab: Lab) -> None:
     report = host.report("--hostname", "other", "--rule", "link-mtu-peer-mismatch")
     assert report["host"]["name"] == "other"
     assert {finding["rule"] for finding in report["findings"]} <= {"link-mtu-peer-mismatch"}
-    with pytest.raises(ValueError, match="--intent"):
+    with pytest.raises(ValueError, match="--format"):
         host.report("--intent", "x")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from netdiag.engine import judge
-from netdiag.index.view import COLLECTOR_OF
+from netdiag.index.view import COLLECTOR_OF, Told
 from netdiag.model.coverage import Coverage
 from netdiag.model.snapshot import Meta, Snapshot
 from netdiag.rules import discover
@@ -28,6 +28,14 @@ def complete_coverage(without: str | None = None, late: tuple[str, ...] = ()) ->
     )
 
 
+def given(example: Example, without: str | None = None) -> Told:
+    """What a person gave beside the host of an example, but one of them."""
+    if example.baseline is None or without == "baseline":
+        return Told(suppressions=example.suppressions)
+    older = Snapshot(meta=META, tables=example.baseline, coverage=complete_coverage())
+    return Told(baseline=older, suppressions=example.suppressions)
+
+
 def cases() -> Iterator[object]:
     for module in MODULES.values():
         for example in module.examples():
@@ -37,7 +45,7 @@ def cases() -> Iterator[object]:
 @pytest.mark.parametrize(("module", "example"), cases())
 def test_example(module: RuleModule, example: Example) -> None:
     snapshot = Snapshot(meta=META, tables=example.tables, coverage=complete_coverage(late=example.late))
-    report = judge(snapshot, modules={module.id: module})
+    report = judge(snapshot, modules={module.id: module}, told=given(example))
     assert bool(report.not_evaluated) == example.unjudged, report.not_evaluated
     assert len(report.findings) == example.fires, [finding.message for finding in report.findings]
     if example.fires and example.subject is not None:
@@ -57,7 +65,8 @@ def test_a_gap_in_what_a_rule_reads_is_not_clean(module: RuleModule) -> None:
     example = next(iter(module.examples()))
     for table in module.rule.reads:
         coverage = complete_coverage(without=COLLECTOR_OF[table])
-        report = judge(Snapshot(meta=META, tables=example.tables, coverage=coverage), modules={module.id: module})
+        snapshot = Snapshot(meta=META, tables=example.tables, coverage=coverage)
+        report = judge(snapshot, modules={module.id: module}, told=given(example))
         assert not report.findings
         assert [row.rule for row in report.not_evaluated] == [module.id]
         assert COLLECTOR_OF[table] in report.not_evaluated[0].reason
@@ -68,7 +77,8 @@ def test_a_rule_runs_without_what_it_only_consults(module: RuleModule) -> None:
     for example in module.examples():
         for table in module.rule.consults:
             coverage = complete_coverage(without=COLLECTOR_OF[table])
-            report = judge(Snapshot(meta=META, tables=example.tables, coverage=coverage), modules={module.id: module})
+            snapshot = Snapshot(meta=META, tables=example.tables, coverage=coverage)
+            report = judge(snapshot, modules={module.id: module}, told=given(example, without=table))
             assert not [row for row in report.not_evaluated if "the rule broke" in row.reason], report.not_evaluated
 
 

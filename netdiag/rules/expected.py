@@ -1,0 +1,38 @@
+"""What rules share that judge what should be here: by the intent, or by what was here at the time of a baseline.
+
+Pure; nothing can fail.
+"""
+
+from collections.abc import Iterator
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Unjudged
+from netdiag.model.link import Link
+
+EPHEMERAL = ("tun", "veth", "ifb", "netkit")
+"""Kinds of interfaces that come and go with guests and containers; one of the same name may be another one's."""
+
+
+def untold(view: HostView, section: str) -> Iterator[Unjudged]:
+    """That the rule had nothing to go by: neither its section of the intent nor a baseline."""
+    if getattr(view.intent, section) is None and view.baseline is None:
+        bracket = "[sysctl]" if section == "sysctl" else f"[[{section}]]"
+        yield Unjudged(reason=f"intent: no {bracket} section; baseline: none given")
+
+
+def same_link(old: HostView, new: HostView, ifname: str) -> Link | None:
+    """The interface of that name now, where it is the one of the baseline or does the same work.
+
+    Interfaces of guests that were made anew belong to somebody else. None too where either has none of that name.
+    """
+    before, after = old.stack.by_name.get(ifname), new.stack.by_name.get(ifname)
+    if before is None or after is None or before.kind != after.kind:
+        return None
+    if after.kind in EPHEMERAL and before.ifindex != after.ifindex and old.meta.boot_id == new.meta.boot_id:
+        return None
+    return after
+
+
+def since(old: HostView) -> str:
+    """``since the baseline of 2026-11-23T17:32:00Z``."""
+    return f"since the baseline of {old.meta.taken_at}"

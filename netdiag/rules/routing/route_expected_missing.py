@@ -1,0 +1,217 @@
+"""What it checks
+  A route that this host is meant to have is not there: [[route]] of the intent names it, or it was there at the time
+  of the baseline, made by hand or by a script (proto boot or static).
+
+Why it matters
+  Static routes vanish when their interface goes down, when their nexthop object is deleted, or when a daemon that
+  thinks the table its own is restarted; nothing brings them back. What they carried takes a wider route or none.
+
+Confirm
+  ip route show PREFIX table TABLE
+  ip route get ADDRESS
+
+Fix
+  ip route add PREFIX via GATEWAY dev IFNAME table TABLE. It acts at once on all packets to that prefix.
+
+Not flagged
+  A route that is there with other attributes than the intent leaves open. Against a baseline: routes of daemons, of
+  DHCP and of router advertisements, which come and go; the kernel's own, which follow the addresses; routes over
+  interfaces that are gone; a prefix that now has another route in that table; routes over nexthop objects that are
+  gone (see nexthop-object-delete-removed-routes). Without a [[route]] section and without a baseline it is not
+  evaluated.
+
+References
+  net/ipv4/fib_frontend.c fib_disable_ip(); ip-route(8)
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.policy import Query
+from netdiag.index.specimen import specimens
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, Subject, Unjudged, subject
+from netdiag.model.intent import IntendedRoute
+from netdiag.model.route import Route
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.expected import since, untold
+from netdiag.rules.routewords import ip_command, table_word
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="route-expected-missing",
+    title="a route that this host is meant to have is not there",
+    severity="critical",
+    reads=("routes", "links", "rules", "sysctls"),
+    consults=("intent.route", "baseline", "nexthops"),
+    explains=("route-default-missing", "rule-references-empty-table", "bgp-*", "wg-*", "dns-*", "asym-*"),
+)
+BY_HAND = (3, 4)
+"""RTPROT_BOOT, RTPROT_STATIC."""
+NAMED = 3
+"""So many routes that vanished are told one by one."""
+
+
+def _like(view: HostView, want: IntendedRoute, row: Route) -> bool:
+    """Whether the route is as the intent says, in all that it says."""
+    if row.dst != want.dst:
+        return False
+    if any(
+        wanted not in (None, there)
+        for wanted, there in ((want.type, row.type), (want.metric, row.priority), (want.prefsrc, row.prefsrc))
+    ):
+        return False
+    gateways, devices = {hop.gateway for hop in row.hops}, {view.ifname(hop.oif) for hop in row.hops if hop.oif}
+    return (want.gateway is None or want.gateway in gateways) and (want.dev is None or want.dev in devices)
+
+
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
+    yield from untold(view, "route")
+    said = set()
+    for want in view.intent.route or ():
+        rows = view.route_rows(want.family, view.fib(want.family).routes_covering(want.table, want.dst))
+        if any(_like(view, want, row) for row in rows):
+            continue
+        said.add((want.table, want.dst))
+        other = next((row for row in rows if row.dst == want.dst), None)
+        words = [want.type] if want.type not in (None, "unicast") else []
+        words += [want.dst] + (["via", want.gateway] if want.gateway else [])
+        words += ["dev", quoted(want.dev)] if want.dev else []
+        words += ["src", want.prefsrc] if want.prefsrc else []
+        words += ["metric", str(want.metric)] if want.metric is not None else []
+        yield _draft(
+            view, (want.family, want.table, want.dst), " ".join(map(str, words)), "intent [[route]]", other=other
+        )
+    if view.baseline is not None:
+        gone = [row for row in _vanished(view.baseline, view) if (row.table, row.dst) not in said]
+        yield from _gone(view, view.baseline, gone)
+
+
+def _vanished(old: HostView, new: HostView) -> Iterator[Route]:
+    """Routes made by hand that are gone since the baseline, over interfaces that are still here."""
+    for family in ("inet", "inet6"):
+        routes = old.routes(family)
+        for row in old.route_rows(family, np.flatnonzero(np.isin(routes.protocol, BY_HAND)).tolist()):
+            names = [old.ifname(hop.oif) for hop in row.hops if hop.oif]
+            covering = new.route_rows(family, new.fib(family).routes_covering(row.table, row.dst))
+            if any(other.dst == row.dst for other in covering) or any(n not in new.stack.by_name for n in names):
+                continue
+            if row.nh_id is not None and not (new.read_whole("nexthops") and row.nh_id in {n.id for n in new.nexthops}):
+                continue
+            yield row
+
+
+def _gone(view: HostView, old: HostView, rows: list[Route]) -> Iterator[Draft]:
+    groups: dict[tuple[str, int], list[Route]] = {}
+    for row in rows:
+        groups.setdefault((row.family, row.table), []).append(row)
+    for (family, table), lost in groups.items():
+        told = lost if len(lost) <= NAMED else lost[:1]
+        for row in told:
+            hop = row.hops[0] if row.hops else None
+            words = f"{row.type} {row.dst}" if row.type != "unicast" else row.dst
+            words += f" via {hop.gateway}" if hop and hop.gateway else ""
+            words += f" dev {quoted(old.ifname(hop.oif))}" if hop and hop.oif else ""
+            more = len(lost) - 1 if told is not lost else 0
+            yield _draft(view, (family, table, row.dst), words, f"RTM_GETROUTE, {since(old)}", more=more)
+
+
+def _draft(
+    view: HostView,
+    at: tuple[str, int, str],
+    words: str,
+    source: str,
+    *,
+    other: Route | None = None,
+    more: int = 0,
+) -> Draft:
+    family, table, dst = at
+    lost = not any(view.lookup(Query(family=family, dst=address)).ok for address in specimens(dst))
+    ip = ip_command(family)
+    effect = "nothing else takes its packets" if lost else "its packets take another route"
+    if other is not None:
+        effect = "there is one to that prefix, but another one"
+    rest = f" and {more} other{'s' if more > 1 else ''}" if more else ""
+    objects = [subject("route", dst=dst, table=table)]
+    for link in view.links if len(view.links) < 64 else ():
+        objects.append(subject("route", dst=dst, table=table, ifname=link.ifname))
+    return RULE.found(
+        subject=subject("route", dst=dst, table=table),
+        severity="critical" if lost and other is None else "warning",
+        message=f"the route {words} of table {table_word(table)}{rest} is missing: {effect}",
+        evidence=[
+            ("meant to be there", words, source),
+            (f"routes to {dst} in table {table_word(table)}", 1 if other else 0, "RTM_GETROUTE RTA_DST RTA_TABLE"),
+        ],
+        confirm=[f"{ip} route show table {table}", f"{ip} route get {specimens(dst)[0]}"],
+        fix=f"{ip} route {'replace' if other else 'add'} {words} table {table}",
+        breaks=[*objects, *_tables(view, family, table)],
+    )
+
+
+def _tables(view: HostView, family: str, table: int) -> list[Subject]:
+    """Rules that lead to a table that is now empty."""
+    if len(view.fib(family).positions(table)):
+        return []
+    return [
+        subject("rule", priority=rule.priority, family=family)
+        for rule in view.rules
+        if rule.family == family and rule.table == table
+    ]
+
+
+def _host() -> HostBuilder:
+    return HostBuilder().link("eth0").link("eth1").address("eth0", "192.0.2.2/24").address("eth1", "198.51.100.2/24")
+
+
+DEFAULT = IntendedRoute(family="inet", dst="0.0.0.0/0")
+
+
+def _case(name: str, why: str, host: HostBuilder, *wanted: IntendedRoute, **expected: Any) -> Example:
+    return Example(name=name, why=why, tables=host.intend(route=wanted).build(), **expected)
+
+
+def examples() -> Iterator[Example]:
+    about = subject("route", dst="0.0.0.0/0", table=254)
+    told: dict[str, Any] = {"fires": 1, "subject": about}
+    yield _case("no default route", "everything beyond is out of reach", _host(), DEFAULT, severity="critical", **told)
+    there = _host().route("default", via="192.0.2.1", dev="eth0")
+    yield _case("there", "as it should be", there, DEFAULT)
+    half = IntendedRoute(family="inet", dst="10.0.0.0/8", gateway="192.0.2.9")
+    wide = _host().route("default", via="192.0.2.1", dev="eth0")
+    yield _case("a wider one is there", "packets go astray, not nowhere", wide, half, fires=1, severity="warning")
+    other = _host().route("10.0.0.0/8", via="192.0.2.1", dev="eth0")
+    yield _case("another gateway", "there, and not as it should be", other, half, fires=1, severity="warning")
+    right = _host().route("10.0.0.0/8", hops=[_host().hop("eth0", "192.0.2.9"), _host().hop("eth1", "198.51.100.1")])
+    yield _case("one of several gateways", "any next hop will do", right, half)
+    table = IntendedRoute(family="inet", dst="0.0.0.0/0", table=100)
+    yield _case("in another table", "each table is its own", there, table, fires=1, severity="warning")
+    six = IntendedRoute(family="inet6", dst="::/0")
+    yield _case("of the other family", "IPv4's does not help", there, six, fires=1, severity="critical")
+    device = IntendedRoute(family="inet", dst="10.0.0.0/8", dev="eth1")
+    yield _case("another interface", "there, and not as it should be", other, device, fires=1, severity="warning")
+    yield Example(name="no section", why="nothing was told", tables=_host().build(), unjudged=True)
+    yield from _since()
+
+
+def _since() -> Iterator[Example]:
+    def case(name: str, why: str, before: HostBuilder, **expected: Any) -> Example:
+        return Example(name=name, why=why, tables=_host().build(), baseline=before.build(), **expected)
+
+    static = _host().route("10.0.0.0/8", via="192.0.2.9", dev="eth0")
+    yield case("gone since", "nothing covers it", static, fires=1, severity="critical")
+    yield case("of a daemon", "they come and go", _host().route("10.0.0.0/8", via="192.0.2.9", dev="eth0", protocol=12))
+    guest = _host().link("tap0").route("10.0.0.0/8", dev="tap0")
+    yield case("of a guest that left", "its interface is gone too", guest)
+    over = _host().nexthop(7, oif="eth0").route("10.0.0.0/8", via="192.0.2.9", dev="eth0", nh_id=7)
+    yield case("over a nexthop object", "another rule speaks", over)
+    many = _host()
+    for third in range(4):
+        many.route(f"10.{third}.0.0/16", via="192.0.2.9", dev="eth0")
+    yield case("four", "one cause, one finding", many, fires=1)
+    three = _host()
+    for third in range(3):
+        three.route(f"10.{third}.0.0/16", via="192.0.2.9", dev="eth0")
+    yield case("three", "told one by one", three, fires=3)

@@ -1,0 +1,277 @@
+"""What it checks
+  A policy rule that this host is meant to have is not there: [[rule]] of the intent names it, or the baseline had it.
+
+Why it matters
+  Policy rules are nobody's property: a restart of systemd-networkd, of a VPN client or of the host takes them away and
+  nothing brings them back. The tables that they led to are still full, and nothing looks into them: traffic takes the
+  wrong way, leaves with the wrong source, or escapes the tunnel that it was meant for.
+
+Confirm
+  ip rule show
+  ip -6 rule show
+
+Fix
+  ip rule add ..., as the finding spells it. It acts at once on every packet that the rule selects, of established
+  connections too. Then find out who should have made it, or it is gone again after the next restart.
+
+Not flagged
+  A rule with other selectors than those that the intent names: what the intent does not say may be anything, but for
+  the mask of a mark, which is all ones unless it is given. Against a baseline: a rule that stands at another priority
+  with the same selectors and table; rules of interfaces that are gone; rules of a table that is now empty as well,
+  which are told as information. Without a [[rule]] section and without a baseline the rule is not evaluated.
+
+References
+  net/core/fib_rules.c; ip-rule(8); networkd.conf(5) ManageForeignRoutingPolicyRules=
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from netdiag.index.packet import Query
+from netdiag.index.specimen import specimens
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, Severity, Subject, Unjudged, subject
+from netdiag.model.intent import IntendedRule
+from netdiag.model.policyrule import PolicyRule
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.expected import since, untold
+from netdiag.rules.routewords import ip_command, rule_words, table_word
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="rule-expected-missing",
+    title="a policy rule that this host is meant to have is not there",
+    severity="critical",
+    reads=("rules", "routes", "links", "sysctls"),
+    consults=("intent.rule", "baseline"),
+    explains=("table-without-rule", "route-default-missing", "asym-rpfilter-strict-drop", "rule-*", "wg-*", "bgp-*"),
+)
+WHOLE = 0xFFFFFFFF
+FIELDS = ("family", "priority", "table", "action", "iif", "oif", "fwmark", "tos", "goto", "uid_start", "uid_end")
+"""Fields that are spelled alike in the intent and in the model."""
+MOST_LINKS = 8
+
+
+def is_it(rule: PolicyRule, want: IntendedRule) -> bool:
+    """Whether the rule is as the intent says, in all that it says."""
+    if any(getattr(want, name) not in (None, getattr(rule, name)) for name in FIELDS):
+        return False
+    pairs = [
+        (want.fwmask, (WHOLE if rule.fwmask is None else rule.fwmask) if rule.fwmark is not None else None),
+        (want.src, f"{rule.src}/{rule.src_len}" if rule.src_len else "all"),
+        (want.dst, f"{rule.dst}/{rule.dst_len}" if rule.dst_len else "all"),
+        (want.ipproto, rule.ip_proto),
+        (want.sport, rule.sport_start),
+        (want.dport, rule.dport_start),
+        (want.suppress_prefixlen, rule.suppress_prefixlength),
+        (want.l3mdev, rule.l3mdev),
+        (want.inverted, rule.invert),
+    ]
+    return all(wanted is None or wanted == there for wanted, there in pairs)
+
+
+def as_rule(want: IntendedRule) -> PolicyRule:
+    """The rule that the intent means, with nothing in what it leaves open."""
+
+    def split(prefix: str | None) -> tuple[str | None, int]:
+        address, _, bits = (prefix or "").partition("/")
+        return (address, int(bits)) if bits else (None, 0)
+
+    (src, src_len), (dst, dst_len) = split(want.src), split(want.dst)
+    action = want.action or ("goto" if want.goto is not None else "lookup")
+    return PolicyRule(
+        family=want.family,
+        priority=want.priority if want.priority is not None else -1,
+        action=action,
+        table=want.table,
+        src=src,
+        src_len=src_len,
+        dst=dst,
+        dst_len=dst_len,
+        iif=want.iif,
+        oif=want.oif,
+        fwmark=want.fwmark,
+        fwmask=want.fwmask,
+        tos=want.tos or 0,
+        uid_start=want.uid_start,
+        uid_end=want.uid_end,
+        ip_proto=want.ipproto,
+        sport_start=want.sport,
+        sport_end=want.sport,
+        dport_start=want.dport,
+        dport_end=want.dport,
+        l3mdev=bool(want.l3mdev),
+        suppress_prefixlength=want.suppress_prefixlen,
+        goto=want.goto,
+        invert=bool(want.inverted),
+    )
+
+
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
+    yield from untold(view, "rule")
+    said = set()
+    for want in view.intent.rule or ():
+        if not any(is_it(rule, want) for rule in view.rules):
+            gone = as_rule(want)
+            said.add(_bare(gone))
+            yield _draft(view, gone, "intent [[rule]]", "the intent names it")
+    if view.baseline is not None:
+        for rule in _vanished(view.baseline, view):
+            if _bare(rule) not in said:
+                source = f"RTM_GETRULE, {since(view.baseline)}"
+                yield _draft(view, rule, source, f"it is gone {since(view.baseline)}")
+
+
+def _bare(rule: PolicyRule) -> PolicyRule:
+    """The rule without what may change when somebody makes it again."""
+    mask = WHOLE if rule.fwmark is not None and rule.fwmask is None else rule.fwmask
+    return msgspec.structs.replace(
+        rule, priority=0, protocol=0, iif_detached=False, oif_detached=False, goto_unresolved=False, fwmask=mask
+    )
+
+
+def _vanished(old: HostView, new: HostView) -> Iterator[PolicyRule]:
+    """Rules of the baseline that are nowhere now."""
+    here = {_bare(rule) for rule in new.rules}
+    names = new.stack.by_name
+    for rule in old.rules:
+        if rule.protocol == 2 and rule.table in (253, 254, 255):
+            continue  # rule-main-missing and its like speak about the kernel's own
+        if _bare(rule) in here or any(name not in (None, "lo") and name not in names for name in (rule.iif, rule.oif)):
+            continue
+        yield rule
+
+
+def _lost(view: HostView, rule: PolicyRule) -> bool:
+    """Whether packets that the rule selected now get no way at all."""
+    if rule.invert or rule.src_len or rule.oif is not None:
+        return False
+    prefix = f"{rule.dst}/{rule.dst_len}" if rule.dst_len else "0.0.0.0/0" if rule.family == "inet" else "::/0"
+    common: dict[str, Any] = {"family": rule.family, "mark": rule.fwmark or 0, "uid": rule.uid_start}
+    common |= {"ip_proto": rule.ip_proto, "sport": rule.sport_start, "dport": rule.dport_start, "tos": rule.tos}
+    common["iif"] = rule.iif if rule.iif in view.stack.by_name and rule.iif != "lo" else None
+    return not any(view.lookup(Query(dst=address, **common)).ok for address in specimens(prefix))
+
+
+def _draft(view: HostView, rule: PolicyRule, source: str, reason: str) -> Draft:
+    words, ip = rule_words(rule), ip_command(rule.family)
+    led = rule.action == "lookup" and rule.table is not None
+    held = view.fib(rule.family).positions(rule.table) if led and rule.table is not None else ()
+    severity: Severity = "warning"
+    after = (
+        f"table {table_word(rule.table)} has {len(held)} routes" if led else "what it decided is not decided any more"
+    )
+    if led and len(held) and _lost(view, rule):
+        severity, after = "critical", f"{after}, and the packets that it selected have no route"
+    elif led and not len(held) and not source.startswith("intent"):
+        severity = "info"
+    number = rule.priority if rule.priority >= 0 else None
+    place = f" at priority {number}" if number is not None else ""
+    about = subject("rule", priority=number, family=rule.family, table=rule.table if number is None else None)
+    add = words.replace(" lookup ", " table ").replace("lookup ", "table ", 1) if led else words
+    breaks, routes = _objects(view, rule, held)
+    return RULE.found(
+        subject=about,
+        severity=severity,
+        message=f'the policy rule "{words}"{place} is missing ({reason}): {after}',
+        evidence=[
+            ("meant to be there", words, source),
+            ("rules like it", 0, "RTM_GETRULE"),
+            *([(f"routes in table {table_word(rule.table)}", len(held), "RTM_GETROUTE RTA_TABLE")] if led else []),
+        ],
+        confirm=[f"{ip} rule show", *([f"{ip} route show table {rule.table}"] if len(held) else [])],
+        fix=f"{ip} rule add {add}" + (f" priority {number}" if number is not None else ""),
+        breaks=[*breaks, *routes],
+    )
+
+
+def _objects(view: HostView, rule: PolicyRule, held: Any) -> tuple[list[Subject], list[Subject]]:
+    """Links that the table's routes lead to, and the routes that others miss because of it."""
+    links: dict[str, Subject] = {}
+    routes = [subject("route", dst=name, table=254) for name in ("0.0.0.0/0", "::/0") if (":" in name) == _six(rule)]
+    found = []
+    for row in view.route_rows(rule.family, list(held[:64])):
+        found += routes if row.default else []
+        found.append(subject("route", dst=row.dst, table=row.table))
+        for hop in row.hops:
+            name = view.ifname(hop.oif)
+            links.setdefault(name, subject("link", ifname=name))
+            found.append(subject("route", dst=row.dst, table=row.table, ifname=name))
+    if rule.iif is not None:
+        links.setdefault(rule.iif, subject("link", ifname=rule.iif))
+    if rule.table is not None and rule.action == "lookup":
+        found.append(subject("rule", priority=rule.priority, family=rule.family))
+        found.append(subject("route", table=rule.table))
+    return list(links.values())[:MOST_LINKS], found
+
+
+def _six(rule: PolicyRule) -> bool:
+    return rule.family == "inet6"
+
+
+def _host() -> HostBuilder:
+    host = HostBuilder().link("eth0").link("eth1").address("eth0", "192.0.2.2/24").address("eth1", "198.51.100.2/24")
+    host.route("default", via="192.0.2.1", dev="eth0")
+    return host.route("default", via="198.51.100.1", dev="eth1", table=100)
+
+
+WANT = IntendedRule(family="inet", priority=100, fwmark=1, fwmask=WHOLE, table=100)
+
+
+def _case(name: str, why: str, host: HostBuilder, want: IntendedRule | None = WANT, **expected: Any) -> Example:
+    if want is not None:
+        host.intend(rule=(want,))
+    return Example(name=name, why=why, tables=host.build(), **expected)
+
+
+def examples() -> Iterator[Example]:
+    about = subject("rule", priority=100, family="inet")
+    told: dict[str, Any] = {"fires": 1, "subject": about}
+    yield _case("not there", "the plain fault", _host(), severity="warning", **told)
+    bare = _host().without_routes(table=254)
+    yield _case("the only way", "no default route elsewhere: the packets are lost", bare, severity="critical", **told)
+    yield _case("there", "as it should be", _host().rule(100, fwmark=1, table=100))
+    yield _case("whole mask", "the kernel may show the full mask", _host().rule(100, fwmark=1, fwmask=WHOLE, table=100))
+    yield _case(
+        "narrow mask", "marks are compared otherwise", _host().rule(100, fwmark=1, fwmask=255, table=100), **told
+    )
+    yield _case("another priority", "the intent names one", _host().rule(101, fwmark=1, table=100), **told)
+    yield _case("another table", "the intent names one", _host().rule(100, fwmark=1, table=101), **told)
+    six = _host().rule(100, family="inet6", fwmark=1, table=100)
+    yield _case("the other family has it", "each family has rules of its own", six, **told)
+    wide = _host().rule(100, fwmark=1, table=100, src="10.0.0.0", src_len=8)
+    yield _case("with one more selector", "what the intent does not say may be anything", wide)
+    source = IntendedRule(family="inet", src="10.0.0.0/8", table=100)
+    yield _case("by source", "any priority", _host().rule(7, src="10.0.0.0", src_len=8, table=100), source)
+    yield _case(
+        "of a shorter source", "another rule", _host().rule(7, src="10.0.0.0", src_len=9, table=100), source, fires=1
+    )
+    yield _case("no section", "nothing was told", _host(), None, unjudged=True)
+    yield _case("an empty section", "nothing is wanted, and that was told", _host().intend(rule=()), None)
+    yield from _since()
+
+
+def _since() -> Iterator[Example]:
+    before = _host().rule(100, fwmark=1, table=100).build()
+    about = subject("rule", priority=100, family="inet")
+    gone = Example(
+        name="gone", why="the baseline had it", tables=_host().build(), baseline=before, fires=1, subject=about
+    )
+    yield gone
+    moved = _host().rule(90, fwmark=1, table=100).build()
+    yield Example(name="made again", why="at another priority it does the same work", tables=moved, baseline=before)
+    guest = _host().link("tap0").rule(50, iif="tap0", table=100).build()
+    yield Example(name="of a guest that left", why="its interface is gone too", tables=_host().build(), baseline=guest)
+    empty = _host().without_routes(table=100).build()
+    yield Example(
+        name="with its table",
+        why="given up, or lost as a whole",
+        tables=empty,
+        baseline=before,
+        fires=1,
+        severity="info",
+    )
+    both = _host().intend(rule=(WANT,)).build()
+    yield Example(name="twice told", why="one fault, one finding", tables=both, baseline=before, fires=1)
