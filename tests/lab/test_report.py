@@ -35,7 +35,7 @@ def test_arguments_reach_the_engine(lab: Lab) -> None:
     assert report["host"]["name"] == "other"
     assert {finding["rule"] for finding in report["findings"]} <= {"link-mtu-peer-mismatch"}
     with pytest.raises(ValueError, match="--format"):
-        host.report("--intent", "x")
+        host.report("--format", "json")
 
 
 def test_the_work_between_two_samples_is_done_once(lab: Lab) -> None:

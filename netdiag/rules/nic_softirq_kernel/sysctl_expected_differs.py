@@ -134,7 +134,7 @@ def examples() -> Iterator[Example]:
     yield _case("no section", "nothing was told", _host(), unjudged=True)
     yield _case("an empty section", "nothing is wanted, and that was told", _host(), {})
     old = _host(net__ipv4__ip_forward=1, net__ipv4__conf__eth0__forwarding=1).build()
-    was = {"baseline": old, "fires": 1, "subject": about}
+    was: dict[str, Any] = {"baseline": old, "fires": 1, "subject": about}
     yield Example(name="since the baseline", why="one switch, one finding", tables=_host().build(), **was)
     grown = _host(net__ipv4__tcp_mem="1 2 3").build()
     yield Example(name="computed", why="more memory", tables=_host(net__ipv4__tcp_mem="2 3 4").build(), baseline=grown)

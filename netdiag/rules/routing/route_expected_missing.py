@@ -128,7 +128,7 @@ def _draft(
     more: int = 0,
 ) -> Draft:
     family, table, dst = at
-    lost = not any(view.lookup(Query(family=family, dst=address)).ok for address in specimens(dst))
+    lost = not all(view.lookup(Query(family=family, dst=address)).ok for address in specimens(dst))
     ip = ip_command(family)
     effect = "nothing else takes its packets" if lost else "its packets take another route"
     if other is not None:

@@ -152,7 +152,7 @@ def _lost(view: HostView, rule: PolicyRule) -> bool:
     common: dict[str, Any] = {"family": rule.family, "mark": rule.fwmark or 0, "uid": rule.uid_start}
     common |= {"ip_proto": rule.ip_proto, "sport": rule.sport_start, "dport": rule.dport_start, "tos": rule.tos}
     common["iif"] = rule.iif if rule.iif in view.stack.by_name and rule.iif != "lo" else None
-    return not any(view.lookup(Query(dst=address, **common)).ok for address in specimens(prefix))
+    return not all(view.lookup(Query(dst=address, **common)).ok for address in specimens(prefix))
 
 
 def _draft(view: HostView, rule: PolicyRule, source: str, reason: str) -> Draft:
