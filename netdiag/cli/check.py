@@ -15,7 +15,7 @@ from netdiag.cli._verb import (
     interval_option,
 )
 
-FORMATS = ("text", "json", "markdown")
+FORMATS = ("text", "json", "markdown", "html", "sarif", "prometheus", "sensu", "ecs")
 
 
 @click.command(cls=Verb, short_help="Print what is wrong with this host, or with SNAPSHOT.")
@@ -77,14 +77,10 @@ def command(
     report = judge(found, only=only, skip=skip, told=told)
     chosen = "json" if as_json else form or "text"
     to_screen = output in (None, "-")
-    if chosen == "json":
-        from netdiag.render.json import render_json
+    if chosen != "text":
+        from netdiag.render.formats import FORMATS as BY_NAME
 
-        text = render_json(report)
-    elif chosen == "markdown":
-        from netdiag.render.markdown import render_markdown
-
-        text = render_markdown(report)
+        text = BY_NAME[chosen](report)
     else:
         from netdiag.render.text import render_text
 

@@ -336,6 +336,7 @@ class HostBuilder:
     def nft(self, *tables: NftTable, xtables: tuple[XtTable, ...] = ()) -> "HostBuilder":
         """nftables, see netdiag.rules.build_nft, and tables of iptables-legacy. Given again, tables are added."""
         self._nft = Nft(generation=1, tables=(*self._nft.tables, *tables), xtables=(*self._nft.xtables, *xtables))
+        return self
 
     def intend(self, **sections: Any) -> "HostBuilder":
         """What the host is meant to be: sections of model.Intent."""

@@ -1,4 +1,4 @@
-"""Forwarding that something switched off behind the intent's back, with what comes of it below; and since a baseline."""
+"""Forwarding that something switched off behind the intent's back, and since a baseline."""
 
 from tests.drills.harness import Drill, drill_test
 from tests.lab import Host, Lab

@@ -87,9 +87,13 @@ def _changed(old: HostView, new: HostView) -> Iterator[tuple[str, str, str]]:
         if before is not None and after is not None and _words(before) != _words(after):
             found[name] = (name, before, after)
     for switch, prefix in FORWARDING.items():
-        if switch in found:  # it sets the forwarding of every interface
-            found = {n: v for n, v in found.items() if n == switch or not (n.startswith(prefix) and "forwarding" in n)}
+        if switch in found:  # it sets the forwarding of every interface, and whether redirects are taken
+            found = {name: row for name, row in found.items() if name == switch or not _follows(name, prefix)}
     yield from found.values()
+
+
+def _follows(name: str, prefix: str) -> bool:
+    return name.startswith(prefix) and name.endswith(("forwarding", "accept_redirects"))
 
 
 def _draft(name: str, value: str, want: str, source: str) -> Draft:
