@@ -12,7 +12,7 @@ import netdiag
 from netdiag.correlate import arrange
 from netdiag.elsewhere import placed
 from netdiag.index.spaces import COLLECTED, name_of, snapshots
-from netdiag.index.view import HostIndex, HostView, Told, gaps
+from netdiag.index.view import COLLECTOR_OF, TOLD, HostIndex, HostView, Told, gaps
 from netdiag.model.coverage import REQUIRED, NotEvaluated
 from netdiag.model.finding import Draft, Finding, Host, Report, Unjudged, Verdict, finding_id
 from netdiag.model.netnsstate import NetnsState
@@ -36,19 +36,17 @@ def _as_it_is(draft: Draft) -> Draft:
 
 
 def run_rule(
-    module: RuleModule, index: HostIndex, snapshot: Snapshot, place: Callable[[Draft], Draft] = _as_it_is
+    module: RuleModule,
+    index: HostIndex,
+    snapshot: Snapshot,
+    *,
+    told: Told | None = None,
+    place: Callable[[Draft], Draft] = _as_it_is,
 ) -> tuple[list[Draft], NotEvaluated | None]:
     """One rule over one namespace: what it found, and why it gave no answer or only half of one.
 
     ``place`` turns a draft into one of the namespace that was looked at.
     """
-    reasons, inconsistent = gaps(snapshot.coverage, snapshot.tables, module.rule.reads)
-
-
-def run_rule(
-    module: RuleModule, index: HostIndex, snapshot: Snapshot, told: Told | None = None
-) -> tuple[list[Draft], NotEvaluated | None]:
-    """One rule over one namespace: what it found, and why it gave no answer or only half of one."""
     reasons, inconsistent = gaps(snapshot.coverage, snapshot.tables, module.rule.reads, told)
     if reasons:
         return [], NotEvaluated(rule=module.id, reason="; ".join(reasons))
@@ -96,7 +94,9 @@ def _elsewhere(
         reads = set(module.rule.reads)
         if not reads <= COLLECTED or module.rule.machine_wide or reads & absent:
             continue
-        found, gap = run_rule(module, index, snapshot, lambda draft: placed(draft, state))
+        if any(COLLECTOR_OF[table] in TOLD for table in module.rule.consults):
+            continue  # what a person tells is about the host's own namespace
+        found, gap = run_rule(module, index, snapshot, place=lambda draft: placed(draft, state))
         drafts += found
         if gap is not None:
             not_evaluated.append(msgspec.structs.replace(gap, netns=name_of(state)))
@@ -130,7 +130,7 @@ def judge(
     drafts: list[Draft] = []
     not_evaluated: list[NotEvaluated] = []
     for module in chosen.values():
-        found, gap = run_rule(module, index, snapshot, told)
+        found, gap = run_rule(module, index, snapshot, told=told)
         drafts += found
         if gap is not None:
             not_evaluated.append(gap)
