@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from netdiag.cli._errors import Refused
 from netdiag.cli._verb import Decorator, Session
@@ -58,6 +57,8 @@ def with_intent(session: Session, how: "Options", intent: str | None, snapshot: 
 
 def overridden(found: "Snapshot", how: "Options", intent: str | None) -> "Snapshot":
     """A loaded snapshot with the intent of --intent in place of its own."""
+    import msgspec
+
     if intent is None:
         return found
     meta = msgspec.structs.replace(found.meta, labels=dict(how.labels))
