@@ -1,0 +1,59 @@
+"""The lookups over one namespace's tables, each built when first asked for and shared by all rules. Pure."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from netdiag.index.fib import Fib
+from netdiag.index.links import LinkStack
+from netdiag.index.local import LocalAddresses
+from netdiag.index.netfilter import Netfilter
+from netdiag.index.policy import Routing
+from netdiag.model.counters import CounterSample
+from netdiag.model.snapshot import Tables
+
+
+@dataclass(frozen=True)
+class Deltas:
+    """Two samples of the counters and the time between them."""
+
+    first: CounterSample
+    second: CounterSample
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of CLOCK_BOOTTIME between the samples."""
+        return self.second.at - self.first.at
+
+    def snmp(self, counter: str) -> int | None:
+        """How far ``TcpExt.ListenDrops`` or the like moved; None where it is missing or went back (a reset)."""
+        before, after = self.first.snmp.get(counter), self.second.snmp.get(counter)
+        if before is None or after is None or after < before:
+            return None
+        return after - before
+
+
+class HostIndex:
+    """The lookups over one namespace's tables, each built when first asked for."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+
+    @cached_property
+    def stack(self) -> LinkStack:
+        return LinkStack(self.tables.links, self.tables.peer_links)
+
+    @cached_property
+    def fib(self) -> dict[str, Fib]:
+        return {"inet": Fib(self.tables.routes), "inet6": Fib(self.tables.routes6)}
+
+    @cached_property
+    def local(self) -> LocalAddresses:
+        return LocalAddresses(self.tables, self.fib)
+
+    @cached_property
+    def netfilter(self) -> Netfilter:
+        return Netfilter(self.tables.nft)
+
+    @cached_property
+    def routing(self) -> Routing:
+        return Routing(self.tables, self.fib, self.stack)
