@@ -1,0 +1,153 @@
+"""What it checks
+  A UDP flow in use is tracked with a destination that is dead, or was never answered, while a new flow would now be
+  sent elsewhere by the rules of nat.
+
+Why it matters
+  Rules of nat see the first packet of a flow only. A client that keeps sending from the same port (DNS forwarders,
+  syslog, SIP, QUIC, game servers) refreshes its entry for ever: after the backend was replaced, or the rule was made a
+  second after the first packet, its datagrams go on to the old place and are lost, while every new client works.
+
+Confirm
+  conntrack -L -p udp --orig-dst ADDRESS
+  nft list ruleset | grep dnat
+  ip route get BACKEND
+
+Fix
+  conntrack -D -p udp --orig-dst ADDRESS --orig-port-dst PORT: the next datagram makes a new entry by the rules of now.
+  Flows of that service that still work begin anew as well. Whoever changes the rules should do this each time.
+
+Not flagged
+  Backends that drain: the old one is still alive. Backends that the rules still send to
+  (nf-orphan-dnat-to-dead). Services whose rule was taken away. TCP, whose clients give up and begin anew.
+
+References
+  net/netfilter/nf_nat_core.c nf_nat_inet_fn(); nf_conntrack_proto_udp.c; kubernetes issue 106274
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from netdiag.index.nftverdict import Translation
+from netdiag.index.view import HostView
+from netdiag.model.conntrack import IPS_DST_NAT, ConntrackEntry
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, nat, port, rule, table
+from netdiag.rules.shape import Example, Rule
+from netdiag.rules.trackedflows import UDP, Group, groups
+from netdiag.rules.translations import READS, dead_end, new_packet
+
+RULE = Rule(
+    id="ct-stale-udp-blackhole",
+    title="a UDP flow is held at a dead destination by its old tracking entry",
+    severity="critical",
+    confidence="likely",
+    reads=(*READS, "conntrack"),
+)
+SAME = ("family", "orig_dst", "orig_dport", "reply_src", "reply_sport", "status")
+
+
+@dataclass(frozen=True)
+class Now:
+    """Where a new flow would go."""
+
+    given: tuple[Translation, ...]
+    certain: bool
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    table = view.conntrack
+    for group in groups(view, table.proto == UDP, SAME):
+        entry = group.entry
+        moved = (entry.reply_src, entry.reply_sport) != (entry.orig_dst, entry.orig_dport)
+        if moved:
+            yield from _dead_backend(view, group)
+        elif not entry.replied:
+            yield from _before_the_rule(view, group)
+
+
+def _now(view: HostView, entry: ConntrackEntry) -> Now:
+    ends = (entry.orig_src, entry.orig_sport, entry.orig_dst, entry.orig_dport)
+    packet = new_packet(view, UDP, ends)
+    found = view.netfilter.hook("output" if packet.iif == "" else "prerouting", packet)
+    given = tuple(one for one in found.translations if one.kind in ("dnat", "redirect"))
+    return Now(given, bool(given) and given[0].certain)
+
+
+def _dead_backend(view: HostView, group: Group) -> Iterator[Draft]:
+    entry = group.entry
+    given = _now(view, entry).given
+    if not given or any(one.addr in (None, entry.reply_src) for one in given if one.kind == "dnat"):
+        return
+    dead = dead_end(view, entry.reply_src)
+    if dead is not None:
+        yield _finding(group, f"{entry.reply_src}, where nobody is any more ({dead.why})", given[0], dead.fact)
+
+
+def _before_the_rule(view: HostView, group: Group) -> Iterator[Draft]:
+    entry = group.entry
+    now = _now(view, entry)
+    first = now.given[0] if now.given else None
+    if (
+        first is None
+        or not now.certain
+        or (first.addr or entry.orig_dst, first.port or entry.orig_dport)
+        == (
+            entry.orig_dst,
+            entry.orig_dport,
+        )
+    ):
+        return
+    fact = ("answered", "never", "CTA_STATUS without IPS_SEEN_REPLY")
+    yield _finding(group, "where it was sent before the rule was made, without an answer", first, fact)
+
+
+def _finding(group: Group, where: str, now: Translation, fact: tuple[str, object, str]) -> Draft:
+    entry = group.entry
+    version = "-f ipv6 " if entry.family == "inet6" else ""
+    target = now.addr or "this host"
+    goal = f"{target} port {now.port}" if now.port else target
+    return RULE.found(
+        subject=subject("conntrack", proto="udp", dst=entry.orig_dst, dport=entry.orig_dport),
+        message=f"{group.count} UDP flows to {entry.orig_dst} port {entry.orig_dport} (from {entry.orig_src}) are held"
+        f" at {where}; the rules now say {goal}",
+        evidence=[
+            ("flow", f"{entry.orig_src} port {entry.orig_sport}, {entry.timeout} s left", "IPCTNL_MSG_CT_GET"),
+            ("goes to", f"{entry.reply_src} port {entry.reply_sport}", "CTA_TUPLE_REPLY"),
+            fact,
+        ],
+        confirm=[f"conntrack -L {version}-p udp --orig-dst {entry.orig_dst}", f"ip route get {entry.reply_src}"],
+        fix=f"conntrack -D {version}-p udp --orig-dst {entry.orig_dst} --orig-port-dst {entry.orig_dport}",
+    )
+
+
+def _host(*backends: str, to: str | None = "10.0.0.3") -> HostBuilder:
+    host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    for number, address in enumerate(backends):
+        host.tap(f"tap{number}").route(f"{address}/32", dev=f"tap{number}")
+    if to is not None:
+        one = rule(port(17, 53), nat("dnat", to, 5353))
+        host.nft(table(chain("pre", one, hook="prerouting", priority="dstnat", type="nat"), family="ip"))
+    return host
+
+
+def _flow(host: HostBuilder, backend: str, *, dport: int = 5353, status: int = 0xE | IPS_DST_NAT) -> HostBuilder:
+    return host.conntrack(17, "192.0.2.50 4000 192.0.2.2 53", f"{backend} {dport} 192.0.2.50 4000", status=status)
+
+
+def examples() -> Iterator[Example]:
+    def case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
+        return Example(name=name, why=why, tables=host.build(), fires=fires, severity="critical" if fires else None)
+
+    unanswered, answered = 0x8, 0xE
+    yield case("backend replaced", "the old one is gone", _flow(_host("10.0.0.3"), "10.0.0.2"), 1)
+    early = _flow(_host("10.0.0.3"), "192.0.2.2", dport=53, status=unanswered)
+    yield case("before the rule", "the first packet came a second too early", early, 1)
+    yield case("draining", "the old backend is alive", _flow(_host("10.0.0.3", "10.0.0.2"), "10.0.0.2"))
+    yield case(
+        "rule still says so", "nf-orphan-dnat-to-dead speaks", _flow(_host("10.0.0.9", to="10.0.0.2"), "10.0.0.2")
+    )
+    yield case("right backend", "as it must be", _flow(_host("10.0.0.3"), "10.0.0.3"))
+    local = _flow(_host("10.0.0.3"), "192.0.2.2", dport=53, status=answered)
+    yield case("answered before the rule", "the host's own service still serves it", local)
+    yield case("rule taken away", "nothing would be translated now", _flow(_host("10.0.0.3", to=None), "10.0.0.2"))

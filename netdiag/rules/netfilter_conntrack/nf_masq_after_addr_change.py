@@ -1,0 +1,102 @@
+"""What it checks
+  Tracked connections that are in use have their source rewritten to an address that this host does not have any more,
+  while its rules would now give them another.
+
+Why it matters
+  A translation is chosen for the first packet of a connection and kept as long as it lives. When the uplink's address
+  changes, masquerade cleans up only what went out of that interface; entries made by snat rules, or that are refreshed
+  by keepalives, stay. Their packets leave with the old source, the answers go to it, and nothing comes back.
+
+Confirm
+  conntrack -L --reply-dst ADDRESS
+  ip -br address show
+
+Fix
+  conntrack -D --reply-dst ADDRESS: the connections begin anew with the right address. Those that still worked are cut
+  off as well, so look at the list first.
+
+Not flagged
+  Addresses that a snat rule gives now, alone or as part of a pool: routers do not need to have those. Connections that
+  no rule would translate any more. TCP entries without a packet for two minutes: leftovers that cost nothing. Tunnels
+  of WireGuard (wg-conntrack-stale-snat).
+
+References
+  net/netfilter/nf_nat_masquerade.c masq_inet_event(); nf_nat_core.c; conntrack(8)
+"""
+
+from collections.abc import Iterator
+
+from netdiag.index.view import HostView
+from netdiag.model.conntrack import IPS_SRC_NAT
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, nat, oifname, plain, rule, table
+from netdiag.rules.shape import Example, Rule
+from netdiag.rules.trackedflows import UDP, stale_sources
+from netdiag.rules.translations import READS
+
+RULE = Rule(
+    id="nf-masq-after-addr-change",
+    title="connections keep a source address that the host has lost",
+    severity="warning",
+    confidence="likely",
+    reads=(*READS, "conntrack", "conntrack_state"),
+    consults=("wireguard",),
+)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    tunnels: set[tuple[str | None, int | None]] = set()
+    if view.read_whole("wireguard"):
+        tunnels = {(peer.endpoint, peer.endpoint_port) for d in view.wireguard.devices for peer in d.peers}
+    found: dict[str, list[tuple[int, str]]] = {}
+    for group in stale_sources(view):
+        entry = group.entry
+        if entry.proto != UDP or (entry.orig_dst, entry.orig_dport) not in tunnels:
+            text = f"{entry.orig_src} to {entry.orig_dst} port {entry.orig_dport}"
+            found.setdefault(entry.reply_dst, []).append((group.count, text))
+    for address, rows in found.items():
+        version = "-f ipv6 " if ":" in address else ""
+        yield RULE.found(
+            subject=subject("conntrack", reply_dst=address),
+            message=f"{sum(count for count, _ in rows)} connections in use ({rows[0][1]}) leave as {address}, which"
+            " this host does not have any more: nothing comes back",
+            evidence=[
+                ("source that they were given", address, "CTA_TUPLE_REPLY CTA_IP_V4_DST"),
+                ("connections", sum(count for count, _ in rows), "IPCTNL_MSG_CT_GET"),
+                ("addresses of this host", "without it", "RTM_GETADDR"),
+            ],
+            confirm=[f"conntrack -L {version}--reply-dst {address}", "ip -br address show"],
+            fix=f"conntrack -D {version}--reply-dst {address}",
+        )
+
+
+def _host(translation: str = "masquerade") -> HostBuilder:
+    host = HostBuilder().link("eth0").address("eth0", "203.0.113.2/24").route("default", via="203.0.113.1", dev="eth0")
+    given = plain("masq") if translation == "masquerade" else nat("snat", translation)
+    one = rule(oifname("eth0"), given)
+    host.link("br0", kind="bridge").address("br0", "10.0.0.1/24")
+    return host.nft(table(chain("post", one, hook="postrouting", priority="srcnat", type="nat"), family="ip"))
+
+
+def _flow(host: HostBuilder, source: str, *, proto: int = 17, **fields: object) -> HostBuilder:
+    status = 0xE | IPS_SRC_NAT
+    known: dict[str, object] = {"status": status, "timeout": 100}
+    reply = f"198.51.100.7 53 {source} 4000"
+    return host.conntrack(proto, "10.0.0.9 4000 198.51.100.7 53", reply, **(known | fields))
+
+
+def examples() -> Iterator[Example]:
+    def case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
+        return Example(name=name, why=why, tables=host.build(), fires=fires)
+
+    yield case("lost address", "the plain fault", _flow(_host(), "203.0.113.9"), 1)
+    yield case("another snat now", "the rule was changed", _flow(_host("203.0.113.2"), "203.0.113.9"), 1)
+    busy = _flow(_host(), "203.0.113.9", proto=6, tcp_state="established", timeout=431990)
+    yield case("TCP in use", "it was refreshed just now", busy, 1)
+    yield case("own address", "as it must be", _flow(_host(), "203.0.113.2"))
+    yield case("address of a snat rule", "it need not be on an interface", _flow(_host("203.0.113.77"), "203.0.113.77"))
+    idle = _flow(_host(), "203.0.113.9", proto=6, tcp_state="established", timeout=400000)
+    yield case("idle TCP", "a leftover", idle)
+    plain_ = HostBuilder().link("eth0").address("eth0", "203.0.113.2/24")
+    yield case("no rule now", "nobody knows what is right", _flow(plain_, "203.0.113.9"))

@@ -1,0 +1,147 @@
+"""Where rules of nat send packets, and whether anybody is there: shared by rules about translated addresses.
+
+Pure. An address counts as dead only where the host's own state proves it: no route, an interface without a carrier, a
+bridge without ports, a neighbour that did not answer. Silence of the neighbour table proves nothing.
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from netdiag.index.guests import sides
+from netdiag.index.nftpacket import Packet
+from netdiag.index.nftverdict import Place
+from netdiag.index.policy import Query
+from netdiag.index.view import HostView
+from netdiag.index.xtmatch import target
+from netdiag.model.link import Link
+from netdiag.model.neighbour import NTF_PROXY, NUD_FAILED, NUD_INCOMPLETE
+from netdiag.model.nft import NftRule, NftTable
+
+READS = ("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "nft")
+MOST_TARGETS = 256
+"""Targets of one map that are looked at."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An address that a rule rewrites the destination to."""
+
+    at: Place
+    address: str
+
+
+@dataclass(frozen=True)
+class DeadEnd:
+    """Why nobody can be behind an address."""
+
+    why: str
+    fact: tuple[str, object, str]
+    ifname: str | None = None
+
+
+def targets(view: HostView) -> Iterator[Target]:
+    """Every destination of DNAT in the ruleset, of rules that are in force."""
+    for table in view.nft.tables:
+        if table.dormant or table.family not in ("ip", "ip6", "inet"):
+            continue
+        for chain in table.chains:
+            for rule in chain.rules:
+                for address in rule_targets(table, rule):
+                    yield Target(Place(table, chain, rule), address)
+
+
+def rule_targets(table: NftTable, rule: NftRule) -> list[str]:
+    """Where one rule sends packets: a constant, or the values of a map."""
+    constants: dict[int, list[bytes]] = {}
+    found: list[str] = []
+    for one in rule.expressions:
+        if one.name == "immediate" and one.dreg is not None and one.value:
+            constants[one.dreg] = [bytes.fromhex(one.value)]
+        elif one.name == "lookup" and one.dreg is not None and (known := table.set(one.set or "")) is not None:
+            values = [bytes.fromhex(element.value) for element in known.elements if element.value]
+            constants[one.dreg] = values[:MOST_TARGETS]
+        elif one.name == "nat" and one.key == "dnat" and one.sreg is not None and one.sreg_max in (None, one.sreg):
+            width = 16 if one.family == "ip6" else 4
+            found += [
+                str(ipaddress.ip_address(raw[:width])) for raw in constants.get(one.sreg, []) if len(raw) >= width
+            ]
+        elif one.name == "target":
+            done = target(one, "inet6" if table.family == "ip6" else "inet")
+            found += [done.addr] if done.nat == "dnat" and done.addr else []
+    return found
+
+
+def family_of(address: str) -> str:
+    """``inet`` or ``inet6``."""
+    return "inet6" if ":" in address else "inet"
+
+
+def dead_end(view: HostView, address: str, *, local_only: bool = False) -> DeadEnd | None:
+    """Why an address cannot be reached; None where it may be. ``local_only``: it must be on this host's own links."""
+    family = family_of(address)
+    if view.local.is_local(family, address) or ipaddress.ip_address(address).is_loopback:
+        return None
+    answer = view.lookup(Query(family=family, dst=address))
+    if answer.alternatives:
+        return None
+    if not answer.ok:
+        word = answer.type or "no route"
+        return DeadEnd(f"{word} to it", (f"route to {address}", answer.error, "policy routing of this host"))
+    if not answer.hops:
+        return None
+    reasons = [_hop_dead(view, family, address, hop.oif, hop.gateway) for hop in answer.hops]
+    if all(reasons):
+        return reasons[0]
+    gateway = answer.hops[0].gateway
+    if gateway and (local_only or (answer.prefixlen == 0 and _among_guests(view, family, address))):
+        fact = (f"route to {address}", f"via {gateway} dev {view.ifname(answer.hops[0].oif)}", "policy routing")
+        return DeadEnd("no guest of this host has it: its route is the way out", fact)
+    return None
+
+
+def _hop_dead(view: HostView, family: str, address: str, oif: int, gateway: str | None) -> DeadEnd | None:
+    link = view.link(oif)
+    if gateway is not None or link is None:
+        return None
+    name = link.ifname
+    if not link.up or link.carrier is False:
+        state = "is down" if not link.up else "has no carrier"
+        return DeadEnd(f"{name} {state}", (f"{name} carrier", link.carrier, f"RTM_GETLINK {name} IFLA_CARRIER"), name)
+    if link.kind == "bridge" and not view.stack.ports(link.ifindex):
+        return DeadEnd(f"{name} has no ports", (f"ports of {name}", 0, "RTM_GETLINK IFLA_MASTER"), name)
+    if _failed(view, link, address):
+        fact = (f"neighbour {address} dev {name}", "failed", "RTM_GETNEIGH NDA_STATE")
+        return DeadEnd(f"it does not answer on {name}", fact, name)
+    return None
+
+
+def _failed(view: HostView, link: Link, address: str) -> bool:
+    table = view.neighbours
+    raw = np.frombuffer(ipaddress.ip_address(address).packed.ljust(16, b"\0"), np.uint8)
+    rows = (table.ifindex == link.ifindex) & (table.flags & NTF_PROXY == 0) & (table.dst == raw).all(axis=1)
+    rows &= table.family == (10 if ":" in address else 2)
+    return bool((table.state[rows] & (NUD_FAILED | NUD_INCOMPLETE)).any())
+
+
+def _among_guests(view: HostView, family: str, address: str) -> bool:
+    """Whether guests of this host have addresses of the same /24 (/64)."""
+    bits = 24 if family == "inet" else 64
+    near = ipaddress.ip_network(f"{address}/{bits}", strict=False)
+    around = sides(view.stack, view.routes(family), view.addresses)
+    return any(ipaddress.ip_network(guest.prefix, strict=False).network_address in near for guest in around.guests)
+
+
+def new_packet(view: HostView, proto: int, ends: tuple[str, int, str, int]) -> Packet:
+    """The first packet of a connection, as it would come now: from a local sender or by the way back to the sender."""
+    src, sport, dst, dport = ends
+    family = family_of(src)
+    own = view.local.is_local(family, src)
+    back = None if own else view.lookup(Query(family=family, dst=src))
+    iif = "" if own else view.ifname(back.oif) if back and back.ok and back.oif else None
+    kind = "local" if view.local.is_local(family, dst) else "unicast"
+    return Packet(
+        family=family, iif=iif, saddr=src, sport=sport, daddr=dst, dport=dport, proto=proto, daddr_type=kind, mark=None
+    )

@@ -1,0 +1,109 @@
+"""What it checks
+  The encrypted packets of a WireGuard tunnel are tracked, and their source is rewritten to an address that this host
+  does not have any more.
+
+Why it matters
+  Keepalives refresh the entry for ever, so the translation that was chosen months ago outlives the address: packets
+  leave with the old source, the peer answers to it, and "this one endpoint cannot be reached from this one host" until
+  somebody deletes the entry. Restarting WireGuard on the same port does not help.
+
+Confirm
+  conntrack -L -p udp --orig-dst ENDPOINT
+  wg show IFNAME endpoints
+
+Fix
+  conntrack -D -p udp --orig-dst ENDPOINT: the next packet gets the right source. So that it does not come back, keep
+  the tunnel's packets out of tracking (udp dport PORT notrack in a raw chain, both ways) or out of the snat rule.
+
+Not flagged
+  Entries that are rewritten to an address of this host, or to one that a snat rule gives now. Other UDP flows
+  (nf-masq-after-addr-change).
+
+References
+  net/netfilter/nf_nat_core.c; net/netfilter/nf_conntrack_proto_udp.c (a stream's timeout is renewed by every packet)
+"""
+
+from collections.abc import Iterator
+
+from netdiag.index.view import HostView
+from netdiag.model.conntrack import IPS_SRC_NAT
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.build_nft import chain, nat, oifname, plain, rule, table
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.trackedflows import UDP, stale_sources
+from netdiag.rules.translations import READS
+from netdiag.rules.wireguardpeers import device_subject, peer_subject
+
+RULE = Rule(
+    id="wg-conntrack-stale-snat",
+    title="a WireGuard tunnel leaves with a source address that the host has lost",
+    severity="critical",
+    confidence="likely",
+    reads=(*READS, "conntrack", "conntrack_state", "wireguard"),
+    explains=("wg-handshake-stale", "wg-never-handshaked"),
+)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    peers = {(peer.endpoint, peer.endpoint_port): (d, peer) for d in view.wireguard.devices for peer in d.peers}
+    for group in stale_sources(view):
+        entry = group.entry
+        owner = peers.get((entry.orig_dst, entry.orig_dport)) if entry.proto == UDP else None
+        if owner is None:
+            continue
+        device, peer = owner
+        version = "-f ipv6 " if entry.family == "inet6" else ""
+        yield RULE.found(
+            subject=peer_subject(device, peer),
+            message=f"packets of {device.ifname} to {entry.orig_dst} port {entry.orig_dport} leave as"
+            f" {entry.reply_dst}, which this host does not have any more: the answers go there",
+            evidence=[
+                ("source given by tracking", entry.reply_dst, "IPCTNL_MSG_CT_GET CTA_TUPLE_REPLY"),
+                ("source of the packets", entry.orig_src, "IPCTNL_MSG_CT_GET CTA_TUPLE_ORIG"),
+                ("seconds left", entry.timeout, "CTA_TIMEOUT"),
+            ],
+            confirm=[
+                f"conntrack -L {version}-p udp --orig-dst {entry.orig_dst}",
+                f"wg show {quoted(device.ifname)} endpoints",
+            ],
+            fix=f"conntrack -D {version}-p udp --orig-dst {entry.orig_dst} --orig-port-dst {entry.orig_dport}",
+            touches=[device_subject(device), subject("link", ifname=device.ifname)],
+        )
+
+
+def _host(source: str, *, translation: str = "masquerade", port: int = 51820) -> WireguardBuilder:
+    host = WireguardBuilder()
+    host.link("eth0").address("eth0", "203.0.113.2/24").route("default", via="203.0.113.1", dev="eth0")
+    host.wireguard("wg0").wg_peer("wg0", "a", endpoint="198.51.100.7")
+    given = plain("masq") if translation == "masquerade" else nat("snat", translation)
+    post = chain("post", rule(oifname("eth0"), given), hook="postrouting", priority="srcnat", type="nat")
+    host.nft(table(post, family="ip"))
+    reply = f"198.51.100.7 {port} {source} 51820"
+    host.conntrack(17, f"203.0.113.2 51820 198.51.100.7 {port}", reply, status=0xE | IPS_SRC_NAT)
+    return host
+
+
+def examples() -> Iterator[Example]:
+    yield Example(
+        name="old uplink",
+        why="keepalives keep the entry alive",
+        tables=_host("203.0.113.9").build(),
+        fires=1,
+        severity="critical",
+    )
+    yield Example(
+        name="other snat now",
+        why="the rule was changed, the entry was not",
+        tables=_host("203.0.113.9", translation="203.0.113.2").build(),
+        fires=1,
+    )
+    mine = _host("203.0.113.3")
+    mine.address("eth0", "203.0.113.3/24")
+    yield Example(name="own address", why="a second address of this host", tables=mine.build())
+    yield Example(
+        name="snat rule gives it",
+        why="an address of a pool need not be on an interface",
+        tables=_host("203.0.113.9", translation="203.0.113.9").build(),
+    )
+    yield Example(name="not the tunnel", why="another port", tables=_host("203.0.113.9", port=4500).build())

@@ -1,0 +1,113 @@
+"""Tracking entries that outlive what they were made by: a replaced backend, a rule made too late, an old source."""
+
+from tests.drills.harness import Drill, drill_test
+from tests.lab import Host, Lab
+from tests.lab.daemons import Peer, key_pair
+
+NAT = """
+table ip nat {{
+ chain pre {{ type nat hook prerouting priority dstnat
+  udp dport 53 dnat to {backend}:5353
+ }}
+}}
+"""
+MASQ = """
+table ip nat { chain post { type nat hook postrouting priority srcnat
+  oifname "eth0" masquerade
+ }
+}
+"""
+LATE = "table ip late { chain pre { type nat hook prerouting priority dstnat\n udp dport 5060 redirect to :5061\n}\n}"
+
+
+def base(lab: Lab) -> Host:
+    host, up = lab.host("worker"), lab.host("up")
+    lab.link(host, "eth0", up, "eth0", a_addresses="192.0.2.2/24", b_addresses="192.0.2.1/24")
+    host.sysctl({"net.ipv4.ip_forward": 1})
+    host.ip("route add default via 192.0.2.1")
+    return host
+
+
+def guest(lab: Lab, host: Host, number: int) -> None:
+    lab.link(host, f"g{number}", lab.host(f"guest{number}"), "eth0", b_addresses=f"10.1.0.{number}/32")
+    host.ip(f"route add 10.1.0.{number}/32 dev g{number}")
+
+
+def build_backend(lab: Lab) -> Host:
+    host = base(lab)
+    for number in (2, 3):
+        guest(lab, host, number)
+    lab.nft(host, NAT.format(backend="10.1.0.2"))
+    lab.send_udp(lab.hosts["up"], "192.0.2.2", 53)
+    lab.wait(lambda: "dport=53" in host.run("conntrack", "-L", "-p", "udp").stdout, 5, "the flow")
+    return host
+
+
+def replace_backend(lab: Lab, host: Host) -> None:
+    host.sh("nft flush ruleset; ip route del 10.1.0.2/32; ip link set dev g2 down")
+    lab.nft(host, NAT.format(backend="10.1.0.3"))
+
+
+def build_late(lab: Lab) -> Host:
+    host = base(lab)
+    lab.nft(host, MASQ + "table ip watch { chain c { type filter hook input priority 0; ct state new counter; }\n}")
+    return host
+
+
+def too_late(lab: Lab, host: Host) -> None:
+    lab.send_udp(lab.hosts["up"], "192.0.2.2", 5060)
+    lab.wait(lambda: "dport=5060" in host.run("conntrack", "-L", "-p", "udp").stdout, 5, "the flow")
+    lab.nft(host, LATE)
+
+
+def build_tunnel(lab: Lab) -> Host:
+    host = base(lab)
+    private, _ = key_pair(host)
+    _, public = key_pair(host)
+    peer = Peer(public_key=public, allowed_ips=["10.9.0.2/32"], endpoint="198.51.100.7:51820")
+    lab.wireguard(host, "wg0", private, 51820, [peer])
+    host.ip("address add 10.9.0.1/24 dev wg0\nlink set dev wg0 up")
+    lab.nft(host, MASQ)
+    return host
+
+
+OLD = (
+    "conntrack -I -p udp -s 192.0.2.2 -d {dst} --sport 4000 --dport {port} --reply-src {dst} --reply-dst 192.0.2.99"
+    " --reply-port-src {port} --reply-port-dst 4000 --src-nat 192.0.2.99 --timeout 100 --status ASSURED"
+)
+
+DRILLS = (
+    Drill(
+        rule="ct-stale-udp-blackhole",
+        name="backend",
+        build=build_backend,
+        break_=replace_backend,
+        repair=None,
+        severity="critical",
+        expect={"kind": "conntrack", "dst": "192.0.2.2", "dport": 53},
+    ),
+    Drill(
+        rule="ct-stale-udp-blackhole",
+        name="too late",
+        build=build_late,
+        break_=too_late,
+        repair=None,
+        expect={"kind": "conntrack", "dport": 5060},
+    ),
+    Drill(
+        rule="nf-masq-after-addr-change",
+        build=build_late,
+        break_=lambda lab, host: host.sh(OLD.format(dst="198.51.100.7", port=53)),
+        repair=None,
+        expect={"kind": "conntrack", "reply_dst": "192.0.2.99"},
+    ),
+    Drill(
+        rule="wg-conntrack-stale-snat",
+        build=build_tunnel,
+        break_=lambda lab, host: host.sh(OLD.format(dst="198.51.100.7", port=51820)),
+        repair=None,
+        severity="critical",
+        expect={"kind": "wireguard-peer", "ifname": "wg0"},
+    ),
+)
+test_drill = drill_test(*DRILLS)
