@@ -1,0 +1,177 @@
+"""What it checks
+  Two interfaces on one Ethernet segment have the same hardware address: the far ends behind two ports of a bridge of
+  this host, or an interface of this host and a neighbour that it sees there.
+
+Why it matters
+  Switches and bridges learn one place for an address: frames for both go to whichever spoke last, so both hosts work
+  by turns, and fail by turns. On a bridge the kernel logs "received packet with own address as source address".
+
+Confirm
+  ip -br link                                  (on both hosts)
+  bridge fdb show br BRIDGE                    (the entry moves between ports)
+  ip neigh show dev IFNAME
+
+Fix
+  Give one of them another address: ip link set dev IFNAME address 02:xx:xx:xx:xx:xx. The interface loses its
+  neighbours for a moment; a DHCP lease or an address made of the hardware address may change. Mend the image or
+  template that carries the address, or the next clone has it again.
+
+Not flagged
+  VLANs, macvlans, bonds and bridges that bear the address of what they lie on. The router addresses 00:00:5e:00:01:xx
+  and 00:00:5e:00:02:xx (RFC 9568). Interfaces on separate bridges or VLANs. ipvlan, whose children share an address
+  by design. Entries of neighbours that have failed or that somebody wrote down.
+
+References
+  net/bridge/br_fdb.c br_fdb_update(); IEEE 802.1Q learning; RFC 9568
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="mac-duplicate-on-segment",
+    title="two interfaces on one segment have the same hardware address",
+    severity="critical",
+    reads=("links", "peer_links", "addresses", "neighbours"),
+    consults=("bridging",),
+    explains=(
+        "neigh-*",
+        "carrier-flap",
+        "ipv6-dad-failed",
+        "vm-clone-dup-ip-mac",
+        "addr-duplicate-*",
+        "bridge-own-mac-flap",
+    ),
+)
+ROUTERS = ("00:00:5e:00:01:", "00:00:5e:00:02:")
+SHARING = frozenset({"ipvlan", "ipvtap", "wireguard", "tun"})
+LEARNED = ("reachable", "stale", "delay", "probe")
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    yield from _behind_bridges(view)
+    yield from _neighbours(view)
+
+
+def _pvids(view: HostView, port: Link) -> frozenset[int] | None:
+    """VLANs without a tag of a port; None: not known."""
+    rows = [row for row in view.bridging.vlans if row.ifindex == port.ifindex]
+    return frozenset(row.vlan for row in rows if row.pvid) if rows else None
+
+
+def _behind_bridges(view: HostView) -> Iterator[Draft]:
+    for bridge in view.links:
+        if bridge.kind != "bridge" or not bridge.up:
+            continue
+        seen: dict[tuple[str, frozenset[int] | None], tuple[Link, Link]] = {}
+        for port in view.stack.ports(bridge.ifindex):
+            far = view.stack.veth_peer(port.ifindex)
+            if far is None or not port.up or not far.up or not far.address or far.address.startswith(ROUTERS):
+                continue
+            if far.master is not None:  # the far end is a port itself: its address sends nothing
+                continue
+            vlans = _pvids(view, port) if bridge.info.get("vlan_filtering") else None
+            other = seen.setdefault((far.address, vlans), (port, far))
+            if other[0] is not port:
+                yield _bridged(bridge, other, (port, far))
+
+
+def _bridged(bridge: Link, one: tuple[Link, Link], two: tuple[Link, Link]) -> Draft:
+    address = str(one[1].address)
+    names = one[0].ifname, two[0].ifname
+    return RULE.found(
+        subject=subject("link", ifname=names[1], address=address),
+        message=f"{one[1].ifname} behind port {names[0]} and {two[1].ifname} behind port {names[1]} of {bridge.ifname} "
+        f"have the same hardware address {address}: frames for both go to whichever spoke last",
+        evidence=(
+            (f"far end of {names[0]}", address, f"RTM_GETLINK {one[1].ifname} IFLA_ADDRESS"),
+            (f"far end of {names[1]}", address, f"RTM_GETLINK {two[1].ifname} IFLA_ADDRESS"),
+        ),
+        confirm=(f"bridge fdb show br {quoted(bridge.ifname)}", f"ip -br link show master {quoted(bridge.ifname)}"),
+        fix=f"ip link set dev {quoted(two[1].ifname)} address 02:00:00:00:00:01  # where it lives, or any free address",
+        touches=(subject("link", ifname=names[0]), subject("link", ifname=names[1])),
+        breaks=(
+            subject("link", ifname=bridge.ifname),
+            subject("link", ifname=names[0]),
+            subject("link", ifname=names[1]),
+        ),
+    )
+
+
+def _neighbours(view: HostView) -> Iterator[Draft]:
+    own = {row.local for row in view.addresses}
+    told = set()
+    for row in view.neighbours.rows():
+        link = view.link(row.ifindex)
+        if link is None or link.noarp or link.loopback or link.kind in SHARING or row.ifindex in told or not row.lladdr:
+            continue
+        if row.lladdr != link.address or row.state not in LEARNED or row.proxy or row.dst in own:
+            continue
+        if row.lladdr.startswith(ROUTERS):
+            continue
+        told.add(row.ifindex)
+        name = link.ifname
+        yield RULE.found(
+            subject=subject("link", ifname=name, address=row.lladdr),
+            confidence="certain" if row.state != "stale" else "likely",
+            message=f"{row.dst} on {name} has the hardware address of {name} itself, {row.lladdr}: "
+            "frames for both go to whichever spoke last",
+            evidence=(
+                (f"{name} address", row.lladdr, f"RTM_GETLINK {name} IFLA_ADDRESS"),
+                (f"neighbour {row.dst}", f"{row.lladdr} {row.state}", f"RTM_GETNEIGH {name} NDA_LLADDR"),
+            ),
+            confirm=(f"ip -br link show dev {quoted(name)}", f"ip neigh show to {row.dst} dev {quoted(name)}"),
+            fix=f"ip link set dev {quoted(name)} address 02:00:00:00:00:01  # any free address",
+            touches=(subject("link", ifname=name),),
+            breaks=(subject("link", ifname=name), subject("neighbour", dst=row.dst, ifname=name)),
+        )
+
+
+MAC, OTHER = "02:00:00:00:00:aa", "02:00:00:00:00:bb"
+
+
+def _bridge(first: str = MAC, second: str = MAC, **fields: Any) -> HostBuilder:
+    host = HostBuilder().link("br0", kind="bridge", **fields)
+    host.link("v0", kind="veth", master="br0").link("v1", kind="veth", master="br0")
+    return host.peer("v0", netnsid=0, address=first).peer("v1", netnsid=1, address=second)
+
+
+def _host(state: str = "reachable", lladdr: str = MAC, dst: str = "192.0.2.9", **fields: Any) -> HostBuilder:
+    host = HostBuilder().link("eth0", address=MAC, **fields).address("eth0", "192.0.2.2/24")
+    return host.neighbour(dst, dev="eth0", state=state, lladdr=lladdr)
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)  # type: ignore[arg-type]
+
+
+def examples() -> Iterator[Example]:
+    about = subject("link", ifname="v1", address=MAC)
+    yield _case("two containers on a bridge", "cloned with their address", _bridge(), 1, subject=about)
+    yield _case("a neighbour with our own address", "seen from one of the two hosts", _host(), 1, severity="critical")
+    yield _case("an old one", "it may have been mended there", _host("stale"), 1, confidence="likely")
+    six = _host(dst="2001:db8::9")
+    yield _case("IPv6", "the same", six, 1)
+    yield _case("different addresses", "healthy", _bridge(second=OTHER))
+    vrrp = "00:00:5e:00:01:0a"
+    yield _case("VRRP on both", "the virtual router's", _bridge(vrrp, vrrp))
+    apart = HostBuilder().link("br0", kind="bridge").link("br1", kind="bridge")
+    apart.link("v0", kind="veth", master="br0").link("v1", kind="veth", master="br1")
+    yield _case("two bridges", "two segments", apart.peer("v0", address=MAC).peer("v1", address=MAC))
+    down = _bridge()
+    down.peer("v1", netnsid=1, address=MAC, flags=0)
+    yield _case("one of them is down", "it sends nothing", down)
+    trunk = _bridge()
+    trunk.peer("v0", address=MAC, master=9)
+    yield _case("the far end is a port of another bridge", "its address sends nothing", trunk)
+    yield _case("another neighbour", "healthy", _host(lladdr=OTHER))
+    yield _case("written down", "somebody's own entry", _host("permanent"))
+    yield _case("own address", "the host answers itself", _host(dst="192.0.2.2"))
+    yield _case("ipvlan", "children share it by design", _host(kind="ipvlan"))
+    yield _case("failed", "nobody answered", _host("failed"))

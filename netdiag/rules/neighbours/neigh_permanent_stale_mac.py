@@ -1,0 +1,140 @@
+"""What it checks
+  A neighbour that somebody wrote down (permanent) has a hardware address that nothing on that link has: the only other
+  end of the cable has another one, every answer of the guest on that tap came from another one, or the vxlan device
+  has no way to that address.
+
+Why it matters
+  A permanent entry is never asked for and never corrected: since the machine behind it was replaced, everything for
+  that one address is sent to a hardware address that nobody has. All others on the link work.
+
+Confirm
+  ip neigh show nud permanent
+  ip -br link                                  (at the other end)
+  bridge fdb show dev VXLAN
+
+Fix
+  ip neigh delete ADDRESS dev IFNAME lets the kernel ask again; or ip neigh replace ADDRESS lladdr RIGHT dev IFNAME nud
+  permanent where it must be written down. It touches that one address. An agent that writes them (flannel, cilium)
+  must be restarted to bring its picture up to date.
+
+Not flagged
+  Entries that match. Links with a bridge, a macvlan or several hosts behind them, where the true address cannot be
+  known from here. Interfaces without neighbour resolution. vxlan devices with a default entry or a remote, which
+  carry any address. Entries on interfaces that are down.
+
+References
+  net/core/neighbour.c (NUD_PERMANENT); Documentation/networking/vxlan.rst;
+  https://github.com/flannel-io/flannel/issues/1795
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.taps import is_tap
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.model.neighbour import Neighbour
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="neigh-permanent-stale-mac",
+    title="a neighbour that was written down has the wrong hardware address",
+    severity="critical",
+    reads=("links", "peer_links", "neighbours"),
+    consults=("fdb",),
+    explains=("tap-route-missing", "bgp-*", "wg-*", "dns-*"),
+)
+NOBODY = "00:00:00:00:00:00"
+LEARNED = ("reachable", "stale", "delay", "probe")
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    rows = [row for row in view.neighbours.rows() if row.lladdr and not row.proxy]
+    for row in rows:
+        link = view.link(row.ifindex)
+        if row.state != "permanent" or link is None or not link.up or link.noarp:
+            continue
+        truth = _peer(view, link) or _guest(link, row, rows) or _tunnel(view, link, row)
+        if truth is not None and truth[0] != row.lladdr:
+            yield _finding(link, row, *truth)
+
+
+def _peer(view: HostView, link: Link) -> tuple[str, str] | None:
+    """The hardware address of the only other end of a cable, and where it was read."""
+    far = view.stack.veth_peer(link.ifindex)
+    if far is None or far.master is not None or not far.address or far.promiscuity or not far.up:
+        return None  # a bridge or a macvlan makes the far end promiscuous, and many hosts are behind it
+    return far.address, f"RTM_GETLINK {far.ifname} IFLA_ADDRESS"
+
+
+def _guest(link: Link, row: Neighbour, rows: list[Neighbour]) -> tuple[str, str] | None:
+    """The one hardware address from which everything on a tap was answered."""
+    seen = {other.lladdr for other in rows if other.ifindex == row.ifindex and other.state in LEARNED}
+    if not is_tap(link) or link.master is not None or len(seen) != 1:
+        return None
+    return str(seen.pop()), f"RTM_GETNEIGH {link.ifname}, what the guest answered"
+
+
+def _tunnel(view: HostView, link: Link, row: Neighbour) -> tuple[str, str] | None:
+    """vxlan: nothing where the address has a way."""
+    if link.kind != "vxlan" or not view.read_whole("fdb") or link.info.get("remote") or link.info.get("group"):
+        return None
+    ways = {entry.lladdr for entry in view.fdb.rows() if entry.ifindex == link.ifindex and entry.dst}
+    if not ways or row.lladdr in ways or NOBODY in ways:
+        return None
+    return "no entry", f"RTM_GETNEIGH AF_BRIDGE {link.ifname}"
+
+
+def _finding(link: Link, row: Neighbour, right: str, source: str) -> Draft:
+    name, six = link.ifname, "-6 " if row.family == "inet6" else ""
+    what = f"nothing leads to that hardware address over {name}" if right == "no entry" else f"{right} is there"
+    shown = f"bridge fdb show dev {quoted(name)}" if right == "no entry" else f"ip -br link show dev {quoted(name)}"
+    return RULE.found(
+        subject=subject("neighbour", dst=row.dst, ifname=name),
+        confidence="certain" if source.startswith("RTM_GETLINK") else "likely",
+        message=f"{row.dst} on {name} was written down with {row.lladdr}, but {what}: what is for it is lost",
+        evidence=(
+            (f"neighbour {row.dst}", f"{row.lladdr} permanent", f"RTM_GETNEIGH {name} NDA_LLADDR"),
+            ("other end", right, source),
+        ),
+        confirm=(f"ip {six}neigh show to {row.dst} dev {quoted(name)}", shown),
+        fix=f"ip {six}neigh delete {row.dst} dev {quoted(name)}",
+        touches=(subject("link", ifname=name),),
+        breaks=(subject("tap", ifname=name),),
+    )
+
+
+OLD, NEW = "02:00:00:00:00:01", "02:00:00:00:00:02"
+
+
+def _cable(lladdr: str = OLD, dst: str = "192.0.2.1", **far: Any) -> HostBuilder:
+    host = HostBuilder().link("eth0", kind="veth").peer("eth0", **({"address": NEW} | far))
+    return host.neighbour(dst, dev="eth0", state="permanent", lladdr=lladdr)
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)  # type: ignore[arg-type]
+
+
+def examples() -> Iterator[Example]:
+    about = subject("neighbour", dst="192.0.2.1", ifname="eth0")
+    yield _case("machine replaced", "the cable has one other end", _cable(), 1, subject=about, confidence="certain")
+    yield _case("IPv6", "the same", _cable(dst="2001:db8::1"), 1, says=("ip -6 neigh delete",))
+    guest = HostBuilder().tap("tap0").neighbour("10.1.0.5", dev="tap0", state="permanent", lladdr=OLD)
+    guest.neighbour("fe80::5", dev="tap0", lladdr=NEW)
+    yield _case("guest answers from another one", "restored with a new address", guest, 1, confidence="likely")
+    yield _case("matches", "the healthy static entry", _cable(NEW))
+    yield _case("a bridge at the far end", "many hosts are behind it", _cable(master=9))
+    yield _case("promiscuous far end", "a macvlan lies on it", _cable(promiscuity=1))
+    yield _case("far end down", "nobody is there, and it is another fault", _cable(flags=0))
+    unknown = HostBuilder().link("eth0").neighbour("192.0.2.1", dev="eth0", state="permanent", lladdr=OLD)
+    yield _case("a real network", "who has it cannot be known from here", unknown)
+    learned = HostBuilder().link("eth0", kind="veth").peer("eth0", address=NEW)
+    yield _case("learned", "it is corrected by itself", learned.neighbour("192.0.2.1", dev="eth0", lladdr=OLD))
+    two = HostBuilder().tap("tap0").neighbour("10.1.0.5", dev="tap0", state="permanent", lladdr=OLD)
+    two.neighbour("10.1.0.6", dev="tap0", lladdr=NEW).neighbour("fe80::5", dev="tap0", lladdr=OLD)
+    yield _case("several hosts in the guest", "a bridge inside it", two)
+    vxlan = HostBuilder().link("vx0", kind="vxlan").neighbour("10.244.1.0", dev="vx0", state="permanent", lladdr=OLD)
+    yield _case("vxlan without entries", "external control, or none yet", vxlan)
