@@ -49,6 +49,8 @@ class Packet:
     """Why what becomes of it is not certain, although it goes on."""
     hooked: bool = False
     """netfilter's output hook has seen it."""
+    bridge: int = 0
+    """It came by a port of this bridge, whose frames netfilter sees as packets (br_netfilter), and was redirected."""
     first: Ends | None = None
     """Its addresses before this host rewrote any."""
     undone: tuple[Ends, Ends] | None = None
@@ -92,6 +94,7 @@ class Packet:
             related=True,
             doubt="",
             hooked=False,
+            bridge=0,
             first=None,
             undone=(self.first, self.ends) if self.first is not None else None,
         )

@@ -20,7 +20,7 @@ from netdiag.path.trail import End, Packet, Trail
 from netdiag.path.wireguard import Wireguard
 
 LOOPBACK = 1
-ICMPV6, ADVERTISED = 58, 136
+TCP, ICMPV6, ADVERTISED = 6, 58, 136
 NEEDED = ("links", "addresses", "routes", "rules", "sysctls", "nexthops")
 DEEPEST = 8
 """Tunnels in tunnels and namespaces behind namespaces that are followed."""
@@ -70,7 +70,30 @@ class Walker:
         Walker(host).go(arriving, trail.deeper())
 
     def _send(self, packet: Packet, trail: Trail) -> End:
-        return self._answered(packet, self._host.routing.lookup(packet.query()), trail, None)
+        answer = self._host.routing.lookup(packet.query())
+        if packet.src is None:
+            packet, answer = self._again(packet, answer, trail)
+        return self._answered(packet, answer, trail, None)
+
+    def _again(self, packet: Packet, answer: Lookup, trail: Trail) -> tuple[Packet, Lookup]:
+        """Where a socket asks the tables twice, the second time with the source that it got by the first answer.
+
+        IPv6 does so after an error (ip6_dst_lookup_tail()), IPv4 when it connects (ip_route_connect()). ``ip route
+        get`` asks once.
+        """
+        if packet.family == "inet6":
+            src = self._host.sources6.select(0, packet.dst) if answer.errno else None
+        else:
+            chosen = {hop.src for hop in answer.hops} if packet.ip_proto == TCP and not answer.errno else set()
+            src = next(iter(chosen)) if len(chosen) == 1 else None
+        if src is None or answer.type == "local":
+            return packet, answer
+        second = self._host.routing.lookup(replace(packet, src=src).query())
+        same = (second.errno, second.route, second.hops) == (answer.errno, answer.route, answer.hops)
+        if same:
+            return packet, answer
+        trail.add("local", f"source {src}", f"packet to {packet.dst}", why="the tables are asked again with it")
+        return replace(packet, src=src), second
 
     def _arrive(self, packet: Packet, trail: Trail) -> End:
         link = self._host.stack.by_index.get(packet.iif)
@@ -91,15 +114,23 @@ class Walker:
             )
             link, packet = master, replace(packet, iif=master.ifindex)
         packet = replace(packet, first=packet.first or packet.ends)
+        came = packet.dst
         for hook in ("ingress", "prerouting"):
             packet, ended, _ = self._firewall.meet(hook, packet, trail, iif=link)
             if ended is not None:
                 return ended
+        if master is not None and packet.dst != came and self._sees_frames(packet):
+            packet = replace(packet, bridge=master.ifindex)
         packet = self._undone(packet, trail)
         stopped = self._judged(arrive.martian(self._host, link, packet), trail)
         if stopped is not None:
             return stopped
         return self._answered(packet, self._host.routing.lookup(packet.query()), trail, link)
+
+    def _sees_frames(self, packet: Packet) -> bool:
+        """Whether br_netfilter shows bridged frames to netfilter."""
+        which = "iptables" if packet.family == "inet" else "ip6tables"
+        return bool(self._host.number(f"net.bridge.bridge-nf-call-{which}"))
 
     def _undone(self, packet: Packet, trail: Trail) -> Packet:
         """An answer to a packet whose source was rewritten gets the first source as its destination."""
@@ -270,6 +301,9 @@ class Walker:
             stopped = self._judged(arrive.source_check(host, link, packet, out.ifindex), trail)
             if stopped is not None:
                 return stopped
+        if packet.bridge == out.ifindex:
+            why = f"br_netfilter bridges what it redirected and what leaves by {out.ifname} again"
+            return replace(trail.stop("unknown", "netfilter", out.ifname, why), **common)
         chosen = self._source(packet, told.answer, hop, trail, link is not None)
         packet = replace(packet, src=chosen, first=packet.first or packet.ends._replace(src=chosen))
         row = decide.row_of(host, told.answer, hop.route)
@@ -327,7 +361,10 @@ class Walker:
         """What becomes of the answer to a packet that a tunnel sent; None where none is known."""
         if end.left is None or not end.oif or end.left.src is None:
             return None
-        return Walker(self._host).go(end.left.answer(end.oif, end.left.src), Trail())
+        answer = end.left.answer(end.oif, end.left.src)
+        if end.left.sport is None:  # the far end's packets are no answers to ours: they go to the same port
+            answer = replace(answer, related=False, undone=None, sport=None, dport=end.left.dport)
+        return Walker(self._host).go(answer, Trail())
 
     def _hooks(self, packet: Packet, trail: Trail, link: Link | None, out: Link) -> Packet | End:
         """netfilter's hooks behind the routing decision. Where one changes the destination or the mark of an own
