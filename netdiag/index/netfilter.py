@@ -71,9 +71,9 @@ class Netfilter:
                     found.append((place, chain.priority or 0, len(found), table, chain))
         return [(table, chain) for _, _, _, table, chain in sorted(found, key=lambda row: row[:3])]
 
-    def hook(self, hook: str, packet: Packet, family: str | None = None) -> HookVerdict:
+    def hook(self, hook: str, packet: Packet, family: str | None = None, *, nat: bool = True) -> HookVerdict:
         """What happens to the packet at ``prerouting``, ``input``, ``forward``, ``output``, ``postrouting``,
-        ``ingress`` or ``egress``."""
+        ``ingress`` or ``egress``. ``nat``: whether its connection may still be rewritten there."""
         family = family or ("netdev" if hook in ("ingress", "egress") else packet.family)
         walk = _Walk(packet)
         device = (packet.iif if hook == "ingress" else packet.oif) if family == "netdev" else None
@@ -81,7 +81,7 @@ class Netfilter:
         nat_done = False
         for table, chain in self.base_chains(hook, family, device):
             if chain.type == "nat":
-                if nat_done or walk.packet.ct_state in ("established", "related", "invalid", "untracked"):
+                if nat_done or not nat or walk.packet.ct_state in ("established", "related", "invalid", "untracked"):
                     continue
                 before = len(walk.translations)
             alive = self._base(table, chain, walk)

@@ -63,9 +63,7 @@ class Firewall:
         if self._netfilter is None:
             return Passage(packet)
         asked = self._seen(packet, iif, oif)
-        said = self._netfilter.hook(hook, asked)
-        if again:
-            said = replace(said, translations=())
+        said = self._netfilter.hook(hook, asked, nat=not again)
         after = self._rewritten(packet, asked, said, trail, oif)
         end = self._stopped(hook, said, trail)
         if end is not None:

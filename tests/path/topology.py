@@ -61,15 +61,19 @@ class Topology:
     # -- what is built -----------------------------------------------------------------------------------------------
 
     def links(self) -> list[str]:
-        """``ip`` lines of the router after its cables are there."""
+        """``ip`` lines of the router after its cables are there.
+
+        Indexes rise as the interfaces are made, as on every real host: the order in which the kernel looks through
+        them for a source address is the order in which they were made, and the dump has them by index.
+        """
         lines = []
         if self.bridge:
-            lines += ["link add br0 type bridge", "link set eth1 master br0", "link set br0 up"]
+            lines += ["link add br0 index 201 type bridge", "link set eth1 master br0", "link set br0 up"]
         if self.macvlan:
-            lines += ["link add mv0 link eth0 type macvlan mode bridge", "link set mv0 up"]
+            lines += ["link add mv0 index 202 link eth0 type macvlan mode bridge", "link set mv0 up"]
         if self.vxlan:
             lines += [
-                f"link add vx0 type vxlan id 42 local {self.own('eth0')} remote {self.near('eth0')} dstport 4789",
+                f"link add vx0 index 203 type vxlan id 42 local {self.own('eth0')} remote {self.near('eth0')} dstport 4789",
                 "link set vx0 up",
             ]
         for device in self.devices:
