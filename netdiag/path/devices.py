@@ -242,7 +242,12 @@ class Devices:
         end = self._outer(link, asked.outer, trail)
         if end.oif == link.ifindex and not end.lost:
             end = replace(end, verdict="dropped", reason=f"loop: the endpoint is reached through {link.ifname} itself")
-        return self._under(link, end, asked.overhead, limit)
+        carried = self._under(link, end, asked.overhead, limit)
+        back = self._ways.reply(end) if asked.waits and carried.fate is None else None
+        if back is not None and back.lost:
+            why = f"{link.ifname} has to shake hands first, and the answer to that is lost: {back.reason}"
+            return self._lost(trail, back.verdict, link.ifname, why, carried.limit)
+        return carried
 
 
 def _named(link: Link) -> str:

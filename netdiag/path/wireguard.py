@@ -28,6 +28,8 @@ class Encrypted(NamedTuple):
     overhead: int = 0
     fate: Fate | None = None
     reason: str = ""
+    waits: bool = False
+    """There is no session: hands are to be shaken first."""
 
 
 class Wireguard:
@@ -73,7 +75,13 @@ class Wireguard:
                 df=False,
             ),
             OVERHEAD[family],
+            waits=not self._fresh(found),
         )
+
+    def _fresh(self, found: Allowed) -> bool:
+        """Whether there is a session with keys that are still good."""
+        when, now = found.peer.latest_handshake, self._host.tables.wireguard.at
+        return when is not None and now - when <= REJECT_AFTER_TIME
 
     def _zone(self, zone: str) -> int:
         link = self._host.stack.by_name.get(zone)

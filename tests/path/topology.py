@@ -72,10 +72,8 @@ class Topology:
         if self.macvlan:
             lines += ["link add mv0 index 202 link eth0 type macvlan mode bridge", "link set mv0 up"]
         if self.vxlan:
-            lines += [
-                f"link add vx0 index 203 type vxlan id 42 local {self.own('eth0')} remote {self.near('eth0')} dstport 4789",
-                "link set vx0 up",
-            ]
+            ends = f"local {self.own('eth0')} remote {self.near('eth0')}"
+            lines += [f"link add vx0 index 203 type vxlan id 42 {ends} dstport 4789", "link set vx0 up"]
         for device in self.devices:
             lines.append(f"address add {self.own(device)}/24 dev {device}")
             lines.append(f"address add {self.own(device, 'inet6')}/64 dev {device} nodad")

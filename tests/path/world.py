@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from random import Random
@@ -29,7 +30,7 @@ from netdiag.sources.live import LiveSource
 from netdiag.sources.protocol import Unreadable
 from tests.index.reader import read_tables
 from tests.index.test_kernel_agreement import run_ip
-from tests.lab import Lab
+from tests.lab import Lab, wait_until
 from tests.lab.daemons import Peer, key_pair
 from tests.path.topology import MARKS, PORTS, Topology
 
@@ -147,6 +148,18 @@ class World:
         self.peers[1].ip("address add 10.12.0.2/24 dev wg0\nlink set wg0 up")
         self.router.ip("link set wg0 up")
 
+    def _shake_hands(self) -> None:
+        """Let WireGuard shake hands where nothing hinders it: two that begin at once may take five seconds."""
+
+        def shaken() -> bool:
+            told = self.router.run("wg", "show", "wg0", "latest-handshakes").stdout.split()
+            return told[-1:] not in ([], ["0"])
+
+        with self.peers[1].inside_network(lambda: _sender("inet")) as sender:
+            sender.sendto(b"hello", ("10.12.0.1", 9))
+        with suppress(TimeoutError):
+            wait_until(shaken, 1.5, "hands are shaken")
+
     def _open(self) -> None:
         self.eyes = [peer.inside_network(_eye) for peer in self.peers]
         self.ears = [self.router.inside_network(lambda f=f, p=p: _ear(f, p)) for f in (4, 6) for p in PORTS]
@@ -160,7 +173,9 @@ class World:
 
     def shoot(self, count: int) -> list[Shot]:
         """Foretell and send so many packets."""
-        tables, coverage = self.router.call(read_everything)
+        if self.topology.wireguard:
+            self._shake_hands()
+        tables, coverage = self.router.call(self._settled)
         host = PathHost(HostIndex(tables), coverage)
         self.macs = macs = {link.ifname: link.address or "" for link in tables.links}
         shots = [self._shot(number, host) for number in range(count)]
@@ -168,6 +183,18 @@ class World:
             self._fire(shot, macs)
         self._gather({shot.number: shot for shot in shots})
         return shots
+
+    def _settled(self) -> tuple[Tables, tuple[Coverage, ...]]:
+        """The tables when every carrier was heard of: an IPv6 address is there from then on only."""
+        top = self.topology
+        wanted = [IPv6Address(top.own(device, "inet6")).packed for device in top.devices]
+
+        def ready() -> Any:
+            tables, coverage = read_everything()
+            known = {bytes(row) for row in tables.routes6.dst[tables.routes6.table == 255]}
+            return (tables, coverage) if known.issuperset(wanted) else None
+
+        return wait_until(ready, 5, "the router's addresses are there")
 
     def _shot(self, number: int, host: PathHost) -> Shot:
         pick, top = self.random, self.topology
