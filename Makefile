@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help check install test install-test lint install-lint bench clean
+.PHONY: help check install test test-long install-test lint install-lint bench clean
 
 # Debian packages. All netdiag needs is Python; with python3-bpfcc it also reads BPF programs.
 DEBIAN := python3-venv python3-bpfcc iproute2
@@ -12,7 +12,7 @@ DEBIAN_TEST := bird2 wireguard-go wireguard-tools nftables clang llvm libbpf-dev
 	gcc libc6-dev linux-libc-dev
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /make \1|/p' Makefile | while IFS='|' read -r v t; do printf '%-14s %s\n' "$$v" "$$t"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1|/p' Makefile | while IFS='|' read -r v t; do printf '%-14s %s\n' "$$v" "$$t"; done
 
 check: install ## install netdiag, then print what is wrong with the network of this host
 	@.venv/bin/netdiag check || { status=$$?; [ $$status -le 2 ] || exit $$status; }
@@ -23,6 +23,9 @@ install: ## make .venv/bin/netdiag, which works from any directory, namespace an
 
 test: install-test ## install what the tests need, then run them all; make test K=expr runs some
 	@.venv/bin/python -m pytest -q -n 2 --dist loadgroup $(if $(K),-k '$(K)')
+
+test-long: install-test ## a million lookups and hundreds of random routers: what a night is for
+	@NETDIAG_LONG=1 .venv/bin/python -m pytest -q -n 2 tests/index/test_kernel_agreement.py tests/path/test_random_routers.py
 
 install-test: install
 	@.ci/apt "the tests" $(DEBIAN_TEST)

@@ -68,7 +68,8 @@ class Netfilter:
             for chain in table.chains:
                 if chain.hook == hook and (device is None or not chain.devices or device in chain.devices):
                     place = NAT_PRIORITY.get(hook, 0) if chain.type == "nat" else chain.priority or 0
-                    found.append((place, chain.priority or 0, len(found), table, chain))
+                    # Among equals the one that came last runs first (nf_hook_entries_grow() of net/netfilter/core.c).
+                    found.append((place, chain.priority or 0, -len(found), table, chain))
         return [(table, chain) for _, _, _, table, chain in sorted(found, key=lambda row: row[:3])]
 
     def hook(self, hook: str, packet: Packet, family: str | None = None, *, nat: bool = True) -> HookVerdict:

@@ -1,6 +1,6 @@
 """The packet's way: what this host does with one packet, step by step, told from its tables without sending anything.
 
-``walk.walk(host, packet)`` is the question, ``model.walk.PathReport`` the answer. The routing decision itself is
+``walk.walk(host, packet, said)`` is the question, ``model.walk.PathReport`` the answer. The routing decision itself is
 netdiag.index.policy's; here is what lies around it, each part in a file of its own: ``arrive`` what a packet meets on
 its way in, ``depart`` the rules, the route and the next hop, ``devices`` the stack of interfaces below, ``tunnels``
 and ``wireguard`` what carries it further, ``sizes`` how long it may be.

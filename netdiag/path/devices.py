@@ -24,6 +24,8 @@ UDP = 17
 VLAN_TAG = 4
 """A cable takes so much more than its mtu (is_skb_forwardable() of net/core/dev.c)."""
 BELOW = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"})
+KEEP_MARK = frozenset({"vxlan", "geneve"})
+"""Tunnels whose outer packets ask for their way with the mark of the inner one (udp_tunnel_dst_lookup())."""
 BONDS = frozenset({"bond", "team"})
 
 
@@ -206,7 +208,7 @@ class Devices:
             dst=remote,
             src=sized.local,
             oif=link.link or 0 if link.link_netnsid is None else 0,
-            mark=sized.mark,
+            mark=packet.mark if link.kind in KEEP_MARK else sized.mark,
             ip_proto=sized.ip_proto,
             dport=sized.dport,
             size=None if packet.size is None else packet.size + sized.overhead,

@@ -96,7 +96,6 @@ class Firewall:
         """The packet as rules look at it."""
         request, reply = ECHO[packet.family]
         icmp = packet.ip_proto in (1, 58)
-        state = "untracked" if packet.icmp_type is not None else "established" if packet.related else "new"
         return nftpacket.Packet(
             family=packet.family,
             iif=iif.ifname if iif is not None else "",
@@ -111,7 +110,7 @@ class Firewall:
             icmp_type=packet.icmp_type or (reply if packet.related else request) if icmp else None,
             icmp_code=0 if icmp else None,
             tcp_flags=(SYN_ACK if packet.related else SYN) if packet.ip_proto == 6 else None,
-            ct_state=state,
+            ct_state=packet.ct,
             ct_reply=packet.related,
             ct_mark=None if packet.related else 0,
             dnatted=None if packet.related else False,

@@ -43,10 +43,12 @@ class Packet:
     df: bool = True
     """Must not be cut."""
     related: bool = False
-    """It answers a packet that went the other way before, so that connection tracking knows it."""
+    """It answers a packet that went the other way before."""
 
     doubt: str = ""
     """Why what becomes of it is not certain, although it goes on."""
+    ct: str | None = "new"
+    """State of its connection as netfilter sees it; None: not known."""
     hooked: bool = False
     """netfilter's output hook has seen it."""
     bridge: int = 0
@@ -92,6 +94,7 @@ class Packet:
             dport=self.sport,
             size=None,
             related=True,
+            ct="established",
             doubt="",
             hooked=False,
             bridge=0,

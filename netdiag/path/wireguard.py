@@ -17,6 +17,8 @@ OVERHEAD = {"inet": 60, "inet6": 80}
 """Bytes: the endpoint's IP header 20 or 40, UDP 8, WireGuard's header 16 and authenticator 16."""
 REJECT_AFTER_TIME = 180
 """Seconds after which the keys of a handshake are dead."""
+TRACKED = 100
+"""Seconds: connection tracking keeps silent UDP for 120."""
 PADDING = 16
 UDP = 17
 
@@ -73,6 +75,7 @@ class Wireguard:
                 dport=peer.endpoint_port,
                 size=self._padded(packet.size, OVERHEAD[family]),
                 df=False,
+                ct=self._tracked(found),
             ),
             OVERHEAD[family],
             waits=not self._fresh(found),
@@ -82,6 +85,12 @@ class Wireguard:
         """Whether there is a session with keys that are still good."""
         when, now = found.peer.latest_handshake, self._host.tables.wireguard.at
         return when is not None and now - when <= REJECT_AFTER_TIME
+
+    def _tracked(self, found: Allowed) -> str | None:
+        """With a session both sides have sent, and connection tracking knows them, for a while."""
+        if not self._fresh(found):
+            return "new" if found.peer.latest_handshake is None else None
+        return "established" if self._host.tables.wireguard.at - (found.peer.latest_handshake or 0) < TRACKED else None
 
     def _zone(self, zone: str) -> int:
         link = self._host.stack.by_name.get(zone)

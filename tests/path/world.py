@@ -210,7 +210,9 @@ class World:
         )
         src = mark = None
         if door is None:
-            src = top.own(pick.choice(top.devices), family) if pick.random() < 0.4 else None
+            # wireguard-go's interface has a low index though it was made last, see Topology.links().
+            given = pick.random() < 0.4 or (top.wireguard and family == "inet6")
+            src = top.own(pick.choice(top.devices), family) if given else None
             mark = pick.choice(MARKS)
         else:
             device = top.doors[door]

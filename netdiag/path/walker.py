@@ -1,0 +1,407 @@
+"""One packet through one namespace, from where it starts to where it ends.
+
+Where several next hops or several answers of the tables are possible, each is followed, and only what they agree on is
+said to be known. Pure; ValueError for an address that is none or not of the packet's family.
+"""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from netdiag.index.packet import Hop, Lookup
+from netdiag.model.link import Link
+from netdiag.model.walk import Fate, PathWay
+from netdiag.path import arrive, bpf, decide, neighbours, sizes
+from netdiag.path.arrive import Judgement
+from netdiag.path.devices import Devices, Ways
+from netdiag.path.firewall import Firewall
+from netdiag.path.host import PathHost
+from netdiag.path.trail import End, Packet, Trail
+from netdiag.path.wireguard import Wireguard
+
+LOOPBACK = 1
+TCP, ICMPV6, ADVERTISED = 6, 58, 136
+NEEDED = ("links", "addresses", "routes", "rules", "sysctls", "nexthops")
+DEEPEST = 8
+"""Tunnels in tunnels and namespaces behind namespaces that are followed."""
+
+
+class Told(NamedTuple):
+    """What the tables answered, and the route as text."""
+
+    answer: Lookup
+    text: str
+
+
+class Walker:
+    """One namespace, ready to be asked."""
+
+    def __init__(self, host: PathHost, passed: frozenset[int] = frozenset()) -> None:
+        """``passed``: the tunnels that the packet is inside of, by ifindex."""
+        self._host = host
+        self._passed = passed
+        self._firewall = Firewall(host)
+        self._devices = Devices(host, Ways(self._carry, self._reply, self._beyond), passed)
+
+    # -- beginnings --------------------------------------------------------------------------------------------------
+
+    def go(self, packet: Packet, trail: Trail) -> End:
+        """Follow a packet of this host, or with ``iif`` one that arrives."""
+        unread = self._host.gap(*NEEDED)
+        if unread:
+            return trail.stop("unknown", "local", "tables", unread)
+        return self._arrive(packet, trail) if packet.iif else self._send(packet, trail)
+
+    def _carry(self, outer: Packet, trail: Trail, passed: frozenset[int]) -> End:
+        """What a tunnel sends."""
+        if trail.depth > DEEPEST:
+            return trail.stop("unknown", "tunnel", outer.text(), "too many tunnels in tunnels")
+        return Walker(self._host, passed).go(outer, trail)
+
+    def _beyond(self, packet: Packet, link: Link, lladdr: str | None, trail: Trail) -> None:
+        """Behind a cable, in a namespace that was read as well: for the reader, it changes nothing here."""
+        far = self._host.far(link)
+        if far is None or trail.depth > DEEPEST:
+            return
+        host, peer = far
+        bridge = host.stack.master(peer.ifindex)
+        iif = bridge.ifindex if bridge is not None else peer.ifindex
+        arriving = replace(packet, iif=iif, oif=0, mark=0, uid=None, hooked=False, first=None, undone=None)
+        Walker(host).go(arriving, trail.deeper())
+
+    def _send(self, packet: Packet, trail: Trail) -> End:
+        answer = self._host.routing.lookup(packet.query())
+        if packet.src is None:
+            packet, answer = self._again(packet, answer, trail)
+        return self._answered(packet, answer, trail, None)
+
+    def _again(self, packet: Packet, answer: Lookup, trail: Trail) -> tuple[Packet, Lookup]:
+        """Where a socket asks the tables twice, the second time with the source that it got by the first answer.
+
+        IPv6 does so after an error (ip6_dst_lookup_tail()), IPv4 when it connects (ip_route_connect()). ``ip route
+        get`` asks once.
+        """
+        if packet.family == "inet6":
+            src = self._host.sources6.select(0, packet.dst) if answer.errno else None
+        else:
+            chosen = {hop.src for hop in answer.hops} if packet.ip_proto == TCP and not answer.errno else set()
+            src = next(iter(chosen)) if len(chosen) == 1 else None
+        if src is None or answer.type == "local":
+            return packet, answer
+        second = self._host.routing.lookup(replace(packet, src=src).query())
+        same = (second.errno, second.route, second.hops) == (answer.errno, answer.route, answer.hops)
+        if same:
+            return packet, answer
+        trail.add("local", f"source {src}", f"packet to {packet.dst}", why="the tables are asked again with it")
+        return replace(packet, src=src), second
+
+    def _arrive(self, packet: Packet, trail: Trail) -> End:
+        link = self._host.stack.by_index.get(packet.iif)
+        if link is None:
+            return trail.stop("unknown", "link", f"if{packet.iif}", "there is no such interface")
+        if not link.up:
+            return trail.stop("dropped", "link", link.ifname, f"{link.ifname} is down: nothing arrives by it")
+        trail.add("link", "arrived", link.ifname, why=packet.text())
+        bpf.ingress(self._host, link, trail)
+        if link.kind == "wireguard" or self._host.wireguard(link.ifindex) is not None:
+            kept = Wireguard(self._host, link).accept(packet, trail)
+            if kept is not None:
+                return End(verdict=kept.fate or "dropped", reason=kept.reason)
+        master = self._host.stack.master(link.ifindex)
+        if master is not None and master.kind == "bridge":
+            trail.add(
+                "link", "handed up", f"{link.ifname} is a port of {master.ifname}", why="it arrives by the bridge"
+            )
+            link, packet = master, replace(packet, iif=master.ifindex)
+        packet = replace(packet, first=packet.first or packet.ends)
+        came = packet.dst
+        for hook in ("ingress", "prerouting"):
+            packet, ended, _ = self._firewall.meet(hook, packet, trail, iif=link)
+            if ended is not None:
+                return ended
+        if master is not None and packet.dst != came and self._sees_frames(packet):
+            packet = replace(packet, bridge=master.ifindex)
+        packet = self._undone(packet, trail)
+        stopped = self._judged(arrive.martian(self._host, link, packet), trail)
+        if stopped is not None:
+            return stopped
+        return self._answered(packet, self._host.routing.lookup(packet.query()), trail, link)
+
+    def _sees_frames(self, packet: Packet) -> bool:
+        """Whether br_netfilter shows bridged frames to netfilter."""
+        which = "iptables" if packet.family == "inet" else "ip6tables"
+        return bool(self._host.number(f"net.bridge.bridge-nf-call-{which}"))
+
+    def _undone(self, packet: Packet, trail: Trail) -> Packet:
+        """An answer to a packet whose source was rewritten gets the first source as its destination."""
+        if packet.undone is None or packet.undone[0] == packet.undone[1]:
+            return packet
+        first, left = packet.undone
+        if packet.dst != left.src or first.src is None:
+            return packet
+        back = replace(packet, dst=first.src, dport=first.sport)
+        trail.add("netfilter", "rewriting undone", "connection tracking", why=back.text())
+        return back
+
+    def _judged(self, said: Judgement | None, trail: Trail) -> End | None:
+        """A step for what a check says; the end of the walk where it does not let the packet through."""
+        if said is None:
+            return None
+        if said.fate is not None:
+            return trail.stop(said.fate, said.layer, said.thing, said.text)
+        trail.add(said.layer, "passed", said.thing, why=said.text)
+        return None
+
+    # -- the decision --------------------------------------------------------------------------------------------------
+
+    def _answered(self, packet: Packet, answer: Lookup, trail: Trail, link: Link | None) -> End:
+        """Follow what the tables answer, and all that they may answer instead."""
+        end = self._one(packet, answer, trail, link)
+        for other in answer.alternatives:
+            differs = self._one(packet, other, Trail(), link)
+            if _essence(differs) != _essence(end):
+                notes = "; ".join(answer.notes) or "the tables allow of two answers"
+                reason = (
+                    f"cannot be known from here: {end.verdict} ({end.reason}) or {differs.verdict} ({differs.reason})"
+                )
+                trail.add("rule", "unknown", notes, decisive=True, why=reason)
+                return replace(end, verdict="unknown", reason=f"{reason}: {notes}")
+        return end
+
+    def _one(self, packet: Packet, answer: Lookup, trail: Trail, link: Link | None) -> End:
+        """One answer of the tables. ``link``: what the packet arrived by."""
+        decide.rules(answer, trail)
+        text = decide.route(self._host, answer, trail)
+        common: dict[str, Any] = {"table": answer.table, "route_type": answer.type}
+        if answer.errno:
+            return replace(self._refused(packet, answer, text, trail, link), **common)
+        if answer.type in ("local", "anycast") and not (link is None and answer.type == "anycast" and answer.gateway):
+            return replace(self._delivered(packet, answer, text, trail, link), **common)
+        if link is not None and (answer.type == "broadcast" or arrive.many(packet.dst)):
+            return replace(self._to_many(packet, answer, text, trail, link), **common)
+        if link is not None:
+            stopped = self._judged(arrive.forwarding(self._host, link, packet), trail)
+            if stopped is not None:
+                return replace(stopped, **common)
+        if not answer.hops:
+            return trail.stop("unknown", "nexthop", text, "the route has no next hop that is known", **common)
+        return replace(self._by_hops(packet, answer, text, trail, link), **common)
+
+    def _refused(self, packet: Packet, answer: Lookup, text: str, trail: Trail, link: Link | None) -> End:
+        reason = decide.refusal(answer, text)
+        if link is not None:
+            forwards = arrive.forwarding(self._host, link, packet)
+            if forwards.fate is not None and packet.family == "inet":
+                return trail.stop(forwards.fate, "sysctl", forwards.thing, f"{reason}, and {forwards.text}")
+        silent = answer.error == "EINVAL" and (answer.type in ("blackhole", None) or link is not None)
+        fate: Fate = "dropped" if silent and (answer.rule is not None or answer.route is not None) else "refused"
+        if answer.route is None:
+            known = answer.error or ""
+            trail.add("route", known, decide.REFUSALS.get(known, known), decisive=True, why=reason)
+        return End(verdict=fate, reason=reason)
+
+    def _delivered(self, packet: Packet, answer: Lookup, text: str, trail: Trail, link: Link | None) -> End:
+        if link is not None:
+            stopped = self._judged(arrive.source_check(self._host, link, packet, None), trail)
+            if stopped is not None:
+                return stopped
+        src = packet.src or next((hop.src for hop in answer.hops), None) or (packet.dst if link is None else None)
+        packet = replace(packet, src=src, first=packet.first or packet.ends._replace(src=src))
+        done = self._to_itself(packet, trail, link)
+        if isinstance(done, End):
+            return done
+        trail.add("local", "delivered", f"{done.dst} is this host's own", why="" if link else f"source {src}")
+        dev = self._host.ifname(answer.hops[0].oif) if answer.hops and link is None else None
+        reason = text or f"{done.dst} is this host's own"
+        return _doubtful(done, End(verdict="delivered", reason=reason, src=src, dev=dev, left=done))
+
+    def _to_itself(self, packet: Packet, trail: Trail, link: Link | None) -> Packet | End:
+        """The hooks of a packet for this host: from outside only input, from here all those around loopback too."""
+        loopback = self._host.stack.by_index.get(LOOPBACK)
+        if link is None and not packet.hooked:
+            packet, ended, reroute = self._firewall.meet("output", packet, trail, oif=loopback)
+            if ended is not None:
+                return ended
+            packet = replace(packet, hooked=True)
+            if reroute:
+                trail.add("netfilter", "routed again", packet.text())
+                return self._answered(packet, self._host.routing.lookup(packet.query()), trail, None)
+        for hook in ("input",) if link is not None else ("postrouting", "prerouting", "input"):
+            out = hook == "postrouting"
+            iif = None if out else link or loopback
+            again = link is None and not out
+            packet, ended, _ = self._firewall.meet(
+                hook, packet, trail, iif=iif, oif=loopback if out else None, again=again
+            )
+            if ended is not None:
+                return ended
+        return packet
+
+    def _to_many(self, packet: Packet, answer: Lookup, text: str, trail: Trail, link: Link) -> End:
+        if answer.type == "broadcast" or packet.dst == "255.255.255.255":
+            stopped = None
+            if packet.src not in (None, "0.0.0.0"):
+                stopped = self._judged(arrive.source_check(self._host, link, packet, None), trail)
+            if stopped is not None:
+                return stopped
+            done = self._to_itself(packet, trail, link)
+            if isinstance(done, End):
+                return done
+            trail.add("local", "delivered", f"{packet.dst} is a broadcast address here")
+            reason = text or f"{packet.dst} is a broadcast address"
+            return _doubtful(done, End(verdict="delivered", reason=reason, src=packet.src))
+        reason = "which multicast groups have members here was not read"
+        return trail.stop("unknown", "local", packet.dst, reason)
+
+    # -- next hops -----------------------------------------------------------------------------------------------------
+
+    def _by_hops(self, packet: Packet, answer: Lookup, text: str, trail: Trail, link: Link | None) -> End:
+        several = len(answer.hops) > 1
+        ends = []
+        for number, hop in enumerate(answer.hops):
+            if several:
+                which = (
+                    f"{number + 1} of {len(answer.hops)}, chosen by a hash of the flow that cannot be known from here"
+                )
+                trail.add("nexthop", "possible", decide.hop_text(self._host, answer, number), why=which)
+            ends.append(self._by_hop(packet, Told(answer, text), hop, trail, link))
+        if not several:
+            return ends[0]
+        ways = tuple(
+            PathWay(dev=self._host.ifname(hop.oif), via=hop.gateway, src=end.src)
+            for hop, end in zip(answer.hops, ends, strict=True)
+        )
+        first = ends[0]
+        narrow = min((end for end in ends if end.mtu is not None), key=lambda end: end.mtu or 0, default=first)
+        dev, via, src = ({getattr(end, name) for end in ends} for name in ("dev", "via", "src"))
+        end = replace(
+            first,
+            dev=first.dev if len(dev) == 1 else None,
+            via=first.via if len(via) == 1 else None,
+            src=first.src if len(src) == 1 else None,
+            oif=first.oif if len(dev) == 1 else 0,
+            mtu=narrow.mtu,
+            mtu_reason=narrow.mtu_reason,
+            possible=ways,
+        )
+        if len({each.verdict for each in ends}) > 1:
+            worst = next(each for each in ends if each.lost)
+            reason = f"it depends on the next hop, which a hash of the flow chooses: {worst.reason}"
+            return replace(end, verdict="unknown", reason=reason)
+        return end
+
+    def _by_hop(self, packet: Packet, told: Told, hop: Hop, trail: Trail, link: Link | None) -> End:
+        """Out by one next hop."""
+        host = self._host
+        out = host.stack.by_index.get(hop.oif)
+        if out is None:
+            return trail.stop("unknown", "link", f"if{hop.oif}", "the route's interface is not among the links")
+        common: dict[str, Any] = {"dev": out.ifname, "oif": out.ifindex, "via": hop.gateway}
+        if link is not None:
+            stopped = self._judged(arrive.source_check(host, link, packet, out.ifindex), trail)
+            if stopped is not None:
+                return stopped
+        if packet.bridge == out.ifindex:
+            why = f"br_netfilter bridges what it redirected and what leaves by {out.ifname} again"
+            return replace(trail.stop("unknown", "netfilter", out.ifname, why), **common)
+        chosen = self._source(packet, told.answer, hop, trail, link is not None)
+        packet = replace(packet, src=chosen, first=packet.first or packet.ends._replace(src=chosen))
+        row = decide.row_of(host, told.answer, hop.route)
+        limit = sizes.of_route(row, out, packet.family)
+        trail.add("mtu", str(limit.mtu), limit.reason)
+        fitted = sizes.fit(packet, limit, forwarded=link is not None)
+        if fitted is not None and fitted.fate is not None:
+            stopped = trail.stop(fitted.fate, "mtu", out.ifname, fitted.why)
+            return replace(stopped, **common, src=chosen, mtu=limit.mtu, mtu_reason=limit.reason)
+        hooked = self._hooks(packet, trail, link, out)
+        if isinstance(hooked, End):
+            return replace(hooked, **({} if hooked.oif else common), src=hooked.src or chosen)
+        packet = hooked
+        if fitted is not None:
+            trail.add("mtu", fitted.decision, out.ifname, why=fitted.why)
+            packet = replace(packet, size=fitted.packet.size)
+        common |= {"src": packet.src, "left": packet}
+        met = None
+        if not arrive.many(packet.dst) and told.answer.type != "broadcast":
+            met = neighbours.meet(host, out, hop.gateway or packet.dst)
+        if met is not None:
+            trail.add("neighbour", met.decision, met.thing, why=met.why, decisive=met.fate is not None)
+            if met.fate is not None:
+                return End(verdict=met.fate, reason=met.why, mtu=limit.mtu, mtu_reason=limit.reason, **common)
+            if met.decision == neighbours.UNKNOWN:
+                silent = self._unheard(packet, hop.gateway or packet.dst, out)
+                if silent is not None:
+                    return replace(trail.stop("dropped", "neighbour", met.thing, silent), **common)
+        packet, ended, _ = self._firewall.meet("egress", packet, trail, oif=out)
+        if ended is not None:
+            return replace(ended, **common)
+        carried = self._devices.out(out, packet, met.lladdr if met else None, trail)
+        narrow = sizes.narrower(limit, carried.limit) or limit
+        fate: Fate = carried.fate or ("forwarded" if link is not None else "sent")
+        reason = carried.reason or told.text or f"out by {out.ifname}"
+        return _doubtful(packet, End(verdict=fate, reason=reason, mtu=narrow.mtu, mtu_reason=narrow.reason, **common))
+
+    def _unheard(self, packet: Packet, near: str, out: Link) -> str | None:
+        """Why an answer to neighbour discovery would not be heard; None: it would, or ARP asks."""
+        if packet.family == "inet":
+            return None
+        src = self._host.sources6.select(out.ifindex, near) or packet.src
+        heard = Packet(
+            family="inet6", src=near, dst=src or "::", iif=out.ifindex, ip_proto=ICMPV6, icmp_type=ADVERTISED
+        )
+        for hook in ("prerouting", "input"):
+            heard, ended, _ = self._firewall.meet(hook, heard, Trail(), iif=out)
+            if ended is not None:
+                return (
+                    f"neighbour {near} on {out.ifname} is not known, and its answer would not be heard: {ended.reason}"
+                )
+        return None
+
+    def _reply(self, end: End) -> End | None:
+        """What becomes of the answer to a packet that a tunnel sent; None where none is known."""
+        if end.left is None or not end.oif or end.left.src is None:
+            return None
+        answer = end.left.answer(end.oif, end.left.src)
+        if end.left.sport is None:  # the far end's packets are no answers to ours: they go to the same port
+            answer = replace(answer, related=False, ct="new", undone=None, sport=None, dport=end.left.dport)
+        return Walker(self._host).go(answer, Trail())
+
+    def _hooks(self, packet: Packet, trail: Trail, link: Link | None, out: Link) -> Packet | End:
+        """netfilter's hooks behind the routing decision. Where one changes the destination or the mark of an own
+        packet, the tables are asked again (ip_route_me_harder())."""
+        hook = "forward" if link is not None else "output"
+        if not packet.hooked:
+            packet, ended, reroute = self._firewall.meet(hook, packet, trail, iif=link, oif=out)
+            if ended is not None:
+                return ended
+            packet = replace(packet, hooked=True)
+            if reroute:
+                trail.add("netfilter", "routed again", packet.text())
+                return self._answered(packet, self._host.routing.lookup(packet.query()), trail, None)
+        packet, ended, _ = self._firewall.meet("postrouting", packet, trail, iif=link, oif=out)
+        return packet if ended is None else ended
+
+    def _source(self, packet: Packet, answer: Lookup, hop: Hop, trail: Trail, forwarded: bool) -> str | None:
+        """The source address that the packet gets, with a step where the kernel chose it."""
+        if packet.src is not None or forwarded:
+            return packet.src
+        if packet.family == "inet":
+            chosen = hop.src
+            why = (
+                "the route's src" if answer.prefsrc and answer.prefsrc == chosen else "the first that fits the next hop"
+            )
+        else:
+            chosen = answer.prefsrc or self._host.sources6.select(hop.oif, packet.dst)
+            why = "the route's src" if answer.prefsrc else "by RFC 6724"
+        trail.add("local", f"source {chosen}" if chosen else "no source", f"packet to {packet.dst}", why=why)
+        return chosen
+
+
+def _doubtful(packet: Packet, end: End) -> End:
+    """The end, but only if nothing on the way leaves a doubt."""
+    if not packet.doubt or end.lost:
+        return end
+    return replace(end, verdict="unknown", reason=packet.doubt)
+
+
+def _essence(end: End) -> tuple[object, ...]:
+    return end.verdict, end.oif, end.via, end.src
