@@ -201,12 +201,12 @@ def collect(source: Source, options: Options) -> Collected:
     reader = Reader(source)
     started = source.clock("boottime")
     table = reader.everything()
-    owners, complete = owners_of(source, table)
     seconds = None
     if options.interval > 0:
         source.wait(options.interval)
         seconds = round(source.clock("boottime") - started, 3)
         table = with_later(table, reader.again())
+    owners, complete = owners_of(source, table)
     status, detail = verdict_of(reader.results, reader.malformed)
     if reader.troubles:
         status, detail = "partial", "; ".join(sorted(set(reader.troubles)))

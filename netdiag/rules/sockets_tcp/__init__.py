@@ -1,0 +1,1 @@
+"""Rules about TCP, UDP and IP as sockets meet them."""

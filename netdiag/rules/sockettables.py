@@ -1,0 +1,106 @@
+"""What rules about sockets share: who listens where, how a socket is named, and which names are asked of whom.
+
+Pure; nothing can fail.
+"""
+
+import ipaddress
+
+import numpy as np
+import numpy.typing as npt
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Subject, subject
+from netdiag.model.sockets import (
+    AF_INET,
+    AF_INET6,
+    CLOSE,
+    IPPROTO_TCP,
+    IPPROTO_UDP,
+    LISTEN,
+    TIME_WAIT,
+    Socket,
+    Sockets,
+)
+
+Mask = npt.NDArray[np.bool_]
+
+
+def endpoint(address: str, port: int) -> str:
+    """``192.0.2.1:53``, ``[::1]:53``."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def about(row: Socket) -> Subject:
+    """A socket that waits for others, by what stays the same from night to night."""
+    return subject("socket", netid=row.netid, src=row.src, sport=row.sport)
+
+
+def comm_of(view: HostView, inode: int) -> str | None:
+    """Name of a program that holds the socket; None: not known, or the kernel's own."""
+    return next((owner.comm for owner in view.socket_owners.owners if owner.inode == inode), None)
+
+
+def named(view: HostView, row: Socket) -> str:
+    """``nginx's tcp socket 0.0.0.0:80``."""
+    comm = comm_of(view, row.inode)
+    who = f"{comm}'s " if comm else ""
+    return f"{who}{row.netid} socket {endpoint(row.src, row.sport)}"
+
+
+def any_address(table: Sockets) -> Mask:
+    """Sockets whose local address is the wildcard."""
+    found: Mask = ~table.src.any(axis=1)
+    return found
+
+
+def listening(table: Sockets, protocol: int) -> Mask:
+    """TCP sockets in LISTEN, or UDP sockets that take from anybody."""
+    found: Mask = (table.protocol == protocol) & (table.state == (LISTEN if protocol == IPPROTO_TCP else CLOSE))
+    return found & (table.sport != 0)
+
+
+def packed(address: str) -> tuple[int, npt.NDArray[np.uint8]]:
+    """Family number and the 16 bytes of a column for an address; a zone is dropped."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    raw = np.frombuffer(ip.packed.ljust(16, b"\0"), np.uint8)
+    return (AF_INET if ip.version == 4 else AF_INET6), raw
+
+
+def at_address(table: Sockets, address: str) -> Mask:
+    """Sockets bound to exactly this address."""
+    family, raw = packed(address)
+    found: Mask = (table.family == family) & (table.src == raw).all(axis=1)
+    return found
+
+
+def takes(table: Sockets, address: str) -> Mask:
+    """Sockets that packets to this address of the host can reach: bound to it, or to the wildcard.
+
+    The wildcard of IPv6 takes IPv4 too unless the socket is IPv6 only; where the kernel did not tell, it counts.
+    """
+    family, _ = packed(address)
+    wild = any_address(table) & (table.family == family)
+    if family == AF_INET:
+        wild |= any_address(table) & (table.family == AF_INET6) & (table.v6only == 0)
+    return at_address(table, address) | wild
+
+
+def served(view: HostView, address: str, port: int, protocol: int = IPPROTO_UDP) -> bool:
+    """Whether something waits at this address and port."""
+    table = view.sockets
+    return bool((listening(table, protocol) & takes(table, address) & (table.sport == port)).any())
+
+
+def on_network(view: HostView) -> bool:
+    """Whether the host is on any network: an address for more than the link on an interface that is up."""
+    for address in view.addresses:
+        link = view.link(address.ifindex)
+        if link is not None and link.up and not link.loopback and address.scope == 0:
+            return True
+    return False
+
+
+def in_use(table: Sockets) -> Mask:
+    """TCP sockets that hold a local port towards somebody: connected ones, and those in TIME_WAIT."""
+    found: Mask = (table.protocol == IPPROTO_TCP) & (table.dport != 0) & (table.sport != 0)
+    return found & ((table.state <= TIME_WAIT) | (table.state >= 8)) & (table.state != LISTEN)
