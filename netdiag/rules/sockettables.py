@@ -17,7 +17,6 @@ from netdiag.model.sockets import (
     IPPROTO_TCP,
     IPPROTO_UDP,
     LISTEN,
-    TIME_WAIT,
     Socket,
     Sockets,
 )
@@ -49,14 +48,13 @@ def named(view: HostView, row: Socket) -> str:
 
 def any_address(table: Sockets) -> Mask:
     """Sockets whose local address is the wildcard."""
-    found: Mask = ~table.src.any(axis=1)
-    return found
+    return np.asarray(~table.src.any(axis=1), np.bool_)
 
 
 def listening(table: Sockets, protocol: int) -> Mask:
     """TCP sockets in LISTEN, or UDP sockets that take from anybody."""
-    found: Mask = (table.protocol == protocol) & (table.state == (LISTEN if protocol == IPPROTO_TCP else CLOSE))
-    return found & (table.sport != 0)
+    state = LISTEN if protocol == IPPROTO_TCP else CLOSE
+    return np.asarray((table.protocol == protocol) & (table.state == state) & (table.sport != 0), np.bool_)
 
 
 def packed(address: str) -> tuple[int, npt.NDArray[np.uint8]]:
@@ -69,8 +67,7 @@ def packed(address: str) -> tuple[int, npt.NDArray[np.uint8]]:
 def at_address(table: Sockets, address: str) -> Mask:
     """Sockets bound to exactly this address."""
     family, raw = packed(address)
-    found: Mask = (table.family == family) & (table.src == raw).all(axis=1)
-    return found
+    return np.asarray((table.family == family) & (table.src == raw).all(axis=1), np.bool_)
 
 
 def takes(table: Sockets, address: str) -> Mask:
@@ -82,7 +79,7 @@ def takes(table: Sockets, address: str) -> Mask:
     wild = any_address(table) & (table.family == family)
     if family == AF_INET:
         wild |= any_address(table) & (table.family == AF_INET6) & (table.v6only == 0)
-    return at_address(table, address) | wild
+    return np.asarray(at_address(table, address) | wild, np.bool_)
 
 
 def served(view: HostView, address: str, port: int, protocol: int = IPPROTO_UDP) -> bool:
@@ -102,5 +99,5 @@ def on_network(view: HostView) -> bool:
 
 def in_use(table: Sockets) -> Mask:
     """TCP sockets that hold a local port towards somebody: connected ones, and those in TIME_WAIT."""
-    found: Mask = (table.protocol == IPPROTO_TCP) & (table.dport != 0) & (table.sport != 0)
-    return found & ((table.state <= TIME_WAIT) | (table.state >= 8)) & (table.state != LISTEN)
+    tcp = (table.protocol == IPPROTO_TCP) & (table.dport != 0) & (table.sport != 0)
+    return np.asarray(tcp & (table.state != CLOSE) & (table.state != LISTEN), np.bool_)

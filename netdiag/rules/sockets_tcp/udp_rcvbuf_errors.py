@@ -59,7 +59,9 @@ def check(view: HostView) -> Iterator[Draft]:
     positions = np.flatnonzero(both)
     order = positions[np.argsort(-(table.later_drops[positions].astype(np.int64) - table.drops[positions]))]
     counted = [
-        (f"lost between the looks ({name})", count, f"/proc/net/{SOURCES[name]} {name}") for name, count in moved.items() if count
+        (f"lost between the looks ({name})", count, f"/proc/net/{SOURCES[name]} {name}")
+        for name, count in moved.items()
+        if count
     ]
     fix = "if the program hangs or is stopped, mend that; else raise net.core.rmem_max and the buffer that it asks for"
     confirm = ["nstat -az UdpRcvbufErrors Udp6RcvbufErrors"]

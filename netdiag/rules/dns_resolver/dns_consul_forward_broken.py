@@ -1,0 +1,92 @@
+"""What it checks
+  A resolver on this host forwards the domain consul to a port of this very host (127.0.0.1:8600 as a rule), and no
+  socket waits there.
+
+Why it matters
+  Every lookup of NAME.service.consul fails while all other names work: services cannot find each other, although
+  nothing is wrong with them. It happens when the agent is stopped, listens at another address, or its DNS is off.
+
+Confirm
+  ss -lunp sport = :8600; grep -r consul /etc/dnsmasq.d /etc/systemd/resolved.conf.d
+
+Fix
+  Start the agent (systemctl restart consul), or bring its ports.dns and client_addr together with the forwarder.
+
+Not flagged
+  A forwarder to another host. Other domains. A host on which nothing forwards consul.
+
+References
+  Consul: DNS forwarding; dnsmasq(8) --server; resolved.conf(5) Domains=
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.host import Forwarder
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.nameservers import is_loopback, redirected
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.sockettables import endpoint, served
+
+RULE = Rule(
+    id="dns-consul-forward-broken",
+    title="the domain consul is forwarded to nobody",
+    severity="critical",
+    reads=("resolver", "sockets", "addresses", "routes"),
+    consults=("nft", "bpf"),
+)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    forwarders = [row for row in view.resolver.forwarders if (row.domain or "").strip(".").lower() == "consul"]
+    dead = [row for row in forwarders if here(view, row) and not served(view, row.address, row.port)]
+    for row in dead:
+        place = endpoint(row.address, row.port)
+        rest = len(forwarders) - len(dead)
+        yield RULE.found(
+            subject=subject("socket", netid="udp", src=row.address, sport=row.port),
+            severity="warning" if rest else "critical",
+            confidence="possible" if redirected(view) else "certain",
+            message=f"{row.daemon} forwards the domain consul to {place}, where nothing listens: names below .consul "
+            + ("fail now and then" if rest else "cannot be looked up"),
+            evidence=[
+                (f"{row.daemon} forwards consul to", place, row.source),
+                (f"sockets at {place}", 0, "SOCK_DIAG udp"),
+            ],
+            confirm=["ss -lunp", f"grep -n consul {quoted(row.source)}"],
+            fix="systemctl restart consul  # or let the forwarder and the agent's ports.dns and client_addr agree",
+        )
+
+
+def here(view: HostView, row: Forwarder) -> bool:
+    """Whether the address is this host's own."""
+    address = row.address.partition("%")[0]
+    return is_loopback(address) or view.local.is_local("inet6" if ":" in address else "inet", address)
+
+
+def examples() -> Iterator[Example]:
+    def case(
+        name: str, why: str, says: Any, *places: tuple[str, int, str | None], sockets: tuple[tuple[str, int], ...] = ()
+    ) -> Example:
+        forwarders = tuple(
+            Forwarder(daemon="dnsmasq", address=address, port=port, domain=domain, source="/etc/dnsmasq.d/10-consul")
+            for address, port, domain in places
+        )
+        host = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").resolver("127.0.0.1", forwarders=forwarders)
+        for src, port in sockets:
+            host.socket(protocol=17, src=src, sport=port)
+        return Example(name=name, why=why, tables=host.build(), fires=0 if says is None else 1, severity=says)
+
+    local, remote = ("127.0.0.1", 8600, "consul"), ("198.51.100.1", 8600, "consul")
+    yield case("nothing at 8600", "the plain fault", "critical", local)
+    yield case("by the host's own address", "the same", "critical", ("192.0.2.1", 8600, "consul"))
+    yield case("the agent at another address", "client_addr", "critical", local, sockets=(("192.0.2.1", 8600),))
+    yield case("the agent at another port", "ports.dns", "critical", local, sockets=(("127.0.0.1", 8601),))
+    yield case("another server besides", "it answers now and then", "warning", local, remote)
+    yield case("the agent listens", "as it should be", None, local, sockets=(("127.0.0.1", 8600),))
+    yield case("the agent at the wildcard", "as it should be", None, local, sockets=(("0.0.0.0", 8600),))
+    yield case("a server elsewhere", "not to be seen from here", None, remote)
+    yield case("another domain", "not consul's", None, ("127.0.0.1", 8600, "lan"))
+    yield case("nothing forwards it", "a host without consul", None, ("127.0.0.1", 5353, None))

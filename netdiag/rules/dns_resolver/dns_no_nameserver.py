@@ -1,0 +1,92 @@
+"""What it checks
+  Programs on this host look names up in the DNS, but /etc/resolv.conf names no nameserver: it is a symbolic link to a
+  file that is not there, or a file without a nameserver line, and nothing answers at 127.0.0.1, which is asked then.
+
+Why it matters
+  Every lookup fails at once. After an upgrade, a change of the network manager or a lost DHCP lease the link to
+  /run/systemd/resolve or /run/resolvconf often stays while the file behind it goes.
+
+Confirm
+  ls -lL /etc/resolv.conf; grep nameserver /etc/resolv.conf
+
+Fix
+  Start what writes the file (systemd-resolved, resolvconf, NetworkManager), or replace the link by a file with
+  nameserver lines. The C library reads it anew within a second; other programs may want a restart.
+
+Not flagged
+  A host whose /etc/nsswitch.conf does not have dns for hosts, or asks systemd-resolved by its socket before. A host
+  without any /etc/resolv.conf, as small containers are. A resolver on this host at 127.0.0.1. A file without
+  nameservers on a host that is on no network.
+
+References
+  resolv.conf(5), nsswitch.conf(5), systemd-resolved.service(8)
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.nameservers import FALLBACK, asks_dns
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.sockettables import on_network, served
+
+RULE = Rule(
+    id="dns-no-nameserver",
+    title="no nameserver is known",
+    severity="critical",
+    reads=("resolver", "sockets", "links", "addresses"),
+)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    resolver = view.resolver
+    if resolver.nameservers or not asks_dns(view) or not (resolver.present or resolver.dangling):
+        return
+    if served(view, FALLBACK, 53) or not (resolver.dangling or on_network(view)):
+        return
+    if resolver.dangling:
+        message = f"/etc/resolv.conf points to {resolver.target}, which is not there: no name can be looked up"
+        confirm = ["ls -lL /etc/resolv.conf", "readlink /etc/resolv.conf"]
+        fix = f"restart what writes {quoted(resolver.target or '')} (systemctl status systemd-resolved)"
+    else:
+        message = "/etc/resolv.conf names no nameserver: no name can be looked up"
+        confirm = ["grep -c nameserver /etc/resolv.conf", "ls -l /etc/resolv.conf"]
+        fix = "write a nameserver line into /etc/resolv.conf, or restart what should"
+    yield RULE.found(
+        subject=subject("host"),
+        message=message,
+        evidence=[
+            ("nameservers", 0, "/etc/resolv.conf"),
+            ("link to", resolver.target or "no link", "readlink /etc/resolv.conf"),
+            ("hosts", " ".join(resolver.hosts) if resolver.hosts else "files dns, by default", "/etc/nsswitch.conf"),
+        ],
+        confirm=confirm,
+        fix=fix,
+    )
+
+
+def examples() -> Iterator[Example]:
+    gone: dict[str, Any] = {"present": False, "target": "/run/systemd/resolve/stub-resolv.conf", "dangling": True}
+
+    def case(name: str, why: str, fires: int, *, network: bool = True, stub: bool = False, **fields: Any) -> Example:
+        host = HostBuilder().link("eth0").resolver(**fields)
+        if network:
+            host.address("eth0", "192.0.2.1/24")
+        if stub:
+            host.socket(protocol=17, src=FALLBACK, sport=53, comm="dnsmasq")
+        return Example(name=name, why=why, tables=host.build(), fires=fires)
+
+    yield case("link to nothing", "the plain fault", 1, **gone)
+    yield case("link to nothing, no network yet", "what should have made it has not run", 1, network=False, **gone)
+    yield case("empty file", "the file is there and says nothing", 1)
+    yield case("empty file, dns asked", "nsswitch says so", 1, hosts=("files", "mymachines", "dns"))
+    yield case("empty file, resolve after dns", "the file is asked first", 1, hosts=("files", "dns", "resolve"))
+    yield case("a nameserver", "all is well", 0, nameservers=("192.0.2.53",))
+    yield case("link to a file with a nameserver", "the usual link", 0, target="/run/x", nameservers=("192.0.2.53",))
+    yield case("no file at all", "a small container that needs no names", 0, present=False)
+    yield case("hosts only", "nobody asks the DNS", 0, hosts=("files",), **gone)
+    yield case("resolved by its socket", "the file is not asked", 0, hosts=("files", "resolve", "dns"), **gone)
+    yield case("a resolver at 127.0.0.1", "that is asked where none is named", 0, stub=True)
+    yield case("empty file, no network", "nothing to look up, and nobody to ask", 0, network=False)

@@ -1,0 +1,141 @@
+"""What it checks
+  Whether the resolvers on this host, by their configuration, ask each other in a circle: dnsmasq, unbound or
+  systemd-resolved that forwards all names to an address and port at which it listens itself, directly or over another
+  one, while it is running there.
+
+Why it matters
+  A question then goes round until its time is up: names fail after seconds, the processor is busy, and a single
+  lookup becomes thousands of datagrams. It is born when a tool writes 127.0.0.53 into what the stub itself asks.
+
+Confirm
+  ss -lunp sport = :53
+  grep -r server= /etc/dnsmasq.conf /etc/dnsmasq.d; resolvectl status
+
+Fix
+  Name a real nameserver where the circle closes (the file in the evidence), and restart that resolver.
+
+Not flagged
+  Forwarding for one domain only, to a resolver that serves it itself. A forwarder at another port of this host where
+  another program listens which asks somebody else. Configuration of a resolver that does not run.
+
+References
+  dnsmasq(8) --server, resolved.conf(5) DNS=, unbound.conf(5) forward-addr
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.host import Forwarder
+from netdiag.model.sockets import IPPROTO_UDP
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.nameservers import is_loopback
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.sockettables import comm_of, endpoint, listening, takes
+
+RULE = Rule(
+    id="dns-self-loop",
+    title="a resolver forwards to itself",
+    severity="critical",
+    reads=("resolver", "sockets", "addresses", "routes"),
+)
+COMMS = {"systemd-resolve": "systemd-resolved", "dnsmasq": "dnsmasq", "unbound": "unbound"}
+
+
+def listener_of(view: HostView, row: Forwarder) -> str | None:
+    """Which resolver of this host listens where this one forwards to; None: none, or somewhere else."""
+    address = row.address.partition("%")[0]
+    family = "inet6" if ":" in address else "inet"
+    if not is_loopback(address) and not view.local.is_local(family, address):
+        return None
+    table = view.sockets
+    mask = listening(table, IPPROTO_UDP) & takes(table, address) & (table.sport == row.port)
+    for position in np.flatnonzero(mask).tolist():
+        comm = comm_of(view, int(table.inode[position]))
+        if comm in COMMS:
+            return COMMS[comm]
+    return None
+
+
+def circle(start: str, asks: dict[str, list[tuple[Forwarder, str | None]]]) -> list[Forwarder]:
+    """The forwarders by which a question of this resolver comes back to it; empty where it gets out.
+
+    A resolver that has any other server to ask gets out: it takes the one that answers.
+    """
+    path: list[Forwarder] = []
+    seen: set[str] = set()
+    at = start
+    while at not in seen:
+        seen.add(at)
+        rows = asks.get(at, [])
+        if not rows or any(listener is None for _, listener in rows):
+            return []
+        path.append(rows[0][0])
+        at = rows[0][1] or ""
+    return path if at == start else []
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    asks: dict[str, list[tuple[Forwarder, str | None]]] = {}
+    for row in view.resolver.forwarders:
+        if row.domain is None:
+            asks.setdefault(row.daemon, []).append((row, listener_of(view, row)))
+    told: set[str] = set()
+    for daemon in sorted(asks):
+        path = circle(daemon, asks)
+        if not path or daemon in told:
+            continue
+        told |= {row.daemon for row in path}
+        first = path[0]
+        way = " asks ".join([*(row.daemon for row in path), daemon])
+        yield RULE.found(
+            subject=subject("socket", netid="udp", src=first.address, sport=first.port),
+            message=f"names go round in a circle: {way}, at {endpoint(first.address, first.port)}",
+            evidence=[(f"{row.daemon} forwards to", endpoint(row.address, row.port), row.source) for row in path],
+            confirm=["ss -lunp", *(f"grep -n {quoted(row.address)} {quoted(row.source)}" for row in path)],
+            fix=f"name a real nameserver in {quoted(first.source)} and restart {first.daemon}",
+        )
+
+
+def examples() -> Iterator[Example]:
+    def case(name: str, why: str, fires: int, rows: list[tuple[Any, ...]], *sockets: tuple[str, str, int]) -> Example:
+        forwarders = tuple(
+            Forwarder(daemon=d, address=a, port=p, domain=rest[0] if rest else None, source=f"/etc/{d}.conf")
+            for d, a, p, *rest in rows
+        )
+        host = HostBuilder().resolver("127.0.0.1", forwarders=forwarders)
+        host.link("eth0").address("eth0", "192.0.2.1/24")
+        for comm, src, port in sockets:
+            host.socket(protocol=17, src=src, sport=port, comm=comm)
+        return Example(name=name, why=why, tables=host.build(), fires=fires)
+
+    own = ("dnsmasq", "127.0.0.1", 53)
+    stub = ("systemd-resolve", "127.0.0.53", 53)
+    to_self = ("dnsmasq", "127.0.0.1", 53)
+    yield case("dnsmasq asks itself", "the plain fault", 1, [to_self], own)
+    yield case("itself at the wildcard", "it listens everywhere", 1, [to_self], ("dnsmasq", "0.0.0.0", 53))
+    yield case("by its own address", "not only loopback", 1, [("dnsmasq", "192.0.2.1", 53)], ("dnsmasq", "::", 53))
+    both = [("dnsmasq", "127.0.0.53", 53), ("systemd-resolved", "127.0.0.1", 53)]
+    yield case("two ask each other", "the classic", 1, both, own, stub)
+    yield case(
+        "resolved asks its stub", "somebody wrote 127.0.0.53 into it", 1, [("systemd-resolved", "127.0.0.53", 53)], stub
+    )
+    yield case(
+        "one asks the other", "which asks the world", 0, [both[0], ("systemd-resolved", "198.51.100.1", 53)], own, stub
+    )
+    yield case("another server besides", "a question gets out", 0, [to_self, ("dnsmasq", "198.51.100.1", 53)], own)
+    yield case(
+        "another port, another program",
+        "consul listens there",
+        0,
+        [("dnsmasq", "127.0.0.1", 8600)],
+        own,
+        ("consul", "127.0.0.1", 8600),
+    )
+    yield case("only one domain", "it is asked for that alone", 0, [(*to_self, "lan")], own)
+    yield case("not running", "what it would do is no fault yet", 0, [to_self])
+    yield case("somebody else listens there", "named asks the world", 0, [to_self], ("named", "127.0.0.1", 53))
+    yield case("a server elsewhere", "as it should be", 0, [("dnsmasq", "198.51.100.1", 53)], own)

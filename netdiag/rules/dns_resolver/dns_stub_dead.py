@@ -1,0 +1,114 @@
+"""What it checks
+  A nameserver of /etc/resolv.conf is a loopback address, and no socket of this network namespace waits there at port
+  53: systemd-resolved, dnsmasq, unbound or a node-local cache that is dead, or lives in another namespace.
+
+Why it matters
+  Questions to it are refused at once. Where it is the only nameserver no name can be looked up at all; a container or
+  network namespace that inherits 127.0.0.53 from its host is the classic.
+
+Confirm
+  grep nameserver /etc/resolv.conf; ss -lun sport = :53
+
+Fix
+  Start the resolver (systemctl restart systemd-resolved). In a namespace of its own name a nameserver that can be
+  reached from there: for ip netns, in /etc/netns/NAME/resolv.conf.
+
+Not flagged
+  A resolver bound to the wildcard address. Docker's 127.0.0.11, whose socket is at another port behind a redirection.
+  Redirections of port 53 by nftables or by programs of cgroups, where it is only told as possible. A dead one behind
+  others that are alive and asked before it, which costs nothing: only told. A host that does not ask the DNS.
+
+References
+  resolv.conf(5), systemd-resolved.service(8), ip-netns(8)
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, Severity, subject
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.nameservers import alive, asked, asks_dns, is_loopback, redirected
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="dns-stub-dead",
+    title="the local resolver that is asked is not there",
+    severity="critical",
+    reads=("resolver", "sockets"),
+    consults=("nft", "bpf"),
+)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    if not asks_dns(view):
+        return
+    servers = asked(view)
+    dead = [address for address in servers if is_loopback(address) and not alive(view, address)]
+    if not dead:
+        return
+    maybe = redirected(view)
+    address = dead[0]
+    severity: Severity = "info"
+    consequence = "it is asked only where the others fail"
+    if len(dead) == len(servers):
+        severity, consequence = "critical", "no name can be looked up"
+    elif servers[0] == address:
+        severity, consequence = "warning", "every lookup tries it first in vain"
+    yield RULE.found(
+        subject=subject("socket", netid="udp", src=address, sport=53),
+        severity=severity,
+        confidence="possible" if maybe else "certain",
+        message=f"nothing answers at nameserver {address}, port 53, in this network namespace: {consequence}",
+        evidence=[
+            ("nameservers", " ".join(servers), "/etc/resolv.conf"),
+            (f"sockets at {address} port 53", 0, "SOCK_DIAG udp"),
+            ("resolv.conf is a link to", view.resolver.target or "no link", "readlink /etc/resolv.conf"),
+        ],
+        confirm=["grep nameserver /etc/resolv.conf", "ss -lun"],
+        fix="systemctl restart systemd-resolved  # or the resolver that should be there; in a namespace of its own: "
+        "name one that can be reached",
+    )
+
+
+def examples() -> Iterator[Example]:
+    def case(
+        name: str, why: str, servers: tuple[str, ...], *sockets: dict[str, Any], says: str | None = None, **fields: Any
+    ) -> Example:
+        host = HostBuilder().resolver(*servers, **fields)
+        for row in sockets:
+            host.socket(**({"protocol": 17, "sport": 53} | row))
+        return Example(
+            name=name,
+            why=why,
+            tables=host.build(),
+            fires=0 if says is None else 1,
+            severity=says,  # type: ignore[arg-type]
+        )
+
+    stub = ("127.0.0.53",)
+    yield case("nothing at the stub", "the plain fault", stub, says="critical")
+    yield case("IPv6 loopback", "the same", ("::1",), says="critical")
+    yield case("at another loopback address", "127.0.0.54 is not asked", stub, {"src": "127.0.0.54"}, says="critical")
+    yield case("another port", "mDNS at the wildcard", stub, {"src": "0.0.0.0", "sport": 5353}, says="critical")
+    yield case(
+        "a connected socket",
+        "a client of its own",
+        stub,
+        {"src": "127.0.0.53", "dst": "127.0.0.53", "dport": 9, "state": 1},
+        says="critical",
+    )
+    yield case("TCP only", "questions go by UDP", stub, {"src": "127.0.0.53", "protocol": 6}, says="critical")
+    yield case("only IPv6 wildcard, IPv6 only", "takes no IPv4", stub, {"src": "::", "v6only": 1}, says="critical")
+    yield case("dead, others behind it", "each lookup fails once", (*stub, "192.0.2.53"), says="warning")
+    yield case("dead behind another", "asked last", ("192.0.2.53", *stub), says="info")
+    yield case("two, both dead", "none is left", ("127.0.0.1", "::1"), says="critical")
+    yield case("alive", "as it should be", stub, {"src": "127.0.0.53"})
+    yield case("alive at the wildcard", "dnsmasq", ("127.0.0.1",), {"src": "0.0.0.0"})
+    yield case("alive at the IPv6 wildcard", "takes IPv4 too", ("127.0.0.1",), {"src": "::"})
+    yield case("by TCP as the file says", "use-vc", stub, {"src": "127.0.0.53", "protocol": 6}, options=("use-vc",))
+    yield case("Docker's resolver", "at another port", ("127.0.0.11",), {"src": "127.0.0.11", "sport": 41000})
+    yield case("not on this host", "who is far away has no socket here", ("192.0.2.53",))
+    yield case("a fourth one dead", "only three are asked", ("192.0.2.1", "192.0.2.2", "192.0.2.3", *stub))
+    yield case("hosts only", "nobody asks", stub, hosts=("files",))
+    yield case("resolved by its socket", "the file is not asked", stub, hosts=("files", "resolve", "dns"))

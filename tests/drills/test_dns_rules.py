@@ -1,0 +1,152 @@
+"""The resolver's files and sockets, broken and mended: one drill a rule."""
+
+from tests.drills.harness import Drill, drill_test
+from tests.drills.socketworld import bound, pair, started
+from tests.lab import Host, Lab
+
+PIDS: dict[str, int] = {}
+CONSUL = "server=/consul/127.0.0.1#8600\n"
+
+
+def network(lab: Lab) -> Host:
+    """A server with a default route and a nameserver out there."""
+    host = pair(lab)
+    host.ip("route add default via 192.0.2.2")
+    host.ip("route add default via 2001:db8::2")
+    resolv(host, "198.51.100.53")
+    return host
+
+
+def resolv(host: Host, *servers: str) -> None:
+    """/etc/resolv.conf with these nameservers."""
+    host.run("rm", "-f", "/etc/resolv.conf")
+    host.write("/etc/resolv.conf", "".join(f"nameserver {server}\n" for server in servers))
+
+
+def stub(address: str, port: int = 53, comm: str = "systemd-resolve") -> object:
+    """A host that asks a resolver of its own at this address, which runs."""
+
+    def build(lab: Lab) -> Host:
+        host = network(lab)
+        resolv(host, address)
+        PIDS["stub"] = started(host, comm, lambda: bound(address, port))
+        return host
+
+    return build
+
+
+def kill(lab: Lab, host: Host) -> None:
+    host.end(PIDS["stub"])
+
+
+def docker(lab: Lab) -> Host:
+    """127.0.0.11 is another port behind a redirection."""
+    host = network(lab)
+    resolv(host, "127.0.0.11")
+    started(host, "dockerd", lambda: bound("127.0.0.11", 41000))
+    return host
+
+
+def hosts_only(lab: Lab) -> Host:
+    """A dead link, and nobody who asks the DNS."""
+    host = network(lab)
+    host.write("/etc/nsswitch.conf", "hosts: files\n")
+    host.run("ln", "-sfn", "/run/nowhere", "/etc/resolv.conf")
+    return host
+
+
+def looped(lab: Lab) -> Host:
+    """dnsmasq at 127.0.0.1 asks the world."""
+    host = stub("127.0.0.1", comm="dnsmasq")(lab)  # type: ignore[operator]
+    host.write("/etc/dnsmasq.conf", "server=198.51.100.53\n")
+    return host  # type: ignore[no-any-return]
+
+
+def consul(lab: Lab) -> Host:
+    """A forwarder for consul, and the agent that answers."""
+    host = network(lab)
+    host.write("/etc/dnsmasq.d/10-consul", CONSUL)
+    PIDS["stub"] = started(host, "consul", lambda: bound("127.0.0.1", 8600))
+    return host
+
+
+def again(address: str, port: int, comm: str) -> object:
+    def repair(lab: Lab, host: Host) -> None:
+        started(host, comm, lambda: bound(address, port))
+
+    return repair
+
+
+test_drill = drill_test(
+    Drill(
+        name="a link to nothing",
+        rule="dns-no-nameserver",
+        build=network,
+        break_=lambda lab, host: host.run("ln", "-sfn", "../run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf"),
+        repair=lambda lab, host: resolv(host, "198.51.100.53"),
+        severity="critical",
+        expect={"kind": "host"},
+        twin=hosts_only,
+    ),
+    Drill(
+        name="an empty file",
+        rule="dns-no-nameserver",
+        build=network,
+        break_=lambda lab, host: host.write("/etc/resolv.conf", "# empty\n"),
+        repair=lambda lab, host: resolv(host, "2001:db8::53"),
+        severity="critical",
+    ),
+    Drill(
+        name="the stub died",
+        rule="dns-stub-dead",
+        build=stub("127.0.0.53"),  # type: ignore[arg-type]
+        break_=kill,
+        repair=again("127.0.0.53", 53, "systemd-resolve"),  # type: ignore[arg-type]
+        severity="critical",
+        expect={"kind": "socket", "src": "127.0.0.53"},
+        twin=docker,
+    ),
+    Drill(
+        name="the IPv6 stub died",
+        rule="dns-stub-dead",
+        build=stub("::1", comm="unbound"),  # type: ignore[arg-type]
+        break_=kill,
+        repair=again("::", 53, "unbound"),  # type: ignore[arg-type]
+        severity="critical",
+    ),
+    Drill(
+        name="blackholed",
+        rule="dns-nameserver-unroutable",
+        build=network,
+        break_=lambda lab, host: host.ip("route add blackhole 198.51.100.0/24"),
+        repair=lambda lab, host: host.ip("route del blackhole 198.51.100.0/24"),
+        severity="critical",
+        expect={"kind": "prefix", "prefix": "198.51.100.53"},
+        twin=lambda lab: lab.host("alone"),
+    ),
+    Drill(
+        name="prohibited by a rule, IPv6",
+        rule="dns-nameserver-unroutable",
+        build=lambda lab: (host := network(lab), resolv(host, "2001:db8:53::1", "198.51.100.53"))[0],
+        break_=lambda lab, host: host.run("ip", "-6", "rule", "add", "pref", "50", "to", "2001:db8:53::1", "prohibit"),
+        repair=lambda lab, host: host.run("ip", "-6", "rule", "del", "pref", "50"),
+        severity="warning",
+    ),
+    Drill(
+        name="dnsmasq asks itself",
+        rule="dns-self-loop",
+        build=looped,
+        break_=lambda lab, host: host.write("/etc/dnsmasq.conf", "server=127.0.0.1\n"),
+        repair=lambda lab, host: host.write("/etc/dnsmasq.conf", "server=198.51.100.53\n"),
+        severity="critical",
+    ),
+    Drill(
+        name="the agent died",
+        rule="dns-consul-forward-broken",
+        build=consul,
+        break_=kill,
+        repair=again("127.0.0.1", 8600, "consul"),  # type: ignore[arg-type]
+        severity="critical",
+        expect={"kind": "socket", "src": "127.0.0.1", "sport": 8600},
+    ),
+)
