@@ -179,11 +179,18 @@ def owners_of(source: Source, table: Sockets) -> tuple[tuple[SocketOwner, ...], 
     rows: list[SocketOwner] = []
     complete = False
     for line in answer.split(b"\n"):
-        words = line.split(b" ", 2)
+        words = line.split(b" ", 3)
         if words[0] == b"end":
             complete = words[1:] == [b"complete"]
-        elif len(words) == 3 and words[0].isdigit() and words[1].isdigit() and int(words[0]) in wanted:
-            rows.append(SocketOwner(inode=int(words[0]), pid=int(words[1]), comm=kernel_text(words[2])))
+        elif len(words) == 4 and words[0].isdigit() and words[1].isdigit() and int(words[0]) in wanted:
+            rows.append(
+                SocketOwner(
+                    inode=int(words[0]),
+                    pid=int(words[1]),
+                    comm=kernel_text(words[3]),
+                    state=words[2].decode("ascii", "replace"),
+                )
+            )
     return tuple(rows[:OWNERS_KEPT]), complete and len(rows) <= OWNERS_KEPT
 
 

@@ -203,6 +203,8 @@ class SocketOwner(msgspec.Struct, frozen=True, kw_only=True):
     """Process id, as seen from where netdiag ran."""
     comm: str
     """Name of the program, up to 15 bytes."""
+    state: str = ""
+    """State of the process: ``S`` sleeps, ``R`` runs, ``D`` waits for a device, ``T`` is stopped; empty: not known."""
 
 
 class UnixListener(msgspec.Struct, frozen=True, kw_only=True):

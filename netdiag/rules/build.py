@@ -348,7 +348,7 @@ class HostBuilder:
 
         ``comm`` names the process that holds it. Everything that the kernel can tell counts as told.
         """
-        comm, dev = fields.pop("comm", None), fields.pop("dev", None)
+        comm, dev, process = (fields.pop(name, None) for name in ("comm", "dev", "process"))
         src, protocol = str(fields.get("src", "0.0.0.0")), fields.get("protocol", 6)
         number = len(self._sockets) + 1
         defaults: dict[str, Any] = {
@@ -367,7 +367,7 @@ class HostBuilder:
             row["later_state"] = row["state"]
         self._sockets.append(row)
         if comm:
-            self._owners.append(SocketOwner(inode=row["inode"], pid=100 + number, comm=comm))
+            self._owners.append(SocketOwner(inode=row["inode"], pid=100 + number, comm=comm, state=process or "S"))
         return self
 
     def resolver(self, *nameservers: str, **fields: Any) -> "HostBuilder":

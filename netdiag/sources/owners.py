@@ -1,8 +1,8 @@
-"""Which processes hold which sockets open: the links /proc/PID/fd/N that say ``socket:[INODE]`` (proc(5)).
+"""Which processes hold which sockets open: the links /proc/PID/fd/N that say ``socket:[INODE]``.
 
-One answer for the whole host, as text: a line ``INODE PID COMM`` a socket, then ``end complete`` or ``end partial``.
-Partial: a process could not be looked into (another user's, without CAP_SYS_PTRACE), or the time was up. Raises
-OSError where there is no /proc.
+One answer for the whole host, as text: a line ``INODE PID STATE COMM`` a socket, then ``end complete`` or
+``end partial``. Partial: a process could not be looked into (another user's, without CAP_SYS_PTRACE), or the time was
+up. Raises OSError where there is no /proc.
 """
 
 import os
@@ -31,14 +31,16 @@ def fetch(key: str, deadline: float | None) -> bytes:
             inodes = _inodes(f"/proc/{name}/fd", end)
             if not inodes:
                 continue
-            with open(f"/proc/{name}/comm", "rb", buffering=0) as file:
-                comm = file.read(64).rstrip(b"\n").replace(b"\n", b"\\n")
+            with open(f"/proc/{name}/stat", "rb", buffering=0) as file:
+                head, _, rest = file.read(4096).rpartition(b")")
+            comm = head.partition(b"(")[2].replace(b"\n", b"\\n")
+            state = rest.split()[0]
         except PermissionError:
             complete = False
             continue
         except OSError:
             continue  # it ended meanwhile
-        lines += [b"%d %s %s" % (inode, name.encode(), comm) for inode in sorted(inodes)]
+        lines += [b"%d %s %s %s" % (inode, name.encode(), state, comm) for inode in sorted(inodes)]
     return b"\n".join([*lines, b"end complete" if complete else b"end partial", b""])
 
 

@@ -69,7 +69,7 @@ def calls(address: str, port: int, count: int) -> list[socket.socket]:
     for _ in range(count):
         caller = socket.socket(family_of(address), socket.SOCK_STREAM)
         caller.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # under way, or no port is left
             caller.connect((address, port))
         made.append(caller)
     return made

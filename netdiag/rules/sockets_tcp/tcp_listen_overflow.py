@@ -52,10 +52,7 @@ def check(view: HostView) -> Iterator[Draft]:
     over_later = waiting & (table.later == 1) & (table.later_rqueue > table.wqueue)
     lost = view.moved(COUNTER) or 0
     looked_twice = view.socket_owners.seconds is not None and bool((table.later == 1).any())
-    if lost or not looked_twice:
-        chosen = np.flatnonzero(over | over_later)
-    else:
-        chosen = np.flatnonzero(over & over_later)
+    chosen = np.flatnonzero(over | over_later if lost or not looked_twice else over & over_later)
     for position in chosen.tolist():
         row = table.row(position)
         waits = max(int(table.rqueue[position]), int(table.later_rqueue[position]))

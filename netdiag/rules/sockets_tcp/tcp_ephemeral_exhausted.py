@@ -1,0 +1,169 @@
+"""What it checks
+  For each local address, remote address and remote port: how many of the local ports that the kernel may choose
+  (net.ipv4.ip_local_port_range, less ip_local_reserved_ports) are taken by connections there.
+
+Why it matters
+  A connection is known by its four numbers. When every local port is taken towards one service, connect() fails with
+  EADDRNOTAVAIL: for this service only, while all others go on. Proxies, NAT-free gateways and health checkers meet it
+  first, and before that connect() becomes slow, because the kernel looks for the last free ports.
+
+Confirm
+  ss -Htan dst ADDRESS dport = :PORT | wc -l
+  sysctl net.ipv4.ip_local_port_range
+
+Fix
+  sysctl -w net.ipv4.ip_local_port_range="1024 65535" (and reserve what listens there, ip_local_reserved_ports); keep
+  connections open instead of making new ones; more local or remote addresses. Programs that bind a source address
+  first should set IP_BIND_ADDRESS_NO_PORT.
+
+Not flagged
+  More sockets than ports in all: ports are used again for another destination. A server's connections, which share
+  its port. TIME_WAIT where the kernel uses it again (tcp_tw_reuse). Nine tenths or less.
+
+References
+  net/ipv4/inet_hashtables.c __inet_hash_connect(); net/ipv4/tcp_ipv4.c tcp_twsk_unique(); ip(7)
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.sockets import AF_INET, AF_INET6, TIME_WAIT, Sockets, address_text
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule
+from netdiag.rules.sockettables import Mask, endpoint, in_use
+
+RULE = Rule(
+    id="tcp-ephemeral-exhausted",
+    title="no local port is left towards a service",
+    severity="critical",
+    reads=("sockets", "sysctls"),
+)
+NEAR = 0.9
+
+
+def ports(view: HostView) -> set[int] | None:
+    """The local ports that the kernel may choose; None: not known."""
+    words = (view.sysctl("net.ipv4.ip_local_port_range") or "").split()
+    if len(words) != 2 or not all(word.isdigit() for word in words):
+        return None
+    chosen = set(range(int(words[0]), int(words[1]) + 1))
+    for part in (view.sysctl("net.ipv4.ip_local_reserved_ports") or "").split(","):
+        low, _, high = part.partition("-")
+        if low.isdigit():
+            chosen -= set(range(int(low), (int(high) if high.isdigit() else int(low)) + 1))
+    return chosen
+
+
+def held(view: HostView) -> Mask:
+    """Connections whose port cannot be chosen again: all, but TIME_WAIT where the kernel uses that again."""
+    table = view.sockets
+    mask = in_use(table)
+    reuse = view.sysctl_int("net.ipv4.tcp_tw_reuse")
+    waits = table.state == TIME_WAIT
+    if reuse == 1:
+        mask &= ~waits
+    elif reuse == 2:  # the default since Linux 4.19: loopback only
+        loopback = (table.family == AF_INET) & (table.dst[:, 0] == 127)
+        loopback |= (table.family == AF_INET6) & ~table.dst[:, :15].any(axis=1) & (table.dst[:, 15] == 1)
+        mask &= ~(waits & loopback)
+    return mask
+
+
+def fullest(table: Sockets, mask: Mask, allowed: set[int]) -> Iterator[tuple[int, int]]:
+    """Position of one socket, and how many allowed ports its triple takes, for each triple that takes more than one."""
+    inside = mask & np.isin(table.sport, np.fromiter(allowed, np.uint16, len(allowed)))
+    positions = np.flatnonzero(inside)
+    if not len(positions):
+        return
+    key = np.concatenate(
+        [
+            table.src[positions],
+            table.dst[positions],
+            table.dport[positions].astype(">u2").view(np.uint8).reshape(-1, 2),
+            (table.family[positions] == AF_INET).astype(np.uint8).reshape(-1, 1),
+        ],
+        axis=1,
+    )
+    _, first, which, sizes = np.unique(key, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    for group in np.flatnonzero(sizes > NEAR * len(allowed)).tolist():
+        members = positions[which.reshape(-1) == group]
+        yield int(positions[first[group]]), len(np.unique(table.sport[members]))
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    allowed = ports(view)
+    if not allowed:
+        return
+    table = view.sockets
+    for position, taken in fullest(table, held(view), allowed):
+        if taken <= NEAR * len(allowed):
+            continue
+        family = int(table.family[position])
+        src, dst = (address_text(family, column[position]) for column in (table.src, table.dst))
+        dport = int(table.dport[position])
+        # An odd number is rounded down before the search, which then leaves out one port (remaining &= ~1).
+        left = len(allowed) - taken - (len(allowed) % 2 if len(allowed) > 1 else 0)
+        yield RULE.found(
+            subject=subject("socket", netid="tcp", src=src, dst=dst, dport=dport),
+            severity="critical" if left <= 0 else "warning",
+            message=f"{taken} of {len(allowed)} local ports are taken by connections from {src} to "
+            f"{endpoint(dst, dport)}: " + ("connect() fails" if left <= 0 else f"{left} more and connect() fails"),
+            evidence=[
+                ("ports taken towards it", taken, f"SOCK_DIAG tcp dst {dst} dport {dport}"),
+                (
+                    "ports that may be chosen",
+                    len(allowed),
+                    "/proc/sys/net/ipv4/ip_local_port_range, ip_local_reserved_ports",
+                ),
+            ],
+            confirm=[
+                f"ss -Htan dst {dst if ':' not in dst else f'[{dst}]'} dport = :{dport} | wc -l",
+                "sysctl net.ipv4.ip_local_port_range",
+            ],
+            fix='sysctl -w net.ipv4.ip_local_port_range="1024 65535"  # reserve ports of local services first',
+        )
+
+
+def _host(count: int, *, ports: str = "40000\t40009", reserved: str = "", reuse: int = 2, **fields: Any) -> HostBuilder:
+    host = HostBuilder().sysctl("net.ipv4.ip_local_port_range", ports).sysctl("net.ipv4.tcp_tw_reuse", reuse)
+    host.sysctl("net.ipv4.ip_local_reserved_ports", reserved)
+    for number in range(count):
+        host.socket(
+            **({"src": "192.0.2.1", "sport": 40000 + number, "dst": "192.0.2.9", "dport": 443, "state": 1} | fields)
+        )
+    return host
+
+
+def examples() -> Iterator[Example]:
+    def case(name: str, why: str, says: Any, host: HostBuilder) -> Example:
+        return Example(name=name, why=why, tables=host.build(), fires=0 if says is None else 1, severity=says)
+
+    yield case("all ten taken", "the plain fault", "critical", _host(10))
+    yield case("IPv6", "the same range", "critical", _host(10, src="2001:db8::1", dst="2001:db8::9"))
+    yield case("TIME_WAIT towards others", "held for a minute", "critical", _host(10, state=6))
+    yield case("one reserved", "nine are all there are", "critical", _host(9, reserved="40009"))
+    yield case("a range reserved", "the same by a range", "critical", _host(5, reserved="8080,40005-40009"))
+    nineteen = _host(19, ports="40000 40019")
+    yield case("nineteen of twenty", "nearly", "warning", nineteen)
+    eleven = _host(10, ports="40000 40010")
+    yield case("ten of eleven", "the kernel looks at an even number of ports", "critical", eleven)
+    yield case("nine of ten", "at nine tenths, not above", None, _host(9))
+    yield case("TIME_WAIT on loopback", "used again", None, _host(10, state=6, src="127.0.0.1", dst="127.0.0.1"))
+    yield case("TIME_WAIT on IPv6 loopback", "used again", None, _host(10, state=6, src="::1", dst="::1"))
+    yield case("TIME_WAIT, reuse everywhere", "used again", None, _host(10, state=6, reuse=1))
+    yield case("TIME_WAIT, no reuse", "held", "critical", _host(10, state=6, reuse=0, src="127.0.0.1", dst="127.0.0.1"))
+    spread = _host(5)
+    for number in range(10):
+        spread.socket(src="192.0.2.1", sport=40000 + number, dst=f"192.0.2.{10 + number % 2}", dport=443, state=1)
+    yield case("more sockets than ports", "to three services", None, spread)
+    server = HostBuilder().sysctl("net.ipv4.ip_local_port_range", "40000 40001")
+    for number in range(30):
+        server.socket(src="192.0.2.1", sport=40000, dst="192.0.2.9", dport=1000 + number, state=1)
+    yield case("a server in the range", "all its connections share one port", None, server)
+    yield case("outside the range", "chosen by the program", None, _host(10, ports="50000 50009"))
+    yield case("listeners", "no connection", None, _host(10, state=10, dst="0.0.0.0", dport=0))
+    yield case("range not known", "nothing to compare with", None, _host(10, ports=""))

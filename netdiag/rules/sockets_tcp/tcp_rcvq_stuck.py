@@ -1,0 +1,161 @@
+"""What it checks
+  Established TCP connections with bytes to be read of which none was read between two looks, where the process that
+  should read is stopped (state T) or stuck in the kernel (D), or where several connections of one program wait so.
+
+Why it matters
+  The program looks alive: its port listens, its process is there, the kernel acknowledges for it. But nothing is
+  answered any more; the peers wait, fill the window and give up by their own timeouts.
+
+Confirm
+  ss -tnp: Recv-Q of its connections, twice; ps -o pid,stat,wchan:30,comm -p PID
+
+Fix
+  kill -CONT PID where it was stopped by hand; else look where it hangs (cat /proc/PID/stack) and restart it.
+
+Not flagged
+  A consumer that is slow but reads. One connection with a little to read whose program sleeps: an idle client with a
+  goodbye in its queue. What came in a moment before. With --interval 0 this is not evaluated.
+
+References
+  include/net/tcp.h tcp_inq(); tcpi_bytes_received, tcpi_last_data_recv of tcp(7); proc(5) /proc/PID/stat
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Confidence, Draft, Severity, Subject, subject
+from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP, TOLD_INFO, Socket, SocketOwner, SocketOwners
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.sockettables import Mask, listening
+
+RULE = Rule(
+    id="tcp-rcvq-stuck",
+    title="a program has stopped reading its connections",
+    severity="warning",
+    reads=("sockets", "deltas"),
+    explains=("tcp-zero-window",),
+)
+SEVERAL = 3
+"""Connections of one program that wait, from which on it is not one idle client."""
+SETTLED = 5000
+"""Milliseconds since the last data came, for programs that merely sleep."""
+
+
+def unread(view: HostView) -> Mask:
+    """Connections of which nothing was read between the looks though there was something to be read.
+
+    Read = received meanwhile - growth of the queue.
+    """
+    table = view.sockets
+    both = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & (table.later == 1)
+    both &= (table.later_state == ESTABLISHED) & (table.told & TOLD_INFO != 0)
+    both &= (table.rqueue > 0) & (table.later_rqueue > 0)
+    received = table.later_received - table.received  # modulo 2**32, as the columns are
+    growth = table.later_rqueue.astype(np.int64) - table.rqueue
+    return np.asarray(both & (received == growth), np.bool_)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    table = view.sockets
+    mask = unread(view)
+    owners = {owner.inode: owner for owner in view.socket_owners.owners}
+    listened = set(table.sport[listening(table, IPPROTO_TCP)].tolist())
+    groups: dict[int, list[int]] = defaultdict(list)
+    for position in np.flatnonzero(mask).tolist():
+        if owner := owners.get(int(table.inode[position])):
+            groups[owner.pid].append(position)
+    for positions in groups.values():
+        owner = owners[int(table.inode[positions[0]])]
+        judged = judgement(view, owner, positions)
+        if judged is None:
+            continue
+        severity, confidence, why = judged
+        row = table.row(positions[0])
+        bytes_waiting = sum(int(table.later_rqueue[position]) for position in positions)
+        yield RULE.found(
+            subject=_about(row, owner.comm, served=row.sport in listened),
+            severity=severity,
+            confidence=confidence,
+            message=f"{owner.comm} (pid {owner.pid}) {why}: {bytes_waiting} bytes in {len(positions)} of its "
+            "connections are not read",
+            evidence=[
+                ("connections with unread bytes", len(positions), "SOCK_DIAG tcp idiag_rqueue"),
+                ("read between the looks", "0 bytes", "tcpi_bytes_received, idiag_rqueue"),
+                ("state of the process", owner.state, f"/proc/{owner.pid}/stat"),
+            ],
+            confirm=[f"ps -o pid,stat,wchan:30,comm -p {owner.pid}", "ss -tnp"],
+            fix=f"kill -CONT {owner.pid}" if owner.state in ("T", "t") else f"restart {quoted(owner.comm)}",
+        )
+
+
+def judgement(view: HostView, owner: SocketOwner, positions: list[int]) -> tuple[Severity, Confidence, str] | None:
+    """How bad and how sure; None where the program may only be idle."""
+    table = view.sockets
+    if owner.state in ("T", "t"):
+        return "warning", "certain", "is stopped"
+    waited = [p for p in positions if int(table.later_last_data_recv[p]) >= SETTLED]
+    if owner.state == "D" and waited:
+        return "warning", "likely", "hangs in the kernel"
+    if len(waited) >= SEVERAL:
+        return "warning", "likely", "does not read"
+    return None
+
+
+def _about(row: Socket, comm: str, *, served: bool) -> Subject:
+    if served:
+        return subject("socket", netid="tcp", src=row.src, sport=row.sport, comm=comm)
+    return subject("socket", netid="tcp", dst=row.dst, dport=row.dport, comm=comm)
+
+
+def examples() -> Iterator[Example]:
+    def case(
+        name: str, why: str, fires: int, *, count: int = 1, process: str = "T", ago: int = 6000, **fields: Any
+    ) -> Example:
+        host = HostBuilder().socket(src="192.0.2.1", sport=80, comm="web")
+        for number in range(count):
+            row: dict[str, Any] = {
+                "src": "192.0.2.1",
+                "sport": 80,
+                "dst": "192.0.2.9",
+                "dport": 5000 + number,
+                "state": 1,
+                "rqueue": 10,
+                "received": 100,
+                "later": 1,
+                "later_rqueue": 10,
+                "later_received": 100,
+                "later_last_data_recv": ago,
+                "snd_wnd": 1000,
+                "comm": "web",
+                "process": process,
+                "inode": 50 + number,
+            }
+            host.socket(**(row | fields))
+        tables = host.counters(before={}, after={}).build()
+        if count > 1:  # one process holds all of them
+            owners = tuple(msgspec.structs.replace(row, pid=9) for row in tables.socket_owners.owners)
+            tables = replace(tables, socket_owners=SocketOwners(owners=owners, seconds=1.0))
+        return Example(name=name, why=why, tables=tables, fires=fires, severity="warning" if fires else None)
+
+    yield case("stopped", "the plain fault", 1)
+    yield case("stopped, data just came", "it will not read them", 1, ago=5)
+    yield case("stopped, and more came", "the queue grew by what was received", 1, later_rqueue=30, later_received=120)
+    yield case("three wait and it sleeps", "not one idle client", 1, count=3, process="S")
+    yield case("stuck in the kernel", "a disk or a mount hangs", 1, process="D")
+    yield case("counter wraps", "modulo 2**32", 1, received=2**32 - 5, later_received=5, later_rqueue=20)
+    yield case("two wait and it sleeps", "idle clients", 0, count=2, process="S")
+    yield case("one waits and it sleeps", "an idle client with a goodbye in its queue", 0, process="S")
+    yield case("three wait since a moment", "it may just be busy", 0, count=3, process="S", ago=4999)
+    yield case("it reads, slowly", "the queue is shorter", 0, later_rqueue=5)
+    yield case("it reads and more comes", "same length, other bytes", 0, later_received=200)
+    yield case("all was read", "the queue is empty", 0, later_rqueue=0)
+    yield case("nothing to read at first", "it came between the looks", 0, rqueue=0, later_received=110)
+    yield case("closing", "the peer has gone; another rule's", 0, state=8, later_state=8)
+    yield case("process not known", "nobody to name", 0, comm=None)

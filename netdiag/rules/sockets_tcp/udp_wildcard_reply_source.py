@@ -1,0 +1,115 @@
+"""What it checks
+  A host with service addresses on lo (or a dummy interface), and UDP servers of its own bound to the wildcard address:
+  their answers may leave from another address than the one that was asked.
+
+Why it matters
+  A UDP server that answers with sendto() lets the kernel choose the source: the preferred source of the route, which
+  is the interface's address and not the service's. Clients that asked the service address ignore such answers, and
+  everything looks healthy from here.
+
+Confirm
+  ss -lunp; ip -br address show dev lo
+  tcpdump -ni any udp port PORT: source of the answers
+
+Fix
+  Bind the server to the service address (one socket an address), or let it use IP_PKTINFO / IPV6_RECVPKTINFO.
+
+Not flagged
+  It cannot be seen from outside whether a program uses IP_PKTINFO: this is only ever told as possible. Programs known
+  to do so; the kernel's own sockets; clients (DHCP, ports that the kernel chose); sockets bound to an address or to an
+  interface; hosts without service addresses.
+
+References
+  ip(7) IP_PKTINFO; net/ipv4/udp.c udp_sendmsg(); RFC 1122 section 4.1.3.5
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft
+from netdiag.model.sockets import AF_INET, AF_INET6, IPPROTO_UDP
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule
+from netdiag.rules.sockettables import about, any_address, comm_of, listening, named
+
+RULE = Rule(
+    id="udp-wildcard-reply-source",
+    title="a UDP server may answer from the wrong address",
+    severity="info",
+    confidence="possible",
+    reads=("sockets", "links", "addresses", "sysctls"),
+)
+CAREFUL = frozenset(
+    (
+        *("named", "dnsmasq", "unbound", "knotd", "kresd", "nsd", "coredns", "systemd-resolve", "avahi-daemon"),
+        *("chronyd", "ntpd", "systemd-network", "dhclient", "dhcpcd", "bird", "bird6", "wireguard-go", "tailscaled"),
+        *("charon", "rpcbind", "consul", "nomad", "snmpd"),
+    )
+)
+"""Programs that answer from the address that was asked, or that nobody asks by a service address."""
+CLIENT_PORTS = (67, 68, 546, 547, 3784, 4784, 4789, 5353, 5355, 8472)
+NAMED = 5
+
+
+def service_addresses(view: HostView) -> dict[int, list[str]]:
+    """By family number, addresses for the world on loopback or dummy interfaces."""
+    found: dict[int, list[str]] = {AF_INET: [], AF_INET6: []}
+    for address in view.addresses:
+        link = view.link(address.ifindex)
+        if link is None or not (link.loopback or link.kind == "dummy") or address.scope != 0:
+            continue
+        if not address.local.startswith("127.") and address.local != "::1":
+            found[AF_INET if address.family == "inet" else AF_INET6].append(address.local)
+    return found
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    services = service_addresses(view)
+    table = view.sockets
+    words = (view.sysctl("net.ipv4.ip_local_port_range") or "32768 60999").split()
+    chosen = listening(table, IPPROTO_UDP) & any_address(table) & (table.ifindex == 0) & (table.inode != 0)
+    chosen &= ~np.isin(table.sport, CLIENT_PORTS)
+    chosen &= (table.sport < int(words[0])) | (table.sport > int(words[-1]))
+    for position in np.flatnonzero(chosen).tolist()[:NAMED]:
+        row = table.row(position)
+        family = int(table.family[position])
+        both = family == AF_INET6 and not table.v6only[position]
+        addresses = services[family] + (services[AF_INET] if both else [])
+        comm = comm_of(view, row.inode)
+        if not addresses or comm is None or comm in CAREFUL:
+            continue
+        yield RULE.found(
+            subject=about(row),
+            message=f"{named(view, row)} may answer questions to {addresses[0]} from another address",
+            evidence=[
+                ("bound to", row.src, f"SOCK_DIAG udp sport {row.sport}"),
+                ("service addresses", " ".join(addresses[:3]), "RTM_GETADDR"),
+            ],
+            confirm=[f"ss -lunp sport = :{row.sport}", "ip -br address show dev lo"],
+            fix=f"bind the server to {addresses[0]}, or let it use IP_PKTINFO",
+        )
+
+
+def examples() -> Iterator[Example]:
+    def case(name: str, why: str, fires: int, *, vip: str | None = "203.0.113.7/32", **fields: Any) -> Example:
+        host = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24")
+        if vip:
+            host.address("lo", vip)
+        host.socket(**({"protocol": 17, "sport": 5300, "comm": "game", "dev": None} | fields))
+        return Example(name=name, why=why, tables=host.build(), fires=fires, severity="info" if fires else None)
+
+    yield case("wildcard on an anycast host", "the plain suspicion", 1)
+    yield case("IPv6", "its own family", 1, vip="2001:db8::7/128", src="::")
+    yield case("IPv6 wildcard, IPv4 service", "it takes both", 1, src="::")
+    yield case("IPv6 only", "it takes no IPv4", 0, src="::", v6only=1)
+    yield case("bound to the service", "as it should be", 0, src="203.0.113.7")
+    yield case("bound to an interface", "not for the service", 0, dev="eth0")
+    yield case("no service address", "one address, one source", 0, vip=None)
+    yield case("a careful program", "uses IP_PKTINFO", 0, comm="unbound")
+    yield case("nobody known", "the kernel's, or not to be seen", 0, comm=None)
+    yield case("a port that the kernel chose", "a client", 0, sport=40000)
+    yield case("a DHCP client", "asks, is not asked", 0, sport=68)
+    yield case("TCP", "answers from where it was asked", 0, protocol=6)
