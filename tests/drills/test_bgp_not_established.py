@@ -68,8 +68,9 @@ ONE_OF_TWO = Drill(
     expect=ABOUT,
 )
 FILTERED = Drill(
-    rule="bgp-not-established",
+    rule="bgp-hold-timer-expired",
     name="filtered",
+    explains=("bgp-not-established",),
     build=world,
     break_=filtered,
     repair=opened,

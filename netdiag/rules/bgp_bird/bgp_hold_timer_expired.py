@@ -1,0 +1,95 @@
+"""What it checks
+  A BGP session is down, and its last error is an expired hold timer: ours ("BGP Error") or the neighbour's
+  ("Received").
+
+Why it matters
+  The TCP connection stood, and then one direction fell silent for the whole hold time. "BGP Error: Hold timer expired":
+  nothing came from the neighbour. "Received: Hold timer expired": nothing of ours arrived there, though its notice
+  reached us. Causes: loss, a firewall for TCP port 179, an MTU too small for full updates, a daemon or a host that
+  stood still. BIRD forgets the error when the session stands again.
+
+Confirm
+  birdc show protocols all NAME
+  ss -tinp '( sport = :179 or dport = :179 )'
+  ping -M do -s 1472 NEIGHBOUR
+
+Fix
+  Find what swallows the packets: route and link to the neighbour, firewall rules on both sides, path MTU (see
+  bgp-hold-mtu-stall), load of both daemons. BIRD calls again by itself; birdc restart NAME tries at once and costs
+  nothing while the session is down.
+
+Not flagged
+  Sessions that are switched off, or stand again. A neighbour that restarts gracefully, and one that restarted a moment
+  ago: the routes are kept; told as a possibility. Maintenance on the other side looks the same from here, and is an
+  outage all the same.
+
+References
+  RFC 4271 sections 6.5 and 4.2; bgp_hold_timeout() in proto/bgp/bgp.c of BIRD
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.bgpsessions import bird_name, down_severity, entries, loss_words, routed, sessions, touched, way
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bgp-hold-timer-expired",
+    title="a BGP session was lost because one direction fell silent",
+    severity="critical",
+    reads=("bird", "links", "addresses", "routes", "rules", "sysctls", "neighbours"),
+    explains=("bgp-not-established", "route-default-missing"),
+)
+ERROR = "Hold timer expired"
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for session in sessions(view):
+        if session.up or ERROR not in session.error:
+            continue
+        row, answer = session.protocol, way(view, session)
+        theirs = session.error.startswith("Received")
+        silent = "the neighbour heard nothing from here" if theirs else "nothing came from the neighbour"
+        kept = row.neighbor_graceful_restart or session.waits
+        yield RULE.found(
+            subject=session.subject,
+            message=f"BGP session {session.name} to {session.neighbour} was lost when the hold timer expired: "
+            f"{silent}; " + loss_words(view, session),
+            severity=down_severity(view, session),
+            confidence="possible" if kept else None,
+            evidence=[
+                ("last error", session.error, session.source),
+                ("BGP state", session.state, session.source),
+                ("in this state since", row.since or "unknown", session.source),
+                *routed(view, answer),
+                *entries(view, session),
+            ],
+            confirm=[session.confirm, "ss -tina state all '( sport = :179 or dport = :179 )'"],
+            fix=f"find what swallows packets {'to' if theirs else 'from'} {row.neighbor_address} (link, firewall, "
+            f"MTU), then: {session.command(f'restart {bird_name(session.name)}')}",
+            touches=touched(view, session, answer),
+        )
+
+
+def _case(name: str, why: str, host: BirdHost, **expected: Any) -> Example:
+    host.link("eth0").address("eth0", "192.0.2.2/24")
+    return Example(name=name, why=why, tables=host.build(), **expected)
+
+
+def examples() -> Iterator[Example]:
+    ours, theirs = f"BGP Error: {ERROR}", f"Received: {ERROR}"
+    about = subject("bgp-session", name="up1")
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": about}
+    yield _case("ours", "the plain fault", BirdHost().bgp_down("up1", ours), says=("nothing came",), **crit)
+    yield _case("theirs", "the other direction", BirdHost().bgp_down("up1", theirs), says=("heard nothing",), **crit)
+    second = BirdHost().bgp_down("up1", ours).bgp("up2", neighbor_address="192.0.2.9")
+    yield _case("one of two", "the other carries its routes", second, fires=1, severity="warning")
+    shut = BirdHost().bgp_down("up1", ours, bgp_state="Down", state="down")
+    yield _case("disabled after the error", "BIRD did that by itself", shut, **crit)
+    yield _case("another error", "not this", BirdHost().bgp_down("up1", "Socket: Connection refused"))
+    yield _case("stands again", "BIRD has forgotten it", BirdHost().bgp("up1"))
+    kept = BirdHost().bgp_down("up1", ours, neighbor_graceful_restart=True)
+    yield _case("neighbour restarts gracefully", "its routes are kept", kept, fires=1, severity="info")

@@ -1,0 +1,81 @@
+"""What it checks
+  A BGP session calls and gets no answer and no error, while the kernel drops TCP segments for a wrong, missing or
+  unexpected MD5 signature (RFC 2385), as two samples of its counters show.
+
+Why it matters
+  The password of a session is checked by the kernel, which drops what does not fit without a word to anybody: BIRD
+  stays in Connect or Active with an empty error for ever. TCPMD5Failure: both sides have a password, and they differ.
+  TCPMD5Unexpected: only the neighbour has one. TCPMD5NotFound: only this side has one.
+
+Confirm
+  birdc show protocols all NAME
+  nstat -asz TcpExtTCPMD5Failure TcpExtTCPMD5Unexpected TcpExtTCPMD5NotFound
+  journalctl -k | grep 'MD5 Hash'
+  tcpdump -ni IFNAME -M secret 'tcp port 179'
+
+Fix
+  Make "password" equal on both sides (or take it away on both), then birdc configure. The session restarts, which
+  costs nothing while it is down.
+
+Not flagged
+  Counters that do not move, whatever they have reached since boot: told as a possibility. Moving counters while no
+  session is mute: scanners of port 179 do that. Sessions with an error, passive ones, sessions that stand.
+
+References
+  net/ipv4/tcp_ipv4.c tcp_inbound_md5_hash(), include/uapi/linux/snmp.h LINUX_MIB_TCPMD5*; RFC 2385
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.rules import tcpauth
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bgp-md5-mismatch",
+    title="the TCP passwords of a BGP session do not match",
+    severity="critical",
+    confidence="likely",
+    reads=tcpauth.READS,
+    explains=("bgp-not-established", "route-default-missing"),
+)
+COUNTERS = ("TCPMD5Failure", "TCPMD5Unexpected", "TCPMD5NotFound")
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    yield from tcpauth.findings(
+        RULE,
+        view,
+        COUNTERS,
+        ("Connect", "Active", "Idle"),
+        what="for their MD5 signature",
+        fix="make 'password' of protocol bgp {name} the same here and on {address}",
+    )
+
+
+def _case(name: str, why: str, before: int, after: int, **more: Any) -> Example:
+    counter, state = more.pop("counter", "TCPMD5Failure"), more.pop("state", "Connect")
+    host: Any = BirdHost().bgp_down("up1", more.pop("error", ""), bgp_state=state)
+    if more.pop("up", False):
+        host = BirdHost().bgp("up1")
+    host.link("eth0").address("eth0", "192.0.2.2/24")
+    snmp = [{"snmp": {f"TcpExt.{counter}": value}} for value in (before, after)]
+    host.counters(before=snmp[0], after=snmp[1])
+    return Example(name=name, why=why, tables=host.build(), **more)
+
+
+def examples() -> Iterator[Example]:
+    about = subject("bgp-session", name="up1")
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": about, "confidence": "likely"}
+    for counter in COUNTERS:
+        yield _case(counter, "each tells another half", 0, 1, counter=counter, **crit)
+    yield _case("does not move", "a scanner last week, or a slow session", 5, 5, fires=1, severity="info")
+    yield _case("never", "a firewall perhaps", 0, 0)
+    yield _case("reset", "a counter that went back says nothing now", 5, 1, fires=1, severity="info")
+    yield _case("scanner", "the session stands", 0, 9, up=True)
+    yield _case("refused", "somebody answers", 0, 9, error="Socket: Connection refused")
+    yield _case("passive", "nobody calls", 0, 9, state="Passive")
+    yield _case("another counter", "not the signature", 0, 9, counter="TCPMinTTLDrop")

@@ -1,0 +1,105 @@
+"""What it checks
+  An eBGP session of BIRD sits in Idle without any error, because it waits for an interface on whose subnet the
+  neighbour is, and the neighbour is on no subnet of this host, though there is a route to it.
+
+Why it matters
+  Without "multihop" BIRD takes the neighbour of an external session for directly connected and does not even call it
+  as long as no interface has its subnet. The session never comes up, and nothing is logged.
+
+Confirm
+  birdc show protocols all NAME      (Idle)
+  ip route get NEIGHBOUR      (via a gateway)
+  ip -br address show
+
+Fix
+  Put "multihop;" (or "multihop 2;") into the session, and a source address where the neighbour expects one; then
+  birdc configure. The neighbour needs it as well. If the neighbour ought to be on a link, it is the address of that
+  link that is missing: give it back.
+
+Not flagged
+  Internal sessions (multihop by default). Neighbours on a subnet of any interface, also one that is down; link-local
+  neighbours. Sessions with an error: they have called. Sessions that are switched off, passive, or just started.
+
+References
+  proto/bgp/bgp.c bgp_start() bgp_start_locked() of BIRD: "neighbor address ... on interface"; RFC 4271
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.bgpsessions import Session, down_severity, loss_words, on_subnet, routed, sessions, touched, way
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="bgp-multihop-missing",
+    title="a BGP session waits for a neighbour on a link, and it is further away",
+    severity="critical",
+    confidence="likely",
+    reads=("bird", "links", "addresses", "routes", "rules", "sysctls"),
+    explains=("bgp-not-established", "route-default-missing"),
+)
+
+
+SETTLED = 2.0
+"""Seconds within which BIRD has read the interfaces."""
+
+
+def waits_for_link(session: Session) -> bool:
+    """Idle for want of an interface."""
+    row = session.protocol
+    internal = row.local_as is not None and row.local_as == row.neighbor_as
+    age = session.age()
+    fresh = age is not None and age < SETTLED
+    asleep = row.state == "start" and session.state == "Idle" and not session.error
+    return asleep and not internal and not session.waits and not row.neighbor_ifname and not fresh
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for session in sessions(view):
+        answer = way(view, session) if waits_for_link(session) else None
+        if answer is None or on_subnet(view, session) or not answer.ok:
+            continue
+        address = session.protocol.neighbor_address or ""
+        yield RULE.found(
+            subject=session.subject,
+            message=f"BGP session {session.name} to {session.neighbour} waits in Idle: the neighbour is on no subnet "
+            f"of this host, and the session has no multihop; {loss_words(view, session)}",
+            severity=down_severity(view, session),
+            evidence=[
+                ("BGP state", "Idle, no error", session.source),
+                ("subnets of this host with the neighbour", 0, "RTM_GETADDR"),
+                *routed(view, answer),
+            ],
+            confirm=[session.confirm, f"ip route get {quoted(address)}"],
+            fix=f"add 'multihop;' to protocol bgp {session.name} in BIRD's configuration, then: "
+            + session.command("configure"),
+            touches=touched(view, session, answer),
+        )
+
+
+def _case(name: str, why: str, **fields: Any) -> Example:
+    expected = {key: fields.pop(key) for key in ("fires", "severity", "subject") if key in fields}
+    error, routed_ = fields.pop("error", ""), fields.pop("routed", True)
+    given: dict[str, Any] = {"bgp_state": "Idle", "neighbor_address": "198.51.100.1"}
+    host: Any = BirdHost().bgp_down("up1", error, **(given | fields))
+    host.link("eth0").address("eth0", "192.0.2.2/24").link("eth1", up=False).address("eth1", "203.0.113.2/24")
+    if routed_:
+        host.route("default", via="192.0.2.1", dev="eth0")
+    return Example(name=name, why=why, tables=host.build(), **expected)
+
+
+def examples() -> Iterator[Example]:
+    about = subject("bgp-session", name="up1")
+    yield _case("behind a gateway", "the plain fault", fires=1, severity="critical", subject=about)
+    yield _case("on a subnet", "something else is wrong", neighbor_address="192.0.2.1")
+    yield _case("on the subnet of an interface that is down", "it waits for that", neighbor_address="203.0.113.1")
+    yield _case("internal", "multihop by default", neighbor_as=65001)
+    yield _case("it has called", "an error means that it tried", error="Error: Neighbor lost")
+    yield _case("calling", "it does not wait", bgp_state="Active")
+    yield _case("link-local", "its interface is named", neighbor_address="fe80::1", neighbor_ifname="eth0")
+    yield _case("no way at all", "the route is missing first", routed=False)
+    yield _case("switched off", "on purpose", state="down", bgp_state="Down", info="")
+    yield _case("just started", "interfaces are still being read", since="11:59:58.500")

@@ -1,0 +1,108 @@
+"""What it checks
+  A BGP session cannot call because its source address is no address of this host ("Cannot assign requested address").
+  As a possibility: the neighbour closes every connection at once, and this host has several addresses that could be
+  its source.
+
+Why it matters
+  A neighbour accepts a session only from the address that it has configured. With another source, one that the kernel
+  chose because the right one was not configured or is gone, it hangs up: "Connection closed", or "reset by peer", and
+  both sides stay in Active. Which address the neighbour expects stands only there.
+
+Confirm
+  birdc show protocols all NAME
+  ip route get NEIGHBOUR      (src)
+  tcpdump -ni IFNAME 'tcp port 179 and host NEIGHBOUR'
+
+Fix
+  Set "source address ADDRESS" (or "local ADDRESS as ...") of the session to what the neighbour has configured, and give
+  the host that address; then birdc configure.
+
+Not flagged
+  Sessions that stand. Sources that are this host's while the neighbour does not hang up. Hosts with one address
+  towards the neighbour. What only the neighbour's side can tell is never more than a possibility.
+  BIRD 2 tells a failed bind only to its log, and shows no error then: not told here.
+
+References
+  connect(2) EADDRNOTAVAIL; proto/bgp/bgp.c bgp_connect(), bgp_incoming_connection() of BIRD
+"""
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.bgpsessions import Session, down_severity, loss_words, routed, sessions, touched, way
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="bgp-source-addr-mismatch",
+    title="a BGP session calls from the wrong address",
+    severity="critical",
+    reads=("bird", "links", "addresses", "routes", "rules", "sysctls"),
+    explains=("bgp-not-established", "route-default-missing"),
+)
+REFUSED = "Cannot assign requested address"
+HANGS_UP = ("Socket: Connection closed", "Socket: Connection reset by peer")
+
+
+def candidates(view: HostView, session: Session) -> list[str]:
+    """Own addresses of the neighbour's family and scope."""
+    try:
+        neighbour = ip_address(session.protocol.neighbor_address or "")
+    except ValueError:
+        return []
+    family = "inet" if neighbour.version == 4 else "inet6"
+    return sorted(row.local for row in view.addresses if row.family == family and row.scope == 0)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for session in sessions(view):
+        if session.up or session.switched_off:
+            continue
+        own = candidates(view, session)
+        sure = REFUSED in session.error
+        if not sure and (session.error not in HANGS_UP or len(own) < 2 or session.starting()):
+            continue
+        answer = way(view, session)
+        source = session.protocol.source_address
+        words = "its source address is none of this host's" if sure else f"one of {len(own)} addresses is its source"
+        yield RULE.found(
+            subject=session.subject,
+            message=f"BGP session {session.name} to {session.neighbour} fails ({session.error}): {words}; "
+            + loss_words(view, session),
+            severity=down_severity(view, session),
+            confidence=None if sure else "possible",
+            evidence=[
+                ("last error", session.error, session.source),
+                ("source address", source or "not told", session.source),
+                ("own addresses of that family", ", ".join(own[:4]) or "none", "RTM_GETADDR IFA_LOCAL"),
+                *routed(view, answer),
+            ],
+            confirm=[session.confirm, f"ip route get {quoted(session.protocol.neighbor_address or '')}"],
+            fix=f"set 'source address' of protocol bgp {session.name} to an address of this host that the neighbour "
+            f"expects, then: {session.command('configure')}",
+            touches=touched(view, session, answer),
+        )
+
+
+def _case(name: str, why: str, error: str, *addresses: str, **more: Any) -> Example:
+    host: Any = BirdHost().bgp_down("up1", error)
+    host.link("eth0")
+    for address in addresses or ("192.0.2.2/24",):
+        host.address("eth0", address)
+    return Example(name=name, why=why, tables=host.build(), **more)
+
+
+def examples() -> Iterator[Example]:
+    about = subject("bgp-session", name="up1")
+    told = f"Socket: {REFUSED}"
+    yield _case("no address of ours", "the plain fault", told, fires=1, severity="critical", subject=about)
+    for error in HANGS_UP:
+        yield _case(
+            error, "the neighbour knows another one", error, "192.0.2.2/24", "192.0.2.3/24", fires=1, severity="info"
+        )
+    yield _case("one address", "there is no other", HANGS_UP[0])
+    yield _case("refused", "nobody listens", "Socket: Connection refused", "192.0.2.2/24", "192.0.2.3/24")
+    yield Example(name="stands", why="the ordinary case", tables=BirdHost().bgp("up1").build())

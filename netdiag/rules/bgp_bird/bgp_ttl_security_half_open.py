@@ -1,0 +1,75 @@
+"""What it checks
+  A BGP session hangs on its way up (OpenSent, OpenConfirm, Connect, Active) without an error, while the kernel drops
+  TCP segments whose TTL is below what the session demands (TTL security, RFC 5082), as two samples of its counter show.
+
+Why it matters
+  With "ttl security" on one side only, the other side sends with a small TTL: what it sends is dropped here without a
+  word. The other side says Established and announces; this one stays in OpenConfirm and times out, again and again.
+  The same happens where the neighbour is one router further away than configured.
+
+Confirm
+  birdc show protocols all NAME
+  nstat -asz TcpExtTCPMinTTLDrop
+  tcpdump -c5 -vni IFNAME 'tcp port 179'      (ttl)
+
+Fix
+  Set "ttl security" on both sides, or on none; or raise "multihop" where there is a router between. Then birdc
+  configure: the session restarts.
+
+Not flagged
+  A counter that does not move: a possibility only. A moving counter while no session hangs: somebody else's packets,
+  which is what TTL security is for. Sessions with an error, passive ones, sessions that stand.
+
+References
+  RFC 5082; net/ipv4/tcp_ipv4.c tcp_v4_rcv() min_ttl, LINUX_MIB_TCPMINTTLDROP
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.rules import tcpauth
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bgp-ttl-security-half-open",
+    title="TTL security drops what a BGP neighbour sends",
+    severity="critical",
+    confidence="likely",
+    reads=tcpauth.READS,
+    explains=("bgp-not-established", "route-default-missing"),
+)
+STATES = ("OpenSent", "OpenConfirm", "Connect", "Active", "Idle")
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    yield from tcpauth.findings(
+        RULE,
+        view,
+        ("TCPMinTTLDrop",),
+        STATES,
+        what="whose TTL is too low",
+        fix="set 'ttl security' alike in protocol bgp {name} and on {address}",
+    )
+
+
+def _case(name: str, why: str, before: int, after: int, *, state: str = "OpenConfirm", **more: Any) -> Example:
+    host: Any = BirdHost().bgp_down("up1", more.pop("error", ""), bgp_state=state)
+    if state == "Established":
+        host = BirdHost().bgp("up1")
+    host.link("eth0").address("eth0", "192.0.2.2/24")
+    snmp = [{"snmp": {"TcpExt.TCPMinTTLDrop": value}} for value in (before, after)]
+    host.counters(before=snmp[0], after=snmp[1])
+    return Example(name=name, why=why, tables=host.build(), **more)
+
+
+def examples() -> Iterator[Example]:
+    about = subject("bgp-session", name="up1")
+    for state in ("OpenConfirm", "OpenSent", "Connect"):
+        yield _case(state, "on the way up", 0, 1, state=state, fires=1, severity="critical", subject=about)
+    yield _case("does not move", "dropped some time ago", 3, 3, fires=1, severity="info")
+    yield _case("never", "something else", 0, 0)
+    yield _case("stranger's packets", "the session stands", 0, 9, state="Established")
+    yield _case("refused", "somebody answers", 0, 9, error="Socket: Connection refused")

@@ -1,0 +1,60 @@
+"""BGP sessions whose TCP segments the kernel throws away before BIRD sees them: a wrong password, a wrong TTL.
+
+Neither side is told, so BIRD has no error to show; only TcpExt counters move. Totals since boot are never judged: a
+scanner of port 179 makes them rise as well. Pure.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, Severity
+from netdiag.rules.bgpsessions import Session, down_severity, loss_words, routed, sessions, touched, way
+from netdiag.rules.shape import Rule
+
+READS = ("bird", "links", "addresses", "routes", "rules", "sysctls", "counters")
+MUTE = ("", "Socket: Connection timed out")
+"""What BIRD says where nothing comes back."""
+
+
+def stuck(view: HostView, states: Iterable[str]) -> list[Session]:
+    """Sessions that call and get no answer."""
+    wanted = tuple(states)
+    return [
+        session
+        for session in sessions(view)
+        if not session.up and not session.switched_off and session.state in wanted and session.error in MUTE
+    ]
+
+
+def findings(
+    rule: Rule, view: HostView, counters: Iterable[str], states: Iterable[str], *, what: str, fix: str
+) -> Iterator[Draft]:
+    """A finding for each stuck session, where one of the counters moved; a possibility where it once did."""
+    totals = {name: view.latest.snmp.get(f"TcpExt.{name}", 0) for name in counters}
+    moved = {name: view.moved(f"TcpExt.{name}") or 0 for name in totals}
+    told = next((name for name in totals if moved[name]), None)
+    once = next((name for name in totals if totals[name]), None)
+    name = told or once
+    if name is None:
+        return
+    for session in stuck(view, states):
+        answer = way(view, session)
+        severity: Severity = down_severity(view, session) if told else "info"
+        yield rule.found(
+            subject=session.subject,
+            message=f"BGP session {session.name} to {session.neighbour} stays in {session.state} without an error, and "
+            f"the kernel {'drops' if told else 'has dropped'} TCP segments {what}; {loss_words(view, session)}",
+            severity=severity,
+            confidence="likely" if told else "possible",
+            evidence=[
+                (f"TcpExt {name} between the samples", moved[name], f"/proc/net/netstat TcpExt.{name}"),
+                (f"TcpExt {name} since boot", totals[name], f"/proc/net/netstat TcpExt.{name}"),
+                ("BGP state", f"{session.state}, {session.error or 'no error'}", session.source),
+                *routed(view, answer),
+            ],
+            confirm=[session.confirm, f"nstat -asz TcpExt{name}"],
+            fix=fix.format(name=session.name, address=session.protocol.neighbor_address)
+            + ", then: "
+            + session.command("configure"),
+            touches=touched(view, session, answer),
+        )
