@@ -14,14 +14,14 @@ import msgspec
 
 from netdiag.collectors import Collected, Options
 from netdiag.collectors.links import read_links
-from netdiag.model.bpf import Bpf, BpfAttachment, BpfHolder, BpfLink, BpfMap, BpfPin, BpfProgram
+from netdiag.model.bpf import Bpf, BpfAttachment, BpfHolder, BpfLink, BpfMap, BpfMapEntry, BpfPin, BpfProgram
 from netdiag.model.link import Link
 from netdiag.sources.bpf.answer import CgroupReply, EntriesReply
 from netdiag.sources.bpf.contents import names_something
 from netdiag.sources.bpf.names import CGROUP_HOOKS
 from netdiag.sources.bpf.objects import Reply
 from netdiag.sources.netlink import requests
-from netdiag.sources.netlink.netdevfeatures import BASIC, FeatureSink, devices
+from netdiag.sources.netlink.netdevfeatures import BASIC, NDO_XMIT, FeatureSink, devices
 from netdiag.sources.netlink.tcfilters import FilterSink, QdiscSink, filters
 from netdiag.sources.netlink.wireguard import Families
 from netdiag.sources.netlink.wireguard import families as all_families
@@ -111,20 +111,34 @@ def xdp_attachments(links: Iterable[Link]) -> list[BpfAttachment]:
     return rows
 
 
-def with_features(source: Source, rows: list[BpfAttachment]) -> list[BpfAttachment]:
-    """The same, generic XDP with what the drivers say; where the kernel has no such family, nothing is known."""
-    if not any(row.mode == "generic" for row in rows):
-        return rows
+def features_of(source: Source) -> dict[int, int]:
+    """What drivers say of XDP, by ifindex; empty where the kernel has no such family."""
     families, features = Families(), FeatureSink()
     try:
         source.dump(all_families(), families)
         if "netdev" in families.numbers:
             source.dump(devices(families.numbers["netdev"]), features)
     except Unreadable:
-        return rows
+        return {}
+    return features.features
+
+
+def with_features(features: dict[int, int], rows: list[BpfAttachment]) -> list[BpfAttachment]:
+    """The same, generic XDP with what the drivers say."""
     return [
-        msgspec.structs.replace(row, driver_can=bool(features.features[row.ifindex] & BASIC))
-        if row.mode == "generic" and row.ifindex in features.features
+        msgspec.structs.replace(row, driver_can=bool(features[row.ifindex] & BASIC))
+        if row.mode == "generic" and row.ifindex in features
+        else row
+        for row in rows
+    ]
+
+
+def with_targets(features: dict[int, int], maps: Iterable[BpfMap], rows: Iterable[BpfMapEntry]) -> list[BpfMapEntry]:
+    """The same, devmap entries with what the drivers of their interfaces say."""
+    devmaps = {one.id for one in maps if one.type in ("devmap", "devmap_hash")}
+    return [
+        msgspec.structs.replace(row, target_can=bool(features[row.ifindex] & NDO_XMIT))
+        if row.map_id in devmaps and row.ifindex in features
         else row
         for row in rows
     ]
@@ -220,7 +234,9 @@ def collect(source: Source, options: Options) -> Collected:
     else:
         reader.unread += ["maps", "links", "sockmaps", "entries"]
         reader.denied["CAP_SYS_ADMIN"] += ["maps", "links"]
-    attachments = with_features(source, xdp_attachments(interfaces)) + tc_attachments(reader)
+    on_xdp = xdp_attachments(interfaces)
+    features = features_of(source) if on_xdp else {}
+    attachments = with_features(features, on_xdp) + tc_attachments(reader)
     netkits = _ids(link.ifindex for link in interfaces if link.kind == "netkit")
     plain = _ids(link.ifindex for link in interfaces)
     attachments += reader.part("tcx", f"interfaces {plain} {netkits}".rstrip(), tuple[BpfAttachment, ...], ())
@@ -248,7 +264,7 @@ def collect(source: Source, options: Options) -> Collected:
         links=links,
         attachments=tuple(with_links(attachments, links) + netfilter_attachments(links)),
         cgroups=effective.effective,
-        entries=entries.entries,
+        entries=tuple(with_targets(features, maps, entries.entries)),
         entries_read=entries.read,
         pins=pins,
         holders=holders,

@@ -38,6 +38,8 @@ class BpfProgram(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its licence lets it call the kernel's GPL-only helpers."""
     instructions_bytes: int = 0
     """Length of the translated program, in bytes."""
+    verdicts: tuple[int, ...] | None = None
+    """xdp, sched_cls: all that it can return, where its instructions return constants only; None: not told by them."""
     run_time_ns: int | None = None
     """Nanoseconds spent in it; None: the kernel does not count."""
     run_count: int | None = None
@@ -92,6 +94,9 @@ class BpfMapEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Key of 32 bits: the slot, or the key of a devmap_hash."""
     ifindex: int | None = None
     """devmap, devmap_hash, and plain hashes with a name such as ``redirect_ifindex``: where packets are sent."""
+    target_can: bool | None = None
+    """devmap, devmap_hash: whether that interface takes frames from another one's XDP (NETDEV_XDP_ACT_NDO_XMIT); None:
+    its driver was not asked."""
     qsize: int | None = None
     """cpumap: length of that processor's queue, in packets."""
     prog_id: int | None = None

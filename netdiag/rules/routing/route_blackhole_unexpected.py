@@ -118,6 +118,8 @@ def by_demand(view: HostView) -> Iterator[Refusal]:
         row = view.routes(family).row(answer.route)
         if row.protocol == KERNEL or (row.protocol == BIRD and row.type == "unreachable"):
             continue
+        if demand.kind == "wireguard" and row.dst.endswith(("/32", "/128")):
+            continue  # a refusal of the endpoint alone: wg-endpoint-unroutable says it
         hidden = left_behind(view, family, answer.route, demand.ifindex)
         if hidden is None:
             continue

@@ -32,6 +32,8 @@ INTERFACES = re.compile("if_?index|if_?idx|tx_?port|redirect|(out|egress)_?if", 
 """Names of plain hash maps whose values of 32 bits are taken for interfaces."""
 ENTRIES_LIMIT = 1024
 """Entries of one map."""
+COUNT_LIMIT = {"hash": 16_384, "percpu_hash": 16_384}
+"""Entries that are counted of maps which refuse new ones when they are full; of others ``ENTRIES_LIMIT``."""
 STEPS_LIMIT = 50_000
 """Entries of all maps."""
 PATIENCE = 0.5
@@ -62,7 +64,7 @@ class Contents:
             return None, False
         if self.steps <= 0 or time.monotonic() > self.deadline:
             return None, False
-        limit = min(ENTRIES_LIMIT, one.max_entries, self.steps)
+        limit = min(COUNT_LIMIT.get(one.type, ENTRIES_LIMIT), one.max_entries, self.steps)
         count = self.calls.count_keys(fd, one.key_size, limit)
         self.steps -= count
         return count, count == limit < one.max_entries

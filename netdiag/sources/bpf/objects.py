@@ -20,6 +20,7 @@ from netdiag.model.text import kernel_text
 from netdiag.sources.bpf import names
 from netdiag.sources.bpf.btf import type_name_of
 from netdiag.sources.bpf.calls import Calls, Kind
+from netdiag.sources.bpf.verdicts import LIMIT, returned
 
 ROWS_LIMIT = 50_000
 """Objects of one kind."""
@@ -34,6 +35,8 @@ TEXT_LENGTH = 256
 _PROGRAM = Struct("=II8sIIQQQIIQ16sIIQQIIQQII")
 """struct bpf_prog_info up to func_info_rec_size."""
 PROGRAM_SIZE, PROGRAM_MAP_COUNT, PROGRAM_FUNC, PROGRAM_RUN = 232, 52, 132, 192
+PROGRAM_TRANSLATED, PROGRAM_TEXT = 20, 32
+WITH_VERDICT = ("xdp", "sched_cls")
 _MAP = Struct("=IIIIII16sIIQQI")
 """struct bpf_map_info up to btf_id."""
 MAP_SIZE = 88
@@ -93,6 +96,7 @@ class Programs:
         self.buffer = ctypes.create_string_buffer(PROGRAM_SIZE)
         self.blank = bytes(PROGRAM_SIZE)
         self.map_ids = (ctypes.c_uint32 * MAP_IDS)()
+        self.verdicts: dict[bytes, tuple[int, ...] | None] = {}
 
     def read(self, fd: int, number: int) -> BpfProgram:
         """One program."""
@@ -106,10 +110,11 @@ class Programs:
         ) = _PROGRAM.unpack_from(buffer)  # fmt: skip
         run_time, run_count, misses = unpack_from("=QQQ", buffer, PROGRAM_RUN)
         counted = self.statistics or run_count > 0
-        short = kernel_text(name)
+        short, its_type = kernel_text(name), type_name(names.PROGRAMS, kind)
         return BpfProgram(
             id=number,
-            type=type_name(names.PROGRAMS, kind),
+            type=its_type,
+            verdicts=self._verdicts(fd, tag, translated) if its_type in WITH_VERDICT else None,
             name=short,
             function=self._function(fd, btf_id) if btf_id and len(name.rstrip(b"\0")) >= NAME_LENGTH else None,
             tag=tag.hex(),
@@ -126,6 +131,23 @@ class Programs:
             ifindex=ifindex or None,
             netns=netns or None,
         )
+
+    def _verdicts(self, fd: int, tag: bytes, size: int) -> tuple[int, ...] | None:
+        """What it can return; programs of one tag have the same instructions."""
+        if tag not in self.verdicts:
+            self.verdicts[tag] = None
+            if 0 < size <= 8 * LIMIT:
+                text = ctypes.create_string_buffer(size)
+                buffer = ctypes.create_string_buffer(PROGRAM_SIZE)
+                pack_into("=I", buffer, PROGRAM_TRANSLATED, size)
+                pack_into("=Q", buffer, PROGRAM_TEXT, ctypes.addressof(text))
+                try:
+                    self.calls.info(fd, buffer)
+                except OSError:
+                    return None  # not for us to see
+                if unpack_from("=Q", buffer, PROGRAM_TEXT)[0]:  # 0: the kernel keeps the instructions to itself
+                    self.verdicts[tag] = returned(text.raw)
+        return self.verdicts[tag]
 
     def _function(self, fd: int, btf_id: int) -> str | None:
         """Name of the program's first function, whose type its function information tells."""

@@ -17,6 +17,8 @@ DEV_IFINDEX, DEV_XDP_FEATURES = 1, 3
 GENL_HEADER = 4
 BASIC = 1
 """NETDEV_XDP_ACT_BASIC: the driver runs programs."""
+NDO_XMIT = 4
+"""NETDEV_XDP_ACT_NDO_XMIT: the driver takes frames that another device's XDP redirects to it."""
 
 
 def devices(family: int) -> DumpRequest:

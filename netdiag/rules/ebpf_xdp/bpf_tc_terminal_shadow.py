@@ -1,0 +1,149 @@
+"""What it checks
+  Two different programs stand at one hook of an interface, tc with direct action or tcx, and the first one ends every
+  packet's way through the hook: from its instructions, it returns nothing but final verdicts (ok, shot, stolen,
+  redirect, trap; for tcx anything but "next"). The second program never runs.
+
+Why it matters
+  Loaders attach and report success; the policy, NAT or accounting of the second program is simply not done. "ok" looks
+  harmless and is final: to let the next one see the packet a program must return TC_ACT_UNSPEC (-1) or TCX_NEXT.
+
+Confirm
+  tc filter show dev IFNAME ingress
+  bpftool prog dump xlated id FIRST
+  bpftool prog show id SECOND (run_cnt stands still while that of the first one rises, with statistics on)
+
+Fix
+  Let the first program return -1 for what it does not want to decide, or give the second one a lower preference, so
+  that it runs first. Either changes what happens to every packet of this hook from the moment of the attachment.
+
+Not flagged
+  A program that ends at the last place. One that returns "next" for some packets, or of which the verdict is computed.
+  A filter for one protocol only. Two builds or copies of one program (bpf-tc-duplicate-version). A filter of another
+  chain. Programs of tc behind those of tcx (bpf-tcx-before-tc).
+
+References
+  net/sched/cls_bpf.c cls_bpf_exec_opcode(); include/net/tcx.h tcx_run(); include/uapi/linux/pkt_cls.h
+"""
+
+from collections.abc import Iterator
+
+from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfProgram
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.bpfplaces import program, reading, tc, tcx, where
+from netdiag.rules.bpfverdicts import ends, places
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="bpf-tc-terminal-shadow",
+    title="an eBPF program ends every packet's way before another one that never runs",
+    severity="warning",
+    reads=("links", "bpf"),
+)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    programs = {one.id: one for one in view.bpf.programs}
+    for place in places(view):
+        for rows in (place.tcx, place.tc):
+            for number, row in enumerate(rows[:-1]):
+                first, verdict = programs.get(row.prog_id), ends(row, programs.get(row.prog_id))
+                if first is None or verdict is None:
+                    continue
+                behind = [(at, programs.get(at.prog_id)) for at in rows[number + 1 :]]
+                other = [(at, one) for at, one in behind if one is None or title(one) != title(first)]
+                if other and len(other) == len(behind):
+                    at, second = other[0]
+                    name = title(second) if second else at.name or f"program {at.prog_id}"
+                    ifname = place.link.ifname
+                    yield RULE.found(
+                        subject=subject(
+                            "bpf-attachment", ifname=ifname, hook=f"{row.hook}-{place.direction}", name=name
+                        ),
+                        message=f"{name} ({where(at)} of {ifname}) never runs: {title(first)} before it ({where(row)}) "
+                        f"always returns {verdict}",
+                        evidence=[
+                            (f"{title(first)} (program {first.id}) returns", verdict, "BPF_OBJ_GET_INFO_BY_FD xlated"),
+                            (f"{name} comes after it", where(at), reading(at, ifname)),
+                        ],
+                        confirm=[
+                            f"tc filter show dev {quoted(ifname)} {place.direction}"
+                            if row.hook == "tc"
+                            else "bpftool link show",
+                            f"bpftool prog dump xlated id {first.id}",
+                        ],
+                        fix=f"let {quoted(title(first))} return -1 (TC_ACT_UNSPEC, TCX_NEXT) for what it does not "
+                        f"decide, or attach {quoted(name)} before it",
+                        touches=[subject("link", ifname=ifname)],
+                    )
+                break
+
+
+def title(one: BpfProgram) -> str:
+    """Name of a program."""
+    return one.function or one.name
+
+
+def _host(
+    *verdicts: tuple[int, ...] | None, names: tuple[str, ...] = ("gate", "policy"), hook: str = "tc"
+) -> HostBuilder:
+    host = HostBuilder().link("tap0", kind="tun")
+    for number, (verdict, name) in enumerate(zip(verdicts, names, strict=True), 1):
+        host.bpf(programs=[program(number, name, f"{number:02x}" * 8, verdicts=verdict)])
+        if hook == "tc":
+            tc(host, "tap0", number, priority=number, position=number - 1)
+        else:
+            tcx(host, "tap0", number, position=number - 1)
+    return host
+
+
+def examples() -> Iterator[Example]:
+    about = subject("bpf-attachment", ifname="tap0", hook="tc-ingress", name="policy")
+    for verdict, words in ((0, "ok (0)"), (2, "shot (2)"), (7, "redirect (7)")):
+        yield Example(
+            name=f"always {words}",
+            why="the second one never sees a packet",
+            tables=_host((verdict,), None).build(),
+            fires=1,
+            subject=about,
+            severity="warning",
+            says=(f"always returns {words}",),
+        )
+    yield Example(name="ok or shot", why="both are final", tables=_host((0, 2), (-1,)).build(), fires=1)
+    yield Example(
+        name="three, the second one ends",
+        why="the first lets packets on",
+        tables=_host((-1,), (0,), None, names=("count", "gate", "policy")).build(),
+        fires=1,
+        subject=about,
+    )
+    yield Example(
+        name="tcx",
+        why="the same by links",
+        tables=_host((0,), None, hook="tcx").build(),
+        fires=1,
+        subject=subject("bpf-attachment", ifname="tap0", hook="tcx-ingress"),
+    )
+    yield Example(name="next", why="the second one runs", tables=_host((-1,), (0,)).build())
+    yield Example(name="next for some", why="the second one sees the others", tables=_host((-1, 2), (0,)).build())
+    yield Example(name="computed", why="nobody knows from outside", tables=_host(None, (0,)).build())
+    yield Example(name="pipe", why="no verdict: it goes on", tables=_host((3,), (0,)).build())
+    yield Example(name="the last one", why="its place is the end", tables=_host((0,), names=("gate",)).build())
+    twice = _host((0,), (0,), names=("gate", "gate"))
+    yield Example(name="two builds of one", why="bpf-tc-duplicate-version says it", tables=twice.build())
+    host = (
+        HostBuilder().link("tap0", kind="tun").bpf(programs=[program(1, "gate", verdicts=(0,)), program(2, "policy")])
+    )
+    one = tc(tc(host, "tap0", 1, protocol=0x0800), "tap0", 2, priority=2, position=1)
+    yield Example(name="for IPv4 only", why="the rest goes on", tables=one.build())
+    host = (
+        HostBuilder().link("tap0", kind="tun").bpf(programs=[program(1, "gate", verdicts=(0,)), program(2, "policy")])
+    )
+    one = tc(tc(host, "tap0", 1, direct_action=False), "tap0", 2, priority=2, position=1)
+    yield Example(name="without direct action", why="the return value is a class", tables=one.build())
+    host = (
+        HostBuilder().link("tap0", kind="tun").bpf(programs=[program(1, "gate", verdicts=(0,)), program(2, "policy")])
+    )
+    one = tc(tc(host, "tap0", 1), "tap0", 2, direction="egress")
+    yield Example(name="the other direction", why="another hook", tables=one.build())
