@@ -66,6 +66,11 @@ def referred(table: Bpf) -> set[int]:
     return found | {entry.prog_id for entry in table.entries if entry.prog_id is not None}
 
 
+def of_systemd(one: BpfProgram | None) -> bool:
+    """Whether a program is systemd's own, which attaches and replaces them as units come and go."""
+    return one is not None and one.name.startswith("sd_")
+
+
 def program(number: int, name: str = "policy", tag: str = "aa" * 8, **fields: Any) -> BpfProgram:
     """A program for an example, loaded ``number`` minutes after boot."""
     defaults: dict[str, Any] = {"type": "sched_cls", "loaded_at": 60.0 * number, "jited": True}

@@ -41,7 +41,7 @@ RULE = Rule(
     title="a tcx program keeps every packet from the tc filters behind it",
     severity="warning",
     reads=("links", "bpf"),
-    consults=("tc",),
+    consults=("qdiscs",),
 )
 PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
 
@@ -52,7 +52,7 @@ def check(view: HostView) -> Iterator[Draft]:
         parent = PARENTS[place.direction]
         plain = [
             row
-            for row in view.tc.filters
+            for row in view.qdiscs.filters
             if row.ifindex == place.link.ifindex and row.parent == parent and not row.chain
         ]
         last = [row for row in place.tcx if (verdict := ends(row, programs.get(row.prog_id))) is not None and verdict]
@@ -66,8 +66,8 @@ def check(view: HostView) -> Iterator[Draft]:
         behind = [f"bpf pref {row.priority}" for row in place.tc] + [f"{row.kind} pref {row.priority}" for row in plain]
         yield RULE.found(
             subject=subject("bpf-attachment", ifname=ifname, hook=f"tc-{place.direction}"),
-            message=f"tcx program {name} on {ifname} {place.direction} always returns {verdict}: the tc filters behind it "
-            f"({', '.join(behind[:3])}) never see a packet",
+            message=f"tcx program {name} on {ifname} {place.direction} always returns {verdict}: the tc filters "
+            f"behind it ({', '.join(behind[:3])}) never see a packet",
             evidence=[
                 (f"{name} (program {first.id}) returns", verdict, "BPF_OBJ_GET_INFO_BY_FD xlated"),
                 ("tc filters at the same hook", len(behind), f"RTM_GETTFILTER {ifname} {place.direction}"),
@@ -90,7 +90,7 @@ def _host(verdicts: tuple[int, ...] | None, *, legacy: bool = True, **at: Any) -
 
 def _flower(tables: Tables, parent: int) -> Tables:
     row = TcFilter(ifindex=2, parent=parent, kind="flower", handle=1, priority=49152, protocol=0x0800)
-    return replace(tables, tc=Tc(filters=(row,)))
+    return replace(tables, qdiscs=Tc(filters=(row,)))
 
 
 def examples() -> Iterator[Example]:

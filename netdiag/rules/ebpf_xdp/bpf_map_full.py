@@ -1,0 +1,124 @@
+"""What it checks
+  A hash map (hash, percpu_hash, hash_of_maps, devmap_hash, sockhash) of a program that is attached here has as many
+  entries as it may have, or more than nine tenths of them.
+
+Why it matters
+  A full hash map refuses every new key with E2BIG. What that does the program decides: mostly new flows are not
+  tracked, not translated or dropped, while those that are in the map go on. It looks like a fault that hits only some.
+
+Confirm
+  bpftool map show id MAP
+  bpftool map dump id MAP | tail -n1
+
+Fix
+  Find out who should take old entries away and does not (a collector of garbage that died, a flood of new keys), and
+  load the program again with a larger max_entries: a map cannot grow. A reload empties the map unless it is pinned
+  and copied, and established flows are then new ones.
+
+Not flagged
+  LRU maps, which are full by design and push the oldest entry out. Arrays, whose slots always exist, and LPM tries,
+  which hold configuration. Maps that programs cannot write (BPF_F_RDONLY_PROG) or nobody can (frozen): they are as
+  large as what was put in. Maps of fewer than 16 entries, told as info. Maps of programs that are attached nowhere.
+  Maps with more entries than are counted: there the rule says "not evaluated".
+
+References
+  kernel/bpf/hashtab.c alloc_htab_elem() "-E2BIG"; include/uapi/linux/bpf.h
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfMap
+from netdiag.model.finding import Draft, Unjudged, subject
+from netdiag.rules.bpfplaces import program, tc
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bpf-map-full",
+    title="an eBPF map is full and refuses new entries",
+    severity="critical",
+    confidence="likely",
+    reads=("links", "bpf"),
+)
+TYPES = ("hash", "percpu_hash", "hash_of_maps", "devmap_hash", "sockhash")
+RDONLY_PROG = 0x80
+SMALL = 16
+NEARLY = 0.9
+
+
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
+    table = view.bpf
+    attached = {row.prog_id for row in table.attachments}
+    users = {number: one for one in table.programs if one.id in attached for number in one.map_ids}
+    for one in table.maps:
+        user = users.get(one.id)
+        if user is None or one.type not in TYPES or one.flags & RDONLY_PROG or one.frozen or one.max_entries < 2:
+            continue
+        if one.entries is None or one.entries_more:
+            if one.max_entries >= SMALL:
+                yield Unjudged(reason=f"map {one.name or one.id}: its entries were not counted to the end")
+            continue
+        if one.entries > NEARLY * one.max_entries:
+            yield _finding(one, user.function or user.name, one.entries)
+
+
+def _finding(one: BpfMap, name: str, count: int) -> Draft:
+    full = count >= one.max_entries
+    small = one.max_entries < SMALL
+    state = "is full: new entries are refused (E2BIG)" if full else "is nearly full"
+    return RULE.found(
+        subject=subject("bpf-map", name=one.name, program=name),
+        message=f"{one.type} {one.name} (map {one.id}) of {name} {state}, {count} of {one.max_entries} entries",
+        evidence=[
+            (f"map {one.id} entries", count, "BPF_MAP_GET_NEXT_KEY"),
+            (f"map {one.id} max_entries", one.max_entries, "BPF_OBJ_GET_INFO_BY_FD"),
+        ],
+        confirm=[f"bpftool map show id {one.id}", f"bpftool map dump id {one.id} | tail -n1"],
+        fix=f"bpftool map dump id {one.id}  # find what is stale in it; then load {name} with a larger max_entries",
+        severity="info" if small else "critical" if full else "warning",
+        confidence="possible" if small else "likely",
+    )
+
+
+def _host(entries: int | None, most: int = 100, kind: str = "hash", **fields: Any) -> HostBuilder:
+    host = HostBuilder().link("tap0", kind="tun").bpf(programs=[program(1, "nat", map_ids=(5,))])
+    host.bpf(maps=[BpfMap(id=5, type=kind, name="flows", max_entries=most, entries=entries, **fields)])
+    return tc(host, "tap0", 1)
+
+
+def examples() -> Iterator[Example]:
+    about = subject("bpf-map", name="flows", program="nat")
+    for kind in TYPES:
+        yield Example(
+            name=f"full {kind}",
+            why="it refuses",
+            tables=_host(100, kind=kind).build(),
+            fires=1,
+            subject=about,
+            severity="critical",
+            says=("is full: new entries are refused",),
+        )
+    yield Example(name="one left", why="nearly", tables=_host(99).build(), fires=1, severity="warning")
+    yield Example(name="over nine tenths", why="the limit", tables=_host(91).build(), fires=1, severity="warning")
+    yield Example(name="nine tenths", why="room for a while", tables=_host(90).build())
+    yield Example(
+        name="sixteen of sixteen", why="large enough", tables=_host(16, 16).build(), fires=1, severity="critical"
+    )
+    yield Example(
+        name="fifteen of fifteen", why="made for what is in it", tables=_host(15, 15).build(), fires=1, severity="info"
+    )
+    yield Example(name="one of one", why="a setting", tables=_host(1, 1).build())
+    for kind in ("lru_hash", "lru_percpu_hash", "array", "percpu_array", "lpm_trie"):
+        yield Example(name=f"full {kind}", why="by design", tables=_host(100, kind=kind).build())
+    yield Example(
+        name="read-only for programs", why="as large as its content", tables=_host(100, flags=RDONLY_PROG).build()
+    )
+    yield Example(name="frozen", why="nobody adds", tables=_host(100, frozen=True).build())
+    yield Example(name="not counted", why="nobody knows", tables=_host(None).build(), unjudged=True)
+    more = _host(1024, 50_000, entries_more=True)
+    yield Example(name="more than was counted", why="nobody knows", tables=more.build(), unjudged=True)
+    away = HostBuilder().bpf(programs=[program(1, map_ids=(5,))])
+    away.bpf(maps=[BpfMap(id=5, type="hash", name="flows", max_entries=100, entries=100)])
+    yield Example(name="attached nowhere", why="no packet asks for it", tables=away.build())

@@ -1,0 +1,110 @@
+"""What it checks
+  A native XDP program of this host redirects packets by a devmap, and an interface in that map cannot take them: its
+  driver says that it has no way to transmit frames of another device's XDP. For a veth that depends on the other end,
+  which must run an XDP program itself or have GRO switched on.
+
+Why it matters
+  Every packet that is redirected there is dropped. No interface counts it; only the tracepoint xdp_redirect_err and
+  some drivers' own statistics see it. Typical: a container's veth without a program inside, or a tunnel as target.
+
+Confirm
+  bpftool map dump id MAP
+  ethtool -k IFNAME | grep generic-receive-offload
+  perf trace -e xdp:xdp_redirect_err, or bpftrace on that tracepoint
+
+Fix
+  For a veth attach a program that passes everything to its other end, or switch GRO on there: ethtool -K PEER gro on,
+  which makes that end handle packets in batches and adds a little delay. For interfaces that can never do it (tunnels,
+  bridges) pass the packet to the stack instead, or run XDP in generic mode.
+
+Not flagged
+  Targets that are down: they are drained, or not there yet. Programs in generic mode, which transmit by the ordinary
+  way. Targets whose driver was not asked (before Linux 6.3). Maps of programs that are not attached by XDP here.
+
+References
+  net/core/filter.c xdp_do_redirect(), kernel/bpf/devmap.c dev_map_enqueue(), drivers/net/veth.c veth_xdp_xmit() and
+  veth_set_xdp_features(); include/uapi/linux/netdev.h NETDEV_XDP_ACT_NDO_XMIT
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfMap, BpfMapEntry
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.bpfplaces import program, xdp
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="bpf-xdp-redirect-no-target",
+    title="XDP redirects packets to an interface that cannot take them",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "bpf"),
+)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    table = view.bpf
+    native = {
+        row.prog_id
+        for row in table.attachments
+        if row.hook == "xdp" and row.mode == "native" and view.link(row.ifindex or 0)
+    }
+    users = {number: one for one in table.programs if one.id in native for number in one.map_ids}
+    maps = {one.id: one for one in table.maps if one.type in ("devmap", "devmap_hash") and one.id in users}
+    told: set[int] = set()
+    for entry in table.entries:
+        target = view.link(entry.ifindex or 0)
+        one = maps.get(entry.map_id)
+        if one is None or target is None or not target.up or entry.target_can is not False or target.ifindex in told:
+            continue
+        told.add(target.ifindex)
+        user, name = users[one.id], target.ifname
+        why = "its other end has neither XDP nor GRO" if target.kind == "veth" else "its driver cannot transmit them"
+        yield RULE.found(
+            subject=subject("bpf-map", name=one.name, program=user.function or user.name, ifname=name),
+            message=f"{one.type} {one.name} (map {one.id}) of XDP program {user.function or user.name} redirects to "
+            f"{name}, which cannot take the packets: {why}, they are dropped",
+            evidence=[
+                (f"map {one.id} key {entry.key}", f"ifindex {entry.ifindex} ({name})", "BPF_MAP_LOOKUP_ELEM"),
+                (f"{name} xdp-features", "no ndo-xmit", "NETDEV_CMD_DEV_GET NETDEV_A_DEV_XDP_FEATURES"),
+            ],
+            confirm=[f"bpftool map dump id {one.id}", f"ip -d link show dev {quoted(name)}"],
+            fix=f"ethtool -K PEER_OF_{quoted(name)} gro on  # in the namespace of the other end, or attach XDP there"
+            if target.kind == "veth"
+            else f"bpftool map delete id {one.id} key {' '.join(map(str, entry.key.to_bytes(4, 'little')))}",
+            touches=[subject("link", ifname=name)],
+        )
+
+
+def _host(can: bool | None, mode: str = "native", kind: str = "veth", **link: Any) -> HostBuilder:
+    host = HostBuilder().link("eth0").link("v0", kind=kind, **link)
+    host.bpf(programs=[program(1, "balancer", type="xdp", map_ids=(5,))])
+    host.bpf(maps=[BpfMap(id=5, type="devmap", name="targets", key_size=4, value_size=8)])
+    host.bpf(entries=[BpfMapEntry(map_id=5, key=0, ifindex=host.ifindex("v0"), target_can=can)])
+    return xdp(host, "eth0", 1, mode)
+
+
+def examples() -> Iterator[Example]:
+    yield Example(
+        name="veth without a program inside",
+        why="the plain fault",
+        tables=_host(False).build(),
+        fires=1,
+        subject=subject("bpf-map", name="targets", program="balancer", ifname="v0"),
+        severity="warning",
+        says=("its other end has neither XDP nor GRO",),
+    )
+    yield Example(
+        name="a tunnel",
+        why="it can never do it",
+        tables=_host(False, kind="wireguard").build(),
+        fires=1,
+        says=("its driver cannot transmit them", "key 0 0 0 0"),
+    )
+    yield Example(name="it can", why="as it should be", tables=_host(True).build())
+    yield Example(name="not asked", why="an old kernel", tables=_host(None).build())
+    yield Example(name="down", why="drained", tables=_host(False, up=False).build())
+    yield Example(name="generic", why="it transmits by the ordinary way", tables=_host(False, "generic").build())
