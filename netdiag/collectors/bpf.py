@@ -134,7 +134,9 @@ def with_features(features: dict[int, int], rows: list[BpfAttachment]) -> list[B
 
 
 def with_targets(features: dict[int, int], maps: Iterable[BpfMap], rows: Iterable[BpfMapEntry]) -> list[BpfMapEntry]:
-    """The same, devmap entries with what the drivers of their interfaces say."""
+    """The same, devmap entries with what the drivers of their interfaces say, on a kernel where any driver says
+    anything: some tell 0 of all."""
+    features = features if any(features.values()) else {}
     devmaps = {one.id for one in maps if one.type in ("devmap", "devmap_hash")}
     return [
         msgspec.structs.replace(row, target_can=bool(features[row.ifindex] & NDO_XMIT))

@@ -22,15 +22,15 @@ def attach(host: Host, folder: str, name: str, flags: int) -> None:
     host.call(work)
 
 
-def build(lab: Lab, flags: int = make.ALLOW_OVERRIDE) -> Host:
-    host = lab.host("edge1", own_cgroup=True)
+def build(lab: Lab, flags: int = make.ALLOW_OVERRIDE, name: str = "edge1") -> Host:
+    host = lab.host(name, own_cgroup=True)
     host.run("mkdir", APP)
     attach(host, ROOT, "policy", flags)
     return host
 
 
 def both(lab: Lab) -> Host:
-    host = build(lab, make.ALLOW_MULTI)
+    host = build(lab, make.ALLOW_MULTI, "edge2")
     attach(host, APP, "agent", make.ALLOW_MULTI)
     return host
 

@@ -20,7 +20,7 @@ def attach(host: Host, kind: int, hook: int, *, pin: bool = False) -> None:
 
 
 def pinned(lab: Lab) -> Host:
-    host = lab.host("edge1", own_cgroup=True)
+    host = lab.host("edge2", own_cgroup=True)
     attach(host, make.CGROUP_SKB, EGRESS, pin=True)
     return host
 

@@ -1,4 +1,4 @@
-"""XDP that redirects into a cable whose other end cannot take it; and one whose other end has GRO on."""
+"""XDP that redirects into a cable whose other end cannot take it; and one whose other end runs a program."""
 
 import socket
 
@@ -10,9 +10,19 @@ from tests.lab import bpfobjects as make
 XDP_PASS, XDP = 2, 37
 
 
+def inside(lab: Lab) -> None:
+    """A program that passes everything, on the other end."""
+
+    def work() -> None:
+        one = make.program(make.XDP, b"pass", verdict=XDP_PASS)
+        make.pin(make.link(one, socket.if_nametoindex("eth0"), XDP), "pass")
+
+    lab.hosts["far1"].call(work)
+
+
 def build(lab: Lab) -> Host:
     host = bpfworld.two_cables(lab)
-    lab.hosts["far1"].run("ethtool", "-K", "eth0", "gro", "on")
+    inside(lab)
 
     def work() -> None:
         targets = make.map_(make.DEVMAP, b"targets", entries=4)
@@ -25,16 +35,12 @@ def build(lab: Lab) -> Host:
     return host
 
 
-def gro(lab: Lab, state: str) -> None:
-    lab.hosts["far1"].run("ethtool", "-K", "eth0", "gro", state)
-
-
 test_drill = drill_test(
     Drill(
         rule="bpf-xdp-redirect-no-target",
         build=build,
-        break_=lambda lab, host: gro(lab, "off"),
-        repair=lambda lab, host: gro(lab, "on"),
+        break_=lambda lab, host: lab.hosts["far1"].run("rm", "/sys/fs/bpf/pass"),
+        repair=lambda lab, host: inside(lab),
         severity="warning",
         expect={"kind": "bpf-map", "name": "targets", "ifname": "eth1"},
     )

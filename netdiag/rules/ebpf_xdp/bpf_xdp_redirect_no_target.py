@@ -19,7 +19,9 @@ Fix
 
 Not flagged
   Targets that are down: they are drained, or not there yet. Programs in generic mode, which transmit by the ordinary
-  way. Targets whose driver was not asked (before Linux 6.3). Maps of programs that are not attached by XDP here.
+  way. A veth whose other end has a native program, or could not be read. Other targets whose driver says nothing
+  (before Linux 6.3). GRO of the other end cannot be seen from here where no driver tells: it is taken to be off, as a
+  veth is made; look at it first. Maps of programs that are not attached by XDP here.
 
 References
   net/core/filter.c xdp_do_redirect(), kernel/bpf/devmap.c dev_map_enqueue(), drivers/net/veth.c veth_xdp_xmit() and
@@ -32,6 +34,7 @@ from typing import Any
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link, Xdp
 from netdiag.rules.bpfplaces import program, xdp
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
@@ -42,7 +45,24 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "bpf"),
+    consults=("peer_links",),
 )
+NEVER = ("wireguard", "bridge", "vxlan", "geneve", "gre", "gretap", "ipip", "sit", "vlan", "macvlan", "ipvlan", "vrf")
+"""Kinds without ndo_xdp_xmit."""
+
+
+def unable(view: HostView, target: Link, said: bool | None) -> str | None:
+    """Why an interface cannot take frames; None where it can, or nobody knows."""
+    if said:
+        return None
+    if target.kind in NEVER:
+        return f"interfaces of kind {target.kind} have no way to transmit them"
+    if target.kind == "veth":
+        peer = view.stack.veth_peer(target.ifindex)
+        if peer is not None and peer.xdp is not None and peer.xdp.mode != "generic":
+            return None
+        return "its other end runs no XDP program, and GRO is off there by default" if peer or said is False else None
+    return "its driver says that it cannot transmit them" if said is False else None
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -58,18 +78,20 @@ def check(view: HostView) -> Iterator[Draft]:
     for entry in table.entries:
         target = view.link(entry.ifindex or 0)
         one = maps.get(entry.map_id)
-        if one is None or target is None or not target.up or entry.target_can is not False or target.ifindex in told:
+        if one is None or target is None or not target.up or target.ifindex in told:
+            continue
+        why = unable(view, target, entry.target_can)
+        if why is None:
             continue
         told.add(target.ifindex)
         user, name = users[one.id], target.ifname
-        why = "its other end has neither XDP nor GRO" if target.kind == "veth" else "its driver cannot transmit them"
         yield RULE.found(
             subject=subject("bpf-map", name=one.name, program=user.function or user.name, ifname=name),
             message=f"{one.type} {one.name} (map {one.id}) of XDP program {user.function or user.name} redirects to "
             f"{name}, which cannot take the packets: {why}, they are dropped",
             evidence=[
                 (f"map {one.id} key {entry.key}", f"ifindex {entry.ifindex} ({name})", "BPF_MAP_LOOKUP_ELEM"),
-                (f"{name} xdp-features", "no ndo-xmit", "NETDEV_CMD_DEV_GET NETDEV_A_DEV_XDP_FEATURES"),
+                (f"{name}", why, "RTM_GETLINK IFLA_INFO_KIND, IFLA_XDP of the other end, NETDEV_CMD_DEV_GET"),
             ],
             confirm=[f"bpftool map dump id {one.id}", f"ip -d link show dev {quoted(name)}"],
             fix=f"ethtool -K PEER_OF_{quoted(name)} gro on  # in the namespace of the other end, or attach XDP there"
@@ -79,8 +101,12 @@ def check(view: HostView) -> Iterator[Draft]:
         )
 
 
-def _host(can: bool | None, mode: str = "native", kind: str = "veth", **link: Any) -> HostBuilder:
+def _host(
+    can: bool | None, mode: str = "native", kind: str | None = "veth", peer: str | None = "", **link: Any
+) -> HostBuilder:
     host = HostBuilder().link("eth0").link("v0", kind=kind, **link)
+    if peer is not None:
+        host.peer("v0", xdp=Xdp(mode=peer) if peer else None)
     host.bpf(programs=[program(1, "balancer", type="xdp", map_ids=(5,))])
     host.bpf(maps=[BpfMap(id=5, type="devmap", name="targets", key_size=4, value_size=8)])
     host.bpf(entries=[BpfMapEntry(map_id=5, key=0, ifindex=host.ifindex("v0"), target_can=can)])
@@ -95,16 +121,24 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=subject("bpf-map", name="targets", program="balancer", ifname="v0"),
         severity="warning",
-        says=("its other end has neither XDP nor GRO",),
+        says=("its other end runs no XDP program",),
+    )
+    yield Example(name="veth that says no", why="the same", tables=_host(False).build(), fires=1)
+    yield Example(
+        name="generic inside", why="it needs the native one", tables=_host(None, peer="generic").build(), fires=1
     )
     yield Example(
         name="a tunnel",
         why="it can never do it",
-        tables=_host(False, kind="wireguard").build(),
+        tables=_host(None, kind="wireguard", peer=None).build(),
         fires=1,
-        says=("its driver cannot transmit them", "key 0 0 0 0"),
+        says=("interfaces of kind wireguard", "key 0 0 0 0"),
     )
+    card = _host(False, kind=None, peer=None)
+    yield Example(name="a card that says no", why="its driver knows", tables=card.build(), fires=1)
     yield Example(name="it can", why="as it should be", tables=_host(True).build())
-    yield Example(name="not asked", why="an old kernel", tables=_host(None).build())
+    yield Example(name="a program inside", why="as it should be", tables=_host(None, peer="native").build())
+    yield Example(name="the other end is unknown", why="nobody knows", tables=_host(None, peer=None).build())
+    yield Example(name="a card not asked", why="an old kernel", tables=_host(None, kind=None, peer=None).build())
     yield Example(name="down", why="drained", tables=_host(False, up=False).build())
     yield Example(name="generic", why="it transmits by the ordinary way", tables=_host(False, "generic").build())
