@@ -48,6 +48,8 @@ class Task:
     """True where the task writes a recording."""
     reads_processes: bool = False
     """True where the task looks into other processes, which Landlock would end."""
+    asks_inet: bool = False
+    """True where the task asks options of an Internet socket; it still cannot send."""
     run: Callable[[], tuple[dict[str, Any], int, Status, str, float]]
 
 
@@ -82,7 +84,7 @@ def _confine(parent: int, task: Task) -> None:
         signal.signal(number, signal.SIG_DFL)
     if not task.writes_files and not task.reads_processes:
         confine.landlock()
-    confine.seccomp(writes_files=task.writes_files)
+    confine.seccomp(writes_files=task.writes_files, asks_inet=task.asks_inet)
 
 
 def _child(task: Task, pipe: int, memory: int, parent: int) -> NoReturn:

@@ -25,6 +25,9 @@ __all__ = ["Options", "collect", "collectors"]
 READS_PROCESSES = frozenset({"bpf", "taps", "namespaces", "all_netns", "sockets", "identity"})
 """Collectors that look into other processes (/proc/PID/fdinfo)."""
 
+ASKS_INET = frozenset({"nft"})
+"""Collectors that ask for tables of iptables-legacy, which only an Internet socket tells."""
+
 Collector = Callable[[Source, Options], Collected]
 
 
@@ -56,7 +59,13 @@ def _task(name: str, collector: Collector, source: Source, options: Options) -> 
         duration_ms = round((_now(scoped) - started) * 1000, 1)
         return collected.tables, collected.rows, collected.status, collected.detail, duration_ms
 
-    return Task(name=name, run=work, writes_files=source.writes_files, reads_processes=name in READS_PROCESSES)
+    return Task(
+        name=name,
+        run=work,
+        writes_files=source.writes_files,
+        reads_processes=name in READS_PROCESSES,
+        asks_inet=name in ASKS_INET,
+    )
 
 
 def _text(source: Source, path: str) -> str | None:

@@ -37,6 +37,9 @@ class Calls:
     open: int | None
     socket: int
     bpf: int
+    sendto: int
+    sends: tuple[int, ...]
+    """connect, sendmsg, sendmmsg: refused to a child that may open Internet sockets."""
     never: tuple[int, ...]
     """Refused to every child."""
     files: tuple[int, ...]
@@ -50,6 +53,8 @@ ARCHITECTURES = {
         open=2,
         socket=41,
         bpf=321,
+        sendto=44,
+        sends=(42, 46, 307),
         # execve execveat ptrace mount umount2 pivot_root open_tree move_mount init_module finit_module delete_module
         # kexec_load kexec_file_load reboot settimeofday clock_settime sethostname io_uring_setup openat2
         never=(59, 322, 101, 165, 166, 155, 428, 429, 175, 313, 176, 246, 320, 169, 164, 227, 170, 425, 437),
@@ -63,6 +68,8 @@ ARCHITECTURES = {
         open=None,
         socket=198,
         bpf=280,
+        sendto=206,
+        sends=(203, 211, 269),
         # The same, where the architecture has them.
         never=(221, 281, 117, 40, 39, 41, 428, 429, 105, 273, 106, 104, 294, 142, 170, 112, 161, 425, 437),
         files=(35, 38, 276, 34, 53, 54, 37, 36, 33, 45, 5),
@@ -72,6 +79,8 @@ ARCHITECTURES = {
 BPF_READS = (1, 4, 7, 11, 12, 13, 14, 15, 16, 19, 20, 23, 24, 30, 31)
 """MAP_LOOKUP_ELEM, MAP_GET_NEXT_KEY, OBJ_GET, {PROG,MAP}_GET_NEXT_ID, {PROG,MAP}_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD,
 PROG_QUERY, BTF_GET_FD_BY_ID, TASK_FD_QUERY, BTF_GET_NEXT_ID, MAP_LOOKUP_BATCH, LINK_GET_FD_BY_ID, LINK_GET_NEXT_ID."""
+NETLINK_ADDRESS = 12
+"""Bytes of struct sockaddr_nl; an Internet address is longer."""
 WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF = 444, 446
@@ -107,7 +116,7 @@ def _judged(call: int, argument: int, allowed: tuple[int, ...], refusal: int, ma
     return _instruction(JEQ, call, 0, len(steps)) + b"".join(steps)
 
 
-def program(machine: str, *, writes_files: bool) -> bytes | None:
+def program(machine: str, *, writes_files: bool, asks_inet: bool = False) -> bytes | None:
     """The filter as struct sock_filter[], or None for an architecture that is not listed."""
     calls = ARCHITECTURES.get(machine)
     if calls is None:
@@ -121,12 +130,17 @@ def program(machine: str, *, writes_files: bool) -> bytes | None:
         _refuse(errno.EPERM),
     ]
     refused = calls.never if writes_files else calls.never + calls.files
+    refused += calls.sends if asks_inet else ()
     body += [_instruction(JEQ, number, 0, 1) + _refuse(errno.EPERM) for number in refused]
     if not writes_files:
         body.append(_judged(calls.openat, 2, (0,), errno.EROFS, WRITE_FLAGS))
         if calls.open is not None:
             body.append(_judged(calls.open, 1, (0,), errno.EROFS, WRITE_FLAGS))
-    body.append(_judged(calls.socket, 0, (socket.AF_UNIX, socket.AF_NETLINK), errno.EPERM))
+    families: tuple[int, ...] = (socket.AF_UNIX, socket.AF_NETLINK)
+    if asks_inet:  # a socket to ask options of: it cannot connect, nor send to an address longer than netlink's
+        families += (socket.AF_INET, socket.AF_INET6)
+        body.append(_judged(calls.sendto, 5, (0, NETLINK_ADDRESS), errno.EPERM))
+    body.append(_judged(calls.socket, 0, families, errno.EPERM))
     body.append(_judged(calls.bpf, 0, BPF_READS, errno.EPERM))
     body.append(_instruction(RET, RET_ALLOW))
     return b"".join(body)
@@ -136,9 +150,9 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def seccomp(*, writes_files: bool) -> bool:
+def seccomp(*, writes_files: bool, asks_inet: bool = False) -> bool:
     """Filter the system calls of this thread from now on; False where the kernel or the architecture has no filter."""
-    octets = program(platform.machine(), writes_files=writes_files)
+    octets = program(platform.machine(), writes_files=writes_files, asks_inet=asks_inet)
     if octets is None:
         return False
     libc = _libc()

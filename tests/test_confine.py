@@ -108,3 +108,29 @@ def test_every_jump_stays_inside(machine: str) -> None:
             if code in (confine.JEQ, confine.JGE):
                 assert position + 1 + max(true, false) < count
         assert octets[-8:-6] == confine.RET.to_bytes(2, "little")
+
+
+def test_a_child_that_asks_options_of_internet_sockets_cannot_send() -> None:
+    def opened() -> socket.socket:
+        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def child(work: Callable[[socket.socket], object]) -> int:
+        def confined() -> None:
+            assert confine.seccomp(writes_files=False, asks_inet=True)
+            work(opened())
+
+        pid = os.fork()
+        if pid == 0:
+            code = 0
+            try:
+                confined()
+            except OSError as error:
+                code = error.errno or 254
+            finally:
+                os._exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    assert child(lambda raw: raw.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)) == 0
+    assert child(lambda raw: raw.sendto(b"x", ("127.0.0.1", 9))) == errno.EPERM
+    assert child(lambda raw: raw.connect(("127.0.0.1", 9))) == errno.EPERM
+    assert child(lambda raw: raw.sendmsg([b"x"], [], 0, ("127.0.0.1", 9))) == errno.EPERM

@@ -1,6 +1,7 @@
-"""The nftables ruleset of this namespace, and which tables of iptables-legacy stand beside it.
+"""The nftables ruleset of this namespace, and the tables of iptables-legacy beside it.
 
-Source: nfnetlink dumps of nf_tables (net/netfilter/nf_tables_api.c), /proc/net/{ip,ip6,arp}_tables_names. Needs
+Source: nfnetlink dumps of nf_tables (net/netfilter/nf_tables_api.c); /proc/net/{ip,ip6,arp}_tables_names and
+getsockopt(2), see netdiag.sources.xtables. Needs
 CAP_NET_ADMIN in the namespace (else denied). Asking a kernel without nf_tables would load the module, so it is asked
 only where /proc/modules, modules.builtin, the kernel's own configuration or the lack of any module loader show that
 it is there already; absent where nothing does. Inconsistent where the ruleset changed while it was read.
@@ -13,6 +14,7 @@ import msgspec
 from netdiag.collectors import Collected, Options
 from netdiag.model.coverage import Status
 from netdiag.model.nft import Nft, NftFlowtable, NftObject, NftRule, NftSet, NftTable, XtTable
+from netdiag.sources import xtables
 from netdiag.sources.netlink import constants as nl
 from netdiag.sources.netlink import nftables
 from netdiag.sources.netlink.attributes import DecodeError
@@ -53,13 +55,21 @@ def has_module(source: Source, module: str, option: str) -> bool:
     return f"\n{option}=y\n".encode() in config
 
 
-def xtables(source: Source) -> tuple[XtTable, ...]:
-    """Tables of iptables-legacy that somebody has used in this namespace; reading their names makes none."""
-    found = []
+def read_xtables(source: Source) -> tuple[tuple[XtTable, ...], tuple[NftTable, ...]]:
+    """Tables of iptables-legacy that somebody has used in this namespace: reading their names makes none."""
+    found: list[XtTable] = []
+    read: list[NftTable] = []
     for family, name in XT_NAMES.items():
-        names = _read(source, f"/proc/self/net/{name}").decode("ascii", "replace").split()
-        found += [XtTable(family=family, name=table) for table in sorted(names)]
-    return tuple(found)
+        for table in sorted(_read(source, f"/proc/self/net/{name}").decode("ascii", "replace").split()):
+            rules = None
+            if family in xtables.SHAPES:
+                try:
+                    read.append(xtables.parse(family, source.fetch("xtables", f"{family} {table}")))
+                    rules = sum(len(chain.rules) for chain in read[-1].chains)
+                except (Unreadable, ValueError):
+                    pass
+            found.append(XtTable(family=family, name=table, rules=rules))
+    return tuple(found), tuple(read)
 
 
 def _generation(source: Source) -> int | None:
@@ -149,10 +159,10 @@ class _Ruleset:
 
 def collect(source: Source, options: Options) -> Collected:
     """The whole ruleset, read again where it changed meanwhile."""
-    legacy = xtables(source)
+    names, legacy = read_xtables(source)
     if not has_module(source, "nf_tables", "CONFIG_NF_TABLES"):
-        if legacy:
-            return Collected(tables={"nft": Nft(xtables=legacy)}, rows=len(legacy))
+        if names:
+            return Collected(tables={"nft": Nft(xtables=names, legacy=legacy)}, rows=len(names))
         raise Unreadable("absent", "the kernel has no nf_tables loaded")
     ruleset = _Ruleset(source)
     tables: tuple[NftTable, ...] = ()
@@ -180,5 +190,8 @@ def collect(source: Source, options: Options) -> Collected:
     elif not ruleset.consistent:
         status, detail = "inconsistent", "the ruleset changed while it was read"
     return Collected(
-        tables={"nft": Nft(generation=before, tables=tables, xtables=legacy)}, rows=rows, status=status, detail=detail
+        tables={"nft": Nft(generation=before, tables=tables, xtables=names, legacy=legacy)},
+        rows=rows,
+        status=status,
+        detail=detail,
     )

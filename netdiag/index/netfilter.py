@@ -53,7 +53,8 @@ class Netfilter:
     def __init__(self, nft: Nft) -> None:
         self.nft = nft
         self._sets: dict[tuple[str, str, str], SetIndex] = {}
-        self._chains = {(t.family, t.name, chain.name): chain for t in nft.tables for chain in t.chains}
+        self.tables = (*nft.tables, *nft.legacy)
+        self._chains = {(t.family, t.name, t.legacy, chain.name): chain for t in self.tables for chain in t.chains}
 
     def base_chains(self, hook: str, family: str, device: str | None = None) -> list[tuple[NftTable, NftChain]]:
         """The base chains that a packet of the family meets at a hook, in order. ``family``: ``inet``, ``inet6``,
@@ -62,7 +63,7 @@ class Netfilter:
         if family == "netdev" and hook == "ingress":
             families = ("netdev", "inet")
         found: list[tuple[int, int, int, NftTable, NftChain]] = []
-        for table in self.nft.tables:
+        for table in self.tables:
             if table.family not in families or table.dormant:
                 continue
             for chain in table.chains:
@@ -105,10 +106,8 @@ class Netfilter:
         """Tables of iptables-legacy at the hook that may have something to say."""
         wanted = {"inet": "ip", "inet6": "ip6"}.get(family, family)
         for table in self.nft.xtables:
-            if table.family == wanted and hook in XT_HOOKS.get(table.name, ()):
-                strict = any(chain.hook == hook and chain.policy == "drop" for chain in table.chains)
-                if table.rules != 0 or strict:
-                    yield table
+            if table.family == wanted and hook in XT_HOOKS.get(table.name, ()) and table.rules is None:
+                yield table
 
     def _base(self, table: NftTable, chain: NftChain, walk: _Walk) -> str:
         """One base chain: whether the packet gets past it."""
@@ -151,7 +150,7 @@ class Netfilter:
 
     def jump(self, table: NftTable, name: str, walk: _Walk, depth: int) -> str:
         """Go through another chain."""
-        chain = self._chains.get((table.family, table.name, name))
+        chain = self._chains.get((table.family, table.name, table.legacy, name))
         if chain is None or depth >= DEPTH:
             return "maybe"
         return self._chain(table, chain, walk, depth + 1)

@@ -53,7 +53,7 @@ class HookVerdict:
     """The packet behind the hook: marks and addresses that it got; None where they are not known."""
     translations: tuple[Translation, ...] = ()
     unseen: tuple[XtTable, ...] = ()
-    """Tables of iptables-legacy that have this hook and were not read, or hold rules: they may decide otherwise."""
+    """Tables of iptables-legacy that have this hook and were not read, or hold rules: nobody knows what they decide."""
 
     @property
     def verdict(self) -> str:

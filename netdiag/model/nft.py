@@ -239,26 +239,14 @@ class NftTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return "dormant" in self.flags
 
     @property
+    def legacy(self) -> bool:
+        """Whether this is a table of iptables-legacy, which nft does not show."""
+        return "legacy" in self.flags
+
+    @property
     def compat(self) -> bool:
         """Whether a program of iptables-nft made rules here."""
         return any(rule.compat for chain in self.chains for rule in chain.rules)
-
-
-class XtChain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One chain of iptables-legacy."""
-
-    name: str
-    """``INPUT`` and the like, or the name that somebody gave it."""
-    hook: str | None = None
-    """``prerouting``, ``input``, ``forward``, ``output``, ``postrouting``; None: reached by jumps."""
-    policy: str | None = None
-    """``accept`` or ``drop``, of a chain with a hook."""
-    rules: int = 0
-    """How many rules, without the policy."""
-    drops: int = 0
-    """How many of them end in DROP or REJECT."""
-    packets: int | None = None
-    """Packets that the policy decided."""
 
 
 class XtTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -269,9 +257,7 @@ class XtTable(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     """``filter``, ``nat``, ``mangle``, ``raw``, ``security``."""
     rules: int | None = None
-    """How many rules; None: not read."""
-    chains: tuple[XtChain, ...] = ()
-    """Its chains, as far as they were read."""
+    """How many rules; None: it was not read, and nobody knows what it does."""
 
 
 class Nft(msgspec.Struct, frozen=True, kw_only=True):
@@ -282,7 +268,9 @@ class Nft(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[NftTable, ...] = ()
     """nftables."""
     xtables: tuple[XtTable, ...] = ()
-    """iptables-legacy."""
+    """Names of the tables of iptables-legacy."""
+    legacy: tuple[NftTable, ...] = ()
+    """The same tables, as far as they were read, in the terms of nftables; their flag is ``legacy``."""
 
     def table(self, family: str, name: str) -> NftTable | None:
         """The table of that family and name."""

@@ -333,9 +333,15 @@ class HostBuilder:
         self._bpf = msgspec.structs.replace(self._bpf, **added)
         return self
 
-    def nft(self, *tables: NftTable, xtables: tuple[XtTable, ...] = ()) -> "HostBuilder":
+    def nft(self, *tables: NftTable, legacy: tuple[NftTable, ...] = ()) -> "HostBuilder":
         """nftables, see netdiag.rules.build_nft, and tables of iptables-legacy. Given again, tables are added."""
-        self._nft = Nft(generation=1, tables=(*self._nft.tables, *tables), xtables=(*self._nft.xtables, *xtables))
+        named = tuple(XtTable(family=one.family, name=one.name, rules=1) for one in legacy)
+        self._nft = Nft(
+            generation=1,
+            tables=(*self._nft.tables, *tables),
+            xtables=(*self._nft.xtables, *named),
+            legacy=(*self._nft.legacy, *legacy),
+        )
         return self
 
     def intend(self, **sections: Any) -> "HostBuilder":

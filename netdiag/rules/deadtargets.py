@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from netdiag.index.nfttext import rule_text
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft
-from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain
+from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain, xt_program
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Rule, quoted
 from netdiag.rules.translations import DeadEnd, Target, dead_end, family_of, targets
@@ -48,5 +48,7 @@ def finding(rule: Rule, one: Target, why: DeadEnd, count: int) -> Draft:
         message=f"{chain_name(at.table, at.chain)} sends {what} to {one.address}{more}, and nobody is there: {why.why}",
         evidence=[(f"rule {at.rule.handle} of {chain_name(at.table, at.chain)}", text, "NFT_MSG_GETRULE"), why.fact],
         confirm=[list_chain(at.table, at.chain), f"ip {version}route get {one.address}"],
-        fix=f"nft delete rule {where} handle {at.rule.handle}",
+        fix=f"{xt_program(at.table)} -t {quoted(at.table.name)} -D {quoted(at.chain.name)} {at.rule.handle}"
+        if at.table.legacy
+        else f"nft delete rule {where} handle {at.rule.handle}",
     )

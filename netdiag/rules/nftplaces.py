@@ -12,17 +12,33 @@ BLANKET = {"counter", "log", "limit", "immediate", "reject"}
 
 def chain_subject(table: NftTable, chain: NftChain) -> Subject:
     """A chain, by family, table and name."""
-    return subject("nft-chain", family=table.family, table=table.name, chain=chain.name)
+    backend = "legacy" if table.legacy else None
+    return subject("nft-chain", family=table.family, table=table.name, chain=chain.name, backend=backend)
 
 
 def chain_name(table: NftTable, chain: NftChain) -> str:
     """``inet filter forward``, as nft's commands name it."""
-    return f"{table.family} {table.name} {chain.name}"
+    return f"{table.family} {table.name} {chain.name}" + (" (iptables-legacy)" if table.legacy else "")
 
 
 def list_chain(table: NftTable, chain: NftChain) -> str:
     """The command that shows a chain with its handles."""
+    if table.legacy:
+        return f"{xt_program(table)} -t {quoted(table.name)} -vnL {quoted(chain.name)} --line-numbers"
     return f"nft -a list chain {table.family} {quoted(table.name)} {quoted(chain.name)}"
+
+
+def xt_program(table: NftTable) -> str:
+    """iptables of the old backend, for the table's family."""
+    return "ip6tables-legacy" if table.family == "ip6" else "iptables-legacy"
+
+
+def inserts(table: NftTable, chain: str, nft: list[str], xt: list[str]) -> str:
+    """One command line that puts rules at the head of a chain: ``nft`` in nft's words, ``xt`` in those of iptables."""
+    if table.legacy:
+        return "; ".join(f"{xt_program(table)} -t {quoted(table.name)} -I {quoted(chain)} {line}" for line in xt)
+    where = f"{table.family} {quoted(table.name)} {quoted(chain)}"
+    return "nft " + quoted("; ".join(f"insert rule {where} {line}" for line in nft))
 
 
 def is_blanket(rule: NftRule) -> bool:

@@ -44,7 +44,7 @@ class DeadEnd:
 
 def targets(view: HostView) -> Iterator[Target]:
     """Every destination of DNAT in the ruleset, of rules that are in force."""
-    for table in view.nft.tables:
+    for table in (*view.nft.tables, *view.nft.legacy):
         if table.dormant or table.family not in ("ip", "ip6", "inet"):
             continue
         for chain in table.chains:

@@ -32,7 +32,9 @@ class RecordingRefused(Exception):
 
 
 Clock = Literal["realtime", "boottime", "monotonic"]
-Kind = Literal["bird", "wireguard", "bpf", "taps", "namespaces", "owners", "ethtool", "adjtimex", "processes"]
+Kind = Literal[
+    "bird", "wireguard", "bpf", "taps", "namespaces", "owners", "ethtool", "adjtimex", "processes", "xtables"
+]
 """Modules (or packages) of netdiag.sources with a function ``fetch(key: str, deadline: float | None) -> bytes``."""
 
 

@@ -171,3 +171,43 @@ def test_show_has_the_same_in_text_and_json(lab: Lab) -> None:
 
 def test_nothing_is_an_answer(lab: Lab) -> None:
     assert lab.host("a").call(read).tables == ()
+
+
+LEGACY = """
+iptables-legacy -N mine
+iptables-legacy -A mine -s 10.0.0.0/12 ! -d 192.0.2.1 -p udp --dport 53 -j ACCEPT
+iptables-legacy -A mine -m conntrack --ctstate ESTABLISHED -j RETURN
+iptables-legacy -A FORWARD -i tap+ ! -o eth0 -j mine
+iptables-legacy -A FORWARD -p tcp -j REJECT
+iptables-legacy -P FORWARD DROP
+ip6tables-legacy -A INPUT -s 2001:db8::/32 -i eth0 -j DROP
+iptables-legacy -t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to 10.0.0.2:8080
+"""
+
+
+def test_iptables_legacy_is_read(lab: Lab) -> None:
+    host = lab.host("a")
+    host.sh(LEGACY)
+    found = host.call(read).legacy
+    said = {
+        (table.family, table.name, chain.name, chain.policy): [rule_text(table, rule) for rule in chain.rules]
+        for table in found
+        for chain in table.chains
+        if chain.rules
+    }
+    zero = "counter packets 0 bytes 0"
+    assert said == {
+        ("ip", "filter", "FORWARD", "drop"): [
+            f'iifname "tap*" oifname != "eth0" {zero} jump mine',
+            f'meta l4proto tcp {zero} xt target "REJECT"',
+        ],
+        ("ip", "filter", "mine", None): [
+            f'ip saddr 10.0.0.0/12 ip daddr != 192.0.2.1 meta l4proto udp xt match "udp" {zero} accept',
+            f'xt match "conntrack" {zero} return',
+        ],
+        ("ip", "nat", "PREROUTING", "accept"): [f'meta l4proto tcp xt match "tcp" {zero} xt target "DNAT"'],
+        ("ip6", "filter", "INPUT", "accept"): [f'ip6 saddr 2001:db8::/32 iifname "eth0" {zero} drop'],
+    }
+    status, text, _ = host.netdiag("show", "nft")
+    assert status == 0
+    assert "ip filter (legacy)" in text

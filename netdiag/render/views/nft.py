@@ -119,35 +119,20 @@ def rows(snapshot: Snapshot, filters: Filters) -> Iterator[Row]:
     for table in snapshot.tables.nft.tables:
         if wanted is None or table.family in wanted:
             yield from table_rows(table)
-    for legacy in snapshot.tables.nft.xtables:
-        if wanted is None or legacy.family in wanted:
-            yield without_nothing(
-                {
-                    "family": legacy.family,
-                    "table": legacy.name,
-                    "object": "xtable",
-                    "rules": legacy.rules,
-                    "chains": [
-                        without_nothing(
-                            {
-                                "name": chain.name,
-                                "hook": chain.hook,
-                                "policy": chain.policy,
-                                "rules": chain.rules,
-                                "drops": chain.drops,
-                            }
-                        )
-                        for chain in legacy.chains
-                    ],
-                }
-            )
+    for table in snapshot.tables.nft.legacy:
+        if wanted is None or table.family in wanted:
+            yield from ({**row, "backend": "legacy"} for row in table_rows(table))
+    read = {(table.family, table.name) for table in snapshot.tables.nft.legacy}
+    for one in snapshot.tables.nft.xtables:
+        if (wanted is None or one.family in wanted) and (one.family, one.name) not in read:
+            yield {"family": one.family, "table": one.name, "object": "xtable", "backend": "legacy"}
 
 
 def cells(row: Row) -> list[Row]:
     """The text: rules stand under their chain."""
     line = dict(row)
     kind = row["object"]
-    line["where"] = f"{row['family']} {row['table']}"
+    line["where"] = f"{row['family']} {row['table']}" + (" (legacy)" if "backend" in row else "")
     line["name"] = row.get("chain") if kind == "rule" else row.get("name")
     if kind in ("set", "map"):
         elements = row.get("elem", [])
@@ -156,11 +141,7 @@ def cells(row: Row) -> list[Row]:
     elif kind == "flowtable":
         line["text"] = f"devices {', '.join(row['dev'])}"
     elif kind == "xtable":
-        line["name"] = "iptables-legacy"
-        line["text"] = ", ".join(
-            f"{chain['name']} {chain.get('policy', '-')} {chain.get('rules', 0)} rules"
-            for chain in row.get("chains", [])
-        )
+        line["text"] = "iptables-legacy, not read"
     elif "text" not in line and "packets" in row:
         line["text"] = f"packets {row['packets']} bytes {row['bytes']}"
     return [line]

@@ -181,7 +181,9 @@ def _finding(hook: str, first: Beaten, count: int) -> Draft:
             fact(stop),
         ],
         confirm=[list_chain(at.table, at.chain), list_chain(stop.at.table, stop.at.chain)],
-        fix=f"nft {quoted(f'insert rule {where} {text.split(chr(10))[0]}')}",
+        fix=f"accept the same in {chain_name(stop.at.table, stop.at.chain)}"
+        if stop.at.table.legacy
+        else f"nft {quoted(f'insert rule {where} {text}')}",
         breaks=[chain_subject(stop.at.table, stop.at.chain)],
     )
 

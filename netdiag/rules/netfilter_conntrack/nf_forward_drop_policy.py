@@ -37,7 +37,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, daddr, iifname, oifname, plain, rule, saddr, state, table, verdict
 from netdiag.rules.forwardgate import READS, Gate, gates
-from netdiag.rules.nftplaces import by_default, chain_name, chain_subject, fact, list_chain, place_words
+from netdiag.rules.nftplaces import by_default, chain_name, chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -87,14 +87,13 @@ def _finding(view: HostView, first: Gate, group: list[Gate], *, sure: bool) -> D
     more = f" and {len(group) - 1} more" if len(group) > 1 else ""
     where = f"{at.table.family} {quoted(at.table.name)} {quoted(at.chain.name)}"
     docker = at.table.chain("DOCKER-USER")
-    target = f"{at.table.family} {quoted(at.table.name)} {'DOCKER-USER' if docker else quoted(at.chain.name)}"
     answers = "" if first.way == "between" else "ct state established,related "
-    lines = {
-        "between": [f'iifname "{name}" accept', f'oifname "{name}" accept'],
-        "to": [f'oifname "{name}" {answers}accept'],
-        "from": [f'iifname "{name}" {answers}accept'],
-    }[first.way]
-    fix = "nft " + quoted("; ".join(f"insert rule {target} {line}" for line in lines))
+    states = "" if first.way == "between" else "-m conntrack --ctstate ESTABLISHED,RELATED "
+    nft = {"from": f'iifname "{name}" {answers}accept', "to": f'oifname "{name}" {answers}accept'}
+    xt = {"from": f"-i {quoted(name)} {states}-j ACCEPT", "to": f"-o {quoted(name)} {states}-j ACCEPT"}
+    ways = [first.way] if first.way in nft else list(nft)
+    chain_ = "DOCKER-USER" if docker else at.chain.name
+    fix = inserts(at.table, chain_, [nft[way] for way in ways], [xt[way] for way in ways])
     kind = "" if first.way == "between" else "answers "
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
@@ -161,6 +160,8 @@ def examples() -> Iterator[Example]:
     six.link("eth0").address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
     six.tap("tap0").route("2001:db8:1::5/128", dev="tap0").nft(_forward())
     yield _case("IPv6", "the same hook", six, 1)
+    old = _host().nft(legacy=(_forward(family="ip"),))
+    yield _case("iptables-legacy", "the old backend has the same hook", old, 1)
     yield from _silent()
 
 

@@ -36,7 +36,7 @@ from netdiag.model.link import Link
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.build_nft import chain, iifname, in_set, plain, port, port_set, rule, state, table, verdict
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.nftplaces import chain_subject, fact, list_chain, place_words
+from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.wireguardpeers import device_subject, devices, peer_subject, source
 
@@ -94,7 +94,6 @@ def _finding(
     device: WireguardDevice, stop: Possible, peers: list[WireguardPeer], who: str, weight: tuple[Severity, Confidence]
 ) -> Draft:
     at, number = stop.at, device.listen_port or 0
-    where = f"{at.table.family} {quoted(at.table.name)} {quoted(at.chain.name)}"
     return RULE.found(
         subject=device_subject(device),
         message=f"new packets to UDP port {number} of {device.ifname} are stopped by {place_words(at)}: {who}",
@@ -104,7 +103,7 @@ def _finding(
             ("peers without an endpoint", sum(peer.endpoint is None for peer in device.peers), "WGPEER_A_ENDPOINT"),
         ],
         confirm=[f"wg show {quoted(device.ifname)} listen-port", list_chain(at.table, at.chain)],
-        fix=f"nft insert rule {where} udp dport {number} accept",
+        fix=inserts(at.table, at.chain.name, [f"udp dport {number} accept"], [f"-p udp --dport {number} -j ACCEPT"]),
         severity=weight[0],
         confidence=weight[1],
         touches=[chain_subject(at.table, at.chain)],
