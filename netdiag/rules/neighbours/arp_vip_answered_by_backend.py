@@ -1,0 +1,135 @@
+"""What it checks
+  A service address on lo (or on another interface without a wire) lies in the subnet of an interface on which this
+  host answers ARP for it, because arp_ignore is 0 there, while the host is set up as one of several that have it.
+
+Why it matters
+  With direct server return every backend has the service address, and only the balancer may answer for it. A backend
+  that answers takes the whole service's traffic to itself, from those hosts whose question it answered first; it
+  changes with every ARP timeout.
+
+Confirm
+  ip -br address show
+  sysctl net.ipv4.conf.all.arp_ignore net.ipv4.conf.IFNAME.arp_ignore
+  arping -D -I IFNAME ADDRESS                  (from another host of the segment: two answers)
+
+Fix
+  sysctl -w net.ipv4.conf.IFNAME.arp_ignore=1 net.ipv4.conf.IFNAME.arp_announce=2. The host then answers for the
+  addresses of IFNAME itself only. Others of the segment forget the wrong answer within a minute, or at once by
+  "ip neigh flush to ADDRESS".
+
+Not flagged
+  Addresses that no interface's subnet holds: they are routed to this host (anycast by BGP), nobody asks for them by
+  ARP. arp_ignore 1, 2, 3 or 8, of "all" or of the interface. A host of which nothing says that others have the
+  address too (no arp_announce 2, no IPIP device): it may be its only owner, which is an info.
+  127.0.0.0/8 and link-local addresses.
+
+References
+  net/ipv4/arp.c arp_ignore(); Documentation/networking/ip-sysctl.rst arp_ignore arp_announce; LVS "The ARP problem"
+"""
+
+import ipaddress
+from collections.abc import Iterator
+
+from netdiag.index.subnets import Subnet, connected
+from netdiag.index.view import HostView
+from netdiag.model.address import Address
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="arp-vip-answered-by-backend",
+    title="a backend answers ARP for the shared service address",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "addresses", "routes", "sysctls"),
+)
+WIRELESS = ("dummy", "ipip", "tunl")
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    wires = [subnet for subnet in connected(view, "inet") if not subnet.link.noarp]
+    for address in view.addresses:
+        link = view.link(address.ifindex)
+        if address.family != "inet" or address.prefixlen != 32 or link is None or not _without_wire(link):
+            continue
+        vip = ipaddress.ip_address(address.local)
+        if vip.is_loopback or vip.is_link_local:
+            continue
+        for subnet in wires:
+            if vip in subnet.network and _arp(view, subnet.link, "arp_ignore") == 0:
+                yield _finding(view, address, link, subnet)
+                break
+
+
+def _without_wire(link: Link) -> bool:
+    return link.loopback or link.kind in WIRELESS
+
+
+def _arp(view: HostView, link: Link, key: str) -> int:
+    """What counts: the larger of all's and the interface's (IN_DEV_MAXCONF)."""
+    values = (view.sysctl_int(f"net.ipv4.conf.{name}.{key}") for name in ("all", link.ifname))
+    return max(value or 0 for value in values)
+
+
+def _shared(view: HostView, link: Link, wire: Link) -> str:
+    """What says that other hosts have the address too."""
+    if _arp(view, wire, "arp_announce") >= 2:
+        return f"arp_announce is 2 on {wire.ifname}, as backends of a balancer have it"
+    if link.kind in ("ipip", "tunl"):
+        return f"it is on the tunnel {link.ifname} of a balancer"
+    if any(each.kind == "ipip" and each.up and each.ifname == "tunl0" for each in view.links):
+        return "tunl0 is up, by which a balancer reaches its backends"
+    return ""
+
+
+def _finding(view: HostView, address: Address, link: Link, subnet: Subnet) -> Draft:
+    wire, vip = subnet.link.ifname, address.local
+    conf = f"net/ipv4/conf/{wire}"
+    why = _shared(view, link, subnet.link)
+    return RULE.found(
+        subject=subject("address", local=vip, ifname=link.ifname),
+        severity="warning" if why else "info",
+        confidence="likely" if why else "possible",
+        message=f"{wire} answers ARP for {vip}, which is on {link.ifname}"
+        + (f"; {why}: the answer is the balancer's" if why else ": right only if no other host has that address"),
+        evidence=(
+            (f"{vip}/32", f"on {link.ifname}, inside {subnet.network} of {wire}", "RTM_GETADDR, RTM_GETROUTE"),
+            ("arp_ignore, the larger of all and the interface", 0, f"RTM_GETLINK {wire} IFLA_INET_CONF"),
+            ("arp_announce, likewise", _arp(view, subnet.link, "arp_announce"), f"RTM_GETLINK {wire} IFLA_INET_CONF"),
+        ),
+        confirm=(
+            f"ip -br address show dev {quoted(link.ifname)}",
+            f"sysctl net.ipv4.conf.all.arp_ignore {quoted(f'net/ipv4/conf/{wire}/arp_ignore')}",
+        ),
+        fix=f"sysctl -w {quoted(f'{conf}/arp_ignore')}=1 {quoted(f'{conf}/arp_announce')}=2",
+        touches=(subject("link", ifname=wire),),
+    )
+
+
+def _backend(vip: str = "192.0.2.100/32", ignore: int = 0, announce: int = 2, on: str = "lo") -> HostBuilder:
+    host = HostBuilder().link("eth0", inet_conf={"arp_ignore": ignore, "arp_announce": announce})
+    host.address("eth0", "192.0.2.2/24")
+    if on != "lo":
+        host.link(on, kind="ipip", flags=0xC1)
+    return host.address(on, vip)
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)  # type: ignore[arg-type]
+
+
+def examples() -> Iterator[Example]:
+    about = subject("address", local="192.0.2.100", ifname="lo")
+    yield _case("half configured", "announce is set, ignore was lost", _backend(), 1, subject=about, severity="warning")
+    yield _case("on the balancer's tunnel", "LVS-TUN", _backend(announce=0, on="tunl0"), 1, severity="warning")
+    yield _case("the only owner?", "nothing says that it is shared", _backend(announce=0), 1, severity="info")
+    yield _case("configured", "the healthy backend", _backend(ignore=1))
+    yield _case("by all", "the larger counts", _backend().sysctl("net.ipv4.conf.all.arp_ignore", 1))
+    yield _case("arp_ignore 8", "it answers for nothing", _backend(ignore=8))
+    yield _case("anycast", "routed to this host, no subnet holds it", _backend("203.0.113.7/32"))
+    yield _case("resolver stub", "127.0.0.0/8 is never asked for", _backend("127.0.0.53/32"))
+    yield _case("link-local", "not a service", _backend("169.254.20.10/32"))
+    near = _backend("192.0.3.0/32")
+    yield _case("one address past the subnet", "outside", near)
