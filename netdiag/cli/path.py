@@ -10,8 +10,9 @@ from netdiag.cli._errors import NO_VERDICT, Usage, nearest
 from netdiag.cli._verb import Session, Verb, bird_socket_option, deadline_option, hostname_option, json_option
 
 if TYPE_CHECKING:
+    from netdiag.model.bpf import BpfAttachment
     from netdiag.model.walk import PathPacket
-    from netdiag.path.host import PathHost
+    from netdiag.path.host import PathHost, Ran
     from netdiag.path.trail import Packet
 
 STATUS = {"sent": 0, "forwarded": 0, "delivered": 0, "dropped": 1, "refused": 1, "unknown": NO_VERDICT}
@@ -57,6 +58,11 @@ def _address(text: str, what: str) -> str:
 @click.option("--dport", type=Number(65535), metavar="N", help="Destination port.")
 @click.option("--size", type=Number(65575), metavar="BYTES", help="Length with its IP header, not to be cut (DF).")
 @click.option("--no-df", "cut", is_flag=True, help="A packet that is too long may be cut.")
+@click.option(
+    "--run-bpf",
+    is_flag=True,
+    help="Run the XDP and tc programs on the way on such a packet (BPF_PROG_TEST_RUN). They may write to their maps.",
+)
 @click.option("--explain", is_flag=True, help="Also say why the alternatives lost.")
 @deadline_option()
 @bird_socket_option()
@@ -77,6 +83,7 @@ def command(
     dport: int | None,
     size: int | None,
     cut: bool,
+    run_bpf: bool,
     explain: bool,
     deadline: float,
     bird_sockets: tuple[str, ...],
@@ -90,6 +97,8 @@ def command(
     src = _address(source, "--from") if source is not None else None
     if src is not None and (":" in src) != (":" in dst):
         raise Usage(f"{dst} and --from {src} are of different families")
+    if run_bpf and (snapshot is not None or session.replay is not None):
+        raise Usage("--run-bpf runs programs of this host: not with SNAPSHOT or --replay")
     how = _host.options(interval=0.0, deadline=deadline, hostname=hostname, bird_sockets=bird_sockets)
 
     from netdiag.model.walk import PathPacket
@@ -112,7 +121,7 @@ def command(
     from netdiag.index.view import views_of
     from netdiag.path.host import PathHost
 
-    host = PathHost(views_of(found), found.coverage)
+    host = PathHost(views_of(found), found.coverage, run_bpf=_run if run_bpf else None)
     report = walk(host, _packet(host, said, df=not cut), said)
     if as_json:
         from netdiag.render.json import pretty
@@ -124,6 +133,18 @@ def command(
         width = _output.terminal_width() or 80
         _output.emit([render_path(report, color=_output.in_colour(session.color), width=width, explain=explain)])
     return STATUS[report.verdict]
+
+
+def _run(row: "BpfAttachment", frame: bytes, ifindex: int, mark: int) -> "Ran":
+    """One program on one frame, for real."""
+    from netdiag.path.host import Ran
+    from netdiag.sources.bpf import testrun
+    from netdiag.sources.protocol import Unreadable
+
+    try:
+        return Ran(*testrun.run(row.prog_id, frame, ifindex, xdp=row.hook == "xdp", mark=mark))
+    except Unreadable as error:
+        return Ran(0, b"", None, error.detail)
 
 
 def _packet(host: "PathHost", said: "PathPacket", *, df: bool) -> "Packet":

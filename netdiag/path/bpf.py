@@ -1,17 +1,37 @@
-"""Which BPF programs a packet meets on a device, in their order. What they decide is theirs: see ``--run-bpf``.
+"""Which BPF programs a packet meets on a device, in their order, and with ``--run-bpf`` what they do with it.
 
-On the way in: XDP, then tcx, then clsact. On the way out: tcx, then clsact. netkit has its own two. Pure; nothing can
-fail.
+On the way in: XDP, then tcx, then clsact. On the way out: tcx, then clsact. netkit has its own two. The first that
+gives a verdict ends it (net/core/dev.c sch_handle_ingress()). Without being run a program may do anything: it is named
+and the walk goes on as if it let the packet pass. Pure; nothing can fail.
 """
 
-from collections.abc import Iterable
+from dataclasses import replace
+from typing import NamedTuple
 
 from netdiag.model.bpf import BpfAttachment
 from netdiag.model.link import Link
+from netdiag.model.walk import Fate
+from netdiag.path import frames
 from netdiag.path.host import PathHost
-from netdiag.path.trail import Trail
+from netdiag.path.trail import Packet, Trail
 
 _ORDER = ("xdp", "tcx", "tc", "netkit")
+NEXT = -1
+PASS: dict[bool, tuple[int, ...]] = {True: (2,), False: (0, 3)}
+"""XDP_PASS; TC_ACT_OK and TC_ACT_PIPE."""
+WORDS: dict[bool, dict[int, str]] = {
+    True: {0: "aborts it", 1: "drops it", 2: "lets it pass", 3: "sends it back", 4: "redirects it"},
+    False: {-1: "no verdict", 0: "lets it pass", 2: "drops it", 3: "lets it pass", 4: "steals it", 7: "redirects it"},
+}
+DROPS: dict[bool, tuple[int, ...]] = {True: (0, 1), False: (2,)}
+
+
+class Met(NamedTuple):
+    """The packet behind the programs; ``fate`` is set where one ended it."""
+
+    packet: Packet
+    fate: Fate | None = None
+    reason: str = ""
 
 
 def met(host: PathHost, link: Link, direction: str) -> list[BpfAttachment]:
@@ -26,27 +46,78 @@ def met(host: PathHost, link: Link, direction: str) -> list[BpfAttachment]:
     return sorted(rows, key=lambda row: (_ORDER.index(row.hook), row.priority or 0, row.position))
 
 
-def ingress(host: PathHost, link: Link, trail: Trail) -> bool:
-    """Name the programs that a packet meets where it arrives; whether there are any."""
-    return _named(host, link, "ingress", trail)
+class _Place(NamedTuple):
+    """A device, and the hardware addresses of a frame there: source and destination."""
+
+    link: Link
+    source: str | None
+    destination: str | None
 
 
-def egress(host: PathHost, link: Link, trail: Trail) -> bool:
-    """Name the programs that a packet meets where it leaves; whether there are any."""
-    return _named(host, link, "egress", trail)
+def ingress(host: PathHost, link: Link, packet: Packet, trail: Trail) -> Met:
+    """The programs that a packet meets where it arrives."""
+    return _meet(host, _Place(link, None, link.address), "ingress", packet, trail)
 
 
-def _named(host: PathHost, link: Link, direction: str, trail: Trail) -> bool:
+def egress(host: PathHost, link: Link, packet: Packet, trail: Trail, lladdr: str | None) -> Met:
+    """The programs that a packet meets where it leaves, to a neighbour with this hardware address."""
+    return _meet(host, _Place(link, link.address, lladdr), "egress", packet, trail)
+
+
+def _meet(host: PathHost, place: _Place, direction: str, packet: Packet, trail: Trail) -> Met:
+    """Name the programs that a packet meets, and run them where that was asked for."""
+    link = place.link
     rows = met(host, link, direction)
-    for row in rows:
-        trail.add(
-            "bpf", "runs", f"{_hook(row)} on {link.ifname}: {name(host, row)}", why="what it decides is not known"
-        )
     if not rows and link.xdp is not None and direction == "ingress":
-        what = f"xdp on {link.ifname}: program {link.xdp.prog_id}"
-        trail.add("bpf", "runs", what, why="what it decides is not known")
-        return True
-    return bool(rows)
+        thing = f"xdp {link.xdp.mode} on {link.ifname}: program {link.xdp.prog_id}"
+        trail.add("bpf", "runs", thing, why="what it decides is not known: --run-bpf runs it on such a packet")
+    done = ""
+    for row in rows:
+        if done and not (row.hook != "xdp" and done == "xdp"):
+            continue
+        told = _one(host, row, place, packet, trail)
+        if told.fate is not None:
+            return told
+        if told.reason:
+            done = "xdp" if row.hook == "xdp" else "tc"
+        packet = told.packet
+    return Met(packet)
+
+
+def _one(host: PathHost, row: BpfAttachment, place: _Place, packet: Packet, trail: Trail) -> Met:
+    link = place.link
+    thing = f"{_hook(row)} on {link.ifname}: {name(host, row)}"
+    if host.run_bpf is None or row.direct_action is False or packet.src is None:
+        why = "what it decides is not known"
+        why += ": --run-bpf runs it on such a packet" if host.run_bpf is None else ", and it cannot be run on its own"
+        trail.add("bpf", "runs", thing, why=why)
+        return Met(packet)
+    before = frames.frame(packet, place.source, place.destination)
+    ran = host.run_bpf(row, before, link.ifindex, packet.mark)
+    if ran.trouble:
+        trail.add("bpf", "runs", thing, why=f"what it decides is not known: {ran.trouble}")
+        return Met(packet)
+    xdp = row.hook == "xdp"
+    word = WORDS[xdp].get(ran.returned, f"returns {ran.returned}")
+    if ran.returned in DROPS[xdp]:
+        why = f"BPF program {name(host, row)} ({_hook(row)} on {link.ifname}) {word}"
+        trail.add("bpf", "dropped", thing, decisive=True, why=word)
+        return Met(packet, "dropped", why)
+    after = frames.changed(packet, before, ran.frame)
+    if ran.returned not in PASS[xdp] and not (ran.returned == NEXT and not xdp):
+        why = f"BPF program {name(host, row)} ({_hook(row)} on {link.ifname}) {word}: where to is not told"
+        trail.add("bpf", "unknown", thing, decisive=True, why=word)
+        return Met(packet, "unknown", why)
+    if after is None:
+        trail.add("bpf", "unknown", thing, decisive=True, why="it makes another kind of packet of it")
+        return Met(packet, "unknown", f"BPF program {name(host, row)} makes another kind of packet of it")
+    marked = after if ran.mark is None else _marked(after, ran.mark)
+    trail.add("bpf", word, thing, why="" if marked == packet else f"it is then {marked.text()} mark {marked.mark:#x}")
+    return Met(marked, None, "" if ran.returned == NEXT else word)
+
+
+def _marked(packet: Packet, mark: int) -> Packet:
+    return replace(packet, mark=mark)
 
 
 def name(host: PathHost, row: BpfAttachment) -> str:
@@ -58,8 +129,3 @@ def name(host: PathHost, row: BpfAttachment) -> str:
 
 def _hook(row: BpfAttachment) -> str:
     return f"xdp {row.mode or ''}".strip() if row.hook == "xdp" else f"{row.hook} {row.direction}"
-
-
-def names(rows: Iterable[BpfAttachment], host: PathHost) -> str:
-    """All of them in one phrase."""
-    return ", ".join(name(host, row) for row in rows)

@@ -68,7 +68,9 @@ class Devices:
         limit = of_device(link, packet.family)
         if not link.up:
             return self._lost(trail, "dropped", link.ifname, f"{link.ifname} is down", limit)
-        bpf.egress(self._host, link, trail)
+        packet, fate, reason = bpf.egress(self._host, link, packet, trail, lladdr)
+        if fate is not None:
+            return Carried(fate, reason, limit)
         if not link.lower_up and not link.loopback:
             return self._lost(trail, "dropped", link.ifname, f"{link.ifname} has no carrier", limit)
         keyed = self._host.wireguard(link.ifindex)

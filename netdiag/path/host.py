@@ -7,6 +7,7 @@ for accept_local, route_localnet and src_valid_mark, the interface alone for for
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from ipaddress import IPv4Address
+from typing import NamedTuple
 
 from netdiag.index.cryptokey import Cryptokey
 from netdiag.index.netfilter import Netfilter
@@ -14,11 +15,25 @@ from netdiag.index.packet import Query
 from netdiag.index.source4 import Sources4
 from netdiag.index.source6 import Sources6
 from netdiag.index.view import HostIndex, gaps
+from netdiag.model.bpf import BpfAttachment
 from netdiag.model.coverage import Coverage
 from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbour
 from netdiag.model.wireguard import WireguardDevice
 
+
+class Ran(NamedTuple):
+    """One run of a BPF program on a frame, see netdiag.sources.bpf.testrun."""
+
+    returned: int
+    frame: bytes
+    mark: int | None
+    trouble: str = ""
+    """Why it could not be run."""
+
+
+RunBpf = Callable[[BpfAttachment, bytes, int, int], Ran]
+"""Runs a program on a frame, as if at an interface (by index), with a mark."""
 FarEnd = tuple["PathHost", Link]
 """Another namespace, and the interface there."""
 
@@ -33,9 +48,12 @@ class PathHost:
         *,
         name: str = "",
         far: Callable[[Link], FarEnd | None] | None = None,
+        run_bpf: RunBpf | None = None,
     ) -> None:
         """``name``: of the namespace, empty for the host's own. ``far``: the other end of a cable in a namespace that
-        was read as well. Without ``coverage`` everything counts as read."""
+        was read as well. ``run_bpf``: runs programs, where that was asked for. Without ``coverage`` everything counts
+        as read.
+        """
         self.index = index
         self.tables = index.tables
         self.stack = index.stack
@@ -43,6 +61,7 @@ class PathHost:
         self.name = name
         self._coverage = tuple(coverage)
         self._far = far
+        self.run_bpf = run_bpf
 
     def gap(self, *tables: str) -> str:
         """Why these tables cannot be relied on, empty where they were read. Tables that changed while they were read,

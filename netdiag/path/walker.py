@@ -101,7 +101,9 @@ class Walker:
         if not link.up:
             return trail.stop("dropped", "link", link.ifname, f"{link.ifname} is down: nothing arrives by it")
         trail.add("link", "arrived", link.ifname, why=packet.text())
-        bpf.ingress(self._host, link, trail)
+        packet, fate, reason = bpf.ingress(self._host, link, packet, trail)
+        if fate is not None:
+            return End(verdict=fate, reason=reason)
         if link.kind == "wireguard" or self._host.wireguard(link.ifindex) is not None:
             kept = Wireguard(self._host, link).accept(packet, trail)
             if kept is not None:

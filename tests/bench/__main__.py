@@ -163,6 +163,18 @@ def ebpf(scale: float) -> list[str]:
     return [f"{count} programs, maps and links each", *ratios, f"{bpftool:.3f}"]
 
 
+def lookups(scale: float) -> list[str]:
+    """The index over a full table: building it, a million lookups at once, one lookup. Least of the runs each."""
+    count = str(max(2, int(1_000_000 * scale)))
+    command = [PYTHON, "-m", "tests.bench.fib", count]
+    said = [
+        subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE.parents[1]).stdout.split()
+        for _ in range(RUNS)
+    ]
+    best = [min(float(word.partition("=")[2]) for word in words) for words in zip(*said, strict=True)]
+    return [f"{int(count):,} routes", *(f"{value:.3f}" for value in best[:2]), f"{best[2]:.1f}"]
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
@@ -173,7 +185,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def main() -> None:
-    """Build the floor, measure everything, print two tables."""
+    """Build the floor, measure everything, print the tables."""
     scale = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
     with tempfile.TemporaryDirectory() as folder:
         floor = f"{folder}/floor"
@@ -200,6 +212,8 @@ def main() -> None:
         print(table(header, [daemons.bird(scale)]))
         print()
         print(table(["netdiag collect", "wall s", "largest process MiB"], [daemons.everything(scale)]))
+        print()
+        print(table(["index", "build s", "1M lookups s", "one lookup us"], [lookups(scale)]))
         print()
         print(table(["command", "wall s"], commands(floor)))
 

@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 Kind = Literal["prog", "map", "link", "btf"]
 
 MAP_LOOKUP_ELEM, MAP_GET_NEXT_KEY, OBJ_GET, OBJ_GET_INFO_BY_FD, PROG_QUERY = 1, 4, 7, 15, 16
+PROG_TEST_RUN = 10
 NEXT_ID: dict[Kind, int] = {"prog": 11, "map": 12, "btf": 23, "link": 31}
 FD_BY_ID: dict[Kind, int] = {"prog": 13, "map": 14, "btf": 19, "link": 30}
 QUERY_EFFECTIVE = 1
@@ -134,6 +135,12 @@ class RawCalls(_Common):
     def fd_by_id(self, kind: Kind, number: int) -> int:
         """See ``Calls``."""
         return self._call(FD_BY_ID[kind], "=III", number, 0, RDONLY if kind == "map" else 0)
+
+    def test_run(self, attr: Buffer) -> None:
+        """BPF_PROG_TEST_RUN with an attribute made by netdiag.sources.bpf.testrun, who says why it stands alone."""
+        arguments = (ctypes.c_int(PROG_TEST_RUN), ctypes.c_void_p(ctypes.addressof(attr)), ctypes.c_uint(len(attr)))
+        if self._syscall(self._number, *arguments) < 0:
+            raise _failure()
 
     def info(self, fd: int, buffer: Buffer) -> None:
         """See ``Calls``."""

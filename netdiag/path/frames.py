@@ -1,0 +1,82 @@
+"""A packet as octets: an Ethernet frame that a BPF program can be run on, and back again.
+
+RFC 791, 8200, 768, 9293 and 792; checksums are right, the payload is zero. Pure; ValueError for an address that is
+none.
+"""
+
+import ipaddress
+from dataclasses import replace
+from struct import pack, unpack, unpack_from
+
+from netdiag.path.trail import Packet
+
+ETHERNET = 14
+SHORTEST = 64
+"""Bytes of the IP packet where no size was asked for."""
+ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
+SYN, SYN_ACK = 0x02, 0x12
+
+
+def frame(packet: Packet, source: str | None = None, destination: str | None = None) -> bytes:
+    """The whole frame; ``source`` and ``destination`` are hardware addresses, zero where not known."""
+    v4 = packet.family == "inet"
+    src, dst = _address(packet.src, v4), _address(packet.dst, v4)
+    header = 20 if v4 else 40
+    room = max(packet.size or SHORTEST, header + 20) - header
+    proto = packet.ip_proto or UDP
+    body = _transport(packet, proto, room, src + dst)
+    if v4:
+        flags = 0x4000 if packet.df else 0
+        head = pack("!BBHHHBBH", 0x45, packet.tos, header + room, 0, flags, 64, proto, 0) + src + dst
+        head = head[:10] + pack("!H", checksum(head)) + head[12:]
+    else:
+        head = pack("!IHBB", 6 << 28 | packet.tos << 20, room, proto, 64) + src + dst
+    ends = b"".join(bytes.fromhex((mac or "").replace(":", "")).ljust(6, b"\0")[:6] for mac in (destination, source))
+    return ends + pack("!H", 0x0800 if v4 else 0x86DD) + head + body
+
+
+def _address(text: str | None, v4: bool) -> bytes:
+    return ipaddress.ip_address(text).packed if text else bytes(4 if v4 else 16)
+
+
+def _transport(packet: Packet, proto: int, room: int, ends: bytes) -> bytes:
+    sport, dport = packet.sport or 0, packet.dport or 0
+    if proto == TCP:
+        flags = SYN_ACK if packet.related else SYN
+        body, at = pack("!HHIIBBHHH", sport, dport, 1, 0, 0x50, flags, 0xFFFF, 0, 0), 16
+    elif proto in (ICMP, ICMPV6):
+        kind = packet.icmp_type or {ICMP: 0 if packet.related else 8}.get(proto, 129 if packet.related else 128)
+        body, at = pack("!BBHHH", kind, 0, 0, 1, 1), 2
+    else:
+        body, at = pack("!HHHH", sport, dport, room, 0), 6
+    body = body.ljust(room, b"\0")
+    pseudo = b"" if proto == ICMP else ends + pack("!IHBB", room, 0, 0, proto)
+    if proto not in (ICMP, TCP, UDP, ICMPV6):
+        return body
+    return body[:at] + pack("!H", checksum(pseudo + body) or 0xFFFF) + body[at + 2 :]
+
+
+def checksum(octets: bytes) -> int:
+    """RFC 1071."""
+    octets += bytes(len(octets) % 2)
+    total: int = sum(unpack(f"!{len(octets) // 2}H", octets))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def changed(packet: Packet, before: bytes, after: bytes) -> Packet | None:
+    """The packet with the addresses and ports that a program gave it; None: it is no such packet any more."""
+    if before == after:
+        return packet
+    kind = 0x0800 if packet.family == "inet" else 0x86DD
+    size, at = (4, 26) if packet.family == "inet" else (16, 22)
+    header = 20 if packet.family == "inet" else 40
+    if len(after) < ETHERNET + header + 8 or unpack_from("!H", after, 12)[0] != kind:
+        return None
+    src, dst = (str(ipaddress.ip_address(after[start : start + size])) for start in (at, at + size))
+    ports = unpack_from("!HH", after, ETHERNET + header) if packet.ip_proto in (TCP, UDP, None) else (None, None)
+    kept = [
+        new if old is not None or new else old for old, new in zip((packet.sport, packet.dport), ports, strict=True)
+    ]
+    return replace(packet, src=src, dst=dst, sport=kept[0], dport=kept[1])
