@@ -63,17 +63,6 @@ ROUTE = Drill(
     severity="critical",
     twin=full,
 )
-ONE_END = Drill(
-    rule="wg-mtu-exceeds-underlay",
-    name="one end of the underlay",
-    build=healthy,
-    break_=lambda lab, host: host.ip("link set dev eth0 mtu 1400"),
-    repair=None,
-    severity="critical",
-    tolerate=(
-        "link-mtu-peer-mismatch",
-    ),  # the underlay's two ends disagree as well, and repairing the tunnel leaves that
-)
 INET6 = Drill(
     rule="wg-mtu-exceeds-underlay",
     name="endpoint over IPv6",
@@ -82,7 +71,15 @@ INET6 = Drill(
     repair=lambda lab, host: endpoint(host, "192.0.2.2:51820"),
     severity="critical",
 )
-test_drill = drill_test(UNDERLAY, ROUTE, INET6, ONE_END)
+test_drill = drill_test(UNDERLAY, ROUTE, INET6)
+
+
+def test_an_underlay_that_shrank_on_one_end_explains_it(lab: Lab) -> None:
+    host = healthy(lab)
+    host.ip("link set dev eth0 mtu 1400")
+    first, *others = host.report()["findings"]
+    assert (first["rule"], first["severity"]) == ("link-mtu-peer-mismatch", "critical")
+    assert {f["rule"]: f["explained_by"] for f in others}["wg-mtu-exceeds-underlay"] == first["id"]
 
 
 def test_what_is_too_long_is_cut_and_lost_where_fragments_are_dropped(lab: Lab) -> None:

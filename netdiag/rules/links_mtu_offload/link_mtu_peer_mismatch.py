@@ -44,7 +44,13 @@ RULE = Rule(
     title="the two ends of a veth pair have different MTUs",
     severity="warning",
     reads=("links", "peer_links", "addresses"),
-    explains=("bridge-mtu-auto-shrunk", "bgp-hold-mtu-stall", "pmtud-*", "tunnel-mtu-headroom-missing"),
+    explains=(
+        "bridge-mtu-auto-shrunk",
+        "wg-mtu-exceeds-underlay",
+        "bgp-hold-mtu-stall",
+        "pmtud-*",
+        "tunnel-mtu-headroom-missing",
+    ),
 )
 
 

@@ -157,8 +157,13 @@ def _finding(device: WireguardDevice, link: Link, found: list[Tight]) -> Draft:
     )
 
 
+ORDINARY = 1500
+
+
 def _ways(found: list[Tight]) -> list[dict[str, str | int]]:
-    names = sorted({tight.way.link.ifname for tight in found})
+    """The interfaces below whose MTU may be what is wrong: what does not fit them would fit an ordinary Ethernet."""
+    modest = [tight for tight in found if tight.needed + OVERHEAD[tight.query.family] <= ORDINARY]
+    names = sorted({tight.way.link.ifname for tight in modest})
     return [subject("link", ifname=name) for name in names]
 
 

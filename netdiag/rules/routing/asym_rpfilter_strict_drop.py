@@ -76,8 +76,10 @@ def check(view: HostView) -> Iterator[Draft]:
     standby = [dropped[0] for dropped in found.values() if dropped and view.latest.snmp.get(COUNTER)]
     if suspect is not None:
         standby = found.get(suspect.ifname, [])[:1] or [*_unexplained(view, arrivals, suspect)][:1]
+    # Where several interfaces received enough, the only one with a way of its own to the world is where it came in.
+    alone = len(standby) == 1 and suspect is None
     for dropped in standby:
-        yield _draft(view, dropped, everywhere, moved if dropped.link is suspect else 0)
+        yield _draft(view, dropped, everywhere, moved if alone or dropped.link is suspect else 0)
 
 
 def _routed(link: Link) -> bool:

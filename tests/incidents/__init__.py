@@ -1,0 +1,1 @@
+"""Faults as incidents bring them: written down from the side of who broke it, not of the rule that must name it."""
