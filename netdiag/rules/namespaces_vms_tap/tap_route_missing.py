@@ -17,10 +17,11 @@ Fix
   route and touches no other guest. Whatever starts the machines must do so as well, or it is missing after a restart.
 
 Not flagged
-  Taps in a bridge, an Open vSwitch or another master. Taps whose frames tc or eBPF redirects elsewhere (as Firecracker
-  under CNI has them). Taps that nobody holds (a warm pool), taps that are down (tap-down-vmm-eio). A tap without any
-  sign of routing on this host (no address, no neighbour, no sibling with a route, no proxy_arp) is an info: a machine
-  may be meant to have no network. Guests with link-local addresses only. A guest that was silent for over a minute.
+  Taps in a bridge, an Open vSwitch or another master. Taps whose frames tc or eBPF redirects elsewhere (as
+  Firecracker under CNI has them). Taps that nobody holds (a warm pool), taps that are down (tap-down-vmm-eio). A tap
+  without any sign of routing on this host (no address, no neighbour, no sibling with a route, no proxy_arp, no known
+  VMM on a host that forwards) is an info: a machine may be meant to have no network. Guests with link-local addresses
+  only. A guest that was silent for over a minute.
 
 References
   net/ipv4/fib_frontend.c; Documentation/networking/ip-sysctl.rst proxy_arp;
@@ -75,6 +76,8 @@ def signs(tap: GuestTap, siblings: list[GuestTap], view: HostView) -> list[str]:
     mine = [row for row in view.addresses if row.ifindex == tap.link.ifindex and not link_local(row.local)]
     if mine:
         found.append(f"{tap.link.ifname} has the address {mine[0].local}/{mine[0].prefixlen}")
+    if not found and view.sysctl("net.ipv4.ip_forward") == "1" and any(row.vmm for row in tap.holders):
+        found.append(f"this host forwards, and {tap.holder} runs a machine on it")
     if tap.link.inet_conf.get("proxy_arp"):
         found.append(f"proxy_arp is on for {tap.link.ifname}")
     return found
@@ -100,7 +103,7 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         if not tap.routes and not tap.connected:
             found = signs(tap, taps, view)
-            yield _finding(tap, "no route leads to it", found, "critical" if found else "info", None)
+            yield _finding(tap, "no route leads to it", found, _weight(found), None)
             continue
         lost = [row for row in fresh(tap) if tap.link.ifindex not in leads_to(view, row.dst)]
         lost = [row for row in lost if not _to_guest(view, row.dst, taps) and not _covered(view, tap, row)]
@@ -113,6 +116,13 @@ def check(view: HostView) -> Iterator[Draft]:
         if missing:
             why = [f"every other guest's tap has an {missing} route"]
             yield _finding(tap, f"it has no {missing} route", why, "warning", None)
+
+
+def _weight(found: list[str]) -> Severity:
+    """A host that forwards may be about to give the machine its route: that sign alone is a warning."""
+    if not found:
+        return "info"
+    return "warning" if found[0].startswith("this host forwards") else "critical"
 
 
 def _to_guest(view: HostView, address: str, taps: list[GuestTap]) -> bool:
@@ -208,6 +218,8 @@ def _silent() -> Iterator[Example]:
     yield _case("down", "tap-down-vmm-eio speaks", _two().tap("tap1", up=False))
     bare = HostBuilder().link("eth0").tap("tap1")
     yield _case("no sign of routing", "a machine without a network", bare, 1, severity="info")
+    alone = HostBuilder().sysctl("net.ipv4.ip_forward", 1).link("eth0").tap("tap1")
+    yield _case("a VMM on a host that forwards", "the only guest lost its route", alone, 1, severity="warning")
     old = _two().route("2001:db8::6/128", dev="tap1").neighbour("10.1.0.6", dev="tap1", state="stale", confirmed=60.0)
     yield _case("neighbour of long ago", "the guest gave that address up", old)
     policy = _two().route("10.1.0.0/24", dev="tap1", table=100).neighbour("10.1.0.6", dev="tap1")

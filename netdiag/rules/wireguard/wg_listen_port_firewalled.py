@@ -1,6 +1,7 @@
 """What it checks
   New packets to the UDP port of a WireGuard device are dropped or rejected at input, on every interface, while the
-  device has peers that can only begin by themselves: their endpoint is not known here.
+  device has peers that can only begin by themselves: their endpoint is not known here. Or this very port is closed,
+  while the one beside it is open: then it is a warning, and critical where a peer has been silent for three minutes.
 
 Why it matters
   WireGuard is silent, so nobody notices a closed port: peers that this host speaks to first work (their answers belong
@@ -19,7 +20,8 @@ Fix
 Not flagged
   A port that may be reached by some interface, from some source, through a set, a map or a mark: the filter is asked
   with the packet, not searched for the number. Clients, whose peers all have an endpoint, behind a filter that lets
-  nothing in: they begin themselves; it is info where one of those peers has not shaken hands. Devices that are down.
+  nothing in, whatever the port: they begin themselves; it is info where one of those peers has not shaken hands.
+  Devices that are down.
 
 References
   drivers/net/wireguard/socket.c wg_socket_init(); wireguard.com "Conceptual Overview"; nft(8)
@@ -61,6 +63,17 @@ def check(view: HostView) -> Iterator[Draft]:
             yield from _judged(view, device, stops[0])
 
 
+def _singled_out(view: HostView, device: WireguardDevice) -> bool:
+    """Whether a datagram to the port beside it would pass: somebody closed this very port."""
+    beside = (device.listen_port or 0) % 65535 + 1
+    for family in ("inet", "inet6"):
+        with_address = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0}
+        for link in view.links:
+            if link.up and not link.loopback and link.ifindex in with_address and link.ifname != device.ifname:
+                return _asked(view, device, link, family, beside).passes != "no"
+    return False
+
+
 def _stops(view: HostView, device: WireguardDevice, family: str) -> Iterator[Possible | None]:
     """What stops the port, on each interface with an address of the family by which peers can come."""
     inside = {link.ifindex for _, link in devices(view)}
@@ -71,8 +84,8 @@ def _stops(view: HostView, device: WireguardDevice, family: str) -> Iterator[Pos
             yield found.blocker if found.passes == "no" else None
 
 
-def _asked(view: HostView, device: WireguardDevice, link: Link, family: str) -> HookVerdict:
-    packet = Packet(family=family, iif=link.ifname, proto=17, dport=device.listen_port, daddr_type="local")
+def _asked(view: HostView, device: WireguardDevice, link: Link, family: str, port: int | None = None) -> HookVerdict:
+    packet = Packet(family=family, iif=link.ifname, proto=17, dport=port or device.listen_port, daddr_type="local")
     before = view.netfilter.hook("prerouting", packet)
     return before if before.passes == "no" else view.netfilter.hook("input", before.packet)
 
@@ -82,6 +95,11 @@ def _judged(view: HostView, device: WireguardDevice, stop: Possible) -> Iterator
     quiet = [peer for peer in device.peers if peer.endpoint is not None and not _fresh(view, peer)]
     if waiting:
         yield _finding(device, stop, waiting, f"{len(waiting)} peers can only begin themselves", ("critical", "likely"))
+    elif _singled_out(view, device):
+        weight: tuple[Severity, Confidence] = ("critical" if quiet else "warning", "likely")
+        yield _finding(
+            device, stop, quiet or list(device.peers), "peers cannot begin, and this very port is named", weight
+        )
     elif quiet:
         yield _finding(device, stop, quiet, "peers cannot begin", ("info", "possible"))
 
@@ -146,6 +164,24 @@ def examples() -> Iterator[Example]:
     yield case("opened by interface", "a wildcard", _host(), wan)
     limited = _input(rule(port(17, 51820), plain("limit", number=5), verdict("accept")))
     yield case("opened with a limit", "some pass", _host(), limited)
+    one = _host(endpoint="198.51.100.1", age=30)
+    yield case(
+        "closed by number, peers known",
+        "only who is spoken to first works",
+        one,
+        _input(closed, policy="accept"),
+        1,
+        severity="warning",
+    )
+    dead = _host(endpoint="198.51.100.1", age=200)
+    yield case(
+        "closed by number, a peer is silent",
+        "and this one did not",
+        dead,
+        _input(closed, policy="accept"),
+        1,
+        severity="critical",
+    )
     client = _host(endpoint="198.51.100.1", age=30)
     yield case("client", "it begins itself, and that works", client, _input())
     quiet = _host(endpoint="198.51.100.1", age=900)
