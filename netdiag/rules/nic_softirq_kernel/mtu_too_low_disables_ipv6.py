@@ -48,15 +48,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "peer_links", "addresses", "routes", "rules", "sysctls"),
-    explains=(
-        "link-mtu-peer-mismatch",
-        "wg-mtu-exceeds-underlay",
-        "tunnel-mtu-headroom-missing",
-        "route-default-missing",
-        "prefsrc-not-local",
-        "bgp-*",
-        "tap-*",
-    ),
+    explains=("link-mtu-*", "wg-mtu-*", "tunnel-mtu-*", "route-default-missing", "prefsrc-not-local", "bgp-*", "tap-*"),
 )
 
 IPV6_MIN_MTU = 1280
