@@ -164,3 +164,18 @@ class Arrivals:
         for mark in marks:
             for destination in specimens(str(routed)):
                 yield Query(family="inet", dst=destination, mark=mark, uid=uid, oif=oif)
+
+
+def announced(view: HostView, link: Link) -> str | None:
+    """Name of a BGP session over the interface's own IPv4 subnet that stands and that prefixes were sent to: traffic
+    for them comes in there, from anywhere. None where there is none, or BIRD was not read."""
+    own = [a for a in view.addresses if a.ifindex == link.ifindex and a.family == "inet" and a.prefixlen < 32]
+    subnets = [ipaddress.ip_network(f"{a.local}/{a.prefixlen}", strict=False) for a in own]
+    for daemon in view.bird.daemons:
+        for protocol in daemon.protocols:
+            if protocol.bgp_state != "Established" or not any(channel.exported for channel in protocol.channels):
+                continue
+            neighbour = protocol.neighbor_address
+            if neighbour and ":" not in neighbour and any(ipaddress.ip_address(neighbour) in net for net in subnets):
+                return protocol.name
+    return None

@@ -40,7 +40,7 @@ from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link, Stats64
-from netdiag.rules.arrivals import Arrivals, Dropped
+from netdiag.rules.arrivals import Arrivals, Dropped, announced
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -50,6 +50,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "sysctls", "counters"),
+    consults=("bird",),
     explains=("rpfilter-strict-drops-arp", "bgp-not-established", "wg-handshake-stale", "wg-never-handshaked"),
 )
 COUNTER = "TcpExt.IPReversePathFilter"
@@ -76,10 +77,10 @@ def check(view: HostView) -> Iterator[Draft]:
     standby = [dropped[0] for dropped in found.values() if dropped and view.latest.snmp.get(COUNTER)]
     if suspect is not None:
         standby = found.get(suspect.ifname, [])[:1] or [*_unexplained(view, arrivals, suspect)][:1]
-    # Where several interfaces received enough, the only one with a way of its own to the world is where it came in.
-    alone = len(standby) == 1 and suspect is None
     for dropped in standby:
-        yield _draft(view, dropped, everywhere, moved if alone or dropped.link is suspect else 0)
+        # Where several interfaces received enough, one that BGP calls the world in by is where it came in.
+        named = dropped.link is suspect or (suspect is None and announced(view, dropped.link))
+        yield _draft(view, dropped, everywhere, moved if named else 0)
 
 
 def _routed(link: Link) -> bool:
