@@ -1,0 +1,254 @@
+"""What it checks
+  An address that this host is meant to have is not there: [[address]] of the intent names it; or BIRD announces a
+  host route (/32, /128) that it makes itself, and no packet to that address would be taken in or passed on; or the
+  baseline had it on lo.
+
+Why it matters
+  A service address on lo is made by a script or a unit, and gone after a restart of the network. The routers go on
+  sending: BIRD's static route announces it whether it is there or not. What comes is dropped, or answered with a reset
+  or "host unreachable", and only for those whom anycast leads here.
+
+Confirm
+  ip address show dev IFNAME
+  ip route get ADDRESS
+
+Fix
+  ip address add ADDRESS/LENGTH dev IFNAME, or withdraw the route until the service is back (birdc disable PROTOCOL).
+
+Not flagged
+  Of what BIRD announces: "AnyIP" (a route of type local holds the address), an address on any interface, prefixes
+  shorter than a host route, host routes that lead to a guest or a tunnel, hosts with programs (XDP, tc) that take
+  packets before routing, addresses that the packet filter names (DNAT, TPROXY), and protocols or sessions that are
+  named after what they do: rtbh, blackhole, discard, ddos (a route that is announced so that others drop).
+  Against a baseline: host addresses of other interfaces than lo, which move with VRRP; drained hosts.
+
+References
+  net/ipv4/fib_frontend.c inet_addr_type(); BIRD's static protocol
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.policy import Query
+from netdiag.index.view import HostView
+from netdiag.model.address import IFA_F_PERMANENT
+from netdiag.model.bird import BirdRoute
+from netdiag.model.finding import Draft, Severity, Unjudged, subject
+from netdiag.model.intent import IntendedAddress
+from netdiag.rules.bgpsessions import birdc
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.expected import same_link, since, untold
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="addr-missing-expected-lo32",
+    title="an address that this host is meant to have is not there",
+    severity="critical",
+    reads=("addresses", "links", "routes", "rules", "sysctls"),
+    consults=("intent.address", "baseline", "bird", "bird_routes", "bpf", "nft"),
+    explains=("bgp-anycast-missing-announce", "prefsrc-not-local", "route-src-*", "route-default-missing", "bgp-*"),
+)
+OWN = ("Static", "Direct", "Device")
+"""BIRD's protocols that make routes of this host."""
+DROPS = re.compile("rtbh|black_?hole|discard|ddos|drop|null", re.IGNORECASE)
+"""In names of protocols that announce what others shall drop (RFC 7999)."""
+
+
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
+    yield from _nothing_told(view)
+    said: set[str] = set()
+    for want in view.intent.address or ():
+        draft = _meant(view, want)
+        if draft is not None:
+            said.add(want.address)
+            yield draft
+    for route, session, socket in _announced(view):
+        address = route.net.partition("/")[0]
+        if address not in said:
+            said.add(address)
+            yield _attracting(view, route, session, socket)
+    if view.baseline is not None and view.meta.labels.get("drained") != "true":
+        yield from _since(view, view.baseline, said)
+
+
+def _nothing_told(view: HostView) -> Iterator[Unjudged]:
+    if not view.read_whole("bird_routes"):
+        yield from untold(view, "address")
+
+
+def _family(address: str) -> str:
+    return "inet6" if ":" in address else "inet"
+
+
+def _meant(view: HostView, want: IntendedAddress) -> Draft | None:
+    owners = view.local.owners(want.address)
+    there = [row for row in owners if view.ifname(row.ifindex) == want.ifname]
+    if any(want.prefixlen in (None, row.prefixlen) for row in there):
+        return None
+    bits = 128 if ":" in want.address else 32
+    length = want.prefixlen if want.prefixlen is not None else bits
+    severity: Severity = "warning" if owners else "critical"
+    place = f"it is on {view.ifname(owners[0].ifindex)}" if owners else "no interface has it"
+    if there:
+        place = f"it has the length {there[0].prefixlen}"
+    elif want.ifname not in view.stack.by_name:
+        place = f"there is no interface {want.ifname}; {place}"
+    return _draft(view, (want.address, length, want.ifname), place, "intent [[address]]", severity)
+
+
+def _announced(view: HostView) -> Iterator[tuple[BirdRoute, str, str]]:
+    """Host routes that BIRD makes and announces and whose packets have nowhere to go here."""
+    if not (view.read_whole("bird") and view.read_whole("bird_routes")) or view.meta.labels.get("drained") == "true":
+        return
+    protocols = {(d.socket, p.name): p.proto for d in view.bird.daemons for p in d.protocols}
+    for daemon in view.bird_routes:
+        for listed in daemon.exports:
+            if protocols.get((daemon.socket, listed.protocol)) != "BGP":
+                continue
+            for route in listed.routes or ():
+                own = protocols.get((daemon.socket, route.protocol or "")) in OWN
+                if own and DROPS.search(f"{route.protocol} {listed.protocol}"):
+                    continue
+                if own and _host_route(route.net) and not _served(view, route):
+                    yield route, listed.protocol, daemon.socket
+
+
+def _host_route(net: str) -> bool:
+    try:
+        network = ipaddress.ip_network(net)
+    except ValueError:
+        return False
+    return network.prefixlen == network.max_prefixlen
+
+
+def _served(view: HostView, route: BirdRoute) -> bool:
+    """Whether packets to the address are taken in, passed on, or may be taken by a program before routing."""
+    address = route.net.partition("/")[0]
+    family = _family(address)
+    if view.local.is_local(family, address):
+        return True
+    if view.read_whole("bpf") and any(row.hook in ("xdp", "tc", "tcx") for row in view.bpf.attachments):
+        return True
+    if view.read_whole("nft") and address in repr(view.nft):
+        return True  # somebody wrote a rule about it: DNAT, TPROXY
+    answer = view.lookup(Query(family=family, dst=address))
+    if not answer.ok or answer.route is None:
+        return False
+    return not view.route_rows(family, [answer.route])[0].default
+
+
+def _attracting(view: HostView, route: BirdRoute, session: str, socket: str) -> Draft:
+    address, _, length = route.net.partition("/")
+    show = birdc(socket, f"show route {route.net} all")
+    place = f"BIRD announces it by {session} all the same, and what comes for it is lost"
+    at = (address, int(length), "lo")
+    return _draft(view, at, place, f"birdc show route export {session}", "critical", confirm=[show])
+
+
+def _since(view: HostView, old: HostView, said: set[str]) -> Iterator[Draft]:
+    for row in old.addresses:
+        ifname = old.ifname(row.ifindex)
+        alone = row.prefixlen == (128 if row.family == "inet6" else 32)
+        link = old.stack.by_name.get(ifname)
+        if link is None or same_link(old, view, ifname) is None or (alone and not link.loopback):
+            continue
+        if not row.flags & IFA_F_PERMANENT or row.scope >= 253 or row.local in said or view.local.owners(row.local):
+            continue
+        at = (row.local, row.prefixlen, ifname)
+        yield _draft(view, at, f"it is gone {since(old)}", f"RTM_GETADDR, {since(old)}", "critical")
+
+
+def _draft(
+    view: HostView,
+    at: tuple[str, int, str],
+    place: str,
+    source: str,
+    severity: Severity,
+    *,
+    confirm: list[str] | None = None,
+) -> Draft:
+    address, length, ifname = at
+    bits = 128 if ":" in address else 32
+    ip = "ip -6" if bits == 128 else "ip"
+    whole = ipaddress.ip_network(f"{address}/{length}", strict=False)
+    return RULE.found(
+        subject=subject("address", address=address, ifname=ifname),
+        severity=severity,
+        confidence="likely" if confirm else None,
+        message=f"{address} is not on {ifname}: {place}",
+        evidence=[
+            ("meant to be there", f"{address}/{length} dev {ifname}", source),
+            ("interfaces that have it", len(view.local.owners(address)), "RTM_GETADDR IFA_LOCAL"),
+        ],
+        confirm=[*(confirm or ()), f"{ip} route get {address} 2>&1"],
+        fix=f"ip address add {address}/{length} dev {quoted(ifname)}",
+        breaks=[
+            subject("prefix", prefix=f"{address}/{bits}"),
+            subject("prefix", prefix=str(whole)),
+            subject("route", dst=f"{address}/{bits}", table=254),
+            subject("route", dst=str(whole), table=254, ifname=ifname),
+        ],
+    )
+
+
+P = "203.0.113.7"
+
+
+def _case(name: str, why: str, host: HostBuilder, want: IntendedAddress | None = None, **expected: Any) -> Example:
+    if want is not None:
+        host.intend(address=(want,))
+    return Example(name=name, why=why, tables=host.build(), **expected)
+
+
+def _plain() -> HostBuilder:
+    return HostBuilder().link("eth0").address("eth0", "192.0.2.2/24")
+
+
+def _edge(kind: str = "Static", net: str = f"{P}/32", protocol: str = "s1", **fields: Any) -> BirdHost:
+    route = BirdRoute(net=net, protocol=protocol, best=True, **({"type": "blackhole"} | fields))
+    host = BirdHost().bgp("up1").protocol(protocol, kind).exports("up1", routes=(route,))
+    host.link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    return host
+
+
+def examples() -> Iterator[Example]:
+    lo = IntendedAddress(ifname="lo", address=P, prefixlen=32)
+    about = subject("address", address=P, ifname="lo")
+    told: dict[str, Any] = {"fires": 1, "subject": about}
+    yield _case("not there", "the plain fault", _plain(), lo, severity="critical", **told)
+    yield _case("there", "as it should be", _plain().address("lo", f"{P}/32"), lo)
+    elsewhere = _plain().address("eth0", f"{P}/32")
+    yield _case("on another interface", "packets arrive, the place is wrong", elsewhere, lo, severity="warning", **told)
+    yield _case("another length", "packets arrive", _plain().address("lo", f"{P}/24"), lo, severity="warning", **told)
+    free = IntendedAddress(ifname="lo", address=P)
+    yield _case("any length", "the intent does not say", _plain().address("lo", f"{P}/24"), free)
+    six = IntendedAddress(ifname="lo", address="2001:db8::7", prefixlen=128)
+    yield _case("IPv6", "the same", _plain(), six, fires=1, severity="critical")
+    gone = IntendedAddress(ifname="svc0", address=P)
+    yield _case("no such interface", "it went with its interface", _plain(), gone, fires=1, severity="critical")
+    dark = BirdHost().link("eth0").build()
+    yield Example(name="nothing to go by", why="no intent; BIRD announces nothing", tables=dark)
+    yield _case("announced", "BIRD attracts what is not here", _edge(), severity="critical", **told)
+    yield _case("announced and there", "an anycast edge", _edge().address("lo", f"{P}/32"))
+    anyip = _edge().route("203.0.113.0/24", dev="lo", table=255, type="local", scope=254)
+    yield _case("announced, AnyIP", "a route of type local takes it in", anyip)
+    yield _case("an aggregate", "its host routes may be anywhere", _edge(net="203.0.113.0/24"))
+    yield _case("learned from a peer", "another host has it", _edge(kind="BGP"))
+    yield _case("to be dropped elsewhere", "a blackhole on request", _edge(protocol="rtbh"))
+    guest = _edge(type="unicast", dev=("tap0",)).link("tap0").route(f"{P}/32", dev="tap0", scope=253)
+    yield _case("a guest's", "it is passed on", guest)
+    yield from _compared()
+
+
+def _compared() -> Iterator[Example]:
+    before = _plain().address("lo", f"{P}/32").build()
+    yield Example(name="gone since", why="the baseline had it", tables=_plain().build(), baseline=before, fires=1)
+    vip = _plain().address("eth0", f"{P}/32").build()
+    yield Example(name="a virtual address left", why="VRRP moved it", tables=_plain().build(), baseline=vip)
+    moved = _plain().address("eth0", f"{P}/32").build()
+    yield Example(name="moved", why="another interface has it", tables=moved, baseline=before)
+    guest = _plain().link("tap0", kind="tun").address("tap0", "10.0.0.1/24").build()
+    yield Example(name="of a guest that left", why="its interface is gone too", tables=_plain().build(), baseline=guest)

@@ -1,0 +1,242 @@
+"""What it checks
+  An interface lacks an eBPF program that it is meant to have: [[bpf]] of the intent names it, the baseline had it, or
+  at least nine out of ten interfaces of its kind have it at that hook and this one does not.
+
+Why it matters
+  Programs are attached by agents, interface by interface. One that missed a new tap, or lost its programs when an
+  interface was made anew, leaves that interface's packets unfiltered, unrewritten or uncounted; nothing else changes,
+  so nobody notices.
+
+Confirm
+  bpftool net show dev IFNAME
+  tc filter show dev IFNAME ingress
+
+Fix
+  Let the agent that owns the program attach it again; netdiag does not know what it would pass to the loader. By hand:
+  tc qdisc add dev IFNAME clsact; tc filter add dev IFNAME ingress bpf da pinned PATH.
+
+Not flagged
+  tc-ingress and tc-egress are met by clsact and tcx alike. A name that the kernel cut at 15 bytes. Interfaces made
+  between the two samples of the counters, and interfaces that are down, when only their siblings tell. Fewer than ten
+  interfaces of a kind. A glob that matches nothing. Another build of the same name where the intent gives no tag.
+  Against a baseline: interfaces of guests that were made anew; all tc programs of an interface gone at once, which is
+  bpf-tc-clsact-removed. Without a [[bpf]] section, a baseline or siblings the rule is not evaluated.
+
+References
+  net/sched/cls_bpf.c; net/core/dev.c dev_xdp_attach(); Documentation/bpf/
+"""
+
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfAttachment
+from netdiag.model.finding import Draft, Unjudged, subject
+from netdiag.model.intent import IntendedProgram
+from netdiag.model.link import Link
+from netdiag.rules.bpfplaces import CUT_AT, Placed, placed, program, tc, tcx, xdp
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.expected import same_link, since, untold
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="bpf-expected-missing-on-iface",
+    title="an interface lacks an eBPF program that it is meant to have",
+    severity="warning",
+    reads=("bpf", "links"),
+    consults=("intent.bpf", "baseline", "counters"),
+    explains=("bpf-prog-pinned-unattached", "bpf-version-skew-across-ifaces"),
+)
+SIBLINGS = 10
+SHARE = 0.9
+CLASS = re.compile(r"^([A-Za-z_.-]+)[0-9a-f]+$")
+
+
+class Place(NamedTuple):
+    """Where a program is meant to be."""
+
+    hook: str
+    ifname: str
+    name: str
+
+
+def hook_of(row: BpfAttachment) -> str:
+    """``xdp``, ``tc-ingress``, ``netkit-primary``, ``cgroup-inet-ingress``: the intent's spelling."""
+    if row.hook in ("tc", "tcx"):
+        return f"tc-{row.direction}"
+    if row.hook in ("netkit", "cgroup"):
+        return (row.attach_type or row.hook).replace("_", "-")
+    return row.hook
+
+
+def named(have: str, want: str) -> bool:
+    """Whether a program's name is the one that is wanted, as far as the kernel keeps it."""
+    return have == want or (len(have.encode()) >= CUT_AT and want.startswith(have))
+
+
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
+    rows = list(placed(view))
+    told = view.intent.bpf
+    if told is None and view.baseline is None and not _crowd(view):
+        yield from untold(view, "bpf")
+    said: set[tuple[str, str]] = set()
+    for want in told or ():
+        for draft, place in _meant(view, want, rows):
+            said.add((place.ifname, place.hook))
+            yield draft
+    if view.baseline is not None and view.baseline.read_whole("bpf"):
+        for place in _gone(view.baseline, view, rows):
+            if (place.ifname, place.hook) not in said:
+                said.add((place.ifname, place.hook))
+                yield _draft(place, f"it is gone {since(view.baseline)}", f"BPF_PROG_QUERY, {since(view.baseline)}")
+    for place, share in _alone(view, rows):
+        if (place.ifname, place.hook) not in said:
+            yield _draft(place, f"{share} of its kind have it", "BPF_PROG_QUERY of its siblings", likely=True)
+
+
+def _meant(view: HostView, want: IntendedProgram, rows: list[Placed]) -> Iterator[tuple[Draft, Place]]:
+    source = "intent [[bpf]]"
+    if want.ifname is None:
+        programs = [view.bpf.program(row.prog_id) for row in view.bpf.attachments if hook_of(row) == want.hook]
+        have = [p for p in programs if p is not None and (named(p.name, want.name) or p.function == want.name)]
+        if not any(want.tag in (None, p.tag) for p in have):
+            place = Place(want.hook, "", want.name)
+            yield _draft(place, "no cgroup has it", source), place
+        return
+    names = [link.ifname for link in view.links if fnmatchcase(link.ifname, want.ifname)]
+    if not names and not set("*?[") & set(want.ifname):
+        place = Place(want.hook, want.ifname, want.name)
+        yield _draft(place, f"there is no interface {want.ifname}", source), place
+    for ifname in names:
+        at = [row for row in rows if row.link.ifname == ifname and hook_of(row.at) == want.hook]
+        alike = [row for row in at if named(row.name, want.name)]
+        if any(want.tag in (None, row.tag) for row in alike):
+            continue
+        other = f"the one of that name has the tag {alike[0].tag}, not {want.tag}" if alike else ""
+        other = other or (f"{', '.join(sorted({row.name for row in at}))} is there" if at else "nothing is there")
+        place = Place(want.hook, ifname, want.name)
+        yield _draft(place, other, source), place
+
+
+def _gone(old: HostView, new: HostView, rows: list[Placed]) -> Iterator[Place]:
+    """Programs of the baseline whose interface is still here and that have no successor at their hook."""
+    now = {(row.link.ifname, hook_of(row.at)) for row in rows}
+    for row in placed(old):
+        ifname, hook = row.link.ifname, hook_of(row.at)
+        if same_link(old, new, ifname) is None or (ifname, hook) in now:
+            continue
+        if hook.startswith("tc-"):
+            continue  # bpf-tc-clsact-removed speaks about hooks that lost everything
+        yield Place(hook, ifname, row.name)
+
+
+def _crowd(view: HostView) -> list[tuple[str, list[Link]]]:
+    """Classes of interfaces with enough members to go by: same name but for the number, same kind, up."""
+    classes: dict[tuple[str, str | None], list[Link]] = {}
+    for link in view.links:
+        match = CLASS.match(link.ifname)
+        if match and link.up and link.lower_up and not link.loopback:
+            classes.setdefault((match[1], link.kind), []).append(link)
+    return [(name, links) for (name, _), links in classes.items() if len(links) > SIBLINGS]
+
+
+def _alone(view: HostView, rows: list[Placed]) -> Iterator[tuple[Place, str]]:
+    whole = view.read_whole("counters")
+    old = {row.ifindex for row in view.counters.links} if whole and view.counters.links else None
+    for _, links in _crowd(view):
+        members = {link.ifname for link in links}
+        have: dict[tuple[str, str], set[str]] = {}
+        for row in rows:
+            if row.link.ifname in members:
+                have.setdefault((hook_of(row.at), row.name), set()).add(row.link.ifname)
+        for (hook, name), names in have.items():
+            lacking = [link for link in links if link.ifname not in names]
+            if not lacking or len(names) < SHARE * (len(members) - 1):
+                continue
+            for link in lacking:
+                if old is None or link.ifindex in old:
+                    yield Place(hook, link.ifname, name), f"{len(names)} of {len(members)}"
+
+
+def _draft(place: Place, why: str, source: str, *, likely: bool = False) -> Draft:
+    hook, ifname, name = place
+    side = hook.removeprefix("tc-") if hook.startswith("tc-") else None
+    where = f"{hook} of {ifname}" if ifname else hook
+    confirm = [f"bpftool net show dev {quoted(ifname)}" if ifname else "bpftool cgroup tree"]
+    confirm += [f"tc -s qdisc show dev {quoted(ifname)}"] if side else []
+    return RULE.found(
+        subject=subject("bpf-attachment", hook=hook, ifname=ifname or None, name=name),
+        confidence="likely" if likely else None,
+        message=f"the program {name} is not at {where} ({why})",
+        evidence=[("meant to be there", f"{name} at {where}", source), (f"{name} at {where}", 0, "BPF_PROG_QUERY")],
+        confirm=confirm,
+        fix=f"restart the agent that attaches {name}; it has to be at {where}",
+        breaks=[subject("link", ifname=ifname)] if ifname else [],
+    )
+
+
+def _host(count: int = 1) -> HostBuilder:
+    host = HostBuilder()
+    for number in range(count):
+        host.link(f"tap{number}", kind="tun")
+    return host.bpf(programs=[program(1, "worker_in"), program(2, "other", tag="bb" * 8)])
+
+
+def _case(name: str, why: str, host: HostBuilder, *, want: dict[str, Any] | None = None, **expected: Any) -> Example:
+    told = {"hook": "tc-ingress", "ifname": "tap0", "name": "worker_in"} | (want or {})
+    return Example(name=name, why=why, tables=host.intend(bpf=(IntendedProgram(**told),)).build(), **expected)
+
+
+def examples() -> Iterator[Example]:
+    about = subject("bpf-attachment", ifname="tap0", hook="tc-ingress", name="worker_in")
+    bad: dict[str, Any] = {"fires": 1, "subject": about, "severity": "warning"}
+    yield _case("nothing there", "the plain fault", _host(), **bad)
+    yield _case("by clsact", "as it should be", tc(_host(), "tap0", 1))
+    yield _case("by tcx", "the same", tcx(_host(), "tap0", 1))
+    yield _case("on the way out", "the other side does not help", tc(_host(), "tap0", 1, direction="egress"), **bad)
+    yield _case("another program", "it does something else", tc(_host(), "tap0", 2), says=("other is there",), **bad)
+    yield _case("by XDP", "another hook", xdp(_host(), "tap0", 1), **bad)
+    yield (
+        _case("another build", "any will do", tc(_host(), "tap0", 1))
+        if False
+        else _case("the tag too", "that very build", tc(_host(), "tap0", 1), want={"tag": "aa" * 8})
+    )
+    yield _case("another tag", "the wrong build", tc(_host(), "tap0", 1), want={"tag": "cc" * 8}, **bad)
+    yield _case("a glob", "each interface of the kind", tc(_host(3), "tap1", 1), want={"ifname": "tap*"}, fires=2)
+    yield _case("a glob for nothing", "no guest is here", _host(), want={"ifname": "veth*"})
+    gone = subject("bpf-attachment", ifname="wg0")
+    yield _case("no such interface", "it is meant to be", _host(), want={"ifname": "wg0"}, fires=1, subject=gone)
+    cut = HostBuilder().link("tap0").bpf(programs=[program(1, "worker_ingress_")])
+    yield _case(
+        "a name that was cut", "the kernel keeps 15 bytes", tc(cut, "tap0", 1), want={"name": "worker_ingress_v4"}
+    )
+    yield _case(
+        "in a cgroup", "of the whole machine", _host(), want={"hook": "cgroup-inet-ingress", "ifname": None}, fires=1
+    )
+    yield Example(name="nothing to go by", why="no intent, no siblings", tables=_host().build(), unjudged=True)
+    yield from _siblings()
+
+
+def _siblings() -> Iterator[Example]:
+    def crowd(count: int, lacking: int, **link: Any) -> HostBuilder:
+        host = _host(count)
+        for number in range(lacking, count):
+            tc(host, f"tap{number}", 1)
+        return host.link("tap0", kind="tun", ifindex=host.ifindex("tap0"), **link)
+
+    told = {"fires": 1, "subject": subject("bpf-attachment", ifname="tap0"), "confidence": "likely"}
+    yield Example(name="one of eleven", why="its siblings have it", tables=crowd(11, 1).build(), **told)  # type: ignore[arg-type]
+    few = crowd(10, 1).build()
+    yield Example(name="one of ten", why="too few to go by", tables=few, unjudged=True)
+    yield Example(name="two of eleven", why="not an exception", tables=crowd(11, 2).build())
+    yield Example(
+        name="one that is down", why="it is in the pool", tables=crowd(11, 1, up=False).build(), unjudged=True
+    )
+    before = xdp(_host(), "tap0", 1).build()
+    yield Example(name="gone since", why="the baseline had it", tables=_host().build(), baseline=before, fires=1)
+    other = xdp(_host(), "tap0", 2).build()
+    yield Example(name="replaced since", why="an upgrade", tables=other, baseline=before)
+    anew = HostBuilder().link("tap9").link("tap0", kind="tun").build()
+    yield Example(name="made anew since", why="another guest's", tables=anew, baseline=before)

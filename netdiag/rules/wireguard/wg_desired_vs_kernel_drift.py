@@ -1,0 +1,231 @@
+"""What it checks
+  A WireGuard device does not have the peers that it is meant to have: [[wireguard]] of the intent names them, with
+  their allowed-ips; or the baseline had peers that are gone and that the host still needs.
+
+Why it matters
+  Peers live in the kernel only. A device that was made anew starts without any, and a tool that works from a stale list
+  takes peers away. Packets to a peer that is missing get "Required key not available", packets from it are dropped
+  without a word; a peer that should have been removed is still trusted with its addresses.
+
+Confirm
+  wg show IFNAME peers
+  wg show IFNAME allowed-ips
+
+Fix
+  wg set IFNAME peer KEY allowed-ips PREFIXES for one that is missing, with "remove" for one too many; or
+  wg syncconf IFNAME FILE, which leaves running sessions alone. Taking a peer away cuts it off at once.
+
+Not flagged
+  A device of which the intent names no peers at all: a gateway that installs peers when they call. Peers without
+  allowed_ips in the intent may have any. Against a baseline: peers that nothing here points to any more (no keepalive,
+  no route of just their prefix) while the device is the same, which come and go on such gateways; a drained host.
+
+References
+  drivers/net/wireguard/netlink.c set_peer(); wg(8) syncconf
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, Severity, Unjudged, subject
+from netdiag.model.intent import IntendedPeer, IntendedWireguard
+from netdiag.model.wireguard import WireguardDevice, WireguardPeer
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_wireguard import WireguardBuilder, key
+from netdiag.rules.expected import since, untold
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="wg-desired-vs-kernel-drift",
+    title="a WireGuard device does not have the peers that it is meant to have",
+    severity="critical",
+    reads=("links", "routes"),
+    consults=("intent.wireguard", "baseline", "wireguard"),
+    explains=("wg-*", "bgp-*"),
+)
+NAMED = 3
+"""So many peers are told one by one."""
+
+
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
+    yield from untold(view, "wireguard")
+    wanted = view.intent.wireguard or ()
+    if not view.read_whole("wireguard") and not view.absent("wireguard"):
+        if wanted:
+            yield Unjudged(reason="wireguard: not read")
+        return
+    devices = {device.ifname: device for device in view.wireguard.devices}
+    for want in wanted:
+        yield from _meant(view, want, devices.get(want.ifname))
+    if view.baseline is not None and view.baseline.read_whole("wireguard"):
+        named = {want.ifname for want in wanted if want.peer is not None}
+        for old in view.baseline.wireguard.devices:
+            if old.ifname not in named and old.ifname in view.stack.by_name:
+                yield from _since(view, view.baseline, old, devices.get(old.ifname))
+
+
+def _meant(view: HostView, want: IntendedWireguard, device: WireguardDevice | None) -> Iterator[Draft]:
+    source = "intent [[wireguard]]"
+    if device is None:
+        yield _whole(want.ifname, "there is no such device", [("devices of that name", 0, "WG_CMD_GET_DEVICE")], source)
+        return
+    if want.peer is None:
+        return
+    here = {peer.public_key: peer for peer in device.peers}
+    meant = {peer.public_key: peer for peer in want.peer}
+    missing = [peer for name, peer in meant.items() if name not in here]
+    if len(missing) > NAMED:
+        count = f"{len(missing)} of the {len(meant)} peers that it is meant to have are missing"
+        yield _whole(want.ifname, count, [("peers", len(here), "WG_CMD_GET_DEVICE WGDEVICE_A_PEERS")], source)
+    else:
+        for peer in missing:
+            yield _missing(want.ifname, peer.public_key, peer.allowed_ips or (), source)
+    for name, found in here.items():
+        if name not in meant:
+            yield _extra(want.ifname, found)
+        elif (told := meant[name].allowed_ips) is not None and set(told) != set(found.allowed_ips):
+            yield _other(want.ifname, found, told)
+
+
+def _since(view: HostView, old_view: HostView, old: WireguardDevice, new: WireguardDevice | None) -> Iterator[Draft]:
+    if old_view.meta.labels.get("drained") == "true" or view.meta.labels.get("drained") == "true" or not old.peers:
+        return
+    if new is None:
+        return  # its interface is something else now, or the daemon is gone: other rules speak
+    here = {peer.public_key for peer in new.peers}
+    anew = new.ifindex != old.ifindex or new.public_key is None
+    gone = [peer for peer in old.peers if peer.public_key not in here and (anew or _needed(view, new, peer))]
+    source = f"WG_CMD_GET_DEVICE, {since(old_view)}"
+    if len(gone) > NAMED:
+        rest = [("peers", len(here), "WG_CMD_GET_DEVICE WGDEVICE_A_PEERS")]
+        yield _whole(old.ifname, f"{len(gone)} peers are gone {since(old_view)}", rest, source)
+        return
+    for peer in gone:
+        yield _missing(old.ifname, peer.public_key, peer.allowed_ips, source)
+
+
+def _needed(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> bool:
+    """Whether the host still sends to it: it was kept alive from here, or a route of just its prefix leads there."""
+    if peer.persistent_keepalive:
+        return True
+    for prefix in peer.allowed_ips:
+        family = "inet6" if ":" in prefix else "inet"
+        fib = view.fib(family)
+        for table in fib.tables():
+            for row in view.route_rows(family, fib.routes_covering(table, prefix)):
+                if row.dst == prefix and any(hop.oif == device.ifindex for hop in row.hops):
+                    return True
+    return False
+
+
+def _whole(ifname: str, what: str, evidence: Sequence[tuple[str, object, str]], source: str) -> Draft:
+    return RULE.found(
+        subject=subject("wireguard-interface", ifname=ifname),
+        message=f"WireGuard device {ifname}: {what} ({source})",
+        evidence=[("meant to be", ifname, source), *evidence],
+        confirm=[f"wg show {quoted(ifname)} peers 2>&1", "ip -d link show type wireguard; ip -br link show"],
+        fix=f"wg syncconf {quoted(ifname)} FILE  # from where its peers are written down",
+        breaks=[subject("link", ifname=ifname)],
+    )
+
+
+def _missing(ifname: str, public_key: str, prefixes: tuple[str, ...], source: str) -> Draft:
+    allowed = f" allowed-ips {','.join(prefixes)}" if prefixes else ""
+    routes = [subject("route", dst=prefix, table=254, ifname=ifname) for prefix in prefixes[:64]]
+    return RULE.found(
+        subject=subject("wireguard-peer", ifname=ifname, public_key=public_key),
+        message=f"{ifname} does not know the peer {public_key} that it is meant to have ({source}): "
+        f"nothing gets to {', '.join(prefixes[:3]) or 'it'} or comes from there",
+        evidence=[
+            ("peer meant to be there", public_key, source),
+            ("peers with this key", 0, "WG_CMD_GET_DEVICE WGPEER_A_PUBLIC_KEY"),
+        ],
+        confirm=[f"wg show {quoted(ifname)} allowed-ips; wg show {quoted(ifname)}"],
+        fix=f"wg set {quoted(ifname)} peer {quoted(public_key)}{allowed}",
+        breaks=[subject("link", ifname=ifname), *routes],
+    )
+
+
+def _extra(ifname: str, peer: WireguardPeer) -> Draft:
+    return RULE.found(
+        subject=subject("wireguard-peer", ifname=ifname, public_key=peer.public_key),
+        severity="warning",
+        message=f"{ifname} still trusts the peer {peer.public_key}, which it is not meant to have, "
+        f"with {', '.join(peer.allowed_ips[:3]) or 'no addresses'}",
+        evidence=[
+            ("peer that is there", peer.public_key, "WG_CMD_GET_DEVICE WGPEER_A_PUBLIC_KEY"),
+            ("meant to be there", "no", "intent [[wireguard.peer]]"),
+        ],
+        confirm=[f"wg show {quoted(ifname)} allowed-ips"],
+        fix=f"wg set {quoted(ifname)} peer {quoted(peer.public_key)} remove",
+    )
+
+
+def _other(ifname: str, peer: WireguardPeer, told: tuple[str, ...]) -> Draft:
+    lost = sorted(set(told) - set(peer.allowed_ips))
+    severity: Severity = "critical" if lost else "warning"
+    more = sorted(set(peer.allowed_ips) - set(told))
+    words = [f"lacks {', '.join(lost[:3])}"] if lost else []
+    words += [f"has {', '.join(more[:3])} too many"] if more else []
+    return RULE.found(
+        subject=subject("wireguard-peer", ifname=ifname, public_key=peer.public_key),
+        severity=severity,
+        message=f"peer {peer.public_key} of {ifname} {' and '.join(words)} in its allowed-ips",
+        evidence=[
+            ("allowed-ips", ", ".join(peer.allowed_ips) or "none", "WG_CMD_GET_DEVICE WGPEER_A_ALLOWEDIPS"),
+            ("meant to be", ", ".join(told) or "none", "intent [[wireguard.peer]] allowed_ips"),
+        ],
+        confirm=[f"wg show {quoted(ifname)} allowed-ips"],
+        fix=f"wg set {quoted(ifname)} peer {quoted(peer.public_key)} allowed-ips {quoted(','.join(told))}",
+        breaks=[subject("link", ifname=ifname)],
+    )
+
+
+def _host(*letters: str, allowed: tuple[str, ...] = ("10.0.0.2/32",), **peer: Any) -> WireguardBuilder:
+    host = WireguardBuilder().wireguard("wg0")
+    for letter in letters:
+        host.wg_peer("wg0", letter, allowed_ips=allowed, **peer)
+    return host
+
+
+def _case(name: str, why: str, host: WireguardBuilder, *letters: str, **expected: Any) -> Example:
+    told = expected.pop("allowed", ("10.0.0.2/32",))
+    peers = tuple(IntendedPeer(public_key=key(letter), allowed_ips=told) for letter in letters)
+    host.intend(wireguard=(IntendedWireguard(ifname=expected.pop("ifname", "wg0"), peer=peers),))
+    return Example(name=name, why=why, tables=host.build(), **expected)
+
+
+def examples() -> Iterator[Example]:
+    a = subject("wireguard-peer", ifname="wg0", public_key=key("a"))
+    critical: dict[str, Any] = {"fires": 1, "severity": "critical"}
+    yield _case("a peer is missing", "the plain fault", _host(), "a", subject=a, **critical)
+    yield _case("there", "as it should be", _host("a"), "a")
+    yield _case("one too many", "it is still trusted", _host("a"), fires=1, severity="warning", subject=a)
+    yield _case("lacks a prefix", "what comes from there is dropped", _host("a", allowed=()), "a", **critical)
+    wide = _host("a", allowed=("10.0.0.2/32", "10.0.0.3/32"))
+    yield _case("a prefix too many", "trusted with more than it should be", wide, "a", fires=1, severity="warning")
+    yield _case("any prefixes", "the intent does not say", wide, "a", allowed=None)
+    about = subject("wireguard-interface", ifname="wg0")
+    yield _case("four missing", "one cause, one finding", _host(), *"abcd", subject=about, **critical)
+    yield _case("three missing", "told one by one", _host(), *"abc", fires=3)
+    other = subject("wireguard-interface", ifname="wg9")
+    yield _case("no such device", "nothing made it", _host(), ifname="wg9", subject=other, **critical)
+    silent = _host("a").intend(wireguard=(IntendedWireguard(ifname="wg0"),))
+    yield Example(name="no peers named", why="a gateway that installs them on call", tables=silent.build())
+    yield Example(name="no section", why="nothing was told", tables=_host("a").build(), unjudged=True)
+    yield from _compared()
+
+
+def _compared() -> Iterator[Example]:
+    def case(name: str, why: str, before: HostBuilder, now: HostBuilder, **expected: Any) -> Example:
+        return Example(name=name, why=why, tables=now.build(), baseline=before.build(), **expected)
+
+    kept = _host("a", persistent_keepalive=25)
+    yield case("kept alive from here", "this host calls it", kept, _host(), fires=1, severity="critical")
+    routed = _host().route("10.0.0.2/32", dev="wg0", scope=253)
+    yield case("with a route of its own", "the host still sends there", _host("a"), routed, fires=1)
+    yield case("called on demand", "an idle peer was evicted", _host("a"), _host().route("10.0.0.0/16", dev="wg0"))
+    anew = WireguardBuilder().wireguard("wg0", ifindex=9)
+    yield case("device made anew", "it starts without peers", _host("a"), anew, fires=1)
+    yield case("the same peers", "as it was", _host("a"), _host("a"))
