@@ -1,0 +1,273 @@
+"""What it checks
+  A prefix that this host is meant to announce is in no export of a BGP session: [[announce]] of the intent names prefix
+  and sessions; or the host announces other addresses of its lo and not this one; or it was announced at the time of
+  the baseline.
+
+Why it matters
+  The address is here and the service runs, so every check on the host is green; but no router leads anybody to it. With
+  anycast the region is served from far away, or, where it was the last one, not at all.
+
+Confirm
+  birdc show route export SESSION
+  birdc show route PREFIX all
+
+Fix
+  Make BIRD have the route (a static route, or the direct protocol with the interface "lo") and let the session's export
+  filter pass it; then birdc configure.
+
+Not flagged
+  A drained host: the label drained = true, a session or a protocol of BIRD that makes routes switched off. Sessions
+  that are not established, which have rules of their own. A prefix covered by an aggregate that is announced, where
+  only the host's other addresses tell. Lists longer than netdiag reads: named under "not evaluated". Addresses on lo of
+  a host that announces none of them: without an intent nobody can tell that it should.
+
+References
+  BIRD user's guide: protocols static and direct; nest/rt-table.c
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from netdiag.index.view import HostView
+from netdiag.model.bird import BirdRoute
+from netdiag.model.finding import Draft, Severity, Unjudged, subject
+from netdiag.model.intent import IntendedAnnouncement
+from netdiag.rules.bgpsessions import Session, bird_name, sessions
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.expected import since, untold
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bgp-anycast-missing-announce",
+    title="a prefix that this host is meant to announce is announced to nobody",
+    severity="critical",
+    reads=("bird", "bird_routes", "addresses", "links", "routes"),
+    consults=("intent.announce", "baseline"),
+    explains=("bgp-prefix-announced-nowhere", "bgp-asym-announce-drift"),
+)
+INNER = tuple(
+    ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
+"""RFC 1918, RFC 6598, RFC 4193."""
+MAKERS = ("Static", "Direct")
+
+
+class Told(NamedTuple):
+    """What a session announces; None: too many to read."""
+
+    session: Session
+    nets: set[str] | None
+
+
+def exports(view: HostView) -> list[Told]:
+    """Every established session with its networks."""
+    found = []
+    lists = {(d.socket, e.protocol): e.routes for d in view.bird_routes for e in d.exports}
+    for session in sessions(view):
+        if session.up:
+            routes = lists.get((session.daemon.socket, session.name))
+            found.append(Told(session, None if routes is None else {_canonical(row.net) for row in routes}))
+    return found
+
+
+def _canonical(net: str) -> str:
+    try:
+        return str(ipaddress.ip_network(net))
+    except ValueError:
+        return net
+
+
+def drained(view: HostView) -> bool:
+    """Whether somebody took this host out of service."""
+    if view.meta.labels.get("drained") == "true":
+        return True
+    protocols = [row for daemon in view.bird.daemons for row in daemon.protocols]
+    return any(row.proto in MAKERS and row.state == "down" for row in protocols)
+
+
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
+    yield from _nothing_told(view)
+    if drained(view):
+        return
+    told = exports(view)
+    said: set[str] = set()
+    for want in view.intent.announce or ():
+        said.add(want.prefix)
+        yield from _meant(view, want, told)
+    if view.intent.announce is None:
+        yield from _guessed(view, told, said)
+    if view.baseline is not None and view.baseline.read_whole("bird_routes"):
+        yield from _since(view, view.baseline, told, said)
+
+
+def _nothing_told(view: HostView) -> Iterator[Unjudged]:
+    if not _siblings(view, exports(view)):
+        yield from untold(view, "announce")
+
+
+def _meant(view: HostView, want: IntendedAnnouncement, told: list[Told]) -> Iterator[Draft | Unjudged]:
+    matching = [session for session in sessions(view) if fnmatchcase(session.name, want.session)]
+    if any(session.switched_off for session in matching):
+        return  # drained by hand
+    if not matching:
+        yield _draft(want.prefix, [], f"there is no session {want.session}", "critical", "intent [[announce]]")
+        return
+    up = [row for row in told if fnmatchcase(row.session.name, want.session)]
+    unread = [row.session.name for row in up if row.nets is None]
+    if unread:
+        yield Unjudged(reason=f"{want.prefix}: the routes sent to {', '.join(unread)} were not read")
+    lacking = [row.session for row in up if row.nets is not None and want.prefix not in row.nets]
+    if lacking:
+        nowhere = len(lacking) == len(up)
+        others = "" if nowhere else f"; {len(up) - len(lacking)} other sessions have it"
+        severity: Severity = "critical" if nowhere else "warning"
+        names = ", ".join(session.name for session in lacking[:4])
+        yield _draft(want.prefix, lacking, f"not to {names}{others}", severity, "intent [[announce]]")
+
+
+def _own(view: HostView) -> list[str]:
+    """Host addresses of lo that could be announced, as prefixes."""
+    found = []
+    for row in view.addresses:
+        link = view.link(row.ifindex)
+        whole = row.prefixlen == (128 if row.family == "inet6" else 32)
+        if link is not None and link.loopback and whole and not ipaddress.ip_address(row.local).is_loopback:
+            found.append(_canonical(f"{row.local}/{row.prefixlen}"))
+    return found
+
+
+def _siblings(view: HostView, told: list[Told]) -> list[str]:
+    """Addresses of lo that are announced, where every list was read."""
+    if any(row.nets is None for row in told):
+        return []
+    announced = {net for row in told for net in row.nets or ()}
+    return [prefix for prefix in _own(view) if prefix in announced]
+
+
+def _guessed(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]:
+    others = _siblings(view, told)
+    announced = {net for row in told for net in row.nets or ()}
+    for prefix in _own(view):
+        family = [net for net in others if (":" in net) == (":" in prefix)]
+        if prefix in announced or not family or _covered(prefix, announced):
+            continue
+        if _inner(prefix) != _inner(family[0]):
+            continue  # an inner address beside a public one: two purposes
+        said.add(prefix)
+        yield _draft(
+            prefix,
+            [row.session for row in told],
+            f"it is on lo, as {family[0]}, which is announced",
+            "warning",
+            f"birdc show route export {told[0].session.name}",
+            likely=True,
+        )
+
+
+def _inner(prefix: str) -> bool:
+    """Whether the address is one of those that only a company's own network knows."""
+    found = ipaddress.ip_network(prefix)
+    return any(found.version == net.version and found.network_address in net for net in INNER)
+
+
+def _covered(prefix: str, announced: set[str]) -> bool:
+    inner = ipaddress.ip_network(prefix)
+    for net in announced:
+        try:
+            outer = ipaddress.ip_network(net)
+        except ValueError:
+            continue
+        if outer.version == inner.version and outer.prefixlen and inner.subnet_of(outer):  # type: ignore[arg-type]
+            return True
+    return False
+
+
+def _since(view: HostView, old: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]:
+    if drained(old) or not told or any(row.nets is None for row in told):
+        return
+    now = {net for row in told for net in row.nets or ()}
+    before = {net for row in exports(old) for net in row.nets or ()}
+    for prefix in _own(view):
+        if prefix in before and prefix not in now and prefix not in said:
+            why = f"it was {since(old)}, and is still on lo"
+            yield _draft(prefix, [row.session for row in told], why, "critical", f"birdc, {since(old)}")
+
+
+def _draft(
+    prefix: str, lacking: list[Session], why: str, severity: Severity, source: str, *, likely: bool = False
+) -> Draft:
+    first = lacking[0] if lacking else None
+    name = bird_name(first.name) if first else ""
+    return RULE.found(
+        subject=subject("prefix", prefix=prefix),
+        severity=severity,
+        confidence="likely" if likely else None,
+        message=f"{prefix} is not announced: {why}",
+        evidence=[
+            ("meant to be announced", prefix, source),
+            *((f"{prefix} among the routes sent to {row.neighbour}", 0, row.source) for row in lacking[:2]),
+        ],
+        confirm=[first.command(f"show route export {name}"), first.command(f"show route {prefix} all")]
+        if first
+        else ["birdc show protocols"],
+        fix=(first.command("configure") if first else "birdc configure")
+        + f"  # once bird.conf makes and exports {prefix}",
+        touches=[row.subject for row in lacking],
+    )
+
+
+P, Q = "203.0.113.7/32", "203.0.113.8/32"
+
+
+def _host(*nets: str, sessions: int = 1, own: tuple[str, ...] = (P, Q), **static: Any) -> BirdHost:
+    host = BirdHost().protocol("s1", "Static", **static)
+    routes = tuple(BirdRoute(net=net, protocol="s1", best=True, type="blackhole") for net in nets)
+    for number in range(1, sessions + 1):
+        host.bgp(f"up_{number}").exports(f"up_{number}", routes=routes if number == 1 else ())
+    for prefix in own:
+        host.address("lo", prefix)
+    return host
+
+
+def _case(name: str, why: str, host: BirdHost, *wanted: IntendedAnnouncement, **expected: Any) -> Example:
+    if wanted:
+        host.intend(announce=wanted)
+    return Example(name=name, why=why, tables=host.build(), **expected)
+
+
+def examples() -> Iterator[Example]:
+    want = IntendedAnnouncement(prefix=P, session="up_*")
+    told: dict[str, Any] = {"fires": 1, "subject": subject("prefix", prefix=P)}
+    yield _case("announced to nobody", "the region is not served", _host(), want, severity="critical", **told)
+    yield _case("announced", "as it should be", _host(P), want)
+    yield _case("to one of two", "the other one lacks it", _host(P, sessions=2), want, severity="warning", **told)
+    first = IntendedAnnouncement(prefix=P, session="up_1")
+    yield _case("to the one that is meant", "the glob names one", _host(P, sessions=2), first)
+    other = IntendedAnnouncement(prefix=P, session="ix_*")
+    yield _case("no such session", "it is not configured any more", _host(P), other, severity="critical", **told)
+    yield _case("static switched off", "drained by hand", _host(state="down"), want)
+    off = _host().bgp_down("up_9", bgp_state="Down", state="down")
+    yield _case("session switched off", "drained by hand", off, want)
+    down = BirdHost().bgp_down("up_1", "Socket: Connection refused")
+    yield _case("not established", "another rule speaks", down, want)
+    many = BirdHost().bgp("up_1").exports("up_1", routes=None, count=9000)
+    yield _case("too many to read", "silence would be a lie", many, want, unjudged=True)
+    yield from _untold()
+
+
+def _untold() -> Iterator[Example]:
+    told: dict[str, Any] = {"fires": 1, "subject": subject("prefix", prefix=P), "confidence": "likely"}
+    yield _case("its sibling is announced", "two addresses of one kind", _host(Q), severity="warning", **told)
+    yield _case("both are announced", "as it should be", _host(P, Q))
+    yield _case("none is announced", "nobody said that they should be", _host(), unjudged=True)
+    inner = _host(Q, own=("10.9.9.9/32", Q))
+    yield _case("an inner address", "a router's own name beside the public one", inner)
+    yield _case("an aggregate covers it", "routers lead here all the same", _host(Q, "203.0.113.0/24"))
+    yield _case("a default route does not", "it leads to the world", _host(Q, "0.0.0.0/0"), **told)
+    before = _host(P, own=(P,)).build()
+    gone = _host(own=(P,))
+    yield Example(name="since the baseline", why="it was", tables=gone.build(), baseline=before, fires=1)
+    away = _host(own=())
+    yield Example(name="given up since", why="its address is gone too", tables=away.build(), baseline=before)
