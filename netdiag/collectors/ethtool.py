@@ -39,7 +39,8 @@ class Reading:
         self.asked = [link.ifindex for link in chosen(links)]
         self.values: dict[int, dict[str, Any]] = {ifindex: {} for ifindex in self.links}
         self.family = 0
-        self.late = False
+        self.late = 0
+        """Devices whose drivers were not asked, because the others took too long."""
 
     def find(self) -> None:
         """The family's number. Raises Unreadable."""
@@ -93,6 +94,7 @@ class Reading:
         own = self.fetch(f"counters\n{numbers}", dict[str, dict[str, int]], {})
         standard = self.dump("STATS", frozenset(self.asked))
         told = frozenset(int(number) for number in own)
+        self.late = max(self.late, len(self.asked) - len(told)) if own else self.late
         rows = []
         for ifindex in self.asked:
             if ifindex in told or ifindex in standard:
@@ -133,4 +135,11 @@ def collect(source: Source, options: Options) -> Collected:
         second = reading.counters()
     devices = tuple(device_of(link, reading.values[link.ifindex], modes) for link in links)
     table = Ethtool(devices=devices, feature_names=names, counters=first, seconds=seconds, second=second)
-    return Collected(tables={"ethtool": table}, rows=len(devices))
+    return Collected(
+        tables={"ethtool": table},
+        rows=len(devices),
+        status="partial" if reading.late else "ok",
+        detail=f"{reading.late} devices were not asked for their counters: the others took too long"
+        if reading.late
+        else "",
+    )

@@ -104,8 +104,8 @@ def _each(talk: socket.socket, lines: list[str], until: float) -> Iterator[tuple
 
 
 def fetch(key: str, deadline: float | None) -> bytes:
-    """The answer to a key as JSON: names as a list, the others as an object by ifindex. A device that does not answer
-    is left out."""
+    """The answer to a key as JSON: names as a list, the others as an object by ifindex. A device for which there was
+    no time, or which has gone, is left out."""
     until = time.monotonic() + PATIENCE
     until = until if deadline is None else min(until, deadline)
     question, *lines = key.split("\n")
@@ -118,5 +118,5 @@ def fetch(key: str, deadline: float | None) -> bytes:
             try:
                 answers[line] = driver(talk, name) if question == "drivers" else counters(talk, name)
             except OSError:
-                continue
+                answers[line] = {}  # the driver has none to tell
     return msgspec.json.encode(answers)
