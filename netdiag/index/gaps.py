@@ -42,6 +42,7 @@ COLLECTOR_OF = {
     "fdb": "fdb",
     "bridging": "fdb",
     "bonds": "bonds",
+    "xfrm": "xfrm",
     **{f"intent.{section}": "intent" for section in SECTIONS},
     "baseline": "baseline",
     "suppressions": "suppressions",

@@ -40,6 +40,7 @@ from netdiag.model.sysctl import NeighTable
 from netdiag.model.tap import Taps
 from netdiag.model.tc import Tc
 from netdiag.model.wireguard import Wireguard
+from netdiag.model.xfrm import Xfrm
 
 __all__ = ["COLLECTOR_OF", "TOLD", "Deltas", "HostIndex", "HostView", "Told", "UndeclaredRead", "gaps", "views_of"]
 
@@ -232,6 +233,10 @@ class HostView:
     @property
     def bonds(self) -> tuple[Bond, ...]:
         return self._need("bonds").bonds
+
+    @property
+    def xfrm(self) -> Xfrm:
+        return self._need("xfrm").xfrm
 
     @property
     def conntrack(self) -> Conntrack:

@@ -35,6 +35,7 @@ from netdiag.model.sysctl import NeighTable, Sysctls
 from netdiag.model.tap import Taps
 from netdiag.model.tc import Tc
 from netdiag.model.wireguard import Wireguard
+from netdiag.model.xfrm import Xfrm
 
 SMALL: dict[str, Any] = {
     "links": tuple[Link, ...],
@@ -54,6 +55,7 @@ SMALL: dict[str, Any] = {
     "softirq": Softirqs,
     "bridging": Bridging,
     "bonds": tuple[Bond, ...],
+    "xfrm": Xfrm,
     "netns": tuple[NetnsState, ...],
     "wireguard": Wireguard,
     "socket_owners": SocketOwners,

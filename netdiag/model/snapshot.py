@@ -33,6 +33,7 @@ from netdiag.model.sysctl import NeighTable, Sysctls
 from netdiag.model.tap import Taps
 from netdiag.model.tc import Tc
 from netdiag.model.wireguard import Wireguard
+from netdiag.model.xfrm import Xfrm
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +97,7 @@ class Tables:
     fdb: Fdb = field(default_factory=Fdb.empty)
     bridging: Bridging = field(default_factory=Bridging)
     bonds: tuple[Bond, ...] = ()
+    xfrm: Xfrm = field(default_factory=Xfrm)
     counters: Counters = field(default_factory=lambda: Counters(first=CounterSample(at=0.0)))
     intent: Intent = field(default_factory=Intent)
 

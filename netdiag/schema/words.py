@@ -67,6 +67,7 @@ TABLES = {
     "softirq": "Interrupts, softirqs and packet steering.",
     "fdb": "Forwarding entries of bridges and vxlan devices; the columns are beside this file.",
     "bridging": "VLANs of bridge ports, and multicast groups.",
+    "xfrm": "IPsec states and policies; never a key.",
     "bonds": "Bonds as /proc/net/bonding shows them.",
     "bpf": "eBPF programs, maps and links, and where programs are attached.",
     "namespaces": "Network namespaces that can be reached, and what keeps them alive.",

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from netdiag.sources import namespaces
 from netdiag.sources.netlink import constants as nl
-from netdiag.sources.netlink import transport
+from netdiag.sources.netlink import transport, xfrm
 from netdiag.sources.netlink.messages import DumpRequest, DumpResult, Reply, Sink
 from netdiag.sources.netlink.wireguard import BlankingSink
 from netdiag.sources.protocol import Clock, Kind, Unreadable, Why
@@ -66,8 +66,12 @@ class LiveSource:
         self.deadline = deadline
 
     def dump(self, request: DumpRequest, sink: Sink) -> DumpResult:
-        # Secrets of WireGuard are overwritten in the receive buffer, before a collector or a recording sees it.
-        guarded = BlankingSink(sink) if request.protocol == nl.NETLINK_GENERIC else sink
+        # Keys of WireGuard and IPsec are overwritten in the receive buffer, before a collector or a recording sees it.
+        guarded: Sink = sink
+        if request.protocol == nl.NETLINK_GENERIC:
+            guarded = BlankingSink(sink)
+        elif request.protocol == nl.NETLINK_XFRM:
+            guarded = xfrm.BlankingSink(sink)
         try:
             return transport.dump(request, guarded, deadline=self.deadline)
         except OSError as error:

@@ -31,6 +31,8 @@ _NETFILTER_READS = {
     NFNL_SUBSYS_NFTABLES: {1, 4, 7, 10, 13, 16, 19, 23},
 }
 _SOCK_DIAG_BY_FAMILY = 20
+_XFRM_READS = {0x12, 0x15}
+"""XFRM_MSG_GETSA and XFRM_MSG_GETPOLICY (linux/xfrm.h)."""
 
 
 class NetlinkError(OSError):
@@ -186,6 +188,7 @@ def refuse_writes(protocol: int, kind: int, *, dump: bool) -> None:
     allowed = {
         nl.NETLINK_ROUTE: kind >= nl.NLMSG_MIN_TYPE and kind & 3 == 2,
         nl.NETLINK_GENERIC: kind >= nl.NLMSG_MIN_TYPE and dump,
+        nl.NETLINK_XFRM: kind in _XFRM_READS and dump,
         nl.NETLINK_SOCK_DIAG: kind == _SOCK_DIAG_BY_FAMILY,
         nl.NETLINK_NETFILTER: kind & 0xFF in _NETFILTER_READS.get(kind >> 8, ()),
     }
