@@ -1,0 +1,135 @@
+"""What it checks
+  This host forwards one direction only of TCP connections: tracking waits for answers that it never sees (SYN_SENT,
+  UNREPLIED), the packets that follow are invalid, and the forward hook drops what is invalid.
+
+Why it matters
+  The way out leads over this host, the way back over another one (two uplinks, an anycast pair, a direct return). The
+  connection begins, because the first packet is new; the next one answers something that was never seen, is invalid,
+  and is dropped here: connections hang after the handshake, while ping works.
+
+Confirm
+  conntrack -L -p tcp --state SYN_SENT
+  conntrack -S                     (invalid, run twice)
+  tcpdump -ni any tcp and host DESTINATION      (one direction only)
+
+Fix
+  Make the ways symmetric, or take such flows out of tracking in a raw chain: nft insert rule ... tcp dport PORT notrack
+  and accept untracked in forward. sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1 and accepting invalid packets
+  helps where nothing is translated; the filter then knows nothing of these connections.
+
+Not flagged
+  Scans, and servers that do not answer: nothing invalid follows, or it is known that they are dead. Filters that let invalid packets pass. Connections of
+  this host itself. With one sample nothing can be said.
+
+References
+  net/netfilter/nf_conntrack_proto_tcp.c tcp_conntracks[] (an ACK in SYN_SENT is invalid); kubernetes issue 94861
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.nftverdict import Possible
+from netdiag.index.view import HostView
+from netdiag.model.conntrack import IPS_SEEN_REPLY, ConntrackEntry
+from netdiag.model.finding import Draft, Unjudged, subject
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, rule, state, table, verdict
+from netdiag.rules.nftplaces import fact, list_chain, place_words
+from netdiag.rules.shape import Example, Rule
+from netdiag.rules.trackedflows import TCP, groups
+from netdiag.rules.translations import READS, dead_end, new_packet
+
+RULE = Rule(
+    id="ct-asym-half-seen",
+    title="a stateful filter sees one direction of the connections that it forwards",
+    severity="warning",
+    confidence="likely",
+    reads=(*READS, "conntrack", "conntrack_state"),
+    explains=("ct-invalid-rst",),
+)
+SOME = 3
+SYN_SENT = 1
+
+
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
+    looks = view.conntrack_state
+    if looks.second_at is None:
+        yield Unjudged(reason="conntrack_state: one sample only")
+        return
+    invalid = looks.moved("invalid") or 0
+    if invalid < SOME:
+        return
+    found = [(entry, stop, count) for entry, count in _half_seen(view) if (stop := _dropped(view, entry)) is not None]
+    if not found:
+        return
+    entry, stop, _ = found[0]
+    total = sum(count for _, _, count in found)
+    seconds = round((looks.second_at or 0.0) - looks.at, 1)
+    yield RULE.found(
+        subject=subject("conntrack", table="nf_conntrack"),
+        message=f"{total} forwarded TCP connections (such as {entry.orig_src} to {entry.orig_dst} port"
+        f" {entry.orig_dport}) are seen one way only, {invalid} packets were invalid in {seconds} s, and"
+        f" {place_words(stop.at)} drops those",
+        evidence=[
+            ("without an answer", total, "IPCTNL_MSG_CT_GET SYN_SENT without IPS_SEEN_REPLY"),
+            ("invalid", invalid, "/proc/net/stat/nf_conntrack invalid, between the looks"),
+            fact(stop),
+        ],
+        confirm=["conntrack -S", list_chain(stop.at.table, stop.at.chain)],
+        fix="make the ways symmetric, or notrack these flows in a raw chain and accept untracked in forward",
+    )
+
+
+def _half_seen(view: HostView) -> Iterator[tuple[ConntrackEntry, int]]:
+    ct = view.conntrack
+    keep = np.asarray((ct.proto == TCP) & (ct.tcp_state == SYN_SENT) & (ct.status & IPS_SEEN_REPLY == 0))
+    for group in groups(view, keep, ("family", "orig_dst", "orig_dport")):
+        one = group.entry
+        own = any(view.local.is_local(one.family, end) for end in (one.orig_src, one.reply_src))
+        if not own and dead_end(view, one.reply_src) is None:  # nobody there: that is why there is no answer
+            yield one, group.count
+
+
+def _dropped(view: HostView, one: ConntrackEntry) -> Possible | None:
+    """What drops the packet after the handshake, where the first one may pass."""
+    packet = new_packet(view, TCP, (one.orig_src, one.orig_sport, one.reply_src, one.reply_sport))
+    way = replace(packet, oif=None, mark=None, ct_mark=None)
+    if view.netfilter.hook("forward", way).passes == "no":
+        return None
+    found = view.netfilter.hook("forward", replace(way, ct_state="invalid", ct_reply=None))
+    return found.blocker if found.passes == "no" else None
+
+
+def _host(*rules: Any, policy: str = "accept", moved: int = 9, second: bool = True, **flow: Any) -> HostBuilder:
+    host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    host.tap("tap0").route("10.0.0.2/32", dev="tap0")
+    looks: dict[str, Any] = {"at": 1.0, "first": {"invalid": 100}}
+    host.conntrack_state(**(looks | ({"second_at": 2.0, "second": {"invalid": 100 + moved}} if second else {})))
+    source = flow.pop("source", "10.0.0.2")
+    known: dict[str, Any] = {"status": 0x8, "tcp_state": "syn_sent"} | flow
+    host.conntrack(6, f"{source} 4000 203.0.113.9 443", f"203.0.113.9 443 {source} 4000", **known)
+    return host.nft(table(chain("fwd", *rules, hook="forward", policy=policy), name="t"))
+
+
+def examples() -> Iterator[Example]:
+    def case(name: str, why: str, host: HostBuilder, fires: int = 0, *, unjudged: bool = False) -> Example:
+        return Example(name=name, why=why, tables=host.build(), fires=fires, unjudged=unjudged)
+
+    drop = rule(state("invalid"), verdict("drop"))
+    opened = rule(state("new", "established"), verdict("accept"))
+    yield case("half a connection", "the plain fault", _host(drop), 1)
+    yield case("default drop", "invalid is not accepted either", _host(opened, policy="drop"), 1)
+    yield case("three packets", "the fewest that count", _host(drop, moved=3), 1)
+    yield case("scan", "nothing invalid follows", _host(drop, moved=0))
+    yield case("two packets", "strays", _host(drop, moved=2))
+    yield case("invalid passes", "a router that does not judge", _host())
+    yield case("answered", "both ways are seen", _host(drop, status=0xE, tcp_state="established"))
+    gone = _host(drop)
+    gone.conntrack_state().route("203.0.113.0/24", type="unreachable")
+    yield case("dead server", "nobody is there to answer", gone)
+    yield case("own connection", "nothing is forwarded", _host(drop, source="192.0.2.2"))
+    yield case("first packet stopped", "the filter does not want it at all", _host(policy="drop"))
+    yield case("one sample", "there is nothing to compare", _host(drop, second=False), unjudged=True)

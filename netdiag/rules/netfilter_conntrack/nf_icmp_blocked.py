@@ -1,0 +1,179 @@
+"""What it checks
+  The filter drops, for certain and whatever the source, ICMP without which IP does not work: neighbour discovery of
+  IPv6 at input, "packet too big" (ICMPv6 type 2) and "fragmentation needed" (ICMP type 3 code 4) at input or forward.
+
+Why it matters
+  Without neighbour solicitations and advertisements nobody on the link finds this host: IPv6 is dead once the entries
+  of the neighbours have aged. Without "too big" a sender never learns that a tunnel on the way is smaller: small pages
+  load, big ones hang, ssh works until the first long output.
+
+Confirm
+  nft -a list chain FAMILY TABLE CHAIN
+  ip -6 neigh show
+  tracepath -n DESTINATION          (from a client: the path MTU that it learns)
+
+Fix
+  nft insert rule FAMILY TABLE CHAIN meta l4proto ipv6-icmp accept for IPv6 (RFC 4890 says which types at least), and
+  ct state related accept for the errors that belong to connections of this host or behind it. Both open little: errors
+  are checked against the connection that they speak of.
+
+Not flagged
+  Filters that drop all of a family: it is switched off. Hosts and interfaces without an IPv6 address other than
+  link-local ones. Echo requests that are not answered. Errors that belong to no connection. A limit of the rate.
+
+References
+  RFC 4890; RFC 4861; RFC 8201 section 4; RFC 1191; net/netfilter/nf_conntrack_proto_icmpv6.c (neighbour discovery is
+  never tracked)
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from netdiag.index.nftpacket import Packet
+from netdiag.index.nftverdict import Possible
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.link import Link
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, icmp, iifname, l4proto, plain, port, rule, state, table, verdict
+from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="nf-icmp-blocked",
+    title="ICMP that IP cannot do without is dropped",
+    severity="critical",
+    confidence="likely",
+    reads=("links", "addresses", "sysctls", "nft"),
+)
+
+
+@dataclass(frozen=True)
+class Need:
+    """A kind of ICMP that must pass."""
+
+    name: str
+    packet: Packet
+    hooks: tuple[str, ...]
+    severity: Severity
+    nft: str
+    xt: str
+
+
+def _needs() -> tuple[Need, ...]:
+    six = Packet(family="inet6", proto=58, iif=None, oif=None, mark=None, ct_mark=None, dnatted=None)
+    solicit: dict[str, Any] = {"ct_state": "untracked", "icmp_code": 0, "daddr_type": None}
+    nd = "meta l4proto ipv6-icmp accept"
+    xt6 = "-p ipv6-icmp -j ACCEPT"
+    four: dict[str, Any] = {"family": "inet", "proto": 1, "icmp_type": 3, "icmp_code": 4, "ct_state": "related"}
+    related, xt4 = "ct state related accept", "-m conntrack --ctstate RELATED -j ACCEPT"
+    both = ("input", "forward")
+    return (
+        Need("neighbour solicitations", replace(six, icmp_type=135, **solicit), ("input",), "critical", nd, xt6),
+        Need("neighbour advertisements", replace(six, icmp_type=136, **solicit), ("input",), "critical", nd, xt6),
+        Need(
+            "packet too big",
+            replace(six, icmp_type=2, ct_state="related"),
+            ("input", "forward"),
+            "warning",
+            related,
+            xt4,
+        ),
+        Need("fragmentation needed", replace(six, **four), both, "warning", related, xt4),
+    )
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    said: set[tuple[str, str, str]] = set()
+    for need in _needs():
+        family = need.packet.family
+        for hook in need.hooks:
+            links = _links(view, family)
+            if not links or (hook == "forward" and not _forwards(view, family)):
+                continue
+            stops = [_stop(view, hook, need.packet, link) for link in links]
+            stop = stops[0]
+            if stop is None or not all(stops) or _closed(view, hook, family, links):
+                continue
+            key = (stop.at.table.family, stop.at.table.name, stop.at.chain.name)
+            if key not in said:
+                said.add(key)
+                yield _finding(need, hook, stop, links)
+
+
+def _links(view: HostView, family: str) -> list[Link]:
+    having = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0}
+    return [link for link in view.links if link.up and not link.loopback and link.ifindex in having][:6]
+
+
+def _forwards(view: HostView, family: str) -> bool:
+    name = "net.ipv4.ip_forward" if family == "inet" else "net.ipv6.conf.all.forwarding"
+    return view.sysctl_int(name) == 1
+
+
+def _stop(view: HostView, hook: str, packet: Packet, link: Link) -> Possible | None:
+    oif = "" if hook == "input" else None
+    found = view.netfilter.hook(hook, replace(packet, iif=link.ifname, oif=oif))
+    return found.blocker if found.passes == "no" else None
+
+
+def _closed(view: HostView, hook: str, family: str, links: list[Link]) -> bool:
+    """Whether nothing of the family passes at all, not even what is established."""
+    oif = "" if hook == "input" else None
+    known: dict[str, Any] = {"family": family, "oif": oif, "mark": None, "ct_mark": None, "ct_state": "established"}
+    kinds = [Packet(iif=link.ifname, proto=proto, **known) for link in links for proto in (6, 17)]
+    new = [Packet(iif=link.ifname, proto=6, **(known | {"ct_state": "new"})) for link in links]
+    return all(view.netfilter.hook(hook, packet).passes == "no" for packet in kinds + new)
+
+
+def _finding(need: Need, hook: str, stop: Possible, links: list[Link]) -> Draft:
+    at = stop.at
+    return RULE.found(
+        subject=chain_subject(at.table, at.chain),
+        message=f"{place_words(at)} drops {need.name} at {hook} ({'ICMPv6' if need.packet.proto == 58 else 'ICMP'} type"
+        f" {need.packet.icmp_type}), on every interface ({', '.join(link.ifname for link in links)})",
+        evidence=[fact(stop), ("asked", need.name, f"hook {hook}, ct state {need.packet.ct_state}")],
+        confirm=[list_chain(at.table, at.chain)],
+        fix=inserts(at.table, at.chain.name, [need.nft], [need.xt]),
+        severity=need.severity,
+        breaks=[subject("link", ifname=link.ifname) for link in links],
+    )
+
+
+def _host(*tables: Any, forward: int = 0) -> HostBuilder:
+    host = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").address("eth0", "2001:db8::1/64")
+    host.sysctl("net.ipv4.ip_forward", forward).sysctl("net.ipv6.conf.all.forwarding", forward)
+    return host.nft(*tables)
+
+
+def _chain(*rules: Any, policy: str = "drop", hook: str = "input", family: str = "inet") -> Any:
+    return table(chain(hook, *rules, hook=hook, policy=policy), name="fw", family=family)
+
+
+def examples() -> Iterator[Example]:
+    def case(name: str, why: str, host: HostBuilder, fires: int = 0, severity: Severity | None = None) -> Example:
+        return Example(name=name, why=why, tables=host.build(), fires=fires, severity=severity)
+
+    known = rule(state("established", "related"), verdict("accept"))
+    ssh = rule(port(6, 22), verdict("accept"))
+    six, four = rule(l4proto(58), verdict("accept")), rule(l4proto(1), verdict("accept"))
+    forgotten = _host(_chain(known, ssh))
+    yield case("neighbour discovery forgotten", "untracked, so not established", forgotten, 1, "critical")
+    blocked = _host(_chain(rule(l4proto(58), verdict("drop")), policy="accept"))
+    yield case("ICMPv6 dropped", "by name", blocked, 1, "critical")
+    only = rule(state("established"), verdict("accept"))
+    errors = _host(_chain(only, ssh, rule(icmp(58, 135), verdict("accept")), rule(icmp(58, 136), verdict("accept"))))
+    yield case("errors dropped", "established without related", errors, 1, "warning")
+    routed = _host(_chain(rule(icmp(1, 3), verdict("drop")), hook="forward", policy="accept"), forward=1)
+    yield case("fragmentation needed, forwarded", "the sender behind never learns it", routed, 1, "warning")
+    yield case("accepted", "as it must be", _host(_chain(known, ssh, six, four)))
+    limited = rule(l4proto(58), plain("limit", number=100), verdict("accept"))
+    yield case("limited", "some pass", _host(_chain(known, ssh, limited, four)))
+    yield case("family switched off", "a drop of everything", _host(_chain(family="ip6")))
+    plain_v4 = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").nft(_chain(known, ssh))
+    yield case("no IPv6", "only link-local addresses", plain_v4)
+    inside = rule(iifname("eth0"), verdict("accept"))
+    yield case("accepted on the interface", "it passes", _host(_chain(known, inside)))
+    echo = _host(_chain(rule(icmp(1, 8), verdict("drop")), policy="accept"))
+    yield case("no echo", "a taste", echo)

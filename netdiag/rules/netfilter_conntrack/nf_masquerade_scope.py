@@ -1,0 +1,143 @@
+"""What it checks
+  A masquerade or snat rule that names neither an interface nor a destination also rewrites what goes into a tunnel or a
+  mesh (WireGuard, a tun, a GRE or VXLAN interface), whose other end knows the real source addresses.
+
+Why it matters
+  Inside the mesh every guest then looks like its host: access lists by address, accounting and logs are wrong,
+  WireGuard drops what the new source is not allowed for, and connections back to the guest have no address to go to.
+
+Confirm
+  nft -a list chain FAMILY TABLE CHAIN
+  tcpdump -ni IFNAME -c 5      (the source of what leaves)
+
+Fix
+  Replace the rule by one with oifname UPLINK (or ip daddr != MESH): nft replace rule FAMILY TABLE CHAIN handle N
+  oifname UPLINK masquerade. Connections that are open keep their translation until they end.
+
+Not flagged
+  Rules that name an interface, or sources or destinations that leave the mesh out: somebody decided. Hosts without a
+  tunnel or without anything behind them to be hidden (egress-only). A tunnel that is the default route, a VPN to the
+  Internet.
+
+References
+  nft(8) "NAT STATEMENTS"; net/netfilter/nf_nat_masquerade.c
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.guests import GuestSide, sides
+from netdiag.index.nftpacket import Packet
+from netdiag.index.nfttext import rule_text
+from netdiag.index.nftverdict import Translation
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, daddr, oifname, plain, rule, saddr, table
+from netdiag.rules.forwardgate import forwarding
+from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain
+from netdiag.rules.nftspecimen import meant
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="nf-masquerade-scope",
+    title="masquerade without a scope hides guests inside the mesh",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "addresses", "routes", "sysctls", "nft"),
+)
+TUNNELS = {"wireguard", "vxlan", "geneve", "gre", "gretap", "ip6gre", "ipip", "sit", "ip6tnl"}
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    said: set[tuple[str, ...]] = set()
+    for family in ("inet", "inet6"):
+        around = sides(view.stack, view.routes(family), view.addresses)
+        defaults = _defaults(view, family)
+        meshes = [link for link in view.links if link.up and _tunnel(link) and link.ifindex not in defaults]
+        for guest in around.guests:
+            for mesh in meshes:
+                if mesh.ifindex == guest.link.ifindex or not forwarding(view, guest.link, family):
+                    continue
+                hidden = _hidden(view, family, guest, mesh)
+                if hidden is not None and hidden.at.rule is not None:
+                    key = (*chain_name(hidden.at.table, hidden.at.chain).split(), str(hidden.at.rule.handle))
+                    if key not in said:
+                        said.add(key)
+                        yield _finding(hidden, guest, mesh)
+
+
+def _tunnel(link: Link) -> bool:
+    return link.kind in TUNNELS or (link.kind == "tun" and link.info.get("type") == "tun")
+
+
+def _defaults(view: HostView, family: str) -> set[int]:
+    routes = view.routes(family)
+    rows = (routes.dst_len <= 1).nonzero()[0].tolist()
+    return {hop.oif for route in view.route_rows(family, rows[:64]) for hop in route.hops} | {
+        int(routes.oif[row]) for row in rows
+    }
+
+
+def _hidden(view: HostView, family: str, guest: GuestSide, mesh: Link) -> Translation | None:
+    """The unscoped rule that rewrites the source of everything from the guest into the mesh."""
+    own = guest.prefix if guest.count == 1 else None
+    packet = Packet(family=family, iif="", oif=mesh.ifname, saddr=own, mark=None, ct_mark=None, daddr_type="unicast")
+    found = view.netfilter.hook("postrouting", packet)
+    for one in found.translations:
+        if one.kind not in ("snat", "masquerade") or not one.certain or one.at.rule is None:
+            continue
+        asked = meant(one.at.table, one.at.rule).fields
+        loads = {e.key for e in one.at.rule.expressions if e.name == "meta"}
+        if "oif" not in asked and "daddr" not in asked and not loads & {"oifname", "oif", "mark"}:
+            return one
+        return None
+    return None
+
+
+def _finding(hidden: Translation, guest: GuestSide, mesh: Link) -> Draft:
+    at = hidden.at
+    assert at.rule is not None
+    text = rule_text(at.table, at.rule)
+    where = f"{at.table.family} {quoted(at.table.name)} {quoted(at.chain.name)}"
+    return RULE.found(
+        subject=chain_subject(at.table, at.chain),
+        message=f"`{text}` of {chain_name(at.table, at.chain)} also rewrites what {guest.link.ifname} ({guest.prefix})"
+        f" sends into {mesh.ifname}: the other side sees this host instead",
+        evidence=[
+            (f"rule {at.rule.handle} of {chain_name(at.table, at.chain)}", text, "NFT_MSG_GETRULE"),
+            (f"kind of {mesh.ifname}", mesh.kind, f"RTM_GETLINK {mesh.ifname} IFLA_INFO_KIND"),
+        ],
+        confirm=[list_chain(at.table, at.chain), f"ip route show dev {quoted(mesh.ifname)}"],
+        fix=f"nft insert rule {where} oifname {quoted(mesh.ifname)} return",
+        touches=[subject("link", ifname=mesh.ifname)],
+    )
+
+
+def _host(*conditions: Any, mesh_default: bool = False, tunnel: bool = True) -> HostBuilder:
+    host = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
+    host.link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
+    host.tap("tap0", inet_conf={"forwarding": 1}).route("10.1.0.2/32", dev="tap0")
+    if tunnel:
+        host.link("wg0", kind="wireguard", inet_conf={"forwarding": 1}).address("wg0", "10.9.0.1/24")
+    if mesh_default:
+        host.route("default", dev="wg0")
+    else:
+        host.route("default", via="192.0.2.1", dev="eth0")
+    one = rule(*conditions, plain("masq"))
+    return host.nft(table(chain("post", one, hook="postrouting", priority="srcnat", type="nat"), family="ip"))
+
+
+def examples() -> Iterator[Example]:
+    def case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
+        return Example(name=name, why=why, tables=host.build(), fires=fires)
+
+    yield case("masquerade everything", "the plain fault", _host(), 1)
+    yield case("by source alone", "the source does not say where it goes", _host(saddr("10.1.0.0/24")), 1)
+    yield case("uplink named", "as it should be", _host(oifname("eth0")))
+    yield case("mesh named", "somebody decided", _host(oifname("wg0")))
+    yield case("mesh left out", "by destination", _host(daddr("10.0.0.0/8", "neq")))
+    yield case("other guests", "another source", _host(saddr("10.2.0.0/24")))
+    yield case("VPN to the Internet", "the tunnel is the way out", _host(mesh_default=True))
+    yield case("no tunnel", "egress only", _host(tunnel=False))
