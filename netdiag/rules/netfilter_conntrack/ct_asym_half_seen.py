@@ -18,8 +18,8 @@ Fix
   helps where nothing is translated; the filter then knows nothing of these connections.
 
 Not flagged
-  Scans, and servers that do not answer: nothing invalid follows, or it is known that they are dead. Filters that let invalid packets pass. Connections of
-  this host itself. With one sample nothing can be said.
+  Scans, and servers that do not answer: nothing invalid follows, or it is known that they are dead. Filters that let
+  invalid packets pass. Connections of this host itself. With one sample nothing can be said.
 
 References
   net/netfilter/nf_conntrack_proto_tcp.c tcp_conntracks[] (an ACK in SYN_SENT is invalid); kubernetes issue 94861
