@@ -8,6 +8,8 @@ was longer than the cap, so that only its count is known, or where a daemon stop
 own so that a host with full tables still has all its sessions judged.
 """
 
+import msgspec
+
 from netdiag.collectors import Collected, Options
 from netdiag.collectors.bird import paths
 from netdiag.model.bird import BirdProtocol, DaemonRoutes, RouteList, UnresolvedRoute
@@ -15,6 +17,7 @@ from netdiag.sources.bird import protocols, replies, unresolved
 from netdiag.sources.protocol import Source, Unreadable
 
 UNREACHABLE = "show route all where dest = RTD_UNREACHABLE"
+Rtbh = dict[str, tuple[str, ...]]
 ROUTE_CAP = 20_000
 """Routes of one list; a table beyond that is compared by count. 100,000 routes are about 8 MB of text."""
 
@@ -75,6 +78,30 @@ def read_unresolved(source: Source, path: str, found: tuple[BirdProtocol, ...]) 
     return unresolved.routes(lines, recursive)
 
 
+def null_routed(source: Source, path: str, lists: tuple[RouteList, ...], found: tuple[BirdProtocol, ...]) -> Rtbh:
+    """By BGP session, the blackholes that it announces with a blackhole community; without those not told."""
+    sessions = {p.name for p in found if p.proto == "BGP"}
+    asked = {
+        f"show route export {quoted(one.protocol)} all where dest = RTD_BLACKHOLE": one.protocol
+        for one in lists
+        if one.protocol in sessions and any(route.type == "blackhole" for route in one.routes or ())
+    }
+    if not asked:
+        return {}
+    try:
+        raw = source.fetch("bird", "\n".join((path, *asked)))
+    except Unreadable:
+        return {}
+    said = {} if replies.broken(raw) else replies.split(raw)
+    return {
+        asked[command]: tuple(
+            net for net, given in unresolved.communities(lines).items() if any(c.endswith(":666") for c in given)
+        )
+        for command, lines in said.items()
+        if command in asked and not replies.refused(lines)
+    }
+
+
 def collect(source: Source, options: Options) -> Collected:
     """The lists of every daemon that answers."""
     found: list[DaemonRoutes] = []
@@ -89,7 +116,10 @@ def collect(source: Source, options: Options) -> Collected:
                 troubles.append(trouble.detail)
             continue
         lists, missed = read_exports(source, path, protocols.protocols(said.get("show protocols all", [])))
-        known = read_unresolved(source, path, protocols.protocols(said.get("show protocols all", [])))
+        running = protocols.protocols(said.get("show protocols all", []))
+        known = read_unresolved(source, path, running)
+        rtbh = null_routed(source, path, lists, running)
+        lists = tuple(msgspec.structs.replace(one, rtbh=rtbh.get(one.protocol)) for one in lists)
         found.append(DaemonRoutes(socket=path, exports=lists, unresolved=known))
         troubles += missed
     if not found:

@@ -122,6 +122,9 @@ class RouteList(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[BirdRoute, ...] | None = None
     """None: not asked for, or not whole, because there are more than the cap; see ``count``."""
     count: int | None = None
+    rtbh: tuple[str, ...] | None = None
+    """Of a BGP session: blackholes that it announces with a blackhole community (``*:666``), so that the neighbour
+    drops; None: not known."""
 
 
 class BirdInterface(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,10 +10,15 @@ unreachable. Pure.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdProtocol, UnresolvedRoute
+from netdiag.model.route import RTN_UNREACHABLE
 
+BIRD = 12
+"""RTPROT_BIRD."""
 NAMED = 3
 """So many prefixes are named."""
 
@@ -42,6 +47,22 @@ def meant(route: UnresolvedRoute, protocol: BirdProtocol) -> bool:
     return not route.recursive
 
 
+def reflected(origin: BirdProtocol | None, to: BirdProtocol) -> bool:
+    """From one internal session to another: the next hop stays, and the receiver resolves it by itself."""
+    both = [row for row in (origin, to) if row is not None and row.proto == "BGP"]
+    return len(both) == 2 and all(row.local_as is not None and row.local_as == row.neighbor_as for row in both)
+
+
+def held(view: HostView) -> dict[str, tuple[str, int]]:
+    """Prefixes of BIRD's unreachable routes in the kernel, with family and table."""
+    found = {}
+    for family in ("inet", "inet6"):
+        routes = view.routes(family)
+        chosen = np.flatnonzero((routes.type == RTN_UNREACHABLE) & (routes.protocol == BIRD))[:4096]
+        found.update({row.dst: (family, row.table) for row in view.route_rows(family, chosen.tolist())})
+    return found
+
+
 def lost(view: HostView) -> Iterator[Lost]:
     """Every best route whose next hop was not resolved, by daemon in its order."""
     protocols = {(daemon.socket, row.name): row for daemon in view.bird.daemons for row in daemon.protocols}
@@ -50,7 +71,8 @@ def lost(view: HostView) -> Iterator[Lost]:
         for listed in daemon.exports:
             to = protocols.get((daemon.socket, listed.protocol))
             for route in listed.routes or () if to is not None and to.proto == "BGP" and to.state == "up" else ():
-                if route.type == "unreachable":
+                origin = protocols.get((daemon.socket, route.protocol or ""))
+                if route.type == "unreachable" and to is not None and not reflected(origin, to):
                     told.setdefault(route.net, []).append(listed.protocol)
         for one in daemon.unresolved or ():
             protocol = protocols.get((daemon.socket, one.protocol or ""))

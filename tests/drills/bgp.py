@@ -47,6 +47,7 @@ def world(lab: Lab, peers: int = 1, more: str = "") -> Host:
     hosts = [lab.host(name) for name in names]
     for host in hosts:
         lab.plug(host, "eth0", switch, f"{ADDRESSES[host.name]}/24")
+        host.ip(f"address add 203.0.113.{host.name[-1]}/32 dev lo")
     for host in hosts[1:]:
         lab.birdd(host, conf(host.name, session("down1", "edge1")))
     lab.birdd(hosts[0], conf("edge1", *(session(f"up{n}", name) for n, name in enumerate(names[1:], 1)), more))

@@ -16,8 +16,8 @@ Fix
 
 Not flagged
   Routes of type blackhole, prohibit or unreachable by configuration: that is how aggregates and anycast prefixes are
-  originated. Routes with a blackhole community: the neighbour is asked to drop. A route reflector's routes keep their
-  own next hop, but are not announced by BIRD while it cannot resolve them itself; where they are, it is told.
+  originated. Routes with a blackhole community: the neighbour is asked to drop. From
+  one internal session to another (a route reflector): the next hop stays, and the receiver resolves it by itself.
 
 References
   proto/bgp/attrs.c bgp_update_attrs() bgp_use_next_hop() of BIRD; RFC 4271 section 9.1.2.1
@@ -73,10 +73,11 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
 def _case(name: str, why: str, *, told: bool = True, kind: str = "unreachable", **given: Any) -> Example:
     fields: dict[str, Any] = {"protocol": "s1", "next_hop": "10.99.99.99", "recursive": True, "best": True}
     expected = {key: given.pop(key) for key in ("fires", "severity", "subject", "says") if key in given}
-    state = given.pop("state", "up")
+    state, asn = given.pop("state", "up"), given.pop("neighbor_as", 65002)
     row = UnresolvedRoute(net="10.50.4.0/24", table="master4", **(fields | given))
-    host = BirdHost().bgp("up1", state=state, session="internal multihop AS4").protocol("s1", "Static")
-    listed = (BirdRoute(net=row.net, type=kind, best=True, protocol="s1"),) if told else ()
+    host = BirdHost().bgp("up1", state=state, session="multihop", neighbor_as=asn).protocol("s1", "Static")
+    host.bgp("in1", neighbor_as=65001, session="internal multihop AS4")
+    listed = (BirdRoute(net=row.net, type=kind, best=True, protocol=row.protocol),) if told else ()
     host.exports("up1", routes=listed)
     host.unresolved(*([row] if kind == "unreachable" else []))
     return Example(name=name, why=why, tables=host.build(), **expected)
@@ -91,4 +92,7 @@ def examples() -> Iterator[Example]:
     yield _case("unreachable by configuration", "how aggregates are originated", recursive=False, next_hop=None)
     yield _case("blackhole", "the same", kind="blackhole")
     yield _case("with a blackhole community", "the neighbour is asked to drop", communities=("65535:666",))
+    inner: dict[str, Any] = {"protocol": "in1", "recursive": False}
+    yield _case("passed on to an external session", "with ourselves as next hop", **inner, **crit)
+    yield _case("reflected", "the next hop stays", **inner, neighbor_as=65001)
     yield _case("session down", "nobody hears it", state="start")

@@ -18,7 +18,8 @@ Fix
 Not flagged
   Routes with a blackhole community (65535:666, *:666): null routes on purpose. Those that an import filter made
   unreachable (on directly connected sessions nothing else can). Static routes of type unreachable or blackhole. Routes
-  that are not the best. What is announced onward in spite of it: see bgp-exports-unreachable-route. A BIRD that does
+  that are not the best, and such as are not in the kernel: a route reflector. What is announced onward in spite of
+  it: see bgp-exports-unreachable-route. A BIRD that does
   not tell the attributes of these routes: not evaluated.
 
 References
@@ -34,7 +35,7 @@ from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.unresolved import grouped, known, lost, prefixes, way
+from netdiag.rules.unresolved import grouped, held, known, lost, prefixes, way
 
 RULE = Rule(
     id="bgp-nexthop-unreachable",
@@ -50,7 +51,9 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     if not known(view):
         yield Unjudged(reason="BIRD does not tell the attributes of its unreachable routes")
     alone = len(view.bird.daemons) == 1
-    for (socket, name, hop), rows in grouped(row for row in lost(view) if not row.told).items():
+    there = held(view)
+    found = grouped(row for row in lost(view) if not row.told and row.route.net in there)
+    for (socket, name, hop), rows in found.items():
         if rows[0].protocol.proto != "BGP":
             continue
         several = len(rows) > 1
@@ -86,6 +89,8 @@ def _case(name: str, why: str, *rows: UnresolvedRoute, told: bool = False, **exp
     listed = tuple(BirdRoute(net=row.net, type="unreachable", best=True, protocol="up1") for row in rows)
     host.exports("up2", routes=listed if told else ())
     host.unresolved(*rows)
+    for row in rows if expected.pop("installed", True) else ():
+        host.route(row.net, type="unreachable", protocol=12, priority=32)
     return Example(name=name, why=why, tables=host.build(), **expected)
 
 
@@ -103,6 +108,7 @@ def examples() -> Iterator[Example]:
     yield _case("direct session", "a filter made it unreachable", _gone(), session="external AS4")
     yield _case("static recursive", "route-unreachable-proto-bird", _gone(protocol="s1", recursive=True))
     yield _case("announced", "bgp-exports-unreachable-route speaks", _gone(), told=True)
+    yield _case("not in the kernel", "a route reflector installs nothing", _gone(), installed=False)
     yield _case("none", "the ordinary case")
     silent = BirdHost().bgp("up1").exports("up1", routes=())
     yield Example(name="not told", why="an odd release", tables=silent.build(), unjudged=True)

@@ -63,7 +63,7 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         own = candidates(view, session)
         sure = REFUSED in session.error
-        if not sure and (session.error not in HANGS_UP or len(own) < 2 or session.starting()):
+        if not sure and (session.error not in HANGS_UP or len(own) < 2):
             continue
         answer = way(view, session)
         source = session.protocol.source_address

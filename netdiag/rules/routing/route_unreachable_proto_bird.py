@@ -27,18 +27,15 @@ References
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from netdiag.index.view import HostView
 from netdiag.model.bird import UnresolvedRoute
 from netdiag.model.finding import Draft, subject
-from netdiag.model.route import RTN_UNREACHABLE
 from netdiag.rules.bgpsessions import birdc
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.routewords import ip_command, table_word
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.unresolved import grouped, known, lost, prefixes, way
+from netdiag.rules.unresolved import grouped, held, known, lost, prefixes, way
 
 RULE = Rule(
     id="route-unreachable-proto-bird",
@@ -48,17 +45,6 @@ RULE = Rule(
     consults=("bird", "bird_routes"),
     explains=("route-default-missing", "wg-*", "bgp-not-established"),
 )
-BIRD = 12
-
-
-def held(view: HostView) -> dict[str, tuple[str, int]]:
-    """Prefixes of BIRD's unreachable routes in the kernel, with family and table."""
-    found = {}
-    for family in ("inet", "inet6"):
-        routes = view.routes(family)
-        chosen = np.flatnonzero((routes.type == RTN_UNREACHABLE) & (routes.protocol == BIRD))[:4096]
-        found.update({row.dst: (family, row.table) for row in view.route_rows(family, chosen.tolist())})
-    return found
 
 
 def check(view: HostView) -> Iterator[Draft]:

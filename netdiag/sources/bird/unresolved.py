@@ -26,6 +26,24 @@ def recursive(lines: list[str]) -> dict[str, str]:
     return found
 
 
+def communities(lines: list[str]) -> dict[str, tuple[str, ...]]:
+    """``show route ... all``: communities and large communities by prefix; a prefix without any is not there."""
+    found: dict[str, tuple[str, ...]] = {}
+    net = ""
+    for line in lines:
+        text = text_of(line)
+        name, _, value = text.strip().partition(": ")
+        if text[:1] not in "\t " and "[" in text:
+            net = text.split()[0]
+        elif net and name in ("BGP.community", "BGP.large_community"):
+            found[net] = (*found.get(net, ()), *_pairs(value))
+    return found
+
+
+def _pairs(value: str) -> tuple[str, ...]:
+    return tuple(":".join(part.replace(" ", "").split(",")) for part in _PAIR.findall(value))
+
+
 def routes(lines: list[str], static: Mapping[str, str]) -> tuple[UnresolvedRoute, ...]:
     """Every route of the reply; ``static`` are the recursive static ones."""
     found: list[UnresolvedRoute] = []
@@ -54,6 +72,5 @@ def routes(lines: list[str], static: Mapping[str, str]) -> tuple[UnresolvedRoute
         elif found and name == "BGP.next_hop":
             found[-1] = msgspec.structs.replace(found[-1], next_hop=value.split()[0], recursive=False)
         elif found and name in ("BGP.community", "BGP.large_community"):
-            given = tuple(":".join(part.replace(" ", "").split(",")) for part in _PAIR.findall(value))
-            found[-1] = msgspec.structs.replace(found[-1], communities=(*found[-1].communities, *given))
+            found[-1] = msgspec.structs.replace(found[-1], communities=(*found[-1].communities, *_pairs(value)))
     return tuple(found)

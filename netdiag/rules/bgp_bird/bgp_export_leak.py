@@ -1,0 +1,172 @@
+"""What it checks
+  An external BGP session is given routes that are not this host's to give: private prefixes announced to a public AS;
+  or routes learnt from another external session, although another session to the same AS gets none of them.
+
+Why it matters
+  The neighbour, and everybody behind it, sends traffic for these prefixes here: for somebody else's networks, over
+  links that are not made for it (a route leak, RFC 7908). An export filter that lost its prefix list, or "export all"
+  for "export none", is enough.
+
+Confirm
+  birdc show route export NAME
+  birdc show protocols all NAME      (Output filter)
+
+Fix
+  Repair the export filter, then birdc reload out NAME: the wrong prefixes are withdrawn at once. To stop it this
+  minute: birdc disable NAME, which also withdraws the right ones.
+
+Not flagged
+  Routes made here (static, direct, kernel, an IGP) or learnt by internal sessions, where they are public. Private
+  prefixes to a private AS: inner networks. Routes passed from one external neighbour to another where every session to
+  that AS gets such: transit, route servers, customers; told as info. A default route given to a customer. Route lists
+  beyond the cap: not evaluated for that session.
+
+References
+  RFC 7908, RFC 8212, RFC 6996 (private AS numbers), RFC 1918, RFC 6598, RFC 4193
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.bird import BirdProtocol, BirdRoute
+from netdiag.model.finding import Confidence, Draft, Severity, subject
+from netdiag.rules.bgpsessions import Session, bird_name, sessions
+from netdiag.rules.build_bird import BirdHost, channel
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bgp-export-leak",
+    title="an external BGP session is given routes that are not ours to give",
+    severity="critical",
+    confidence="likely",
+    reads=("bird",),
+    consults=("bird_routes",),
+    explains=("bgp-prefix-limit-hit",),
+)
+PRIVATE = tuple(
+    ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
+
+
+def private_as(number: int | None) -> bool:
+    """RFC 6996, and the reserved ones around; not known counts as private: nothing is then claimed."""
+    return number is None or 64496 <= number <= 65551 or number >= 4200000000
+
+
+def external(row: BirdProtocol) -> bool:
+    """An eBGP session."""
+    return row.proto == "BGP" and row.local_as is not None and row.neighbor_as not in (None, row.local_as)
+
+
+def private(net: str) -> bool:
+    """Whether the prefix is of a private network."""
+    try:
+        asked = ipaddress.ip_network(net)
+    except ValueError:
+        return False
+    return any(asked.version == one.version and asked.subnet_of(one) for one in PRIVATE)  # type: ignore[arg-type]
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    lists = {(d.socket, one.protocol): one.routes for d in view.bird_routes for one in d.exports}
+    rows = {(d.socket, row.name): row for d in view.bird.daemons for row in d.protocols}
+
+    def foreign(session: Session) -> list[BirdRoute]:
+        found = []
+        for route in lists.get((session.daemon.socket, session.name)) or ():
+            origin = rows.get((session.daemon.socket, route.protocol or ""))
+            other = origin is not None and external(origin) and origin.neighbor_as != session.protocol.neighbor_as
+            if other and not route.net.endswith("/0"):
+                found.append(route)
+        return found
+
+    outward = [one for one in sessions(view) if one.up and external(one.protocol)]
+    for session in outward:
+        routes = lists.get((session.daemon.socket, session.name)) or ()
+        inner = [route for route in routes if private(route.net)]
+        passed = foreign(session)
+        if inner and not private_as(session.protocol.neighbor_as):
+            yield _draft(session, inner, "are private networks, and the neighbour's AS is a public one", "critical")
+        elif passed:
+            mates = [
+                one
+                for one in outward
+                if one.protocol.neighbor_as == session.protocol.neighbor_as and one.name != session.name
+                and lists.get((one.daemon.socket, one.name))
+            ]  # fmt: skip
+            spared = next((one.name for one in mates if not foreign(one)), None)
+            origin = passed[0].protocol
+            if spared:
+                words = f"were learnt from {origin}, and {spared} to the same AS gets none of them"
+                yield _draft(session, passed, words, "critical")
+            else:
+                yield _draft(session, passed, f"were learnt from {origin}: transit, or a leak", "info", "possible")
+
+
+def _draft(
+    session: Session, routes: list[BirdRoute], words: str, severity: Severity, confidence: Confidence | None = None
+) -> Draft:
+    names = ", ".join(route.net for route in routes[:3]) + (f" and {len(routes) - 3} more" if len(routes) > 3 else "")
+    filters = ", ".join(one.output_filter or "?" for one in session.protocol.channels)
+    return RULE.found(
+        subject=session.subject,
+        message=f"{session.name} to {session.neighbour} is given {names}, which {words}",
+        severity=severity,
+        confidence=confidence,
+        evidence=[
+            (
+                f"prefixes announced to {session.name} that are not ours",
+                len(routes),
+                f"birdc show route export {session.name}",
+            ),
+            ("where they come from", routes[0].protocol or "?", f"birdc show route export {session.name}"),
+            ("output filter", filters or "?", session.source),
+        ],
+        confirm=[session.command(f"show route export {bird_name(session.name)}"), session.confirm],
+        fix=f"repair the export filter of {session.name}, then: "
+        + session.command(f"reload out {bird_name(session.name)}"),
+    )
+
+
+def _host(
+    asn: int = 3320, *, second: tuple[BirdRoute, ...] | None = None, routes: tuple[BirdRoute, ...] = ()
+) -> BirdHost:
+    host = BirdHost().protocol("s1", "Static").protocol("igp", "OSPF")
+    host.bgp("up1", neighbor_as=asn, channels=(channel(output_filter="(unnamed)"),))
+    host.bgp("up2", neighbor_as=asn, neighbor_address="192.0.2.9").bgp("peer", neighbor_as=1299)
+    host.bgp("rr", neighbor_as=65001, neighbor_address="192.0.2.8")
+    host.exports("up1", routes=routes)
+    return host.exports("up2", routes=second) if second is not None else host
+
+
+def _route(net: str = "198.51.100.0/24", protocol: str = "s1") -> BirdRoute:
+    return BirdRoute(net=net, protocol=protocol, best=True)
+
+
+def _case(name: str, why: str, host: BirdHost, fires: int = 0, **more: Any) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
+
+
+def examples() -> Iterator[Example]:
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": subject("bgp-session", name="up1")}
+    for net in ("10.1.0.0/16", "100.64.3.0/24", "fd00:1::/48"):
+        yield _case(f"{net} to a public AS", "inner networks", _host(routes=(_route(net, "igp"),)), **crit)
+    yield _case("10.1.0.0/16 to a private AS", "an inner session", _host(65100, routes=(_route("10.1.0.0/16"),)))
+    yield _case("own prefix", "the ordinary case", _host(routes=(_route(),)))
+    yield _case("by an internal session", "another router's prefix", _host(routes=(_route(protocol="rr"),)))
+    learnt = (_route(), _route("203.0.113.0/24", "peer"))
+    yield _case(
+        "one of two sessions", "the other gets own prefixes only", _host(routes=learnt, second=(_route(),)), **crit
+    )
+    yield _case("both sessions", "transit", _host(routes=learnt, second=learnt), 2, severity="info")
+    yield _case("no sister", "transit or leak", _host(routes=learnt), 1, severity="info")
+    yield _case("sister without any", "drained: it tells nothing", _host(routes=learnt, second=()), 1, severity="info")
+    yield _case(
+        "default route", "what a customer gets", _host(routes=(_route("0.0.0.0/0", "peer"),), second=(_route(),))
+    )
+    twins = (_route(), _route("203.0.113.0/24", "up2"))
+    yield _case("learnt from the sister", "the same AS hears its own", _host(routes=twins, second=(_route(),)))
+    for asn, count in ((64495, 1), (64496, 0), (65551, 0), (65552, 1)):
+        yield _case(f"AS {asn}", "the borders of what is private", _host(asn, routes=(_route("10.1.0.0/16"),)), count)

@@ -1,0 +1,148 @@
+"""What it checks
+  BIRD has learnt routes by BGP into a table, and none of that table reaches the kernel: its Kernel protocol exports
+  nothing (the default of BIRD 2 is "export none"), or there is none, while the kernel has no default route to use
+  instead.
+
+Why it matters
+  Sessions stand, "birdc show route" is full, and the kernel does not know one of these routes: packets are refused
+  with "Network is unreachable".
+
+Confirm
+  birdc show protocols all KERNEL      (Output filter, Routes: ... exported)
+  ip route show table all proto bird
+
+Fix
+  "export all;" (or a filter) in the channel of the kernel protocol, then birdc configure. BIRD's routes are installed
+  at once, with metric 32: hand-made routes of metric 0 still win.
+
+Not flagged
+  Route reflectors, collectors and looking glasses, which install nothing on purpose, and hosts that only announce: as
+  long as the kernel has a default route of that family, or does not forward and has internal sessions only, it is told
+  as info. Tables of which some Kernel protocol takes routes, or into which the kernel's routes are the only ones.
+
+References
+  BIRD user's guide, protocol kernel; proto_setup channel defaults in nest/proto.c
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.bird import BirdChannel, BirdDaemon, BirdProtocol
+from netdiag.model.finding import Draft, subject
+from netdiag.model.route import RTN_UNICAST
+from netdiag.rules.bgpsessions import bird_name, birdc
+from netdiag.rules.build_bird import BirdHost, channel
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bgp-kernel-export-none",
+    title="what BIRD learns by BGP does not reach the kernel",
+    severity="critical",
+    confidence="likely",
+    reads=("bird", "routes", "sysctls"),
+    explains=("route-default-missing", "bird-route-not-in-fib", "bgp-import-zero"),
+)
+FORWARDING = {"inet": "net.ipv4.ip_forward", "inet6": "net.ipv6.conf.all.forwarding"}
+
+
+def family_of(one: BirdChannel, daemon: BirdDaemon) -> str | None:
+    """The family of a channel; BIRD 1.6 has a daemon for each."""
+    if one.name in ("ipv4", "ipv6"):
+        return "inet" if one.name == "ipv4" else "inet6"
+    return None if one.name != "main" else "inet6" if "6" in daemon.socket else "inet"
+
+
+def learnt(daemon: BirdDaemon) -> dict[tuple[str, str], list[tuple[BirdProtocol, int]]]:
+    """By table and family, the sessions that brought routes, and how many."""
+    found: dict[tuple[str, str], list[tuple[BirdProtocol, int]]] = {}
+    for row in daemon.protocols:
+        for one in row.channels if row.proto == "BGP" and row.state == "up" else ():
+            family = family_of(one, daemon)
+            if family and (one.preferred if one.preferred is not None else one.imported or 0):
+                found.setdefault((one.table or "master", family), []).append((row, one.imported or 0))
+    return found
+
+
+def taken(daemon: BirdDaemon, table: str) -> bool | None:
+    """Whether anything takes routes from the table towards the kernel; None: no Kernel protocol is there."""
+    kernels = [
+        one
+        for row in daemon.protocols
+        if row.proto in ("Kernel", "Pipe") and row.state == "up"
+        for one in row.channels
+        if table in (one.table or "master", one.peer_table)
+    ]
+    if not kernels:
+        return None
+    return any(
+        one.exported or one.peer_table or (one.exported is None and one.output_filter != "REJECT") for one in kernels
+    )
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for daemon in view.bird.daemons:
+        for (table, family), sources in learnt(daemon).items():
+            if taken(daemon, table):
+                continue
+            routes = view.routes(family)
+            default = ((routes.dst_len == 0) & (routes.type == RTN_UNICAST)).any()
+            external = any(row.local_as != row.neighbor_as for row, _ in sources)
+            forwards = view.sysctl_int(FORWARDING[family]) == 1
+            bad = not default and (external or forwards)
+            kernel = next((row for row in daemon.protocols if row.proto == "Kernel"), None)
+            count = sum(number for _, number in sources)
+            filtered = kernel.channels[0].output_filter if kernel is not None and kernel.channels else None
+            yield RULE.found(
+                subject=subject("bird-protocol", name=kernel.name if kernel else table, socket=daemon.socket),
+                message=f"BIRD learnt {count} routes into {table} and gives none to the kernel ("
+                + (f"{kernel.name}: export {filtered or 'none'}" if kernel else "no kernel protocol")
+                + f"); the kernel has {'a' if default else 'no'} default route of that family",
+                severity=None if bad else "info",
+                confidence=None if bad else "possible",
+                evidence=[
+                    ("routes learnt by BGP", count, f"birdc show protocols all {sources[0][0].name}"),
+                    ("output filter of the kernel protocol", filtered or "no protocol", "birdc show protocols all"),
+                    (
+                        "routes of proto bird in the kernel",
+                        int((routes.protocol == 12).sum()),
+                        "RTM_GETROUTE rtm_protocol",
+                    ),
+                ],
+                confirm=[
+                    birdc(
+                        daemon.socket, f"show protocols all {bird_name(kernel.name)}" if kernel else "show protocols"
+                    ),
+                    f"ip -{'4' if family == 'inet' else '6'} route show table all | grep -c 'proto bird'",
+                ],
+                fix=f"'export all;' in the {'ipv4' if family == 'inet' else 'ipv6'} channel of its kernel protocol: "
+                + birdc(daemon.socket, "configure"),
+                breaks=[subject("route", dst="0.0.0.0/0" if family == "inet" else "::/0", table=254)],
+            )
+
+
+def _case(name: str, why: str, *, export: int | None = 0, default: bool = False, **more: Any) -> Example:
+    imported, neighbour = more.pop("imported", 5), more.pop("neighbor_as", 65002)
+    forward, table = more.pop("forward", 0), more.pop("table", "master4")
+    session = channel(imported=imported, preferred=imported)
+    host: Any = BirdHost().bgp("up1", channels=(session,), neighbor_as=neighbour)
+    if export is not None:
+        out = channel(exported=export, output_filter="REJECT" if not export else "ACCEPT", table=table)
+        host.protocol("k4", "Kernel", channels=(out,))
+    host.link("eth0").address("eth0", "192.0.2.2/24").sysctl("net.ipv4.ip_forward", forward)
+    if default:
+        host.route("default", via="192.0.2.1", dev="eth0")
+    return Example(name=name, why=why, tables=host.build(), **more)
+
+
+def examples() -> Iterator[Example]:
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
+    info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    yield _case("export none", "the default of BIRD 2", subject=subject("bird-protocol", name="k4"), **crit)
+    yield _case("no kernel protocol", "forgotten", export=None, **crit)
+    yield _case("another table's", "its kernel protocol feeds from an empty one", table="other4", **crit)
+    yield _case("exports", "the ordinary case", export=5)
+    yield _case("with a default route", "it only announces, or is a looking glass", default=True, **info)
+    yield _case("route reflector", "internal sessions, and it does not forward", neighbor_as=65001, **info)
+    yield _case("internal, and forwards", "a router without routes", neighbor_as=65001, forward=1, **crit)
+    yield _case("nothing learnt", "bgp-import-zero, if anything", imported=0)

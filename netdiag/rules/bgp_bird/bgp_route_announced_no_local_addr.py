@@ -1,0 +1,150 @@
+"""What it checks
+  A single address (/32, /128) is announced by BGP from a static blackhole route of BIRD, and this host neither has the
+  address, nor a local route for it, nor a route that would forward it.
+
+Why it matters
+  That is how anycast services are announced: a static route brings the prefix into BGP, the address on lo receives the
+  traffic. Without the address the kernel takes the blackhole: clients are drawn here and dropped in silence, while
+  another site would have served them.
+
+Confirm
+  birdc show route export NAME
+  ip route get ADDRESS      ("Invalid argument": the blackhole)
+  ip -br address show dev lo
+
+Fix
+  ip address add ADDRESS/32 dev lo gives the service its address back. Until then withdraw: birdc disable PROTOCOL of
+  the static route; the traffic moves to the other sites.
+
+Not flagged
+  Addresses on any interface, in a local route (AnyIP), or behind a route of any table that policy rules lead to.
+  Announcements with a blackhole community (RTBH): the neighbour is asked to drop. Shorter prefixes: aggregates. Hosts
+  with XDP programs, which may take the packets before the kernel looks them up: told as a possibility, and so where
+  BIRD does not tell the communities. Drained hosts announce nothing.
+
+References
+  RFC 4786, RFC 7999; net/ipv4/route.c ip_route_input_slow()
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.reach import reachable_tables
+from netdiag.index.view import HostView
+from netdiag.index.ways import usable
+from netdiag.model.bird import BirdRoute
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Xdp
+from netdiag.model.route import RTN_LOCAL
+from netdiag.rules.bgpsessions import bird_name, birdc
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bgp-route-announced-no-local-addr",
+    title="an address is announced that this host drops packets for",
+    severity="critical",
+    reads=("bird", "links", "addresses", "routes", "rules"),
+    consults=("bird_routes",),
+    explains=("bgp-announced-service-down",),
+)
+MOST = 512
+
+
+def received(view: HostView, address: str) -> bool:
+    """Whether the host delivers or forwards packets for the address, by some table that rules lead to."""
+    family = "inet6" if ":" in address else "inet"
+    if view.local.owners(address) or view.local.local_route(family, address) is not None:
+        return True
+    fib = view.fib(family)
+    for table in reachable_tables(view.rules, view.links, family):
+        for group in fib.candidates(table, address):
+            if group.length == 0 and int(fib.routes.type[group.positions[0]]) != RTN_LOCAL:
+                break
+            if any(int(fib.routes.type[at]) == RTN_LOCAL or usable(fib.routes, at) for at in group.positions):
+                return True
+    return False
+
+
+def announced(view: HostView) -> dict[tuple[str, str, str], list[str]]:
+    """Single addresses from static blackholes, by socket, protocol and prefix, with the sessions that hear them."""
+    kinds = {(daemon.socket, row.name): row for daemon in view.bird.daemons for row in daemon.protocols}
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for daemon in view.bird_routes:
+        for listed in daemon.exports:
+            session = kinds.get((daemon.socket, listed.protocol))
+            if session is None or session.proto != "BGP" or session.state != "up":
+                continue
+            for route in listed.routes or ():
+                origin = kinds.get((daemon.socket, route.protocol or ""))
+                single = route.net.endswith("/128" if ":" in route.net else "/32")
+                static = origin is not None and origin.proto == "Static"
+                if route.type != "blackhole" or not single or not static or route.net in (listed.rtbh or ()):
+                    continue
+                key = (daemon.socket, route.protocol or "", route.net)
+                if len(found) < MOST or key in found:
+                    found.setdefault(key, []).append(listed.protocol + ("" if listed.rtbh is not None else "?"))
+    return found
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    xdp = any(link.xdp is not None for link in view.links)
+    for (socket, origin, net), told in announced(view).items():
+        address = net.partition("/")[0]
+        if received(view, address):
+            continue
+        unsure = xdp or any(name.endswith("?") for name in told)
+        names = [name.removesuffix("?") for name in told]
+        yield RULE.found(
+            subject=subject("prefix", prefix=net),
+            message=f"{net} is announced to {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}, and this host "
+            "has neither the address nor a route for it: packets for it are dropped",
+            confidence="possible" if unsure else None,
+            evidence=[
+                (f"announced by {origin}", f"blackhole {net}", f"birdc show route export {names[0]}"),
+                (f"interfaces with {address}", 0, "RTM_GETADDR IFA_LOCAL"),
+                (f"local or unicast routes for {address}", 0, "RTM_GETROUTE"),
+            ],
+            confirm=[
+                birdc(socket, f"show route export {bird_name(names[0])}"),
+                f"ip route get {address}",
+                "ip -br address show dev lo",
+            ],
+            fix=f"ip address add {net} dev lo  # or withdraw it: {birdc(socket, f'disable {bird_name(origin)}')}",
+            breaks=[subject("address", address=address)],
+        )
+
+
+NET = "203.0.113.7/32"
+
+
+def _host(net: str = NET, *, type: str = "blackhole", rtbh: tuple[str, ...] | None = (), **more: Any) -> Any:
+    host = BirdHost().bgp("up1", state=more.get("state", "up")).protocol("s1", more.get("proto", "Static"))
+    host.exports("up1", routes=(BirdRoute(net=net, type=type, protocol="s1", best=True),), rtbh=rtbh)
+    host.link("eth0", **more.get("link", {})).address("eth0", "192.0.2.2/24")
+    return host.route(net, type="blackhole", protocol=12, priority=32)
+
+
+def _case(name: str, why: str, host: Any, fires: int = 0, **more: Any) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
+
+
+def examples() -> Iterator[Example]:
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
+    yield _case("the address is gone", "the plain fault", _host(), subject=subject("prefix", prefix=NET), **crit)
+    yield _case("IPv6", "the same", _host("2001:db8::7/128"), **crit)
+    yield _case("on lo", "the ordinary case", _host().address("lo", NET))
+    anyip = _host().route("203.0.113.0/24", dev="lo", table=255, type="local")
+    yield _case("AnyIP", "a local route", anyip)
+    fwd = _host().route("203.0.113.0/28", via="192.0.2.9", dev="eth0", table=77).rule(50, table=77)
+    yield _case("forwarded by another table", "to the servers behind", fwd)
+    default = _host().route("default", via="192.0.2.1", dev="eth0")
+    yield _case("a default route", "that would send it back", default, **crit)
+    tproxy = _host().route("default", dev="lo", type="local", table=100, family="inet").rule(50, fwmark=1, table=100)
+    yield _case("TPROXY", "marked packets are delivered", tproxy)
+    yield _case("RTBH", "the neighbour is asked to drop", _host(rtbh=(NET,)))
+    yield _case("communities not told", "it may be RTBH", _host(rtbh=None), 1, severity="info")
+    yield _case("XDP", "a program may take the packets", _host(link={"xdp": Xdp(mode="native")}), 1, severity="info")
+    yield _case("aggregate", "how they are originated", _host("203.0.113.0/24"))
+    yield _case("learnt", "not ours", _host(proto="BGP"))
+    yield _case("session down", "nobody hears it", _host(state="start"))
