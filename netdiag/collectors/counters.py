@@ -1,8 +1,8 @@
 """Protocol, backlog and link counters, twice: what moved in between is what rules may judge.
 
-Source: /proc/net/{snmp,snmp6,netstat,softnet_stat,sockstat,sockstat6} (net/ipv4/proc.c, net/ipv6/proc.c,
-net/core/net-procfs.c), RTM_GETLINK statistics and RTM_GETNEIGHTBL. Needs no privilege. A file that is missing (no IPv6)
-leaves its counters out; unreadable as a whole only where /proc/net/snmp is.
+Source: /proc/net/{snmp,snmp6,netstat,softnet_stat,sockstat,sockstat6,stat/rt_cache} (net/ipv4/proc.c, net/ipv6/proc.c,
+net/ipv4/route.c, net/core/net-procfs.c), RTM_GETLINK statistics and RTM_GETNEIGHTBL. Needs no privilege. A file that is
+missing (no IPv6) leaves its counters out; unreadable as a whole only where /proc/net/snmp is.
 """
 
 from netdiag.collectors import Collected, Options
@@ -13,6 +13,7 @@ from netdiag.model.link import LinkCounters
 from netdiag.sources.protocol import Source, Unreadable
 
 FILES = ("snmp", "snmp6", "netstat", "softnet_stat", "sockstat", "sockstat6")
+ROUTING = "/proc/self/net/stat/rt_cache"
 
 
 def parse_paired(text: str) -> dict[str, int]:
@@ -34,6 +35,20 @@ def parse_plain(text: str) -> dict[str, int]:
     """/proc/net/snmp6: a name and a value a line."""
     pairs = (line.split() for line in text.splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+
+
+def parse_lnstat(name: str, text: str) -> dict[str, int]:
+    """/proc/net/stat/rt_cache: a line of names, then a line of hexadecimal values a CPU; ``rt_cache.in_martian_src``.
+
+    Whole machine, all namespaces together (net/ipv4/route.c rt_cpu_seq_show()).
+    """
+    heads, *lines = text.splitlines() or [""]
+    counters: dict[str, int] = {}
+    for line in lines:
+        for column, word in zip(heads.split(), line.split(), strict=False):
+            key = f"{name}.{column}"
+            counters[key] = counters.get(key, 0) + int(word, 16)
+    return {key: count for key, count in counters.items() if key == "rt_cache.in_martian_src"}
 
 
 def parse_sockstat(text: str) -> dict[str, int]:
@@ -71,6 +86,13 @@ def parse_softnet(text: str) -> tuple[SoftnetCpu, ...]:
     return tuple(rows)
 
 
+def _text(source: Source, path: str) -> str:
+    try:
+        return source.read(path).decode("ascii", "replace")
+    except Unreadable:
+        return ""
+
+
 def read_sample(source: Source) -> CounterSample:
     """All counters now. Raises Unreadable where /proc/net/snmp cannot be read."""
     at = source.clock("boottime")
@@ -97,7 +119,8 @@ def read_sample(source: Source) -> CounterSample:
         at=at,
         snmp=parse_paired(texts.get("snmp", ""))
         | parse_paired(texts.get("netstat", ""))
-        | parse_plain(texts.get("snmp6", "")),
+        | parse_plain(texts.get("snmp6", ""))
+        | parse_lnstat("rt_cache", _text(source, ROUTING)),
         softnet=parse_softnet(texts.get("softnet_stat", "")),
         sockstat=parse_sockstat(texts.get("sockstat", "")) | parse_sockstat(texts.get("sockstat6", "")),
         links=counters,

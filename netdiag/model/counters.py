@@ -29,7 +29,8 @@ class CounterSample(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of CLOCK_BOOTTIME, so that a step of the wall clock does not bend a rate."""
     snmp: dict[str, int] = {}
     """``Ip.InReceives``, ``Tcp.RetransSegs``, ``TcpExt.ListenDrops``, ``Ip6InReceives`` ...: MIB name, dot, counter;
-    the IPv6 ones have no dot, as /proc/net/snmp6 spells them."""
+    the IPv6 ones have no dot, as /proc/net/snmp6 spells them. ``rt_cache.in_martian_src`` counts for the whole machine:
+    packets and ARP requests whose source was refused."""
     softnet: tuple[SoftnetCpu, ...] = ()
     sockstat: dict[str, int] = {}
     """``TCP.inuse``, ``TCP.mem`` (pages) ..."""

@@ -1,0 +1,181 @@
+"""What it checks
+  A strict reverse path filter that drops ARP requests: between the two samples more sources were refused (the routing
+  code's in_martian_src) than the filter's own counter says, because that one counts IP packets only; and one strict
+  interface (rp_filter 1, the larger of "all" and its own) received more frames that are no IP than it sent frames at
+  all: who asks there gets no answer.
+
+Why it matters
+  The kernel looks up the way back to the sender of an ARP request before it answers. A neighbour that asks with an
+  address which this host would answer by another interface (its loopback or anycast address, with arp_announce 0) is
+  ignored. It sees this host as FAILED although both links are up, and loses whatever it sends here; on this host the
+  counter IPReversePathFilter stays at zero, so that everybody looks elsewhere.
+
+Confirm
+  lnstat -c 3 -i 1 -f rt_cache -k in_martian_src      (rises while the neighbour asks; counts for all namespaces)
+  nstat -asz TcpExtIPReversePathFilter                  (does not)
+  tcpdump -c 3 -nei IFNAME arp                          (shows the sender's address: "who-has ... tell SENDER")
+  ip route get OWN_ADDRESS from SENDER iif IFNAME       (an error where the filter drops)
+
+Fix
+  sysctl -w net/ipv4/conf/IFNAME/rp_filter=2 makes the filter loose: a sender that has any route at all is answered, on
+  this interface only. On a host without a default route to the sender's address only 0 helps. Or on the neighbour:
+  arp_announce=2, so that it asks with an address of the shared subnet.
+
+Not flagged
+  A neighbour that is down: then nothing arrives here at all. Loose filters (all=2 with 1 on the interface). Drops of IP
+  packets, which the filter counts: asym-rpfilter-strict-drop. Interfaces that answer as much as they are asked, and
+  several strict interfaces of which each could be meant. Requests for others that a shared link brings are no reason by
+  themselves: something must have been refused.
+
+References
+  net/ipv4/arp.c arp_process(); net/ipv4/route.c ip_handle_martian_source(); net/ipv4/fib_frontend.c
+  __fib_validate_source(); Documentation/networking/ip-sysctl.rst arp_announce, rp_filter
+"""
+
+from collections.abc import Iterator
+
+from netdiag.index.packet import Query
+from netdiag.index.reversepath import STRICT, effective
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link, Stats64
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="rpfilter-strict-drops-arp",
+    title="a strict reverse path filter drops ARP requests, and the neighbour finds nobody",
+    severity="critical",
+    confidence="likely",
+    reads=("links", "addresses", "routes", "rules", "sysctls", "deltas"),
+)
+REFUSED = "rt_cache.in_martian_src"
+COUNTED = "TcpExt.IPReversePathFilter"
+ELSEWHERE = "198.51.100.77"
+"""Somewhere that only a default route leads to (RFC 5737)."""
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    deltas = view.deltas
+    refused, counted = deltas.snmp(REFUSED), deltas.snmp(COUNTED)
+    if refused is None or counted is None or refused <= counted:
+        return
+    unanswered = [(link, frames) for link in _strict(view) if (frames := _unanswered(view, link)) > 0]
+    if len(unanswered) != 1:
+        return
+    link, frames = unanswered[0]
+    ifname = quoted(link.ifname)
+    own = next(a.local for a in view.addresses if a.ifindex == link.ifindex and a.family == "inet")
+    everywhere = view.sysctl_int("net.ipv4.conf.all.rp_filter") or 0
+    setting = f"net/ipv4/conf/{link.ifname}/rp_filter"
+    value = 2 if view.lookup(Query(family="inet", dst=ELSEWHERE)).ok else 0
+    yield RULE.found(
+        subject=subject("link", ifname=link.ifname),
+        message=f"{link.ifname} ignores ARP requests for its addresses: its reverse path filter is strict, and the way "
+        "back to who asks leaves by another interface; that neighbour finds nobody here",
+        evidence=[
+            ("sources refused between the samples", refused, "/proc/net/stat/rt_cache in_martian_src (all namespaces)"),
+            ("of these counted by the filter, as IP packets", counted, f"/proc/self/net/netstat {COUNTED}"),
+            (f"frames that are no IP and were not answered on {link.ifname}", frames, f"RTM_GETLINK {link.ifname}"),
+            (
+                "rp_filter (all, own)",
+                f"{everywhere}, {link.inet_conf.get('rp_filter', 0)}",
+                "/proc/sys, IFLA_INET_CONF",
+            ),
+        ],
+        confirm=[
+            "lnstat -c 3 -i 1 -f rt_cache -k in_martian_src",
+            "nstat -asz TcpExtIPReversePathFilter",
+            f"tcpdump -c 3 -nei {ifname} arp  # then: ip route get {own} from SENDER iif {ifname}",
+            f"sysctl net.ipv4.conf.all.rp_filter {quoted(setting)}",
+        ],
+        fix=f"sysctl -w {quoted(f'{setting}={value}')}"
+        + (" net.ipv4.conf.all.rp_filter=0" if everywhere == STRICT and value == 0 else ""),
+    )
+
+
+def _strict(view: HostView) -> Iterator[Link]:
+    """Interfaces with an IPv4 address that ask for ARP and filter strictly, outside any bridge or VRF."""
+    everywhere = view.sysctl_int("net.ipv4.conf.all.rp_filter") or 0
+    addressed = {address.ifindex for address in view.addresses if address.family == "inet" and address.scope == 0}
+    for link in view.links:
+        answers = link.up and link.lower_up and not link.loopback and not link.noarp and link.master is None
+        if answers and link.ifindex in addressed and effective(link, everywhere) == STRICT:
+            yield link
+
+
+def _unanswered(view: HostView, link: Link) -> int:
+    """How many more frames without IP came than frames went. All IP packets of the host are taken to be this link's,
+    so that this is rather too few."""
+    deltas = view.deltas
+    before = next((row.stats for row in deltas.first.links if row.ifindex == link.ifindex), None)
+    after = next((row.stats for row in deltas.second.links if row.ifindex == link.ifindex), None)
+    if before is None or after is None:
+        return 0
+    packets = (deltas.snmp("Ip.InReceives") or 0) + (deltas.snmp("Ip6InReceives") or 0)
+    received, sent = after.rx_packets - before.rx_packets, after.tx_packets - before.tx_packets
+    return received - packets - sent
+
+
+def _host(
+    refused: int | None = 2,
+    counted: int = 0,
+    *,
+    rx: int = 2,
+    tx: int = 0,
+    packets: int = 0,
+    own: int = 1,
+    every: int = 0,
+) -> HostBuilder:
+    """Two links, the first with the default route; what moved on the second, which has this rp_filter."""
+    host = HostBuilder().link("eth0").link("eth1", inet_conf={"rp_filter": own})
+    host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").sysctl("net.ipv4.conf.all.rp_filter", every)
+    return _sampled(host.route("default", via="10.0.0.2", dev="eth0"), refused, counted, (rx, tx), packets)
+
+
+def _sampled(
+    host: HostBuilder, refused: int | None, counted: int = 0, moved: tuple[int, int] = (2, 0), packets: int = 0
+) -> HostBuilder:
+    def sample(times: int) -> dict[str, object]:
+        stats = Stats64(rx_packets=50 + times * moved[0], tx_packets=20 + times * moved[1])
+        snmp = {COUNTED: times * counted, "Ip.InReceives": 9 + times * packets}
+        snmp |= {} if refused is None else {REFUSED: 7 + times * refused}
+        return {"snmp": snmp, "links": (host.link_counters("eth1", stats=stats),)}
+
+    return host.counters(before=sample(0), after=sample(1))
+
+
+def examples() -> Iterator[Example]:
+    about = subject("link", ifname="eth1")
+
+    def fires(name: str, why: str, host: HostBuilder, *says: str) -> Example:
+        tables = host.build()
+        return Example(name=name, why=why, tables=tables, fires=1, subject=about, severity="critical", says=says)
+
+    def silent(name: str, why: str, host: HostBuilder) -> Example:
+        return Example(name=name, why=why, tables=host.build())
+
+    yield fires("ARP refused", "sources are refused, the filter counts none", _host(), "rp_filter=2")
+    yield fires(
+        "strict by all", "all=1 makes every interface strict, so loose takes more than one", _host(own=0, every=1)
+    )
+    yield fires("and IP packets too", "some were counted, but not all", _host(3, 2))
+    lonely = HostBuilder().link("eth1", inet_conf={"rp_filter": 1}).address("eth1", "10.1.0.1/24")
+    yield fires("no default route", "loose would drop it as well", _sampled(lonely, 2), "rp_filter=0")
+    yield silent("IP packets only", "the filter counts them: asym-rpfilter-strict-drop", _host(2, 2))
+    yield silent("nothing refused", "requests for others on a shared link", _host(0))
+    yield silent("not told", "no such counter here", _host(None))
+    yield silent("nothing arrives", "the neighbour is down", _host(rx=0))
+    yield silent("as many answers as requests", "the sources were refused in another namespace", _host(rx=2, tx=2))
+    yield fires("one more request than answers", "the near miss", _host(rx=3, tx=2))
+    yield silent("IP packets arrived", "they explain what was received", _host(rx=2, packets=2))
+    for own, every, name in ((2, 0, "loose"), (0, 0, "off"), (1, 2, "loose by all")):
+        yield silent(name, "the larger value counts, and only 1 is strict", _host(own=own, every=every))
+    port = (
+        HostBuilder().link("br0").link("eth1", master="br0", inet_conf={"rp_filter": 1}).address("eth1", "10.1.0.1/24")
+    )
+    yield silent("bridge port", "ARP is the bridge's", _sampled(port, 2))
+    bare = HostBuilder().link("eth1", inet_conf={"rp_filter": 1})
+    yield silent("without an address", "nobody asks for one", _sampled(bare, 2))
+    point = HostBuilder().link("eth1", flags=0x1 | 0x10000 | 0x80, inet_conf={"rp_filter": 1})
+    yield silent("without ARP", "nobody asks there", _sampled(point.address("eth1", "10.1.0.1/24"), 2))
