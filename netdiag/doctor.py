@@ -63,6 +63,8 @@ CAPABILITIES = (
 HELPS = {
     "wireguard": ("net_admin",),
     "bird": ("dac_override",),
+    "bird_routes": ("dac_override",),
+    "bird_sockets": ("dac_override",),
     "bpf": ("sys_admin", "bpf"),
     "peer_links": ("sys_admin",),
 }
@@ -188,7 +190,8 @@ def _advice(coverage: Iterable[Coverage], capabilities: tuple[str, ...] | None) 
     for row in coverage:
         named = [name.lower() for name in re.findall(r"CAP_([A-Z_]+)", row.detail)]
         if row.status == "denied" or (row.status == "partial" and named):
-            wanted = dict.fromkeys(named or HELPS.get(row.collector, ("net_admin",)))
+            socket_file = ("dac_override",) if ".sock" in row.detail else None  # a daemon's, with owner and mode
+            wanted = dict.fromkeys(named or socket_file or HELPS.get(row.collector, ("net_admin",)))
             missing = [name for name in wanted if name not in held]
             remedy = "needs " + " and ".join(f"CAP_{name.upper()}" for name in missing) if missing else "run as root"
         elif row.status == "timeout":

@@ -1,0 +1,135 @@
+"""What it checks
+  A hash map of a program that is attached here maps IPv4 addresses to interfaces (keys of four bytes, most of which are
+  addresses that this host routes to the very interface that the map names), and some entries name another interface
+  than the routes do, or one for an address that has no route of its own any more.
+
+Why it matters
+  The program sends the packets of that address to where the guest lived before: to a stranger's tap, or nowhere. The
+  routing table is right, ip route get shows the right way, and the packets never ask it.
+
+Confirm
+  bpftool map dump id MAP
+  ip route get ADDRESS
+
+Fix
+  bpftool map delete id MAP key OCTETS takes the entry away, so that the address goes the way of unknown ones; or let
+  the agent write the map anew, and look why it missed the move.
+
+Not flagged
+  Maps whose keys are no addresses that this host routes; an entry that agrees with the route. A map in which as many
+  entries disagree as agree: it is about something else. Entries without a route of their own in a map without any
+  entry that agrees. Interfaces that do not exist (bpf-devmap-stale-ifindex). The time in which a migration forwards
+  looks like the fault and ends by itself.
+
+References
+  net/core/filter.c bpf_redirect(), bpf_fib_lookup(); bpftool-map(8)
+"""
+
+import socket
+import sys
+from collections.abc import Iterator
+from struct import pack
+
+from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfMap, BpfMapEntry
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.bpfplaces import program, tc
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bpf-map-stale-address-mapping",
+    title="an eBPF map sends an address to an interface where it no longer is",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "routes", "bpf"),
+)
+OWN = 31
+"""Bits: a route as long as this belongs to one guest."""
+
+
+def address_of(entry: BpfMapEntry) -> str:
+    """The key as an IPv4 address, in the order of the network."""
+    return socket.inet_ntoa(pack("=I", entry.key))
+
+
+def routed(view: HostView, address: str) -> set[int]:
+    """Interfaces of the routes for this address alone, in any table."""
+    fib, found = view.fib("inet"), set[int]()
+    for table in fib.tables():
+        for group in fib.candidates(table, address):
+            if group.length >= OWN:
+                rows = view.route_rows("inet", group.positions)
+                found |= {hop.oif for row in rows if row.type == "unicast" for hop in row.hops}
+            break
+    return found
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    table = view.bpf
+    attached = {row.prog_id for row in table.attachments if view.link(row.ifindex or 0)}
+    users = {number: one for one in table.programs if one.id in attached for number in one.map_ids}
+    maps = {one.id: one for one in table.maps if one.type == "hash" and one.key_size == 4 and one.id in users}
+    for one in maps.values():
+        entries = [row for row in table.entries if row.map_id == one.id and view.link(row.ifindex or 0)]
+        ways = {row.key: routed(view, address_of(row)) for row in entries}
+        agree = [row for row in entries if row.ifindex in ways[row.key]]
+        differ = [row for row in entries if row.ifindex not in ways[row.key]]
+        if differ and len(agree) > len(differ):
+            user = users[one.id]
+            yield _finding(view, one, user.function or user.name, differ, ways[differ[0].key])
+
+
+def _finding(view: HostView, one: BpfMap, name: str, differ: list[BpfMapEntry], way: set[int]) -> Draft:
+    first, address = differ[0], address_of(differ[0])
+    where = " and ".join(sorted(view.ifname(number) for number in way)) or "nowhere of its own"
+    many = f", and {len(differ) - 1} more" if len(differ) > 1 else ""
+    return RULE.found(
+        subject=subject("bpf-map", name=one.name, program=name),
+        message=f"map {one.name} ({one.id}) of {name} sends {address} to {view.ifname(first.ifindex or 0)}, and the routes "
+        f"send it to {where}{many}",
+        evidence=[
+            (f"map {one.id} key {address}", f"ifindex {first.ifindex}", "BPF_MAP_LOOKUP_ELEM"),
+            (f"route of {address}", where, "RTM_GETROUTE RTA_OIF"),
+        ],
+        confirm=[f"bpftool map dump id {one.id}", f"ip route get {address}"],
+        fix=f"bpftool map delete id {one.id} key {address.replace('.', ' ')}  # or let the agent write the map anew",
+    )
+
+
+def _host(*ifnames: str, moved: str | None = "eth0", gone: bool = False) -> HostBuilder:
+    """Guests 10.0.0.1 ... with a route each by tap0, and what the map says of them."""
+    host = HostBuilder().link("eth0").link("tap0", kind="tun").link("tap1", kind="tun")
+    host.bpf(programs=[program(1, "switch", map_ids=(5,))])
+    host.bpf(maps=[BpfMap(id=5, type="hash", name="vm_ifindex", key_size=4, value_size=4)])
+    for number, ifname in enumerate(ifnames, 1):
+        address = f"10.0.0.{number}"
+        if not (gone and number == 1):
+            host.route(f"{address}/32", dev="tap0")
+        key = int.from_bytes(socket.inet_aton(address), sys.byteorder)
+        host.bpf(entries=[BpfMapEntry(map_id=5, key=key, ifindex=host.ifindex(ifname))])
+    return tc(host, moved, 1) if moved else host
+
+
+def examples() -> Iterator[Example]:
+    about = subject("bpf-map", name="vm_ifindex", program="switch")
+    yield Example(
+        name="one of three moved",
+        why="the map was not told",
+        tables=_host("tap1", "tap0", "tap0").build(),
+        fires=1,
+        subject=about,
+        severity="warning",
+        says=("sends 10.0.0.1 to tap1, and the routes send it to tap0", "key 10 0 0 1"),
+    )
+    yield Example(
+        name="one left",
+        why="its route is gone, the entry is not",
+        tables=_host("tap0", "tap0", "tap0", gone=True).build(),
+        fires=1,
+        says=("nowhere of its own",),
+    )
+    yield Example(name="all agree", why="as it should be", tables=_host("tap0", "tap0").build())
+    yield Example(name="as many as agree", why="it may be about ports", tables=_host("tap1", "tap0").build())
+    yield Example(name="none agrees", why="no addresses at all", tables=_host("tap1", "tap1").build())
+    yield Example(name="not attached", why="no packet asks", tables=_host("tap1", "tap0", "tap0", moved=None).build())

@@ -1,0 +1,120 @@
+"""What it checks
+  A veth without XDP, or with it in generic mode only, while its siblings (interfaces of the same kind and with a name
+  that differs in its number) run an XDP program natively, and whose MTU or whose other end's MTU is over what native
+  XDP takes: 3506 bytes with pages of 4 KiB.
+
+Why it matters
+  The kernel refused the program ("Peer MTU is too large to set XDP", ERANGE or EINVAL), and "auto" mode does not fall
+  back. That interface is the one without the filter, counter or redirect that all the others have.
+
+Confirm
+  ip -d link show dev IFNAME
+  ip link set dev IFNAME xdpdrv obj FILE prints the kernel's reason
+
+Fix
+  ip link set dev IFNAME mtu 1500 on the end that is too large (both, as they should agree), then let the agent attach
+  again. Longer packets are then fragmented or refused. Or load a program with multi-buffer support (section
+  "xdp.frags"), which takes any MTU.
+
+Not flagged
+  Jumbo veths of a host on which no sibling has XDP. Interfaces that have XDP natively, by xdp.frags for example. An
+  interface of another kind or name. One whose other end is unknown and whose own MTU fits.
+
+References
+  drivers/net/veth.c veth_xdp_set(); net/core/dev.c dev_xdp_attach(); Documentation/bpf/redirect.rst
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfProgram
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.rules.bpfplaces import program, xdp
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.ebpf_xdp.bpf_xdp_generic_fallback import NATIVE_MTU
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="bpf-xdp-mtu-too-big",
+    title="an interface has no XDP program because its MTU is too large for it",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "peer_links", "bpf"),
+)
+
+
+def kin(link: Link) -> tuple[str | None, str]:
+    """Kind, and name without numbers: what siblings have in common."""
+    return link.kind, re.sub(r"\d+", "#", link.ifname)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    programs = {one.id: one for one in view.bpf.programs}
+    native: dict[tuple[str | None, str], tuple[Link, BpfProgram | None]] = {}
+    having = set()
+    for row in view.bpf.attachments:
+        link = view.link(row.ifindex or 0)
+        if row.hook == "xdp" and row.mode == "native" and link is not None:
+            native[kin(link)] = link, programs.get(row.prog_id)
+            having.add(link.ifindex)
+    for link in view.links:
+        sibling = native.get(kin(link))
+        if link.kind != "veth" or sibling is None or link.ifindex in having:
+            continue
+        peer = view.stack.veth_peer(link.ifindex)
+        big = [one for one in (peer, link) if one is not None and one.mtu > NATIVE_MTU]
+        if big:
+            yield _finding(link, big[0], sibling)
+
+
+def _finding(link: Link, big: Link, sibling: tuple[Link, BpfProgram | None]) -> Draft:
+    name, (other, one) = link.ifname, sibling
+    title = (one.function or one.name) if one else "a program"
+    end = name if big is link else f"its other end {big.ifname}"
+    return RULE.found(
+        subject=subject("link", ifname=name),
+        message=f"{name} has no native XDP while {other.ifname} runs {title}: {end} has mtu {big.mtu}, and native XDP "
+        f"takes up to {NATIVE_MTU}",
+        evidence=[
+            (f"{name} XDP", link.xdp.mode if link.xdp else "none", f"RTM_GETLINK {name} IFLA_XDP"),
+            (f"{other.ifname} XDP", f"native, {title}", f"RTM_GETLINK {other.ifname} IFLA_XDP"),
+            (f"mtu of {end}", big.mtu, f"RTM_GETLINK {big.ifname} IFLA_MTU"),
+        ],
+        confirm=[f"ip -d link show dev {quoted(name)}", f"ip -d link show dev {quoted(other.ifname)}"],
+        fix=f"ip link set dev {quoted(name)} mtu 1500  # and its other end; then attach again",
+    )
+
+
+def _host(
+    mtu: int = 9000, peer: int | None = 9000, *, sibling: bool = True, name: str = "v1", **fields: Any
+) -> HostBuilder:
+    host = HostBuilder().link("v0", kind="veth").link(name, mtu=mtu, **({"kind": "veth"} | fields))
+    if peer is not None:
+        host.peer(name, mtu=peer)
+    host.bpf(programs=[program(1, "shield", type="xdp")])
+    return xdp(host, "v0", 1) if sibling else host
+
+
+def examples() -> Iterator[Example]:
+    about = subject("link", ifname="v1")
+    yield Example(
+        name="jumbo beside one with XDP",
+        why="the plain fault",
+        tables=_host().build(),
+        fires=1,
+        subject=about,
+        severity="warning",
+        says=("its other end eth0 has mtu 9000",),
+    )
+    yield Example(name="one byte too large", why="the limit", tables=_host(1500, NATIVE_MTU + 1).build(), fires=1)
+    yield Example(name="own MTU, peer unknown", why="they agree mostly", tables=_host(9000, None).build(), fires=1)
+    slow = xdp(_host(), "v1", 1, "generic")
+    yield Example(name="generic", why="native was refused", tables=slow.build(), fires=1)
+    yield Example(name="just fits", why="the limit", tables=_host(1500, NATIVE_MTU).build())
+    yield Example(name="nobody has XDP", why="not meant to", tables=_host(sibling=False).build())
+    yield Example(name="another name", why="not a sibling", tables=_host(name="storage1").build())
+    yield Example(name="another kind", why="not a sibling", tables=_host(peer=None, kind="tun").build())
+    yield Example(name="frags", why="it has it all the same", tables=xdp(_host(), "v1", 1).build())

@@ -1,0 +1,124 @@
+"""What it checks
+  Two peers of one WireGuard interface have prefixes that lie in one another: what is in the longer one goes to its
+  peer, also for whom the shorter one was meant. A warning only where the peer with the shorter prefix also has one
+  inside the other's, so that the two are interleaved and both claim the middle.
+
+Why it matters
+  There is no "more specific and up": the longest prefix decides, whether that peer lives or not. A network that was
+  given to a new site inside the range of a hub silently leaves the hub.
+
+Confirm
+  wg show IFNAME allowed-ips
+
+Fix
+  Split the shorter prefix into those that are really meant, or write down that the inner one is an exception. wg set
+  IFNAME peer KEY allowed-ips PREFIXES replaces the whole list of that peer at once.
+
+Not flagged
+  A default route with longer prefixes beside it, single addresses inside a hub's range: that is how meshes with a hub
+  are made. Networks inside networks are told as info, once an interface.
+
+References
+  drivers/net/wireguard/allowedips.c find_node(); wg(8) "allowed-ips"
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.wireguard import WireguardDevice, WireguardPeer
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.wireguardpeers import device_subject, source
+from netdiag.rules.wireguardways import Network, alive, device_objects, network
+
+RULE = Rule(
+    id="wg-allowedips-overlap-shadow",
+    title="a WireGuard peer's prefix lies inside another peer's",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "wireguard"),
+)
+
+
+class Overlap(NamedTuple):
+    """Two peers that claim the same addresses."""
+
+    outer: WireguardPeer
+    wide: Network
+    inner: WireguardPeer
+    narrow: Network
+    innermost: Network | None
+    """A prefix of the outer peer inside the inner one's."""
+
+
+def overlaps(device: WireguardDevice) -> Iterator[Overlap]:
+    """The nearest prefix around each, where it is another peer's and no default."""
+    owner = {network(text): peer for peer in device.peers for text in peer.allowed_ips}
+    around: dict[Network, Network] = {}
+    for one in owner:
+        for size in range(one.prefixlen - 1, 1, -1):
+            wider = one.supernet(new_prefix=size)
+            if wider in owner:
+                around[one] = wider
+                break
+    for narrow, wide in around.items():
+        if owner[narrow] is owner[wide]:
+            continue
+        inside = next((one for one, over in around.items() if over == narrow and owner[one] is owner[wide]), None)
+        if inside is not None or narrow.prefixlen < narrow.max_prefixlen:
+            yield Overlap(owner[wide], wide, owner[narrow], narrow, inside)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for device, _ in alive(view):
+        found = sorted(overlaps(device), key=lambda one: (one.innermost is None, str(one.narrow)))
+        if not found:
+            continue
+        one, name = found[0], device.ifname
+        many = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        again = f", inside which it has {one.innermost} again" if one.innermost else ""
+        yield RULE.found(
+            subject=device_subject(device),
+            message=f"{name}: {one.narrow} of peer {one.inner.public_key}{many} lies inside {one.wide} of peer "
+            f"{one.outer.public_key}{again}: it goes to the former",
+            evidence=[
+                ("allowed ips", f"{one.wide} around {one.narrow}", source(device, "WGPEER_A_ALLOWEDIPS", "allowed_ip")),
+                ("claimed again inside", one.innermost or "no", source(device, "WGPEER_A_ALLOWEDIPS", "allowed_ip")),
+            ],
+            confirm=[f"wg show {quoted(name)} allowed-ips"],
+            fix=f"wg set {quoted(name)} peer {quoted(one.outer.public_key)} allowed-ips PREFIXES  # all, split",
+            severity="warning" if one.innermost else "info",
+            confidence="likely" if one.innermost else "possible",
+            touches=device_objects(device),
+        )
+
+
+def _host(a: tuple[str, ...], b: tuple[str, ...]) -> WireguardBuilder:
+    host = WireguardBuilder().wireguard("wg0")
+    return host.wg_peer("wg0", "a", allowed_ips=a).wg_peer("wg0", "b", allowed_ips=b)
+
+
+def examples() -> Iterator[Example]:
+    about = subject("wireguard-interface", ifname="wg0")
+    for a, b in ((("10.0.0.0/8", "10.1.2.0/24"), ("10.1.0.0/16",)), (("fd00::/16", "fd00:1:2::/48"), ("fd00:1::/32",))):
+        yield Example(
+            name=f"interleaved, {b[0]}",
+            why="both claim the middle",
+            tables=_host(a, b).build(),
+            fires=1,
+            subject=about,
+            severity="warning",
+        )
+    yield Example(
+        name="a network inside a hub's",
+        why="an exception, or a mistake",
+        tables=_host(("10.0.0.0/8",), ("10.1.0.0/24",)).build(),
+        fires=1,
+        severity="info",
+    )
+    yield Example(name="a default", why="a hub", tables=_host(("0.0.0.0/0", "::/0"), ("10.1.0.0/24",)).build())
+    yield Example(name="single addresses", why="a mesh", tables=_host(("10.0.0.0/8",), ("10.1.0.7/32",)).build())
+    yield Example(name="own", why="one peer has both", tables=_host(("10.0.0.0/8", "10.1.0.0/24"), ()).build())
+    yield Example(name="side by side", why="no overlap", tables=_host(("10.0.0.0/24",), ("10.0.1.0/24",)).build())
