@@ -1,4 +1,4 @@
-"""A program that drops whatever leaves, and one that drops whatever arrives by XDP; and programs that let packets by."""
+"""Programs that drop whatever leaves by tc or arrives by XDP; and programs that let packets by."""
 
 import socket
 

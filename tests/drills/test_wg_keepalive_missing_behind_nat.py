@@ -10,7 +10,7 @@ PEER = "A" * 42 + "E="
 def build(lab: Lab) -> Host:
     host, gateway = lab.host("a"), lab.host("b")
     lab.link(host, "eth0", gateway, "eth0", a_addresses="192.168.1.7/24", b_addresses="192.168.1.1/24")
-    host.ip("tuntap add dev wg0 mode tun\nlink set dev wg0 up\naddress add 10.9.0.1/24 dev wg0")
+    host.ip("tuntap add dev wg0 mode tun\nlink set dev wg0 mtu 1420 up\naddress add 10.9.0.1/24 dev wg0")
     host.ip("route add default via 192.168.1.1")
     tell(host, age=20, keepalive=25)
     return host

@@ -86,8 +86,8 @@ def _finding(view: HostView, one: BpfMap, name: str, differ: list[BpfMapEntry], 
     many = f", and {len(differ) - 1} more" if len(differ) > 1 else ""
     return RULE.found(
         subject=subject("bpf-map", name=one.name, program=name),
-        message=f"map {one.name} ({one.id}) of {name} sends {address} to {view.ifname(first.ifindex or 0)}, and the routes "
-        f"send it to {where}{many}",
+        message=f"map {one.name} ({one.id}) of {name} sends {address} to {view.ifname(first.ifindex or 0)}, and the "
+        f"routes send it to {where}{many}",
         evidence=[
             (f"map {one.id} key {address}", f"ifindex {first.ifindex}", "BPF_MAP_LOOKUP_ELEM"),
             (f"route of {address}", where, "RTM_GETROUTE RTA_OIF"),
