@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help check install test test-long install-test lint install-lint bench clean
+.PHONY: help check pyz install test test-long install-test lint install-lint bench clean
 
 # Debian packages. All netdiag needs is Python; with python3-bpfcc it also reads BPF programs.
 DEBIAN := python3-venv python3-bpfcc iproute2
@@ -44,6 +44,9 @@ install-lint: install
 bench: install-test ## one table of ratios: netdiag against the raw netlink floor and the stock commands
 	@.venv/bin/python -m tests.bench
 
+pyz: install ## netdiag.pyz: one file for a host on which nothing can be installed
+	@.venv/bin/python .ci/pyz
+
 clean: ## remove all that make made here (Debian packages stay)
-	rm -rf .venv .cache build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf netdiag.pyz .venv .cache build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,13 +1,14 @@
 """A netdiag that reads a host made by hand, so that the command line is tested and nothing else."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from netdiag.cli.main import run
+from netdiag.index.view import COLLECTOR_OF, TOLD
 from netdiag.model.coverage import REQUIRED, Coverage
 from netdiag.model.finding import Report, Verdict
 from netdiag.model.snapshot import Snapshot
@@ -82,4 +83,13 @@ def file(tmp_path: Path) -> str:
     """A snapshot in a file."""
     path = str(tmp_path / "edge1.netdiag")
     write_snapshot(whole(small_snapshot()), path)
+    return path
+
+
+@pytest.fixture
+def complete(tmp_path: Path) -> str:
+    """A snapshot of which everything was read."""
+    path = str(tmp_path / "complete.netdiag")
+    rows = tuple(Coverage(collector=name, status="ok") for name in sorted(set(COLLECTOR_OF.values()) - set(TOLD)))
+    write_snapshot(replace(whole(small_snapshot()), coverage=rows), path)
     return path
