@@ -31,14 +31,14 @@ def attribute(kind: int, payload: bytes) -> bytes:
 class Filler:
     """Writes to the kernel; the only part of the project that does so over raw netlink, and only below tests."""
 
-    def __init__(self, *, fresh: bool = True) -> None:
+    def __init__(self, *, fresh: bool = True, protocol: int = 0) -> None:
         """``fresh=False`` is for lab hosts, which are namespaces of their own for certain."""
         strangers = {name for _, name in socket.if_nameindex()} - FRESH
         if fresh and strangers:
             raise SystemExit(
                 f"not a fresh network namespace ({', '.join(sorted(strangers))}): run me under `unshare -n`"
             )
-        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self.socket.bind((0, 0))
 
     def send(self, messages: Iterator[tuple[int, int, bytes]]) -> None:
@@ -137,8 +137,24 @@ def rules(count: int) -> Iterator[tuple[int, int, bytes]]:
         )
 
 
+def conntrack(count: int) -> Iterator[tuple[int, int, bytes]]:
+    """IPCTNL_MSG_CT_NEW: UDP flows of a client to ever new servers, masqueraded."""
+    nested = 0x8000
+
+    def side(kind: int, src: bytes, dst: bytes, sport: int, dport: int) -> bytes:
+        ip = attribute(nested | 1, attribute(1, src) + attribute(2, dst))
+        proto = attribute(1, b"\x11") + attribute(2, pack("!H", sport)) + attribute(3, pack("!H", dport))
+        return attribute(nested | kind, ip + attribute(nested | 2, proto))
+
+    inside, outside = socket.inet_aton("10.0.0.2"), socket.inet_aton("198.18.0.1")
+    for number in range(count):
+        server, sport = pack("!I", (203 << 24) + number), 1024 + number % 60000
+        body = bytes([AF_INET, 0, 0, 0]) + side(1, inside, server, sport, 53) + side(2, server, outside, 53, sport)
+        yield 1 << 8, NLM_F_CREATE, body + attribute(3, pack("!I", 0xE)) + attribute(7, pack("!I", 6000))
+
+
 def fill(wanted: dict[str, int]) -> None:
-    """Fill the current namespace. Keys: routes4, routes6, neighbours, rules, links (interfaces, half of them pairs)."""
+    """Fill the current namespace. Keys: routes4, routes6, neighbours, rules, conntrack, links (half of them pairs)."""
     filler = Filler()
     filler.veth_pair("fill0", "fill1")
     filler.address("fill0", "198.18.0.1", 15)
@@ -152,6 +168,8 @@ def fill(wanted: dict[str, int]) -> None:
     filler.send(routes6(wanted.get("routes6", 0), oif))
     filler.send(neighbours(wanted.get("neighbours", 0), oif))
     filler.send(rules(wanted.get("rules", 0)))
+    if wanted.get("conntrack"):
+        Filler(fresh=False, protocol=12).send(conntrack(wanted["conntrack"]))
 
 
 def main(arguments: list[str]) -> None:
