@@ -27,6 +27,7 @@ PYROUTE2 = {
     "routes": "list(ip.get_routes(family=2)); list(ip.get_routes(family=10))",
     "neighbours": "list(ip.get_neighbours())",
     "links": "list(ip.get_links())",
+    "conntrack": "from pyroute2 import NFCTSocket; list(NFCTSocket().dump())",
     "rules": "list(ip.get_rules(family=2)); list(ip.get_rules(family=10))",
 }
 
@@ -55,6 +56,14 @@ SCENARIOS = (
     ),
     Scenario("50,000 neighbours", "neighbours", {"neighbours": 50_000}, ("0 30 0",), ("ip -j neigh",), 0.2),
     Scenario("4,000 links", "links", {"links": 4_000}, ("0 18 0 16",), ("ip -j -d -s link",)),
+    Scenario(
+        "100,000 tracked connections",
+        "conntrack",
+        {"conntrack": 100_000},
+        ("12 257 0 4",),
+        ("conntrack -L",),
+        0.02,
+    ),
     Scenario("5,000 rules", "rules", {"rules": 5_000}, ("0 34 2", "0 34 10"), ("ip -j rule", "ip -6 -j rule")),
 )
 
