@@ -1,6 +1,6 @@
 """What it checks
-  Packets dropped by a queueing discipline between two looks: a queue that overflows, a shaper on the way out of this
-  host, or a shaper whose queue is too short for ordinary bursts.
+  Packets dropped by a queueing discipline between two looks: a queue that overflows, a shaper on an interface of this
+  host's own, or a shaper whose queue is too short for ordinary bursts.
 
 Why it matters
   They were already handed over by the stack: TCP sees loss and slows down, datagrams are gone. The driver's counters
@@ -17,8 +17,9 @@ Fix
 
 Not flagged
   "overlimits": packets that had to wait, which is what a shaper is for. Drops of fq_codel, cake, pie, red and their
-  kin, which drop early to slow down senders. A shaper towards a guest or customer with a queue of reasonable length,
-  which caps by design: info only. Drops of the past. With --interval 0 this is not evaluated.
+  kin, which drop early to slow down senders. A shaper towards a guest or customer (tap, ifb, bridge port, host routes)
+  with a queue of reasonable length, which caps by design: info only. Drops of the past. With --interval 0 this is not
+  evaluated.
 
 References
   include/uapi/linux/gen_stats.h struct gnet_stats_queue; net/sched/sch_tbf.c tbf_enqueue(), sch_htb.c htb_enqueue();
@@ -29,6 +30,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from netdiag.index.guests import sides
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
@@ -37,15 +39,16 @@ from netdiag.model.tc import ROOT, Qdisc, QueueStats, Tc, TcCounters, handle_tex
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.queues import AQM, SHAPERS, losing, share
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.waysout import default_oifs
 
 RULE = Rule(
     id="qdisc-drops",
     title="a queueing discipline drops packets",
     severity="warning",
-    reads=("links", "qdiscs", "deltas", "routes", "rules", "nexthops"),
+    reads=("links", "addresses", "qdiscs", "deltas", "routes"),
 )
 
+CUSTOMERS = frozenset({"tun", "ifb"})
+"""Kinds of interfaces that are made for one guest or customer, as are ports of a bridge and what has host routes."""
 SHORT = 10
 """Full packets that a shaper's queue must hold at least."""
 
@@ -54,13 +57,18 @@ def check(view: HostView) -> Iterator[Draft]:
     table = view.qdiscs
     if table.seconds is None:
         return
-    out = [one for family in ("inet", "inet6") for one in (default_oifs(view, family) or ())]
+    guests = {
+        side.link.ifindex
+        for family in ("inet", "inet6")
+        for side in sides(view.stack, view.routes(family), view.addresses).guests
+    }
     for row, lost, passed in losing(table):
         link = view.link(row.ifindex)
         if link is None or row.kind in AQM or row.kind == "netem":
             continue
         short = _short(row, link)
-        by_design = row.kind in SHAPERS and not short and row.ifindex not in out
+        customer = row.ifindex in guests or link.kind in CUSTOMERS or link.master is not None
+        by_design = row.kind in SHAPERS and not short and customer
         where = f"{row.kind} {handle_text(row.handle)} of {link.ifname}"
         source = f"RTM_GETQDISC {link.ifname} TCA_STATS2"
         why = f", its queue of {row.options['limit']} bytes holds less than {SHORT} full packets" if short else ""
@@ -95,13 +103,13 @@ def _fix(row: Qdisc, link: Link) -> str:
 
 
 def _tables(
-    kind: str, *, lost: int = 50, options: dict[str, Any] | None = None, gateway: bool = False, before: int = 0
+    qdisc: str, *, lost: int = 50, options: dict[str, Any] | None = None, before: int = 0, **link: Any
 ) -> Tables:
-    host = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24")
-    if gateway:
-        host.route("default", via="192.0.2.254", dev="eth0")
+    host = HostBuilder().link("br0", kind="bridge").link("eth0", **link)
+    if not link:
+        host.address("eth0", "192.0.2.1/24")
     ifindex = host.ifindex("eth0")
-    about: dict[str, Any] = {"kind": kind, "handle": 0x10000, "parent": ROOT}
+    about: dict[str, Any] = {"kind": qdisc, "handle": 0x10000, "parent": ROOT}
     first = QueueStats(packets=1000, drops=before)
     later = QueueStats(packets=2000, drops=before + lost, overlimits=500)
     row = Qdisc(ifindex=ifindex, options=options or {}, stats=first, **about)
@@ -120,12 +128,15 @@ def examples() -> Iterator[Example]:
     yield _case("none", "overlimits alone lose nothing", _tables("tbf", lost=0, options={"limit": 3000}))
     yield _case("the past", "drops of last week", _tables("pfifo_fast", lost=0, before=9000))
     small, enough = {"rate": 125000, "limit": 15139}, {"rate": 125000, "limit": 15140}
-    yield _case("short tbf", "nine packets and a bit", _tables("tbf", options=small), 1, severity="warning")
-    yield _case("customer's cap", "ten packets: a cap by design", _tables("tbf", options=enough), 1, severity="info")
-    yield _case("customer's classes", "htb caps by design", _tables("htb"), 1, severity="info")
-    yield _case("shaped uplink", "all traffic goes there", _tables("htb", gateway=True), 1, severity="warning")
+    short = _tables("tbf", options=small, kind="tun")
+    yield _case("short tbf", "nine packets and a bit", short, 1, severity="warning")
+    yield _case(
+        "customer's cap", "ten packets: a cap by design", _tables("tbf", options=enough, kind="tun"), 1, severity="info"
+    )
+    yield _case("customer's classes", "htb caps by design", _tables("htb", master="br0"), 1, severity="info")
+    yield _case("own interface", "everything of this host goes there", _tables("htb"), 1, severity="warning")
     for kind in sorted(AQM & {"fq_codel", "cake", "codel"}):
-        yield _case(kind, "it drops to tell senders to slow down", _tables(kind, gateway=True))
+        yield _case(kind, "it drops to tell senders to slow down", _tables(kind))
     yield _case("netem", "loss on purpose", _tables("netem"))
     parent = _tables("htb")
     ifindex = parent.qdiscs.qdiscs[0].ifindex

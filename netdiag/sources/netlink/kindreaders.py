@@ -57,6 +57,13 @@ def bridge_id(payload: Buffer) -> str:
     return f"{raw[0]:02x}{raw[1]:02x}." + ":".join(f"{byte:x}" for byte in raw[2:8])
 
 
+def sci(payload: Buffer) -> str:
+    """A MACsec secure channel identifier: hardware address and port, as ``ip`` prints it."""
+    if len(payload) < 8:
+        raise DecodeError("a channel identifier of less than 8 bytes")
+    return bytes(payload[:8]).hex()
+
+
 def addresses(payload: Buffer) -> list[str]:
     """A nest of addresses (ARP or ND targets of a bond)."""
     return [address(payload[start:end]) for _, start, end in walk(payload)]

@@ -33,9 +33,17 @@ from netdiag.sources.netlink.kindreaders import (
     named,
     port_range,
     present,
+    sci,
     u32_or_u16,
 )
 
+MACSEC_CIPHERS = {
+    0x0080020001000001: "GCM-AES-128",
+    0x0080C20001000001: "GCM-AES-128",
+    0x0080C20001000002: "GCM-AES-256",
+    0x0080C20001000003: "GCM-AES-XPN-128",
+    0x0080C20001000004: "GCM-AES-XPN-256",
+}
 _PROTOCOL = mapped(be16, {0x8100: "802.1Q", 0x88A8: "802.1ad"})
 _PORT_STATE = named(u8, "disabled", "listening", "learning", "forwarding", "blocking")
 
@@ -308,13 +316,38 @@ TUN: Table = {
     8: ("numqueues", u32),
     9: ("numdisabled", u32),
 }
+MACSEC: Table = {
+    1: ("sci", sci),
+    3: ("icv_len", u8),
+    4: ("cipher_suite", mapped(u64, MACSEC_CIPHERS)),
+    5: ("window", u32),
+    6: ("encoding_sa", u8),
+    7: ("encrypt", boolean),
+    8: ("protect", boolean),
+    9: ("inc_sci", boolean),
+    10: ("es", boolean),
+    11: ("scb", boolean),
+    12: ("replay_protect", boolean),
+    13: ("validation", named(u8, "disabled", "check", "strict")),
+    15: ("offload", named(u8, "off", "phy", "mac")),
+}
+"""IFLA_MACSEC_*: settings of the port; keys belong to its associations, which are not asked for."""
 VRF: Table = {1: ("table", u32)}
 XFRM: Table = {1: ("link", u32), 2: ("if_id", u32), 3: ("external", present)}
 IPVLAN: Table = {1: ("mode", named(u16, "l2", "l3", "l3s")), 2: ("flags", u16)}
 BAREUDP: Table = {1: ("port", be16), 2: ("ethertype", be16), 3: ("srcportmin", u16), 4: ("multiproto", present)}
 
 KINDS: dict[str, Table] = {
-    **{"bridge": BRIDGE, "vxlan": VXLAN, "geneve": GENEVE, "bond": BOND, "vlan": VLAN, "vrf": VRF, "tun": TUN},
+    **{
+        "bridge": BRIDGE,
+        "vxlan": VXLAN,
+        "geneve": GENEVE,
+        "bond": BOND,
+        "vlan": VLAN,
+        "vrf": VRF,
+        "macsec": MACSEC,
+        "tun": TUN,
+    },
     **dict.fromkeys(("macvlan", "macvtap"), MACVLAN),
     **dict.fromkeys(("ipvlan", "ipvtap"), IPVLAN),
     **dict.fromkeys(("ipip", "sit", "ip6tnl"), IPTUN),
