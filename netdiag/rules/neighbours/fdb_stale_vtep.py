@@ -1,0 +1,208 @@
+"""What it checks
+  An entry of a vxlan device that somebody wrote sends a hardware address to a tunnel end behind which it is not: the
+  address is on this side of the tunnel, the tunnel end cannot be reached (no route, or it does not answer), or it is
+  none of the tunnel ends that the device floods to.
+
+Why it matters
+  A written entry is never corrected by what arrives. When a machine moves to another node, or a node comes back with
+  another address, everything for that hardware address is sent to the old tunnel end and vanishes there; broadcasts
+  still arrive, so ARP works and nothing else does.
+
+Confirm
+  bridge fdb show dev VXLAN
+  ip route get TUNNEL-END
+  ip neigh show to TUNNEL-END
+
+Fix
+  bridge fdb replace MAC dev VXLAN dst RIGHT-END self, or delete the entry and let it be learned: bridge fdb delete MAC
+  dev VXLAN dst OLD-END self. It touches that one address. A controller that writes entries must be mended too.
+
+Not flagged
+  Entries that a routing daemon keeps (extern_learn) or that the device learned. A tunnel end that several entries
+  share and that is missing from the flood list: an anycast end of two switches. Devices that flood nowhere. Multicast.
+
+References
+  drivers/net/vxlan/vxlan_core.c vxlan_fdb_update(), vxlan_xmit(); Documentation/networking/vxlan.rst;
+  https://github.com/projectcalico/calico/issues/7281
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from netdiag.index.packet import Query
+from netdiag.index.view import HostView
+from netdiag.model.bridge import Fdb, FdbEntry
+from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.link import Link
+from netdiag.model.snapshot import Tables
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="fdb-stale-vtep",
+    title="a vxlan entry sends a hardware address to the wrong tunnel end",
+    severity="critical",
+    reads=("links", "peer_links", "routes", "rules", "sysctls", "neighbours", "fdb"),
+    explains=("neigh-*", "bgp-*"),
+)
+EVERYBODY = "00:00:00:00:00:00"
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    devices = [link for link in view.links if link.kind == "vxlan" and link.up]
+    if not devices:
+        return
+    entries = list(view.fdb.rows())
+    for link in devices:
+        mine = [row for row in entries if row.ifindex == link.ifindex and row.dst is not None]
+        floods = {row.dst for row in mine if row.lladdr == EVERYBODY}
+        floods |= {str(link.info[key]) for key in ("remote", "remote6", "group", "group6") if link.info.get(key)}
+        local = _this_side(view, link, entries)
+        for row in mine:
+            written = row.state in ("permanent", "static") and "extern_learn" not in row.flags
+            if not written or row.lladdr == EVERYBODY or int(row.lladdr[:2], 16) & 1:
+                continue
+            shared = sum(1 for other in mine if other.dst == row.dst and other.lladdr != EVERYBODY) > 1
+            found = _wrong(view, row, local, floods, shared=shared)
+            if found is not None:
+                yield _finding(link, row, *found)
+
+
+def _this_side(view: HostView, link: Link, entries: list[FdbEntry]) -> dict[str, str]:
+    """Hardware addresses that are on this side of the tunnel, and where."""
+    if link.master is None:
+        return {}
+    found = {}
+    for port in view.stack.ports(link.master):
+        far = view.stack.veth_peer(port.ifindex)
+        if port.ifindex != link.ifindex and far is not None and far.up and far.address and far.master is None:
+            found[far.address] = port.ifname
+    for row in entries:
+        if row.master == link.master and row.ifindex != link.ifindex and row.state != "permanent":
+            found[row.lladdr] = view.ifname(row.ifindex)
+    return found
+
+
+def _wrong(
+    view: HostView, row: FdbEntry, local: dict[str, str], floods: set[str | None], *, shared: bool
+) -> tuple[str, Severity, str] | None:
+    """What is wrong with an entry, how bad, and where it was read."""
+    end = str(row.dst)
+    if row.lladdr in local:
+        return f"it is on this side, behind {local[row.lladdr]}", "critical", "RTM_GETNEIGH AF_BRIDGE, RTM_GETLINK"
+    looked = view.lookup(Query(family="inet6" if ":" in end else "inet", dst=end))
+    if looked.errno:
+        return f"there is no route to {end}", "critical", "RTM_GETROUTE"
+    failed = {near.dst for near in view.neighbours.rows() if near.state == "failed"}
+    if any((hop.gateway or end) == end for hop in looked.hops) and end in failed:
+        return f"{end} does not answer", "critical", "RTM_GETNEIGH NDA_DST"
+    if floods and end not in floods and not shared:
+        return f"{end} is none of the tunnel ends that it floods to", "warning", "RTM_GETNEIGH AF_BRIDGE"
+    return None
+
+
+def _finding(link: Link, row: FdbEntry, why: str, severity: Severity, source: str) -> Draft:
+    name = link.ifname
+    return RULE.found(
+        subject=subject("neighbour", lladdr=row.lladdr, ifname=name),
+        severity=severity,
+        confidence="certain" if severity == "critical" else "likely",
+        message=f"{name} sends {row.lladdr} to the tunnel end {row.dst}, but {why}: what is for it is lost",
+        evidence=(
+            (f"entry {row.lladdr}", f"dst {row.dst} {row.state}", f"RTM_GETNEIGH AF_BRIDGE {name} NDA_DST"),
+            ("against it", why, source),
+        ),
+        confirm=(f"bridge fdb show dev {quoted(name)}", f"ip route get {row.dst}"),
+        fix=f"bridge fdb delete {row.lladdr} dev {quoted(name)} dst {row.dst} self  # or replace it by the right end",
+        touches=(subject("link", ifname=name),),
+        breaks=(subject("link", ifname=name),),
+    )
+
+
+MAC, OTHER = "02:00:00:00:00:aa", "02:00:00:00:00:bb"
+
+
+def _row(
+    host: HostBuilder, lladdr: str, dst: str | None, *, dev: str = "vx0", state: int = 0x80, flags: int = 2
+) -> FdbEntry:
+    flag = ("self",) if flags & 2 else ()
+    words = {0x80: "permanent", 0x40: "static", 2: ""}[state]
+    more = ("extern_learn",) if flags & 0x10 else ()
+    index = host.ifindex(dev)
+    master = None if flags & 2 else host.ifindex("br0")
+    common = {"vlan": None, "vni": None, "port": None, "updated": None, "used": None}
+    return FdbEntry(
+        ifindex=index,
+        lladdr=lladdr,
+        master=master,
+        state=words,
+        flags=flag + more,
+        dst=dst,
+        **common,
+    )
+
+
+def _fdb(rows: list[FdbEntry]) -> Fdb:
+    """Columns of readable rows."""
+    states = {"permanent": 0x80, "static": 0x40, "": 2}
+    lladdrs = b"".join(bytes.fromhex(row.lladdr.replace(":", "")) for row in rows)
+    raw = [b"" if row.dst is None else bytes(map(int, row.dst.split("."))) for row in rows]
+    count = len(rows)
+    return Fdb(
+        ifindex=np.array([row.ifindex for row in rows], np.int32),
+        lladdr=np.frombuffer(b"".join(bytes.fromhex(row.lladdr.replace(":", "")) for row in rows), np.uint8).reshape(
+            count, 6
+        ),
+        master=np.array([row.master or 0 for row in rows], np.int32),
+        vlan=np.zeros(count, np.uint16),
+        state=np.array([states[row.state] for row in rows], np.uint16),
+        flags=np.array([2 * ("self" in row.flags) + 0x10 * ("extern_learn" in row.flags) for row in rows], np.uint8),
+        dst=np.frombuffer(b"".join(each.ljust(16, b"\0") for each in raw), np.uint8).reshape(count, 16),
+        dst_len=np.array([len(each) for each in raw], np.uint8),
+        vni=np.zeros(count, np.uint32),
+        port=np.zeros(count, np.uint16),
+        updated=np.full(count, np.nan, np.float32),
+        used=np.full(count, np.nan, np.float32),
+    )
+
+
+def _node(*, gone: bool = False) -> HostBuilder:
+    host = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").link("br0", kind="bridge")
+    host.link("vx0", kind="vxlan", master="br0", info={"id": 7}).link("v0", kind="veth", master="br0")
+    return host.neighbour("192.0.2.9", dev="eth0", state="failed") if gone else host
+
+
+def _tables(host: HostBuilder, *rows: FdbEntry) -> Tables:
+    return replace(host.build(), fdb=_fdb(list(rows)))
+
+
+def _case(name: str, why: str, tables: Tables, fires: int = 0, **more: object) -> Example:
+    return Example(name=name, why=why, tables=tables, fires=fires, **more)  # type: ignore[arg-type]
+
+
+def examples() -> Iterator[Example]:
+    host = _node()
+    about = subject("neighbour", lladdr=MAC, ifname="vx0")
+    flood, right = _row(host, EVERYBODY, "192.0.2.2"), _row(host, OTHER, "192.0.2.2")
+    here = _row(host, MAC, None, dev="v0", state=2, flags=0)
+    stale = _row(host, MAC, "192.0.2.9")
+    tables = _tables(host, flood, stale, here)
+    yield _case("it moved here", "the bridge learned it on another port", tables, 1, subject=about, severity="critical")
+    peer = _node().peer("v0", address=MAC)
+    yield _case("behind a veth", "its far end has that address", _tables(peer, stale), 1, severity="critical")
+    away = _row(host, MAC, "198.51.100.9")
+    yield _case("no route to the end", "the node is gone", _tables(host, away), 1, severity="critical")
+    silent = _tables(_node(gone=True), stale)
+    yield _case("the end does not answer", "its neighbour entry failed", silent, 1, severity="critical")
+    yield _case(
+        "not in the flood list", "the only entry for it", _tables(host, flood, right, stale), 1, severity="warning"
+    )
+    yield _case("right", "the healthy node", _tables(host, flood, right))
+    pair = _tables(host, flood, stale, _row(host, OTHER, "192.0.2.9"))
+    yield _case("anycast end", "several addresses are behind it", pair)
+    evpn = _tables(host, flood, _row(host, MAC, "192.0.2.9", flags=0x12))
+    yield _case("kept by a daemon", "EVPN corrects it", evpn)
+    yield _case("learned", "what arrives corrects it", _tables(host, flood, _row(host, MAC, "192.0.2.9", state=2)))
+    yield _case("floods nowhere", "nothing to compare with", _tables(host, stale))
