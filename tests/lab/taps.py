@@ -40,7 +40,7 @@ def hold(
     *,
     comm: str = "firecracker",
     guests: Mapping[str, str] | None = None,
-    vnet_hdr: bool = False,
+    vnet_hdr: bool = True,
     multi_queue: bool = False,
     count: int = 1,
     first: Callable[[], object] | None = None,

@@ -38,6 +38,7 @@ RULE = Rule(
     confidence="likely",
     reads=("namespaces",),
     machine_wide=True,
+    explains=("veth-orphan", "veth-leg-orphan-peer-gone"),
 )
 AGENTS = tuple(
     """dockerd containerd podman conmon crio kubelet cilium-agent calico multus flanneld ovs-vswitchd systemd kube-proxy
@@ -70,6 +71,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ),
             confirm=(f"stat -L -c %i {path}", f"nsenter --net={path} ip -br address"),
             fix=f"kill {holder.pid}  # ends {quoted(holder.comm)}, and the namespace with it: restart what that was",
+            breaks=(subject("netns", inode=row.inode),),
         )
 
 

@@ -152,9 +152,7 @@ def _fdb(rows: list[FdbEntry]) -> Fdb:
     count = len(rows)
     return Fdb(
         ifindex=np.array([row.ifindex for row in rows], np.int32),
-        lladdr=np.frombuffer(b"".join(bytes.fromhex(row.lladdr.replace(":", "")) for row in rows), np.uint8).reshape(
-            count, 6
-        ),
+        lladdr=np.frombuffer(lladdrs, np.uint8).reshape(count, 6),
         master=np.array([row.master or 0 for row in rows], np.int32),
         vlan=np.zeros(count, np.uint16),
         state=np.array([states[row.state] for row in rows], np.uint16),
