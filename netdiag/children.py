@@ -153,8 +153,10 @@ def _leave(child: Child, wait: int) -> None:
         os.waitpid(child.pid, wait)
 
 
-def run(tasks: list[Task], deadline: float) -> list[Outcome]:
+def run(tasks: list[Task], deadline: float, meanwhile: Callable[[], object] | None = None) -> list[Outcome]:
     """Run all tasks side by side; results in the order of ``tasks``. ``deadline``: seconds of CLOCK_MONOTONIC.
+
+    ``meanwhile`` is work of the parent's own that is done while the children read.
 
     Never raises for what a child does; KeyboardInterrupt and the like kill the children and go on up.
     """
@@ -166,6 +168,8 @@ def run(tasks: list[Task], deadline: float) -> list[Outcome]:
             child = _spawn(task)
             waiting[child.pipe] = child
             poller.register(child.pipe, select.POLLIN | select.POLLHUP)
+        if meanwhile is not None:
+            meanwhile()
         while waiting:
             left = deadline - time.monotonic()
             ready = poller.poll(max(0.0, left) * 1000)

@@ -94,13 +94,13 @@ def _meta(source: Source, options: Options) -> Meta:
     )
 
 
-def collect(source: Source, options: Options) -> Snapshot:
-    """One snapshot of the host behind ``source``. Raises nothing for what the host does: that is what coverage is
-    for."""
+def collect(source: Source, options: Options, meanwhile: Callable[[], object] | None = None) -> Snapshot:
+    """One snapshot of the host behind ``source``; ``meanwhile``: see children.run. Raises nothing for what the host
+    does: that is what coverage is for."""
     deadline = time.monotonic() + options.deadline
     meta = _meta(source, options)
     found = {name: each for name, each in collectors().items() if options.all_netns or name != "all_netns"}
-    outcomes = run([_task(name, collector, source, options) for name, collector in found.items()], deadline)
+    outcomes = run([_task(name, collector, source, options) for name, collector in found.items()], deadline, meanwhile)
     tables: dict[str, Any] = {}
     coverage: list[Coverage] = []
     for outcome in outcomes:

@@ -6,6 +6,7 @@ Whatever is not a snapshot or a recording becomes one line and exit status 65.
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -67,22 +68,27 @@ def source(session: Session, deadline: float) -> "Source":
         raise Refused(str(error)) from error
 
 
-def collected(session: Session, how: "Options") -> "Snapshot":
+def collected(session: Session, how: "Options", meanwhile: Callable[[], object] | None = None) -> "Snapshot":
     """A snapshot of this host or of the recording. Raises Refused."""
     from netdiag.collect import collect
     from netdiag.sources.protocol import RecordingRefused
 
     try:
         with progress("reading the recording" if session.replay else "reading this host"):
-            return collect(source(session, how.deadline), how)
+            return collect(source(session, how.deadline), how, meanwhile)
     except RecordingRefused as error:
         raise Refused(str(error)) from error
 
 
-def snapshot(session: Session, path: str | None, how: "Options") -> "Snapshot":
-    """The snapshot in a file (``-``: standard input), or a fresh one. Raises Refused, Usage."""
+def snapshot(
+    session: Session, path: str | None, how: "Options", meanwhile: Callable[[], object] | None = None
+) -> "Snapshot":
+    """The snapshot in a file (``-``: standard input), or a fresh one; ``meanwhile`` is done while this host is read.
+
+    Raises Refused, Usage.
+    """
     if path is None:
-        return collected(session, how)
+        return collected(session, how, meanwhile)
     if session.replay is not None:
         raise Usage("--replay and SNAPSHOT exclude each other")
     return _loaded(path, how.hostname)

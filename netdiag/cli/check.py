@@ -70,8 +70,9 @@ def command(
     told = _told.told(suppress, baseline)
 
     from netdiag.engine import judge
+    from netdiag.rules import discover
 
-    found = _host.snapshot(session, snapshot, how)
+    found = _host.snapshot(session, snapshot, how, meanwhile=discover)
     if snapshot is not None or session.replay is not None:
         found = _told.overridden(found, how, intent)
     report = judge(found, only=only, skip=skip, told=told)

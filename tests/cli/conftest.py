@@ -54,7 +54,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """This host is ``small_snapshot``; the list gets the options of every collection."""
     asked: list[object] = []
 
-    def collect(source: object, options: object) -> Snapshot:
+    def collect(source: object, options: object, meanwhile: object = None) -> Snapshot:
         asked.append(options)
         meta = msgspec.structs.replace(META, name=getattr(options, "hostname", None) or META.name)
         return Snapshot(meta=meta, tables=small_snapshot().tables, coverage=whole(small_snapshot()).coverage)
