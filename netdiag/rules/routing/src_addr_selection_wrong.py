@@ -1,0 +1,253 @@
+"""What it checks
+  What this host sends to the Internet without having chosen a source gets an address that the Internet cannot answer:
+  one of a private range (RFC 1918, shared 100.64.0.0/10, link-local, IPv6 ULA) that belongs to another interface than
+  the one it leaves by, a tunnel's or a guest bridge's for instance, although the host has a public address. Asked are
+  the routing tables, as the kernel does for a socket that is not bound; every next hop counts. Nothing on the way out
+  may rewrite the source.
+
+Why it matters
+  The route lost its "src" (a daemon was restarted, somebody typed the default route anew), and the uplink has no
+  address of its own to fall back on: the kernel then takes the first address of any interface. Everything that this
+  host itself opens hangs: DNS, updates, probes. What others open still works, since answers carry the address that was
+  asked, so that monitoring from outside stays green.
+
+Confirm
+  ip route get 198.51.100.77            ("src" is what such a packet gets)
+  ip -br address                        (whose address that is)
+  nft list ruleset                      (no masquerade or snat for that interface)
+
+Fix
+  ip route replace default via GATEWAY dev IFNAME src PUBLIC, the same route with the public address as its source: new
+  connections use it at once, open ones keep what they have. Where BIRD makes the route: krt_prefsrc = PUBLIC in the
+  export filter of its kernel protocol. Then make it last, in the configuration that made the route.
+
+Not flagged
+  Sources that are rewritten on the way out (snat, masquerade), or may be. A source on the outgoing interface itself: an
+  uplink with a private address is behind somebody's NAT. Private loopback addresses that the route names: a fabric that
+  translates at its border. Public sources wherever they are, anycast on lo among them. Hosts without any public
+  address. Ways out through a tunnel or a VRF.
+
+References
+  net/ipv4/devinet.c inet_select_addr(); net/ipv4/fib_semantics.c fib_result_prefsrc(); RFC 6724 section 5; RFC 1918;
+  https://fly.io/docs/networking/udp-and-tcp/
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from netdiag.index.encapsulation import tunnel
+from netdiag.index.netfilter import Netfilter
+from netdiag.index.nftpacket import Packet
+from netdiag.index.packet import Hop, Lookup, Query
+from netdiag.index.source6 import Sources6
+from netdiag.index.view import HostView
+from netdiag.model.address import IFA_F_DEPRECATED, Address
+from netdiag.model.finding import Draft, Unjudged
+from netdiag.model.link import Link
+from netdiag.model.route import Route
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.routewords import ip_command, route_subject, route_words, table_word
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="src-addr-selection-wrong",
+    title="what the host sends to the Internet carries a source that nobody there can answer",
+    severity="critical",
+    confidence="likely",
+    reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "procnet"),
+    consults=("nft",),
+)
+PRIVATE = [
+    ipaddress.ip_network(prefix)
+    for prefix in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8")
+] + [ipaddress.ip_network(prefix) for prefix in ("fc00::/7", "fe80::/10", "::1/128")]
+FAR = {
+    "inet": ("198.51.100.77", "203.0.113.77", "8.8.8.8", "1.1.1.1"),
+    "inet6": ("2001:db8:ffff::77", "2600::77", "2a00::77"),
+}
+"""Somewhere in the Internet: only looked up, never asked."""
+CARRIERS = frozenset({"wireguard", "tun", "ppp", "xfrm", "vti", "vti6"})
+RESTING = frozenset({"dummy", "vrf"})
+"""Interfaces that are there to hold addresses, like lo."""
+
+
+class Wrong(NamedTuple):
+    """A packet with such a source."""
+
+    dst: str
+    answer: Lookup
+    hop: Hop
+    source: str
+    owner: Link
+    """The interface that has the source."""
+    out: Link
+
+
+def private(address: str) -> bool:
+    """Whether the Internet has no way to it."""
+    parsed = ipaddress.ip_address(address)
+    return any(parsed in network for network in PRIVATE if network.version == parsed.version)
+
+
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
+    firewall = Netfilter(view.nft)
+    unread = [row for row in view.coverage if row.collector == "nft" and row.status in ("denied", "timeout", "failed")]
+    for family in FAR:
+        own = [row for row in view.addresses if row.family == family and not private(row.local) and row.scope == 0]
+        public = [row for row in own if not row.flags & IFA_F_DEPRECATED]
+        wrong = next((one for one in _wrong(view, family, firewall)), None) if public else None
+        if wrong is None:
+            continue
+        if unread:
+            yield Unjudged(reason=f"nft: {unread[0].status}: the source may be rewritten on the way out")
+            continue
+        yield _draft(view, wrong, _best(view, public, wrong))
+
+
+def _wrong(view: HostView, family: str, firewall: Netfilter) -> Iterator[Wrong]:
+    sources = Sources6(view.addresses, view.stack)
+    for dst in FAR[family]:
+        answer = view.lookup(Query(family=family, dst=dst))
+        if not answer.ok or answer.type != "unicast" or answer.alternatives or answer.route is None:
+            continue
+        for hop in answer.hops:
+            out = view.link(hop.oif)
+            source = hop.src if family == "inet" else answer.prefsrc or sources.select(hop.oif, dst)
+            if out is None or source is None or not private(source) or not _open(view, out):
+                continue
+            owners = [view.link(row.ifindex) for row in view.local.owners(source)]
+            if not owners or any(owner is None or owner.ifindex == out.ifindex for owner in owners):
+                continue
+            owner = owners[0]
+            if owner is None or (_rests(owner) and answer.prefsrc is not None):
+                continue
+            if not _rewritten(firewall, family, (source, dst), out):
+                yield Wrong(dst, answer, hop, source, owner, out)
+
+
+def _open(view: HostView, out: Link) -> bool:
+    """Whether the interface leads to the Internet by itself, not through something that carries it."""
+    carried = out.loopback or out.kind in CARRIERS or tunnel(out) is not None
+    return not carried and view.stack.vrf(out.ifindex) is None
+
+
+def _rests(link: Link) -> bool:
+    return link.loopback or link.kind in RESTING
+
+
+def _rewritten(firewall: Netfilter, family: str, ends: tuple[str, str], out: Link) -> bool:
+    """Whether some such packet gets another source, for certain or perhaps."""
+    packet = Packet(
+        family=family, saddr=ends[0], daddr=ends[1], oif=out.ifname, oifindex=out.ifindex, mark=None, uid=None
+    )
+    said = firewall.hook("postrouting", packet)
+    return any(one.kind in ("snat", "masquerade") for one in said.translations) or any(
+        table.name == "nat" for table in said.unseen
+    )
+
+
+def _best(view: HostView, public: list[Address], wrong: Wrong) -> str:
+    """The public address that fits best: the outgoing interface's, then one of lo, then any."""
+
+    def rank(row: Address) -> int:
+        link = view.link(row.ifindex)
+        if row.ifindex == wrong.out.ifindex:
+            return 0
+        return 1 if link is not None and _rests(link) else 2
+
+    return min(public, key=rank).local
+
+
+def _draft(view: HostView, wrong: Wrong, better: str) -> Draft:
+    family = wrong.answer.query.family
+    row: Route = view.route_rows(family, [wrong.hop.route if wrong.hop.route is not None else wrong.answer.route or 0])[
+        0
+    ]
+    words = route_words(view, row)
+    command = ip_command(family)
+    fix = f"{command} route replace {words} src {better}" if words else f"# add to the route: src {better}"
+    why = "the route names it" if row.prefsrc else f"the route names none, and {wrong.out.ifname} has none"
+    chosen_by_itself = _rests(wrong.owner)
+    return RULE.found(
+        subject=route_subject(view, row),
+        message=f"packets to the Internet by {wrong.out.ifname} carry the source {wrong.source} of "
+        f"{wrong.owner.ifname}, which nobody there can answer: {why}; this host is {better} to the world",
+        confidence="possible" if chosen_by_itself else "likely",
+        evidence=[
+            (f"source to {wrong.dst}", wrong.source, f"table {table_word(row.table)} {row.dst}, RTM_GETADDR"),
+            ("interface of that address", wrong.owner.ifname, "RTM_GETADDR"),
+            ("public address of this host", better, "RTM_GETADDR"),
+        ],
+        confirm=[f"ip route get {wrong.dst}", "ip -br address", f"ip address show dev {quoted(wrong.out.ifname)}"],
+        fix=fix,
+    )
+
+
+def _edge(
+    *, src: str | None = None, uplink: str | None = None, public: str | None = "203.0.113.7/24", wg: str = "10.8.0.1/24"
+) -> HostBuilder:
+    """An uplink without an address, the public one on a bridge that was made after the tunnel; the default route
+    perhaps with a source."""
+    host = HostBuilder().link("eth0").link("wg0", kind="wireguard", type=65534).address("wg0", wg)
+    if uplink:
+        host.address("eth0", uplink)
+    if public:
+        host.link("br0", kind="bridge").address("br0", public)
+    return host.route("default", dev="eth0", via="192.0.2.1", onlink=True, prefsrc=src)
+
+
+def examples() -> Iterator[Example]:
+    def silent(name: str, why: str, host: HostBuilder) -> Example:
+        return Example(name=name, why=why, tables=host.build())
+
+    yield Example(
+        name="source lost",
+        why="the tunnel's address is the first of all",
+        tables=_edge().build(),
+        fires=1,
+        severity="critical",
+        says=("carry the source 10.8.0.1 of wg0", "src 203.0.113.7", "the route names none"),
+    )
+    yield Example(
+        name="the tunnel's address named",
+        why="the uplink has a public one",
+        tables=_edge(src="10.8.0.1", uplink="192.0.2.9/24", public=None).build(),
+        fires=1,
+        severity="critical",
+        says=("the route names it", "src 192.0.2.9"),
+    )
+    six = HostBuilder().link("eth0").link("wg0", kind="wireguard", type=65534).address("wg0", "fd00:8::1/64")
+    six.address("lo", "2001:db8:7::7/128")
+    yield Example(
+        name="unique local address to the world",
+        why="the route names it",
+        tables=six.route("default", via="fe80::1", dev="eth0", prefsrc="fd00:8::1").build(),
+        fires=1,
+        says=("fd00:8::1 of wg0", "src 2001:db8:7::7"),
+    )
+    good = HostBuilder().link("eth0").link("wg0", kind="wireguard", type=65534).address("wg0", "fd00:8::1/64")
+    good.address("lo", "2001:db8:7::7/128").route("default", via="fe80::1", dev="eth0")
+    yield silent("IPv6 without src", "RFC 6724 takes the public one by its label", good)
+    lo = _edge().address("lo", "203.0.113.9/32")
+    yield silent("public address on lo", "lo comes first: the kernel takes that", lo)
+    yield silent("source named", "as it should be", _edge(src="203.0.113.7"))
+    yield silent("private uplink", "behind somebody's NAT", _edge(uplink="192.168.1.2/24"))
+    yield silent("public uplink", "its own address is taken", _edge(uplink="192.0.2.9/24"))
+    yield silent("no public address", "nothing better to send with", _edge(public=None))
+    yield silent("tunnel with a public address", "the Internet can answer that", _edge(wg="198.51.100.9/24"))
+    fabric = _edge(src="10.255.0.1").address("lo", "10.255.0.1/32")
+    yield silent("private loopback named", "a fabric that translates at its border", fabric)
+    chosen = HostBuilder().link("eth0").address("lo", "10.255.0.1/32").address("lo", "203.0.113.7/32")
+    yield Example(
+        name="private loopback chosen",
+        why="it may be meant, or the source was lost",
+        tables=chosen.route("default", dev="eth0", via="192.0.2.1", onlink=True).build(),
+        fires=1,
+        severity="info",
+    )
+    full = HostBuilder().link("eth0").address("eth0", "192.0.2.9/24").link("wg0", kind="wireguard", type=65534)
+    yield silent(
+        "full tunnel", "its other end translates", full.address("wg0", "10.8.0.1/24").route("default", dev="wg0")
+    )
+    yield silent("no default route", "nothing goes there", _edge().without_routes(table=254))
