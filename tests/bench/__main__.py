@@ -184,6 +184,24 @@ def lookups(scale: float) -> list[str]:
     return [f"{int(count):,} routes", *(f"{value:.3f}" for value in best[:2]), f"{best[2]:.1f}"]
 
 
+def sockets(floor: str, scale: float) -> list[str]:
+    """CPU seconds for TCP sockets: the bare dumps, netdiag with the walk over processes and without, and ss."""
+    count = str(max(2, int(50_000 * scale)))
+    again = f"for _ in {' '.join('x' * RUNS)}; do"
+    reader = f"{PYTHON} -m tests.bench.read"
+    parts = [f"{again} {floor} 4 20 2 56 66; done", f"{again} {reader} --lists sockets; done"]
+    parts += [f"{again} {reader} sockets; done", f"{again} {timed('ss -Htanime')}; done"]
+    parts += [f"{again} {timed('ss -Htanimep')}; done"]
+    command = ["unshare", "-n", PYTHON, "-m", "tests.bench.fillsockets", count, "sh", "-c", "\n".join(parts)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE.parents[1]).stdout.splitlines()
+    bare, lists, whole, ss, ssp = [least([said.pop(0) for _ in range(RUNS)]).cpu for _ in range(5)]
+
+    def beside(own: float, other: float) -> str:
+        return f"{own:.3f} ({own / other:.2f}x)" if other else f"{own:.3f}"
+
+    return [count, f"{bare:.3f}", beside(lists, bare), f"{ss:.3f}", f"{whole:.3f}", f"{ssp:.3f}"]
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
@@ -223,6 +241,9 @@ def main() -> None:
         print(table(["netdiag collect", "wall s", "largest process MiB"], [daemons.everything(scale)]))
         print()
         print(table(["index", "build s", "1M lookups s", "one lookup us"], [lookups(scale)]))
+        print()
+        header = ["TCP sockets", "floor s", "netdiag s", "ss -i -m -e s", "with processes s", "ss -i -m -e -p s"]
+        print(table(header, [sockets(floor, scale)]))
         print()
         print(table(["command", "wall s"], commands(floor)))
 

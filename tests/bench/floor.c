@@ -1,12 +1,16 @@
 /*
  * The floor: receive a netlink dump and drop it, as fast as a process can. Every reader is measured against this.
  *
- *   floor PROTOCOL TYPE FAMILY [HEADER_BYTES]      floor 0 26 2     RTM_GETROUTE, AF_INET
+ *   floor PROTOCOL TYPE FAMILY [HEADER_BYTES [EXT]]
+ *                                                  floor 0 26 2     RTM_GETROUTE, AF_INET
  *                                                  floor 0 26 10    RTM_GETROUTE, AF_INET6
  *                                                  floor 0 30 0     RTM_GETNEIGH
  *                                                  floor 0 18 0 16  RTM_GETLINK (struct ifinfomsg is 16 bytes)
  *                                                  floor 0 34 2     RTM_GETRULE
  *
+ *                                                  floor 4 20 2 56 66  sock_diag, TCP with tcp_info and skmem
+ *
+ * With EXT the header is struct inet_diag_req_v2 for TCP in every state with these extensions.
  * The family header is HEADER_BYTES long (default 12), all zero but the family in its first byte. Strict checking, 64 KiB
  * buffer, no look at any payload: only the message headers are walked, to find NLMSG_DONE. Prints one line: octets, user
  * and system CPU seconds, wall seconds, peak RSS in KiB.
@@ -74,6 +78,11 @@ int main(int argc, char **argv)
 	request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	request.header.nlmsg_seq = 1;
 	request.body[0] = atoi(argv[3]);
+	if (argc > 5) {
+		request.body[1] = 6;
+		request.body[2] = atoi(argv[5]);
+		memset(request.body + 4, 0xff, 4);
+	}
 
 	clock_gettime(CLOCK_MONOTONIC, &before);
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, atoi(argv[1]));
