@@ -1,12 +1,12 @@
 """What it checks
-  Packets that were dropped while netdiag looked because there was no route for them (Ip.InNoRoutes,
+  Packets that were dropped while netdiag looked because there was no route for them (IpExt.InNoRoutes,
   Ip.OutNoRoutes, Ip6InNoRoutes, Ip6OutNoRoutes).
 
 Why it matters
   On a router a prefix is missing; on a host a program sends to where there is no way. It tells that, not where to.
 
 Confirm
-  nstat -az IpInNoRoutes IpOutNoRoutes Ip6InNoRoutes Ip6OutNoRoutes, twice
+  nstat -az IpExtInNoRoutes IpOutNoRoutes Ip6InNoRoutes Ip6OutNoRoutes, twice
 
 Fix
   Find the destination: netdiag trace drops, or tcpdump for ICMP "net unreachable" that this host sends; then add the
@@ -33,7 +33,12 @@ RULE = Rule(
     severity="info",
     reads=("deltas",),
 )
-COUNTERS = {"Ip.InNoRoutes": "snmp", "Ip.OutNoRoutes": "snmp", "Ip6InNoRoutes": "snmp6", "Ip6OutNoRoutes": "snmp6"}
+COUNTERS = {
+    "IpExt.InNoRoutes": "netstat",
+    "Ip.OutNoRoutes": "snmp",
+    "Ip6InNoRoutes": "snmp6",
+    "Ip6OutNoRoutes": "snmp6",
+}
 FEWEST = 3
 
 
@@ -46,7 +51,7 @@ def check(view: HostView) -> Iterator[Draft]:
         subject=subject("host"),
         message=f"{total} packets had no route in {view.deltas.seconds:.1f} s",
         evidence=[(name, count, f"/proc/net/{COUNTERS[name]} {name}") for name, count in moved.items() if count],
-        confirm=["nstat -az IpInNoRoutes IpOutNoRoutes Ip6InNoRoutes Ip6OutNoRoutes"],
+        confirm=["nstat -az IpExtInNoRoutes IpOutNoRoutes Ip6InNoRoutes Ip6OutNoRoutes"],
         fix="find the destination with tcpdump -ni any icmp, and add the route that is missing",
     )
 
