@@ -23,6 +23,7 @@ COLLECTOR_OF = {
     "deltas": "counters",
     "procnet": "procnet",
     "namespaces": "namespaces",
+    "cni": "cni",
     "taps": "taps",
     "sockets": "sockets",
     "resolver": "resolver",

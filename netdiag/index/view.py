@@ -19,6 +19,7 @@ from netdiag.model.address import Address
 from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
 from netdiag.model.bpf import Bpf
 from netdiag.model.bridge import Bond, Bridging, Fdb
+from netdiag.model.cni import Cni
 from netdiag.model.conntrack import Conntrack, ConntrackState
 from netdiag.model.counters import CounterSample
 from netdiag.model.coverage import Coverage
@@ -185,6 +186,10 @@ class HostView:
     @property
     def namespaces(self) -> Namespaces:
         return self._need("namespaces").namespaces
+
+    @property
+    def cni(self) -> Cni:
+        return self._need("cni").cni
 
     @property
     def taps(self) -> Taps:

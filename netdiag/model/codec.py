@@ -14,6 +14,7 @@ from netdiag.model.address import Address
 from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
 from netdiag.model.bpf import Bpf
 from netdiag.model.bridge import Bond, Bridging, Fdb
+from netdiag.model.cni import Cni
 from netdiag.model.conntrack import Conntrack, ConntrackState
 from netdiag.model.counters import Counters
 from netdiag.model.coverage import Status
@@ -49,6 +50,7 @@ SMALL: dict[str, Any] = {
     "counters": Counters,
     "procnet": ProcNet,
     "namespaces": Namespaces,
+    "cni": Cni,
     "taps": Taps,
     "qdiscs": Tc,
     "ethtool": Ethtool,

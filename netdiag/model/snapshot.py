@@ -12,6 +12,7 @@ from netdiag.model.address import Address
 from netdiag.model.bird import Bird, BirdSocket, DaemonRoutes
 from netdiag.model.bpf import Bpf
 from netdiag.model.bridge import Bond, Bridging, Fdb
+from netdiag.model.cni import Cni
 from netdiag.model.conntrack import Conntrack, ConntrackState
 from netdiag.model.counters import Counters, CounterSample
 from netdiag.model.coverage import Coverage
@@ -86,6 +87,7 @@ class Tables:
     netns_routes: Routes = field(default_factory=lambda: Routes.empty("inet"))
     netns_routes6: Routes = field(default_factory=lambda: Routes.empty("inet6"))
     netns_neighbours: Neighbours = field(default_factory=Neighbours.empty)
+    cni: Cni = field(default_factory=Cni)
     taps: Taps = field(default_factory=Taps)
     nft: Nft = field(default_factory=Nft)
     conntrack: Conntrack = field(default_factory=Conntrack.empty)

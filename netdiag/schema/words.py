@@ -75,6 +75,7 @@ TABLES = {
     "netns_routes": "IPv4 routes of all other namespaces, one after the other; the columns are beside this file.",
     "netns_routes6": "IPv6 routes of all other namespaces, likewise.",
     "netns_neighbours": "Neighbours of all other namespaces, likewise.",
+    "cni": "Addresses that the CNI plugin host-local has given out.",
     "taps": "Processes that hold tun and tap devices.",
     "bird": "BIRD daemons with their protocols and sessions.",
     "bird_routes": "Routes that BIRD exports to the kernel and to its sessions, up to a cap.",

@@ -1,0 +1,115 @@
+"""What it checks
+  The CNI plugin host-local has given out more addresses of a network than there are containers: for some, no process
+  runs in a control group of that container, and there are fewer namespaces with processes than addresses.
+
+Why it matters
+  The plugin frees an address only when the runtime asks it to. After a crash, a reboot or a forced removal the files
+  stay, and one day a new container fails with "no IP addresses available in range set", although few run.
+
+Confirm
+  ls /var/lib/cni/networks/NETWORK
+  cat /var/lib/cni/networks/NETWORK/ADDRESS    (the container that it was given to)
+  lsns -t net
+
+Fix
+  Remove the file of an address whose container is gone: rm /var/lib/cni/networks/NETWORK/ADDRESS. The address can then
+  be given out again at once, so be sure that nobody uses it. Newer runtimes do it by themselves (CNI GC).
+
+Not flagged
+  Addresses of containers that run, or of which there is a namespace with processes for each. Both families of one
+  container. Where namespaces could not be looked into, this is not evaluated.
+
+References
+  https://www.cni.dev/plugins/current/ipam/host-local/; https://github.com/containerd/cri/issues/948
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from netdiag.index.view import HostView
+from netdiag.model.cni import Cni, CniAllocation
+from netdiag.model.finding import Draft, subject
+from netdiag.model.snapshot import Tables
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="cni-ipam-leak",
+    title="addresses are kept for containers that are gone",
+    severity="warning",
+    confidence="likely",
+    reads=("cni", "namespaces"),
+    machine_wide=True,
+)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    alive = sum(1 for row in view.namespaces.namespaces if not row.own and row.held_by == "process")
+    networks: dict[tuple[str, bool], list[CniAllocation]] = {}
+    for row in view.cni.allocations:
+        networks.setdefault((row.network, ":" in row.address), []).append(row)
+    told = set()
+    for (network, _), rows in sorted(networks.items()):
+        gone = [row for row in rows if not row.running]
+        leaked = min(len(gone), len(rows) - alive)
+        if leaked <= 0 or network in told:
+            continue
+        told.add(network)
+        folder, first = f"/var/lib/cni/networks/{network}", gone[0]
+        sure = leaked == len(gone)
+        remove = f"rm {quoted(f'{folder}/{first.address}')}"
+        look = f"cat {quoted(f'{folder}/{first.address}')}; echo"
+        yield RULE.found(
+            subject=subject("prefix", network=network),
+            message=f"{'' if sure else 'at least '}{leaked} of {len(rows)} addresses of the CNI network {network} are "
+            f"kept for containers that are gone, such as {first.address}",
+            evidence=(
+                ("addresses given out", len(rows), folder),
+                ("without a process of that container", len(gone), "/proc/*/cgroup"),
+                ("namespaces with processes", alive, "/proc/*/ns/net"),
+            ),
+            confirm=(f"ls {quoted(folder)}", look, "lsns -t net"),
+            fix=remove if sure else f"{look}  # look whose it is, then remove the file",
+        )
+
+
+def _given(*addresses: str, running: int = 0, alive: int = 0, network: str = "pods") -> HostBuilder:
+    rows = tuple(
+        CniAllocation(network=network, address=address, container_id=f"c{number}", running=number < running)
+        for number, address in enumerate(addresses)
+    )
+    host = _Cni(rows)
+    for number in range(alive):
+        host.namespace(1000 + number, processes=2)
+    return host
+
+
+class _Cni(HostBuilder):
+    """A host with addresses of host-local."""
+
+    def __init__(self, rows: tuple[CniAllocation, ...]) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def tables(self) -> Tables:
+        return replace(self.build(), cni=Cni(allocations=self.rows))
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object) -> Example:
+    assert isinstance(host, _Cni)
+    return Example(name=name, why=why, tables=host.tables(), fires=fires, **more)  # type: ignore[arg-type]
+
+
+def examples() -> Iterator[Example]:
+    about = subject("prefix", network="pods")
+    yield _case("nothing runs", "after a reboot", _given("10.1.0.2"), 1, subject=about, says=("rm /var/lib/cni",))
+    part = _given("10.1.0.2", "10.1.0.3", "10.1.0.4", running=2, alive=2)
+    yield _case("one of three", "the others run", part, 1, says=("10.1.0.4",))
+    unknown = _given("10.1.0.2", "10.1.0.3", "10.1.0.4", alive=2)
+    yield _case("control groups tell nothing", "which one is not known", unknown, 1, says=("at least 1",))
+    six = _given("fd00::2", "fd00::3", alive=1)
+    yield _case("IPv6", "the same", six, 1)
+    yield _case("all run", "the healthy node", _given("10.1.0.2", "10.1.0.3", running=2, alive=2))
+    yield _case("all have a namespace", "a runtime without control groups", _given("10.1.0.2", "10.1.0.3", alive=2))
+    yield _case("two families", "one container has both", _given("10.1.0.2", "fd00::2", alive=1))
+    yield _case("nothing given out", "an idle node", _given())
