@@ -7,7 +7,15 @@ import click
 
 from netdiag.cli import _host, _output
 from netdiag.cli._errors import NO_VERDICT, Usage, nearest
-from netdiag.cli._verb import Session, Verb, bird_socket_option, deadline_option, hostname_option, json_option
+from netdiag.cli._verb import (
+    Session,
+    Verb,
+    all_netns_option,
+    bird_socket_option,
+    deadline_option,
+    hostname_option,
+    json_option,
+)
 
 if TYPE_CHECKING:
     from netdiag.model.bpf import BpfAttachment
@@ -66,6 +74,7 @@ def _address(text: str, what: str) -> str:
 @click.option("--explain", is_flag=True, help="Also say why the alternatives lost.")
 @deadline_option()
 @bird_socket_option()
+@all_netns_option()
 @hostname_option()
 def command(
     session: Session,
@@ -87,11 +96,14 @@ def command(
     explain: bool,
     deadline: float,
     bird_sockets: tuple[str, ...],
+    all_netns: bool,
     hostname: str | None,
 ) -> int:
     """Explain, step by step, what this host (or that in SNAPSHOT, "-": standard input) does with a packet to DST.
 
-    Nothing is sent. Exit status: 0 sent, forwarded or delivered; 1 dropped or refused; 3 cannot be known.
+    Nothing is sent. With --all-netns the walk goes on behind cables, into other namespaces of this host.
+
+    Exit status: 0 sent, forwarded or delivered; 1 dropped or refused; 3 cannot be known.
     """
     dst = _address(destination, "DST")
     src = _address(source, "--from") if source is not None else None
@@ -99,7 +111,9 @@ def command(
         raise Usage(f"{dst} and --from {src} are of different families")
     if run_bpf and (snapshot is not None or session.replay is not None):
         raise Usage("--run-bpf runs programs of this host: not with SNAPSHOT or --replay")
-    how = _host.options(interval=0.0, deadline=deadline, hostname=hostname, bird_sockets=bird_sockets)
+    how = _host.options(
+        interval=0.0, deadline=deadline, hostname=hostname, bird_sockets=bird_sockets, all_netns=all_netns
+    )
 
     from netdiag.model.walk import PathPacket
     from netdiag.path.walk import walk
@@ -118,10 +132,9 @@ def command(
         dport=dport,
         size=size,
     )
-    from netdiag.index.view import views_of
-    from netdiag.path.host import PathHost
+    from netdiag.path.namespaces import host_of
 
-    host = PathHost(views_of(found), found.coverage, run_bpf=_run if run_bpf else None)
+    host = host_of(found, _run if run_bpf else None)
     report = walk(host, _packet(host, said, df=not cut), said)
     if as_json:
         from netdiag.render.json import pretty

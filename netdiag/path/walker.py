@@ -64,7 +64,13 @@ class Walker:
             return
         host, peer = far
         bridge = host.stack.master(peer.ifindex)
-        iif = bridge.ifindex if bridge is not None else peer.ifindex
+        there = bridge or peer
+        if lladdr is not None and there.address != lladdr:
+            what = "bridged" if bridge is not None else "ignored"
+            why = f"the frame is for {lladdr}, not for {there.ifname}"
+            trail.deeper().add("link", what, f"{there.ifname} in namespace {host.name}", why=why)
+            return
+        iif = peer.ifindex
         arriving = replace(packet, iif=iif, oif=0, mark=0, uid=None, hooked=False, first=None, undone=None)
         Walker(host).go(arriving, trail.deeper())
 
