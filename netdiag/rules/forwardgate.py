@@ -7,7 +7,7 @@ means that no packet of the guest gets through, whatever its protocol, port and 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from netdiag.index.guests import GuestSide, sides
+from netdiag.index.guests import GuestSide, faces_guest, sides
 from netdiag.index.netfilter import Netfilter
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
@@ -73,6 +73,42 @@ def _all_stopped(owner: Netfilter, packets: list[Packet]) -> Possible | None:
     """What stops the first of the packets, where all are stopped."""
     stops = [stopped(owner, packet) for packet in packets]
     return stops[0] if all(stops) else None
+
+
+def shut(view: HostView, family: str) -> tuple[Link, Link, Possible] | None:
+    """Two interfaces between which nothing is forwarded, of a host that is to forward and where nothing at all passes.
+
+    One is the way out; the other leads to another namespace, a machine or a tunnel, or has its addresses translated.
+    """
+    around = sides(view.stack, view.routes(family), view.addresses)
+    having = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0}
+    links = [link for link in view.links if link.up and not link.loopback and link.carrier is not False]
+    links = [link for link in links if link.ifindex in having and forwarding(view, link, family)][:MOST]
+    exits = [link for link in links if link.ifindex in {one.ifindex for one in around.exits} and not _inner(link)]
+    inner = [link for link in links if link not in exits and (_inner(link) or _translated(view, family, link, exits))]
+    owner, kind = view.netfilter, Packet(family=family, mark=None, ct_mark=None, dnatted=None)
+    pairs = [(one, other) for one in links for other in links if one is not other]
+    if not exits or not inner:
+        return None
+    stops = [stopped(owner, replace(kind, iif=one.ifname, oif=other.ifname)) for one, other in pairs]
+    if not all(stops):
+        return None
+    stop = stopped(owner, replace(kind, iif=inner[0].ifname, oif=exits[0].ifname))
+    return (inner[0], exits[0], stop) if stop is not None else None
+
+
+def _inner(link: Link) -> bool:
+    return faces_guest(link) or link.kind in ("wireguard", "tun")
+
+
+def _translated(view: HostView, family: str, link: Link, exits: Sequence[Link]) -> bool:
+    """Whether a rule translates the addresses of the link on the way out: somebody meant them to get there."""
+    own = next((row for row in view.addresses if row.ifindex == link.ifindex and row.family == family), None)
+    if own is None:
+        return False
+    prefix = f"{own.local}/{own.prefixlen}"
+    packets = [Packet(family=family, oif=one.ifname, saddr=prefix, mark=None, ct_mark=None) for one in exits]
+    return any(view.netfilter.hook("postrouting", packet).translations for packet in packets)
 
 
 def gates(view: HostView, family: str) -> Iterator[Gate]:

@@ -10,17 +10,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netdiag.index.guests import sides
+from netdiag.index.guests import faces_guest, sides
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Place
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.index.xtmatch import target
 from netdiag.model.link import Link
-from netdiag.model.neighbour import NTF_PROXY, NUD_FAILED, NUD_INCOMPLETE
+from netdiag.model.neighbour import (
+    NTF_PROXY,
+    NUD_DELAY,
+    NUD_FAILED,
+    NUD_INCOMPLETE,
+    NUD_PROBE,
+    NUD_REACHABLE,
+    NUD_STALE,
+)
 from netdiag.model.nft import NftRule, NftTable
 
 READS = ("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "nft")
+NUD_KNOWN = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
 MOST_TARGETS = 256
 """Targets of one map that are looked at."""
 
@@ -92,17 +101,19 @@ def dead_end(view: HostView, address: str, *, local_only: bool = False) -> DeadE
         return DeadEnd(f"{word} to it", (f"route to {address}", answer.error, "policy routing of this host"))
     if not answer.hops:
         return None
-    reasons = [_hop_dead(view, family, address, hop.oif, hop.gateway) for hop in answer.hops]
+    routed = answer.prefixlen == (32 if family == "inet" else 128)
+    reasons = [_hop_dead(view, address, hop.oif, hop.gateway, routed=routed) for hop in answer.hops]
     if all(reasons):
         return reasons[0]
     gateway = answer.hops[0].gateway
-    if gateway and (local_only or (answer.prefixlen == 0 and _among_guests(view, family, address))):
+    lost = answer.prefixlen == 0 and (_among_guests(view, family, address) or _bogon(view, address, answer.hops[0].oif))
+    if gateway and (local_only or lost):
         fact = (f"route to {address}", f"via {gateway} dev {view.ifname(answer.hops[0].oif)}", "policy routing")
         return DeadEnd("no guest of this host has it: its route is the way out", fact)
     return None
 
 
-def _hop_dead(view: HostView, family: str, address: str, oif: int, gateway: str | None) -> DeadEnd | None:
+def _hop_dead(view: HostView, address: str, oif: int, gateway: str | None, *, routed: bool) -> DeadEnd | None:
     link = view.link(oif)
     if gateway is not None or link is None:
         return None
@@ -115,7 +126,45 @@ def _hop_dead(view: HostView, family: str, address: str, oif: int, gateway: str 
     if _failed(view, link, address):
         fact = (f"neighbour {address} dev {name}", "failed", "RTM_GETNEIGH NDA_STATE")
         return DeadEnd(f"it does not answer on {name}", fact, name)
+    guests = None if routed else _others_only(view, link, address)
+    if guests is not None:
+        fact = (f"guests on {name}", f"{guests}, all with other addresses", "RTM_GETNEIGH, RTM_GETLINK")
+        return DeadEnd(f"each guest on {name} has another address", fact, name)
     return None
+
+
+def _others_only(view: HostView, link: Link, address: str) -> int | None:
+    """How many guests are on a link, where each of them is known by another address; None where one may have it.
+
+    A guest that ever spoke to its gateway is in the neighbour table, and stays there as long as the table is small. So
+    where there are as many other hardware addresses as ports, nobody is left.
+    """
+    ports = [port for port in view.stack.ports(link.ifindex) if port.up and port.carrier is not False]
+    guests = len(ports) if link.kind == "bridge" else 1
+    if not all(faces_guest(port) for port in (ports if link.kind == "bridge" else [link])):
+        return None
+    table = view.neighbours
+    rows = (table.ifindex == link.ifindex) & (table.flags & NTF_PROXY == 0)
+    rows &= (table.family == (10 if ":" in address else 2)) & (table.state & NUD_KNOWN != 0)
+    own = np.frombuffer(ipaddress.ip_address(address).packed.ljust(16, b"\0"), np.uint8)
+    if bool((table.dst[rows] == own).all(axis=1).any()):
+        return None
+    link_local = table.dst[:, 0] == 0xFE
+    known = {bytes(row) for row in table.lladdr[rows & (table.lladdr_len > 0) & ~link_local]}
+    return guests if guests and len(known) >= guests else None
+
+
+RFC1918 = tuple(ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+
+
+def _bogon(view: HostView, address: str, oif: int) -> bool:
+    """A private IPv4 address that would leave by an uplink whose own addresses are public."""
+
+    def private(text: str) -> bool:
+        return any(ipaddress.ip_address(text) in network for network in RFC1918)
+
+    own = [row.local for row in view.addresses if row.ifindex == oif and row.family == "inet" and row.scope == 0]
+    return ":" not in address and private(address) and bool(own) and not any(private(text) for text in own)
 
 
 def _failed(view: HostView, link: Link, address: str) -> bool:

@@ -1,6 +1,8 @@
 """What it checks
   The forward hook drops everything from and to a guest of this host (a virtual machine's tap, a container's bridge or
-  veth): by a policy, or by a last rule that stops whatever reaches it, and no rule before it can accept anything.
+  veth): by a policy, or by a last rule that stops whatever reaches it, and no rule before it can accept anything. Also
+  where the host has no such guests, but is to forward between a tunnel, another namespace or a translated network and
+  its way out, and nothing at all can be forwarded between any two interfaces (a warning: nobody may want it).
 
 Why it matters
   Docker sets the policy of FORWARD to drop when it starts and accepts its own bridges only; a firewall's template may
@@ -36,7 +38,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, daddr, iifname, oifname, plain, rule, saddr, state, table, verdict
-from netdiag.rules.forwardgate import READS, Gate, gates
+from netdiag.rules.forwardgate import READS, Gate, gates, shut
 from netdiag.rules.nftplaces import by_default, chain_name, chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -65,6 +67,36 @@ def check(view: HostView) -> Iterator[Draft]:
                 if place not in said:
                     said.add(place)
                     yield _finding(view, first, [one for one in group if _same(one, first)], sure=sure)
+        if not said and not found:
+            yield from _shut(view, family)
+
+
+def _shut(view: HostView, family: str) -> Iterator[Draft]:
+    """A router without guests, through which nothing passes."""
+    closed = shut(view, family)
+    if closed is None or not by_default(closed[2].at):
+        return
+    inner, way_out, stop = closed
+    at = stop.at
+    nft = [f'iifname "{inner.ifname}" accept', f'oifname "{inner.ifname}" ct state established,related accept']
+    xt = [
+        f"-i {quoted(inner.ifname)} -j ACCEPT",
+        f"-o {quoted(inner.ifname)} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
+    ]
+    yield RULE.found(
+        subject=chain_subject(at.table, at.chain),
+        message=f"this host is to forward, but {place_words(at)} drops all that would be: between {inner.ifname} and"
+        f" {way_out.ifname}, and between any other two interfaces",
+        evidence=[
+            fact(stop),
+            ("forwarding", 1, "/proc/sys/net/ipv4/ip_forward, /proc/sys/net/ipv6/conf/all/forwarding"),
+            (f"rules of {chain_name(at.table, at.chain)}", len(at.chain.rules), "NFT_MSG_GETRULE"),
+        ],
+        confirm=[list_chain(at.table, at.chain), "sysctl net.ipv4.ip_forward"],
+        fix=inserts(at.table, at.chain.name, nft, xt),
+        severity="warning",
+        breaks=[subject("link", ifname=inner.ifname)],
+    )
 
 
 def _kind(one: Gate) -> str:
@@ -160,6 +192,11 @@ def examples() -> Iterator[Example]:
     six.link("eth0").address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
     six.tap("tap0").route("2001:db8:1::5/128", dev="tap0").nft(_forward())
     yield _case("IPv6", "the same hook", six, 1)
+    mesh = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
+    mesh.link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
+    mesh.route("default", via="192.0.2.1", dev="eth0")
+    mesh.link("wg0", kind="wireguard", inet_conf={"forwarding": 1}).address("wg0", "10.9.0.1/24").nft(_forward())
+    yield _case("a tunnel's router", "nothing at all is forwarded", mesh, 1)
     old = _host().nft(legacy=(_forward(family="ip"),))
     yield _case("iptables-legacy", "the old backend has the same hook", old, 1)
     yield from _silent()
@@ -184,6 +221,11 @@ def _silent() -> Iterator[Example]:
     yield _case("empty pool", "no machine behind the tap", _host(holder=None).nft(_forward()))
     off = _host().sysctl("net.ipv4.conf.tap0.forwarding", 0)
     yield _case("not forwarded at all", "ip-forward-off speaks", off.nft(_forward()))
+    router = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
+    router.link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
+    router.route("default", via="192.0.2.1", dev="eth0")
+    router.link("eth1", inet_conf={"forwarding": 1}).address("eth1", "10.2.0.1/24").nft(_forward())
+    yield _case("two cards", "forwarding may be on for nobody", router)
     alone = HostBuilder().link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
     yield _case("no guests", "a host that drops what it does not forward", alone.nft(_forward()))
     among = _forward(rule(iifname("tap*"), oifname("tap*"), verdict("accept")))

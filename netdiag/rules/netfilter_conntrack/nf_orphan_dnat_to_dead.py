@@ -1,7 +1,7 @@
 """What it checks
   A rule rewrites the destination of packets to an address that nobody can have: there is no route to it, its interface
-  is down or has no carrier, its bridge has no ports, it does not answer ARP or neighbour discovery, or it lies among
-  this host's guests and none of them has it.
+  is down or has no carrier, its bridge has no ports, it does not answer ARP or neighbour discovery, it lies among this
+  host's guests and none of them has it, or it is private (RFC 1918) and would leave by an uplink with public addresses.
 
 Why it matters
   The port on this host is taken by a guest that is gone: connections time out, and a new allocation of the same port
@@ -83,6 +83,15 @@ def examples() -> Iterator[Example]:
     yield case("unreachable", "a route says so", refused, 1)
     six = _host().route("2001:db8:5::/64", type="blackhole").nft(_dnat("2001:db8:5::5"))
     yield case("IPv6", "the same", six, 1)
+    busy = bridged().tap("tap9", master="br0").neighbour("10.1.0.7", dev="br0", state="stale").nft(dead)
+    yield case("every guest is somebody else", "as many neighbours as ports", busy, 1)
+    two = bridged().tap("tap8", master="br0").tap("tap9", master="br0")
+    two.neighbour("10.1.0.7", dev="br0", state="stale").nft(dead)
+    yield case("a guest is left", "the second port may have it", two)
+    lost = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    yield case("private, to the Internet", "nobody out there routes it", lost.nft(dead), 1)
+    inside = HostBuilder().link("eth0").address("eth0", "172.16.0.2/24").route("default", via="172.16.0.1", dev="eth0")
+    yield case("private, inside", "the gateway may know the way", inside.nft(_dnat("10.1.0.5")))
     alone = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").nft(dead)
     yield case("no route", "not even a default one", alone, 1)
     twice = bridged().nft(table(chain("prerouting", *[rule(nat("dnat", f"10.1.0.{n}")) for n in (5, 6)],

@@ -20,8 +20,8 @@ Fix
 Not flagged
   A port that may be reached by some interface, from some source, through a set, a map or a mark: the filter is asked
   with the packet, not searched for the number. Clients, whose peers all have an endpoint, behind a filter that lets
-  nothing in, whatever the port: they begin themselves; it is info where one of those peers has not shaken hands.
-  Devices that are down.
+  nothing in: they begin themselves; it is info where such a peer has not shaken hands lately, a warning where it has
+  single addresses and no keepalive, as the members of a mesh. Devices that are down.
 
 References
   drivers/net/wireguard/socket.c wg_socket_init(); wireguard.com "Conceptual Overview"; nft(8)
@@ -39,6 +39,7 @@ from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.build_nft import chain, iifname, in_set, plain, port, port_set, rule, state, table, verdict
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
+from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.wireguardpeers import device_subject, devices, peer_subject, source
 
@@ -100,8 +101,24 @@ def _judged(view: HostView, device: WireguardDevice, stop: Possible) -> Iterator
         yield _finding(
             device, stop, quiet or list(device.peers), "peers cannot begin, and this very port is named", weight
         )
+    elif quiet and (_by_name(device, stop) or any(_leaf(peer) for peer in quiet)):
+        word = f"{len(quiet)} peers that were not heard lately cannot begin"
+        yield _finding(device, stop, quiet, word, ("warning", "likely"))
+    elif _by_name(device, stop):
+        yield _finding(device, stop, [], "peers cannot begin, only answer", ("warning", "likely"))
     elif quiet:
         yield _finding(device, stop, quiet, "peers cannot begin", ("info", "possible"))
+
+
+def _by_name(device: WireguardDevice, stop: Possible) -> bool:
+    """Whether a rule names the port to drop it: no policy of a client does that."""
+    return stop.at.rule is not None and meant(stop.at.table, stop.at.rule).fields.get("dport") == device.listen_port
+
+
+def _leaf(peer: WireguardPeer) -> bool:
+    """A peer with single addresses, whom nothing here keeps alive: it is expected to begin when it wants something."""
+    single = all(prefix.endswith(("/32", "/128")) for prefix in peer.allowed_ips)
+    return bool(peer.allowed_ips) and single and not peer.persistent_keepalive
 
 
 def _fresh(view: HostView, peer: WireguardPeer) -> bool:
@@ -184,8 +201,14 @@ def examples() -> Iterator[Example]:
     )
     client = _host(endpoint="198.51.100.1", age=30)
     yield case("client", "it begins itself, and that works", client, _input())
+    wide = WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a", endpoint="198.51.100.1", allowed_ips=("10.0.0.0/8",))
+    wide.link("eth0").address("eth0", "192.0.2.1/24")
+    yield case("quiet server of a client", "the client begins itself", wide, _input(), 1, severity="info")
     quiet = _host(endpoint="198.51.100.1", age=900)
-    yield case("quiet peer with an endpoint", "it may want to begin", quiet, _input(), 1, severity="info")
+    yield case("quiet peer of a mesh", "it may want to begin", quiet, _input(), 1, severity="warning")
+    named = _host(endpoint="198.51.100.1", age=30)
+    yield case("closed by number, all well yet", "what works lives from being known", named,
+               _input(closed, policy="accept"), 1, severity="warning")  # fmt: skip
     none = WireguardBuilder().wireguard("wg0")
     none.link("eth0").address("eth0", "192.0.2.1/24")
     yield case("no peers", "nobody knocks", none, _input())
