@@ -202,6 +202,15 @@ def sockets(floor: str, scale: float) -> list[str]:
     return [count, f"{bare:.3f}", beside(lists, bare), f"{ss:.3f}", f"{whole:.3f}", f"{ssp:.3f}"]
 
 
+def namespaces(scale: float) -> list[str]:
+    """Microseconds of CPU a namespace: the raw dumps, what decoding adds to them, and all that --all-netns reads."""
+    count = max(2, int(1000 * scale))
+    command = ["unshare", "-n", "-m", PYTHON, "-m", "tests.bench.netns", str(count)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE.parents[1]).stdout.split()
+    raw, tables, everything = (float(word.partition("=")[2]) for word in said)
+    return [f"{count:,} namespaces with a tap each", *(f"{value:.0f}" for value in (raw, tables - raw, everything))]
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
@@ -223,6 +232,9 @@ def main() -> None:
         print()
         header = ["eBPF", "netdiag, lists s", "with attachments, contents, holders s", "bpftool -j prog, map, link s"]
         print(table(header, [ebpf(scale)]))
+        print()
+        header = ["--all-netns", "raw dumps us", "five tables, over that us", "everything us"]
+        print(table(header, [namespaces(scale)]))
         print()
         header = ["WireGuard", "netdiag s", "wg show all dump and a parse s", "ratio"]
         print(table(header, [daemons.wireguard(scale)]))

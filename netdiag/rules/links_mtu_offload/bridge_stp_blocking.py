@@ -1,0 +1,95 @@
+"""What it checks
+  A port of a bridge with the spanning tree protocol has a carrier but does not forward: a guest's or container's port
+  that blocks or still listens and learns, and any port that blocks.
+
+Why it matters
+  The interface is up, and nothing passes. After every start a port waits twice the forward delay (30 seconds), in which
+  DHCP of a machine gives up; a port that blocks for good closes a loop, and behind a guest that is a mistake of
+  cabling.
+
+Confirm
+  bridge link show                             (state blocking, listening, learning)
+  ip -details link show dev BRIDGE             (stp_state, forward_delay)
+
+Fix
+  ip link set dev BRIDGE type bridge stp_state 0, where there is no loop and no other bridge to agree with; ports
+  forward at once. It opens any loop that the protocol closed: look at bridge link first. Or forward_delay 200 (two
+  seconds).
+
+Not flagged
+  Ports towards other switches that block: an info, for a redundant topology is meant so. Ports without a carrier or
+  down. Bridges without the protocol.
+
+References
+  net/bridge/br_stp.c, IFLA_BRPORT_STATE; IEEE 802.1D section 8.4
+"""
+
+from collections.abc import Iterator
+
+from netdiag.index.guests import faces_guest
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="bridge-stp-blocking",
+    title="a bridge port is up but does not forward",
+    severity="warning",
+    reads=("links",),
+    explains=("neigh-*", "vm-*"),
+)
+WAITING = ("listening", "learning")
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    for port in view.links:
+        state = str(port.slave_info.get("state", "")).lower()
+        bridge = view.stack.master(port.ifindex)
+        if bridge is None or bridge.kind != "bridge" or not bridge.info.get("stp_state"):
+            continue
+        if state not in (*WAITING, "blocking") or not (port.up and port.lower_up and bridge.up):
+            continue
+        guest = faces_guest(port)
+        if state in WAITING and not guest:
+            continue
+        name = port.ifname
+        yield RULE.found(
+            subject=subject("link", ifname=name),
+            severity="warning" if guest else "info",
+            message=f"{name} of {bridge.ifname} is up but {state}: nothing passes, "
+            + ("until the forward delay is over" if state in WAITING else "to break a loop"),
+            evidence=(
+                (f"{name} port state", state, f"RTM_GETLINK {name} IFLA_BRPORT_STATE"),
+                (
+                    f"{bridge.ifname} stp_state",
+                    bridge.info.get("stp_state"),
+                    f"RTM_GETLINK {bridge.ifname} IFLA_BR_STP_STATE",
+                ),
+            ),
+            confirm=("bridge link show", f"ip -details link show dev {quoted(bridge.ifname)}"),
+            fix=f"ip link set dev {quoted(bridge.ifname)} type bridge stp_state 0  # only where there is no loop",
+            touches=(subject("link", ifname=bridge.ifname),),
+            breaks=(subject("link", ifname=name), subject("tap", ifname=name)),
+        )
+
+
+def _port(state: str, *, stp: int = 1, guest: bool = True, carrier: bool = True) -> HostBuilder:
+    host = HostBuilder().link("br0", kind="bridge", info={"stp_state": stp})
+    given = {"master": "br0", "slave_kind": "bridge", "slave_info": {"state": state}, "carrier": carrier}
+    return host.tap("p0", **given) if guest else host.link("p0", **given)  # type: ignore[arg-type]
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)  # type: ignore[arg-type]
+
+
+def examples() -> Iterator[Example]:
+    yield _case("a guest waits", "its DHCP gives up meanwhile", _port("listening"), 1, severity="warning")
+    yield _case("a guest is blocked", "a loop through it", _port("blocking"), 1, severity="warning")
+    switch = _port("blocking", guest=False)
+    yield _case("a redundant cable", "that is what the protocol is for", switch, 1, severity="info")
+    yield _case("a cable that learns", "over in seconds", _port("learning", guest=False))
+    yield _case("forwards", "healthy", _port("forwarding"))
+    yield _case("without the protocol", "the state means nothing", _port("blocking", stp=0))
+    yield _case("without a carrier", "nobody is there", _port("listening", carrier=False))
