@@ -15,6 +15,7 @@ COLLECTOR_OF = {
     "addresses": "addresses",
     "routes": "routes",
     "rules": "rules",
+    "path_mtus": "path_mtus",
     "nexthops": "nexthops",
     "neighbours": "neighbours",
     "neigh_tables": "neigh_tables",

@@ -31,6 +31,7 @@ from netdiag.model.namespace import Namespaces
 from netdiag.model.neighbour import Neighbours
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.nft import Nft
+from netdiag.model.pathmtu import PathMtu
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.procnet import ProcNet
 from netdiag.model.route import Route, Routes
@@ -136,6 +137,10 @@ class HostView:
     @property
     def rules(self) -> tuple[PolicyRule, ...]:
         return self._need("rules").rules
+
+    @property
+    def path_mtus(self) -> tuple[PathMtu, ...]:
+        return self._need("path_mtus").path_mtus
 
     @property
     def nexthops(self) -> tuple[Nexthop, ...]:

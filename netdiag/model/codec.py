@@ -27,6 +27,7 @@ from netdiag.model.neighbour import Neighbours
 from netdiag.model.netnsstate import NetnsState
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.nft import Nft
+from netdiag.model.pathmtu import PathMtu
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.procnet import ProcNet
 from netdiag.model.route import RouteExtra, Routes
@@ -44,6 +45,7 @@ SMALL: dict[str, Any] = {
     "netns_ids": tuple[NetnsId, ...],
     "addresses": tuple[Address, ...],
     "rules": tuple[PolicyRule, ...],
+    "path_mtus": tuple[PathMtu, ...],
     "nexthops": tuple[Nexthop, ...],
     "neigh_tables": tuple[NeighTable, ...],
     "sysctls": Sysctls,

@@ -25,6 +25,7 @@ from netdiag.model.neighbour import Neighbours
 from netdiag.model.netnsstate import NetnsState
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.nft import Nft
+from netdiag.model.pathmtu import PathMtu
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.procnet import ProcNet
 from netdiag.model.route import Routes
@@ -66,6 +67,7 @@ class Tables:
     routes: Routes = field(default_factory=lambda: Routes.empty("inet"))
     routes6: Routes = field(default_factory=lambda: Routes.empty("inet6"))
     rules: tuple[PolicyRule, ...] = ()
+    path_mtus: tuple[PathMtu, ...] = ()
     nexthops: tuple[Nexthop, ...] = ()
     neighbours: Neighbours = field(default_factory=Neighbours.empty)
     neigh_tables: tuple[NeighTable, ...] = ()

@@ -32,12 +32,14 @@ from netdiag.model.namespace import Namespace, Namespaces
 from netdiag.model.neighbour import Neighbour, neighbours_from_rows
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.nft import Nft, NftTable, XtTable
+from netdiag.model.pathmtu import PathMtu
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RTNH_F_ONLINK, Route, RouteExtra, RouteHop, routes_from_rows
 from netdiag.model.snapshot import Tables
 from netdiag.model.sockets import SocketOwner, SocketOwners, sockets_from_rows
 from netdiag.model.sysctl import NeighTable, Sysctls
 from netdiag.model.tap import TapHolder, Taps, TapWish
+from netdiag.rules.build_sockets import socket_row
 
 DEFAULT_SYSCTLS = {
     "net.ipv4.ip_forward": "0",
@@ -98,6 +100,7 @@ class HostBuilder:
         self._second: dict[str, Any] | None = None
         self._rules: list[PolicyRule] = []
         self._sockets: list[dict[str, Any]] = []
+        self._path_mtus: tuple[PathMtu, ...] = ()
         self._owners: list[SocketOwner] = []
         self._resolver, self._clock, self._identity = Resolver(), ClockState(), Identity()
         self._bpf = Bpf()
@@ -354,26 +357,14 @@ class HostBuilder:
 
         ``comm`` names the process that holds it. Everything that the kernel can tell counts as told.
         """
-        comm, dev, process = (fields.pop(name, None) for name in ("comm", "dev", "process"))
-        src, protocol = str(fields.get("src", "0.0.0.0")), fields.get("protocol", 6)
-        number = len(self._sockets) + 1
-        defaults: dict[str, Any] = {
-            "family": 10 if ":" in src else 2,
-            "protocol": protocol,
-            "state": 10 if protocol == 6 else 7,
-            "told": 7,
-            "inode": 1000 + number,
-            "cookie": number,
-            "ifindex": self._index(dev),
-        }
-        if str(fields.get("dst", "")).count(":") and "src" not in fields:
-            fields["src"], defaults["family"] = "::", 10
-        row = defaults | fields
-        if row.get("later") and "later_state" not in row:
-            row["later_state"] = row["state"]
+        row, owner = socket_row(len(self._sockets) + 1, fields, self._index)
         self._sockets.append(row)
-        if comm:
-            self._owners.append(SocketOwner(inode=row["inode"], pid=100 + number, comm=comm, state=process or "S"))
+        self._owners += owner
+        return self
+
+    def path_mtus(self, *rows: PathMtu) -> "HostBuilder":
+        """Path MTUs that were learnt."""
+        self._path_mtus = rows
         return self
 
     def resolver(self, *nameservers: str, **fields: Any) -> "HostBuilder":
@@ -433,6 +424,7 @@ class HostBuilder:
             conntrack_state=self._ct_state,
             sockets=sockets_from_rows(self._sockets),
             socket_owners=SocketOwners(owners=tuple(self._owners), complete=True, seconds=1.0),
+            path_mtus=self._path_mtus,
             resolver=self._resolver,
             clock=self._clock,
             identity=self._identity,

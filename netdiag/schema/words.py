@@ -49,6 +49,7 @@ TABLES = {
     "routes": "IPv4 routes of every table; the columns are beside this file.",
     "routes6": "IPv6 routes of every table; the columns are beside this file.",
     "rules": "Policy routing rules.",
+    "path_mtus": "Path MTUs that were learnt from ICMP.",
     "nexthops": "Nexthop objects and groups.",
     "sockets": "TCP, UDP, raw and packet sockets; the columns are beside this file.",
     "socket_owners": "Processes that hold sockets open, and listening Unix sockets.",

@@ -63,6 +63,12 @@ def routes(family: str, *, table: int | None = None, protocol: int | None = None
     return _route_family(nl.RTM_GETROUTE, "RTM_GETROUTE", family, body, _ROUTE_GROUPS[family])
 
 
+def route_exceptions(family: str) -> DumpRequest:
+    """RTM_GETROUTE with RTM_F_CLONED: only what was learnt for single destinations, path MTUs and redirects."""
+    body = pack("=8BI", FAMILIES[family], 0, 0, 0, 0, 0, 0, 0, nl.RTM_F_CLONED)
+    return _route_family(nl.RTM_GETROUTE, "RTM_GETROUTE cloned", family, body)
+
+
 def rules(family: str) -> DumpRequest:
     """RTM_GETRULE: every policy rule of a family, in the order in which they are tried."""
     return _route_family(
