@@ -25,7 +25,7 @@ from netdiag.sources.live import LiveSource
 if TYPE_CHECKING:
     from tests.lab.host import Host
 
-_QUIET = 0.12  # seconds without another collector coming to its second sample: all of them are there
+_QUIET = 0.25  # seconds without another collector coming to its second sample: all of them are there
 
 
 class _PausedSource(LiveSource):
