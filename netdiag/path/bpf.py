@@ -17,6 +17,8 @@ from netdiag.path.trail import Packet, Trail
 
 _ORDER = ("xdp", "tcx", "tc", "netkit")
 NEXT = -1
+MOST_CGROUPS = 4
+"""Programs of cgroups that are named: a host with systemd can have one for each service."""
 PASS: dict[bool, tuple[int, ...]] = {True: (2,), False: (0, 3)}
 """XDP_PASS; TC_ACT_OK and TC_ACT_PIPE."""
 WORDS: dict[bool, dict[int, str]] = {
@@ -118,6 +120,25 @@ def _one(host: PathHost, row: BpfAttachment, place: _Place, packet: Packet, trai
 
 def _marked(packet: Packet, mark: int) -> Packet:
     return replace(packet, mark=mark)
+
+
+def cgroups(host: PathHost, packet: Packet, out: bool, trail: Trail) -> None:
+    """Name the programs of cgroups that may see it: which they are depends on the cgroup of the program at its end."""
+    four = packet.family == "inet"
+    kinds = {"cgroup_inet_egress"} if out else {"cgroup_inet_ingress"}
+    if out and packet.ip_proto in (None, frames.UDP):
+        kinds.add("cgroup_udp4_sendmsg" if four else "cgroup_udp6_sendmsg")
+    if out and packet.ip_proto in (None, frames.TCP, frames.UDP):
+        kinds.add("cgroup_inet4_connect" if four else "cgroup_inet6_connect")
+    seen: set[tuple[int, str | None]] = set()
+    for row in host.tables.bpf.attachments:
+        if row.hook == "cgroup" and row.attach_type in kinds and (row.prog_id, row.cgroup) not in seen:
+            seen.add((row.prog_id, row.cgroup))
+            if len(seen) > MOST_CGROUPS:
+                trail.add("bpf", "may run", "further programs of cgroups", why="netdiag show bpf lists them")
+                return
+            why = "for sockets of that cgroup; what it decides is not known"
+            trail.add("bpf", "may run", f"{row.attach_type} of {row.cgroup or '/'}: {name(host, row)}", why=why)
 
 
 def name(host: PathHost, row: BpfAttachment) -> str:

@@ -26,6 +26,8 @@ VLAN_TAG = 4
 BELOW = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"})
 KEEP_MARK = frozenset({"vxlan", "geneve"})
 """Tunnels whose outer packets ask for their way with the mark of the inner one (udp_tunnel_dst_lookup())."""
+SWALLOWING = frozenset({"noop", "blackhole"})
+"""noop stands on an interface without carrier, blackhole where somebody put it."""
 BONDS = frozenset({"bond", "team"})
 
 
@@ -73,6 +75,12 @@ class Devices:
             return Carried(fate, reason, limit)
         if not link.lower_up and not link.loopback:
             return self._lost(trail, "dropped", link.ifname, f"{link.ifname} has no carrier", limit)
+        if link.qdisc in SWALLOWING:
+            why = f"the queueing discipline {link.qdisc} of {link.ifname} drops everything"
+            trail.add("qdisc", "dropped", f"{link.qdisc} on {link.ifname}", decisive=True, why=why)
+            return Carried("dropped", why, limit)
+        if link.qdisc not in (None, "noqueue"):
+            trail.add("qdisc", "queued", f"{link.qdisc} on {link.ifname}")
         keyed = self._host.wireguard(link.ifindex)
         if link.kind == "wireguard" or keyed is not None:
             return self._wireguard(link, packet, trail, limit)

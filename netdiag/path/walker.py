@@ -217,6 +217,8 @@ class Walker:
         done = self._to_itself(packet, trail, link)
         if isinstance(done, End):
             return done
+        if link is not None:
+            bpf.cgroups(self._host, done, False, trail)
         trail.add("local", "delivered", f"{done.dst} is this host's own", why="" if link else f"source {src}")
         dev = self._host.ifname(answer.hops[0].oif) if answer.hops and link is None else None
         reason = text or f"{done.dst} is this host's own"
@@ -378,6 +380,8 @@ class Walker:
         packet, the tables are asked again (ip_route_me_harder())."""
         hook = "forward" if link is not None else "output"
         if not packet.hooked:
+            if link is None and not self._passed:
+                bpf.cgroups(self._host, packet, True, trail)
             packet, ended, reroute = self._firewall.meet(hook, packet, trail, iif=link, oif=out)
             if ended is not None:
                 return ended

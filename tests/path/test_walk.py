@@ -1,6 +1,9 @@
 """The walk on small hosts: each verdict, and what decides it."""
 
+import json
 from typing import Any
+
+import jsonschema
 
 from netdiag.index.view import HostIndex
 from netdiag.model.coverage import Coverage
@@ -8,7 +11,10 @@ from netdiag.model.walk import PathPacket, PathReport
 from netdiag.path.host import PathHost
 from netdiag.path.trail import Packet
 from netdiag.path.walk import walk
+from netdiag.render.json import pretty
+from netdiag.render.path import render_path
 from netdiag.rules.build import HostBuilder
+from netdiag.schema import published
 
 
 def asked(
@@ -102,3 +108,25 @@ def test_what_was_not_read_is_not_guessed() -> None:
     report = asked(uplink(), "198.51.100.1", coverage=coverage)
     assert report.verdict == "unknown"
     assert "routes: denied" in report.reason
+
+
+def test_a_blackhole_discipline_swallows() -> None:
+    host = HostBuilder().link("eth0", qdisc="blackhole").address("eth0", "192.0.2.2/24")
+    report = asked(host, "192.0.2.1")
+    assert (report.verdict, report.steps[-1].layer) == ("dropped", "qdisc")
+
+
+def test_reports_are_as_published() -> None:
+    validator = jsonschema.Draft202012Validator(published("netdiag.path-1"))
+    for host, dst in ((uplink(), "198.51.100.1"), (uplink(), "192.0.2.2"), (HostBuilder(), "198.51.100.1")):
+        document = json.loads(pretty(asked(host, dst)))
+        assert [error.message for error in validator.iter_errors(document)] == []
+        assert {"from", "to"} <= set(document["packet"])
+
+
+def test_the_text_marks_what_decides_and_ends_with_the_verdict() -> None:
+    host = uplink().route("default", via="192.0.2.9", dev="eth0", priority=50)
+    text = render_path(asked(host, "198.51.100.1"), color=False, width=80, explain=True)
+    assert "* route     table main: default via 192.0.2.1 dev eth0 proto boot -> unicast" in text
+    assert "not taken: default via 192.0.2.9 dev eth0 proto boot metric 50: its metric 50 is higher" in text
+    assert text.splitlines()[-1] == "verdict: sent on eth0 via 192.0.2.1"

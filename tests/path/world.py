@@ -81,7 +81,7 @@ class Shot:
     def verdict(self) -> str:
         """``agree``, ``unknown``, or what is wrong."""
         told = self.foretold
-        if told.verdict == "unknown" or any(step.layer == "bpf" for step in told.steps):
+        if told.verdict == "unknown" or any(step.layer == "bpf" and step.decision == "runs" for step in told.steps):
             return "unknown"
         if told.verdict in ("sent", "forwarded"):
             devices = {way.dev for way in told.possible} or {told.dev}
