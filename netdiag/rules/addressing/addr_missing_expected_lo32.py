@@ -41,6 +41,7 @@ from netdiag.rules.bgpsessions import birdc
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.expected import same_link, since, untold
+from netdiag.rules.secondaries import flushed
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -149,7 +150,10 @@ def _attracting(view: HostView, route: BirdRoute, session: str, socket: str) -> 
 
 
 def _since(view: HostView, old: HostView, said: set[str]) -> Iterator[Draft]:
+    taken = {each.partition("/")[0] for group in flushed(old, view) for each in (group.primary, *group.secondaries)}
     for row in old.addresses:
+        if row.local in taken:
+            continue  # addr-orphaned-primary-delete-flushes-secondary speaks
         ifname = old.ifname(row.ifindex)
         alone = row.prefixlen == (128 if row.family == "inet6" else 32)
         link = old.stack.by_name.get(ifname)

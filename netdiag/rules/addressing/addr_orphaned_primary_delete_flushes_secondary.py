@@ -1,6 +1,7 @@
 """What it checks
   An IPv4 interface has secondary addresses (further ones of the same subnet), and promote_secondaries is off there:
-  deleting the first address deletes all of them. That is a trap, not a fault: info.
+  deleting the first address deletes all of them. That is a trap, not a fault: info. Where all of a subnet's addresses
+  are gone since the baseline, it has snapped: critical.
 
 Why it matters
   The kernel keeps the first address of a subnet as primary, all later ones hang on it. When the primary is removed,
@@ -14,11 +15,12 @@ Confirm
 
 Fix
   sysctl -w net.ipv4.conf.all.promote_secondaries=1 (systemd sets it by default). It changes nothing until an address
-  is deleted.
+  is deleted. What is gone: ip address add ADDRESS/LENGTH dev IFNAME for each.
 
 Not flagged
   promote_secondaries on, for the interface or for all. IPv6: there each address stands alone. Single addresses (/32):
-  each is a subnet of its own, and primary.
+  each is a subnet of its own, and primary. Against a baseline: addresses that are elsewhere on this host now, and
+  interfaces that are gone or were made anew.
 
 References
   net/ipv4/devinet.c __inet_del_ifa(), IN_DEV_PROMOTE_SECONDARIES(); ip-sysctl.rst promote_secondaries
@@ -31,17 +33,47 @@ from netdiag.index.view import HostView
 from netdiag.model.address import IFA_F_PERMANENT, IFA_F_SECONDARY
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.expected import since
+from netdiag.rules.secondaries import Subnet, flushed
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
     id="addr-orphaned-primary-delete-flushes-secondary",
     title="deleting the first address of a subnet would delete the others",
-    severity="info",
+    severity="critical",
     reads=("links", "addresses", "sysctls"),
+    consults=("baseline",),
+    explains=("prefsrc-not-local", "route-*", "bgp-*", "wg-*"),
 )
 
 
 def check(view: HostView) -> Iterator[Draft]:
+    if view.baseline is not None and view.baseline.read_whole("addresses"):
+        for group in flushed(view.baseline, view):
+            yield _gone(view.baseline, group)
+    yield from _trap(view)
+
+
+def _gone(old: HostView, group: Subnet) -> Draft:
+    dev, every = quoted(group.ifname), (group.primary, *group.secondaries)
+    return RULE.found(
+        subject=subject("address", address=group.primary.partition("/")[0], ifname=group.ifname),
+        message=f"{group.ifname} lost {group.primary} {since(old)}, and with it {len(every) - 1} more of its subnet "
+        f"({', '.join(group.secondaries[:3])}): promote_secondaries is off",
+        evidence=[
+            ("addresses of the subnet then", ", ".join(every[:8]), f"RTM_GETADDR, {since(old)}"),
+            ("addresses of the subnet now", 0, "RTM_GETADDR"),
+        ],
+        confirm=[f"ip address show dev {dev}", "sysctl net.ipv4.conf.all.promote_secondaries"],
+        fix=" && ".join(f"ip address add {each} dev {dev}" for each in every[:8]),
+        breaks=[
+            subject("link", ifname=group.ifname),
+            *(subject("address", address=each.partition("/")[0], ifname=group.ifname) for each in every[:32]),
+        ],
+    )
+
+
+def _trap(view: HostView) -> Iterator[Draft]:
     if view.sysctl_int("net.ipv4.conf.all.promote_secondaries") != 0:
         return
     for link in view.links:
@@ -54,6 +86,7 @@ def check(view: HostView) -> Iterator[Draft]:
         first = next((row.local for row in own if not row.flags & IFA_F_SECONDARY), "the first address")
         dev = quoted(link.ifname)
         yield RULE.found(
+            severity="info",
             subject=subject("link", ifname=link.ifname),
             message=f"deleting {first} from {link.ifname} would delete {secondary[0].local}"
             + (f" and {len(secondary) - 1} more" if len(secondary) > 1 else "")
@@ -84,3 +117,14 @@ def examples() -> Iterator[Example]:
     yield _case("another subnet", "primary there", _host("10.1.0.6/24", IFA_F_PERMANENT))
     yield _case("single address", "primary by itself", _host("10.0.0.6/32", IFA_F_PERMANENT))
     yield _case("IPv6 temporary address", "the bit means something else", _host("2001:db8::6/64"))
+    before = _host().build()
+    bare = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0")
+    about = subject("address", address="10.0.0.5", ifname="eth0")
+    yield Example(
+        name="it has snapped", why="both are gone", tables=bare.build(), baseline=before, fires=1, subject=about
+    )
+    bare = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0").address("eth0", "10.0.0.6/24")
+    yield Example(name="one is left", why="it was promoted, or is another", tables=bare.build(), baseline=before)
+    moved = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0").link("eth1")
+    moved.address("eth1", "10.0.0.6/24")
+    yield Example(name="moved", why="another interface has one", tables=moved.build(), baseline=before)

@@ -173,6 +173,7 @@ def _draft(place: Place, why: str, source: str, *, likely: bool = False) -> Draf
         evidence=[("meant to be there", f"{name} at {where}", source), (f"{name} at {where}", 0, "BPF_PROG_QUERY")],
         confirm=confirm,
         fix=f"restart the agent that attaches {name}; it has to be at {where}",
+        touches=[subject("link", ifname=ifname)] if ifname else [],
         breaks=[subject("link", ifname=ifname)] if ifname else [],
     )
 

@@ -1,0 +1,91 @@
+"""What it checks
+  All tc programs (clsact and tcx) of an interface are gone since the baseline, though the interface is still there.
+
+Why it matters
+  "tc qdisc del dev IFNAME clsact" takes every filter of both directions with it, whoever attached them; so does a
+  network manager that sets up queueing anew. Policy, load balancing and accounting end at once and without a word: the
+  agents that attached the programs do not look again.
+
+Confirm
+  tc qdisc show dev IFNAME
+  bpftool net show dev IFNAME
+
+Fix
+  Restart the agents that own the programs, so that they attach them again. In the long run: tcx links (Linux 6.6),
+  which no qdisc takes along.
+
+Not flagged
+  Programs that moved from clsact to tcx or back. One direction or one program of several: see
+  bpf-expected-missing-on-iface. Interfaces that are gone, or of guests that were made anew. Without a baseline the rule
+  is not evaluated.
+
+References
+  net/sched/sch_ingress.c clsact_destroy(); tc-bpf(8)
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.bpfplaces import placed, program, tc, tcx
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.expected import same_link, since
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="bpf-tc-clsact-removed",
+    title="all tc programs of an interface are gone",
+    severity="warning",
+    reads=("bpf", "links", "baseline"),
+    explains=("bpf-expected-missing-on-iface", "bpf-prog-pinned-unattached", "bpf-version-skew-across-ifaces"),
+)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    old = view.baseline
+    if old is None:
+        return
+    now = {row.ifindex for row in view.bpf.attachments if row.hook in ("tc", "tcx")}
+    before: dict[str, list[str]] = {}
+    for row in placed(old):
+        if row.at.hook in ("tc", "tcx"):
+            before.setdefault(row.link.ifname, []).append(f"{row.name} ({row.at.hook} {row.at.direction})")
+    for ifname, programs in before.items():
+        link = same_link(old, view, ifname)
+        if link is None or link.ifindex in now:
+            continue
+        yield RULE.found(
+            subject=subject("link", ifname=ifname),
+            message=f"all tc programs of {ifname} are gone {since(old)}: {', '.join(programs[:4])}",
+            evidence=[
+                ("tc programs then", ", ".join(programs[:8]), f"RTM_GETTFILTER {ifname}, {since(old)}"),
+                ("tc programs now", 0, f"RTM_GETTFILTER {ifname}, BPF_PROG_QUERY"),
+            ],
+            confirm=[f"tc qdisc show dev {quoted(ifname)}", f"bpftool net show dev {quoted(ifname)}"],
+            fix=f"restart the agents that attach {', '.join(sorted({name.split()[0] for name in programs})[:4])}",
+        )
+
+
+def _host(*programs: int, **link: Any) -> HostBuilder:
+    host = HostBuilder().link("eth0", **link).bpf(programs=[program(1, "policy"), program(2, "count", tag="bb" * 8)])
+    for number in programs:
+        tc(host, "eth0", number, priority=number)
+    return host
+
+
+def examples() -> Iterator[Example]:
+    before = _host(1, 2).build()
+
+    def case(name: str, why: str, host: HostBuilder, **more: Any) -> Example:
+        return Example(name=name, why=why, tables=host.build(), **({"baseline": before} | more))
+
+    about = subject("link", ifname="eth0")
+    yield case("gone", "nobody attached them again", _host(), fires=1, subject=about, severity="warning")
+    yield case("one of two is left", "not all at once", _host(2))
+    yield case("moved to tcx", "the same work by another hook", tcx(_host(), "eth0", 1))
+    guest = tc(HostBuilder().link("tap0", kind="tun").bpf(programs=[program(1)]), "tap0", 1).build()
+    anew = HostBuilder().link("eth0").link("tap0", kind="tun")
+    yield case("a guest's, made anew", "another guest's", anew, baseline=guest)
+    yield case("the interface is gone", "so are its programs", HostBuilder().link("eth1"))
+    yield case("none then", "nothing to lose", _host(), baseline=_host().build())

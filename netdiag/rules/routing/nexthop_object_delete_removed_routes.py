@@ -1,0 +1,128 @@
+"""What it checks
+  A nexthop object of the baseline is gone, and with it routes that led over it and that nothing has replaced.
+
+Why it matters
+  Deleting a nexthop object deletes every route that uses it, at once and without one RTM_DELROUTE: daemons and monitors
+  that listen for routes hear nothing. Setting an interface down deletes its objects as well, and setting it up again
+  brings neither objects nor routes back.
+
+Confirm
+  ip nexthop show id ID
+  ip route show PREFIX table TABLE
+
+Fix
+  Make the object again (ip nexthop add id ID via GATEWAY dev IFNAME), then the routes; a routing daemon does both when
+  it is told to install its routes anew (FRR: restart zebra).
+
+Not flagged
+  Prefixes that have a route in that table again, over whatever nexthop: daemons renumber their objects. Objects of
+  interfaces that are gone. Without a baseline the rule is not evaluated.
+
+References
+  net/ipv4/nexthop.c __remove_nexthop_fib(), nexthop_flush_dev(); ip-nexthop(8)
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.policy import Query
+from netdiag.index.specimen import specimens
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.route import Route
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.expected import since
+from netdiag.rules.routewords import ip_command, table_word
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="nexthop-object-delete-removed-routes",
+    title="routes went with a nexthop object that was deleted",
+    severity="critical",
+    confidence="likely",
+    reads=("nexthops", "routes", "links", "rules", "sysctls", "baseline"),
+    explains=("route-default-missing", "route-expected-missing", "bird-route-not-in-fib", "bgp-*", "wg-*"),
+)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    old = view.baseline
+    if old is None:
+        return
+    here = {row.id for row in view.nexthops}
+    for gone in old.nexthops:
+        if gone.id in here or (gone.oif and old.ifname(gone.oif) not in view.stack.by_name):
+            continue
+        lost = [row for family in ("inet", "inet6") for row in _lost(old, view, family, gone.id)]
+        if lost:
+            way = (f"via {gone.gateway} " if gone.gateway else "") + (
+                f"dev {quoted(old.ifname(gone.oif))}" if gone.oif else "blackhole" if gone.blackhole else "group ..."
+            )
+            yield _draft(view, old, gone.id, way, lost)
+
+
+def _lost(old: HostView, new: HostView, family: str, number: int) -> list[Route]:
+    routes = old.routes(family)
+    positions = np.flatnonzero(routes.nh_id == number)[:4096].tolist()
+    found = []
+    for row in old.route_rows(family, positions):
+        now = new.route_rows(family, new.fib(family).routes_covering(row.table, row.dst))
+        if not any(other.dst == row.dst for other in now):
+            found.append(row)
+    return found
+
+
+def _draft(view: HostView, old: HostView, number: int, way: str, lost: list[Route]) -> Draft:
+    first = lost[0]
+    bare = not all(view.lookup(Query(family=first.family, dst=address)).ok for address in specimens(first.dst))
+    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    ip = ip_command(first.family)
+    effect = "nothing else takes their packets" if bare else "their packets take another route"
+    return RULE.found(
+        subject=subject("nexthop", id=number),
+        severity="critical" if bare else "warning",
+        message=f"nexthop object {number} is gone {since(old)}, and with it the route {first.dst} of table "
+        f"{table_word(first.table)}{more}: {effect}",
+        evidence=[
+            (f"routes over nexthop {number} then", len(lost), f"RTM_GETROUTE RTA_NH_ID, {since(old)}"),
+            (f"nexthop {number} now", "none", "RTM_GETNEXTHOP"),
+        ],
+        confirm=[
+            f"ip nexthop show id {number} 2>&1; ip nexthop show; echo",
+            f"{ip} route get {specimens(first.dst)[0]}",
+        ],
+        fix=f"ip nexthop add id {number} {way} && {ip} route add {first.dst} nhid {number} table {first.table}",
+        breaks=[subject("route", dst=row.dst, table=row.table) for row in lost[:64]],
+    )
+
+
+def _host(nexthop: int | None = 7, over: int | None = 7) -> HostBuilder:
+    host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24")
+    if nexthop is not None:
+        host.nexthop(nexthop, oif="eth0", gateway="192.0.2.9", family="inet")
+    if over is not None:
+        host.route("10.0.0.0/8", via="192.0.2.9", dev="eth0", nh_id=over)
+    return host
+
+
+def examples() -> Iterator[Example]:
+    before = _host().build()
+
+    def case(name: str, why: str, host: HostBuilder, **more: Any) -> Example:
+        return Example(name=name, why=why, tables=host.build(), **({"baseline": before} | more))
+
+    told: dict[str, Any] = {"fires": 1, "subject": subject("nexthop", id=7)}
+    yield case("gone with its route", "the plain fault", _host(None, None), severity="critical", **told)
+    wide = _host(None, None).route("default", via="192.0.2.1", dev="eth0")
+    yield case("another route covers it", "packets go astray", wide, severity="warning", **told)
+    yield case("moved to another object", "a daemon renumbered", _host(8, 8))
+    yield case("the object is still there", "somebody took the route only", _host(7, None))
+    yield case(
+        "made again without object",
+        "another way to say it",
+        _host(None, None).route("10.0.0.0/8", via="192.0.2.9", dev="eth0"),
+    )
+    off = HostBuilder().link("eth1")
+    yield case("the interface is gone", "so are its routes", off)
