@@ -96,7 +96,7 @@ def _draft(view: HostView, name: str, rows: list[Placed], why: str) -> Draft:
         + (f"; held by {', '.join(holders[:2])}" if holders else ""),
         evidence=evidence,
         confirm=[f"bpftool net show dev {quoted(first.link.ifname)}", f"bpftool prog show tag {first.tag}"],
-        fix=f"stop what owns {name} ({', '.join([*holders[:1], *pins[:1]]) or 'nobody holds it'}), or name it in the intent",
+        fix=f"stop what owns {name} ({', '.join([*holders[:1], *pins[:1]]) or 'nobody'}), or name it in the intent",
         breaks=[subject("link", ifname=ifname) for ifname in names[:16]],
     )
 
