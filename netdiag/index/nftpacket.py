@@ -7,6 +7,7 @@ wire (RFC 791, 8200, 9293, 768, 792), unknown bytes as None. Pure; ValueError on
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "icmpv6": 58, "ipv6-icmp": 58, "sctp": 132}
 CT_BITS = {"invalid": 1, "established": 2, "related": 4, "new": 8, "untracked": 64}
@@ -76,8 +77,9 @@ def _number(value: int | None, length: int) -> Bytes:
     return [None] * length if value is None else list(value.to_bytes(length, "big"))
 
 
+@lru_cache(maxsize=8)
 def network_header(packet: Packet) -> Bytes:
-    """The IP header: 20 or 40 octets."""
+    """The IP header: 20 or 40 octets. Not to be changed by the caller."""
     if packet.family == "inet":
         head: Bytes = [0x45, None, *_number(packet.size, 2), None, None, None, None, None]
         return [*head, packet.proto, None, None, *_address(packet.saddr, 4), *_address(packet.daddr, 4)]
@@ -92,8 +94,9 @@ def network_header(packet: Packet) -> Bytes:
     ]
 
 
+@lru_cache(maxsize=8)
 def transport_header(packet: Packet) -> Bytes:
-    """The first 20 octets behind the IP header, as far as they are known."""
+    """The first 20 octets behind the IP header, as far as they are known. Not to be changed by the caller."""
     head: Bytes = [None] * 20
     if packet.proto in (1, 58):
         head[0], head[1] = packet.icmp_type, packet.icmp_code

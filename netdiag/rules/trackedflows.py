@@ -47,10 +47,26 @@ def stale_sources(view: HostView) -> Iterator[Group]:
     recent = state.settings.get("tcp_timeout_established", 432000) - 120
     live = (table.proto == UDP) | ((table.proto == TCP) & (table.tcp_state == 3) & (table.timeout >= max(recent, 300)))
     keep = (table.reply_dst != table.orig_src).any(axis=1) & live
+    keep &= _foreign(view, keep)
     for group in groups(view, keep, ("family", "reply_dst", "orig_dst", "orig_dport", "proto")):
         entry = group.entry
-        if not view.local.is_local(entry.family, entry.reply_dst) and _translates_otherwise(view, entry):
+        if _translates_otherwise(view, entry):
             yield group
+
+
+def _foreign(view: HostView, keep: "np.typing.NDArray[np.bool_]") -> "np.typing.NDArray[np.bool_]":
+    """Entries whose answers go to an address that is not this host's; asked once for each address."""
+    table = view.conntrack
+    strange = np.zeros(len(table), np.bool_)
+    rows = np.flatnonzero(keep)
+    if len(rows):
+        words = np.ascontiguousarray(table.reply_dst[rows]).view("V16").reshape(-1)
+        _, first, which = np.unique(words, return_index=True, return_inverse=True)
+        for number, position in enumerate(rows[first].tolist()[:MOST_GROUPS]):
+            entry = table.row(position)
+            if not view.local.is_local(entry.family, entry.reply_dst):
+                strange[rows[which == number]] = True
+    return strange
 
 
 def _translates_otherwise(view: HostView, entry: ConntrackEntry) -> bool:

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 from netdiag.index.nftverdict import Translation
 from netdiag.index.view import HostView
-from netdiag.model.conntrack import IPS_DST_NAT, ConntrackEntry
+from netdiag.model.conntrack import IPS_DST_NAT, IPS_SEEN_REPLY, ConntrackEntry
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, nat, port, rule, table
@@ -57,7 +57,9 @@ class Now:
 
 def check(view: HostView) -> Iterator[Draft]:
     table = view.conntrack
-    for group in groups(view, table.proto == UDP, SAME):
+    moved_at = (table.reply_src != table.orig_dst).any(axis=1) | (table.reply_sport != table.orig_dport)
+    judged = (table.proto == UDP) & (moved_at | (table.status & IPS_SEEN_REPLY == 0))
+    for group in groups(view, judged, SAME):
         entry = group.entry
         moved = (entry.reply_src, entry.reply_sport) != (entry.orig_dst, entry.orig_dport)
         if moved:

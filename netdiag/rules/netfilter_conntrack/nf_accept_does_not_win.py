@@ -68,8 +68,8 @@ RULE = Rule(
 )
 HOOKS = ("input", "forward", "output")
 MOST_LINKS = 6
-MOST = 300
-"""Rules tried for one hook."""
+MOST, FEWEST, WORK = 300, 20, 150_000
+"""Rules tried for one hook: fewer where each try has to walk a long ruleset."""
 SPECIFIC = {"dport", "iif", "oif", "ct_state", "proto", "daddr", "icmp_type"}
 """Fields of which a rule must ask at least one."""
 
@@ -107,7 +107,8 @@ def _beaten(whole: Netfilter, hook: str, family: str, names: list[str]) -> Itera
     base = [(t, c) for t, c in whole.base_chains(hook, family) if c.type == "filter"]
     if len(base) < 2:
         return
-    left = MOST
+    size = sum(len(c.rules) for t in whole.tables for c in t.chains)
+    left = max(FEWEST, min(MOST, WORK // max(size, 1)))
     for table_, chain_ in base:
         others = [one for one in base if one[1] is not chain_]
         if not any(_drops(t, c) for t, c in others):

@@ -6,6 +6,7 @@ attributes are damaged, is kept with its name as opaque; nothing is raised.
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from netdiag.model.nft import NftExpression
@@ -403,8 +404,9 @@ READERS: dict[str, Callable[[_Fields], None]] = {
 }
 
 
+@lru_cache(maxsize=8192)
 def expression_of(payload: bytes) -> NftExpression:
-    """One expression from NFTA_EXPR_NAME and NFTA_EXPR_DATA."""
+    """One expression from NFTA_EXPR_NAME and NFTA_EXPR_DATA. The same octets come again and again in a ruleset."""
     found = attributes_of(payload)
     name = kernel_text(found.get(1, b"")) or "?"
     read = READERS.get(name)
