@@ -16,7 +16,8 @@ Not flagged
   A nameserver for which there simply is no route, on a host that has no way out: it was inherited from elsewhere; and
   a family without any route, which fails at once. A second nameserver that cannot be reached behind one that can, and
   one behind an interface that is down, which other rules name: only told. A default route that refuses: that host is
-  meant to be cut off. Loopback addresses. A host that does not ask the DNS.
+  meant to be cut off. As more than a note: null routes for whole networks (10.0.0.0/8), which no nameserver was
+  meant by. Loopback addresses. A host that does not ask the DNS.
 
 References
   resolv.conf(5) timeout, attempts; ip-route(8) blackhole; net/ipv4/route.c ip_route_output_key_hash_rcu()
@@ -40,12 +41,17 @@ RULE = Rule(
     reads=("resolver", "links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
 )
 
+BROAD = {"inet": 16, "inet6": 32}
+"""Prefix lengths below which a refusal is a null route for whole networks."""
+
 
 class Trouble(NamedTuple):
     """Why a nameserver cannot be asked."""
 
     reason: str
     touches: tuple[Subject, ...] = ()
+    broad: bool = False
+    """It refuses so much that the nameserver is hardly what was meant: null routes for private space."""
 
 
 def trouble(view: HostView, address: str) -> Trouble | None:
@@ -62,13 +68,15 @@ def trouble(view: HostView, address: str) -> Trouble | None:
         return Trouble(
             f"the {answer.type} route {dst} in table {answer.table}",
             (subject("route", dst=dst, table=answer.table),) if dst else (),
+            broad=(answer.prefixlen or 0) < BROAD[family],
         )
     if (
         answer.route is None
         and answer.rule is not None
         and answer.rule.action in ("blackhole", "unreachable", "prohibit")
     ):
-        return Trouble(f"policy rule {answer.rule.priority} ({answer.rule.action})")
+        reason = f"policy rule {answer.rule.priority} ({answer.rule.action})"
+        return Trouble(reason, broad=(answer.rule.dst_len or 0) < BROAD[family])
     links = [view.link(hop.oif) for hop in answer.hops]
     if links and all(link is not None and not (link.up and link.flags & IFF_LOWER_UP) for link in links):
         names = [link.ifname for link in links if link is not None]
@@ -88,7 +96,9 @@ def check(view: HostView) -> Iterator[Draft]:
     for address, found in cut.items():
         severity: Severity = "info"
         over_dead_link = bool(found.touches) and found.touches[0]["kind"] == "link"
-        if over_dead_link:
+        if found.broad:
+            consequence = "it may have been inherited from a network where it can"
+        elif over_dead_link:
             consequence = "names wait for the interface"
         elif len(cut) == len(servers):
             severity, consequence = "critical", "no name can be looked up"
@@ -147,6 +157,11 @@ def examples() -> Iterator[Example]:
     )
     down = HostBuilder().link("eth0").link("eth1", carrier=False).address("eth1", "198.51.100.1/24").resolver(far)
     yield fires("over an interface without carrier", "the interface is named by other rules", down, "info")
+    wide = refusing(_host(far), "198.0.0.0/8")
+    yield fires("a null route for a whole network", "the nameserver may be inherited", wide, "info")
+    yield fires("an aggregate of sixteen bits", "that is no hygiene", refusing(_host(far), "198.51.0.0/16"))
+    ruled = _host(far).rule(100, dst="198.0.0.0", dst_len=8, action="prohibit")
+    yield fires("a rule for a whole network", "the same by a rule", ruled, "info")
     for name, why, host in (
         ("reached by the default route", "as it should be", _host(far)),
         ("on the link", "as it should be", _host("192.0.2.53")),
