@@ -86,7 +86,8 @@ def take(host: Host, args: Sequence[str], during: Callable[[], object] | None = 
 
 
 def _options(asked: argparse.Namespace) -> Options:
-    plain = Options(interval=asked.interval, deadline=asked.deadline, hostname=asked.hostname)
+    common = {"interval": asked.interval, "deadline": asked.deadline, "hostname": asked.hostname}
+    plain = Options(**common, all_netns=asked.all_netns)
     return _told.with_intent(Session(), plain, asked.intent)
 
 
