@@ -38,6 +38,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "deltas"),
     consults=("ethtool",),
+    explains=("tcp-retrans-high",),
 )
 SHARE = 0.01
 """Part of the frames from which on it is critical."""
@@ -64,6 +65,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             confirm=[f"ip -s -s link show dev {quoted(link.ifname)}", f"ethtool -S {quoted(link.ifname)}"],
             fix="clean or replace cable and optic, then try another port; compare with the switch's counters",
+            breaks=[subject("host")],
         )
 
 

@@ -41,6 +41,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "deltas"),
     consults=("ethtool",),
+    explains=("tcp-retrans-high",),
 )
 NAMES = ("rx_missed_errors", "rx_over_errors", "rx_fifo_errors")
 WORDS = ("out_of_buf", "no_buf", "nobuf", "nodesc", "no_desc", "no_dma", "rx_missed", "rx_fifo", "rx_discards_phy")
@@ -74,6 +75,7 @@ def check(view: HostView) -> Iterator[Draft]:
             fix=f"ethtool -G {name} rx {most}  # resets the card for a moment"
             if grow
             else f"spread the load of {link.ifname} over more queues and CPUs: the ring is as long as it gets",
+            breaks=[subject("host")],
         )
 
 

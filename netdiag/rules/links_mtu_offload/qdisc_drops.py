@@ -45,6 +45,7 @@ RULE = Rule(
     title="a queueing discipline drops packets",
     severity="warning",
     reads=("links", "addresses", "qdiscs", "deltas", "routes"),
+    explains=("tcp-retrans-high",),
 )
 
 CUSTOMERS = frozenset({"tun", "ifb"})
@@ -85,6 +86,7 @@ def check(view: HostView) -> Iterator[Draft]:
             confirm=[f"tc -s qdisc show dev {quoted(link.ifname)}"],
             fix=_fix(row, link),
             touches=[subject("link", ifname=link.ifname)],
+            breaks=[] if by_design else [subject("host")],
         )
 
 

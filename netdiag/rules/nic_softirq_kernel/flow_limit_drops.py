@@ -37,6 +37,7 @@ RULE = Rule(
     title="the flow limit drops packets of a big flow",
     severity="warning",
     reads=("deltas",),
+    explains=("tcp-retrans-high",),
 )
 
 

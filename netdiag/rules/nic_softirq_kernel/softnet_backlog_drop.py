@@ -40,6 +40,7 @@ RULE = Rule(
     title="packets are dropped because a CPU's input queue is full",
     severity="critical",
     reads=("deltas", "sysctls"),
+    explains=("tcp-retrans-high",),
 )
 
 SHARE = 0.001
