@@ -41,7 +41,7 @@ FAILS, TOLD = ("Ip.FragFails", "Ip6FragFails"), ("Icmp.OutDestUnreachs", "Icmp6O
 TRAFFIC = ("Ip.ForwDatagrams", "Ip.OutRequests", "Ip6OutForwDatagrams", "Ip6OutRequests")
 MANY = 5
 """More than the first flight of a connection makes, whose large segments are one packet until they leave."""
-SHARE = 0.1
+SHARE, UNTOLD = 0.1, 3
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -58,7 +58,7 @@ def check(view: HostView) -> Iterator[Draft]:
     untold = "" if told >= failed else f"; only {told} ICMP messages told a sender"
     yield RULE.found(
         subject=subject("host"),
-        severity="warning" if many or not told else "info",
+        severity="warning" if many or (failed >= UNTOLD and not told) else "info",
         message=f"{failed} packets were dropped in {view.deltas.seconds:.1f} s because they were larger than the way "
         f"on and must not be fragmented{untold}",
         evidence=[
@@ -88,7 +88,8 @@ def examples() -> Iterator[Example]:
     yield case("many", "the plain fault", "warning", fails=5, icmp=5, forwarded=45)
     yield case("many of IPv6", "the same", "warning", fails6=20, icmp6=20)
     yield case("few, told", "path MTU discovery at work", "info", fails=4, icmp=4)
-    yield case("few, nobody told", "the senders never hear of it", "warning", fails=1)
+    yield case("few, nobody told", "the senders never hear of it", "warning", fails=3)
+    yield case("two, nobody told", "by chance", "info", fails=2)
     yield case("many, but few of all", "one in eleven", "info", fails=5, icmp=5, forwarded=50)
     yield case("none now", "those of the past", None, forwarded=50)
     yield case("counter went back", "a reset", None, fails=-5)

@@ -13,8 +13,8 @@ Fix
   Give the address back (ip address add ADDRESS dev lo), or bind the program to one that is there.
 
 Not flagged
-  As more than a note: with ip_nonlocal_bind on. The standby of a pair wants that. Addresses that a route of type local
-  holds; multicast and broadcast addresses; loopback addresses; connected sockets.
+  As more than a note: with ip_nonlocal_bind on, or beside keepalived. The standby of a pair wants that. Addresses that
+  a route of type local holds; multicast and broadcast addresses; loopback addresses; connected sockets.
 
 References
   net/ipv4/af_inet.c __inet_bind(), inet_can_nonlocal_bind(); Documentation/networking/ip-sysctl.rst
@@ -28,6 +28,7 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
+from netdiag.model.host import Manager
 from netdiag.model.sockets import IPPROTO_TCP, IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
@@ -39,8 +40,14 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("sockets", "links", "addresses", "routes", "sysctls"),
+    consults=("identity",),
 )
 NAMED = 10
+
+
+def fails_over(view: HostView) -> bool:
+    """Whether somebody here moves addresses between hosts: the standby listens by IP_FREEBIND before it has them."""
+    return view.read_whole("identity") and any(row.name == "keepalived" for row in view.identity.managers)
 
 
 def ordinary(view: HostView, address: str, family: str) -> bool:
@@ -72,7 +79,7 @@ def check(view: HostView) -> Iterator[Draft]:
     for address, positions in list(missing.items())[:NAMED]:
         row = table.row(positions[0])
         version = "4" if row.family == "inet" else "6"
-        wanted = view.sysctl(f"net.ipv{version}.ip_nonlocal_bind") == "1"
+        wanted = view.sysctl(f"net.ipv{version}.ip_nonlocal_bind") == "1" or fails_over(view)
         more = f" (and {len(positions) - 1} more)" if len(positions) > 1 else ""
         yield RULE.found(
             subject=about(row),
@@ -81,7 +88,11 @@ def check(view: HostView) -> Iterator[Draft]:
             evidence=[
                 ("bound to", address, f"SOCK_DIAG {row.netid} sport {row.sport}"),
                 ("addresses of this host that match", 0, "RTM_GETADDR, table local"),
-                ("ip_nonlocal_bind", int(wanted), f"/proc/sys/net/ipv{version}/ip_nonlocal_bind"),
+                (
+                    "ip_nonlocal_bind",
+                    view.sysctl(f"net.ipv{version}.ip_nonlocal_bind"),
+                    f"/proc/sys/net/ipv{version}/ip_nonlocal_bind",
+                ),
             ],
             confirm=[f"ss -lntup src {address if version == '4' else f'[{address}]'}", "ip -br address"],
             fix=f"ip address add {quoted(address)}/{32 if version == '4' else 128} dev lo  # or bind to "
@@ -110,3 +121,6 @@ def examples() -> Iterator[Example]:
     yield case("multicast", "joined, not owned", None, "224.0.0.251", protocol=17)
     yield case("broadcast of the subnet", "a DHCP relay", None, "192.0.2.255", protocol=17)
     yield case("a connection", "it will time out by itself", None, "203.0.113.7", state=1, dst="192.0.2.9", dport=9)
+    standby = HostBuilder().socket(src="203.0.113.7", sport=80)
+    standby.identity(managers=(Manager(name="keepalived", evidence="process keepalived"),))
+    yield Example(name="keepalived", why="the standby", tables=standby.build(), fires=1, severity="info")

@@ -1,6 +1,6 @@
 """What it checks
-  Connections in CLOSE_WAIT that stay: a hundred or more of one program which were there at both looks, or ten or more
-  of which nothing was heard for a minute.
+  Connections in CLOSE_WAIT that stay: a hundred or more of one program which were there at both looks, or fifty or
+  more of which nothing was heard for a minute.
 
 Why it matters
   The peer has closed and this host's program has not noticed or does not care. Each holds a file descriptor and
@@ -40,7 +40,7 @@ RULE = Rule(
     confidence="likely",
     reads=("sockets", "deltas"),
 )
-MANY, SOME, OLD = 100, 10, 60_000
+MANY, SOME, OLD = 100, 50, 60_000
 """Connections; connections; milliseconds."""
 
 
@@ -91,9 +91,9 @@ def examples() -> Iterator[Example]:
     yield case("a hundred that stay", "the plain fault", 1, 100)
     yield case("a hundred of a client", "towards one service", 1, 100, served=False)
     yield case("ninety-nine, just closed", "they may go", 0, 99)
-    yield case("ten, silent for a minute", "a slow leak", 1, 10, quiet=60_000)
-    yield case("ten, silent for less", "a pool may still look", 0, 10, quiet=59_999)
-    yield case("nine, silent for a minute", "an idle pool", 0, 9, quiet=60_000)
+    yield case("fifty, silent for a minute", "a slow leak", 1, 50, quiet=60_000)
+    yield case("fifty, silent for less", "a pool may still look", 0, 50, quiet=59_999)
+    yield case("49, silent for a minute", "an idle pool", 0, 49, quiet=60_000)
     yield case("gone at the second look", "short-lived", 0, 100, later=0)
     yield case("closed at the second look", "on their way", 0, 100, later_state=9)
     yield case("not accepted yet", "the listener's matter", 0, 100, inode=0)
