@@ -114,6 +114,25 @@ def verdict_of(snapshot: Snapshot, findings: Iterable[Finding]) -> Verdict:
     return "warning" if "warning" in severities else "ok"
 
 
+def drafts_of(
+    snapshot: Snapshot, modules: dict[str, RuleModule], told: Told | None = None
+) -> tuple[list[Draft], list[NotEvaluated]]:
+    """What the rules find on one host and in its other namespaces, not yet put in order, and which gave no answer."""
+    index = HostIndex(snapshot.tables)
+    drafts: list[Draft] = []
+    not_evaluated: list[NotEvaluated] = []
+    for module in modules.values():
+        found, gap = run_rule(module, index, snapshot, told=told)
+        drafts += found
+        if gap is not None:
+            not_evaluated.append(gap)
+    for state, own in snapshots(snapshot):
+        found, unjudged = _elsewhere(modules, state, own)
+        drafts += found
+        not_evaluated += unjudged
+    return drafts, not_evaluated
+
+
 def judge(
     snapshot: Snapshot,
     *,
@@ -126,18 +145,7 @@ def judge(
     is what a person gave beside the host."""
     chosen = discover() if modules is None else modules
     chosen = {name: m for name, m in chosen.items() if (not only or name in only) and name not in skip}
-    index = HostIndex(snapshot.tables)
-    drafts: list[Draft] = []
-    not_evaluated: list[NotEvaluated] = []
-    for module in chosen.values():
-        found, gap = run_rule(module, index, snapshot, told=told)
-        drafts += found
-        if gap is not None:
-            not_evaluated.append(gap)
-    for state, own in snapshots(snapshot):
-        found, unjudged = _elsewhere(chosen, state, own)
-        drafts += found
-        not_evaluated += unjudged
+    drafts, not_evaluated = drafts_of(snapshot, chosen, told)
     drafts = silence(drafts, told.suppressions if told else None, snapshot.meta.taken_at)
     findings = arrange(drafts, {name: module.rule.explains for name, module in chosen.items()})
     meta = snapshot.meta

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 def modules() -> "dict[str, RuleModule]":
-    """Every rule by id."""
+    """Every rule by id, those of a fleet too."""
     from netdiag.rules import discover
 
-    return discover()
+    return discover(None)
 
 
 def known(names: Iterable[str]) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ The shapes are the public ``netdiag.report/1``: fields are added, never renamed 
 """
 
 import hashlib
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, cast
 
 import msgspec
 
@@ -60,9 +61,12 @@ def subject_text(of: Subject) -> str:
     """One line: ``link eth0``, ``neighbour 192.0.2.1 dev eth0``. Suppressions match on it."""
     words = [str(of["kind"])]
     for key, value in of.items():
-        if key == "kind":
+        if key in ("kind", "hosts"):
             continue
         words.append(f"{'dev' if key == 'ifname' and len(words) > 1 else ''} {value}".strip())
+    hosts = of.get("hosts")
+    if hosts is not None:  # a list, in the report of a fleet
+        words.append(f"on {', '.join(cast(Iterable[str], hosts))}")
     return " ".join(words)
 
 

@@ -57,7 +57,7 @@ class Tree:
                 yield from self.below(child, depth + 1)
 
 
-def _counts(findings: Iterable[Finding]) -> str:
+def counts(findings: Iterable[Finding]) -> str:
     """``2 critical, 1 warning, 1 suppressed``."""
     counts = Counter("suppressed" if finding.suppressed else finding.severity for finding in findings)
     return ", ".join(f"{counts[name]} {name}" for name in (*SEVERITIES, "suppressed") if counts[name])
@@ -66,7 +66,7 @@ def _counts(findings: Iterable[Finding]) -> str:
 def _head(report: Report, pen: Pen) -> list[Line]:
     style = {"unknown": "critical"}.get(report.verdict, report.verdict)
     missing = missing_required(report.coverage)
-    summary = _counts(report.findings)
+    summary = counts(report.findings)
     if missing:
         summary = f"not read: {', '.join(missing)}" + (f"; {summary}" if summary else "")
     summary = summary or "nothing wrong found"
@@ -115,7 +115,7 @@ def _title(finding: Finding, pen: Pen, indent: str = "") -> Line:
     )
 
 
-def _short(finding: Finding, pen: Pen, indent: str = "", explained: int = 0) -> Line:
+def short_finding(finding: Finding, pen: Pen, indent: str = "", explained: int = 0) -> Line:
     """A finding on one row."""
     more = f" (+{explained} explained)" if explained else ""
     mark = "suppressed" if finding.suppressed else finding.severity
@@ -149,8 +149,8 @@ def _entry(finding: Finding, tree: Tree, pen: Pen) -> Entry:
     return Entry(
         severity="suppressed" if finding.suppressed else finding.severity,
         full=full,
-        explained=[_short(child, pen, "  " * (depth + 1)) for depth, child in below],
-        short=_short(finding, pen, explained=len(below)),
+        explained=[short_finding(child, pen, "  " * (depth + 1)) for depth, child in below],
+        short=short_finding(finding, pen, explained=len(below)),
     )
 
 
@@ -161,10 +161,10 @@ def _everything(report: Report, tree: Tree, pen: Pen) -> Iterator[Line]:
     yield pen.line((f"kernel {visible(host.kernel)}, netns {visible(host.netns)}{boot}", "dim"))
     for root in tree.roots:
         yield pen.line("")
-        yield from _full(root, pen, "")
+        yield from full_finding(root, pen, "")
         for depth, child in tree.below(root):
             yield pen.line("  " * depth, (f"explains {visible(child.rule)}:", "dim"))
-            yield from _full(child, pen, "  " * depth)
+            yield from full_finding(child, pen, "  " * depth)
     yield pen.line("")
     yield from pen.prose(coverage_sentence(report.coverage), "coverage: ", "  ")
     for row in report.coverage:
@@ -177,7 +177,8 @@ def _everything(report: Report, tree: Tree, pen: Pen) -> Iterator[Line]:
         yield from pen.prose(f"{visible(gap.rule)}{place}: {visible(gap.reason)}", "  ", "    ")
 
 
-def _full(finding: Finding, pen: Pen, indent: str) -> Iterator[Line]:
+def full_finding(finding: Finding, pen: Pen, indent: str) -> Iterator[Line]:
+    """A finding with its evidence, all commands and its id."""
     yield _title(finding, pen, indent)
     yield from pen.prose(visible(finding.message), f"{indent}  ")
     for evidence in finding.evidence:

@@ -10,8 +10,8 @@ import pkgutil
 from netdiag.rules.shape import RuleModule
 
 
-def discover() -> dict[str, RuleModule]:
-    """Every rule by id, in alphabetical order."""
+def discover(scope: str | None = "host") -> dict[str, RuleModule]:
+    """The rules of a scope by id, in alphabetical order: ``host``, ``fleet``, or None for all."""
     found: dict[str, RuleModule] = {}
     for domain in pkgutil.iter_modules(__path__):
         if not domain.ispkg:
@@ -19,5 +19,6 @@ def discover() -> dict[str, RuleModule]:
         package = importlib.import_module(f"{__name__}.{domain.name}")
         for entry in pkgutil.iter_modules(package.__path__):
             module = RuleModule.of(importlib.import_module(f"{package.__name__}.{entry.name}"))
-            found[module.id] = module
+            if scope in (None, module.rule.scope):
+                found[module.id] = module
     return dict(sorted(found.items()))

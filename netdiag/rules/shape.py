@@ -14,10 +14,9 @@ its proof.
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, Evidence, Finding, Severity, Subject, Unjudged
 from netdiag.model.intent import Suppressions
 from netdiag.model.snapshot import Tables
@@ -49,6 +48,7 @@ class Rule:
     machine_wide: bool = False
     """It judges what all network namespaces of the machine share: with ``--all-netns`` it runs once, not in each."""
     scope: str = "host"
+    """``host``, or ``fleet``: then check() gets a netdiag.index.fleet.FleetView, and examples() gives FleetExample."""
 
     def found(
         self,
@@ -104,6 +104,20 @@ class Example:
     """Words that the first finding's message, fix or evidence must hold."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class FleetExample:
+    """A few hosts between which the rule must speak, or must not."""
+
+    name: str
+    why: str
+    hosts: dict[str, Tables]
+    earlier: dict[str, Tables] = field(default_factory=dict)
+    """Tables of the snapshot before, of the hosts that have one."""
+    fires: int = 0
+    subject: Subject | None = None
+    severity: Severity | None = None
+
+
 @dataclass(frozen=True)
 class RuleModule:
     """A rule as discovered: the card, the page and the two functions."""
@@ -111,8 +125,9 @@ class RuleModule:
     rule: Rule
     page: str
     domain: str
-    check: Callable[[HostView], Iterator[Draft | Unjudged]]
-    examples: Callable[[], Iterator[Example]]
+    check: Callable[[Any], Iterator[Draft | Unjudged]]
+    """Of a HostView, or of a FleetView where the rule's scope is the fleet."""
+    examples: Callable[[], Iterator[Any]]
 
     @property
     def id(self) -> str:

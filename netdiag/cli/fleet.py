@@ -1,0 +1,53 @@
+"""``netdiag fleet``: questions about many hosts at once, over a folder of their snapshots."""
+
+import click
+
+from netdiag.cli import _output
+from netdiag.cli._errors import FINDINGS, NO_VERDICT, Refused
+from netdiag.cli._verb import Session, Verb
+
+
+@click.group(short_help="Judge a folder of snapshots: faults that no single host can see.")
+def command() -> None:
+    """Judge many hosts at once.
+
+    DIR is a folder of .netdiag files (see collect). Several of one host are a series: the newest is its state.
+    """
+
+
+@command.command("check", cls=Verb, short_help="Print what is wrong with the hosts of DIR, and between them.")
+@click.argument("folder", metavar="DIR")
+@click.option("--json", "as_json", is_flag=True, help="Print netdiag.fleet-report/1.")
+@click.option("-o", "output", metavar="FILE", help="Write the report to FILE, whole or not at all.")
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found; 3 stays: nothing could be judged.")
+def check(session: Session, *, folder: str, as_json: bool, output: str | None, exit_zero: bool) -> int:
+    """Print the faults between hosts, and each host's own, worst first.
+
+    Exit status: 0 nothing at warning or above, 1 warning, 2 critical, 3 no verdict.
+    """
+    _output.check_output_path(output)
+    from netdiag.fleet.judge import judge_fleet
+    from netdiag.fleet.load import FleetRefused, load
+
+    try:
+        found = load(folder)
+    except FleetRefused as error:
+        raise Refused(str(error)) from error
+    report = judge_fleet(found)
+    to_screen = output in (None, "-")
+    if as_json:
+        from netdiag.render.json import pretty
+
+        text = pretty(report)
+    else:
+        from netdiag.render.fleet import render_fleet
+
+        colour = _output.in_colour(session.color) if to_screen else session.color == "always"
+        width = (_output.terminal_width() if to_screen else None) or 80
+        text = render_fleet(report, color=colour, verbose=session.verbose, width=width)
+    if to_screen:
+        _output.emit([text], utf8=as_json)
+    else:
+        _output.emit_file(str(output), text)
+    status = FINDINGS[report.verdict]
+    return 0 if exit_zero and status != NO_VERDICT else status

@@ -1,0 +1,124 @@
+"""Judge a fleet: every host's own findings, and the faults between hosts above what they explain.
+
+Findings of a host carry its name in ``subject.hosts``, in everything they touch and break, so that a cause on one host
+never explains a symptom on another unless a rule of the fleet says so.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+import netdiag
+from netdiag.correlate import arrange
+from netdiag.engine import drafts_of
+from netdiag.fleet.load import Fleet
+from netdiag.index.fleet import FleetHost, FleetView, on
+from netdiag.model.coverage import REQUIRED, NotEvaluated
+from netdiag.model.finding import Draft, Finding, Unjudged, Verdict, finding_id
+from netdiag.model.fleetreport import FleetHostLine, FleetReport
+from netdiag.rules import discover
+from netdiag.rules.shape import RuleModule
+
+NAMED = 5
+"""Hosts that a line of ``not_evaluated`` names."""
+
+
+def _of_host(draft: Draft, host: str) -> Draft:
+    about = on(host, draft.finding.subject)
+    identity = finding_id(draft.finding.rule, about, draft.finding.netns)
+    return Draft(
+        finding=msgspec.structs.replace(draft.finding, subject=about, id=identity),
+        touches=tuple(on(host, thing) for thing in draft.touches),
+        breaks=tuple(on(host, thing) for thing in draft.breaks),
+    )
+
+
+def _hosts_own(hosts: Iterable[FleetHost], modules: dict[str, RuleModule]) -> tuple[list[Draft], dict[str, list[str]]]:
+    drafts: list[Draft] = []
+    silent: dict[str, list[str]] = defaultdict(list)
+    for host in hosts:
+        found, gaps = drafts_of(host.snapshot, modules)
+        drafts += [_of_host(draft, host.name) for draft in found]
+        for gap in gaps:
+            silent[f"{gap.rule}\n{gap.reason}"].append(host.name)
+    return drafts, silent
+
+
+def across_hosts(view: FleetView, modules: dict[str, RuleModule]) -> tuple[list[Draft], list[NotEvaluated]]:
+    """What the rules of the fleet find, and which of them could not look."""
+    drafts: dict[str, Draft] = {}
+    silent: list[NotEvaluated] = []
+    for module in modules.values():
+        view.gaps.clear()
+        try:
+            for said in module.check(view):
+                if isinstance(said, Unjudged):
+                    silent.append(NotEvaluated(rule=module.id, reason=said.reason))
+                    continue
+                identity = finding_id(said.finding.rule, said.finding.subject, None)
+                finding = msgspec.structs.replace(said.finding, id=identity)
+                drafts.setdefault(identity, msgspec.structs.replace(said, finding=finding))
+        except Exception as error:  # noqa: BLE001 - the engine's outer edge: one broken rule must not cost the others
+            silent.append(NotEvaluated(rule=module.id, reason=f"the rule broke: {type(error).__name__}: {error}"))
+    return list(drafts.values()), silent
+
+
+def _unread(view: FleetView, modules: dict[str, RuleModule]) -> Iterator[NotEvaluated]:
+    for module in modules.values():
+        without = [host.name for host in view.hosts if not host.read(*module.rule.reads)]
+        if without:
+            yield NotEvaluated(
+                rule=module.id, reason=f"{', '.join(module.rule.reads)} not read whole on {_named(without)}"
+            )
+
+
+def _named(hosts: list[str]) -> str:
+    more = f" and {len(hosts) - NAMED} more" if len(hosts) > NAMED else ""
+    return ", ".join(sorted(hosts)[:NAMED]) + more
+
+
+def _line(host: FleetHost) -> FleetHostLine:
+    statuses: dict[str, list[str]] = defaultdict(list)
+    for row in host.snapshot.coverage:
+        statuses[row.status].append(row.collector)
+    statuses["ok"] = [str(len(statuses["ok"]))]
+    return FleetHostLine(
+        name=host.name,
+        labels=host.labels,
+        taken_at=host.snapshot.meta.taken_at,
+        coverage=dict(sorted(statuses.items())),
+    )
+
+
+def _verdict(fleet: Fleet, findings: Iterable[Finding]) -> Verdict:
+    severities = {finding.severity for finding in findings if finding.suppressed is None}
+    if "critical" in severities:
+        return "critical"
+    if "warning" in severities:
+        return "warning"
+    readable = [host for host in fleet.hosts if host.read(*REQUIRED)]
+    return "ok" if readable else "unknown"
+
+
+def judge_fleet(fleet: Fleet) -> FleetReport:
+    """The report of a fleet."""
+    own, between = discover(), discover("fleet")
+    view = FleetView(hosts=fleet.hosts)
+    drafts, silent = _hosts_own(fleet.hosts, own)
+    found, unjudged = across_hosts(view, between)
+    explains = {name: module.rule.explains for name, module in (own | between).items()}
+    findings = arrange([*found, *drafts], explains)
+    grouped = [
+        NotEvaluated(rule=rule, reason=f"{reason} (on {_named(hosts)})")
+        for (rule, reason), hosts in ((key.split("\n", 1), hosts) for key, hosts in sorted(silent.items()))
+    ]
+    return FleetReport(
+        netdiag=netdiag.__version__,
+        taken_at=max((host.snapshot.meta.taken_at for host in fleet.hosts), default=""),
+        verdict=_verdict(fleet, findings),
+        hosts=tuple(_line(host) for host in fleet.hosts),
+        unreached=fleet.unreached,
+        findings=findings,
+        not_evaluated=(*unjudged, *_unread(view, between), *grouped),
+    )

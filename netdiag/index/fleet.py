@@ -1,0 +1,200 @@
+"""What a rule sees of many hosts at once: the hosts, and WireGuard joined on public keys.
+
+Hosts are told apart by name alone; boot ids, kernels and clocks may be the same on several. Interfaces are never joined
+by name or index across hosts: WireGuard by public key, addresses by who owns them. A host whose table was not read
+whole takes no part in what is judged on it, and stands in ``gaps``. Pure; nothing can fail.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import cast
+
+from netdiag.index.gaps import COLLECTOR_OF, gaps
+from netdiag.model.address import Address
+from netdiag.model.finding import Subject
+from netdiag.model.link import Link
+from netdiag.model.snapshot import Snapshot, Tables
+from netdiag.model.wireguard import PeerCounters, WireguardDevice, WireguardPeer
+
+HANDSHAKE_LIFE = 180.0
+"""Seconds after which the keys of a handshake are dead (drivers/net/wireguard/messages.h REJECT_AFTER_TIME)."""
+
+
+def on(host: str, about: Subject) -> Subject:
+    """An object of one host, as a fleet's findings name it."""
+    return cast(Subject, about | {"hosts": [host]})
+
+
+def across(hosts: Iterable[str], about: Subject) -> Subject:
+    """An object that several hosts share, or a fault between them."""
+    return cast(Subject, about | {"hosts": sorted(set(hosts))})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetHost:
+    """One host: its newest snapshot, and the one before."""
+
+    name: str
+    snapshot: Snapshot
+    previous: Snapshot | None = None
+
+    @property
+    def tables(self) -> Tables:
+        """Tables of the newest snapshot."""
+        return self.snapshot.tables
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels, with region and role from the name where they do not say (``fra-edge1``: fra, edge)."""
+        region, _, rest = self.name.partition("-")
+        role = rest.partition("-")[0].rstrip("0123456789")
+        named = {key: value for key, value in (("region", region if rest else ""), ("role", role)) if value}
+        return named | self.snapshot.meta.labels
+
+    def read(self, *tables: str) -> bool:
+        """Whether all these tables were read whole."""
+        wanted = [table for table in tables if table in COLLECTOR_OF]
+        return not gaps(self.snapshot.coverage, self.tables, wanted)[0]
+
+    @property
+    def drained(self) -> bool:
+        """Told so, or every BGP session is switched off in BIRD."""
+        if self.snapshot.meta.labels.get("drained", "").lower() in ("true", "1", "yes"):
+            return True
+        sessions = [p for d in self.tables.bird.daemons for p in d.protocols if p.proto == "BGP"]
+        return bool(sessions) and all(p.state == "down" and not p.last_error for p in sessions)
+
+
+@dataclass(frozen=True)
+class End:
+    """A WireGuard device of a host, with its interface."""
+
+    host: FleetHost
+    device: WireguardDevice
+    link: Link
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Its own addresses of global scope."""
+        rows = self.host.tables.addresses
+        return [row for row in rows if row.ifindex == self.link.ifindex and row.scope == 0]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One host's peer entry, and the host that holds the peer's key."""
+
+    near: End
+    peer: WireguardPeer
+    far: End | None
+    """None: no host of the fleet holds that key."""
+
+    @property
+    def back(self) -> WireguardPeer | None:
+        """The far end's entry for the near end; None: it has none, or is not known."""
+        if self.far is None:
+            return None
+        return next((p for p in self.far.device.peers if p.public_key == self.near.device.public_key), None)
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the last handshake when the host was read; None: never."""
+        look = self._second
+        last = look.latest_handshake if look is not None and look.latest_handshake else self.peer.latest_handshake
+        table = self.near.host.tables.wireguard
+        return None if last is None else (table.second_at or table.at) - last
+
+    @property
+    def alive(self) -> bool:
+        """Whether its keys are alive."""
+        return self.age is not None and self.age <= HANDSHAKE_LIFE
+
+    @property
+    def _second(self) -> PeerCounters | None:
+        rows = self.near.host.tables.wireguard.second
+        key = (self.near.device.ifname, self.peer.public_key)
+        return next((row for row in rows if (row.ifname, row.public_key) == key), None)
+
+    @property
+    def moved(self) -> tuple[int, int] | None:
+        """Bytes (sent, received) between two looks, or since the snapshot before; None: one look, or a reset."""
+        second = self._second
+        if second is not None:
+            sent, heard = second.tx_bytes - self.peer.tx_bytes, second.rx_bytes - self.peer.rx_bytes
+            return (sent, heard) if sent >= 0 and heard >= 0 else None
+        before = self.near.host.previous
+        if before is None:
+            return None
+        for device in before.tables.wireguard.devices:
+            for row in device.peers if device.public_key == self.near.device.public_key else ():
+                if row.public_key == self.peer.public_key:
+                    sent, heard = self.peer.tx_bytes - row.tx_bytes, self.peer.rx_bytes - row.rx_bytes
+                    return (sent, heard) if sent >= 0 and heard >= 0 else None
+        return None
+
+    @property
+    def dead(self) -> bool:
+        """Whether the near end wants to talk and hears nothing: dead keys, and bytes that go out or a keepalive."""
+        if self.alive or self.peer.endpoint is None:
+            return False
+        if self.moved is not None:
+            sent, heard = self.moved
+            return sent > 0 and heard == 0
+        return self.peer.persistent_keepalive > 0 and (self.age is None or self.age > HANDSHAKE_LIFE * 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetView:
+    """All hosts."""
+
+    hosts: tuple[FleetHost, ...]
+    unreached: tuple[str, ...] = ()
+    """Names of hosts that should be here and are not."""
+    gaps: dict[str, list[str]] = field(default_factory=dict)
+    """Rule's table to the hosts on which it was not read; filled by ``reading``."""
+
+    def reading(self, *tables: str) -> Iterator[FleetHost]:
+        """Hosts on which these tables were read whole; the others are noted."""
+        for host in self.hosts:
+            if host.read(*tables):
+                yield host
+            else:
+                self.gaps.setdefault(", ".join(tables), []).append(host.name)
+
+    @cached_property
+    def ends(self) -> dict[str, End]:
+        """WireGuard devices by public key. A key on two hosts (a cloned image) stands for the first by name."""
+        found: dict[str, End] = {}
+        for host in sorted(self.reading("wireguard", "links", "addresses"), key=lambda host: host.name):
+            links = {link.ifindex: link for link in host.tables.links}
+            for device in host.tables.wireguard.devices:
+                link = links.get(device.ifindex) if device.ifindex is not None else None
+                if device.public_key is not None and link is not None:
+                    found.setdefault(device.public_key, End(host, device, link))
+        return found
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """Every peer entry of every device."""
+        return [
+            Pair(end, peer, self.ends.get(peer.public_key)) for end in self.ends.values() for peer in end.device.peers
+        ]
+
+    @cached_property
+    def mesh_of(self) -> dict[str, int]:
+        """Public key to the number of its mesh: devices that are joined by peer entries, over any number of steps."""
+        parent: dict[str, str] = {}
+
+        def root(key: str) -> str:
+            while parent.setdefault(key, key) != key:
+                parent[key] = parent[parent[key]]
+                key = parent[key]
+            return key
+
+        for pair in self.pairs:
+            a, b = root(str(pair.near.device.public_key)), root(pair.peer.public_key)
+            parent[a] = b
+        numbers: dict[str, int] = defaultdict(lambda: len(numbers))
+        return {key: numbers[root(key)] for key in list(parent)}

@@ -1,0 +1,55 @@
+"""A fleet's report for a person: verdict, root causes in full with what they explain, who was not reached, what was
+not judged. Every foreign string passes ``escape.visible``. Nothing can fail."""
+
+from collections.abc import Iterator
+
+from netdiag.model.finding import Finding
+from netdiag.model.fleetreport import FleetReport
+from netdiag.render.coverage import not_evaluated_sentence
+from netdiag.render.escape import visible
+from netdiag.render.pen import Line, Pen, join
+from netdiag.render.text import VERDICTS, counts, full_finding, short_finding
+
+SHOWN = 12
+"""Root findings in full, and lines below each, without ``verbose``."""
+
+
+def render_fleet(report: FleetReport, *, color: bool = False, verbose: bool = False, width: int = 80) -> str:
+    """The whole text."""
+    return join(list(_lines(report, Pen(color=color, width=width), verbose)))
+
+
+def _lines(report: FleetReport, pen: Pen, verbose: bool) -> Iterator[Line]:
+    style = {"unknown": "critical"}.get(report.verdict, report.verdict)
+    hosts = f"{len(report.hosts)} host{'' if len(report.hosts) == 1 else 's'}"
+    summary = counts(report.findings) or "nothing wrong found"
+    yield pen.line(
+        (hosts, "bold"), (f"  {VERDICTS[report.verdict]}", style), f"  {summary}  {visible(report.taken_at)}"
+    )
+    by_id = {finding.id: finding for finding in report.findings}
+    roots = [finding for finding in report.findings if finding.explained_by is None]
+    for root in roots if verbose else roots[:SHOWN]:
+        yield pen.line("")
+        yield from full_finding(root, pen, "")
+        below = list(_below(root, by_id))
+        for depth, child in below if verbose else below[:SHOWN]:
+            yield short_finding(child, pen, "  " * (depth + 1))
+        if len(below) > SHOWN and not verbose:
+            yield pen.line(f"    and {len(below) - SHOWN} more that it explains (-v)")
+    if len(roots) > SHOWN and not verbose:
+        yield pen.line("")
+        yield pen.line(f"and {len(roots) - SHOWN} more causes (-v)")
+    yield pen.line("")
+    for row in report.unreached:
+        yield pen.line(f"not in the report: {visible(row.name)} ({visible(row.reason)})")
+    if told := not_evaluated_sentence(report.not_evaluated):
+        lines = pen.prose(told, "not evaluated: ", "  ")
+        yield from lines if verbose else lines[:3]
+
+
+def _below(finding: Finding, by_id: dict[str, Finding], depth: int = 1) -> Iterator[tuple[int, Finding]]:
+    for identity in finding.explains:
+        child = by_id.get(identity)
+        if child is not None and depth < 20:
+            yield depth, child
+            yield from _below(child, by_id, depth + 1)

@@ -1,0 +1,133 @@
+"""What it checks
+  Two hosts have the same address on interfaces that are in one segment: each of the two sees a neighbour there, with
+  the same address and the same hardware address, that the other sees as well; or one sees the other.
+
+Why it matters
+  Whoever asks who has the address gets two answers and keeps the last: connections move between the hosts in the middle
+  of a sentence. Both hosts look healthy by themselves.
+
+Confirm
+  ip -br address show                       (on both hosts)
+  arping -D -c 3 -I IFNAME ADDRESS          (from one of them: an answer is the other)
+
+Fix
+  Take the address from the host to which it does not belong: ip address del ADDRESS/LEN dev IFNAME. What talked to that
+  host by it is cut; look at its own configuration first.
+
+Not flagged
+  Anycast and service addresses on lo or dummy interfaces. Addresses that repeat on every host by plan: gateways of taps
+  and guests, docker0 and other bridges without a way out, link-local ones. The same private plan in two places, which
+  share no neighbour. A standby whose interface is down.
+
+References
+  RFC 5227; include/uapi/linux/if_addr.h
+"""
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.fleet import FleetHost, FleetView, across, on
+from netdiag.model.address import Address
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import FleetExample, Rule, quoted
+
+RULE = Rule(
+    id="addr-duplicate-across-hosts",
+    title="two hosts of a segment have one address",
+    severity="critical",
+    confidence="likely",
+    reads=("links", "addresses", "neighbours"),
+    explains=("neigh-*", "mac-duplicate-on-segment", "bgp-not-established", "addr-owner-mapping-stale"),
+    scope="fleet",
+)
+UNSHARED = frozenset({"dummy", "tun", "wireguard", "bridge", "vrf", "ifb"})
+"""Kinds of interfaces with addresses that are not those of a segment between hosts."""
+SEEN = frozenset({"reachable", "stale", "delay", "probe", "permanent"})
+
+
+def _of_segment(host: FleetHost) -> Iterator[tuple[Address, Link]]:
+    links = {link.ifindex: link for link in host.tables.links}
+    uplinks = {link.master for link in links.values() if link.master and link.kind not in ("veth", "tun")}
+    for row in host.tables.addresses:
+        link = links.get(row.ifindex)
+        if link is None or not link.up or link.loopback or row.scope != 0:
+            continue
+        if link.kind in UNSHARED and not (link.kind == "bridge" and link.ifindex in uplinks):
+            continue
+        if row.prefixlen < ipaddress.ip_address(row.local).max_prefixlen:
+            yield row, link
+
+
+def _neighbours(host: FleetHost, ifindex: int) -> set[tuple[str, str]]:
+    table = host.tables.neighbours
+    rows = table.rows([at for at, number in enumerate(table.ifindex.tolist()) if number == ifindex][:1000])
+    return {(row.dst, row.lladdr) for row in rows if row.lladdr and row.state in SEEN}
+
+
+def _together(one: tuple[FleetHost, Address, Link], two: tuple[FleetHost, Address, Link]) -> str | None:
+    """What shows that two interfaces are in one segment."""
+    seen_one, seen_two = (_neighbours(host, link.ifindex) for host, _, link in (one, two))
+    shared = sorted(seen_one & seen_two)
+    if shared:
+        return f"{shared[0][0]} at {shared[0][1]} is a neighbour of both"
+    for seen, (other, _, link) in ((seen_one, two), (seen_two, one)):
+        if link.address in {lladdr for _, lladdr in seen}:
+            return f"{other.name} is a neighbour, at {link.address}"
+    return None
+
+
+def check(view: FleetView) -> Iterator[Draft]:
+    owners: dict[str, list[tuple[FleetHost, Address, Link]]] = defaultdict(list)
+    for host in view.reading("links", "addresses", "neighbours"):
+        for row, link in _of_segment(host):
+            owners[row.local].append((host, row, link))
+    for address, rows in sorted(owners.items()):
+        first = rows[0]
+        for other in rows[1:]:
+            proof = _together(first, other) if other[0] is not first[0] else None
+            if proof is None:
+                continue
+            names = [first[0].name, other[0].name]
+            yield RULE.found(
+                subject=across(names, subject("address", address=address)),
+                message=f"{names[0]} ({first[2].ifname}) and {names[1]} ({other[2].ifname}) both have {address} in one "
+                "segment",
+                evidence=[
+                    *(
+                        (f"{link.ifname} of {host.name}", f"{row.local}/{row.prefixlen}", "RTM_GETADDR")
+                        for host, row, link in (first, other)
+                    ),
+                    ("one segment", proof, "RTM_GETNEIGH NDA_LLADDR"),
+                ],
+                confirm=["ip -br address show", f"ip neigh show {address}"],
+                fix=f"ip address del {address}/{other[1].prefixlen} dev {quoted(other[2].ifname)}"
+                f"  # on {names[1]}, or on {names[0]}: whose is it?",
+                breaks=[on(host.name, subject("link", ifname=link.ifname)) for host, _, link in (first, other)],
+            )
+            break
+
+
+def examples() -> Iterator[FleetExample]:
+    def host(address: str, mac: str = "02:00:00:00:00:fe", **fields: Any) -> HostBuilder:
+        made = HostBuilder().link("eth0", **fields).address("eth0", address)
+        return made.neighbour("192.0.2.1", dev="eth0", lladdr=mac)
+
+    def case(name: str, why: str, a: HostBuilder, b: HostBuilder, fires: int = 0) -> FleetExample:
+        return FleetExample(name=name, why=why, hosts={"fra-a1": a.build(), "fra-a2": b.build()}, fires=fires)
+
+    yield case("one address, one segment", "both see one gateway", host("192.0.2.7/24"), host("192.0.2.7/24"), 1)
+    yield case("of their own", "as it must be", host("192.0.2.7/24"), host("192.0.2.8/24"))
+    far = host("192.0.2.7/24", "02:00:00:00:00:aa")
+    yield case("one plan, two places", "the gateways are different machines", host("192.0.2.7/24"), far)
+    lo = [host(f"192.0.2.{n}/24").address("lo", "203.0.113.7/32") for n in (7, 8)]
+    yield case("anycast", "service addresses on lo", lo[0], lo[1])
+    docker = [
+        host(f"192.0.2.{n}/24").link("docker0", kind="bridge").address("docker0", "172.17.0.1/16") for n in (7, 8)
+    ]
+    yield case("docker0", "every host has it", docker[0], docker[1])
+    down = HostBuilder().link("eth0", up=False).address("eth0", "192.0.2.7/24")
+    yield case("standby", "its interface is down", host("192.0.2.7/24"), down)

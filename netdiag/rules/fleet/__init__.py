@@ -1,0 +1,1 @@
+"""Faults of a whole fleet: hosts, regions and what they share."""

@@ -1,0 +1,145 @@
+"""Which host, region or pair of regions explains all WireGuard pairs that send and hear nothing: the smallest set.
+
+A pair of hosts is dead where one side wants to talk and hears nothing, and the other side does not say otherwise; it is
+alive where one side has a fresh handshake. Idle pairs say nothing. A host that was not collected takes part by its key,
+named by its endpoint. Pure.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from netdiag.index.fleet import FleetView, Pair, across, on
+from netdiag.model.finding import Draft, Subject, subject
+from netdiag.rules.shape import Rule
+from netdiag.rules.wireguardpeers import endpoint_word, peer_subject
+
+SYMPTOMS = (
+    "wg-handshake-stale",
+    "wg-never-handshaked",
+    "bgp-not-established",
+    "bgp-hold-timer-expired",
+    "bgp-bfd-down",
+)
+READS = ("wireguard", "links", "addresses")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A set of hosts that explains dead pairs."""
+
+    kind: str
+    """host, region or pair (of regions)."""
+    name: str
+    dead: frozenset[frozenset[str]]
+    inside: frozenset[str]
+    """The hosts that are cut off."""
+
+
+def _states(view: FleetView) -> tuple[dict[frozenset[str], list[Pair]], set[frozenset[str]], dict[str, str]]:
+    dead: dict[frozenset[str], list[Pair]] = defaultdict(list)
+    alive: set[frozenset[str]] = set()
+    region: dict[str, str] = {host.name: host.labels.get("region", "") for host in view.hosts}
+    for pair in view.pairs:
+        far = pair.far.host.name if pair.far is not None else f"peer {endpoint_word(pair.peer)}"
+        both = frozenset((pair.near.host.name, far))
+        if len(both) < 2 or pair.near.host.drained or (pair.far is not None and pair.far.host.drained):
+            continue
+        if pair.alive:
+            alive.add(both)
+        elif pair.dead:
+            dead[both].append(pair)
+        region.setdefault(far, "")
+    return {both: pairs for both, pairs in dead.items() if both not in alive}, alive, region
+
+
+def _candidates(dead: Iterable[frozenset[str]], alive: set[frozenset[str]], region: dict[str, str]) -> Iterator[Cut]:
+    dead = list(dead)
+    for name in sorted({host for both in dead for host in both}):
+        mine = frozenset(both for both in dead if name in both)
+        if len(mine) >= 2 and not any(name in both for both in alive):
+            yield Cut("host", name, mine, frozenset((name,)))
+    regions = sorted({region[host] for both in dead for host in both} - {""})
+    for number, one in enumerate(regions):
+        inside = {host for host in region if region[host] == one}
+        out = frozenset(both for both in dead if len(both & inside) == 1)
+        hosts = {host for both in out for host in both & inside}
+        living = any(len(both & inside) == 1 for both in alive)
+        others = {host for both in out for host in both - inside}
+        if len(hosts) >= 2 and len(others) >= 2 and not living:
+            within = frozenset(both for both in dead if both <= inside)
+            yield Cut("region", one, out | within, frozenset(hosts))
+        for other in regions[number + 1 :]:
+            there = {host for host in region if region[host] == other}
+            between = frozenset(both for both in dead if both & inside and both & there)
+            living = any(both & inside and both & there for both in alive)
+            here_hosts = {host for both in between for host in both & inside}
+            there_hosts = {host for both in between for host in both & there}
+            if len(between) >= 2 and len(here_hosts) >= 2 and len(there_hosts) >= 2 and not living:
+                yield Cut("pair", f"{one} and {other}", between, frozenset(here_hosts | there_hosts))
+
+
+def cuts(view: FleetView) -> list[tuple[Cut, list[Pair]]]:
+    """The smallest set that explains the dead pairs, largest first, each with the pairs that are its own.
+
+    Greedy: what explains most comes first; of equals the smaller thing (a host before a pair of regions before a
+    region).
+    """
+    dead, alive, region = _states(view)
+    left = set(dead)
+    chosen = []
+    rank = {"host": 0, "pair": 1, "region": 2}
+    candidates = list(_candidates(dead, alive, region))
+    while left:
+        scored = [(len(cut.dead & left), -rank[cut.kind], cut.name, cut) for cut in candidates]
+        best = max((row for row in scored if row[0] >= 2), default=None, key=lambda row: row[:2])
+        if best is None:
+            break
+        cut = best[3]
+        chosen.append((cut, [pair for both in sorted(cut.dead & left, key=sorted) for pair in dead[both]]))
+        left -= cut.dead
+    return chosen
+
+
+def findings(rule: Rule, view: FleetView, kind: str) -> Iterator[Draft]:
+    """The findings of one kind of cut."""
+    for cut, pairs in cuts(view):
+        if cut.kind != kind:
+            continue
+        names = {pair.near.host.name for pair in pairs} | {p.far.host.name for p in pairs if p.far is not None}
+        count = len({frozenset((p.near.host.name, p.peer.public_key)) for p in pairs})
+        collected = {host.name for host in view.hosts}
+        missing = sorted(cut.inside - collected)
+        what = {
+            "host": f"{cut.name} is cut off",
+            "region": f"region {cut.name} is cut off",
+            "pair": f"regions {cut.name} do not reach each other",
+        }[kind]
+        example = pairs[0]
+        yield rule.found(
+            subject=across(names, _about(kind, cut)),
+            message=f"{what}: {count} mesh peers that are called send nothing back, and no pair of it is alive"
+            f"{'; it was not collected either' if missing and kind == 'host' else ''}",
+            evidence=[
+                (
+                    "dead pairs that it explains",
+                    count,
+                    "WGPEER_A_LAST_HANDSHAKE_TIME, WGPEER_A_TX_BYTES, WGPEER_A_RX_BYTES",
+                ),
+                ("hosts on the other side that see it", len(names - cut.inside), "their snapshots"),
+                (
+                    f"last handshake of {example.near.host.name}",
+                    "never" if example.age is None else f"{example.age:.0f} s ago",
+                    "WGPEER_A_LAST_HANDSHAKE_TIME",
+                ),
+            ],
+            confirm=["wg show all latest-handshakes", f"mtr -rwc 5 {example.peer.endpoint}"],
+            fix="look at what all these pairs share: a host's power and uplinks, a region's provider and announcements",
+            breaks=[on(pair.near.host.name, peer_subject(pair.near.device, pair.peer)) for pair in pairs],
+        )
+
+
+def _about(kind: str, cut: Cut) -> Subject:
+    if kind == "host":
+        return subject("host", name=cut.name)
+    return subject("region", name=cut.name)

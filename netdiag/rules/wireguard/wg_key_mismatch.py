@@ -1,0 +1,96 @@
+"""What it checks
+  A host calls a peer at the address and port on which a device of another host listens, by a key that no host of the
+  fleet has, while that device's real key is not among the host's peers.
+
+Why it matters
+  The far host was reinstalled or its key was rotated, and this entry was not. WireGuard drops an initiation that is
+  made for another key without a word and without a counter: MAC1 does not match.
+
+Confirm
+  wg show IFNAME public-key                 (on the far host)
+  wg show IFNAME endpoints                  (on the near host: which key is called there)
+
+Fix
+  On the near host: wg set IFNAME peer NEW allowed-ips PREFIXES endpoint ADDRESS:PORT, then wg set IFNAME peer OLD
+  remove. Between the two commands the prefixes move to the new key.
+
+Not flagged
+  A rotation under way: both keys are among the peers. A pair with a fresh handshake. An entry that nobody uses. An
+  endpoint at which no device of the fleet listens.
+
+References
+  drivers/net/wireguard/cookie.c wg_cookie_validate_packet(); WireGuard paper, section 5.4.4
+"""
+
+from collections.abc import Iterator
+
+from netdiag.index.fleet import End, FleetView, across, on
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.build_fleet import builder, finished, mesh, peered, underlay
+from netdiag.rules.shape import FleetExample, Rule, quoted
+from netdiag.rules.wireguardpeers import endpoint_word, peer_subject
+
+RULE = Rule(
+    id="wg-key-mismatch",
+    title="a peer is called by a key that it does not have",
+    severity="critical",
+    reads=("wireguard", "links", "addresses"),
+    explains=("wg-never-handshaked", "wg-handshake-stale", "bgp-not-established", "fleet-host-cut"),
+    scope="fleet",
+)
+
+
+def check(view: FleetView) -> Iterator[Draft]:
+    listening: dict[tuple[str, int], End] = {}
+    for end in view.ends.values():
+        for row in end.host.tables.addresses:
+            if end.device.listen_port and row.scope == 0 and row.ifindex != end.link.ifindex:
+                listening.setdefault((row.local, end.device.listen_port), end)
+    for pair in view.pairs:
+        if pair.far is not None or not pair.dead or pair.peer.endpoint is None:
+            continue
+        far = listening.get((pair.peer.endpoint, pair.peer.endpoint_port or 0))
+        near = pair.near
+        if far is None or far.host is near.host:
+            continue
+        real = str(far.device.public_key)
+        if real in {peer.public_key for peer in near.device.peers}:
+            continue
+        allowed = ",".join(pair.peer.allowed_ips)
+        yield RULE.found(
+            subject=across(
+                (near.host.name, far.host.name),
+                subject("host-pair", ifname=near.device.ifname, public_key=pair.peer.public_key),
+            ),
+            message=f"{near.host.name} calls {far.host.name} by key {pair.peer.public_key}, but "
+            f"{far.device.ifname} there has {real}",
+            evidence=[
+                (f"public key of {far.device.ifname} on {far.host.name}", real, "WGDEVICE_A_PUBLIC_KEY"),
+                (
+                    f"peer on {near.host.name} at {endpoint_word(pair.peer)}",
+                    pair.peer.public_key,
+                    "WGPEER_A_PUBLIC_KEY",
+                ),
+            ],
+            confirm=[
+                f"wg show {quoted(far.device.ifname)} public-key",
+                f"wg show {quoted(near.device.ifname)} endpoints",
+            ],
+            fix=f"wg set {quoted(near.device.ifname)} peer {quoted(real)} allowed-ips {allowed or 'PREFIXES'} endpoint "
+            f"{endpoint_word(pair.peer)}  # on {near.host.name}; then remove the old key",
+            breaks=[on(near.host.name, peer_subject(near.device, pair.peer))],
+        )
+
+
+def examples() -> Iterator[FleetExample]:
+    dead = {"age": None, "persistent_keepalive": 25, "endpoint": underlay("b")}
+    hosts = mesh("bc") | {"fra-a": finished("a", peered(builder("a"), "p", **dead))}
+    about = across(("fra-a", "fra-b"), subject("host-pair", ifname="wg0"))
+    yield FleetExample(name="reinstalled", why="b has a new key", hosts=hosts, fires=1, subject=about)
+    both = hosts | {"fra-a": finished("a", peered(peered(builder("a"), "p", **dead), "b"))}
+    yield FleetExample(name="rotation under way", why="the new key is there as well", hosts=both)
+    idle = hosts | {"fra-a": finished("a", peered(builder("a"), "p", **(dead | {"persistent_keepalive": 0})))}
+    yield FleetExample(name="an entry nobody uses", why="nothing is sent to it", hosts=idle)
+    elsewhere = hosts | {"fra-a": finished("a", peered(builder("a"), "p", **(dead | {"endpoint": "203.0.113.5"})))}
+    yield FleetExample(name="not of this fleet", why="who listens there is not known", hosts=elsewhere)
+    yield FleetExample(name="a mesh in order", why="keys fit", hosts=mesh("abc"))

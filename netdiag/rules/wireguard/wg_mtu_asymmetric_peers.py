@@ -1,0 +1,104 @@
+"""What it checks
+  Both ends of a WireGuard pair that talk to each other have devices of different MTU.
+
+Why it matters
+  What the larger side sends is cut into fragments or lost on the way of the smaller one, while the other direction is
+  fine: throughput is good one way and stalls the other way.
+
+Confirm
+  ip link show dev IFNAME                   (on both hosts)
+  wg show IFNAME latest-handshakes
+
+Fix
+  ip link set dev IFNAME mtu SMALLER on the side that stands alone, and in its configuration. Established connections
+  adapt with the next packet.
+
+Not flagged
+  An end whose underlay is smaller, as over PPPoE or in a cloud: its device fits what lies below it, and a route or a
+  clamp says so to the others; it is told as info. Pairs that have not talked for three minutes.
+
+References
+  wg-quick(8) MTU; RFC 4459
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from netdiag.index.fleet import End, FleetView, across, on
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.build_fleet import builder, finished, mesh, peered
+from netdiag.rules.shape import FleetExample, Rule, quoted
+from netdiag.rules.wireguardpeers import device_subject
+
+RULE = Rule(
+    id="wg-mtu-asymmetric-peers",
+    title="two ends of a WireGuard pair have different MTUs",
+    severity="warning",
+    confidence="likely",
+    reads=("wireguard", "links", "addresses"),
+    explains=("bgp-hold-mtu-stall", "pmtud-*"),
+    scope="fleet",
+)
+OVERHEAD = 80
+"""Bytes that WireGuard adds at most."""
+
+
+def check(view: FleetView) -> Iterator[Draft]:
+    partners: dict[str, list[End]] = {}
+    for pair in view.pairs:
+        if pair.far is not None and pair.alive and pair.near.link.up and pair.far.link.up:
+            partners.setdefault(str(pair.near.device.public_key), []).append(pair.far)
+    usual = Counter(end.link.mtu for ends in partners.values() for end in ends)
+    for key, far in sorted(partners.items()):
+        near = view.ends[key]
+        others = [end for end in far if end.link.mtu != near.link.mtu]
+        if not others or not _odd(near, others, usual):
+            continue
+        names = sorted({end.host.name for end in others})
+        fits = _below(near) is not None and near.link.mtu < others[0].link.mtu
+        yield RULE.found(
+            subject=across((near.host.name, *names), device_subject(near.device)),
+            message=f"{near.device.ifname} of {near.host.name} has mtu {near.link.mtu}, {', '.join(names[:3])}"
+            f"{f' and {len(names) - 3} more' if len(names) > 3 else ''} at the other end {others[0].link.mtu}",
+            evidence=[
+                (f"mtu on {near.host.name}", near.link.mtu, f"RTM_GETLINK {near.device.ifname} IFLA_MTU"),
+                (f"mtu on {names[0]}", others[0].link.mtu, f"RTM_GETLINK {others[0].device.ifname} IFLA_MTU"),
+            ],
+            confirm=[f"ip link show dev {quoted(near.device.ifname)}"],
+            fix=f"ip link set dev {quoted(near.device.ifname)} mtu {others[0].link.mtu}  # on {near.host.name}",
+            confidence="possible" if fits else "likely",
+            breaks=[on(near.host.name, subject("link", ifname=near.device.ifname))],
+        )
+
+
+def _odd(near: End, others: list[End], usual: Counter[int]) -> bool:
+    """Whether the near end is the one that stands alone; of two alike the one with the smaller name speaks."""
+    mine, theirs = usual[near.link.mtu], usual[others[0].link.mtu]
+    return mine < theirs or (mine == theirs and near.host.name <= min(end.host.name for end in others))
+
+
+def _below(near: End) -> str | None:
+    """An interface of the host that is smaller than Ethernet's 1500, for which a smaller tunnel was made."""
+    for link in near.host.tables.links:
+        if link.up and not link.loopback and link.ifindex != near.link.ifindex and link.mtu - OVERHEAD < 1420:
+            return link.ifname
+    return None
+
+
+def examples() -> Iterator[FleetExample]:
+    odd = mesh("abcd") | {"fra-b": finished("b", peered(builder("b", mtu=1380), "acd"))}
+    about = across(("fra-a", "fra-b", "fra-c", "fra-d"), subject("wireguard-interface", ifname="wg0"))
+    yield FleetExample(name="one stands alone", why="a template of another age", hosts=odd, fires=1, subject=about)
+    two = mesh("ab") | {"fra-b": finished("b", peered(builder("b", mtu=1412), "a"))}
+    yield FleetExample(name="two hosts", why="one finding, not one for each", hosts=two, fires=1, severity="warning")
+    dsl = builder("b", mtu=1380)
+    dsl.link("ppp0", mtu=1492)
+    pppoe = mesh("abcd") | {"fra-b": finished("b", peered(dsl, "acd"))}
+    yield FleetExample(name="over PPPoE", why="it must be smaller", hosts=pppoe, fires=1, severity="info")
+    idle = {name: finished(name[-1], peered(builder(name[-1], mtu=m), o, age=181.0)) for name, m, o in _idle()}
+    yield FleetExample(name="idle", why="they have not talked", hosts=idle)
+    yield FleetExample(name="a mesh in order", why="all alike", hosts=mesh("abc"))
+
+
+def _idle() -> tuple[tuple[str, int, str], ...]:
+    return (("fra-a", 1420, "b"), ("fra-b", 1380, "a"))

@@ -1,0 +1,1 @@
+"""Live fleets, collected and judged."""
