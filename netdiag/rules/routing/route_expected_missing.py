@@ -134,6 +134,9 @@ def _draft(
     if other is not None:
         effect = "there is one to that prefix, but another one"
     rest = f" and {more} other{'s' if more > 1 else ''}" if more else ""
+    blank = (
+        "" if {"via", "dev", "blackhole", "unreachable", "prohibit", "throw"} & set(words.split()) else " via GATEWAY"
+    )
     objects = [subject("route", dst=dst, table=table)]
     for link in view.links if len(view.links) < 64 else ():
         objects.append(subject("route", dst=dst, table=table, ifname=link.ifname))
@@ -146,7 +149,7 @@ def _draft(
             (f"routes to {dst} in table {table_word(table)}", 1 if other else 0, "RTM_GETROUTE RTA_DST RTA_TABLE"),
         ],
         confirm=[f"{ip} route show table {table}", f"{ip} route get {specimens(dst)[0]}"],
-        fix=f"{ip} route {'replace' if other else 'add'} {words} table {table}",
+        fix=f"{ip} route {'replace' if other else 'add'} {words}{blank} table {table}",
         breaks=[*objects, *_tables(view, family, table)],
     )
 
