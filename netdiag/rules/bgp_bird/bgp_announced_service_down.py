@@ -1,0 +1,154 @@
+"""What it checks
+  A single address (/32, /128) of this host is announced by BGP, and nothing listens on it, while another announced
+  address of the same host has listeners of its own. As a possibility: an announced address on a host where nothing
+  listens but infrastructure (SSH, BGP, BFD).
+
+Why it matters
+  Anycast draws clients to the nearest site that announces. Where the service died and the announcement stayed, they get
+  "connection refused", although the next site would serve them. The announcement should hang on the service's health.
+
+Confirm
+  ss -ltun
+  birdc show route export NAME
+
+Fix
+  Start the service; or withdraw the address: birdc disable PROTOCOL, or ip address del ADDRESS dev lo where BIRD takes
+  it from there. Clients move to the next site within seconds.
+
+Not flagged
+  Which port a service should have is not known here, and is never guessed. Addresses with any listener, TCP or UDP, of
+  their own or for all addresses. Router ids and source addresses of sessions: loopbacks. Hosts with XDP programs or
+  local routes in tables of their own (TPROXY): services without a socket. Addresses that are not here: see
+  bgp-route-announced-no-local-addr. Hosts whose sockets could not be read whole.
+
+References
+  RFC 4786 section 4.4.1; inet_diag, ss(8)
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.view import HostView
+from netdiag.model.bird import BirdRoute
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Xdp
+from netdiag.model.route import RTN_LOCAL
+from netdiag.model.sockets import CLOSE, IPPROTO_TCP, IPPROTO_UDP, LISTEN, sockets_from_rows
+from netdiag.rules.bgpsessions import bird_name, birdc
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bgp-announced-service-down",
+    title="an announced address has no service behind it",
+    severity="critical",
+    confidence="likely",
+    reads=("bird", "links", "addresses", "routes", "sockets"),
+    consults=("bird_routes",),
+)
+INFRASTRUCTURE = frozenset({22, 53, 68, 123, 161, 179, 323, 546, 3784, 3785, 4784, 51820})
+"""Ports that say nothing about a service; 53 only where it is a resolver's own, see ``listeners``."""
+ANY = ("0.0.0.0", "::", "")
+
+
+def listeners(view: HostView) -> dict[str, set[int]]:
+    """Ports by local address; those for all addresses under the empty text."""
+    table = view.sockets
+    chosen = (table.protocol == IPPROTO_TCP) & (table.state == LISTEN)
+    chosen |= (table.protocol == IPPROTO_UDP) & (table.state == CLOSE) & (table.sport != 0)
+    found: dict[str, set[int]] = {}
+    for row in table.rows(np.flatnonzero(chosen)[:4096]):
+        found.setdefault("" if row.src in ANY else row.src, set()).add(row.sport)
+    return found
+
+
+def announced(view: HostView) -> dict[str, tuple[str, str, str]]:
+    """Own single addresses that sessions hear: socket, session and prefix by address."""
+    up = {(d.socket, p.name) for d in view.bird.daemons for p in d.protocols if p.proto == "BGP" and p.state == "up"}
+    found: dict[str, tuple[str, str, str]] = {}
+    for daemon in view.bird_routes:
+        for listed in daemon.exports:
+            for route in listed.routes or () if (daemon.socket, listed.protocol) in up else ():
+                address, _, length = route.net.partition("/")
+                if length == ("128" if ":" in address else "32") and view.local.owners(address):
+                    found.setdefault(address, (daemon.socket, listed.protocol, route.net))
+    return found
+
+
+def without_sockets(view: HostView) -> bool:
+    """Something may serve without a socket of that address."""
+    if any(link.xdp is not None for link in view.links):
+        return True
+    return any(
+        ((view.routes(family).type == RTN_LOCAL) & (view.routes(family).table != 255)).any()
+        for family in ("inet", "inet6")
+    )
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    told = announced(view)
+    if not told or without_sockets(view):
+        return
+    loopbacks = {d.router_id for d in view.bird.daemons}
+    loopbacks |= {p.source_address for d in view.bird.daemons for p in d.protocols if p.source_address}
+    ports = listeners(view)
+    everywhere = ports.get("", set()) - INFRASTRUCTURE
+    served = {address: ports[address] for address in told if ports.get(address)}
+    for address, (socket, session, net) in told.items():
+        if address in served or address in loopbacks:
+            continue
+        mate = next((one for one in served if served[one] - everywhere), None)
+        if everywhere and mate is None:
+            continue
+        sure = mate is not None
+        missing = sorted(served[mate] - everywhere)[:3] if mate is not None else []
+        words = f"{mate} has {', '.join(map(str, missing))}" if sure else "nor on any address but for infrastructure"
+        yield RULE.found(
+            subject=subject("prefix", prefix=net),
+            message=f"{net} is announced to {session}, and nothing listens on it ({words})",
+            severity="critical" if sure else "info",
+            confidence=None if sure else "possible",
+            evidence=[
+                (f"announced to {session}", net, f"birdc show route export {session}"),
+                (f"listening sockets on {address}", 0, "INET_DIAG LISTEN"),
+                ("ports that listen for all addresses", len(ports.get("", ())), "INET_DIAG LISTEN"),
+            ],
+            confirm=["ss -ltun", birdc(socket, f"show route export {bird_name(session)}")],
+            fix=f"start the service on {address}, or take {net} out of what BIRD announces",
+            touches=[subject("address", address=address)],
+        )
+
+
+A, B = "203.0.113.7", "203.0.113.8"
+
+
+def _case(name: str, why: str, *sockets: tuple[str, int], **more: Any) -> Example:
+    nets, router_id, udp = more.pop("nets", (A, B)), more.pop("router_id", "10.0.0.1"), more.pop("udp", False)
+    host: Any = BirdHost().daemon(router_id=router_id).bgp("up1").exports(
+        "up1", routes=tuple(BirdRoute(net=f"{one}/32", protocol="s1", best=True) for one in nets)
+    )  # fmt: skip
+    host.link("eth0", **more.pop("link", {})).address("eth0", "192.0.2.2/24").address("lo", f"{A}/32")
+    host.address("lo", f"{B}/32")
+    if more.pop("tproxy", False):
+        host.route("default", dev="lo", type="local", table=100, family="inet")
+    kind = {"protocol": 17, "state": 7} if udp else {"protocol": 6, "state": 10}
+    rows = [{"family": 2, "src": src, "dst": "0.0.0.0", "sport": port, **kind} for src, port in sockets]
+    return Example(name=name, why=why, tables=replace(host.build(), sockets=sockets_from_rows(rows)), **more)
+
+
+def examples() -> Iterator[Example]:
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": subject("prefix", prefix=f"{B}/32")}
+    yield _case("one of two", "its like has a listener of its own", (A, 443), **crit)
+    yield _case("UDP", "the same", (A, 53), udp=True, **crit)
+    yield _case("both", "the ordinary case", (A, 443), (B, 443))
+    yield _case("for all addresses", "it serves both", ("0.0.0.0", 443))
+    yield _case("one of them, and for all on that port", "both are served", (A, 443), ("0.0.0.0", 443))
+    yield _case("another port for all", "B has something; A has more", (A, 443), ("0.0.0.0", 80), **crit)
+    yield _case("only SSH", "a loopback, or a service that died", ("0.0.0.0", 22), nets=(A,), fires=1, severity="info")
+    yield _case("router id", "a loopback", ("0.0.0.0", 22), nets=(A,), router_id=A)
+    yield _case("XDP", "it needs no socket", (A, 443), link={"xdp": Xdp(mode="native")})
+    yield _case("TPROXY", "its socket is elsewhere", (A, 443), tproxy=True)
+    yield _case("not here", "another rule", (A, 443), nets=("203.0.113.99",))

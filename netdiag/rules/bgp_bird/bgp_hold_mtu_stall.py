@@ -1,0 +1,139 @@
+"""What it checks
+  The TCP connection of a BGP session sends the same data again and again without an acknowledgement, there is more of
+  it than a keepalive, and meanwhile data from the neighbour arrives: the way is open for small packets and closed for
+  full ones.
+
+Why it matters
+  Keepalives of 19 bytes pass, so the session comes up. The first full UPDATE is as long as the MSS allows; somewhere on
+  the way an MTU is smaller, and the ICMP message that would tell is filtered. Everything behind it waits. When the hold
+  time is over the session is reset, comes up again, and stalls at the same place.
+
+Confirm
+  ss -tin '( sport = :179 or dport = :179 )'      (backoff, retrans, unacked)
+  ping -M do -s 1472 NEIGHBOUR
+  tracepath -n NEIGHBOUR
+
+Fix
+  Repair the MTU on the way, or let ICMP "fragmentation needed" (IPv6 "packet too big") through. At once, on this host:
+  ip route replace NEIGHBOUR/32 via GATEWAY dev IFNAME advmss 1200 mtu 1240, then restart the session. sysctl
+  net.ipv4.tcp_mtu_probing=1 finds the size by itself for new connections.
+
+Not flagged
+  Connections that send again less than three times in a row: plain loss. Those from which nothing has come since the
+  stall began: the whole way is closed (see bgp-hold-timer-expired when the session is lost). Less unacknowledged data
+  than half an MSS. Hosts whose sockets could not be read.
+
+References
+  RFC 2923, RFC 4821, RFC 8899; net/ipv4/tcp_timer.c tcp_retransmit_timer(), struct tcp_info
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP, TOLD_INFO, sockets_from_rows
+from netdiag.rules.bgpsessions import Session, routed, sessions, touched, way
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="bgp-hold-mtu-stall",
+    title="full-sized updates of a BGP session do not arrive",
+    severity="critical",
+    confidence="likely",
+    reads=("bird", "links", "addresses", "routes", "rules", "sysctls", "sockets"),
+    explains=("bgp-hold-timer-expired", "bgp-not-established", "tcp-*"),
+)
+BGP = 179
+IN_A_ROW = 3
+"""Retransmissions of one segment; each waits twice as long as the one before."""
+FIRST = 200
+"""Milliseconds: the shortest retransmission timeout (TCP_RTO_MIN)."""
+
+
+def stalled(view: HostView) -> dict[str, int]:
+    """Positions of BGP connections that stall while the neighbour is heard, by its address."""
+    table = view.sockets
+    chosen = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & ((table.told & TOLD_INFO) != 0)
+    chosen &= ((table.sport == BGP) | (table.dport == BGP)) & (table.retrans >= IN_A_ROW) & (table.timer == 1)
+    chosen &= (table.wqueue * 2 >= table.snd_mss) & (table.snd_mss > 0)
+    found = {}
+    for position in np.flatnonzero(chosen).tolist():
+        since = FIRST * (2 ** min(int(table.retrans[position]), 20) - 1)
+        heard = int(table.last_data_recv[position]) < since
+        moved = bool(table.later[position]) and table.later_received[position] != table.received[position]
+        if heard or moved:
+            (row,) = table.rows([position])
+            found[row.dst] = position
+    return found
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    found = stalled(view)
+    if not found:
+        return
+    for session in sessions(view):
+        position = found.get(session.protocol.neighbor_address or "")
+        if position is not None and not session.switched_off:
+            yield _draft(view, session, position)
+
+
+def _draft(view: HostView, session: Session, position: int) -> Draft:
+    table, address = view.sockets, session.protocol.neighbor_address or ""
+    mss, waiting = int(table.snd_mss[position]), int(table.wqueue[position])
+    answer = way(view, session)
+    return RULE.found(
+        subject=session.subject,
+        message=f"BGP session {session.name} to {session.neighbour} stalls: {waiting} bytes wait in segments of {mss}, "
+        f"sent {int(table.retrans[position])} times without an answer, while the neighbour is heard",
+        evidence=[
+            ("retransmissions in a row", int(table.retrans[position]), f"INET_DIAG {address} idiag_retrans"),
+            ("bytes not acknowledged", waiting, f"INET_DIAG {address} idiag_wqueue"),
+            ("segment size", mss, f"INET_DIAG_INFO {address} tcpi_snd_mss"),
+            ("milliseconds since data came", int(table.last_data_recv[position]), "tcpi_last_data_recv"),
+            *routed(view, answer),
+        ],
+        confirm=[
+            f"ss -tino dst {quoted('[' + address + ']' if ':' in address else address)}",
+            f"ping -c2 -W1 -M do -s {mss + 12} {quoted(address)}",
+        ],
+        fix=f"tracepath -n {quoted(address)}; repair the MTU on the way, or lower it here (ip route ... mtu)",
+        touches=touched(view, session, answer),
+    )
+
+
+def _case(name: str, why: str, *, switched_off: bool = False, **fields: Any) -> Example:
+    expected = {key: fields.pop(key) for key in ("fires", "severity", "subject") if key in fields}
+    state: dict[str, Any] = {"state": "down", "info": "", "bgp_state": "Down"} if switched_off else {}
+    host: Any = BirdHost().bgp("up1", **state)
+    host.link("eth0").address("eth0", "192.0.2.2/24")
+    row: dict[str, Any] = {
+        "family": 2, "protocol": 6, "state": 1, "told": TOLD_INFO, "src": "192.0.2.2", "dst": "192.0.2.1",
+        "sport": 40000, "dport": 179, "retrans": 3, "timer": 1, "wqueue": 4000, "snd_mss": 1460, "last_data_recv": 1000,
+    }  # fmt: skip
+    tables = replace(host.build(), sockets=sockets_from_rows([row | fields]))
+    return Example(name=name, why=why, tables=tables, **expected)
+
+
+def examples() -> Iterator[Example]:
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": subject("bgp-session", name="up1")}
+    yield _case("we called", "the plain fault", **crit)
+    yield _case("the neighbour called", "our port is 179", sport=179, dport=40000, **crit)
+    yield _case("twice", "plain loss", retrans=2)
+    for milliseconds, count in ((1399, 1), (1400, 0)):
+        yield _case(
+            f"heard {milliseconds} ms ago", "200 + 400 + 800 since it began", last_data_recv=milliseconds, fires=count
+        )
+    heard: dict[str, Any] = {"last_data_recv": 9999, "later": 1, "received": 5, "later_received": 24}
+    yield _case("heard between the looks", "a keepalive came", **heard, **crit)
+    for waiting, count in ((730, 1), (729, 0)):
+        yield _case(f"{waiting} bytes", "half an MSS is the border", wqueue=waiting, fires=count)
+    yield _case("another port", "not BGP", dport=22)
+    yield _case("another neighbour", "no session of ours", dst="192.0.2.9")
+    yield _case("no tcp_info", "from /proc/net", told=0)
+    yield _case("keepalive timer", "nothing is sent again", timer=2)
+    yield _case("switched off", "it is about to close", switched_off=True)

@@ -1,0 +1,36 @@
+"""Two anycast addresses with a listener each, of which one dies."""
+
+from tests.drills.bgp import conf, session, world
+from tests.drills.harness import Drill, drill_test
+from tests.lab import Host, Lab
+from tests.lab.traffic import Listener
+
+SECOND = "protocol static second { ipv4; route 198.51.100.7/32 blackhole; }"
+
+
+def build(lab: Lab) -> Host:
+    host = world(lab)
+    host.ip("address add 198.51.100.7/32 dev lo")
+    host.write("/etc/bird/bird.conf", conf("edge1", session("up1", "edge2"), SECOND))
+    host.run("birdc", "configure")
+    lab.wait(lambda: "198.51.100.7" in host.run("birdc", "show route export up1").stdout, 10, "both are announced")
+    lab.listen_udp(host, "203.0.113.1", 5353)
+    listen(lab, host)
+    return host
+
+
+def listen(lab: Lab, host: Host) -> None:
+    started[host] = lab.listen_udp(host, "198.51.100.7", 5353)
+
+
+started: dict[Host, Listener] = {}
+test_drill = drill_test(
+    Drill(
+        rule="bgp-announced-service-down",
+        build=build,
+        break_=lambda lab, host: started[host].stop(),
+        repair=listen,
+        severity="critical",
+        expect={"kind": "prefix", "prefix": "198.51.100.7/32"},
+    ),
+)
