@@ -1,0 +1,144 @@
+"""What it checks
+  BIRD wants a route in the kernel, and cannot put it there because a route of the same prefix, table and metric is
+  there already, made by somebody else ("Netlink: File exists" in its log).
+
+Why it matters
+  The kernel refuses a second route with the same key. BIRD tries again at every scan and logs it; packets go where the
+  foreign route leads, whatever BIRD decides.
+
+Confirm
+  ip route show PREFIX
+  birdc show route export KERNEL
+  journalctl -u bird -n 20
+
+Fix
+  ip route del PREFIX metric METRIC proto PROTOCOL of the foreign route, then birdc reload out KERNEL. Between the two
+  the prefix has no route for a moment. To keep both, give one of them another metric.
+
+Not flagged
+  A foreign route of another metric: both stand, see bird-route-metric-loses-to-static. One that leads the same way as
+  BIRD's. Connected routes. Prefixes that are not there at all: see bird-route-not-in-fib. Right after a restart BIRD
+  may meet its own former routes: those are of proto bird.
+
+References
+  nl_add_rte() in sysdep/linux/netlink.c of BIRD; net/ipv4/fib_trie.c fib_table_insert() (EEXIST)
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.view import HostView
+from netdiag.model.bird import BirdRoute
+from netdiag.model.finding import Draft, subject
+from netdiag.model.route import RTPROT_NAMES, Route
+from netdiag.rules.bgpsessions import bird_name, birdc
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.routewords import ip_command, way_words
+from netdiag.rules.shape import Example, Rule
+
+RULE = Rule(
+    id="bgp-krt-file-exists",
+    title="a foreign route keeps BIRD's out of the kernel",
+    severity="warning",
+    confidence="likely",
+    reads=("bird", "bird_routes", "links", "routes"),
+)
+BIRD, KERNEL = 12, 2
+DEFAULT_METRIC = 32
+
+
+def metric_of(view: HostView, family: str) -> int:
+    """The metric that BIRD's routes have here: the commonest one."""
+    routes = view.routes(family)
+    values, counts = np.unique(routes.priority[routes.protocol == BIRD], return_counts=True)
+    return int(values[counts.argmax()]) if len(values) else DEFAULT_METRIC
+
+
+def foreign(view: HostView, family: str) -> dict[str, Route]:
+    """Routes of others in main with BIRD's metric, by prefix, where BIRD has none."""
+    routes = view.routes(family)
+    here = routes.table == 254
+    chosen = here & (routes.priority == metric_of(view, family)) & ~np.isin(routes.protocol, (BIRD, KERNEL))
+    if not chosen.any():
+        return {}
+    rows = view.route_rows(family, np.flatnonzero(chosen)[:4096].tolist())
+    fib = view.fib(family)
+    return {
+        row.dst: row
+        for row in rows
+        if not any(
+            int(routes.protocol[at]) == BIRD and f"/{int(routes.dst_len[at])}" == "/" + row.dst.partition("/")[2]
+            for at in fib.routes_covering(254, row.dst).tolist()
+        )
+    }
+
+
+def same_way(view: HostView, row: Route, wanted: BirdRoute) -> bool:
+    """Whether both lead the same way."""
+    return {hop.gateway for hop in row.hops} == set(wanted.via) and bool(wanted.via)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    kernels = {
+        (d.socket, p.name) for d in view.bird.daemons for p in d.protocols if p.proto == "Kernel" and p.state == "up"
+    }
+    there = foreign(view, "inet") | foreign(view, "inet6")
+    if not there:
+        return
+    for daemon in view.bird_routes:
+        for listed in daemon.exports:
+            for wanted in listed.routes or () if (daemon.socket, listed.protocol) in kernels else ():
+                row = there.get(wanted.net)
+                if row is None or not wanted.best or wanted.protocol == listed.protocol or same_way(view, row, wanted):
+                    continue
+                yield _draft(view, daemon.socket, listed.protocol, (row, wanted))
+
+
+def _draft(view: HostView, socket: str, kernel: str, pair: tuple[Route, BirdRoute]) -> Draft:
+    row, wanted = pair
+    ip, maker = ip_command(row.family), RTPROT_NAMES.get(row.protocol, str(row.protocol))
+    way = f"via {', '.join(wanted.via)}" if wanted.via else wanted.type
+    return RULE.found(
+        subject=subject("route", dst=row.dst, table=row.table),
+        message=f"BIRD cannot install {wanted.net} {way}: a route of {maker} with the same metric {row.priority} is "
+        f"there ({way_words(view, row)})",
+        evidence=[
+            (f"route {row.dst}", f"proto {maker} metric {row.priority}", "RTM_GETROUTE rtm_protocol RTA_PRIORITY"),
+            (f"best route of BIRD from {wanted.protocol}", way, f"birdc show route export {kernel}"),
+        ],
+        confirm=[f"{ip} route show {row.dst}", birdc(socket, f"show route export {bird_name(kernel)}")],
+        fix=f"{ip} route del {row.dst} metric {row.priority} proto {row.protocol} && "
+        + birdc(socket, f"reload out {bird_name(kernel)}"),
+    )
+
+
+NET = "198.51.100.0/24"
+
+
+def _case(name: str, why: str, **more: Any) -> Example:
+    expected = {key: more.pop(key) for key in ("fires", "severity", "subject") if key in more}
+    own, best, net = more.pop("own", False), more.pop("best", True), more.pop("net", NET)
+    via = "2001:db8::9" if ":" in net else "192.0.2.9"
+    wanted = BirdRoute(net=net, protocol="up1", best=best, via=(via,), dev=("eth0",))
+    host: Any = BirdHost().bgp("up1").protocol("k4", "Kernel").exports("k4", routes=(wanted,))
+    host.link("eth0").address("eth0", "192.0.2.5/24").address("eth0", "2001:db8::5/64")
+    if own:
+        host.route(net, via=via, dev="eth0", priority=32, protocol=12)
+    given: dict[str, Any] = {"via": "2001:db8::7" if ":" in net else "192.0.2.7", "dev": "eth0", "priority": 32}
+    host.route(net, **(given | more))
+    return Example(name=name, why=why, tables=host.build(), **expected)
+
+
+def examples() -> Iterator[Example]:
+    about = subject("route", dst=NET, table=254)
+    yield _case("same metric", "the plain fault", fires=1, severity="warning", subject=about)
+    yield _case("IPv6", "the same", net="2001:db8:9::/48", fires=1)
+    for metric in (31, 33):
+        yield _case(f"metric {metric}", "both can stand", priority=metric)
+    yield _case("BIRD's own is there", "installed", own=True, via="192.0.2.9", protocol=4)
+    yield _case("same way", "nothing goes wrong", via="192.0.2.9")
+    yield _case("of BIRD", "its own", protocol=12)
+    yield _case("not the best", "BIRD does not want it", best=False)
+    yield _case("another table", "not where BIRD puts it", table=77)
