@@ -7,7 +7,7 @@ from netdiag.index.fib import Fib
 from netdiag.index.links import LinkStack
 from netdiag.index.local import LocalAddresses
 from netdiag.index.netfilter import Netfilter
-from netdiag.index.policy import Routing
+from netdiag.index.policy import Lookup, Query, Routing
 from netdiag.model.counters import CounterSample
 from netdiag.model.snapshot import Tables
 
@@ -32,11 +32,16 @@ class Deltas:
         return after - before
 
 
+LOOKUPS = 20_000
+"""Answers of policy routing that are kept."""
+
+
 class HostIndex:
     """The lookups over one namespace's tables, each built when first asked for."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
+        self.lookups: dict[Query, Lookup] = {}
 
     @cached_property
     def stack(self) -> LinkStack:

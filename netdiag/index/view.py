@@ -10,7 +10,7 @@ from functools import cached_property
 
 from netdiag.index.fib import Fib
 from netdiag.index.gaps import COLLECTOR_OF, TOLD, Told, gaps
-from netdiag.index.hostindex import Deltas, HostIndex
+from netdiag.index.hostindex import LOOKUPS, Deltas, HostIndex
 from netdiag.index.links import LinkStack
 from netdiag.index.local import LocalAddresses
 from netdiag.index.netfilter import Netfilter
@@ -316,9 +316,14 @@ class HostView:
         return self._index.fib[family]
 
     def lookup(self, query: Query) -> Lookup:
-        """What the kernel's policy routing decides for this packet."""
+        """What the kernel's policy routing decides for this packet; asked once, however many rules want to know."""
         self._need("links", "routes", "rules", "sysctls")
-        return self._index.routing.lookup(query)
+        known = self._index.lookups.get(query)
+        if known is None:
+            known = self._index.routing.lookup(query)
+            if len(self._index.lookups) < LOOKUPS:
+                self._index.lookups[query] = known
+        return known
 
     def link(self, ifindex: int) -> Link | None:
         """The link with this index."""

@@ -86,6 +86,8 @@ class RouteHop(msgspec.Struct, frozen=True, kw_only=True):
     """RTNH_F_* bits."""
     encap: str | None = None
     """Kind of lightweight tunnel: mpls, ip, ip6, seg6, bpf, ...; None: none."""
+    programs: tuple[str, ...] = ()
+    """Of a tunnel of kind bpf: ``out classify.o:[lwt_out]`` and the like, the place and the name that it was given."""
 
 
 class RouteExtra(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +99,8 @@ class RouteExtra(msgspec.Struct, frozen=True, kw_only=True):
     via: str | None = None
     """RTA_VIA: a gateway of the other family."""
     encap: str | None = None
+    programs: tuple[str, ...] = ()
+    """As in ``RouteHop``."""
     src: str | None = None
     """RTA_SRC of IPv6 subtrees, with ``src_len``."""
     src_len: int = 0
@@ -136,8 +140,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
             return self.extra.multipath
         if self.oif is None and self.gateway is None:
             return ()
-        encap = self.extra.encap if self.extra else None
-        return (RouteHop(oif=self.oif or 0, gateway=self.gateway, flags=self.flags & 0xFF, encap=encap),)
+        extra = self.extra or RouteExtra()
+        return (
+            RouteHop(
+                oif=self.oif or 0,
+                gateway=self.gateway,
+                flags=self.flags & 0xFF,
+                encap=extra.encap,
+                programs=extra.programs,
+            ),
+        )
 
     @property
     def default(self) -> bool:

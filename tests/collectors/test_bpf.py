@@ -270,3 +270,25 @@ def test_show_draws_each_device_in_the_order_in_which_a_packet_meets_programs(la
     text = "".join(table_text(view, view.rows(snapshot, Filters()), 80))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "xdp1\\\\xff" in text or "xdp1\\xff" in text
+
+
+LWT = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+SEC("lwt_out") int police(struct __sk_buff *skb) { return BPF_OK; }
+char LICENSE[] SEC("license") = "GPL";
+"""
+
+
+def test_programs_of_routes_are_shown(lab: Lab) -> None:
+    host, far = lab.host("edge1"), lab.host("edge2")
+    lab.link(host, "eth0", far, "eth0", a_addresses="192.0.2.1/24", b_addresses="192.0.2.2/24")
+    path = lab.bpf(host, "lwt", LWT)
+    host.run(
+        "ip", "route", "add", "10.77.0.0/24", "encap", "bpf", "out", "obj", path, "section", "lwt_out", "dev", "eth0"
+    )
+    code, out, err = host.netdiag("show", "bpf", "--json")
+    assert code == 0, err
+    (row,) = [row for row in json.loads(out) if row["hook"] == "lwt"]
+    assert (row["dst"], row["ifname"]) == ("10.77.0.0/24", "eth0")
+    assert row["name"].startswith("out ") and "lwt" in row["name"]

@@ -171,8 +171,16 @@ def route_rows(snapshot: Snapshot, lines: Lines) -> Iterator[Row]:
             for oif in dict.fromkeys(hop.oif for hop in route.hops if hop.encap == "bpf"):
                 table = table_word(route.table)
                 where = f"{route.dst} table {table}"
+                named = [name for hop in route.hops if hop.oif == oif for name in hop.programs]
                 yield without_nothing(
-                    {"ifname": lines.names(oif), "hook": "lwt", "dst": route.dst, "table": table, "place": where}
+                    {
+                        "ifname": lines.names(oif),
+                        "hook": "lwt",
+                        "dst": route.dst,
+                        "table": table,
+                        "place": where,
+                        "name": ", ".join(dict.fromkeys(named)),
+                    }
                 )
 
 

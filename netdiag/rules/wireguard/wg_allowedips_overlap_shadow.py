@@ -56,11 +56,16 @@ class Overlap(NamedTuple):
 def overlaps(device: WireguardDevice) -> Iterator[Overlap]:
     """The nearest prefix around each, where it is another peer's and no default."""
     owner = {network(text): peer for peer in device.peers for text in peer.allowed_ips}
+    by_number = {(one.version, one.prefixlen, int(one.network_address)): one for one in owner}
+    sizes = {
+        version: sorted({one.prefixlen for one in owner if one.version == version}, reverse=True) for version in (4, 6)
+    }
     around: dict[Network, Network] = {}
     for one in owner:
-        for size in range(one.prefixlen - 1, 1, -1):
-            wider = one.supernet(new_prefix=size)
-            if wider in owner:
+        bits, start = one.max_prefixlen, int(one.network_address)
+        for size in sizes[one.version]:
+            wider = by_number.get((one.version, size, start >> (bits - size) << (bits - size)))
+            if 1 < size < one.prefixlen and wider is not None:
                 around[one] = wider
                 break
     for narrow, wide in around.items():

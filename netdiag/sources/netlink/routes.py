@@ -14,7 +14,7 @@ from netdiag.model.route import RouteExtra, RouteHop, Routes
 from netdiag.sources.netlink import constants as nl
 from netdiag.sources.netlink.attributes import Buffer, DecodeError, address, u16, u32, walk
 from netdiag.sources.netlink.columns import At, Attribute, Columns, ColumnSink, Matrix, Words, distinct
-from netdiag.sources.netlink.encapsulation import encap_name
+from netdiag.sources.netlink.encapsulation import encap_name, lwt_programs
 
 USER_HZ = os.sysconf("SC_CLK_TCK")
 """Clock ticks a second in which the kernel counts lifetimes for user space."""
@@ -176,6 +176,7 @@ _NUMBERS = {nl.RTA_TABLE: "table", nl.RTA_PRIORITY: "priority", nl.RTA_OIF: "oif
 def decode_extra(attributes: Buffer, src_len: int) -> tuple[RouteExtra, int]:
     """Decode what few routes have; the extra, and how many attributes were damaged."""
     fields: dict[str, object] = {}
+    encap_payload: Buffer = b""
     bad = unknown = 0
     for kind, start, end in walk(attributes):
         payload = attributes[start:end]
@@ -188,14 +189,18 @@ def decode_extra(attributes: Buffer, src_len: int) -> tuple[RouteExtra, int]:
                 fields["via"] = decode_via(payload)
             elif kind == nl.RTA_ENCAP_TYPE:
                 fields["encap"] = encap_name(u16(payload))
+            elif kind == nl.RTA_ENCAP:
+                encap_payload = payload
             elif kind == nl.RTA_SRC:
                 fields["src"], fields["src_len"] = address(payload), src_len
             elif kind == nl.RTA_PREF:
                 fields["pref"] = payload[0]
-            elif kind != nl.RTA_ENCAP:
+            else:
                 unknown += 1
         except DecodeError:
             bad += 1
+    if fields.get("encap") == "bpf":
+        fields["programs"] = lwt_programs(encap_payload)
     return RouteExtra(unknown=unknown, **fields), bad  # type: ignore[arg-type]
 
 
@@ -222,6 +227,7 @@ def decode_multipath(payload: Buffer) -> tuple[RouteHop, ...]:
         if length < _RTNEXTHOP.size or position + length > len(payload):
             raise DecodeError(f"a next hop of {length} bytes")
         gateway = encap = None
+        inside: Buffer = b""
         for kind, start, end in walk(payload, position + _RTNEXTHOP.size, position + length):
             if kind == nl.RTA_GATEWAY:
                 gateway = address(payload[start:end])
@@ -229,6 +235,11 @@ def decode_multipath(payload: Buffer) -> tuple[RouteHop, ...]:
                 gateway = decode_via(payload[start:end])
             elif kind == nl.RTA_ENCAP_TYPE:
                 encap = encap_name(u16(payload[start:end]))
-        hops.append(RouteHop(oif=oif, gateway=gateway, weight=less_one + 1, flags=flags, encap=encap))
+            elif kind == nl.RTA_ENCAP:
+                inside = payload[start:end]
+        programs = lwt_programs(inside) if encap == "bpf" else ()
+        hops.append(
+            RouteHop(oif=oif, gateway=gateway, weight=less_one + 1, flags=flags, encap=encap, programs=programs)
+        )
         position += (length + 3) & ~3
     return tuple(hops)
