@@ -17,9 +17,9 @@ Fix
 
 Not flagged
   "overlimits": packets that had to wait, which is what a shaper is for. Drops of fq_codel, cake, pie, red and their
-  kin, which drop early to slow down senders. A shaper towards a guest or customer (tap, ifb, bridge port, host routes)
-  with a queue of reasonable length, which caps by design: info only. Drops of the past. With --interval 0 this is not
-  evaluated.
+  kin, which drop early to slow down senders. A shaper towards a guest or customer (tap, ifb, bridge port, host routes,
+  or a router's cable into another namespace with no gateway behind it) with a queue of reasonable length, which caps by
+  design: info only. Drops of the past. With --interval 0 this is not evaluated.
 
 References
   include/uapi/linux/gen_stats.h struct gnet_stats_queue; net/sched/sch_tbf.c tbf_enqueue(), sch_htb.c htb_enqueue();
@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from netdiag.index.guests import sides
+from netdiag.index.guests import faces_guest, sides
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
@@ -58,17 +58,16 @@ def check(view: HostView) -> Iterator[Draft]:
     table = view.qdiscs
     if table.seconds is None:
         return
-    guests = {
-        side.link.ifindex
-        for family in ("inet", "inet6")
-        for side in sides(view.stack, view.routes(family), view.addresses).guests
-    }
+    around = [sides(view.stack, view.routes(family), view.addresses) for family in ("inet", "inet6")]
+    guests = {side.link.ifindex for each in around for side in each.guests}
+    exits = {link.ifindex for each in around for link in each.exits}
     for row, lost, passed in losing(table):
         link = view.link(row.ifindex)
         if link is None or row.kind in AQM or row.kind == "netem":
             continue
         short = _short(row, link)
         customer = row.ifindex in guests or link.kind in CUSTOMERS or link.master is not None
+        customer = customer or _last_cable(link, exits)
         by_design = row.kind in SHAPERS and not short and customer
         where = f"{row.kind} {handle_text(row.handle)} of {link.ifname}"
         source = f"RTM_GETQDISC {link.ifname} TCA_STATS2"
@@ -88,6 +87,11 @@ def check(view: HostView) -> Iterator[Draft]:
             touches=[subject("link", ifname=link.ifname)],
             breaks=[] if by_design else [subject("host")],
         )
+
+
+def _last_cable(link: Link, exits: set[int]) -> bool:
+    """A router's cable into another namespace: the only subnet behind it is its own, and the ways on are elsewhere."""
+    return faces_guest(link) and link.inet_conf.get("forwarding") == 1 and bool(exits) and link.ifindex not in exits
 
 
 def _short(row: Qdisc, link: Link) -> bool:
@@ -119,6 +123,16 @@ def _tables(
     return replace(host.build(), qdiscs=table)
 
 
+def _cable(gateway: str = "192.0.2.2", limit: int = 30000, forwarding: int = 1, qdisc: str = "tbf") -> Tables:
+    """A shaper on a cable into another namespace, 10.7.0.0/24; the default route leads to the gateway."""
+    tables = _tables(qdisc, options={"rate": 1250000, "limit": limit} if qdisc == "tbf" else {}, kind="veth")
+    host = HostBuilder().link("br0", kind="bridge")
+    host.link("eth0", kind="veth", link_netnsid=0, inet_conf={"forwarding": forwarding}).address("eth0", "10.7.0.1/24")
+    host.link("eth1").address("eth1", "192.0.2.1/24")
+    host.route("default", via=gateway, dev="eth0" if gateway.startswith("10.") else "eth1")
+    return replace(host.build(), qdiscs=tables.qdiscs)
+
+
 def _case(name: str, why: str, tables: Tables, fires: int = 0, **more: Any) -> Example:
     return Example(name=name, why=why, tables=tables, fires=fires, **more)
 
@@ -136,6 +150,13 @@ def examples() -> Iterator[Example]:
         "customer's cap", "ten packets: a cap by design", _tables("tbf", options=enough, kind="tun"), 1, severity="info"
     )
     yield _case("customer's classes", "htb caps by design", _tables("htb", master="br0"), 1, severity="info")
+    cap: dict[str, Any] = {"fires": 1, "severity": "info"}
+    yield _case("a router's customer", "nothing but its own subnet is behind the cable", _cable(), **cap)
+    loud: dict[str, Any] = {"fires": 1, "severity": "warning"}
+    yield _case("a router's uplink", "the default route leads there", _cable("10.7.0.2"), **loud)
+    yield _case("short for a customer", "bursts are lost below the rate", _cable(limit=7620), **loud)
+    yield _case("no router", "its own traffic goes there", _cable(forwarding=0), **loud)
+    yield _case("a fifo for a customer", "no cap: a queue that overflows", _cable(qdisc="pfifo"), **loud)
     yield _case("own interface", "everything of this host goes there", _tables("htb"), 1, severity="warning")
     for kind in sorted(AQM & {"fq_codel", "cake", "codel"}):
         yield _case(kind, "it drops to tell senders to slow down", _tables(kind))
