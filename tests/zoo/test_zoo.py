@@ -4,9 +4,9 @@ import pytest
 
 from tests.drills.harness import describe
 from tests.lab import Lab
-from tests.zoo import Animal, edges, meshes, providers, workers
+from tests.zoo import Animal, clusters, edges, meshes, providers, workers
 
-ANIMALS = (*edges.ANIMALS, *meshes.ANIMALS, *providers.ANIMALS, *workers.ANIMALS)
+ANIMALS = (*clusters.ANIMALS, *edges.ANIMALS, *meshes.ANIMALS, *providers.ANIMALS, *workers.ANIMALS)
 
 
 @pytest.mark.parametrize("animal", ANIMALS, ids=[animal.__name__ for animal in ANIMALS])

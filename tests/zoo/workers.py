@@ -12,19 +12,28 @@ from tests.lab import bpfobjects as make
 from tests.zoo import ping
 
 FORWARDING = {"net.ipv4.ip_forward": "1"}
-TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000  # linux/if_tun.h
+TUNSETIFF, IFF_TUN, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0001, 0x0002, 0x1000  # linux/if_tun.h
 
 
 def hold_tap(host: Host, ifname: str) -> int:
     """A process inside that has a tap open, as a VMM does; it ends with its host."""
+    return _hold(host, ifname, IFF_TAP, "firecracker")
+
+
+def hold_tun(host: Host, ifname: str) -> int:
+    """A process inside that has a tun open, as a VPN's daemon does; it ends with its host."""
+    return _hold(host, ifname, IFF_TUN, "vpn")
+
+
+def _hold(host: Host, ifname: str, kind: int, name: str) -> int:
     ready, writer = os.pipe()
 
     def work() -> None:
-        Path("/proc/self/comm").write_text("firecracker")
+        Path("/proc/self/comm").write_text(name)
         fd = os.open("/dev/net/tun", os.O_RDWR)
-        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH14x", ifname.encode(), IFF_TAP | IFF_NO_PI))
+        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH14x", ifname.encode(), kind | IFF_NO_PI))
         os.write(writer, b"!")
-        while True:  # read what the host sends, as a guest would
+        while True:  # read what the host sends, as the far end would
             os.read(fd, 65536)
 
     pid = host.fork(work)
