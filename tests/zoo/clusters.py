@@ -1,4 +1,4 @@
-"""Cluster nodes and laptops: what Calico, Cilium, flannel, Swarm, libvirt, Tailscale and VPN clients leave on a host."""
+"""Cluster nodes and laptops: what Calico, Cilium, flannel, Swarm, libvirt, Tailscale and VPN clients leave behind."""
 
 from tests.drills.bpfworld import program, tc
 from tests.lab import Host, Lab
@@ -79,7 +79,9 @@ def calico_node(lab: Lab) -> Host:
         "route add 10.244.7.0/26 via 10.244.7.0 dev vxlan.calico onlink\n"
         "route add blackhole 10.244.118.64/26 proto 80"
     )
-    host.run("bridge", "fdb", "add", "66:5c:11:22:33:44", "dev", "vxlan.calico", "dst", "192.0.2.1", "self", "permanent")
+    host.run(
+        "bridge", "fdb", "add", "66:5c:11:22:33:44", "dev", "vxlan.calico", "dst", "192.0.2.1", "self", "permanent"
+    )
     for number in (65, 66):
         pod, veth, address = lab.host(f"pod{number}"), f"cali{number:011x}", f"10.244.118.{number}"
         lab.link(host, veth, pod, "eth0", b_addresses=f"{address}/32", mtu=1450)
@@ -108,16 +110,20 @@ def cilium_node(lab: Lab) -> Host:
         "route add default via 10.0.1.15 dev cilium_host table 2005 proto 2\n"
         "rule add pref 100 lookup local\nrule del pref 0"
     )
-    program(host, "from_lxc", b"cil_from_contai", verdict=-1)
     program(host, "to_lxc", b"cil_to_containe", verdict=-1)
     program(host, "from_host", b"cil_from_host", verdict=-1)
     program(host, "from_netdev", b"cil_from_netdev", verdict=-1)
     tc(host, "cilium_host", "from_host", 1, "egress")
     tc(host, "eth0", "from_netdev", 1)
+    lab.link(host, "eth1", lab.host("storage"), "eth0", a_addresses="198.51.100.1/24", b_addresses="198.51.100.2/24")
+    for number in range(2):
+        program(host, f"to_netdev{number}", b"cil_to_netdev", verdict=-1 - number)  # the device's index is written in
+        tc(host, f"eth{number}", f"to_netdev{number}", 1, "egress")
     for number in (21, 22):
         pod, veth = lab.host(f"pod{number}"), f"lxc{number:012x}"
         lab.link(host, veth, pod, "eth0", b_addresses=f"10.0.1.{number}/32")
-        tc(host, veth, "from_lxc", 1)
+        program(host, f"from_lxc{number}", b"cil_from_contai", verdict=-number)  # each endpoint has a build of its own
+        tc(host, veth, f"from_lxc{number}", 1)
         tc(host, veth, "to_lxc", 1, "egress")
         host.ip(f"route add 10.0.1.{number} dev {veth} scope link")
         pod.ip("route add 10.0.1.15 dev eth0 scope link\nroute add default via 10.0.1.15 dev eth0 mtu 1450")
@@ -150,7 +156,7 @@ def flannel_node(lab: Lab) -> Host:
 
 
 def lxc_macvlan(lab: Lab) -> Host:
-    """LXC with macvlan children of the uplink: each container has the rack's addresses; the parent keeps its own."""
+    """LXC with macvlan children of the uplink, addresses of the rack's network; the host speaks to them by a shim."""
     host = _node(lab, "ams-lxc1")
     for number in (2, 3):
         host.sh(
@@ -160,6 +166,9 @@ def lxc_macvlan(lab: Lab) -> Host:
             f"ip -n web{number} link set eth0 up\nip -n web{number} route add default via 192.0.2.1\n"
             f"ip netns exec web{number} ping -c1 -W2 192.0.2.1"
         )
+    host.ip("link add shim0 link eth0 type macvlan mode bridge\naddress add 192.0.2.11/32 dev shim0\nlink set shim0 up")
+    host.ip("route add 192.0.2.22 dev shim0\nroute add 192.0.2.23 dev shim0")
+    ping(host, "192.0.2.22", "192.0.2.23")
     return host
 
 
@@ -187,7 +196,7 @@ def tailscale_node(lab: Lab) -> Host:
         "chain INPUT { type filter hook input priority filter; policy accept; counter jump ts-input; }\n"
         "chain FORWARD { type filter hook forward priority filter; policy accept; counter jump ts-forward; }; };\n"
         "table ip nat { chain ts-postrouting { meta mark and 0xff0000 == 0x40000 counter masquerade; }\n"
-        "chain POSTROUTING { type nat hook postrouting priority srcnat; policy accept; counter jump ts-postrouting; }; }",
+        "chain POSTROUTING { type nat hook postrouting priority srcnat; counter jump ts-postrouting; }; }",
     )
     lab.listen_udp(host, "0.0.0.0", 41641)
     return host
@@ -206,7 +215,7 @@ def killswitch_laptop(lab: Lab) -> Host:
         host,
         "table inet killswitch { chain output { type filter hook output priority filter; policy drop; "
         'oifname { "lo", "tun0" } accept; ip daddr 198.51.100.9 udp dport 1194 accept; '
-        "ip daddr 192.0.2.0/24 accept; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept; "
+        "ip daddr 192.0.2.0/24 accept; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept; "
         "counter reject; }; }",
     )
     return host
@@ -251,7 +260,7 @@ def swarm_node(lab: Lab) -> Host:
         host,
         f"table ip nat {{ chain POSTROUTING {{ type nat hook postrouting priority srcnat; policy accept; {nat} }}\n"
         f"chain DOCKER {{ {published} }}\n"
-        "chain PREROUTING { type nat hook prerouting priority dstnat; policy accept; fib daddr type local jump DOCKER; }\n"
+        "chain PREROUTING { type nat hook prerouting priority dstnat; fib daddr type local jump DOCKER; }\n"
         "chain OUTPUT { type nat hook output priority -100; policy accept; "
         "ip daddr != 127.0.0.0/8 fib daddr type local jump DOCKER; }; };\n"
         f"table ip filter {{ chain FORWARD {{ type filter hook forward priority filter; policy drop; {forward} }}; }}",

@@ -18,8 +18,9 @@ Fix
 Not flagged
   One build everywhere, however often it was loaded. Interfaces of different kinds or names. A newer build on fewer
   interfaces than the older one: that is how a new version is tried; told as info. A build of its own on each of three
-  or more interfaces: the loader writes constants of the interface into the program. Names that the kernel may have
-  cut at 15 bytes: told as info.
+  or more interfaces: the loader writes constants of the interface into the program. Programs of Cilium (cil_...),
+  whose loader is known to do so: two uplinks have two builds. Names that the kernel may have cut at 15 bytes: told
+  as info.
 
 References
   kernel/bpf/core.c bpf_prog_calc_tag(), https://github.com/cilium/cilium/issues/18344
@@ -44,6 +45,9 @@ RULE = Rule(
 )
 OWN_BUILDS = 3
 """From so many interfaces with a build of its own each, these are taken for constants of the interface."""
+BUILT_FOR_ONE = ("cil_",)
+"""Names of loaders that write the interface's index and addresses into each program: every one has a build of its own,
+and whichever was loaded last is no newer version."""
 SHOWN = 4
 """Interfaces that are named in the message."""
 
@@ -62,6 +66,8 @@ def groups(view: HostView) -> Iterator[dict[str, Placed]]:
     """
     found: dict[Key, list[Placed]] = {}
     for one in placed(view):
+        if one.name.startswith(BUILT_FOR_ONE):
+            continue
         hook = "xdp" if one.at.hook == "xdp" else "tc"
         key = (family_of(one.link.ifname), one.link.kind, hook, one.at.direction, one.name)
         found.setdefault(key, []).append(one)
@@ -220,6 +226,16 @@ def _silent_examples() -> Iterator[Example]:
         name="three taps of three builds",
         why="each has constants of its own written into it",
         tables=_taps(1, 2, 3).build(),
+    )
+    yield Example(
+        name="two uplinks of a Cilium node",
+        why="its loader writes the index and the addresses of the device into each",
+        tables=_taps(OLD, NEW, name="cil_to_netdev").build(),
+    )
+    yield Example(
+        name="three Cilium uplinks, two of them alike",
+        why="the same, and two devices may need the same constants",
+        tables=_taps(OLD, NEW, NEW, name="cil_to_host").build(),
     )
     other = HostBuilder().bpf(programs=[program(1), program(2, tag="bb" * 8)])
     tc(other.link("tap0", kind="tun"), "tap0", 1)
