@@ -9,7 +9,7 @@ def refuses_on_purpose(lab: Lab) -> Host:
     """An anycast edge: an aggregate over addresses of lo, one against leaks, one against an attacker, and a standby."""
     host = lan(lab)
     host.ip("address add 198.51.100.7/32 dev lo\nroute add blackhole 198.51.100.0/24 proto static")
-    host.ip("route add blackhole 10.0.0.0/8\nroute add blackhole 203.0.113.66/32 proto bird metric 32")
+    host.ip("route add blackhole 10.0.0.0/8\nroute add blackhole 203.0.113.66/32 proto babel metric 32")
     host.ip("route add default via 192.0.2.130\nroute add unreachable default metric 4278198272")
     return host
 

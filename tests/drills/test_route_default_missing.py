@@ -104,7 +104,7 @@ def full_table(lab: Lab) -> Host:
 
 def routed_by_daemon(lab: Lab) -> Host:
     host = uplink(lab)
-    host.ip("route add 10.0.0.0/8 via 192.0.2.1 proto bird")
+    host.ip("route add 10.0.0.0/8 via 192.0.2.1 proto babel")
     attempt(host)
     return host
 

@@ -61,9 +61,6 @@ def take(host: Host, args: Sequence[str], during: Callable[[], object] | None = 
         deadline = time.monotonic() + asked.deadline
         paused = _PausedSource(deadline, reached_writer, go_on_reader)
         source = LiveSource(deadline) if during is None else paused
-        options = Options(
-            interval=asked.interval, deadline=asked.deadline, hostname=asked.hostname, all_netns=asked.all_netns
-        )
         options = _options(asked)
         return _as_json(collect(source, options), asked)
 

@@ -39,7 +39,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "bpf"),
-    explains=("bpf-version-skew-across-ifaces",),
+    explains=("bpf-version-skew-across-ifaces", "bpf-tcx-before-tc"),
 )
 ALL = 3
 """ETH_P_ALL."""
