@@ -11,7 +11,7 @@ INTENT = '[[announce]]\nprefix = "203.0.113.77/32"\nsession = "up*"\n'
 def edge(lab: Lab, more: str = "") -> Host:
     """edge1 announces two addresses of its lo, by two static protocols."""
     host = world(lab, more=MORE(more=more))
-    host.ip("address add 203.0.113.1/32 dev lo\naddress add 203.0.113.77/32 dev lo")
+    host.ip("address add 203.0.113.77/32 dev lo")
     return host
 
 

@@ -18,12 +18,13 @@ def asks_to_drop(lab: Lab) -> Host:
 
 test_drill = drill_test(
     Drill(
-        rule="bgp-route-announced-no-local-addr",
+        rule="addr-missing-expected-lo32",  # it names the address; who announces it stands below
+        explains=("bgp-route-announced-no-local-addr",),
         build=world,
         break_=lambda lab, host: host.ip("address del 203.0.113.1/32 dev lo"),
         repair=None,
         severity="critical",
-        expect={"kind": "prefix", "prefix": "203.0.113.1/32"},
+        expect={"kind": "address", "address": "203.0.113.1"},
         twin=asks_to_drop,
     ),
 )

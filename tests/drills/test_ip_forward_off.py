@@ -71,6 +71,7 @@ test_drill = drill_test(
     Drill(
         rule=RULE,
         build=taps,
+        tolerate=("tap-no-owner-fd",),  # the lab's taps have no VMM
         break_=lambda lab, host: host.sysctl({"net.ipv4.ip_forward": 0}),
         repair=None,
         severity="critical",
@@ -81,6 +82,7 @@ test_drill = drill_test(
         rule=RULE,
         name="IPv6",
         build=taps,
+        tolerate=("tap-no-owner-fd",),  # the lab's taps have no VMM
         break_=lambda lab, host: host.sysctl({"net.ipv6.conf.all.forwarding": 0}),
         repair=None,
         severity="critical",

@@ -1,5 +1,5 @@
 """What it checks
-  A bridge that routes by a gateway depend on and that has no port at all.
+  A bridge that a default route leads over and that has no port at all.
 
 Why it matters
   The way out goes over a bridge that has lost its uplink: the card was renamed, its driver is gone, or somebody took it
@@ -15,7 +15,8 @@ Fix
 
 Not flagged
   An idle bridge: docker0, a CNI or libvirt bridge without a guest is NO-CARRIER and has addresses, and that is as it
-  should be. A bridge with ports, whatever their state. A bridge that is down. Routes that another one hides.
+  should be. A bridge with ports, whatever their state. A bridge that is down. Routes to single
+  prefixes by a guest that is stopped.
 
 References
   net/bridge/br_if.c br_features_recompute(), br_device.c; Documentation/networking/bridge.rst
@@ -56,7 +57,7 @@ def check(view: HostView) -> Iterator[Draft]:
     gateways: dict[int, list[str]] = {}
     for family in ("inet", "inet6"):
         routes = view.routes(family)
-        for way in ways(routes, view.nexthops, np.asarray(routes.type == RTN_UNICAST)):
+        for way in ways(routes, view.nexthops, np.asarray((routes.type == RTN_UNICAST) & (routes.dst_len == 0))):
             if way.hop.oif in empty and way.hop.gateway is not None and len(way.legs) == 1:
                 gateways.setdefault(way.hop.oif, []).append(way.hop.gateway)
     for ifindex, found in gateways.items():
@@ -86,6 +87,8 @@ def _bridge(**link: Any) -> HostBuilder:
 def examples() -> Iterator[Example]:
     out = _bridge().route("default", via="192.0.2.254", dev="br0")
     yield _case("uplink lost", "the plain fault", out, 1, subject=subject("link", ifname="br0"), severity="critical")
+    stopped = _bridge().route("10.3.0.0/16", via="192.0.2.2", dev="br0")
+    yield _case("behind a guest", "the guest is stopped", stopped)
     yield _case("docker0", "idle, with its own subnet alone", _bridge())
     ported = _bridge().link("eth0", master="br0", carrier=False).route("default", via="192.0.2.254", dev="br0")
     yield _case("port without a cable", "it has a port", ported)

@@ -44,7 +44,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules"),
-    explains=("route-default-missing", "asym-rpfilter-strict-drop", "src-addr-selection-wrong", "bgp-*", "wg-*"),
+    explains=("route-default-missing", "asym-rpfilter-strict-drop", "src-addr-selection-wrong", "bgp-*", "wg-[!f]*"),
 )
 OWN = (0, 253, 254, 255)
 DAEMONS = (8, 10, 11, 12, 42, 99, 186, 187, 188, 189, 192)
@@ -114,6 +114,7 @@ def _draft(view: HostView, family: str, table: int, rows: list[Route]) -> Draft:
         ],
         confirm=[f"{ip} rule show", f"{ip} route show table {table}"],
         fix=rule_for(view, family, table, rows),
+        touches=[subject("link", ifname=name) for name in links],
         breaks=[
             *(subject("link", ifname=name) for name in links),
             *(subject("route", dst=one.dst, table=254) for one in rows[:4]),

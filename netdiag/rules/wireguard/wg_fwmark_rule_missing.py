@@ -44,6 +44,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard"),
     explains=(
+        "table-without-rule",
         "wg-endpoint-via-own-tunnel",
         "wg-handshake-stale",
         "wg-never-handshaked",
