@@ -26,9 +26,9 @@ def fra_edge1(lab: Lab) -> Host:
         "addr add 203.0.113.7/32 dev lo\naddr add 203.0.113.8/32 dev lo\naddr add 2001:db8:ffff::7/128 dev lo\n"
         "nexthop add id 1 via 198.51.100.6 dev up1\nnexthop add id 2 via 198.51.100.10 dev up2\n"
         "nexthop add id 10 group 1/2\n"
-        "route add default nhid 10 proto bird metric 32\n"
+        "route add default nhid 10 proto static metric 32\n"
         "route add blackhole 203.0.113.0/24 proto static\n"
-        "route add default proto bird metric 32 nexthop via 2001:db8:1::2 dev up1 nexthop via 2001:db8:2::2 dev up2"
+        "route add default proto static metric 32 nexthop via 2001:db8:1::2 dev up1 nexthop via 2001:db8:2::2 dev up2"
     )
     for dst in ("198.51.100.6", "198.51.100.10", "2001:db8:1::2", "2001:db8:2::2"):
         edge.run("ping", "-c1", "-W1", dst)
