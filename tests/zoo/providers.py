@@ -257,6 +257,23 @@ def warm_standby(lab: Lab) -> Host:
     return host
 
 
+def vrrp_master(lab: Lab) -> Host:
+    """VRRP's master with a virtual MAC: one /32 on a macvlan, neighbours that ask for it there, the subnet below."""
+    host, backup, switch = lab.host("fra-lb1"), lab.host("backup"), lab.switch()
+    lab.plug(host, "eth0", switch, "192.0.2.12/24")
+    lab.plug(backup, "eth0", switch, "192.0.2.1/24")
+    host.ip(
+        "route add default via 192.0.2.1\n"
+        "link add vrrp.51 link eth0 address 00:00:5e:00:01:33 type macvlan mode private\nlink set vrrp.51 up\n"
+        "address add 192.0.2.100/32 dev vrrp.51"
+    )
+    for ifname, name in (("vrrp.51", "arp_ignore"), ("eth0", "arp_ignore"), ("eth0", "arp_filter")):
+        host.sysctl({f"net/ipv4/conf/{ifname}/{name}": 1})
+    _serve(host, "192.0.2.100", 80, "haproxy")
+    _pinging(backup, "192.0.2.100")
+    return host
+
+
 def pppoe_uplink(lab: Lab) -> Host:
     """A DSL router: 1492 bytes on a point-to-point uplink, WireGuard of 1412 over it, MSS clamped to the route."""
     host, far, inner = lab.host("home-router1", sysctls=FORWARDING), lab.host("bras"), lab.host("inner")
@@ -303,15 +320,14 @@ def asymmetric_ecmp_edge(lab: Lab) -> Host:
     return edge
 
 
-def policed_customer(lab: Lab) -> Host:
-    """A customer who bought ten megabits and asks for more: the bucket drops the rest, which is what it is for."""
+def _customer(lab: Lab) -> Host:
+    """A customer who asks for more than he bought."""
     host, customer, far = lab.host("fra-worker4", sysctls=FORWARDING), lab.host("customer"), lab.host("far")
     lab.link(host, "eth0", far, "eth0", a_addresses="192.0.2.1/24", b_addresses="192.0.2.2/24")
     lab.link(host, "vm7", customer, "eth0", a_addresses="10.7.0.1/24", b_addresses="10.7.0.2/24")
     host.ip("route add default via 192.0.2.2")
     far.ip("route add 10.7.0.0/24 via 192.0.2.1")
     customer.ip("route add default via 10.7.0.1")
-    host.run("tc", "qdisc", "add", "dev", "vm7", "root", "tbf", "rate", "10mbit", "burst", "10kb", "latency", "20ms")
     ping(host, "192.0.2.2")
     _pinging(far, "10.7.0.2")
 
@@ -327,6 +343,24 @@ def policed_customer(lab: Lab) -> Host:
     return host
 
 
+def policed_customer(lab: Lab) -> Host:
+    """A customer who bought ten megabits and asks for more: the bucket drops the rest, which is what it is for."""
+    host = _customer(lab)
+    host.run("tc", "qdisc", "add", "dev", "vm7", "root", "tbf", "rate", "10mbit", "burst", "10kb", "latency", "20ms")
+    return host
+
+
+def customer_with_classes(lab: Lab) -> Host:
+    """The same by htb: the plain queue of the customer's class drops what is above the class's rate."""
+    host = _customer(lab)
+    host.sh(
+        "tc qdisc add dev vm7 root handle 1: htb default 10\n"
+        "tc class add dev vm7 parent 1: classid 1:10 htb rate 5mbit\n"
+        "tc qdisc add dev vm7 parent 1:10 pfifo limit 50"
+    )
+    return host
+
+
 ANIMALS = (
     cloud_host_onlink,
     unnumbered_bgp,
@@ -337,7 +371,9 @@ ANIMALS = (
     busy_web_server,
     resolver_host,
     warm_standby,
+    vrrp_master,
     pppoe_uplink,
     asymmetric_ecmp_edge,
     policed_customer,
+    customer_with_classes,
 )

@@ -18,7 +18,8 @@ Fix
   connected route changes at once. Routes that went by the old prefix are deleted with it: make them again.
 
 Not flagged
-  Single addresses (/32) beside one with the subnet: virtual addresses. /32 with an onlink gateway or a host route to
+  Single addresses (/32) beside one with the subnet, or on a macvlan whose lower interface has it (VRRP with a virtual
+  MAC): virtual addresses. /32 with an onlink gateway or a host route to
   it, as clouds have it; on loopback, tunnels and point-to-point interfaces. A broadcast address that was left out, or
   is all ones. A gateway outside every prefix: see route-onlink-missing-gateway. What the neighbours themselves have
   configured cannot be read from here; a fleet's snapshots tell.
@@ -75,7 +76,7 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
         wider = ipaddress.ip_network(f"{other.local}/{other.prefixlen}", strict=False)
         if wider.prefixlen < row.prefixlen and ipaddress.ip_address(row.local) in wider:
             return Misfit(f"{other.local} on the same interface has /{other.prefixlen}", other.prefixlen, "warning")
-    if single and not _routed(view, row, link):
+    if single and not _routed(view, row, link) and not _subnet_below(view, row, link):
         near = _neighbours(view, row, link)
         if near:
             return Misfit(f"its neighbour {near} is in no prefix of {link.ifname}", None, "warning")
@@ -99,6 +100,21 @@ def _routed(view: HostView, row: Address, link: Link) -> bool:
         mine &= routes.dst_len != 128
     return bool(mine.any()) or any(other.ifindex == link.ifindex and other is not row and other.family == row.family
                                    and other.scope == 0 for other in view.addresses)  # fmt: skip
+
+
+def _subnet_below(view: HostView, row: Address, link: Link) -> bool:
+    """Whether the interface below a macvlan or ipvlan has the subnet: answers leave there."""
+    return (
+        link.kind in ("macvlan", "ipvlan")
+        and link.link_netnsid is None
+        and any(
+            other.ifindex == link.link
+            and other.family == row.family
+            and other.prefixlen < row.prefixlen
+            and ipaddress.ip_address(row.local) in ipaddress.ip_network(f"{other.local}/{other.prefixlen}", False)
+            for other in view.addresses
+        )
+    )
 
 
 def _neighbours(view: HostView, row: Address, link: Link) -> str | None:
@@ -172,6 +188,15 @@ def examples() -> Iterator[Example]:
     yield _case("cloud", "its gateway is onlink", cloud.route("default", via="10.0.0.1", dev="eth0", onlink=True))
     six = _host("2001:db8::5/128").neighbour("2001:db8::1", dev="eth0")
     yield _case("IPv6 /128 alone", "the same", six, 1)
+
+    def upper(lower: str, **link: Any) -> HostBuilder:
+        host = HostBuilder().link("eth0").address("eth0", lower)
+        host.link("vrrp.51", link=host.ifindex("eth0"), **{"kind": "macvlan", **link})
+        return host.address("vrrp.51", "10.0.0.5/32").neighbour("10.0.0.1", dev="vrrp.51")
+
+    yield _case("VRRP's master", "its virtual MAC's macvlan; the subnet is below", upper("10.0.0.4/24"))
+    yield _case("macvlan over another subnet", "nothing leads back", upper("10.0.9.4/24"), 1)
+    yield _case("macvlan over another namespace's", "that subnet is not ours", upper("10.0.0.4/24", link_netnsid=0), 1)
     wg = HostBuilder().link("wg0", kind="wireguard", flags=0x10091).address("wg0", "10.0.0.5/32")
     yield _case("tunnel", "it has no subnet", wg)
     yield _case("lo", "anycast addresses", HostBuilder().address("lo", "10.0.0.5/32").address("lo", "10.0.0.6/24"))

@@ -26,7 +26,7 @@ References
   tc-tbf(8), tc-htb(8)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +37,7 @@ from netdiag.model.link import Link
 from netdiag.model.snapshot import Tables
 from netdiag.model.tc import ROOT, Qdisc, QueueStats, Tc, TcCounters, handle_text
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.queues import AQM, SHAPERS, losing, share
+from netdiag.rules.queues import AQM, FIFOS, SHAPERS, losing, share
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -68,7 +68,7 @@ def check(view: HostView) -> Iterator[Draft]:
         short = _short(row, link)
         customer = row.ifindex in guests or link.kind in CUSTOMERS or link.master is not None
         customer = customer or _last_cable(link, exits)
-        by_design = row.kind in SHAPERS and not short and customer
+        by_design = (row.kind in SHAPERS or _below_shaper(row, table.qdiscs)) and not short and customer
         where = f"{row.kind} {handle_text(row.handle)} of {link.ifname}"
         source = f"RTM_GETQDISC {link.ifname} TCA_STATS2"
         why = f", its queue of {row.options['limit']} bytes holds less than {SHORT} full packets" if short else ""
@@ -87,6 +87,15 @@ def check(view: HostView) -> Iterator[Draft]:
             touches=[subject("link", ifname=link.ifname)],
             breaks=[] if by_design else [subject("host")],
         )
+
+
+def _below_shaper(row: Qdisc, qdiscs: Iterable[Qdisc]) -> bool:
+    """A plain queue of a shaper's class that holds enough for a burst: what it drops is above the class's rate."""
+    limit = row.options.get("limit")
+    if row.kind not in FIFOS | {"sfq"} or row.parent == ROOT or (isinstance(limit, int) and limit < SHORT):
+        return False
+    major = row.parent >> 16
+    return any(up.ifindex == row.ifindex and up.handle >> 16 == major and up.kind in SHAPERS for up in qdiscs)
 
 
 def _last_cable(link: Link, exits: set[int]) -> bool:
@@ -133,6 +142,15 @@ def _cable(gateway: str = "192.0.2.2", limit: int = 30000, forwarding: int = 1, 
     return replace(host.build(), qdiscs=tables.qdiscs)
 
 
+def _leaf(tables: Tables, limit: int) -> Tables:
+    """A pfifo in a class of the shaper, which accounts for all its drops."""
+    up = tables.qdiscs
+    leaf: dict[str, Any] = {"kind": "pfifo", "handle": 0x200000, "parent": 0x10010, "ifindex": up.qdiscs[0].ifindex}
+    low = Qdisc(stats=QueueStats(packets=1000), options={"limit": limit}, **leaf)
+    later = TcCounters(stats=QueueStats(packets=2000, drops=50), **leaf)
+    return replace(tables, qdiscs=Tc(qdiscs=(*up.qdiscs, low), seconds=1.0, second=(*up.second, later)))
+
+
 def _case(name: str, why: str, tables: Tables, fires: int = 0, **more: Any) -> Example:
     return Example(name=name, why=why, tables=tables, fires=fires, **more)
 
@@ -157,6 +175,15 @@ def examples() -> Iterator[Example]:
     yield _case("short for a customer", "bursts are lost below the rate", _cable(limit=7620), **loud)
     yield _case("no router", "its own traffic goes there", _cable(forwarding=0), **loud)
     yield _case("a fifo for a customer", "no cap: a queue that overflows", _cable(qdisc="pfifo"), **loud)
+    for name, queue, leads, severity in (
+        ("a customer's class", 50, "192.0.2.2", "info"),
+        ("a class of the uplink", 50, "10.7.0.2", "warning"),
+        ("a short class", SHORT - 1, "192.0.2.2", "warning"),
+    ):
+        tables = _cable(leads, qdisc="htb")
+        yield _case(
+            name, "the leaf of a shaper drops what is above its rate", _leaf(tables, queue), 1, severity=severity
+        )
     yield _case("own interface", "everything of this host goes there", _tables("htb"), 1, severity="warning")
     for kind in sorted(AQM & {"fq_codel", "cake", "codel"}):
         yield _case(kind, "it drops to tell senders to slow down", _tables(kind))
