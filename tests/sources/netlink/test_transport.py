@@ -265,7 +265,7 @@ def never(protocol: int) -> ScriptedSocket:
         (nl.NETLINK_NETFILTER, 10 << 8 | 21),  # NFT_MSG_GETOBJ_RESET
         (nl.NETLINK_NETFILTER, 11 << 8),
         (nl.NETLINK_SOCK_DIAG, 21),  # SOCK_DESTROY
-        (nl.NETLINK_XFRM, 0x12),  # XFRM_MSG_GETSA tells keys
+        (nl.NETLINK_XFRM, 0x1C),  # XFRM_MSG_FLUSHSA
     ],
 )
 def test_what_is_not_known_to_be_a_read_is_refused_before_a_socket_exists(protocol: int, kind: int) -> None:
