@@ -27,6 +27,8 @@ class Fault:
     first: tuple[str, ...]
     traffic: Break | None = None
     """What goes on between the two samples; without it nothing does."""
+    thing: str = ""
+    """What it breaks: of two faults of one thing the first hides the second, so they are not combined."""
     alone: bool = False
     """Whether it leaves nothing on the host that another fault could show on, so that it is not combined."""
 
@@ -108,6 +110,7 @@ W, E = worlds.worker, worlds.edge
 FAULTS: Sequence[Fault] = (
     Fault(
         name="jumbo at one end",
+        thing="eth0",
         story="the switch port was left at 1500 when the host went to 9000",
         world=W,
         break_=ip("link set eth0 mtu 9000"),
@@ -140,6 +143,7 @@ FAULTS: Sequence[Fault] = (
     ),
     Fault(
         name="wg0 down",
+        thing="wg0",
         story="somebody ran ip link set wg0 down in the wrong window",
         world=W,
         break_=ip("link set wg0 down"),
@@ -147,6 +151,7 @@ FAULTS: Sequence[Fault] = (
     ),
     Fault(
         name="wg0 at 1500",
+        thing="wg0",
         story="a template without an MTU",
         world=W,
         break_=ip("link set wg0 mtu 1500"),
@@ -154,6 +159,7 @@ FAULTS: Sequence[Fault] = (
     ),
     Fault(
         name="address given twice",
+        thing="wg0",
         story="a new peer was given an allowed-ip that another one had",
         world=W,
         break_=_second_peer,
@@ -199,6 +205,7 @@ FAULTS: Sequence[Fault] = (
     ),
     Fault(
         name="mate blackholed",
+        thing="wg0",
         story="a DDoS script null-routed the mate's address",
         world=W,
         break_=ip("route add blackhole 192.0.2.11/32"),
@@ -206,6 +213,7 @@ FAULTS: Sequence[Fault] = (
     ),
     Fault(
         name="mate prohibited by rule",
+        thing="wg0",
         story="the same by a policy rule",
         world=W,
         break_=ip("rule add pref 50 to 192.0.2.11 prohibit"),
@@ -228,19 +236,11 @@ FAULTS: Sequence[Fault] = (
     ),
     Fault(
         name="endpoint through the tunnel",
+        thing="wg0",
         story="a route of the mesh covers the mate's endpoint",
         world=W,
         break_=ip("route add 192.0.2.11/32 dev wg0"),
         first=("wg-endpoint-via-own-tunnel",),
-    ),
-    Fault(
-        name="gateway's MAC pinned",
-        story="a permanent entry for the gateway survived its replacement",
-        world=W,
-        break_=ip("neigh replace 192.0.2.1 lladdr 02:00:00:00:0b:ad nud permanent dev eth0"),
-        first=("neigh-permanent-stale-mac", "neigh-gateway-failed"),
-        traffic=pinging("192.0.2.1"),
-        alone=True,
     ),
     Fault(
         name="stub resolver gone",
@@ -266,6 +266,7 @@ FAULTS: Sequence[Fault] = (
     ),
     Fault(
         name="too small for IPv6",
+        thing="eth0",
         story="somebody set 1200 bytes to get a tunnel through",
         world=W,
         break_=ip("link set eth0 mtu 1200"),
@@ -286,6 +287,7 @@ FAULTS: Sequence[Fault] = (
     ),
     Fault(
         name="WireGuard firewalled",
+        thing="wg0",
         story="a new input chain forgot the mesh's port",
         world=W,
         break_=lambda lab, host: lab.nft(
@@ -304,6 +306,7 @@ FAULTS: Sequence[Fault] = (
     ),
     Fault(
         name="wrong AS",
+        thing="up1",
         story="the upstream was migrated to another AS",
         world=E,
         break_=lambda lab, host: reconfigured(lab.hosts["upstream1"], worlds.far_conf(1, "192.0.2.1", 65099)),
@@ -311,6 +314,7 @@ FAULTS: Sequence[Fault] = (
     ),
     Fault(
         name="upstream unplugged",
+        thing="up1",
         story="an uplink's far end went down",
         world=E,
         break_=on("upstream1", "link set eth0 down"),
@@ -318,6 +322,7 @@ FAULTS: Sequence[Fault] = (
     ),
     Fault(
         name="static wins",
+        thing="up1",
         story="a forgotten static route with metric 0 hides BIRD's",
         world=E,
         break_=ip("route add 198.18.1.0/24 via 198.51.100.2"),
@@ -344,10 +349,11 @@ FAULTS: Sequence[Fault] = (
         story="lo was set up again without the anycast address",
         world=E,
         break_=ip("address del 203.0.113.7/32 dev lo\naddress add 203.0.113.9/32 dev lo"),
-        first=("bgp-route-announced-no-local-addr",),
+        first=("addr-missing-expected-lo32", "bgp-route-announced-no-local-addr"),
     ),
     Fault(
         name="password on one side",
+        thing="up1",
         story="the upstream switched MD5 on, alone",
         world=E,
         break_=lambda lab, host: reconfigured(

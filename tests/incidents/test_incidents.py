@@ -84,7 +84,9 @@ def drawn() -> list[tuple[Fault, Fault]]:
     """Pairs of faults that can be had on one host, in an order that the seed decides."""
     able = [fault for fault in FAULTS if not fault.alone]
     pairs = [
-        (a, b) for a, b in itertools.combinations(able, 2) if a.world is b.world and not set(a.first) & set(b.first)
+        (a, b)
+        for a, b in itertools.combinations(able, 2)
+        if a.world is b.world and not set(a.first) & set(b.first) and not (a.thing and a.thing == b.thing)
     ]
     random.Random(SEED).shuffle(pairs)
     return pairs[: int(os.environ.get("NETDIAG_LONG", PAIRS))]

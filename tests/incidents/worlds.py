@@ -61,7 +61,7 @@ EDGE = """
 router id 192.0.2.1;
 protocol device {}
 protocol kernel { ipv4 { export filter { if source = RTS_BGP then accept; reject; }; }; }
-protocol static services { ipv4; route 203.0.113.0/24 blackhole; }
+protocol static services { ipv4; route 203.0.113.0/24 blackhole; route 203.0.113.7/32 blackhole; }
 template bgp upstream {
   local as 65001; connect delay time 1; connect retry time 2; error wait time 1, 2; hold time 6; keepalive time 2;
   ipv4 { import all; export where source = RTS_STATIC; };
