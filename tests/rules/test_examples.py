@@ -10,6 +10,7 @@ from netdiag.model.coverage import Coverage
 from netdiag.model.snapshot import Meta, Snapshot
 from netdiag.rules import discover
 from netdiag.rules.shape import HEADINGS, Example, RuleModule
+from netdiag.rules.undecidable import UNDECIDABLE
 
 META = Meta(
     netdiag="test", name="example", kernel="6.8.0", netns="1", taken_at="2026-01-01T00:00:00Z", uptime=100_000.0
@@ -96,3 +97,7 @@ def test_examples_show_the_fault_and_its_near_misses(module: RuleModule) -> None
     assert all(example.why for example in examples)
     names = [example.name for example in examples]
     assert len(names) == len(set(names))
+
+
+def test_what_is_said_to_be_undecidable_has_no_rule() -> None:
+    assert not set(UNDECIDABLE) & set(discover(None))
