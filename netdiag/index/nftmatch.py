@@ -201,6 +201,7 @@ def bitwise(one: NftExpression, registers: Registers) -> None:
     elif one.op in ("lshift", "rshift") and None not in value and length == 4:
         number = int.from_bytes(bytes(o or 0 for o in value), "little")
         shift = int.from_bytes(bytes.fromhex(one.value or "00"), "little")
+        shift = min(shift, 32)  # a register has 32 bits; a longer shift would only fill memory
         number = number << shift if one.op == "lshift" else number >> shift
         registers.load(slot, list((number & 0xFFFFFFFF).to_bytes(4, "little")))
     else:
