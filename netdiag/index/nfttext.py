@@ -85,7 +85,7 @@ DATATYPES = {
 
 def set_loads(one: NftSet) -> list[Load]:
     """What the keys of a set are, from the number that nft left with it."""
-    numbers, rest = [], one.key_type
+    numbers, rest = [], one.key_type & 0xFFFFFFFF  # __be32 on the wire; a file may say anything
     while rest:
         numbers.append(rest & 0x3F)
         rest >>= 6

@@ -23,6 +23,7 @@ from netdiag.model.route import RouteExtra, Routes
 from netdiag.model.snapshot import Tables
 from netdiag.model.sockets import Sockets
 from netdiag.model.wireguard import WireguardDevice
+from netdiag.snapshotfile.nftchecks import check_nft
 
 BITS = {"inet": 32, "inet6": 128}
 IFINDEX_MAX = 2**31 - 1
@@ -53,6 +54,7 @@ def check_tables(tables: Tables) -> None:
     _fdb(tables.fdb)
     for device in tables.wireguard.devices:
         _wireguard(device)
+    check_nft(tables.nft)
     for neigh_table in tables.neigh_tables:
         _family("neigh_tables", neigh_table.family)
 

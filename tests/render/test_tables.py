@@ -9,7 +9,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from netdiag.model.codec import BULK, SMALL
 from netdiag.model.counters import Counters, CounterSample, SoftnetCpu
 from netdiag.model.link import IFF_LOWER_UP, IFF_UP, Link, LinkCounters, Stats64
 from netdiag.model.nexthop import Nexthop, NexthopMember
@@ -20,7 +23,7 @@ from netdiag.model.sysctl import Sysctls
 from netdiag.render.tables import STREAM, Column, Filters, View, table_json, table_text
 from netdiag.render.views import names, view
 from netdiag.render.views._words import protocol_number, table_number
-from tests.snapshotfile.hosts import META, route, small_snapshot
+from tests.snapshotfile.hosts import META, bulk, of_type, route, small_snapshot
 
 
 def text(name: str, snapshot: Snapshot, width: int | None = 80, **filters: Any) -> str:
@@ -37,9 +40,14 @@ def with_tables(**tables: Any) -> Snapshot:
     return replace(small_snapshot(), tables=replace(small_snapshot().tables, **tables))
 
 
-@pytest.mark.parametrize("width", [None, 20, 80])
-def test_a_snapshot_can_be_shown(width: int | None) -> None:
-    snapshot = small_snapshot()
+@pytest.mark.parametrize(
+    "table", sorted({*SMALL, *BULK} - {"netns", "netns_routes", "netns_routes6", "netns_neighbours"})
+)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.data(), st.sampled_from([None, 20, 80]))
+def test_whatever_a_table_holds_can_be_shown(table: str, given: st.DataObject, width: int | None) -> None:
+    """One table at a time, the others plain: an example stays small enough to be minimised."""
+    snapshot = with_tables(**{table: given.draw(bulk(table) if table in BULK else of_type(SMALL[table]))})
     for name in names():
         assert all(line.isprintable() for line in text(name, snapshot, width).split("\n"))
         assert isinstance(rows(name, snapshot), list)
@@ -48,7 +56,7 @@ def test_a_snapshot_can_be_shown(width: int | None) -> None:
 def test_every_view_knows_its_filters() -> None:
     for name in names():
         shown = view(name)
-        assert set(shown.filters) <= {"table", "dev", "proto", "family"}
+        assert set(shown.filters) <= {"table", "dev", "proto", "family", "netid"}
         assert len({column.name for column in shown.columns}) == len(shown.columns)
         assert shown.columns[0].rank == 0
 

@@ -122,6 +122,9 @@ V4 = st.integers(0, 2**32 - 1).map(lambda n: str(ipaddress.IPv4Address(n)))
 V6 = st.integers(0, 2**128 - 1).map(lambda n: str(ipaddress.IPv6Address(n)))
 ADDRESS = V4 | V6
 PORT = st.integers(0, 65535)
+HEX = st.binary(max_size=20).map(bytes.hex)
+REGISTER = st.none() | st.integers(0, 15)
+NFT_LENGTH = st.integers(0, 65535)
 JSON_VALUE = st.none() | st.booleans() | INT64 | TEXT | st.lists(TEXT, max_size=2)
 
 NARROW: dict[str, st.SearchStrategy[Any]] = {
@@ -150,7 +153,19 @@ NARROW: dict[str, st.SearchStrategy[Any]] = {
     "WireguardPeer.endpoint_port": st.none() | PORT,
     "WireguardPeer.allowed_ips": st.lists(ADDRESS.map(lambda text: f"{text}/32"), max_size=2).map(tuple),
     "RouteExtra.src_len": st.integers(0, 128),
+    "NftExpression.offset": st.none() | U32,
+    "NftExpression.length": st.none() | U32,
+    "NftElement.key": HEX,
+    "NftSet.key_type": U32,
+    "NftSet.key_len": NFT_LENGTH,
+    "NftSet.fields": st.lists(NFT_LENGTH, max_size=3).map(tuple),
+    "NftSet.data_type": st.none() | U32,
+    "NftSet.data_len": st.none() | NFT_LENGTH,
+    "NftSet.size": st.none() | U32,
 } | {f"PolicyRule.{name}": st.none() | U32 for name in ("table", "goto", "fwmark", "fwmask", "uid_start", "uid_end")}
+NARROW |= {f"NftExpression.{name}": REGISTER for name in ("dreg", "sreg", "sreg_max", "sreg_port", "sreg_port_max")}
+NARROW |= {f"NftExpression.{name}": st.none() | HEX for name in ("value", "value_max", "mask", "xor")}
+NARROW |= {f"NftElement.{name}": st.none() | HEX for name in ("key_end", "value")}
 FAMILY_FIELDS = {
     "Address": {"ifindex": IFINDEX, "flags": U32},
     "PolicyRule": {"priority": U32},

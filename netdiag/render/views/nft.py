@@ -143,7 +143,7 @@ def cells(row: Row) -> list[Row]:
     elif kind == "xtable":
         line["text"] = "iptables-legacy, not read"
     elif "text" not in line and "packets" in row:
-        line["text"] = f"packets {row['packets']} bytes {row['bytes']}"
+        line["text"] = f"packets {row['packets']} bytes {row.get('bytes', 0)}"
     return [line]
 
 
