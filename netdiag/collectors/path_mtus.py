@@ -2,7 +2,7 @@
 
 Source: RTM_GETROUTE dumps with RTM_F_CLONED, which strict checking takes for "exceptions only" (Linux 5.3; net/ipv4/
 fib_trie.c fib_table_dump(), net/ipv6/route.c rt6_dump_route()). Needs no privilege. Absent where the kernel knows
-neither family.
+neither family. What IPv4 learnt and no packet has used since is in no dump (fnhe_dump_bucket()).
 """
 
 import math
@@ -15,6 +15,8 @@ from netdiag.sources.netlink.routes import RouteColumns
 from netdiag.sources.protocol import Source, Unreadable
 
 KEPT = 10_000
+LOCKED_MTU = 1 << 2
+"""Bit of RTAX_MTU in RTAX_LOCK (rt_fill_info() of net/ipv4/route.c)."""
 
 
 def collect(source: Source, options: Options) -> Collected:
@@ -31,7 +33,8 @@ def collect(source: Source, options: Options) -> Collected:
                 raise
             continue
         for row in sink.finish().rows():
-            mtu = row.extra.metrics.get("mtu") if row.extra else None
+            metrics = row.extra.metrics if row.extra else {}
+            mtu = metrics.get("mtu")
             if mtu:
                 expires = None if row.expires is None or math.isnan(row.expires) else float(row.expires)
                 found.append(
@@ -42,6 +45,8 @@ def collect(source: Source, options: Options) -> Collected:
                         ifindex=row.oif,
                         gateway=row.gateway,
                         expires=expires,
+                        table=row.table,
+                        locked=bool(metrics.get("lock", 0) & LOCKED_MTU),
                     )
                 )
         malformed += sink.malformed

@@ -18,3 +18,7 @@ class PathMtu(msgspec.Struct, frozen=True, kw_only=True):
     """Address of the gateway."""
     expires: float | None = None
     """Seconds until it is forgotten; null: not told."""
+    table: int | None = None
+    """Routing table of the route that it belongs to; null: not told."""
+    locked: bool = False
+    """IPv4: below the least that is taken (route/min_pmtu), so that packets are cut instead of shrunk any further."""

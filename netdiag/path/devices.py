@@ -22,7 +22,7 @@ from netdiag.path.wireguard import Wireguard
 
 UDP = 17
 VLAN_TAG = 4
-"""A cable takes so much more than its mtu (is_skb_forwardable() of net/core/dev.c)."""
+"""A cable and a port of a bridge take so much more than their mtu (is_skb_forwardable() of net/core/dev.c)."""
 BELOW = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"})
 KEEP_MARK = frozenset({"vxlan", "geneve"})
 """Tunnels whose outer packets ask for their way with the mark of the inner one (udp_tunnel_dst_lookup())."""
@@ -95,6 +95,9 @@ class Devices:
             return self._bond(link, packet, lladdr, trail, limit)
         if link.kind in PAIRED:
             return self._cable(link, packet, lladdr, trail, limit)
+        if packet.size is not None and packet.size > link.mtu:
+            why = f"{packet.size} bytes, and {limit.reason}: whether its driver takes them is not known"
+            return self._lost(trail, "unknown", link.ifname, why, limit)
         trail.add("link", "sent", _named(link), why=_handed(link))
         return Carried(None, "", limit)
 
@@ -150,7 +153,8 @@ class Devices:
             return self._lost(trail, found.fate or "dropped", link.ifname, found.why, limit)
         ways = []
         for port in found.ports:
-            long = self._too_long(packet, of_device(port, "inet"), trail, f"{port.ifname} (port of {link.ifname})")
+            room = Limit(port.mtu + VLAN_TAG, f"{port.ifname} has mtu {port.mtu}")
+            long = self._too_long(packet, room, trail, f"{port.ifname} (port of {link.ifname})")
             ways.append(long or self.out(port, packet, lladdr, trail))
         if found.flooded:
             # One copy that arrives is enough, and which port leads to the neighbour is not known.

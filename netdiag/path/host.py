@@ -19,6 +19,7 @@ from netdiag.model.bpf import BpfAttachment
 from netdiag.model.coverage import Coverage
 from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbour
+from netdiag.model.pathmtu import PathMtu
 from netdiag.model.wireguard import WireguardDevice
 
 
@@ -113,6 +114,17 @@ class PathHost:
     def neighbour(self, ifindex: int, address: str) -> Neighbour | None:
         """The entry of a neighbour; None where there is none."""
         return self._neighbours.get((ifindex, address))
+
+    @cached_property
+    def _path_mtus(self) -> dict[str, list[PathMtu]]:
+        found: dict[str, list[PathMtu]] = {}
+        for row in self.tables.path_mtus:
+            found.setdefault(row.dst, []).append(row)
+        return found
+
+    def path_mtus(self, address: str) -> list[PathMtu]:
+        """What was learnt about the way to this address."""
+        return self._path_mtus.get(address, [])
 
     @cached_property
     def sources4(self) -> Sources4:

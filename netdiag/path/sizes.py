@@ -1,20 +1,27 @@
 """How long a packet may be at an interface, and what becomes of one that is longer.
 
-Mirrors ip_dst_mtu_maybe_forward() of include/net/ip.h, ip_fragment() of net/ipv4/ip_output.c and ip6_forward() of
-net/ipv6/ip6_output.c: the route's own mtu counts, else the device's (IPv6 has one of its own for each interface).
-What is too long and must not be cut is refused: EMSGSIZE for an own packet, "fragmentation needed" or "packet too big"
-for one that is forwarded. IPv6 routers cut nothing. Path MTUs that were learnt are in no table. Pure; nothing can fail.
+Mirrors ip_dst_mtu_maybe_forward() of include/net/ip.h, ip6_dst_mtu_maybe_forward() of include/net/ip6_route.h,
+ip_fragment() of net/ipv4/ip_output.c and ip6_forward() of net/ipv6/ip6_output.c: a path MTU that was learnt counts
+first, then the route's own mtu, then the device's (IPv6 has one of its own for each interface). IPv4 heeds what was
+learnt only for own packets, unless net.ipv4.ip_forward_use_pmtu is set or the entry is locked. What is too long and
+must not be cut is refused: EMSGSIZE for an own packet, "fragmentation needed" or "packet too big" for one that is
+forwarded. IPv6 routers cut nothing. Pure; nothing can fail.
 """
 
 from dataclasses import replace
 from typing import NamedTuple
 
+from netdiag.index.packet import Hop
 from netdiag.model.link import Link
 from netdiag.model.route import Route
 from netdiag.model.walk import Fate
+from netdiag.path.host import PathHost
 from netdiag.path.trail import Packet
 
 HEADER = {"inet": 20, "inet6": 40}
+LEAST = {"inet": 552, "inet6": 1280}
+"""The smallest path MTU that is taken from ICMP: net.ipv4.route.min_pmtu as it is by default, IPV6_MIN_MTU."""
+FORWARD_USE = "net.ipv4.ip_forward_use_pmtu"
 
 
 class Limit(NamedTuple):
@@ -39,15 +46,42 @@ def of_device(link: Link, family: str) -> Limit:
 
 
 def of_route(row: Route | None, link: Link, family: str) -> Limit:
-    """The route's metric, else the device's."""
+    """The route's metric, also where it goes beyond the device; else the device's."""
     metric = row.extra.metrics.get("mtu") if row is not None and row.extra is not None else None
     if row is None or not metric:
         return of_device(link, family)
-    own = of_device(link, family)
-    # IPv4 takes the metric as it is; IPv6 never goes beyond the interface (ip6_mtu()).
-    if family == "inet6" and own.mtu < metric:
-        return own
     return Limit(metric, f"{link.ifname}'s route to {row.dst} has mtu {metric}")
+
+
+class Learnt(NamedTuple):
+    """A path MTU that ICMP told of, and whether it counts for this packet."""
+
+    mtu: int
+    heeded: bool
+    thing: str
+    why: str
+
+    @property
+    def limit(self) -> Limit:
+        """As a limit."""
+        return Limit(self.mtu, self.thing)
+
+
+def learnt(host: PathHost, packet: Packet, hop: Hop, table: int | None, *, forwarded: bool) -> Learnt | None:
+    """The exception to the route that was learnt for the packet's destination by this next hop; None: there is none."""
+    for row in host.path_mtus(packet.dst):
+        placed = (row.ifindex, row.gateway) == (hop.oif, hop.gateway) and row.table in (None, table)
+        if not placed or (row.expires is not None and row.expires <= 0):
+            continue
+        told = "how long it is kept is not told" if row.expires is None else f"forgotten in {row.expires:.0f} s"
+        thing = f"path MTU to {row.dst} learnt by ICMP is {row.mtu}"
+        use = host.number(FORWARD_USE)
+        heeded = packet.family == "inet6" or not forwarded or row.locked or bool(use)
+        if not heeded:
+            value = "was not read" if use is None and host.gap("sysctls") else "is 0"
+            told += f"; not heeded for what is forwarded: {FORWARD_USE} {value}"
+        return Learnt(row.mtu, heeded, thing, told)
+    return None
 
 
 class Fitted(NamedTuple):

@@ -15,6 +15,7 @@ from netdiag.path.arrive import Judgement
 from netdiag.path.devices import Devices, Ways
 from netdiag.path.firewall import Firewall
 from netdiag.path.host import PathHost
+from netdiag.path.sizes import Limit
 from netdiag.path.trail import End, Packet, Trail
 from netdiag.path.wireguard import Wireguard
 
@@ -315,9 +316,7 @@ class Walker:
             return replace(trail.stop("unknown", "netfilter", out.ifname, why), **common)
         chosen = self._source(packet, told.answer, hop, trail, link is not None)
         packet = replace(packet, src=chosen, first=packet.first or packet.ends._replace(src=chosen))
-        row = decide.row_of(host, told.answer, hop.route)
-        limit = sizes.of_route(row, out, packet.family)
-        trail.add("mtu", str(limit.mtu), limit.reason)
+        packet, limit = self._limit(packet, told.answer, hop, trail, forwarded=link is not None)
         fitted = sizes.fit(packet, limit, forwarded=link is not None)
         if fitted is not None and fitted.fate is not None:
             stopped = trail.stop(fitted.fate, "mtu", out.ifname, fitted.why)
@@ -349,6 +348,24 @@ class Walker:
         fate: Fate = carried.fate or ("forwarded" if link is not None else "sent")
         reason = carried.reason or told.text or f"out by {out.ifname}"
         return _doubtful(packet, End(verdict=fate, reason=reason, mtu=narrow.mtu, mtu_reason=narrow.reason, **common))
+
+    def _limit(
+        self, packet: Packet, answer: Lookup, hop: Hop, trail: Trail, *, forwarded: bool
+    ) -> tuple[Packet, Limit]:
+        """How long a packet this way takes; with a doubt where that was not read and decides."""
+        host, out = self._host, self._host.stack.by_index[hop.oif]
+        limit = sizes.of_route(decide.row_of(host, answer, hop.route), out, packet.family)
+        learnt = sizes.learnt(host, packet, hop, answer.table, forwarded=forwarded)
+        trail.add("mtu", str(limit.mtu), limit.reason)
+        unread = host.gap("path_mtus")
+        if learnt is not None:
+            trail.add("mtu", str(learnt.mtu) if learnt.heeded else "not heeded", learnt.thing, why=learnt.why)
+        elif unread and packet.size is not None:
+            trail.add("mtu", "not read", f"path MTU to {packet.dst} that was learnt", why=unread)
+            if sizes.LEAST[packet.family] < packet.size <= limit.mtu:
+                reason = f"whether a smaller path MTU to {packet.dst} was learnt is not known: {unread}"
+                packet = replace(packet, doubt=packet.doubt or reason)
+        return packet, learnt.limit if learnt is not None and learnt.heeded else limit
 
     def _unheard(self, packet: Packet, near: str, out: Link) -> str | None:
         """Why an answer to neighbour discovery would not be heard; None: it would, or ARP asks."""

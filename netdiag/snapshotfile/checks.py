@@ -18,6 +18,7 @@ from netdiag.model.conntrack import Conntrack
 from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbours
 from netdiag.model.nexthop import Nexthop
+from netdiag.model.pathmtu import PathMtu
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RouteExtra, Routes
 from netdiag.model.snapshot import Tables
@@ -47,6 +48,8 @@ def check_tables(tables: Tables) -> None:
         _rule(rule)
     for nexthop in tables.nexthops:
         _nexthop(nexthop)
+    for path_mtu in tables.path_mtus:
+        _path_mtu(path_mtu)
     _neighbours(tables.neighbours)
     _conntrack(tables.conntrack)
     _spaces(tables)
@@ -141,6 +144,17 @@ def _nexthop(nexthop: Nexthop) -> None:
     _ip("nexthops.gateway", nexthop.gateway)
     for member in nexthop.group:
         _within("nexthops.group.id", member.id, 0, U32_MAX)
+
+
+def _path_mtu(row: PathMtu) -> None:
+    bits = _family("path_mtus", row.family)
+    _ip("path_mtus.dst", row.dst, bits)
+    _ip("path_mtus.gateway", row.gateway)
+    _index("path_mtus.ifindex", row.ifindex)
+    for name in ("mtu", "table"):
+        _within(f"path_mtus.{name}", getattr(row, name), 0, U32_MAX)
+    if row.expires is not None and not -1 <= row.expires <= IFINDEX_MAX:
+        raise ValueError("path_mtus.expires is no number of seconds")
 
 
 def _wireguard(device: WireguardDevice) -> None:

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address, IPv6Address
 from random import Random
 from typing import Any
 
-from netdiag.collectors import Options, bpf, fdb, nft, peer_links, wireguard
+from netdiag.collectors import Options, bpf, fdb, nft, path_mtus, peer_links, wireguard
 from netdiag.index.view import HostIndex
 from netdiag.model.coverage import Coverage
 from netdiag.model.snapshot import Tables
@@ -49,7 +49,7 @@ def read_everything() -> tuple[Tables, tuple[Coverage, ...]]:
     tables: dict[str, Any] = {name: getattr(base, name) for name in base.__dataclass_fields__}
     names = ("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls")
     coverage += [Coverage(collector=name, status="ok") for name in names]
-    for module in (nft, fdb, peer_links, wireguard, bpf):
+    for module in (nft, fdb, peer_links, path_mtus, wireguard, bpf):
         name = module.__name__.rpartition(".")[2]
         try:
             collected = module.collect(source, options)
