@@ -4,6 +4,7 @@ import click
 
 from netdiag.cli import _output
 from netdiag.cli._errors import FINDINGS, NO_VERDICT, Refused
+from netdiag.cli._fleet import load
 from netdiag.cli._verb import Session, Verb
 
 
@@ -11,8 +12,12 @@ from netdiag.cli._verb import Session, Verb
 def command() -> None:
     """Judge many hosts at once.
 
-    DIR is a folder of .netdiag files (see collect). Several of one host are a series: the newest is its state.
+    DIR is a folder of .netdiag files (see collect), or a store that `fleet load` made: a path or an fsspec URL,
+    STORE@2026-11-25 for one of its nights. Several snapshots of one host are a series: the newest is its state.
     """
+
+
+command.add_command(load.command)
 
 
 @command.command("check", cls=Verb, short_help="Print what is wrong with the hosts of DIR, and between them.")
@@ -27,10 +32,10 @@ def check(session: Session, *, folder: str, as_json: bool, output: str | None, e
     """
     _output.check_output_path(output)
     from netdiag.fleet.judge import judge_fleet
-    from netdiag.fleet.load import FleetRefused, load
+    from netdiag.fleet.load import FleetRefused, fleet_of
 
     try:
-        found = load(folder)
+        found = fleet_of(folder)
     except FleetRefused as error:
         raise Refused(str(error)) from error
     report = judge_fleet(found)

@@ -6,17 +6,19 @@ never explains a symptom on another unless a rule of the fleet says so.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import msgspec
 
 import netdiag
 from netdiag.correlate import arrange
-from netdiag.engine import drafts_of
+from netdiag.fleet.judged import Judged, judged
 from netdiag.fleet.load import Fleet
 from netdiag.index.fleet import FleetHost, FleetView, on
 from netdiag.model.coverage import REQUIRED, NotEvaluated
 from netdiag.model.finding import Draft, Finding, Unjudged, Verdict, finding_id
 from netdiag.model.fleetreport import FleetHostLine, FleetReport
+from netdiag.model.snapshot import Snapshot
 from netdiag.rules import discover
 from netdiag.rules.shape import RuleModule
 
@@ -34,13 +36,30 @@ def _of_host(draft: Draft, host: str) -> Draft:
     )
 
 
+def own_judgement(host: FleetHost, modules: dict[str, RuleModule]) -> Judged:
+    """What the rules say of one host by itself: from the store where it is kept, else by running them."""
+    if host.judged is not None:
+        from netdiag.fleet.store.read import judged_of
+
+        kept = judged_of(host.judged)
+        if kept is not None:
+            return kept
+    return judged(complete(host.snapshot), modules)
+
+
+def complete(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with all its tables in memory: one of a store decodes them again and again otherwise."""
+    whole = getattr(snapshot.tables, "whole", None)
+    return snapshot if whole is None else replace(snapshot, tables=whole())
+
+
 def _hosts_own(hosts: Iterable[FleetHost], modules: dict[str, RuleModule]) -> tuple[list[Draft], dict[str, list[str]]]:
     drafts: list[Draft] = []
     silent: dict[str, list[str]] = defaultdict(list)
     for host in hosts:
-        found, gaps = drafts_of(host.snapshot, modules)
-        drafts += [_of_host(draft, host.name) for draft in found]
-        for gap in gaps:
+        said = own_judgement(host, modules)
+        drafts += [_of_host(draft, host.name) for draft in said.drafts]
+        for gap in said.silent:
             silent[f"{gap.rule}\n{gap.reason}"].append(host.name)
     return drafts, silent
 
@@ -119,6 +138,7 @@ def judge_fleet(fleet: Fleet) -> FleetReport:
         verdict=_verdict(fleet, findings),
         hosts=tuple(_line(host) for host in fleet.hosts),
         unreached=fleet.unreached,
+        notices=fleet.notices,
         findings=findings,
         not_evaluated=(*unjudged, *_unread(view, between), *grouped),
     )

@@ -1,50 +1,94 @@
-"""Read a folder of ``.netdiag`` files as a fleet.
+"""Read a fleet: a folder of ``.netdiag`` files, or a store of them, which are the same to whoever asks.
 
 Several snapshots of one host are a series ordered by when they were taken: the newest is the state, the one before it
-gives deltas. A file that is refused, or a host whose newest snapshot is far older than the fleet's, is told; it never
-takes another one's place. Raises FleetRefused where there is nothing to read.
+gives deltas. A file that is refused is told; it never takes another one's place. Whose a file is: see identity.
+``STORE@2026-11-25`` is a store on one night. Raises FleetRefused where there is nothing to read.
 """
 
+import os
+import re
 from collections import defaultdict
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from netdiag.fleet.files import FleetRefused, look, remote, uploads
+from netdiag.fleet.identity import settle
 from netdiag.index.fleet import FleetHost
-from netdiag.model.fleetreport import Unreached
+from netdiag.model.fleetreport import Notice, Unreached
 from netdiag.model.snapshot import Snapshot
-from netdiag.snapshotfile import SnapshotRefused, read_snapshot
+from netdiag.snapshotfile import SnapshotRefused
 
-
-class FleetRefused(Exception):
-    """A folder is not one of snapshots."""
+NIGHT = re.compile(r"(.+)@(\d{4}-\d\d-\d\d)")
+MARKER = "netdiag-store.json"
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """What a folder held."""
+    """What a folder or store held."""
 
     hosts: tuple[FleetHost, ...]
     unreached: tuple[Unreached, ...]
+    notices: tuple[Notice, ...] = ()
+    stored: Any = field(default=None, compare=False)
+    """The netdiag.fleet.store.read.StoredFleet that it came from; None: a folder."""
 
 
-def load(folder: str) -> Fleet:
-    """Every ``.netdiag`` file below ``folder``. Raises FleetRefused."""
-    top = Path(folder)
-    if not top.is_dir():
-        raise FleetRefused(f"{folder}: is no folder of snapshots")
-    paths = sorted(path for path in top.rglob("*.netdiag") if path.is_file())
-    if not paths:
-        raise FleetRefused(f"{folder}: holds no .netdiag file")
+__all__ = ["Fleet", "FleetRefused", "fleet_of", "of_files"]
+
+
+def fleet_of(source: str) -> Fleet:
+    """The fleet of a folder, a store (a path or an fsspec URL), or a store on one night. Raises FleetRefused."""
+    where, night = source, None
+    found = NIGHT.fullmatch(source)
+    if found and not os.path.exists(source):
+        where, night = found.groups()
+    if remote(where) or os.path.isfile(os.path.join(where, MARKER)):
+        stored = _stored(where, night)
+        if stored is not None:
+            return stored
+    if night is not None:
+        raise FleetRefused(f"{where}: is no store, so it has no night {night}")
+    return of_files([where])
+
+
+def _stored(where: str, night: str | None) -> Fleet | None:
+    from netdiag.fleet.store.place import StoreRefused, place
+    from netdiag.fleet.store.read import StoredFleet
+
+    try:
+        store = place(where)
+        if not store.is_store:
+            return None
+        stored = StoredFleet(store, night)
+        return Fleet(tuple(stored.hosts()), stored.unreached, stored.notices, stored)
+    except StoreRefused as error:
+        raise FleetRefused(str(error)) from error
+
+
+def of_files(sources: Sequence[str]) -> Fleet:
+    """The fleet of folders and files. Raises FleetRefused."""
+    files = uploads(sources)
+    seen, refused = [], []
+    for upload in files:
+        one, reason = look(upload)
+        seen += [one] if one is not None else []
+        refused += [reason] if reason is not None else []
+    settled = settle(seen)
     series: dict[str, list[Snapshot]] = defaultdict(list)
-    refused: list[Unreached] = []
-    for path in paths:
-        try:
-            found = read_snapshot(str(path))
-        except SnapshotRefused as error:
-            refused.append(Unreached(name=str(path.relative_to(top)), reason=error.reason))
+    for upload in files:
+        host = settled.hosts.get(upload.path)
+        if host is None:
             continue
-        series[found.meta.name].append(found)
-    return Fleet(tuple(_host(name, rows) for name, rows in sorted(series.items())), tuple(refused))
+        try:
+            found = upload.read()
+        except SnapshotRefused as error:
+            refused.append(Unreached(name=upload.path, reason=error.reason))
+            continue
+        series[host].append(found)
+    refused.sort(key=lambda row: row.name)
+    hosts = tuple(_host(name, rows) for name, rows in sorted(series.items()))
+    return Fleet(hosts, tuple(refused), tuple(settled.notices))
 
 
 def _host(name: str, snapshots: list[Snapshot]) -> FleetHost:

@@ -6,7 +6,7 @@ whole takes no part in what is judged on it, and stands in ``gaps``. Pure; nothi
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
@@ -39,6 +39,8 @@ class FleetHost:
     name: str
     snapshot: Snapshot
     previous: Snapshot | None = None
+    judged: Callable[[str], bytes | memoryview | None] | None = None
+    """Gives what the rules said of this host by itself when it was stored, for netdiag.fleet.judge; None: not kept."""
 
     @property
     def tables(self) -> Tables:

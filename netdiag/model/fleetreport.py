@@ -1,6 +1,8 @@
 """``netdiag.fleet-report/1``: the report of many hosts; findings are those of netdiag.model.finding, and their subjects
 name the hosts."""
 
+from typing import Literal
+
 import msgspec
 
 from netdiag.model.coverage import NotEvaluated
@@ -29,6 +31,22 @@ class Unreached(msgspec.Struct, frozen=True, kw_only=True):
     """Why, in one line."""
 
 
+NoticeKind = Literal["identity", "same-name", "duplicate", "replay", "clock-skew", "stale"]
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """Something odd about whose snapshot is whose, or when it was taken: no finding, and no change of exit status."""
+
+    kind: NoticeKind
+    """``identity``: a file says another host's name than the one under which it was uploaded; ``same-name``: two
+    machines answer to one name; ``duplicate``: the same file twice; ``replay``: a file that was loaded before, or is
+    older than what was; ``clock-skew``: taken in the future; ``stale``: far older than the other hosts' snapshots."""
+    host: str
+    """Name of the host."""
+    detail: str
+    """What was seen, in one line."""
+
+
 class FleetReport(msgspec.Struct, frozen=True, kw_only=True):
     """``netdiag.fleet-report/1``."""
 
@@ -41,5 +59,6 @@ class FleetReport(msgspec.Struct, frozen=True, kw_only=True):
     """The worst severity at warning or above; ``unknown`` where no host could be read."""
     hosts: tuple[FleetHostLine, ...]
     unreached: tuple[Unreached, ...]
+    notices: tuple[Notice, ...] = ()
     findings: tuple[Finding, ...]
     not_evaluated: tuple[NotEvaluated, ...]

@@ -2,6 +2,7 @@
 not judged. Every foreign string passes ``escape.visible``. Nothing can fail."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from netdiag.model.finding import Finding
 from netdiag.model.fleetreport import FleetReport
@@ -17,6 +18,14 @@ SHOWN = 12
 def render_fleet(report: FleetReport, *, color: bool = False, verbose: bool = False, width: int = 80) -> str:
     """The whole text."""
     return join(list(_lines(report, Pen(color=color, width=width), verbose)))
+
+
+def loaded_text(loaded: Any, store: str) -> str:
+    """What a load did (netdiag.fleet.store.write.Loaded), in a few lines."""
+    lines = [f"{visible(store)}: {loaded.snapshots} snapshots of {loaded.hosts} hosts loaded"]
+    lines += [f"refused: {visible(row.name)} ({visible(row.reason)})" for row in loaded.refused]
+    lines += [f"{row.kind}: {visible(row.host)}: {visible(row.detail)}" for row in loaded.notices]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _lines(report: FleetReport, pen: Pen, verbose: bool) -> Iterator[Line]:
@@ -42,6 +51,8 @@ def _lines(report: FleetReport, pen: Pen, verbose: bool) -> Iterator[Line]:
     yield pen.line("")
     for row in report.unreached:
         yield pen.line(f"not in the report: {visible(row.name)} ({visible(row.reason)})")
+    for notice in report.notices:
+        yield pen.line(f"{notice.kind}: {visible(notice.host)}: {visible(notice.detail)}")
     if told := not_evaluated_sentence(report.not_evaluated):
         lines = pen.prose(told, "not evaluated: ", "  ")
         yield from lines if verbose else lines[:3]

@@ -113,7 +113,7 @@ def read_snapshot(source: str | IO[bytes]) -> Snapshot:
 def _read(path: str, file: IO[bytes]) -> Snapshot:
     try:
         seekable = _whole(file)
-        _check_end(seekable)
+        check_end(seekable)
         with zipfile.ZipFile(seekable) as archive:
             return _snapshot(_Archive(archive))
     except RecursionError:
@@ -170,7 +170,7 @@ def _drained(pipe: IO[bytes]) -> bytes:
     return bytes(content)
 
 
-def _check_end(file: IO[bytes]) -> None:
+def check_end(file: IO[bytes]) -> None:
     """Refuse a zip whose directory is too big to be ours before zipfile reads it. A comment or zip64 is never ours."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - END_SIZE - LOCATOR64_SIZE))

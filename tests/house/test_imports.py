@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("numpy", "pyroute2", "msgspec", "scapy", "tabulate", "bcc", "asyncio", "multiprocessing")
+HEAVY = (
+    "numpy",
+    "pyroute2",
+    "msgspec",
+    "scapy",
+    "tabulate",
+    "bcc",
+    "asyncio",
+    "multiprocessing",
+    "pyarrow",
+    "duckdb",
+    "fsspec",
+)
 
 PROGRAM = """
 import sys

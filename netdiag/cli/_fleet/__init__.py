@@ -1,0 +1,1 @@
+"""The verbs below ``netdiag fleet``, one a file."""
