@@ -20,7 +20,7 @@ from netdiag.model.link import Link
 from netdiag.model.route import RT_TABLE_LOCAL, RTN_LOCAL
 from netdiag.model.walk import Fate, Layer
 from netdiag.path.host import PathHost
-from netdiag.path.trail import Packet
+from netdiag.path.trail import End, Packet, Trail
 
 KERNEL = 2
 """RTPROT_KERNEL."""
@@ -45,6 +45,16 @@ class _Filter(NamedTuple):
 
 def _pass(layer: Layer, thing: str, text: str) -> Judgement:
     return Judgement(None, layer, thing, text)
+
+
+def judged(said: Judgement | None, trail: Trail) -> End | None:
+    """A step for what a check says; the end of the walk where it does not let the packet through."""
+    if said is None:
+        return None
+    if said.fate is not None:
+        return trail.stop(said.fate, said.layer, said.thing, said.text)
+    trail.add(said.layer, "passed", said.thing, why=said.text)
+    return None
 
 
 def martian(host: PathHost, link: Link, packet: Packet) -> Judgement | None:

@@ -233,7 +233,9 @@ class Devices:
         back = self._ways.reply(end) if sized.ethernet and not heard and carried.fate is None else None
         if back is not None and back.lost:
             why = f"the neighbour behind {link.ifname} is not known, and what the tunnel brings is lost: {back.reason}"
-            return self._lost(trail, "unknown", link.ifname, why, carried.limit)
+            return self._lost(
+                trail, "unknown" if back.verdict == "unknown" else "dropped", link.ifname, why, carried.limit
+            )
         return carried
 
     def _under(self, link: Link, end: End, overhead: int, limit: Limit) -> Carried:

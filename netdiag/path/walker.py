@@ -5,32 +5,25 @@ said to be known. Pure; ValueError for an address that is none or not of the pac
 """
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
-from netdiag.index.packet import Hop, Lookup
+from netdiag.index.packet import Lookup
 from netdiag.model.link import Link
-from netdiag.model.walk import Fate, PathWay
-from netdiag.path import arrive, bpf, decide, neighbours, sizes
-from netdiag.path.arrive import Judgement
+from netdiag.model.walk import Fate
+from netdiag.path import arrive, bpf, decide
+from netdiag.path.arrive import judged
+from netdiag.path.depart import Depart, doubtful
 from netdiag.path.devices import Devices, Ways
 from netdiag.path.firewall import Firewall
 from netdiag.path.host import PathHost
-from netdiag.path.sizes import Limit
 from netdiag.path.trail import End, Packet, Trail
 from netdiag.path.wireguard import Wireguard
 
 LOOPBACK = 1
-TCP, ICMPV6, ADVERTISED = 6, 58, 136
+TCP = 6
 NEEDED = ("links", "addresses", "routes", "rules", "sysctls", "nexthops")
 DEEPEST = 8
 """Tunnels in tunnels and namespaces behind namespaces that are followed."""
-
-
-class Told(NamedTuple):
-    """What the tables answered, and the route as text."""
-
-    answer: Lookup
-    text: str
 
 
 class Walker:
@@ -41,7 +34,8 @@ class Walker:
         self._host = host
         self._passed = passed
         self._firewall = Firewall(host)
-        self._devices = Devices(host, Ways(self._carry, self._reply, self._beyond), passed)
+        devices = Devices(host, Ways(self._carry, self._reply, self._beyond), passed)
+        self._depart = Depart(host, self._firewall, devices, self._once_more, inside=bool(passed))
 
     # -- beginnings --------------------------------------------------------------------------------------------------
 
@@ -80,6 +74,9 @@ class Walker:
         if packet.src is None:
             packet, answer = self._again(packet, answer, trail)
         return self._answered(packet, answer, trail, None)
+
+    def _once_more(self, packet: Packet, trail: Trail) -> End:
+        return self._answered(packet, self._host.routing.lookup(packet.query()), trail, None)
 
     def _again(self, packet: Packet, answer: Lookup, trail: Trail) -> tuple[Packet, Lookup]:
         """Where a socket asks the tables twice, the second time with the source that it got by the first answer.
@@ -121,6 +118,9 @@ class Walker:
                 "link", "handed up", f"{link.ifname} is a port of {master.ifname}", why="it arrives by the bridge"
             )
             link, packet = master, replace(packet, iif=master.ifindex)
+            packet, fate, reason = bpf.ingress(self._host, link, packet, trail)
+            if fate is not None:
+                return End(verdict=fate, reason=reason)
         packet = replace(packet, first=packet.first or packet.ends)
         came = packet.dst
         for hook in ("ingress", "prerouting"):
@@ -130,7 +130,7 @@ class Walker:
         if master is not None and packet.dst != came and self._sees_frames(packet):
             packet = replace(packet, bridge=master.ifindex)
         packet = self._undone(packet, trail)
-        stopped = self._judged(arrive.martian(self._host, link, packet), trail)
+        stopped = judged(arrive.martian(self._host, link, packet), trail)
         if stopped is not None:
             return stopped
         return self._answered(packet, self._host.routing.lookup(packet.query()), trail, link)
@@ -150,15 +150,6 @@ class Walker:
         back = replace(packet, dst=first.src, dport=first.sport)
         trail.add("netfilter", "rewriting undone", "connection tracking", why=back.text())
         return back
-
-    def _judged(self, said: Judgement | None, trail: Trail) -> End | None:
-        """A step for what a check says; the end of the walk where it does not let the packet through."""
-        if said is None:
-            return None
-        if said.fate is not None:
-            return trail.stop(said.fate, said.layer, said.thing, said.text)
-        trail.add(said.layer, "passed", said.thing, why=said.text)
-        return None
 
     # -- the decision --------------------------------------------------------------------------------------------------
 
@@ -187,13 +178,15 @@ class Walker:
             return replace(self._delivered(packet, answer, text, trail, link), **common)
         if link is not None and (answer.type == "broadcast" or arrive.many(packet.dst)):
             return replace(self._to_many(packet, answer, text, trail, link), **common)
+        if link is not None and packet.bridge and {hop.oif for hop in answer.hops} == {packet.bridge}:
+            return replace(self._depart.bridged_again(packet, trail, link), **common)
         if link is not None:
-            stopped = self._judged(arrive.forwarding(self._host, link, packet), trail)
+            stopped = judged(arrive.forwarding(self._host, link, packet), trail)
             if stopped is not None:
                 return replace(stopped, **common)
         if not answer.hops:
             return trail.stop("unknown", "nexthop", text, "the route has no next hop that is known", **common)
-        return replace(self._by_hops(packet, answer, text, trail, link), **common)
+        return replace(self._depart.by_hops(packet, answer, text, trail, link), **common)
 
     def _refused(self, packet: Packet, answer: Lookup, text: str, trail: Trail, link: Link | None) -> End:
         reason = decide.refusal(answer, text)
@@ -210,7 +203,7 @@ class Walker:
 
     def _delivered(self, packet: Packet, answer: Lookup, text: str, trail: Trail, link: Link | None) -> End:
         if link is not None:
-            stopped = self._judged(arrive.source_check(self._host, link, packet, None), trail)
+            stopped = judged(arrive.source_check(self._host, link, packet, None), trail)
             if stopped is not None:
                 return stopped
         src = packet.src or next((hop.src for hop in answer.hops), None) or (packet.dst if link is None else None)
@@ -223,7 +216,7 @@ class Walker:
         trail.add("local", "delivered", f"{done.dst} is this host's own", why="" if link else f"source {src}")
         dev = self._host.ifname(answer.hops[0].oif) if answer.hops and link is None else None
         reason = text or f"{done.dst} is this host's own"
-        return _doubtful(done, End(verdict="delivered", reason=reason, src=src, dev=dev, left=done))
+        return doubtful(done, End(verdict="delivered", reason=reason, src=src, dev=dev, left=done))
 
     def _to_itself(self, packet: Packet, trail: Trail, link: Link | None) -> Packet | End:
         """The hooks of a packet for this host: from outside only input, from here all those around loopback too."""
@@ -235,7 +228,7 @@ class Walker:
             packet = replace(packet, hooked=True)
             if reroute:
                 trail.add("netfilter", "routed again", packet.text())
-                return self._answered(packet, self._host.routing.lookup(packet.query()), trail, None)
+                return self._once_more(packet, trail)
         for hook in ("input",) if link is not None else ("postrouting", "prerouting", "input"):
             out = hook == "postrouting"
             iif = None if out else link or loopback
@@ -251,7 +244,7 @@ class Walker:
         if answer.type == "broadcast" or packet.dst == "255.255.255.255":
             stopped = None
             if packet.src not in (None, "0.0.0.0"):
-                stopped = self._judged(arrive.source_check(self._host, link, packet, None), trail)
+                stopped = judged(arrive.source_check(self._host, link, packet, None), trail)
             if stopped is not None:
                 return stopped
             done = self._to_itself(packet, trail, link)
@@ -259,129 +252,9 @@ class Walker:
                 return done
             trail.add("local", "delivered", f"{packet.dst} is a broadcast address here")
             reason = text or f"{packet.dst} is a broadcast address"
-            return _doubtful(done, End(verdict="delivered", reason=reason, src=packet.src))
+            return doubtful(done, End(verdict="delivered", reason=reason, src=packet.src))
         reason = "which multicast groups have members here was not read"
         return trail.stop("unknown", "local", packet.dst, reason)
-
-    # -- next hops -----------------------------------------------------------------------------------------------------
-
-    def _by_hops(self, packet: Packet, answer: Lookup, text: str, trail: Trail, link: Link | None) -> End:
-        several = len(answer.hops) > 1
-        ends = []
-        for number, hop in enumerate(answer.hops):
-            if several:
-                which = (
-                    f"{number + 1} of {len(answer.hops)}, chosen by a hash of the flow that cannot be known from here"
-                )
-                trail.add("nexthop", "possible", decide.hop_text(self._host, answer, number), why=which)
-            ends.append(self._by_hop(packet, Told(answer, text), hop, trail, link))
-        if not several:
-            return ends[0]
-        ways = tuple(
-            PathWay(dev=self._host.ifname(hop.oif), via=hop.gateway, src=end.src)
-            for hop, end in zip(answer.hops, ends, strict=True)
-        )
-        first = ends[0]
-        narrow = min((end for end in ends if end.mtu is not None), key=lambda end: end.mtu or 0, default=first)
-        dev, via, src = ({getattr(end, name) for end in ends} for name in ("dev", "via", "src"))
-        end = replace(
-            first,
-            dev=first.dev if len(dev) == 1 else None,
-            via=first.via if len(via) == 1 else None,
-            src=first.src if len(src) == 1 else None,
-            oif=first.oif if len(dev) == 1 else 0,
-            mtu=narrow.mtu,
-            mtu_reason=narrow.mtu_reason,
-            possible=ways,
-        )
-        if len({each.verdict for each in ends}) > 1:
-            worst = next(each for each in ends if each.lost)
-            reason = f"it depends on the next hop, which a hash of the flow chooses: {worst.reason}"
-            return replace(end, verdict="unknown", reason=reason)
-        return end
-
-    def _by_hop(self, packet: Packet, told: Told, hop: Hop, trail: Trail, link: Link | None) -> End:
-        """Out by one next hop."""
-        host = self._host
-        out = host.stack.by_index.get(hop.oif)
-        if out is None:
-            return trail.stop("unknown", "link", f"if{hop.oif}", "the route's interface is not among the links")
-        common: dict[str, Any] = {"dev": out.ifname, "oif": out.ifindex, "via": hop.gateway}
-        if link is not None:
-            stopped = self._judged(arrive.source_check(host, link, packet, out.ifindex), trail)
-            if stopped is not None:
-                return stopped
-        if packet.bridge == out.ifindex:
-            why = f"br_netfilter bridges what it redirected and what leaves by {out.ifname} again"
-            return replace(trail.stop("unknown", "netfilter", out.ifname, why), **common)
-        chosen = self._source(packet, told.answer, hop, trail, link is not None)
-        packet = replace(packet, src=chosen, first=packet.first or packet.ends._replace(src=chosen))
-        packet, limit = self._limit(packet, told.answer, hop, trail, forwarded=link is not None)
-        fitted = sizes.fit(packet, limit, forwarded=link is not None)
-        if fitted is not None and fitted.fate is not None:
-            stopped = trail.stop(fitted.fate, "mtu", out.ifname, fitted.why)
-            return replace(stopped, **common, src=chosen, mtu=limit.mtu, mtu_reason=limit.reason)
-        hooked = self._hooks(packet, trail, link, out)
-        if isinstance(hooked, End):
-            return replace(hooked, **({} if hooked.oif else common), src=hooked.src or chosen)
-        packet = hooked
-        if fitted is not None:
-            trail.add("mtu", fitted.decision, out.ifname, why=fitted.why)
-            packet = replace(packet, size=fitted.packet.size)
-        common |= {"src": packet.src, "left": packet}
-        met = None
-        if not arrive.many(packet.dst) and told.answer.type != "broadcast":
-            met = neighbours.meet(host, out, hop.gateway or packet.dst)
-        if met is not None:
-            trail.add("neighbour", met.decision, met.thing, why=met.why, decisive=met.fate is not None)
-            if met.fate is not None:
-                return End(verdict=met.fate, reason=met.why, mtu=limit.mtu, mtu_reason=limit.reason, **common)
-            if met.decision == neighbours.UNKNOWN:
-                silent = self._unheard(packet, hop.gateway or packet.dst, out)
-                if silent is not None:
-                    return replace(trail.stop("dropped", "neighbour", met.thing, silent), **common)
-        packet, ended, _ = self._firewall.meet("egress", packet, trail, oif=out)
-        if ended is not None:
-            return replace(ended, **common)
-        carried = self._devices.out(out, packet, met.lladdr if met else None, trail)
-        narrow = sizes.narrower(limit, carried.limit) or limit
-        fate: Fate = carried.fate or ("forwarded" if link is not None else "sent")
-        reason = carried.reason or told.text or f"out by {out.ifname}"
-        return _doubtful(packet, End(verdict=fate, reason=reason, mtu=narrow.mtu, mtu_reason=narrow.reason, **common))
-
-    def _limit(
-        self, packet: Packet, answer: Lookup, hop: Hop, trail: Trail, *, forwarded: bool
-    ) -> tuple[Packet, Limit]:
-        """How long a packet this way takes; with a doubt where that was not read and decides."""
-        host, out = self._host, self._host.stack.by_index[hop.oif]
-        limit = sizes.of_route(decide.row_of(host, answer, hop.route), out, packet.family)
-        learnt = sizes.learnt(host, packet, hop, answer.table, forwarded=forwarded)
-        trail.add("mtu", str(limit.mtu), limit.reason)
-        unread = host.gap("path_mtus")
-        if learnt is not None:
-            trail.add("mtu", str(learnt.mtu) if learnt.heeded else "not heeded", learnt.thing, why=learnt.why)
-        elif unread and packet.size is not None:
-            trail.add("mtu", "not read", f"path MTU to {packet.dst} that was learnt", why=unread)
-            if sizes.LEAST[packet.family] < packet.size <= limit.mtu:
-                reason = f"whether a smaller path MTU to {packet.dst} was learnt is not known: {unread}"
-                packet = replace(packet, doubt=packet.doubt or reason)
-        return packet, learnt.limit if learnt is not None and learnt.heeded else limit
-
-    def _unheard(self, packet: Packet, near: str, out: Link) -> str | None:
-        """Why an answer to neighbour discovery would not be heard; None: it would, or ARP asks."""
-        if packet.family == "inet":
-            return None
-        src = self._host.sources6.select(out.ifindex, near) or packet.src
-        heard = Packet(
-            family="inet6", src=near, dst=src or "::", iif=out.ifindex, ip_proto=ICMPV6, icmp_type=ADVERTISED
-        )
-        for hook in ("prerouting", "input"):
-            heard, ended, _ = self._firewall.meet(hook, heard, Trail(), iif=out)
-            if ended is not None:
-                return (
-                    f"neighbour {near} on {out.ifname} is not known, and its answer would not be heard: {ended.reason}"
-                )
-        return None
 
     def _reply(self, end: End) -> End | None:
         """What becomes of the answer to a packet that a tunnel sent; None where none is known."""
@@ -391,45 +264,6 @@ class Walker:
         if end.left.sport is None:  # the far end's packets are no answers to ours: they go to the same port
             answer = replace(answer, related=False, ct="new", undone=None, sport=None, dport=end.left.dport)
         return Walker(self._host).go(answer, Trail())
-
-    def _hooks(self, packet: Packet, trail: Trail, link: Link | None, out: Link) -> Packet | End:
-        """netfilter's hooks behind the routing decision. Where one changes the destination or the mark of an own
-        packet, the tables are asked again (ip_route_me_harder())."""
-        hook = "forward" if link is not None else "output"
-        if not packet.hooked:
-            if link is None and not self._passed:
-                bpf.cgroups(self._host, packet, True, trail)
-            packet, ended, reroute = self._firewall.meet(hook, packet, trail, iif=link, oif=out)
-            if ended is not None:
-                return ended
-            packet = replace(packet, hooked=True)
-            if reroute:
-                trail.add("netfilter", "routed again", packet.text())
-                return self._answered(packet, self._host.routing.lookup(packet.query()), trail, None)
-        packet, ended, _ = self._firewall.meet("postrouting", packet, trail, iif=link, oif=out)
-        return packet if ended is None else ended
-
-    def _source(self, packet: Packet, answer: Lookup, hop: Hop, trail: Trail, forwarded: bool) -> str | None:
-        """The source address that the packet gets, with a step where the kernel chose it."""
-        if packet.src is not None or forwarded:
-            return packet.src
-        if packet.family == "inet":
-            chosen = hop.src
-            why = (
-                "the route's src" if answer.prefsrc and answer.prefsrc == chosen else "the first that fits the next hop"
-            )
-        else:
-            chosen = answer.prefsrc or self._host.sources6.select(hop.oif, packet.dst)
-            why = "the route's src" if answer.prefsrc else "by RFC 6724"
-        trail.add("local", f"source {chosen}" if chosen else "no source", f"packet to {packet.dst}", why=why)
-        return chosen
-
-
-def _doubtful(packet: Packet, end: End) -> End:
-    """The end, but only if nothing on the way leaves a doubt."""
-    if not packet.doubt or end.lost:
-        return end
-    return replace(end, verdict="unknown", reason=packet.doubt)
 
 
 def _essence(end: End) -> tuple[object, ...]:
