@@ -9,6 +9,7 @@ Neighbours own whole subnets (routes of type local), so every next hop answers.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from random import Random
 
 PORTS = (1000, 2000, 3000, 4000)
@@ -18,10 +19,38 @@ FAR = ("198.18.0", "198.18.1", "198.18.2", "203.0.113")
 FAR6 = ("2001:db8:f0", "2001:db8:f1", "2001:db8:f2")
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What is done to the router: every line can be left out, which is how a failing one is made small."""
+
+    links: tuple[str, ...]
+    """``ip`` lines."""
+    routing: tuple[str, ...]
+    """``ip`` lines."""
+    settings: tuple[tuple[str, str], ...]
+    rules: tuple[str, ...]
+    """Lines of an nftables ruleset; none for no ruleset."""
+    programs: tuple[tuple[str, str], ...]
+    """Hook and interface of each BPF program: xdp, tc-ingress, tc-egress, tcx-ingress, tcx-egress."""
+
+    PARTS = ("programs", "rules", "routing", "settings", "links")
+
+    def without(self, part: str, number: int) -> Recipe:
+        """The same without one line."""
+        lines = getattr(self, part)
+        return replace(self, **{part: (*lines[:number], *lines[number + 1 :])})
+
+    def __str__(self) -> str:
+        told = [f"ip {line}" for line in (*self.links, *self.routing)]
+        told += [f"sysctl {name}={value}" for name, value in self.settings]
+        told += [f"bpf {hook} {device}" for hook, device in self.programs]
+        return "\n".join([*told, *(["nft -f - <<E", *self.rules, "E"] if self.rules else [])])
+
+
 class Topology:
     """One random router."""
 
-    def __init__(self, seed: int, *, wireguard: bool = False) -> None:
+    def __init__(self, seed: int, *, wireguard: bool = False, programs: bool = False) -> None:
         self.seed = seed
         self.random = Random(seed)
         pick = self.random
@@ -37,6 +66,25 @@ class Topology:
         self.devices = [*self.doors, *self.extra]
         self.subnet = {name: number for number, name in enumerate(self.doors)} | {"mv0": 10, "vx0": 11, "wg0": 12}
         self.peer_mtu = pick.choice((1500, 1500, 1500, 1400))
+        self.recipe = self._recipe(programs)
+
+    def _recipe(self, programs: bool) -> Recipe:
+        links, routing = self.links(), [*self.routing(), *self.refusals()]
+        return Recipe(
+            links=tuple(links),
+            routing=tuple(routing),
+            settings=tuple(self.settings().items()),
+            rules=tuple(self.ruleset().splitlines()),
+            programs=self.programs() if programs else (),
+        )
+
+    def programs(self) -> tuple[tuple[str, str], ...]:
+        """One to three programs that drop, mark or rewrite."""
+        pick = self.random
+        places = [("xdp", f"eth{number}") for number in range(self.cables)]
+        hooks = ("tc-ingress", "tc-egress", "tcx-ingress", "tcx-egress")
+        places += [(hook, device) for hook in hooks for device in (*self.doors, *(["mv0"] if self.macvlan else []))]
+        return tuple(pick.sample(places, min(len(places), pick.choice((1, 2, 3)))))
 
     def _door(self, number: int) -> str:
         return "br0" if self.bridge and number == 1 else f"eth{number}"

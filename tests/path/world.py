@@ -20,19 +20,22 @@ from typing import Any
 
 from netdiag.collectors import Options, bpf, fdb, nft, path_mtus, peer_links, wireguard
 from netdiag.index.view import HostIndex
+from netdiag.model.bpf import BpfAttachment
 from netdiag.model.coverage import Coverage
 from netdiag.model.snapshot import Tables
 from netdiag.model.walk import PathPacket, PathReport
-from netdiag.path.host import PathHost
+from netdiag.path.host import PathHost, Ran
 from netdiag.path.trail import Packet
 from netdiag.path.walk import walk
+from netdiag.sources.bpf import testrun
 from netdiag.sources.live import LiveSource
 from netdiag.sources.protocol import Unreadable
 from tests.index.reader import read_tables
 from tests.index.test_kernel_agreement import run_ip
 from tests.lab import Lab, wait_until
 from tests.lab.daemons import Peer, key_pair
-from tests.path.topology import MARKS, PORTS, Topology
+from tests.path import programs
+from tests.path.topology import MARKS, PORTS, Recipe, Topology
 
 UDP = 17
 MAGIC = b"netdiag!"
@@ -83,6 +86,8 @@ class Shot:
         told = self.foretold
         if told.verdict == "unknown" or any(step.layer == "bpf" and step.decision == "runs" for step in told.steps):
             return "unknown"
+        if told.verdict in ("sent", "forwarded") and self._astray():
+            return "unknown"
         if told.verdict in ("sent", "forwarded"):
             devices = {way.dev for way in told.possible} or {told.dev}
             if self.delivered or not self.seen or not self.seen <= devices:
@@ -93,6 +98,13 @@ class Shot:
         elif self.delivered or self.seen:
             return f"foretold {told.verdict} ({told.reason}), {self.really()}"
         return "agree"
+
+    def _astray(self) -> bool:
+        """A tunnel's packet leaves by a cable to a neighbour who is not the tunnel's far end, and who forwards nothing:
+        rightly foretold to leave, but it cannot arrive."""
+        meant = {"vx0": {"eth0", "mv0"}, "wg0": {"eth1", "br0"}}.get(self.foretold.dev or "", set())
+        outer = [step.object.split(" ")[0] for step in self.foretold.steps if step.depth == 1 and step.layer == "link"]
+        return bool(meant) and not meant.issuperset(outer)
 
     def really(self) -> str:
         name = errno.errorcode.get(self.error, "") if self.error else "no error"
@@ -109,8 +121,10 @@ class Shot:
 class World:
     """A topology built, and packets shot at it."""
 
-    def __init__(self, lab: Lab, topology: Topology, prefix: str = "") -> None:
+    def __init__(self, lab: Lab, topology: Topology, prefix: str = "", recipe: Recipe | None = None) -> None:
+        """``recipe``: what is done to the router instead of all that the topology has for it."""
         self.topology = topology
+        self.recipe = recipe or topology.recipe
         self.router = lab.host(f"{prefix}r")
         self.peers = [lab.host(f"{prefix}p{number}") for number in range(topology.cables)]
         self.random = Random(topology.seed * 7 + 1)
@@ -131,11 +145,12 @@ class World:
             peer.ip("\n".join(lines))
         if top.wireguard:
             self._wireguard(lab)
-        self.router.call(lambda: run_ip([*top.links(), *top.routing(), *top.refusals()]))
-        self.router.sysctl(top.settings())
-        self.rules = top.ruleset()
-        if self.rules:
-            lab.nft(self.router, self.rules)
+        recipe = self.recipe
+        self.router.call(lambda: run_ip([*recipe.links, *recipe.routing]))
+        self.router.sysctl(dict(recipe.settings))
+        if recipe.rules:
+            lab.nft(self.router, "\n".join(recipe.rules))
+        programs.attach(lab, self.router, recipe.programs)
 
     def _wireguard(self, lab: Lab) -> None:
         (mine, my_public), (other, other_public) = key_pair(self.router), key_pair(self.peers[1])
@@ -171,23 +186,32 @@ class World:
 
     # -- packets -----------------------------------------------------------------------------------------------------
 
-    def shoot(self, count: int) -> list[Shot]:
-        """Foretell and send so many packets."""
+    def shoot(self, count: int, only: int | None = None) -> list[Shot]:
+        """Foretell and send so many packets, or the one with that number alone."""
         if self.topology.wireguard:
             self._shake_hands()
         tables, coverage = self.router.call(self._settled)
-        host = PathHost(HostIndex(tables), coverage)
+        host = PathHost(HostIndex(tables), coverage, run_bpf=self._run)
         self.macs = macs = {link.ifname: link.address or "" for link in tables.links}
-        shots = [self._shot(number, host) for number in range(count)]
+        shots = [shot for number in range(count) if (shot := self._shot(number, host, only in (None, number)))]
         for shot in shots:
             self._fire(shot, macs)
         self._gather({shot.number: shot for shot in shots})
         return shots
 
+    def _run(self, row: BpfAttachment, frame: bytes, ifindex: int, mark: int) -> Ran:
+        """A program really run, in the router's namespace."""
+        xdp = row.hook == "xdp"
+        return Ran(
+            *self.router.inside_network(lambda: testrun.run(row.prog_id, frame, ifindex, xdp=xdp, mark=mark))
+        )
+
     def _settled(self) -> tuple[Tables, tuple[Coverage, ...]]:
         """The tables when every carrier was heard of: an IPv6 address is there from then on only."""
         top = self.topology
-        wanted = [IPv6Address(top.own(device, "inet6")).packed for device in top.devices]
+        given = "\n".join(self.recipe.links)
+        own = [top.own(device, "inet6") for device in top.devices]
+        wanted = [IPv6Address(address).packed for address in own if f"{address}/64" in given]
 
         def ready() -> Any:
             tables, coverage = read_everything()
@@ -196,7 +220,7 @@ class World:
 
         return wait_until(ready, 5, "the router's addresses are there")
 
-    def _shot(self, number: int, host: PathHost) -> Shot:
+    def _shot(self, number: int, host: PathHost, wanted: bool) -> Shot | None:
         pick, top = self.random, self.topology
         family = pick.choice(("inet", "inet", "inet6"))
         door = pick.choice([None, *range(top.cables)])
@@ -231,6 +255,8 @@ class World:
             sport=20000 + number,
             dport=pick.choice(PORTS),
         )
+        if not wanted:
+            return None
         said = PathPacket(family=family, dst=dst, src=src, iif=iif)
         return Shot(number, packet, iif, walk(host, packet, said))
 
