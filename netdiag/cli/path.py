@@ -134,7 +134,7 @@ def command(
     )
     from netdiag.path.namespaces import host_of
 
-    host = host_of(found, _run if run_bpf else None)
+    host = host_of(found, run_program if run_bpf else None)
     report = walk(host, _packet(host, said, df=not cut), said)
     if as_json:
         from netdiag.render.json import pretty
@@ -148,16 +148,22 @@ def command(
     return STATUS[report.verdict]
 
 
-def _run(row: "BpfAttachment", frame: bytes, ifindex: int, mark: int) -> "Ran":
+def run_program(row: "BpfAttachment", frame: bytes, ifindex: int, mark: int) -> "Ran":
     """One program on one frame, for real."""
-    from netdiag.path.host import Ran
-    from netdiag.sources.bpf import testrun
+    from netdiag.path.bpf import REDIRECT
+    from netdiag.path.host import Aim, Ran
+    from netdiag.sources.bpf import redirects, testrun
     from netdiag.sources.protocol import Unreadable
 
+    xdp = row.hook == "xdp"
     try:
-        return Ran(*testrun.run(row.prog_id, frame, ifindex, xdp=row.hook == "xdp", mark=mark))
+        ran = Ran(*testrun.run(row.prog_id, frame, ifindex, xdp=xdp, mark=mark))
     except Unreadable as error:
         return Ran(0, b"", None, error.detail)
+    if ran.returned != REDIRECT[xdp]:
+        return ran
+    aims = redirects.aims(row.prog_id)
+    return ran._replace(aims=None if aims is None else tuple(Aim(*aim) for aim in aims))
 
 
 def _packet(host: "PathHost", said: "PathPacket", *, df: bool) -> "Packet":

@@ -134,6 +134,10 @@ class Depart:
         if ended is not None:
             return replace(ended, **common)
         carried = self._devices.out(out, packet, met.lladdr if met else None, trail)
+        if carried.end is not None:
+            return replace(carried.end, mtu=limit.mtu, mtu_reason=limit.reason, src=packet.src)
+        if carried.dev is not None:
+            common |= {"dev": carried.dev.ifname, "oif": carried.dev.ifindex, "via": None}
         narrow = sizes.narrower(limit, carried.limit) or limit
         fate: Fate = carried.fate or ("forwarded" if link is not None else "sent")
         reason = carried.reason or told.text or f"out by {out.ifname}"

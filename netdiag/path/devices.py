@@ -40,6 +40,8 @@ class Ways(NamedTuple):
     """Of the answer to that."""
     beyond: Callable[[Packet, Link, str | None, Trail], None]
     """Behind a cable, in another namespace."""
+    turn: Callable[[bpf.Met, Trail], End]
+    """Of what a program sent elsewhere."""
 
 
 class Carried(NamedTuple):
@@ -48,6 +50,10 @@ class Carried(NamedTuple):
     fate: Fate | None
     reason: str
     limit: Limit | None = None
+    dev: Link | None = None
+    """Another interface than the one that was asked for: a program redirected it."""
+    end: End | None = None
+    """All that became of it, where it came in again."""
 
 
 class Devices:
@@ -65,21 +71,25 @@ class Devices:
         self._passed = passed
         self._ports = Ports(host)
 
-    def out(self, link: Link, packet: Packet, lladdr: str | None, trail: Trail) -> Carried:
-        """The packet leaves by this interface, to a neighbour with this hardware address."""
+    def out(self, link: Link, packet: Packet, lladdr: str | None, trail: Trail, *, raw: bool = False) -> Carried:
+        """The packet leaves by this interface, to a neighbour with this hardware address. ``raw``: XDP sends it, past
+        the programs and the queues."""
         limit = of_device(link, packet.family)
         if not link.up:
             return self._lost(trail, "dropped", link.ifname, f"{link.ifname} is down", limit)
-        packet, fate, reason = bpf.egress(self._host, link, packet, trail, lladdr)
-        if fate is not None:
-            return Carried(fate, reason, limit)
+        met = bpf.Met(packet) if raw else bpf.egress(self._host, link, packet, trail, lladdr)
+        if met.turned is not None:
+            return self._turned(met, met.turned, trail)
+        if met.fate is not None:
+            return Carried(met.fate, met.reason, limit)
+        packet = met.packet
         if not link.lower_up and not link.loopback:
             return self._lost(trail, "dropped", link.ifname, f"{link.ifname} has no carrier", limit)
-        if link.qdisc in SWALLOWING:
+        if link.qdisc in SWALLOWING and not raw:
             why = f"the queueing discipline {link.qdisc} of {link.ifname} drops everything"
             trail.add("qdisc", "dropped", f"{link.qdisc} on {link.ifname}", decisive=True, why=why)
             return Carried("dropped", why, limit)
-        if link.qdisc not in (None, "noqueue"):
+        if link.qdisc not in (None, "noqueue") and not raw:
             trail.add("qdisc", "queued", f"{link.qdisc} on {link.ifname}")
         keyed = self._host.wireguard(link.ifindex)
         if link.kind == "wireguard" or keyed is not None:
@@ -100,6 +110,14 @@ class Devices:
             return self._lost(trail, "unknown", link.ifname, why, limit)
         trail.add("link", "sent", _named(link), why=_handed(link))
         return Carried(None, "", limit)
+
+    def _turned(self, met: bpf.Met, turned: bpf.Turned, trail: Trail) -> Carried:
+        """A program on the way out sent it elsewhere."""
+        end = self._ways.turn(met, trail)
+        there = self._host.stack.by_index.get(end.oif)
+        if turned.how in ("peer", "ingress") or end.lost or there is None:
+            return Carried(end.verdict, end.reason, None, end=end)
+        return Carried(None, end.reason, of_device(there, met.packet.family), dev=there)
 
     def _lost(self, trail: Trail, fate: Fate, thing: str, why: str, limit: Limit | None) -> Carried:
         trail.add("link", fate, thing, decisive=True, why=why)

@@ -66,17 +66,36 @@ def checksum(octets: bytes) -> int:
 
 
 def changed(packet: Packet, before: bytes, after: bytes) -> Packet | None:
-    """The packet with the addresses and ports that a program gave it; None: it is no such packet any more."""
+    """The packet with the addresses, ports and DS field that a program gave it; None: it is no such packet any more."""
     if before == after:
         return packet
-    kind = 0x0800 if packet.family == "inet" else 0x86DD
-    size, at = (4, 26) if packet.family == "inet" else (16, 22)
-    header = 20 if packet.family == "inet" else 40
-    if len(after) < ETHERNET + header + 8 or unpack_from("!H", after, 12)[0] != kind:
+    v4 = packet.family == "inet"
+    kind, size, at, header, proto = (0x0800, 4, 26, 20, 23) if v4 else (0x86DD, 16, 22, 40, 20)
+    if len(after) < ETHERNET + header + 8 or unpack_from("!H", after, 12)[0] != kind or after[proto] != before[proto]:
+        return None
+    if v4 and after[ETHERNET] != 0x45:
         return None
     src, dst = (str(ipaddress.ip_address(after[start : start + size])) for start in (at, at + size))
     ports = unpack_from("!HH", after, ETHERNET + header) if packet.ip_proto in (TCP, UDP, None) else (None, None)
     kept = [
         new if old is not None or new else old for old, new in zip((packet.sport, packet.dport), ports, strict=True)
     ]
-    return replace(packet, src=src, dst=dst, sport=kept[0], dport=kept[1])
+    tos = after[ETHERNET + 1] if v4 else unpack_from("!H", after, ETHERNET)[0] >> 4 & 0xFF
+    longer = len(after) - len(before)
+    size_now = packet.size + longer if packet.size is not None else None
+    return replace(packet, src=src, dst=dst, sport=kept[0], dport=kept[1], tos=tos, size=size_now)
+
+
+def notes(before: bytes, after: bytes) -> list[str]:
+    """What else a program changed: hardware addresses, hops that are left, what is behind the headers."""
+    told = [
+        f"{name} {before[at : at + 6].hex(':')} > {after[at : at + 6].hex(':')}"
+        for name, at in (("destination address", 0), ("source address", 6))
+        if before[at : at + 6] != after[at : at + 6]
+    ]
+    hops = ETHERNET + (8 if before[12:14] == b"\x08\x00" else 7)
+    if before[12:14] == after[12:14] and before[hops : hops + 1] != after[hops : hops + 1]:
+        told.append(f"ttl {before[hops]} > {after[hops]}" if len(after) > hops else "its end")
+    if len(before) != len(after):
+        told.append(f"length {len(before) - ETHERNET} > {len(after) - ETHERNET}")
+    return told

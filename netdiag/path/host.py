@@ -23,6 +23,15 @@ from netdiag.model.pathmtu import PathMtu
 from netdiag.model.wireguard import WireguardDevice
 
 
+class Aim(NamedTuple):
+    """One place that a BPF program can redirect to."""
+
+    how: str
+    """``egress``, ``ingress``, ``peer`` (the other end of a cable), ``neigh`` (to a neighbour there), ``map``."""
+    number: int | None
+    """ifindex; of ``map`` the key. None: chosen when it runs."""
+
+
 class Ran(NamedTuple):
     """One run of a BPF program on a frame, see netdiag.sources.bpf.testrun."""
 
@@ -31,6 +40,8 @@ class Ran(NamedTuple):
     mark: int | None
     trouble: str = ""
     """Why it could not be run."""
+    aims: tuple[Aim, ...] | None = None
+    """Where it can redirect to, where it did so; None: not known."""
 
 
 RunBpf = Callable[[BpfAttachment, bytes, int, int], Ran]

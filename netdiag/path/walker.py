@@ -34,8 +34,10 @@ class Walker:
         self._host = host
         self._passed = passed
         self._firewall = Firewall(host)
-        devices = Devices(host, Ways(self._carry, self._reply, self._beyond), passed)
-        self._depart = Depart(host, self._firewall, devices, self._once_more, inside=bool(passed))
+        ways = Ways(self._carry, self._reply, self._beyond, self._turned)
+        self._devices = Devices(host, ways, passed)
+        self._depart = Depart(host, self._firewall, self._devices, self._once_more, inside=bool(passed))
+        self._turns = 0
 
     # -- beginnings --------------------------------------------------------------------------------------------------
 
@@ -105,9 +107,10 @@ class Walker:
         if not link.up:
             return trail.stop("dropped", "link", link.ifname, f"{link.ifname} is down: nothing arrives by it")
         trail.add("link", "arrived", link.ifname, why=packet.text())
-        packet, fate, reason = bpf.ingress(self._host, link, packet, trail)
-        if fate is not None:
-            return End(verdict=fate, reason=reason)
+        met = bpf.ingress(self._host, link, packet, trail)
+        if met.fate is not None or met.turned is not None:
+            return self._turned(met, trail)
+        packet = met.packet
         if link.kind == "wireguard" or self._host.wireguard(link.ifindex) is not None:
             kept = Wireguard(self._host, link).accept(packet, trail)
             if kept is not None:
@@ -118,9 +121,10 @@ class Walker:
                 "link", "handed up", f"{link.ifname} is a port of {master.ifname}", why="it arrives by the bridge"
             )
             link, packet = master, replace(packet, iif=master.ifindex)
-            packet, fate, reason = bpf.ingress(self._host, link, packet, trail)
-            if fate is not None:
-                return End(verdict=fate, reason=reason)
+            met = bpf.ingress(self._host, link, packet, trail)
+            if met.fate is not None or met.turned is not None:
+                return self._turned(met, trail)
+            packet = met.packet
         packet = replace(packet, first=packet.first or packet.ends)
         came = packet.dst
         for hook in ("ingress", "prerouting"):
@@ -134,6 +138,36 @@ class Walker:
         if stopped is not None:
             return stopped
         return self._answered(packet, self._host.routing.lookup(packet.query()), trail, link)
+
+    def _turned(self, met: bpf.Met, trail: Trail) -> End:
+        """A program ended the packet's way at the door, or sent it elsewhere."""
+        turned, packet = met.turned, met.packet
+        if turned is None:
+            return End(verdict=met.fate or "unknown", reason=met.reason)
+        self._turns += 1
+        if self._turns > DEEPEST:
+            return trail.stop("unknown", "bpf", turned.link.ifname, "programs redirect it again and again")
+        link = turned.link
+        if turned.how == "peer":
+            peer = self._host.stack.veth_peer(link.ifindex)
+            if peer is None:
+                trail.add("link", "sent", link.ifname, why="to its other end, in another namespace")
+                self._beyond(packet, link, turned.lladdr, trail)
+                return End(verdict="forwarded", reason=turned.reason, dev=link.ifname, oif=link.ifindex, left=packet)
+            link = peer
+        if turned.how in ("peer", "ingress"):
+            return self._arrive(replace(packet, iif=link.ifindex, oif=0, hooked=False), trail)
+        carried = self._devices.out(link, packet, turned.lladdr, trail, raw=turned.how == "xdp")
+        if carried.end is not None:
+            return carried.end
+        out = carried.dev or link
+        return End(
+            verdict=carried.fate or "forwarded",
+            reason=carried.reason or turned.reason,
+            dev=out.ifname,
+            oif=out.ifindex,
+            left=packet,
+        )
 
     def _sees_frames(self, packet: Packet) -> bool:
         """Whether br_netfilter shows bridged frames to netfilter."""

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import socket
 
+from netdiag.cli.path import run_program
+from netdiag.model.bpf import BpfAttachment
+from netdiag.path.host import Ran, RunBpf
 from tests.lab import Host, Lab, bpfobjects
 
 HEAD = r"""
@@ -71,6 +74,15 @@ SEC("classifier") int w_tcx_out(struct __sk_buff *skb) {
 """For tcx, taken by their names."""
 TCX = {"tcx-ingress": ("w_tcx_in", 46), "tcx-egress": ("w_tcx_out", 47)}
 """Program, and BPF_TCX_INGRESS or BPF_TCX_EGRESS."""
+
+
+def runner(host: Host) -> RunBpf:
+    """Runs programs as ``--run-bpf`` does, in the host's network."""
+
+    def run(row: BpfAttachment, frame: bytes, ifindex: int, mark: int) -> Ran:
+        return host.inside_network(lambda: run_program(row, frame, ifindex, mark))
+
+    return run
 
 
 def attach(lab: Lab, host: Host, places: tuple[tuple[str, str], ...]) -> None:

@@ -256,7 +256,7 @@ class Topology:
             return f'{key} "{pick.choice(self.devices)}" {verdict}'
         if chance < 0.85:
             return f"meta mark {pick.choice(MARKS):#x} {verdict}"
-        if chance < 0.92:
+        if chance < 0.98:
             return f"udp dport 1000-2500 ct state new {verdict}"
         return f"udp dport {pick.choice(PORTS)} limit rate 1/hour {verdict}"
 

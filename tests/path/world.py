@@ -20,14 +20,12 @@ from typing import Any
 
 from netdiag.collectors import Options, bpf, fdb, nft, path_mtus, peer_links, wireguard
 from netdiag.index.view import HostIndex
-from netdiag.model.bpf import BpfAttachment
 from netdiag.model.coverage import Coverage
 from netdiag.model.snapshot import Tables
 from netdiag.model.walk import PathPacket, PathReport
-from netdiag.path.host import PathHost, Ran
+from netdiag.path.host import PathHost
 from netdiag.path.trail import Packet
 from netdiag.path.walk import walk
-from netdiag.sources.bpf import testrun
 from netdiag.sources.live import LiveSource
 from netdiag.sources.protocol import Unreadable
 from tests.index.reader import read_tables
@@ -191,20 +189,13 @@ class World:
         if self.topology.wireguard:
             self._shake_hands()
         tables, coverage = self.router.call(self._settled)
-        host = PathHost(HostIndex(tables), coverage, run_bpf=self._run)
+        host = PathHost(HostIndex(tables), coverage, run_bpf=programs.runner(self.router))
         self.macs = macs = {link.ifname: link.address or "" for link in tables.links}
         shots = [shot for number in range(count) if (shot := self._shot(number, host, only in (None, number)))]
         for shot in shots:
             self._fire(shot, macs)
         self._gather({shot.number: shot for shot in shots})
         return shots
-
-    def _run(self, row: BpfAttachment, frame: bytes, ifindex: int, mark: int) -> Ran:
-        """A program really run, in the router's namespace."""
-        xdp = row.hook == "xdp"
-        return Ran(
-            *self.router.inside_network(lambda: testrun.run(row.prog_id, frame, ifindex, xdp=xdp, mark=mark))
-        )
 
     def _settled(self) -> tuple[Tables, tuple[Coverage, ...]]:
         """The tables when every carrier was heard of: an IPv6 address is there from then on only."""

@@ -57,13 +57,40 @@ def _straight(state: State, one: Instruction) -> State:
     return state
 
 
+def called(text: bytes) -> list[tuple[int, Register, Register]] | None:
+    """Every helper that the main function calls: the constant of the call, and what its first two arguments can be;
+    None where not every path could be followed. Functions of the program's own are not looked into."""
+    code = _decoded(text)
+    followed = _follow(code) if code else None
+    if followed is None:
+        return None
+    return [
+        (code[at][3], state[1], state[2])
+        for at, state in followed[0].items()
+        if code[at][0] == (JMP | CALL) and code[at][1] >> 4 == 0
+    ]
+
+
 def returned(text: bytes) -> tuple[int, ...] | None:
     """Every value that the program can return, as signed 32-bit numbers; None where they are not all constants."""
-    code = list(iter_unpack("=BBhi", text[: len(text) // 8 * 8]))
-    if not code or len(code) > LIMIT:
+    code = _decoded(text)
+    followed = _follow(code) if code else None
+    if followed is None or followed[1] is None:
         return None
+    return tuple(sorted(followed[1]))
+
+
+def _decoded(text: bytes) -> list[Instruction]:
+    code = list(iter_unpack("=BBhi", text[: len(text) // 8 * 8]))
+    return code if len(code) <= LIMIT else []
+
+
+def _follow(code: list[Instruction]) -> tuple[dict[int, State], set[int] | None] | None:
+    """What the registers hold before each instruction, and what is returned (None: not all constants). None: given
+    up."""
     states: dict[int, State] = {0: (None,) * 10}
-    waiting, steps, verdicts = [0], 0, set[int]()
+    waiting, steps = [0], 0
+    verdicts: set[int] | None = set()
     while waiting:
         at = waiting.pop()
         steps += 1
@@ -74,13 +101,15 @@ def returned(text: bytes) -> tuple[int, ...] | None:
         after = [at + (2 if opcode == IMM64 else 1)]
         if kind in (JMP, JMP32):
             if operation == TAIL_CALL and kind == JMP:
-                return None
-            if operation == EXIT:
+                verdicts = None
+                state = (None,) * 6 + state[6:]
+            elif operation == EXIT:
                 if state[0] is None:
-                    return None
-                verdicts |= {(number + 0x80000000) % 0x100000000 - 0x80000000 for number in state[0]}
+                    verdicts = None
+                elif verdicts is not None:
+                    verdicts |= {(number + 0x80000000) % 0x100000000 - 0x80000000 for number in state[0]}
                 continue
-            if operation == CALL:
+            elif operation == CALL:
                 state = (None,) * 6 + state[6:]
             else:
                 jump = at + 1 + (one[3] if kind == JMP32 and operation == GOTO else one[2])
@@ -93,4 +122,4 @@ def returned(text: bytes) -> tuple[int, ...] | None:
             if joined != known:
                 states[number] = joined
                 waiting.append(number)
-    return tuple(sorted(verdicts))
+    return states, verdicts
