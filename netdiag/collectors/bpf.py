@@ -14,9 +14,20 @@ import msgspec
 
 from netdiag.collectors import Collected, Options
 from netdiag.collectors.links import read_links
-from netdiag.model.bpf import Bpf, BpfAttachment, BpfHolder, BpfLink, BpfMap, BpfMapEntry, BpfPin, BpfProgram
+from netdiag.model.bpf import (
+    Bpf,
+    BpfAttachment,
+    BpfHolder,
+    BpfLink,
+    BpfMap,
+    BpfMapEntry,
+    BpfMount,
+    BpfPin,
+    BpfProgram,
+    BpfTurnover,
+)
 from netdiag.model.link import Link
-from netdiag.sources.bpf.answer import CgroupReply, EntriesReply
+from netdiag.sources.bpf.answer import CgroupReply, EntriesReply, KeySample
 from netdiag.sources.bpf.contents import names_something
 from netdiag.sources.bpf.names import CGROUP_HOOKS
 from netdiag.sources.bpf.objects import Reply
@@ -29,6 +40,9 @@ from netdiag.sources.protocol import Source, Unreadable
 
 Rows = TypeVar("Rows")
 SOCKMAPS = ("sockmap", "sockhash")
+LRU = ("lru_hash", "lru_percpu_hash")
+LRU_LOOKED_AT = 8
+"""LRU maps whose keys are looked at twice."""
 CAPABILITY = {
     "programs": "CAP_SYS_ADMIN",
     "maps": "CAP_SYS_ADMIN",
@@ -218,6 +232,39 @@ def netfilter_attachments(links: Iterable[BpfLink]) -> list[BpfAttachment]:
     ]
 
 
+def pressed(programs: Iterable[BpfProgram], maps: Iterable[BpfMap], attachments: Iterable[BpfAttachment]) -> list[int]:
+    """LRU maps of attached programs that are nearly full. LRU maps evict before the last entry is in use."""
+    attached = {row.prog_id for row in attachments}
+    used = {number for one in programs if one.id in attached for number in one.map_ids}
+    return [
+        one.id
+        for one in maps
+        if one.id in used and one.type in LRU and not one.entries_more and (one.entries or 0) * 4 >= one.max_entries * 3
+    ][:LRU_LOOKED_AT]
+
+
+def turnover(reader: Reader, numbers: list[int], interval: float) -> tuple[BpfTurnover, ...]:
+    """Keys of these maps twice, and how many of the first look are left at the second."""
+    if not numbers or interval <= 0:
+        return ()
+    started = reader.source.clock("boottime")
+    first = reader.part("keys", f"keys {_ids(numbers)}", tuple[KeySample, ...], (), minor=True)
+    reader.source.wait(interval)
+    second = reader.part("keys", f"keys {_ids(numbers)}", tuple[KeySample, ...], (), minor=True)
+    seconds = round(reader.source.clock("boottime") - started, 3)
+    later = {sample.map_id: set(sample.keys) for sample in second}
+    return tuple(
+        BpfTurnover(
+            map_id=sample.map_id,
+            looked=len(sample.keys),
+            left=sum(key in later[sample.map_id] for key in sample.keys),
+            seconds=seconds,
+        )
+        for sample in first
+        if sample.map_id in later
+    )
+
+
 def _ids(numbers: Iterable[int]) -> str:
     return ",".join(str(number) for number in numbers)
 
@@ -256,6 +303,7 @@ def collect(source: Source, options: Options) -> Collected:
     if naming:
         entries = reader.part("entries", f"entries {_ids(naming)}", EntriesReply, entries)
     pins = reader.part("pins", "pins", tuple[BpfPin, ...], ())
+    mounted = reader.part("mounts", "mounts", tuple[BpfMount, ...], (), minor=True)
     holders = reader.part("holders", "holders", tuple[BpfHolder, ...], (), minor=True)
     absent = [refusal for refusal in reader.refusals if refusal.why == "absent"]
     if absent and not attachments and not listed:
@@ -270,6 +318,8 @@ def collect(source: Source, options: Options) -> Collected:
         entries_read=entries.read,
         pins=pins,
         holders=holders,
+        mounts=mounted,
+        turnover=turnover(reader, pressed(programs, maps, attachments), options.interval),
         unread=tuple(dict.fromkeys(reader.unread)),
     )
     detail = reader.detail()

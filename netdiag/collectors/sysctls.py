@@ -49,6 +49,9 @@ netfilter/nf_conntrack_tcp_be_liberal
 bridge/bridge-nf-call-iptables bridge/bridge-nf-call-ip6tables bridge/bridge-nf-call-arptables
 """
 
+BESIDE = ("kernel/bpf_stats_enabled",)
+"""Below /proc/sys: not of the network, and of use to rules about it."""
+
 
 def names() -> list[str]:
     """Paths below /proc/sys/net of every setting that is asked for."""
@@ -68,6 +71,7 @@ def collect(source: Source, options: Options) -> Collected:
     """Every setting of ``names()`` that exists, by dotted name. Raises Unreadable where there is no /proc/sys/net."""
     source.listdir("/proc/sys/net")
     asked = {f"/proc/sys/net/{name}": "net." + name.replace("/", ".") for name in names()}
+    asked |= {f"/proc/sys/{name}": name.replace("/", ".") for name in BESIDE}
     asked |= {_path(name): name for name in options.intent.sysctl or ()}
     found = source.read_many(list(asked))
     values = {asked[path]: kernel_text(raw).strip() for path, raw in found.items()}

@@ -231,6 +231,32 @@ class BpfHolder(msgspec.Struct, frozen=True, kw_only=True):
     """Id of that object."""
 
 
+class BpfMount(msgspec.Struct, frozen=True, kw_only=True):
+    """One bpffs of this mount namespace."""
+
+    path: str
+    """Where it is mounted."""
+    device: str
+    """Its device number, ``0:41``: the same for two mounts of one file system."""
+    hidden: bool = False
+    """Another file system lies over it: its names cannot be reached."""
+    under: str | None = None
+    """Device number of the bpffs that was mounted right upon it at the same place; None: there is none."""
+
+
+class BpfTurnover(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of an LRU map's keys were there still at a second look."""
+
+    map_id: int
+    """The map."""
+    looked: int
+    """Keys of the first look, at most 256."""
+    left: int
+    """How many of those were there at the second one."""
+    seconds: float
+    """Time between the looks."""
+
+
 class Bpf(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of eBPF. What could not be read is empty, named in coverage, and listed in ``unread``."""
 
@@ -252,6 +278,10 @@ class Bpf(msgspec.Struct, frozen=True, kw_only=True):
     """Names in every bpffs of this mount namespace."""
     holders: tuple[BpfHolder, ...] = ()
     """Processes with open objects."""
+    mounts: tuple[BpfMount, ...] = ()
+    """Every bpffs of this mount namespace, hidden ones too, in the order of mounting."""
+    turnover: tuple[BpfTurnover, ...] = ()
+    """Of LRU maps of attached programs that were nearly full, where there were two looks."""
     unread: tuple[str, ...] = ()
     """Fields of this table that were not read, or not wholly: rules that conclude from absence must look here."""
 

@@ -72,6 +72,25 @@ def exempt(lab: Lab) -> Host:
     return host
 
 
+def scan(lab: Lab, host: Host) -> None:
+    """Packets to four hundred addresses of a /16 in which nobody else is."""
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for number in range(400):
+                with contextlib.suppress(OSError):
+                    sender.sendto(b"?", (f"10.9.{number // 250}.{number % 250 + 2}", 9))
+
+    host.call(send)
+
+
+def wide(lab: Lab) -> Host:
+    limit(4096)
+    host = build(lab)
+    host.ip("address add 10.9.0.1/16 dev eth0\nroute add unreachable 10.9.0.0/17")
+    return host
+
+
 RULE = "neigh-gc-thresh-overflow"
 ABOUT = {"kind": "sysctl", "name": "net.ipv4.neigh.default.gc_thresh3"}
 test_drill = drill_test(
@@ -95,5 +114,14 @@ test_drill = drill_test(
         repair=lambda lab, host: limit(1024),
         severity="critical",
         expect=ABOUT,
+    ),
+    Drill(
+        rule="neigh-incomplete-storm",
+        build=wide,
+        break_=lambda lab, host: host.ip("route del unreachable 10.9.0.0/17"),
+        during=scan,
+        repair=lambda lab, host: host.ip("route add unreachable 10.9.0.0/17\nneigh flush dev eth0"),
+        severity="warning",
+        expect={"kind": "link", "ifname": "eth0"},
     ),
 )

@@ -71,7 +71,24 @@ def attached(lab: Lab, host: Host) -> None:
     tc(host, "eth0", "p", 1, "egress")
 
 
+def clobbered(lab: Lab, host: Host) -> None:
+    """Another tool takes handle 1 of priority 1 for its own."""
+    program(host, "m", b"meter", verdict=-1)
+    host.sh("tc filter replace dev eth1 ingress pref 1 handle 1 bpf da object-pinned /sys/fs/bpf/m")
+
+
 DRILLS = [
+    Drill(
+        rule="bpf-tc-same-handle-clobber",
+        build=kept(filtered),
+        break_=clobbered,
+        repair=lambda lab, host: host.sh(
+            "tc filter replace dev eth1 ingress pref 1 handle 1 bpf da object-pinned /sys/fs/bpf/p; rm /sys/fs/bpf/m"
+        ),
+        severity="warning",
+        expect={"kind": "bpf-attachment", "ifname": "eth1", "name": "policy"},
+        check_args=ARGS,
+    ),
     Drill(
         rule="bpf-tc-clsact-removed",
         build=kept(filtered),

@@ -45,7 +45,7 @@ def check(view: HostView) -> Iterator[Draft]:
     if state.settings.get("helper") == 1:
         yield RULE.found(
             subject=subject("sysctl", name=NAME),
-            message="every connection on the port of FTP, SIP or TFTP gets a helper that reads and rewrites its payload",
+            message="connections on the ports of FTP, SIP or TFTP get a helper that reads and rewrites their payload",
             evidence=[
                 (NAME, 1, f"/proc/sys/{NAME.replace('.', '/')}"),
                 ("connections that helpers wait for", state.expectations, "/proc/net/nf_conntrack_expect"),

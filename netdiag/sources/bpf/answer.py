@@ -3,8 +3,10 @@
 See the package for the keys. bpf(2) is reached anew in every collector's child; which way is decided once there.
 """
 
+import hashlib
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -14,6 +16,7 @@ from netdiag.model.bpf import BpfAttachment, BpfCgroup, BpfMap, BpfMapEntry
 from netdiag.sources.bpf import hooks, keepers
 from netdiag.sources.bpf.calls import Calls, choose
 from netdiag.sources.bpf.contents import Contents, names_something
+from netdiag.sources.bpf.mounts import bpf_mounts
 from netdiag.sources.bpf.objects import Links, Maps, Programs, Reply, each, opened
 
 PATIENCE = 5.0
@@ -35,6 +38,13 @@ class EntriesReply(msgspec.Struct, frozen=True):
 
     entries: tuple[BpfMapEntry, ...]
     read: tuple[int, ...]
+
+
+class KeySample(msgspec.Struct, frozen=True):
+    """Rows of a reply to ``keys``: some keys of a map, as digests, because keys are addresses of people."""
+
+    map_id: int
+    keys: tuple[str, ...]
 
 
 def fetch(key: str, deadline: float | None) -> bytes:
@@ -125,6 +135,21 @@ def _entries(calls: Calls, rest: str, until: float) -> tuple[Any, str]:
     return EntriesReply(tuple(entries), tuple(read)), trouble
 
 
+def _keys(calls: Calls, rest: str, until: float) -> tuple[Any, str]:
+    reader, contents = Maps(calls), Contents(calls, until)
+    found: list[KeySample] = []
+    for number in _numbers(rest):
+        with suppress(OSError), opened(calls.fd_by_id("map", number)) as fd:
+            one = reader.read(fd, number)
+            digests = [hashlib.blake2b(key, digest_size=8).hexdigest() for key in contents.keys(fd, one)]
+            found.append(KeySample(number, tuple(digests)))
+    return found, ""
+
+
+def _mounts(calls: Calls, rest: str, until: float) -> tuple[Any, str]:
+    return bpf_mounts(), ""
+
+
 def _pins(calls: Calls, rest: str, until: float) -> tuple[Any, str]:
     return keepers.pins(calls, until)
 
@@ -142,6 +167,8 @@ ANSWERS: dict[str, Callable[[Calls, str, float], tuple[Any, str]]] = {
     "cgroups": _cgroups,
     "sockmaps": _sockmaps,
     "entries": _entries,
+    "keys": _keys,
+    "mounts": _mounts,
     "pins": _pins,
     "holders": _holders,
 }

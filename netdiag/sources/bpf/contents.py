@@ -34,6 +34,8 @@ ENTRIES_LIMIT = 1024
 """Entries of one map."""
 COUNT_LIMIT = {"hash": 16_384, "percpu_hash": 16_384}
 """Entries that are counted of maps which refuse new ones when they are full; of others ``ENTRIES_LIMIT``."""
+SAMPLE = 256
+"""Keys of an LRU map that are looked at twice."""
 STEPS_LIMIT = 50_000
 """Entries of all maps."""
 PATIENCE = 0.5
@@ -68,6 +70,17 @@ class Contents:
         count = self.calls.count_keys(fd, one.key_size, limit)
         self.steps -= count
         return count, count == limit < one.max_entries
+
+    def keys(self, fd: int, one: BpfMap) -> list[bytes]:
+        """Some keys of a map in its own order, each once; the same ones at every look, as far as they are there."""
+        found: dict[bytes, None] = {}
+        key: bytes | None = None
+        for _ in range(SAMPLE):
+            key = self.calls.next_key(fd, key, one.key_size)
+            if key is None or self._spent():
+                break
+            found[key] = None
+        return list(found)
 
     def entries(self, one: BpfMap) -> tuple[list[BpfMapEntry], bool]:
         """Entries of a map whose values name something, and whether these are all."""

@@ -1,0 +1,135 @@
+"""What it checks
+  At least 256 neighbour entries of one interface wait for an answer or got none within the last half minute, most of
+  them at this very moment, and the kernel made more new entries while netdiag looked.
+
+Why it matters
+  Somebody sends to address after address of a subnet in which nobody has them: a scan that comes in from outside and
+  is forwarded into an empty subnet, or a program here that tries them all. Each costs three broadcasts and an entry;
+  when the table (gc_thresh3, one for the whole kernel) is full, neighbours that do exist cannot be resolved either.
+
+Confirm
+  ip -4 -s neigh show dev IFNAME nud incomplete | wc -l
+  ip -s ntable show name arp_cache      (allocs and res_failed move)
+  tcpdump -ni IFNAME arp
+
+Fix
+  Find the sender (tcpdump on the other interfaces, by destination), and stop or filter it. Where the subnet is large
+  and few addresses of it are in use: an unreachable route for the unused part (ip route add unreachable PREFIX) answers
+  at once and makes no entries. Entries that are there go by themselves.
+
+Not flagged
+  Less than 256: a sweep of a /24 by a monitor or a scanner of the owner. Entries that failed longer ago. The five
+  minutes after boot, when everybody looks for everybody: an info.
+
+References
+  net/core/neighbour.c __neigh_event_send(), neigh_timer_handler(); RFC 6583
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.model.neighbour import NTF_PROXY, NUD_FAILED, NUD_INCOMPLETE, Neighbour
+from netdiag.model.sysctl import NeighTable
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="neigh-incomplete-storm",
+    title="somebody asks for one absent neighbour after another",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "neighbours", "deltas"),
+    explains=("neigh-gc-thresh-overflow",),
+)
+MANY = 256
+"""Absent neighbours of one interface: more than a /24 has."""
+RECENT = 30.0
+"""Seconds since the kernel gave one up."""
+MORE = 16
+"""Entries that the kernel made between the looks: the sender goes on."""
+YOUNG = 300.0
+"""Seconds since boot in which a host looks for its neighbours."""
+TABLES = {"inet": "arp_cache", "inet6": "ndisc_cache"}
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    table = view.neighbours
+    for family, number in (("inet", 2), ("inet6", 10)):
+        if _made(view, family) < MORE:
+            continue
+        asked = (table.family == number) & (table.flags & NTF_PROXY == 0)
+        waiting = asked & (table.state == NUD_INCOMPLETE)
+        failed = asked & (table.state == NUD_FAILED) & (np.nan_to_num(table.updated, nan=1e9) <= RECENT)
+        for index in np.unique(table.ifindex[waiting]).tolist():
+            here = table.ifindex == index
+            now, lately = int(np.count_nonzero(waiting & here)), int(np.count_nonzero(failed & here))
+            link = view.link(index)
+            if link is not None and now + lately >= MANY and now >= lately:
+                example = table.row(int(np.flatnonzero(waiting & here)[0]))
+                yield _draft(view, link, now, lately, example)
+
+
+def _made(view: HostView, family: str) -> int:
+    """Entries made between the looks; of the whole machine."""
+    name = TABLES[family]
+    before = {row.name: row.allocs for row in view.deltas.first.neigh_tables}.get(name)
+    after = {row.name: row.allocs for row in view.deltas.second.neigh_tables}.get(name)
+    return max(0, after - before) if before is not None and after is not None else 0
+
+
+def _draft(view: HostView, link: Link, now: int, lately: int, example: Neighbour) -> Draft:
+    family = example.family
+    version = "-4" if family == "inet" else "-6"
+    young = view.meta.uptime is not None and view.meta.uptime < YOUNG
+    return RULE.found(
+        subject=subject("link", ifname=link.ifname),
+        message=f"{now} neighbours on {link.ifname} are being asked for and {lately} did not answer a moment ago"
+        f" ({example.dst} and the like): somebody sends to addresses that nobody has",
+        severity="info" if young else "warning",
+        evidence=[
+            (f"incomplete neighbours on {link.ifname}", now, "RTM_GETNEIGH NDA_STATE"),
+            (f"failed in the last {RECENT:.0f} s", lately, "RTM_GETNEIGH NDA_CACHEINFO"),
+            ("entries made between the looks", _made(view, family), f"RTM_GETNEIGHTBL {TABLES[family]} NDTA_STATS"),
+        ],
+        confirm=[
+            f"ip {version} -s neigh show dev {quoted(link.ifname)} nud incomplete | head",
+            f"ip -s ntable show name {TABLES[family]}",
+        ],
+        fix=f"tcpdump -c 20 -ni {quoted(link.ifname)} {'arp' if family == 'inet' else 'icmp6'}"
+        "  # who is asked for; then find who sends there",
+        touches=[subject("host")],
+        breaks=[subject("host")],
+    )
+
+
+def _host(waiting: int, failed: int = 0, *, age: float = 5.0, made: int = 16, dev: str = "eth0") -> HostBuilder:
+    host = HostBuilder().link("eth0").address("eth0", "10.0.0.1/16").link("eth1")
+    for number in range(waiting + failed):
+        state = "incomplete" if number < waiting else "failed"
+        at = dev if number % 2 else "eth0"
+        host.neighbour(f"10.0.{number // 250}.{number % 250 + 2}", dev=at, state=state, updated=age)
+    tables = [({"neigh_tables": (_table(50 + extra),)}) for extra in (0, made)]
+    return host.counters(before=tables[0], after=tables[1])
+
+
+def _table(allocs: int) -> NeighTable:
+    return NeighTable(name="arp_cache", family="inet", allocs=allocs)
+
+
+def examples() -> Iterator[Example]:
+    def case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
+        return Example(name=name, why=why, tables=host.build(), fires=fires, severity="warning" if fires else None)
+
+    yield case("storm", "the plain fault", _host(256), 1)
+    yield case("a /24", "the owner's own sweep", _host(255))
+    yield case("half of them given up", "the sender is slower than the kernel", _host(128, 128), 1)
+    yield case("most given up", "it is over", _host(127, 129))
+    yield case("given up long ago", "an old sweep", _host(128, 128, age=31.0))
+    yield case("given up just now", "the sender goes on", _host(128, 128, age=30.0), 1)
+    yield case("few new ones", "the sender has ended", _host(256, made=15))
+    yield case("counter set back", "another machine", _host(256, made=-3))
+    yield case("over two interfaces", "each has its own subnet", _host(400, dev="eth1"))

@@ -1,0 +1,58 @@
+"""Two cards of one host on one switch, in different subnets: each answers ARP for the other's address."""
+
+import socket
+import struct
+
+from tests.drills.harness import Drill, drill_test
+from tests.lab import Host, Lab
+
+ARP = 0x0806
+
+
+def build(lab: Lab) -> Host:
+    """Two cables into one switch; a neighbour that has an address of both subnets on one card."""
+    host, other = lab.host("edge1"), lab.host("edge2")
+    switch = lab.switch()
+    lab.plug(host, "eth0", switch, "10.1.0.1/24")
+    lab.plug(host, "eth1", switch, "10.2.0.1/24")
+    lab.plug(other, "eth0", switch, "10.1.0.2/24")
+    other.ip("address add 10.2.0.2/24 dev eth0")
+    host.sysctl({"net.ipv4.conf.all.arp_ignore": 1, "net.ipv4.conf.all.arp_announce": 2})
+    return host
+
+
+def answers(address: str, wanted: int) -> int:
+    """How many cards answer one ARP question of ours; waits for so many at most."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ARP)) as asker:
+        asker.bind(("eth0", ARP))
+        asker.settimeout(3)
+        mine, nobody = asker.getsockname()[4], bytes(6)
+        question = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mine + socket.inet_aton("10.2.0.2")
+        asker.sendto(question + nobody + socket.inet_aton(address), ("eth0", ARP, 0, 0, b"\xff" * 6))
+        cards: set[bytes] = set()
+        while len(cards) < wanted:
+            said = asker.recv(64)
+            if said[6:8] == b"\0\2" and said[14:18] == socket.inet_aton(address):
+                cards.add(said[8:14])
+        return len(cards)
+
+
+def break_(lab: Lab, host: Host) -> None:
+    """The setting is lost, and the wrong card is really learnt."""
+    host.sysctl({"net.ipv4.conf.all.arp_ignore": 0})
+    assert lab.hosts["edge2"].call(lambda: answers("10.2.0.1", 2)) == 2
+
+
+def apart(lab: Lab) -> Host:
+    """Two cards on two segments, with the kernel's defaults."""
+    host, other = lab.host("edge1"), lab.host("edge2")
+    lab.link(host, "eth0", other, "eth0", a_addresses="10.1.0.1/24", b_addresses="10.1.0.2/24")
+    lab.link(host, "eth1", other, "eth1", a_addresses="10.2.0.1/24", b_addresses="10.2.0.2/24")
+    lab.send_udp(host, "10.1.0.2", 9)
+    lab.send_udp(host, "10.2.0.2", 9)
+    return host
+
+
+test_drill = drill_test(
+    Drill(rule="arp-flux", build=build, break_=break_, repair=None, expect={"kind": "link"}, twin=apart)
+)
