@@ -6,6 +6,8 @@ whose daemon is gone is known to netdiag.collectors.bird_sockets. Partial where 
 one of several did not answer.
 """
 
+from typing import Any
+
 from netdiag.collectors import Collected, Options
 from netdiag.model.bird import Bird, BirdDaemon
 from netdiag.sources.bird import protocols, replies
@@ -35,7 +37,7 @@ def read_daemon(source: Source, path: str) -> tuple[BirdDaemon, list[str]]:
         raise Unreadable("failed", troubles[0] if troubles else f"{path}: no protocols told")
     found = protocols.protocols(said["show protocols all"])
     bfd = said.get("show bfd sessions", [])
-    status = replies.status(said["show status"])
+    status: dict[str, Any] = replies.status(said["show status"]) | replies.recovery(said["show status"])
     counts = said.get("show route table all count", [])
     if replies.refused(counts):
         counts = main_table(source, path)

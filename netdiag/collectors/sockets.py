@@ -8,6 +8,7 @@ buffers, cookies and the backlog's limit, which makes the table partial only whe
 
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +23,7 @@ from netdiag.model.sockets import (
     IPPROTO_TCP,
     IPPROTO_UDP,
     LISTEN,
+    RouteListener,
     SocketOwner,
     SocketOwners,
     Sockets,
@@ -169,9 +171,10 @@ def waiting(table: Sockets) -> npt.NDArray[np.bool_]:
     return found
 
 
-def owners_of(source: Source, table: Sockets) -> tuple[tuple[SocketOwner, ...], bool]:
-    """Processes that hold the sockets that wait, and whether every process could be looked into."""
-    wanted = set(table.inode[waiting(table)].tolist()) - {0}
+def owners_of(source: Source, table: Sockets, more: set[int]) -> tuple[tuple[SocketOwner, ...], bool]:
+    """Processes that hold the sockets that wait, or one of ``more`` by inode, and whether all could be looked into."""
+    wanted = set(table.inode[waiting(table)].tolist()) | more
+    wanted -= {0}
     try:
         answer = source.fetch("owners", "sockets")
     except Unreadable:
@@ -200,7 +203,23 @@ def unix_listeners(source: Source) -> tuple[UnixListener, ...]:
         found = procsockets.parse_unix(source.read("/proc/self/net/unix"))
     except Unreadable:
         return ()
-    return tuple(UnixListener(path=kernel_text(path), inode=inode) for path, inode in found[:UNIX_KEPT])
+    return tuple(
+        UnixListener(path=kernel_text(path), inode=inode, waiting=waiting) for path, inode, waiting in found[:UNIX_KEPT]
+    )
+
+
+def route_listeners(source: Source, first: tuple[RouteListener, ...] | None = None) -> tuple[RouteListener, ...]:
+    """Sockets that follow the kernel's routes; with ``first`` those of the first look, and what they dropped since."""
+    try:
+        found = procsockets.parse_netlink(source.read("/proc/self/net/netlink"))
+    except Unreadable:
+        return first or ()
+    if first is None:
+        return tuple(RouteListener(inode=inode, portid=portid, drops=drops) for inode, portid, drops in found)[
+            :UNIX_KEPT
+        ]
+    later = {inode: drops for inode, _, drops in found}
+    return tuple(msgspec.structs.replace(row, later_drops=later.get(row.inode)) for row in first)
 
 
 def collect(source: Source, options: Options) -> Collected:
@@ -208,14 +227,17 @@ def collect(source: Source, options: Options) -> Collected:
     reader = Reader(source)
     started = source.clock("boottime")
     table = reader.everything()
+    followers = route_listeners(source)
     seconds = None
     if options.interval > 0:
         source.wait(options.interval)
         seconds = round(source.clock("boottime") - started, 3)
         table = with_later(table, reader.again())
-    owners, complete = owners_of(source, table)
+        followers = route_listeners(source, followers)
+    owners, complete = owners_of(source, table, {row.inode for row in followers})
     status, detail = verdict_of(reader.results, reader.malformed)
     if reader.troubles:
         status, detail = "partial", "; ".join(sorted(set(reader.troubles)))
     names = SocketOwners(owners=owners, complete=complete, unix=unix_listeners(source), seconds=seconds)
+    names = msgspec.structs.replace(names, route_listeners=followers)
     return Collected(tables={"sockets": table, "socket_owners": names}, rows=len(table), status=status, detail=detail)

@@ -148,6 +148,12 @@ class BirdDaemon(msgspec.Struct, frozen=True, kw_only=True):
     server_time: str | None = None
     last_reboot: str | None = None
     last_reconfiguration: str | None = None
+    recovery_channels: int | None = None
+    """Channels for which a graceful restart still waits; None: it is not recovering."""
+    recovery_left: float | None = None
+    """Seconds until it stops waiting for them."""
+    recovery_wait: float | None = None
+    """Seconds that it waits at most (``graceful restart wait``)."""
     message: str | None = None
     """``Daemon is up and running``, ``Reconfiguration in progress`` ..."""
     protocols: tuple[BirdProtocol, ...] = ()

@@ -214,6 +214,21 @@ class UnixListener(msgspec.Struct, frozen=True, kw_only=True):
     """Path, as it was bound."""
     inode: int
     """Inode of the socket."""
+    waiting: int = 0
+    """Connections to it that nobody has accepted yet."""
+
+
+class RouteListener(msgspec.Struct, frozen=True, kw_only=True):
+    """A socket that is told of every change of routes, links or addresses (NETLINK_ROUTE, in a multicast group)."""
+
+    inode: int
+    """Inode of the socket."""
+    portid: int
+    """Its netlink address; mostly the id of the process."""
+    drops: int
+    """Messages that did not fit into its buffer, since it was made."""
+    later_drops: int | None = None
+    """The same at a second look; None: there was none, or the socket is gone."""
 
 
 class SocketOwners(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,6 +241,8 @@ class SocketOwners(msgspec.Struct, frozen=True, kw_only=True):
     process."""
     unix: tuple[UnixListener, ...] = ()
     """Listening Unix sockets with a path."""
+    route_listeners: tuple[RouteListener, ...] = ()
+    """Sockets that follow the kernel's routes: routing daemons and the like."""
     seconds: float | None = None
     """Time between the two looks at the sockets; None: one was taken."""
 

@@ -74,11 +74,38 @@ def parse_packet(raw: bytes) -> list[Row]:
     return rows
 
 
-def parse_unix(raw: bytes) -> list[tuple[bytes, int]]:
-    """Path and inode of every listening socket with a path in the file system (__SO_ACCEPTCON is set)."""
+def parse_unix(raw: bytes) -> list[tuple[bytes, int, int]]:
+    """Path, inode and unaccepted connections of every listening socket with a path in the file system.
+
+    A listener has __SO_ACCEPTCON set. A connection that nobody has accepted belongs to no file yet: it has the
+    listener's path, state SS_CONNECTING and inode 0.
+    """
     found: list[tuple[bytes, int]] = []
+    waiting: dict[bytes, int] = {}
     for line in raw.split(b"\n")[1:]:
         words = line.split(None, 7)
-        if len(words) == 8 and words[3] == b"00010000" and words[7].startswith(b"/") and words[6].isdigit():
-            found.append((words[7].rstrip(), int(words[6])))
+        if len(words) != 8 or not words[7].startswith(b"/") or not words[6].isdigit():
+            continue
+        path = words[7].rstrip()
+        if words[3] == b"00010000":
+            found.append((path, int(words[6])))
+        elif words[5] == b"02" and int(words[6]) == 0:
+            waiting[path] = waiting.get(path, 0) + 1
+    return [(path, inode, waiting.get(path, 0)) for path, inode in sorted(found)]
+
+
+def parse_netlink(raw: bytes) -> list[tuple[int, int, int]]:
+    """Inode, address and drops of every NETLINK_ROUTE socket that is in a multicast group.
+
+    /proc/net/netlink (net/netlink/af_netlink.c netlink_native_seq_show()): sk, protocol, portid, groups, rmem, wmem,
+    dump, references, drops, inode. Older kernels have no drops or no inode; such lines are left out.
+    """
+    found: list[tuple[int, int, int]] = []
+    for line in raw.split(b"\n")[1:]:
+        words = line.split()
+        try:
+            if len(words) >= 10 and int(words[1]) == 0 and int(words[3], 16):
+                found.append((int(words[9]), int(words[2]), int(words[8])))
+        except ValueError:
+            continue
     return sorted(found)

@@ -1,9 +1,10 @@
 """BIRD killed so that its socket stays behind, BIRD that hangs, and BIRD stopped on purpose."""
 
 import os
+import socket
 from collections.abc import Callable
 
-from tests.drills.harness import Drill, drill_test
+from tests.drills.harness import Drill, confirm, drill_test
 from tests.lab import Host, Lab
 
 CONF = """
@@ -56,3 +57,37 @@ HANGS = Drill(
     twin=lambda lab: lab.host("edge1"),
 )
 test_drill = drill_test(KILLED, HANGS)
+
+
+def test_a_full_queue_stands_under_it(lab: Lab) -> None:
+    """Nine clients that BIRD does not accept: the queue is full, because the daemon is stopped."""
+    host = build(lab)
+    host.sh("kill -STOP $(cat /run/bird/bird.pid)")
+
+    def clients() -> None:
+        for _ in range(9):
+            one = socket.socket(socket.AF_UNIX)
+            one.connect("/run/bird/bird.ctl")
+
+    host.call(clients)  # what was connected waits there even after the client has ended
+    report = host.report("--interval", "0", "--deadline", "8")
+    first, *rest = report["findings"]
+    assert first["rule"] == "bgp-daemon-dead"
+    (stuck,) = [row for row in rest if row["rule"] == "unix-bird-socket-stuck"]
+    assert (stuck["severity"], stuck["explained_by"]) == ("warning", first["id"])
+    for command in stuck["confirm"]:
+        confirm(host, command)
+
+
+def test_a_restart_waits_for_its_neighbours(lab: Lab) -> None:
+    host, peer = lab.host("edge1"), lab.host("edge2")
+    lab.link(host, "eth0", peer, "eth0", a_addresses="192.0.2.1/30", b_addresses="192.0.2.2/30")
+    bgp = "protocol bgp up1 { local 192.0.2.1 as 65001; neighbor 192.0.2.2 as 65002; graceful restart on; "
+    bgp += "ipv4 { import all; export all; }; }"
+    host.write("/etc/bird/again.conf", CONF + bgp)
+    host.spawn("bird", "-R", "-f", "-c", "/etc/bird/again.conf", "-s", "/run/bird.ctl")
+    lab.wait(lambda: "recovery" in host.run("birdc", "-s", "/run/bird.ctl", "show", "status", check=False).stdout, 5)
+    report = host.report("--interval", "0", "--rule", "bgp-stuck-wait-eor")
+    (found,) = report["findings"]
+    assert (found["severity"], found["subject"]["path"]) == ("info", "/run/bird.ctl")
+    assert "for 1 channels (up1 not up)" in found["message"]

@@ -25,6 +25,8 @@ _ROUTE_TYPES = {
     name: name for name in ("unicast", "unreachable", "blackhole", "prohibit", "opaque", "aggregated", "none")
 }
 _ROUTE_TYPES["prohibited"] = "prohibit"  # rta_dest_names[] of nest/rt-attr.c; the kernel's name is the shorter one
+_WAITING = re.compile(r"Waiting for (\d{1,9}) (?:channels|protocols) to recover")
+_TIMER = re.compile(r"Wait timer is (\d{1,9}(?:\.\d{1,9})?)/(\d{1,9}(?:\.\d{1,9})?)")
 _SOURCE = re.compile(r"\[(\S+)[^\]]*\]( [*!]?\*)?")
 
 
@@ -77,6 +79,21 @@ def status(lines: list[str]) -> dict[str, str]:
                 found["version"] = text.removeprefix("BIRD ")
             elif line.startswith("0013") or text.startswith("Daemon is"):
                 found["message"] = text
+    return found
+
+
+def recovery(lines: list[str]) -> dict[str, Any]:
+    """``show status`` of a daemon that waits for its neighbours after a graceful restart: recovery_channels,
+    recovery_left and recovery_wait (nest/proto.c graceful_restart_show_status()); nothing of one that does not."""
+    found: dict[str, Any] = {}
+    for line in lines:
+        text = text_of(line).strip()
+        if text.startswith("Graceful restart recovery in progress"):
+            found["recovery_channels"] = 0
+        elif found and (waits := _WAITING.fullmatch(text)) is not None:
+            found["recovery_channels"] = int(waits[1])
+        elif found and (timer := _TIMER.fullmatch(text)) is not None:
+            found |= {"recovery_left": float(timer[1]), "recovery_wait": float(timer[2])}
     return found
 
 
