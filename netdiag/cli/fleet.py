@@ -4,7 +4,7 @@ import click
 
 from netdiag.cli import _output
 from netdiag.cli._errors import FINDINGS, NO_VERDICT, Refused
-from netdiag.cli._fleet import load
+from netdiag.cli._fleet import load, query
 from netdiag.cli._verb import Session, Verb
 
 
@@ -18,6 +18,7 @@ def command() -> None:
 
 
 command.add_command(load.command)
+command.add_command(query.command)
 
 
 @command.command("check", cls=Verb, short_help="Print what is wrong with the hosts of DIR, and between them.")

@@ -1,4 +1,4 @@
-"""Make the published schemas from the model: ``python -m netdiag.schema.make`` writes the two files beside this one.
+"""Make the published schemas from the model: ``python -m netdiag.schema.make`` writes the files beside this one.
 
 msgspec turns the types into JSON Schema; added here are the sentences, the constants and lists that the types do not
 hold, and what is required. Objects stay open, because fields may be added within /1. Fails with KeyError where a field
@@ -13,6 +13,7 @@ import msgspec
 
 from netdiag.model.codec import BULK, SMALL
 from netdiag.model.finding import KINDS, Report
+from netdiag.model.fleetreport import FleetReport
 from netdiag.model.walk import PathReport
 from netdiag.schema.sentences import field_sentences, type_sentence
 from netdiag.schema.words import TABLES
@@ -81,6 +82,38 @@ def path_schema() -> dict[str, Any]:
     return _published("netdiag.path-1", "netdiag path", root, definitions)
 
 
+def fleet_report_schema() -> dict[str, Any]:
+    """Schema of ``netdiag.fleet-report/1``: findings as in ``netdiag.report/1``, with the hosts that they are about."""
+    definitions = _definitions([FleetReport])
+    for definition in definitions.values():
+        definition["required"] = list(definition["properties"])
+        for field in definition["properties"].values():
+            field.pop("default", None)
+    finding = definitions["Finding"]["properties"]
+    finding["id"]["pattern"] = ID_PATTERN
+    finding["subject"] = {
+        "description": finding["subject"]["description"],
+        "type": "object",
+        "required": ["kind", "hosts"],
+        "properties": {
+            "kind": {"description": "What kind of thing it is.", "enum": list(KINDS)},
+            "hosts": {
+                "description": "Names of the hosts that it is about.",
+                "type": "array",
+                "items": {"type": "string"},
+                "minItems": 1,
+            },
+        },
+        "additionalProperties": {"type": ["string", "integer"]},
+    }
+    root = definitions.pop("FleetReport")
+    root["description"] = (
+        "What `netdiag fleet check --json` prints: many hosts, each at its newest. null: unknown; []: known empty."
+    )
+    root["properties"]["schema"]["const"] = "netdiag.fleet-report/1"
+    return _published("netdiag.fleet-report-1", "netdiag fleet report", root, definitions)
+
+
 def _published(name: str, title: str, root: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     head = {"$schema": DIALECT, "$id": f"urn:{name.replace('.', ':')}", "title": title}
     return {**head, **{key: value for key, value in root.items() if key != "title"}, "$defs": definitions}
@@ -140,7 +173,8 @@ def _structs(types: list[Any]) -> dict[str, type[Any]]:
 def texts() -> dict[str, str]:
     """File name and content of each schema."""
     schemas = {"netdiag.report-1": report_schema(), "netdiag.snapshot-1": snapshot_schema()} | {
-        "netdiag.path-1": path_schema()
+        "netdiag.path-1": path_schema(),
+        "netdiag.fleet-report-1": fleet_report_schema(),
     }
     return {f"{name}.schema.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas.items()}
 

@@ -13,6 +13,13 @@ REPORT = {
     "Report.findings": "Root causes, worst first; then what they explain. The first one is what to read first.",
     "Report.coverage": "What was read and what was not, one entry a collector.",
     "Report.not_evaluated": "Rules that gave no answer. They are neither findings nor clean.",
+    "FleetReport.schema": "Always `netdiag.fleet-report/1`.",
+    "FleetReport.hosts": "Every host that was judged.",
+    "FleetReport.unreached": "What should be here and is not: files that were refused, hosts that were not collected.",
+    "FleetReport.notices": "What is odd about whose snapshot is whose, and when they were taken.",
+    "FleetReport.findings": "Root causes, worst first, then what they explain; those of one host by itself and those "
+    "between hosts.",
+    "FleetReport.not_evaluated": "Rules that gave no answer, for some hosts or for all.",
     "Host.name": "The system's host name, or what --hostname said.",
     "Host.kernel": "Kernel release, as `uname -r`.",
     "Host.boot_id": "Random id of this boot of the kernel; null: unknown.",

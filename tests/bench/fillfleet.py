@@ -79,7 +79,7 @@ def _route(dst: str, oif: int, scope: int = 253, kind: str = "unicast", table: i
     )  # fmt: skip
 
 
-def host(number: int, hosts: int, peers: int, routes: int) -> Snapshot:
+def host(number: int, hosts: int, peers: int, routes: int, taken_at: str = TAKEN) -> Snapshot:
     """One host: lo, eth0 with its underlay address, wg0 with its inner one."""
     others = sorted({(number + step) % hosts for step in range(-(peers // 2), peers - peers // 2 + 1)} - {number})
     device = WireguardDevice(
@@ -108,20 +108,20 @@ def host(number: int, hosts: int, peers: int, routes: int) -> Snapshot:
     )
     meta = Meta(
         netdiag="0.1.0", name=name_of(number, hosts), kernel="6.8.0-31", boot_id=f"boot-{number}", netns="4026531840",
-        taken_at=TAKEN, uptime=86_400.0 + number,
+        taken_at=taken_at, uptime=86_400.0 + number,
     )  # fmt: skip
     return Snapshot(meta=meta, tables=tables, coverage=tuple(Coverage(collector=n, status="ok") for n in collectors()))
 
 
-def fleet(hosts: int, peers: int, routes: int) -> Iterator[Snapshot]:
+def fleet(hosts: int, peers: int, routes: int, taken_at: str = TAKEN) -> Iterator[Snapshot]:
     """All of them, in turn."""
-    return (host(number, hosts, peers, routes) for number in range(hosts))
+    return (host(number, hosts, peers, routes, taken_at) for number in range(hosts))
 
 
-def write(folder: Path, hosts: int, peers: int, routes: int) -> None:
+def write(folder: Path, hosts: int, peers: int, routes: int, taken_at: str = TAKEN) -> None:
     """One file a host."""
     folder.mkdir(parents=True, exist_ok=True)
-    for snapshot in fleet(hosts, peers, routes):
+    for snapshot in fleet(hosts, peers, routes, taken_at):
         (folder / f"{snapshot.meta.name}.netdiag").write_bytes(snapshot_octets(snapshot))
 
 

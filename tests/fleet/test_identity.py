@@ -48,11 +48,8 @@ def test_two_machines_of_one_name() -> None:
     assert kinds(one, clone) == [("identity", "fra-c")]
     loose = [seen(f"{n}.netdiag", "fra-a", f"2026-11-25T23:{n}0:00Z", boot_id=str(n), uptime=5000.0) for n in (1, 2)]
     assert kinds(*loose) == [("same-name", "fra-a")]
-    rebooted = [
-        seen("1.netdiag", "fra-a", boot_id="x"),
-        seen("2.netdiag", "fra-a", "2026-11-25T23:10:00Z", uptime=60.0),
-    ]
-    assert not kinds(*rebooted)
+    after = seen("2.netdiag", "fra-a", "2026-11-25T23:10:00Z", boot_id="y", uptime=60.0)
+    assert not kinds(seen("1.netdiag", "fra-a", boot_id="x"), after), "a reboot"
 
 
 def test_the_same_bytes_and_old_ones() -> None:

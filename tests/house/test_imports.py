@@ -7,19 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = (
-    "numpy",
-    "pyroute2",
-    "msgspec",
-    "scapy",
-    "tabulate",
-    "bcc",
-    "asyncio",
-    "multiprocessing",
-    "pyarrow",
-    "duckdb",
-    "fsspec",
-)
+HEAVY = ("numpy", "pyroute2", "msgspec", "scapy", "tabulate", "bcc", "asyncio", "multiprocessing")
+HEAVY += ("pyarrow", "duckdb", "fsspec")
 
 PROGRAM = """
 import sys

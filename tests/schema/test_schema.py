@@ -11,13 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import netdiag.schema
+from netdiag.fleet.judge import judge_fleet
+from netdiag.fleet.load import Fleet
 from netdiag.model.finding import KINDS, Report
+from netdiag.model.fleetreport import Notice, Unreached
 from netdiag.model.snapshot import Snapshot
-from netdiag.render.json import render_json
+from netdiag.render.json import pretty, render_json
+from netdiag.rules.build_regions import regions
 from netdiag.schema import NAMES, published
 from netdiag.schema.make import texts
 from netdiag.snapshotfile import snapshot_octets
 from tests.render.reports import broken, clean, hostile
+from tests.rules.test_fleet_examples import host
 from tests.snapshotfile.hosts import small_snapshot, snapshots
 
 
@@ -58,6 +63,18 @@ def test_schema_is_a_schema_and_describes_every_field(name: str) -> None:
 @pytest.mark.parametrize("report", [broken(), clean()])
 def test_reports_are_valid(report: Report) -> None:
     assert problems("netdiag.report-1", json.loads(render_json(report))) == []
+
+
+def test_reports_of_fleets_are_valid() -> None:
+    hosts = regions("fra-a fra-b ams-c", lambda a, b: "fra-a" in (a, b))
+    fleet = Fleet(
+        hosts=tuple(host(name, tables) for name, tables in hosts.items()),
+        unreached=(Unreached(name="cut.netdiag", reason="cut short"),),
+        notices=(Notice(kind="stale", host="fra-b", detail="old"),),
+    )
+    found = judge_fleet(fleet)
+    assert found.findings
+    assert problems("netdiag.fleet-report-1", json.loads(pretty(found))) == []
 
 
 def test_the_contract_is_in_the_schema() -> None:
