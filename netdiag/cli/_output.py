@@ -7,12 +7,16 @@ would have been. Anything else that keeps standard output from being written is 
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 import click
 
 from netdiag.cli._errors import INTERNAL, Usage
+
+TICK = 0.2
+"""Seconds between two states of a ticker."""
 
 
 class Unwritable(click.ClickException):
@@ -114,6 +118,29 @@ def progress(text: str) -> Iterator[None]:
         sys.stderr.flush()
     try:
         yield
+    finally:
+        if shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+@contextmanager
+def ticker() -> Iterator[Callable[[str], None]]:
+    """A line on standard error that is written over, a few times a second, if a person sits there."""
+    shown = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    last = 0.0
+
+    def tick(text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if shown and now - last >= TICK:
+            last = now
+            width = shutil.get_terminal_size().columns
+            sys.stderr.write(f"\r\x1b[K{text[: width - 1]}")
+            sys.stderr.flush()
+
+    try:
+        yield tick
     finally:
         if shown:
             sys.stderr.write("\r\x1b[K")

@@ -123,7 +123,7 @@ def _verdict(fleet: Fleet, findings: Iterable[Finding]) -> Verdict:
 def judge_fleet(fleet: Fleet) -> FleetReport:
     """The report of a fleet."""
     own, between = discover(), discover("fleet")
-    view = FleetView(hosts=fleet.hosts)
+    view = FleetView(hosts=fleet.hosts, unreached=tuple(row.name for row in fleet.unreached))
     drafts, silent = _hosts_own(fleet.hosts, own)
     found, unjudged = across_hosts(view, between)
     explains = {name: module.rule.explains for name, module in (own | between).items()}

@@ -1,7 +1,8 @@
 """Read a fleet: a folder of ``.netdiag`` files, or a store of them, which are the same to whoever asks.
 
 Several snapshots of one host are a series ordered by when they were taken: the newest is the state, the one before it
-gives deltas. A file that is refused is told; it never takes another one's place. Whose a file is: see identity.
+gives deltas. A file that is refused is told; it never takes another one's place. A host that the newest sweep did not
+collect is told too, and no older snapshot stands for it. Whose a file is: see identity.
 ``STORE@2026-11-25`` is a store on one night. Raises FleetRefused where there is nothing to read.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 
 from netdiag.fleet.files import FleetRefused, look, remote, uploads
 from netdiag.fleet.identity import settle
+from netdiag.fleet.sweep.ledger import ledgers, missing
 from netdiag.index.fleet import FleetHost
 from netdiag.model.fleetreport import Notice, Unreached
 from netdiag.model.snapshot import Snapshot
@@ -68,7 +70,13 @@ def _stored(where: str, night: str | None) -> Fleet | None:
 
 def of_files(sources: Sequence[str]) -> Fleet:
     """The fleet of folders and files. Raises FleetRefused."""
-    files = uploads(sources)
+    swept = ledgers(sources)
+    try:
+        files = uploads(sources)
+    except FleetRefused:
+        if not swept:
+            raise
+        files = []  # a sweep that reached nobody
     seen, refused = [], []
     for upload in files:
         one, reason = look(upload)
@@ -86,8 +94,10 @@ def of_files(sources: Sequence[str]) -> Fleet:
             refused.append(Unreached(name=upload.path, reason=error.reason))
             continue
         series[host].append(found)
+    gone = missing(swept, {name: max(row.meta.taken_at for row in rows) for name, rows in series.items()})
+    refused += [Unreached(name=name, reason=reason) for name, reason in gone.items()]
     refused.sort(key=lambda row: row.name)
-    hosts = tuple(_host(name, rows) for name, rows in sorted(series.items()))
+    hosts = tuple(_host(name, rows) for name, rows in sorted(series.items()) if name not in gone)
     return Fleet(hosts, tuple(refused), tuple(settled.notices))
 
 

@@ -23,6 +23,11 @@ class ToldRefused(Exception):
 
 def load(path: str, label: str = "") -> "Table":
     """The top level of a TOML file. Raises ToldRefused."""
+    return parse(read_bounded(path), path)
+
+
+def read_bounded(path: str) -> bytes:
+    """The content of a regular file of at most 16 MiB. Raises ToldRefused."""
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -33,7 +38,15 @@ def load(path: str, label: str = "") -> "Table":
         raise ToldRefused(f"{path}: {reason.lower()}") from error
     if len(content) > LIMIT:
         raise ToldRefused(f"{path}: larger than {LIMIT >> 20} MiB")
-    return parse(content, path)
+    return content
+
+
+def read_text(path: str) -> str:
+    """The same as text. Raises ToldRefused."""
+    try:
+        return read_bounded(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ToldRefused(f"{path}: not UTF-8") from error
 
 
 def parse(content: bytes, path: str) -> "Table":
