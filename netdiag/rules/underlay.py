@@ -1,15 +1,17 @@
 """What a tunnel's packets go out by, and how long they may be there: for the rules about tunnels and WireGuard.
 
-A tunnel asks the routing tables for the way to its far end and takes the MTU of that way: the route's own metric, else
-the device's (ipv4_mtu() in net/ipv4/route.c, ip6_mtu() in net/ipv6/route.c). Path MTUs that were learnt are in no table
-and not known here. Pure; asks for what a lookup asks for.
+A tunnel asks the routing tables for the way to its far end and takes the MTU of that way: the path MTU that was learnt
+for the far end, else the route's own metric, else the device's (ipv4_mtu() in net/ipv4/route.c, ip6_mtu() in
+net/ipv6/route.c). Pure; asks for what a lookup asks for.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.link import Link
+from netdiag.model.pathmtu import PathMtu
 
 
 class Underlay(NamedTuple):
@@ -31,8 +33,9 @@ def by_device(link: Link, family: str) -> Underlay:
     return Underlay(link, link.mtu, (f"{link.ifname} mtu", link.mtu, f"RTM_GETLINK {link.ifname} IFLA_MTU"))
 
 
-def by_route(view: HostView, query: Query) -> list[Underlay]:
-    """Every way that the packet can take, one a next hop; empty where it does not leave this host."""
+def by_route(view: HostView, query: Query, learnt: Sequence[PathMtu] = ()) -> list[Underlay]:
+    """Every way that the packet can take, one a next hop; empty where it does not leave this host. ``learnt``: path
+    MTUs for its destination."""
     answer = view.lookup(query)
     if not answer.ok or answer.route is None:
         return []
@@ -46,5 +49,10 @@ def by_route(view: HostView, query: Query) -> list[Underlay]:
         way = by_device(link, query.family)
         if limit is not None and limit < way.mtu:
             way = Underlay(link, limit, (f"mtu of route {route.dst}", limit, "RTM_GETROUTE RTA_METRICS RTAX_MTU"))
+        for row in learnt:
+            placed = (row.dst, row.ifindex, row.gateway) == (query.dst, hop.oif, hop.gateway)
+            if placed and row.table in (None, answer.table) and row.mtu < way.mtu:
+                told = (f"path MTU to {row.dst}, learnt by ICMP", row.mtu, "RTM_GETROUTE RTM_F_CLONED RTAX_MTU")
+                way = Underlay(link, row.mtu, told)
         found.append(way)
     return found

@@ -1,8 +1,9 @@
 """What it checks
   A WireGuard interface whose MTU is more than what is left of the way to a peer's endpoint: the MTU of the route that
-  the encrypted packets take (with the device's fwmark) or of its interface, less 60 bytes for an IPv4 endpoint and 80
-  for an IPv6 one. Every peer with an endpoint is asked about, every leg of a multipath route, and an mtu on the routes
-  to a peer's allowed addresses counts. The narrowest way is reported, once for each device.
+  the encrypted packets take (with the device's fwmark) or of its interface, or a path MTU that was learnt for the
+  endpoint, less 60 bytes for an IPv4 endpoint and 80 for an IPv6 one. Every peer with an endpoint is asked about,
+  every leg of a multipath route, and an mtu on the routes to a peer's allowed addresses counts. The narrowest way is
+  reported, once for each device.
 
 Why it matters
   Handshakes, pings and logins pass, bulk transfers hang. WireGuard never sets DF on its packets, so that this host
@@ -27,7 +28,7 @@ Not flagged
   An MTU that fits to the byte: 1440 on 1500 where every endpoint is IPv4, 1420 with any, more on a jumbo underlay. A
   device that is down. Peers without an endpoint, with an endpoint that no route leads to, or one that leads into the
   device itself (wg-endpoint-via-own-tunnel). Peers whose every allowed prefix is routed with an mtu that fits. MTUs
-  further on than this host's own interfaces and routes: only "netdiag probe mtu" sees those.
+  further on that nobody told this host of: only "netdiag probe mtu" sees those.
 
 References
   drivers/net/wireguard/socket.c send4() send6(), messages.h message_data_len(); net/ipv4/ip_output.c
@@ -42,6 +43,7 @@ from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
+from netdiag.model.pathmtu import PathMtu
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.build_wireguard import WireguardBuilder, key
 from netdiag.rules.shape import Example, Rule, quoted
@@ -53,6 +55,7 @@ RULE = Rule(
     title="a WireGuard interface takes packets that do not fit its underlay",
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard"),
+    consults=("path_mtus",),
     explains=("bgp-hold-mtu-stall", "mss-clamp-missing", "pmtud-*"),
 )
 
@@ -76,7 +79,8 @@ class Tight(NamedTuple):
 
 def narrowest(view: HostView, link: Link, query: Query) -> Underlay | None:
     """The narrowest way to an endpoint; None where none is known that leads out of another interface."""
-    ways = [way for way in by_route(view, query) if way.link.ifindex != link.ifindex]
+    learnt = view.path_mtus if view.read_whole("path_mtus") else ()
+    ways = [way for way in by_route(view, query, learnt) if way.link.ifindex != link.ifindex]
     return min(ways, key=lambda way: way.mtu, default=None)
 
 
@@ -119,6 +123,7 @@ def surely_fits(view: HostView, link: Link) -> bool:
     """Whether no interface and no route here is so narrow that any endpoint could be a problem: thousands of peers
     need not be looked up then."""
     limits = [by_device(other, "inet6").mtu for other in view.links if other.ifindex != link.ifindex]
+    limits += [row.mtu for row in view.path_mtus]
     for family in OVERHEAD:
         limits += [extra.metrics["mtu"] for extra in view.routes(family).extras if "mtu" in extra.metrics]
     return link.mtu <= min(limits, default=0) - max(OVERHEAD.values())
@@ -170,6 +175,7 @@ def _ways(found: list[Tight]) -> list[dict[str, str | int]]:
 def examples() -> Iterator[Example]:
     yield from _size_examples()
     yield from _way_examples()
+    yield from _learnt_examples()
     yield from _peer_examples()
     yield from _quiet_examples()
 
@@ -285,6 +291,18 @@ def _way_examples() -> Iterator[Example]:
             tables=scoped.address("wg0", "fe80::1/64").address("eth0", "fe80::1/64").build(),
             fires=1,
             says=(f"to fe80::2%{zone} by eth0",),
+        )
+
+
+def _learnt_examples() -> Iterator[Example]:
+    for mtu, dst, fires in ((1479, V4, 1), (1480, V4, 0), (1400, "192.0.2.77", 0)):
+        host = _host(1420)
+        row = PathMtu(family="inet", dst=dst, mtu=mtu, ifindex=host.ifindex("eth0"), expires=500.0)
+        yield Example(
+            name=f"a path MTU of {mtu} was learnt for {dst}",
+            why="what a router further on told is the way's MTU; for another destination it says nothing",
+            tables=host.path_mtus(row).build(),
+            fires=fires,
         )
 
 
