@@ -103,9 +103,14 @@ def command(
 
     Nothing is sent. With --all-netns the walk goes on behind cables, into other namespaces of this host.
 
+    DST may name an interface: fe80::1%eth0.
+
     Exit status: 0 sent, forwarded or delivered; 1 dropped or refused; 3 cannot be known.
     """
+    destination, _, zone = destination.partition("%")
     dst = _address(destination, "DST")
+    if zone and ":" not in dst:
+        raise Usage(f"{dst}%{zone}: only an IPv6 address may name an interface")
     src = _address(source, "--from") if source is not None else None
     if src is not None and (":" in src) != (":" in dst):
         raise Usage(f"{dst} and --from {src} are of different families")
@@ -135,7 +140,7 @@ def command(
     from netdiag.path.namespaces import host_of
 
     host = host_of(found, run_program if run_bpf else None)
-    report = walk(host, _packet(host, said, df=not cut), said)
+    report = walk(host, _packet(host, said, df=not cut, zone=zone), said)
     if as_json:
         from netdiag.render.json import pretty
 
@@ -166,22 +171,28 @@ def run_program(row: "BpfAttachment", frame: bytes, ifindex: int, mark: int) -> 
     return ran._replace(aims=None if aims is None else tuple(Aim(*aim) for aim in aims))
 
 
-def _packet(host: "PathHost", said: "PathPacket", *, df: bool) -> "Packet":
+def _index(host: "PathHost", ifname: str | None) -> int:
+    """ifindex of an interface that was named; 0: none was. Raises Usage."""
+    if not ifname:
+        return 0
+    link = host.stack.by_name.get(ifname)
+    if link is None and not host.gap("links"):
+        raise Usage(f"no such interface: {ifname}{nearest(ifname, host.stack.by_name)}")
+    return link.ifindex if link is not None else -1
+
+
+def _packet(host: "PathHost", said: "PathPacket", *, df: bool, zone: str) -> "Packet":
     """The packet with its names resolved. Raises Usage."""
     from netdiag.path.trail import PROTOCOLS, Packet
 
-    index = 0
-    if said.iif is not None:
-        link = host.stack.by_name.get(said.iif)
-        if link is None and not host.gap("links"):
-            raise Usage(f"no such interface: {said.iif}{nearest(said.iif, host.stack.by_name)}")
-        index = link.ifindex if link is not None else -1
+    index = _index(host, said.iif)
     proto = "icmpv6" if said.proto == "icmp" and said.family == "inet6" else said.proto
     return Packet(
         family=said.family,
         dst=said.dst,
         src=said.src,
         iif=index,
+        oif=0 if index else _index(host, zone),
         mark=said.mark,
         uid=said.uid,
         tos=said.tos,

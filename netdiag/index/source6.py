@@ -39,6 +39,19 @@ LABELS = tuple(
 )
 """Longest prefix first."""
 ORCHID = IPv6Network("2001:10::/28")
+RULES = (
+    "rule 1: the chosen one is the destination itself",
+    "rule 2: its scope fits worse",
+    "rule 3: it is deprecated",
+    "rule 4: it is no home address",
+    "rule 5: it is on another interface",
+    "rule 6: its label differs from the destination's",
+    "rule 7: temporary addresses are preferred otherwise",
+    "only one of the two is an ORCHID (RFC 4843)",
+    "rule 8: it shares a shorter prefix with the destination",
+    "it is optimistic (RFC 4429)",
+)
+"""Why an address loses, in the order of Sources6._score()."""
 LINK_LOCAL, SITE_LOCAL, GLOBAL = 2, 5, 14
 """Scopes of RFC 4291."""
 
@@ -80,6 +93,23 @@ class Sources6:
             if best is None or self._score(row, ifindex, target) > self._score(best, ifindex, target):
                 best = row
         return best.local if best is not None else None
+
+    def lost(self, ifindex: int, dst: str) -> list[tuple[str, str]]:
+        """The addresses that were not chosen, each with the first rule of RFC 6724 section 5 by which it lost."""
+        target, chosen = IPv6Address(dst), self.select(ifindex, dst)
+        rows = list(self._candidates(ifindex, target))
+        best = next((self._score(row, ifindex, target) for row in rows if row.local == chosen), None)
+        if best is None:
+            return []
+        found = []
+        for row in rows:
+            score = self._score(row, ifindex, target)
+            worse = next(
+                (number for number, (one, other) in enumerate(zip(score, best, strict=True)) if one < other), None
+            )
+            if row.local != chosen:
+                found.append((row.local, "an equal, and behind it" if worse is None else RULES[worse]))
+        return found
 
     def _candidates(self, ifindex: int, dst: IPv6Address) -> Iterator[Address]:
         out = self._stack.by_index.get(ifindex)

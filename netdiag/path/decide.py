@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from netdiag.index.packet import Lookup
+from netdiag.index.packet import Lookup, Query
 from netdiag.model.route import Route
 from netdiag.path.host import PathHost
 from netdiag.path.trail import Trail
@@ -19,10 +19,31 @@ REFUSALS = {
 }
 
 
-def rules(answer: Lookup, trail: Trail) -> None:
-    """The rules that were tried, in order."""
+def rules(host: PathHost, answer: Lookup, trail: Trail) -> None:
+    """The rules that were tried, in order, and what the packet has where one did not match."""
     for step in answer.steps:
-        trail.add("rule", _tables_named(step.text), rule_text(step.rule), decisive=step.decisive)
+        why = "" if step.matched else _has(host, answer.query, step.outcome)
+        trail.add("rule", _tables_named(step.text), rule_text(step.rule), decisive=step.decisive, why=why)
+
+
+def _has(host: PathHost, query: Query, selector: str) -> str:
+    """What the packet has instead of what a rule wants."""
+    iif = host.ifname(query.iif) if isinstance(query.iif, int) else query.iif
+    oif = host.ifname(query.oif) if isinstance(query.oif, int) else query.oif
+    said = {
+        "iif": f"it comes in by {iif}" if iif else "this host sends it: iif lo",
+        "oif": f"it is bound to {oif}" if oif else "its socket is bound to no interface",
+        "fwmark": f"its mark is {query.mark:#x}",
+        "uidrange": f"its owner is uid {query.uid or 0}",
+        "from": f"it is from {query.src}" if query.src else "it has no source yet",
+        "to": f"it is to {query.dst}",
+        "tos": f"its tos is {query.tos:#x}",
+        "dscp": f"its dscp is {query.tos >> 2}",
+        "ipproto": f"its protocol is {query.ip_proto}" if query.ip_proto else "no protocol was given",
+        "sport": f"its source port is {query.sport}" if query.sport else "no source port was given",
+        "dport": f"its destination port is {query.dport}" if query.dport else "no destination port was given",
+    }
+    return said.get(selector, "")
 
 
 def _tables_named(text: str) -> str:

@@ -206,7 +206,14 @@ class Depart:
         else:
             chosen = answer.prefsrc or self._host.sources6.select(hop.oif, packet.dst)
             why = "the route's src" if answer.prefsrc else "by RFC 6724"
-        trail.add("local", f"source {chosen}" if chosen else "no source", f"packet to {packet.dst}", why=why)
+        lost = [] if packet.family == "inet" or answer.prefsrc else self._host.sources6.lost(hop.oif, packet.dst)
+        trail.add(
+            "local",
+            f"source {chosen}" if chosen else "no source",
+            f"packet to {packet.dst}",
+            why=why,
+            lost=[f"source {address}: {reason}" for address, reason in lost[: decide.MOST_LOST]],
+        )
         return chosen
 
 

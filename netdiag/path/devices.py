@@ -227,7 +227,8 @@ class Devices:
             why = "its forwarding table was not read" if unread else "no far end is known for this neighbour"
             trail.add("tunnel", "unknown" if unread else "dropped", _named(link), decisive=True, why=why)
             return Carried("unknown" if unread else "dropped", f"{link.ifname}: {why}", limit)
-        trail.add("tunnel", "encapsulated", _named(link), why=f"{sized.name} to {', '.join(remotes)}")
+        by = "" if sized.remote else f", by {self._ports.entry(link, lladdr)}"
+        trail.add("tunnel", "encapsulated", _named(link), why=f"{sized.name} to {', '.join(remotes)}{by}")
         ways = [self._through(link, sized, remote, packet, trail, heard=lladdr is not None) for remote in remotes]
         if any(way.fate is None for way in ways) and len(ways) > 1:
             return Carried(None, "", narrower(limit, *(way.limit for way in ways)))

@@ -75,6 +75,11 @@ class Ports:
             return known[:1]
         return list(self._ends(link, ANY))
 
+    def entry(self, link: Link, lladdr: str | None) -> str:
+        """Which entry of a VXLAN's forwarding table leads to them."""
+        known = lladdr is not None and any(self._ends(link, lladdr))
+        return f"the fdb entry of {lladdr}" if known else "the fdb entry of all unknown addresses"
+
     def _ends(self, link: Link, lladdr: str) -> Iterator[str]:
         for position in self._learned.get(lladdr, ()):
             row = self._host.tables.fdb.row(position)

@@ -203,7 +203,7 @@ class Walker:
 
     def _one(self, packet: Packet, answer: Lookup, trail: Trail, link: Link | None) -> End:
         """One answer of the tables. ``link``: what the packet arrived by."""
-        decide.rules(answer, trail)
+        decide.rules(self._host, answer, trail)
         text = decide.route(self._host, answer, trail)
         common: dict[str, Any] = {"table": answer.table, "route_type": answer.type}
         if answer.errno:

@@ -130,3 +130,20 @@ def test_the_text_marks_what_decides_and_ends_with_the_verdict() -> None:
     assert "* route     table main: default via 192.0.2.1 dev eth0 proto boot -> unicast" in text
     assert "not taken: default via 192.0.2.9 dev eth0 proto boot metric 50: its metric 50 is higher" in text
     assert text.splitlines()[-1] == "verdict: sent on eth0 via 192.0.2.1"
+
+
+def test_a_rule_that_does_not_match_says_what_the_packet_has() -> None:
+    host = uplink().rule(10, fwmark=7, fwmask=0xFFFFFFFF, table=100).rule(11, src="10.0.0.0", src_len=8, table=100)
+    steps = [step for step in asked(host, "198.51.100.1").steps if step.decision.startswith("not matched")]
+    assert [step.why for step in steps] == ["its mark is 0x0", "it has no source yet"]
+
+
+def test_sources_that_lost_are_named_with_the_rule_of_rfc_6724() -> None:
+    host = HostBuilder().link("eth0").address("eth0", "2001:db8:1::2/64").address("eth0", "fe80::2/64")
+    host.link("eth1").address("eth1", "2001:db8:2::2/64").route("default", via="2001:db8:1::1", dev="eth0")
+    step = next(step for step in asked(host, "2001:db8:f::1").steps if step.decision.startswith("source"))
+    assert step.decision == "source 2001:db8:1::2"
+    assert step.lost == (
+        "source fe80::2: rule 2: its scope fits worse",
+        "source 2001:db8:2::2: rule 5: it is on another interface",
+    )
