@@ -144,6 +144,7 @@ def test_sources_that_lost_are_named_with_the_rule_of_rfc_6724() -> None:
     step = next(step for step in asked(host, "2001:db8:f::1").steps if step.decision.startswith("source"))
     assert step.decision == "source 2001:db8:1::2"
     assert step.lost == (
+        "source ::1: rule 2: its scope fits worse",
         "source fe80::2: rule 2: its scope fits worse",
         "source 2001:db8:2::2: rule 5: it is on another interface",
     )
