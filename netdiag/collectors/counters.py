@@ -1,8 +1,9 @@
 """Protocol, backlog and link counters, twice: what moved in between is what rules may judge.
 
-Source: /proc/net/{snmp,snmp6,netstat,softnet_stat,sockstat,sockstat6,stat/rt_cache} (net/ipv4/proc.c, net/ipv6/proc.c,
-net/ipv4/route.c, net/core/net-procfs.c), RTM_GETLINK statistics and RTM_GETNEIGHTBL. Needs no privilege. A file that is
-missing (no IPv6) leaves its counters out; unreadable as a whole only where /proc/net/snmp is.
+Source: /proc/net/{snmp,snmp6,netstat,softnet_stat,sockstat,sockstat6,stat/rt_cache,rt6_stats} (net/ipv4/proc.c,
+net/ipv6/proc.c, net/ipv4/route.c, net/ipv6/route.c, net/core/net-procfs.c), RTM_GETLINK statistics and
+RTM_GETNEIGHTBL. Needs no privilege. A file that is missing (no IPv6) leaves its counters out; unreadable as a whole
+only where /proc/net/snmp is.
 """
 
 from netdiag.collectors import Collected, Options
@@ -14,6 +15,7 @@ from netdiag.sources.protocol import Source, Unreadable
 
 FILES = ("snmp", "snmp6", "netstat", "softnet_stat", "sockstat", "sockstat6")
 ROUTING = "/proc/self/net/stat/rt_cache"
+ROUTING6 = "/proc/self/net/rt6_stats"
 
 
 def parse_paired(text: str) -> dict[str, int]:
@@ -86,6 +88,13 @@ def parse_softnet(text: str) -> tuple[SoftnetCpu, ...]:
     return tuple(rows)
 
 
+def parse_rt6_stats(text: str) -> dict[str, int]:
+    """/proc/net/rt6_stats: seven hexadecimal numbers; the sixth is how many routing entries there are, and no counter
+    (net/ipv6/route.c rt6_stats_seq_show())."""
+    words = text.split()
+    return {"rt6_stats.dst_entries": int(words[5], 16)} if len(words) == 7 else {}
+
+
 def _text(source: Source, path: str) -> str:
     try:
         return source.read(path).decode("ascii", "replace")
@@ -120,7 +129,8 @@ def read_sample(source: Source) -> CounterSample:
         snmp=parse_paired(texts.get("snmp", ""))
         | parse_paired(texts.get("netstat", ""))
         | parse_plain(texts.get("snmp6", ""))
-        | parse_lnstat("rt_cache", _text(source, ROUTING)),
+        | parse_lnstat("rt_cache", _text(source, ROUTING))
+        | parse_rt6_stats(_text(source, ROUTING6)),
         softnet=parse_softnet(texts.get("softnet_stat", "")),
         sockstat=parse_sockstat(texts.get("sockstat", "")) | parse_sockstat(texts.get("sockstat6", "")),
         links=counters,

@@ -5,10 +5,11 @@ software leaves. Nobody is asked. Needs no privilege; what cannot be read is nul
 """
 
 import hashlib
+import re
 
 from netdiag.collectors import Collected, Options
 from netdiag.collectors.clock import read_daemons
-from netdiag.model.host import Identity, Manager
+from netdiag.model.host import Identity, Manager, Networkd
 from netdiag.model.text import kernel_text
 from netdiag.sources.protocol import Source, Unreadable
 
@@ -35,6 +36,14 @@ BY_PROCESS = {
     "ovs-vswitchd": "openvswitch",
 }
 OTHERS = ("dnsmasq", "unbound", "named", "systemd-resolve", "coredns", "envoy", "haproxy", "nginx", "firecracker")
+CONF_FOLDERS = ("/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd")
+FOREIGN = {
+    "ManageForeignRoutes": "manage_foreign_routes",
+    "ManageForeignRoutingPolicyRules": "manage_foreign_rules",
+    "ManageForeignNextHops": "manage_foreign_nexthops",
+}
+LINKS = "/run/systemd/netif/links"
+MANAGED = re.compile(rb"^ADMIN_STATE=(?:configured|configuring|failed)\s*$", re.MULTILINE)
 BY_PATH = {
     "/run/systemd/netif/links": "systemd-networkd",
     "/run/NetworkManager": "NetworkManager",
@@ -76,6 +85,58 @@ def evidence_of_files(source: Source) -> list[Manager]:
     return found
 
 
+def _switches(text: str) -> dict[str, bool]:
+    """The settings of the section [Network] that are asked for. An empty value takes the default back."""
+    found: dict[str, bool] = {}
+    section = ""
+    for line in map(str.strip, text.splitlines()[:1000]):
+        if line.startswith("["):
+            section = line
+        name, equals, value = line.partition("=")
+        field = FOREIGN.get(name.strip())
+        if section == "[Network]" and equals and field is not None:
+            found[field] = value.strip().lower() not in ("no", "n", "false", "f", "off", "0")
+    return found
+
+
+def read_networkd(source: Source) -> Networkd:
+    """networkd.conf(5) with its drop-ins, the last one by name counts, and the interfaces that are managed."""
+    paths: dict[str, str] = {}
+    for folder in CONF_FOLDERS:
+        try:
+            names = source.listdir(f"{folder}/networkd.conf.d")[:64]
+        except Unreadable:
+            continue
+        for name in names:
+            if name.endswith(".conf"):
+                paths.setdefault(name, f"{folder}/networkd.conf.d/{name}")
+    mains = [f"{folder}/networkd.conf" for folder in CONF_FOLDERS]
+    wanted = [*mains, *(paths[name] for name in sorted(paths))]
+    texts = {path: kernel_text(raw) for path, raw in source.read_many(wanted).items()}
+    main = next((path for path in mains if path in texts), None)
+    settings: dict[str, bool] = {}
+    last = ""
+    for path in wanted:
+        if path in texts and (path == main or path not in mains):
+            found = _switches(texts[path])
+            settings |= found
+            last = path if found else last
+    links = [f"{LINKS}/{name}" for name in _names(source, LINKS) if name.isdigit()][:1024]
+    states = source.read_many(links) if links else {}
+    managed = tuple(int(path.rpartition("/")[2]) for path, raw in states.items() if MANAGED.search(raw) is not None)
+    networks = [f"{folder}/network/{name}" for folder in CONF_FOLDERS for name in _names(source, f"{folder}/network")]
+    read = source.read_many([path for path in networks if path.endswith(".network")][:256])
+    own_rules = any(b"[RoutingPolicyRule]" in raw for raw in read.values())
+    return Networkd(source=last, own_rules=own_rules, managed=tuple(sorted(managed)), **settings)
+
+
+def _names(source: Source, folder: str) -> tuple[str, ...]:
+    try:
+        return source.listdir(folder)
+    except Unreadable:
+        return ()
+
+
 def collect(source: Source, options: Options) -> Collected:
     """One row: the machine."""
     release = read_os_release(source)
@@ -93,6 +154,7 @@ def collect(source: Source, options: Options) -> Collected:
         boot_id=_line(source, "/proc/sys/kernel/random/boot_id"),
         uptime=round(source.clock("boottime"), 3),
         managers=tuple(Manager(name=name, evidence=evidence) for name, evidence in sorted(managers.items())),
+        networkd=read_networkd(source) if any(one.name == "systemd-network" for one in daemons) else None,
         daemons=daemons,
     )
     return Collected(tables={"identity": table}, rows=1)

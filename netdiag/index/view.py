@@ -38,7 +38,7 @@ from netdiag.model.route import Route, Routes
 from netdiag.model.snapshot import Meta, Snapshot, Tables
 from netdiag.model.sockets import SocketOwners, Sockets
 from netdiag.model.softirq import Softirqs
-from netdiag.model.sysctl import NeighTable
+from netdiag.model.sysctl import NeighTable, SysctlLine
 from netdiag.model.tap import Taps
 from netdiag.model.tc import Tc
 from netdiag.model.wireguard import Wireguard
@@ -339,6 +339,11 @@ class HostView:
     def sysctls(self) -> tuple[str, ...]:
         """Names of every setting that does not belong to one interface."""
         return tuple(self._need("sysctls").sysctls.values)
+
+    @property
+    def sysctls_at_boot(self) -> tuple[SysctlLine, ...] | None:
+        """What files of sysctl.d(5) set at boot, in order; None: not known."""
+        return self._need("sysctls").sysctls.files
 
     def sysctl(self, name: str) -> str | None:
         """Text of ``net.ipv4.ip_forward`` and the like, also of one interface; None where it does not exist."""

@@ -30,7 +30,7 @@ class CounterSample(msgspec.Struct, frozen=True, kw_only=True):
     snmp: dict[str, int] = {}
     """``Ip.InReceives``, ``Tcp.RetransSegs``, ``TcpExt.ListenDrops``, ``Ip6InReceives`` ...: MIB name, dot, counter;
     the IPv6 ones have no dot, as /proc/net/snmp6 spells them. ``rt_cache.in_martian_src`` counts for the whole machine:
-    packets and ARP requests whose source was refused."""
+    packets and ARP requests whose source was refused. ``rt6_stats.dst_entries`` is a level: IPv6 routing entries."""
     softnet: tuple[SoftnetCpu, ...] = ()
     sockstat: dict[str, int] = {}
     """``TCP.inuse``, ``TCP.mem`` (pages) ..."""

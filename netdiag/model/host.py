@@ -97,6 +97,23 @@ class Manager(msgspec.Struct, frozen=True, kw_only=True):
     """The process, socket or file that says so."""
 
 
+class Networkd(msgspec.Struct, frozen=True, kw_only=True):
+    """systemd-networkd, where it runs: what it does with what others made (networkd.conf(5))."""
+
+    manage_foreign_routes: bool = True
+    """``ManageForeignRoutes``: it removes routes of interfaces that it manages and did not make."""
+    manage_foreign_rules: bool = True
+    """``ManageForeignRoutingPolicyRules``: it removes policy rules that it did not make."""
+    manage_foreign_nexthops: bool = True
+    """``ManageForeignNextHops`` (systemd 256): the same of nexthop objects."""
+    source: str = ""
+    """The last file that sets one of them; empty: none does."""
+    own_rules: bool = False
+    """Its own configuration has sections ``[RoutingPolicyRule]``."""
+    managed: tuple[int, ...] = ()
+    """Indexes of the interfaces that it configures."""
+
+
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """Which machine this is and who runs its network."""
 
@@ -116,5 +133,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since boot."""
     managers: tuple[Manager, ...] = ()
     """Who manages the network."""
+    networkd: Networkd | None = None
+    """systemd-networkd's ways with others' routes and rules; null: it does not run here."""
     daemons: tuple[Daemon, ...] = ()
     """Known daemons that run here."""

@@ -3,11 +3,25 @@
 import msgspec
 
 
+class SysctlLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file of sysctl.d(5) sets at boot."""
+
+    name: str
+    """Dotted name, in which an interface's own dots are slashes; ``net.ipv4.conf.*.rp_filter`` may be a pattern."""
+    value: str
+    """Text behind the equals sign, stripped."""
+    path: str
+    """The file."""
+
+
 class Sysctls(msgspec.Struct, frozen=True, kw_only=True):
     """Settings by dotted name (``net.ipv4.ip_forward``); what does not exist in this kernel or namespace is not
     there."""
 
     values: dict[str, str] = {}
+    files: tuple[SysctlLine, ...] | None = None
+    """net.* lines of sysctl.d(5) in the order in which they take effect at boot: of one name the last one counts. None:
+    they could not be read, or are those of another network namespace."""
 
 
 class NeighTable(msgspec.Struct, frozen=True, kw_only=True):

@@ -97,25 +97,3 @@ test_drill = drill_test(
         expect=ABOUT,
     ),
 )
-
-
-def scan(host: Host, first: int, count: int) -> None:
-    """Packets to so many addresses of a /16 in which nobody else is."""
-
-    def send() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            for number in range(first, first + count):
-                sender.sendto(b"?", (f"10.9.{number // 250}.{number % 250 + 2}", 9))
-
-    host.call(send)
-
-
-def test_a_scan_of_an_empty_subnet(lab: Lab) -> None:
-    """Three hundred addresses that nobody has, and more of them while netdiag looks."""
-    limit(4096)
-    host = build(lab)
-    host.ip("address add 10.9.0.1/16 dev eth0")
-    scan(host, 0, 300)
-    report = host.report("--interval", "1", "--rule", "neigh-incomplete-storm", during=lambda: scan(host, 300, 40))
-    (found,) = report["findings"]
-    assert (found["severity"], found["subject"]["ifname"]) == ("warning", "eth0")

@@ -56,3 +56,26 @@ def apart(lab: Lab) -> Host:
 test_drill = drill_test(
     Drill(rule="arp-flux", build=build, break_=break_, repair=None, expect={"kind": "link"}, twin=apart)
 )
+
+
+def scan(host: Host, first: int, count: int) -> None:
+    """Packets to so many addresses of a /16 in which nobody else is."""
+
+    def send() -> None:
+        for number in range(first, first + count):  # what waits for an answer fills a socket's buffer: one for each
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(b"?", (f"10.9.{number // 250}.{number % 250 + 2}", 9))
+
+    host.call(send)
+
+
+def test_a_scan_of_an_empty_subnet(lab: Lab) -> None:
+    """Addresses that nobody has, and more of them while netdiag looks. The table is the whole machine's: one look only,
+    at fewer entries than its limits."""
+    host = apart(lab)
+    host.ip("address add 10.9.0.1/16 dev eth0")
+    asked = ("--interval", "1", "--rule", "neigh-incomplete-storm")
+    assert not host.report(*asked)["findings"]
+    scan(host, 0, 300)
+    (found,) = host.report(*asked, during=lambda: scan(host, 300, 40))["findings"]
+    assert (found["severity"], found["subject"]["ifname"]) == ("warning", "eth0")

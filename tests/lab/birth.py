@@ -124,6 +124,9 @@ def _mount_all() -> None:
         options = f"lowerdir=/{folder},upperdir={upper},workdir={work}"
         with contextlib.suppress(OSError):  # without overlayfs the folder stays the machine's, and write() refuses it
             syscalls.mount("overlay", f"/{folder}", "overlay", safe, options)
+    with contextlib.suppress(OSError):  # what the machine's own network is meant to be says nothing about this one
+        for file in Path("/etc/sysctl.d").glob("*.conf"):
+            file.unlink()
 
 
 def _loopback_up() -> None:

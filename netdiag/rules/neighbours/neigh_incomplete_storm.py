@@ -1,6 +1,6 @@
 """What it checks
-  At least 256 neighbour entries of one interface wait for an answer or got none within the last half minute, most of
-  them at this very moment, and the kernel made more new entries while netdiag looked.
+  At least 256 neighbour entries of one interface wait for an answer or got none within the last half minute, some of
+  them wait at this very moment, and the kernel made more new entries while netdiag looked.
 
 Why it matters
   Somebody sends to address after address of a subnet in which nobody has them: a scan that comes in from outside and
@@ -47,6 +47,8 @@ RULE = Rule(
 )
 MANY = 256
 """Absent neighbours of one interface: more than a /24 has."""
+SOME = 32
+"""Of these, how many wait still."""
 RECENT = 30.0
 """Seconds since the kernel gave one up."""
 MORE = 16
@@ -68,7 +70,7 @@ def check(view: HostView) -> Iterator[Draft]:
             here = table.ifindex == index
             now, lately = int(np.count_nonzero(waiting & here)), int(np.count_nonzero(failed & here))
             link = view.link(index)
-            if link is not None and now + lately >= MANY and now >= lately:
+            if link is not None and now + lately >= MANY and now >= SOME:
                 example = table.row(int(np.flatnonzero(waiting & here)[0]))
                 yield _draft(view, link, now, lately, example)
 
@@ -127,8 +129,9 @@ def examples() -> Iterator[Example]:
     yield case("storm", "the plain fault", _host(256), 1)
     yield case("a /24", "the owner's own sweep", _host(255))
     yield case("half of them given up", "the sender is slower than the kernel", _host(128, 128), 1)
-    yield case("most given up", "it is over", _host(127, 129))
-    yield case("given up long ago", "an old sweep", _host(128, 128, age=31.0))
+    yield case("most given up", "the sender's buffer is full until they are", _host(32, 224), 1)
+    yield case("nearly all given up", "it is over", _host(31, 225))
+    yield case("given up long ago", "an old sweep", _host(128, 200, age=31.0))
     yield case("given up just now", "the sender goes on", _host(128, 128, age=30.0), 1)
     yield case("few new ones", "the sender has ended", _host(256, made=15))
     yield case("counter set back", "another machine", _host(256, made=-3))

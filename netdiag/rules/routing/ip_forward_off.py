@@ -51,7 +51,10 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "sysctls", "counters"),
-    explains=("forwarding-per-iface-off",),
+    explains=(
+        "sysctl-drift-vs-file",
+        "forwarding-per-iface-off",
+    ),
 )
 SWITCH = {"inet": "net.ipv4.ip_forward", "inet6": "net.ipv6.conf.all.forwarding"}
 FORWARDED = {"inet": "Ip.ForwDatagrams", "inet6": "Ip6OutForwDatagrams"}

@@ -1,0 +1,132 @@
+"""What it checks
+  A network setting is another one now than /etc/sysctl.d (or /run/sysctl.d) sets at boot; of several files the last one
+  counts, as sysctl.d(5) says.
+
+Why it matters
+  Either somebody changed it by hand, and the next boot takes that back; or the file never took effect, because the
+  module or the interface was not there yet when it was read (nf_conntrack, bridge). Both are found out at the worst
+  moment.
+
+Confirm
+  sysctl NAME
+  grep -r NAME /etc/sysctl.d
+
+Fix
+  sysctl -w NAME=VALUE as the file says, or change the file to what is meant. For a setting whose module comes late:
+  load it at boot by /etc/modules-load.d.
+
+Not flagged
+  Files of the distribution (/usr/lib/sysctl.d). Settings that daemons own: forwarding that is on though a file says off
+  (Docker, libvirt, tailscale), settings of single interfaces (networkd, NetworkManager, CNI), connection tracking and
+  bridge settings on Kubernetes nodes. Names with a pattern. What the intent says of: see sysctl-expected-differs.
+  Settings that this kernel does not have. Namespaces for which the files are not meant.
+
+References
+  sysctl.d(5), systemd-sysctl.service(8); net/ipv4/devinet.c inet_forward_change()
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, Unjudged, subject
+from netdiag.model.host import Manager
+from netdiag.model.sysctl import SysctlLine, Sysctls
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="sysctl-drift-vs-file",
+    title="a network setting is not what the files of this host set at boot",
+    severity="warning",
+    reads=("links", "sysctls"),
+    consults=("intent.sysctl", "identity"),
+    machine_wide=True,
+)
+ADMIN = ("/etc/", "/run/")
+WIDE = ("all", "default")
+OWNED_BY_NODES = ("net.netfilter.", "net.bridge.")
+ROUNDED = ("nf_conntrack_buckets",)
+"""Settings that the kernel rounds up."""
+
+
+def _words(value: str) -> str:
+    return " ".join(value.split())
+
+
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
+    files = view.sysctls_at_boot
+    if files is None:
+        yield Unjudged(reason="sysctl.d: could not be read, or is not meant for this network namespace")
+        return
+    wanted = {row.name: row for row in files}
+    nodes = any(row.name.startswith("kubernetes") for row in view.identity.managers)
+    told = view.intent.sysctl or {}
+    for name, row in wanted.items():
+        value = view.sysctl(name)
+        if value is None or name in told or not row.path.startswith(ADMIN) or _owned(name, row.value, value, nodes):
+            continue
+        if _words(value) != _words(row.value):
+            yield _draft(row, _words(value))
+
+
+def _owned(name: str, want: str, value: str, nodes: bool) -> bool:
+    """Whether somebody else than an administrator may have changed it."""
+    parts = name.split(".")
+    single = len(parts) > 4 and parts[2] in ("conf", "neigh") and parts[3] not in WIDE
+    forwarding = parts[-1] in ("forwarding", "ip_forward") and _words(want) == "0"
+    rounded = parts[-1] in ROUNDED and value.isdigit() and want.isdigit() and int(value) >= int(want)
+    return single or forwarding or rounded or (nodes and name.startswith(OWNED_BY_NODES))
+
+
+def _draft(row: SysctlLine, value: str) -> Draft:
+    want = _words(row.value)
+    return RULE.found(
+        subject=subject("sysctl", name=row.name),
+        message=f"{row.name} is {value or 'empty'}, and {row.path} sets it to {want or 'empty'} at boot",
+        evidence=[
+            (row.name, value, "/proc/sys/" + row.name.translate(str.maketrans("./", "/."))),
+            ("at boot", want, row.path),
+        ],
+        confirm=[f"sysctl {quoted(row.name)}", f"cat {quoted(row.path)}"],
+        fix=f"sysctl -w {quoted(f'{row.name}={want}')}",
+    )
+
+
+def examples() -> Iterator[Example]:
+    def case(name: str, why: str, *lines: str, fires: int = 0, **more: Any) -> Example:
+        rows = []
+        for line in lines:
+            path, _, rest = line.partition(":")
+            key, _, value = rest.partition("=")
+            rows.append(SysctlLine(name=key, value=value, path=path))
+        now = {"net.ipv4.ip_forward": "0", "net.ipv4.tcp_mtu_probing": "1", "net.ipv4.tcp_rmem": "4096\t9\t10"}
+        now |= {"net.netfilter.nf_conntrack_max": "65536", "net.netfilter.nf_conntrack_buckets": "65536"}
+        host = HostBuilder().link("eth0").identity(managers=more.pop("managers", ()))
+        host.intend(sysctl=more.pop("told", None))
+        files = None if more.get("unjudged") else tuple(rows)
+        tables = replace(host.build(), sysctls=Sysctls(values=now | more.pop("now", {}), files=files))
+        return Example(name=name, why=why, tables=tables, fires=fires, severity="warning" if fires else None, **more)
+
+    own = "/etc/sysctl.d/50-net.conf:"
+    yield case("another value", "the plain fault", own + "net.ipv4.tcp_mtu_probing=2", fires=1)
+    yield case("the same", "as it should be", own + "net.ipv4.tcp_mtu_probing=1")
+    yield case("white space", "/proc has tabs", own + "net.ipv4.tcp_rmem=4096 9  10")
+    last = "/etc/sysctl.d/90-more.conf:net.ipv4.tcp_mtu_probing=1"
+    yield case("the last one counts", "two files", own + "net.ipv4.tcp_mtu_probing=2", last)
+    yield case("forwarding off", "the file says on", own + "net.ipv4.ip_forward=1", fires=1)
+    on = {"net.ipv4.ip_forward": "1"}
+    yield case("forwarding on", "Docker switches it on", own + "net.ipv4.ip_forward=0", now=on)
+    yield case("too late", "the module came after it", own + "net.netfilter.nf_conntrack_max=1000000", fires=1)
+    kubelet = (Manager(name="kubernetes", evidence="process kubelet"),)
+    yield case("kube-proxy", "it owns that", own + "net.netfilter.nf_conntrack_max=1000000", managers=kubelet)
+    yield case("rounded", "the kernel takes a power of two", own + "net.netfilter.nf_conntrack_buckets=60000")
+    yield case("cut down", "no rounding", own + "net.netfilter.nf_conntrack_buckets=90000", fires=1)
+    yield case("one interface", "networkd owns it", own + "net.ipv4.conf.eth0.forwarding=1")
+    yield case("of the distribution", "not this host's wish", "/usr/lib/sysctl.d/50.conf:net.ipv4.tcp_mtu_probing=2")
+    told = {"net.ipv4.tcp_mtu_probing": "1"}
+    yield case("the intent", "it has the last word", own + "net.ipv4.tcp_mtu_probing=2", told=told)
+    yield case("not there", "another kernel", own + "net.ipv4.no_such=2")
+    yield case("pattern", "which interfaces were meant is not known", own + "net.ipv4.conf.*.forwarding=1")
+    yield case("not for this namespace", "the machine's files", unjudged=True)
