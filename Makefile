@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help check pyz install test test-long install-test lint install-lint bench clean
+.PHONY: help check pyz install test test-long mutants install-test lint install-lint bench clean
 
 # Debian packages. All netdiag needs is Python; with python3-bpfcc it also reads BPF programs.
 DEBIAN := python3-venv python3-bpfcc iproute2
@@ -26,6 +26,9 @@ test: install-test ## install what the tests need, then run them all; make test 
 
 test-long: install-test ## a million lookups and hundreds of random routers: what a night is for
 	@NETDIAG_LONG=1 .venv/bin/python -m pytest -q -n 2 tests/index/test_kernel_agreement.py tests/path/test_random_routers.py
+
+mutants: install-test ## make each rule wrong in one place at a time: which mutants do its examples miss? K=word: some
+	@.venv/bin/python -m tests.mutants $(K)
 
 install-test: install
 	@.ci/apt "the tests" $(DEBIAN_TEST)

@@ -61,8 +61,8 @@ class LinkStack:
         return over
 
     def ports(self, ifindex: int) -> tuple[Link, ...]:
-        """Interfaces whose master this one is: ports of a bridge, legs of a bond, members of a VRF."""
-        return tuple(self._ports.get(ifindex, ()))
+        """Interfaces whose master this one is, by name: ports of a bridge, legs of a bond, members of a VRF."""
+        return tuple(sorted(self._ports.get(ifindex, ()), key=lambda link: link.ifname))
 
     def master(self, ifindex: int) -> Link | None:
         """The bridge, bond or VRF that owns this interface."""

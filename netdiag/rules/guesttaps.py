@@ -69,8 +69,8 @@ def link_local(address: str) -> bool:
 
 
 def guest_taps(view: HostView) -> list[GuestTap]:
-    """Every tap, in the kernel's order."""
-    links = [link for link in view.links if is_tap(link)]
+    """Every tap, by name."""
+    links = sorted((link for link in view.links if is_tap(link)), key=lambda link: link.ifname)
     if not links:
         return []
     found = pointers([link.ifindex for link in links], view.routes("inet"), view.routes("inet6"), view.neighbours)

@@ -50,7 +50,7 @@ def check(view: HostView) -> Iterator[Draft]:
     users = {number: one for one in table.programs if one.id in attached for number in one.map_ids}
     maps = {one.id: one for one in table.maps if one.type in TYPES and one.id in users}
     stale: dict[int, list[BpfMapEntry]] = {}
-    for entry in table.entries:
+    for entry in sorted(table.entries, key=lambda entry: (entry.map_id, entry.key)):
         if entry.map_id in maps and entry.ifindex and entry.ifindex not in here:
             stale.setdefault(entry.map_id, []).append(entry)
     for number, entries in stale.items():

@@ -52,7 +52,7 @@ def check(view: HostView) -> Iterator[Draft]:
     used = referred(table) | {row.id for row in table.holders if row.kind == "prog"}
     programs: dict[int, BpfProgram] = {one.id: one for one in table.programs if one.type in ATTACHED_BY_TYPE}
     told: set[int] = set()
-    for pin in table.pins:
+    for pin in sorted(table.pins, key=lambda pin: pin.path):
         one = programs.get(pin.id)
         if pin.kind != "prog" or one is None or pin.id in used or pin.id in told:
             continue
@@ -87,7 +87,8 @@ def examples() -> Iterator[Example]:
             severity="info",
         )
     twice = _host().bpf(pins=[BpfPin(path="/sys/fs/bpf/other", kind="prog", id=3)])
-    yield Example(name="pinned twice", why="one program is told once", tables=twice.build(), fires=1, subject=about)
+    first = about | {"path": "/sys/fs/bpf/other"}
+    yield Example(name="pinned twice", why="told once, by the first name", tables=twice.build(), fires=1, subject=first)
     held = _host().bpf(holders=[BpfHolder(pid=1, comm="a", kind="map", id=3)])
     yield Example(name="a map of that number is held", why="ids are numbered apart", tables=held.build(), fires=1)
     yield Example(name="attached", why="it is in use", tables=tc(_host("sched_cls"), "tap0", 3).build())

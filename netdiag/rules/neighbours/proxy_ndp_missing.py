@@ -80,7 +80,7 @@ def _guests(view: HostView, uplink: Link) -> list[Route]:
         link = view.link(route.oif or 0)
         if link is not None and link.kind in GUEST_KINDS and link.up and link.carrier is not False:
             found.append(route)
-    return found
+    return sorted(found, key=lambda route: ipaddress.IPv6Network(route.dst))
 
 
 def _finding(view: HostView, link: Link, route: Route, siblings: int) -> Draft:

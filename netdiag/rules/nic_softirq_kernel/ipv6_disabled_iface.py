@@ -67,7 +67,7 @@ def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bo
         if session.protocol.neighbor_ifname == link.ifname and not session.switched_off:
             return f"BGP session {session.name} runs over it", session.source, True
     alike = [one for one in view.links if one.up and one.ifindex != link.ifindex and make(one) == make(link)]
-    having = [one.ifname for one in alike if one.ifindex in with_ipv6]
+    having = sorted(one.ifname for one in alike if one.ifindex in with_ipv6)
     if link.ifname != make(link)[1] and len(having) >= ALIKE and 2 * len(having) > len(alike):
         return f"{len(having)} interfaces like it have IPv6 ({having[0]}, ...)", "RTM_GETADDR IFA_ADDRESS", False
     return None

@@ -36,6 +36,8 @@ RULE = Rule(
     reads=("links", "routes", "nexthops"),
 )
 TIMES = 10
+LOOKED_AT = 1000
+"""Routes over one group of which the lowest stands for all."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -47,7 +49,7 @@ def check(view: HostView) -> Iterator[Draft]:
             if len(weights) < 2 or max(weights) < TIMES * max(1, min(weights)) or group in told:
                 continue
             told.add(group)
-            row = view.route_rows(family, [int(way.positions[0])])[0]
+            row = min(view.route_rows(family, way.positions[:LOOKED_AT].tolist()), key=lambda row: (row.table, row.dst))
             listed = ", ".join(f"{leg.gateway or view.ifname(leg.oif or 0)} {leg.weight}" for leg in way.legs[:4])
             six = "-6 " if family == "inet6" else ""
             yield RULE.found(

@@ -71,7 +71,7 @@ def check(view: HostView) -> Iterator[Draft]:
             rows = [row for row in view.route_rows(family, sorted(set(positions))) if _judged(row)]
             dead = [row for row in rows if not served(device, row.dst)]
             if dead:
-                yield _finding(view, device, link, dead)
+                yield _finding(view, device, link, sorted(dead, key=lambda row: (row.table, network(row.dst))))
 
 
 def _judged(row: Route) -> bool:

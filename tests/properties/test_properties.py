@@ -1,0 +1,158 @@
+"""The same is said of a host whatever the order of its rows, the numbers and names of its interfaces, and whatever
+healthy thing stands beside: on a sample of the hosts of all examples (NETDIAG_LONG=N draws N times as many), and with
+all rules on the recordings.
+"""
+
+import functools
+import os
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import given as drawn
+from hypothesis import strategies as st
+
+from netdiag.collect import Options, collect
+from netdiag.engine import judge
+from netdiag.model.finding import Finding, Report
+from netdiag.model.snapshot import Snapshot, Tables
+from netdiag.rules import discover
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, RuleModule
+from netdiag.sources.replay import ReplaySource
+from tests.properties.changes import joined, new_names, renamed, renumbered, reordered, said, unrelated
+from tests.recordings.test_recordings import FOLDER, NAMES
+from tests.rules.test_examples import META, MODULES, complete_coverage
+from tests.rules.test_examples import given as told
+
+CASES = [(module, example) for module in MODULES.values() for example in module.examples()]
+OFTEN = settings(
+    max_examples=250 * int(os.environ.get("NETDIAG_LONG", 1)),
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+RELATED = {
+    "neigh-gc-thresh-overflow": "it counts the neighbours of all interfaces: one more can be one too many",
+    "rule-main-missing": "without table main a network that only stands there cannot be reached",
+    "proxy-arp-leak": "with proxy ARP on an uplink every further network is answered for there",
+}
+"""Rules for which another network is not unrelated."""
+
+BY_ORDER = {
+    "src-addr-selection-wrong": "where the outgoing interface has no address the kernel takes the first of the others",
+}
+"""Rules for which the order says something."""
+
+Said = list[tuple[Any, ...]]
+every_case = drawn(st.sampled_from(CASES), st.integers(0, 2**32))
+every_recording = pytest.mark.parametrize("name", NAMES)
+
+
+def report_of(module: RuleModule, example: Example) -> Report:
+    snapshot = Snapshot(meta=META, tables=example.tables, coverage=complete_coverage(late=example.late))
+    return judge(snapshot, modules={module.id: module}, told=told(example))
+
+
+def whole(report: Report) -> Said:
+    """Every word of the findings."""
+    return [
+        (f.rule, f.severity, f.confidence, f.subject, f.message, f.evidence, f.confirm, f.fix) for f in report.findings
+    ]
+
+
+def meant(findings: tuple[Finding, ...], names: dict[str, str] | None = None) -> Said:
+    """What is found on what, whatever the words; with interfaces renamed."""
+    names = names or {}
+    rows = [
+        (f.rule, f.severity, f.confidence, *sorted((k, said(str(v), names)) for k, v in f.subject.items()))
+        for f in findings
+    ]
+    return sorted(rows)
+
+
+def alarms(report: Report) -> Said:
+    return meant(tuple(f for f in report.findings if f.severity != "info"))
+
+
+@OFTEN
+@drawn(st.sampled_from([case for case in CASES if case[0].id not in BY_ORDER]), st.integers(0, 2**32))
+def test_the_order_of_rows_says_nothing(case: tuple[RuleModule, Example], seed: int) -> None:
+    module, example = case
+    other = replace(example, tables=reordered(example.tables, random.Random(seed)))
+    assert whole(report_of(module, other)) == whole(report_of(module, example))
+
+
+@OFTEN
+@every_case
+def test_the_numbers_of_interfaces_say_nothing(case: tuple[RuleModule, Example], seed: int) -> None:
+    module, example = case
+    other = replace(example, tables=renumbered(example.tables, random.Random(seed)))
+    assert meant(report_of(module, other).findings) == meant(report_of(module, example).findings)
+
+
+@OFTEN
+@drawn(st.sampled_from(CASES))
+def test_the_names_of_interfaces_say_nothing(case: tuple[RuleModule, Example]) -> None:
+    module, example = case
+    names = new_names(example.tables)
+    older = renamed(example.baseline, names) if example.baseline else None
+    other = replace(example, tables=renamed(example.tables, names), baseline=older)
+    assert meant(report_of(module, other).findings) == meant(report_of(module, example).findings, names)
+
+
+@OFTEN
+@drawn(st.sampled_from([case for case in CASES if case[0].id not in RELATED]))
+def test_a_healthy_thing_beside_it_changes_no_alarm(case: tuple[RuleModule, Example]) -> None:
+    module, example = case
+    before = alarms(report_of(module, example))
+    for what, more in unrelated(example.tables).items():
+        after = alarms(report_of(module, replace(example, tables=joined(example.tables, more))))
+        assert after == before, what
+
+
+@functools.cache
+def recording(name: str) -> Snapshot:
+    return collect(ReplaySource(FOLDER / name / "recording"), Options())
+
+
+def with_tables(snapshot: Snapshot, tables: Tables) -> Report:
+    return judge(replace(snapshot, tables=tables), modules=discover())
+
+
+@every_recording
+def test_a_recording_can_be_turned_about(name: str) -> None:
+    """All rules at once: causes and what they explain included."""
+    snapshot = recording(name)
+    before, dice = with_tables(snapshot, snapshot.tables), random.Random(7)
+    names = new_names(snapshot.tables)
+    turns: dict[str, Callable[[], Tables]] = {
+        "order": lambda: reordered(snapshot.tables, dice),
+        "numbers": lambda: renumbered(snapshot.tables, dice),
+    }
+    for what, turned in turns.items():
+        after = with_tables(snapshot, turned())
+        assert tree(after) == tree(before), what
+    after = with_tables(snapshot, renamed(snapshot.tables, names))
+    assert meant(after.findings) == meant(before.findings, names)
+    for what, more in unrelated(snapshot.tables).items():
+        assert alarms(with_tables(snapshot, joined(snapshot.tables, more))) == alarms(before), what
+
+
+def tree(report: Report) -> Said:
+    """Who stands under whom."""
+    return sorted((f.id, f.explained_by or "", f.severity) for f in report.findings)
+
+
+def test_the_changes_change_something() -> None:
+    host = HostBuilder().link("eth0").link("eth1", mtu=9000).address("eth0", "192.0.2.1/24").build()
+    names, dice = new_names(host), random.Random(3)
+    assert [link.ifname for link in renamed(host, names).links] == ["lo", "eth70", "eth71"]
+    assert {renumbered(host, dice).links[1].ifindex for _ in range(9)} == {2, 3}
+    assert {reordered(host, dice).links[0].ifname for _ in range(19)} == {"lo", "eth0", "eth1"}
+    more = unrelated(host)["a bridge with a guest"]
+    assert len(joined(host, more).links) == 5 and len(joined(host, more).routes) > len(host.routes)
