@@ -5,8 +5,8 @@ with the other tests. ``places.py`` says what may be mutated, ``operators.py`` h
 against one mutant, ``survivors.toml`` lists by hand those that live on, and why.
 
 What is mutated is what decides: comparisons are turned round (``>`` to ``>=``, ``==`` to ``!=``), operands of ``and``
-and ``or`` and conditions of comprehensions are dropped, tests negated, numbers changed by one, truth values and severities
-by another, in ``check()`` and all that it calls in netdiag/rules. Left alone is what only makes the words of a finding
-(message, evidence, confirm, fix, subject) or ties it to others (touches, breaks), which drills prove; what only puts
-things in order; and lists of names, which an example a name would only say again.
+and ``or`` and conditions of comprehensions are dropped, tests negated, numbers changed by one, truth values and
+severities by another, in ``check()`` and all that it calls in netdiag/rules. Left alone is what only makes the words of
+a finding (message, evidence, confirm, fix, subject) or ties it to others (touches, breaks), which drills prove; what
+only puts things in order; and lists of names, which an example a name would only say again.
 """
