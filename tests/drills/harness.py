@@ -7,14 +7,18 @@ time: every expectation is polled until it holds or `PATIENCE` is over, and then
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from tests.lab import Host, Lab
+from tests.drills import losses
+from tests.lab import Host, Lab, LabError
 
 Report = dict[str, Any]
 Finding = dict[str, Any]
@@ -26,6 +30,8 @@ CONFIRM_SECONDS = 3.0
 """A confirm command may run on (`tcpdump`, `ip monitor`); what it printed by then counts."""
 
 _ALARMS = ("critical", "warning")
+_EMPTY = {"none", "no", "0", "nothing", "absent"}
+_COMMANDS = {"ip", "bridge", "tc", "sysctl", "nft", "wg", "ethtool", "iptables", "ip6tables", "conntrack", "bpftool"}
 _UNUSABLE = re.compile(
     r"command not found|: not found|Usage:|Unknown command|unrecognized option|invalid option|"
     r'Object "[^"]*" is unknown|Command "[^"]*" is unknown|is garbage|syntax error|line is not complete|'
@@ -63,6 +69,9 @@ class Drill:
     """Build a healthy look-alike, in a lab of its own, on which netdiag must stay silent."""
     tolerate: tuple[str, ...] = ()
     """Rules whose alarms are part of the healthy world and not of the fault. Say why beside it."""
+    carries: Callable[[Lab, Host], object] | None = None
+    """Traffic that the fault stops: true where it gets through. It must before the fault and after the repair, and must
+    not under it: then the severity is earned. A callable may take a second."""
     name: str = ""
     """Tells several drills of one rule apart."""
 
@@ -71,6 +80,8 @@ def run_drill(drill: Drill, lab: Lab) -> None:
     """Run one drill in an empty lab; AssertionError says which step failed and shows the report."""
     host = drill.build(lab)
     _silent(drill, lab, host, "the healthy host")
+    _traffic(drill, lab, host, True)
+    before = losses.through(lab) if losses.asked() else set()
 
     drill.break_(lab, host)
     if drill.settle is not None:
@@ -78,14 +89,23 @@ def run_drill(drill: Drill, lab: Lab) -> None:
         lab.wait(lambda: settled(lab, host), PATIENCE, f"{drill.rule}: the broken state has settled")
     report = _poll(drill, lab, host, "the broken host", lambda r: wrong_with_alarm(drill, r))
     first = report["findings"][0]
-    for command in first["confirm"]:
-        confirm(host, command)
+    _traffic(drill, lab, host, False)
+    if losses.asked():
+        carries = drill.carries is not None
+        losses.note(drill.rule, drill.name, first["severity"], carries, before, losses.through(lab))
+    thorough = _thorough(drill)
+    for finding in report["findings"] if thorough else [first]:
+        if finding is first or finding["severity"] in _ALARMS:
+            confirmed(host, finding, shows=thorough)
 
-    if drill.repair is not None:
-        drill.repair(lab, host)
-    else:
+    if drill.repair is None:
         host.run("bash", "-ec", first["fix"])
+    elif thorough and one_command(first["fix"]):
+        _fixed(drill, lab, host, first)
+    else:
+        drill.repair(lab, host)
     _silent(drill, lab, host, "the repaired host")
+    _traffic(drill, lab, host, True)
 
     if drill.twin is not None:
         with Lab() as other:
@@ -129,8 +149,64 @@ def wrong_with_silence(drill: Drill, report: Report) -> str:
     return ""
 
 
-def confirm(host: Host, command: str) -> None:
-    """Run a finding's confirm command: it must exist, be spelt right and print something.
+def _thorough(drill: Drill) -> bool:
+    """Whether a drill also tries the fix as it stands, and the commands of every alarm: a fixed sample, and with
+    NETDIAG_LONG all of them."""
+    return "NETDIAG_LONG" in os.environ or zlib.crc32(f"{drill.rule} {drill.name}".encode()) % 8 == 0
+
+
+def confirmed(host: Host, finding: Finding, *, shows: bool) -> None:
+    """Run a finding's confirm commands: each can be pasted, and (``shows``) what they print holds some of the evidence.
+
+    Where the fact is that a thing is absent, there is nothing that could be printed of it.
+    """
+    printed = " ".join(confirm(host, command) for command in finding["confirm"]).lower()
+    values = [row["value"].lower() for row in finding["evidence"]]
+    words = {word for value in values for word in re.findall(r"[\w.:/-]+", value)} - _EMPTY
+    words |= {word.partition("/")[0] for word in words}
+    if words & {"0.0.0.0", "::"}:
+        words.add("default")
+    absent = not words or not _EMPTY.isdisjoint(values)
+    shown = any(re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", printed) for word in words)
+    assert absent or shown or not shows, (
+        f"{finding['rule']}: nothing of {values} in what {finding['confirm']} print:\n{printed}"
+    )
+
+
+def one_command(fix: str) -> bool:
+    """Whether a fix is one command of this host that needs no thought: no comment, no word to be filled in."""
+    return (
+        fix.split(" ")[0] in _COMMANDS
+        and not any(part in fix for part in ("#", "...", ", "))
+        and not re.search(r"\b[A-Z]{4,}\b", fix)
+    )
+
+
+def _fixed(drill: Drill, lab: Lab, host: Host, first: Finding) -> None:
+    """Run the fix as it stands: the finding must go. What the fix left is then repaired as the drill does it."""
+    host.run("bash", "-ec", first["fix"])
+
+    def still(report: Report) -> str:
+        same = [f for f in report["findings"] if f["id"] == first["id"] and f["severity"] == first["severity"]]
+        return f"it stays, though its fix was run: {first['fix']}" if same else ""
+
+    _poll(drill, lab, host, "the host as fixed", still)
+    assert drill.repair is not None
+    with contextlib.suppress(LabError):  # what the fix has done already cannot be done again
+        drill.repair(lab, host)
+
+
+def _traffic(drill: Drill, lab: Lab, host: Host, passes: bool) -> None:
+    """What the fault stops gets through, or does not."""
+    if drill.carries is None:
+        return
+    carries = drill.carries
+    word = "gets through" if passes else "is lost"
+    lab.wait(lambda: bool(carries(lab, host)) is passes, PATIENCE, f"{drill.rule}: what the fault is about {word}")
+
+
+def confirm(host: Host, command: str) -> str:
+    """Run a finding's confirm command: it must exist, be spelt right and print something. Gives what it printed.
 
     Its exit status is free, because the state that it shows is often an error.
     """
@@ -139,6 +215,7 @@ def confirm(host: Host, command: str) -> None:
     assert ran.returncode not in (126, 127), f"confirm command cannot be run: {command}\n{printed}"
     assert not _UNUSABLE.search(printed), f"confirm command is misspelt: {command}\n{printed}"
     assert printed.strip(), f"confirm command prints nothing: {command}"
+    return printed
 
 
 def drill_test(*drills: Drill) -> Callable[..., None]:

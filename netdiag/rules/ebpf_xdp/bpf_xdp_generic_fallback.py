@@ -82,7 +82,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 ),
             ],
             confirm=[f"ip link show dev {quoted(link.ifname)}", f"bpftool net show dev {quoted(link.ifname)}"],
-            fix=f"ip link set dev {quoted(link.ifname)} xdpgeneric off, then attach natively with xdpdrv",
+            fix=f"ip link set dev {quoted(link.ifname)} xdpgeneric off  # then attach it natively, with xdpdrv",
             touches=[subject("link", ifname=link.ifname)],
         )
 
