@@ -3,8 +3,8 @@
 import click
 
 from netdiag.cli import _output
-from netdiag.cli._errors import FINDINGS, NO_VERDICT, Refused
-from netdiag.cli._fleet import load, query
+from netdiag.cli._errors import FINDINGS, NO_VERDICT, Refused, Usage, nearest
+from netdiag.cli._fleet import load, matrix, path, query
 from netdiag.cli._verb import Session, Verb
 
 
@@ -19,15 +19,21 @@ def command() -> None:
 
 command.add_command(load.command)
 command.add_command(query.command)
+command.add_command(matrix.command)
+command.add_command(path.command)
 
 
 @command.command("check", cls=Verb, short_help="Print what is wrong with the hosts of DIR, and between them.")
 @click.argument("folder", metavar="DIR")
 @click.option("--json", "as_json", is_flag=True, help="Print netdiag.fleet-report/1.")
 @click.option("-o", "output", metavar="FILE", help="Write the report to FILE, whole or not at all.")
+@click.option("--by", metavar="ATTR[=NEW]", help="Verdict on a roll-out by kernel, a sysctl, a label ...")
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found; 3 stays: nothing could be judged.")
-def check(session: Session, *, folder: str, as_json: bool, output: str | None, exit_zero: bool) -> int:
+def check(session: Session, *, folder: str, as_json: bool, output: str | None, by: str | None, exit_zero: bool) -> int:
     """Print the faults between hosts, and each host's own, worst first.
+
+    With --by the hosts that have the newest value of an attribute (or NEW) are held against the others: PROCEED, HOLD
+    or UNKNOWN, with counts.
 
     Exit status: 0 nothing at warning or above, 1 warning, 2 critical, 3 no verdict.
     """
@@ -40,6 +46,15 @@ def check(session: Session, *, folder: str, as_json: bool, output: str | None, e
     except FleetRefused as error:
         raise Refused(str(error)) from error
     report = judge_fleet(found)
+    if by is not None:
+        import msgspec
+
+        from netdiag.fleet.canary import canary, known
+
+        names = known(found.hosts)
+        if by.partition("=")[0] not in names:
+            raise Usage(f"--by {by}: no host has such an attribute or label{nearest(by, names)}")
+        report = msgspec.structs.replace(report, canary=canary(found.hosts, report.findings, by))
     to_screen = output in (None, "-")
     if as_json:
         from netdiag.render.json import pretty

@@ -7,6 +7,7 @@ never explains a symptom on another unless a rule of the fleet says so.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import cast
 
 import msgspec
 
@@ -16,7 +17,7 @@ from netdiag.fleet.judged import Judged, judged
 from netdiag.fleet.load import Fleet
 from netdiag.index.fleet import FleetHost, FleetView, on
 from netdiag.model.coverage import REQUIRED, NotEvaluated
-from netdiag.model.finding import Draft, Finding, Unjudged, Verdict, finding_id
+from netdiag.model.finding import Draft, Finding, Subject, Unjudged, Verdict, finding_id
 from netdiag.model.fleetreport import FleetHostLine, FleetReport
 from netdiag.model.snapshot import Snapshot
 from netdiag.rules import discover
@@ -69,7 +70,6 @@ def across_hosts(view: FleetView, modules: dict[str, RuleModule]) -> tuple[list[
     drafts: dict[str, Draft] = {}
     silent: list[NotEvaluated] = []
     for module in modules.values():
-        view.gaps.clear()
         try:
             for said in module.check(view):
                 if isinstance(said, Unjudged):
@@ -81,6 +81,17 @@ def across_hosts(view: FleetView, modules: dict[str, RuleModule]) -> tuple[list[
         except Exception as error:  # noqa: BLE001 - the engine's outer edge: one broken rule must not cost the others
             silent.append(NotEvaluated(rule=module.id, reason=f"the rule broke: {type(error).__name__}: {error}"))
     return list(drafts.values()), silent
+
+
+def _symptoms(drafts: Iterable[Draft]) -> dict[str, dict[str, tuple[Subject, ...]]]:
+    """Which rules raise an alarm on which hosts, and about what."""
+    found: dict[str, dict[str, tuple[Subject, ...]]] = defaultdict(dict)
+    for draft in drafts:
+        about = draft.finding.subject
+        for name in cast(list[str], about["hosts"]) if draft.finding.severity != "info" else ():
+            by_host = found[draft.finding.rule]
+            by_host[name] = (*by_host.get(name, ()), about)
+    return dict(found)
 
 
 def _unread(view: FleetView, modules: dict[str, RuleModule]) -> Iterator[NotEvaluated]:
@@ -123,8 +134,9 @@ def _verdict(fleet: Fleet, findings: Iterable[Finding]) -> Verdict:
 def judge_fleet(fleet: Fleet) -> FleetReport:
     """The report of a fleet."""
     own, between = discover(), discover("fleet")
-    view = FleetView(hosts=fleet.hosts, unreached=tuple(row.name for row in fleet.unreached))
     drafts, silent = _hosts_own(fleet.hosts, own)
+    unreached = tuple(row.name for row in fleet.unreached)
+    view = FleetView(hosts=fleet.hosts, unreached=unreached, symptoms=_symptoms(drafts))
     found, unjudged = across_hosts(view, between)
     explains = {name: module.rule.explains for name, module in (own | between).items()}
     findings = arrange([*found, *drafts], explains)

@@ -2,7 +2,7 @@
 
 Hosts are told apart by name alone; boot ids, kernels and clocks may be the same on several. Interfaces are never joined
 by name or index across hosts: WireGuard by public key, addresses by who owns them. A host whose table was not read
-whole takes no part in what is judged on it, and stands in ``gaps``. Pure; nothing can fail.
+whole takes no part in what is judged on it; the report says which rule went without whom. Pure; nothing can fail.
 """
 
 from collections import defaultdict
@@ -143,7 +143,8 @@ class Pair:
             return False
         if self.moved is not None:
             sent, heard = self.moved
-            return sent > 0 and heard == 0
+            if heard > 0 or sent > 0:
+                return heard == 0
         return self.peer.persistent_keepalive > 0 and (self.age is None or self.age > HANDSHAKE_LIFE * 2)
 
 
@@ -154,16 +155,12 @@ class FleetView:
     hosts: tuple[FleetHost, ...]
     unreached: tuple[str, ...] = ()
     """Names of hosts that should be here and are not."""
-    gaps: dict[str, list[str]] = field(default_factory=dict)
-    """Rule's table to the hosts on which it was not read; filled by ``reading``."""
+    symptoms: dict[str, dict[str, tuple[Subject, ...]]] = field(default_factory=dict)
+    """Rule id to the hosts on which it raises an alarm by itself, each with what the alarms are about."""
 
     def reading(self, *tables: str) -> Iterator[FleetHost]:
-        """Hosts on which these tables were read whole; the others are noted."""
-        for host in self.hosts:
-            if host.read(*tables):
-                yield host
-            else:
-                self.gaps.setdefault(", ".join(tables), []).append(host.name)
+        """Hosts on which these tables were read whole."""
+        return (host for host in self.hosts if host.read(*tables))
 
     @cached_property
     def ends(self) -> dict[str, End]:

@@ -47,6 +47,37 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen, in one line."""
 
 
+CanaryVerdict = Literal["PROCEED", "HOLD", "UNKNOWN"]
+
+
+class ValueCount(msgspec.Struct, frozen=True, kw_only=True):
+    """One value of the attribute."""
+
+    value: str
+    """As the hosts have it."""
+    hosts: int
+    """Hosts that have it."""
+    sick: int
+    """Hosts among them with an alarm of their own."""
+
+
+class Canary(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``netdiag fleet check --by ATTRIBUTE`` adds to the report."""
+
+    by: str
+    """The attribute."""
+    verdict: CanaryVerdict
+    """PROCEED, HOLD or UNKNOWN."""
+    reason: str
+    """What decides that, in one sentence."""
+    canary: str | None
+    """The value that is being rolled out: the newest; null: there is one value only, or none."""
+    values: tuple[ValueCount, ...]
+    """Every value with its counts, the newest first."""
+    unread: int = 0
+    """Hosts of which the attribute is not known."""
+
+
 class FleetReport(msgspec.Struct, frozen=True, kw_only=True):
     """``netdiag.fleet-report/1``."""
 
@@ -62,3 +93,5 @@ class FleetReport(msgspec.Struct, frozen=True, kw_only=True):
     notices: tuple[Notice, ...] = ()
     findings: tuple[Finding, ...]
     not_evaluated: tuple[NotEvaluated, ...]
+    canary: Canary | None = None
+    """The verdict on a roll-out, where one was asked for with --by."""

@@ -84,6 +84,7 @@ class Depart:
             mtu=narrow.mtu,
             mtu_reason=narrow.mtu_reason,
             possible=ways,
+            ways=tuple(ends),
         )
         if len({each.verdict for each in ends}) > 1:
             worst = next(each for each in ends if each.lost)

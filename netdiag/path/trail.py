@@ -131,6 +131,8 @@ class End:
     possible: tuple[PathWay, ...] = ()
     left: Packet | None = None
     """The packet as it left, after NAT."""
+    ways: tuple["End", ...] = ()
+    """How it ends by each next hop, where there are several."""
 
     @property
     def lost(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.model.finding import Finding
-from netdiag.model.fleetreport import FleetReport
+from netdiag.model.fleetreport import Canary, FleetReport
 from netdiag.render.coverage import not_evaluated_sentence
 from netdiag.render.escape import visible
 from netdiag.render.pen import Line, Pen, join
@@ -35,6 +35,8 @@ def _lines(report: FleetReport, pen: Pen, verbose: bool) -> Iterator[Line]:
     yield pen.line(
         (hosts, "bold"), (f"  {VERDICTS[report.verdict]}", style), f"  {summary}  {visible(report.taken_at)}"
     )
+    if report.canary is not None:
+        yield from _canary(report.canary, pen)
     by_id = {finding.id: finding for finding in report.findings}
     roots = [finding for finding in report.findings if finding.explained_by is None]
     for root in roots if verbose else roots[:SHOWN]:
@@ -56,6 +58,17 @@ def _lines(report: FleetReport, pen: Pen, verbose: bool) -> Iterator[Line]:
     if told := not_evaluated_sentence(report.not_evaluated):
         lines = pen.prose(told, "not evaluated: ", "  ")
         yield from lines if verbose else lines[:3]
+
+
+def _canary(told: Canary, pen: Pen) -> Iterator[Line]:
+    style = {"PROCEED": "ok", "HOLD": "critical", "UNKNOWN": "warning"}[told.verdict]
+    yield pen.line("")
+    yield pen.line((told.verdict, style), f"  by {visible(told.by)}: {visible(told.reason)}")
+    for row in told.values:
+        new = "  <- new" if row.value == told.canary else ""
+        yield pen.line(f"  {visible(row.value)}: {row.hosts} hosts, {row.sick} sick{new}")
+    if told.unread:
+        yield pen.line(f"  not known: {told.unread} hosts")
 
 
 def _below(finding: Finding, by_id: dict[str, Finding], depth: int = 1) -> Iterator[tuple[int, Finding]]:

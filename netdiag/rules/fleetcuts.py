@@ -135,8 +135,17 @@ def findings(rule: Rule, view: FleetView, kind: str) -> Iterator[Draft]:
             ],
             confirm=["wg show all latest-handshakes", f"mtr -rwc 5 {example.peer.endpoint}"],
             fix="look at what all these pairs share: a host's power and uplinks, a region's provider and announcements",
+            touches=[
+                *(subject("host", name=name) for name in cut.inside),
+                *(subject("region", name=name) for name in _regions(view, cut)),
+            ],
             breaks=[on(pair.near.host.name, peer_subject(pair.near.device, pair.peer)) for pair in pairs],
         )
+
+
+def _regions(view: FleetView, cut: Cut) -> set[str]:
+    """Regions of the hosts that are cut off."""
+    return {host.labels.get("region", "") for host in view.hosts if host.name in cut.inside} - {""}
 
 
 def _about(kind: str, cut: Cut) -> Subject:

@@ -113,9 +113,15 @@ class FleetExample:
     hosts: dict[str, Tables]
     earlier: dict[str, Tables] = field(default_factory=dict)
     """Tables of the snapshot before, of the hosts that have one."""
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Labels of the hosts that have some."""
+    symptoms: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Rule id to the hosts on which it raises an alarm."""
     fires: int = 0
     subject: Subject | None = None
     severity: Severity | None = None
+    unjudged: bool = False
+    """Whether the rule must say that it could not judge something (``Unjudged``)."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import json
 from importlib.resources import files
 from typing import Any
 
-NAMES = ("netdiag.report-1", "netdiag.snapshot-1", "netdiag.path-1", "netdiag.fleet-report-1")
+NAMES = ("netdiag.report-1", "netdiag.snapshot-1", "netdiag.path-1", "netdiag.fleet-report-1", "netdiag.fleet-path-1")
 
 
 def published(name: str) -> dict[str, Any]:

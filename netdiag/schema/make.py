@@ -13,6 +13,7 @@ import msgspec
 
 from netdiag.model.codec import BULK, SMALL
 from netdiag.model.finding import KINDS, Report
+from netdiag.model.fleetpath import FleetPathReport
 from netdiag.model.fleetreport import FleetReport
 from netdiag.model.walk import PathReport
 from netdiag.schema.sentences import field_sentences, type_sentence
@@ -68,18 +69,28 @@ def snapshot_schema() -> dict[str, Any]:
 
 
 def path_schema() -> dict[str, Any]:
-    """Schema of ``netdiag.path/1``. A report always has every field."""
-    definitions = _definitions([PathReport])
+    """Schema of ``netdiag.path/1``."""
+    said = "What `netdiag path --json` prints: what one host does with one packet. null: unknown or none."
+    return _whole(PathReport, "netdiag.path-1", "netdiag path", said)
+
+
+def fleet_path_schema() -> dict[str, Any]:
+    """Schema of ``netdiag.fleet-path/1``."""
+    said = "What `netdiag fleet path --json` prints: one packet from host to host. null: unknown or none."
+    return _whole(FleetPathReport, "netdiag.fleet-path-1", "netdiag fleet path", said)
+
+
+def _whole(kind: type[msgspec.Struct], name: str, title: str, said: str) -> dict[str, Any]:
+    """Schema of a report that always has every field."""
+    definitions = _definitions([kind])
     for definition in definitions.values():
         definition["required"] = list(definition["properties"])
         for field in definition["properties"].values():
             field.pop("default", None)
-    root = definitions.pop("PathReport")
-    root["description"] = (
-        "What `netdiag path --json` prints: what one host does with one packet. null: unknown or none."
-    )
-    root["properties"]["schema"]["const"] = "netdiag.path/1"
-    return _published("netdiag.path-1", "netdiag path", root, definitions)
+    root = definitions.pop(kind.__name__)
+    root["description"] = said
+    root["properties"]["schema"]["const"] = name.replace("-1", "/1")
+    return _published(name, title, root, definitions)
 
 
 def fleet_report_schema() -> dict[str, Any]:
@@ -175,6 +186,7 @@ def texts() -> dict[str, str]:
     schemas = {"netdiag.report-1": report_schema(), "netdiag.snapshot-1": snapshot_schema()} | {
         "netdiag.path-1": path_schema(),
         "netdiag.fleet-report-1": fleet_report_schema(),
+        "netdiag.fleet-path-1": fleet_path_schema(),
     }
     return {f"{name}.schema.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas.items()}
 

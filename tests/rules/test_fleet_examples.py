@@ -6,7 +6,8 @@ import pytest
 
 from netdiag.fleet.judge import across_hosts, judge_fleet
 from netdiag.fleet.load import Fleet
-from netdiag.index.fleet import FleetHost, FleetView
+from netdiag.index.fleet import FleetHost, FleetView, on
+from netdiag.model.finding import subject
 from netdiag.model.snapshot import Meta, Snapshot, Tables
 from netdiag.rules import discover
 from netdiag.rules.build_fleet import builder, finished, mesh, peered
@@ -17,13 +18,25 @@ from tests.rules.test_examples import complete_coverage
 MODULES = discover("fleet")
 
 
-def host(name: str, tables: Tables, without: str | None = None) -> FleetHost:
-    meta = Meta(netdiag="test", name=name, kernel="6.8.0", netns="1", taken_at="2026-01-01T00:00:00Z", uptime=100_000.0)
-    return FleetHost(name=name, snapshot=Snapshot(meta=meta, tables=tables, coverage=complete_coverage(without)))
+def snapshot(name: str, tables: Tables, without: str | None, labels: dict[str, str]) -> Snapshot:
+    taken_at = "2026-01-01T00:00:00Z"
+    meta = Meta(netdiag="test", name=name, kernel="6.8.0", netns="1", taken_at=taken_at, uptime=1e5, labels=labels)
+    return Snapshot(meta=meta, tables=tables, coverage=complete_coverage(without))
 
 
-def view_of(hosts: dict[str, Tables], without: str | None = None) -> FleetView:
-    return FleetView(hosts=tuple(host(name, tables, without) for name, tables in sorted(hosts.items())))
+def view_of(hosts: dict[str, Tables], without: str | None = None, example: FleetExample | None = None) -> FleetView:
+    earlier = example.earlier if example is not None else {}
+    labels = example.labels if example is not None else {}
+    found = []
+    for name, tables in sorted(hosts.items()):
+        before = snapshot(name, earlier[name], None, {}) if name in earlier else None
+        now = snapshot(name, tables, without, labels.get(name, {}))
+        found.append(FleetHost(name=name, snapshot=now, previous=before))
+    symptoms = {
+        rule: {name: (on(name, subject("host", name=name)),) for name in names}
+        for rule, names in (example.symptoms if example is not None else {}).items()
+    }
+    return FleetView(hosts=tuple(found), symptoms=symptoms)
 
 
 def cases() -> Iterator[object]:
@@ -34,8 +47,8 @@ def cases() -> Iterator[object]:
 
 @pytest.mark.parametrize(("module", "example"), list(cases()))
 def test_example(module: RuleModule, example: FleetExample) -> None:
-    found, silent = across_hosts(view_of(example.hosts), {module.id: module})
-    assert not silent, silent
+    found, silent = across_hosts(view_of(example.hosts, example=example), {module.id: module})
+    assert bool(silent) == example.unjudged, silent
     assert len(found) == example.fires, [draft.finding.message for draft in found]
     if example.subject is not None:
         assert example.subject.items() <= found[0].finding.subject.items()

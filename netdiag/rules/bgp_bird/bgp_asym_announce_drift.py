@@ -30,6 +30,7 @@ from netdiag.index.fleet import FleetHost, FleetView, across, on
 from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.fleetbgp import announced
 from netdiag.rules.shape import FleetExample, Rule
 
 RULE = Rule(
@@ -46,11 +47,8 @@ SIBLINGS = 2
 
 def _announced(host: FleetHost) -> set[str] | None:
     """Prefixes that its established sessions are sent; None where there is no session or no whole list."""
-    up = {p.name for d in host.tables.bird.daemons for p in d.protocols if p.bgp_state == "Established"}
-    lists = [row for daemon in host.tables.bird_routes for row in daemon.exports if row.protocol in up]
-    if not up or any(row.routes is None for row in lists):
-        return None
-    return {route.net for row in lists for route in row.routes or ()}
+    up = any(p.bgp_state == "Established" for d in host.tables.bird.daemons for p in d.protocols)
+    return announced(host.tables) if up else None
 
 
 def check(view: FleetView) -> Iterator[Draft]:

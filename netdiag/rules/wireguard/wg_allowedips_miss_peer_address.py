@@ -91,6 +91,7 @@ def _finding(address: str, pairs: list[Pair]) -> Draft:
         confirm=[f"wg show {quoted(near.device.ifname)} allowed-ips | grep {key}"],
         fix=f"wg set {quoted(near.device.ifname)} peer {key} allowed-ips "
         f"{','.join((*first.peer.allowed_ips, f'{address}/{size}'))}  # on {who}",
+        touches=[on(pair.near.host.name, peer_subject(pair.near.device, pair.peer)) for pair in pairs],
         breaks=[
             *(on(pair.near.host.name, peer_subject(pair.near.device, pair.peer)) for pair in pairs),
             on(far.host.name, subject("wireguard-interface", ifname=far.device.ifname)),

@@ -24,11 +24,11 @@ References
 
 from collections.abc import Iterator
 
-from netdiag.index.fleet import End, FleetView, across, on
+from netdiag.index.fleet import End, FleetView, Pair, across, on
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build_fleet import builder, finished, mesh, peered, underlay
 from netdiag.rules.shape import FleetExample, Rule, quoted
-from netdiag.rules.wireguardpeers import endpoint_word, peer_subject
+from netdiag.rules.wireguardpeers import device_subject, endpoint_word, peer_subject
 
 RULE = Rule(
     id="wg-key-mismatch",
@@ -46,40 +46,53 @@ def check(view: FleetView) -> Iterator[Draft]:
         for row in end.host.tables.addresses:
             if end.device.listen_port and row.scope == 0 and row.ifindex != end.link.ifindex:
                 listening.setdefault((row.local, end.device.listen_port), end)
+    callers: dict[tuple[str, str], list[Pair]] = {}
+    ends: dict[str, End] = {}
     for pair in view.pairs:
         if pair.far is not None or not pair.dead or pair.peer.endpoint is None:
             continue
         far = listening.get((pair.peer.endpoint, pair.peer.endpoint_port or 0))
-        near = pair.near
-        if far is None or far.host is near.host:
+        if far is None or far.host is pair.near.host:
             continue
         real = str(far.device.public_key)
-        if real in {peer.public_key for peer in near.device.peers}:
-            continue
-        allowed = ",".join(pair.peer.allowed_ips)
-        yield RULE.found(
-            subject=across(
-                (near.host.name, far.host.name),
-                subject("host-pair", ifname=near.device.ifname, public_key=pair.peer.public_key),
-            ),
-            message=f"{near.host.name} calls {far.host.name} by key {pair.peer.public_key}, but "
-            f"{far.device.ifname} there has {real}",
-            evidence=[
-                (f"public key of {far.device.ifname} on {far.host.name}", real, "WGDEVICE_A_PUBLIC_KEY"),
-                (
-                    f"peer on {near.host.name} at {endpoint_word(pair.peer)}",
-                    pair.peer.public_key,
-                    "WGPEER_A_PUBLIC_KEY",
-                ),
-            ],
-            confirm=[
-                f"wg show {quoted(far.device.ifname)} public-key",
-                f"wg show {quoted(near.device.ifname)} endpoints",
-            ],
-            fix=f"wg set {quoted(near.device.ifname)} peer {quoted(real)} allowed-ips {allowed or 'PREFIXES'} endpoint "
-            f"{endpoint_word(pair.peer)}  # on {near.host.name}; then remove the old key",
-            breaks=[on(near.host.name, peer_subject(near.device, pair.peer))],
-        )
+        if real not in {peer.public_key for peer in pair.near.device.peers}:
+            ends[real] = far
+            callers.setdefault((real, pair.peer.public_key), []).append(pair)
+    for (real, _), pairs in callers.items():
+        yield _finding(ends[real], pairs)
+
+
+def _finding(far: End, pairs: list[Pair]) -> Draft:
+    pair, near, real = pairs[0], pairs[0].near, str(far.device.public_key)
+    names = sorted({row.near.host.name for row in pairs})
+    who = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    allowed = ",".join(pair.peer.allowed_ips)
+    own = {str(row.near.device.public_key) for row in pairs}
+    return RULE.found(
+        subject=across(
+            (far.host.name, *names),
+            subject("host-pair", ifname=near.device.ifname, public_key=pair.peer.public_key),
+        ),
+        message=f"{who} {'calls' if len(names) == 1 else 'call'} {far.host.name} by key {pair.peer.public_key}, but "
+        f"{far.device.ifname} there has {real}",
+        evidence=[
+            (f"public key of {far.device.ifname} on {far.host.name}", real, "WGDEVICE_A_PUBLIC_KEY"),
+            (f"peer on {near.host.name} at {endpoint_word(pair.peer)}", pair.peer.public_key, "WGPEER_A_PUBLIC_KEY"),
+        ],
+        confirm=[
+            f"wg show {quoted(far.device.ifname)} public-key",
+            f"wg show {quoted(near.device.ifname)} endpoints",
+        ],
+        fix=f"wg set {quoted(near.device.ifname)} peer {quoted(real)} allowed-ips {allowed or 'PREFIXES'} endpoint "
+        f"{endpoint_word(pair.peer)}  # on {who}; then remove the old key",
+        breaks=[
+            *(on(row.near.host.name, peer_subject(row.near.device, row.peer)) for row in pairs),
+            *(on(far.host.name, peer_subject(far.device, peer)) for peer in far.device.peers if peer.public_key in own),
+            on(far.host.name, device_subject(far.device)),
+            subject("host", name=far.host.name),
+            *(subject("host", name=f"peer {endpoint_word(row.peer)}") for row in pairs),
+        ],
+    )
 
 
 def examples() -> Iterator[FleetExample]:
@@ -87,6 +100,8 @@ def examples() -> Iterator[FleetExample]:
     hosts = mesh("bc") | {"fra-a": finished("a", peered(builder("a"), "p", **dead))}
     about = across(("fra-a", "fra-b"), subject("host-pair", ifname="wg0"))
     yield FleetExample(name="reinstalled", why="b has a new key", hosts=hosts, fires=1, subject=about)
+    two = hosts | {"fra-c": finished("c", peered(peered(builder("c"), "p", **dead), "a"))}
+    yield FleetExample(name="called by two", why="one cause is one finding", hosts=two, fires=1)
     both = hosts | {"fra-a": finished("a", peered(peered(builder("a"), "p", **dead), "b"))}
     yield FleetExample(name="rotation under way", why="the new key is there as well", hosts=both)
     idle = hosts | {"fra-a": finished("a", peered(builder("a"), "p", **(dead | {"persistent_keepalive": 0})))}

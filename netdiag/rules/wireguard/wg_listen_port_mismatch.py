@@ -74,7 +74,10 @@ def check(view: FleetView) -> Iterator[Draft]:
                 ],
                 confirm=[f"wg show {quoted(far.device.ifname)} listen-port", "wg show all endpoints"],
                 fix=f"wg set {quoted(far.device.ifname)} listen-port {pair.peer.endpoint_port}  # on {far.host.name}",
-                breaks=[on(p.near.host.name, peer_subject(p.near.device, p.peer)) for p in callers],
+                breaks=[
+                    *(on(p.near.host.name, peer_subject(p.near.device, p.peer)) for p in callers),
+                    subject("host", name=far.host.name),
+                ],
             ),
         )
     yield from told.values()

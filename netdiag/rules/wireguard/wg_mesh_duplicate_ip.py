@@ -29,7 +29,7 @@ from netdiag.index.fleet import End, FleetView, across, on
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build_fleet import builder, finished, mesh, peered
 from netdiag.rules.shape import FleetExample, Rule, quoted
-from netdiag.rules.wireguardpeers import device_subject
+from netdiag.rules.wireguardpeers import device_subject, peer_subject
 
 RULE = Rule(
     id="wg-mesh-duplicate-ip",
@@ -76,6 +76,7 @@ def _finding(view: FleetView, address: str, ends: list[End], names: list[str]) -
         breaks=[
             *(on(end.host.name, device_subject(end.device)) for end in ends),
             *(on(pair.near.host.name, device_subject(pair.near.device)) for pair in others),
+            *(on(pair.near.host.name, peer_subject(pair.near.device, pair.peer)) for pair in others),
             *(across((pair.near.host.name,), subject("prefix", prefix=f"{address}/32")) for pair in others),
         ],
     )

@@ -21,9 +21,10 @@ References
   drivers/net/wireguard/noise.c wg_noise_handshake_consume_initiation()
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 
-from netdiag.index.fleet import FleetView, across, on
+from netdiag.index.fleet import FleetView, Pair, across, on
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build_fleet import builder, finished, mesh, peered
 from netdiag.rules.shape import FleetExample, Rule, quoted
@@ -40,27 +41,47 @@ RULE = Rule(
 
 
 def check(view: FleetView) -> Iterator[Draft]:
-    for pair in view.pairs:
-        if pair.far is None or pair.back is not None or not pair.dead:
-            continue
-        near, far = pair.near, pair.far
-        own = str(near.device.public_key)
-        prefixes = ",".join(f"{row.local}/{128 if ':' in row.local else 32}" for row in near.addresses)
-        yield RULE.found(
-            subject=across(
-                (near.host.name, far.host.name), subject("host-pair", ifname=far.device.ifname, public_key=own)
-            ),
-            message=f"{far.host.name} has no peer entry for {near.host.name}, which calls it and hears nothing",
-            evidence=[
-                (f"public key of {near.device.ifname} on {near.host.name}", own, "WGDEVICE_A_PUBLIC_KEY"),
-                (f"peers of {far.device.ifname} on {far.host.name}", len(far.device.peers), "WGDEVICE_A_PEERS"),
-                (f"endpoint that {near.host.name} calls", pair.peer.endpoint or "", "WGPEER_A_ENDPOINT"),
-            ],
-            confirm=[f"wg show {quoted(far.device.ifname)} peers | grep -c {quoted(own)}"],
-            fix=f"wg set {quoted(far.device.ifname)} peer {quoted(own)} allowed-ips {prefixes or 'PREFIXES'}"
-            f"  # on {far.host.name}",
-            breaks=[on(near.host.name, peer_subject(near.device, pair.peer))],
-        )
+    left = [pair for pair in view.pairs if pair.far is not None and pair.back is None and pair.dead]
+    while left:
+        by_end: dict[tuple[str, str], list[Pair]] = defaultdict(list)
+        for pair in left:
+            by_end["does not know", pair.peer.public_key].append(pair)
+            by_end["is not known", str(pair.near.device.public_key)].append(pair)
+        most = max(by_end.values(), key=len)
+        yield _finding(most)
+        told = {id(pair) for pair in most}
+        left = [pair for pair in left if id(pair) not in told]
+
+
+def _finding(pairs: list[Pair]) -> Draft:
+    """Of a host that several call and that knows none of them, or that calls several and is known to none."""
+    pair, near, far = pairs[0], pairs[0].near, pairs[0].far or pairs[0].near
+    own = str(near.device.public_key)
+    callers = sorted({row.near.host.name for row in pairs})
+    called = sorted({row.far.host.name for row in pairs if row.far is not None})
+    prefixes = ",".join(f"{row.local}/{128 if ':' in row.local else 32}" for row in near.addresses)
+    one = len(callers) == 1
+    return RULE.found(
+        subject=across((*callers, *called), subject("host-pair", ifname=far.device.ifname, public_key=own)),
+        message=f"{_named(called)} {'has' if len(called) == 1 else 'have'} no peer entry for {_named(callers)}, which "
+        f"{'calls' if one else 'call'} {'it' if len(called) == 1 else 'them'} and {'hears' if one else 'hear'} nothing",
+        evidence=[
+            (f"public key of {near.device.ifname} on {near.host.name}", own, "WGDEVICE_A_PUBLIC_KEY"),
+            (f"peers of {far.device.ifname} on {far.host.name}", len(far.device.peers), "WGDEVICE_A_PEERS"),
+            (f"endpoint that {near.host.name} calls", pair.peer.endpoint or "", "WGPEER_A_ENDPOINT"),
+        ],
+        confirm=[f"wg show {quoted(far.device.ifname)} peers | grep -c {quoted(own)}"],
+        fix=f"wg set {quoted(far.device.ifname)} peer {quoted(own)} allowed-ips {prefixes or 'PREFIXES'}"
+        f"  # on {_named(called)}",
+        breaks=[
+            *(on(row.near.host.name, peer_subject(row.near.device, row.peer)) for row in pairs),
+            *(subject("host", name=name) for name in ((*callers, *called) if len(pairs) > 1 else ())),
+        ],
+    )
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def examples() -> Iterator[FleetExample]:
@@ -71,6 +92,11 @@ def examples() -> Iterator[FleetExample]:
     yield FleetExample(
         name="forgotten on one side", why="b was never told of a", hosts=forgotten, fires=1, severity="critical"
     )
+    none = forgotten | {
+        "fra-c": finished("c", peered(peered(builder("c"), "a"), "b", age=None, persistent_keepalive=25)),
+        "fra-b": finished("b", builder("b")),
+    }
+    yield FleetExample(name="it knows nobody", why="one cause is one finding", hosts=none, fires=1)
     idle = forgotten | {"fra-a": finished("a", peered(peered(builder("a"), "c"), "b", age=None))}
     yield FleetExample(name="nobody calls", why="provisioning is not through yet", hosts=idle)
     alive = forgotten | {"fra-a": finished("a", peered(builder("a"), "bc", age=180.0, persistent_keepalive=25))}

@@ -1,0 +1,199 @@
+"""What it checks
+  A program at a network hook (XDP, tc, tcx, netkit) of some hosts of a role and of none of their siblings, at least
+  three hosts in all, whose name neither the intent of one of them nor more than two thirds of the role know.
+
+Why it matters
+  An agent came to some hosts and looks at, slows or changes every packet there. Host by host nobody notices: each
+  looks like its neighbour, until somebody asks which hosts are the slow ones.
+
+Confirm
+  bpftool net show                          (on a host that has it, and on one that has not)
+  bpftool prog show name NAME               (who loaded it, when, its maps; /proc/PID/fdinfo names the holder)
+
+Fix
+  Find its owner (the process that holds it, its pins), then detach it or bring it to all: name it in [[bpf]] of the
+  intent. Detaching changes what happens to packets at once.
+
+Not flagged
+  Another build of a name that all have: a roll-out. Names that are usual in another role. Hosts that were booted after
+  the program came, or have no program of the role yet: they are being provisioned. Hosts without an interface of that
+  kind. Programs that trace; systemd's own.
+
+References
+  bpftool-net(8); include/uapi/linux/bpf.h BPF_PROG_QUERY
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from netdiag.index.fleet import FleetHost, FleetView, across, on
+from netdiag.model.bpf import BpfAttachment
+from netdiag.model.finding import Draft, subject
+from netdiag.model.intent import IntendedProgram
+from netdiag.model.link import Link
+from netdiag.model.snapshot import Tables
+from netdiag.rules.bpfplaces import ON_DEVICES, of_systemd, program, tc, where
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import FleetExample, Rule, quoted
+
+RULE = Rule(
+    id="bpf-unknown-on-some-hosts",
+    title="a program sits in the way of packets on some hosts of a role only",
+    severity="warning",
+    confidence="likely",
+    reads=("bpf", "links"),
+    explains=(
+        "bpf-unexpected-program",
+        "bpf-xdp-generic-fallback",
+        "bpf-tc-duplicate-version",
+        "bpf-tc-terminal-shadow",
+    ),
+    scope="fleet",
+)
+LEAST, MOST_SHARE = 3, 2 / 3
+
+
+class Seen(NamedTuple):
+    """A program on an interface of a host."""
+
+    name: str
+    at: BpfAttachment
+    link: Link
+    tag: str
+    loaded_at: float | None
+
+
+def seen(tables: Tables) -> Iterator[Seen]:
+    """Every program at a network hook of an interface; the same as netdiag.rules.bpfplaces.placed, over bare tables."""
+    links = {link.ifindex: link for link in tables.links}
+    programs = {one.id: one for one in tables.bpf.programs}
+    for row in tables.bpf.attachments:
+        link, one = links.get(row.ifindex or 0), programs.get(row.prog_id)
+        if row.hook not in ON_DEVICES or link is None or of_systemd(one):
+            continue
+        name = (one.function or one.name) if one else row.name or ""
+        if name:
+            yield Seen(name, row, link, one.tag if one else row.tag or "", one.loaded_at if one else None)
+
+
+def kind_of(link: Link) -> str:
+    """What interfaces are compared with each other: taps, tunnels, veths, cards."""
+    if link.loopback:
+        return "loopback"
+    return link.kind or "card"
+
+
+def check(view: FleetView) -> Iterator[Draft]:
+    roles: dict[str, list[tuple[FleetHost, dict[str, Seen]]]] = defaultdict(list)
+    for host in view.reading("bpf", "links"):
+        if "attachments" not in host.tables.bpf.unread:
+            roles[host.labels.get("role", "")].append((host, {row.name: row for row in seen(host.tables)}))
+    usual = {
+        role: {name for _, names in rows for name in names if _share(name, rows) > MOST_SHARE}
+        for role, rows in roles.items()
+    }
+    for role, rows in sorted(roles.items()):
+        known = _intended(rows) | set().union(*usual.values())
+        for name in sorted({name for _, names in rows for name in names} - known):
+            having = [(host, names[name]) for host, names in rows if name in names]
+            kinds = {kind_of(row.link) for _, row in having}
+            lacking = [h for h, names in rows if name not in names and _could(h, names, kinds, usual[role], having)]
+            if lacking and len(having) + len(lacking) >= LEAST:
+                yield _finding(role, name, having, lacking)
+
+
+def _share(name: str, rows: list[tuple[FleetHost, dict[str, Seen]]]) -> float:
+    return sum(name in names for _, names in rows) / len(rows)
+
+
+def _intended(rows: list[tuple[FleetHost, dict[str, Seen]]]) -> set[str]:
+    return {want.name for host, _ in rows for want in host.tables.intent.bpf or ()}
+
+
+def _could(
+    host: FleetHost, names: dict[str, Seen], kinds: set[str], usual: set[str], having: list[tuple[FleetHost, Seen]]
+) -> bool:
+    """Whether a host that lacks a program could have it: it has such an interface and is not just being made."""
+    if not any(link.up and kind_of(link) in kinds for link in host.tables.links):
+        return False
+    if usual and not usual & set(names):
+        return False
+    uptime = host.snapshot.meta.uptime
+    ages = [
+        other.snapshot.meta.uptime - row.loaded_at
+        for other, row in having
+        if other.snapshot.meta.uptime is not None and row.loaded_at is not None
+    ]
+    return uptime is None or not ages or uptime >= min(ages)
+
+
+def _finding(role: str, name: str, having: list[tuple[FleetHost, Seen]], lacking: list[FleetHost]) -> Draft:
+    first, row = having[0]
+    names = sorted(host.name for host, _ in having)
+    ids = {at.at.prog_id for host, at in having if host is first}
+    holders = sorted({f"{h.comm}[{h.pid}]" for h in first.tables.bpf.holders if h.kind == "prog" and h.id in ids})
+    pins = sorted({pin.path for pin in first.tables.bpf.pins if pin.kind == "prog" and pin.id in ids})
+    ifname = row.link.ifname
+    return RULE.found(
+        subject=across(names, subject("bpf-program", name=name)),
+        message=f"the program {name} sits at {where(row.at)} of {ifname} on {_listed(names)}, and on none of "
+        f"{len(lacking)} other host{'' if len(lacking) == 1 else 's'} of role {role or 'unknown'} that could have it",
+        evidence=[
+            ("hosts that have it", _listed(names), "BPF_PROG_QUERY, RTM_GETTFILTER, IFLA_XDP"),
+            ("hosts that have not", _listed(sorted(host.name for host in lacking)), "the same"),
+            (f"held on {first.name} by", ", ".join([*holders[:3], *pins[:3]]) or "its hook only", "fdinfo, bpffs"),
+        ],
+        confirm=[f"bpftool net show dev {quoted(ifname)}", f"bpftool prog show tag {row.tag}"],
+        fix=f"find its owner on {first.name} ({', '.join([*holders[:1], *pins[:1]]) or 'unknown'}); detach it, or name "
+        "it in [[bpf]] of the intent",
+        breaks=[
+            thing
+            for host, at in having
+            for thing in (
+                on(host.name, subject("bpf-program", name=name)),
+                on(host.name, subject("link", ifname=at.link.ifname)),
+            )
+        ],
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def examples() -> Iterator[FleetExample]:
+    def worker(*attached: str, tap: bool = True, tag: str = "aa" * 8, late: float = 600.0, wants: str = "") -> Any:
+        names = ("worker_in", "spy")
+        programs = [program(n, name, tag=tag, loaded_at=1e5 - late) for n, name in enumerate(names, 1)]
+        host = HostBuilder().link("eth0").bpf(programs=programs)
+        if tap:
+            host.link("tap0", kind="tun")
+        for name in attached:
+            ifname = "eth0" if name == "spy" else "tap0"
+            tc(host, ifname, names.index(name) + 1, priority=names.index(name) + 1)
+        if wants:
+            host.intend(bpf=(IntendedProgram(hook="tc-ingress", ifname="eth*", name=wants),))
+        return host.build()
+
+    def case(name: str, why: str, *hosts: Any, fires: int = 0, **more: Any) -> FleetExample:
+        named = {f"fra-worker{number}": one for number, one in enumerate(hosts, 1)}
+        return FleetExample(name=name, why=why, hosts=named, fires=fires, **more)
+
+    plain, spied = worker("worker_in"), worker("worker_in", "spy")
+    yield case("on two of three", "an agent came", spied, spied, plain, fires=1)
+    yield case("alone, on two of three", "nothing else is attached", worker("spy"), worker("spy"), worker(), fires=1)
+    yield case("on one of four", "the same", spied, plain, plain, plain, fires=1)
+    yield case("on all", "it is known here", spied, spied, spied)
+    yield case("two hosts", "who of them is right?", spied, plain)
+    yield case("a new build", "a roll-out of a known name", worker("worker_in", tag="bb" * 8), plain, plain)
+    yield case("meant", "the intent names it", worker("worker_in", "spy", wants="spy"), plain, plain)
+    yield case("provisioning", "the fourth has nothing yet", plain, plain, plain, worker())
+    yield case("no guests there", "no interface to have it on", plain, plain, worker(tap=False), worker(tap=False))
+    young = worker("worker_in", "spy", late=2e5)
+    yield case("older than a host", "it came before the third was booted", young, young, plain)
+    yield case(
+        "there last night too", "nobody has looked yet", spied, plain, plain, earlier={"fra-worker1": spied}, fires=1
+    )
+    edges = {f"fra-edge{n}": spied for n in (1, 2)} | {"fra-worker1": plain, "fra-worker2": spied, "fra-worker3": plain}
+    yield FleetExample(name="usual elsewhere", why="all edges have it", hosts=edges)
