@@ -7,7 +7,9 @@ from netdiag.rules.build_fleet import builder, finished, peered
 from netdiag.rules.shape import FleetExample
 
 
-def regions(names: str, dead: Callable[[str, str], bool], *, keepalive: int = 25) -> dict[str, Tables]:
+def regions(
+    names: str, dead: Callable[[str, str], bool], *, keepalive: int = 25, never: bool = False
+) -> dict[str, Tables]:
     """Hosts such as ``fra-a``, the last letter being the key's."""
     hosts = names.split()
     found = {}
@@ -15,7 +17,7 @@ def regions(names: str, dead: Callable[[str, str], bool], *, keepalive: int = 25
         host = builder(own[-1])
         for other in hosts:
             if other != own:
-                age = 500.0 if dead(own, other) else 30.0
+                age = (None if never else 500.0) if dead(own, other) else 30.0
                 peered(host, other[-1], age=age, persistent_keepalive=keepalive)
         found[own] = finished(own[-1], host)
     return found
@@ -36,5 +38,8 @@ def cut_examples(kind: str) -> Iterator[FleetExample]:
     gone = regions(spread, lambda a, b: "sin-f" in (a, b))
     del gone["sin-f"]
     yield FleetExample(name="not collected", why="its peers know it", hosts=gone, fires=int(kind == "host"))
+    new = regions(spread, lambda a, b: "sin-f" in (a, b), never=True)
+    del new["sin-f"]
+    yield FleetExample(name="being made", why="nobody has met it yet", hosts=new)
     idle = regions(spread, lambda a, b: "sin-f" in (a, b), keepalive=0)
     yield FleetExample(name="idle", why="nothing is sent to it", hosts=idle)

@@ -6,7 +6,7 @@ named by its endpoint. Pure.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netdiag.index.fleet import FleetView, Pair, across, on
@@ -53,11 +53,14 @@ def _states(view: FleetView) -> tuple[dict[frozenset[str], list[Pair]], set[froz
     return {both: pairs for both, pairs in dead.items() if both not in alive}, alive, region
 
 
-def _candidates(dead: Iterable[frozenset[str]], alive: set[frozenset[str]], region: dict[str, str]) -> Iterator[Cut]:
-    dead = list(dead)
+def _candidates(
+    states: dict[frozenset[str], list[Pair]], alive: set[frozenset[str]], region: dict[str, str]
+) -> Iterator[Cut]:
+    dead = list(states)
     for name in sorted({host for both in dead for host in both}):
         mine = frozenset(both for both in dead if name in both)
-        if len(mine) >= 2 and not any(name in both for both in alive):
+        met = any(pair.age is not None for both in mine for pair in states[both])  # else it is still being made
+        if len(mine) >= 2 and met and not any(name in both for both in alive):
             yield Cut("host", name, mine, frozenset((name,)))
     regions = sorted({region[host] for both in dead for host in both} - {""})
     for number, one in enumerate(regions):

@@ -11,14 +11,14 @@ Every host has wg0 with 10.64.REGION.NUMBER and all others as peers, by wireguar
 which is on their lo. Workers have a guest 10.70.REGION.NUMBER behind tap0, and the program worker_in on tap0 and wg0.
 Gateways have two peers that nobody has heard of yet, made just in time.
 
-What takes minutes on a real fleet is not waited for: ``Fleet.silence`` moves the handshakes of those peers back that
-said nothing between the two looks of a snapshot.
+What takes minutes on a real fleet is not waited for: ``silence`` moves the handshakes back of those pairs that a test
+names and that really said nothing between the two looks of a snapshot.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,8 @@ class World:
     transit: Host = None  # type: ignore[assignment]
     folder: Path = None  # type: ignore[assignment]
     known: dict[str, Snapshot] = field(default_factory=dict)
+    healthy: dict[str, Snapshot] = field(default_factory=dict)
+    """The first sweep: the night before."""
     strangers: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Host:
@@ -182,7 +184,12 @@ class World:
         """Load a program and attach it by clsact; another verdict is another build."""
         host = self[name]
         pin = f"{program}{verdict + 1}"
-        host.call(lambda: make.pin(make.program(make.SCHED_CLS, program.encode(), verdict=verdict), pin))
+
+        def load() -> None:
+            if not Path(make.BPFFS, pin).exists():
+                make.pin(make.program(make.SCHED_CLS, program.encode(), verdict=verdict), pin)
+
+        host.call(load)
         for ifname in ifnames:
             host.sh(
                 f"tc qdisc add dev {ifname} clsact 2>/dev/null || true\n"
@@ -241,42 +248,39 @@ class World:
 
         return host.fork(work)
 
-    def judged(self, *, without: tuple[str, ...] = (), silent: bool = False, **other: Snapshot) -> FleetReport:
-        """The report over what is known. ``silent``: peers that said nothing have not for minutes."""
+    def judged(self, *, without: tuple[str, ...] = (), silent: Callable[[str, str], bool] | None = None) -> FleetReport:
+        """The report over what is known. ``silent``: pairs of hosts that, having said nothing between the looks, have
+        said nothing for minutes."""
+        names = {member.public: name for name, member in self.members.items()}
         hosts = []
-        for name, snapshot in sorted((self.known | other).items()):
+        for name, snapshot in sorted(self.known.items()):
             if name not in without:
-                hosts.append(FleetHost(name=name, snapshot=silence(snapshot) if silent else snapshot))
+                told = snapshot if silent is None else silence(snapshot, names, silent)
+                hosts.append(FleetHost(name=name, snapshot=told, previous=self.healthy.get(name)))
         return judge_fleet(Loaded(tuple(hosts), ()))
 
 
-def silence(snapshot: Snapshot) -> Snapshot:
-    """The snapshot as it would be some minutes later, if the peers that said nothing between the looks stay silent."""
+def silence(snapshot: Snapshot, names: Mapping[str, str], silent: Callable[[str, str], bool]) -> Snapshot:
+    """The snapshot as it would be some minutes later, if peers that said nothing between the looks stay silent."""
     table = snapshot.tables.wireguard
-    looks = {(row.ifname, row.public_key): row for row in table.second}
+    heard = {(row.ifname, row.public_key): row.rx_bytes for row in table.second}
 
-    def older(when: float | None) -> float | None:
-        return None if when is None else when - LONG_AGO
-
-    def peer(ifname: str, row: Any) -> Any:
-        look = looks.get((ifname, row.public_key))
-        if look is None or look.rx_bytes > row.rx_bytes:
+    def aged(ifname: str, row: Any, before: int) -> Any:
+        quiet = (
+            silent(snapshot.meta.name, names.get(row.public_key, "")) and heard.get((ifname, row.public_key)) == before
+        )
+        if not quiet or row.latest_handshake is None:
             return row
-        return msgspec.structs.replace(row, latest_handshake=older(row.latest_handshake))
+        return msgspec.structs.replace(row, latest_handshake=row.latest_handshake - LONG_AGO)
 
+    first = {(device.ifname, row.public_key): row.rx_bytes for device in table.devices for row in device.peers}
     devices = tuple(
-        msgspec.structs.replace(device, peers=tuple(peer(device.ifname, row) for row in device.peers))
+        msgspec.structs.replace(device, peers=tuple(aged(device.ifname, row, row.rx_bytes) for row in device.peers))
         for device in table.devices
     )
-    first = {(d.ifname, row.public_key): row for d in table.devices for row in d.peers}
-    second = tuple(
-        row
-        if row.rx_bytes > first[row.ifname, row.public_key].rx_bytes
-        else msgspec.structs.replace(row, latest_handshake=older(row.latest_handshake))
-        for row in table.second
-    )
-    told = msgspec.structs.replace(table, devices=devices, second=second)
-    return replace(snapshot, tables=replace(snapshot.tables, wireguard=told))
+    second = tuple(aged(row.ifname, row, first.get((row.ifname, row.public_key), -1)) for row in table.second)
+    wireguard = msgspec.structs.replace(table, devices=devices, second=second)
+    return replace(snapshot, tables=replace(snapshot.tables, wireguard=wireguard))
 
 
 def alarms(report: FleetReport) -> list[Finding]:

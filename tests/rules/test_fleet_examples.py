@@ -24,6 +24,10 @@ def snapshot(name: str, tables: Tables, without: str | None, labels: dict[str, s
     return Snapshot(meta=meta, tables=tables, coverage=complete_coverage(without))
 
 
+def host(name: str, tables: Tables) -> FleetHost:
+    return FleetHost(name=name, snapshot=snapshot(name, tables, None, {}))
+
+
 def view_of(hosts: dict[str, Tables], without: str | None = None, example: FleetExample | None = None) -> FleetView:
     earlier = example.earlier if example is not None else {}
     labels = example.labels if example is not None else {}

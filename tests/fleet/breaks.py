@@ -1,0 +1,341 @@
+"""What goes wrong between hosts: each variant breaks the live fleet, says whom to collect anew, and mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.fleet.world import World
+from tests.lab.daemons import key_pair
+
+Pairs = Callable[[str, str], bool]
+Work = Callable[[World], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Break:
+    """One fault between hosts."""
+
+    rule: str
+    """What must be named first, and be the only cause."""
+    does: Work
+    mends: Work
+    touched: tuple[str, ...]
+    """Hosts to collect anew; empty: all."""
+    hosts: tuple[str, ...] = ()
+    """Hosts that the finding must name, among others."""
+    silent: Pairs | None = None
+    """Pairs that have been silent for minutes, as far as they said nothing between the looks."""
+    without: tuple[str, ...] = ()
+    """Hosts that could not be collected."""
+    quick: bool = False
+    """Whether it is among those that are run every time."""
+    name: str = ""
+
+    @property
+    def id(self) -> str:
+        """Its name as a test."""
+        return self.name or self.rule
+
+
+def _wg(world: World, name: str, *words: str) -> None:
+    world[name].run("wg", "set", "wg0", *words)
+
+
+def _birdc(world: World, names: tuple[str, ...], words: str) -> None:
+    for name in names:
+        world[name].run("birdc", *words.split())
+
+
+def _address(name: str, ifname: str, old: str, new: str) -> Work:
+    def work(world: World) -> None:
+        lines = f"address del {old} dev {ifname}\naddress add {new} dev {ifname}"
+        world[name].ip(lines + ("\nroute replace 10.70.0.0/16 dev wg0" if ifname == "wg0" else ""))
+
+    return work
+
+
+def _ip(name: str, lines: str) -> Work:
+    return lambda world: world[name].ip(lines)
+
+
+def _key(world: World, private: str) -> None:
+    world["sin-gateway1"].run("wg", "set", "wg0", "private-key", "/dev/stdin", text=private + "\n")
+
+
+def _rekey(world: World) -> None:
+    _key(world, key_pair(world.core)[0])
+
+
+def _old_key(world: World) -> None:
+    _key(world, world.members["sin-gateway1"].private)
+    world.meshed()
+
+
+def _forget(world: World) -> None:
+    near, far = world.members["fra-worker1"], world.members["ams-worker1"]
+    _wg(world, far.host.name, "peer", near.public, "remove")
+    _wg(world, near.host.name, "peer", far.public, "remove")
+    world.configure(near.host.name)
+
+
+def _known_again(world: World) -> None:
+    world.configure("ams-worker1")
+    world.meshed("fra-worker1", "ams-worker1")
+
+
+def _port(world: World) -> None:
+    for name in ("fra-gateway1", "ams-gateway1", "sin-worker2"):
+        world.configure(name, port=51999 if name == "sin-worker2" else 51820)
+
+
+def _old_port(world: World) -> None:
+    world.configure("sin-worker2")
+    world.meshed()
+
+
+def _allow(*prefixes: str) -> Work:
+    return lambda w: _wg(w, "fra-gateway1", "peer", w.members["sin-worker1"].public, "allowed-ips", ",".join(prefixes))
+
+
+def _migrate(old: str, new: str) -> Work:
+    def work(world: World) -> None:
+        guest = world.members["ams-worker1"].guest
+        world[old].ip(f"route del {guest}/32 dev tap0")
+        world[new].ip(f"route add {guest}/32 dev tap0")
+
+    return work
+
+
+def _forward(rule: str) -> Work:
+    table = (
+        "table inet cut {\n chain cut {\n  type filter hook forward priority 0\n" + rule.replace("; ", "\n") + "\n }\n}"
+    )
+    return lambda world: world.lab.nft(world.core, table)
+
+
+def _whole(world: World) -> None:
+    world.core.run("nft", "delete", "table", "inet", "cut")
+    world.meshed()
+
+
+def _up(name: str) -> Work:
+    def work(world: World) -> None:
+        world[name].ip(f"link set eth0 up\nroute replace default via 10.{world.members[name].region}.0.254")
+        world.meshed()
+
+    return work
+
+
+def _no_transit(world: World) -> None:
+    world.transit.ip("link set eth0 down")
+    for name in ("fra-edge1", "fra-edge2"):
+        down = lambda n=name: "Established" not in world[n].run("birdc", "show", "protocols", "transit").stdout  # noqa: E731
+        world.lab.wait(down, 15, f"{name} has lost its upstream")
+
+
+def _transit(world: World) -> None:
+    world.transit.ip("link set eth0 up")
+    world.announcing()
+
+
+def _second_link(world: World) -> None:
+    """Another cable between two workers; one goes by it, the other does not, and one has a strict filter."""
+    one, two = world["sin-worker1"], world["sin-worker2"]
+    world.lab.link(one, "eth9", two, "eth9", a_addresses="10.9.0.1/30", b_addresses="10.9.0.2/30")
+    one.ip("address add 10.8.0.1/32 dev lo\nroute add 10.8.0.2/32 via 10.9.0.2 dev eth9 src 10.8.0.1")
+    two.ip("address add 10.8.0.2/32 dev lo\nroute add 10.8.0.1/32 via 10.3.0.1 dev eth0 src 10.8.0.2")
+    one.sysctl({"net/ipv4/conf/eth0/rp_filter": 1})
+    one.run("ping", "-c1", "-W1", "10.9.0.2")
+    two.run("ping", "-c1", "-W1", "10.3.0.1")
+
+
+def _one_link(world: World) -> None:
+    one, two = world["sin-worker1"], world["sin-worker2"]
+    one.ip("link del eth9\naddress del 10.8.0.1/32 dev lo")
+    two.ip("route del 10.8.0.1/32 via 10.3.0.1 dev eth0\naddress del 10.8.0.2/32 dev lo")
+    one.sysctl({"net/ipv4/conf/eth0/rp_filter": 0})
+
+
+def _sibling(asn: int) -> Work:
+    def work(world: World) -> None:
+        text = world["fra-edge1"].read("/etc/bird/bird.conf")
+        told = text.replace("neighbor 10.1.0.2 as 65001", f"neighbor 10.1.0.2 as {asn}")
+        world["fra-edge1"].write("/etc/bird/bird.conf", told.replace("as 65009;", f"as {asn};"))
+        world["fra-edge1"].run("birdc", "configure")
+
+    return work
+
+
+def _bad_sibling(world: World) -> None:
+    _sibling(65009)(world)
+
+    def refused() -> bool:
+        said = world["fra-edge1"].run("birdc", "show", "protocols", "sibling").stdout
+        return "Established" not in said and "Bad peer AS" in said
+
+    world.lab.wait(refused, 15, "the session is refused")
+
+
+def _good_sibling(world: World) -> None:
+    _sibling(65001)(world)
+    ready = lambda: "Established" in world["fra-edge1"].run("birdc", "show", "protocols", "sibling").stdout  # noqa: E731
+    world.lab.wait(ready, 15, "the edges are peers again")
+
+
+def _spy(world: World) -> None:
+    for name in ("ams-worker1", "sin-worker2"):
+        world.program(name, "spy", ("eth0",), pref=1, verdict=3)
+
+
+def _no_spy(world: World) -> None:
+    for name in ("ams-worker1", "sin-worker2"):
+        world[name].sh("tc qdisc del dev eth0 clsact; rm /sys/fs/bpf/spy*")
+
+
+def _with(name: str) -> Pairs:
+    return lambda a, b: name in (a, b)
+
+
+def _between(one: str, other: str = "") -> Pairs:
+    if not other:
+        return lambda a, b: a.startswith(one) != b.startswith(one)
+    return lambda a, b: {a[:3], b[:3]} == {one, other}
+
+
+BREAKS = (
+    Break(
+        rule="wg-mesh-duplicate-ip",
+        does=_address("sin-worker1", "wg0", "10.64.3.1/16", "10.64.2.1/16"),
+        mends=_address("sin-worker1", "wg0", "10.64.2.1/16", "10.64.3.1/16"),
+        touched=("sin-worker1",),
+        hosts=("ams-worker1", "sin-worker1"),
+        quick=True,
+    ),
+    Break(
+        rule="addr-duplicate-across-hosts",
+        does=_ip("fra-worker1", "address add 10.1.0.4/24 dev eth0"),
+        mends=_ip("fra-worker1", "address del 10.1.0.4/24 dev eth0"),
+        touched=("fra-worker1",),
+        hosts=("fra-gateway1", "fra-worker1"),
+    ),
+    Break(
+        rule="wg-peer-missing-reciprocal",
+        does=_forget,
+        mends=_known_again,
+        touched=("ams-worker1", "fra-worker1"),
+        hosts=("ams-worker1", "fra-worker1"),
+    ),
+    Break(
+        rule="wg-key-mismatch",
+        does=_rekey,
+        mends=_old_key,
+        touched=(),
+        hosts=("sin-gateway1", "ams-worker1"),
+        silent=_with("sin-gateway1"),
+    ),
+    Break(
+        rule="wg-listen-port-mismatch",
+        does=_port,
+        mends=_old_port,
+        touched=("sin-worker2", "fra-gateway1", "ams-gateway1"),
+        hosts=("sin-worker2", "fra-gateway1"),
+        silent=lambda a, b: "sin-worker2" in (a, b),
+        without=tuple(f"fra-{n}" for n in ("edge1", "edge2", "worker1")),
+    ),
+    Break(
+        rule="wg-mtu-asymmetric-peers",
+        does=_ip("ams-gateway1", "link set wg0 mtu 1280"),
+        mends=_ip("ams-gateway1", "link set wg0 mtu 1420"),
+        touched=("ams-gateway1",),
+        hosts=("ams-gateway1",),
+    ),
+    Break(
+        rule="wg-allowedips-miss-peer-address",
+        does=_allow("10.70.3.1/32"),
+        mends=_allow("10.70.3.1/32", "10.64.3.1/32"),
+        touched=("fra-gateway1",),
+        hosts=("fra-gateway1", "sin-worker1"),
+    ),
+    Break(
+        rule="addr-owner-mapping-stale",
+        does=_migrate("ams-worker1", "sin-worker3"),
+        mends=_migrate("sin-worker3", "ams-worker1"),
+        touched=("ams-worker1", "sin-worker3"),
+        hosts=("ams-worker1", "sin-worker3", "fra-edge1"),
+        quick=True,
+    ),
+    Break(
+        rule="bgp-prefix-announced-nowhere",
+        does=lambda w: _birdc(w, ("fra-edge1", "fra-edge2"), "disable transit"),
+        mends=lambda w: (_birdc(w, ("fra-edge1", "fra-edge2"), "enable transit"), w.announcing()),
+        touched=("fra-edge1", "fra-edge2"),
+        hosts=("fra-edge1", "fra-edge2"),
+        quick=True,
+    ),
+    Break(
+        rule="fleet-shared-upstream-fault",
+        does=_no_transit,
+        mends=_transit,
+        touched=("fra-edge1", "fra-edge2"),
+        hosts=("fra-edge1", "fra-edge2"),
+    ),
+    Break(
+        rule="bgp-session-ends-disagree",
+        does=_bad_sibling,
+        mends=_good_sibling,
+        touched=("fra-edge1", "fra-edge2"),
+        hosts=("fra-edge1", "fra-edge2"),
+    ),
+    Break(
+        rule="bpf-unknown-on-some-hosts",
+        does=_spy,
+        mends=_no_spy,
+        touched=("ams-worker1", "sin-worker2"),
+        hosts=("ams-worker1", "sin-worker2"),
+        quick=True,
+    ),
+    Break(
+        rule="asym-route-pair",
+        does=_second_link,
+        mends=_one_link,
+        touched=("sin-worker1", "sin-worker2"),
+        hosts=("sin-worker1", "sin-worker2"),
+        quick=True,
+    ),
+    Break(
+        rule="fleet-host-cut",
+        does=_ip("sin-worker3", "link set eth0 down"),
+        mends=_up("sin-worker3"),
+        touched=(),
+        hosts=("sin-worker3", "ams-worker1"),
+        silent=_with("sin-worker3"),
+    ),
+    Break(
+        name="fleet-host-cut, not collected",
+        rule="fleet-host-cut",
+        does=_ip("ams-gateway2", "link set eth0 down"),
+        mends=_up("ams-gateway2"),
+        touched=(),
+        hosts=("sin-worker3", "ams-worker1"),
+        silent=_with("ams-gateway2"),
+        without=("ams-gateway2",),
+    ),
+    Break(
+        rule="fleet-region-cut",
+        does=_forward('iifname "sin" drop; oifname "sin" drop'),
+        mends=_whole,
+        touched=(),
+        hosts=("sin-worker1", "sin-gateway1", "fra-edge1"),
+        silent=_between("sin"),
+    ),
+    Break(
+        rule="fleet-region-pair-cut",
+        does=_forward("ip saddr 10.1.0.0/24 ip daddr 10.3.0.0/24 drop; ip saddr 10.3.0.0/24 ip daddr 10.1.0.0/24 drop"),
+        mends=_whole,
+        touched=(),
+        hosts=("sin-worker1", "fra-edge1"),
+        silent=_between("fra", "sin"),
+    ),
+)
+"""Every variant."""
