@@ -21,7 +21,9 @@ SHIPPED_LIMIT = 256
 
 @click.command(cls=Verb, short_help="Collect snapshots of all hosts of an inventory over SSH.")
 @click.option("--inventory", metavar="SPEC", help="file:PATH, ansible:PATH, consul:URL or nomad:URL.")
-@click.option("-o", "output", required=True, metavar="DIR", help="Each sweep makes a folder in it.")
+@click.option("-o", "output", required=True, metavar="DIR|STORE",
+              help="Each sweep makes a folder in DIR, or is loaded into the store.")  # fmt: skip
+@click.option("--spool", metavar="DIR", help="Where snapshots for a store stay [~/.local/state/netdiag/sweeps].")
 @click.option("--resume", is_flag=True, help="Go on with the newest sweep of DIR, if it was not finished.")
 @click.option("--user", metavar="NAME", help="Log in as NAME, where the inventory does not say.")
 @click.option("--identity", multiple=True, metavar="FILE", help="Private key (FILE-cert.pub beside it); repeatable.")
@@ -45,6 +47,7 @@ def command(
     *,
     inventory: str | None,
     output: str,
+    spool: str | None,
     resume: bool,
     user: str | None,
     identity: tuple[str, ...],
@@ -76,16 +79,19 @@ def command(
     from netdiag.fleet.sweep.remote import Command
     from netdiag.fleet.sweep.run import Limits, Sweep
 
-    plan = _plan(output, inventory, resume)
+    store, top = _places(output, spool)
+    plan = _plan(top, inventory, resume)
     how = Command(program=program, become=become, interval=interval, deadline=deadline, all_netns=all_netns)
     transport = _transport(
         user=user, files=identity, known=known_hosts, vault=(vault, vault_role, vault_mount), ship=ship, how=how
     )
     limits = Limits(concurrency=concurrency, deadline=deadline, octets=limit << 20)
-    ledger = _begun(output, plan)
+    ledger = _begun(top, plan)
     with _output.ticker() as tick:
         sweep = Sweep(ledger, transport, limits, lambda done: tick(_line(done)))
         _run(sweep)
+    if store is not None:
+        _load(ledger, store)
     from netdiag.render.sweep import sweep_json, sweep_text
 
     if as_json:
@@ -94,6 +100,36 @@ def command(
         _output.emit([sweep_text(ledger, verbose=session.verbose)])
     collected = sum(outcome.status == "collected" for outcome in ledger.outcomes.values())
     return 0 if collected == len(ledger.plan.targets) else 1 if collected else NO_VERDICT
+
+
+def _places(output: str, spool: str | None) -> tuple[str | None, str]:
+    """The store, if it is one, and the folder of sweeps. Raises Usage."""
+    from netdiag.fleet.files import remote
+    from netdiag.fleet.load import MARKER
+
+    if not output:
+        raise Usage("-o is empty")
+    if not remote(output) and not os.path.isfile(os.path.join(output, MARKER)):
+        if spool is not None:
+            raise Usage("--spool is for a store")
+        return None, output
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return output, spool or os.path.join(state, "netdiag", "sweeps")
+
+
+def _load(ledger: "Ledger", store: str) -> None:
+    """What was swept, into the store. Raises Refused; the sweep's folder stays, and netdiag fleet load takes it."""
+    import time
+
+    from netdiag.fleet.files import FleetRefused
+    from netdiag.fleet.store.place import StoreRefused
+    from netdiag.fleet.store.write import load_into
+
+    try:
+        with _output.progress("loading"):
+            load_into([str(ledger.folder)], store, now=time.time())
+    except (FleetRefused, StoreRefused) as error:
+        raise Refused(f"{error}; what was swept is in {ledger.folder}") from error
 
 
 def _line(done: "Progress") -> str:

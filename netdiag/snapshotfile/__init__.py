@@ -2,8 +2,8 @@
 
 The file is a zip. ``snapshot.json`` holds everything small, typed and indented, so that ``unzip -p FILE
 snapshot.json`` can be read by a person; each column of a bulk table (routes, neighbours) is a ``.npy`` beside it.
-``write`` makes it, ``read`` takes it apart without trusting a byte of it, ``checks`` says whether the values can be a
-host's, ``outputfile`` writes files that are never seen half.
+``write`` makes it, ``upload`` sends it, ``read`` takes it apart without trusting a byte of it, ``checks`` says whether
+the values can be a host's, ``outputfile`` writes files that are never seen half.
 
 The format grows only by addition: unknown fields and members are ignored, missing tables are empty and have no
 coverage, and a newer major schema is refused.

@@ -138,15 +138,18 @@ class StoredFleet:
             if self.night is None or card.part.night <= self.night:
                 found[card.host].append(card)
         series = {}
+        missed = {row.name: load.loaded_at for load in self._newest() for row in load.refused}
         newest = max((card.loaded_at for rows in found.values() for card in rows), default="")
         for host, rows in sorted(found.items()):
             if not self._here(rows, newest):
                 continue
+            if max(card.loaded_at for card in rows) < missed.get(host, ""):
+                continue  # a sweep since then did not collect it: what it was before is not what it is
             rows.sort(key=lambda card: card.taken_at)
             earlier = [card for card in rows[:-1] if card.taken_at < rows[-1].taken_at]
             series[host] = [*earlier[-1:], rows[-1]]
-        self.gone = sorted(set(found) - set(series))
-        if not series:
+        self.gone = sorted(set(found) - set(series) - set(missed))
+        if not series and not missed:
             raise StoreRefused(f"{self.store.name}: nothing of night {self.night}; there are {', '.join(self.nights)}")
         return series
 

@@ -18,12 +18,13 @@ import msgspec
 
 import netdiag
 from netdiag.fleet.files import FleetRefused, Upload, look, uploads
-from netdiag.fleet.identity import Known, settle
+from netdiag.fleet.identity import Known, Seen, settle
 from netdiag.fleet.judged import Judged, fingerprint, judged
 from netdiag.fleet.night import night_of, spelled
 from netdiag.fleet.store.columns import array
 from netdiag.fleet.store.place import Load, Part, Place, Refusal, Remark, StoreRefused, place
 from netdiag.fleet.store.views import FINDINGS, SNAPSHOTS, VIEWS
+from netdiag.fleet.sweep.ledger import ledgers, missing
 from netdiag.index.fleet import FleetHost
 from netdiag.model.codec import BULK, SMALL, encode
 from netdiag.model.finding import subject_text
@@ -82,9 +83,16 @@ def load_into(sources: Sequence[str], url: str, *, now: float, judge: bool = Tru
     ``now``: Unix time; ``judge``: run each host's rules as well; ``jobs``: processes, by default one a core.
     """
     store = place(url)
-    files = uploads(sources)
+    swept = ledgers(sources)
+    try:
+        files = uploads(sources)
+    except FleetRefused:
+        if not swept:
+            raise
+        files = []  # a sweep that reached nobody is worth knowing
     store.make()
-    seen, refused = [], []
+    seen: list[Seen] = []
+    refused: list[Unreached] = []
     for upload in files:
         found, reason = look(upload)
         if found is not None:
@@ -92,6 +100,11 @@ def load_into(sources: Sequence[str], url: str, *, now: float, judge: bool = Tru
         if reason is not None:
             refused.append(reason)
     settled = settle(seen, _known(store), now)
+    taken: dict[str, str] = {}
+    for one in seen:
+        host = settled.hosts.get(one.path, one.name)
+        taken[host] = max(taken.get(host, ""), one.taken_at)
+    refused += [Unreached(name=name, reason=reason) for name, reason in sorted(missing(swept, taken).items())]
     where = {upload.path: upload for upload in files}
     digests = {one.path: one.digest for one in seen}
     stamp = spelled(now)
@@ -109,7 +122,7 @@ def load_into(sources: Sequence[str], url: str, *, now: float, judge: bool = Tru
     ]
     done = list(_run(tasks, _jobs(store, len(todo), jobs)))
     refused += [Unreached(name=one.name, reason=one.reason) for each in done for one in each.refused]
-    hosts = {host for each in done for host in each.hosts}
+    hosts = {name for each in done for name in each.hosts}
     notices = [notice for notice in settled.notices]
     store.put(
         msgspec.json.encode(

@@ -1,0 +1,1 @@
+"""What is put on hosts: the Nomad job, the systemd units, the Ansible role and its module."""
