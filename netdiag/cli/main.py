@@ -22,7 +22,7 @@ from netdiag.cli._errors import INTERNAL, INTERRUPTED, TERMINATED, USAGE, Termin
 from netdiag.cli._output import complain, discard_output
 from netdiag.cli._verb import COLOURS, Session
 
-FIRST = ("check", "collect", "record", "show", "path", "sweep", "fleet", "rules", "explain", "doctor")
+FIRST = ("check", "collect", "record", "show", "path", "probe", "sweep", "fleet", "rules", "explain", "doctor")
 """Order of the verbs in the help; any others follow by name."""
 
 

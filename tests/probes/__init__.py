@@ -1,0 +1,1 @@
+"""Probes: what they plan and conclude, and what they find in a lab."""
