@@ -7,7 +7,6 @@ would have been. Anything else that keeps standard output from being written is 
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -16,7 +15,7 @@ import click
 from netdiag.cli._errors import INTERNAL, Usage
 
 TICK = 0.2
-"""Seconds between two states of a ticker."""
+"""Seconds between two states of a line that is written over."""
 
 
 class Unwritable(click.ClickException):
@@ -126,15 +125,11 @@ def progress(text: str) -> Iterator[None]:
 
 @contextmanager
 def ticker() -> Iterator[Callable[[str], None]]:
-    """A line on standard error that is written over, a few times a second, if a person sits there."""
+    """A line on standard error that is written over, if a person sits there."""
     shown = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    last = 0.0
 
     def tick(text: str) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if shown and now - last >= TICK:
-            last = now
+        if shown:
             width = shutil.get_terminal_size().columns
             sys.stderr.write(f"\r\x1b[K{text[: width - 1]}")
             sys.stderr.flush()

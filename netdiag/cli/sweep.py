@@ -1,6 +1,7 @@
 """``netdiag sweep``: snapshots of a whole inventory, over SSH, into a folder."""
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -88,8 +89,7 @@ def command(
     limits = Limits(concurrency=concurrency, deadline=deadline, octets=limit << 20)
     ledger = _begun(top, plan)
     with _output.ticker() as tick:
-        sweep = Sweep(ledger, transport, limits, lambda done: tick(_line(done)))
-        _run(sweep)
+        _run(Sweep(ledger, transport, limits), tick)
     if store is not None:
         _load(ledger, store)
     from netdiag.render.sweep import sweep_json, sweep_text
@@ -223,7 +223,7 @@ def _begun(output: str, plan: "Ledger | Plan") -> "Ledger":
         raise Usage(str(error)) from error
 
 
-def _run(sweep: "Sweep") -> None:
+def _run(sweep: "Sweep", tick: Callable[[str], None]) -> None:
     """Until all hosts have ended. Raises Usage where the folder cannot be written, Terminated."""
     import asyncio
     import signal
@@ -241,13 +241,21 @@ def _run(sweep: "Sweep") -> None:
             if task is not None:
                 task.cancel()
 
+        async def shown() -> None:
+            while True:
+                tick(_line(sweep.progress))
+                await asyncio.sleep(_output.TICK)
+
         loop.add_signal_handler(signal.SIGTERM, stop)
+        watching = asyncio.create_task(shown())
         try:
             await sweep.run()
         except asyncio.CancelledError:
             if terminated:
                 raise Terminated from None
             raise
+        finally:
+            watching.cancel()
 
     try:
         asyncio.run(stoppable())

@@ -1,6 +1,12 @@
 """``netdiag sweep``: what it refuses before any host is asked, and how it ends."""
 
 import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +69,29 @@ def test_every_host_is_told_and_a_fleet_without_one_has_no_verdict(
     report = json.loads(netdiag("fleet", "check", store, "--json").out)
     assert [row["name"] for row in report["unreached"]] == ["fra-a", "fra-b"] and report["verdict"] == "unknown"
     assert netdiag(*asked, "--resume").status == 64
+
+
+def test_a_terminated_sweep_says_how_far_it_was_and_can_go_on(netdiag: Netdiag, known: str, tmp_path: Path) -> None:
+    """One host refuses, one takes the connection and keeps silent; a person watches on a terminal."""
+    store = str(tmp_path / "store")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        (tmp_path / "hosts").write_text(f"fra-a address=127.0.0.1 port=1\nfra-b address=127.0.0.1 port={port}\n")
+        command = ["sweep", "--inventory", f"file:{tmp_path / 'hosts'}", "-o", store, "--known-hosts", known]
+        ours, theirs = pty.openpty()
+        run = subprocess.Popen(
+            [sys.executable, "-m", "netdiag", *command, "--deadline", "50"],
+            stderr=theirs, stdout=subprocess.PIPE, env={**os.environ, "TERM": "xterm"},
+        )  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        while b"1 of 2 hosts: 0 collected, 1 unreached, 0 refused; 1 at work" not in shown:
+            shown += os.read(ours, 4096)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(20) == 143 and run.stdout is not None and run.stdout.read() == b""
+        os.close(ours)
+    (folder,) = Path(store).iterdir()
+    assert [path.name for path in folder.iterdir()] == ["sweep.jsonl"]
+    ran = netdiag("sweep", "-o", store, "--known-hosts", known, "--resume", "--json")
+    assert ran.status == 3 and "1 of 2 hosts" in ran.err
+    assert [row["status"] for row in json.loads(ran.out)["hosts"]] == ["unreached", "unreached"]

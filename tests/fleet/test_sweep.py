@@ -17,7 +17,7 @@ from netdiag.fleet.load import fleet_of
 from netdiag.fleet.sweep import ledger as ledgers
 from netdiag.fleet.sweep.accept import Accepted, accept, file_name, same_host
 from netdiag.fleet.sweep.ledger import Ledger, Plan
-from netdiag.fleet.sweep.run import Limits, Progress, Sweep
+from netdiag.fleet.sweep.run import Limits, Sweep
 from netdiag.fleet.sweep.transport import Refused, Sink, Unreached
 from netdiag.model.snapshot import Snapshot, Tables
 from netdiag.snapshotfile import read_snapshot, snapshot_octets
@@ -106,10 +106,9 @@ def begun(top: Path, names: list[str], started: str = STARTED) -> Ledger:
 
 def swept(ledger: Ledger, played: Played, keep: Any = accept) -> float:
     """Seconds that it took."""
-    seen: list[Progress] = []
     how = Limits(concurrency=100, deadline=DEADLINE, octets=200_000)
     began = time.monotonic()
-    asyncio.run(Sweep(ledger, played, how, seen.append, now=lambda: NOW, keep=keep).run())
+    asyncio.run(Sweep(ledger, played, how, now=lambda: NOW, keep=keep).run())
     return time.monotonic() - began
 
 
@@ -144,9 +143,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     played.stop_after = 5
 
     async def killed() -> None:
-        sweep = asyncio.create_task(
-            Sweep(ledger, played, Limits(concurrency=4, deadline=30), lambda _: None, now=lambda: NOW).run()
-        )
+        sweep = asyncio.create_task(Sweep(ledger, played, Limits(concurrency=4, deadline=30), now=lambda: NOW).run())
         while played.asked.total() < 9:
             await asyncio.sleep(0.01)
         sweep.cancel()

@@ -29,7 +29,7 @@ def transport(estate: Estate, known: str, **given: object) -> SshTransport:
 async def swept(estate: Estate, way: SshTransport, targets: list[Target]) -> dict[str, Outcome]:
     ledger = begun(estate.folder / f"store{len(list(estate.folder.glob('store*')))}", [])
     ledger.plan = type(ledger.plan)(netdiag="0", started="x", inventory="x", targets=tuple(targets))
-    await Sweep(ledger, way, Limits(deadline=DEADLINE, octets=1 << 20), lambda _: None).run()
+    await Sweep(ledger, way, Limits(deadline=DEADLINE, octets=1 << 20)).run()
     return ledger.outcomes
 
 

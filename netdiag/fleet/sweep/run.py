@@ -64,7 +64,6 @@ class Sweep:
         ledger: Ledger,
         transport: Transport,
         limits: Limits,
-        changed: Callable[[Progress], None],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         keep: Callable[[Target, IO[bytes], str, datetime], Accepted] = accept,
@@ -72,7 +71,6 @@ class Sweep:
         self.ledger = ledger
         self.transport = transport
         self.limits = limits
-        self.changed = changed
         self.now = now
         self.keep = keep
         self.progress = Progress(total=len(ledger.plan.targets))
@@ -100,12 +98,10 @@ class Sweep:
     async def _slot(self, waiting: Iterator[Target]) -> None:
         for target in waiting:
             self.progress.running += 1
-            self.changed(self.progress)
             outcome = await self._host(target)
             self.ledger.add(outcome)
             self.progress.running -= 1
             self.progress.counts[outcome.status] += 1
-            self.changed(self.progress)
 
     async def _host(self, target: Target) -> Outcome:
         started = time.monotonic()
