@@ -25,6 +25,14 @@ __all__ = ["Options", "collect", "collectors"]
 READS_PROCESSES = frozenset({"bpf", "taps", "namespaces", "all_netns", "sockets", "identity"})
 """Collectors that look into other processes (/proc/PID/fdinfo)."""
 
+LEAVES_NAMESPACE = frozenset({"all_netns"})
+"""Collectors that enter other namespaces, and stay there."""
+
+SAMPLES_TWICE = frozenset(
+    {"clock", "conntrack_state", "counters", "ethtool", "qdiscs", "sockets", "softirq", "wireguard"}
+)
+"""Collectors that wait between two samples."""
+
 ASKS_INET = frozenset({"nft"})
 """Collectors that ask for tables of iptables-legacy, which only an Internet socket tells."""
 
@@ -65,6 +73,7 @@ def _task(name: str, collector: Collector, source: Source, options: Options) -> 
         writes_files=source.writes_files,
         reads_processes=name in READS_PROCESSES,
         asks_inet=name in ASKS_INET,
+        alone=name in LEAVES_NAMESPACE or (options.interval > 0 and name in SAMPLES_TWICE),
     )
 
 

@@ -104,6 +104,37 @@ def test_one_that_lies_is_refused(monkeypatch: pytest.MonkeyPatch, octets: bytes
     assert (outcome.coverage.status, outcome.tables) == ("failed", {})
 
 
+def numbered(count: int, *, first: Any) -> list[Task]:
+    """One odd task, then so many good ones."""
+    return [Task(name="odd", run=first)] + [Task(name=f"good{n}", run=answer) for n in range(count)]
+
+
+@pytest.mark.parametrize(("odd", "status"), [(hang, "timeout"), (die, "failed"), (break_, "failed")])
+def test_tasks_behind_a_bad_one_are_done_by_another_child(odd: Any, status: str) -> None:
+    first, *rest = run(numbered(40, first=odd), after(2.0 if odd is hang else 10))
+    assert first.coverage.status == status
+    assert {outcome.coverage.status for outcome in rest} == {"ok"}
+    assert [outcome.coverage.collector for outcome in rest] == [f"good{n}" for n in range(40)]
+
+
+def test_many_that_hang_hold_up_nobody() -> None:
+    tasks = [Task(name=f"hangs{n}", run=hang) for n in range(12)] + numbered(3, first=answer)
+    outcomes = run(tasks, after(3.0))
+    assert [outcome.coverage.status for outcome in outcomes] == ["timeout"] * 12 + ["ok"] * 4
+
+
+def test_few_children_do_many_tasks() -> None:
+    def who() -> Work:
+        return {"sysctls": Sysctls(values={"pid": str(os.getpid())})}, 1, "ok", "", 0.5
+
+    def pids(*, alone: bool) -> set[str]:
+        outcomes = run([Task(name=f"who{n}", run=who, alone=alone) for n in range(7)], after(10))
+        return {outcome.tables["sysctls"].values["pid"] for outcome in outcomes}
+
+    assert len(pids(alone=True)) == 7
+    assert len(pids(alone=False)) < 7
+
+
 def test_no_child_is_left_behind() -> None:
     run([Task(name="hangs", run=hang), Task(name="sysctls", run=answer)], after(0.3))
     deadline = after(5)
