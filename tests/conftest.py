@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.vm.oneboot import _boot, add_marks, in_guest  # noqa: F401 - fixtures of every test
+
 if TYPE_CHECKING:
     from tests.lab import Lab
 
@@ -23,6 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "lab" in getattr(item, "fixturenames", ()):
             item.add_marker("lab")
+    add_marks(items)
 
 
 @pytest.fixture

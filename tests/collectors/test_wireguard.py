@@ -10,7 +10,7 @@ from netdiag.model.wireguard import Wireguard
 from netdiag.sources.live import LiveSource
 from tests.lab import Host, Lab
 from tests.lab.daemons import Peer, key_pair
-from tests.vm.guest import guest_pytest
+from tests.vm.oneboot import InGuest
 
 
 def read() -> Wireguard:
@@ -139,10 +139,6 @@ def test_a_host_without_wireguard_says_absent(lab: Lab) -> None:
     assert row["status"] == "absent"
 
 
-@pytest.mark.vm
-@pytest.mark.slow
-@pytest.mark.xdist_group("vm")
-def test_kernel_devices_are_those_of_wg() -> None:
-    status, output = guest_pytest("-q", "tests/collectors/guest_wireguard.py")
-    assert status == 0, output
-    assert "1 passed" in output
+@pytest.mark.in_guest("tests/collectors/in_guest_wireguard.py")
+def test_kernel_devices_are_those_of_wg(in_guest: InGuest) -> None:
+    in_guest.passed(1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from netdiag.collectors import Options, xfrm
@@ -12,7 +10,7 @@ from netdiag.sources.netlink.messages import pack_message
 from netdiag.sources.netlink.requests import attribute
 from netdiag.sources.netlink.xfrm import NEWSA, SA_SIZE, blank
 from tests.lab import Lab
-from tests.vm.guest import guest_pytest
+from tests.vm.oneboot import InGuest
 
 
 def test_policies(lab: Lab) -> None:
@@ -41,13 +39,6 @@ def test_what_is_not_known_to_be_harmless_is_blanked() -> None:
     assert b"\5\0\0\0" in buffer
 
 
-@pytest.mark.vm
-@pytest.mark.slow
-@pytest.mark.xdist_group("vm")
-@pytest.mark.timeout(600)
-def test_in_the_guest() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("the guest's file server needs a mount namespace, which needs root")
-    status, output = guest_pytest("-q", "tests/collectors/in_guest_xfrm.py")
-    assert status == 0, output
-    assert "4 passed" in output
+@pytest.mark.in_guest("tests/collectors/in_guest_xfrm.py")
+def test_in_the_guest(in_guest: InGuest) -> None:
+    in_guest.passed(4)

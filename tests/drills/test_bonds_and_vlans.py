@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from tests.vm.guest import guest_pytest
-
-pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.xdist_group("vm"), pytest.mark.timeout(900)]
+from tests.vm.oneboot import InGuest
 
 
-def test_drills() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("the guest's file server needs a mount namespace, which needs root")
-    status, output = guest_pytest("-q", "tests/drills/in_guest_bonds.py")
-    assert status == 0, output
-    assert "4 passed" in output
+@pytest.mark.in_guest("tests/drills/in_guest_bonds.py")
+def test_drills(in_guest: InGuest) -> None:
+    in_guest.passed(4)

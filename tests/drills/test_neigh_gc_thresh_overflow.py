@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from tests.vm.guest import guest_pytest
-
-pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.xdist_group("vm")]
+from tests.vm.oneboot import InGuest
 
 
-def test_drill() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("the guest's file server needs a mount namespace, which needs root")
-    status, output = guest_pytest("-q", "tests/drills/in_guest_neigh_gc.py")
-    assert status == 0, output
-    assert "2 passed" in output
+@pytest.mark.in_guest("tests/drills/in_guest_neigh_gc.py")
+def test_drill(in_guest: InGuest) -> None:
+    in_guest.passed(2)

@@ -5,14 +5,13 @@ table of the rule's page. in_guest_tunnels.py beside this file holds their sizes
 """
 
 import functools
-import os
 from collections.abc import Callable
 
 import pytest
 
 from tests.drills.harness import Drill, drill_test
 from tests.lab import Host, Lab
-from tests.vm.guest import guest_pytest
+from tests.vm.oneboot import InGuest
 
 RULE = "tunnel-mtu-headroom-missing"
 
@@ -159,13 +158,6 @@ def test_what_becomes_of_a_packet_that_is_too_long(lab: Lab, settings: str, fami
     assert listener.packets == (4 if arrives else 1)
 
 
-@pytest.mark.vm
-@pytest.mark.slow
-@pytest.mark.xdist_group("vm")
-@pytest.mark.timeout(900)
-def test_the_other_kinds_in_the_guest() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("the guest's file server needs a mount namespace, which needs root")
-    status, output = guest_pytest("-q", "tests/drills/in_guest_tunnels.py")
-    assert status == 0, output
-    assert "1 passed" in output
+@pytest.mark.in_guest("tests/drills/in_guest_tunnels.py")
+def test_the_other_kinds_in_the_guest(in_guest: InGuest) -> None:
+    in_guest.passed(1)

@@ -1,16 +1,14 @@
 """Run a command in the guest kernel (run.sh beside this file says what the guest is and sees).
 
-A boot costs about five seconds of one processor, so a test puts everything it wants to know into one command; a
-longer one belongs into a file of the repository, because the command travels on the kernel's command line.
+A boot costs about five seconds of one processor, and the start of Python in it half a minute: tests of the repository
+that the guest shall run share one boot (oneboot.py beside this file). The command travels on the kernel's command line.
 """
 
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 from tests.lab.syscalls import die_with_parent
@@ -46,13 +44,3 @@ def guest(command: str, timeout: float = 300.0, environment: dict[str, str] | No
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     return process.returncode, output
-
-
-def guest_pytest(*args: str, timeout: float = 600.0) -> tuple[int, str]:
-    """Run tests of this repository in the guest, with kernel modules for them: (pytest's exit status, its output).
-
-    Emulation makes Python about twenty times slower: name the tests.
-    """
-    words = " ".join(shlex.quote(word) for word in args)
-    python = shlex.quote(sys.executable)
-    return guest(f"{python} -B -m pytest -p no:cacheprovider -p no:xdist --timeout={timeout:g} {words}", timeout)

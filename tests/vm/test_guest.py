@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.guest import NO_ANSWER, guest, guest_pytest
+from tests.vm.guest import NO_ANSWER, guest
+from tests.vm.oneboot import InGuest
 
 # One emulator at a time: two of them on two processors are slower than one after the other.
 pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.xdist_group("vm")]
@@ -38,7 +39,9 @@ def test_a_guest_that_never_answers_is_a_failure() -> None:
     assert status == NO_ANSWER
 
 
-def test_lab_hosts_work_in_the_guest() -> None:
-    status, output = guest_pytest("-q", "tests/lab/test_lab.py", "-k", "cable_carries or mounts_of_a_host")
-    assert status == 0, output
-    assert "2 passed" in output
+@pytest.mark.in_guest(
+    "tests/lab/test_lab.py::test_mounts_of_a_host_are_its_own",
+    "tests/lab/test_lab.py::test_a_cable_carries_both_families_at_once",
+)
+def test_lab_hosts_work_in_the_guest(in_guest: InGuest) -> None:
+    in_guest.passed(2)

@@ -1,0 +1,86 @@
+"""Tests that run in the guest, all in one boot: emulated, the start of Python alone takes half a minute.
+
+A test of this machine names tests of the repository that the guest shall run, with the mark ``in_guest``, and asks
+the fixture ``in_guest`` how they went. The first that asks boots the guest with everything that any collected test
+of this process has named; ``make test K=...`` runs only what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from tests.vm.guest import REPOSITORY, guest
+
+SECONDS = 1200.0
+"""For the boot and everything in it; on two idle processors it takes a quarter of that."""
+_RESULT = re.compile(r"^(tests/\S+\.py::.+?) (PASSED|FAILED|ERROR|SKIPPED)\b", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What the guest said: the outcome of each test by its node id, and everything it printed."""
+
+    outcomes: dict[str, str]
+    output: str
+
+    def assert_passed(self, nodes: tuple[str, ...], count: int) -> None:
+        """Assert that just so many tests ran under these node ids (or files), and that each passed."""
+        ran = {name: how for name, how in self.outcomes.items() if name.startswith(nodes)}
+        assert len(ran) == count and set(ran.values()) == {"PASSED"}, f"{ran}\n{self.output}"
+
+
+@pytest.fixture(scope="session")
+def _boot(request: pytest.FixtureRequest) -> Boot:
+    if os.geteuid() != 0:
+        pytest.skip("the guest's file server needs a mount namespace, which needs root")
+    marks = [mark for item in request.session.items for mark in item.iter_markers("in_guest")]
+    names = REPOSITORY / ".cache" / f"in-guest-{os.getpid()}"  # too many for the kernel's command line
+    names.parent.mkdir(exist_ok=True)
+    names.write_text("".join(f"{node}\n" for node in sorted({node for mark in marks for node in mark.args})))
+    # Nobody makes /dev/net/tun in the guest before the module is there.
+    try:
+        _, output = guest(
+            f"modprobe tun; {shlex.quote(sys.executable)} -B -m pytest -v --tb=short -p no:cacheprovider -p no:xdist "
+            f"--timeout=600 {shlex.quote(f'@{names}')}",
+            SECONDS,
+        )
+    finally:
+        names.unlink()
+    return Boot(dict(_RESULT.findall(output)), output)
+
+
+@dataclass(frozen=True)
+class InGuest:
+    """What a test asked the guest to run."""
+
+    boot: Boot
+    nodes: tuple[str, ...]
+
+    def passed(self, count: int) -> None:
+        """Assert that the named tests passed, and how many they were."""
+        self.boot.assert_passed(self.nodes, count)
+
+
+@pytest.fixture
+def in_guest(request: pytest.FixtureRequest, _boot: Boot) -> InGuest:
+    """How the tests went that the mark ``in_guest`` of this test names."""
+    return InGuest(_boot, tuple(node for mark in request.node.iter_markers("in_guest") for node in mark.args))
+
+
+def add_marks(items: list[pytest.Item]) -> None:
+    """Whatever runs in the guest is slow, and all of it belongs to the one worker that boots it."""
+    for item in items:
+        if item.get_closest_marker("in_guest") is not None:
+            for mark in (
+                pytest.mark.vm,
+                pytest.mark.slow,
+                pytest.mark.xdist_group("vm"),
+                pytest.mark.timeout(SECONDS + 200),
+            ):
+                item.add_marker(mark)
