@@ -41,8 +41,11 @@ KEPT = {
 _INET, _INET6 = int(socket.AF_INET), int(socket.AF_INET6)
 """As plain numbers: an enum's member costs more to look up than the address."""
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
-_HOST4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}/32", re.ASCII)
-"""A single IPv4 address, which most peers have: nothing to make canonical."""
+_GROUP = "[1-9a-f][0-9a-f]{0,3}"
+_PLAIN = re.compile(
+    rf"{_OCTET}(?:\.{_OCTET}){{3}}/32|(?:{_GROUP}:){{1,4}}:/64|(?:{_GROUP}:){{1,5}}:{_GROUP}/128", re.ASCII
+)
+"""Prefixes as most peers have them, spelt as they must be: nothing to make canonical."""
 _KEPT_LINES = re.compile(rb"((?:(?:" + b"|".join(sorted(KEPT)) + rb")=[^\n]*\n)*)(?:preshared_key=0+\n)?")
 """Lines of the list, as many as stand together; and a key of zeros, which is none, after them."""
 _PEER = re.compile(
@@ -162,7 +165,7 @@ def _key(hexadecimal: str) -> str:
 
 def _prefix(text: str) -> str:
     """A prefix in canonical spelling. Raises ValueError."""
-    if _HOST4.fullmatch(text):
+    if _PLAIN.fullmatch(text):
         return text
     address, _, length = text.partition("/")
     family, bits = (_INET6, 128) if ":" in address else (_INET, 32)

@@ -1,6 +1,7 @@
 """WireGuard's two sources: split replies are joined, keys never get further, and no daemon can hang or fill us."""
 
 import base64
+import ipaddress
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from struct import pack
 
 import pytest
@@ -112,6 +114,71 @@ def test_damage_is_survived(noise: bytes, cut: int) -> None:
             sink.feed(memoryview(buffer))
         except (ValueError, IndexError) as error:  # pragma: no cover - would be a finding of this test
             pytest.fail(f"{error!r}")
+
+
+def kernel_peer(key: bytes, psk: bytes, endpoint: bytes, *prefixes: bytes) -> list[bytes]:
+    """The attributes of a peer in the order in which the module writes them (netlink.c get_peer())."""
+    return [
+        attribute(1, key),
+        attribute(2, psk),
+        attribute(6, pack("=qq", 1_700_000_000, 250_000_000)),
+        attribute(5, pack("=H", 25)),
+        attribute(8, pack("=Q", 2000)),
+        attribute(7, pack("=Q", 1000)),
+        attribute(10, pack("=I", 1)),
+        *([attribute(4, endpoint)] if endpoint else []),
+        nest(9, *prefixes),
+    ]
+
+
+def kernel_prefix(address: bytes, length: int) -> bytes:
+    """An allowed-ip in the module's order (get_allowedips())."""
+    family = nl.AF_INET if len(address) == 4 else nl.AF_INET6
+    return attribute(0, attribute(3, bytes([length])) + attribute(1, pack("=H", family)) + attribute(2, address))
+
+
+ENDPOINT4 = pack("=H", nl.AF_INET) + pack("!H", 51820) + bytes([192, 0, 2, 2]) + bytes(8)
+ENDPOINT6 = pack("=H", nl.AF_INET6) + pack("!H", 51820) + bytes(4) + b"\xfe\x80" + bytes(13) + b"\7" + pack("=I", 3)
+PREFIXES = st.lists(
+    st.tuples(st.sampled_from([4, 16]).flatmap(lambda n: st.binary(min_size=n, max_size=n)), st.integers(0, 32)),
+    max_size=5,
+)
+SEVERAL = st.lists(
+    st.tuples(st.sampled_from([bytes(32), PSK]), st.sampled_from([b"", ENDPOINT4, ENDPOINT6, bytes(16)]), PREFIXES),
+    max_size=6,
+)
+
+
+@given(SEVERAL, st.randoms(use_true_random=False))
+def test_the_modules_order_is_read_like_any_other(
+    peers: list[tuple[bytes, bytes, list[tuple[bytes, int]]]], rng: Random
+) -> None:
+    """The quick way and the walk see the same, and both overwrite what is secret."""
+    seen = []
+    for shuffled in (False, True):
+        nests = []
+        for number, (psk, endpoint, prefixes) in enumerate(peers):
+            key = bytes([number + 1]) * 32
+            parts = kernel_peer(key, psk, endpoint, *(kernel_prefix(*prefix) for prefix in prefixes))
+            if shuffled:
+                rng.shuffle(parts)
+            nests.append(nest(0, *parts))
+        buffer = bytearray(message(attribute(3, SECRET), nest(8, *nests)))
+        sink = kernel.DeviceSink()
+        kernel.BlankingSink(sink).feed(memoryview(buffer))
+        assert SECRET not in buffer and PSK not in buffer
+        seen.append(sink.device("wg0", 7))
+    assert seen[0] == seen[1]
+    assert [peer.preshared_key for peer in seen[0].peers] == [psk == PSK for psk, _, _ in peers]
+    assert [len(peer.allowed_ips) for peer in seen[0].peers] == [len(prefixes) for _, _, prefixes in peers]
+
+
+@given(st.sampled_from(["inet", "inet6"]), st.integers(0, 2**128 - 1), st.sampled_from([0, 32, 64, 128]))
+def test_what_is_taken_as_it_stands_is_spelt_as_it_must_be(family: str, number: int, length: int) -> None:
+    address = ipaddress.ip_address(number if family == "inet6" else number & 0xFFFFFFFF)
+    for text in (f"{address}/{length}", f"{address.exploded}/{length}"):
+        if uapi._PLAIN.fullmatch(text):
+            assert text == str(ipaddress.ip_network(text))
 
 
 def test_wg_agrees() -> None:

@@ -7,11 +7,12 @@ sees it. A device's peers are split over messages, and a peer's allowed-ips too:
 The family's number is found in the nameless dump of all families: asking for it by name would load the module.
 """
 
-import base64
-import ipaddress
+import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from struct import Struct, pack
+from operator import itemgetter
+from socket import inet_ntop
+from struct import Struct, pack, unpack
 
 from netdiag.model.text import kernel_text
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
@@ -28,11 +29,12 @@ WG_CMD_GET_DEVICE = 0
 DEVICE_IFINDEX, DEVICE_IFNAME, DEVICE_PRIVATE_KEY, DEVICE_PUBLIC_KEY = 1, 2, 3, 4
 DEVICE_LISTEN_PORT, DEVICE_FWMARK, DEVICE_PEERS = 6, 7, 8
 PEER_PUBLIC_KEY, PEER_PRESHARED_KEY, PEER_ENDPOINT, PEER_KEEPALIVE = 1, 2, 4, 5
-PEER_HANDSHAKE, PEER_RX_BYTES, PEER_TX_BYTES, PEER_ALLOWEDIPS = 6, 7, 8, 9
+PEER_HANDSHAKE, PEER_RX_BYTES, PEER_TX_BYTES, PEER_ALLOWEDIPS, PEER_PROTOCOL_VERSION = 6, 7, 8, 9, 10
 ALLOWEDIP_FAMILY, ALLOWEDIP_IPADDR, ALLOWEDIP_CIDR_MASK = 1, 2, 3
 
 _ATTRIBUTE = Struct("=HH")
 _U16, _U32, _U64, _TIMESPEC, _PORT = Struct("=H"), Struct("=I"), Struct("=Q"), Struct("=qq"), Struct("!H")
+_INET, _INET6 = int(nl.AF_INET), int(nl.AF_INET6)
 KEY_LENGTH = 32
 PRESENT = b"\1" + bytes(KEY_LENGTH - 1)
 """What a preshared key is overwritten with: the fact that there was one."""
@@ -40,6 +42,38 @@ MAX_PEERS = 1 << 20
 """The module's own limit (messages.h, MAX_PEERS_PER_DEVICE)."""
 
 Buffer = bytes | bytearray | memoryview
+
+
+def _header(length: int, kind: int) -> int:
+    """An attribute's header, read as one number."""
+    (number,) = unpack("=I", pack("=HH", 4 + length, kind))
+    return int(number)
+
+
+# What the module writes is written in one order (netlink.c get_peer(), get_allowedips()): where the headers are the
+# expected ones, one unpacking reads it all. Whatever looks otherwise is walked attribute by attribute.
+_HEAD = Struct("=I32sI32sIqqIHxxIQIQI4x")
+"""Key, preshared key, handshake, keepalive, tx, rx, protocol version: each after its header."""
+_HEAD_HEADERS = (
+    _header(KEY_LENGTH, PEER_PUBLIC_KEY),
+    _header(KEY_LENGTH, PEER_PRESHARED_KEY),
+    _header(16, PEER_HANDSHAKE),
+    _header(2, PEER_KEEPALIVE),
+    _header(8, PEER_TX_BYTES),
+    _header(8, PEER_RX_BYTES),
+    _header(4, PEER_PROTOCOL_VERSION),
+)
+_head_headers = itemgetter(0, 2, 4, 7, 9, 11, 13)
+_NO_KEY = bytes(KEY_LENGTH)
+_KEY_AT = 4 + KEY_LENGTH + 4
+"""Where in the head the preshared key begins."""
+_INET_ENDPOINT = Struct("=IH2s4s8x")
+_ENDPOINT_HEADER = _header(16, PEER_ENDPOINT)
+_INET_PREFIX, _INET6_PREFIX = Struct("=IIBxxxIHxxI4s"), Struct("=IIBxxxIHxxI16s")
+"""An allowed-ip: its nest, length, family and address."""
+_MASK_HEADER, _FAMILY_HEADER = _header(1, ALLOWEDIP_CIDR_MASK), _header(2, ALLOWEDIP_FAMILY)
+_INET_HEADERS = (_INET_PREFIX.size, _MASK_HEADER, _FAMILY_HEADER, nl.AF_INET, _header(4, ALLOWEDIP_IPADDR))
+_INET6_HEADERS = (_INET6_PREFIX.size, _MASK_HEADER, _FAMILY_HEADER, nl.AF_INET6, _header(16, ALLOWEDIP_IPADDR))
 
 
 def attributes(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -100,13 +134,21 @@ def blank(buffer: memoryview) -> None:
                 buffer[start:end] = bytes(end - start)
             elif kind == DEVICE_PEERS:
                 for _, peer_start, peer_end in attributes(buffer, start, end):
-                    for inner, key_start, key_end in attributes(buffer, peer_start, peer_end):
-                        if inner == PEER_PRESHARED_KEY:
-                            length = key_end - key_start
-                            given = any(buffer[key_start:key_end])
-                            buffer[key_start:key_end] = (
-                                PRESENT[:length].ljust(length, b"\0") if given else bytes(length)
-                            )
+                    _blank_peer(buffer, peer_start, peer_end)
+
+
+def _blank_peer(buffer: memoryview, start: int, end: int) -> None:
+    if end - start >= _HEAD.size:
+        head = _HEAD.unpack_from(buffer, start)
+        if _head_headers(head) == _HEAD_HEADERS:
+            if head[3] != _NO_KEY:
+                buffer[start + _KEY_AT : start + _KEY_AT + KEY_LENGTH] = PRESENT
+            start += _HEAD.size
+    for inner, key_start, key_end in attributes(buffer, start, end):
+        if inner == PEER_PRESHARED_KEY:
+            length = key_end - key_start
+            given = any(buffer[key_start:key_end])
+            buffer[key_start:key_end] = PRESENT[:length].ljust(length, b"\0") if given else bytes(length)
 
 
 @dataclass
@@ -123,37 +165,64 @@ class BlankingSink:
         self.sink.reset()
 
 
-@dataclass
+@dataclass(slots=True)
 class _Peer:
     """A peer while its messages come in."""
 
     public_key: bytes
     preshared_key: bool = False
-    endpoint: tuple[str, int] | None = None
-    keepalive: int = 0
     handshake: float | None = None
-    rx_bytes: int = 0
+    keepalive: int = 0
     tx_bytes: int = 0
+    rx_bytes: int = 0
+    endpoint: tuple[str, int] | tuple[None, None] = (None, None)
     allowed_ips: list[str] = field(default_factory=list)
 
 
 def key_text(raw: Buffer) -> str:
     """A key in base64, as everybody writes them."""
-    return base64.b64encode(bytes(raw)).decode("ascii")
+    return binascii.b2a_base64(raw, newline=False).decode("ascii")
 
 
-def _endpoint(raw: bytes) -> tuple[str, int] | None:
+def _when(seconds: int, nanoseconds: int) -> float | None:
+    return seconds + nanoseconds / 1e9 if seconds or nanoseconds else None
+
+
+def _endpoint(raw: bytes) -> tuple[str, int] | tuple[None, None]:
     """Address and port of a struct sockaddr_in or sockaddr_in6; a link-local one keeps its scope as ``%ifindex``."""
     if len(raw) < 16:
-        return None
+        return None, None
     (family,) = _U16.unpack_from(raw)
     (port,) = _PORT.unpack_from(raw, 2)
     if family == nl.AF_INET:
-        return str(ipaddress.IPv4Address(raw[4:8])), port
+        return inet_ntop(_INET, raw[4:8]), port
     if family == nl.AF_INET6 and len(raw) >= 28:
         (scope,) = _U32.unpack_from(raw, 24)
-        return str(ipaddress.IPv6Address(raw[8:24])) + (f"%{scope}" if scope else ""), port
-    return None
+        return inet_ntop(_INET6, raw[8:24]) + (f"%{scope}" if scope else ""), port
+    return None, None
+
+
+def _allowed_ips(buffer: Buffer, start: int, end: int) -> list[str]:
+    """Each prefix of a nest of allowed-ips; one that is no prefix is left out."""
+    found: list[str] = []
+    while start + _INET_PREFIX.size <= end:
+        nest, mask, length, family, kind, header, address = _INET_PREFIX.unpack_from(buffer, start)
+        if (nest & 0xFFFF, mask, family, kind, header) == _INET_HEADERS:
+            found.append(f"{inet_ntop(_INET, address)}/{length}")
+            start += _INET_PREFIX.size
+            continue
+        if start + _INET6_PREFIX.size <= end:
+            nest, mask, length, family, kind, header, address = _INET6_PREFIX.unpack_from(buffer, start)
+            if (nest & 0xFFFF, mask, family, kind, header) == _INET6_HEADERS:
+                found.append(f"{inet_ntop(_INET6, address)}/{length}")
+                start += _INET6_PREFIX.size
+                continue
+        break
+    for _, first, last in attributes(buffer, start, end):
+        prefix = _allowed_ip(buffer, first, last)
+        if prefix is not None:
+            found.append(prefix)
+    return found
 
 
 def _allowed_ip(buffer: Buffer, start: int, end: int) -> str | None:
@@ -161,11 +230,11 @@ def _allowed_ip(buffer: Buffer, start: int, end: int) -> str | None:
     for kind, first, last in attributes(buffer, start, end):
         if kind == ALLOWEDIP_IPADDR:
             address = bytes(buffer[first:last])
-        elif kind == ALLOWEDIP_CIDR_MASK:
+        elif kind == ALLOWEDIP_CIDR_MASK and last > first:
             length = buffer[first]
     if len(address) not in (4, 16):
         return None
-    return f"{ipaddress.ip_address(address)}/{length}"
+    return f"{inet_ntop(_INET if len(address) == 4 else _INET6, address)}/{length}"
 
 
 @dataclass
@@ -188,39 +257,52 @@ class DeviceSink:
             for kind, start, end in attributes(buffer, message.start + GENL_HEADER, message.end):
                 if kind == DEVICE_PUBLIC_KEY and any(buffer[start:end]):
                     self.public_key = key_text(buffer[start:end])
-                elif kind == DEVICE_LISTEN_PORT:
+                elif kind == DEVICE_LISTEN_PORT and end - start >= 2:
                     self.listen_port = _U16.unpack_from(buffer, start)[0] or None
-                elif kind == DEVICE_FWMARK:
+                elif kind == DEVICE_FWMARK and end - start >= 4:
                     (self.fwmark,) = _U32.unpack_from(buffer, start)
                 elif kind == DEVICE_PEERS:
                     for _, peer_start, peer_end in attributes(buffer, start, end):
                         self._peer(buffer, peer_start, peer_end)
 
     def _peer(self, buffer: memoryview, start: int, end: int) -> None:
+        if end - start >= _HEAD.size and len(self.peers) < MAX_PEERS:
+            head = _HEAD.unpack_from(buffer, start)
+            if _head_headers(head) == _HEAD_HEADERS:
+                _, key, _, preshared, _, seconds, nanoseconds, _, keepalive, _, tx, _, rx, _ = head
+                when = seconds + nanoseconds / 1e9 if seconds else _when(seconds, nanoseconds)
+                peer = self.peers[key] = _Peer(key, preshared != _NO_KEY, when, keepalive, tx, rx)
+                start += _HEAD.size
+                if end - start >= _INET_ENDPOINT.size:
+                    header, family, port, address = _INET_ENDPOINT.unpack_from(buffer, start)
+                    if header == _ENDPOINT_HEADER and family == _INET:
+                        peer.endpoint = inet_ntop(_INET, address), port[0] << 8 | port[1]
+                        start += _INET_ENDPOINT.size
+                self._rest(peer, buffer, start, end)
+                return
         found = {kind: (first, last) for kind, first, last in attributes(buffer, start, end)}
         if PEER_PUBLIC_KEY not in found or len(self.peers) >= MAX_PEERS:
             return
         key = bytes(buffer[slice(*found[PEER_PUBLIC_KEY])])
-        peer = self.peers.setdefault(key, _Peer(key))
         # A peer that goes on in the next message repeats only its key and brings more allowed-ips.
-        if PEER_PRESHARED_KEY in found:
-            peer.preshared_key = any(buffer[slice(*found[PEER_PRESHARED_KEY])])
-        if PEER_ENDPOINT in found:
-            peer.endpoint = _endpoint(bytes(buffer[slice(*found[PEER_ENDPOINT])]))
-        if PEER_KEEPALIVE in found:
-            (peer.keepalive,) = _U16.unpack_from(buffer, found[PEER_KEEPALIVE][0])
-        if PEER_HANDSHAKE in found:
-            seconds, nanoseconds = _TIMESPEC.unpack_from(buffer, found[PEER_HANDSHAKE][0])
-            peer.handshake = seconds + nanoseconds / 1e9 if seconds or nanoseconds else None
-        if PEER_RX_BYTES in found:
-            (peer.rx_bytes,) = _U64.unpack_from(buffer, found[PEER_RX_BYTES][0])
-        if PEER_TX_BYTES in found:
-            (peer.tx_bytes,) = _U64.unpack_from(buffer, found[PEER_TX_BYTES][0])
-        if PEER_ALLOWEDIPS in found:
-            for _, first, last in attributes(buffer, *found[PEER_ALLOWEDIPS]):
-                prefix = _allowed_ip(buffer, first, last)
-                if prefix is not None:
-                    peer.allowed_ips.append(prefix)
+        self._rest(self.peers.setdefault(key, _Peer(key)), buffer, start, end)
+
+    def _rest(self, peer: _Peer, buffer: memoryview, start: int, end: int) -> None:
+        for kind, first, last in attributes(buffer, start, end):
+            if kind == PEER_ALLOWEDIPS:
+                peer.allowed_ips += _allowed_ips(buffer, first, last)
+            elif kind == PEER_ENDPOINT:
+                peer.endpoint = _endpoint(bytes(buffer[first:last]))
+            elif kind == PEER_PRESHARED_KEY:
+                peer.preshared_key = any(buffer[first:last])
+            elif kind == PEER_KEEPALIVE and last - first >= 2:
+                (peer.keepalive,) = _U16.unpack_from(buffer, first)
+            elif kind == PEER_HANDSHAKE and last - first >= 16:
+                peer.handshake = _when(*_TIMESPEC.unpack_from(buffer, first))
+            elif kind == PEER_RX_BYTES and last - first >= 8:
+                (peer.rx_bytes,) = _U64.unpack_from(buffer, first)
+            elif kind == PEER_TX_BYTES and last - first >= 8:
+                (peer.tx_bytes,) = _U64.unpack_from(buffer, first)
 
     def device(self, ifname: str, ifindex: int) -> WireguardDevice:
         """The device as read."""
@@ -234,8 +316,8 @@ class DeviceSink:
                 WireguardPeer(
                     public_key=key_text(peer.public_key),
                     preshared_key=peer.preshared_key,
-                    endpoint=peer.endpoint[0] if peer.endpoint else None,
-                    endpoint_port=peer.endpoint[1] if peer.endpoint else None,
+                    endpoint=peer.endpoint[0],
+                    endpoint_port=peer.endpoint[1],
                     persistent_keepalive=peer.keepalive,
                     latest_handshake=peer.handshake,
                     rx_bytes=peer.rx_bytes,
