@@ -184,6 +184,22 @@ def lookups(scale: float) -> list[str]:
     return [f"{int(count):,} routes", *(f"{value:.3f}" for value in best[:2]), f"{best[2]:.1f}"]
 
 
+def snapshot(scale: float) -> list[str]:
+    """CPU seconds for a snapshot of a host with a million routes: collecting, writing, reading back, all rules over it
+    (5,000 WireGuard peers added); and all rules over an ordinary host."""
+    routes, peers = max(2, int(1_000_000 * scale)), max(2, int(5000 * scale))
+    said = inside({"routes4": routes}, f"{PYTHON} -m tests.bench.snapshot {peers}").split()
+    cost = {name: float(value) for name, value in (word.split("=") for word in said)}
+    ratio = (cost["write"] + cost["read"]) / cost["collect"] if cost["collect"] else 0
+    return [
+        f"{routes:,} routes, {peers:,} peers",
+        f"{cost['collect']:.3f}",
+        f"{cost['write']:.3f} + {cost['read']:.3f} ({ratio:.2f}x), {cost['mib']:.1f} MiB",
+        f"{cost['judge']:.3f}",
+        f"{cost['ordinary']:.3f}",
+    ]
+
+
 def sockets(floor: str, scale: float) -> list[str]:
     """CPU seconds for TCP sockets: the bare dumps, netdiag with the walk over processes and without, and ss."""
     count = str(max(2, int(50_000 * scale)))
@@ -251,6 +267,9 @@ def main() -> None:
         print(table(header, [daemons.bird(scale)]))
         print()
         print(table(["netdiag collect", "wall s", "largest process MiB"], [daemons.everything(scale)]))
+        print()
+        header = ["snapshot", "collect s", "write + read back s (to collect)", "all rules s", "rules, ordinary host s"]
+        print(table(header, [snapshot(scale)]))
         print()
         print(table(["index", "build s", "1M lookups s", "one lookup us"], [lookups(scale)]))
         print()
