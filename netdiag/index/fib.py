@@ -94,6 +94,15 @@ class Fib:
         index = self._index(table)
         return np.full(len(dst), -1, np.int64) if index is None else index.first_of(dst)
 
+    def pieces(self, table: int, dst: Addresses) -> Positions:
+        """For each address the number of its piece of the line between two edges of prefixes. Shape (n,).
+
+        Addresses of one piece have the same candidates; a prefix whose first and last address lie in one piece holds
+        no longer route. -1 before the first edge, and everywhere where there is no such table. ``dst``: as above.
+        """
+        index = self._index(table)
+        return np.full(len(dst), -1, np.int64) if index is None else index.pieces(dst)
+
     def routes_covering(self, table: int, prefix: str) -> Positions:
         """Routes whose prefix holds the whole of ``prefix`` (itself included), the longest first."""
         start, length = self._prefix(prefix)
@@ -174,6 +183,10 @@ class _TableIndex:
         found = np.empty(len(order), np.int64)
         found[order] = np.where(group >= 0, self.order[self.bounds[np.maximum(group, 0)]], -1)
         return found
+
+    def pieces(self, dst: Addresses) -> Positions:
+        """See ``Fib.pieces``."""
+        return self.edges.searchsorted(_keys(_line(dst)), "right") - 1
 
     @cached_property
     def _starts(self) -> npt.NDArray[Any]:

@@ -103,8 +103,33 @@ class Routed:
                 found.update(prefix for prefix, yes in zip(asked, good.tolist(), strict=True) if yes)
         return found
 
+    def ways(self, prefixes: list[str]) -> dict[str, set[int]]:
+        """For each prefix the interfaces that packets for some address of it leave by; 1 where that is this host's own.
+
+        Prefixes of one length between the same routes of every table share one answer.
+        """
+        found: dict[str, set[int]] = {}
+        for family in ("inet", "inet6"):
+            asked = list(dict.fromkeys(prefix for prefix in prefixes if family_of(prefix) == family))
+            if not asked:
+                continue
+            fib, first = self.view.fib(family), np.concatenate([_one(family, prefix) for prefix in asked])
+            last = np.concatenate([_one(family, prefix, last=True) for prefix in asked])
+            own = (fib.lookup_many(RT_TABLE_LOCAL, first) >= 0) & (first == last).reshape(len(asked), -1).all(axis=1)
+            edges = [(fib.pieces(table, first), fib.pieces(table, last)) for table in self.tables[family]]
+            whole = np.all([begin == end for begin, end in edges], axis=0) if edges else np.ones(len(asked), bool)
+            known: dict[tuple[str, ...], set[int]] = {}
+            for number, prefix in enumerate(asked):
+                place: tuple[str, ...] = (prefix,)
+                if whole[number]:
+                    place = (prefix.partition("/")[2], *(str(begin[number]) for begin, _ in edges))
+                if place not in known:
+                    known[place] = self.by(prefix)
+                found[prefix] = known[place] | ({1} if own[number] else set())
+        return found
+
     def by(self, prefix: str) -> set[int]:
-        """Interfaces that packets for some address of the prefix leave by; 1 where one is this host's own."""
+        """Interfaces that packets for some address of the prefix leave by."""
         family = family_of(prefix)
         fib, found = self.view.fib(family), set[int]()
         for table, shortest in self.tables[family].items():
@@ -115,12 +140,12 @@ class Routed:
                     found |= hops
                     if hops:
                         break
-        own = fib.lookup_many(RT_TABLE_LOCAL, _one(family, prefix))
-        return found | {1} if own[0] >= 0 and network(prefix).num_addresses == 1 else found
+        return found
 
 
-def _one(family: str, prefix: str) -> Any:
-    packed = network(prefix).network_address.packed
+def _one(family: str, prefix: str, *, last: bool = False) -> Any:
+    held = network(prefix)
+    packed = (held.broadcast_address if last else held.network_address).packed
     if family == "inet":
         return np.array([int.from_bytes(packed, "big")], np.uint32)
     return np.frombuffer(packed, np.uint8).reshape(1, 16)
@@ -149,7 +174,7 @@ def check(view: HostView) -> Iterator[Draft]:
     for device, link in found:
         wanted = [(peer, prefix) for peer in device.peers for prefix in peer.allowed_ips if judged(prefix)]
         plain = routed.plainly([prefix for _, prefix in wanted], link.ifindex)
-        ways_of = {prefix: routed.by(prefix) for _, prefix in wanted if prefix not in plain}
+        ways_of = routed.ways([prefix for _, prefix in wanted if prefix not in plain])
         lost = [one for one in wanted if one[1] in ways_of and not _served(ways_of[one[1]], link, tunnels, one[1])]
         none = len(lost) == len(wanted)
         if not lost or _by_daemon(view, link):
