@@ -46,7 +46,7 @@ def _boot(request: pytest.FixtureRequest) -> Boot:
     # Nobody makes /dev/net/tun in the guest before the module is there.
     try:
         _, output = guest(
-            f"modprobe tun; {shlex.quote(sys.executable)} -B -m pytest -v --tb=short -p no:cacheprovider -p no:xdist "
+            f"modprobe tun; {shlex.quote(sys.executable)} -B -m pytest -v --tb=short --color=no -p no:cacheprovider -p no:xdist "
             f"--timeout=600 {shlex.quote(f'@{names}')}",
             SECONDS,
         )
@@ -74,7 +74,8 @@ def in_guest(request: pytest.FixtureRequest, _boot: Boot) -> InGuest:
 
 
 def add_marks(items: list[pytest.Item]) -> None:
-    """Whatever runs in the guest is slow, and all of it belongs to the one worker that boots it."""
+    """Whatever runs in the guest is slow, and all of it belongs to the one worker that boots it: from the start, or
+    the others would wait for it at the end."""
     for item in items:
         if item.get_closest_marker("in_guest") is not None:
             for mark in (
@@ -84,3 +85,4 @@ def add_marks(items: list[pytest.Item]) -> None:
                 pytest.mark.timeout(SECONDS + 200),
             ):
                 item.add_marker(mark)
+    items.sort(key=lambda item: item.get_closest_marker("vm") is None)
