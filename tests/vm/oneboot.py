@@ -46,8 +46,8 @@ def _boot(request: pytest.FixtureRequest) -> Boot:
     # Nobody makes /dev/net/tun in the guest before the module is there.
     try:
         _, output = guest(
-            f"modprobe tun; {shlex.quote(sys.executable)} -B -m pytest -v --tb=short --color=no -p no:cacheprovider -p no:xdist "
-            f"--timeout=600 {shlex.quote(f'@{names}')}",
+            f"modprobe tun; {shlex.quote(sys.executable)} -B -m pytest -v --tb=short --color=no -p no:cacheprovider "
+            f"-p no:xdist --timeout=600 {shlex.quote(f'@{names}')}",
             SECONDS,
         )
     finally:
