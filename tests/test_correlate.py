@@ -58,6 +58,30 @@ def test_a_chain_comes_out_as_a_chain() -> None:
     ]
 
 
+LONG = [
+    draft("port-down", subject("link", ifname="eth0"), breaks=(subject("link", ifname="bond0"),)),
+    draft("bond-down", subject("link", ifname="bond0"), breaks=(subject("route", dst="0.0.0.0/0", table=254),)),
+    draft("default-gone", subject("route", dst="0.0.0.0/0", table=254), breaks=(subject("link", ifname="wg0"),)),
+    draft("tunnel-dead", subject("link", ifname="wg0"), breaks=(SESSION,)),
+    draft("session-down", SESSION, severity="critical"),
+]
+ALL_BELOW = {one.finding.rule: tuple(other.finding.rule for other in LONG[n + 1 :]) for n, one in enumerate(LONG)}
+
+
+@given(st.permutations(LONG), st.integers(0, 31))
+def test_a_chain_of_five_has_one_root_and_each_hangs_under_the_nearest(drafts: list[Draft], healthy: int) -> None:
+    """Whatever the order in which the rules spoke; and where links of the chain are missing, what is left hangs
+    together as far as somebody says so."""
+    assert shape(arrange(drafts, ALL_BELOW)) == [
+        (one.finding.rule, LONG[n - 1].finding.rule if n else None) for n, one in enumerate(LONG)
+    ]
+    left = [one for one in drafts if not healthy >> LONG.index(one) & 1]
+    for name, cause in shape(arrange(left, ALL_BELOW)):
+        at = next(n for n, one in enumerate(LONG) if one.finding.rule == name)
+        above = at > 0 and LONG[at - 1] in left
+        assert cause == (LONG[at - 1].finding.rule if above else None)
+
+
 def test_a_cause_is_as_severe_as_what_it_explains() -> None:
     assert arrange(CHAIN, EXPLAINS)[0].severity == "critical"
 

@@ -297,6 +297,30 @@ FAULTS: Sequence[Fault] = (
         first=("wg-listen-port-firewalled",),
     ),
     Fault(
+        name="WireGuard closed at the card",
+        thing="wg0",
+        story="a DDoS filter of the netdev family took the mesh's port",
+        world=W,
+        break_=lambda lab, host: lab.nft(
+            host,
+            'table netdev ddos { chain card { type filter hook ingress device "eth0" priority 0; '
+            "udp dport 51820 drop; }; }",
+        ),
+        first=("wg-listen-port-firewalled",),
+    ),
+    Fault(
+        name="a second table drops",
+        thing="guests",
+        story="a hardening script brought a table of its own with a policy of drop, behind the one that accepts",
+        world=W,
+        break_=lambda lab, host: lab.nft(
+            host,
+            "table inet hardening { chain forward { type filter hook forward priority 200; policy drop; "
+            "ct state established accept; }; }",
+        ),
+        first=("nf-forward-drop-policy",),
+    ),
+    Fault(
         name="BIRD killed",
         story="the OOM killer took BIRD; its socket is still there",
         world=E,

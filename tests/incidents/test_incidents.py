@@ -1,6 +1,6 @@
-"""Each incident's cause is the first finding; of two incidents on one host both causes are roots, and nothing else is.
+"""Each incident's cause is the first finding; of several on one host all causes are roots, and nothing else is.
 
-The pairs are drawn by a printed seed; NETDIAG_LONG=N draws N instead.
+The pairs and triples are drawn by a seed: some of them, and 40 with NETDIAG_LONG.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from tests.incidents.faults import FAULTS, Fault
 from tests.lab import Host, Lab
 
 SEED = 20261125
-PAIRS = 30
+DRAWN = 40 if "NETDIAG_LONG" in os.environ else 12
 PATIENCE = 15.0
 """Seconds: a reachable neighbour that vanishes is given up after up to thirteen (5 delayed, 3 probed, 5 stale)."""
 
@@ -46,8 +46,8 @@ def wrong_with_first(report: Report, fault: Fault) -> str:
     return f"not explained: {others}" if others else ""
 
 
-def wrong_with_pair(report: Report, pair: tuple[Fault, Fault]) -> str:
-    """What is wrong with a report of two independent faults."""
+def wrong_with_several(report: Report, pair: tuple[Fault, ...]) -> str:
+    """What is wrong with a report of independent faults: one that is not among the causes, or a cause too many."""
     found = roots(report)
     for fault in pair:
         if not set(found) & set(fault.first):
@@ -80,21 +80,28 @@ def test_the_cause_stands_first(fault: Fault, lab: Lab) -> None:
     poll(lab, host, (fault,), lambda report: wrong_with_first(report, fault))
 
 
-def drawn() -> list[tuple[Fault, Fault]]:
-    """Pairs of faults that can be had on one host, in an order that the seed decides."""
-    able = [fault for fault in FAULTS if not fault.alone]
-    pairs = [
-        (a, b)
-        for a, b in itertools.combinations(able, 2)
-        if a.world is b.world and not set(a.first) & set(b.first) and not (a.thing and a.thing == b.thing)
-    ]
-    random.Random(SEED).shuffle(pairs)
-    return pairs[: int(os.environ.get("NETDIAG_LONG", PAIRS))]
+def independent(faults: tuple[Fault, ...]) -> bool:
+    """Whether they can be had on one host, and none hides another."""
+    return all(
+        a.world is b.world and not set(a.first) & set(b.first) and not (a.thing and a.thing == b.thing)
+        for a, b in itertools.combinations(faults, 2)
+    )
 
 
-@pytest.mark.parametrize("pair", drawn(), ids=lambda pair: f"{pair[0].name} + {pair[1].name}")
-def test_two_causes_are_two_roots(pair: tuple[Fault, Fault], lab: Lab) -> None:
-    host = pair[0].world(lab)
-    for fault in pair:
+def drawn() -> list[tuple[Fault, ...]]:
+    """Combinations of faults in an order that the seed decides: one of three for every three of two."""
+    able, dice = [fault for fault in FAULTS if not fault.alone], random.Random(SEED)
+    found: list[tuple[Fault, ...]] = []
+    for size, share in ((2, DRAWN - DRAWN // 4), (3, DRAWN // 4)):
+        several = [faults for faults in itertools.combinations(able, size) if independent(faults)]
+        dice.shuffle(several)
+        found += several[:share]
+    return found
+
+
+@pytest.mark.parametrize("faults", drawn(), ids=lambda faults: " + ".join(fault.name for fault in faults))
+def test_several_causes_are_as_many_roots(faults: tuple[Fault, ...], lab: Lab) -> None:
+    host = faults[0].world(lab)
+    for fault in faults:
         fault.break_(lab, host)
-    poll(lab, host, pair, lambda report: wrong_with_pair(report, pair))
+    poll(lab, host, faults, lambda report: wrong_with_several(report, faults))

@@ -39,6 +39,7 @@ from netdiag.model.address import Address
 from netdiag.model.finding import Draft, Severity, subject
 from netdiag.model.link import IFF_BROADCAST, IFF_NOARP, IFF_POINTOPOINT, Link
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -57,6 +58,8 @@ class Misfit(NamedTuple):
     why: str
     length: int | None
     severity: Severity
+    guest: str | None = None
+    """An address that should have a route of its own: the length is meant."""
 
 
 def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
@@ -78,6 +81,11 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
             return Misfit(f"{other.local} on the same interface has /{other.prefixlen}", other.prefixlen, "warning")
     if single and not _routed(view, row, link) and not _subnet_below(view, row, link):
         near = _neighbours(view, row, link)
+        shared = _shared(view, row)
+        if near and shared:
+            return Misfit(
+                f"{shared} has it too, and no route leads over {link.ifname} to {near}", None, "warning", near
+            )
         if near:
             return Misfit(f"its neighbour {near} is in no prefix of {link.ifname}", None, "warning")
     return None
@@ -117,6 +125,12 @@ def _subnet_below(view: HostView, row: Address, link: Link) -> bool:
     )
 
 
+def _shared(view: HostView, row: Address) -> str | None:
+    """Another interface with the same single address: an unnumbered host side, where each guest has a route."""
+    others = [one for one in view.addresses if one.local == row.local and one.ifindex != row.ifindex]
+    return min((view.ifname(one.ifindex) for one in others if one.prefixlen == row.prefixlen), default=None)
+
+
 def _neighbours(view: HostView, row: Address, link: Link) -> str | None:
     """A neighbour on the interface that lies in the net around the address (/24, /64)."""
     around = ipaddress.ip_network(f"{row.local}/{24 if row.family == 'inet' else 64}", strict=False)
@@ -140,16 +154,21 @@ def check(view: HostView) -> Iterator[Draft]:
         dev = quoted(link.ifname)
         length = found.length if found.length is not None else "LENGTH"
         old = f"{row.local}/{row.prefixlen}"
+        fix = f"ip address add {row.local}/{length} dev {dev} && ip address del {old} dev {dev}"
+        what = "has a prefix length that does not fit"
+        if found.guest:
+            fix = f"{ip_command(row.family)} route replace {found.guest}/{row.prefixlen} dev {dev}"
+            what = "is alone there"
         yield RULE.found(
             subject=subject("address", ifname=link.ifname, address=old),
-            message=f"{old} on {link.ifname} has a prefix length that does not fit: {found.why}",
+            message=f"{old} on {link.ifname} {what}: {found.why}",
             severity=found.severity,
             evidence=[
                 (f"prefix length of {row.local}", row.prefixlen, f"RTM_GETADDR {link.ifname} ifa_prefixlen"),
                 ("what speaks against it", found.why, "RTM_GETADDR IFA_BROADCAST IFA_LOCAL, RTM_GETNEIGH"),
             ],
             confirm=[f"ip address show dev {dev}", f"ip neigh show dev {dev}; ip route show table all dev {dev}"],
-            fix=f"ip address add {row.local}/{length} dev {dev} && ip address del {old} dev {dev}",
+            fix=fix,
             breaks=[subject("link", ifname=link.ifname), subject("route", dst="0.0.0.0/0", table=254)],
         )
 
@@ -188,6 +207,18 @@ def examples() -> Iterator[Example]:
     yield _case("cloud", "its gateway is onlink", cloud.route("default", via="10.0.0.1", dev="eth0", onlink=True))
     six = _host("2001:db8::5/128").neighbour("2001:db8::1", dev="eth0")
     yield _case("IPv6 /128 alone", "the same", six, 1)
+
+    guests = _host("10.0.0.5/32").neighbour("10.0.0.7", dev="eth0").link("eth1").address("eth1", "10.0.0.5/32")
+    guests.route("10.0.0.8/32", dev="eth1")
+    yield _case(
+        "unnumbered, a guest without its route",
+        "the length is meant",
+        guests,
+        1,
+        says=("eth1 has it too", "route replace 10.0.0.7/32 dev eth0"),
+    )
+    wider = _host("10.0.0.5/32").neighbour("10.0.0.7", dev="eth0").link("eth1").address("eth1", "10.0.0.5/24")
+    yield _case("the subnet is elsewhere", "another length there", wider, 1, says=("no prefix of eth0",))
 
     def upper(lower: str, **link: Any) -> HostBuilder:
         host = HostBuilder().link("eth0").address("eth0", lower)

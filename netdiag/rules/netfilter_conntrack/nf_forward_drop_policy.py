@@ -48,6 +48,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=READS,
+    explains=("nf-icmp-blocked",),
 )
 WAYS = {"between": "from and to", "to": "to", "from": "from"}
 

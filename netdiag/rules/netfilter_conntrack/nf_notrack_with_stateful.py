@@ -48,6 +48,7 @@ RULE = Rule(
 )
 HOOKS = ("prerouting", "output")
 MOST_LINKS = 6
+MOST_FORWARDING = 4
 WORDS = {6: "tcp", 17: "udp", 132: "sctp"}
 
 
@@ -60,7 +61,7 @@ def check(view: HostView) -> Iterator[Draft]:
         if at.chain.hook is None or not {"sport", "dport"} & set(asked.fields):
             continue
         for packet in asked.packets(tuple(sorted(families))):
-            stop = _stop(view, at.chain.hook, packet, names)
+            stop = _stop(view, at.chain.hook, packet, names) or _stop_between(view, at.chain.hook, packet, names)
             if stop is not None:
                 yield _finding(at, packet, stop)
                 break
@@ -95,6 +96,22 @@ def _stop(view: HostView, hook: str, packet: Packet, names: list[str]) -> Possib
         if found.passes != "no" or tracked.passes != "yes":
             return None
         stops.append(found.blocker)
+    return stops[0] if stops else None
+
+
+def _stop_between(view: HostView, hook: str, packet: Packet, names: list[str]) -> Possible | None:
+    """What drops the packets that this host forwards and does not track, between any two interfaces that do."""
+    forwards = {link.ifname for link in view.links if link.inet_conf.get("forwarding")}
+    stops = []
+    for iif in [name for name in names if name in forwards and packet.iif in ("", None, name)][:MOST_FORWARDING]:
+        for oif in [name for name in names if name != iif][:MOST_FORWARDING] if hook == "prerouting" else []:
+            comes = replace(packet, iif=iif, oif="", ct_state="new", daddr_type="unicast", ct_reply=None)
+            before = replace(view.netfilter.hook("prerouting", comes).packet, oif=oif)
+            found = view.netfilter.hook("forward", before)
+            tracked = view.netfilter.hook("forward", replace(before, ct_state="established", ct_reply=True))
+            if found.passes != "no" or tracked.passes != "yes":
+                return None
+            stops.append(found.blocker)
     return stops[0] if stops else None
 
 
@@ -153,3 +170,19 @@ def examples() -> Iterator[Example]:
     yield case("closed in any state", "tracking would not help", _raw("output", question), closed)
     yield case("whole interface", "nobody knows what runs there", _raw("prerouting", iifname("eth0")), _filter())
     yield case("no notrack", "a plain stateful filter", _filter())
+    yield from _forwarded()
+
+
+def _forwarded() -> Iterator[Example]:
+    def case(name: str, why: str, *rules: Any, fires: int = 0, forwarding: int = 1, hook: str = "forward") -> Example:
+        host = _host(_raw("prerouting", port(6, 8080)), table(chain("fwd", *rules, hook=hook), name="filter"))
+        host.link("eth0", inet_conf={"forwarding": forwarding}).link("tap0", inet_conf={"forwarding": forwarding})
+        return Example(name=name, why=why, tables=host.build(), fires=fires)
+
+    passes = rule(state("established", "related"), verdict("accept"))
+    stops = rule(state("untracked", "invalid"), verdict("drop"))
+    yield case("forwarded, untracked", "the filter drops what is not tracked", passes, stops, fires=1)
+    yield case("forwarded, accepted", "the port is open without state", rule(port(6, 8080), verdict("accept")), stops)
+    yield case("forwarded one way", "tap0 may", passes, rule(iifname("tap0"), verdict("accept")), stops)
+    yield case("not a router", "nothing is forwarded", passes, stops, forwarding=0)
+    yield case("closed to all", "established ones too", rule(verdict("drop")))

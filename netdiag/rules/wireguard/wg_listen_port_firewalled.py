@@ -1,7 +1,8 @@
 """What it checks
-  New packets to the UDP port of a WireGuard device are dropped or rejected at input, on every interface, while the
-  device has peers that can only begin by themselves: their endpoint is not known here. Or this very port is closed,
-  while the one beside it is open: then it is a warning, and critical where a peer has been silent for three minutes.
+  New packets to the UDP port of a WireGuard device are dropped or rejected at ingress or input, on every interface,
+  while the device has peers that can only begin by themselves: their endpoint is not known here. Or this very port is
+  closed, while the one beside it is open: then it is a warning, and critical where a peer has been silent for three
+  minutes.
 
 Why it matters
   WireGuard is silent, so nobody notices a closed port: peers that this host speaks to first work (their answers belong
@@ -87,7 +88,10 @@ def _stops(view: HostView, device: WireguardDevice, family: str) -> Iterator[Pos
 
 def _asked(view: HostView, device: WireguardDevice, link: Link, family: str, port: int | None = None) -> HookVerdict:
     packet = Packet(family=family, iif=link.ifname, proto=17, dport=port or device.listen_port, daddr_type="local")
-    before = view.netfilter.hook("prerouting", packet)
+    at_card = view.netfilter.hook("ingress", packet)
+    if at_card.passes == "no":
+        return at_card
+    before = view.netfilter.hook("prerouting", at_card.packet)
     return before if before.passes == "no" else view.netfilter.hook("input", before.packet)
 
 
@@ -173,6 +177,8 @@ def examples() -> Iterator[Example]:
     raw = table(chain("early", closed, hook="prerouting", priority="raw"), name="ddos")
     yield case("closed before input", "prerouting drops as well", _host(), raw, 1)
     wrong = _input(rule(port(17, 51821), verdict("accept")))
+    card = table(chain("card", closed, hook="ingress"), name="early", family="netdev")
+    yield case("closed at the card", "netdev's ingress drops as well", _host(), card, 1)
     yield case("another port opened", "the device moved to another port", _host(), wrong, 1)
     yield case("opened", "as it must be", _host(), _input(opened))
     named = _input(rule(in_set(17, "ports"), verdict("accept")), sets=(port_set("ports", 53, 51820),))
