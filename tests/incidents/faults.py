@@ -297,18 +297,6 @@ FAULTS: Sequence[Fault] = (
         first=("wg-listen-port-firewalled",),
     ),
     Fault(
-        name="WireGuard closed at the card",
-        thing="wg0",
-        story="a DDoS filter of the netdev family took the mesh's port",
-        world=W,
-        break_=lambda lab, host: lab.nft(
-            host,
-            'table netdev ddos { chain card { type filter hook ingress device "eth0" priority 0; '
-            "udp dport 51820 drop; }; }",
-        ),
-        first=("wg-listen-port-firewalled",),
-    ),
-    Fault(
         name="a second table drops",
         thing="guests",
         story="a hardening script brought a table of its own with a policy of drop, behind the one that accepts",

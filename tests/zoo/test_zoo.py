@@ -4,9 +4,10 @@ import pytest
 
 from tests.drills.harness import describe
 from tests.lab import Lab
-from tests.zoo import Animal, clusters, edges, meshes, providers, workers
+from tests.zoo import Animal, clusters, edges, meshes, oddities, providers, workers
 
-ANIMALS = (*clusters.ANIMALS, *edges.ANIMALS, *meshes.ANIMALS, *providers.ANIMALS, *workers.ANIMALS)
+ROOMS = (clusters, edges, meshes, oddities, providers, workers)
+ANIMALS = [animal for room in ROOMS for animal in room.ANIMALS]
 
 
 @pytest.mark.parametrize("animal", ANIMALS, ids=[animal.__name__ for animal in ANIMALS])
