@@ -36,6 +36,7 @@ def fresh(lab: Lab, host: Host) -> None:
 
 KEEPALIVE = Drill(
     rule="wg-handshake-stale",
+    shows=False,
     name="keepalive",
     build=build,
     break_=lambda lab, host: tell(host, age=LONG),
@@ -47,6 +48,7 @@ KEEPALIVE = Drill(
 )
 TRAFFIC = Drill(
     rule="wg-handshake-stale",
+    shows=False,
     name="traffic without answer",
     build=build,
     break_=lambda lab, host: tell(host, age=LONG, keepalive=0, tx_each=296),
