@@ -83,6 +83,8 @@ def _card(link: Link) -> bool:
 def _shared(view: HostView, one: Subnet, other: Subnet) -> tuple[str, object, str] | None:
     """The fact that shows that both are on one segment; None where nothing does."""
     names = f"{one.link.ifname} and {other.link.ifname}"
+    if view.stack.lower(other.link.ifindex) == one.link or view.stack.lower(one.link.ifindex) == other.link:
+        return None  # they do not hear each other
     lowers = [view.stack.lower(end.link.ifindex) for end in (one, other) if end.link.kind in ("macvlan", "macvtap")]
     if len(lowers) == 2 and lowers[0] is not None and lowers[0] == lowers[1]:
         return f"parent of {names}", lowers[0].ifname, "RTM_GETLINK IFLA_LINK"
@@ -203,6 +205,9 @@ def examples() -> Iterator[Example]:
     lonely = HostBuilder().link("eth0").address("eth0", "10.1.0.1/24")
     lonely.link("mv0", kind="macvlan", link="eth0").address("mv0", "10.2.0.1/24")
     yield case("macvlan and parent", "they do not hear each other", lonely)
+    shim = HostBuilder().link("eth0").address("eth0", "10.1.0.1/24")
+    shim.link("shim", kind="macvlan", link="eth0").address("shim", "10.1.0.3/24")
+    yield case("macvlan and parent in one subnet", "the same: the host's way to its containers", shim)
     cables = HostBuilder().link("eth0", kind="veth").link("eth1", kind="veth")
     cables.peer("eth0", ifindex=7, master=5, slave_kind="bridge")
     cables.peer("eth1", ifindex=8, master=5, slave_kind="bridge")
