@@ -18,9 +18,8 @@ import numpy.typing as npt
 from netdiag.index.cryptokey import Cryptokey
 from netdiag.index.fleet import HANDSHAKE_LIFE, End, FleetHost, FleetView
 from netdiag.index.hostindex import HostIndex
-from netdiag.index.lookup4 import untouched
 from netdiag.index.packet import Query
-from netdiag.model.route import RT_TABLE_MAIN
+from netdiag.model.route import RT_TABLE_LOCAL, RTNH_F_DEAD, Routes
 
 STATES = ("no peer", "up", "idle", "silent", "one-sided", "not allowed", "no route")
 """What a pair can be; the position is its code."""
@@ -28,6 +27,9 @@ LETTERS = ".+~X<!%"
 NO_PEER, UP, IDLE, SILENT, ONE_SIDED, NOT_ALLOWED, NO_ROUTE = range(7)
 OVERHEAD4, OVERHEAD6 = 60, 80
 UNICAST = 1
+NOT_FOUND = -1
+DEAD = RTNH_F_DEAD | 0x10
+"""RTNH_F_DEAD, RTNH_F_LINKDOWN."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -168,7 +170,7 @@ def _fill(end: End, numbers: dict[str, int], inner: list[str], row: _Row, road: 
     if four:
         where = np.array([far for far, _ in four])
         asked = np.array([_number(address) for _, address in four], np.int64)
-        oifs = road.oif(asked, [address for _, address in four])
+        oifs = road.oif(asked, [address for _, address in four], end.device.fwmark)
         under[where] = [max(0, road.mtu(int(oif)) - OVERHEAD4) if oif else 0 for oif in oifs]
     for far, _ in (row for row in outer if ":" in row[1]):
         under[far] = max(0, road.widest - OVERHEAD6)
@@ -182,52 +184,113 @@ def _number(address: str) -> int:
 
 
 class Roads:
-    """Which interface IPv4 packets of one host leave by, for many destinations at once."""
+    """Which interface IPv4 packets of one host leave by, for many destinations at once.
+
+    Rules that a packet without source cannot meet are left out; where one is left that asks for the destination, or
+    suppresses what it finds, each destination is looked up by itself.
+    """
 
     def __init__(self, host: FleetHost) -> None:
         tables = host.tables
         self._index = HostIndex(tables)
         self._links = {link.ifindex: link.mtu for link in tables.links}
-        self._plain = untouched(tuple(rule for rule in tables.rules if rule.family == "inet"))
-        routes = tables.routes
-        main = (routes.table == RT_TABLE_MAIN) & (routes.type == UNICAST) & (routes.tos == 0)
-        odd = main & ((routes.oif == 0) | (routes.flags & 0x15 != 0))
-        self._plain = self._plain and not bool(odd.any())
-        dst, lengths = np.asarray(routes.dst, np.int64)[main], np.asarray(routes.dst_len, np.int64)[main]
-        order = np.lexsort((np.asarray(routes.priority)[main], dst, lengths))
-        self._dst, self._lengths = dst[order], lengths[order]
-        self._oif = np.asarray(routes.oif, np.int64)[main][order]
+        self._rules = sorted((rule for rule in tables.rules if rule.family == "inet"), key=lambda rule: rule.priority)
+        self._tables: dict[int, _Table | None] = {}
+        self._plain: dict[int, list[int] | None] = {}
 
     @property
     def widest(self) -> int:
-        """The largest MTU of the interfaces that routes lead to."""
-        return max((self.mtu(int(oif)) for oif in np.unique(self._oif)), default=0)
+        """The largest MTU of the interfaces that IPv4 routes lead to."""
+        return max((self.mtu(int(oif)) for oif in np.unique(self._index.tables.routes.oif)), default=0)
 
     def mtu(self, oif: int) -> int:
         """MTU of an interface; 0: not known."""
         return self._links.get(oif, 0)
 
-    def oif(self, asked: Ints, texts: list[str]) -> Ints:
-        """Indexes of the interfaces; 0: no way, or several. Longest prefix match, one search for each length."""
-        found = np.zeros(len(asked), np.int64)
-        if not self._plain:
-            for number, text in enumerate(texts):
-                if text:
-                    answer = self._index.routing.lookup(Query(family="inet", dst=text))
-                    devices = {hop.oif for hop in answer.hops} if not answer.errno else set()
-                    found[number] = devices.pop() if len(devices) == 1 else 0
-            return found
-        open_ = np.ones(len(asked), bool)
-        for length in np.unique(self._lengths)[::-1].tolist():
-            rows = slice(*np.searchsorted(self._lengths, [length, length + 1]).tolist())
-            nets, oifs = self._dst[rows], self._oif[rows]
+    def _lookups(self, mark: int) -> list[int] | None:
+        """Tables in the order in which they are asked; None: it depends on the destination."""
+        if mark not in self._plain:
+            self._plain[mark] = self._sequence(mark)
+        return self._plain[mark]
+
+    def _sequence(self, mark: int) -> list[int] | None:
+        found: list[int] = []
+        for rule in self._rules:
+            mask = 0xFFFFFFFF if rule.fwmask is None else rule.fwmask
+            marked = rule.fwmark is None or (mark & mask) == (rule.fwmark or 0)
+            if not rule.invert and (not marked or rule.src_len or rule.iif not in (None, "lo")):
+                continue
+            odd = (rule.dst_len, rule.oif, rule.tos, rule.ip_proto, rule.sport_start, rule.dport_start, rule.uid_start)
+            if (
+                rule.invert
+                or any(odd)
+                or rule.suppress_prefixlength is not None
+                or rule.action != "lookup"
+                or rule.l3mdev
+            ):
+                return None
+            if rule.table is not None and rule.table != RT_TABLE_LOCAL:
+                found.append(rule.table)
+        return found
+
+    def _table(self, number: int) -> "_Table | None":
+        if number not in self._tables:
+            self._tables[number] = _Table.of(self._index.tables.routes, number)
+        return self._tables[number]
+
+    def oif(self, asked: Ints, texts: list[str], mark: int = 0) -> Ints:
+        """Indexes of the interfaces; 0: no way, or several."""
+        numbers = self._lookups(mark)
+        tables = [self._table(number) for number in numbers or ()]
+        if numbers is None or any(table is None for table in tables):
+            return self._one_by_one(texts, mark)
+        found = np.full(len(asked), NOT_FOUND, np.int64)
+        for table in tables:
+            if table is not None:
+                table.search(asked, found)
+        found[found == NOT_FOUND] = 0
+        return found
+
+    def _one_by_one(self, texts: list[str], mark: int) -> Ints:
+        found = np.zeros(len(texts), np.int64)
+        for number, text in enumerate(texts):
+            if text:
+                answer = self._index.routing.lookup(Query(family="inet", dst=text, mark=mark))
+                devices = {hop.oif for hop in answer.hops} if not answer.errno else set()
+                found[number] = devices.pop() if len(devices) == 1 else 0
+        return found
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One routing table, sorted by length and network, the best of equals first."""
+
+    dst: Ints
+    lengths: Ints
+    oif: Ints
+    """0: the packet is refused, or goes by one of several."""
+
+    @classmethod
+    def of(cls, routes: Routes, number: int) -> "_Table | None":
+        """None where a route holds for some packets only (tos), or is dead."""
+        rows = routes.table == number
+        if bool((rows & ((routes.tos != 0) | (routes.flags & DEAD != 0))).any()):
+            return None
+        dst, lengths = np.asarray(routes.dst, np.int64)[rows], np.asarray(routes.dst_len, np.int64)[rows]
+        order = np.lexsort((np.asarray(routes.priority)[rows], dst, lengths))
+        oif = np.where(routes.type[rows] == UNICAST, np.asarray(routes.oif, np.int64)[rows], 0)
+        return cls(dst[order], lengths[order], oif[order])
+
+    def search(self, asked: Ints, found: Ints) -> None:
+        """Longest prefix match, one search for each length, of what is not found yet."""
+        for length in np.unique(self.lengths)[::-1].tolist():
+            rows = slice(*np.searchsorted(self.lengths, [length, length + 1]).tolist())
+            nets, oifs = self.dst[rows], self.oif[rows]
             masked = asked >> (32 - length) << (32 - length) if length else np.zeros_like(asked)
             at = np.searchsorted(nets, masked)
-            hit = open_ & (at < len(nets))
+            hit = (found == NOT_FOUND) & (at < len(nets))
             hit[hit] = nets[at[hit]] == masked[hit]
             found[hit] = oifs[at[hit]]
-            open_ &= ~hit
-        return found
 
 
 def report(told: Matrix, *, most: int = 1000) -> MatrixReport:

@@ -21,6 +21,8 @@ SYMPTOMS = (
     "bgp-hold-timer-expired",
     "bgp-bfd-down",
 )
+OWN = ("route-default-missing", "neigh-gateway-failed", "wg-endpoint-unroutable", "wg-iface-down", "carrier-flap")
+"""What a host that is cut off says of it by itself: it stands below."""
 READS = ("wireguard", "links", "addresses")
 
 
@@ -142,8 +144,18 @@ def findings(rule: Rule, view: FleetView, kind: str) -> Iterator[Draft]:
                 *(subject("host", name=name) for name in cut.inside),
                 *(subject("region", name=name) for name in _regions(view, cut)),
             ],
-            breaks=[on(pair.near.host.name, peer_subject(pair.near.device, pair.peer)) for pair in pairs],
+            breaks=[
+                *(on(pair.near.host.name, peer_subject(pair.near.device, pair.peer)) for pair in pairs),
+                *_said_there(view, cut),
+            ],
         )
+
+
+def _said_there(view: FleetView, cut: Cut) -> Iterator[Subject]:
+    """What alarms on a host that is cut off are about."""
+    for rule in OWN if cut.kind == "host" else ():
+        for name in cut.inside:
+            yield from view.symptoms.get(rule, {}).get(name, ())
 
 
 def _regions(view: FleetView, cut: Cut) -> set[str]:

@@ -34,7 +34,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.snapshot import Tables
 from netdiag.rules.build_fleet import builder, finished, mesh, peered
 from netdiag.rules.shape import FleetExample, Rule, quoted
-from netdiag.rules.wireguardpeers import peer_subject
+from netdiag.rules.wireguardpeers import device_subject, peer_subject
 
 RULE = Rule(
     id="addr-owner-mapping-stale",
@@ -42,7 +42,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("wireguard", "links", "addresses", "routes"),
-    explains=("wg-allowedips-duplicate-moved",),
+    explains=("wg-allowedips-duplicate-moved", "wg-allowedips-without-route"),
     scope="fleet",
 )
 GUEST_KINDS = frozenset({"tun", "veth"})
@@ -98,7 +98,10 @@ def _finding(address: str, owner: FleetHost, pairs: list[Pair]) -> Draft:
         confirm=[f"wg show all allowed-ips | grep -w {address}", f"ip route get {address}"],
         fix=f"wg set {quoted(first.near.device.ifname)} peer {key} allowed-ips +{address}/"
         f"{128 if ':' in address else 32}  # on {who}; an older wg takes the whole list",
-        breaks=[on(pair.near.host.name, peer_subject(pair.near.device, pair.peer)) for pair in pairs],
+        breaks=[
+            *(on(pair.near.host.name, peer_subject(pair.near.device, pair.peer)) for pair in pairs),
+            *(on(owner.name, device_subject(device)) for device in owner.tables.wireguard.devices),
+        ],
     )
 
 

@@ -33,7 +33,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=fleetcuts.READS,
-    explains=fleetcuts.SYMPTOMS,
+    explains=fleetcuts.SYMPTOMS + fleetcuts.OWN,
     scope="fleet",
 )
 
