@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 from netdiag.index.gaps import COLLECTOR_OF, gaps
 from netdiag.model.address import Address
@@ -60,7 +60,18 @@ class FleetHost:
         wanted = [table for table in tables if table in COLLECTOR_OF]
         return not gaps(self.snapshot.coverage, self.tables, wanted)[0]
 
-    @property
+    @cached_property
+    def second_looks(self) -> dict[tuple[str, str], PeerCounters]:
+        """The second look at peers, by interface and public key."""
+        return {(row.ifname, row.public_key): row for row in self.tables.wireguard.second}
+
+    @cached_property
+    def peers_before(self) -> dict[tuple[str | None, str], WireguardPeer]:
+        """Peers of the snapshot before, by the device's and their own public key."""
+        devices = self.previous.tables.wireguard.devices if self.previous is not None else ()
+        return {(device.public_key, row.public_key): row for device in devices for row in device.peers}
+
+    @cached_property
     def drained(self) -> bool:
         """Told so, or every BGP session is switched off in BIRD."""
         if self.snapshot.meta.labels.get("drained", "").lower() in ("true", "1", "yes"):
@@ -77,7 +88,12 @@ class End:
     device: WireguardDevice
     link: Link
 
-    @property
+    @cached_property
+    def peers(self) -> dict[str, WireguardPeer]:
+        """Its peers by public key."""
+        return {row.public_key: row for row in self.device.peers}
+
+    @cached_property
     def addresses(self) -> list[Address]:
         """Its own addresses of global scope."""
         rows = self.host.tables.addresses
@@ -98,9 +114,9 @@ class Pair:
         """The far end's entry for the near end; None: it has none, or is not known."""
         if self.far is None:
             return None
-        return next((p for p in self.far.device.peers if p.public_key == self.near.device.public_key), None)
+        return self.far.peers.get(str(self.near.device.public_key))
 
-    @property
+    @cached_property
     def age(self) -> float | None:
         """Seconds since the last handshake when the host was read; None: never."""
         look = self._second
@@ -115,26 +131,20 @@ class Pair:
 
     @property
     def _second(self) -> PeerCounters | None:
-        rows = self.near.host.tables.wireguard.second
-        key = (self.near.device.ifname, self.peer.public_key)
-        return next((row for row in rows if (row.ifname, row.public_key) == key), None)
+        return self.near.host.second_looks.get((self.near.device.ifname, self.peer.public_key))
 
-    @property
+    @cached_property
     def moved(self) -> tuple[int, int] | None:
         """Bytes (sent, received) between two looks, or since the snapshot before; None: one look, or a reset."""
         second = self._second
         if second is not None:
             sent, heard = second.tx_bytes - self.peer.tx_bytes, second.rx_bytes - self.peer.rx_bytes
             return (sent, heard) if sent >= 0 and heard >= 0 else None
-        before = self.near.host.previous
-        if before is None:
+        row = self.near.host.peers_before.get((self.near.device.public_key, self.peer.public_key))
+        if row is None:
             return None
-        for device in before.tables.wireguard.devices:
-            for row in device.peers if device.public_key == self.near.device.public_key else ():
-                if row.public_key == self.peer.public_key:
-                    sent, heard = self.peer.tx_bytes - row.tx_bytes, self.peer.rx_bytes - row.rx_bytes
-                    return (sent, heard) if sent >= 0 and heard >= 0 else None
-        return None
+        sent, heard = self.peer.tx_bytes - row.tx_bytes, self.peer.rx_bytes - row.rx_bytes
+        return (sent, heard) if sent >= 0 and heard >= 0 else None
 
     @property
     def dead(self) -> bool:
@@ -155,6 +165,8 @@ class FleetView:
     hosts: tuple[FleetHost, ...]
     unreached: tuple[str, ...] = ()
     """Names of hosts that should be here and are not."""
+    kept: dict[str, Any] = field(default_factory=dict, compare=False)
+    """What several rules work out together, by a name of theirs."""
     symptoms: dict[str, dict[str, tuple[Subject, ...]]] = field(default_factory=dict)
     """Rule id to the hosts on which it raises an alarm by itself, each with what the alarms are about."""
 

@@ -59,10 +59,15 @@ def _candidates(
     states: dict[frozenset[str], list[Pair]], alive: set[frozenset[str]], region: dict[str, str]
 ) -> Iterator[Cut]:
     dead = list(states)
-    for name in sorted({host for both in dead for host in both}):
-        mine = frozenset(both for both in dead if name in both)
+    by_host: dict[str, list[frozenset[str]]] = defaultdict(list)
+    for both in dead:
+        for name in both:
+            by_host[name].append(both)
+    living_hosts = {name for both in alive for name in both}
+    for name in sorted(by_host):
+        mine = frozenset(by_host[name])
         met = any(pair.age is not None for both in mine for pair in states[both])  # else it is still being made
-        if len(mine) >= 2 and met and not any(name in both for both in alive):
+        if len(mine) >= 2 and met and name not in living_hosts:
             yield Cut("host", name, mine, frozenset((name,)))
     regions = sorted({region[host] for both in dead for host in both} - {""})
     for number, one in enumerate(regions):
@@ -85,6 +90,14 @@ def _candidates(
 
 
 def cuts(view: FleetView) -> list[tuple[Cut, list[Pair]]]:
+    """What ``_cuts`` finds, worked out once for the three rules."""
+    if "cuts" not in view.kept:
+        view.kept["cuts"] = _cuts(view)
+    found: list[tuple[Cut, list[Pair]]] = view.kept["cuts"]
+    return found
+
+
+def _cuts(view: FleetView) -> list[tuple[Cut, list[Pair]]]:
     """The smallest set that explains the dead pairs, largest first, each with the pairs that are its own.
 
     Greedy: what explains most comes first; of equals the smaller thing (a host before a pair of regions before a
