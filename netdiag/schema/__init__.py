@@ -1,7 +1,8 @@
 """The published JSON Schemas (2020-12) of what netdiag prints and writes, as files beside this one.
 
 ``netdiag.report-1.schema.json`` is ``netdiag check --json``, ``netdiag.path-1.schema.json`` is ``netdiag path --json``,
-``netdiag.fleet-report-1.schema.json`` is ``netdiag fleet check --json``,
+``netdiag.fleet-report-1.schema.json`` is ``netdiag fleet check --json``, ``netdiag.trace-1.schema.json`` is
+``netdiag trace --json``,
 ``netdiag.snapshot-1.schema.json`` is the ``snapshot.json`` inside a snapshot. They are made from the model by
 ``python -m netdiag.schema.make``; a test keeps them up to date. Reading them can fail only where the installation is
 broken.
@@ -11,7 +12,14 @@ import json
 from importlib.resources import files
 from typing import Any
 
-NAMES = ("netdiag.report-1", "netdiag.snapshot-1", "netdiag.path-1", "netdiag.fleet-report-1", "netdiag.fleet-path-1")
+NAMES = (
+    "netdiag.report-1",
+    "netdiag.snapshot-1",
+    "netdiag.path-1",
+    "netdiag.fleet-report-1",
+    "netdiag.fleet-path-1",
+    "netdiag.trace-1",
+)
 
 
 def published(name: str) -> dict[str, Any]:

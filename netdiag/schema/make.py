@@ -15,6 +15,7 @@ from netdiag.model.codec import BULK, SMALL
 from netdiag.model.finding import KINDS, Report
 from netdiag.model.fleetpath import FleetPathReport
 from netdiag.model.fleetreport import FleetReport
+from netdiag.model.trace import TraceReport
 from netdiag.model.walk import PathReport
 from netdiag.schema.sentences import field_sentences, type_sentence
 from netdiag.schema.words import TABLES
@@ -91,6 +92,19 @@ def _whole(kind: type[msgspec.Struct], name: str, title: str, said: str) -> dict
     root["description"] = said
     root["properties"]["schema"]["const"] = name.replace("-1", "/1")
     return _published(name, title, root, definitions)
+
+
+def trace_schema() -> dict[str, Any]:
+    """Schema of ``netdiag.trace/1``. A report always has every field."""
+    definitions = _definitions([TraceReport])
+    for definition in definitions.values():
+        definition["required"] = list(definition["properties"])
+        for field in definition["properties"].values():
+            field.pop("default", None)
+    root = definitions.pop("TraceReport")
+    root["description"] = "What `netdiag trace ... --json` prints: what was seen for a while. null: not told."
+    root["properties"]["schema"]["const"] = "netdiag.trace/1"
+    return _published("netdiag.trace-1", "netdiag trace", root, definitions)
 
 
 def fleet_report_schema() -> dict[str, Any]:
@@ -185,6 +199,7 @@ def texts() -> dict[str, str]:
     """File name and content of each schema."""
     schemas = {"netdiag.report-1": report_schema(), "netdiag.snapshot-1": snapshot_schema()} | {
         "netdiag.path-1": path_schema(),
+        "netdiag.trace-1": trace_schema(),
         "netdiag.fleet-report-1": fleet_report_schema(),
         "netdiag.fleet-path-1": fleet_path_schema(),
     }

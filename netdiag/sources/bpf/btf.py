@@ -3,7 +3,7 @@
 The bytes were checked by the kernel when they were loaded, but are walked as if not: what cannot be true ends the walk.
 """
 
-from struct import Struct
+from struct import Struct, unpack_from
 
 from netdiag.model.text import kernel_text
 
@@ -12,6 +12,7 @@ _HEADER = Struct("=HBBIIIII")
 _TYPE = Struct("=III")
 """struct btf_type: name_off, info, size or type."""
 MAGIC = 0xEB9F
+ENUM = 6
 MORE = {1: 4, 3: 12, 14: 4, 17: 4}
 """Bytes behind a struct btf_type by kind: int, array, var, decl_tag."""
 MORE_EACH = {4: 12, 5: 12, 6: 8, 13: 8, 15: 12, 19: 12}
@@ -37,3 +38,28 @@ def type_name_of(btf: bytes, number: int) -> str | None:
         position += _TYPE.size + MORE.get(kind, 0) + MORE_EACH.get(kind, 0) * members
         current += 1
     return None
+
+
+def enumerators(btf: bytes, name: str) -> dict[int, str]:
+    """Values and names of the enum of that name; empty where there is none."""
+    if len(btf) < _HEADER.size:
+        return {}
+    magic, _, _, length, type_off, type_len, str_off, str_len = _HEADER.unpack_from(btf)
+    strings = length + str_off
+    at = btf.find(b"\0" + name.encode() + b"\0", strings, strings + str_len)
+    if magic != MAGIC or at < 0:
+        return {}
+    wanted, position, end = at + 1 - strings, length + type_off, min(length + type_off + type_len, len(btf))
+    while position + _TYPE.size <= end:
+        called, about, _ = _TYPE.unpack_from(btf, position)
+        kind, members = about >> 24 & 0x1F, about & 0xFFFF
+        position += _TYPE.size
+        if kind == ENUM and called == wanted and members and position + 8 * members <= end:
+            rows = (unpack_from("=Ii", btf, position + 8 * number) for number in range(members))
+            return {value: _string(btf, strings, str_len, offset) for offset, value in rows}
+        position += MORE.get(kind, 0) + MORE_EACH.get(kind, 0) * members
+    return {}
+
+
+def _string(btf: bytes, strings: int, size: int, offset: int) -> str:
+    return kernel_text(btf[strings + offset : strings + min(size, offset + 128)].partition(b"\0")[0])

@@ -1,0 +1,1 @@
+"""Live tracing: what the bytes mean, and what the kernel really tells."""
