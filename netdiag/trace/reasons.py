@@ -5,6 +5,8 @@ The numbers of enum skb_drop_reason differ between kernels: nothing here knows t
 """
 
 from bisect import bisect_right
+from collections.abc import Callable
+from functools import cached_property
 
 from netdiag.sources.bpf.btf import enumerators
 
@@ -80,11 +82,15 @@ MEANINGS = {
 class Names:
     """What this kernel calls things. What cannot be read stays a number, or nothing."""
 
-    def __init__(self, reasons: dict[int, str], symbols: list[tuple[int, str]]) -> None:
-        """``symbols``: addresses and names of functions, in order."""
+    def __init__(self, reasons: dict[int, str], symbols: Callable[[], list[tuple[int, str]]]) -> None:
+        """``symbols``: gives addresses and names of functions, in order; asked for when the first is needed."""
         self._reasons = reasons
-        self._addresses = [address for address, _ in symbols]
-        self._functions = [name for _, name in symbols]
+        self._symbols = symbols
+
+    @cached_property
+    def _functions(self) -> tuple[list[int], list[str]]:
+        known = self._symbols()
+        return [address for address, _ in known], [name for _, name in known]
 
     def reason(self, number: int) -> str:
         """``NETFILTER_DROP``; a number where the kernel has no name for it."""
@@ -97,10 +103,11 @@ class Names:
 
     def function(self, address: int) -> str | None:
         """``nf_hook_slow+0x8e``; None where the symbols are not told."""
-        at = bisect_right(self._addresses, address) - 1
-        if not address or at < 0:
+        if not address:
             return None
-        return f"{self._functions[at]}+{address - self._addresses[at]:#x}"
+        addresses, names = self._functions
+        at = bisect_right(addresses, address) - 1
+        return f"{names[at]}+{address - addresses[at]:#x}" if at >= 0 else None
 
 
 def of_this_kernel() -> Names:
@@ -110,7 +117,7 @@ def of_this_kernel() -> Names:
             reasons = enumerators(file.read(), "skb_drop_reason")
     except OSError:
         reasons = {}
-    return Names(reasons, _symbols())
+    return Names(reasons, _symbols)
 
 
 def _symbols() -> list[tuple[int, str]]:

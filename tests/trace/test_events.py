@@ -26,7 +26,8 @@ from netdiag.trace.reasons import Names
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = Names(
-    {2: "SKB_DROP_REASON_NOT_SPECIFIED", 6: "SKB_DROP_REASON_NETFILTER_DROP"}, [(0x1000, "ip_rcv"), (0x2000, "nf")]
+    {2: "SKB_DROP_REASON_NOT_SPECIFIED", 6: "SKB_DROP_REASON_NETFILTER_DROP"},
+    lambda: [(0x1000, "ip_rcv"), (0x2000, "nf")],
 )
 
 

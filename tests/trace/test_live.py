@@ -108,6 +108,10 @@ def test_what_the_kernel_tells() -> None:
         assert (again.dst, again.dport, again.state) == ("127.0.0.1", FILTERED, "syn-sent")
         assert again.reason == "loss" and (again.retransmits or 0) >= 1
 
+
+def test_as_a_command() -> None:
+    with Lab() as lab:
+        host = lab.host("a")
         assert host.call(refused, timeout=30) == "denied: it needs CAP_BPF and CAP_PERFMON, or root"
         code, out, err = host.netdiag("trace", "retransmits", "192.0.2.1", "--for", "0.2")
         assert (code, out.splitlines()[0]) == (0, "0 packets sent again in this namespace in 0.2 s"), err
