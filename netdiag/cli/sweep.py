@@ -226,6 +226,7 @@ def _begun(output: str, plan: "Ledger | Plan") -> "Ledger":
 def _run(sweep: "Sweep", tick: Callable[[str], None]) -> None:
     """Until all hosts have ended. Raises Usage where the folder cannot be written, Terminated."""
     import asyncio
+    import resource
     import signal
 
     from netdiag.fleet.sweep.ledger import LedgerRefused
@@ -257,6 +258,8 @@ def _run(sweep: "Sweep", tick: Callable[[str], None]) -> None:
         finally:
             watching.cancel()
 
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a host takes a few; 1024 is soon too little
     try:
         asyncio.run(stoppable())
     except (LedgerRefused, OutputRefused) as error:

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from netdiag.model.probe import Destination, Plan, Result
 from netdiag.probes import mtu, reach, trace, wireguard
@@ -37,10 +38,13 @@ def resolve(names: Sequence[str], family: str | None = None) -> list[Destination
             rows = socket.getaddrinfo(name, None, wanted, socket.SOCK_DGRAM)
         except (OSError, UnicodeError) as error:
             raise Unresolved(f"{name}: {getattr(error, 'strerror', None) or error}") from error
-        address = str(rows[0][4][0])
-        if ipaddress.ip_address(address.partition("%")[0]).is_multicast or address == "255.255.255.255":
+        told: tuple[Any, ...] = rows[0][4]
+        address = str(told[0]).partition("%")[0]
+        if ipaddress.ip_address(address).is_multicast or address == "255.255.255.255":
             raise Unresolved(f"{name}: {address} is more than one host")
         v6 = rows[0][0] == socket.AF_INET6
+        if v6 and (scope := int(told[3])):
+            address += f"%{socket.if_indextoname(scope)}"
         found.append(Destination(name=name, address=address, family="inet6" if v6 else "inet"))
     return found
 

@@ -80,7 +80,7 @@ def _said(answer: Answer, to: Destination) -> str:
     if answer.error == errno.EMSGSIZE:
         return f"too big, {answer.mtu} bytes fit"
     if answer.error == errno.ECONNREFUSED:
-        return "" if answer.by == to.address else f"answers for {to.address}: an address translated"
+        return "" if answer.by == to.address.partition("%")[0] else f"answers for {to.address}: an address translated"
     words = {
         errno.EHOSTUNREACH: "host unreachable",
         errno.ENETUNREACH: "network unreachable",

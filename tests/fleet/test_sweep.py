@@ -153,6 +153,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     path = ledger.folder / ledgers.NAME
     *whole, last = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join([*whole, last[: len(last) // 2]]))  # the kill came in the middle of a write
+    (ledger.folder / ".fra-worker09.netdiag.0123456789ab.tmp").write_bytes(b"PK")  # and in the middle of another
 
     again = ledgers.unfinished(str(tmp_path))
     assert again is not None and len(again.waiting) == 6
@@ -162,7 +163,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     # The host whose line was cut short has its file already, and is not asked again.
     assert len(played.asked) == 5 and len(set(first.asked) - set(played.asked)) == 5
     assert ledgers.unfinished(str(tmp_path)) is None
-    assert len(list(ledger.folder.glob("*.netdiag"))) == 10
+    assert len(list(ledger.folder.glob("*.netdiag"))) == 10 and not list(ledger.folder.glob(".*"))
 
 
 def test_a_host_is_who_was_reached(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import glob
 import ipaddress
 import json
 import os
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
@@ -24,7 +25,7 @@ from netdiag.fleet.sweep.transport import Refused
 from netdiag.model.coverage import Status
 from netdiag.snapshotfile import OutputRefused, SnapshotRefused, read_snapshot, write_snapshot
 
-TIME = 60.0
+TIME = 20.0
 """Seconds for reading and writing one snapshot; 1.2 million routes take five."""
 SKEW = 5.0
 """Seconds; a snapshot takes a few to be made and sent."""
@@ -46,6 +47,7 @@ def accept(target: Target, content: IO[bytes], folder: str, now: datetime) -> Ac
     """Check what came and write it into ``folder``. Raises Refused, and OutputRefused where the disk fails."""
 
     content.flush()
+    _tidy(folder, target)
 
     def run() -> tuple[dict[str, Any], int, Status, str, float]:
         try:
@@ -59,11 +61,17 @@ def accept(target: Target, content: IO[bytes], folder: str, now: datetime) -> Ac
     said = outcome.coverage
     if said.status == "ok":
         return Accepted(*json.loads(said.detail))
-    for left in glob.glob(os.path.join(glob.escape(folder), f".{file_name(target.name)}.*.tmp")):
-        os.unlink(left)  # of a child that was ended while it wrote
+    _tidy(folder, target)
     if said.detail.startswith(DISK):
         raise OutputRefused(os.path.join(folder, file_name(target.name)), said.detail.removeprefix(DISK))
     raise Refused(said.detail if said.status == "partial" else f"reading the snapshot: {said.detail}")
+
+
+def _tidy(folder: str, target: Target) -> None:
+    """Take away what a child left that was ended while it wrote."""
+    for left in glob.glob(os.path.join(glob.escape(folder), f".{file_name(target.name)}.*.tmp")):
+        with suppress(FileNotFoundError):
+            os.unlink(left)
 
 
 def same_host(name: str, claimed: str) -> bool:

@@ -51,7 +51,10 @@ class VaultSigner:
             "ttl": f"{self.lasts:.0f}s",
         }
         try:
-            headers = {"X-Vault-Token": webapi.token("VAULT_TOKEN")}
+            headers = {
+                "X-Vault-Token": webapi.token("VAULT_TOKEN"),
+                "X-Vault-Namespace": webapi.token("VAULT_NAMESPACE"),
+            }
             answer = webapi.ask(webapi.address(self.parts, self.path), headers=headers, body=body)
             certificate = asyncssh.import_certificate(answer["data"]["signed_key"])
         except webapi.ApiRefused as error:
