@@ -56,16 +56,20 @@ def fleet_of(source: str) -> Fleet:
 
 def _stored(where: str, night: str | None) -> Fleet | None:
     from netdiag.fleet.store.place import StoreRefused, place
-    from netdiag.fleet.store.read import StoredFleet
 
     try:
         store = place(where)
-        if not store.is_store:
-            return None
-        stored = StoredFleet(store, night)
-        return Fleet(tuple(stored.hosts()), stored.unreached, stored.notices, stored)
+        return fleet_in(store, night) if store.is_store else None
     except StoreRefused as error:
         raise FleetRefused(str(error)) from error
+
+
+def fleet_in(store: Any, night: str | None = None) -> Fleet:
+    """The fleet of a netdiag.fleet.store.place.Place. Raises StoreRefused."""
+    from netdiag.fleet.store.read import StoredFleet
+
+    stored = StoredFleet(store, night)
+    return Fleet(tuple(stored.hosts()), stored.unreached, stored.notices, stored)
 
 
 def of_files(sources: Sequence[str]) -> Fleet:

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from netdiag.fleet import history
 from netdiag.fleet.load import Fleet, fleet_of
 from netdiag.fleet.night import night_of
 from netdiag.fleet.store.columns import Column, arrow_type
-from netdiag.fleet.store.read import StoredFleet
+from netdiag.fleet.store.read import StoredFleet, open_parquet
 from netdiag.fleet.store.views import COMMON, FINDINGS, SNAPSHOTS, VIEWS
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def _register(connection: Any, fleet: Fleet, sql: str) -> None:
     )
     connection.register("newest_of_each", newest)
     made = None if fleet.stored is not None else _made(fleet)
+    if history.VIEW in sql:
+        connection.register(history.VIEW, _kept(fleet))
     for view in described():
         if view.name not in sql:
             continue
@@ -134,6 +137,19 @@ def _register(connection: Any, fleet: Fleet, sql: str) -> None:
             f"CREATE TEMP VIEW {view.name} AS SELECT {names} FROM every_{view.name} "
             "WHERE (host, taken_at) IN (SELECT host, taken_at FROM newest_of_each)"
         )
+
+
+def _kept(fleet: Fleet) -> Any:
+    """The reports of all nights, where there is a store that keeps them."""
+    import pyarrow as pa
+
+    schema = pa.schema([(column.name, arrow_type(column.kind)) for column in history.COLUMNS])
+    parts = history.kept(fleet.stored) if fleet.stored is not None else {}
+    if not parts:
+        return schema.empty_table()
+    store = fleet.stored.store
+    tables = [open_parquet(store, part).read(columns=schema.names) for part in parts.values()]
+    return pa.concat_tables([table.cast(schema) for table in tables])
 
 
 def dataset_of(stored: StoredFleet, view: str, schema: "pa.Schema") -> Any:
@@ -194,6 +210,9 @@ def documentation() -> str:
         f"A view holds the newest snapshot of each host; its twin NAME{HISTORY} holds those of every night.",
         "Columns of kind json are JSON text: column->>'$.key' reads a value out of one.",
     ]
+    lines += ["", f"{history.VIEW}: A finding of a night's whole fleet, with its cause; only of a store, and as it"]
+    lines[-1] += " was said when the night was loaded. It has these columns alone."
+    lines += [f"  {column.name:<22} {column.kind:<8} {column.words}" for column in history.COLUMNS]
     for view in described():
         lines += ["", f"{view.name}: {view.words}"]
         said: dict[str, str] = {}

@@ -42,6 +42,8 @@ BATCH_OCTETS = 48 << 20
 """Bytes of files in one part, if that is less."""
 GROUP = 32
 """Hosts in one row group: what is read at once when one host is asked for."""
+NIGHTS = 60
+"""Nights that one load judges as a whole, the newest."""
 ALONE = 24
 """Up to so many files are loaded without a process beside."""
 
@@ -139,6 +141,11 @@ def load_into(sources: Sequence[str], url: str, *, now: float, judge: bool = Tru
         "loads",
         f"{name}.json",
     )
+    nights = sorted({part.night for each in done for part in each.parts})
+    if judge and nights:
+        from netdiag.fleet.store.nightly import keep
+
+        keep(store, nights[-NIGHTS:], name, stamp)
     return Loaded(len(hosts), sum(len(each.hosts) for each in done), tuple(refused), tuple(notices))
 
 
@@ -230,7 +237,7 @@ def work(task: Task) -> Done:
     for number, ((night, region), rows) in enumerate(sorted(groups.items())):
         for view, table in tables_of(rows):
             words = _path(view, night, region, f"{task.prefix}-{number}")
-            store.put(_parquet(table, GROUP if view == "snapshots" else None), *words)
+            store.put(parquet(table, GROUP if view == "snapshots" else None), *words)
             parts.append(Part(view=view, night=night, region=region, path="/".join(words), rows=table.num_rows))
     hosts = tuple(host.name for rows in groups.values() for host, _ in rows)
     return Done(parts=tuple(parts), refused=tuple(refused), hosts=hosts)
@@ -243,7 +250,7 @@ def _path(view: str, night: str, region: str, name: str) -> tuple[str, ...]:
     return view, f"night={night}", f"region={place_of}", f"{name}.parquet"
 
 
-def _parquet(table: "pa.Table", group: int | None) -> memoryview:
+def parquet(table: "pa.Table", group: int | None) -> memoryview:
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
