@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 # Debian packages. All netdiag needs is Python; with python3-bpfcc it also reads BPF programs.
 DEBIAN := python3-venv python3-bpfcc iproute2
-DEBIAN_TEST := bird2 wireguard-go wireguard-tools nftables clang llvm libbpf-dev bpftool \
+DEBIAN_TEST := bird2 chromium wireguard-go wireguard-tools nftables clang llvm libbpf-dev bpftool \
 	qemu-system-x86 qemu-system-common busybox-static kmod cpio iputils-ping ethtool conntrack tcpdump iptables \
 	gcc libc6-dev linux-libc-dev
 

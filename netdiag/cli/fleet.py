@@ -4,7 +4,7 @@ import click
 
 from netdiag.cli import _output
 from netdiag.cli._errors import FINDINGS, NO_VERDICT, Refused, Usage, nearest
-from netdiag.cli._fleet import diff, load, matrix, path, query
+from netdiag.cli._fleet import diff, load, matrix, path, query, report
 from netdiag.cli._verb import Session, Verb
 
 
@@ -22,6 +22,7 @@ command.add_command(query.command)
 command.add_command(matrix.command)
 command.add_command(path.command)
 command.add_command(diff.command)
+command.add_command(report.command)
 
 
 @command.command("check", cls=Verb, short_help="Print what is wrong with the hosts of DIR, and between them.")

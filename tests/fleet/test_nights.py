@@ -56,8 +56,8 @@ def test_what_became_of_each() -> None:
     assert [(change.kind, change.finding.rule) for change in found.changes] == [
         ("new", "new"),
         ("worse", "worse"),
-        ("unknown", "blind"),
         ("unknown", "lost"),
+        ("unknown", "blind"),
         ("gone", "gone"),
     ]
     assert found.same == 1 and found.hosts_new == ("c",) and found.hosts_gone == ("b",)
