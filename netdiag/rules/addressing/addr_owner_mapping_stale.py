@@ -1,6 +1,7 @@
 """What it checks
-  A workload's address that one host has (a tap route or an address of a guest's) is sent to another host by the
-  allowed-ips of the mesh, and that other host does not have it.
+  A workload's address that one host has (a tap route or an address of a guest's) is sent elsewhere by others: by the
+  allowed-ips of the mesh to a host that does not have it; by a route of its own on a way that, walked from host to
+  host, does not end there; or by an eBPF map of a host that still names an interface of its own for it.
 
 Why it matters
   The machine was moved, and a part of the fleet still sends its traffic to where it was. It is lost there without an
@@ -16,22 +17,32 @@ Fix
 
 Not flagged
   Addresses that no collected host has: the machine is stopped. Addresses that several hosts have: anycast, or
-  wg-mesh-duplicate-ip. Hosts that have no mapping for it. The owner's own entries.
+  wg-mesh-duplicate-ip. Hosts that have no mapping for it. The owner's own entries. Ways
+  that leave the hosts that were collected.
 
 References
   drivers/net/wireguard/allowedips.c; wg(8)
 """
 
 import ipaddress
+import socket
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from struct import pack
+from typing import Any, NamedTuple
 
 import msgspec
 
 from netdiag.index.fleet import FleetHost, FleetView, Pair, across, on
-from netdiag.model.finding import Draft, subject
+from netdiag.model.bpf import BpfMap, BpfMapEntry
+from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.snapshot import Tables
+from netdiag.path.fleetwalk import FleetWays
+from netdiag.path.trail import Packet
+from netdiag.rules.bpfplaces import program, tc
+from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_fleet import builder, finished, mesh, peered
 from netdiag.rules.shape import FleetExample, Rule, quoted
 from netdiag.rules.wireguardpeers import device_subject, peer_subject
@@ -42,11 +53,12 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("wireguard", "links", "addresses", "routes"),
-    explains=("wg-allowedips-duplicate-moved", "wg-allowedips-without-route"),
+    explains=("wg-allowedips-duplicate-moved", "wg-allowedips-without-route", "bpf-map-stale-address-mapping"),
     scope="fleet",
 )
 GUEST_KINDS = frozenset({"tun", "veth"})
 MOST_ROUTES = 20_000
+MOST_WALKS = 500
 
 
 def _owned(host: FleetHost) -> set[str]:
@@ -77,8 +89,94 @@ def check(view: FleetView) -> Iterator[Draft]:
             having = owners.get(address, [])
             if len(having) == 1 and pair.far is not None and having[0] not in (pair.far.host, pair.near.host):
                 wrong[address].append(pair)
+    told = set(wrong)
     for address, pairs in sorted(wrong.items()):
         yield _finding(address, owners[address][0], pairs)
+    elsewhere = [*_by_route(view, owners, told), *_by_map(view, owners, told)]
+    for address in sorted({sent.address for sent in elsewhere}):
+        yield _sent_elsewhere([sent for sent in elsewhere if sent.address == address])
+
+
+class Sent(NamedTuple):
+    """What a host has for an address, and where that leads."""
+
+    address: str
+    owner: FleetHost
+    near: FleetHost
+    how: str
+    source: str
+    about: Subject
+    fix: str
+
+
+def _by_route(view: FleetView, owners: dict[str, list[FleetHost]], told: set[str]) -> Iterator[Sent]:
+    """Routes for one address with a gateway, whose way ends on a host that is not its owner."""
+    ways = FleetWays(view)
+    walks = 0
+    for host in view.reading("wireguard", "links", "addresses", "routes"):
+        for routes, size in ((host.tables.routes, 32), (host.tables.routes6, 128)):
+            for row in routes.rows((routes.dst_len == size).nonzero()[0][:MOST_ROUTES].tolist()):
+                address = row.dst.partition("/")[0]
+                having = owners.get(address, [])
+                if row.gateway is None or len(having) != 1 or having[0] is host or address in told:
+                    continue
+                walks += 1
+                if walks > MOST_WALKS:
+                    return
+                family = "inet6" if size == 128 else "inet"
+                end = ways.go(host.name, Packet(family=family, dst=address))
+                if end.verdict in ("sent", "unknown") or end.host in (having[0].name, host.name):
+                    continue
+                how = f"routes it by {row.gateway}, and it ends on {end.host}: {end.reason}"
+                about = on(host.name, subject("route", dst=row.dst, table=row.table))
+                fix = f"ip route del {row.dst} via {row.gateway}  # on {host.name}, or let it lead to {having[0].name}"
+                yield Sent(address, having[0], host, how, "RTM_GETROUTE RTA_GATEWAY", about, fix)
+
+
+def _by_map(view: FleetView, owners: dict[str, list[FleetHost]], told: set[str]) -> Iterator[Sent]:
+    """Entries of eBPF maps that name an interface of this host for an address that another host has."""
+    for host in view.reading("bpf", "links"):
+        table = host.tables.bpf
+        links = {link.ifindex: link.ifname for link in host.tables.links}
+        used = {row.prog_id for row in table.attachments if row.ifindex in links}
+        maps = {number for one in table.programs if one.id in used for number in one.map_ids}
+        named = {one.id: one.name for one in table.maps if one.type == "hash" and one.key_size == 4 and one.id in maps}
+        for entry in table.entries:
+            if entry.map_id not in named or entry.ifindex not in links:
+                continue
+            address = socket.inet_ntoa(pack("=I", entry.key))
+            having = owners.get(address, [])
+            if len(having) == 1 and having[0] is not host and address not in told:
+                name, ifname = named[entry.map_id], links[entry.ifindex]
+                how = f"its map {name} sends it to {ifname}"
+                about = on(host.name, subject("bpf-map", name=name))
+                key = address.replace(".", " ")
+                fix = f"bpftool map delete name {quoted(name)} key {key}  # on {host.name}; the agent missed the move"
+                yield Sent(address, having[0], host, how, "BPF_MAP_LOOKUP_ELEM", about, fix)
+
+
+def _sent_elsewhere(rows: list[Sent]) -> Draft:
+    first = rows[0]
+    names = sorted({row.near.name for row in rows})
+    who = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    programs = [
+        on(row.near.name, subject("bpf-map", name=str(row.about["name"]), program=one.function or one.name))
+        for row in rows
+        if row.about["kind"] == "bpf-map"
+        for one in row.near.tables.bpf.programs
+    ]
+    return RULE.found(
+        subject=across((first.owner.name, *names), subject("address", address=first.address)),
+        message=f"{first.address} is on {first.owner.name}, but {who} {'sends' if len(names) == 1 else 'send'} it "
+        f"elsewhere: {first.near.name} {first.how}",
+        evidence=[
+            (f"{first.address} on {first.owner.name}", "routed to a guest, or an address of its own", "RTM_GETROUTE"),
+            *((f"{row.near.name}", row.how, row.source) for row in rows[:3]),
+        ],
+        confirm=[f"ip route get {first.address}"],
+        fix=first.fix,
+        breaks=[*(row.about for row in rows), *programs],
+    )
 
 
 def _finding(address: str, owner: FleetHost, pairs: list[Pair]) -> Draft:
@@ -138,3 +236,34 @@ def examples() -> Iterator[FleetExample]:
     twice = _with_guest("b", "ac", vm, {})
     yield case("anycast", "two hosts have it", 0, a=_with_guest("a", "bc", None, {"b": vm}), b=twice, c=c)
     yield FleetExample(name="a mesh in order", why="no guests", hosts=mesh("abc"))
+    yield from _without_wireguard(vm)
+
+
+def _member(number: int) -> HostBuilder:
+    """A host of one network, which knows the other two by their hardware addresses."""
+    host = HostBuilder().link("eth0", address=f"02:00:00:00:00:0{number}", inet_conf={"forwarding": 1})
+    host.address("eth0", f"192.0.2.{number}/24")
+    for other in {1, 2, 3} - {number}:
+        host.neighbour(f"192.0.2.{other}", dev="eth0", lladdr=f"02:00:00:00:00:0{other}")
+    return host
+
+
+def _without_wireguard(vm: str) -> Iterator[FleetExample]:
+    def case(name: str, why: str, one: Any, two: Any, fires: int) -> FleetExample:
+        owner = _member(3).link("tap0", kind="tun").route(f"{vm}/32", dev="tap0")
+        hosts = {"fra-a": one.build(), "fra-b": two.build(), "fra-c": owner.build()}
+        return FleetExample(name=name, why=why, hosts=hosts, fires=fires)
+
+    stale = _member(1).route(f"{vm}/32", via="192.0.2.2", dev="eth0")
+    yield case("a route to the old host", "it has it no more", stale, _member(2), 1)
+    onward = _member(2).route(f"{vm}/32", via="192.0.2.3", dev="eth0")
+    yield case("a router between", "the old host sends it on", stale, onward, 0)
+    yield case(
+        "a route to the owner", "as it must be", _member(1).route(f"{vm}/32", via="192.0.2.3", dev="eth0"), onward, 0
+    )
+    for address, fires in ((vm, 1), ("10.70.0.6", 0)):
+        host = _member(1).link("tap0", kind="tun").bpf(programs=[program(1, "switch", map_ids=(5,))])
+        host.bpf(maps=[BpfMap(id=5, type="hash", name="vm_ifindex", key_size=4, value_size=4)])
+        key = int.from_bytes(socket.inet_aton(address), sys.byteorder)
+        host.bpf(entries=[BpfMapEntry(map_id=5, key=key, ifindex=host.ifindex("tap0"))])
+        yield case(f"a map with {address}", "the agent missed the move", tc(host, "eth0", 1), _member(2), fires)

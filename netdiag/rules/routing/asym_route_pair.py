@@ -110,17 +110,17 @@ def _asked(view: FleetView) -> Iterator[tuple[FleetHost, str]]:
 
 def _addresses(host: FleetHost) -> list[str]:
     up = {link.ifindex for link in host.tables.links if link.up}
-    rows = host.tables.addresses
-    return [row.local for row in rows if row.family == "inet" and row.scope == 0 and row.ifindex in up]
+    return [row.local for row in host.tables.addresses if row.scope == 0 and row.ifindex in up]
 
 
 def _meant(ways: FleetWays, near: FleetHost, address: str) -> bool:
     """Whether a host has a route of its own to an address, or has it as its next hop."""
     host = ways.ready(near.name)
-    answer = host.routing.lookup(Packet(family="inet", dst=address).query())
+    family = "inet6" if ":" in address else "inet"
+    answer = host.routing.lookup(Packet(family=family, dst=address).query())
     if answer.errno or answer.route is None or answer.type != "unicast":
         return False
-    row = host.tables.routes.row(answer.route)
+    row = (host.tables.routes if family == "inet" else host.tables.routes6).row(answer.route)
     return not row.default or any(hop.gateway == address for hop in answer.hops)
 
 
@@ -160,8 +160,9 @@ def _causes(drops: list[Drop]) -> list[list[Drop]]:
 
 def _drop(ways: FleetWays, near: str, address: str) -> Drop | None:
     """What asymmetry does to an echo, or else to a TCP connection."""
-    for proto, port in (("icmp", None), ("tcp", 22)):
-        packet = Packet(family="inet", dst=address, ip_proto=PROTOCOLS[proto], sport=port and 40000, dport=port)
+    family = "inet6" if ":" in address else "inet"
+    for proto, port in (("icmpv6" if family == "inet6" else "icmp", None), ("tcp", 22)):
+        packet = Packet(family=family, dst=address, ip_proto=PROTOCOLS[proto], sport=port and 40000, dport=port)
         there = ways.go(near, packet)
         if there.lost:
             if "rp_filter" in there.reason and there.host != near and _crosses(there):
