@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help check pyz install test test-long mutants install-test lint install-lint bench clean
+.PHONY: help check pyz install test test-long mutants severity install-test lint install-lint bench clean
 
 # Debian packages. All netdiag needs is Python; with python3-bpfcc it also reads BPF programs.
 DEBIAN := python3-venv python3-bpfcc iproute2
@@ -29,6 +29,12 @@ test-long: install-test ## a million lookups and hundreds of random routers: wha
 
 mutants: install-test ## make each rule wrong in one place at a time: which mutants do its examples miss? K=word: some
 	@.venv/bin/python -m tests.mutants $(K)
+
+# A drill whose fault such pings disturb fails here and adds no line: what it showed before stays in the table.
+severity: install-test ## docs/severity.md: run the drills, with pings between the hosts before and under each fault
+	@mkdir -p .cache && rm -f .cache/losses.jsonl
+	-@NETDIAG_LOSSES=$(CURDIR)/.cache/losses.jsonl .venv/bin/python -m pytest -q -n 2 --dist loadgroup tests/drills -k 'not severity'
+	@.venv/bin/python -m tests.drills.severity .cache/losses.jsonl
 
 install-test: install
 	@.ci/apt "the tests" $(DEBIAN_TEST)

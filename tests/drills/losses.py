@@ -7,6 +7,8 @@ ones (of 1400 bytes, unfragmented) whether full packets do.
 
 import json
 import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.lab import Host, Lab
@@ -16,6 +18,24 @@ Pair = tuple[str, str, int]
 SIZES = (56, 1372)
 MOST = 12
 """Addresses that each host pings."""
+
+
+def connects(address: str, port: int = 9, mark: int = 0) -> Callable[[Lab, Host], bool]:
+    """For ``Drill.carries``: a program of the host can send there, and is not refused (by a route, a rule, the kernel's
+    choice of a source, or a closed port of its own)."""
+
+    def program() -> bool:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+            try:
+                one.connect((address, port))
+                for _ in range(2):  # the answer to the first is an error of the second
+                    one.send(b"?")
+            except OSError:
+                return False
+        return True
+
+    return lambda lab, host: host.call(program)
 
 
 def asked() -> bool:

@@ -1,6 +1,7 @@
 """A recursive next hop that loses its route: of a static route, of one that is announced, and of iBGP's routes."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import connects
 from tests.lab import Host, Lab
 
 HEAD = """router id {0}; protocol device {{}} protocol direct {{ ipv4; }}
@@ -64,6 +65,7 @@ def give_back(lab: Lab, host: Host) -> None:
 test_drill = drill_test(
     Drill(
         rule="route-unreachable-proto-bird",
+        carries=connects("10.50.4.9"),
         build=static,
         break_=lose,
         repair=give_back,
@@ -81,6 +83,7 @@ test_drill = drill_test(
     ),
     Drill(
         rule="bgp-nexthop-unreachable",
+        carries=connects("10.60.0.9"),
         build=learnt,
         break_=lose,
         repair=give_back,

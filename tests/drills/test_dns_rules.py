@@ -1,6 +1,7 @@
 """The resolver's files and sockets, broken and mended: one drill a rule."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import connects
 from tests.drills.socketworld import bound, pair, started
 from tests.lab import Host, Lab
 
@@ -102,6 +103,7 @@ test_drill = drill_test(
         build=stub("127.0.0.53"),  # type: ignore[arg-type]
         break_=kill,
         repair=again("127.0.0.53", 53, "systemd-resolve"),  # type: ignore[arg-type]
+        carries=connects("127.0.0.53", 53),
         severity="critical",
         expect={"kind": "socket", "src": "127.0.0.53"},
         twin=docker,
@@ -120,6 +122,7 @@ test_drill = drill_test(
         build=network,
         break_=lambda lab, host: host.ip("route add blackhole 198.51.100.0/24"),
         repair=lambda lab, host: host.ip("route del blackhole 198.51.100.0/24"),
+        carries=connects("198.51.100.53", 53),
         severity="critical",
         expect={"kind": "prefix", "prefix": "198.51.100.53"},
         twin=lambda lab: lab.host("alone"),
@@ -146,6 +149,7 @@ test_drill = drill_test(
         build=consul,
         break_=kill,
         repair=again("127.0.0.1", 8600, "consul"),  # type: ignore[arg-type]
+        carries=connects("127.0.0.1", 8600),
         severity="critical",
         expect={"kind": "socket", "src": "127.0.0.1", "sport": 8600},
     ),

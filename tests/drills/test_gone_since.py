@@ -5,6 +5,7 @@ from collections.abc import Callable
 from tests.drills.bgp import conf, session, world
 from tests.drills.bpfworld import program, tc, two_cables
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import connects
 from tests.lab import Host, Lab
 
 ARGS = ("--interval", "0", "--baseline", "/run/before.netdiag")
@@ -109,6 +110,7 @@ DRILLS = [
     ),
     Drill(
         rule="nexthop-object-delete-removed-routes",
+        carries=connects("10.1.1.1"),
         build=kept(over_nexthops),
         break_=lambda lab, host: host.ip("nexthop del id 7"),
         repair=lambda lab, host: host.ip(

@@ -28,6 +28,8 @@ def build(lab: Lab) -> Host:
     lab.link(host, "guest0", guest, "eth0", a_addresses="10.0.0.1/24", b_addresses="10.0.0.2/24")
     host.sysctl({"net.ipv4.ip_forward": 1})
     host.ip("route add default via 192.0.2.1\nroute add 10.9.0.9/32 dev guest0")
+    up.ip("route add 10.0.0.0/24 via 192.0.2.2")
+    guest.ip("route add default via 10.0.0.1")
     return host
 
 
@@ -49,12 +51,17 @@ def twin(lab: Lab) -> Host:
     return host
 
 
+def guest_reaches_the_world(lab: Lab, host: Host) -> bool:
+    return not lab.hosts["guest"].run("ping", "-c1", "-W1", "192.0.2.1", check=False).returncode
+
+
 DRILLS = (
     Drill(
         rule="nf-forward-drop-policy",
         name="docker",
         build=with_docker,
         break_=lambda lab, host: host.run("iptables-nft", "-P", "FORWARD", "DROP"),
+        carries=guest_reaches_the_world,
         repair=None,
         severity="critical",
         expect={"kind": "nft-chain", "table": "filter", "chain": "FORWARD"},

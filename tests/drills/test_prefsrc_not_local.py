@@ -1,6 +1,7 @@
 """Routes of the main table whose source address went away; and addresses that are the host's own in unusual ways."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import connects
 from tests.lab import Host, Lab
 
 
@@ -32,6 +33,7 @@ test_drill = drill_test(
         build=build,
         break_=lambda lab, host: host.ip("route del local 198.51.100.0/24 dev lo"),
         repair=None,
+        carries=connects("203.0.113.9"),
         severity="critical",
         expect={"kind": "route", "dst": "203.0.113.0/24", "table": 254, "ifname": "eth0"},
         twin=unusual,

@@ -1,6 +1,7 @@
 """A static route of the intent, and of a baseline, that went with its gateway's interface."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import connects
 from tests.lab import Host, Lab
 
 
@@ -32,6 +33,7 @@ BY_INTENT = Drill(
     break_=lambda lab, host: host.ip("route del default"),
     repair=lambda lab, host: host.ip("route add default via 192.0.2.1"),
     severity="critical",
+    carries=connects("198.51.100.9"),
     expect={"kind": "route", "dst": "0.0.0.0/0", "table": 254},
 )
 BY_BASELINE = Drill(

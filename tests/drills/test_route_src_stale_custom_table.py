@@ -1,6 +1,7 @@
 """An address is deleted, and the kernel leaves the routes that name it in every table but main."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import connects
 from tests.lab import Host, Lab
 
 
@@ -41,6 +42,7 @@ test_drill = drill_test(
         break_=give_up,
         repair=None,
         severity="critical",
+        carries=connects("203.0.113.9"),
         expect=EXPECT,
         twin=standby,
     ),

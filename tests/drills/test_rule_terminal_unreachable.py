@@ -1,6 +1,7 @@
 """A policy rule that refuses marked packets in front of the lookup for them; and kill switches where they belong."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import connects
 from tests.lab import Host, Lab
 
 
@@ -28,6 +29,7 @@ test_drill = drill_test(
         rule=RULE,
         build=build,
         break_=lambda lab, host: host.ip("rule add pref 100 fwmark 1 unreachable"),
+        carries=connects("198.51.100.9", mark=1),
         repair=None,
         severity="critical",
         expect={"kind": "rule", "priority": 100, "family": "inet"},

@@ -272,3 +272,38 @@ def examples() -> Iterator[Example]:
     onlink = HostBuilder().link("eth0").address("eth0", "203.0.113.5/32").neighbour("10.0.0.1", dev="eth0")
     onlink.route("default", via="10.0.0.1", dev="eth0", onlink=True)
     yield _case("private nets kept in, gateway on link", "gateways are not routed to", _hole(onlink, "10.0.0.0/8"))
+    yield from _in_use()
+
+
+def _in_use() -> Iterator[Example]:
+    """Who else is sent to, and who looks like it and is not."""
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
+    far, far6 = "198.51.100.0/24", "2001:db8::/96"
+
+    def tunnel(**fields: Any) -> HostBuilder:
+        return _host().link("gre1", kind="gre", type=778, **fields)  # type: ignore[no-any-return]
+
+    yield _case("far end of a tunnel", "it sends there", _hole(tunnel(info={"remote": "198.51.100.9"}), far), **crit)
+    six = tunnel(info={"remote6": "2001:db8::99"}).route(far6, type="blackhole")
+    yield _case("far end of an IPv6 tunnel", "the same", six, **crit)
+    idle = tunnel(info={"remote": "198.51.100.9"}, up=False)
+    yield _case("tunnel that is down", "it sends nothing", _hole(idle, far))
+    yield _case("tunnel to anybody", "0.0.0.0 is no far end", _hole(tunnel(info={"remote": "0.0.0.0"}), "0.0.0.0/1"))
+    for age, fires in ((299.0, crit), (300.0, {"fires": 1, "severity": "info"})):
+        wg = _host(WireguardBuilder()).wireguard("wg0").wg_peer("wg0", "a", age=age, endpoint="198.51.100.2")
+        yield _case(f"handshake {age:g} s ago", "a session lives three minutes", _hole(wg, far), **fires)
+    mesh = _host(WireguardBuilder()).wireguard("wg0")
+    mesh.wg_peer("wg0", "a", age=None, endpoint="198.51.100.2", persistent_keepalive=25)
+    yield _case("a peer that is called all the time", "never answered, but kept alive", _hole(mesh, far), **crit)
+    mute = _host(WireguardBuilder()).wireguard("wg0").wg_peer("wg0", "a", age=None)
+    yield _case("a peer without an endpoint", "nothing is sent to it", _hole(mute, far))
+    cable = _host().link("veth3", kind="veth").route("10.9.0.5/32", dev="veth3", priority=100)
+    yield _case("a container", "its host route loses by the metric", _hole(cable, "10.9.0.5/32"), **crit)
+    guest6 = _host().link("tap0", kind="tun", info={"type": "tap"})
+    guest6.route("2001:db8:9::5/128", dev="tap0", priority=1024)
+    guest6.route("2001:db8:9::5/128", type="blackhole", priority=10)
+    yield _case("a guest's IPv6 address", "the same", guest6, **crit)
+    unplugged = _hole(_host().link("eth1", up=False).neighbour("10.0.3.7", dev="eth1"))
+    yield _case("neighbour behind a card that is down", "nobody is there", unplugged, 1, severity="info")
+    nameless = _hole(_host(BirdHost().bgp("up1", neighbor_address=None)))
+    yield _case("a session with a range of neighbours", "no address is known", nameless, 1, severity="info")
