@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from netdiag.index.packet import Hop, Lookup
 from netdiag.model.link import Link
 from netdiag.model.walk import Fate, PathWay
-from netdiag.path import arrive, bpf, decide, neighbours, sizes
+from netdiag.path import arrive, bpf, decide, multipath, neighbours, sizes
 from netdiag.path.arrive import judged
 from netdiag.path.devices import Devices
 from netdiag.path.firewall import Firewall
@@ -58,6 +58,12 @@ class Depart:
 
     def by_hops(self, packet: Packet, answer: Lookup, text: str, trail: Trail, link: Link | None) -> End:
         several = len(answer.hops) > 1
+        only = None if self._inside or not several else multipath.member(self._host, packet, answer)
+        if only is not None:
+            lost = [decide.hop_text(self._host, answer, other) for other in range(len(answer.hops)) if other != only]
+            thing = decide.hop_text(self._host, answer, only)
+            trail.add("nexthop", "chosen", thing, why="by the hash of the flow, whose seed is set", lost=lost)
+            return self._by_hop(packet, Told(answer, text), answer.hops[only], trail, link)
         ends = []
         for number, hop in enumerate(answer.hops):
             if several:

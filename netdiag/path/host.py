@@ -46,8 +46,15 @@ class Ran(NamedTuple):
 
 RunBpf = Callable[[BpfAttachment, bytes, int, int], Ran]
 """Runs a program on a frame, as if at an interface (by index), with a mark."""
+LONGEST = 20
+"""Characters of a setting that is a number."""
 FarEnd = tuple["PathHost", Link]
 """Another namespace, and the interface there."""
+
+
+def _number(text: str) -> int | None:
+    """A setting that is one number; None for any other text."""
+    return int(text) if len(text) < LONGEST and text.isascii() and text.lstrip("-").isdigit() else None
 
 
 class PathHost:
@@ -101,12 +108,12 @@ class PathHost:
     def everywhere(self, key: str, family: str = "inet") -> int | None:
         """``net.ipv4.conf.all.KEY``; None where it was not read or does not exist."""
         text = self.tables.sysctls.values.get(f"net.ipv{'4' if family == 'inet' else '6'}.conf.all.{key}", "")
-        return int(text) if text.lstrip("-").isdigit() else None
+        return _number(text)
 
     def number(self, name: str) -> int | None:
         """``net.ipv4.ip_forward`` and the like; None where it was not read or is no number."""
         text = self.tables.sysctls.values.get(name, "")
-        return int(text) if text.lstrip("-").isdigit() else None
+        return _number(text)
 
     def larger(self, link: Link, key: str) -> int | None:
         """IN_DEV_MAXCONF, and IN_DEV_ORCONF of switches: the larger of "all" and the interface's own. None: unread."""
