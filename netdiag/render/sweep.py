@@ -23,9 +23,10 @@ def _by_reason(ledger: Ledger) -> dict[tuple[str, str], list[Outcome]]:
 
 def sweep_text(ledger: Ledger, *, verbose: bool = False) -> str:
     """Counts, then every reason with its hosts."""
+    many = len(ledger.plan.targets)
     counts = Counter(outcome.status for outcome in ledger.outcomes.values())
     lines = [
-        f"{len(ledger.plan.targets)} hosts: {counts['collected']} collected, {counts['unreached']} unreached, "
+        f"{many} host{'' if many == 1 else 's'}: {counts['collected']} collected, {counts['unreached']} unreached, "
         f"{counts['refused']} refused"
     ]
     for (status, reason), outcomes in sorted(_by_reason(ledger).items(), key=lambda item: (item[0][0], -len(item[1]))):

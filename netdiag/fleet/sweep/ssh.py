@@ -113,7 +113,8 @@ class SshTransport:
                 async with asyncio.timeout(alone):
                     return await self._connection(target, address, port)
             except OSError as error:
-                failed = (error.strerror or str(error) or "no answer").lower()
+                words = os.strerror(error.errno) if error.errno else str(error)
+                failed = (words or "no answer").lower()
         raise Unreached(f"{target.address} port {port}: {failed or 'no address'}")
 
     async def _connection(self, target: Target, address: str, port: int) -> "asyncssh.SSHClientConnection":
@@ -137,7 +138,7 @@ class SshTransport:
                 **options,
             )
         except asyncssh.HostKeyNotVerifiable as error:
-            raise Refused(lookup.complaint()) from error
+            raise Refused(lookup.complaint(error.reason)) from error
         except asyncssh.PermissionDenied as error:
             raise Unreached(f"permission denied for {user or _self()}") from error
         except asyncssh.Error as error:
@@ -192,10 +193,12 @@ class _Lookup:
         self.any = any(found[:2])
         return found
 
-    def complaint(self) -> str:
-        """Why the host is not asked."""
+    def complaint(self, reason: str) -> str:
+        """Why the host is not asked; ``reason``: asyncssh's words, of which those on certificates are worth telling."""
         if self.any:
-            return f"the host key is not the one known for {self.alias}"
+            what = reason.partition(" for host")[0].lower()
+            more = f": {what}" if "certificate" in what or "revoked" in what else ""
+            return f"the host key is not the one known for {self.alias}{more}"
         return f"no host key is known for {self.alias}"
 
 
