@@ -19,6 +19,7 @@ NAMES = (
     "netdiag.fleet-report-1",
     "netdiag.fleet-path-1",
     "netdiag.trace-1",
+    "netdiag.probe-1",
 )
 
 

@@ -15,6 +15,7 @@ from netdiag.model.codec import BULK, SMALL
 from netdiag.model.finding import KINDS, Report
 from netdiag.model.fleetpath import FleetPathReport
 from netdiag.model.fleetreport import FleetReport
+from netdiag.model.probe import ProbeReport
 from netdiag.model.trace import TraceReport
 from netdiag.model.walk import PathReport
 from netdiag.schema.sentences import field_sentences, type_sentence
@@ -79,6 +80,12 @@ def fleet_path_schema() -> dict[str, Any]:
     """Schema of ``netdiag.fleet-path/1``."""
     said = "What `netdiag fleet path --json` prints: one packet from host to host. null: unknown or none."
     return _whole(FleetPathReport, "netdiag.fleet-path-1", "netdiag fleet path", said)
+
+
+def probe_schema() -> dict[str, Any]:
+    """Schema of ``netdiag.probe/1``."""
+    said = "What `netdiag probe --json` prints: packets that were sent because somebody asked, and what came back."
+    return _whole(ProbeReport, "netdiag.probe-1", "netdiag probe", said)
 
 
 def _whole(kind: type[msgspec.Struct], name: str, title: str, said: str) -> dict[str, Any]:
@@ -154,6 +161,8 @@ def _definitions(types: list[Any]) -> dict[str, Any]:
         definition["description"] = type_sentence(structs[name])
         said = field_sentences(structs[name])
         sentences = {field.encode_name: said[field.name] for field in msgspec.structs.fields(structs[name])}
+        if (tag := structs[name].__struct_config__.tag_field) is not None:
+            sentences[tag] = "Which kind of result it is."
         for field, shape in definition["properties"].items():
             if not sentences[field]:
                 raise KeyError(
@@ -202,6 +211,7 @@ def texts() -> dict[str, str]:
         "netdiag.trace-1": trace_schema(),
         "netdiag.fleet-report-1": fleet_report_schema(),
         "netdiag.fleet-path-1": fleet_path_schema(),
+        "netdiag.probe-1": probe_schema(),
     }
     return {f"{name}.schema.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas.items()}
 

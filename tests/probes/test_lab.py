@@ -9,7 +9,10 @@ import sys
 import time
 from typing import Any
 
+import jsonschema
+
 from netdiag.cli.main import run
+from netdiag.schema.make import texts
 from tests.lab import Host, Lab
 from tests.lab.daemons import Peer, key_pair
 
@@ -25,7 +28,10 @@ def asked(host: Host, *words: str) -> tuple[int, Any, str]:
         return status, sys.stdout.buffer.getvalue().decode(), sys.stderr.buffer.getvalue().decode()  # type: ignore[attr-defined]
 
     status, out, err = host.call(inside)
-    return status, json.loads(out) if out else None, err
+    document = json.loads(out) if out else None
+    if document is not None:
+        jsonschema.validate(document, json.loads(texts()["netdiag.probe-1.schema.json"]))
+    return status, document, err
 
 
 def result(host: Host, *words: str) -> tuple[int, Any]:
