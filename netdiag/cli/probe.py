@@ -24,7 +24,7 @@ class NotPermitted(click.ClickException):
 
 @click.group(short_help="Send packets to find out: path MTU, who answers, which way, whether a tunnel lives.")
 def command() -> None:
-    """Send packets to find out. Nothing else of netdiag sends any.
+    """Send packets to find out what reading this host cannot tell.
 
     The plan comes first: what is sent, how many, to whom and how long at most; --dry-run stops there.
 
