@@ -44,12 +44,14 @@ def _with_reasons(rows: Iterable[Coverage]) -> Iterator[str]:
 
 
 def not_evaluated_sentence(rows: Iterable[NotEvaluated]) -> str:
-    """``3 rules: bird absent (2), counters one sample only (1)``; empty where every rule gave an answer."""
-    reasons = Counter(visible(row.reason) for row in rows)
-    total = sum(reasons.values())
-    if not total:
+    """``3 rules: bird absent (2), counters one sample only (1)``; empty where every rule gave an answer.
+
+    A rule that could not be evaluated in several namespaces counts once."""
+    rules = {(visible(row.reason), row.rule) for row in rows}
+    if not rules:
         return ""
-    told = ", ".join(f"{reason} [{count}]" for reason, count in reasons.most_common())
+    told = ", ".join(f"{reason} [{count}]" for reason, count in Counter(reason for reason, _ in rules).most_common())
+    total = len({rule for _, rule in rules})
     return f"{total} rule{'' if total == 1 else 's'}: {told}"
 
 
