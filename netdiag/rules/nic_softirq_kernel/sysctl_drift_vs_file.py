@@ -16,7 +16,8 @@ Fix
   load it at boot by /etc/modules-load.d.
 
 Not flagged
-  Files of the distribution (/usr/lib/sysctl.d). Settings that daemons own: forwarding that is on though a file says off
+  Files of the distribution (/usr/lib/sysctl.d, and those that Ubuntu's procps puts into /etc/sysctl.d: a container made
+  from its image has them, and nobody ever applied them there). Settings that daemons own: forwarding that is on though a file says off
   (Docker, libvirt, tailscale), settings of single interfaces (networkd, NetworkManager, CNI), connection tracking and
   bridge settings on Kubernetes nodes. Names with a pattern. What the intent says of: see sysctl-expected-differs.
   Settings that this kernel does not have. Namespaces for which the files are not meant.
@@ -45,6 +46,8 @@ RULE = Rule(
     machine_wide=True,
 )
 ADMIN = ("/etc/", "/run/")
+OF_UBUNTU = ("10-bufferbloat.conf", "10-ipv6-privacy.conf", "10-network-security.conf")
+"""Files with settings of net.* that come with the package procps of Ubuntu."""
 WIDE = ("all", "default")
 OWNED_BY_NODES = ("net.netfilter.", "net.bridge.")
 ROUNDED = ("nf_conntrack_buckets",)
@@ -65,7 +68,8 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     told = view.intent.sysctl or {}
     for name, row in wanted.items():
         value = view.sysctl(name)
-        if value is None or name in told or not row.path.startswith(ADMIN) or _owned(name, row.value, value, nodes):
+        meant = row.path.startswith(ADMIN) and not row.path.endswith(OF_UBUNTU)
+        if value is None or name in told or not meant or _owned(name, row.value, value, nodes):
             continue
         if _words(value) != _words(row.value):
             yield _draft(row, _words(value))
@@ -125,6 +129,8 @@ def examples() -> Iterator[Example]:
     yield case("cut down", "no rounding", own + "net.netfilter.nf_conntrack_buckets=90000", fires=1)
     yield case("one interface", "networkd owns it", own + "net.ipv4.conf.eth0.forwarding=1")
     yield case("of the distribution", "not this host's wish", "/usr/lib/sysctl.d/50.conf:net.ipv4.tcp_mtu_probing=2")
+    ubuntu = "/etc/sysctl.d/10-network-security.conf:net.ipv4.tcp_mtu_probing=2"
+    yield case("of Ubuntu", "every container from its image has the file", ubuntu)
     told = {"net.ipv4.tcp_mtu_probing": "1"}
     yield case("the intent", "it has the last word", own + "net.ipv4.tcp_mtu_probing=2", told=told)
     yield case("not there", "another kernel", own + "net.ipv4.no_such=2")
