@@ -16,11 +16,11 @@ Fix
   load it at boot by /etc/modules-load.d.
 
 Not flagged
-  Files of the distribution (/usr/lib/sysctl.d, and those that Ubuntu's procps puts into /etc/sysctl.d: a container made
-  from its image has them, and nobody ever applied them there). Settings that daemons own: forwarding that is on though a file says off
-  (Docker, libvirt, tailscale), settings of single interfaces (networkd, NetworkManager, CNI), connection tracking and
-  bridge settings on Kubernetes nodes. Names with a pattern. What the intent says of: see sysctl-expected-differs.
-  Settings that this kernel does not have. Namespaces for which the files are not meant.
+  Files of the distribution: /usr/lib/sysctl.d, and those that Ubuntu's procps puts into /etc/sysctl.d (a container made
+  from its image has them, and nobody ever applied them there). Settings that daemons own: forwarding that is on though
+  a file says off (Docker, libvirt, tailscale), settings of single interfaces (networkd, NetworkManager, CNI),
+  connection tracking and bridge settings on Kubernetes nodes. Names with a pattern. What the intent says of: see
+  sysctl-expected-differs. Settings that this kernel does not have. Namespaces for which the files are not meant.
 
 References
   sysctl.d(5), systemd-sysctl.service(8); net/ipv4/devinet.c inet_forward_change()
