@@ -27,7 +27,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.guests import GuestSide, sides
-from netdiag.index.nftpacket import Packet
 from netdiag.index.nfttext import rule_text
 from netdiag.index.nftverdict import Translation
 from netdiag.index.view import HostView
@@ -37,8 +36,8 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, daddr, oifname, plain, rule, saddr, table
 from netdiag.rules.forwardgate import forwarding
 from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain
-from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.unscoped import carries_mesh, default_ways, unscoped
 
 RULE = Rule(
     id="nf-masquerade-scope",
@@ -47,53 +46,25 @@ RULE = Rule(
     confidence="likely",
     reads=("links", "addresses", "routes", "sysctls", "nft"),
 )
-TUNNELS = {"wireguard", "vxlan", "geneve", "gre", "gretap", "ip6gre", "ipip", "sit", "ip6tnl"}
 
 
 def check(view: HostView) -> Iterator[Draft]:
     said: set[tuple[str, ...]] = set()
     for family in ("inet", "inet6"):
         around = sides(view.stack, view.routes(family), view.addresses)
-        defaults = _defaults(view, family)
-        meshes = [link for link in view.links if link.up and _tunnel(link) and link.ifindex not in defaults]
+        defaults = default_ways(view, family)
+        meshes = [link for link in view.links if link.up and carries_mesh(link) and link.ifindex not in defaults]
         for guest in around.guests:
             for mesh in meshes:
                 if mesh.ifindex == guest.link.ifindex or not forwarding(view, guest.link, family):
                     continue
-                hidden = _hidden(view, family, guest, mesh)
+                own = guest.prefix if guest.count == 1 else None
+                hidden = unscoped(view, family, own, mesh)
                 if hidden is not None and hidden.at.rule is not None:
                     key = (*chain_name(hidden.at.table, hidden.at.chain).split(), str(hidden.at.rule.handle))
                     if key not in said:
                         said.add(key)
                         yield _finding(hidden, guest, mesh)
-
-
-def _tunnel(link: Link) -> bool:
-    return link.kind in TUNNELS or (link.kind == "tun" and link.info.get("type") == "tun")
-
-
-def _defaults(view: HostView, family: str) -> set[int]:
-    routes = view.routes(family)
-    rows = (routes.dst_len <= 1).nonzero()[0].tolist()
-    return {hop.oif for route in view.route_rows(family, rows[:64]) for hop in route.hops} | {
-        int(routes.oif[row]) for row in rows
-    }
-
-
-def _hidden(view: HostView, family: str, guest: GuestSide, mesh: Link) -> Translation | None:
-    """The unscoped rule that rewrites the source of everything from the guest into the mesh."""
-    own = guest.prefix if guest.count == 1 else None
-    packet = Packet(family=family, iif="", oif=mesh.ifname, saddr=own, mark=None, ct_mark=None, daddr_type="unicast")
-    found = view.netfilter.hook("postrouting", packet)
-    for one in found.translations:
-        if one.kind not in ("snat", "masquerade") or not one.certain or one.at.rule is None:
-            continue
-        asked = meant(one.at.table, one.at.rule).fields
-        loads = {e.key for e in one.at.rule.expressions if e.name == "meta"}
-        if "oif" not in asked and "daddr" not in asked and not loads & {"oifname", "oif", "mark"}:
-            return one
-        return None
-    return None
 
 
 def _finding(hidden: Translation, guest: GuestSide, mesh: Link) -> Draft:

@@ -1,0 +1,117 @@
+"""What it checks
+  Offloads of a network device (TSO, GRO, checksums ...) are on or off otherwise than at the time of the baseline, with
+  the same driver and the same firmware.
+
+Why it matters
+  Hosts of one model then behave differently: one burns CPU where others do not, or forwards merged packets, or has the
+  offload on again that corrupted packets and was switched off for that. A driver that was loaded anew, or a reset of
+  the card, takes settings back to the defaults.
+
+Confirm
+  ethtool -k IFNAME
+  ethtool -i IFNAME
+
+Fix
+  Apply the profile again: ethtool -K IFNAME FEATURE on|off, and keep it where the interface is configured (.link file
+  of systemd, post-up of ifupdown). Some drivers take the link down for a moment.
+
+Not flagged
+  Another driver or firmware than then: its defaults are its own. Interfaces that were made anew, and those that are not
+  there any more. Features that cannot be changed. Ports that joined or left a bridge or bond since, which switches LRO
+  and others by itself. Without a baseline: not evaluated.
+
+References
+  Documentation/networking/netdev-features.rst; ethtool(8) -k -K; net/core/dev.c netdev_update_features()
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from netdiag.index.view import HostView
+from netdiag.model.ethtool import Ethtool, EthtoolDevice
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.cards import device
+from netdiag.rules.expected import same_link, since
+from netdiag.rules.shape import Example, Rule, quoted
+
+RULE = Rule(
+    id="offload-features-drift",
+    title="offloads of a device are not what they were",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "ethtool", "baseline"),
+)
+
+
+def names(table: Ethtool, words: tuple[int, ...]) -> set[str]:
+    """The names of the bits that are set."""
+    return {
+        name
+        for bit, name in enumerate(table.feature_names)
+        if bit // 32 < len(words) and words[bit // 32] >> bit % 32 & 1
+    }
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    old = view.baseline
+    if old is None:
+        return
+    for before in old.ethtool.devices:
+        link = same_link(old, view, before.ifname)
+        now = device(view.ethtool, link.ifindex) if link is not None else None
+        if link is None or now is None or not before.features or not now.features:
+            continue
+        then = old.stack.by_name.get(before.ifname)
+        joined = then is None or (then.master is None) != (link.master is None)
+        if joined or (before.driver, before.firmware) != (now.driver, now.firmware):
+            continue
+        common = set(view.ethtool.feature_names) & set(old.ethtool.feature_names)
+        free = names(view.ethtool, now.features_hw) & common
+        was, has = names(old.ethtool, before.features) & free, names(view.ethtool, now.features) & free
+        if was != has:
+            yield _draft(link.ifname, was, has, since(old))
+
+
+def _draft(ifname: str, was: set[str], has: set[str], ago: str) -> Draft:
+    lost, new = sorted(was - has), sorted(has - was)
+    words = [
+        f"{', '.join(some[:3])}{' ...' if len(some) > 3 else ''} {state}"
+        for some, state in ((lost, "off"), (new, "on"))
+        if some
+    ]
+    commands = " ".join([*(f"{quoted(name)} on" for name in lost), *(f"{quoted(name)} off" for name in new)])
+    return RULE.found(
+        subject=subject("link", ifname=ifname),
+        message=f"{ifname} has {' and '.join(words)} {ago}",
+        evidence=[
+            ("switched off", ", ".join(lost) or "none", f"ETHTOOL_MSG_FEATURES_GET {ifname}"),
+            ("switched on", ", ".join(new) or "none", f"ETHTOOL_MSG_FEATURES_GET {ifname}"),
+        ],
+        confirm=[f"ethtool -k {quoted(ifname)}"],
+        fix=f"ethtool -K {quoted(ifname)} {commands}",
+    )
+
+
+def examples() -> Iterator[Example]:
+    def host(features: int, *, bits: int = 3, hw: int = 7, driver: str = "ice", master: bool = False, **f: Any) -> Any:
+        made = HostBuilder().link("br0", kind="bridge")
+        made = made.link("eth0", master="br0") if master else made.link("eth0")
+        row = EthtoolDevice(ifindex=3, ifname="eth0", driver=driver, features=(features,), features_hw=(hw,), **f)
+        all_names = ("tx-tcp-segmentation", "rx-gro", "rx-lro")[:bits]
+        return replace(made.build(), ethtool=Ethtool(devices=(row,), feature_names=all_names))
+
+    def case(name: str, why: str, tables: Any, fires: int = 0, **more: Any) -> Example:
+        return Example(name=name, why=why, tables=tables, fires=fires, **({"baseline": host(3)} | more))
+
+    yield case("TSO off", "the plain fault", host(2), 1, says=("tx-tcp-segmentation off",))
+    yield case("LRO on", "a reset of the card", host(7), 1, says=("rx-lro on",))
+    yield case("the same", "as it was", host(3))
+    yield case("cannot be changed", "nobody could have switched it", host(2, hw=6))
+    yield case("another driver", "its defaults are its own", host(2, driver="i40e"))
+    yield case("another firmware", "the same", host(2, firmware="2.0"))
+    yield case("port of a bridge since", "the bridge switches LRO off", host(2, master=True))
+    yield case("a feature that was not known", "an older kernel had no name for it", host(3), baseline=host(3, bits=2))
+    yield case("not told", "the driver was not asked", host(0, hw=7), baseline=host(3, bits=0))
+    yield case("no baseline", "nothing to compare with", host(2), baseline=None, unjudged=True)

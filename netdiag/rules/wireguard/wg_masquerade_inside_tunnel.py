@@ -1,0 +1,140 @@
+"""What it checks
+  A masquerade or snat rule that names neither an interface nor a destination also rewrites what a network behind this
+  host sends into a WireGuard tunnel.
+
+Why it matters
+  WireGuard lets in only packets whose source is among the peer's allowed-ips. The other side knows the addresses of the
+  network; it gets this host's instead, and drops them unless that is allowed too. Where it is, every machine behind
+  looks like this host: access lists and logs are wrong, and nobody can be called back.
+
+Confirm
+  nft -a list chain FAMILY TABLE CHAIN
+  tcpdump -ni IFNAME -c 5       (the source of what leaves)
+  wg show IFNAME allowed-ips    (on the other side)
+
+Fix
+  nft insert rule FAMILY TABLE CHAIN oifname IFNAME return, or give the rule an oifname of the uplink. Connections that
+  are open keep their translation until they end.
+
+Not flagged
+  Rules that name an interface, or that leave the tunnel's destinations out: somebody decided, as on a gateway that
+  hides a network on purpose. Tunnels that are the default route, a VPN to the Internet. Hosts that do not forward, or
+  with no private network behind them. Guests of this host: see nf-masquerade-scope.
+
+References
+  nft(8) "NAT STATEMENTS"; wg(8) AllowedIPs; drivers/net/wireguard/receive.c wg_packet_consume_data_done()
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.index.guests import sides
+from netdiag.index.nfttext import rule_text
+from netdiag.index.nftverdict import Translation
+from netdiag.index.subnets import Network, Subnet, connected
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.rules.build_nft import chain, daddr, oifname, plain, rule, saddr, table
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.forwardgate import forwarding
+from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.unscoped import carries_mesh, default_ways, unscoped
+
+RULE = Rule(
+    id="wg-masquerade-inside-tunnel",
+    title="masquerade rewrites what a network behind this host sends into a tunnel",
+    severity="warning",
+    confidence="likely",
+    reads=("links", "addresses", "routes", "sysctls", "nft", "wireguard"),
+)
+
+PRIVATE = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    devices = {row.ifname for row in view.wireguard.devices}
+    for family in ("inet", "inet6"):
+        guests = {guest.link.ifindex for guest in sides(view.stack, view.routes(family), view.addresses).guests}
+        if any(forwarding(view, link, family) for link in view.links if link.ifindex in guests):
+            continue
+        ways = default_ways(view, family)
+        behind = [row for row in connected(view, family) if _behind(view, row, family, ways)]
+        for mesh in view.links:
+            if mesh.ifname in devices and mesh.up and mesh.ifindex not in ways:
+                found = _first(view, family, behind, mesh)
+                if found is not None:
+                    yield _draft(*found, mesh)
+                    break
+
+
+def _behind(view: HostView, row: Subnet, family: str, ways: set[int]) -> bool:
+    """Whether a connected subnet is a network that this host forwards for."""
+    link = row.link
+    inner = link.ifindex not in ways and not carries_mesh(link) and link.kind != "vrf"
+    return inner and any(_inside(row.network, one) for one in PRIVATE) and forwarding(view, link, family)
+
+
+def _inside(network: Network, outer: Network) -> bool:
+    return network.version == outer.version and int(network[0]) >= int(outer[0]) and int(network[-1]) <= int(outer[-1])
+
+
+def _first(view: HostView, family: str, behind: list[Subnet], mesh: Link) -> tuple[Translation, Subnet] | None:
+    for row in behind:
+        hidden = unscoped(view, family, str(row.network), mesh)
+        if hidden is not None and hidden.at.rule is not None:
+            return hidden, row
+    return None
+
+
+def _draft(hidden: Translation, row: Subnet, mesh: Link) -> Draft:
+    at = hidden.at
+    assert at.rule is not None
+    text, name = rule_text(at.table, at.rule), chain_name(at.table, at.chain)
+    where = f"{at.table.family} {quoted(at.table.name)} {quoted(at.chain.name)}"
+    return RULE.found(
+        subject=chain_subject(at.table, at.chain),
+        message=f"`{text}` of {name} also rewrites what {row.network} behind {row.link.ifname} sends into"
+        f" {mesh.ifname}: peers that know the network's addresses drop it",
+        evidence=[
+            (f"rule {at.rule.handle} of {name}", text, "NFT_MSG_GETRULE"),
+            (f"network behind {row.link.ifname}", str(row.network), "RTM_GETROUTE"),
+        ],
+        confirm=[list_chain(at.table, at.chain), f"wg show {quoted(mesh.ifname)} allowed-ips"],
+        fix=f"nft insert rule {where} oifname {quoted(mesh.ifname)} return",
+        touches=[subject("link", ifname=mesh.ifname), subject("wireguard-interface", ifname=mesh.ifname)],
+    )
+
+
+def _host(*conditions: Any, default: str = "eth0", forward: int = 1, lan: str = "192.168.7.1/24") -> Any:
+    host = WireguardBuilder()
+    conf = {"forwarding": forward}
+    host.link("eth0", inet_conf=conf).address("eth0", "203.0.113.2/24")
+    host.link("eth1", inet_conf=conf).address("eth1", lan)
+    host.wireguard("wg0", inet_conf=conf).address("wg0", "10.9.0.1/24")
+    host.wg_peer("wg0", "a", allowed_ips=("10.9.0.2/32", "192.168.8.0/24"))
+    host.route("default", dev=default, via="203.0.113.1" if default == "eth0" else None)
+    return host.nft(table(_post(*conditions), family="ip"))
+
+
+def _post(*conditions: Any) -> Any:
+    return chain("post", rule(*conditions, plain("masq")), hook="postrouting", priority="srcnat", type="nat")
+
+
+def examples() -> Iterator[Example]:
+    def case(name: str, why: str, host: Any, fires: int = 0) -> Example:
+        return Example(name=name, why=why, tables=host.build(), fires=fires, severity="warning" if fires else None)
+
+    yield case("masquerade everything", "the plain fault", _host(), 1)
+    yield case("by source alone", "the source does not say where it goes", _host(saddr("192.168.7.0/24")), 1)
+    yield case("uplink named", "as it should be", _host(oifname("eth0")))
+    yield case("tunnel named", "a gateway that hides on purpose", _host(oifname("wg0")))
+    yield case("tunnel left out", "by destination", _host(daddr("192.168.0.0/16", "neq")))
+    yield case("another network", "its source is not ours", _host(saddr("192.168.9.0/24")))
+    yield case("VPN to the Internet", "the tunnel is the way out", _host(default="wg0"))
+    yield case("does not forward", "nobody is behind it", _host(forward=0))
+    yield case("no network behind", "public addresses on the second card", _host(lan="198.51.100.1/24"))
+    guest = _host().tap("tap0", inet_conf={"forwarding": 1}).route("10.1.0.2/32", dev="tap0")
+    yield case("guests", "nf-masquerade-scope speaks", guest)

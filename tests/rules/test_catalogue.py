@@ -1,0 +1,34 @@
+"""Every fault of the catalogue is a rule, or stands among those that cannot be decided, with the reason."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from netdiag.cli.main import run
+from netdiag.rules.undecidable import UNDECIDABLE
+
+CATALOGUE = Path(__file__).with_name("catalogue.txt").read_text("ascii").split()
+"""Ids of the catalogue: fixed for ever."""
+IN_WORK = {
+    "asym-route-pair",
+    "bgp-prefix-announced-nowhere",
+    "bpf-unknown-on-some-hosts",
+    "fleet-odd-one-out",
+    "fleet-shared-upstream-fault",
+    "time-offset-large",
+    "wg-clock-backwards-reject",
+    "wg-rx-allowedips-reject",
+}
+"""Faults that only several hosts together tell, and that nobody has written yet. It may only grow smaller."""
+
+
+def test_every_fault_is_listed_as_a_rule_or_as_undecidable(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["rules", "--all", "--json"]) == 0
+    printed = capfd.readouterr().out
+    listed = {name for name in CATALOGUE if json.dumps(name) in printed}
+    assert sorted(set(CATALOGUE) - listed - IN_WORK) == []
+
+
+def test_reasons_are_sentences() -> None:
+    assert [name for name, why in UNDECIDABLE.items() if len(why.split()) < 8 or why != why.strip()] == []
