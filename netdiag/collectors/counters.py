@@ -92,7 +92,10 @@ def parse_rt6_stats(text: str) -> dict[str, int]:
     """/proc/net/rt6_stats: seven hexadecimal numbers; the sixth is how many routing entries there are, and no counter
     (net/ipv6/route.c rt6_stats_seq_show())."""
     words = text.split()
-    return {"rt6_stats.dst_entries": int(words[5], 16)} if len(words) == 7 else {}
+    try:
+        return {"rt6_stats.dst_entries": int(words[5], 16)} if len(words) == 7 else {}
+    except ValueError:
+        return {}
 
 
 def _text(source: Source, path: str) -> str:

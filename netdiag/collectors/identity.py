@@ -121,7 +121,9 @@ def read_networkd(source: Source) -> Networkd:
             found = _switches(texts[path])
             settings |= found
             last = path if found else last
-    links = [f"{LINKS}/{name}" for name in _names(source, LINKS) if name.isdigit()][:1024]
+    links = [
+        f"{LINKS}/{name}" for name in _names(source, LINKS) if name.isascii() and name.isdigit() and len(name) < 10
+    ][:1024]
     states = source.read_many(links) if links else {}
     managed = tuple(int(path.rpartition("/")[2]) for path, raw in states.items() if MANAGED.search(raw) is not None)
     networks = [f"{folder}/network/{name}" for folder in CONF_FOLDERS for name in _names(source, f"{folder}/network")]

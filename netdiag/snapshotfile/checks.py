@@ -55,6 +55,8 @@ def check_tables(tables: Tables) -> None:
     _spaces(tables)
     _sockets(tables.sockets)
     _fdb(tables.fdb)
+    for ifindex in tables.identity.networkd.managed if tables.identity.networkd else ():
+        _index("identity.networkd.managed", ifindex)
     for device in tables.wireguard.devices:
         _wireguard(device)
     check_nft(tables.nft)

@@ -80,6 +80,15 @@ def clobbered(lab: Lab, host: Host) -> None:
 
 DRILLS = [
     Drill(
+        rule="offload-features-drift",
+        build=kept(over_nexthops),
+        break_=lambda lab, host: host.run("ethtool", "-K", "eth0", "tso", "off"),
+        repair=None,
+        severity="warning",
+        expect={"kind": "link", "ifname": "eth0"},
+        check_args=ARGS,
+    ),
+    Drill(
         rule="bpf-tc-same-handle-clobber",
         build=kept(filtered),
         break_=clobbered,

@@ -147,6 +147,7 @@ NARROW: dict[str, st.SearchStrategy[Any]] = {
     "RouteExtra.via": st.none() | ADDRESS,
     "RouteExtra.src": st.none() | ADDRESS,
     "WireguardDevice.ifindex": st.none() | IFINDEX,
+    "Networkd.managed": st.lists(IFINDEX, max_size=3).map(tuple),
     "WireguardDevice.listen_port": st.none() | PORT,
     "WireguardDevice.fwmark": U32,
     "WireguardPeer.endpoint": st.none() | ADDRESS,
@@ -169,6 +170,13 @@ NARROW |= {f"NftElement.{name}": st.none() | HEX for name in ("key_end", "value"
 FAMILY_FIELDS = {
     "Address": {"ifindex": IFINDEX, "flags": U32},
     "PolicyRule": {"priority": U32},
+    "PathMtu": {
+        "ifindex": st.none() | IFINDEX,
+        "mtu": U32,
+        "table": st.none() | U32,
+        "gateway": st.none() | ADDRESS,
+        "expires": st.none() | st.floats(-1, 1e6),
+    },
 }
 
 
@@ -206,7 +214,8 @@ def _with_family(kind: Any, family: str) -> st.SearchStrategy[Any]:
     for field in msgspec.structs.fields(kind):
         name = field.name
         if name in ("local", "peer", "broadcast", "anycast", "src", "dst"):
-            chosen[name] = address if name == "local" else st.none() | address
+            needed = name == "local" or kind.__name__ == "PathMtu"
+            chosen[name] = address if needed else st.none() | address
         elif name in ("prefixlen", "src_len", "dst_len"):
             chosen[name] = st.integers(0, bits)
         else:

@@ -75,12 +75,17 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
             yield _draft(row, _words(value))
 
 
+def _number(text: str) -> int:
+    """The number that a text is; 0 for another text."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+
+
 def _owned(name: str, want: str, value: str, nodes: bool) -> bool:
     """Whether somebody else than an administrator may have changed it."""
     parts = name.split(".")
     single = len(parts) > 4 and parts[2] in ("conf", "neigh") and parts[3] not in WIDE
     forwarding = parts[-1] in ("forwarding", "ip_forward") and _words(want) == "0"
-    rounded = parts[-1] in ROUNDED and value.isdigit() and want.isdigit() and int(value) >= int(want)
+    rounded = parts[-1] in ROUNDED and _number(value) >= _number(want) > 0
     return single or forwarding or rounded or (nodes and name.startswith(OWNED_BY_NODES))
 
 
