@@ -56,15 +56,7 @@ RULE = Rule(
     title="the gateway of a route in use does not answer ARP or ND",
     severity="critical",
     reads=("links", "routes", "rules", "nexthops", "neighbours", "sysctls"),
-    explains=(
-        "bgp-*",
-        "wg-*",
-        "bird-*",
-        "dns-*",
-        "tcp-*",
-        "neigh-incomplete-storm",
-        "neigh-app-solicit-zero-dead-nexthop",
-    ),
+    explains=("bgp-*", "wg-*", "bird-*", "dns-*", "tcp-*", "neigh-incomplete-storm", "neigh-app-*"),
 )
 
 FRESH = 1.0
