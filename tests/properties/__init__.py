@@ -3,4 +3,5 @@ recordings.
 
 ``changes.py`` turns one host into another of which the same must be said: rows in another order, interfaces with other
 numbers, interfaces with other names, one more thing that is healthy and has nothing to do with the rest.
+``evidence.py`` collects what a host's tables hold, to find what findings say of them.
 """

@@ -24,6 +24,7 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, RuleModule
 from netdiag.sources.replay import ReplaySource
 from tests.properties.changes import joined, new_names, renamed, renumbered, reordered, said, unrelated
+from tests.properties.evidence import everything, unfounded
 from tests.recordings.test_recordings import FOLDER, NAMES
 from tests.rules.test_examples import META, MODULES, complete_coverage
 from tests.rules.test_examples import given as told
@@ -113,6 +114,41 @@ def test_a_healthy_thing_beside_it_changes_no_alarm(case: tuple[RuleModule, Exam
     for what, more in unrelated(example.tables).items():
         after = alarms(report_of(module, replace(example, tables=joined(example.tables, more))))
         assert after == before, what
+
+
+FIRING = [case for case in CASES if case[1].fires]
+DERIVED = {
+    "ip-forward-off": "the subnet of a guest is worked out from both ends of a point-to-point tap",
+    "suppression-expired": "the day is told by a person, not read",
+    "time-step-detected": "the difference of two clocks' differences",
+    "wg-peer-count-bloat": "a count of peers",
+}
+"""Rules with evidence that is in no table, and how they come by it."""
+
+
+def wild(report: Report, *tables: Tables | None) -> list[tuple[str, str, str]]:
+    """Evidence that holds a number or an address which none of the tables does."""
+    found, numbers = everything(*tables)
+    return [
+        (finding.rule, row.fact, row.value)
+        for finding in report.findings
+        for row in finding.evidence
+        if finding.rule not in DERIVED and unfounded(row.value, found, numbers)
+    ]
+
+
+@OFTEN
+@drawn(st.sampled_from(FIRING))
+def test_evidence_is_in_the_snapshot(case: tuple[RuleModule, Example]) -> None:
+    module, example = case
+    assert not wild(report_of(module, example), example.tables, example.baseline)
+
+
+@every_recording
+def test_evidence_is_in_the_recording(name: str) -> None:
+    snapshot = recording(name)
+    report = with_tables(snapshot, snapshot.tables)
+    assert not wild(report, snapshot.tables)
 
 
 @functools.cache
