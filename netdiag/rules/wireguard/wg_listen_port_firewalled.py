@@ -1,8 +1,8 @@
 """What it checks
-  New packets to the UDP port of a WireGuard device are dropped or rejected at ingress or input, on every interface,
-  while the device has peers that can only begin by themselves: their endpoint is not known here. Or this very port is
-  closed, while the one beside it is open: then it is a warning, and critical where a peer has been silent for three
-  minutes.
+  New packets to the UDP port of a WireGuard device are dropped or rejected at ingress or input, on every interface by
+  which its peers come, while the device has peers that can only begin by themselves: their endpoint is not known
+  here. Or this very port is closed, while the one beside it is open: then it is a warning, and critical where a peer
+  has been silent for three minutes.
 
 Why it matters
   WireGuard is silent, so nobody notices a closed port: peers that this host speaks to first work (their answers belong
@@ -42,16 +42,18 @@ from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.wireguardpeers import device_subject, devices, peer_subject, source
+from netdiag.rules.wireguardpeers import device_subject, devices, peer_subject, query_to, source
 
 RULE = Rule(
     id="wg-listen-port-firewalled",
     title="the port of a WireGuard device is closed by the host's own filter",
     severity="critical",
     confidence="likely",
-    reads=("links", "addresses", "wireguard", "nft"),
+    reads=("links", "addresses", "routes", "rules", "sysctls", "wireguard", "nft"),
     explains=("wg-never-handshaked", "wg-handshake-stale"),
 )
+MOST_ASKED = 64
+"""Peers whose ways are looked up; with more of them they may come by any interface."""
 FRESH = 180
 """Seconds: keys are alive."""
 
@@ -60,30 +62,54 @@ def check(view: HostView) -> Iterator[Draft]:
     for device, link in devices(view):
         if not link.up or not device.listen_port or not device.peers:
             continue
-        stops = [stop for family in ("inet", "inet6") for stop in _stops(view, device, family)]
-        if stops and all(stops) and stops[0] is not None:
-            yield from _judged(view, device, stops[0])
+        families = ("inet", "inet6")
+        everywhere = [stop for family in families for stop in _stops(view, device, _cards(view, family), family)]
+        here = [stop for family in families for stop in _stops(view, device, _doors(view, device, family), family)]
+        if everywhere and all(everywhere) and everywhere[0] is not None:
+            yield from _judged(view, device, everywhere[0])
+        elif here and all(here) and here[0] is not None and (_by_name(device, here[0]) or _singled_out(view, device)):
+            yield from _judged(view, device, here[0])  # open elsewhere: a policy of a client would be no fault
+
+
+def _cards(view: HostView, family: str) -> list[Link]:
+    """Interfaces with an address of the family by which somebody may come, not through a tunnel."""
+    inside = {link.ifindex for _, link in devices(view)}
+    with_address = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0} - inside
+    return [link for link in view.links if link.up and not link.loopback and link.ifindex in with_address]
+
+
+def _doors(view: HostView, device: WireguardDevice, family: str) -> list[Link]:
+    """Interfaces with an address of the family by which peers come: the ways to their endpoints; any, where the
+    endpoint of one is not known, or there is no way to it."""
+    links, asked = _cards(view, family), [query_to(device, peer) for peer in device.peers[:MOST_ASKED]]
+    if any(query is None for query in asked) or len(device.peers) > MOST_ASKED:
+        return links
+    used = {
+        hop.oif for query in asked if query is not None and query.family == family for hop in view.lookup(query).hops
+    }
+    return [link for link in links if link.ifindex in used] or ([] if _elsewhere(view, device, family) else links)
+
+
+def _elsewhere(view: HostView, device: WireguardDevice, family: str) -> bool:
+    """Whether every peer has an endpoint of the other family, with a way to it: then this one does not matter."""
+    asked = [query_to(device, peer) for peer in device.peers]
+    return all(query is not None and query.family != family and view.lookup(query).hops for query in asked)
 
 
 def _singled_out(view: HostView, device: WireguardDevice) -> bool:
     """Whether a datagram to the port beside it would pass: somebody closed this very port."""
     beside = (device.listen_port or 0) % 65535 + 1
     for family in ("inet", "inet6"):
-        with_address = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0}
-        for link in view.links:
-            if link.up and not link.loopback and link.ifindex in with_address and link.ifname != device.ifname:
-                return _asked(view, device, link, family, beside).passes != "no"
+        for link in _doors(view, device, family):
+            return _asked(view, device, link, family, beside).passes != "no"
     return False
 
 
-def _stops(view: HostView, device: WireguardDevice, family: str) -> Iterator[Possible | None]:
+def _stops(view: HostView, device: WireguardDevice, links: list[Link], family: str) -> Iterator[Possible | None]:
     """What stops the port, on each interface with an address of the family by which peers can come."""
-    inside = {link.ifindex for _, link in devices(view)}
-    with_address = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0}
-    for link in view.links:
-        if link.up and not link.loopback and link.ifindex in with_address - inside:
-            found = _asked(view, device, link, family)
-            yield found.blocker if found.passes == "no" else None
+    for link in links:
+        found = _asked(view, device, link, family)
+        yield found.blocker if found.passes == "no" else None
 
 
 def _asked(view: HostView, device: WireguardDevice, link: Link, family: str, port: int | None = None) -> HookVerdict:
@@ -215,6 +241,21 @@ def examples() -> Iterator[Example]:
     named = _host(endpoint="198.51.100.1", age=30)
     yield case("closed by number, all well yet", "what works lives from being known", named,
                _input(closed, policy="accept"), 1, severity="warning")  # fmt: skip
+    by_name = _input(rule(iifname("eth0"), port(17, 51820), verdict("drop")), policy="accept")
+    for name, where, fires in (("behind it", "eth0", 1), ("elsewhere", "eth1", 0)):
+        two = _host(endpoint="198.51.100.1", age=200)
+        two.link("eth1").address("eth1", "203.0.113.1/24").route(
+            "default", via=f"{'192.0.2' if where == 'eth0' else '203.0.113'}.9", dev=where
+        )
+        yield case(f"closed on eth0, peers {name}", "what counts is where they come in", two, by_name, fires)
+    inner = _host(endpoint="198.51.100.1", age=900)
+    inner.link("docker0", kind="bridge").address("docker0", "172.17.0.1/16")
+    inner.route("default", via="192.0.2.9", dev="eth0")
+    yield case("client with an open bridge", "nobody comes by the bridge, and it begins itself", inner,
+               _input(rule(iifname("docker0"), verdict("accept"))))  # fmt: skip
+    some = _host()
+    some.link("eth1").address("eth1", "203.0.113.1/24")
+    yield case("closed on eth0, peers come from anywhere", "by eth1 they can", some, by_name)
     none = WireguardBuilder().wireguard("wg0")
     none.link("eth0").address("eth0", "192.0.2.1/24")
     yield case("no peers", "nobody knocks", none, _input())
