@@ -231,3 +231,54 @@ def examples() -> Iterator[Example]:
     wg = HostBuilder().link("wg0", kind="wireguard", flags=0x10091).address("wg0", "10.0.0.5/32")
     yield _case("tunnel", "it has no subnet", wg)
     yield _case("lo", "anycast addresses", HostBuilder().address("lo", "10.0.0.5/32").address("lo", "10.0.0.6/24"))
+    yield from _near_misses()
+
+
+def _near_misses() -> Iterator[Example]:
+    """Each side of what is compared."""
+
+    def near(prefix: str = "10.0.0.5/32", at: str = "10.0.0.1", **fields: Any) -> HostBuilder:
+        return _host(prefix, **fields).neighbour(at, dev="eth0")
+
+    warns: dict[str, Any] = {"severity": "warning"}
+    typed = _host("10.0.0.5/32", broadcast="10.0.0.255")
+    yield _case("/32 with the broadcast of a /24", "a 24 was left out", typed, 1, says=("that of a /24",), **warns)
+    routed = _host("10.0.0.5/32", broadcast="10.0.0.255").route("10.7.0.0/16", via="10.0.0.1", dev="eth0", onlink=True)
+    yield _case("the same, routed on link", "a cloud's agent leaves the broadcast", routed)
+    yield _case("broadcast of a /30", "the longest with one", _host("10.0.0.5/25", broadcast="10.0.0.7"), 1, **warns)
+    yield _case("broadcast of a /8", "the shortest", _host("10.0.0.5/25", broadcast="10.255.255.255"), 1, **warns)
+    yield _case(
+        "/31 with a broadcast", "a pair has none, whatever is set", _host("10.0.0.4/31", broadcast="10.0.0.255")
+    )
+    yield _case("/30 with another's", "it has one", _host("10.0.0.5/30", broadcast="10.0.0.255"), 1)
+    both = _host("10.0.0.5/24").address("eth0", "10.0.0.6/25", scope=253)
+    yield _case("two lengths, one for the link alone", "another scope", both)
+    apart = _host("10.0.0.5/24").link("eth1").address("eth1", "10.0.0.6/25")
+    yield _case("two lengths on two cards", "overlap-subnet-two-ifaces", apart)
+    six = _host("2001:db8::5/64").address("eth0", "2001:db8::6/80")
+    yield _case("two lengths of IPv6", "the same", six, 1, says=("has /64",), **warns)
+    alone6 = near("2001:db8::5/128", "2001:db8::1").route("ff00::/8", dev="eth0", table=255, type="multicast")
+    alone6.route("fe80::/64", dev="eth0").route("fe80::5/128", dev="eth0")
+    yield _case("/128 with what every link has", "link-local and multicast routes are no subnet", alone6, 1, **warns)
+    real6 = near("2001:db8::5/128", "2001:db8::1").route("2001:db8::/64", dev="eth0")
+    yield _case("/128 and a route for the link", "a router told the prefix", real6)
+    yield _case("/128 and a route of one bit less", "a pair is a subnet", near("2001:db8::5/128", "2001:db8::4")
+                .route("2001:db8::4/127", dev="eth0"))  # fmt: skip
+    yield _case(
+        "the other family has a subnet", "it says nothing of this one", near().address("eth0", "2001:db8::1/64"), 1
+    )
+    yield _case("another address has the subnet", "it is a service address", near().address("eth0", "10.0.0.6/24"))
+    link = near().address("eth0", "169.254.3.4/16", scope=253)
+    yield _case("another address of the link alone", "it has no say", link.without_routes(table=254), 1, **warns)
+    yield _case("neighbour of the other family", "nobody of this one is there", near(at="fe80::1"))
+    yield _case("neighbour far away", "it is reached on link", near(at="10.9.9.9"))
+    yield _case("neighbour that never answered", "nobody may be there", _host("10.0.0.5/32").neighbour(
+        "10.0.0.1", dev="eth0", state="failed"))  # fmt: skip
+    yield _case("neighbour on another card", "that is another segment", _host("10.0.0.5/32").link("eth1").neighbour(
+        "10.0.0.1", dev="eth1"))  # fmt: skip
+    yield _case("address with a peer", "it is meant to be single", near(peer="10.0.0.1"))
+    yield _case("address of the link alone", "its scope says so", near(scope=253))
+    down = HostBuilder().link("eth0", up=False).address("eth0", "10.0.0.5/32").neighbour("10.0.0.1", dev="eth0")
+    yield _case("card that is down", "nothing is used there", down)
+    quiet = HostBuilder().link("eth0", flags=0x110C3).address("eth0", "10.0.0.5/32").neighbour("10.0.0.1", dev="eth0")
+    yield _case("card without ARP", "it has no neighbours to look for", quiet)
