@@ -275,3 +275,30 @@ def _since() -> Iterator[Example]:
     )
     both = _host().intend(rule=(WANT,)).build()
     yield Example(name="twice told", why="one fault, one finding", tables=both, baseline=before, fires=1)
+    yield from _since_lost()
+
+
+def _since_lost() -> Iterator[Example]:
+    """What the rule selected, and whether that has another way; the kernel's own rules."""
+
+    def case(name: str, why: str, severity: str | None, number: int = 100, **selector: Any) -> Example:
+        now = _host().without_routes(table=254)
+        older = _host().rule(number, **({"table": 100} | selector)).build()
+        more: dict[str, Any] = {"fires": 1, "severity": severity} if severity else {}
+        return Example(name=name, why=why, tables=now.build(), baseline=older, **more)
+
+    yield case("everything", "nothing else leads anywhere", "critical")
+    yield case("packets of this host", "lo is where they come from", "critical", iif="lo")
+    yield case("of a user", "asked with that user", "critical", uid_start=1000, uid_end=1000)
+    yield case("gone, by source", "who asks is not known", "warning", src="10.0.0.0", src_len=8)
+    yield case("by the way out", "the program chooses it", "warning", oif="eth0")
+    yield case("all but marked ones", "who asks is not known", "warning", fwmark=1, invert=True)
+    yield case(
+        "a prohibition", "it let nobody through", "warning", table=None, action="prohibit", dst="10.8.0.0", dst_len=16
+    )
+    yield case("for a way out that is gone", "its interface is gone too", None, oif="tun9")
+    yield case("main's, made by the kernel", "rule-main-missing speaks of it", None, 32765, table=254, protocol=2)
+    yield case(
+        "main's, made by hand", "the same table, which is empty here", "info", 50, table=254, protocol=4, fwmark=7
+    )
+    yield case("made by the kernel for a VRF", "no table of its own three", "critical", 60, protocol=2)
