@@ -54,7 +54,7 @@ FarEnd = tuple["PathHost", Link]
 
 def _number(text: str) -> int | None:
     """A setting that is one number; None for any other text."""
-    return int(text) if len(text) < LONGEST and text.isascii() and text.lstrip("-").isdigit() else None
+    return int(text) if len(text) < LONGEST and text.isascii() and text.removeprefix("-").isdigit() else None
 
 
 class PathHost:
