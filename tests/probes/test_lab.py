@@ -7,14 +7,17 @@ import io
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 
+import netdiag.schema
 from netdiag.cli.main import run
-from netdiag.schema.make import texts
 from tests.lab import Host, Lab
 from tests.lab.daemons import Peer, key_pair
+
+SCHEMA = json.loads(Path(netdiag.schema.__path__[0], "netdiag.probe-1.schema.json").read_text(encoding="utf-8"))
 
 
 def asked(host: Host, *words: str) -> tuple[int, Any, str]:
@@ -30,7 +33,7 @@ def asked(host: Host, *words: str) -> tuple[int, Any, str]:
     status, out, err = host.call(inside)
     document = json.loads(out) if out else None
     if document is not None:
-        jsonschema.validate(document, json.loads(texts()["netdiag.probe-1.schema.json"]))
+        jsonschema.validate(document, SCHEMA)
     return status, document, err
 
 
