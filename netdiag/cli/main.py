@@ -22,6 +22,8 @@ from netdiag.cli._errors import INTERNAL, INTERRUPTED, TERMINATED, USAGE, Termin
 from netdiag.cli._output import complain, discard_output
 from netdiag.cli._verb import COLOURS, Session
 
+OPTIONAL = ("asyncssh", "duckdb", "fsspec", "pyarrow", "scapy", "yaml")
+"""Packages that the single file does without."""
 FIRST = ("check", "collect", "record", "show", "path", "probe", "sweep", "fleet", "rules", "explain", "doctor")
 """Order of the verbs in the help; any others follow by name."""
 
@@ -101,6 +103,11 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         discard_output()
         return 0
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in OPTIONAL:
+            return _bug(error, verbose=verbose)
+        complain(f"this needs {error.name}, which is not installed here")
+        return INTERNAL
     except Exception as error:  # noqa: BLE001 - the outer edge of the program: a bug is one line and a status
         return _bug(error, verbose=verbose)
 

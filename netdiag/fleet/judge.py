@@ -14,7 +14,7 @@ import msgspec
 import netdiag
 from netdiag.correlate import arrange
 from netdiag.fleet.judged import Judged, judged
-from netdiag.fleet.load import Fleet
+from netdiag.fleet.load import Fleet, view_of
 from netdiag.index.fleet import FleetHost, FleetView, on
 from netdiag.model.coverage import REQUIRED, NotEvaluated
 from netdiag.model.finding import Draft, Finding, Subject, Unjudged, Verdict, finding_id
@@ -136,7 +136,7 @@ def judge_fleet(fleet: Fleet) -> FleetReport:
     own, between = discover(), discover("fleet")
     drafts, silent = _hosts_own(fleet.hosts, own)
     unreached = tuple(row.name for row in fleet.unreached)
-    view = FleetView(hosts=fleet.hosts, unreached=unreached, symptoms=_symptoms(drafts))
+    view = view_of(fleet, unreached=unreached, symptoms=_symptoms(drafts))
     found, unjudged = across_hosts(view, between)
     explains = {name: module.rule.explains for name, module in (own | between).items()}
     findings = arrange([*found, *drafts], explains)

@@ -11,12 +11,13 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from netdiag.fleet.files import FleetRefused, look, remote, uploads
 from netdiag.fleet.identity import settle
 from netdiag.fleet.sweep.ledger import ledgers, missing
-from netdiag.index.fleet import FleetHost
+from netdiag.index.fleet import FleetHost, FleetView
 from netdiag.model.fleetreport import Notice, Unreached
 from netdiag.model.snapshot import Snapshot
 from netdiag.snapshotfile import SnapshotRefused
@@ -36,7 +37,17 @@ class Fleet:
     """The netdiag.fleet.store.read.StoredFleet that it came from; None: a folder."""
 
 
-__all__ = ["Fleet", "FleetRefused", "fleet_of", "of_files"]
+__all__ = ["Fleet", "FleetRefused", "fleet_of", "of_files", "view_of"]
+
+
+def view_of(fleet: Fleet, **more: Any) -> FleetView:
+    """What rules see of a fleet: of a store with its peer entries as columns."""
+    columns = None
+    if fleet.stored is not None:
+        from netdiag.fleet.store.peers import peer_columns
+
+        columns = partial(peer_columns, fleet.stored)
+    return FleetView(hosts=fleet.hosts, columns=columns, **more)
 
 
 def fleet_of(source: str) -> Fleet:

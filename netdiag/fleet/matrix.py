@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from netdiag.index.cryptokey import Cryptokey
-from netdiag.index.fleet import HANDSHAKE_LIFE, End, FleetHost, FleetView
+from netdiag.index.fleet import End, FleetHost, FleetView
+from netdiag.index.fleetedges import HANDSHAKE_LIFE
 from netdiag.index.hostindex import HostIndex
 from netdiag.index.packet import Query
 from netdiag.model.route import RT_TABLE_LOCAL, RTNH_F_DEAD, Routes

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from netdiag.fleet import history
 from netdiag.fleet.compare import compare
 from netdiag.fleet.judge import judge_fleet
-from netdiag.fleet.load import fleet_in, fleet_of
+from netdiag.fleet.load import fleet_in, fleet_of, view_of
 from netdiag.fleet.mesh import mesh
-from netdiag.index.fleet import FleetView
 from netdiag.model.fleetdiff import FleetDiff, Night
 from netdiag.model.fleetmesh import Mesh
 from netdiag.model.fleetreport import FleetReport
@@ -27,7 +26,7 @@ def everything(source: str) -> Everything:
     """Judge a fleet, and look at its earlier nights where there is a store."""
     fleet = fleet_of(source)
     report = judge_fleet(fleet)
-    drawn = mesh(FleetView(hosts=fleet.hosts))
+    drawn = mesh(view_of(fleet))
     if fleet.stored is None:
         return Everything(report, drawn, [], None)
     last = fleet.stored.night or fleet.stored.nights[-1]

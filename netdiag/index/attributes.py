@@ -96,7 +96,7 @@ def _classes(host: FleetHost) -> dict[int, str]:
         for at in (routes.dst_len == 0).nonzero()[0][:64].tolist():
             row = routes.row(at)
             found |= {hop.oif: "uplink" for hop in row.hops if row.type == "unicast" and row.table == 254}
-    keyed = {device.ifindex for device in tables.wireguard.devices}
+    keyed = {device.ifindex for device in host.devices}
     for link in tables.links:
         found |= {link.ifindex: what} if (what := _class(link, keyed)) else {}
     return found

@@ -11,15 +11,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
+from netdiag.index.fleetedges import HANDSHAKE_LIFE, Edges, Fetch, Mask, columns_of
 from netdiag.index.gaps import COLLECTOR_OF, gaps
 from netdiag.model.address import Address
 from netdiag.model.finding import Subject
 from netdiag.model.link import Link
 from netdiag.model.snapshot import Snapshot, Tables
 from netdiag.model.wireguard import PeerCounters, WireguardDevice, WireguardPeer
-
-HANDSHAKE_LIFE = 180.0
-"""Seconds after which the keys of a handshake are dead (drivers/net/wireguard/messages.h REJECT_AFTER_TIME)."""
 
 
 def on(host: str, about: Subject) -> Subject:
@@ -42,10 +40,18 @@ class FleetHost:
     judged: Callable[[str], bytes | memoryview | None] | None = None
     """Gives what the rules said of this host by itself when it was stored, for netdiag.fleet.judge; None: not kept."""
 
+    cards: tuple[WireguardDevice, ...] | None = None
+    """Its WireGuard devices without their peers, where a store tells them apart; None: they are in its tables."""
+
     @property
     def tables(self) -> Tables:
         """Tables of the newest snapshot."""
         return self.snapshot.tables
+
+    @property
+    def devices(self) -> tuple[WireguardDevice, ...]:
+        """Its WireGuard devices, perhaps without their peers."""
+        return self.tables.wireguard.devices if self.cards is None else self.cards
 
     @property
     def labels(self) -> dict[str, str]:
@@ -85,8 +91,17 @@ class End:
     """A WireGuard device of a host, with its interface."""
 
     host: FleetHost
-    device: WireguardDevice
+    card: WireguardDevice
+    """The device, perhaps without its peers: what is quick to be had."""
     link: Link
+
+    @cached_property
+    def device(self) -> WireguardDevice:
+        """The device with its peers."""
+        if self.host.cards is None:
+            return self.card
+        rows = self.host.tables.wireguard.devices
+        return next((row for row in rows if row.ifname == self.card.ifname), self.card)
 
     @cached_property
     def peers(self) -> dict[str, WireguardPeer]:
@@ -167,6 +182,8 @@ class FleetView:
     """Names of hosts that should be here and are not."""
     kept: dict[str, Any] = field(default_factory=dict, compare=False)
     """What several rules work out together, by a name of theirs."""
+    columns: Fetch | None = None
+    """Gives the peer entries of a store as columns; None: they are taken from the hosts' tables."""
     symptoms: dict[str, dict[str, tuple[Subject, ...]]] = field(default_factory=dict)
     """Rule id to the hosts on which it raises an alarm by itself, each with what the alarms are about."""
 
@@ -180,32 +197,66 @@ class FleetView:
         found: dict[str, End] = {}
         for host in sorted(self.reading("wireguard", "links", "addresses"), key=lambda host: host.name):
             links = {link.ifindex: link for link in host.tables.links}
-            for device in host.tables.wireguard.devices:
+            for device in host.devices:
                 link = links.get(device.ifindex) if device.ifindex is not None else None
                 if device.public_key is not None and link is not None:
                     found.setdefault(device.public_key, End(host, device, link))
         return found
 
     @cached_property
+    def end_list(self) -> list[End]:
+        """The ends in the order in which ``edges`` counts them."""
+        return list(self.ends.values())
+
+    @cached_property
     def pairs(self) -> list[Pair]:
-        """Every peer entry of every device."""
+        """Every peer entry of every device. A rule that looks for few of a million asks ``edges`` and ``where``."""
+        if self.columns is not None:
+            return self.at(range(len(self.edges)))
         return [
             Pair(end, peer, self.ends.get(peer.public_key)) for end in self.ends.values() for peer in end.device.peers
         ]
 
     @cached_property
+    def edges(self) -> Edges:
+        """Every peer entry as columns."""
+        keys = [str(end.card.public_key) for end in self.end_list]
+        if self.columns is not None:
+            return Edges(self.columns([(end.host.name, end.card.ifname) for end in self.end_list]), keys)
+        numbers = {key: number for number, key in enumerate(keys)}
+        rows = [(numbers[str(pair.near.card.public_key)], pair.peer, pair.age, pair.moved) for pair in self.pairs]
+        counted: dict[int, int] = defaultdict(lambda: -1)
+        table = []
+        for near, peer, age, moved in rows:
+            counted[near] += 1
+            called = peer.endpoint is not None
+            keepalive = peer.persistent_keepalive
+            table.append((near, counted[near], peer.public_key, called, keepalive, age, moved, peer.allowed_ips))
+        return Edges(columns_of(table), keys)
+
+    def where(self, chosen: Mask) -> list[Pair]:
+        """The entries for which a mask over ``edges`` holds."""
+        return self.at(chosen.nonzero()[0].tolist())
+
+    def at(self, positions: Iterable[int]) -> list[Pair]:
+        """The entries at these positions of ``edges``."""
+        if self.columns is None:
+            return [self.pairs[position] for position in positions]
+        columns, found = self.edges.columns, []
+        for position in positions:
+            near, far = self.end_list[columns.near[position]], int(self.edges.far[position])
+            peer = near.device.peers[columns.place[position]]
+            pair = Pair(near, peer, self.end_list[far] if far >= 0 else None)
+            age, sent = float(columns.age[position]), int(columns.sent[position])
+            # What the columns say need not be worked out again from the tables.
+            pair.__dict__["age"] = None if age != age else age  # noqa: PLR0124 - NaN
+            pair.__dict__["moved"] = (sent, int(columns.heard[position])) if sent >= 0 else None
+            found.append(pair)
+        return found
+
+    @cached_property
     def mesh_of(self) -> dict[str, int]:
         """Public key to the number of its mesh: devices that are joined by peer entries, over any number of steps."""
-        parent: dict[str, str] = {}
-
-        def root(key: str) -> str:
-            while parent.setdefault(key, key) != key:
-                parent[key] = parent[parent[key]]
-                key = parent[key]
-            return key
-
-        for pair in self.pairs:
-            a, b = root(str(pair.near.device.public_key)), root(pair.peer.public_key)
-            parent[a] = b
-        numbers: dict[str, int] = defaultdict(lambda: len(numbers))
-        return {key: numbers[root(key)] for key in list(parent)}
+        label = self.edges.meshes().tolist()
+        keys = [*self.edges.columns.keys, *self.edges.own]
+        return dict(zip(reversed(keys), reversed(label), strict=True))

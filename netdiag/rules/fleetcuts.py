@@ -9,6 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from netdiag.index.fleet import FleetView, Pair, across, on
 from netdiag.model.finding import Draft, Subject, subject
 from netdiag.rules.shape import Rule
@@ -39,20 +42,44 @@ class Cut:
 
 
 def _states(view: FleetView) -> tuple[dict[frozenset[str], list[Pair]], set[frozenset[str]], dict[str, str]]:
-    dead: dict[frozenset[str], list[Pair]] = defaultdict(list)
-    alive: set[frozenset[str]] = set()
+    edges, ends = view.edges, view.end_list
     region: dict[str, str] = {host.name: host.labels.get("region", "") for host in view.hosts}
-    for pair in view.pairs:
-        far = pair.far.host.name if pair.far is not None else f"peer {endpoint_word(pair.peer)}"
-        both = frozenset((pair.near.host.name, far))
-        if len(both) < 2 or pair.near.host.drained or (pair.far is not None and pair.far.host.drained):
-            continue
-        if pair.alive:
-            alive.add(both)
-        elif pair.dead:
-            dead[both].append(pair)
-        region.setdefault(far, "")
+    numbers = {host.name: number for number, host in enumerate(view.hosts)}
+    # one more than there are ends: what stands for the far end that nobody knows, which is position -1
+    host_of = np.array([*(numbers[end.host.name] for end in ends), -1], np.int64)
+    drained = np.array([*(end.host.drained for end in ends), False], np.bool_)
+    near, far = host_of[edges.columns.near], host_of[edges.far]
+    judged = ~drained[edges.columns.near] & ~drained[edges.far] & (near != far)
+    code = np.minimum(near, far) * len(view.hosts) + np.maximum(near, far)
+    met = judged & edges.alive & (far >= 0)
+    heard = np.zeros(len(view.hosts) ** 2, np.bool_)  # for each pair of hosts whether it is alive
+    heard[code[met]] = True
+    living = heard.nonzero()[0]
+    names = [host.name for host in view.hosts]
+    alive = _some(living, names, region)
+    unknown = view.where(judged & edges.alive & (far < 0))
+    alive |= {frozenset((pair.near.host.name, f"peer {endpoint_word(pair.peer)}")) for pair in unknown}
+    dead: dict[frozenset[str], list[Pair]] = defaultdict(list)
+    for pair in view.where(judged & edges.dead & ~((far >= 0) & heard[code])):
+        other = pair.far.host.name if pair.far is not None else f"peer {endpoint_word(pair.peer)}"
+        dead[frozenset((pair.near.host.name, other))].append(pair)
+        region.setdefault(other, "")
+    for both in alive:
+        for name in both:
+            region.setdefault(name, "")
     return {both: pairs for both, pairs in dead.items() if both not in alive}, alive, region
+
+
+def _some(living: npt.NDArray[np.int64], names: list[str], region: dict[str, str]) -> set[frozenset[str]]:
+    """Of the pairs that are alive as many as are needed to say which hosts, regions and pairs of regions are."""
+    some: dict[object, frozenset[str]] = {}
+    one, two = (numbers.tolist() for numbers in divmod(living, max(len(names), 1)))
+    for first, second in zip(one, two, strict=True):
+        both = names[first], names[second]
+        for proof in (first, second, frozenset((region[both[0]], region[both[1]]))):
+            if proof not in some:
+                some[proof] = frozenset(both)
+    return set(some.values())
 
 
 def _candidates(

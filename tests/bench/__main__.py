@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import daemons
+from tests.bench import daemons, fleet
 
 HERE = Path(__file__).parent
 PYTHON = sys.executable
@@ -277,6 +277,10 @@ def main() -> None:
         print(table(header, [sockets(floor, scale)]))
         print()
         print(table(["command", "wall s"], commands(floor)))
+        print()
+        size = max(20, int(1000 * scale))
+        header = ["fleet", "load, cpu s", "wall s", "MiB", "rules between hosts, cpu s", "wall s", "MiB"]
+        print(table(header, [fleet.measure(Path(folder) / "fleet", size, size - 1, 100)]))
 
 
 if __name__ == "__main__":

@@ -182,6 +182,9 @@ class StoredFleet:
 
     def hosts(self) -> Iterator[FleetHost]:
         """Every host, with tables that are decoded when asked for."""
+        from netdiag.fleet.store.peers import devices
+
+        cards_of = devices(self)
         by_load = {part.path: load.judged_by for load in self.loads for part in load.parts}
         for name, rows in self.series.items():
             card = rows[-1]
@@ -191,6 +194,7 @@ class StoredFleet:
                 snapshot=self.snapshot(card),
                 previous=self.snapshot(rows[0]) if len(rows) > 1 else None,
                 judged=self.fetch(card, "") if kept else None,
+                cards=cards_of.get(name, ()),
             )
 
     def snapshot(self, card: Card) -> Snapshot:

@@ -89,7 +89,7 @@ def mesh_svg(mesh: Mesh, worst: Mapping[str, str]) -> str:
         (x, y), end = _label(centre, radii[name])
         said = _name(name, len(by_region[name]))
         lines.append(f'<text class="name" x="{x:.1f}" y="{y:.1f}" text-anchor="{end}">{said}</text>')
-    lines += _plates(mesh, centres)
+    lines += _plates(mesh, centres, radii)
     return "\n".join((*lines, "</svg>"))
 
 
@@ -108,19 +108,26 @@ def _ways(mesh: Mesh, centres: Mapping[str, Point]) -> Iterator[str]:
         yield f'<line class="way{ill}" stroke-width="{width:.1f}" {ends}/>'
 
 
-def _plates(mesh: Mesh, centres: Mapping[str, Point]) -> Iterator[str]:
-    """``3/25`` on the way between two regions, above all lines; each a little off the middle, so that two that cross
-    do not cover each other."""
-    for number, link in enumerate(mesh.links):
+def _plates(mesh: Mesh, centres: Mapping[str, Point], radii: Mapping[str, float]) -> Iterator[str]:
+    """``3/25`` on the way between two regions, above all lines: the sickest first, and none over another or over a
+    region. What finds no room is in the words below the drawing."""
+    placed: list[tuple[float, float, float]] = []
+    for link in sorted(mesh.links, key=lambda link: (-link.sick / link.pairs, -link.sick, link.one, link.two)):
         if not link.sick or link.one == link.two or link.one not in centres or link.two not in centres:
             continue
         (x1, y1), (x2, y2) = centres[link.one], centres[link.two]
-        part = (0.5, 0.42, 0.58)[number % 3]
-        x, y = x1 + (x2 - x1) * part, y1 + (y2 - y1) * part
         words = f"{link.sick}/{link.pairs}"
         half = 5 + 4.2 * len(words)
-        yield (
-            f'<rect class="plate" x="{x - half:.1f}" y="{y - 11:.1f}" width="{2 * half:.1f}" height="22" rx="11"/>'
-            f'<text class="sick" x="{x:.1f}" y="{y + 4.5:.1f}" text-anchor="middle">{words}'
-            f"<title>{text(link.one)} and {text(link.two)}: {link.sick} of {link.pairs} pairs are sick</title></text>"
-        )
+        for part in (0.5, 0.42, 0.58, 0.34, 0.66):
+            x, y = x1 + (x2 - x1) * part, y1 + (y2 - y1) * part
+            crowded = any(abs(x - at[0]) < half + at[2] + 2 and abs(y - at[1]) < 25 for at in placed)
+            over = any(math.hypot(x - cx, y - cy) < radii[name] + 12 for name, (cx, cy) in centres.items())
+            if crowded or over:
+                continue
+            placed.append((x, y, half))
+            yield (
+                f'<rect class="plate" x="{x - half:.1f}" y="{y - 11:.1f}" width="{2 * half:.1f}" height="22" rx="11"/>'
+                f'<text class="sick" x="{x:.1f}" y="{y + 4.5:.1f}" text-anchor="middle">{words}'
+                f"<title>{text(link.one)} and {text(link.two)}: {link.sick} of {link.pairs} pairs sick</title></text>"
+            )
+            break

@@ -34,8 +34,9 @@ from struct import pack
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
-from netdiag.index.fleet import FleetHost, FleetView, Pair, across, on
+from netdiag.index.fleet import End, FleetHost, FleetView, Pair, across, on
 from netdiag.model.bpf import BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.snapshot import Tables
@@ -64,7 +65,7 @@ MOST_WALKS = 500
 def _owned(host: FleetHost) -> set[str]:
     """Single addresses routed to a guest of this host, and its own addresses but those of its WireGuard devices."""
     links = {link.ifindex: link for link in host.tables.links}
-    devices = {device.ifindex for device in host.tables.wireguard.devices}
+    devices = {device.ifindex for device in host.devices}
     guests = {number for number, link in links.items() if link.kind in GUEST_KINDS and link.up} - devices
     owned = {row.local for row in host.tables.addresses if row.scope == 0 and row.ifindex not in devices}
     for routes, size in ((host.tables.routes, 32), (host.tables.routes6, 128)):
@@ -75,13 +76,21 @@ def _owned(host: FleetHost) -> set[str]:
     return owned
 
 
+def _elsewhere(far: End, allowed: tuple[str, ...], owners: dict[str, list[FleetHost]]) -> bool:
+    """Whether one of these prefixes is an address that another host alone has."""
+    having = [owners.get(prefix.partition("/")[0], []) for prefix in allowed]
+    return any(len(hosts) == 1 and hosts[0] is not far.host for hosts in having)
+
+
 def check(view: FleetView) -> Iterator[Draft]:
     owners: dict[str, list[FleetHost]] = defaultdict(list)
     for host in view.reading("wireguard", "links", "addresses", "routes"):
         for address in _owned(host):
             owners[address].append(host)
     wrong: dict[str, list[Pair]] = defaultdict(list)
-    for pair in view.pairs:
+    which, combinations = view.edges.combinations()
+    moved = [number >= 0 and _elsewhere(view.end_list[number], allowed, owners) for number, allowed in combinations]
+    for pair in view.where(np.array(moved, np.bool_)[which]):
         for prefix in pair.peer.allowed_ips if pair.far is not None else ():
             address, _, size = prefix.partition("/")
             if int(size) != ipaddress.ip_address(address).max_prefixlen:

@@ -26,7 +26,9 @@ References
 import ipaddress
 from collections.abc import Iterator
 
-from netdiag.index.fleet import FleetView, Pair, across, on
+import numpy as np
+
+from netdiag.index.fleet import End, FleetView, Pair, across, on
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build_fleet import builder, finished, mesh, peered
 from netdiag.rules.shape import FleetExample, Rule, quoted
@@ -41,6 +43,21 @@ RULE = Rule(
     explains=("wg-rx-allowedips-reject", "bgp-not-established", "wg-oneway-data"),
     scope="fleet",
 )
+
+
+def _lacks(far: End, allowed: tuple[str, ...]) -> bool:
+    """Whether these prefixes hold none of the end's addresses of a family: what is worth a closer look."""
+    own: dict[str, list[str]] = {row.family: [] for row in far.addresses}
+    for row in far.addresses:
+        own[row.family].append(row.local)
+    exact = {prefix.partition("/")[0] for prefix in allowed if prefix.endswith(("/32", "/128"))}
+    if all(exact.intersection(rows) for rows in own.values()):
+        return False
+    networks = [ipaddress.ip_network(prefix) for prefix in allowed]
+    return any(
+        not any(ipaddress.ip_address(address) in network for address in rows for network in networks)
+        for rows in own.values()
+    )
 
 
 def _missed(pair: Pair) -> list[str]:
@@ -59,7 +76,9 @@ def _missed(pair: Pair) -> list[str]:
 
 def check(view: FleetView) -> Iterator[Draft]:
     found: dict[tuple[str, str], list[Pair]] = {}
-    for pair in view.pairs:
+    which, combinations = view.edges.combinations()
+    lacking = [number >= 0 and _lacks(view.end_list[number], allowed) for number, allowed in combinations]
+    for pair in view.where(np.array(lacking, np.bool_)[which]):
         for address in _missed(pair)[:1]:
             found.setdefault((pair.peer.public_key, address), []).append(pair)
     for (_, address), pairs in sorted(found.items()):

@@ -77,13 +77,15 @@ def _refused(pair: Pair) -> float | None:
 
 def check(view: FleetView) -> Iterator[Draft]:
     found: dict[str, list[tuple[Pair, float]]] = defaultdict(list)
-    for pair in view.pairs:
+    for pair in view.where((view.edges.back >= 0) & view.edges.dead):
         host = pair.near.host
         if host.tables.clock.synchronised is not True and host.read("clock"):
             behind = _refused(pair)
             if behind is not None:
                 found[host.name].append((pair, behind))
-    clocks = sorted(_now(host) for host in view.reading("wireguard") if host.tables.wireguard.devices)
+    if not found:
+        return
+    clocks = sorted(_now(host) for host in view.reading("wireguard") if host.devices)
     for rows in found.values():
         near, far = rows[0][0].near, rows[0][0].far
         middle = clocks[len(clocks) // 2]

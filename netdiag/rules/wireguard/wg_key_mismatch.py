@@ -44,12 +44,12 @@ def check(view: FleetView) -> Iterator[Draft]:
     listening: dict[tuple[str, int], End] = {}
     for end in view.ends.values():
         for row in end.host.tables.addresses:
-            if end.device.listen_port and row.scope == 0 and row.ifindex != end.link.ifindex:
-                listening.setdefault((row.local, end.device.listen_port), end)
+            if end.card.listen_port and row.scope == 0 and row.ifindex != end.link.ifindex:
+                listening.setdefault((row.local, end.card.listen_port), end)
     callers: dict[tuple[str, str], list[Pair]] = {}
     ends: dict[str, End] = {}
-    for pair in view.pairs:
-        if pair.far is not None or not pair.dead or pair.peer.endpoint is None:
+    for pair in view.where((view.edges.far < 0) & view.edges.dead):
+        if pair.peer.endpoint is None:
             continue
         far = listening.get((pair.peer.endpoint, pair.peer.endpoint_port or 0))
         if far is None or far.host is pair.near.host:

@@ -21,9 +21,10 @@ References
   drivers/net/wireguard/socket.c wg_socket_set_peer_endpoint_from_skb()
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 
-from netdiag.index.fleet import FleetView, across, on
+from netdiag.index.fleet import FleetView, Pair, across, on
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build_fleet import builder, finished, mesh, peered
 from netdiag.rules.shape import FleetExample, Rule, quoted
@@ -47,18 +48,22 @@ RULE = Rule(
 
 def check(view: FleetView) -> Iterator[Draft]:
     told: dict[str, Draft] = {}
-    for pair in view.pairs:
+    calls: dict[tuple[str, int | None], list[Pair]] = defaultdict(list)
+    dead = view.where((view.edges.far >= 0) & view.edges.dead)
+    for pair in dead:
+        calls[pair.peer.public_key, pair.peer.endpoint_port].append(pair)
+    for pair in dead:
         far = pair.far
-        if far is None or not pair.dead or not far.device.listen_port:
+        if far is None or not far.card.listen_port or pair.peer.endpoint_port == far.card.listen_port:
             continue
-        if pair.peer.endpoint_port == far.device.listen_port:
+        if f"{far.card.public_key} {pair.peer.endpoint_port}" in told:
             continue
         if pair.peer.endpoint not in {row.local for row in far.host.tables.addresses}:
             continue
-        callers = [p for p in view.pairs if p.far is far and p.dead and p.peer.endpoint_port == pair.peer.endpoint_port]
+        callers = calls[pair.peer.public_key, pair.peer.endpoint_port]
         names = sorted({p.near.host.name for p in callers})
         told.setdefault(
-            f"{far.device.public_key} {pair.peer.endpoint_port}",
+            f"{far.card.public_key} {pair.peer.endpoint_port}",
             RULE.found(
                 subject=across((far.host.name, *names), subject("wireguard-interface", ifname=far.device.ifname)),
                 message=f"{far.device.ifname} of {far.host.name} listens on {far.device.listen_port}, and "

@@ -60,8 +60,8 @@ def check(view: FleetView) -> Iterator[Draft]:
 
 def _finding(view: FleetView, address: str, ends: list[End], names: list[str]) -> Draft:
     first, second = ends[0], ends[1]
-    keys = {str(end.device.public_key) for end in ends}
-    others = [pair for pair in view.pairs if pair.peer.public_key in keys]
+    keys = {str(end.card.public_key) for end in ends}
+    others = view.where(view.edges.among(keys))
     return RULE.found(
         subject=across(names, subject("address", address=address)),
         message=f"{' and '.join(names)} both have {address} on their mesh devices: the others reach one of them where "

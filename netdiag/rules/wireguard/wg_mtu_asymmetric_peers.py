@@ -21,8 +21,10 @@ References
   wg-quick(8) MTU; RFC 4459
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+
+import numpy as np
 
 from netdiag.index.fleet import End, FleetView, across, on
 from netdiag.model.finding import Draft, subject
@@ -44,30 +46,35 @@ OVERHEAD = 80
 
 
 def check(view: FleetView) -> Iterator[Draft]:
-    partners: dict[str, list[End]] = {}
-    for pair in view.pairs:
-        if pair.far is not None and pair.alive and pair.near.link.up and pair.far.link.up:
-            partners.setdefault(str(pair.near.device.public_key), []).append(pair.far)
-    usual = Counter(end.link.mtu for ends in partners.values() for end in ends)
-    for key, far in sorted(partners.items()):
-        near = view.ends[key]
-        others = [end for end in far if end.link.mtu != near.link.mtu]
-        if not others or not _odd(near, others, usual):
+    edges, ends = view.edges, view.end_list
+    mtu = np.array([end.link.mtu for end in ends], np.int64)
+    up = np.array([end.link.up for end in ends], np.bool_)
+    near, far = edges.columns.near, edges.far
+    spoken = (far >= 0) & edges.alive
+    spoken[spoken] &= up[near[spoken]] & up[far[spoken]]
+    usual = Counter(mtu[far[spoken]].tolist())
+    spoken[spoken] &= mtu[near[spoken]] != mtu[far[spoken]]
+    partners: dict[int, list[End]] = defaultdict(list)
+    for one, two in zip(near[spoken].tolist(), far[spoken].tolist(), strict=True):
+        partners[one].append(ends[two])
+    for number in sorted(partners, key=lambda number: str(ends[number].card.public_key)):
+        near_at, others = ends[number], partners[number]
+        if not others or not _odd(near_at, others, usual):
             continue
         names = sorted({end.host.name for end in others})
-        fits = _below(near) is not None and near.link.mtu < others[0].link.mtu
+        fits = _below(near_at) is not None and near_at.link.mtu < others[0].link.mtu
         yield RULE.found(
-            subject=across((near.host.name, *names), device_subject(near.device)),
-            message=f"{near.device.ifname} of {near.host.name} has mtu {near.link.mtu}, {', '.join(names[:3])}"
+            subject=across((near_at.host.name, *names), device_subject(near_at.device)),
+            message=f"{near_at.device.ifname} of {near_at.host.name} has mtu {near_at.link.mtu}, {', '.join(names[:3])}"
             f"{f' and {len(names) - 3} more' if len(names) > 3 else ''} at the other end {others[0].link.mtu}",
             evidence=[
-                (f"mtu on {near.host.name}", near.link.mtu, f"RTM_GETLINK {near.device.ifname} IFLA_MTU"),
+                (f"mtu on {near_at.host.name}", near_at.link.mtu, f"RTM_GETLINK {near_at.device.ifname} IFLA_MTU"),
                 (f"mtu on {names[0]}", others[0].link.mtu, f"RTM_GETLINK {others[0].device.ifname} IFLA_MTU"),
             ],
-            confirm=[f"ip link show dev {quoted(near.device.ifname)}"],
-            fix=f"ip link set dev {quoted(near.device.ifname)} mtu {others[0].link.mtu}  # on {near.host.name}",
+            confirm=[f"ip link show dev {quoted(near_at.device.ifname)}"],
+            fix=f"ip link set dev {quoted(near_at.device.ifname)} mtu {others[0].link.mtu}  # on {near_at.host.name}",
             confidence="possible" if fits else "likely",
-            breaks=[on(near.host.name, subject("link", ifname=near.device.ifname))],
+            breaks=[on(near_at.host.name, subject("link", ifname=near_at.device.ifname))],
         )
 
 

@@ -44,13 +44,13 @@ DATA = 2000
 
 
 def check(view: FleetView) -> Iterator[Draft]:
-    by_ends = {(str(pair.near.device.public_key), pair.peer.public_key): pair for pair in view.pairs}
-    for pair in view.pairs:
-        back = by_ends.get((pair.peer.public_key, str(pair.near.device.public_key)))
-        if back is None or not pair.alive or not back.alive or pair.moved is None or back.moved is None:
-            continue
-        if pair.moved[0] >= DATA and back.moved[1] == 0:
-            yield _finding(pair, back)
+    edges = view.edges
+    columns, back = edges.columns, edges.back
+    lost = (back >= 0) & edges.alive & edges.moved & (columns.sent >= DATA)
+    lost &= edges.alive[back] & edges.moved[back] & (columns.heard[back] == 0)
+    forward = lost.nonzero()[0]
+    for pair, other in zip(view.at(forward.tolist()), view.at(back[forward].tolist()), strict=True):
+        yield _finding(pair, other)
 
 
 def _finding(pair: Pair, back: Pair) -> Draft:

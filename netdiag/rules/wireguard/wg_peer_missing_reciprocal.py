@@ -41,7 +41,8 @@ RULE = Rule(
 
 
 def check(view: FleetView) -> Iterator[Draft]:
-    left = [pair for pair in view.pairs if pair.far is not None and pair.back is None and pair.dead]
+    edges = view.edges
+    left = view.where((edges.far >= 0) & (edges.back < 0) & edges.dead)
     while left:
         by_end: dict[tuple[str, str], list[Pair]] = defaultdict(list)
         for pair in left:

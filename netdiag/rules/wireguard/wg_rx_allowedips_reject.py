@@ -109,17 +109,14 @@ def _strange(end: End, far: End, own: Cryptokey) -> list[str]:
 
 
 def check(view: FleetView) -> Iterator[Draft]:
-    by_near: dict[str, list[Pair]] = {}
-    for pair in view.pairs:
-        by_near.setdefault(str(pair.near.device.public_key), []).append(pair)
-    for key, end in view.ends.items():
+    for number, end in enumerate(view.end_list):
         thrown = _thrown(end) if end.host.read("counters") else None
         if thrown is None:
             continue
         own, loud = Cryptokey(end.device), dict(_heard(end))
         suspects = [
             (pair, strange)
-            for pair in by_near.get(key, ())
+            for pair in view.where(view.edges.columns.near == number)
             if pair.far is not None and pair.peer.public_key in loud and (strange := _strange(end, pair.far, own))
         ]
         yield _finding(end, thrown, suspects)
