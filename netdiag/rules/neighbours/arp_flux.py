@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from netdiag.index.subnets import Subnet, connected
+from netdiag.index.subnets import Subnet, connected, segment
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
@@ -81,7 +81,10 @@ def _card(link: Link) -> bool:
 
 
 def _shared(view: HostView, one: Subnet, other: Subnet) -> tuple[str, object, str] | None:
-    """The fact that shows that both are on one segment; None where nothing does."""
+    """The fact that shows that both are on one segment; None where nothing does, or they are two ends of one wire."""
+    siblings = one.link.kind == other.link.kind == "macvlan"
+    if not siblings and segment(view, one.link) == segment(view, other.link):
+        return None
     names = f"{one.link.ifname} and {other.link.ifname}"
     if view.stack.lower(other.link.ifindex) == one.link or view.stack.lower(one.link.ifindex) == other.link:
         return None  # they do not hear each other
@@ -208,6 +211,9 @@ def examples() -> Iterator[Example]:
     shim = HostBuilder().link("eth0").address("eth0", "10.1.0.1/24")
     shim.link("shim", kind="macvlan", link="eth0").address("shim", "10.1.0.3/24")
     yield case("macvlan and parent in one subnet", "the same: the host's way to its containers", shim)
+    vmac = HostBuilder().link("eth0").address("eth0", "10.1.0.1/24")
+    vmac.link("vrrp.51", kind="macvlan", link="eth0").address("vrrp.51", "10.1.0.100/24")
+    yield case("macvlan of one subnet with its parent", "a service address of keepalived", vmac)
     cables = HostBuilder().link("eth0", kind="veth").link("eth1", kind="veth")
     cables.peer("eth0", ifindex=7, master=5, slave_kind="bridge")
     cables.peer("eth1", ifindex=8, master=5, slave_kind="bridge")

@@ -16,11 +16,11 @@ Fix
   load it at boot by /etc/modules-load.d.
 
 Not flagged
-  Files of the distribution: /usr/lib/sysctl.d, and those that Ubuntu's procps puts into /etc/sysctl.d (a container made
-  from its image has them, and nobody ever applied them there). Settings that daemons own: forwarding that is on though
-  a file says off (Docker, libvirt, tailscale), settings of single interfaces (networkd, NetworkManager, CNI),
-  connection tracking and bridge settings on Kubernetes nodes. Names with a pattern. What the intent says of: see
-  sysctl-expected-differs. Settings that this kernel does not have. Namespaces for which the files are not meant.
+  Files of the distribution (/usr/lib/sysctl.d). Settings that daemons own: forwarding that is on though a file says off
+  (Docker, libvirt, tailscale), settings of single interfaces (networkd, NetworkManager, CNI), connection tracking and
+  bridge settings on Kubernetes nodes. Settings of "all" and "default" that firewalls and CNIs set as well (rp_filter,
+  redirects) are an info. Names with a pattern. What the intent says of: see sysctl-expected-differs. Settings that this
+  kernel does not have. Namespaces for which the files are not meant.
 
 References
   sysctl.d(5), systemd-sysctl.service(8); net/ipv4/devinet.c inet_forward_change()
@@ -91,9 +91,11 @@ def _owned(name: str, want: str, value: str, nodes: bool) -> bool:
 
 def _draft(row: SysctlLine, value: str) -> Draft:
     want = _words(row.value)
+    shared = row.name.split(".")[2:3] == ["conf"] and not row.name.endswith("forwarding")
     return RULE.found(
         subject=subject("sysctl", name=row.name),
         message=f"{row.name} is {value or 'empty'}, and {row.path} sets it to {want or 'empty'} at boot",
+        severity="info" if shared else "warning",
         evidence=[
             (row.name, value, "/proc/sys/" + row.name.translate(str.maketrans("./", "/."))),
             ("at boot", want, row.path),
@@ -116,7 +118,9 @@ def examples() -> Iterator[Example]:
         host.intend(sysctl=more.pop("told", None))
         files = None if more.get("unjudged") else tuple(rows)
         tables = replace(host.build(), sysctls=Sysctls(values=now | more.pop("now", {}), files=files))
-        return Example(name=name, why=why, tables=tables, fires=fires, severity="warning" if fires else None, **more)
+        return Example(
+            name=name, why=why, tables=tables, fires=fires, **({"severity": "warning" if fires else None} | more)
+        )
 
     own = "/etc/sysctl.d/50-net.conf:"
     yield case("another value", "the plain fault", own + "net.ipv4.tcp_mtu_probing=2", fires=1)
@@ -132,6 +136,9 @@ def examples() -> Iterator[Example]:
     yield case("kube-proxy", "it owns that", own + "net.netfilter.nf_conntrack_max=1000000", managers=kubelet)
     yield case("rounded", "the kernel takes a power of two", own + "net.netfilter.nf_conntrack_buckets=60000")
     yield case("cut down", "no rounding", own + "net.netfilter.nf_conntrack_buckets=90000", fires=1)
+    filters = {"net.ipv4.conf.all.rp_filter": "2"}
+    strict = own + "net.ipv4.conf.all.rp_filter=1"
+    yield case("reverse path filter", "a firewall or CNI sets it too", strict, now=filters, fires=1, severity="info")
     yield case("one interface", "networkd owns it", own + "net.ipv4.conf.eth0.forwarding=1")
     yield case("of the distribution", "not this host's wish", "/usr/lib/sysctl.d/50.conf:net.ipv4.tcp_mtu_probing=2")
     ubuntu = "/etc/sysctl.d/10-network-security.conf:net.ipv4.tcp_mtu_probing=2"
