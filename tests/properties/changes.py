@@ -8,15 +8,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from netdiag.model.link import IFF_POINTOPOINT, Link
+from netdiag.model.link import IFF_NOARP, IFF_POINTOPOINT, Link
 from netdiag.model.neighbour import neighbours_from_rows
 from netdiag.model.route import routes_from_rows
 from netdiag.model.snapshot import Tables
-from netdiag.model.sysctl import Sysctls
 from netdiag.rules.build import HostBuilder
 from tests.properties.rewriting import columns_shuffled, rewritten, shuffled
 
-NUMBERS = {"ifindex", "oif", "master", "link", "active_slave"}
+NUMBERS = {"ifindex", "oif", "master", "link", "active_slave", "managed", "filtered"}
 """Fields that hold the number of an interface of this namespace; columns of that name too."""
 
 
@@ -56,7 +55,7 @@ def reordered(tables: Tables, dice: random.Random) -> Tables:
     return replace(
         tables,
         links=shuffled(tables.links, dice),
-        peer_links=shuffled(tables.peer_links, dice),
+        peer_links=shuffled(tables.peer_links, dice, lambda row: row.ifindex),
         netns_ids=shuffled(tables.netns_ids, dice),
         addresses=shuffled(tables.addresses, dice, lambda row: (row.ifindex, row.family)),
         routes=route(tables.routes),
@@ -86,6 +85,8 @@ def renumbered(tables: Tables, dice: random.Random) -> Tables:
     new = dict(zip(known, others, strict=True))
 
     def leaf(owner: Any, field: str, value: Any) -> Any:
+        if isinstance(value, str) and (scope := value.rpartition("%")[2]).isdigit() and "%" in value:
+            return f"{value.rpartition('%')[0]}%{new.get(int(scope), int(scope))}"
         if field not in NUMBERS:
             return value
         if isinstance(owner, Link) and field == "link" and owner.link_netnsid is not None:
@@ -172,7 +173,7 @@ def joined(tables: Tables, more: HostBuilder) -> Tables:
         neighbours=neighbours_from_rows(
             [*tables.neighbours.rows(), *(rewritten(row, leaf) for row in added.neighbours.rows())]
         ),
-        sysctls=Sysctls(values=sysctls),
+        sysctls=msgspec.structs.replace(tables.sysctls, values=sysctls),
     )
 
 
@@ -181,7 +182,8 @@ def unrelated(tables: Tables) -> dict[str, HostBuilder]:
 
     The first address of a family is no such thing: with it the host begins to use that family.
     """
-    own = {link.ifindex for link in tables.links if link.up and not link.loopback and not link.flags & IFF_POINTOPOINT}
+    odd = IFF_POINTOPOINT | IFF_NOARP
+    own = {link.ifindex for link in tables.links if link.up and not link.loopback and not link.flags & odd}
     families = {
         row.family
         for row in tables.addresses

@@ -65,7 +65,7 @@ def check(view: HostView) -> Iterator[Draft]:
     if len(subnets) > MOST:
         return
     said: set[int] = set()
-    for one, other in combinations(subnets.values(), 2):
+    for one, other in combinations(sorted(subnets.values(), key=lambda subnet: subnet.link.ifname), 2):
         if other.link.ifindex in said or view.stack.vrf(one.link.ifindex) != view.stack.vrf(other.link.ifindex):
             continue
         why = _shared(view, one, other)

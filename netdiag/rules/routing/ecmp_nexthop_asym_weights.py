@@ -24,8 +24,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.index.ways import ways
+from netdiag.index.ways import Way, ways
 from netdiag.model.finding import Draft, subject
+from netdiag.model.route import Route
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
 
@@ -40,16 +41,24 @@ LOOKED_AT = 1000
 """Routes over one group of which the lowest stands for all."""
 
 
+def _place(row: Route) -> tuple[int, str]:
+    return row.table, row.dst
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for family in ("inet", "inet6"):
-        told: set[tuple[tuple[str | None, int], ...]] = set()
+        found: dict[tuple[tuple[str | None, int], ...], tuple[Route, Way]] = {}
         for way in ways(view.routes(family), view.nexthops):
             weights = [leg.weight for leg in way.legs]
-            group = tuple(sorted((leg.gateway, leg.weight) for leg in way.legs if leg.gateway))
-            if len(weights) < 2 or max(weights) < TIMES * max(1, min(weights)) or group in told:
+            if len(weights) < 2 or max(weights) < TIMES * max(1, min(weights)):
                 continue
-            told.add(group)
-            row = min(view.route_rows(family, way.positions[:LOOKED_AT].tolist()), key=lambda row: (row.table, row.dst))
+            group = tuple(sorted((leg.gateway, leg.weight) for leg in way.legs if leg.gateway))
+            rows = view.route_rows(family, way.positions[:LOOKED_AT].tolist())
+            row = min(rows, key=_place)
+            if group not in found or _place(row) < _place(found[group][0]):
+                found[group] = row, way
+        for row, way in found.values():
+            weights = [leg.weight for leg in way.legs]
             listed = ", ".join(f"{leg.gateway or view.ifname(leg.oif or 0)} {leg.weight}" for leg in way.legs[:4])
             six = "-6 " if family == "inet6" else ""
             yield RULE.found(
