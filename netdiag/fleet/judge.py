@@ -138,7 +138,9 @@ def judge_fleet(fleet: Fleet) -> FleetReport:
     unreached = tuple(row.name for row in fleet.unreached)
     view = view_of(fleet, unreached=unreached, symptoms=_symptoms(drafts))
     found, unjudged = across_hosts(view, between)
-    explains = {name: module.rule.explains for name, module in (own | between).items()}
+    explains = {name: module.rule.explains for name, module in own.items()}
+    for name, module in between.items():
+        explains[name] = explains.get(name, ()) + module.rule.explains
     findings = arrange([*found, *drafts], explains)
     grouped = [
         NotEvaluated(rule=rule, reason=f"{reason} (on {_named(hosts)})")

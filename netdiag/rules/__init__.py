@@ -11,14 +11,18 @@ from netdiag.rules.shape import RuleModule
 
 
 def discover(scope: str | None = "host") -> dict[str, RuleModule]:
-    """The rules of a scope by id, in alphabetical order: ``host``, ``fleet``, or None for all."""
+    """The rules of a scope by id, in alphabetical order: ``host``, ``fleet``, or None for all. A rule of one host that
+    knows something of several as well is among both."""
     found: dict[str, RuleModule] = {}
     for domain in pkgutil.iter_modules(__path__):
         if not domain.ispkg:
             continue
         package = importlib.import_module(f"{__name__}.{domain.name}")
         for entry in pkgutil.iter_modules(package.__path__):
-            module = RuleModule.of(importlib.import_module(f"{package.__name__}.{entry.name}"))
+            file = importlib.import_module(f"{package.__name__}.{entry.name}")
+            module, across = RuleModule.of(file), RuleModule.across(file)
             if scope in (None, module.rule.scope):
                 found[module.id] = module
+            elif across is not None and scope == across.rule.scope:
+                found[across.id] = across
     return dict(sorted(found.items()))

@@ -140,6 +140,15 @@ class RuleModule:
         return self.rule.id
 
     @classmethod
+    def across(cls, module: "ModuleType") -> "RuleModule | None":
+        """What a rule of one host knows besides of several: ``ACROSS``, ``check_across``, ``examples_across``; None
+        where it has none of them. Raises AttributeError where a part is missing."""
+        if not hasattr(module, "ACROSS"):
+            return None
+        own = cls.of(module)
+        return cls(module.ACROSS, own.page, own.domain, module.check_across, module.examples_across)
+
+    @classmethod
     def of(cls, module: "ModuleType") -> "RuleModule":
         """Read a rule file that was imported. Raises AttributeError where a part is missing."""
         domain = module.__name__.rsplit(".", 2)[-2].replace("_", "-")

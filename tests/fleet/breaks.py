@@ -187,6 +187,25 @@ def _good_sibling(world: World) -> None:
     world.lab.wait(ready, 15, "the edges are peers again")
 
 
+def _identity(number: int) -> Work:
+    def work(world: World) -> None:
+        text = world["fra-edge2"].read("/etc/bird/bird.conf")
+        first = text.replace("router id 10.1.0.1;", "router id 10.1.0.2;")
+        world["fra-edge2"].write(
+            "/etc/bird/bird.conf", first.replace("router id 10.1.0.2;", f"router id 10.1.0.{number};")
+        )
+        world["fra-edge2"].run("birdc", "configure")
+        good = number == 2
+
+        def settled() -> bool:
+            said = world["fra-edge2"].run("birdc", "show", "protocols", "sibling").stdout
+            return ("Established" in said) == good
+
+        world.lab.wait(settled, 15, "the sessions have noticed")
+
+    return work
+
+
 def _spy(world: World) -> None:
     for name in ("ams-worker1", "sin-worker2"):
         world.program(name, "spy", ("eth0",), pref=1, verdict=3)
@@ -286,6 +305,13 @@ BREAKS = (
         rule="bgp-session-ends-disagree",
         does=_bad_sibling,
         mends=_good_sibling,
+        touched=("fra-edge1", "fra-edge2"),
+        hosts=("fra-edge1", "fra-edge2"),
+    ),
+    Break(
+        rule="bgp-router-id-dup",
+        does=_identity(1),
+        mends=_identity(2),
         touched=("fra-edge1", "fra-edge2"),
         hosts=("fra-edge1", "fra-edge2"),
     ),

@@ -89,12 +89,6 @@ def test_a_fault_between_hosts_is_named_first(world: World, case: Break) -> None
         case.mends(world)
 
 
-def test_it_is_well_again(world: World) -> None:
-    world.sweep()
-    report = world.judged()
-    assert not alarms(report), told(report)
-
-
 def test_path_and_matrix_of_the_fleet(world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for name, snapshot in world.known.items():
         write_snapshot(snapshot, str(tmp_path / f"{name}.netdiag"))
@@ -117,3 +111,10 @@ def test_path_and_matrix_of_the_fleet(world: World, tmp_path: Path, capfd: pytes
     assert code == 0 and "132 ordered pairs" in said and "every pair is in order" in said, said
     code, said = asked("fleet", "check", "--by", "kernel", str(tmp_path))
     assert code == 0 and "UNKNOWN  by kernel: all hosts have one value" in said, said
+
+
+def test_it_is_well_again(world: World) -> None:
+    """After all variants; without them the mended hosts have been seen by the tests above."""
+    world.sweep(*([] if LONG else ["sin-worker1", "fra-edge1"]))
+    report = world.judged()
+    assert not alarms(report), told(report)

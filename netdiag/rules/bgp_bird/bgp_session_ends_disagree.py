@@ -15,8 +15,8 @@ Fix
   multihop and the password; birdc configure. The session starts anew.
 
 Not flagged
-  Ends that are switched off or drained on one side: somebody did it. Sessions that began a moment ago. A neighbour that
-  was not collected. Two sessions between the same addresses.
+  Ends that are switched off or drained on one side: somebody did it. Sessions that began a moment ago, or were lost
+  after the other end was read. A neighbour that was not collected. Two sessions between the same addresses.
 
 References
   RFC 4271 sections 6.2 and 8; RFC 5082
@@ -24,6 +24,7 @@ References
 
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from netdiag.index.fleet import FleetView, across
@@ -71,6 +72,14 @@ def _ends(view: FleetView) -> Iterator[tuple[HostSession, HostSession]]:
                 yield rows[0], back[0]
 
 
+def _taken(row: HostSession) -> float:
+    """When its host was read, in seconds since 1970; 0: not told."""
+    try:
+        return datetime.fromisoformat(row.host.snapshot.meta.taken_at).timestamp()
+    except ValueError:
+        return 0.0
+
+
 def _difference(one: HostSession, two: HostSession) -> str | None:
     """In what the ends differ; None: in nothing that is known."""
     for near, far in ((one, two), (two, one)):
@@ -79,7 +88,8 @@ def _difference(one: HostSession, two: HostSession) -> str | None:
             return f"{near.host.name} calls AS{said}, and {far.host.name} is AS{has}"
     for near, far in ((one, two), (two, one)):
         age, waits = near.session.age(), far.session.age()
-        if near.session.up and not far.session.up and min(age or 0.0, waits or 0.0) >= SETTLED:
+        later = _taken(near) - _taken(far)
+        if near.session.up and not far.session.up and min(age or 0.0, waits or 0.0, (waits or 0.0) + later) >= SETTLED:
             return f"{near.host.name} holds it for established, and {far.host.name} is in {far.session.state}"
     return None
 

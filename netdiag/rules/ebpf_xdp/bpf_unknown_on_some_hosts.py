@@ -23,6 +23,7 @@ References
   bpftool-net(8); include/uapi/linux/bpf.h BPF_PROG_QUERY
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -78,9 +79,12 @@ def seen(tables: Tables) -> Iterator[Seen]:
 
 
 def kind_of(link: Link) -> str:
-    """What interfaces are compared with each other: taps, tunnels, veths, cards."""
+    """What interfaces are compared with each other: taps, tunnels, cards; and veths by the letters that their names
+    begin with, because one host has them for containers and another for itself."""
     if link.loopback:
         return "loopback"
+    if link.kind in ("veth", "netkit"):
+        return f"{link.kind} {re.split('[^a-z_-]', link.ifname)[0]}"
     return link.kind or "card"
 
 

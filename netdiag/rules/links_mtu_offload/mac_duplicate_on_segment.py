@@ -1,6 +1,7 @@
 """What it checks
   Two interfaces on one Ethernet segment have the same hardware address: the far ends behind two ports of a bridge of
-  this host, or an interface of this host and a neighbour that it sees there.
+  this host, or an interface of this host and a neighbour that it sees there. Over a fleet: interfaces of two hosts, of
+  which a third one sees both addresses behind one hardware address, or of which one sees the other.
 
 Why it matters
   Switches and bridges learn one place for an address: frames for both go to whichever spoke last, so both hosts work
@@ -25,14 +26,16 @@ References
   net/bridge/br_fdb.c br_fdb_update(); IEEE 802.1Q learning; RFC 9568
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from netdiag.index.fleet import FleetHost, FleetView, across, on
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.shape import Example, FleetExample, Rule, quoted
 
 RULE = Rule(
     id="mac-duplicate-on-segment",
@@ -48,6 +51,15 @@ RULE = Rule(
         "addr-duplicate-*",
         "bridge-own-mac-flap",
     ),
+)
+ACROSS = Rule(
+    id=RULE.id,
+    title=RULE.title,
+    severity="critical",
+    confidence="likely",
+    reads=("links", "addresses", "neighbours"),
+    explains=(RULE.id, *RULE.explains, "bgp-not-established", "wg-handshake-stale", "fleet-host-cut"),
+    scope="fleet",
 )
 ROUTERS = ("00:00:5e:00:01:", "00:00:5e:00:02:")
 SHARING = frozenset({"ipvlan", "ipvtap", "wireguard", "tun"})
@@ -175,3 +187,76 @@ def examples() -> Iterator[Example]:
     yield _case("own address", "the host answers itself", _host(dst="192.0.2.2"))
     yield _case("ipvlan", "children share it by design", _host(kind="ipvlan"))
     yield _case("failed", "nobody answered", _host("failed"))
+
+
+def check_across(view: FleetView) -> Iterator[Draft]:
+    owners: dict[str, dict[str, tuple[FleetHost, Link, set[str]]]] = defaultdict(dict)
+    seen: dict[str, dict[tuple[str, int], set[str]]] = defaultdict(lambda: defaultdict(set))
+    for host in view.reading(*ACROSS.reads):
+        local: dict[int, set[str]] = defaultdict(set)
+        for row in host.tables.addresses:
+            local[row.ifindex].add(row.local)
+        for link in host.tables.links:
+            plain = link.up and not link.loopback and not link.noarp and link.kind not in SHARING
+            if plain and link.address and not link.address.startswith(ROUTERS) and local[link.ifindex]:
+                owners[link.address][host.name] = host, link, local[link.ifindex]
+        for near in host.tables.neighbours.rows():
+            if near.lladdr and near.state in LEARNED and not near.proxy:
+                seen[near.lladdr][host.name, near.ifindex].add(near.dst)
+    for lladdr, hosts in sorted(owners.items()):
+        for (observer, _), addresses in seen[lladdr].items() if len(hosts) > 1 else ():
+            met = {name: addresses & own for name, (_, _, own) in hosts.items() if name != observer and addresses & own}
+            if len(met) >= 2 or (met and observer in hosts):
+                told = {*met, observer} & set(hosts)
+                yield _across(lladdr, [hosts[name] for name in sorted(told)], met)
+                break
+
+
+def _across(lladdr: str, rows: list[tuple[FleetHost, Link, set[str]]], met: dict[str, set[str]]) -> Draft:
+    names = [host.name for host, _, _ in rows]
+    addresses = sorted({address for found in met.values() for address in found})
+    last, link = rows[-1][0].name, rows[-1][1].ifname
+    return ACROSS.found(
+        subject=across(names, subject("link", address=lladdr)),
+        message=f"{' and '.join(f'{link.ifname} of {host.name}' for host, link, _ in rows[:3])} have the same hardware "
+        f"address {lladdr} in one segment: frames for both go to whichever spoke last",
+        evidence=[
+            *((f"{row.ifname} of {host.name}", lladdr, "RTM_GETLINK IFLA_ADDRESS") for host, row, _ in rows[:3]),
+            ("neighbours seen behind it", ", ".join(addresses[:4]), "RTM_GETNEIGH NDA_LLADDR"),
+        ],
+        confirm=["ip -br link", f"ip neigh show | grep {lladdr}"],
+        fix=f"ip link set dev {quoted(link)} address 02:00:00:00:00:01  # on {last}, or any free address",
+        breaks=[
+            thing
+            for host, row, _ in rows
+            for thing in (
+                on(host.name, subject("link", ifname=row.ifname)),
+                on(host.name, subject("link", ifname=row.ifname, address=lladdr)),
+                subject("host", name=host.name),
+            )
+        ],
+    )
+
+
+def examples_across() -> Iterator[FleetExample]:
+    def host(number: int, lladdr: str, *sees: tuple[int, str]) -> HostBuilder:
+        made = HostBuilder().link("eth0", address=lladdr).address("eth0", f"192.0.2.{number}/24")
+        for other, at in sees:
+            made.neighbour(f"192.0.2.{other}", dev="eth0", lladdr=at)
+        return made
+
+    def case(name: str, why: str, fires: int, *hosts: HostBuilder) -> FleetExample:
+        return FleetExample(
+            name=name, why=why, hosts={f"fra-a{n}": x.build() for n, x in enumerate(hosts, 1)}, fires=fires
+        )
+
+    third = host(3, "02:00:00:00:00:cc", (1, MAC), (2, MAC))
+    yield case("seen by a third", "two addresses behind one", 1, host(1, MAC), host(2, MAC), third)
+    yield case("seen by one of them", "its neighbour has its own address", 1, host(1, MAC), host(2, MAC, (1, MAC)))
+    yield case("two segments", "nobody sees both", 0, host(1, MAC), host(2, MAC), host(3, OTHER, (1, MAC)))
+    apart = host(3, "02:00:00:00:00:cc", (1, MAC)), host(4, "02:00:00:00:00:dd", (2, MAC))
+    yield case("cloned in two places", "each is alone in its segment", 0, host(1, MAC), host(2, MAC), *apart)
+    yield case("of their own", "as it must be", 0, host(1, MAC), host(2, OTHER), third)
+    vrrp = "00:00:5e:00:01:0a"
+    sees = host(3, "02:00:00:00:00:cc", (1, vrrp), (2, vrrp))
+    yield case("VRRP", "the virtual router's", 0, host(1, vrrp), host(2, vrrp), sees)

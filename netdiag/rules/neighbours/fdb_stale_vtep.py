@@ -1,7 +1,8 @@
 """What it checks
   An entry of a vxlan device that somebody wrote sends a hardware address to a tunnel end behind which it is not: the
   address is on this side of the tunnel, the tunnel end cannot be reached (no route, or it does not answer), or it is
-  none of the tunnel ends that the device floods to.
+  none of the tunnel ends that the device floods to. Over a fleet: one host has the address on its side of that network,
+  and the tunnel end is another host.
 
 Why it matters
   A written entry is never corrected by what arrives. When a machine moves to another node, or a node comes back with
@@ -26,11 +27,14 @@ References
   https://github.com/projectcalico/calico/issues/7281
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
+from netdiag.index.fleet import FleetHost, FleetView, across, on
+from netdiag.index.links import LinkStack
 from netdiag.index.packet import Query
 from netdiag.index.view import HostView
 from netdiag.model.bridge import Fdb, FdbEntry
@@ -38,7 +42,7 @@ from netdiag.model.finding import Draft, Severity, subject
 from netdiag.model.link import Link
 from netdiag.model.snapshot import Tables
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.shape import Example, FleetExample, Rule, quoted
 
 RULE = Rule(
     id="fdb-stale-vtep",
@@ -46,6 +50,15 @@ RULE = Rule(
     severity="critical",
     reads=("links", "peer_links", "routes", "rules", "sysctls", "neighbours", "fdb"),
     explains=("neigh-*", "bgp-*"),
+)
+ACROSS = Rule(
+    id=RULE.id,
+    title=RULE.title,
+    severity="critical",
+    confidence="likely",
+    reads=("links", "peer_links", "addresses", "fdb"),
+    explains=(RULE.id, *RULE.explains),
+    scope="fleet",
 )
 EVERYBODY = "00:00:00:00:00:00"
 
@@ -204,3 +217,90 @@ def examples() -> Iterator[Example]:
     yield _case("kept by a daemon", "EVPN corrects it", evpn)
     yield _case("learned", "what arrives corrects it", _tables(host, flood, _row(host, MAC, "192.0.2.9", state=2)))
     yield _case("floods nowhere", "nothing to compare with", _tables(host, stale))
+
+
+def _held(host: FleetHost) -> Iterator[tuple[int, str]]:
+    """VNI and hardware address of everything that is on a host's side of its tunnels."""
+    tables = host.tables
+    stack = LinkStack(tables.links, tables.peer_links)
+    entries = [row for row in tables.fdb.rows() if row.state != "permanent" and row.dst is None]
+    for link in tables.links:
+        vni = link.info.get("id") if link.kind == "vxlan" else None
+        if not isinstance(vni, int):
+            continue
+        top = stack.by_index.get(link.master or 0)
+        if (top or link).address:
+            yield vni, str((top or link).address)
+        ports = [port for port in stack.ports(link.master) if port.ifindex != link.ifindex] if link.master else []
+        for port in ports:
+            far = stack.veth_peer(port.ifindex)
+            if far is not None and far.up and far.address and far.master is None:
+                yield vni, far.address
+            yield from ((vni, row.lladdr) for row in entries if row.ifindex == port.ifindex)
+
+
+def check_across(view: FleetView) -> Iterator[Draft]:
+    holders: dict[tuple[int, str], set[str]] = defaultdict(set)
+    addresses: dict[str, set[str]] = {}
+    hosts = [host for host in view.reading(*ACROSS.reads) if any(x.kind == "vxlan" for x in host.tables.links)]
+    for host in hosts:
+        addresses[host.name] = {row.local for row in host.tables.addresses if row.scope == 0}
+        for vni, lladdr in _held(host):
+            holders[vni, lladdr].add(host.name)
+    wrong: dict[tuple[int, str, str], list[tuple[FleetHost, Link, FdbEntry]]] = defaultdict(list)
+    for host in hosts:
+        vxlans = (x for x in host.tables.links if x.kind == "vxlan" and x.up)
+        devices = {x.ifindex: x for x in vxlans if isinstance(x.info.get("id"), int)}
+        for row in host.tables.fdb.rows():
+            link = devices.get(row.ifindex)
+            written = row.state in ("permanent", "static") and "extern_learn" not in row.flags
+            if link is None or row.dst is None or not written or row.lladdr == EVERYBODY:
+                continue
+            having = holders.get((int(link.info["id"]), row.lladdr), set())
+            owner = next(iter(having)) if len(having) == 1 else host.name
+            ends = {name for name, own in addresses.items() if row.dst in own}
+            if owner != host.name and len(ends) == 1 and owner not in ends:
+                wrong[int(link.info["id"]), row.lladdr, owner].append((host, link, row))
+    for (_, lladdr, owner), rows in sorted(wrong.items()):
+        yield _elsewhere(lladdr, owner, rows)
+
+
+def _elsewhere(lladdr: str, owner: str, rows: list[tuple[FleetHost, Link, FdbEntry]]) -> Draft:
+    host, link, row = rows[0]
+    names = sorted({one.name for one, _, _ in rows})
+    who = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return ACROSS.found(
+        subject=across((owner, *names), subject("neighbour", lladdr=lladdr, ifname=link.ifname)),
+        message=f"{lladdr} is on {owner}, but {who} {'sends' if len(names) == 1 else 'send'} it to the tunnel end "
+        f"{row.dst}, another host: what is for it is lost",
+        evidence=[
+            (f"{lladdr} on {owner}", "behind its own ports", "RTM_GETLINK, RTM_GETNEIGH AF_BRIDGE"),
+            (f"entry on {host.name}", f"dst {row.dst} {row.state}", f"RTM_GETNEIGH AF_BRIDGE {link.ifname} NDA_DST"),
+        ],
+        confirm=[f"bridge fdb show dev {quoted(link.ifname)} | grep {lladdr}"],
+        fix=f"bridge fdb replace {lladdr} dev {quoted(link.ifname)} dst ADDRESS-OF-{quoted(owner)} self  # on {who}",
+        breaks=[on(one.name, subject("neighbour", lladdr=lladdr, ifname=x.ifname)) for one, x, _ in rows],
+    )
+
+
+def examples_across() -> Iterator[FleetExample]:
+    def node(number: int, *, guest: bool = False, sends: int | None = None, state: int = 0x80) -> Tables:
+        host = HostBuilder().link("eth0").address("eth0", f"192.0.2.{number}/24")
+        host.link("br0", kind="bridge", address=f"02:00:00:00:01:0{number}")
+        host.link("vx0", kind="vxlan", master="br0", info={"id": 7}).link("v0", kind="veth", master="br0")
+        if guest:
+            host.peer("v0", address=MAC)
+        rows = [_row(host, MAC, f"192.0.2.{sends}", state=state)] if sends else []
+        return _tables(host, *rows)
+
+    def case(name: str, why: str, fires: int, *nodes: Tables) -> FleetExample:
+        return FleetExample(name=name, why=why, hosts={f"fra-n{n}": x for n, x in enumerate(nodes, 1)}, fires=fires)
+
+    stale = node(1, sends=2)
+    yield case("moved to the third", "the first still sends it to the second", 1, stale, node(2), node(3, guest=True))
+    yield case("to its host", "as it must be", 0, node(1, sends=3), node(2), node(3, guest=True))
+    yield case("nobody has it", "it is stopped", 0, stale, node(2), node(3))
+    yield case("two have it", "an anycast address", 0, stale, node(2, guest=True), node(3, guest=True))
+    yield case("learned", "what arrives corrects it", 0, node(1, sends=2, state=2), node(2), node(3, guest=True))
+    both = stale, node(2), node(3, guest=True), node(4, sends=2)
+    yield case("two send it there", "one cause is one finding", 1, *both)

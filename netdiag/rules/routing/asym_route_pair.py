@@ -32,10 +32,11 @@ from typing import Any, NamedTuple
 
 from netdiag.index.fleet import FleetHost, FleetView, across, on
 from netdiag.model.finding import Draft, Unjudged, subject
-from netdiag.model.nft import Nft
+from netdiag.model.nft import Nft, NftRule
 from netdiag.path.fleetwalk import FleetEnd, FleetWays
 from netdiag.path.trail import PROTOCOLS, Packet
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, rule, state, table, verdict
 from netdiag.rules.shape import FleetExample, Rule, quoted
 
 RULE = Rule(
@@ -265,3 +266,34 @@ def examples() -> Iterator[FleetExample]:
     yield case("loose", "any way back will do", end(1, 2, 1, rp=2), end(2, 1, 2, rp=2))
     yield case("all=2 wins", "the larger value counts", end(1, 2, 1, every=2), end(2, 1, 2, every=2))
     yield case("the same link", "both by eth1", end(1, 2, 1), end(2, 1, 1))
+    yield from _through_routers()
+
+
+def _through_routers() -> Iterator[FleetExample]:
+    """Two hosts with two routers between them: there by r1, back by r2 or by r1."""
+
+    def host(number: int, by: int) -> HostBuilder:
+        made = HostBuilder().link("eth0", address=f"02:00:00:00:00:{number:02}").address("eth0", f"10.0.{number}.9/24")
+        made.route(f"10.0.{3 - number}.0/24", via=f"10.0.{number}.{by}", dev="eth0")
+        for router in (1, 2):
+            made.neighbour(f"10.0.{number}.{router}", dev="eth0", lladdr=f"02:00:00:00:{router:02}:{number:02}")
+        return made
+
+    def router(own: int, *rules: NftRule) -> HostBuilder:
+        made = HostBuilder()
+        for net in (1, 2):
+            made.link(f"eth{net}", address=f"02:00:00:00:{own:02}:{net:02}", inet_conf={"forwarding": 1})
+            made.address(f"eth{net}", f"10.0.{net}.{own}/24")
+            made.neighbour(f"10.0.{net}.9", dev=f"eth{net}", lladdr=f"02:00:00:00:00:{net:02}")
+        return made.nft(table(chain("fwd", *rules, hook="forward", policy="drop")))
+
+    opened = rule(state("new", "established", "related"), verdict("accept"))
+    for name, why, back, rules, fires in (
+        ("stateful, two routers", "the second saw no first packet", 2, (opened,), 1),
+        ("stateful, one router", "it saw both", 1, (opened,), 0),
+        ("stateless, two routers", "nobody asks for the connection", 2, (rule(verdict("accept")),), 0),
+        ("closed", "it drops whichever way it comes", 2, (), 0),
+    ):
+        hosts = {"fra-a": host(1, 1), "fra-b": host(2, back), "fra-r1": router(1, *rules), "fra-r2": router(2, *rules)}
+        made = {key: value.build() for key, value in hosts.items()}
+        yield FleetExample(name=name, why=why, hosts=made, fires=fires)
