@@ -25,7 +25,7 @@ test: install-test ## install what the tests need, then run them all; make test 
 	@.venv/bin/python -m pytest -q -n 2 --dist loadgroup $(if $(K),-k '$(K)')
 
 test-long: install-test ## a million lookups and hundreds of random routers: what a night is for
-	@NETDIAG_LONG=1 .venv/bin/python -m pytest -q -n 2 tests/index/test_kernel_agreement.py tests/path/test_random_routers.py tests/fleet/test_world.py tests/properties tests/drills
+	@NETDIAG_LONG=1 .venv/bin/python -m pytest -q -n 2 --dist loadgroup tests/index/test_kernel_agreement.py tests/path/test_random_routers.py tests/fleet/test_world.py tests/properties tests/drills
 
 mutants: install-test ## make each rule wrong in one place at a time: which mutants do its examples miss? K=word: some
 	@.venv/bin/python -m tests.mutants $(K)

@@ -21,7 +21,7 @@ from tests.lab import Lab
 from tests.lab.daemons import key_pair
 
 LONG = bool(os.environ.get("NETDIAG_LONG"))
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.xdist_group("fleet-world")]
 
 
 @pytest.fixture(scope="module")
