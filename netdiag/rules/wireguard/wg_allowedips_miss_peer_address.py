@@ -64,6 +64,9 @@ def _missed(pair: Pair) -> list[str]:
     """Addresses of the far end, of the families in which none of them is allowed."""
     if pair.far is None or pair.peer.latest_handshake is None:
         return []
+    plain = {f"{row.local}/{128 if row.family == 'inet6' else 32}" for row in pair.far.addresses}
+    if plain and plain <= set(pair.peer.allowed_ips):
+        return []
     allowed = [ipaddress.ip_network(prefix) for prefix in pair.peer.allowed_ips]
     missed = []
     for family in ("inet", "inet6"):
