@@ -10,6 +10,9 @@ its proof.
 
     def check(view: HostView) -> Iterator[Draft]: ...  # or Iterator[Draft | Unjudged]
     def examples() -> Iterator[Example]: ...
+
+What the same fault looks like between hosts may stand in the same file: ``ACROSS``, ``check_across(view: FleetView)``
+and ``examples_across()``.
 """
 
 import shlex
