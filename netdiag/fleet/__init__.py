@@ -2,6 +2,6 @@
 
 ``inventory`` knows which hosts there are, ``sweep`` collects them into a folder, ``load`` reads the folder, ``judge``
 makes the report; the rules are in netdiag/rules with ``scope="fleet"`` and see netdiag.index.fleet.FleetView. ``way``
-follows one packet from host to host, ``matrix`` holds all pairs of a mesh, ``canary`` judges a roll-out; ``store`` keeps
-nights and answers SQL.
+follows one packet from host to host, ``matrix`` holds all pairs of a mesh, ``canary`` judges a roll-out; ``store``
+keeps nights and answers SQL.
 """
