@@ -8,7 +8,7 @@ from struct import pack
 from typing import Any
 
 from netdiag.collectors import Options, bonds, ethtool, fdb, qdiscs, softirq
-from netdiag.model.tc import TcAction, handle_text
+from netdiag.model.tc import Tc, TcAction, handle_text
 from netdiag.sources.live import LiveSource
 from netdiag.sources.netlink.requests import attribute
 from netdiag.sources.netlink.tc import action_of
@@ -45,8 +45,22 @@ def same(ours: Any, stock: dict[str, Any], options: tuple[str, ...]) -> None:
 def test_tc_agrees(lab: Lab) -> None:
     host = shaped(lab)
     lab.send_udp(host, "192.0.2.5", 9, count=20, size=1400)
-    table = host.call(lambda: qdiscs.collect(LiveSource(), Options(interval=0))).tables["qdiscs"]
-    stock = json.loads(host.run("tc", "-j", "-s", "qdisc", "show").stdout)
+
+    def looks() -> tuple[Tc, list[dict[str, Any]], Tc]:
+        def ours() -> Tc:
+            table: Tc = host.call(lambda: qdiscs.collect(LiveSource(), Options(interval=0))).tables["qdiscs"]
+            return table
+
+        return ours(), json.loads(host.run("tc", "-j", "-s", "qdisc", "show").stdout), ours()
+
+    seen: list[tuple[Tc, list[dict[str, Any]], Tc]] = []
+
+    def quiet() -> bool:
+        seen[:] = [looks()]
+        return seen[0][0] == seen[0][2]
+
+    lab.wait(quiet, 10, "no packet between two looks")
+    table, stock, _ = seen[0]
     assert len(stock) == len(table.qdiscs)
     options = {"htb": ("r2q", "default"), "tbf": ("rate", "burst", "limit"), "pfifo": ("limit",)}
     for row, said in zip(table.qdiscs, stock, strict=True):

@@ -33,7 +33,7 @@ def test_a_vxlan_in_a_bridge_leads_down_to_its_underlay() -> None:
         ("eth0", "lower", 3),
         ("tap0", "port", 1),
     ]
-    assert [port.ifname for port in stack.ports(1)] == ["vx0", "tap0"]
+    assert [port.ifname for port in stack.ports(1)] == ["tap0", "vx0"]
     assert [upper.ifname for upper in stack.uppers(3)] == ["vx0"]
     assert [upper.ifname for upper in stack.uppers(2)] == ["br0"]
     master = stack.master(5)

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -211,15 +210,6 @@ def test_tcp_is_accepted_counted_and_refused(lab: Lab) -> None:
 def test_a_listener_that_cannot_bind_says_so(lab: Lab) -> None:
     with pytest.raises(LabError, match="did not start"):
         lab.listen_udp(lab.host("a"), "192.0.2.77", 7777)
-
-
-def test_a_host_is_made_in_a_moment(lab: Lab) -> None:
-    times = []
-    for number in range(10):
-        started = time.monotonic()
-        lab.host(f"h{number}")
-        times.append(time.monotonic() - started)
-    assert sorted(times)[2] < 0.1, times  # 15 ms on an idle machine; the machine may be busy, not slow each time
 
 
 def test_closing_leaves_nothing_behind() -> None:

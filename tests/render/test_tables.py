@@ -23,7 +23,7 @@ from netdiag.model.sysctl import Sysctls
 from netdiag.render.tables import STREAM, Column, Filters, View, table_json, table_text
 from netdiag.render.views import names, view
 from netdiag.render.views._words import protocol_number, table_number
-from tests.snapshotfile.hosts import META, bulk, of_type, route, small_snapshot
+from tests.snapshotfile.hosts import META, TOGETHER, bulk, of_type, route, small_snapshot
 
 
 def text(name: str, snapshot: Snapshot, width: int | None = 80, **filters: Any) -> str:
@@ -40,10 +40,8 @@ def with_tables(**tables: Any) -> Snapshot:
     return replace(small_snapshot(), tables=replace(small_snapshot().tables, **tables))
 
 
-@pytest.mark.parametrize(
-    "table", sorted({*SMALL, *BULK} - {"netns", "netns_routes", "netns_routes6", "netns_neighbours"})
-)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@pytest.mark.parametrize("table", sorted({*SMALL, *BULK} - TOGETHER))
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data(), st.sampled_from([None, 20, 80]))
 def test_whatever_a_table_holds_can_be_shown(table: str, given: st.DataObject, width: int | None) -> None:
     """One table at a time, the others plain: an example stays small enough to be minimised."""

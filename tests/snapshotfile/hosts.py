@@ -65,6 +65,10 @@ def neighbour(dst: str, ifindex: int, state: str = "reachable") -> Neighbour:
     )
 
 
+TOGETHER = {"netns", "netns_routes", "netns_routes6", "netns_neighbours"}
+"""Tables that only fit each other: they are tried in whole snapshots."""
+
+
 def small_snapshot() -> Snapshot:
     """A router with two links, a multipath route, neighbours, and a collector that was denied."""
     links = (

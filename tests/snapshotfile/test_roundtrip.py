@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from netdiag.model.codec import BULK, SMALL
 from netdiag.model.route import Routes
@@ -22,12 +23,28 @@ from netdiag.snapshotfile import read_snapshot, snapshot_octets, write_snapshot
 from netdiag.snapshotfile.checks import CHECKED
 from netdiag.snapshotfile.document import empty_tables
 from netdiag.snapshotfile.read import FIRST_TABLES
-from tests.snapshotfile.hosts import META, same, small_snapshot, snapshots
+from tests.snapshotfile.hosts import META, TOGETHER, bulk, of_type, same, small_snapshot, snapshots
+
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+@settings(max_examples=8, suppress_health_check=SLOW, deadline=None)
 @given(snapshots())
 def test_any_snapshot_comes_back(snapshot: Snapshot) -> None:
+    assert_comes_back(snapshot)
+
+
+@pytest.mark.parametrize("table", sorted({*SMALL, *BULK} - TOGETHER))
+@settings(max_examples=20, suppress_health_check=SLOW, deadline=None)
+@given(st.data())
+def test_whatever_a_table_holds_comes_back(table: str, given: st.DataObject) -> None:
+    held = given.draw(bulk(table) if table in BULK else of_type(SMALL[table]))
+    plain = small_snapshot()
+    assert_comes_back(replace(plain, tables=replace(plain.tables, **{table: held})))
+
+
+def assert_comes_back(snapshot: Snapshot) -> None:
+    """Written, read, and written again: the same."""
     octets = snapshot_octets(snapshot)
     back = read_snapshot(io.BytesIO(octets))
     assert same(snapshot, back)
