@@ -42,7 +42,7 @@ def test_every_dependency_has_a_lower_bound(setup_cfg: configparser.ConfigParser
     options = setup_cfg["options"]["install_requires"].split()
     extras = [line for extra in setup_cfg["options.extras_require"].values() for line in extra.split()]
     for requirement in options + extras:
-        assert re.fullmatch(r"[a-z0-9-]+>=[0-9.]+", requirement), requirement
+        assert re.fullmatch(r"[a-z0-9-]+>=[0-9.]+(,<[0-9.]+)?", requirement), requirement
 
 
 def test_pyproject_parses() -> None:
