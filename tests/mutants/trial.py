@@ -139,7 +139,7 @@ def trials(rule: str) -> tuple[Trial, ...]:
     module: RuleModule = discover(None)[rule]
     if module.rule.scope == "fleet":
         return tuple(functools.partial(test_fleet_examples.test_example, module, e) for e in module.examples())
-    return tuple(functools.partial(test_examples.test_example, module, e) for e in module.examples())
+    return tuple(functools.partial(test_examples.assert_holds, module, e) for e in module.examples())
 
 
 def killed(mutant: Mutant, rules: list[str], hot: dict[str, int]) -> bool:
