@@ -22,10 +22,10 @@ install: ## make .venv/bin/netdiag, which works from any directory, namespace an
 	@.ci/venv
 
 test: install-test ## install what the tests need, then run them all; make test K=expr runs some
-	@.venv/bin/python -m pytest -q -n 3 --dist loadgroup $(if $(K),-k '$(K)')
+	@.venv/bin/python -m pytest -q -n 2 --dist loadgroup $(if $(K),-k '$(K)')
 
 test-long: install-test ## a million lookups and hundreds of random routers: what a night is for
-	@NETDIAG_LONG=1 .venv/bin/python -m pytest -q -n 3 --dist loadgroup tests/index/test_kernel_agreement.py tests/path/test_random_routers.py tests/fleet/test_world.py tests/properties tests/drills
+	@NETDIAG_LONG=1 .venv/bin/python -m pytest -q -n 2 --dist loadgroup tests/index/test_kernel_agreement.py tests/path/test_random_routers.py tests/fleet/test_world.py tests/properties tests/drills
 
 mutants: install-test ## make each rule wrong in one place at a time: which mutants do its examples miss? K=word: some
 	@.venv/bin/python -m tests.mutants $(K)
@@ -33,7 +33,7 @@ mutants: install-test ## make each rule wrong in one place at a time: which muta
 # A drill whose fault such pings disturb fails here and adds no line: what it showed before stays in the table.
 severity: install-test ## docs/severity.md: run the drills, with pings between the hosts before and under each fault
 	@mkdir -p .cache && rm -f .cache/losses.jsonl
-	-@NETDIAG_LOSSES=$(CURDIR)/.cache/losses.jsonl .venv/bin/python -m pytest -q -n 3 --dist loadgroup tests/drills -k 'not severity'
+	-@NETDIAG_LOSSES=$(CURDIR)/.cache/losses.jsonl .venv/bin/python -m pytest -q -n 2 --dist loadgroup tests/drills -k 'not severity'
 	@.venv/bin/python -m tests.drills.severity .cache/losses.jsonl
 
 install-test: install

@@ -22,8 +22,11 @@ from tests.lab import Host, Lab
 Report = dict[str, Any]
 Finding = dict[str, Any]
 
-PATIENCE = 6.0
+PATIENCE = 12.0
 """Seconds for a state to show: more than the kernel's one second of link watch and three of neighbour probes."""
+
+PAUSE = 0.2
+"""Seconds between two reports: each takes about as long."""
 
 CONFIRM_SECONDS = 3.0
 """A confirm command may run on (`tcpdump`, `ip monitor`); what it printed by then counts."""
@@ -266,7 +269,7 @@ def _poll(drill: Drill, lab: Lab, host: Host, which: str, wrong: Callable[[Repor
         return not last[0][0]
 
     try:
-        lab.wait(good, PATIENCE)
+        lab.wait(good, PATIENCE, pause=PAUSE)
     except TimeoutError:
         complaint, report = last[0]
         raise AssertionError(f"{drill.rule}, {which}: {complaint}\n{describe(report)}") from None

@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from tests.drills.harness import Report, describe
+from tests.drills.harness import PAUSE, Report, describe
 from tests.incidents.faults import FAULTS, Fault
 from tests.lab import Host, Lab
 
@@ -67,7 +67,7 @@ def poll(lab: Lab, host: Host, faults: tuple[Fault, ...], wrong: object) -> None
         return not last[0][0]
 
     try:
-        lab.wait(good, PATIENCE)
+        lab.wait(good, PATIENCE, pause=PAUSE)
     except TimeoutError:
         complaint, report = last[0]
         raise AssertionError(f"{' + '.join(f.name for f in faults)}: {complaint}\n{describe(report)}") from None

@@ -149,9 +149,9 @@ class Lab:
         """`daemons.bpf`: compile C for BPF; the object's path inside the host."""
         return daemons.bpf(host, name, source)
 
-    def wait(self, condition: Callable[[], T], timeout: float = 5.0, what: str = "") -> T:
+    def wait(self, condition: Callable[[], T], timeout: float = 5.0, what: str = "", pause: float | None = None) -> T:
         """See `wait_until`."""
-        return wait_until(condition, timeout, what)
+        return wait_until(condition, timeout, what) if pause is None else wait_until(condition, timeout, what, pause)
 
 
 def _settings(ifname: str, addresses: str | Iterable[str], up: bool) -> str:

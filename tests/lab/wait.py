@@ -14,11 +14,12 @@ T = TypeVar("T")
 _PAUSE = 0.01  # seconds between two looks: short against every daemon here, long against one look
 
 
-def wait_until(condition: Callable[[], T], timeout: float = 5.0, what: str = "") -> T:
+def wait_until(condition: Callable[[], T], timeout: float = 5.0, what: str = "", pause: float = _PAUSE) -> T:
     """Call `condition` until it returns something true, and return that.
 
-    `timeout` is in seconds. Raises TimeoutError that names `what` and the last value seen. The condition is
-    looked at once more after the deadline, so that a machine that stood still does not fail a good test.
+    `timeout` is in seconds, and so is `pause`, between two looks: longer where a look is dear. Raises TimeoutError
+    that names `what` and the last value seen. The condition is looked at once more after the deadline, so that a
+    machine that stood still does not fail a good test.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -28,4 +29,4 @@ def wait_until(condition: Callable[[], T], timeout: float = 5.0, what: str = "")
             return value
         if late:
             raise TimeoutError(f"after {timeout:g} s still not: {what or repr(condition)} (last answer: {value!r})")
-        time.sleep(_PAUSE)
+        time.sleep(pause)

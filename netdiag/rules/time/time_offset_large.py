@@ -1,7 +1,7 @@
 """What it checks
   A host's clock stands apart from the others' by more than half a second. Both ends of a WireGuard pair note when their
   last handshake was done, each by its own clock: for one host these notes differ from those of at least three peers,
-  and of most that it has, by the same time.
+  and of most that it has, by the same time, which is less than a handshake lives.
 
 Why it matters
   From inside, a wrong clock looks like a right one. Certificates are "not yet valid", tokens and leases run out early
@@ -19,8 +19,10 @@ Fix
 
 Not flagged
   Snapshots that were taken minutes apart: when they were taken does not matter here. A pair whose ends speak of
-  different handshakes, because one was read later: such differences do not agree with each other. Half a second or
-  less: the way there and back is in it. Hosts with less than three peers that are heard.
+  different handshakes, because one was read later: such differences do not agree with each other, or they are two
+  minutes and more, the life of a handshake. Handshakes that were all done within ten seconds: the host was started
+  anew, perhaps after its peers were read. Half a second or less: the way there and back is in it. Hosts with less than
+  three peers that are heard. A clock that is off by more than that is a notice of the fleet's report (clock-skew).
 
 References
   drivers/net/wireguard/timers.c wg_timers_handshake_complete(); adjtimex(2)
@@ -38,7 +40,7 @@ from netdiag.index.fleetedges import HANDSHAKE_LIFE
 from netdiag.model.finding import Draft, subject
 from netdiag.model.snapshot import Tables
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
-from netdiag.rules.build_fleet import mesh
+from netdiag.rules.build_fleet import builder, finished, peered
 from netdiag.rules.build_wireguard import key
 from netdiag.rules.shape import FleetExample, Rule
 
@@ -55,6 +57,10 @@ APART = 0.5
 """Seconds: more than a handshake's way there and back around the world."""
 AGREE = 0.3
 """Seconds by which what single peers say may differ from their middle."""
+FAR = 100.0
+"""Seconds: a pair that talks makes a new handshake each two minutes, and one end may have been read after it."""
+SPREAD = 10.0
+"""Seconds over which the handshakes must have been done: those of a start are all done at once."""
 WITNESSES = 3
 """Peers that must say the same."""
 
@@ -76,12 +82,15 @@ def check(view: FleetView) -> Iterator[Draft]:
     host_of = {name: number for number, name in enumerate(sorted({end.host.name for end in view.end_list}))}
     host = np.array([host_of[end.host.name] for end in view.end_list], np.int64)[edges.columns.near[rows]]
     for name, number in host_of.items():
-        said = ahead[host == number]
+        said, when = ahead[host == number], done[rows][host == number]
         if len(said) < WITNESSES:
             continue
         middle = float(np.median(said))
-        agreeing = int(np.count_nonzero(np.abs(said - middle) <= AGREE))
-        if abs(middle) > APART and agreeing >= WITNESSES and agreeing * 2 > len(said):
+        agree = np.abs(said - middle) <= AGREE
+        agreeing = int(np.count_nonzero(agree))
+        if not (APART < abs(middle) < FAR and agreeing >= WITNESSES and agreeing * 2 > len(said)):
+            continue
+        if float(np.ptp(when[agree])) >= SPREAD:
             yield _finding(name, middle, agreeing, len(said))
 
 
@@ -117,32 +126,46 @@ def _noted(tables: Tables, ahead: float, later: dict[str, float]) -> Tables:
     return replace(tables, wireguard=moved)
 
 
+def _mesh(letters: str, apart: float, age: float) -> dict[str, Tables]:
+    """A mesh whose pairs shook hands one after the other."""
+    hosts = {}
+    for own in letters:
+        host = builder(own)
+        for other in letters.replace(own, ""):
+            peered(host, other, age=age + apart * (letters.index(own) + letters.index(other)))
+        hosts[f"fra-{own}"] = finished(own, host)
+    return hosts
+
+
 def examples() -> Iterator[FleetExample]:
-    def fleet(ahead: float, letters: str = "abcdef", **later: float) -> dict[str, Tables]:
+    def fleet(
+        ahead: float, letters: str = "abcdef", *, apart: float = 5.0, age: float = 30.0, **later: float
+    ) -> dict[str, Tables]:
         """a's clock is ahead; it was read after others had shaken hands with it once more."""
-        hosts = mesh(letters)
+        hosts = _mesh(letters, apart, age)
         again = {key(letter): seconds for letter, seconds in later.items()}
         return hosts | {"fra-a": _noted(hosts["fra-a"], ahead, again)}
 
     def case(name: str, why: str, hosts: Any, fires: int = 0) -> FleetExample:
         return FleetExample(name=name, why=why, hosts=hosts, fires=fires)
 
-    yield case("all is well", "one time everywhere", mesh("abcdef"))
+    yield case("all is well", "one time everywhere", fleet(0.0))
     yield case("a minute ahead", "the plain fault", fleet(60.0), 1)
     yield case("a minute behind", "the other direction", fleet(-60.0), 1)
     yield case("a second", "one side of the comparison", fleet(0.6), 1)
     yield case("half a second", "the other side: the way there and back is in it", fleet(0.5))
+    yield case("a hundred seconds", "the upper end", fleet(99.0), 1)
+    yield case("two minutes", "the handshake after that one has the same distance", fleet(100.0))
     yield case("three peers", "enough witnesses", fleet(60.0, "abcd"), 1)
-    yield case("two peers", "too few witnesses", fleet(60.0, "abc"))
-    yield case(
-        "read later", "two pairs have shaken hands again: differences that do not agree", fleet(0.0, b=20.0, c=9.0)
-    )
-    yield case("both", "the clock is off, and two pairs have shaken hands again", fleet(60.0, b=20.0, c=9.0), 1)
+    yield case("two peers", "too few witnesses", fleet(60.0, "abc", apart=12.0))
+    started = fleet(0.0, apart=0.1, b=16.6, c=16.6, d=16.6, e=16.6, f=16.6)
+    yield case("started anew", "all shook hands again, after the peers were read", started)
+    yield case("ten seconds", "the handshakes were done over ten seconds", fleet(60.0, apart=2.5), 1)
+    yield case("nine seconds", "and over less", fleet(60.0, apart=2.4))
+    later = fleet(0.0, b=20.0, c=9.0)
+    yield case("read later", "two pairs have shaken hands again: differences that do not agree", later)
+    both = fleet(60.0, b=20.0, c=9.0)
+    yield case("both", "the clock is off, and two pairs have shaken hands again", both, 1)
     scattered = fleet(0.0, b=20.0, c=9.0, d=13.0, e=17.0, f=5.0)
     yield case("all later", "every pair has shaken hands again, each at its own time", scattered)
-    old = mesh("abcdef", age=HANDSHAKE_LIFE + 1)
-    yield case(
-        "idle",
-        "nobody has talked for long: notes of different handshakes",
-        old | {"fra-a": _noted(old["fra-a"], 60, {})},
-    )
+    yield case("idle", "nobody has talked for long: notes of different handshakes", fleet(60.0, age=HANDSHAKE_LIFE + 1))
