@@ -86,7 +86,10 @@ class Output4:
         if asked_oif and not flow.src_number and multicast(flow.dst_number):
             flow.src_number = self._host.sources.select(asked_oif, 0, flow.scope)
         decided = self._asked.decide(flow)
-        answers = [self._after_tables(answer, flow, asked_oif) for answer in (decided, *decided.alternatives)]
+        answers: list[Lookup] = []
+        for one in (decided, *decided.alternatives):
+            made = self._after_tables(replace(one, alternatives=()), flow, asked_oif)
+            answers += [replace(made, alternatives=()), *made.alternatives]
         return replace(answers[0], alternatives=tuple(answers[1:]))
 
     def _before_tables(self, flow: Flow) -> Lookup | None:
@@ -143,8 +146,11 @@ class Output4:
         dst = flow.dst_number
         hops = tuple(replace(hop, src=hop.src or self._source(hop, answer, flow)) for hop in answer.hops)
         carried = tuple(hop for hop in hops if not self._keeps_loopback(hop))
+        refused = _refused(flow, errno.EINVAL, "a loopback source does not leave the host", answer)
         if not carried:
-            return _refused(flow, errno.EINVAL, "a loopback source does not leave the host", answer)
+            return refused
+        if len(carried) < len(hops):  # the choice between the hops comes first, and does not ask for the source
+            answer = replace(answer, alternatives=(refused,))
         if dst == LIMITED_BROADCAST:
             return replace(answer, type="broadcast", hops=tuple(replace(hop, gateway=None) for hop in carried))
         if multicast(dst):

@@ -46,28 +46,29 @@ def test_tc_agrees(lab: Lab) -> None:
     host = shaped(lab)
     lab.send_udp(host, "192.0.2.5", 9, count=20, size=1400)
 
-    def looks() -> tuple[Tc, list[dict[str, Any]], Tc]:
+    def looks() -> tuple[Tc, list[dict[str, Any]], str, Tc]:
         def ours() -> Tc:
             table: Tc = host.call(lambda: qdiscs.collect(LiveSource(), Options(interval=0))).tables["qdiscs"]
             return table
 
-        return ours(), json.loads(host.run("tc", "-j", "-s", "qdisc", "show").stdout), ours()
+        first, said = ours(), json.loads(host.run("tc", "-j", "-s", "qdisc", "show").stdout)
+        # This iproute2 has no JSON of htb classes.
+        return first, said, host.run("tc", "-s", "class", "show", "dev", "eth0").stdout, ours()
 
-    seen: list[tuple[Tc, list[dict[str, Any]], Tc]] = []
+    seen: list[tuple[Tc, list[dict[str, Any]], str, Tc]] = []
 
     def quiet() -> bool:
         seen[:] = [looks()]
-        return seen[0][0] == seen[0][2]
+        return seen[0][0] == seen[0][3]
 
     lab.wait(quiet, 10, "no packet between two looks")
-    table, stock, _ = seen[0]
+    table, stock, text, _ = seen[0]
     assert len(stock) == len(table.qdiscs)
     options = {"htb": ("r2q", "default"), "tbf": ("rate", "burst", "limit"), "pfifo": ("limit",)}
     for row, said in zip(table.qdiscs, stock, strict=True):
         assert (row.kind, handle_text(row.handle)) == (said["kind"], said["handle"])
         same(row, said, options.get(row.kind, ()))
     assert {row.kind for row in table.qdiscs} == {"noqueue", "htb", "pfifo", "tbf", "clsact"}
-    text = host.run("tc", "-s", "class", "show", "dev", "eth0").stdout  # this iproute2 has no JSON of htb classes
     told = re.findall(r"class htb (\S+) .*burst (\w+) cburst \w+ *\n Sent (\d+) bytes (\d+) pkt \(dropped (\d+),", text)
     sizes = {"1600b": 1600, "15Kb": 15 * 1024}
     assert sorted(

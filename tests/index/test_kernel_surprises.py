@@ -307,6 +307,24 @@ def test_a_preferred_source_of_loopback_makes_a_route_useless() -> None:
     inside(work)
 
 
+def test_a_loopback_source_may_meet_a_hop_that_keeps_it() -> None:
+    """The hop is chosen first, by hash: only then is it asked whether it lets a source of loopback out."""
+
+    def work(host: Inside) -> None:
+        host.ip("route add 192.0.2.0/24 nexthop via 10.0.0.9 dev v0 nexthop via 10.1.0.9 dev v1")
+        Path("/proc/sys/net/ipv4/conf/v1/route_localnet").write_text("1")
+        host.ip("link set v2 up")
+        seen = set()
+        for last in range(1, 65):
+            asked = host.ask(f"192.0.2.{last}", src="127.0.0.1")
+            seen.add(asked.resolved.errno or asked.resolved.oif)
+        assert seen == {errno.EINVAL, V1}
+        (other,) = asked.ours.alternatives
+        assert [hop.oif for hop in asked.ours.hops] == [V1] and other.errno == errno.EINVAL
+
+    inside(work)
+
+
 def test_a_gateway_that_is_the_host_itself_is_not_used() -> None:
     def work(host: Inside) -> None:
         host.ip("route add 192.0.2.0/24 via 10.0.0.1 dev v0", "route add 198.51.100.0/24 via 10.0.0.9 dev v0")

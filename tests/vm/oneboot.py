@@ -35,14 +35,13 @@ class Boot:
         assert len(ran) == count and set(ran.values()) == {"PASSED"}, f"{ran}\n{self.output}"
 
 
-@pytest.fixture(scope="session")
-def _boot(request: pytest.FixtureRequest) -> Boot:
+def run_in_guest(nodes: set[str]) -> Boot:
+    """Boot the guest and let it run these tests. Skips where nobody but root could."""
     if os.geteuid() != 0:
         pytest.skip("the guest's file server needs a mount namespace, which needs root")
-    marks = [mark for item in request.session.items for mark in item.iter_markers("in_guest")]
     names = REPOSITORY / ".cache" / f"in-guest-{os.getpid()}"  # too many for the kernel's command line
     names.parent.mkdir(exist_ok=True)
-    names.write_text("".join(f"{node}\n" for node in sorted({node for mark in marks for node in mark.args})))
+    names.write_text("".join(f"{node}\n" for node in sorted(nodes)))
     # Nobody makes /dev/net/tun in the guest before the module is there.
     try:
         _, output = guest(
@@ -53,6 +52,12 @@ def _boot(request: pytest.FixtureRequest) -> Boot:
     finally:
         names.unlink()
     return Boot(dict(_RESULT.findall(output)), output)
+
+
+@pytest.fixture(scope="session")
+def _boot(request: pytest.FixtureRequest) -> Boot:
+    marks = [mark for item in request.session.items for mark in item.iter_markers("in_guest")]
+    return run_in_guest({node for mark in marks for node in mark.args})
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ RULE = Rule(
     id="tcp-pmtud-probing-off",
     title="TCP would not notice that packets are too large for a tunnel's path",
     severity="info",
-    confidence="likely",
+    confidence="possible",
     reads=("links", "addresses", "sysctls"),
     consults=("nft",),
 )
