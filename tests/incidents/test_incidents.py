@@ -88,6 +88,16 @@ def independent(faults: tuple[Fault, ...]) -> bool:
     )
 
 
+def hidden(names: set[str]) -> bool:
+    """Whether one of these faults hides another."""
+    return any({one, other} <= names for one, other in HIDDEN.items())
+
+
+HIDDEN = {"hardened": "a second table drops"}
+"""Where nothing is forwarded, no filter of what is forwarded can be seen to drop. Left out after the drawing, so that
+the others stay what they were."""
+
+
 def drawn() -> list[tuple[Fault, ...]]:
     """Combinations of faults in an order that the seed decides: one of three for every three of two."""
     able, dice = [fault for fault in FAULTS if not fault.alone], random.Random(SEED)
@@ -95,7 +105,7 @@ def drawn() -> list[tuple[Fault, ...]]:
     for size, share in ((2, DRAWN - DRAWN // 4), (3, DRAWN // 4)):
         several = [faults for faults in itertools.combinations(able, size) if independent(faults)]
         dice.shuffle(several)
-        found += several[:share]
+        found += [faults for faults in several[:share] if not hidden({fault.name for fault in faults})]
     return found
 
 
