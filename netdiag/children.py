@@ -130,9 +130,10 @@ def _work(queue: Queue, memories: list[int], parent_socket: socket.socket, paren
             del tables
             parent_socket.send(b"+" + taken)
     except BaseException as error:  # noqa: BLE001 - the engine's outer edge of a child: say what broke, then leave
-        with suppress(OSError):
-            what = f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace")[:2000]
-            parent_socket.send(b"-" + bytes((max(number, 0),)) + what)
+        if number >= 0:  # else no task broke, but the child before it took one
+            with suppress(OSError):
+                what = f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace")[:2000]
+                parent_socket.send(b"-" + bytes((number,)) + what)
     finally:
         os._exit(0)
 
@@ -282,11 +283,16 @@ def run(tasks: list[Task], deadline: float, meanwhile: Callable[[], object] | No
         crew.start()
         if meanwhile is not None:
             meanwhile()
-        while crew.children and (left := deadline - time.monotonic()) > 0:
+        while crew.children:
+            left = max(0.0, deadline - time.monotonic())
             queued = any(queue.waiting for queue in crew.queues)
-            for fd, _ in crew.poller.poll(min(left, BUSY if queued else left) * 1000):
+            ready = crew.poller.poll((min(left, BUSY) if queued else left) * 1000)
+            for fd, _ in ready:
                 crew.hear(fd)
-            crew.relieve()
+            if left:
+                crew.relieve()
+            elif not ready:  # what was said before the deadline has been heard
+                break
     finally:
         crew.end()
     return [crew.outcomes[number] for number in range(len(tasks))]

@@ -123,6 +123,40 @@ def test_many_that_hang_hold_up_nobody() -> None:
     assert [outcome.coverage.status for outcome in outcomes] == ["timeout"] * 12 + ["ok"] * 4
 
 
+def test_what_was_said_in_time_is_heard_though_the_parent_was_late() -> None:
+    """The parent has work of its own; an answer that lies there when it comes back past the deadline still counts."""
+    told: list[int] = []
+    reader, writer = os.pipe()
+
+    def answer_and_tell() -> Work:
+        os.write(writer, b".")
+        return answer()
+
+    def late() -> None:
+        told.append(len(os.read(reader, 1)))
+        while time.monotonic() < deadline + 0.2:
+            pass
+
+    deadline = after(0.3)
+    (outcome,) = run([Task(name="sysctls", run=answer_and_tell)], deadline, late)
+    os.close(reader)
+    os.close(writer)
+    assert (told, outcome.coverage.status) == ([1], "ok")
+
+
+def test_a_child_that_cannot_begin_blames_no_other_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = children._confine
+
+    def confine(parent: int, task: Task) -> None:
+        if task.asks_inet:
+            raise OSError("refused")
+        plain(parent, task)
+
+    monkeypatch.setattr(children, "_confine", confine)
+    fine, broken = run([Task(name="sysctls", run=answer), Task(name="nft", run=answer, asks_inet=True)], after(10))
+    assert (fine.coverage.status, broken.coverage.status) == ("ok", "failed")
+
+
 def test_few_children_do_many_tasks() -> None:
     def who() -> Work:
         return {"sysctls": Sysctls(values={"pid": str(os.getpid())})}, 1, "ok", "", 0.5

@@ -28,11 +28,7 @@ ID_PATTERN = "^[0-9a-f]{16}$"
 
 def report_schema() -> dict[str, Any]:
     """Schema of ``netdiag.report/1``. A report always has every field."""
-    definitions = _definitions([Report])
-    for definition in definitions.values():
-        definition["required"] = list(definition["properties"])
-        for field in definition["properties"].values():
-            field.pop("default", None)
+    definitions = _all_required(Report)
     finding = definitions["Finding"]["properties"]
     finding["id"]["pattern"] = ID_PATTERN
     finding["subject"] = {
@@ -88,13 +84,19 @@ def probe_schema() -> dict[str, Any]:
     return _whole(ProbeReport, "netdiag.probe-1", "netdiag probe", said)
 
 
-def _whole(kind: type[msgspec.Struct], name: str, title: str, said: str) -> dict[str, Any]:
-    """Schema of a report that always has every field."""
+def _all_required(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Definitions of a report that always has every field."""
     definitions = _definitions([kind])
     for definition in definitions.values():
         definition["required"] = list(definition["properties"])
         for field in definition["properties"].values():
             field.pop("default", None)
+    return definitions
+
+
+def _whole(kind: type[msgspec.Struct], name: str, title: str, said: str) -> dict[str, Any]:
+    """Schema of a report that always has every field."""
+    definitions = _all_required(kind)
     root = definitions.pop(kind.__name__)
     root["description"] = said
     root["properties"]["schema"]["const"] = name.replace("-1", "/1")
@@ -102,25 +104,14 @@ def _whole(kind: type[msgspec.Struct], name: str, title: str, said: str) -> dict
 
 
 def trace_schema() -> dict[str, Any]:
-    """Schema of ``netdiag.trace/1``. A report always has every field."""
-    definitions = _definitions([TraceReport])
-    for definition in definitions.values():
-        definition["required"] = list(definition["properties"])
-        for field in definition["properties"].values():
-            field.pop("default", None)
-    root = definitions.pop("TraceReport")
-    root["description"] = "What `netdiag trace ... --json` prints: what was seen for a while. null: not told."
-    root["properties"]["schema"]["const"] = "netdiag.trace/1"
-    return _published("netdiag.trace-1", "netdiag trace", root, definitions)
+    """Schema of ``netdiag.trace/1``."""
+    said = "What `netdiag trace ... --json` prints: what was seen for a while. null: not told."
+    return _whole(TraceReport, "netdiag.trace-1", "netdiag trace", said)
 
 
 def fleet_report_schema() -> dict[str, Any]:
     """Schema of ``netdiag.fleet-report/1``: findings as in ``netdiag.report/1``, with the hosts that they are about."""
-    definitions = _definitions([FleetReport])
-    for definition in definitions.values():
-        definition["required"] = list(definition["properties"])
-        for field in definition["properties"].values():
-            field.pop("default", None)
+    definitions = _all_required(FleetReport)
     finding = definitions["Finding"]["properties"]
     finding["id"]["pattern"] = ID_PATTERN
     finding["subject"] = {

@@ -25,7 +25,7 @@ from typing import Any
 
 from netdiag.index.encapsulation import tunnel
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, plain, rule, table
@@ -42,14 +42,17 @@ RULE = Rule(
 NAME = "net.ipv4.tcp_mtu_probing"
 
 
-def check(view: HostView) -> Iterator[Draft]:
-    if view.sysctl_int(NAME) != 0 or not (view.read_whole("nft") or view.absent("nft")) or _clamps(view):
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
+    if view.sysctl_int(NAME) != 0 or _clamps(view):
         return
     addressed = {row.ifindex for row in view.addresses if row.scope == 0}
     largest = max((link.mtu for link in view.links if link.up and not link.loopback and not _carries(link)), default=0)
     small = [link for link in view.links if link.up and _carries(link) and link.ifindex in addressed]
     small = [link for link in small if link.mtu < largest]
     if not small:
+        return
+    if not (view.read_whole("nft") or view.absent("nft")):
+        yield Unjudged(reason="nft: not read, and it may clamp the MSS")
         return
     first = min(small, key=lambda link: (link.mtu, link.ifname))
     yield RULE.found(
