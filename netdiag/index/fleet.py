@@ -80,7 +80,7 @@ class FleetHost:
     @cached_property
     def drained(self) -> bool:
         """Told so, or every BGP session is switched off in BIRD."""
-        if self.snapshot.meta.labels.get("drained", "").lower() in ("true", "1", "yes"):
+        if self.snapshot.meta.drained:
             return True
         sessions = [p for d in self.tables.bird.daemons for p in d.protocols if p.proto == "BGP"]
         return bool(sessions) and all(p.state == "down" and not p.last_error for p in sessions)

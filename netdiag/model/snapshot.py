@@ -55,6 +55,11 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of CLOCK_BOOTTIME when the snapshot was taken."""
     labels: dict[str, str] = {}
 
+    @property
+    def drained(self) -> bool:
+        """Whether the host's labels say that it is out of service."""
+        return self.labels.get("drained", "").lower() in ("true", "1", "yes")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:

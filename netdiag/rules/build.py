@@ -145,6 +145,11 @@ class HostBuilder:
         self._links[ifname] = Link(ifindex=ifindex, ifname=ifname, **(defaults | fields))
         return self
 
+    def vanished(self, ifname: str) -> "HostBuilder":
+        """An interface that went while the host was read: what is on it was told, itself not. Say it last."""
+        del self._links[ifname]
+        return self
+
     def peer(self, ifname: str, *, netnsid: int = 0, **fields: Any) -> "HostBuilder":
         """The far end of a veth in another namespace, which could be read (model.PeerLink)."""
         link = self._links[ifname]
@@ -278,7 +283,9 @@ class HostBuilder:
         return self
 
     def rule(self, priority: int, *, family: str = "inet", **fields: Any) -> "HostBuilder":
-        """A policy rule, put where its priority belongs; after its equals, as the kernel does."""
+        """A policy rule, put where its priority belongs; after its equals, as the kernel does. A mark has a mask."""
+        if fields.get("fwmark") is not None:
+            fields.setdefault("fwmask", 0xFFFFFFFF)
         self._rules.append(PolicyRule(family=family, priority=priority, **({"protocol": 3} | fields)))
         return self
 

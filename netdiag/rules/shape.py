@@ -101,6 +101,12 @@ class Example:
     """Whether the rule must say that it could not judge something (``Unjudged``)."""
     baseline: Tables | None = None
     """The same host at an earlier time."""
+    late_then: tuple[str, ...] = ()
+    """Collectors that had not answered at that time."""
+    rebooted: bool = False
+    """Whether the baseline is from before the last boot."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """Labels of the host."""
     suppressions: Suppressions | None = None
     """What has been accepted."""
     says: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ from netdiag.sources.replay import ReplaySource
 from tests.properties.changes import joined, new_names, renamed, renumbered, reordered, said, unrelated
 from tests.properties.evidence import everything, unfounded
 from tests.recordings.test_recordings import FOLDER, NAMES
-from tests.rules.test_examples import META, MODULES, complete_coverage
+from tests.rules.test_examples import MODULES, host_of
 from tests.rules.test_examples import given as told
 
 Case = tuple[RuleModule, Example]
@@ -75,8 +75,7 @@ every_recording = pytest.mark.parametrize("name", NAMES)
 
 
 def report_of(module: RuleModule, example: Example) -> Report:
-    snapshot = Snapshot(meta=META, tables=example.tables, coverage=complete_coverage(late=example.late))
-    return judge(snapshot, modules={module.id: module}, told=told(example))
+    return judge(host_of(example), modules={module.id: module}, told=told(example))
 
 
 def meant(findings: tuple[Finding, ...], names: dict[str, str] | None = None) -> Said:

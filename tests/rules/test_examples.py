@@ -1,6 +1,7 @@
 """Every example of every rule, run through the engine as a host would be: the rules' own proof."""
 
 import pytest
+from msgspec.structs import replace
 
 from netdiag.engine import judge
 from netdiag.index.view import COLLECTOR_OF, Told
@@ -31,8 +32,15 @@ def given(example: Example, without: str | None = None) -> Told:
     """What a person gave beside the host of an example, but one of them."""
     if example.baseline is None or without == "baseline":
         return Told(suppressions=example.suppressions)
-    older = Snapshot(meta=META, tables=example.baseline, coverage=complete_coverage())
+    meta = replace(META, boot_id="before") if example.rebooted else META
+    older = Snapshot(meta=meta, tables=example.baseline, coverage=complete_coverage(late=example.late_then))
     return Told(baseline=older, suppressions=example.suppressions)
+
+
+def host_of(example: Example) -> Snapshot:
+    """The host of an example, with everything read but what was late."""
+    meta = replace(META, labels=example.labels)
+    return Snapshot(meta=meta, tables=example.tables, coverage=complete_coverage(late=example.late))
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES.keys())
@@ -49,8 +57,7 @@ def test_examples(module: RuleModule) -> None:
 
 def assert_holds(module: RuleModule, example: Example) -> None:
     """Assert that the rule says of an example what the example says of itself."""
-    snapshot = Snapshot(meta=META, tables=example.tables, coverage=complete_coverage(late=example.late))
-    report = judge(snapshot, modules={module.id: module}, told=given(example))
+    report = judge(host_of(example), modules={module.id: module}, told=given(example))
     assert bool(report.not_evaluated) == example.unjudged, report.not_evaluated
     assert len(report.findings) == example.fires, [finding.message for finding in report.findings]
     if example.fires and example.subject is not None:

@@ -35,11 +35,13 @@ from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.address import IFA_F_PERMANENT
 from netdiag.model.bird import BirdRoute
+from netdiag.model.bpf import BpfAttachment
 from netdiag.model.finding import Draft, Severity, Unjudged, subject
 from netdiag.model.intent import IntendedAddress
 from netdiag.rules.bgpsessions import birdc
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.build_nft import chain, daddr, nat, rule, table
 from netdiag.rules.expected import same_link, since, untold
 from netdiag.rules.secondaries import flushed
 from netdiag.rules.shape import Example, Rule, quoted
@@ -66,17 +68,21 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         if draft is not None:
             said.add(want.address)
             yield draft
+    unread = [table for table in ("bpf", "nft") if not (view.read_whole(table) or view.absent(table))]
     for route, session, socket in _announced(view):
         address = route.net.partition("/")[0]
+        if unread:
+            yield Unjudged(reason=f"{unread[0]}: not read, and it may take what comes for {address}")
+            break
         if address not in said:
             said.add(address)
             yield _attracting(view, route, session, socket)
-    if view.baseline is not None and view.meta.labels.get("drained") != "true":
+    if view.baseline is not None and not view.meta.drained:
         yield from _since(view, view.baseline, said)
 
 
 def _nothing_told(view: HostView) -> Iterator[Unjudged]:
-    if not view.read_whole("bird_routes"):
+    if not (view.read_whole("bird") and view.read_whole("bird_routes")):
         yield from untold(view, "address")
 
 
@@ -102,7 +108,7 @@ def _meant(view: HostView, want: IntendedAddress) -> Draft | None:
 
 def _announced(view: HostView) -> Iterator[tuple[BirdRoute, str, str]]:
     """Host routes that BIRD makes and announces and whose packets have nowhere to go here."""
-    if not (view.read_whole("bird") and view.read_whole("bird_routes")) or view.meta.labels.get("drained") == "true":
+    if not (view.read_whole("bird") and view.read_whole("bird_routes")) or view.meta.drained:
         return
     protocols = {(d.socket, p.name): p.proto for d in view.bird.daemons for p in d.protocols}
     for daemon in view.bird_routes:
@@ -111,9 +117,9 @@ def _announced(view: HostView) -> Iterator[tuple[BirdRoute, str, str]]:
                 continue
             for route in listed.routes or ():
                 own = protocols.get((daemon.socket, route.protocol or "")) in OWN
-                if own and DROPS.search(f"{route.protocol} {listed.protocol}"):
+                if not own or DROPS.search(f"{route.protocol} {listed.protocol}"):
                     continue
-                if own and _host_route(route.net) and not _served(view, route):
+                if _host_route(route.net) and not _served(view, route):
                     yield route, listed.protocol, daemon.socket
 
 
@@ -131,14 +137,12 @@ def _served(view: HostView, route: BirdRoute) -> bool:
     family = _family(address)
     if view.local.is_local(family, address):
         return True
-    if view.read_whole("bpf") and any(row.hook in ("xdp", "tc", "tcx") for row in view.bpf.attachments):
+    if any(row.hook in ("xdp", "tc", "tcx") for row in view.bpf.attachments):
         return True
-    if view.read_whole("nft") and address in repr(view.nft):
+    if ipaddress.ip_address(address).packed.hex() in repr(view.nft):
         return True  # somebody wrote a rule about it: DNAT, TPROXY
     answer = view.lookup(Query(family=family, dst=address))
-    if not answer.ok or answer.route is None:
-        return False
-    return not view.route_rows(family, [answer.route])[0].default
+    return answer.ok and bool(answer.prefixlen)
 
 
 def _attracting(view: HostView, route: BirdRoute, session: str, socket: str) -> Draft:
@@ -156,8 +160,8 @@ def _since(view: HostView, old: HostView, said: set[str]) -> Iterator[Draft]:
             continue  # addr-orphaned-primary-delete-flushes-secondary speaks
         ifname = old.ifname(row.ifindex)
         alone = row.prefixlen == (128 if row.family == "inet6" else 32)
-        link = old.stack.by_name.get(ifname)
-        if link is None or same_link(old, view, ifname) is None or (alone and not link.loopback):
+        link = same_link(old, view, ifname)
+        if link is None or (alone and not link.loopback):
             continue
         if not row.flags & IFA_F_PERMANENT or row.scope >= 253 or row.local in said or view.local.owners(row.local):
             continue
@@ -230,13 +234,26 @@ def examples() -> Iterator[Example]:
     free = IntendedAddress(ifname="lo", address=P)
     yield _case("any length", "the intent does not say", _plain().address("lo", f"{P}/24"), free)
     six = IntendedAddress(ifname="lo", address="2001:db8::7", prefixlen=128)
-    yield _case("IPv6", "the same", _plain(), six, fires=1, severity="critical")
+    say: dict[str, Any] = {"says": ("2001:db8::7 is not on lo: no interface has it",), "severity": "critical"}
+    yield _case("IPv6", "the same", _plain(), six, fires=1, confidence="certain", **say)
+    short = IntendedAddress(ifname="lo", address="2001:db8::7")
+    yield _case("IPv6 of any length", "made as a host address", _plain(), short, fires=1, says=("2001:db8::7/128 dev",))
     gone = IntendedAddress(ifname="svc0", address=P)
-    yield _case("no such interface", "it went with its interface", _plain(), gone, fires=1, severity="critical")
+    say |= {"says": ("there is no interface svc0", f"ip address add {P}/32 dev svc0")}
+    yield _case("no such interface", "it went with it", _plain(), gone, fires=1, **say)
     dark = BirdHost().link("eth0").build()
     yield Example(name="nothing to go by", why="no intent; BIRD announces nothing", tables=dark)
-    yield _case("announced", "BIRD attracts what is not here", _edge(), severity="critical", **told)
+    for name in ("bird", "bird_routes"):
+        yield _case(f"{name} not read", "what it announces is not known", _edge(), late=(name,), unjudged=True)
+    yield _case(
+        "announced", "BIRD attracts what is not here", _edge(), severity="critical", confidence="likely", **told
+    )
+    yield _case("announced by one told to be drained", "so it is known", _edge(), labels={"drained": "Yes"})
+    kernel = _edge().route(f"{P}/32", type="blackhole", protocol=12)
+    yield _case("announced, and its blackhole in the kernel", "the same", kernel, **told)
     yield _case("announced and there", "an anycast edge", _edge().address("lo", f"{P}/32"))
+    yield from _taken()
+    yield _case("of a VPN", "no host route of this host", _edge(net=f"65000:1 {P}/32"))
     anyip = _edge().route("203.0.113.0/24", dev="lo", table=255, type="local", scope=254)
     yield _case("announced, AnyIP", "a route of type local takes it in", anyip)
     yield _case("an aggregate", "its host routes may be anywhere", _edge(net="203.0.113.0/24"))
@@ -247,12 +264,51 @@ def examples() -> Iterator[Example]:
     yield from _compared()
 
 
+def _taken() -> Iterator[Example]:
+    """What takes packets before they are routed."""
+    balanced = _edge().bpf(attachments=[BpfAttachment(hook="xdp", prog_id=7, ifindex=2)])
+    yield _case("a load balancer in XDP", "it takes them off the wire", balanced)
+    policed = _edge().bpf(attachments=[BpfAttachment(hook="cgroup", prog_id=7)])
+    yield _case("a program in a cgroup", "it sees what was delivered", policed, fires=1)
+    there = table(chain("pre", rule(daddr(f"{P}/32"), nat("dnat", "10.0.0.2")), hook="prerouting", type="nat"))
+    yield _case("translated", "no interface need have it", _edge().nft(there))
+    six = _edge(net="2001:db8::7/128").nft(
+        table(chain("pre", rule(daddr("2001:db8::7/128"), nat("dnat", "fd00::2")), hook="prerouting", type="nat"))
+    )
+    yield _case("translated, IPv6", "the same", six)
+    yield _case("translated by iptables-legacy", "the same", _edge().nft(legacy=(there,)))
+    for name in ("bpf", "nft"):
+        yield _case(f"{name} not read", "it may take them", _edge(), late=(name,), unjudged=True)
+
+
 def _compared() -> Iterator[Example]:
-    before = _plain().address("lo", f"{P}/32").build()
-    yield Example(name="gone since", why="the baseline had it", tables=_plain().build(), baseline=before, fires=1)
-    vip = _plain().address("eth0", f"{P}/32").build()
-    yield Example(name="a virtual address left", why="VRRP moved it", tables=_plain().build(), baseline=vip)
+    now, before = _plain().build(), _plain().address("lo", f"{P}/32").build()
+    told: dict[str, Any] = {"tables": now, "baseline": before}
+    yield Example(name="gone since", why="the baseline had it", fires=1, severity="critical", **told)
+    yield Example(name="gone, drained", why="somebody took the host out of service", labels={"drained": "true"}, **told)
+    wanted = _plain().intend(address=(IntendedAddress(ifname="eth0", address=P),)).build()
+    yield Example(name="twice told", why="one fault, one finding", tables=wanted, baseline=before, fires=1)
+
+    def since(name: str, why: str, had: HostBuilder, **expected: Any) -> Example:
+        return Example(name=name, why=why, tables=now, baseline=had.build(), **expected)
+
+    yield since("a virtual address left", "VRRP moved it", _plain().address("eth0", f"{P}/32"))
+    yield since("one of IPv6 left", "DHCPv6 gives hosts such", _plain().address("eth0", "2001:db8::7/128"))
+    yield since("an address of a network is gone", "it was made by hand", _plain().address("eth0", f"{P}/24"), fires=1)
+    yield since("a lease ran out", "it came with a lifetime", _plain().address("eth0", f"{P}/24", flags=0))
+    yield since("a link-local one went", "the kernel makes those", _plain().address("eth0", "fe80::1/64"))
     moved = _plain().address("eth0", f"{P}/32").build()
     yield Example(name="moved", why="another interface has it", tables=moved, baseline=before)
-    guest = _plain().link("tap0", kind="tun").address("tap0", "10.0.0.1/24").build()
-    yield Example(name="of a guest that left", why="its interface is gone too", tables=_plain().build(), baseline=guest)
+    guest = _plain().link("tap0", kind="tun").address("tap0", "10.0.0.1/24")
+    yield since("of a guest that left", "its interface is gone too", guest)
+    born = _plain().link("tap1").link("tap0", kind="tun").build()
+    another = guest.build()
+    yield Example(name="of a guest made anew", why="the same name, another one's", tables=born, baseline=another)
+    boot: dict[str, Any] = {"rebooted": True, "fires": 1}
+    yield Example(name="of a tap since the last boot", why="numbers start anew", tables=born, baseline=another, **boot)
+    cards = (_plain().link("port1").link("wan0").build(), _plain().link("wan0").address("wan0", "10.0.0.1/24").build())
+    yield Example(
+        name="of another number", why="a card got its name again", tables=cards[0], baseline=cards[1], fires=1
+    )
+    kinds = (_plain().link("br0", kind="bridge").build(), _plain().link("br0").address("br0", "10.0.0.1/24").build())
+    yield Example(name="of another kind", why="another thing of that name", tables=kinds[0], baseline=kinds[1])

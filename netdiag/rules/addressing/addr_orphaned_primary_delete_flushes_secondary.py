@@ -118,13 +118,31 @@ def examples() -> Iterator[Example]:
     yield _case("single address", "primary by itself", _host("10.0.0.6/32", IFA_F_PERMANENT))
     yield _case("IPv6 temporary address", "the bit means something else", _host("2001:db8::6/64"))
     before = _host().build()
-    bare = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0")
+    snapped = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0")
     about = subject("address", address="10.0.0.5", ifname="eth0")
     yield Example(
-        name="it has snapped", why="both are gone", tables=bare.build(), baseline=before, fires=1, subject=about
+        name="it has snapped", why="both are gone", tables=snapped.build(), baseline=before, fires=1, subject=about
     )
     bare = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0").address("eth0", "10.0.0.6/24")
     yield Example(name="one is left", why="it was promoted, or is another", tables=bare.build(), baseline=before)
+    single = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0")
+    single.address("eth0", "10.0.0.6/24", flags=IFA_F_PERMANENT | IFA_F_SECONDARY)
+    yield _case("a secondary address without its first", "it was read between two changes", single, 1)
+
+    def gone(name: str, why: str, **fields: Any) -> Example:
+        now = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", int("all" in fields))
+        now.link("lan0" if "moved" in fields else "eth0", inet_conf=fields.get("conf", {}))
+        return Example(name=name, why=why, tables=now.build(), baseline=before)
+
+    yield gone("gone with its interface", "that took them all", moved=True)
+    yield gone("gone, on for all", "somebody took each of them", all=True)
+    yield gone("gone, on for the interface", "likewise", conf={"promote_secondaries": 1})
+    yield gone("gone, of an interface that does not say", "it is not known", conf={"promote_secondaries": None})
+    late: dict[str, Any] = {"tables": snapped.build(), "late_then": ("addresses",)}
+    yield Example(name="addresses not read then", why="nothing is known of that time", baseline=before, **late)
+    anew = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0", kind="tun").build()
+    other = _host(kind="tun", ifindex=9).build()
+    yield Example(name="of a guest made anew", why="the same name, another one's", tables=anew, baseline=other)
     moved = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0").link("eth1")
     moved.address("eth1", "10.0.0.6/24")
     yield Example(name="moved", why="another interface has one", tables=moved.build(), baseline=before)

@@ -81,7 +81,7 @@ def _canonical(net: str) -> str:
 
 def drained(view: HostView) -> bool:
     """Whether somebody took this host out of service."""
-    if view.meta.labels.get("drained") == "true":
+    if view.meta.drained:
         return True
     protocols = [row for daemon in view.bird.daemons for row in daemon.protocols]
     return any(row.proto in MAKERS and row.state == "down" for row in protocols)

@@ -64,10 +64,6 @@ def _public(prefix: str) -> bool:
     return not any(network.version == wide.version and network.subnet_of(wide) for wide in PRIVATE)  # type: ignore[arg-type]
 
 
-def _told_drained(host: FleetHost) -> bool:
-    return host.snapshot.meta.labels.get("drained", "").lower() in ("true", "1", "yes")
-
-
 def check(view: FleetView) -> Iterator[Draft | Unjudged]:
     sessions: dict[str, list[HostSession]] = defaultdict(list)
     for row in host_sessions(view):
@@ -87,7 +83,7 @@ def check(view: FleetView) -> Iterator[Draft | Unjudged]:
     silent: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for prefix, having in sorted(holders.items()):
         known = prefix in meant or covered(prefix, before)
-        if len(having) < 2 or all(_told_drained(host) for host in having):
+        if len(having) < 2 or all(host.snapshot.meta.drained for host in having):
             continue
         if (not known and not _public(prefix)) or covered(prefix, out):
             continue

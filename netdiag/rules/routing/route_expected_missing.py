@@ -50,6 +50,8 @@ RULE = Rule(
 )
 BY_HAND = (3, 4)
 """RTPROT_BOOT, RTPROT_STATIC."""
+DROPS = ("blackhole", "unreachable", "prohibit", "throw")
+"""Types of routes that carry nothing, so that nothing is lost with them."""
 NAMED = 3
 """So many routes that vanished are told one by one."""
 
@@ -63,7 +65,7 @@ def _like(view: HostView, want: IntendedRoute, row: Route) -> bool:
         for wanted, there in ((want.type, row.type), (want.metric, row.priority), (want.prefsrc, row.prefsrc))
     ):
         return False
-    gateways, devices = {hop.gateway for hop in row.hops}, {view.ifname(hop.oif) for hop in row.hops if hop.oif}
+    gateways, devices = {hop.gateway for hop in row.hops}, {view.ifname(hop.oif) for hop in row.hops}
     return (want.gateway is None or want.gateway in gateways) and (want.dev is None or want.dev in devices)
 
 
@@ -94,7 +96,7 @@ def _vanished(old: HostView, new: HostView) -> Iterator[Route]:
     for family in ("inet", "inet6"):
         routes = old.routes(family)
         for row in old.route_rows(family, np.flatnonzero(np.isin(routes.protocol, BY_HAND)).tolist()):
-            names = [old.ifname(hop.oif) for hop in row.hops if hop.oif]
+            names = [old.ifname(hop.oif) for hop in row.hops]
             covering = new.route_rows(family, new.fib(family).routes_covering(row.table, row.dst))
             if any(other.dst == row.dst for other in covering) or any(n not in new.stack.by_name for n in names):
                 continue
@@ -113,7 +115,7 @@ def _gone(view: HostView, old: HostView, rows: list[Route]) -> Iterator[Draft]:
             hop = row.hops[0] if row.hops else None
             words = f"{row.type} {row.dst}" if row.type != "unicast" else row.dst
             words += f" via {hop.gateway}" if hop and hop.gateway else ""
-            words += f" dev {quoted(old.ifname(hop.oif))}" if hop and hop.oif else ""
+            words += f" dev {quoted(old.ifname(hop.oif))}" if hop else ""
             more = len(lost) - 1 if told is not lost else 0
             yield _draft(view, (family, table, row.dst), words, f"RTM_GETROUTE, {since(old)}", more=more)
 
@@ -129,20 +131,19 @@ def _draft(
 ) -> Draft:
     family, table, dst = at
     lost = not all(view.lookup(Query(family=family, dst=address)).ok for address in specimens(dst))
+    drops = words.split(maxsplit=1)[0] in DROPS
     ip = ip_command(family)
     effect = "nothing else takes its packets" if lost else "its packets take another route"
     if other is not None:
         effect = "there is one to that prefix, but another one"
     rest = f" and {more} other{'s' if more > 1 else ''}" if more else ""
-    blank = (
-        "" if {"via", "dev", "blackhole", "unreachable", "prohibit", "throw"} & set(words.split()) else " via GATEWAY"
-    )
+    blank = "" if drops or {"via", "dev"} & set(words.split()) else " via GATEWAY"
     objects = [subject("route", dst=dst, table=table)]
     for link in view.links if len(view.links) < 64 else ():
         objects.append(subject("route", dst=dst, table=table, ifname=link.ifname))
     return RULE.found(
         subject=subject("route", dst=dst, table=table),
-        severity="critical" if lost and other is None else "warning",
+        severity="critical" if lost and not drops else "warning",
         message=f"the route {words} of table {table_word(table)}{rest} is missing: {effect}",
         evidence=[
             ("meant to be there", words, source),
@@ -196,7 +197,32 @@ def examples() -> Iterator[Example]:
     device = IntendedRoute(family="inet", dst="10.0.0.0/8", dev="eth1")
     yield _case("another interface", "there, and not as it should be", other, device, fires=1, severity="warning")
     yield Example(name="no section", why="nothing was told", tables=_host().build(), unjudged=True)
+    yield from _meant()
     yield from _since()
+
+
+def _meant() -> Iterator[Example]:
+    """Every attribute that the intent can name."""
+    net: dict[str, Any] = {"family": "inet", "dst": "10.0.0.0/8"}
+    host = _host().route("default", via="192.0.2.1", dev="eth0")
+    whole = IntendedRoute(**net, gateway="192.0.2.9", dev="eth0", metric=50, prefsrc="192.0.2.2", type="unicast")
+    words = "the route 10.0.0.0/8 via 192.0.2.9 dev eth0 src 192.0.2.2 metric 50 of table main is missing: its packets"
+    yield _case("with all that it has", "a wider one takes its packets", host, whole, fires=1, says=(words,))
+
+    def there(**fields: Any) -> HostBuilder:
+        given: dict[str, Any] = {"priority": 50} | fields
+        return _host().route("10.0.0.0/8", via="192.0.2.9", dev="eth0", **given)
+
+    yield _case("all of it there", "as it should be", there(prefsrc="192.0.2.2"), whole)
+    other = {"fires": 1, "severity": "warning", "says": ("there is one to that prefix",)}
+    yield _case("another source", "replies leave with the wrong one", there(), whole, **other)
+    yield _case("another metric", "it may lose", there(prefsrc="192.0.2.2", priority=60), whole, **other)
+    refuses = _host().route("10.0.0.0/8", type="unreachable")
+    yield _case("refused", "there is one, and it lets nobody through", refuses, whole, fires=1, severity="critical")
+    trap = IntendedRoute(**net, type="blackhole")
+    yield _case("no trap", "nothing is lost with what drops", _host(), trap, fires=1, severity="warning")
+    yield _case("traffic past the trap", "it leaks", host, trap, fires=1, says=("the route blackhole 10.0.0.0/8 of",))
+    yield _case("a trap", "as it should be", _host().route("10.0.0.0/8", type="blackhole"), trap)
 
 
 def _since() -> Iterator[Example]:
@@ -205,16 +231,30 @@ def _since() -> Iterator[Example]:
 
     static = _host().route("10.0.0.0/8", via="192.0.2.9", dev="eth0")
     yield case("gone since", "nothing covers it", static, fires=1, severity="critical")
+    words = ("the route 10.0.0.0/8 dev eth0 of",)
+    yield case("gone, without a gateway", "on the link", _host().route("10.0.0.0/8", dev="eth0"), fires=1, says=words)
+    trap = _host().route("10.0.0.0/8", type="blackhole", protocol=4)
+    yield case("a trap is gone", "nothing is lost", trap, fires=1, severity="warning", says=("route blackhole 10",))
+    want = IntendedRoute(family="inet", dst="10.0.0.0/8", gateway="192.0.2.9")
+    meant = _host().intend(route=(want,)).build()
+    yield Example(name="twice told", why="one fault, one finding", tables=meant, baseline=static.build(), fires=1)
     yield case("of a daemon", "they come and go", _host().route("10.0.0.0/8", via="192.0.2.9", dev="eth0", protocol=12))
     guest = _host().link("tap0").route("10.0.0.0/8", dev="tap0")
     yield case("of a guest that left", "its interface is gone too", guest)
     over = _host().nexthop(7, oif="eth0").route("10.0.0.0/8", via="192.0.2.9", dev="eth0", nh_id=7)
     yield case("over a nexthop object", "another rule speaks", over)
+    kept = _host().nexthop(7, oif="eth0").build()
+    yield Example(name="its object is here", why="the route alone is gone", tables=kept, baseline=over.build(), fires=1)
+    late: dict[str, Any] = {"late": ("nexthops",), "tables": kept, "baseline": over.build()}
+    yield Example(name="objects not read", why="whether it is gone is not known", **late)
     many = _host()
     for third in range(4):
         many.route(f"10.{third}.0.0/16", via="192.0.2.9", dev="eth0")
-    yield case("four", "one cause, one finding", many, fires=1)
+    yield case("four", "one cause, one finding", many, fires=1, says=("and 3 others is missing",))
     three = _host()
     for third in range(3):
         three.route(f"10.{third}.0.0/16", via="192.0.2.9", dev="eth0")
-    yield case("three", "told one by one", three, fires=3)
+    first = IntendedRoute(family="inet", dst="10.0.0.0/16")
+    half = _host().intend(route=(first,)).build()
+    yield Example(name="one named", why="the others by themselves", tables=half, baseline=many.build(), fires=4)
+    yield case("three", "told one by one", three, fires=3, says=("dev eth0 of table main is missing",))

@@ -48,7 +48,6 @@ RULE = Rule(
     consults=("intent.rule", "baseline"),
     explains=("table-without-rule", "route-default-missing", "asym-rpfilter-strict-drop", "rule-*", "wg-*", "bgp-*"),
 )
-WHOLE = 0xFFFFFFFF
 FIELDS = ("family", "priority", "table", "action", "iif", "oif", "fwmark", "tos", "goto", "uid_start", "uid_end")
 """Fields that are spelled alike in the intent and in the model."""
 MOST_LINKS = 8
@@ -59,7 +58,7 @@ def is_it(rule: PolicyRule, want: IntendedRule) -> bool:
     if any(getattr(want, name) not in (None, getattr(rule, name)) for name in FIELDS):
         return False
     pairs = [
-        (want.fwmask, (WHOLE if rule.fwmask is None else rule.fwmask) if rule.fwmark is not None else None),
+        (want.fwmask, rule.fwmask),
         (want.src, f"{rule.src}/{rule.src_len}" if rule.src_len else "all"),
         (want.dst, f"{rule.dst}/{rule.dst_len}" if rule.dst_len else "all"),
         (want.ipproto, rule.ip_proto),
@@ -126,9 +125,8 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
 
 def _bare(rule: PolicyRule) -> PolicyRule:
     """The rule without what may change when somebody makes it again."""
-    mask = WHOLE if rule.fwmark is not None and rule.fwmask is None else rule.fwmask
     return msgspec.structs.replace(
-        rule, priority=0, protocol=0, iif_detached=False, oif_detached=False, goto_unresolved=False, fwmask=mask
+        rule, priority=0, protocol=0, iif_detached=False, oif_detached=False, goto_unresolved=False
     )
 
 
@@ -157,13 +155,13 @@ def _lost(view: HostView, rule: PolicyRule) -> bool:
 
 def _draft(view: HostView, rule: PolicyRule, source: str, reason: str) -> Draft:
     words, ip = rule_words(rule), ip_command(rule.family)
-    led = rule.action == "lookup" and rule.table is not None
-    held = view.fib(rule.family).positions(rule.table) if led and rule.table is not None else ()
+    led = rule.table is not None
+    held = view.fib(rule.family).positions(rule.table) if rule.table is not None else ()
     severity: Severity = "warning"
     after = (
         f"table {table_word(rule.table)} has {len(held)} routes" if led else "what it decided is not decided any more"
     )
-    if led and len(held) and _lost(view, rule):
+    if len(held) and _lost(view, rule):
         severity, after = "critical", f"{after}, and the packets that it selected have no route"
     elif led and not len(held) and not source.startswith("intent"):
         severity = "info"
@@ -201,7 +199,7 @@ def _objects(view: HostView, rule: PolicyRule, held: Any) -> tuple[list[Subject]
             found.append(subject("route", dst=row.dst, table=row.table, ifname=name))
     if rule.iif is not None:
         links.setdefault(rule.iif, subject("link", ifname=rule.iif))
-    if rule.table is not None and rule.action == "lookup":
+    if rule.table is not None:
         found.append(subject("rule", priority=rule.priority, family=rule.family))
         found.append(subject("route", table=rule.table))
     return list(links.values())[:MOST_LINKS], found
@@ -217,7 +215,7 @@ def _host() -> HostBuilder:
     return host.route("default", via="198.51.100.1", dev="eth1", table=100)
 
 
-WANT = IntendedRule(family="inet", priority=100, fwmark=1, fwmask=WHOLE, table=100)
+WANT = IntendedRule(family="inet", priority=100, fwmark=1, fwmask=0xFFFFFFFF, table=100)
 
 
 def _case(name: str, why: str, host: HostBuilder, want: IntendedRule | None = WANT, **expected: Any) -> Example:
@@ -229,11 +227,11 @@ def _case(name: str, why: str, host: HostBuilder, want: IntendedRule | None = WA
 def examples() -> Iterator[Example]:
     about = subject("rule", priority=100, family="inet")
     told: dict[str, Any] = {"fires": 1, "subject": about}
-    yield _case("not there", "the plain fault", _host(), severity="warning", **told)
+    words = ('"from all fwmark 0x1 lookup 100" at priority 100 ', "table 100 has 1 routes")
+    yield _case("not there", "the plain fault", _host(), severity="warning", says=words, **told)
     bare = _host().without_routes(table=254)
     yield _case("the only way", "no default route elsewhere: the packets are lost", bare, severity="critical", **told)
     yield _case("there", "as it should be", _host().rule(100, fwmark=1, table=100))
-    yield _case("whole mask", "the kernel may show the full mask", _host().rule(100, fwmark=1, fwmask=WHOLE, table=100))
     yield _case(
         "narrow mask", "marks are compared otherwise", _host().rule(100, fwmark=1, fwmask=255, table=100), **told
     )
@@ -244,10 +242,20 @@ def examples() -> Iterator[Example]:
     wide = _host().rule(100, fwmark=1, table=100, src="10.0.0.0", src_len=8)
     yield _case("with one more selector", "what the intent does not say may be anything", wide)
     source = IntendedRule(family="inet", src="10.0.0.0/8", table=100)
+    anywhere = subject("rule", family="inet", table=100)
     yield _case("by source", "any priority", _host().rule(7, src="10.0.0.0", src_len=8, table=100), source)
     yield _case(
         "of a shorter source", "another rule", _host().rule(7, src="10.0.0.0", src_len=9, table=100), source, fires=1
     )
+    yield _case("by source, gone", "the intent leaves its priority open", _host(), source, fires=1, subject=anywhere)
+    block = IntendedRule(family="inet", action="prohibit", dst="10.8.0.0/16")
+    barred = _host().rule(7, action="prohibit", dst="10.8.0.0", dst_len=16)
+    yield _case("a prohibition is there", "its table is nobody's", barred, block)
+    yield _case("a prohibition is not there", "it let nobody through", _host(), block, fires=1, says=("prohibit",))
+    none = _host().without_routes(table=100)
+    yield _case("nor its table", "what the intent names is no less missing", none, severity="warning", **told)
+    tunnel = IntendedRule(family="inet", priority=100, iif="ppp0", table=100)
+    yield _case("of a tunnel that is not up", "nothing arrives by it", _host(), tunnel, severity="warning", **told)
     yield _case("no section", "nothing was told", _host(), None, unjudged=True)
     yield _case("an empty section", "nothing is wanted, and that was told", _host().intend(rule=()), None)
     yield from _since()
@@ -281,13 +289,22 @@ def _since() -> Iterator[Example]:
 def _since_lost() -> Iterator[Example]:
     """What the rule selected, and whether that has another way; the kernel's own rules."""
 
-    def case(name: str, why: str, severity: str | None, number: int = 100, **selector: Any) -> Example:
-        now = _host().without_routes(table=254)
+    def case(
+        name: str, why: str, severity: str | None, number: int = 100, still: HostBuilder | None = None, **selector: Any
+    ) -> Example:
+        now = (still or _host()).without_routes(table=254)
         older = _host().rule(number, **({"table": 100} | selector)).build()
         more: dict[str, Any] = {"fires": 1, "severity": severity} if severity else {}
         return Example(name=name, why=why, tables=now.build(), baseline=older, **more)
 
     yield case("everything", "nothing else leads anywhere", "critical")
+    odd = _host().rule(90, fwmark=1, fwmask=1, table=100)
+    yield case("everything but odd marks", "packets have no mark by themselves", "critical", still=odd)
+    here = _host().rule(90, iif="eth1", table=101).route("default", via="192.0.2.1", dev="eth0", table=101)
+    yield case("of one link, which has another", "they are led there anyhow", "warning", still=here, iif="eth1")
+    user = _host().rule(90, uid_start=1000, uid_end=1999, table=100)
+    mine: dict[str, Any] = {"iif": "lo", "uid_start": 1000, "uid_end": 1000}
+    yield case("of this host's user, who has another", "lo is not where they arrive", "warning", still=user, **mine)
     yield case("packets of this host", "lo is where they come from", "critical", iif="lo")
     yield case("of a user", "asked with that user", "critical", uid_start=1000, uid_end=1000)
     yield case("gone, by source", "who asks is not known", "warning", src="10.0.0.0", src_len=8)
@@ -297,7 +314,11 @@ def _since_lost() -> Iterator[Example]:
         "a prohibition", "it let nobody through", "warning", table=None, action="prohibit", dst="10.8.0.0", dst_len=16
     )
     yield case("for a way out that is gone", "its interface is gone too", None, oif="tun9")
-    yield case("main's, made by the kernel", "rule-main-missing speaks of it", None, 32765, table=254, protocol=2)
+    bare = _host().without_rule(0).without_rule(32766).without_rule(32767)
+    yield case("the kernel's own three", "rule-main-missing and its like speak of them", "critical", still=bare)
+    flags: dict[str, Any] = {"iif_detached": True, "oif_detached": True, "goto_unresolved": True}
+    there = _host().rule(100, table=100)
+    yield case("while its interface was away", "flags of the moment", None, still=there, **flags)
     yield case(
         "main's, made by hand", "the same table, which is empty here", "info", 50, table=254, protocol=4, fwmark=7
     )

@@ -89,7 +89,7 @@ def _meant(view: HostView, want: IntendedWireguard, device: WireguardDevice | No
 
 
 def _since(view: HostView, old_view: HostView, old: WireguardDevice, new: WireguardDevice | None) -> Iterator[Draft]:
-    if old_view.meta.labels.get("drained") == "true" or view.meta.labels.get("drained") == "true" or not old.peers:
+    if old_view.meta.drained or view.meta.drained or not old.peers:
         return
     if new is None:
         return  # its interface is something else now, or the daemon is gone: other rules speak
