@@ -49,8 +49,7 @@ def meant(route: UnresolvedRoute, protocol: BirdProtocol) -> bool:
 
 def reflected(origin: BirdProtocol | None, to: BirdProtocol) -> bool:
     """From one internal session to another: the next hop stays, and the receiver resolves it by itself."""
-    both = [row for row in (origin, to) if row is not None and row.proto == "BGP"]
-    return len(both) == 2 and all(row.local_as is not None and row.local_as == row.neighbor_as for row in both)
+    return all(row is not None and row.local_as is not None and row.local_as == row.neighbor_as for row in (origin, to))
 
 
 def held(view: HostView) -> dict[str, tuple[str, int]]:
@@ -70,9 +69,11 @@ def lost(view: HostView) -> Iterator[Lost]:
         told: dict[str, list[str]] = {}
         for listed in daemon.exports:
             to = protocols.get((daemon.socket, listed.protocol))
-            for route in listed.routes or () if to is not None and to.proto == "BGP" and to.state == "up" else ():
+            if to is None or to.proto != "BGP" or to.state != "up":
+                continue
+            for route in listed.routes or ():
                 origin = protocols.get((daemon.socket, route.protocol or ""))
-                if route.type == "unreachable" and to is not None and not reflected(origin, to):
+                if route.type == "unreachable" and not reflected(origin, to):
                     told.setdefault(route.net, []).append(listed.protocol)
         for one in daemon.unresolved or ():
             protocol = protocols.get((daemon.socket, one.protocol or ""))

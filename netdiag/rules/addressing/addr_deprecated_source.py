@@ -56,16 +56,15 @@ def check(view: HostView) -> Iterator[Draft]:
     said: set[int] = set()
     for dst in FAR:
         answer = view.lookup(Query(family="inet6", dst=dst))
-        if not answer.ok or answer.type != "unicast" or answer.prefsrc is not None or answer.alternatives:
+        if answer.type != "unicast" or answer.prefsrc is not None or answer.alternatives:
             continue
         for hop in answer.hops:
             own = [row for row in view.addresses if row.ifindex == hop.oif and _global(row)]
             link = view.link(hop.oif)
-            if hop.oif in said or link is None or not own or not all(row.flags & IFA_F_DEPRECATED for row in own):
+            if hop.oif in said or not own or not all(row.flags & IFA_F_DEPRECATED for row in own):
                 continue
             chosen = sources.select(hop.oif, dst)
-            owners = [row for row in view.addresses if row.local == chosen]
-            if chosen is None or not owners:
+            if link is None or chosen is None:
                 continue
             old = next((row for row in own if row.local == chosen), None)
             if old is None and (ipaddress.ip_address(chosen) not in ULA or _ula(own[0].local)):
@@ -124,6 +123,26 @@ def examples() -> Iterator[Example]:
     yield case("beside a good one", "an old prefix fades out", host().address("eth0", "2001:db8:2::2/64"))
     lo = host().address("lo", "2001:db8:7::7/128")
     yield case("a global one on lo", "it is taken, and was meant to be", lo)
+    yield case("with IPv4 beside it", "that is another family", host().address("eth0", "192.0.2.2/24"), "warning")
+    new = host().address("eth0", "2001:db8:2::2/64", flags=IFA_F_TENTATIVE)
+    yield case("a new one is on its way", "it cannot be used yet", new, "warning")
+    two = host("2a00::2/64").address("eth0", "2001:db8:1::2/64", flags=IFA_F_DEPRECATED, valid_lft=60)
+    yield case("two of two routers", "one interface, one fault", two, "warning", subject=about, says=("in 60 s",))
+    lease = host("2001:db8:1::9/128")
+    yield case("one of DHCPv6", "it has a lifetime: nobody made it a service", lease, "warning")
+    vip = host("2001:db8:1::9/128", valid_lft=None).link("wg0", kind="wireguard", type=65534, flags=0x100D1)
+    vip.address("wg0", "fd00:9::1/64")
+    yield case("service address beside a tunnel", "packets carry the tunnel's", vip, "warning", says=("fd00:9::1",))
+    none = HostBuilder().link("eth0").address("eth0", "fe80::2/64").route("default", via="fe80::1", dev="eth0")
+    none.link("wg0", kind="wireguard", type=65534).address("wg0", "fd00:9::1/64")
+    yield case("no global one", "ula-gua-scope-mixup speaks", none)
+    yield case("gone meanwhile", "it is not known what it was", host().vanished("eth0"))
+    taken = HostBuilder().address("lo", "2001:db8:7::7/128", flags=0xA0).route("::/0", dev="lo", type="local")
+    yield case("everything is taken in", "nothing leaves", taken)
+
+    half = host().rule(100, family="inet6", table=100, unknown=1).link("eth1")
+    half.address("eth1", "2001:db8:3::2/64", flags=IFA_F_DEPRECATED).route("::/0", via="fe80::9", dev="eth1", table=100)
+    yield case("a selector that is not known", "which way they go is open", half)
     yield case("preferred", "the healthy address", host(flags=0, preferred_lft=1800))
     yield case("no way out", "nothing leaves", host(way=False))
     yield case("source named", "the route says what to take", host(src="2001:db8:1::2"))

@@ -46,17 +46,16 @@ RULE = Rule(
 )
 UNSHARED = frozenset({"dummy", "tun", "wireguard", "bridge", "vrf", "ifb"})
 """Kinds of interfaces with addresses that are not those of a segment between hosts."""
-SEEN = frozenset({"reachable", "stale", "delay", "probe", "permanent"})
 
 
 def _of_segment(host: FleetHost) -> Iterator[tuple[Address, Link]]:
     links = {link.ifindex: link for link in host.tables.links}
-    uplinks = {link.master for link in links.values() if link.master and link.kind not in ("veth", "tun")}
+    uplinks = {link.master for link in links.values() if link.kind not in ("veth", "tun")}
     for row in host.tables.addresses:
         link = links.get(row.ifindex)
-        if link is None or not link.up or link.loopback or row.scope != 0:
+        if link is None or not link.up or row.scope != 0:
             continue
-        if link.kind in UNSHARED and not (link.kind == "bridge" and link.ifindex in uplinks):
+        if link.kind in UNSHARED and link.ifindex not in uplinks:
             continue
         if row.prefixlen < ipaddress.ip_address(row.local).max_prefixlen:
             yield row, link
@@ -65,7 +64,7 @@ def _of_segment(host: FleetHost) -> Iterator[tuple[Address, Link]]:
 def _neighbours(host: FleetHost, ifindex: int) -> set[tuple[str, str]]:
     table = host.tables.neighbours
     rows = table.rows([at for at, number in enumerate(table.ifindex.tolist()) if number == ifindex][:1000])
-    return {(row.dst, row.lladdr) for row in rows if row.lladdr and row.state in SEEN}
+    return {(row.dst, row.lladdr) for row in rows if row.lladdr and row.state != "noarp"}
 
 
 def _together(one: tuple[FleetHost, Address, Link], two: tuple[FleetHost, Address, Link]) -> str | None:
@@ -125,9 +124,45 @@ def examples() -> Iterator[FleetExample]:
     yield case("one plan, two places", "the gateways are different machines", host("192.0.2.7/24"), far)
     lo = [host(f"192.0.2.{n}/24").address("lo", "203.0.113.7/32") for n in (7, 8)]
     yield case("anycast", "service addresses on lo", lo[0], lo[1])
-    docker = [
-        host(f"192.0.2.{n}/24").link("docker0", kind="bridge").address("docker0", "172.17.0.1/16") for n in (7, 8)
+    vip = [host(f"192.0.2.{n}/24").address("eth0", "192.0.2.9/32") for n in (7, 8)]
+    yield case("a service address on both", "a load balancer in front writes to it", vip[0], vip[1])
+    local = [host(f"192.0.2.{n}/24").address("eth0", "169.254.7.7/16", scope=253) for n in (7, 8)]
+    yield case("link-local", "cloud agents give every host the same", local[0], local[1])
+
+    def bridged(n: int, port: str | None, address: str) -> HostBuilder:
+        made = host(f"192.0.2.{n}/24").link("br0", kind="bridge").link("port0", kind=port, master="br0")
+        return made.address("br0", f"{address}/16").neighbour("172.17.0.2", dev="br0", lladdr="02:42:ac:11:00:02")
+
+    docker = [bridged(n, "veth", "172.17.0.1") for n in (7, 8)]
+    yield case("docker0", "every host has it, and makes hardware addresses of addresses", docker[0], docker[1])
+    real = [bridged(n, None, "172.17.0.1") for n in (7, 8)]
+    yield case("a bridge with a card", "it is in the segment of the card", real[0], real[1], 1)
+    taps = [
+        host(f"192.0.2.{n}/24")
+        .link("tap0", kind="tun")
+        .address("tap0", "10.0.0.1/24")
+        .neighbour("10.0.0.2", dev="tap0")
+        for n in (7, 8)
     ]
-    yield case("docker0", "every host has it", docker[0], docker[1])
+    yield case("gateways of guests", "each guest is alone with its host", taps[0], taps[1])
     down = HostBuilder().link("eth0", up=False).address("eth0", "192.0.2.7/24")
+    down.neighbour("192.0.2.1", dev="eth0", lladdr="02:00:00:00:00:fe", state="permanent")
     yield case("standby", "its interface is down", host("192.0.2.7/24"), down)
+    yield case(
+        "gone meanwhile", "it cannot be said what it was", host("192.0.2.7/24"), host("192.0.2.7/24").vanished("eth0")
+    )
+    yield from _elsewhere()
+
+
+def _elsewhere() -> Iterator[FleetExample]:
+    """One plan in two places: what both know is no proof of one segment."""
+
+    def case(name: str, why: str, dst: str, dev: str, **fields: Any) -> FleetExample:
+        both = [HostBuilder().link("eth0").link("eth1").address("eth0", "10.0.0.7/24") for _ in range(2)]
+        hosts = [one.neighbour(dst, dev=dev, **fields).build() for one in both]
+        return FleetExample(name=name, why=why, hosts={"fra-a1": hosts[0], "ams-a1": hosts[1]})
+
+    yield case("neighbours on another card", "that one is in one segment", "192.0.2.1", "eth1")
+    yield case("dead gateways", "nobody answers in either place", "10.0.0.1", "eth0", state="failed")
+    group = {"lladdr": "01:00:5e:00:00:16", "state": "noarp"}
+    yield case("a multicast group", "its hardware address is made of it", "224.0.0.22", "eth0", **group)

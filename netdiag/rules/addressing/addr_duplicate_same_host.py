@@ -34,7 +34,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netdiag.index.view import HostView
-from netdiag.model.address import IFA_F_DADFAILED, IFA_F_NOPREFIXROUTE, IFA_F_PERMANENT, IFA_F_TENTATIVE, Address
+from netdiag.model.address import (
+    IFA_F_DADFAILED,
+    IFA_F_NOPREFIXROUTE,
+    IFA_F_PERMANENT,
+    IFA_F_SECONDARY,
+    IFA_F_TENTATIVE,
+    Address,
+)
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import IFF_NOARP, IFF_POINTOPOINT, IFF_UP
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST, RTPROT_NAMES
@@ -296,6 +303,11 @@ def _honest_examples() -> Iterator[Example]:
         tables=host.address("eth1", V4, flags=IFA_F_PERMANENT | IFA_F_DADFAILED).build(),
         fires=1,
     )
+    second = HostBuilder().link("eth0").link("eth1").address("eth0", V4)
+    second.address("eth1", V4, flags=IFA_F_PERMANENT | IFA_F_SECONDARY)
+    yield Example(name="one as a secondary", why="it has a net of that size there", tables=second.build(), fires=1)
+    gone = _host(V4, V4).vanished("eth1")
+    yield Example(name="one gone meanwhile", why="it was on one of them when all was read", tables=gone.build())
     yield Example(name="two addresses", why="nothing is double", tables=_host(V4, "198.51.100.1/24").build())
     yield Example(
         name="two addresses of one subnet",

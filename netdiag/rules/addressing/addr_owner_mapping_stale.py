@@ -36,7 +36,7 @@ import msgspec
 import numpy as np
 
 from netdiag.index.fleet import End, FleetHost, FleetView, Pair, across, on
-from netdiag.model.bpf import BpfMap, BpfMapEntry
+from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.snapshot import Tables
 from netdiag.path.fleetwalk import FleetWays
@@ -90,12 +90,14 @@ def check(view: FleetView) -> Iterator[Draft]:
     which, combinations = view.edges.combinations()
     moved = [number >= 0 and _elsewhere(view.end_list[number], allowed, owners) for number, allowed in combinations]
     for pair in view.where(np.array(moved, np.bool_)[which]):
-        for prefix in pair.peer.allowed_ips if pair.far is not None else ():
+        if pair.far is None:
+            continue
+        for prefix in pair.peer.allowed_ips:
             address, _, size = prefix.partition("/")
             if size != ("128" if ":" in address else "32"):
                 continue
             having = owners.get(address, [])
-            if len(having) == 1 and pair.far is not None and having[0] not in (pair.far.host, pair.near.host):
+            if len(having) == 1 and having[0] not in (pair.far.host, pair.near.host):
                 wrong[address].append(pair)
     told = set(wrong)
     for address, pairs in sorted(wrong.items()):
@@ -126,7 +128,7 @@ def _by_route(view: FleetView, owners: dict[str, list[FleetHost]], told: set[str
             for row in routes.rows((routes.dst_len == size).nonzero()[0][:MOST_ROUTES].tolist()):
                 address = row.dst.partition("/")[0]
                 having = owners.get(address, [])
-                if row.gateway is None or len(having) != 1 or having[0] is host or address in told:
+                if row.gateway is None or len(having) != 1 or address in told:
                     continue
                 walks += 1
                 if walks > MOST_WALKS:
@@ -211,17 +213,22 @@ def _finding(address: str, owner: FleetHost, pairs: list[Pair]) -> Draft:
     )
 
 
-def _with_guest(letter: str, others: str, address: str | None, sends: dict[str, str]) -> Tables:
-    """A member that has a guest, and that sends an address to some of the others."""
+def _single(address: str) -> str:
+    return f"{address}/{128 if ':' in address else 32}"
+
+
+def _with_guest(letter: str, others: str, address: str | None, sends: dict[str, str], *, up: bool = True) -> Tables:
+    """A member that has a guest, and that sends addresses to some of the others."""
     host = peered(builder(letter), others)
     if address is not None:
-        host.link("tap0", kind="tun").route(f"{address}/32", dev="tap0")
-    tables = finished(letter, host)
+        host.link("tap0", kind="tun", up=up).route(_single(address), dev="tap0")
+    return _sending(finished(letter, host), others, sends)
+
+
+def _sending(tables: Tables, others: str, sends: dict[str, str]) -> Tables:
     (device,) = tables.wireguard.devices
     peers = tuple(
-        msgspec.structs.replace(
-            peer, allowed_ips=(*peer.allowed_ips, *([f"{sends[other]}/32"] if other in sends else []))
-        )
+        msgspec.structs.replace(peer, allowed_ips=(*peer.allowed_ips, *map(_single, sends.get(other, "").split())))
         for peer, other in zip(device.peers, others, strict=True)
     )
     wireguard = msgspec.structs.replace(tables.wireguard, devices=(msgspec.structs.replace(device, peers=peers),))
@@ -244,7 +251,40 @@ def examples() -> Iterator[FleetExample]:
     twice = _with_guest("b", "ac", vm, {})
     yield case("anycast", "two hosts have it", 0, a=_with_guest("a", "bc", None, {"b": vm}), b=twice, c=c)
     yield FleetExample(name="a mesh in order", why="no guests", hosts=mesh("abc"))
+    yield from _of_a_mesh(vm)
     yield from _without_wireguard(vm)
+
+
+def _of_a_mesh(vm: str) -> Iterator[FleetExample]:
+    """Who has what, and to whom a sends it."""
+
+    def case(name: str, why: str, fires: int, sent: str, c: Tables, **hosts: Tables) -> FleetExample:
+        a, b = _with_guest("a", "bc", None, {"b": sent}), _with_guest("b", "ac", None, {})
+        known = {"a": a, "b": b, "c": c} | hosts
+        return FleetExample(name=name, why=why, hosts={f"fra-{key}": one for key, one in known.items()}, fires=fires)
+
+    bare = _with_guest("c", "ab", None, {})
+    six = "2001:db8:7::5"
+    yield case("moved, IPv6", "the same", 1, six, _with_guest("c", "ab", six, {}))
+    other = _with_guest("b", "ac", "10.70.0.6", {})
+    yield case("one of two moved", "b has the other", 1, f"10.70.0.6 {vm}", _with_guest("c", "ab", vm, {}), b=other)
+    yield case("a host's own address", "c has it on eth0", 1, "192.0.2.3", bare)
+    yield case("an inner address", "wg-mesh-duplicate-ip and its like", 0, "10.64.0.3", bare)
+    yield case("a net", "guests of several hosts may be in it", 0, "", bare, a=_sending(bare, "ab", {}))
+    own = _with_guest("a", "bc", vm, {"b": vm})
+    yield case("the sender has it", "it takes its own route first", 0, "", bare, a=own)
+    yield case("its tap is down", "the machine is stopped", 0, vm, _with_guest("c", "ab", vm, {}, up=False))
+    local = peered(builder("c"), "ab").link("tap0", kind="tun").address("tap0", "169.254.7.1/32", scope=253)
+    yield case("a guest's gateway", "its scope is the link", 0, "169.254.7.1", finished("c", local))  # type: ignore[arg-type]
+    stray = peered(builder("d"), "abc").link("tap0", kind="tun").route(f"{vm}/32", via="192.0.2.2", dev="eth0")
+    yield case(
+        "by a route as well",
+        "one fault, one finding",
+        1,
+        vm,
+        _with_guest("c", "ab", vm, {}),
+        d=finished("d", stray),  # type: ignore[arg-type]
+    )
 
 
 def _member(number: int) -> HostBuilder:
@@ -258,7 +298,9 @@ def _member(number: int) -> HostBuilder:
 
 def _without_wireguard(vm: str) -> Iterator[FleetExample]:
     def case(name: str, why: str, one: Any, two: Any, fires: int) -> FleetExample:
-        owner = _member(3).link("tap0", kind="tun").route(f"{vm}/32", dev="tap0")
+        owner = _member(3).link("tap0", kind="tun")
+        for guest in (f"{vm}/32", "10.70.0.8/32", "2001:db8:7::5/128"):
+            owner.route(guest, dev="tap0")
         hosts = {"fra-a": one.build(), "fra-b": two.build(), "fra-c": owner.build()}
         return FleetExample(name=name, why=why, hosts=hosts, fires=fires)
 
@@ -269,9 +311,44 @@ def _without_wireguard(vm: str) -> Iterator[FleetExample]:
     yield case(
         "a route to the owner", "as it must be", _member(1).route(f"{vm}/32", via="192.0.2.3", dev="eth0"), onward, 0
     )
-    for address, fires in ((vm, 1), ("10.70.0.6", 0)):
-        host = _member(1).link("tap0", kind="tun").bpf(programs=[program(1, "switch", map_ids=(5,))])
-        host.bpf(maps=[BpfMap(id=5, type="hash", name="vm_ifindex", key_size=4, value_size=4)])
-        key = int.from_bytes(socket.inet_aton(address), sys.byteorder)
-        host.bpf(entries=[BpfMapEntry(map_id=5, key=key, ifindex=host.ifindex("tap0"))])
-        yield case(f"a map with {address}", "the agent missed the move", tc(host, "eth0", 1), _member(2), fires)
+    out = _member(2).route("default", via="192.0.2.254", dev="eth0")
+    yield case("out of the fleet", "whoever is there may know the way", stale, out, 0)
+    away = _member(1).route("10.70.0.9/32", via="192.0.2.2", dev="eth0")
+    yield case("of a machine that is stopped", "nobody has it", away, _member(2), 0)
+    two = _member(1).route(f"{vm}/32", via="192.0.2.2", dev="eth0").route("10.70.0.8/32", via="192.0.2.2", dev="eth0")
+    yield case("two addresses", "one finding each", two, _member(2), 2)
+    six = _member(1).address("eth0", "2001:db8::1/64").neighbour("2001:db8::2", dev="eth0", lladdr="02:00:00:00:00:02")
+    six.route("2001:db8:7::5/128", via="2001:db8::2", dev="eth0").sysctl("net.ipv6.conf.all.forwarding", 1)
+    old = _member(2).address("eth0", "2001:db8::2/64").sysctl("net.ipv6.conf.all.forwarding", 1)
+    yield case("a route to the old host, IPv6", "the same", six, old, 1)
+    yield case("a map", "the agent missed the move", tc(_mapped(vm), "eth0", 1), _member(2), 1)
+    yield case("a map with a stopped machine", "nobody has it", tc(_mapped("10.70.0.6"), "eth0", 1), _member(2), 0)
+    for what, fields in (("of numbers", {"type": "array"}), ("of another key", {"key_size": 8})):
+        yield case(f"a map {what}", "its keys are no addresses", tc(_mapped(vm, **fields), "eth0", 1), _member(2), 0)
+    yield case("a map of a program that is nowhere", "no packet asks it", _mapped(vm), _member(2), 0)
+    elsewhere = _mapped(vm).bpf(attachments=[BpfAttachment(hook="xdp", prog_id=1, ifindex=99)])
+    yield case("a map of another namespace's program", "interfaces there have other numbers", elsewhere, _member(2), 0)
+    spare = tc(_mapped(vm).bpf(programs=[program(2, "spare")]), "eth0", 2)
+    yield case("a map of a program beside it", "that one is nowhere", spare, _member(2), 0)
+    stopped = tc(_mapped(vm, tap="tap9"), "eth0", 1).vanished("tap9")
+    yield case("a map with an interface that is gone", "bpf-map-stale-ifindex speaks", stopped, _member(2), 0)
+    both = tc(_mapped(vm, other=6), "eth0", 1)
+    yield case("a map beside", "its entries are of another one", both, _member(2), 0)
+    mine = tc(_mapped(vm).route(f"{vm}/32", dev="tap0"), "eth0", 1)
+    stray = _member(3).bpf()
+    yield FleetExample(
+        name="the owner's map", why="as it must be", hosts={"fra-a": mine.build(), "fra-c": stray.build()}
+    )
+    sends = _sending(_with_guest("a", "bc", None, {}), "bc", {"b": vm})
+    stale_map = replace(sends, bpf=tc(_mapped(vm, tap="wg0"), "wg0", 1).build().bpf)
+    hosts = {"fra-a": stale_map, "fra-b": _with_guest("b", "ac", None, {}), "fra-c": _with_guest("c", "ab", vm, {})}
+    yield FleetExample(name="by the mesh and by a map", why="one fault, one finding", hosts=hosts, fires=1)
+
+
+def _mapped(address: str, tap: str = "tap0", other: int = 5, **fields: Any) -> HostBuilder:
+    """A member with a program that looks for the interface of an address in a map."""
+    host = _member(1).link(tap, kind="tun").bpf(programs=[program(1, "switch", map_ids=(5,))])
+    known: dict[str, Any] = {"id": 5, "type": "hash", "name": "vm_ifindex", "key_size": 4, "value_size": 4}
+    host.bpf(maps=[BpfMap(**(known | fields))])
+    key = int.from_bytes(socket.inet_aton(address), sys.byteorder)
+    return host.bpf(entries=[BpfMapEntry(map_id=other, key=key, ifindex=host.ifindex(tap))])

@@ -37,7 +37,8 @@ import numpy as np
 from netdiag.index.view import HostView
 from netdiag.model.address import Address
 from netdiag.model.finding import Draft, Severity, subject
-from netdiag.model.link import IFF_BROADCAST, IFF_NOARP, IFF_POINTOPOINT, Link
+from netdiag.model.link import IFF_BROADCAST, IFF_NOARP, Link
+from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
@@ -66,15 +67,13 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
     """What speaks against the prefix length of an address."""
     single = row.prefixlen == (32 if row.family == "inet" else 128)
     net = ipaddress.ip_network(f"{row.local}/{row.prefixlen}", strict=False)
-    if row.family == "inet" and row.broadcast not in (None, "255.255.255.255", str(net.broadcast_address)):
+    if row.broadcast not in (None, "255.255.255.255", str(net.broadcast_address)):
         meant = _length_of(row.local, str(row.broadcast))
-        if meant is not None and row.prefixlen < 31:
-            return Misfit(f"its broadcast address {row.broadcast} is that of a /{meant}", meant, "warning")
-        if meant is not None and single and not _routed(view, row, link):
+        pair = row.prefixlen == 31
+        if meant is not None and not pair and not (single and _routed(view, row, link)):
             return Misfit(f"its broadcast address {row.broadcast} is that of a /{meant}", meant, "warning")
     for other in view.addresses:
-        alone = other.prefixlen == (32 if other.family == "inet" else 128)
-        if other.ifindex != row.ifindex or other.family != row.family or single or alone or other.scope != row.scope:
+        if other.ifindex != row.ifindex or single or other.scope != row.scope:
             continue
         wider = ipaddress.ip_network(f"{other.local}/{other.prefixlen}", strict=False)
         if wider.prefixlen < row.prefixlen and ipaddress.ip_address(row.local) in wider:
@@ -102,12 +101,12 @@ def _length_of(local: str, broadcast: str) -> int | None:
 def _routed(view: HostView, row: Address, link: Link) -> bool:
     """Whether anything but the address itself is routed by the interface."""
     routes = view.routes(row.family)
-    mine = (routes.oif == link.ifindex) & (routes.table != 255)
+    mine = (routes.oif == link.ifindex) & (routes.type == RTN_UNICAST)
     if row.family == "inet6":
-        mine &= ~((routes.dst[:, 0] == 0xFE) & (routes.dst[:, 1] & 0xC0 == 0x80)) & (routes.dst[:, 0] != 0xFF)
-        mine &= routes.dst_len != 128
-    return bool(mine.any()) or any(other.ifindex == link.ifindex and other is not row and other.family == row.family
-                                   and other.scope == 0 for other in view.addresses)  # fmt: skip
+        own = np.frombuffer(ipaddress.ip_address(row.local).packed, np.uint8)
+        mine &= ~((routes.dst[:, 0] == 0xFE) & (routes.dst[:, 1] == 0x80))
+        mine &= (routes.dst != own).any(axis=1)
+    return bool(mine.any())
 
 
 def _subnet_below(view: HostView, row: Address, link: Link) -> bool:
@@ -117,7 +116,6 @@ def _subnet_below(view: HostView, row: Address, link: Link) -> bool:
         and link.link_netnsid is None
         and any(
             other.ifindex == link.link
-            and other.family == row.family
             and other.prefixlen < row.prefixlen
             and ipaddress.ip_address(row.local) in ipaddress.ip_network(f"{other.local}/{other.prefixlen}", False)
             for other in view.addresses
@@ -136,7 +134,7 @@ def _neighbours(view: HostView, row: Address, link: Link) -> str | None:
     around = ipaddress.ip_network(f"{row.local}/{24 if row.family == 'inet' else 64}", strict=False)
     table = view.neighbours
     for entry in table.rows(np.flatnonzero((table.ifindex == link.ifindex) & (table.lladdr_len > 0))[:64]):
-        if entry.family == row.family and ipaddress.ip_address(entry.dst) in around:
+        if ipaddress.ip_address(entry.dst) in around:
             return entry.dst
     return None
 
@@ -144,9 +142,9 @@ def _neighbours(view: HostView, row: Address, link: Link) -> str | None:
 def check(view: HostView) -> Iterator[Draft]:
     for row in view.addresses:
         link = view.link(row.ifindex)
-        if link is None or not link.up or link.loopback or row.peer is not None or row.scope != 0:
+        if link is None or not link.up or row.peer is not None or row.scope != 0:
             continue
-        if not link.flags & IFF_BROADCAST or link.flags & (IFF_POINTOPOINT | IFF_NOARP):
+        if not link.flags & IFF_BROADCAST or link.flags & IFF_NOARP:
             continue
         found = misfit(view, row, link)
         if found is None:
@@ -205,7 +203,7 @@ def examples() -> Iterator[Example]:
     yield _case("/32 alone", "nothing is known there", _host("10.0.0.5/32"))
     cloud = _host("10.0.0.5/32").neighbour("10.0.0.1", dev="eth0")
     yield _case("cloud", "its gateway is onlink", cloud.route("default", via="10.0.0.1", dev="eth0", onlink=True))
-    six = _host("2001:db8::5/128").neighbour("2001:db8::1", dev="eth0")
+    six = _host("2001:db8::5/128").neighbour("2001:db8::1", dev="eth0").route("2001:db8::5/128", dev="eth0")
     yield _case("IPv6 /128 alone", "the same", six, 1)
 
     guests = _host("10.0.0.5/32").neighbour("10.0.0.7", dev="eth0").link("eth1").address("eth1", "10.0.0.5/32")
@@ -216,17 +214,27 @@ def examples() -> Iterator[Example]:
         guests,
         1,
         says=("eth1 has it too", "route replace 10.0.0.7/32 dev eth0"),
+        severity="warning",
     )
+    idle = _host("10.0.0.5/32").link("eth1").address("eth1", "10.0.0.5/32")
+    yield _case("unnumbered, no guest yet", "nobody is there", idle)
+    single = _host("10.0.0.5/32").neighbour("10.0.0.7", dev="eth0").link("eth1").address("eth1", "10.0.0.9/32")
+    yield _case("another single address elsewhere", "not the same", single, 1, says=("no prefix of eth0",))
+    six = _host("2001:db8::5/128").neighbour("2001:db8::7", dev="eth0").route("2001:db8::7/128", dev="eth0")
+    yield _case("unnumbered, IPv6", "the guest has its route", six.route("2001:db8::5/128", dev="eth0"))
     wider = _host("10.0.0.5/32").neighbour("10.0.0.7", dev="eth0").link("eth1").address("eth1", "10.0.0.5/24")
     yield _case("the subnet is elsewhere", "another length there", wider, 1, says=("no prefix of eth0",))
 
-    def upper(lower: str, **link: Any) -> HostBuilder:
-        host = HostBuilder().link("eth0").address("eth0", lower)
+    def upper(lower: str, at: str = "eth0", **link: Any) -> HostBuilder:
+        host = HostBuilder().link("eth0").link("eth1").address(at, lower)
         host.link("vrrp.51", link=host.ifindex("eth0"), **{"kind": "macvlan", **link})
         return host.address("vrrp.51", "10.0.0.5/32").neighbour("10.0.0.1", dev="vrrp.51")
 
     yield _case("VRRP's master", "its virtual MAC's macvlan; the subnet is below", upper("10.0.0.4/24"))
     yield _case("macvlan over another subnet", "nothing leads back", upper("10.0.9.4/24"), 1)
+    yield _case("macvlan beside the subnet", "it is on another card", upper("10.0.0.4/24", "eth1"), 1)
+    yield _case("macvlan over the same single address", "no subnet there either", upper("10.0.0.5/32"), 1)
+    yield _case("VLAN over the subnet", "another segment", upper("10.0.0.4/24", kind="vlan"), 1)
     yield _case("macvlan over another namespace's", "that subnet is not ours", upper("10.0.0.4/24", link_netnsid=0), 1)
     wg = HostBuilder().link("wg0", kind="wireguard", flags=0x10091).address("wg0", "10.0.0.5/32")
     yield _case("tunnel", "it has no subnet", wg)
@@ -245,14 +253,28 @@ def _near_misses() -> Iterator[Example]:
     yield _case("/32 with the broadcast of a /24", "a 24 was left out", typed, 1, says=("that of a /24",), **warns)
     routed = _host("10.0.0.5/32", broadcast="10.0.0.255").route("10.7.0.0/16", via="10.0.0.1", dev="eth0", onlink=True)
     yield _case("the same, routed on link", "a cloud's agent leaves the broadcast", routed)
-    yield _case("broadcast of a /30", "the longest with one", _host("10.0.0.5/25", broadcast="10.0.0.7"), 1, **warns)
+    yield _case(
+        "broadcast of a /30", "the longest with one", _host("10.0.0.5/25", broadcast="10.0.0.7"), 1, says=("of a /30",)
+    )
     yield _case("broadcast of a /8", "the shortest", _host("10.0.0.5/25", broadcast="10.255.255.255"), 1, **warns)
+    yield _case("broadcast of a /7", "nobody has such a net", _host("10.0.0.5/25", broadcast="11.255.255.255"))
+    yield _case("broadcast of a /31", "it is the neighbour", _host("10.0.0.4/25", broadcast="10.0.0.5"))
+    half = _host("10.0.0.5/24", broadcast="10.0.0.127")
+    yield _case("broadcast of a /25", "a /24 was typed", half, 1, says=("that of a /25",), **warns)
     yield _case(
         "/31 with a broadcast", "a pair has none, whatever is set", _host("10.0.0.4/31", broadcast="10.0.0.255")
     )
     yield _case("/30 with another's", "it has one", _host("10.0.0.5/30", broadcast="10.0.0.255"), 1)
-    both = _host("10.0.0.5/24").address("eth0", "10.0.0.6/25", scope=253)
+    both = _host("10.0.0.5/24", scope=253).address("eth0", "10.0.0.6/25")
     yield _case("two lengths, one for the link alone", "another scope", both)
+    lo = HostBuilder().address("lo", "10.0.0.5/24").address("lo", "10.0.0.6/25")
+    yield _case("two lengths on lo", "AnyIP: whole nets are taken in", lo)
+    yield _case("gone meanwhile", "what it was cannot be said", near().vanished("eth0"))
+    yield _case("a subnet that is not routed", "somebody set noprefixroute", near("10.0.0.5/24", flags=0x280))
+    vrf = near().link("red", kind="vrf").route("10.0.0.5/32", dev="eth0", table=10, type="local", scope=254)
+    yield _case("/32 in a VRF", "its local route is in the VRF's table", vrf, 1)
+    pair = near().address("eth0", "10.0.0.6/32")
+    yield _case("two of them", "neither has the subnet", pair, 2)
     apart = _host("10.0.0.5/24").link("eth1").address("eth1", "10.0.0.6/25")
     yield _case("two lengths on two cards", "overlap-subnet-two-ifaces", apart)
     six = _host("2001:db8::5/64").address("eth0", "2001:db8::6/80")

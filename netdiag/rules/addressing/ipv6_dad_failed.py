@@ -152,6 +152,8 @@ def examples() -> Iterator[Example]:
         why="the flag is left over from before; the address is unused because of the interface",
         tables=host(failed, up=False).build(),
     )
+    gone = host(failed).vanished("eth0").build()
+    yield Example(name="interface gone meanwhile", why="so is the address", tables=gone)
     yield Example(
         name="IPv4 address with the same bit",
         why="IPv4 has no duplicate address detection in the kernel; the bit means nothing there",

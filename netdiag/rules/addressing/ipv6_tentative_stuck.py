@@ -62,7 +62,6 @@ def check(view: HostView) -> Iterator[Draft]:
             row
             for row in view.addresses
             if row.ifindex == link.ifindex
-            and row.family == "inet6"
             and row.flags & IFA_F_TENTATIVE
             and not row.flags & (IFA_F_DADFAILED | IFA_F_OPTIMISTIC | IFA_F_NODAD)
         ]
@@ -74,7 +73,7 @@ def check(view: HostView) -> Iterator[Draft]:
 def _why(link: Link) -> tuple[str, tuple[str, object, str], str] | None:
     """What keeps addresses tentative, as words, evidence and a command; None where nothing does."""
     name = quoted(link.ifname)
-    if not link.up or not link.lower_up or link.carrier is False:
+    if not link.lower_up:
         return None
     if link.operstate in IDLE:
         fact: tuple[str, object, str] = (
@@ -130,6 +129,9 @@ def examples() -> Iterator[Example]:
     yield case("detection runs", "a second or two")
     yield case("no carrier", "that is the fault", carrier=False, probes=60)
     yield case("down", "nothing begins", up=False, operstate="dormant")
+    both = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64", flags=IFA_F_TENTATIVE | IFA_F_PERMANENT)
+    both.link("eth1", operstate="dormant")
+    yield Example(name="dormant beside it", why="its address waits for nothing", tables=both.build())
     yield case("dormant, address good", "it was there before", flags=0, operstate="dormant")
     yield case("optimistic", "usable meanwhile", flags=IFA_F_TENTATIVE | IFA_F_OPTIMISTIC, probes=60)
     yield case("failed", "ipv6-dad-failed speaks", flags=IFA_F_TENTATIVE | IFA_F_DADFAILED, probes=60)

@@ -118,8 +118,7 @@ def check(view: HostView) -> Iterator[Draft]:
         named: set[tuple[int, str]] = set()
         for inner, around in overlaps(connected(view, family)):
             key = (inner.route.table, inner.route.dst)
-            others = [outer for outer in around if outer.link.ifindex != inner.link.ifindex]
-            rival = next((outer for outer in others if not honest(view, family, inner, outer)), None)
+            rival = next((outer for outer in around if not honest(view, family, inner, outer)), None)
             if rival is None or key in named:
                 continue
             named.add(key)
@@ -397,6 +396,12 @@ def _honest_nested_examples() -> Iterator[Example]:
         host = HostBuilder().link("eth0").link("br0", kind="bridge").address("eth0", "10.0.0.1/24")
         host.route("10.0.0.0/25", dev="br0", protocol=protocol, scope=253)
         yield _case(f"route of protocol {protocol}", "only the kernel's own route to a subnet counts", host, fires)
+    host = HostBuilder().link("eth0").link("br0", kind="bridge").address("br0", "10.0.0.2/25")
+    host.route("10.0.0.0/24", dev="eth0", protocol=2, scope=253)
+    yield _case("the wide address is gone", "its route is there, for it was read first", host, 1)
+    host = HostBuilder().link("eth0").link("eth1").address("eth0", "2001:db8::1/64", valid_lft=3600)
+    host.route("2001:db8::/64", dev="eth1", protocol=2)
+    yield _case("a prefix without an address", "by a router, which gave none", host, 1)
     host = _host("169.254.0.1/16", "169.254.9.1/30").address("eth0", "fe80::1/10").address("br0", "fe80::2/64")
     yield _case("link-local ranges", "they belong to their link", host)
 

@@ -25,6 +25,7 @@ References
 
 import ipaddress
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from netdiag.index.encapsulation import tunnel
@@ -33,8 +34,9 @@ from netdiag.index.nftpacket import Packet
 from netdiag.index.policy import Query
 from netdiag.index.source6 import Sources6
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.link import Link
+from netdiag.model.nft import Nft, XtTable
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, plain, rule, table
 from netdiag.rules.shape import Example, Rule
@@ -52,28 +54,29 @@ ULA = ipaddress.ip_network("fc00::/7")
 CARRIERS = frozenset({"wireguard", "tun", "ppp", "xfrm", "vti6"})
 
 
-def check(view: HostView) -> Iterator[Draft]:
-    if not (view.read_whole("nft") or view.absent("nft")):
-        return
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
     own = [ipaddress.ip_address(row.local) for row in view.addresses if row.family == "inet6" and row.scope == 0]
-    if any(address not in ULA and not address.is_link_local for address in own):
+    if any(address not in ULA for address in own):
         return
     firewall, sources = Netfilter(view.nft), Sources6(view.addresses, view.stack)
     for dst in FAR:
         answer = view.lookup(Query(family="inet6", dst=dst))
-        if not answer.ok or answer.type != "unicast" or answer.prefsrc is not None or not answer.hops:
+        if answer.type != "unicast" or answer.prefsrc is not None:
             continue
-        out = view.link(answer.hops[0].oif)
-        chosen = sources.select(answer.hops[0].oif, dst)
-        if out is None or chosen is None or ipaddress.ip_address(chosen) not in ULA or not _open(view, out):
-            continue
-        if not _rewritten(firewall, chosen, dst, out):
-            yield _draft(out, chosen, dst)
-            return
+        for hop in answer.hops[:1]:
+            out, chosen = view.link(hop.oif), sources.select(hop.oif, dst)
+            if out is None or chosen is None or ipaddress.ip_address(chosen) not in ULA or not _open(view, out):
+                continue
+            if not (view.read_whole("nft") or view.absent("nft")):
+                yield Unjudged(reason="nft: not read, and it may translate the source")
+                return
+            if not _rewritten(firewall, chosen, dst, out):
+                yield _draft(out, chosen, dst)
+                return
 
 
 def _open(view: HostView, out: Link) -> bool:
-    carried = out.loopback or out.kind in CARRIERS or tunnel(out) is not None
+    carried = out.kind in CARRIERS or tunnel(out) is not None
     return not carried and view.stack.vrf(out.ifindex) is None
 
 
@@ -105,8 +108,8 @@ def examples() -> Iterator[Example]:
             made.address("eth0", address)
         return made.route("default", via="fe80::1", dev="eth0", prefsrc=src)
 
-    def case(name: str, why: str, made: HostBuilder, fires: int = 0) -> Example:
-        return Example(name=name, why=why, tables=made.build(), fires=fires, severity="info" if fires else None)
+    def case(name: str, why: str, made: HostBuilder, fires: int = 0, **more: Any) -> Example:
+        return Example(name=name, why=why, tables=made.build(), fires=fires, severity="info" if fires else None, **more)
 
     yield case("only a unique local address", "the plain state", host(), 1)
     yield case("beside a global one", "that one is taken", host("2001:db8:1::2/64"))
@@ -114,5 +117,24 @@ def examples() -> Iterator[Example]:
     yield case("source named", "somebody decided", host(src="fd00:1::2"))
     nat66 = chain("post", rule(plain("masq")), hook="postrouting", priority="srcnat", type="nat")
     yield case("masqueraded", "this host translates", host().nft(table(nat66, name="nat")))
+    legacy = replace(host().build(), nft=Nft(xtables=(XtTable(family="ip6", name="nat"),)))
+    yield Example(name="tables of iptables-legacy", why="what they do was not read", tables=legacy)
+    yield case("filter not read", "it may translate", host(), late=("nft",), unjudged=True)
+    yield case("with IPv4", "that is another family", host("192.0.2.2/24"), 1)
+    service = host().address("lo", "2001:db8:7::7/128")
+    yield case("a global one on lo", "programs may name it", service)
+    yield case(
+        "by 6in4", "its far end decides", host(kind="sit", type=776, info={"local": "192.0.2.2", "remote": "192.0.2.9"})
+    )
+    vrf = HostBuilder().link("red", kind="vrf", info={"table": 254}).link("eth0", master="red")
+    vrf.address("eth0", "fe80::2/64").address("eth0", "fd00:1::2/64").route("default", via="fe80::1", dev="eth0")
+    yield case("in a VRF", "a network of its own", vrf)
+    bare = HostBuilder().link("eth0").address("eth0", "fe80::2/64").route("default", via="fe80::1", dev="eth0")
+    yield case("link-local only", "nothing leaves with it", bare)
+    none = HostBuilder().link("eth0").route("default", via="fe80::1", dev="eth0")
+    yield case("no address", "nothing leaves", none)
+    yield case("gone meanwhile", "it is not known what it was", host().vanished("eth0"))
+    taken = HostBuilder().link("eth0").address("eth0", "fd00:1::2/64").route("::/0", dev="lo", type="local")
+    yield case("everything is taken in", "nothing leaves", taken)
     inside = HostBuilder().link("eth0").address("eth0", "fd00:1::2/64").route("fd00::/8", via="fd00:1::1", dev="eth0")
     yield case("no default route", "it never leaves", inside)

@@ -74,11 +74,13 @@ def _case(name: str, why: str, *, told: bool = True, kind: str = "unreachable", 
     fields: dict[str, Any] = {"protocol": "s1", "next_hop": "10.99.99.99", "recursive": True, "best": True}
     expected = {key: given.pop(key) for key in ("fires", "severity", "subject", "says") if key in given}
     state, asn = given.pop("state", "up"), given.pop("neighbor_as", 65002)
+    sent = {key: given.pop(f"sent_{key}") for key in ("type", "protocol") if f"sent_{key}" in given}
     row = UnresolvedRoute(net="10.50.4.0/24", table="master4", **(fields | given))
     host = BirdHost().bgp("up1", state=state, session="multihop", neighbor_as=asn).protocol("s1", "Static")
     host.bgp("in1", neighbor_as=65001, session="internal multihop AS4")
-    listed = (BirdRoute(net=row.net, type=kind, best=True, protocol=row.protocol),) if told else ()
-    host.exports("up1", routes=listed)
+    host.protocol("kernel1", "Kernel")
+    listed = (BirdRoute(net=row.net, best=True, **({"type": kind, "protocol": row.protocol} | sent)),)
+    host.exports("up1", routes=listed if told else ()).exports("kernel1", routes=listed).exports("old1", routes=listed)
     host.unresolved(*([row] if kind == "unreachable" else []))
     return Example(name=name, why=why, tables=host.build(), **expected)
 
@@ -95,4 +97,9 @@ def examples() -> Iterator[Example]:
     inner: dict[str, Any] = {"protocol": "in1", "recursive": False}
     yield _case("passed on to an external session", "with ourselves as next hop", **inner, **crit)
     yield _case("reflected", "the next hop stays", **inner, neighbor_as=65001)
+    yield _case("announced inside", "ours, with ourselves as next hop", neighbor_as=65001, **crit)
+    yield _case("of an origin that is not told", "the session is external", sent_protocol=None, **crit)
+    yield _case("announced with another way", "of another table", sent_type="unicast")
+    yield _case("of a protocol that is gone", "the answer is of two moments", protocol="s9")
+    yield _case("of a session without a next hop", "a filter made it so", protocol="up1", next_hop=None)
     yield _case("session down", "nobody hears it", state="start")

@@ -123,6 +123,10 @@ def examples() -> Iterator[Example]:
     rtbh = bird(protocol="up1", recursive=False, communities=("65535:666",))
     yield _case("null-routed by community", "on purpose", _host(rtbh))
     yield _case("not in the kernel", "another table of BIRD's", bird())
+    yield _case("another one in the kernel", "an aggregate that is meant", _host(bird(), "10.0.0.0/8"))
+    mute = BirdHost().bgp("up1").exports("up1", routes=())
+    unsure: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
+    yield _case("BIRD does not tell them", "too many, or an old one", _host(mute), **unsure)
     yield _case("blackhole", "never for want of a next hop", _host(bird(), type="blackhole"))
     yield _case("somebody else's", "not BIRD's", _host(bird(), protocol=4))
     alone = Example(
