@@ -11,14 +11,41 @@ Expressions = tuple[NftExpression, ...]
 STATES = {"invalid": 1, "established": 2, "related": 4, "new": 8, "untracked": 64}
 PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "srcnat": 100}
 
+IIFNAME = NftExpression(name="meta", key="iifname", dreg=0)
+L4PROTO = NftExpression(name="meta", key="l4proto", dreg=0)
+CT_STATE = NftExpression(name="ct", key="state", dreg=0)
+CT_MARK = NftExpression(name="ct", key="mark", dreg=0)
+CT_DIRECTION = NftExpression(name="ct", key="direction", dreg=0)
+DADDR = NftExpression(name="payload", key="network", dreg=0, offset=16, length=4)
+SPORT = NftExpression(name="payload", key="transport", dreg=0, offset=0, length=2)
+DPORT = NftExpression(name="payload", key="transport", dreg=0, offset=2, length=2)
+
+
+def same(value: str, op: str = "eq") -> NftExpression:
+    """What was loaded is compared with octets in hexadecimal."""
+    return NftExpression(name="cmp", op=op, sreg=0, value=value)
+
+
+def differs(value: str) -> NftExpression:
+    """What was loaded is none of this."""
+    return same(value, "neq")
+
 
 def _compared(loaded: NftExpression, value: bytes, op: str = "eq") -> Expressions:
-    return loaded, NftExpression(name="cmp", op=op, sreg=0, value=value.hex())
+    return loaded, same(value.hex(), op)
 
 
-def meta(key: str, value: bytes, op: str = "eq") -> Expressions:
-    """A property of the packet compared with octets."""
-    return _compared(NftExpression(name="meta", key=key, dreg=0), value, op)
+def meta(key: str, value: bytes, op: str = "eq", mask: bytes | None = None) -> Expressions:
+    """A property of the packet, or those bits of it, compared with octets."""
+    loaded, compared = _compared(NftExpression(name="meta", key=key, dreg=0), value, op)
+    if mask is None:
+        return loaded, compared
+    bits = {"length": len(mask), "mask": mask.hex(), "xor": bytes(len(mask)).hex()}
+    return loaded, NftExpression(name="bitwise", op="mask", sreg=0, dreg=0, **bits), compared  # type: ignore[arg-type]
+
+
+IPV4 = meta("nfproto", b"\2")
+"""``meta nfproto ipv4``."""
 
 
 def iifname(name: str, op: str = "eq") -> Expressions:
@@ -69,19 +96,29 @@ def port(proto: int, number: int, *, source: bool = False) -> Expressions:
     return *l4proto(proto), *_compared(loaded, number.to_bytes(2, "big"))
 
 
+def high_port(number: int) -> Expressions:
+    """``udp dport >= 1024``; the protocol stands before it."""
+    return _compared(DPORT, number.to_bytes(2, "big"), "gte")
+
+
+def protocol(number: int) -> Expressions:
+    """``ip protocol gre``."""
+    return *IPV4, *_compared(NftExpression(name="payload", key="network", dreg=0, offset=9, length=1), bytes([number]))
+
+
 def icmp(proto: int, kind: int) -> Expressions:
     """``icmp type 3``, ``icmpv6 type 2``."""
     loaded = NftExpression(name="payload", key="transport", dreg=0, offset=0, length=1)
     return *l4proto(proto), *_compared(loaded, bytes([kind]))
 
 
-def state(*names: str) -> Expressions:
-    """``ct state established,related``."""
+def state(*names: str, op: str = "neq") -> Expressions:
+    """``ct state established,related``; with ``eq`` none of them."""
     mask = sum(STATES[name] for name in names).to_bytes(4, "little")
     return (
-        NftExpression(name="ct", key="state", dreg=0),
+        CT_STATE,
         NftExpression(name="bitwise", op="mask", sreg=0, dreg=0, length=4, mask=mask.hex(), xor="00000000"),
-        NftExpression(name="cmp", op="neq", sreg=0, value="00000000"),
+        same("00000000", op),
     )
 
 
@@ -142,6 +179,19 @@ def port_set(name: str, *ports: int) -> NftSet:
     """A named set of ports."""
     elements = tuple(NftElement(key=number.to_bytes(2, "big").hex()) for number in sorted(ports))
     return NftSet(name=name, handle=1, key_type=13, key_len=2, elements=elements)
+
+
+def plain_set(name: str, *keys: str, fields: tuple[int, ...] = ()) -> NftSet:
+    """A set of these keys, octets in hexadecimal; ``fields`` of a concatenation are their lengths."""
+    length = max([len(key) // 2 for key in keys], default=2)
+    flags = ("concat",) if fields else ()
+    elements = tuple(NftElement(key=key) for key in keys)
+    return NftSet(name=name, handle=1, key_len=length, fields=fields, flags=flags, elements=elements)
+
+
+def looked_up(name: str, *loaded: NftExpression, invert: bool = False) -> Expressions:
+    """``iifname . udp dport @name``: loads into registers that follow each other, and a lookup of the first."""
+    return *loaded, NftExpression(name="lookup", sreg=0, set=name, invert=invert)
 
 
 def in_set(proto: int, name: str) -> Expressions:

@@ -34,7 +34,7 @@ class Gate:
 def forwarding(view: HostView, link: Link, family: str) -> bool:
     """Whether the host forwards what comes in by the interface."""
     if family == "inet":
-        return link.inet_conf.get("forwarding", 0) == 1
+        return link.inet_conf.get("forwarding") == 1
     return view.sysctl_int("net.ipv6.conf.all.forwarding") == 1
 
 
@@ -103,11 +103,9 @@ def _inner(link: Link) -> bool:
 
 def _translated(view: HostView, family: str, link: Link, exits: Sequence[Link]) -> bool:
     """Whether a rule translates the addresses of the link on the way out: somebody meant them to get there."""
-    own = next((row for row in view.addresses if row.ifindex == link.ifindex and row.family == family), None)
-    if own is None:
-        return False
-    prefix = f"{own.local}/{own.prefixlen}"
-    packets = [Packet(family=family, oif=one.ifname, saddr=prefix, mark=None, ct_mark=None) for one in exits]
+    own = [row for row in view.addresses if row.ifindex == link.ifindex and row.family == family]
+    kind = Packet(family=family, mark=None, ct_mark=None)
+    packets = [replace(kind, oif=one.ifname, saddr=f"{row.local}/{row.prefixlen}") for one in exits for row in own]
     return any(view.netfilter.hook("postrouting", packet).translations for packet in packets)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from netdiag.index.nftloads import Context, Load, ct, meta, other, payload
+from netdiag.index.nftloads import Context, Load, meta, other, payload
 from netdiag.index.nftpacket import CT_BITS, Packet
 from netdiag.index.nftwords import L4
 from netdiag.model.nft import NftExpression, NftRule, NftTable
@@ -51,18 +51,22 @@ def meant(table: NftTable, rule: NftRule) -> Meant:
     found = Meant(family={"ip": "inet", "ip6": "inet6"}.get(table.family))
     at = Context(table.family)
     for one in rule.expressions:
-        if one.name in ("meta", "ct", "payload", "fib") and one.dreg is not None:
-            load = payload(one, at, L4) if one.name == "payload" else meta(one) if one.name == "meta" else None
-            found.loads[one.dreg] = load or (ct(one) if one.name == "ct" else other(one))
-        elif one.name == "bitwise" and one.dreg is not None and one.sreg in found.loads:
-            load = found.loads[one.sreg]
-            masked = replace(load, mask=bytes.fromhex(one.mask or ""))
-            found.loads[one.dreg] = masked
+        if one.name == "bitwise" and one.sreg in found.loads:
+            found.loads[one.dreg or 0] = replace(found.loads[one.sreg], mask=bytes.fromhex(one.mask or ""))
         elif one.name == "cmp" and one.sreg in found.loads:
             _compared(found, at, found.loads[one.sreg], one)
-        elif one.name == "lookup" and one.sreg in found.loads and not one.invert and "verdict" not in one.flags:
+        elif one.name == "lookup" and not one.invert:
             _looked_up(found, at, table, one)
+        elif one.dreg is not None:
+            found.loads[one.dreg] = _loaded(one, at)
     return found
+
+
+def _loaded(one: NftExpression, at: Context) -> Load:
+    """What an expression puts into a register."""
+    if one.name == "payload":
+        return payload(one, at, L4)
+    return meta(one) if one.name == "meta" else other(one)
 
 
 def _compared(found: Meant, at: Context, load: Load, one: NftExpression) -> None:
@@ -78,29 +82,29 @@ def _compared(found: Meant, at: Context, load: Load, one: NftExpression) -> None
 
 def _looked_up(found: Meant, at: Context, table: NftTable, one: NftExpression) -> None:
     known = table.set(one.set or "")
-    if known is None or not known.elements or not known.elements[0].key:
+    if known is None or not known.elements:
         return
-    key, slot, position = bytes.fromhex(known.elements[0].key), one.sreg or 0, 0
-    while position < len(key) and slot in found.loads:
+    key, slot = bytes.fromhex(known.elements[0].key), one.sreg or 0
+    while key and slot in found.loads:
         load = found.loads[slot]
-        _set(found, at, load, key[position : position + load.length])
-        step = max((load.length + 3) & ~3, 4)
-        position, slot = position + step, slot + step // 4
+        _set(found, at, load, key[: load.length])
+        words = (load.length + 3) // 4 or 1
+        key, slot = key[4 * words :], slot + words
 
 
 def _set(found: Meant, at: Context, load: Load, value: bytes) -> None:
-    """One field, from the octets that it must have."""
+    """One field, from the octets that it must have; addresses are prefixes."""
     last = load.text.rpartition(" ")[2]
     if load.text == "meta nfproto":
-        found.family = FAMILY_OF.get(value[0], found.family) if value else found.family
-        at.nfproto = value[0] if value else None
-    elif load.kind in ("ipv4", "ipv6") and last in ("saddr", "daddr") and not load.text.startswith("ct"):
+        at.nfproto = int.from_bytes(value, "big")
+        found.family = FAMILY_OF.get(at.nfproto, found.family)
+    elif load.kind in ("ipv4", "ipv6"):
         width = 4 if load.kind == "ipv4" else 16
         found.family = "inet" if width == 4 else "inet6"
         address = ipaddress.ip_address(value[:width].ljust(width, b"\0"))
         bits = len(value) * 8 if load.mask is None else int.from_bytes(load.mask, "big").bit_count()
-        found.fields[last] = str(address) if bits == width * 8 else f"{address}/{bits}"
-    elif load.kind == "port" and not load.text.startswith("ct"):
+        found.fields[last] = f"{address}/{bits}"
+    elif load.kind == "port":
         found.fields[last] = int.from_bytes(value[:2], "big")
     elif load.text in FIELDS:
         name = FIELDS[load.text]

@@ -73,6 +73,6 @@ def _translates_otherwise(view: HostView, entry: ConntrackEntry) -> bool:
     ends = (entry.orig_src, entry.orig_sport, entry.orig_dst, entry.orig_dport)
     packet = new_packet(view, entry.proto, ends)
     found = view.netfilter.hook("postrouting", replace(packet, oif=None))
-    given = [one for one in found.translations if one.kind in ("snat", "masquerade")]
+    given = found.translations
     # Without a rule, or with a pool, somebody else may know why.
     return bool(given) and not any(one.kind == "snat" and one.addr in (None, entry.reply_dst) for one in given)

@@ -59,8 +59,8 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     if looks.second_at is None:
         yield Unjudged(reason="conntrack_state: one sample only")
         return
-    invalid = looks.moved("invalid") or 0
-    if invalid < SOME:
+    invalid = looks.moved("invalid")
+    if invalid is None or invalid < SOME:
         return
     found = [(entry, stop, count) for entry, count in _half_seen(view) if (stop := _dropped(view, entry)) is not None]
     if not found:
@@ -133,3 +133,4 @@ def examples() -> Iterator[Example]:
     yield case("own connection", "nothing is forwarded", _host(drop, source="192.0.2.2"))
     yield case("first packet stopped", "the filter does not want it at all", _host(policy="drop"))
     yield case("one sample", "there is nothing to compare", _host(drop, second=False), unjudged=True)
+    yield case("set back", "a counter that went back says nothing", _host(drop, moved=-5))

@@ -49,8 +49,8 @@ TCP, ESTABLISHED, DAY = 6, 3, 86400
 
 def check(view: HostView) -> Iterator[Draft]:
     state, table = view.conntrack_state, view.conntrack
-    timeout = state.settings.get("tcp_timeout_established", 0)
-    if timeout <= DAY or not state.max or state.count * 2 <= state.max:
+    timeout = state.settings.get("tcp_timeout_established")
+    if timeout is None or timeout <= DAY or not state.max or state.count * 2 <= state.max:
         return
     idle = (table.proto == TCP) & (table.tcp_state == ESTABLISHED) & ((table.status & IPS_ASSURED) != 0)
     idle &= table.timeout.astype(np.int64) <= timeout - DAY
@@ -90,6 +90,7 @@ def examples() -> Iterator[Example]:
     yield _case("half are dead", "just below", idle=2, fresh=2)
     yield _case("half full", "there is room", max=12)
     yield _case("idle for less", "proxies hold such connections", idle=0, fresh=5)
+    yield _case("no timeout told", "not known", settings={})
     yield _case("one day", "as advised", timeout=DAY)
     yield _case("not assured", "such entries are thrown out first when it gets tight", entry={"status": 0xA})
     yield _case("closing", "they go by themselves", entry={"tcp_state": "time_wait"})

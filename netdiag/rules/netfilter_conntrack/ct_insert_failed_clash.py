@@ -47,8 +47,8 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     if state.second_at is None:
         yield Unjudged(reason="conntrack_state: one sample only")
         return
-    failed = state.moved("insert_failed") or 0
-    if failed < SOME:
+    failed = state.moved("insert_failed")
+    if failed is None or failed < SOME:
         return
     seconds = round(state.second_at - state.at, 1)
     yield RULE.found(

@@ -57,8 +57,8 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     if state_.second_at is None:
         yield Unjudged(reason="conntrack_state: one sample only")
         return
-    invalid = state_.moved("invalid") or 0
-    if invalid < SOME or state_.settings.get("tcp_be_liberal") == 1:
+    invalid = state_.moved("invalid")
+    if invalid is None or invalid < SOME or state_.settings.get("tcp_be_liberal") == 1:
         return
     flow = _forwarded(view)
     if flow is None:
@@ -120,3 +120,4 @@ def examples() -> Iterator[Example]:
     yield case("liberal", "windows are not judged", _host(liberal=1))
     yield case("nothing translated", "a router may pass what it likes", _host(translated=False))
     yield case("one sample", "there is nothing to compare", _host(second=False), unjudged=True)
+    yield case("set back", "a counter that went back says nothing", _host(moved=-5))

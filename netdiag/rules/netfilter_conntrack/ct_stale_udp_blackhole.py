@@ -25,14 +25,14 @@ References
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from netdiag.index.nftverdict import Translation
 from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_DST_NAT, IPS_SEEN_REPLY, ConntrackEntry
 from netdiag.model.finding import Draft, subject
+from netdiag.model.nft import NftExpression
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import chain, nat, port, rule, table
+from netdiag.rules.build_nft import Expressions, chain, nat, plain, port, rule, table
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.trackedflows import UDP, Group, groups
 from netdiag.rules.translations import READS, dead_end, new_packet
@@ -45,14 +45,6 @@ RULE = Rule(
     reads=(*READS, "conntrack"),
 )
 SAME = ("family", "orig_dst", "orig_dport", "reply_src", "reply_sport", "status")
-
-
-@dataclass(frozen=True)
-class Now:
-    """Where a new flow would go."""
-
-    given: tuple[Translation, ...]
-    certain: bool
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -68,17 +60,17 @@ def check(view: HostView) -> Iterator[Draft]:
             yield from _before_the_rule(view, group)
 
 
-def _now(view: HostView, entry: ConntrackEntry) -> Now:
+def _now(view: HostView, entry: ConntrackEntry) -> tuple[Translation, ...]:
+    """Where a new flow would go."""
     ends = (entry.orig_src, entry.orig_sport, entry.orig_dst, entry.orig_dport)
     packet = new_packet(view, UDP, ends)
     found = view.netfilter.hook("output" if packet.iif == "" else "prerouting", packet)
-    given = tuple(one for one in found.translations if one.kind in ("dnat", "redirect"))
-    return Now(given, bool(given) and given[0].certain)
+    return tuple(one for one in found.translations if one.kind in ("dnat", "redirect"))
 
 
 def _dead_backend(view: HostView, group: Group) -> Iterator[Draft]:
     entry = group.entry
-    given = _now(view, entry).given
+    given = _now(view, entry)
     if not given or any(one.addr in (None, entry.reply_src) for one in given if one.kind == "dnat"):
         return
     dead = dead_end(view, entry.reply_src)
@@ -88,20 +80,13 @@ def _dead_backend(view: HostView, group: Group) -> Iterator[Draft]:
 
 def _before_the_rule(view: HostView, group: Group) -> Iterator[Draft]:
     entry = group.entry
-    now = _now(view, entry)
-    first = now.given[0] if now.given else None
-    if (
-        first is None
-        or not now.certain
-        or (first.addr or entry.orig_dst, first.port or entry.orig_dport)
-        == (
-            entry.orig_dst,
-            entry.orig_dport,
-        )
-    ):
+    given = _now(view, entry)
+    if not given or not given[0].certain:
         return
-    fact = ("answered", "never", "CTA_STATUS without IPS_SEEN_REPLY")
-    yield _finding(group, "where it was sent before the rule was made, without an answer", first, fact)
+    goal = (given[0].addr or entry.orig_dst, given[0].port or entry.orig_dport)
+    if goal != (entry.orig_dst, entry.orig_dport):
+        fact = ("answered", "never", "CTA_STATUS without IPS_SEEN_REPLY")
+        yield _finding(group, "where it was sent before the rule was made, without an answer", given[0], fact)
 
 
 def _finding(group: Group, where: str, now: Translation, fact: tuple[str, object, str]) -> Draft:
@@ -123,12 +108,12 @@ def _finding(group: Group, where: str, now: Translation, fact: tuple[str, object
     )
 
 
-def _host(*backends: str, to: str | None = "10.0.0.3") -> HostBuilder:
+def _host(*backends: str, to: str | Expressions | None = "10.0.0.3") -> HostBuilder:
     host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
     for number, address in enumerate(backends):
         host.tap(f"tap{number}").route(f"{address}/32", dev=f"tap{number}")
     if to is not None:
-        one = rule(port(17, 53), nat("dnat", to, 5353))
+        one = rule(port(17, 53), nat("dnat", to, 5353) if isinstance(to, str) else to)
         host.nft(table(chain("pre", one, hook="prerouting", priority="dstnat", type="nat"), family="ip"))
     return host
 
@@ -153,3 +138,17 @@ def examples() -> Iterator[Example]:
     local = _flow(_host("10.0.0.3"), "192.0.2.2", dport=53, status=answered)
     yield case("answered before the rule", "the host's own service still serves it", local)
     yield case("rule taken away", "nothing would be translated now", _flow(_host("10.0.0.3", to=None), "10.0.0.2"))
+    redirect = (NftExpression(name="immediate", dreg=0, value="14e9"), NftExpression(name="redir", sreg_port=0))
+    proxy = (redirect[0], NftExpression(name="tproxy", family="ip", sreg_port=0))
+    moved = _flow(_host("10.0.0.3", to=redirect), "10.0.0.2")
+    yield case("redirected now", "the service came to this host", moved, 1)
+    for name, why, to, fires in (
+        ("to this host's other port", "a redirect keeps the address", redirect, 1),
+        ("to another host's same port", "the port is kept", nat("dnat", "10.0.0.3"), 1),
+        ("to the same port of this host", "nothing would change", plain("redir"), 0),
+        ("to the same address", "nothing would change", nat("dnat", "192.0.2.2"), 0),
+        ("perhaps to another host", "a limit lets some through", (*plain("limit"), *nat("dnat", "10.0.0.3")), 0),
+        ("to a proxy", "tproxy changes no address", proxy, 0),
+    ):
+        early = _flow(_host("10.0.0.3", to=to), "192.0.2.2", dport=53, status=unanswered)
+        yield case(f"before the rule, {name}", why, early, fires)

@@ -48,7 +48,9 @@ NEAR, PRESSED = 0.95, 0.8
 
 def check(view: HostView) -> Iterator[Draft]:
     state = view.conntrack_state
-    share = state.count / state.max if state.max else 0.0
+    if not state.max:
+        return
+    share = state.count / state.max
     dropped, evicted = state.moved("drop") or 0, state.moved("early_drop") or 0
     if share < PRESSED or (share < NEAR and not dropped and not evicted):
         return
@@ -88,6 +90,7 @@ def _case(name: str, why: str, fires: int = 0, *, moved: dict[str, int] | None =
 def examples() -> Iterator[Example]:
     yield _case("full and dropping", "the plain fault", 1, count=1000, moved={"drop": 4}, severity="critical")
     yield _case("evicting", "it is pressed", 1, count=810, moved={"early_drop": 4}, severity="warning")
+    yield _case("dropping in bursts", "it was full in between", 1, count=800, moved={"drop": 4}, severity="critical")
     yield _case("95 in 100", "nothing was lost yet", 1, count=950, moved={}, severity="warning")
     yield _case("full, one sample", "the limit itself proves it", 1, count=1000, severity="critical")
     yield _case("94 in 100", "just below", count=949, moved={})

@@ -38,18 +38,38 @@ from netdiag.index.nfttext import rule_text
 from netdiag.index.nftverdict import Place, Possible
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft
-from netdiag.model.nft import Nft, NftChain, NftRule, NftTable
+from netdiag.model.nft import Nft, NftChain, NftExpression, NftRule, NftSet, NftTable
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
+    CT_MARK,
+    CT_STATE,
+    DADDR,
+    DPORT,
+    IIFNAME,
+    IPV4,
+    L4PROTO,
+    SPORT,
+    Expressions,
     chain,
     daddr,
+    differs,
+    high_port,
+    icmp,
     iifname,
     in_set,
+    l4proto,
+    looked_up,
+    mark,
+    meta,
+    oifname,
     plain,
+    plain_set,
     port,
     port_set,
+    protocol,
     rule,
     saddr,
+    same,
     state,
     table,
     verdict,
@@ -93,9 +113,7 @@ def check(view: HostView) -> Iterator[Draft]:
             key = (*_key(first.at), *_key(first.stop.at))
             if key not in said:
                 said.add(key)
-                same = {
-                    one.at.rule.handle for one in beaten if one.at.rule and (*_key(one.at), *_key(one.stop.at)) == key
-                }
+                same = {one.at.rule for one in beaten if (*_key(one.at), *_key(one.stop.at)) == key}
                 yield _finding(hook, first, len(same))
 
 
@@ -105,13 +123,10 @@ def _key(at: Place) -> tuple[str, str, str]:
 
 def _beaten(whole: Netfilter, hook: str, family: str, names: list[str]) -> Iterator[Beaten]:
     base = [(t, c) for t, c in whole.base_chains(hook, family) if c.type == "filter"]
-    if len(base) < 2:
-        return
     size = sum(len(c.rules) for t in whole.tables for c in t.chains)
-    left = max(FEWEST, min(MOST, WORK // max(size, 1)))
+    left = max(FEWEST, min(MOST, WORK // (size + 1)))
     for table_, chain_ in base:
-        others = [one for one in base if one[1] is not chain_]
-        if not any(_drops(t, c) for t, c in others):
+        if not any(_drops(t, c) for t, c in base if c is not chain_):
             continue
         alone = Netfilter(Nft(tables=(_only(table_, chain_),)))
         for inside, accepting in _accepting(table_, chain_):
@@ -123,8 +138,9 @@ def _beaten(whole: Netfilter, hook: str, family: str, names: list[str]) -> Itera
                 continue
             known: dict[str, Any] = {"oif": ""} if hook == "input" else {"iif": ""} if hook == "output" else {}
             for packet in asked.packets((family,), **known):
-                stops = [_stop(alone, whole, hook, one) for one in _everywhere(packet, names)]
-                if stops and stops[0] is not None and all(stops):
+                tried = _everywhere(packet, names)
+                stops = [stop for one in tried if (stop := _stop(alone, whole, hook, one))]
+                if stops and len(stops) == len(tried):
                     yield Beaten(Place(table_, inside, accepting), stops[0])
 
 
@@ -139,7 +155,10 @@ def _stop(alone: Netfilter, whole: Netfilter, hook: str, packet: Packet) -> Poss
     if alone.hook(hook, packet).passes != "yes":
         return None
     found = whole.hook(hook, packet)
-    return found.blocker if found.passes == "no" and found.blocker and found.blocker.certain else None
+    if found.passes != "no":
+        return None
+    # Rules before may stop some of it (a list of bans); the last verdict stops what is left.
+    return next((one for one in found.possible if one.certain), found.possible[-1])
 
 
 def _only(one: NftTable, base: NftChain) -> NftTable:
@@ -193,8 +212,8 @@ def _host() -> HostBuilder:
     return HostBuilder().link("eth0").address("eth0", "192.0.2.2/24")
 
 
-def _own(*rules: NftRule, priority: int = -10) -> NftTable:
-    return table(chain("mine", *rules, hook="input", priority=priority), name="own")
+def _own(*rules: NftRule, priority: int = -10, hook: str = "input", **fields: Any) -> NftTable:
+    return table(chain("mine", *rules, hook=hook, priority=priority), name="own", **fields)
 
 
 def _firewall(*rules: NftRule, hook: str = "input", **fields: Any) -> NftTable:
@@ -240,3 +259,136 @@ def examples() -> Iterator[Example]:
     yield case("another hook", "input and forward are apart", _own(web), forward)
     six = rule(daddr("2001:db8::/32"), verdict("accept"))
     yield case("no address of the family", "IPv6 rules on a host without IPv6", _own(six), _firewall())
+    yield from _chains(web)
+    yield from _links(web)
+    yield from _asked()
+
+
+def _chains(web: NftRule) -> Iterator[Example]:
+    """Which chains are compared, and what in them stops."""
+
+    def case(name: str, why: str, *tables: NftTable, fires: int = 0, **more: Any) -> Example:
+        return Example(name=name, why=why, tables=_host().nft(*tables).build(), fires=fires, **more)
+
+    other = rule(port(6, 8081), verdict("accept"))
+    third = rule(port(6, 8082), verdict("accept"))
+    fourth = rule(port(6, 8083), verdict("accept"))
+    thrice = (_own(web, other, fourth), table(chain("theirs", web, third, hook="input", priority=-5), name="other"))
+    why = "each says how many of its own rules are in vain"
+    yield case("two chains in vain", why, *thrice, _firewall(), fires=2, says=("(and 1 more rules)",))
+    inner = table(
+        chain("mine", rule(verdict("jump", "open")), hook="input", priority=-10, policy="drop"),
+        chain("open", web),
+        chain("through", other, hook="forward"),
+        name="own",
+    )
+    yield case("accepted in a chain below", "a jump is part of the chain", inner, _firewall(), fires=1, says=("8080",))
+    parts = table(chain("mine", web, hook="forward", policy="drop"), chain("later", hook="input"), name="own")
+    yield case("accepted for another hook", "the forward chain's accept is not the input's", parts, _firewall())
+    beside = table(chain("mine", web, hook="input", priority=-10), chain("in", hook="input", policy="drop"), name="own")
+    yield case("two chains of one table", "accept ends the chain, not the table", beside, fires=1)
+    bans = _firewall(rule(saddr("198.51.100.0/24"), verdict("drop")))
+    yield case("bans before the policy", "the policy stops the rest", _own(web), bans, fires=1, says=("policy",))
+    drops = table(chain("in", rule(port(6, 8080), verdict("drop")), hook="input"), name="fw")
+    yield case("dropped by a rule", "whatever the policy is", _own(web), drops, fires=1)
+    below = table(
+        chain("in", rule(verdict("jump", "end")), hook="input"), chain("end", rule(plain("reject", number=2)))
+    )
+    yield case("rejected in a chain below", "as firewalld's zones end", _own(web), below, fires=1)
+    old = table(chain("INPUT", rule(plain("target", key="REJECT")), hook="input"), family="ip", name="filter")
+    yield case("REJECT of iptables", "it is a target of xtables", _own(web), old, fires=1)
+    nat = table(chain("mine", web, hook="output", type="nat", priority=-100), name="own")
+    yield case("accepted in nat", "it means: not rewritten", nat, _firewall(hook="output"))
+    bare = table(chain("a", hook="input"), name="own"), table(chain("b", hook="input", policy="drop"), name="fw")
+    yield case("chains without rules", "nothing is accepted", *bare)
+    counted = _own(rule(port(6, 8080), plain("counter")), rule())
+    yield case("counted only", "a rule without a verdict lets on", counted, _firewall())
+
+
+def _links(web: NftRule) -> Iterator[Example]:
+    """On which interfaces, at which hook."""
+
+    def case(name: str, why: str, host: HostBuilder, *tables: NftTable, fires: int = 0) -> Example:
+        return Example(name=name, why=why, tables=host.nft(*tables).build(), fires=fires)
+
+    spare = _firewall(rule(iifname("eth1"), verdict("accept")))
+    yield case("open where nothing comes", "eth1 is down", _host().link("eth1", up=False), _own(web), spare, fires=1)
+    two, inside = _host().link("eth1"), _firewall(rule(iifname("eth0"), verdict("accept")))
+    yield case("open on one of two", "closed on the other is a decision", two, _own(web), inside)
+    yield case("no interface up", "nothing comes at all", HostBuilder().link("eth0", up=False), _own(web), _firewall())
+    common = chain("common", rule(iifname("eth0"), verdict("accept")), rule(oifname("eth0"), verdict("accept")))
+    ends = [chain(hook, rule(verdict("jump", "common")), hook=hook, policy="drop") for hook in ("input", "output")]
+    web_out = chain("mine_out", web, hook="output", priority=-10)
+    both = table(chain("mine", web, hook="input", priority=-10), web_out, name="own")
+    shared = table(common, *ends, name="fw")
+    yield case("one chain for both ways", "the way in has no way out: it passes by eth0 alone", _host(), both, shared)
+    narrow = table(chain("common", *common.rules[:1]), *ends, name="fw")
+    yield case("open for what comes in", "what goes out came in by nothing", _host(), both, narrow, fires=1)
+    wide = table(chain("common", *common.rules[1:]), *ends, name="fw")
+    yield case("open for what goes out", "what comes in has no way out", _host(), both, wide, fires=1)
+    router = _host().link("eth1").address("eth1", "10.0.0.1/24")
+    out = _own(rule(oifname("eth1"), verdict("accept")), hook="forward")
+    some = _firewall(rule(oifname("eth0"), verdict("accept")), hook="forward")
+    yield case("forwarded to one interface", "the other one is open, this is not", router, out, some, fires=1)
+    dual = _host().address("eth0", "2001:db8::2/64")
+    six = rule(daddr("2001:db8::2/128"), port(17, 443), verdict("accept"))
+    yield case("IPv6", "its own address and port", dual, _own(six), _firewall(family="ip6"), fires=1)
+
+
+PORT_MAP = (
+    DPORT,
+    NftExpression(name="lookup", sreg=0, dreg=0, set="m"),
+    NftExpression(name="meta", key="mark", sreg=0),
+)
+MSS = (
+    NftExpression(name="exthdr", key="tcpopt", number=2, dreg=0, offset=2, length=2),
+    NftExpression(name="cmp", op="eq", sreg=0, value="05b4"),
+)
+FRAGMENT = (
+    NftExpression(name="exthdr", number=44, dreg=0, offset=2, length=2),
+    NftExpression(name="bitwise", op="mask", sreg=0, dreg=0, length=2, mask="fff8", xor="0000"),
+    NftExpression(name="cmp", op="eq", sreg=0, value="0050"),
+)
+
+
+def _asked() -> Iterator[Example]:
+    """What a rule may ask of a packet: between two closed chains only the packet that it means shows the fault."""
+    closed = table(chain("in", hook="input", policy="drop"), name="fw")
+
+    def case(name: str, *asked: Expressions, sets: tuple[NftSet, ...] = (), fires: int = 1) -> Example:
+        mine = chain("mine", rule(*asked, verdict("accept")), hook="input", priority=-10, policy="drop")
+        host = _host().address("eth0", "2001:db8::2/64").nft(table(mine, name="own", sets=sets), closed)
+        why = "two closed chains, one of which has an exception"
+        return Example(name=name, why=why, tables=host.build(), fires=fires)
+
+    yield case("asks for an interface", iifname("eth0"))
+    yield case("asks for interfaces by their first letters", iifname("eth*"))
+    yield case("asks for a state", state("related"))
+    yield case("asks for a state by a set", looked_up("s", CT_STATE), sets=(plain_set("s", "04000000"),))
+    yield case("asks for a mark", mark(0x102), port(6, 80))
+    yield case("asks for bits of a mark", meta("mark", b"\2\0\0\0", mask=b"\xff\0\0\0"), port(6, 80))
+    yield case("asks for a destination", daddr("192.0.2.2/32"))
+    yield case("asks for a network", daddr("192.0.2.0/24"))
+    yield case("asks for a ping", icmp(1, 8))
+    yield case("asks for an IPv6 ping", icmp(58, 128))
+    yield case("asks for the protocol of IP", protocol(47))
+    yield case("asks for high ports", l4proto(17), high_port(1024))
+    pair = looked_up("p", IIFNAME, msgspec.structs.replace(DPORT, dreg=4))
+    key4 = b"eth0".ljust(16, b"\0").hex() + "1f900000"
+    yield case("asks for interface and port", l4proto(6), pair, sets=(plain_set("p", key4, fields=(16, 2)),))
+    three = looked_up("t", DADDR, msgspec.structs.replace(L4PROTO, dreg=1), msgspec.structs.replace(DPORT, dreg=2))
+    key = "c0000202" + "06000000" + "1f900000"
+    yield case("asks for address, protocol, port", IPV4, three, sets=(plain_set("t", key, fields=(4, 1, 2)),))
+    yield case("asks for a port by a map", l4proto(6), PORT_MAP, sets=(plain_set("m", "1f90", "1f91"),))
+    again = (*pair, *looked_up("q", SPORT))
+    both = (plain_set("p", key4, fields=(16, 2)), plain_set("q", "0035"))
+    yield case("asks for interface and port, then for a source port", l4proto(6), again, sets=both)
+    yield case("asks for any state but one", (CT_STATE, differs("02000000")), port(6, 80))
+    yield case("asks for none of these states", state("established", "related", op="eq"), port(6, 80))
+    yield case("asks for an option of TCP", port(6, 80), MSS, fires=0)
+    yield case("asks for a fragment", port(17, 80), FRAGMENT, fires=0)
+    yield case("asks for a connection's mark", iifname("eth0"), (CT_MARK, same("01000000")), fires=0)
+    yield case("asks for none of a set", looked_up("p", DPORT, invert=True), sets=(plain_set("p", "1f90"),), fires=0)
+    yield case("asks for a set that is empty", l4proto(6), looked_up("p", DPORT), sets=(plain_set("p"),), fires=0)
+    yield case("asks for a set that is not there", l4proto(6), looked_up("p", DPORT), fires=0)
+    yield case("asks for a set that holds all", looked_up("p", DPORT), sets=(plain_set("p", ""),), fires=0)

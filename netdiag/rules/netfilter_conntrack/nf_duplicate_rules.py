@@ -122,3 +122,6 @@ def examples() -> Iterator[Example]:
     yield case("jumps of iptables", "a program that never looks", *[jumps] * MANY, fires=1, severity="warning")
     yield case("dormant", "not in force", *[same] * MANY, dormant=True)
     yield case("counters alone", "rules that do nothing but count", *[rule(plain("counter"))] * MANY)
+    hours = NftExpression(name="meta", key="time", dreg=0), NftExpression(name="cmp", op="gt", sreg=0, value="00")
+    timed = rule(hours, verdict("drop"))
+    yield case("copies that ask for the time", "all the same at any time", *[timed] * MANY, fires=1, severity="warning")

@@ -36,6 +36,7 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
+from netdiag.model.nft import NftChain
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, daddr, iifname, oifname, plain, rule, saddr, state, table, verdict
 from netdiag.rules.forwardgate import READS, Gate, gates, shut
@@ -60,15 +61,14 @@ def check(view: HostView) -> Iterator[Draft]:
         dead = [one for one in found if one.stop is not None and by_default(one.stop.at)]
         served = {_kind(one) for one in found if one.stop is None}
         forgotten = [one for one in dead if _kind(one) not in served]
-        waiting = [one for one in dead if _kind(one) in served]
-        for group, sure in ((forgotten, True), (waiting, False)):
+        for group, sure in ((forgotten, True), (dead, False)):
             for first in _one_a_chain(group):
                 assert first.stop is not None
                 place = (first.stop.at.table.family, first.stop.at.table.name, first.stop.at.chain.name)
                 if place not in said:
                     said.add(place)
                     yield _finding(view, first, [one for one in group if _same(one, first)], sure=sure)
-        if not said and not found:
+        if not found:
             yield from _shut(view, family)
 
 
@@ -104,8 +104,14 @@ def _kind(one: Gate) -> str:
     return "machine" if one.guest.machines else one.guest.link.kind or ""
 
 
+def _chain(one: Gate) -> NftChain:
+    assert one.stop is not None
+    return one.stop.at.chain
+
+
 def _same(one: Gate, other: Gate) -> bool:
-    return one.stop is not None and other.stop is not None and one.stop.at.chain is other.stop.at.chain
+    """Whether one chain stops both."""
+    return _chain(one) is _chain(other)
 
 
 def _one_a_chain(group: list[Gate]) -> Iterator[Gate]:
@@ -193,14 +199,100 @@ def examples() -> Iterator[Example]:
     six.link("eth0").address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
     six.tap("tap0").route("2001:db8:1::5/128", dev="tap0").nft(_forward())
     yield _case("IPv6", "the same hook", six, 1)
-    mesh = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
-    mesh.link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
-    mesh.route("default", via="192.0.2.1", dev="eth0")
-    mesh.link("wg0", kind="wireguard", inet_conf={"forwarding": 1}).address("wg0", "10.9.0.1/24").nft(_forward())
-    yield _case("a tunnel's router", "nothing at all is forwarded", mesh, 1)
+    yield from _routers()
     old = _host().nft(legacy=(_forward(family="ip"),))
     yield _case("iptables-legacy", "the old backend has the same hook", old, 1)
+    yield from _several()
     yield from _silent()
+
+
+def _router(*, way_out: bool = True) -> HostBuilder:
+    """A router with an uplink and nobody behind it yet."""
+    host = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
+    host.link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
+    return host.route("default", via="192.0.2.1", dev="eth0") if way_out else host
+
+
+def _mesh(**fields: Any) -> HostBuilder:
+    host = _router(**fields)
+    return host.link("wg0", kind="wireguard", inet_conf={"forwarding": 1}).address("wg0", "10.9.0.1/24")
+
+
+def _routers() -> Iterator[Example]:
+    """Routers without guests."""
+    out = ("between wg0 and eth0",)
+    why = "nothing at all is forwarded"
+    yield _case("a tunnel's router", why, _mesh().nft(_forward()), 1, severity="warning", says=out)
+    behind = _router().link("v0", kind="veth", link_netnsid=0, inet_conf={"forwarding": 1}).address("v0", "10.9.0.1/24")
+    yield _case("a namespace's router", why, behind.nft(_forward()), 1, says=("between v0 and eth0",))
+    lan = _router().link("eth1", inet_conf={"forwarding": 1}).address("eth1", "2001:db8::1/64")
+    lan.address("eth1", "10.2.0.1/24")
+    masq = chain("post", rule(oifname("eth0"), saddr("10.2.0.0/24"), plain("masq")), hook="postrouting", type="nat")
+    lan.nft(_forward(), table(masq, name="nat"))
+    yield _case("a LAN's router", "its addresses are translated", lan, 1, says=("between eth1 and eth0",))
+    everything = table(chain("post", rule(oifname("eth0"), plain("masq")), hook="postrouting", type="nat"), name="nat")
+    both = _mesh().nft(_forward(), everything)
+    yield _case("all is translated", "the way out among it", both, 1, says=out)
+    for name, why, ifname, address, fields in (
+        ("without IPv4", "nothing is forwarded there", "eth1", "2001:db8::1/64", {}),
+        ("with a link-local address", "likewise", "eth1", "169.254.1.1/16", {"scope": 253}),
+        ("down", "likewise", "eth2", "10.3.0.1/24", {}),
+    ):
+        open_ = _forward(rule(iifname(ifname), verdict("accept")))
+        host = _mesh().link(ifname, up=ifname == "eth1", inet_conf={"forwarding": 1})
+        yield _case(f"open to an interface {name}", why, host.address(ifname, address, **fields).nft(open_), 1)
+    anycast = _mesh().address("lo", "203.0.113.7/32").sysctl("net.ipv4.conf.lo.forwarding", 1)
+    open_ = _forward(rule(iifname("lo"), verdict("accept")))
+    yield _case("open to loopback", "nothing comes from there", anycast.nft(open_), 1)
+    back = [rule(iifname(name), oifname(name), verdict("accept")) for name in ("eth0", "wg0")]
+    yield _case("back where it came from", "that alone passes", _mesh().nft(_forward(*back)), 1)
+    some = _forward(rule(iifname("wg0"), oifname("eth0"), verdict("accept")))
+    yield _case("one way is open", "somebody's policy", _mesh().nft(some))
+    yield _case("no way out", "nobody knows who is to reach whom", _mesh(way_out=False).nft(_forward()))
+    named = [rule(iifname(name), verdict("drop")) for name in ("eth0", "wg0")]
+    yield _case("a router's filter by name", "that is a decision", _mesh().nft(_forward(*named, policy="accept")))
+    bare = _mesh().tap("tap0", inet_conf={"forwarding": 1}).route("10.0.0.1/32", dev="tap0")
+    guest = [rule(iifname("tap0"), verdict("accept")), rule(oifname("tap0"), verdict("accept"))]
+    lan = _router().link("eth1", inet_conf={"forwarding": 1}).address("eth1", "10.2.0.1/24")
+    masq = chain("post", rule(oifname("eth0"), saddr("192.0.2.0/24"), plain("masq")), hook="postrouting", type="nat")
+    yield _case("others are translated", "the LAN is not", lan.nft(_forward(), table(masq, name="nat")))
+    yield _case("a guest passes", "its interface has no address, and is forwarded for", bare.nft(_forward(*guest)))
+
+
+def _several() -> Iterator[Example]:
+    """Guests side by side."""
+
+    def two(*tables: Any) -> HostBuilder:
+        return _host().tap("tap1", inet_conf={"forwarding": 1}).address("tap1", "10.0.1.1/30").nft(*tables)
+
+    def opened(name: str, at: str) -> Any:
+        pairs = ((name, "eth0"), ("eth0", name))
+        ways = [rule(iifname(one), oifname(other), verdict("accept")) for one, other in pairs]
+        return table(chain(at, *ways, hook="forward", policy="drop"), name=at)
+
+    alone = ("and to tap1 (10.0.1.0/30)",)
+    yield _case(
+        "two chains", "each opens to the other's guest", two(opened("tap0", "a"), opened("tap1", "b")), 2, says=alone
+    )
+    pair = _forward(rule(iifname("tap*"), oifname("tap*"), verdict("accept")))
+    yield _case("a network of one", "nobody else is in it", _host().nft(pair), 1, severity="critical")
+    across = [
+        rule(iifname(one), oifname(other), verdict("accept")) for one, other in (("tap0", "tap1"), ("tap1", "tap0"))
+    ]
+    yield _case("a network of two", "they reach each other", two(_forward(*across)))
+    net = "10.9.0.0/24"
+    sides = (*iifname("tap0"), *saddr(net)), (*oifname("tap0"), *daddr(net))
+    foreign = [rule(one, verdict("accept")) for one in sides]
+    yield _case("others' addresses pass", "not the guest's", _host().nft(_forward(*foreign)), 1)
+    wide = _host().route("10.9.0.0/24", dev="tap0", via="10.0.0.2")
+    wide.route("10.8.0.7/32", dev="tap0").route("10.9.0.7/32", dev="tap0")
+    yield _case("one of a guest's networks passes", "that may be all that is meant", wide.nft(_forward(*foreign)))
+    bridged = _host().link("br1", kind="bridge", inet_conf={"forwarding": 1}).address("br1", "10.7.0.1/24")
+    bridged.tap("tap7", master="br1").nft(opened("br1", "fw"))
+    yield _case("machines on a bridge pass", "the other may wait for its rules", bridged, 1, severity="info")
+    dual = _host().address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
+    dual.link("wg0", kind="wireguard").address("wg0", "2001:db8:9::1/64").nft(_forward())
+    yield _case("a tunnel of the other family", "one policy, told once", dual, 1)
 
 
 def _silent() -> Iterator[Example]:
@@ -212,7 +304,7 @@ def _silent() -> Iterator[Example]:
         rule(state("established"), verdict("accept")), rule(saddr("10.0.0.0/24"), plain("limit"), verdict("accept"))
     )
     yield _case("something may pass", "a limit, a set, a port: somebody's policy", _host().nft(narrow))
-    served = _forward(rule(state("established"), verdict("accept")), rule(daddr("10.0.0.0/24"), verdict("accept")))
+    served = _forward(rule(state("established"), verdict("accept")), rule(oifname("tap0"), verdict("accept")))
     yield _case("a guest that only serves", "what comes to it passes, and the answers", _host().nft(served))
     named = _forward(rule(iifname("tap0"), verdict("drop")), rule(oifname("tap0"), verdict("drop")), policy="accept")
     yield _case("stopped by name", "that is a decision", _host().nft(named))

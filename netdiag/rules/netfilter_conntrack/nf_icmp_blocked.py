@@ -35,8 +35,23 @@ from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, subject
 from netdiag.model.link import Link
+from netdiag.model.nft import NftExpression, NftRule
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import chain, icmp, iifname, l4proto, plain, port, rule, state, table, verdict
+from netdiag.rules.build_nft import (
+    Expressions,
+    chain,
+    icmp,
+    iifname,
+    l4proto,
+    oifname,
+    plain,
+    port,
+    rule,
+    same,
+    state,
+    table,
+    verdict,
+)
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule
 
@@ -90,12 +105,12 @@ def check(view: HostView) -> Iterator[Draft]:
         family = need.packet.family
         for hook in need.hooks:
             links = _links(view, family)
-            if not links or (hook == "forward" and not _forwards(view, family)):
+            if hook == "forward" and not _forwards(view, family):
                 continue
-            stops = [_stop(view, hook, need.packet, link) for link in links]
+            stops = [stop for link in links if (stop := _stop(view, hook, need.packet, link))]
+            if len(stops) < len(links) or _closed(view, hook, family, links):
+                continue
             stop = stops[0]
-            if stop is None or not all(stops) or _closed(view, hook, family, links):
-                continue
             key = (stop.at.table.family, stop.at.table.name, stop.at.chain.name)
             if key not in said:
                 said.add(key)
@@ -123,8 +138,7 @@ def _closed(view: HostView, hook: str, family: str, links: list[Link]) -> bool:
     oif = "" if hook == "input" else None
     known: dict[str, Any] = {"family": family, "oif": oif, "mark": None, "ct_mark": None, "ct_state": "established"}
     kinds = [Packet(iif=link.ifname, proto=proto, **known) for link in links for proto in (6, 17)]
-    new = [Packet(iif=link.ifname, proto=6, **(known | {"ct_state": "new"})) for link in links]
-    return all(view.netfilter.hook(hook, packet).passes == "no" for packet in kinds + new)
+    return all(view.netfilter.hook(hook, packet).passes == "no" for packet in kinds)
 
 
 def _finding(need: Need, hook: str, stop: Possible, links: list[Link]) -> Draft:
@@ -177,3 +191,68 @@ def examples() -> Iterator[Example]:
     yield case("accepted on the interface", "it passes", _host(_chain(known, inside)))
     echo = _host(_chain(rule(icmp(1, 8), verdict("drop")), policy="accept"))
     yield case("no echo", "a taste", echo)
+    yield from _kinds()
+    yield from _places(known, six)
+
+
+def _code(number: int) -> Expressions:
+    """``icmp code 4``; the type stands before it."""
+    return NftExpression(name="payload", key="transport", dreg=0, offset=1, length=1), same(f"{number:02x}")
+
+
+def _kinds() -> Iterator[Example]:
+    """Which messages pass."""
+    stateful, nd = state("established"), (icmp(58, 135), icmp(58, 136))
+
+    def case(name: str, why: str, *passing: Expressions, fires: int = 0, severity: Severity | None = None) -> Example:
+        accepted = [rule(each, verdict("accept")) for each in (stateful, *passing)]
+        host = _host(_chain(*accepted), forward=1)
+        return Example(name=name, why=why, tables=host.build(), fires=fires, severity=severity)
+
+    asks, says, big, long, related = *nd, icmp(58, 2), icmp(1, 3), state("related")
+    yield case("by type", "each by name", asks, says, big, long)
+    yield case("by type and code", "each has one code", (*asks, *_code(0)), (*says, *_code(0)), related)
+    yield case("advertisements dropped", "this host finds nobody", asks, related, fires=1, severity="critical")
+    yield case("solicitations dropped", "nobody finds this host", says, related, fires=1, severity="critical")
+    for name, proto in (("TCP", 6), ("UDP", 17)):
+        some = [rule(*one, verdict("accept")) for one in ((l4proto(proto), stateful), *((each,) for each in nd))]
+        why = "the host lives from it, so the rest is not closed on purpose"
+        yield Example(
+            name=f"only {name} passes", why=why, tables=_host(_chain(*some)).build(), fires=1, severity="warning"
+        )
+    needed = rule(icmp(1, 3), _code(4), verdict("accept"))
+    narrow = _host(_chain(needed, rule(icmp(1, 3), verdict("drop")), policy="accept"))
+    yield Example(name="the one code accepted", why="the other unreachables are not needed", tables=narrow.build())
+
+
+def _places(known: NftRule, six: NftRule) -> Iterator[Example]:
+    """On which interfaces, at which hook."""
+
+    def case(name: str, why: str, host: HostBuilder, *tables: Any, fires: int = 0) -> Example:
+        return Example(name=name, why=why, tables=host.nft(*tables).build(), fires=fires)
+
+    def two(**fields: Any) -> HostBuilder:
+        return _host().link("eth1", **fields).address("eth1", "2001:db8:1::1/64")
+
+    first = _chain(known, rule(iifname("eth0"), verdict("accept")))
+    yield case("passes on one of two", "the other one is a decision", two(), first)
+    second = _chain(known, rule(iifname("eth1"), verdict("accept")))
+    yield case("passes where nothing comes", "eth1 is down", two(up=False), second, fires=1)
+    lo = _chain(known, rule(iifname("lo"), verdict("accept")))
+    service = _host().address("lo", "2001:db8:5::1/128")
+    yield case("passes on loopback", "a service address there is asked for elsewhere", service, lo, fires=1)
+    bare = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").address("eth0", "fe80::1/64")
+    yield case("a link-local address alone", "IPv6 is not used", bare, _chain(known))
+    drops = _chain(rule(icmp(1, 3), verdict("drop")), hook="forward", policy="accept")
+    yield case("not a router", "nothing is forwarded", _host(), drops)
+    four_only = _host().sysctl("net.ipv4.ip_forward", 1)
+    yield case("a router of IPv4", "IPv6 has a setting of its own", four_only, drops, fires=1)
+    some = _chain(known, rule(oifname("eth1"), six.expressions), hook="forward")
+    yield case("forwarded to some", "that may be all that is meant", _host(forward=1), some)
+    out = rule(oifname("eth1"), state("established"), verdict("accept"))
+    narrow = _chain(out, hook="forward")
+    yield case("answers forwarded to some", "it lives, so it is not closed", _host(forward=1), narrow, fires=1)
+    shared = _chain(known, rule(oifname("eth0"), verdict("accept")))
+    yield case("one chain for all hooks", "what comes in has no way out", _host(), shared, fires=1)
+    inner = _chain(rule(oifname("eth0"), state("established"), verdict("accept")))
+    yield case("closed but for what goes out", "nothing comes in at all", _host(), inner)

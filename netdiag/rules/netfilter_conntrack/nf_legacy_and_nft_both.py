@@ -59,7 +59,7 @@ def check(view: HostView) -> Iterator[Draft]:
 def _of_iptables(one: NftTable) -> bool:
     """Whether iptables-nft made the table: what it can say in nft's own terms carries no mark but the names."""
     named = one.name in TABLES and any(chain.base and chain.name in CHAINS for chain in one.chains)
-    return not one.dormant and (one.compat or named)
+    return named and not one.dormant
 
 
 def _filled(one: NftTable) -> bool:
@@ -136,3 +136,23 @@ def examples() -> Iterator[Example]:
     yield case("one backend", "as it should be", HostBuilder().nft(new))
     apart = HostBuilder().nft(new, legacy=(side(drop, family="ip6"),))
     yield case("other family", "they do not meet", apart)
+    modern = HostBuilder().nft(side(drop), legacy=(side(nat),))
+    yield case("the new one drops", "said in nft's own terms", modern, 1, "warning")
+    reject = side(rule(plain("target", key="REJECT")))
+    yield case("rejects", "a target that stops", HostBuilder().nft(new, legacy=(reject,)), 1, "warning")
+    for name, why, one in (
+        ("nothing in the new one", "the tables are there, and empty", side()),
+        ("dormant", "switched off", table(*side(drop).chains, family="ip", dormant=True)),
+        ("a table of another name", "iptables has its own", table(*side(drop).chains, family="ip", name="fw")),
+        (
+            "a chain of another name",
+            "nft's user wrote forward",
+            table(chain("forward", drop, hook="forward"), family="ip"),
+        ),
+        (
+            "a chain that no hook calls",
+            "only its name is that of iptables",
+            table(chain("FORWARD", drop), chain("fw", drop, hook="forward"), family="ip"),
+        ),
+    ):
+        yield case(f"new side: {name}", why, HostBuilder().nft(one, legacy=(side(drop),)))

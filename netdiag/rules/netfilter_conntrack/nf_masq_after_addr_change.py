@@ -31,6 +31,7 @@ from netdiag.model.conntrack import IPS_SRC_NAT
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, nat, oifname, plain, rule, table
+from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.trackedflows import UDP, stale_sources
 from netdiag.rules.translations import READS
@@ -71,8 +72,9 @@ def check(view: HostView) -> Iterator[Draft]:
         )
 
 
-def _host(translation: str = "masquerade") -> HostBuilder:
-    host = HostBuilder().link("eth0").address("eth0", "203.0.113.2/24").route("default", via="203.0.113.1", dev="eth0")
+def _host(translation: str = "masquerade", host: HostBuilder | None = None) -> HostBuilder:
+    host = (host or HostBuilder()).link("eth0").address("eth0", "203.0.113.2/24")
+    host.route("default", via="203.0.113.1", dev="eth0")
     given = plain("masq") if translation == "masquerade" else nat("snat", translation)
     one = rule(oifname("eth0"), given)
     host.link("br0", kind="bridge").address("br0", "10.0.0.1/24")
@@ -100,3 +102,24 @@ def examples() -> Iterator[Example]:
     yield case("idle TCP", "a leftover", idle)
     plain_ = HostBuilder().link("eth0").address("eth0", "203.0.113.2/24")
     yield case("no rule now", "nobody knows what is right", _flow(plain_, "203.0.113.9"))
+    for name, left, most, fires in (
+        ("refreshed two minutes ago", 431880, None, 1),
+        ("refreshed longer ago", 431879, None, 0),
+        ("a short timeout", 300, 400, 1),
+        ("closing", 299, 400, 0),
+    ):
+        flow = _flow(_host(), "203.0.113.9", proto=6, tcp_state="established", timeout=left)
+        flow.conntrack_state(settings={} if most is None else {"tcp_timeout_established": most})
+        yield case(f"TCP, {name}", "five minutes are left to what is not acknowledged", flow, fires)
+    untouched = _flow(_host(), "10.0.0.9")
+    yield case("from before the rule", "it has its own source", untouched)
+    for name, proto, fires in (("a tunnel's own flow", 17, 0), ("TCP to a tunnel's peer", 6, 1)):
+        mesh = WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a", endpoint="198.51.100.7")
+        flow = _host(host=mesh).conntrack(
+            proto,
+            "10.0.0.9 4000 198.51.100.7 51820",
+            "198.51.100.7 51820 203.0.113.9 4000",
+            tcp_state="established" if proto == 6 else None,
+            timeout=431990 if proto == 6 else 100,
+        )
+        yield case(name, "wg-conntrack-stale-snat tells of its UDP", flow, fires)

@@ -35,7 +35,7 @@ from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, daddr, oifname, plain, rule, saddr, table
 from netdiag.rules.forwardgate import forwarding
-from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain
+from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.unscoped import carries_mesh, default_ways, unscoped
 
@@ -49,22 +49,20 @@ RULE = Rule(
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    said: set[tuple[str, ...]] = set()
+    said: set[str] = set()
     for family in ("inet", "inet6"):
         around = sides(view.stack, view.routes(family), view.addresses)
         defaults = default_ways(view, family)
         meshes = [link for link in view.links if link.up and carries_mesh(link) and link.ifindex not in defaults]
         for guest in around.guests:
             for mesh in meshes:
-                if mesh.ifindex == guest.link.ifindex or not forwarding(view, guest.link, family):
+                if not forwarding(view, guest.link, family):
                     continue
                 own = guest.prefix if guest.count == 1 else None
                 hidden = unscoped(view, family, own, mesh)
-                if hidden is not None and hidden.at.rule is not None:
-                    key = (*chain_name(hidden.at.table, hidden.at.chain).split(), str(hidden.at.rule.handle))
-                    if key not in said:
-                        said.add(key)
-                        yield _finding(hidden, guest, mesh)
+                if hidden is not None and (words := place_words(hidden.at)) not in said:
+                    said.add(words)
+                    yield _finding(hidden, guest, mesh)
 
 
 def _finding(hidden: Translation, guest: GuestSide, mesh: Link) -> Draft:
@@ -112,3 +110,8 @@ def examples() -> Iterator[Example]:
     yield case("other guests", "another source", _host(saddr("10.2.0.0/24")))
     yield case("VPN to the Internet", "the tunnel is the way out", _host(mesh_default=True))
     yield case("no tunnel", "egress only", _host(tunnel=False))
+    down = _host().link("wg0", kind="wireguard", up=False, ifindex=4)
+    yield case("tunnel down", "nothing goes there", down)
+    yield case("not forwarded", "what the guest sends goes nowhere", _host().sysctl("net.ipv4.conf.tap0.forwarding", 0))
+    two = _host().tap("tap1", inet_conf={"forwarding": 1}).route("10.1.0.3/32", dev="tap1")
+    yield case("two guests", "one rule, told once", two, 1)

@@ -27,14 +27,35 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nfttext import rule_text
 from netdiag.index.nftverdict import Place, Possible
 from netdiag.index.view import HostView
+from netdiag.index.xtmatch import target
 from netdiag.model.finding import Draft
 from netdiag.model.nft import NftRule
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import chain, iifname, plain, port, rule, state, table, verdict
+from netdiag.rules.build_nft import (
+    CT_DIRECTION,
+    DPORT,
+    Expressions,
+    chain,
+    iifname,
+    looked_up,
+    oifname,
+    plain,
+    plain_set,
+    port,
+    rule,
+    saddr,
+    same,
+    state,
+    table,
+    verdict,
+)
+from netdiag.rules.forwardgate import forwarding
 from netdiag.rules.nftplaces import chain_name, chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Example, Rule
@@ -44,7 +65,7 @@ RULE = Rule(
     title="packets are not tracked, and a stateful filter drops them",
     severity="critical",
     confidence="likely",
-    reads=("links", "addresses", "nft"),
+    reads=("links", "addresses", "sysctls", "nft"),
 )
 HOOKS = ("prerouting", "output")
 MOST_LINKS = 6
@@ -54,14 +75,14 @@ WORDS = {6: "tcp", 17: "udp", 132: "sctp"}
 
 def check(view: HostView) -> Iterator[Draft]:
     names = [link.ifname for link in view.links if link.up and not link.loopback][:MOST_LINKS]
-    families = {row.family for row in view.addresses if row.scope == 0} or {"inet"}
+    families = tuple(sorted({row.family for row in view.addresses if row.scope == 0})) or ("inet",)
     for at in _notracks(view):
         assert at.rule is not None
-        asked = meant(at.table, at.rule)
-        if at.chain.hook is None or not {"sport", "dport"} & set(asked.fields):
+        asked, hook = meant(at.table, at.rule), at.chain.hook or ""
+        if not {"sport", "dport"} & set(asked.fields):
             continue
-        for packet in asked.packets(tuple(sorted(families))):
-            stop = _stop(view, at.chain.hook, packet, names) or _stop_between(view, at.chain.hook, packet, names)
+        for packet in asked.packets(families):
+            stop = _stop(view, hook, packet, names) or _stop_between(view, hook, packet, names)
             if stop is not None:
                 yield _finding(at, packet, stop)
                 break
@@ -77,15 +98,17 @@ def _notracks(view: HostView) -> Iterator[Place]:
 
 
 def _is_notrack(one: NftRule) -> bool:
-    return any(e.name == "notrack" or (e.name == "target" and e.key in ("CT", "NOTRACK")) for e in one.expressions)
+    """Whether it says notrack; iptables' CT target may also set a zone or a helper."""
+    return any(e.name == "notrack" or target(e, "inet").notrack for e in one.expressions)
 
 
 def _stop(view: HostView, hook: str, packet: Packet, names: list[str]) -> Possible | None:
     """What drops the answers to what leaves untracked, or what comes in untracked, on every interface."""
     if hook == "output":
-        packet = replace(packet, saddr=packet.daddr, daddr=packet.saddr, sport=packet.dport, dport=packet.sport)
+        ends = {"saddr": packet.daddr, "daddr": packet.saddr, "sport": packet.dport, "dport": packet.sport}
+        packet = replace(packet, iif=packet.oif, **ends)
     stops = []
-    for name in [packet.iif] if packet.iif and hook == "prerouting" else names:
+    for name in [packet.iif] if packet.iif else names:
         comes = replace(packet, iif=name, oif="", ct_state="new", daddr_type="local", ct_reply=None)
         before = view.netfilter.hook("prerouting", comes)
         if before.passes == "no":
@@ -101,14 +124,14 @@ def _stop(view: HostView, hook: str, packet: Packet, names: list[str]) -> Possib
 
 def _stop_between(view: HostView, hook: str, packet: Packet, names: list[str]) -> Possible | None:
     """What drops the packets that this host forwards and does not track, between any two interfaces that do."""
-    forwards = {link.ifname for link in view.links if link.inet_conf.get("forwarding")}
+    forwards = {link.ifname for link in view.links if forwarding(view, link, packet.family)}
     stops = []
-    for iif in [name for name in names if name in forwards and packet.iif in ("", None, name)][:MOST_FORWARDING]:
+    for iif in [name for name in names if name in forwards and packet.iif in (None, name)][:MOST_FORWARDING]:
         for oif in [name for name in names if name != iif][:MOST_FORWARDING] if hook == "prerouting" else []:
             comes = replace(packet, iif=iif, oif="", ct_state="new", daddr_type="unicast", ct_reply=None)
             before = replace(view.netfilter.hook("prerouting", comes).packet, oif=oif)
             found = view.netfilter.hook("forward", before)
-            tracked = view.netfilter.hook("forward", replace(before, ct_state="established", ct_reply=True))
+            tracked = view.netfilter.hook("forward", replace(before, ct_state="established"))
             if found.passes != "no" or tracked.passes != "yes":
                 return None
             stops.append(found.blocker)
@@ -119,9 +142,8 @@ def _finding(at: Place, packet: Packet, stop: Possible) -> Draft:
     assert at.rule is not None
     text = rule_text(at.table, at.rule)
     out = at.chain.hook == "output"
-    key, number = ("sport", packet.dport or packet.sport) if out else ("dport", packet.dport)
-    if not out and packet.dport is None:
-        key, number = "sport", packet.sport
+    to, since = ("sport", "dport") if out else ("dport", "sport")
+    key, number = (to, packet.dport) if packet.dport is not None else (since, packet.sport)
     proto = WORDS.get(packet.proto or 17, "udp")
     what = "the answers to it are" if out else "what comes is"
     nft = [f"ct state {{ new, untracked }} {proto} {key} {number} accept"]
@@ -148,34 +170,82 @@ def _raw(hook: str, *conditions: Any) -> Any:
     return table(chain(hook, rule(*conditions, plain("notrack")), hook=hook, priority="raw"), name="raw")
 
 
-def _filter(*rules: Any, policy: str = "drop") -> Any:
+def _filter(*rules: Any, policy: str = "drop", family: str = "inet") -> Any:
     lo = rule(iifname("lo"), verdict("accept"))
     first = rule(state("established", "related"), verdict("accept"))
-    return table(chain("input", lo, first, *rules, hook="input", policy=policy), name="filter")
+    return table(chain("input", lo, first, *rules, hook="input", policy=policy), name="filter", family=family)
 
 
 def examples() -> Iterator[Example]:
-    def case(name: str, why: str, *tables: Any, fires: int = 0) -> Example:
-        return Example(name=name, why=why, tables=_host(*tables).build(), fires=fires)
+    def case(name: str, why: str, *tables: Any, fires: int = 0, says: tuple[str, ...] = ()) -> Example:
+        return Example(name=name, why=why, tables=_host(*tables).build(), fires=fires, says=says)
 
     question, answer = port(17, 53), port(17, 53, source=True)
-    yield case("questions untracked", "the answers look new", _raw("output", question), _filter(), fires=1)
-    yield case("answers untracked", "they are not established", _raw("prerouting", answer), _filter(), fires=1)
+    opens = ("udp sport 53 accept",)
+    yield case("questions untracked", "the answers look new", _raw("output", question), _filter(), fires=1, says=opens)
+    gives = _raw("output", answer)
+    opens = ("udp dport 53 accept",)
+    yield case("answers leave untracked", "what they answer comes to the port", gives, _filter(), fires=1, says=opens)
+    opens = ("udp sport 53 accept",)
+    come = _raw("prerouting", answer)
+    yield case("answers untracked", "they are not established", come, _filter(), fires=1, says=opens)
+    own = _raw("prerouting", port(17, 51820))
+    opens = ("udp dport 51820 accept",)
+    yield case("a port for both ways", "WireGuard's answers come to it", own, _filter(), fires=1, says=opens)
     untracked = rule(state("untracked"), verdict("accept"))
-    yield case("untracked accepted", "as it must be", _raw("prerouting", answer), _filter(untracked))
+    yield case("untracked accepted", "as it must be", come, _filter(untracked))
     opened = _filter(rule(answer, verdict("accept")))
     yield case("port accepted", "without state", _raw("output", question), opened)
+    known = rule(saddr("192.0.2.53/32"), answer, verdict("accept"))
+    yield case("port accepted from some", "they may be all that are asked", _raw("output", question), _filter(known))
     yield case("no filter", "nothing is dropped", _raw("output", question), _filter(policy="accept"))
     closed = table(chain("input", hook="input", policy="drop"), name="filter")
     yield case("closed in any state", "tracking would not help", _raw("output", question), closed)
+    direction = rule(state("established"), (CT_DIRECTION, same("01")), verdict("accept"))
+    reply = table(chain("input", direction, hook="input", policy="drop"))
+    yield case("only answers pass", "by their direction", _raw("output", question), reply, fires=1)
     yield case("whole interface", "nobody knows what runs there", _raw("prerouting", iifname("eth0")), _filter())
+    but = table(
+        chain("pre", rule(looked_up("p", DPORT, invert=True), plain("notrack")), hook="prerouting", priority=-300),
+        sets=(plain_set("p", "0035"),),
+    )
+    yield case("all but a port", "nobody knows what is left", but, _filter())
     yield case("no notrack", "a plain stateful filter", _filter())
+    yield case("switched off", "a dormant table", msgspec.structs.replace(come, flags=("dormant",)), _filter())
+    unused = table(chain("spare", rule(answer, plain("notrack"))), name="raw")
+    yield case("a chain that nobody calls", "no packet gets there", unused, _filter())
+    for name, bits, fires in (("notrack", "0100", 1), ("a helper or a zone", "0000", 0)):
+        xt = table(
+            chain("PREROUTING", rule(answer, plain("target", key="CT", value=bits)), hook="prerouting", priority=-300)
+        )
+        yield case(f"iptables -j CT with {name}", "the target does several things", xt, _filter(), fires=fires)
+    yield from _by_interface(question, answer)
     yield from _forwarded()
 
 
+def _by_interface(question: Expressions, answer: Expressions) -> Iterator[Example]:
+    def case(name: str, why: str, *tables: Any, fires: int = 1, **link: Any) -> Example:
+        host = _host(*tables).link("eth1", **link).address("eth0", "2001:db8::1/64")
+        return Example(name=name, why=why, tables=host.build(), fires=fires)
+
+    one = rule(iifname("eth1"), verdict("accept"))
+    asks = _raw("output", question)
+    yield case("open on another interface", "answers may come by it", asks, _filter(one), fires=0)
+    yield case("open where nothing comes", "eth1 is down", asks, _filter(one), up=False)
+    narrow = _raw("output", oifname("eth0"), question)
+    yield case("asks by one interface", "the answers come by it, and there it is closed", narrow, _filter(one))
+    come = _raw("prerouting", iifname("eth0"), answer)
+    yield case("answers by one interface", "the open one gets none", come, _filter(one))
+    six, open6 = _filter(family="ip6"), table(chain("input", hook="input"), family="ip6", name="open")
+    yield case("IPv6 only", "the filter of IPv6 is the closed one", _raw("prerouting", answer), six)
+    tables = (_raw("prerouting", answer), _filter(family="ip6"))
+    alone = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").nft(*tables, open6)
+    yield Example(name="no IPv6", why="no address to answer to", tables=alone.build())
+
+
 def _forwarded() -> Iterator[Example]:
-    def case(name: str, why: str, *rules: Any, fires: int = 0, forwarding: int = 1, hook: str = "forward") -> Example:
-        host = _host(_raw("prerouting", port(6, 8080)), table(chain("fwd", *rules, hook=hook), name="filter"))
+    def case(name: str, why: str, *rules: Any, fires: int = 0, forwarding: int = 1, by: Expressions = ()) -> Example:
+        host = _host(_raw("prerouting", by, port(6, 8080)), table(chain("fwd", *rules, hook="forward"), name="filter"))
         host.link("eth0", inet_conf={"forwarding": forwarding}).link("tap0", inet_conf={"forwarding": forwarding})
         return Example(name=name, why=why, tables=host.build(), fires=fires)
 
@@ -186,3 +256,17 @@ def _forwarded() -> Iterator[Example]:
     yield case("forwarded one way", "tap0 may", passes, rule(iifname("tap0"), verdict("accept")), stops)
     yield case("not a router", "nothing is forwarded", passes, stops, forwarding=0)
     yield case("closed to all", "established ones too", rule(verdict("drop")))
+    yield case("forwarded from one side", "only eth0 is not tracked", passes, stops, fires=1, by=iifname("eth0"))
+    back = (rule(iifname(name), oifname(name), verdict("accept")) for name in ("eth0", "tap0"))
+    yield case("back where it came from", "that alone passes", passes, *back, stops, fires=1)
+    known = rule(saddr("192.0.2.53/32"), verdict("accept"))
+    yield case("forwarded from some", "they may be all that come", passes, known, stops)
+    for name, on, fires in (("IPv6 forwarded", 1, 1), ("IPv6 not forwarded", 0, 0)):
+        drops = table(chain("fwd", passes, stops, hook="forward"), name="filter", family="ip6")
+        host = _host(_raw("prerouting", port(6, 8080)), drops).sysctl("net.ipv6.conf.all.forwarding", on)
+        host.link("tap0").address("tap0", "2001:db8::1/64")
+        yield Example(name=name, why="as all.forwarding says", tables=host.build(), fires=fires)
+    question = _raw("output", port(6, 8080))
+    drops = table(chain("fwd", passes, stops, hook="forward"), name="filter")
+    router = _host(question, drops).link("eth0", inet_conf={"forwarding": 1}).link("tap0", inet_conf={"forwarding": 1})
+    yield Example(name="own packets", why="what is forwarded was not made here", tables=router.build())

@@ -36,7 +36,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft
 from netdiag.model.nft import NftExpression
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
-from netdiag.rules.build_nft import chain, iifname, rule, table, verdict
+from netdiag.rules.build_nft import CT_DIRECTION, chain, iifname, port, rule, same, state, table, verdict
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
@@ -58,12 +58,13 @@ def check(view: HostView) -> Iterator[Draft]:
     for device, link in devices(view):
         for peer in device.peers if link.up else ():
             query = query_to(device, peer)
-            answer = view.lookup(query) if query is not None else None
-            if query is None or answer is None or not answer.ok or not answer.oif:
+            if query is None or not (answer := view.lookup(query)).ok or answer.oif is None:
                 continue
             stop = _stopped(view, device, query, answer.oif)
-            key = (stop.at.table.family, stop.at.table.name, stop.at.chain.name) if stop else None
-            if stop is not None and key is not None and key not in said:
+            if stop is None:
+                continue
+            key = (stop.at.table.family, stop.at.table.name, stop.at.chain.name)
+            if key not in said:
                 said.add(key)
                 yield _finding(view, device, peer, stop, answer.oif)
 
@@ -72,14 +73,14 @@ def _stopped(view: HostView, device: WireguardDevice, query: Query, oif: int) ->
     """What drops the endpoint's answers for certain, and would not if their way back were found."""
     family, uplink = query.family, view.ifname(oif)
     back = view.lookup(Query(family=family, dst=query.dst))
-    if not back.ok or back.alternatives or not back.oif or back.oif == oif:
+    if oif in {hop.oif for one in (back, *back.alternatives) for hop in one.hops}:
         return None
 
     def asked(flags: tuple[str, ...], result: str, packet: Packet) -> bytes | None:
         """The fib expression, for the unmarked packet."""
         if result != "oif" or "saddr" not in flags or "iif" not in flags or "mark" in flags:
             return None
-        return bytes(1) if "present" in flags else bytes(4)
+        return bytes(4)
 
     packet = Packet(
         family=family,
@@ -95,16 +96,10 @@ def _stopped(view: HostView, device: WireguardDevice, query: Query, oif: int) ->
     )
     for hook in HOOKS:
         found = view.netfilter.hook(hook, replace(packet, fib=asked))
-        there = view.netfilter.hook(hook, replace(packet, fib=lambda flags, result, p: _found(result, flags, oif)))
+        there = view.netfilter.hook(hook, packet)
         if found.passes == "no" and there.passes != "no":
             return found.blocker
     return None
-
-
-def _found(result: str, flags: tuple[str, ...], oif: int) -> bytes | None:
-    if result != "oif":
-        return None
-    return b"\1" if "present" in flags else oif.to_bytes(4, "little")
 
 
 def _finding(view: HostView, device: WireguardDevice, peer: WireguardPeer, stop: Possible, oif: int) -> Draft:
@@ -141,33 +136,64 @@ def _host(*, mark: int = 0xCA6C) -> WireguardBuilder:
     return host
 
 
-def _fib(*flags: str, conditions: Any = ()) -> Any:
-    asked = NftExpression(name="fib", key="oif", dreg=0, flags=(*flags, "present"))
-    missing = NftExpression(name="cmp", op="eq", sreg=0, value="00")
-    one = rule(*conditions, (asked, missing), verdict("drop"))
+def _fib(*flags: str, conditions: Any = (), key: str = "oif", present: bool = True, op: str = "eq") -> Any:
+    asked = NftExpression(name="fib", key=key, dreg=0, flags=(*flags, "present") if present else flags)
+    one = rule(*conditions, (asked, same("00" if present else "00000000", op)), verdict("drop"))
     return table(chain("pre", one, hook="prerouting", priority="mangle"), name="fw")
+
+
+def _before(*conditions: Any, word: str = "accept") -> Any:
+    """A rule before the filter."""
+    first = rule(*conditions, verdict(word))
+    return table(
+        chain("pre", first, *_fib("saddr", "iif").chains[0].rules, hook="prerouting", priority=-150), name="fw"
+    )
 
 
 def examples() -> Iterator[Example]:
     def case(name: str, why: str, host: WireguardBuilder, ruleset: Any, fires: int = 0) -> Example:
-        host.nft(ruleset)
+        host.nft(*[ruleset] if ruleset else [])
         return Example(name=name, why=why, tables=host.build(), fires=fires)
 
-    plain_rule = _fib("saddr", "iif")
+    plain_rule, number = _fib("saddr", "iif"), _fib("saddr", "iif", present=False)
     yield case("tunnel for everything", "its endpoint's unmarked way back is the tunnel", _host(), plain_rule, 1)
+    yield case("asked for the number", "0 is: not found", _host(), number, 1)
+    other = _fib("saddr", "iif", present=False, op="neq")
+    yield case("drops what is found", "the other way round, and not found passes", _host(), other)
     yield case("mark in the question", "as it must be", _host(), _fib("saddr", "mark", "iif"))
+    yield case("asked without the interface", "a way back there is", _host(), _fib("saddr"))
+    yield case("asked for the destination", "it is this host's", _host(), _fib("daddr", "iif"))
+    kind = _fib("saddr", "iif", key="type", present=False)
+    yield case("asked for the type", "it is not known here", _host(), kind)
     yield case(
         "other interface", "the uplink is not filtered", _host(), _fib("saddr", "iif", conditions=[iifname("lan0")])
     )
     yield case("symmetric host", "the rule is a decision", _host(mark=0), plain_rule)
-    accepted = table(
-        chain(
-            "pre",
-            rule(iifname("eth0"), verdict("accept")),
-            *plain_rule.chains[0].rules,
-            hook="prerouting",
-            priority="mangle",
-        ),
-        name="fw",
+    yield case("accepted before", "the filter never asks", _host(), _before(iifname("eth0")))
+    yield case("the port accepted before", "likewise", _host(), _before(port(17, 51820)))
+    yield case(
+        "answers accepted before", "likewise", _host(), _before(state("established"), (CT_DIRECTION, same("01")))
     )
-    yield case("accepted before", "the filter never asks", _host(), accepted)
+    yield case("dropped before", "not by the filter", _host(), _before(iifname("eth0"), word="drop"))
+    second = _host().wg_peer("wg0", "b", endpoint="2001:db8:ffff::2", allowed_ips=("fd00::3/128",))
+    yield case("two peers", "one filter, told once", second, plain_rule, 1)
+    waits = _host().wg_peer("wg0", "b", endpoint=None, allowed_ips=("fd00::3/128",))
+    yield case("a peer that has not come yet", "its endpoint is not known", waits, plain_rule, 1)
+    lost = _host().route("2001:db8:ffff::/64", dev="lo", type="unreachable")
+    yield case("an endpoint without a way", "another fault", lost, plain_rule)
+    split = WireguardBuilder().link("eth0").address("eth0", "192.0.2.2/24").link("eth1").address("eth1", "192.0.3.2/24")
+    split.route("198.51.100.0/24", via="192.0.2.1", dev="eth0", table=100).rule(
+        100, table=100, fwmark=7, fwmask=-1 % 2**32
+    )
+    split.wireguard("wg0", fwmark=7).wg_peer("wg0", "a", endpoint="198.51.100.1")
+    yield case("no way without the mark", "nothing is found", split, plain_rule, 1)
+    hops = [split.hop("eth0", "192.0.2.1"), split.hop("eth1", "192.0.3.1")]
+    split.route("default", hops=hops)
+    yield case("several ways without the mark", "the uplink is one of them", split, None)
+    lost = _host().route("default", dev="lo", family="inet6", type="unreachable", table=7)
+    lost.rule(100, family="inet6", table=7, fwmark=0xCA6C, fwmask=0xFFFFFFFF)
+    yield case("no way with the mark", "another fault", lost, plain_rule)
+    both = WireguardBuilder().link("eth0").address("eth0", "192.0.2.2/24").link("eth1").address("eth1", "192.0.3.2/24")
+    both.route("default", hops=hops, table=100).rule(100, table=100, fwmark=7, fwmask=0xFFFFFFFF)
+    both.wireguard("wg0", fwmark=7).wg_peer("wg0", "a", endpoint="198.51.100.1")
+    yield case("several ways with the mark", "nobody knows by which the answers come", both, plain_rule)
