@@ -105,8 +105,8 @@ def _is_notrack(one: NftRule) -> bool:
 def _stop(view: HostView, hook: str, packet: Packet, names: list[str]) -> Possible | None:
     """What drops the answers to what leaves untracked, or what comes in untracked, on every interface."""
     if hook == "output":
-        ends = {"saddr": packet.daddr, "daddr": packet.saddr, "sport": packet.dport, "dport": packet.sport}
-        packet = replace(packet, iif=packet.oif, **ends)
+        packet = replace(packet, iif=packet.oif, sport=packet.dport, dport=packet.sport)
+        packet = replace(packet, saddr=packet.daddr, daddr=packet.saddr)
     stops = []
     for name in [packet.iif] if packet.iif else names:
         comes = replace(packet, iif=name, oif="", ct_state="new", daddr_type="local", ct_reply=None)

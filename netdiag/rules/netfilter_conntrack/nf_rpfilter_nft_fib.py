@@ -136,6 +136,12 @@ def _host(*, mark: int = 0xCA6C) -> WireguardBuilder:
     return host
 
 
+def _two_cards() -> WireguardBuilder:
+    host = WireguardBuilder()
+    host.link("eth0").address("eth0", "192.0.2.2/24").link("eth1").address("eth1", "192.0.3.2/24")
+    return host
+
+
 def _fib(*flags: str, conditions: Any = (), key: str = "oif", present: bool = True, op: str = "eq") -> Any:
     asked = NftExpression(name="fib", key=key, dreg=0, flags=(*flags, "present") if present else flags)
     one = rule(*conditions, (asked, same("00" if present else "00000000", op)), verdict("drop"))
@@ -175,13 +181,16 @@ def examples() -> Iterator[Example]:
         "answers accepted before", "likewise", _host(), _before(state("established"), (CT_DIRECTION, same("01")))
     )
     yield case("dropped before", "not by the filter", _host(), _before(iifname("eth0"), word="drop"))
-    second = _host().wg_peer("wg0", "b", endpoint="2001:db8:ffff::2", allowed_ips=("fd00::3/128",))
+    second = _host()
+    second.wg_peer("wg0", "b", endpoint="2001:db8:ffff::2", allowed_ips=("fd00::3/128",))
     yield case("two peers", "one filter, told once", second, plain_rule, 1)
-    waits = _host().wg_peer("wg0", "b", endpoint=None, allowed_ips=("fd00::3/128",))
+    waits = _host()
+    waits.wg_peer("wg0", "b", endpoint=None, allowed_ips=("fd00::3/128",))
     yield case("a peer that has not come yet", "its endpoint is not known", waits, plain_rule, 1)
-    lost = _host().route("2001:db8:ffff::/64", dev="lo", type="unreachable")
+    lost = _host()
+    lost.route("2001:db8:ffff::/64", dev="lo", type="unreachable")
     yield case("an endpoint without a way", "another fault", lost, plain_rule)
-    split = WireguardBuilder().link("eth0").address("eth0", "192.0.2.2/24").link("eth1").address("eth1", "192.0.3.2/24")
+    split = _two_cards()
     split.route("198.51.100.0/24", via="192.0.2.1", dev="eth0", table=100).rule(
         100, table=100, fwmark=7, fwmask=-1 % 2**32
     )
@@ -190,10 +199,11 @@ def examples() -> Iterator[Example]:
     hops = [split.hop("eth0", "192.0.2.1"), split.hop("eth1", "192.0.3.1")]
     split.route("default", hops=hops)
     yield case("several ways without the mark", "the uplink is one of them", split, None)
-    lost = _host().route("default", dev="lo", family="inet6", type="unreachable", table=7)
+    lost = _host()
+    lost.route("default", dev="lo", family="inet6", type="unreachable", table=7)
     lost.rule(100, family="inet6", table=7, fwmark=0xCA6C, fwmask=0xFFFFFFFF)
     yield case("no way with the mark", "another fault", lost, plain_rule)
-    both = WireguardBuilder().link("eth0").address("eth0", "192.0.2.2/24").link("eth1").address("eth1", "192.0.3.2/24")
+    both = _two_cards()
     both.route("default", hops=hops, table=100).rule(100, table=100, fwmark=7, fwmask=0xFFFFFFFF)
     both.wireguard("wg0", fwmark=7).wg_peer("wg0", "a", endpoint="198.51.100.1")
     yield case("several ways with the mark", "nobody knows by which the answers come", both, plain_rule)
