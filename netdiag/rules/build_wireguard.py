@@ -34,7 +34,15 @@ class WireguardBuilder(HostBuilder):
         self._seconds = 0.0
 
     def wireguard(
-        self, ifname: str, *, userspace: bool = False, fwmark: int = 0, up: bool = True, mtu: int = 1420, **link: Any
+        self,
+        ifname: str,
+        *,
+        userspace: bool = False,
+        fwmark: int = 0,
+        up: bool = True,
+        mtu: int = 1420,
+        listen_port: int | None = 51820,
+        **link: Any,
     ) -> "WireguardBuilder":
         """A device with its interface; ``link`` are fields of model.Link."""
         flags = IFF_POINTOPOINT | IFF_NOARP | (IFF_UP | IFF_LOWER_UP | IFF_RUNNING if up else 0)
@@ -52,7 +60,7 @@ class WireguardBuilder(HostBuilder):
             ifname=ifname,
             ifindex=self._index(ifname),
             public_key=key("o"),
-            listen_port=51820,
+            listen_port=listen_port,
             fwmark=fwmark,
             userspace=userspace,
             socket=socket,

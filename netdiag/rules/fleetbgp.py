@@ -29,10 +29,10 @@ class HostSession:
     def ifname(self) -> str | None:
         """The interface that the neighbour is on; None: it is not on a network of this host."""
         row = self.session.protocol
-        if row.neighbor_ifname or not row.neighbor_address:
+        if row.neighbor_ifname:
             return row.neighbor_ifname
         for own in self.host.tables.addresses:
-            if contains(f"{own.local}/{own.prefixlen}", row.neighbor_address):
+            if contains(f"{own.local}/{own.prefixlen}", row.neighbor_address or ""):
                 return next((x.ifname for x in self.host.tables.links if x.ifindex == own.ifindex), None)
         return None
 
@@ -63,7 +63,7 @@ def announced(tables: Tables, besides: frozenset[str] = frozenset()) -> set[str]
         p.name
         for d in tables.bird.daemons
         for p in d.protocols
-        if p.proto == "BGP" and p.bgp_state == "Established" and p.neighbor_address not in besides
+        if p.bgp_state == "Established" and p.neighbor_address not in besides
     }
     lists = [row for daemon in tables.bird_routes for row in daemon.exports if row.protocol in up]
     if any(row.routes is None for row in lists) or (up and not lists):
@@ -75,14 +75,9 @@ def contains(prefix: str, other: str) -> bool:
     """Whether a prefix holds an address or another prefix; text that is none holds nothing."""
     try:
         wide = ipaddress.ip_network(prefix, strict=False)
-        narrow = ipaddress.ip_network(other, strict=False)
-    except ValueError:
+        return ipaddress.ip_network(other).subnet_of(wide)  # type: ignore[arg-type]
+    except (ValueError, TypeError):  # the latter: one of each family
         return False
-    return (
-        wide.version == narrow.version
-        and wide.prefixlen <= narrow.prefixlen
-        and int(narrow.network_address) & int(wide.netmask) == int(wide.network_address)
-    )
 
 
 def covered(prefix: str, nets: Iterable[str]) -> bool:

@@ -27,6 +27,7 @@ SYMPTOMS = (
 OWN = ("route-default-missing", "neigh-gateway-failed", "wg-endpoint-unroutable", "wg-iface-down", "carrier-flap")
 """What a host that is cut off says of it by itself: it stands below."""
 READS = ("wireguard", "links", "addresses")
+SMALLEST_FIRST = ("host", "pair", "region")
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,13 @@ def _states(view: FleetView) -> tuple[dict[frozenset[str], list[Pair]], set[froz
     for both in alive:
         for name in both:
             region.setdefault(name, "")
-    return {both: pairs for both, pairs in dead.items() if both not in alive}, alive, region
+    return dead, alive, region
 
 
 def _some(living: npt.NDArray[np.int64], names: list[str], region: dict[str, str]) -> set[frozenset[str]]:
     """Of the pairs that are alive as many as are needed to say which hosts, regions and pairs of regions are."""
     some: dict[object, frozenset[str]] = {}
-    one, two = (numbers.tolist() for numbers in divmod(living, max(len(names), 1)))
+    one, two = (numbers.tolist() for numbers in divmod(living, len(names)))
     for first, second in zip(one, two, strict=True):
         both = names[first], names[second]
         for proof in (first, second, frozenset((region[both[0]], region[both[1]]))):
@@ -94,7 +95,7 @@ def _candidates(
     for name in sorted(by_host):
         mine = frozenset(by_host[name])
         met = any(pair.age is not None for both in mine for pair in states[both])  # else it is still being made
-        if len(mine) >= 2 and met and name not in living_hosts:
+        if met and name not in living_hosts:
             yield Cut("host", name, mine, frozenset((name,)))
     regions = sorted({region[host] for both in dead for host in both} - {""})
     for number, one in enumerate(regions):
@@ -112,7 +113,7 @@ def _candidates(
             living = any(both & inside and both & there for both in alive)
             here_hosts = {host for both in between for host in both & inside}
             there_hosts = {host for both in between for host in both & there}
-            if len(between) >= 2 and len(here_hosts) >= 2 and len(there_hosts) >= 2 and not living:
+            if len(here_hosts) >= 2 and len(there_hosts) >= 2 and not living:
                 yield Cut("pair", f"{one} and {other}", between, frozenset(here_hosts | there_hosts))
 
 
@@ -133,10 +134,9 @@ def _cuts(view: FleetView) -> list[tuple[Cut, list[Pair]]]:
     dead, alive, region = _states(view)
     left = set(dead)
     chosen = []
-    rank = {"host": 0, "pair": 1, "region": 2}
     candidates = list(_candidates(dead, alive, region))
     while left:
-        scored = [(len(cut.dead & left), -rank[cut.kind], cut.name, cut) for cut in candidates]
+        scored = [(len(cut.dead & left), -SMALLEST_FIRST.index(cut.kind), cut.name, cut) for cut in candidates]
         best = max((row for row in scored if row[0] >= 2), default=None, key=lambda row: row[:2])
         if best is None:
             break

@@ -89,9 +89,7 @@ def _meant(by_host: dict[str, str], regions: dict[str, str]) -> bool:
     for name, value in by_host.items():
         told[regions[name]].add(value)
         sizes[regions[name]] += 1
-    if len(told) < 2 or any(len(values) > 1 for values in told.values()):
-        return False
-    return min(sizes.values()) > 1
+    return all(len(values) == 1 for values in told.values()) and min(sizes.values()) > 1
 
 
 def separations(view: FleetView, found: Iterable[Split]) -> list[Separation]:
@@ -106,7 +104,7 @@ def separations(view: FleetView, found: Iterable[Split]) -> list[Separation]:
         both = len(ill & split.hosts)
         if 2 * both < len(ill) or 2 * both < len(split.hosts):
             continue
-        chance = min(1.0, fisher(both, len(ill), len(split.hosts), len(split.siblings)) * len(looks))
+        chance = fisher(both, len(ill), len(split.hosts), len(split.siblings)) * len(looks)
         known = best.get(hosts)
         if chance < CHANCE and (known is None or chance < known.chance):
             best[hosts] = Separation(split, tuple(sorted(rules)), both, len(ill), chance, len(looks))

@@ -29,9 +29,17 @@ def network(prefix: str) -> Network:
     return ipaddress.ip_network(prefix, strict=False)
 
 
+QUIET = tuple(network(text) for text in ("fe80::/10", "ff00::/8", "224.0.0.0/4", "169.254.0.0/16"))
+
+
 def family_of(text: str) -> str:
     """``inet`` or ``inet6`` of an address or prefix."""
     return "inet6" if ":" in text else "inet"
+
+
+def local_only(held: Network) -> bool:
+    """Whether all of a prefix is link-local or multicast: nothing of it is sent on."""
+    return any(held.network_address in one and held.prefixlen >= one.prefixlen for one in QUIET)
 
 
 def alive(view: HostView) -> list[tuple[WireguardDevice, Link]]:
@@ -46,7 +54,7 @@ def peer_for(device: WireguardDevice, address: str) -> WireguardPeer | None:
     for peer in device.peers:
         for prefix in peer.allowed_ips:
             held = network(prefix)
-            if held.version == wanted.version and wanted in held and (best is None or held.prefixlen > best[0]):
+            if wanted in held and (best is None or held.prefixlen > best[0]):
                 best = held.prefixlen, peer
     return best[1] if best else None
 
@@ -61,7 +69,7 @@ def routes_by(view: HostView, family: str, ifindex: int) -> Iterator[tuple[int, 
 
 def usable_tables(view: HostView, family: str) -> dict[int, int]:
     """Tables that policy rules lead to, each with the shortest prefix that counts."""
-    return {t: short for t, short in reachable_tables(view.rules, view.links, family).items() if t != RT_TABLE_LOCAL}
+    return reachable_tables(view.rules, view.links, family)
 
 
 def default_tables(view: HostView, family: str, ifindex: int) -> set[int]:

@@ -62,7 +62,7 @@ def _ends(view: FleetView) -> Iterator[tuple[HostSession, HostSession]]:
     at: dict[tuple[str, str], list[HostSession]] = defaultdict(list)
     for row in host_sessions(view):
         far = owners.get(row.session.protocol.neighbor_address or "", [])
-        if len(far) == 1 and far[0] != row.host.name:
+        if len(far) == 1:
             at[row.host.name, far[0]].append(row)
     for (near, other), rows in sorted(at.items()):
         back = at.get((other, near), [])
@@ -89,7 +89,9 @@ def _difference(one: HostSession, two: HostSession) -> str | None:
     for near, far in ((one, two), (two, one)):
         age, waits = near.session.age(), far.session.age()
         later = _taken(near) - _taken(far)
-        if near.session.up and not far.session.up and min(age or 0.0, waits or 0.0, (waits or 0.0) + later) >= SETTLED:
+        if not near.session.up or age is None or waits is None:
+            continue
+        if min(age, waits, waits + later) >= SETTLED:
             return f"{near.host.name} holds it for established, and {far.host.name} is in {far.session.state}"
     return None
 
@@ -121,25 +123,30 @@ def check(view: FleetView) -> Iterator[Draft]:
 
 
 def examples() -> Iterator[FleetExample]:
-    def edge(number: int, other: int, *, asn: int, calls: int, state: str | None = "Active", **more: Any) -> Any:
+    def edge(
+        number: int, other: int, *, asn: int | None, calls: int | None, state: str | None = "Active", **more: Any
+    ) -> Any:
         host = BirdHost().daemon()
         fields: dict[str, Any] = {"neighbor_address": f"192.0.2.{other}", "local_as": asn, "neighbor_as": calls}
         if state is None:
             host.bgp(f"to_{other}", **(fields | more))
         else:
             host.bgp_down(f"to_{other}", "BGP Error: Bad peer AS", bgp_state=state, **(fields | more))
-        host.link("eth0").address("eth0", f"192.0.2.{number}/24")
+        host.link("eth0").address("eth0", f"192.0.2.{number}/24").address("eth0", f"10.9.9.{number}/32")
         return host.build()
 
     def case(name: str, why: str, one: Any, two: Any, fires: int = 0) -> FleetExample:
-        return FleetExample(name=name, why=why, hosts={"fra-edge1": one, "fra-edge2": two}, fires=fires)
+        about = subject("bgp-session", name="to_2") if fires else None
+        hosts = {"fra-edge1": one, "fra-edge2": two}
+        return FleetExample(name=name, why=why, hosts=hosts, fires=fires, subject=about)
 
     wrong = edge(1, 2, asn=65001, calls=65009)
     yield case("another AS", "65009 was never there", wrong, edge(2, 1, asn=65002, calls=65001), 1)
     right = edge(1, 2, asn=65001, calls=65002, state=None)
-    yield case(
-        "one is up", "TTL security on one side", right, edge(2, 1, asn=65002, calls=65001, state="OpenConfirm"), 1
-    )
+    source: dict[str, Any] = {"source_address": "192.0.2.2"}
+    told = edge(1, 2, asn=65001, calls=65002, state=None, source_address="192.0.2.1")
+    half = edge(2, 1, asn=65002, calls=65001, state="OpenConfirm", **source)
+    yield case("one is up", "TTL security on one side", told, half, 1)
     fresh = edge(2, 1, asn=65002, calls=65001, state="OpenConfirm", since="11:59:58.000")
     yield case("a moment ago", "it is about to come up", right, fresh)
     yield case("both up", "as it must be", right, edge(2, 1, asn=65002, calls=65001, state=None))
@@ -147,3 +154,30 @@ def examples() -> Iterator[FleetExample]:
     off.link("eth0").address("eth0", "192.0.2.2/24")
     yield case("switched off", "somebody did it", wrong, off.build())
     yield FleetExample(name="not collected", why="its own rules speak", hosts={"fra-edge1": wrong})
+    off = BirdHost().daemon().bgp_down("to_2", state="down", bgp_state="Down", neighbor_address="192.0.2.2")
+    off.link("eth0").address("eth0", "192.0.2.1/24")
+    yield case("switched off on the other side", "the same", off.build(), edge(2, 1, asn=65002, calls=65009))
+    opening: dict[str, Any] = {"asn": 65001, "calls": 65002, "state": "OpenConfirm"}
+    theirs: dict[str, Any] = {"asn": 65002, "calls": 65001, "state": None}
+    for seconds, fires in (("30", 1), ("31", 0)):  # of a minute that ends at noon
+        late = edge(1, 2, **opening, since=f"11:59:{seconds}.000")
+        yield case(f"the second is up, since :{seconds}", "half a minute", late,
+                   edge(2, 1, **theirs, **source), fires)  # fmt: skip
+    yield case("between loopbacks and between links", "these are two sessions", told,
+               edge(2, 1, asn=65002, calls=65001, neighbor_address="10.9.9.1", source_address="10.9.9.2"))  # fmt: skip
+    anew = edge(2, 1, asn=65009, calls=65001, since="11:59:58.000")
+    yield case("another AS a moment ago", "the first has not noticed yet", right, anew)
+    both = edge(1, 2, asn=65001, calls=65002), edge(2, 1, asn=65002, calls=65001)
+    yield case("both down", "they agree", *both)
+    yield case("AS not told", "by ``neighbor external``", edge(1, 2, asn=65001, calls=None), both[1])
+    yield case("own AS not told", "an old daemon", edge(1, 2, asn=None, calls=65002), both[1])
+    yield case("when is not told", "another time format", right, edge(2, 1, asn=65002, calls=65001, since=None))
+    more = BirdHost().daemon()
+    for name in ("a", "b"):
+        more.bgp_down(name, neighbor_address="192.0.2.2", local_as=65001, neighbor_as=65009)
+    two = more.link("eth0").address("eth0", "192.0.2.1/24").build()
+    early = edge(1, 2, asn=65001, calls=65002, state=None, since=None)
+    yield case("when is not told on the other side", "the same", early, edge(2, 1, asn=65002, calls=65001))
+    yield case("two between the same addresses", "which belongs to which is not known", two, both[1])
+    self_ = {"fra-edge1": edge(1, 1, asn=65001, calls=65009)}
+    yield FleetExample(name="to its own other daemon", why="that one was not read", hosts=self_)

@@ -23,12 +23,11 @@ References
   R. A. Fisher, The Design of Experiments (1935), chapter II; netdiag/rules/fleetodds.py
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from netdiag.index.fleet import FleetView, across
-from netdiag.model.finding import Draft, Subject, subject
+from netdiag.model.finding import Draft, Severity, Subject, subject
+from netdiag.model.snapshot import Tables
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.fleetodds import Separation, Split, separations, splits
 from netdiag.rules.shape import FleetExample, Rule
@@ -124,49 +123,129 @@ def _listed(hosts: frozenset[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
+def _fleet(
+    count: int,
+    odd: Iterable[int] | dict[int, int],
+    *,
+    role: str = "worker",
+    regions: tuple[str, ...] = ("fra", "ams", "sin"),
+    **more: dict[int, int],
+) -> dict[str, Tables]:
+    """Hosts that have 1 for TCP SACK but those that are odd; ``more`` gives further settings of net.ipv4 likewise."""
+    found = {}
+    values = odd if isinstance(odd, dict) else dict.fromkeys(odd, 0)
+    for number in range(count):
+        host = HostBuilder().link("eth0").address("eth0", f"192.0.2.{number + 1}/24")
+        host.route("default", via="192.0.2.254", dev="eth0").sysctl("net.ipv4.tcp_sack", values.get(number, 1))
+        for key, set_ in more.items():
+            if set_.get(number, 1) >= 0:
+                host.sysctl(f"net.ipv4.{key}", set_.get(number, 1))
+        found[f"{regions[number % len(regions)]}-{role}{number}"] = host.build()
+    return found
+
+
+def _named(hosts: Iterable[str], numbers: Iterable[int], role: str = "worker") -> frozenset[str]:
+    wanted = set(numbers)
+    return frozenset(name for name in hosts if int(name.partition(role)[2] or -1) in wanted)
+
+
 def examples() -> Iterator[FleetExample]:
-    def fleet(count: int, odd: frozenset[int], *, key: str = "net.ipv4.tcp_sack", role: str = "worker") -> Any:
-        found = {}
-        for number in range(count):
-            host = HostBuilder().link("eth0").address("eth0", f"192.0.2.{number + 1}/24")
-            host.route("default", via="192.0.2.254", dev="eth0").sysctl(key, 0 if number in odd else 1)
-            found[f"{('fra', 'ams', 'sin')[number % 3]}-{role}{number}"] = host.build()
-        return found
+    few, four = frozenset((1, 2, 3, 4)), frozenset((9, 10, 11, 12))
+    hosts = _fleet(24, few)
+    told: tuple[tuple[str, str, dict[str, Tables], Iterable[int], Severity], ...] = (
+        ("goes with the symptom", "four of four", hosts, few, "warning"),
+        ("the symptom is elsewhere", "told, as information", hosts, four, "info"),
+        ("half of the sick", "the other half has its own reason", hosts, (1, 2, 3, 4, 5, 6, 7, 8), "warning"),
+        ("less than half of the sick", "it is not what they share", hosts, range(1, 10), "info"),
+        ("half of those with it", "the others may have no traffic", _fleet(24, range(8)), range(4), "warning"),
+        ("most have it", "a roll-out that is nearly through", _fleet(24, range(16)), range(16), "warning"),
+    )
+    for name, why, of, sick, severity in told:
+        symptoms = {"tcp-retrans-high": _named(of, sick)}
+        yield FleetExample(name=name, why=why, hosts=of, symptoms=symptoms, fires=1, severity=severity)
+    nine = _fleet(24, range(9))
+    less = {"tcp-retrans-high": _named(nine, range(4))}
+    yield FleetExample(name="less than half of those with it", why="nobody is odd then", hosts=nine, symptoms=less)
+    yield from _without_symptom()
+    yield from _beyond_chance()
+    yield from _two_attributes()
+    yield from _meant()
 
-    def named(hosts: Any, numbers: frozenset[int]) -> frozenset[str]:
-        return frozenset(name for name in hosts if int(name.partition("worker")[2] or -1) in numbers)
 
-    few = frozenset((1, 2, 3, 4))
-    hosts = fleet(24, few)
+def _without_symptom() -> Iterator[FleetExample]:
+    told: tuple[tuple[str, str, dict[str, Tables], int], ...] = (
+        ("no symptom", "two hosts of two regions", _fleet(12, (1, 2)), 1),
+        ("a quarter", "that is few enough", _fleet(12, (0, 1, 2)), 1),
+        ("one of four", "the fewest siblings that there can be", _fleet(4, (1,)), 1),
+        ("three values", "each of the two rare ones", _fleet(8, {1: 0, 2: 2}), 2),
+        ("four values of twelve hosts", "too many to be a setting", _fleet(12, {1: 0, 2: 2, 3: 3}), 0),
+        ("four values of sixteen hosts", "each of the three rare ones", _fleet(16, {1: 0, 2: 2, 3: 3}), 3),
+        ("half way", "a roll-out", _fleet(12, range(6)), 0),
+        ("all alike", "nobody is odd", _fleet(12, ()), 0),
+        ("too few", "three siblings", _fleet(3, (1,)), 0),
+    )
+    for name, why, hosts, fires in told:
+        yield FleetExample(name=name, why=why, hosts=hosts, fires=fires, severity="info" if fires else None)
+
+
+def _beyond_chance() -> Iterator[FleetExample]:
+    """Two sick hosts of twelve have it: 1 of 66 by chance, twice looked at; four times is too often."""
+    hosts = _fleet(12, (1, 2)) | _fleet(6, (), role="edge")
+    both = {"tcp-retrans-high": _named(hosts, (1, 2))}
+    other = both | {"icmp-rate-limited": _named(hosts, (1, 2), role="edge")}
     yield FleetExample(
-        name="goes with the symptom",
-        why="four of four",
+        name="another role is sick as well",
+        why="whatever is with edges is no look at workers",
         hosts=hosts,
-        symptoms={"tcp-retrans-high": named(hosts, few)},
+        symptoms=other,
         fires=1,
         severity="warning",
     )
-    others = frozenset((9, 10, 11, 12))
+    second = both | {"icmp-rate-limited": _named(hosts, (5, 6))}
     yield FleetExample(
-        name="the symptom is elsewhere",
-        why="told, as information",
+        name="a second symptom",
+        why="who looks more often finds more by chance",
         hosts=hosts,
-        symptoms={"tcp-retrans-high": named(hosts, others)},
+        symptoms=second,
         fires=1,
         severity="info",
     )
+
+
+def _two_attributes() -> Iterator[FleetExample]:
+    for name, sick, about in (
+        ("the rarer fits better", range(1, 5), "sack"),
+        ("the wider fits better", range(1, 7), "ecn"),
+    ):
+        hosts = _fleet(24, range(1, 5), tcp_ecn=dict.fromkeys(range(1, 7), 2))
+        yield FleetExample(
+            name=name,
+            why="one cause for one symptom, the other attribute is told as information",
+            hosts=hosts,
+            symptoms={"tcp-retrans-high": _named(hosts, sick)},
+            fires=2,
+            subject=subject("host", attribute=f"sysctl net.ipv4.tcp_{about}"),
+            severity="warning",
+        )
+    some = _fleet(24, range(1, 5), tcp_ecn=dict.fromkeys(range(1, 5), 2) | {20: -1})
     yield FleetExample(
-        name="no symptom", why="two hosts of two regions", hosts=fleet(12, frozenset((1, 2))), fires=1, severity="info"
+        name="the same hosts by a setting that one sibling lacks",
+        why="they have been spoken of",
+        hosts=some,
+        symptoms={"tcp-retrans-high": _named(some, range(1, 5))},
+        fires=1,
+        severity="warning",
     )
-    yield FleetExample(name="half way", why="a roll-out", hosts=fleet(12, frozenset(range(6))))
-    yield FleetExample(name="all alike", why="nobody is odd", hosts=fleet(12, frozenset()))
-    yield FleetExample(name="too few", why="three siblings", hosts=fleet(3, frozenset((1,))))
-    region = frozenset(number for number in range(12) if number % 3 == 1)
-    yield FleetExample(name="a region's own", why="ams has its value", hosts=fleet(12, region))
-    roles = fleet(6, frozenset()) | fleet(6, frozenset(range(6)), role="edge")
+
+
+def _meant() -> Iterator[FleetExample]:
+    five = ("fra", "ams", "sin", "zrh", "lon")
+    yield FleetExample(name="a region's own", why="ams has its value", hosts=_fleet(10, (1, 6), regions=five))
+    one = _fleet(7, (6,), regions=("fra", "ams", "fra", "ams", "fra", "ams", "sin"))
+    yield FleetExample(
+        name="the only host of its region", why="nothing says that it is the region's", hosts=one, fires=1
+    )
+    roles = _fleet(6, ()) | _fleet(6, range(6), role="edge")
     yield FleetExample(name="a role's own", why="edges have theirs", hosts=roles)
-    apart = {}
-    for number, (name, tables) in enumerate(fleet(8, frozenset()).items()):
-        values = tables.sysctls.values | {"net.ipv4.route.gc_thresh": str(number)}
-        apart[name] = replace(tables, sysctls=type(tables.sysctls)(values=values))
-    yield FleetExample(name="each its own", why="no two hosts share it", hosts=apart)
+    own = _fleet(8, (), tcp_fack={number: number for number in range(8)})
+    yield FleetExample(name="each its own", why="no two hosts share it", hosts=own)

@@ -25,12 +25,16 @@ References
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from netdiag.index.fleet import FleetHost, FleetView, across
-from netdiag.model.finding import Draft, subject
-from netdiag.rules.bgpsessions import bad_as, limit_closed
+from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.snapshot import Tables
+from netdiag.model.wireguard import Wireguard, WireguardDevice, WireguardPeer
+from netdiag.rules.bgpsessions import limit_closed
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.fleetbgp import HostSession, contains, host_sessions
 from netdiag.rules.shape import FleetExample, Rule, quoted
@@ -87,7 +91,7 @@ def _judged(view: FleetView) -> Iterator[HostSession]:
 
 def _down(row: HostSession) -> bool:
     session = row.session
-    if session.up or bad_as(session) or limit_closed(session) or session.starting():
+    if session.up or limit_closed(session) or session.starting():
         return False
     return not any(word in session.error for word in OWN_FAULTS)
 
@@ -95,7 +99,6 @@ def _down(row: HostSession) -> bool:
 def _upstreams(rows: list[HostSession]) -> Iterator[Upstream]:
     """Everything that sessions can share."""
     groups: dict[tuple[int, str], list[HostSession]] = defaultdict(list)
-    systems: dict[str, set[object]] = defaultdict(set)
     for row in rows:
         region, protocol = row.host.labels.get("region", ""), row.session.protocol
         as_word = f"AS{protocol.neighbor_as}" if protocol.neighbor_as is not None else "an unknown AS"
@@ -105,9 +108,8 @@ def _upstreams(rows: list[HostSession]) -> Iterator[Upstream]:
         if region:
             groups[1, f"{as_word} in {region}"].append(row)
             groups[3, f"region {region}"].append(row)
-            systems[f"region {region}"].add(protocol.neighbor_as)
     for (size, word), sharing in sorted(groups.items()):
-        if len({row.host.name for row in sharing}) >= 2 and (size < 3 or len(systems[word]) >= 2):
+        if len({row.host.name for row in sharing}) >= 2:
             yield Upstream(size, word, tuple(sharing))
 
 
@@ -155,9 +157,10 @@ def _bounces(host: FleetHost, ifname: str) -> int:
     """How often an interface lost its carrier since the snapshot before."""
     if host.previous is None or host.previous.meta.boot_id != host.snapshot.meta.boot_id:
         return 0
-    now = next((link for link in host.tables.links if link.ifname == ifname), None)
-    for was in host.previous.tables.links:
-        if now is not None and was.ifname == ifname and was.ifindex == now.ifindex:
+    before = {link.ifindex: link for link in host.previous.tables.links}
+    for now in host.tables.links:
+        was = before.get(now.ifindex)
+        if now.ifname == ifname and was is not None:
             return (now.carrier_down_count or 0) - (was.carrier_down_count or 0)
     return 0
 
@@ -246,16 +249,72 @@ def examples() -> Iterator[FleetExample]:
     yield case("a host of the fleet", "its own rules speak", **pair, fra_rr1=member)
     calm = {f"fra-edge{n}": edge(a, router) for n, a in ((1, one), (2, two))}
     yield FleetExample(name="in order", why="all is up", hosts=calm)
-    for count in (1, 2):
-        now = {}
-        for n, address in ((1, one), (2, two)):
-            host = BirdHost().daemon().bgp("up", neighbor_address="192.0.2.254", neighbor_as=65010)
-            now[f"fra-edge{n}"] = host.link("eth0", carrier_down_count=count).address("eth0", address).build()
-        yield FleetExample(
-            name=f"bounced {count} times",
-            why="once is a restart",
-            hosts=now,
-            earlier=calm,
-            fires=int(count == 2),
-            severity="warning" if count == 2 else None,
-        )
+    up, third = edge("192.0.2.3/24", router), {f"fra_edge{n}": edge(a, down=(router,)) for n, a in ((1, one), (2, two))}
+    yield case("one of three reaches it", "it is not gone", **third, fra_edge3=up)
+    yield case(
+        "one AS, two regions",
+        "a host each: they share nothing smaller",
+        1,
+        fra_edge1=edge(one, other, down=("192.0.2.254/65010",)),
+        ams_edge1=edge("198.51.100.1/24", "198.51.100.253/65020", down=("198.51.100.254/65010",)),
+    )
+    twice = edge(one, down=("192.0.2.254/65010", "192.0.2.252/65010"))
+    yield case("two sessions of one host", "it may be its own", fra_edge1=twice, fra_edge2=edge(two, other))
+    last = edge("198.51.100.2/24", down=("198.51.100.253/65020",))
+    begun = edge("198.51.100.1/24", down=("198.51.100.254/65010",))
+    yield case("one more in a region", "it was spoken of, and what is left is one", 1, **third, ams_edge1=begun,
+               ams_edge2=last)  # fmt: skip
+    yield from _whose_matter()
+    yield from _bounced(calm)
+
+
+def _whose_matter() -> Iterator[FleetExample]:
+    """Two hosts whose one session is down, which is or is not somebody else's matter."""
+    peer = WireguardPeer(public_key="x", endpoint="203.0.113.9", endpoint_port=51820)
+    cases: tuple[tuple[str, str, dict[str, Any], tuple[str, ...], int], ...] = (
+        ("closed by a limit", "it was received", {"error": "BGP Error: Route limit exceeded"}, (), 0),
+        ("closed by a limit of the neighbour's", "it was sent",
+         {"error": "Received: Maximum number of prefixes reached"}, (), 0),
+        ("refused for the AS", "by the neighbour", {"error": "Received: Bad peer AS"}, (), 0),
+        ("passive", "the other side calls", {"bgp_state": "Passive"}, (), 0),
+        ("a range of neighbours", "no neighbour is known", {"neighbor_address": None}, (), 0),
+        ("through WireGuard", "the mesh rules speak", {}, ("10.64.0.0/16", "192.0.2.254/32"), 0),
+        ("beside a VPN to the Internet", "a default takes everything and says nothing", {}, ("0.0.0.0/0",), 1),
+        ("beside a mesh of IPv6", "it holds no IPv4 address", {}, ("::c000:0/100", "fd00::/8"), 1),
+    )  # fmt: skip
+    for name, why, fields, allowed, fires in cases:
+        hosts = {}
+        for number in (1, 2):
+            more: dict[str, Any] = {"neighbor_address": "192.0.2.254", "neighbor_as": 65010} | fields
+            host = BirdHost().daemon().bgp_down("up", more.pop("error", "Hold timer expired"), **more)
+            tables = host.link("eth0").address("eth0", f"192.0.2.{number}/24").build()
+            device = WireguardDevice(ifname="wg0", peers=(msgspec.structs.replace(peer, allowed_ips=allowed),))
+            hosts[f"fra-edge{number}"] = replace(tables, wireguard=Wireguard(devices=(device,)))
+        yield FleetExample(name=name, why=why, hosts=hosts, fires=fires)
+
+
+def _bounced(calm: dict[str, Tables]) -> Iterator[FleetExample]:
+    def edges(count: int, *, down: str = "", ifindex: int = 2, **more: Any) -> dict[str, Tables]:
+        found = {}
+        for number in (1, 2):
+            fields: dict[str, Any] = {"neighbor_address": "192.0.2.254", "neighbor_as": 65010} | more
+            host = BirdHost().daemon()
+            host.bgp_down("up", down, **fields) if down else host.bgp("up", **fields)
+            host.link("eth0", carrier_down_count=count, ifindex=ifindex).address("eth0", f"192.0.2.{number}/24")
+            found[f"fra-edge{number}"] = host.build()
+        return found
+
+    near: dict[str, Any] = {"neighbor_address": "fe80::1", "neighbor_ifname": "eth0"}
+    gone: dict[str, Any] = {"neighbor_address": "fe80::1", "neighbor_ifname": "eth9"}
+    cases: tuple[tuple[str, str, dict[str, Tables], dict[str, Tables], int], ...] = (
+        ("bounced once", "a restart", edges(1), calm, 0),
+        ("bounced twice", "no restart does that", edges(2), calm, 1),
+        ("bounced twice, a link-local neighbour", "its interface is named", edges(2, **near), calm, 1),
+        ("an interface that is not there", "BIRD was read before it went", edges(2, **gone), calm, 0),
+        ("a new interface", "its counter is another one", edges(2, ifindex=9), calm, 0),
+        ("bounced, and refused for its AS", "that is not the cable", edges(2, down="BGP Error: Bad peer AS"), calm, 0),
+        ("seen for the first time", "nothing to compare with", edges(2), {}, 0),
+    )
+    for name, why, now, earlier, fires in cases:
+        severity: Severity | None = "warning" if fires else None
+        yield FleetExample(name=name, why=why, hosts=now, earlier=earlier, fires=fires, severity=severity)

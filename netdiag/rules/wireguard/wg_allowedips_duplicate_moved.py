@@ -140,6 +140,7 @@ def _fault_examples() -> Iterator[Example]:
         fires=1,
         subject=ABOUT,
         severity="warning",
+        confidence="likely",
         says=("with a keepalive of 25 s, has no allowed addresses",),
     )
     yield Example(

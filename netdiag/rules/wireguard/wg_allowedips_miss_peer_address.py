@@ -50,7 +50,7 @@ def _lacks(far: End, allowed: tuple[str, ...]) -> bool:
     own: dict[str, list[str]] = {row.family: [] for row in far.addresses}
     for row in far.addresses:
         own[row.family].append(row.local)
-    exact = {prefix.partition("/")[0] for prefix in allowed if prefix.endswith(("/32", "/128"))}
+    exact = {prefix.partition("/")[0] for prefix in allowed}
     if all(exact.intersection(rows) for rows in own.values()):
         return False
     networks = [ipaddress.ip_network(prefix) for prefix in allowed]
@@ -62,16 +62,14 @@ def _lacks(far: End, allowed: tuple[str, ...]) -> bool:
 
 def _missed(pair: Pair) -> list[str]:
     """Addresses of the far end, of the families in which none of them is allowed."""
-    if pair.far is None or pair.peer.latest_handshake is None:
-        return []
-    plain = {f"{row.local}/{128 if row.family == 'inet6' else 32}" for row in pair.far.addresses}
-    if plain and plain <= set(pair.peer.allowed_ips):
+    assert pair.far is not None
+    if pair.peer.latest_handshake is None:
         return []
     allowed = [ipaddress.ip_network(prefix) for prefix in pair.peer.allowed_ips]
     missed = []
     for family in ("inet", "inet6"):
         own = [row.local for row in pair.far.addresses if row.family == family]
-        if own and not any(ipaddress.ip_address(address) in network for address in own for network in allowed):
+        if not any(ipaddress.ip_address(address) in network for address in own for network in allowed):
             near = any(row.family == family for row in pair.near.addresses)
             missed += own[:1] if near else []
     return missed
@@ -139,3 +137,20 @@ def examples() -> Iterator[FleetExample]:
     fresh = moved | {name: finished(name[-1], peered(builder(name[-1]), "b", age=None)) for name in ("fra-a", "fra-c")}
     yield FleetExample(name="never shook hands", why="it is being provisioned", hosts=fresh)
     yield FleetExample(name="a mesh in order", why="each allows each", hosts=mesh("abc"))
+    first = mesh("ab") | {"fra-a": finished("a", peered(builder("a", address="10.64.7.7"), "b"))}
+    yield FleetExample(name="the first host by name", why="any host may be it", hosts=first, fires=1)
+    clients = mesh("ab") | {"fra-a": finished("a", peered(peered(builder("a"), "b"), "p"))}
+    yield FleetExample(name="a client", why="its addresses are not known", hosts=clients)
+    for near6, fires in ((True, 1), (False, 0)):
+        hosts = {}
+        for own, other in ("ab", "ba"):
+            host = builder(own)
+            if own == "b" or near6:
+                host.address("wg0", f"fd00:64::{own}/64")
+            hosts[f"fra-{own}"] = finished(own, peered(host, other))
+        yield FleetExample(
+            name=f"IPv6 forgotten{'' if near6 else ', and the near end has none'}",
+            why="IPv4 is allowed, and each family is for itself",
+            hosts=hosts,
+            fires=fires * 2,
+        )

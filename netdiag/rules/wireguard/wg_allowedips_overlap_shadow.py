@@ -72,7 +72,7 @@ def overlaps(device: WireguardDevice) -> Iterator[Overlap]:
         if owner[narrow] is owner[wide]:
             continue
         inside = next((one for one, over in around.items() if over == narrow and owner[one] is owner[wide]), None)
-        if inside is not None or narrow.prefixlen < narrow.max_prefixlen:
+        if narrow.prefixlen < narrow.max_prefixlen:
             yield Overlap(owner[wide], wide, owner[narrow], narrow, inside)
 
 
@@ -94,7 +94,6 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             confirm=[f"wg show {quoted(name)} allowed-ips"],
             fix=f"wg set {quoted(name)} peer {quoted(one.outer.public_key)} allowed-ips PREFIXES  # all, split",
-            severity="warning" if one.innermost else "info",
             confidence="likely" if one.innermost else "possible",
             touches=device_objects(device),
         )
@@ -115,6 +114,8 @@ def examples() -> Iterator[Example]:
             fires=1,
             subject=about,
             severity="warning",
+            confidence="likely",
+            says=(f"inside which it has {a[1]} again",),
         )
     yield Example(
         name="a network inside a hub's",
@@ -127,3 +128,17 @@ def examples() -> Iterator[Example]:
     yield Example(name="single addresses", why="a mesh", tables=_host(("10.0.0.0/8",), ("10.1.0.7/32",)).build())
     yield Example(name="own", why="one peer has both", tables=_host(("10.0.0.0/8", "10.1.0.0/24"), ()).build())
     yield Example(name="side by side", why="no overlap", tables=_host(("10.0.0.0/24",), ("10.0.1.0/24",)).build())
+    both = _host(("10.0.0.0/8", "10.1.2.0/24", "fd00::/16"), ("10.1.0.0/16", "fd00:1::/40"))
+    yield Example(name="both families", why="each by itself", tables=both.build(), fires=1, severity="warning")
+    told: tuple[tuple[str, str, tuple[str, ...], str, str], ...] = (
+        ("its own inside its own", "that is elsewhere", ("10.0.0.0/8", "10.2.3.0/24"), "10.1.0.0/16", "10.9.0.0/32"),
+        ("of three peers", "the innermost is another one's", ("10.0.0.0/8",), "10.1.0.0/16", "10.1.2.0/24"),
+        ("a quarter of everything", "a half is a default, this is none", ("0.0.0.0/2",), "10.1.0.0/24", "10.9.0.0/32"),
+    )
+    for name, why, outer, inner, third in told:
+        host = _host(outer, (inner,)).wg_peer("wg0", "c", allowed_ips=(third,)).build()
+        yield Example(name=name, why=why, tables=host, fires=1, severity="info")
+    halves = _host(("0.0.0.0/1", "128.0.0.0/1"), ("10.1.0.0/24",))
+    yield Example(name="halves of a default", why="a hub", tables=halves.build())
+    apart = _host(("10.0.0.0/16",), ("192.168.0.0/24",))
+    yield Example(name="networks apart", why="there is a wider one, around something else", tables=apart.build())

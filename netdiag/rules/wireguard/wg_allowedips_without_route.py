@@ -35,7 +35,8 @@ import numpy.typing as npt
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.bird import Bird, BirdDaemon
-from netdiag.model.finding import Draft, subject
+from netdiag.model.bpf import BpfAttachment
+from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.link import Link
 from netdiag.model.route import RT_TABLE_LOCAL, RTN_UNICAST
 from netdiag.model.snapshot import Tables
@@ -48,6 +49,7 @@ from netdiag.rules.wireguardways import (
     alive,
     device_objects,
     family_of,
+    local_only,
     network,
     peer_for,
     route_get,
@@ -66,7 +68,6 @@ RULE = Rule(
     explains=("bgp-not-established", "bgp-bfd-down"),
 )
 WIDEST = {4: 1, 6: 3}
-QUIET = tuple(network(text) for text in ("fe80::/10", "ff00::/8", "224.0.0.0/4", "169.254.0.0/16"))
 
 
 class Routed:
@@ -154,18 +155,20 @@ def _one(family: str, prefix: str, *, last: bool = False) -> Any:
 def judged(prefix: str) -> bool:
     """Whether a route for exactly this prefix is to be expected."""
     held = network(prefix)
-    return held.prefixlen > WIDEST[held.version] and not any(
-        held.version == one.version and held.overlaps(one) for one in QUIET
-    )
+    return held.prefixlen > WIDEST[held.version] and not local_only(held)
 
 
 def steered(view: HostView) -> bool:
     """Whether something other than routes of this moment may steer packets: BIRD, programs on interfaces."""
-    bird = view.read_whole("bird") and bool(view.bird.daemons)
-    return bird or any(row.hook in ("tc", "tcx", "xdp", "netkit") for row in view.bpf.attachments)
+    return bool(view.bird.daemons) or any(row.hook in ("tc", "tcx", "xdp", "netkit") for row in view.bpf.attachments)
 
 
-def check(view: HostView) -> Iterator[Draft]:
+def unread(view: HostView) -> list[str]:
+    """Which of those cannot be ruled out."""
+    return [table for table in ("bird", "bpf") if not view.read_whole(table) and not view.absent(table)]
+
+
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
     found = alive(view)
     if not found:
         return
@@ -175,28 +178,32 @@ def check(view: HostView) -> Iterator[Draft]:
         wanted = [(peer, prefix) for peer in device.peers for prefix in peer.allowed_ips if judged(prefix)]
         plain = routed.plainly([prefix for _, prefix in wanted], link.ifindex)
         ways_of = routed.ways([prefix for _, prefix in wanted if prefix not in plain])
-        lost = [one for one in wanted if one[1] in ways_of and not _served(ways_of[one[1]], link, tunnels, one[1])]
+        lost = [one for one in wanted if one[1] in ways_of and not _served(ways_of[one[1]], tunnels, one[1])]
         none = len(lost) == len(wanted)
         if not lost or _by_daemon(view, link):
             continue
         if none and (steered(view) or not any(sending(peer, at) or peer.tx_bytes for peer, _ in lost)):
             continue
+        if none and (gaps := unread(view)):
+            yield Unjudged(
+                reason=f"{device.ifname} has no route for any of its peers, and what may steer packets into it was not "
+                f"read: {', '.join(gaps)}"
+            )
+            continue
         yield _finding(view, device, lost, ways_of[lost[0][1]], sure=not none)
 
 
-def _served(oifs: set[int], link: Link, tunnels: dict[int, WireguardDevice], prefix: str) -> bool:
-    """By this interface, by another tunnel that has a peer for it, or by this host itself."""
-    if link.ifindex in oifs or 1 in oifs:
-        return True
+def _served(oifs: set[int], tunnels: dict[int, WireguardDevice], prefix: str) -> bool:
+    """By this host itself, or by a tunnel, this one or another, that has a peer for it."""
     address = str(network(prefix).network_address)
-    return any(number in tunnels and peer_for(tunnels[number], address) is not None for number in oifs)
+    return 1 in oifs or any(n in tunnels and peer_for(tunnels[n], address) is not None for n in oifs)
 
 
 def _by_daemon(view: HostView, link: Link) -> bool:
     """Whether a routing daemon made routes by the interface."""
     for family in ("inet", "inet6"):
         made = [position for _, position in routes_by(view, family, link.ifindex)]
-        if made and np.isin(view.routes(family).protocol[made], ROUTING_DAEMONS).any():
+        if np.isin(view.routes(family).protocol[made], ROUTING_DAEMONS).any():
             return True
     return False
 
@@ -261,6 +268,34 @@ def examples() -> Iterator[Example]:
         subject=about,
         confidence="likely",
     )
+    unreachable = _host("10.9.0.2/32", "fd00:50::/64").route("fd00:50::/64", dev="lo", type="unreachable")
+    yield Example(name="unreachable", why="no packet leaves by it", tables=unreachable.build(), fires=1, subject=about)
+    yield Example(
+        name="a peer that was spoken to",
+        why="its handshake was never finished, and somebody sends",
+        tables=_host("10.50.0.0/16", age=None, tx_bytes=148).build(),
+        fires=1,
+        confidence="likely",
+    )
+    partly = _with_bird(_host("10.9.0.2/32", "10.50.0.0/16").build())
+    yield Example(name="one of two, with BIRD", why="the other one has its route", tables=partly, fires=1)
+    yield Example(name="one of two, BIRD not read", why="the same", tables=partly, fires=1, late=("bird",))
+    cgroup = _host("10.50.0.0/16").bpf(attachments=[BpfAttachment(prog_id=1, hook="cgroup")])
+    yield Example(name="a program of a cgroup", why="it steers nothing", tables=cgroup.build(), fires=1)
+    other = _host("10.9.0.2/32", "10.50.0.0/16").wireguard("wg1")
+    other.wg_peer("wg1", "b", allowed_ips=("10.60.0.0/16",), age=20).route("10.50.0.0/16", dev="wg1")
+    other.route("10.60.0.0/16", dev="wg1")
+    yield Example(name="by a tunnel without a peer for it", why="it is thrown away", tables=other.build(), fires=1)
+    for allowed, words in (
+        (("192.0.2.2/32", "10.50.0.0/16"), "packets for 10.50.0.0/16, allowed"),  # the first is this host's own
+        (("192.0.2.2/31",), "packets for 192.0.2.2/31, allowed"),  # only its first address is
+        (("10.50.0.0/16", "10.77.0.0/16"), "packets for 10.50.0.0/16, allowed"),  # a part of the second is routed
+        (("10.50.0.0/16", "10.51.0.0/16", "10.52.0.0/16", "10.53.0.0/16"), "packets for 10.50.0.0/16 and 3 more"),
+        (("64.0.0.0/2",), "packets for 64.0.0.0/2, allowed"),  # a quarter, which no VPN asks for
+        (("2000::/4",), "packets for 2000::/4, allowed"),
+    ):
+        tables = _host("10.9.0.2/32", *allowed).route("10.77.1.0/24", dev="wg0").build()
+        yield Example(name=f"{allowed}", why="each prefix by itself", tables=tables, fires=1, says=(words,))
     longer = _host("10.9.0.2/32", "10.50.0.0/16").route("10.0.0.0/8", dev="wg0").route("10.50.0.0/16", dev="eth0")
     yield Example(name="a longer route elsewhere", why="the longest prefix decides", tables=longer.build(), fires=1)
     yield from _quiet_examples()
@@ -292,3 +327,19 @@ def _quiet_examples() -> Iterator[Example]:
     daemon = _host("10.9.0.2/32", "10.50.0.0/16").route("10.60.0.0/16", dev="wg0", protocol=12)
     yield Example(name="routes of a daemon", why="they come and go", tables=daemon.build())
     yield Example(name="link-local", why="for a protocol", tables=_host("10.9.0.2/32", "fe80::/64", "ff00::/8").build())
+    halves = _host("10.9.0.2/32", "0.0.0.0/1", "128.0.0.0/1", "2000::/3")
+    yield Example(name="halves of everything", why="selective routes", tables=halves.build())
+    upper = WireguardBuilder().wireguard("wg0")
+    upper.address("wg0", "192.168.9.1/24")
+    upper.wg_peer("wg0", "a", allowed_ips=("192.168.9.2/32", "0.0.0.0/1"), age=20)
+    yield Example(name="the lower half", why="it is one of two halves of everything", tables=upper.build())
+    tc = _host("10.50.0.0/16").bpf(attachments=[BpfAttachment(prog_id=1, hook="tc", ifindex=2)])
+    yield Example(name="a program on the uplink", why="it may redirect", tables=tc.build())
+    for late in ("bird", "bpf"):
+        yield Example(
+            name=f"{late} was not read",
+            why="it may be what steers",
+            tables=_host("10.50.0.0/16").build(),
+            late=(late,),
+            unjudged=True,
+        )

@@ -23,6 +23,7 @@ References
   WireGuard paper, section 5.1 (TAI64N); drivers/net/wireguard/noise.c wg_noise_handshake_consume_initiation()
 """
 
+import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -34,7 +35,8 @@ from netdiag.index.fleet import FleetHost, FleetView, Pair, across, on
 from netdiag.model.finding import Draft, subject
 from netdiag.model.host import ClockState
 from netdiag.model.snapshot import Tables
-from netdiag.rules.build_fleet import builder, finished, peered
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_fleet import builder, finished, mesh, peered
 from netdiag.rules.build_wireguard import NOW
 from netdiag.rules.shape import FleetExample, Rule
 from netdiag.rules.wireguardpeers import peer_subject
@@ -66,8 +68,8 @@ def _now(host: FleetHost) -> float:
 def _refused(pair: Pair) -> float | None:
     """By how many seconds the host's clock stands before what the peer remembers of it; None: it is not refused."""
     back = pair.back
-    if pair.far is None or back is None or not pair.dead:
-        return None
+    assert pair.far is not None
+    assert back is not None
     there = Pair(pair.far, back, pair.near)
     if there.alive or back.latest_handshake is None:
         return None
@@ -85,17 +87,17 @@ def check(view: FleetView) -> Iterator[Draft]:
                 found[host.name].append((pair, behind))
     if not found:
         return
-    clocks = sorted(_now(host) for host in view.reading("wireguard") if host.devices)
+    middle = statistics.median(_now(host) for host in view.reading("wireguard") if host.devices)
     for rows in found.values():
-        near, far = rows[0][0].near, rows[0][0].far
-        middle = clocks[len(clocks) // 2]
-        if (
-            far is not None
-            and len(clocks) > 2
-            and _now(far.host) - middle > _now(near.host) - middle + APART > APART * 2
-        ):
-            continue  # it is the peer whose clock is ahead of all others
-        yield _finding(rows)
+        kept = [(pair, behind) for pair, behind in rows if not _ahead(pair, middle)]
+        if kept:
+            yield _finding(kept)
+
+
+def _ahead(pair: Pair, middle: float) -> bool:
+    """Whether it is rather the peer whose clock stands apart: ahead by more than this host's is behind."""
+    assert pair.far is not None
+    return _now(pair.far.host) - middle > middle - _now(pair.near.host) + APART
 
 
 def _finding(rows: list[tuple[Pair, float]]) -> Draft:
@@ -134,9 +136,11 @@ def _finding(rows: list[tuple[Pair, float]]) -> Draft:
 
 
 def examples() -> Iterator[FleetExample]:
-    def fleet(behind: float, *, sync: bool = False, alive: bool = False, keepalive: int = 25) -> dict[str, Tables]:
+    def fleet(
+        behind: float, *, sync: bool = False, alive: bool = False, keepalive: int = 25, calls: str = "ac"
+    ) -> dict[str, Tables]:
         """b was booted with a clock that stands before what a and c remember."""
-        b = finished("b", peered(builder("b"), "ac", age=None, persistent_keepalive=keepalive))
+        b = finished("b", peered(builder("b"), calls, age=None, persistent_keepalive=keepalive))
         clock = ClockState(state=0 if sync else 5, status=0 if sync else 0x40)
         wireguard = msgspec.structs.replace(b.wireguard, at=NOW - 500 - behind)
         hosts = {"fra-b": replace(b, clock=clock, wireguard=wireguard)}
@@ -155,3 +159,20 @@ def examples() -> Iterator[FleetExample]:
     yield case("kept", "its clock is right; the snapshot may be old", fleet(3600, sync=True))
     yield case("alive", "the peer called by itself", fleet(3600, alive=True))
     yield case("nobody calls", "an idle pair", fleet(3600, keepalive=0))
+    read_twice = fleet(APART + 1)
+    twice = msgspec.structs.replace(read_twice["fra-b"].wireguard, second_at=NOW - 500 - APART - 1 + 12, seconds=12.0)
+    read_twice["fra-b"] = replace(read_twice["fra-b"], wireguard=twice)
+    yield case("read for twelve seconds", "its clock went on", read_twice)
+    two = {name: tables for name, tables in fleet(3600, calls="acp").items() if name != "fra-c"}
+    yield case("two hosts", "nobody else has a clock, and other keys are of nobody", two, 1)
+    plain = {f"fra-web{number}": HostBuilder().build() for number in range(6)}
+    yield case("beside hosts without WireGuard", "when they were read is not told", fleet(3600) | plain, 1)
+    new = fleet(3600) | {
+        name: finished(name[-1], peered(builder(name[-1]), "b", age=None)) for name in ("fra-a", "fra-c")
+    }
+    yield case("never met", "nothing is remembered", new)
+    for ahead, fires in ((600 + APART, 1), (601 + APART, 0)):
+        apart = {name: tables for name, tables in fleet(100, calls="a").items() if name != "fra-c"} | mesh("cd")
+        remembers = finished("a", peered(builder("a"), "b", age=500 - ahead))
+        apart["fra-a"] = replace(remembers, wireguard=msgspec.structs.replace(remembers.wireguard, at=NOW + ahead))
+        yield case(f"ten minutes behind, and the peer {ahead:.0f} s ahead of all", "whose clock is wrong", apart, fires)

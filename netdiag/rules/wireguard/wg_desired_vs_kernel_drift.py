@@ -27,6 +27,8 @@ References
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, Unjudged, subject
 from netdiag.model.intent import IntendedPeer, IntendedWireguard
@@ -61,7 +63,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     if view.baseline is not None and view.baseline.read_whole("wireguard"):
         named = {want.ifname for want in wanted if want.peer is not None}
         for old in view.baseline.wireguard.devices:
-            if old.ifname not in named and old.ifname in view.stack.by_name:
+            if old.ifname not in named:
                 yield from _since(view, view.baseline, old, devices.get(old.ifname))
 
 
@@ -89,7 +91,7 @@ def _meant(view: HostView, want: IntendedWireguard, device: WireguardDevice | No
 
 
 def _since(view: HostView, old_view: HostView, old: WireguardDevice, new: WireguardDevice | None) -> Iterator[Draft]:
-    if old_view.meta.drained or view.meta.drained or not old.peers:
+    if old_view.meta.drained or view.meta.drained:
         return
     if new is None:
         return  # its interface is something else now, or the daemon is gone: other rules speak
@@ -204,7 +206,10 @@ def examples() -> Iterator[Example]:
     yield _case("one too many", "it is still trusted", _host("a"), fires=1, severity="warning", subject=a)
     yield _case("lacks a prefix", "what comes from there is dropped", _host("a", allowed=()), "a", **critical)
     wide = _host("a", allowed=("10.0.0.2/32", "10.0.0.3/32"))
-    yield _case("a prefix too many", "trusted with more than it should be", wide, "a", fires=1, severity="warning")
+    yield _case("a prefix too many", "trusted with more than it should be", wide, "a", fires=1, severity="warning",
+                says=("has 10.0.0.3/32 too many",))  # fmt: skip
+    yield _case("not read", "nobody can say", _host(), "a", late=("wireguard",), unjudged=True)
+    yield _case("both", "the plain fault and one that is there", _host("b"), *"ab", subject=a, **critical)
     yield _case("any prefixes", "the intent does not say", wide, "a", allowed=None)
     about = subject("wireguard-interface", ifname="wg0")
     yield _case("four missing", "one cause, one finding", _host(), *"abcd", subject=about, **critical)
@@ -229,3 +234,17 @@ def _compared() -> Iterator[Example]:
     anew = WireguardBuilder().wireguard("wg0", ifindex=9)
     yield case("device made anew", "it starts without peers", _host("a"), anew, fires=1)
     yield case("the same peers", "as it was", _host("a"), _host("a"))
+    told = _host().intend(wireguard=(IntendedWireguard(ifname="wg0"),))
+    yield case("an intent without peers", "the older look says what it had", kept, told, fires=1)
+    meant = _host("b").intend(wireguard=(IntendedWireguard(ifname="wg0", peer=(IntendedPeer(public_key=key("b")),)),))
+    yield case("an intent with other peers", "what is meant counts, not what was", kept, meant)
+    yield case("kept alive, and there", "as it was", kept, _host("a", persistent_keepalive=25))
+    uplink = _host().link("eth0").route("10.0.0.2/32", dev="eth0", via="192.0.2.1")
+    yield case("its prefix goes another way now", "nothing here points to it", _host("a"), uplink)
+    keyless = _host()
+    keyless._devices["wg0"] = msgspec.structs.replace(keyless._devices["wg0"], public_key=None)
+    yield case("its key is gone", "the module was set up anew", _host("a"), keyless, fires=1)
+    three = _host(*"abc", persistent_keepalive=25)
+    yield case("three are gone", "told one by one", three, _host(), fires=3)
+    about = subject("wireguard-interface", ifname="wg0")
+    yield case("four are gone", "one cause", _host(*"abcd", persistent_keepalive=25), _host(), fires=1, subject=about)

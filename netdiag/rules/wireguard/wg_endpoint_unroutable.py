@@ -69,7 +69,7 @@ def check(view: HostView) -> Iterator[Draft]:
         found = [(peer, answer) for peer in device.peers if (answer := refused(view, device, peer)) is not None]
         # A peer that never spoke is one that is wanted and cannot be had; one with old keys may have gone elsewhere.
         sure = [(peer, answer) for peer, answer in found if sending(peer, at) or peer.latest_handshake is None]
-        if len(sure) > 1 and len(sure) == len(device.peers):
+        if len(sure) == len(device.peers):
             yield _finding(view, device, sure, sure=True)
             continue
         for one in found:
@@ -176,6 +176,7 @@ def examples() -> Iterator[Example]:
         tables=both.build(),
         fires=1,
         subject=subject("wireguard-interface", ifname="wg0"),
+        severity="critical",
         says=("and 1 other peers",),
     )
     yield Example(
@@ -190,3 +191,11 @@ def examples() -> Iterator[Example]:
     marked.wireguard("wg0", fwmark=7).wg_peer("wg0", "a", endpoint="198.51.100.9", age=20)
     marked.route("default", via="192.0.2.1", dev="eth0", table=100).rule(100, table=100, fwmark=7)
     yield Example(name="by its mark only", why="the way is in another table", tables=marked.build())
+    some = _host().wg_peer("wg0", "b", endpoint="203.0.113.9", age=20).wg_peer("wg0", "c", endpoint="192.0.2.9", age=20)
+    yield Example(name="two of three", why="the third is on the link", tables=some.build(), fires=2, subject=about)
+    maybe = _host().rule(100, table=100, unknown=1).route("default", via="192.0.2.1", dev="eth0", table=100)
+    yield Example(name="by a rule that is not understood", why="there may be a way", tables=maybe.build())
+    refused = _host().rule(100, action="prohibit", unknown=1).route("default", via="192.0.2.1", dev="eth0")
+    yield Example(name="refused by a rule that is not understood", why="not for all, it may be", tables=refused.build())
+    udp = _host().rule(100, table=100, ip_proto=17).route("default", via="192.0.2.1", dev="eth0", table=100)
+    yield Example(name="by a rule for UDP", why="WireGuard is UDP", tables=udp.build())

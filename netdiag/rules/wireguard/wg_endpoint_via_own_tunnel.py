@@ -69,33 +69,35 @@ class Loop(NamedTuple):
     """True: no peer takes the packet there; False: a circle of peers."""
 
 
-def loop_of(view: HostView, own: WireguardDevice, peer: WireguardPeer, by_index: dict[int, WireguardDevice]) -> Loop:
-    """Follow the packets of a peer from tunnel to tunnel; an empty path where they get out."""
+def loop_of(
+    view: HostView, own: WireguardDevice, peer: WireguardPeer, by_index: dict[int | None, WireguardDevice]
+) -> Loop | None:
+    """Follow the packets of a peer from tunnel to tunnel; None where they get out."""
     device, at, path = own, peer, [own.ifname]
     seen = {(own.ifname, peer.public_key)}
     while True:
         query = query_to(device, at)
-        answer = view.lookup(query) if query is not None else None
-        after = by_index.get(answer.oif or 0) if answer is not None and answer.ok and answer.type == "unicast" else None
-        if after is None or query is None:
-            return Loop(peer, (), False)
+        if query is None:
+            return None
+        after = by_index.get(view.lookup(query).oif)
+        if after is None:
+            return None
         path.append(after.ifname)
         following = peer_for(after, query.dst)
         if following is None:
-            return Loop(peer, tuple(path) if after.ifname == own.ifname else (), True)
+            return Loop(peer, tuple(path), True) if after.ifname == own.ifname else None
         if (after.ifname, following.public_key) in seen:
             inside = any(name == own.ifname for name in path[1:])
-            return Loop(peer, tuple(path) if inside else (), False)
+            return Loop(peer, tuple(path), False) if inside else None
         seen.add((after.ifname, following.public_key))
         device, at = after, following
 
 
 def check(view: HostView) -> Iterator[Draft]:
     found = alive(view)
-    by_index = {link.ifindex: device for device, link in found}
+    by_index: dict[int | None, WireguardDevice] = {link.ifindex: device for device, link in found}
     for device, _ in found:
-        loops = [loop_of(view, device, peer, by_index) for peer in device.peers if peer.endpoint is not None]
-        loops = [loop for loop in loops if loop.path]
+        loops = [loop for peer in device.peers if (loop := loop_of(view, device, peer, by_index)) is not None]
         if loops:
             yield _finding(view, device, loops)
 
@@ -212,3 +214,8 @@ def _quiet_examples() -> Iterator[Example]:
     )
     idle = _host(endpoint=None)
     yield Example(name="no endpoint", why="nothing is sent", tables=idle.route("default", dev="wg0").build())
+    first = _host(endpoint="192.0.2.9", allowed_ips=("198.51.100.0/24",))
+    first.wg_peer("wg0", "b", endpoint="198.51.100.9", allowed_ips=("0.0.0.0/0",)).route("198.51.100.0/24", dev="wg0")
+    yield Example(name="the longer prefix said first", why="the longest decides, not the last", tables=first.build())
+    refused = _host().route("198.51.100.9/32", type="prohibit").route("default", dev="wg0")
+    yield Example(name="refused", why="wg-endpoint-unroutable says it", tables=refused.build())

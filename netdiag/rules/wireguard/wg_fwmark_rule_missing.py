@@ -64,9 +64,7 @@ def takes_everything(device: WireguardDevice, family: str) -> bool:
 def asked_for(view: HostView, device: WireguardDevice, family: str) -> bool:
     """Whether a policy rule tells the device's packets from others."""
     return any(
-        rule.family == family
-        and rule.fwmark is not None
-        and device.fwmark & (0xFFFFFFFF if rule.fwmask is None else rule.fwmask) == rule.fwmark
+        rule.family == family and device.fwmark & (0xFFFFFFFF if rule.fwmask is None else rule.fwmask) == rule.fwmark
         for rule in view.rules
     )
 
@@ -128,6 +126,14 @@ def _host(
     return host.wg_peer("wg0", "a", endpoint=endpoint, allowed_ips=(allowed or everything,), age=20)
 
 
+def _halves(*routes: str, allowed: str) -> WireguardBuilder:
+    host = _host(allowed=allowed)
+    host.without_routes(table=51820)
+    for dst in routes:
+        host.route(dst, dev="wg0", table=51820)
+    return host
+
+
 def examples() -> Iterator[Example]:
     about = subject("wireguard-interface", ifname="wg0")
     for family in FAMILIES:
@@ -147,6 +153,10 @@ def examples() -> Iterator[Example]:
         fires=1,
         says=("nothing leaves",),
     )
+    suppressed = _host().rule(32764, table=51820, suppress_prefixlength=0)
+    yield Example(name="a rule without defaults", why="it is out of reach too", tables=suppressed.build(), fires=1)
+    halves = _halves("0.0.0.0/1", "128.0.0.0/1", allowed="0.0.0.0/1")
+    yield Example(name="in halves", why="as OpenVPN and others write it", tables=halves.build(), fires=1, subject=about)
     main = _host(table=254).without_routes(table=254)
     main.route("192.0.2.0/24", dev="eth0").route("default", dev="wg0")
     yield Example(name="default route in main", why="it takes the encrypted packets too", tables=main.build(), fires=1)
@@ -166,3 +176,17 @@ def _quiet_examples() -> Iterator[Example]:
     yield Example(name="mark for the firewall", why="a mesh", tables=_host(allowed="10.0.0.0/8").build())
     by_source = _host().rule(100, table=51820, src="10.0.0.0", src_len=8)
     yield Example(name="a rule by source", why="the encrypted packets get out", tables=by_source.build())
+    source = (
+        _host(fwmark=51821).rule(100, table=77, fwmark=51821).route("default", via="192.0.2.1", dev="eth0", table=77)
+    )
+    yield Example(name="a rule with the mark, for the uplink", why="somebody decided by it", tables=source.build())
+    for name, routes, allowed in (
+        ("one half", ("0.0.0.0/1",), "0.0.0.0/0"),
+        ("a quarter", ("0.0.0.0/2", "64.0.0.0/2"), "0.0.0.0/0"),
+        ("a peer for a quarter", ("0.0.0.0/1", "128.0.0.0/1"), "64.0.0.0/2"),
+    ):
+        yield Example(name=name, why="that is not everything", tables=_halves(*routes, allowed=allowed).build())
+    other = _host(allowed="::/0")
+    yield Example(name="everything of the other family", why="its default route is none of its", tables=other.build())
+    inside = _host().without_routes(table=51820).route("198.51.100.0/24", dev="wg0")
+    yield Example(name="no default by it", why="wg-endpoint-via-own-tunnel says it", tables=inside.build())

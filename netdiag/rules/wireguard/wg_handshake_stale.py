@@ -305,6 +305,13 @@ def _quiet_examples() -> Iterator[Example]:
     )
     yield Example(name="idle, keys alive", why="nothing is open", tables=_host(180, 0).build())
     yield Example(name="idle, keys just dead", why="one second more", tables=_host(181, 0).build(), unjudged=True)
+    for name, host, unjudged in (
+        ("never, no keepalive", _host(None, 0), False),
+        ("idle, no endpoint", _host(86400, 0, endpoint=None), False),
+        ("idle, a handshake before this boot", _host(100_001, 0), False),
+        ("idle since this boot", _host(100_000, 0), True),
+    ):
+        yield Example(name=name, why="whether one look leaves it open", tables=host.build(), unjudged=unjudged)
     yield Example(
         name="idle at both looks",
         why="nobody sends, nobody answers",
@@ -362,6 +369,13 @@ def _several_examples() -> Iterator[Example]:
         tables=two(400).wg_peer("wg0", "c", age=180).build(),
         fires=2,
         subject=subject("wireguard-peer", ifname="wg0"),
+    )
+    yield Example(
+        name="two stale, one that never was",
+        why="nobody is heard",
+        tables=two(400).wg_peer("wg0", "c").build(),
+        fires=1,
+        subject=whole,
     )
     heard = two(400).wg_peer("wg0", "c", age=900).second_look("wg0", "c", rx=148)
     yield Example(name="two stale, one just heard", why="the same", tables=heard.build(), fires=2)

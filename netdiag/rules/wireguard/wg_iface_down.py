@@ -75,14 +75,14 @@ def allowed(device: WireguardDevice) -> set[Network]:
 
 
 def replaced(device: WireguardDevice, others: Iterable[WireguardDevice]) -> bool:
-    """Whether every prefix of the device is behind other devices too; their default routes do not count."""
+    """Whether every prefix of the device is behind other devices too. Default routes and halves of one do not count."""
     elsewhere = {prefix for other in others for prefix in allowed(other)}
     wanted = allowed(device)
     return bool(wanted) and all(prefix in elsewhere or _inside(prefix, elsewhere) for prefix in wanted)
 
 
 def _inside(prefix: Network, others: set[Network]) -> bool:
-    return any(prefix.supernet(new_prefix=size) in others for size in range(1, prefix.prefixlen))
+    return any(prefix.supernet(new_prefix=size) in others for size in range(2, prefix.prefixlen))
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -226,6 +226,7 @@ def _standby_examples() -> Iterator[Example]:
             fires=1,
             subject=ABOUT,
             severity="info",
+            confidence="likely",
             says=("has 1 peer and has never been up",),
         )
 
@@ -255,12 +256,21 @@ def _standby_examples() -> Iterator[Example]:
         fires=1,
         severity="critical",
     )
+    everything = (("everything", ("0.0.0.0/0", "::/0")), ("both halves", ("0.0.0.0/1", "128.0.0.0/1", "8000::/1")))
+    for name, prefixes in everything:
+        yield Example(
+            name=f"another interface takes {name}",
+            why="a way to the internet does not lead to the mesh",
+            tables=beside(*prefixes).build(),
+            fires=1,
+            severity="critical",
+        )
     yield Example(
-        name="another interface takes everything",
-        why="a way to the internet does not lead to the mesh",
-        tables=beside("0.0.0.0/0", "::/0").build(),
+        name="another interface has quarters",
+        why="they are no default any more",
+        tables=beside("0.0.0.0/2", "c000::/2").build(),
         fires=1,
-        severity="critical",
+        severity="info",
     )
     yield Example(
         name="the other interface is down as well",

@@ -69,13 +69,12 @@ def check(view: HostView) -> Iterator[Draft]:
 def own_address(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> str | None:
     """The source of the encrypted packets; None where that is not sure."""
     query = query_to(device, peer)
-    answer = view.lookup(query) if query is not None else None
-    if answer is None or not answer.ok or answer.oif is None:
-        return None
+    assert query is not None
+    answer = view.lookup(query)
     if answer.prefsrc is not None:
         return answer.prefsrc
     own = [row.local for row in view.addresses if row.ifindex == answer.oif and row.family == "inet" and not row.scope]
-    return own[0] if own and len({private(address) for address in own}) == 1 else None
+    return own[0] if len({private(address) for address in own}) == 1 else None
 
 
 def _finding(device: WireguardDevice, peer: WireguardPeer, own: str) -> Draft:
@@ -122,6 +121,20 @@ def examples() -> Iterator[Example]:
     yield Example(name="keepalive", why="as it should be", tables=_host(persistent_keepalive=25).build())
     yield Example(name="in the same network", why="no NAT", tables=_host(endpoint="10.9.9.9").build())
     yield Example(name="IPv6", why="no NAT", tables=_host(endpoint="2001:db8::9").build())
+    yield Example(name="no endpoint", why="it calls by itself", tables=_host(endpoint=None).build())
+    dual = (
+        _host(endpoint="2001:db8:9::9")
+        .address("eth0", "2001:db8::7/64")
+        .route("default", via="2001:db8::1", dev="eth0")
+    )
+    yield Example(name="IPv6 beside NAT", why="no NAT", tables=dual.build())
+    second = _host().address("eth0", "203.0.113.7/24")
+    yield Example(name="a public address besides", why="which it takes is not sure", tables=second.build())
+    other = _host()
+    other.address("eth0", "2001:db8::7/64").link("eth1").address("eth1", "203.0.113.7/24")
+    yield Example(name="public ones of another card and family", why="it takes neither", tables=other.build(), fires=1)
+    no = _host().without_routes(table=254)
+    yield Example(name="no way", why="wg-endpoint-unroutable says it", tables=no.build())
 
 
 def _subject() -> dict[str, str | int]:

@@ -41,17 +41,15 @@ RULE = Rule(
 
 
 def check(view: FleetView) -> Iterator[Draft]:
-    listening: dict[tuple[str, int], End] = {}
+    listening: dict[tuple[str | None, int | None], End] = {}
     for end in view.ends.values():
         for row in end.host.tables.addresses:
-            if end.card.listen_port and row.scope == 0 and row.ifindex != end.link.ifindex:
+            if row.scope == 0 and row.ifindex != end.link.ifindex:
                 listening.setdefault((row.local, end.card.listen_port), end)
     callers: dict[tuple[str, str], list[Pair]] = {}
     ends: dict[str, End] = {}
     for pair in view.where((view.edges.far < 0) & view.edges.dead):
-        if pair.peer.endpoint is None:
-            continue
-        far = listening.get((pair.peer.endpoint, pair.peer.endpoint_port or 0))
+        far = listening.get((pair.peer.endpoint, pair.peer.endpoint_port))
         if far is None or far.host is pair.near.host:
             continue
         real = str(far.device.public_key)
@@ -109,3 +107,15 @@ def examples() -> Iterator[FleetExample]:
     elsewhere = hosts | {"fra-a": finished("a", peered(builder("a"), "p", **(dead | {"endpoint": "203.0.113.5"})))}
     yield FleetExample(name="not of this fleet", why="who listens there is not known", hosts=elsewhere)
     yield FleetExample(name="a mesh in order", why="keys fit", hosts=mesh("abc"))
+    for endpoint, why in (
+        (underlay("a"), "it calls itself: whose entry this was is not known"),
+        ("10.64.0.2", "an address inside the mesh is no endpoint"),
+        ("fe80::b", "every link has such an address"),
+    ):
+        near = builder("b")
+        near.address("eth0", "fe80::b/64")
+        odd = {"fra-a": finished("a", peered(builder("a"), "p", **(dead | {"endpoint": endpoint})))}
+        odd["fra-b"] = finished("b", peered(near, "c"))
+        yield FleetExample(name=f"at {endpoint}", why=why, hosts=mesh("bc") | odd)
+    other = mesh("ac") | {"fra-b": finished("b", peered(builder("b"), "a", **(dead | {"endpoint": underlay("c")})))}
+    yield FleetExample(name="the key of a, at the address of c", why="the key is somebody's", hosts=other)

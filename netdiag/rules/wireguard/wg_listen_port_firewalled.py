@@ -42,7 +42,7 @@ from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.wireguardpeers import device_subject, devices, peer_subject, query_to, source
+from netdiag.rules.wireguardpeers import REJECT_AFTER_TIME, device_subject, devices, peer_subject, query_to, source
 
 RULE = Rule(
     id="wg-listen-port-firewalled",
@@ -52,6 +52,7 @@ RULE = Rule(
     reads=("links", "addresses", "routes", "rules", "sysctls", "wireguard", "nft"),
     explains=("wg-never-handshaked", "wg-handshake-stale"),
 )
+FAMILIES = ("inet", "inet6")
 MOST_ASKED = 64
 """Peers whose ways are looked up; with more of them they may come by any interface."""
 FRESH = 180
@@ -62,13 +63,12 @@ def check(view: HostView) -> Iterator[Draft]:
     for device, link in devices(view):
         if not link.up or not device.listen_port or not device.peers:
             continue
-        families = ("inet", "inet6")
-        everywhere = [stop for family in families for stop in _stops(view, device, _cards(view, family), family)]
-        here = [stop for family in families for stop in _stops(view, device, _doors(view, device, family), family)]
-        if everywhere and all(everywhere) and everywhere[0] is not None:
-            yield from _judged(view, device, everywhere[0])
-        elif here and all(here) and here[0] is not None and (_by_name(device, here[0]) or _singled_out(view, device)):
-            yield from _judged(view, device, here[0])  # open elsewhere: a policy of a client would be no fault
+        everywhere = _stop(view, device, {family: _cards(view, family) for family in FAMILIES})
+        here = _stop(view, device, {family: _doors(view, device, family) for family in FAMILIES})
+        if everywhere is not None:
+            yield from _judged(view, device, everywhere)
+        elif here is not None and (_by_name(device, here) or _singled_out(view, device)):
+            yield from _judged(view, device, here)  # open elsewhere: a policy of a client would be no fault
 
 
 def _cards(view: HostView, family: str) -> list[Link]:
@@ -81,35 +81,33 @@ def _cards(view: HostView, family: str) -> list[Link]:
 def _doors(view: HostView, device: WireguardDevice, family: str) -> list[Link]:
     """Interfaces with an address of the family by which peers come: the ways to their endpoints; any, where the
     endpoint of one is not known, or there is no way to it."""
-    links, asked = _cards(view, family), [query_to(device, peer) for peer in device.peers[:MOST_ASKED]]
-    if any(query is None for query in asked) or len(device.peers) > MOST_ASKED:
+    links = _cards(view, family)
+    asked = [query for peer in device.peers[:MOST_ASKED] if (query := query_to(device, peer)) is not None]
+    if len(asked) < len(device.peers):
         return links
-    used = {
-        hop.oif for query in asked if query is not None and query.family == family for hop in view.lookup(query).hops
-    }
-    return [link for link in links if link.ifindex in used] or ([] if _elsewhere(view, device, family) else links)
-
-
-def _elsewhere(view: HostView, device: WireguardDevice, family: str) -> bool:
-    """Whether every peer has an endpoint of the other family, with a way to it: then this one does not matter."""
-    asked = [query_to(device, peer) for peer in device.peers]
-    return all(query is not None and query.family != family and view.lookup(query).hops for query in asked)
+    used = {hop.oif for query in asked if query.family == family for hop in view.lookup(query).hops}
+    # where every peer has a way in the other family, this one does not matter
+    elsewhere = all(query.family != family and view.lookup(query).hops for query in asked)
+    return [link for link in links if link.ifindex in used] or ([] if elsewhere else links)
 
 
 def _singled_out(view: HostView, device: WireguardDevice) -> bool:
     """Whether a datagram to the port beside it would pass: somebody closed this very port."""
     beside = (device.listen_port or 0) % 65535 + 1
-    for family in ("inet", "inet6"):
-        for link in _doors(view, device, family):
-            return _asked(view, device, link, family, beside).passes != "no"
-    return False
+    doors = ((family, link) for family in FAMILIES for link in _doors(view, device, family))
+    return any(_asked(view, device, link, family, beside).passes != "no" for family, link in doors)
 
 
-def _stops(view: HostView, device: WireguardDevice, links: list[Link], family: str) -> Iterator[Possible | None]:
-    """What stops the port, on each interface with an address of the family by which peers can come."""
-    for link in links:
-        found = _asked(view, device, link, family)
-        yield found.blocker if found.passes == "no" else None
+def _stop(view: HostView, device: WireguardDevice, doors: dict[str, list[Link]]) -> Possible | None:
+    """What stops the port, where something does on every one of these interfaces."""
+    stop = None
+    for family, links in doors.items():
+        for link in links:
+            found = _asked(view, device, link, family)
+            if found.passes != "no":
+                return None
+            stop = found.blocker
+    return stop
 
 
 def _asked(view: HostView, device: WireguardDevice, link: Link, family: str, port: int | None = None) -> HookVerdict:
@@ -123,7 +121,7 @@ def _asked(view: HostView, device: WireguardDevice, link: Link, family: str, por
 
 def _judged(view: HostView, device: WireguardDevice, stop: Possible) -> Iterator[Draft]:
     waiting = [peer for peer in device.peers if peer.endpoint is None]
-    quiet = [peer for peer in device.peers if peer.endpoint is not None and not _fresh(view, peer)]
+    quiet = [peer for peer in device.peers if not _fresh(view, peer)]
     if waiting:
         yield _finding(device, stop, waiting, f"{len(waiting)} peers can only begin themselves", ("critical", "likely"))
     elif _singled_out(view, device):
@@ -131,11 +129,9 @@ def _judged(view: HostView, device: WireguardDevice, stop: Possible) -> Iterator
         yield _finding(
             device, stop, quiet or list(device.peers), "peers cannot begin, and this very port is named", weight
         )
-    elif quiet and (_by_name(device, stop) or any(_leaf(peer) for peer in quiet)):
-        word = f"{len(quiet)} peers that were not heard lately cannot begin"
+    elif _by_name(device, stop) or any(_leaf(peer) for peer in quiet):
+        word = f"{len(quiet)} peers that were not heard lately cannot begin" if quiet else "peers can only answer"
         yield _finding(device, stop, quiet, word, ("warning", "likely"))
-    elif _by_name(device, stop):
-        yield _finding(device, stop, [], "peers cannot begin, only answer", ("warning", "likely"))
     elif quiet:
         yield _finding(device, stop, quiet, "peers cannot begin", ("info", "possible"))
 
@@ -152,7 +148,7 @@ def _leaf(peer: WireguardPeer) -> bool:
 
 
 def _fresh(view: HostView, peer: WireguardPeer) -> bool:
-    return peer.latest_handshake is not None and view.wireguard.at - peer.latest_handshake < FRESH
+    return peer.latest_handshake is not None and view.wireguard.at - peer.latest_handshake <= REJECT_AFTER_TIME
 
 
 def _finding(
@@ -176,11 +172,69 @@ def _finding(
     )
 
 
-def _host(*, endpoint: str | None = None, age: float | None = None) -> WireguardBuilder:
+def _host(*, endpoint: str | None = None, age: float | None = None, **peer: Any) -> WireguardBuilder:
     host = WireguardBuilder()
     host.link("eth0").address("eth0", "192.0.2.1/24")
-    host.wireguard("wg0").wg_peer("wg0", "a", endpoint=endpoint, age=age).address("wg0", "10.0.0.1/24")
+    host.wireguard("wg0").wg_peer("wg0", "a", endpoint=endpoint, age=age, **peer).address("wg0", "10.0.0.1/24")
     return host
+
+
+def _doors_examples(case: Any) -> Iterator[Example]:
+    """Which interfaces count: those with an address of the family by which somebody may come."""
+    closed = rule(port(17, 51820), verdict("drop"))
+    v4 = _input(closed, policy="accept", family="ip")
+    yield case("closed for IPv4, which is all there is", "IPv6 is open to nobody", _host(), v4, 1)
+    local = _host().address("eth0", "fe80::1/64")
+    yield case("and a link-local address", "no peer comes from the link", local, v4, 1)
+    opens = _input(rule(iifname("eth1"), verdict("accept")), rule(iifname("lo"), verdict("accept")))
+    for name, why, link, address in (
+        ("opened on a card that is down", "nothing comes by it", {"up": False}, "203.0.113.1/24"),
+        ("opened on a card without an address", "a port of a bridge, it may be", {}, None),
+    ):
+        two = _host().link("eth1", **link)
+        yield case(name, why, two.address("eth1", address) if address else two, opens, 1)
+    service = _host().address("lo", "203.0.113.9/32", scope=0)
+    yield case("a service address on lo", "from there come only this host's own", service, _input(), 1)
+
+    def cards(*, age: float = 200, way6: bool = True) -> Any:
+        """A card for each family, and a peer that comes by eth0."""
+        host = _host(endpoint="2001:db8:9::9" if way6 else "198.51.100.1", age=age)
+        host.address("eth0", "2001:db8::1/64").link("eth1").address("eth1", "203.0.113.1/24")
+        host.route("default", via="192.0.2.9", dev="eth0")
+        return host.route("default", via="2001:db8::9", dev="eth0") if way6 else host
+
+    by6 = _input(closed, policy="accept", family="ip6")
+    yield case(
+        "closed for IPv6, by which all peers come", "IPv4 matters to nobody", cards(), by6, 1, severity="critical"
+    )
+    lost = cards().without_routes(table=254, family="inet6")
+    yield case("closed for IPv6, and no way to the peers", "they may come by IPv4", lost, by6)
+    ban = _input(rule(iifname("eth0"), in_set(17, "banned"), verdict("drop")), policy="accept",
+                 sets=(port_set("banned", 1194, 51820),))  # fmt: skip
+    yield case(
+        "closed on eth0 by a set",
+        "this port among others, and not the next",
+        cards(way6=False),
+        ban,
+        1,
+        severity="critical",
+    )
+    whole = _input(rule(iifname("eth0"), port(17, 51820), verdict("drop")), rule(iifname("eth0"), verdict("drop")),
+                   policy="accept")  # fmt: skip
+    yield case("closed on eth0 by number, and all else there", "somebody meant it", cards(way6=False), whole, 1,
+               severity="warning")  # fmt: skip
+    any_ = cards(way6=False).wg_peer("wg0", "b", endpoint=None)
+    yield case("closed on eth0, one peer comes from anywhere", "by eth1 it can", any_, whole)
+    mixed = cards(way6=False).wg_peer("wg0", "b", endpoint="2001:db8:7::9", age=200)
+    mixed.address("eth1", "2001:db8:7::1/64")
+    both = table(
+        chain("input", rule(iifname("eth0"), port(17, 51820), verdict("drop")), hook="input", policy="accept"),
+        family="ip",
+    )
+    mixed.nft(table(chain("six", closed, hook="input", policy="accept"), name="six", family="ip6"))
+    yield case(
+        "each family closed where its peers come", "IPv4 is open on eth1, by which none of it comes", mixed, both, 1
+    )
 
 
 def _input(*rules: Any, policy: str = "drop", **fields: Any) -> Any:
@@ -196,7 +250,7 @@ def examples() -> Iterator[Example]:
 
     closed = rule(port(17, 51820), verdict("drop"))
     opened = rule(port(17, 51820), verdict("accept"))
-    yield case("default drop", "the plain fault", _host(), _input(), 1, severity="critical")
+    yield case("default drop", "the plain fault", _host(), _input(), 1, severity="critical", confidence="likely")
     yield case("closed by number", "a rule does the same", _host(), _input(closed, policy="accept"), 1)
     reject = rule(plain("reject", number=2, code=1))
     yield case("rejected", "a last rule that rejects", _host(), _input(reject, policy="accept"), 1)
@@ -230,6 +284,7 @@ def examples() -> Iterator[Example]:
         _input(closed, policy="accept"),
         1,
         severity="critical",
+        confidence="likely",
     )
     client = _host(endpoint="198.51.100.1", age=30)
     yield case("client", "it begins itself, and that works", client, _input())
@@ -237,10 +292,19 @@ def examples() -> Iterator[Example]:
     wide.link("eth0").address("eth0", "192.0.2.1/24")
     yield case("quiet server of a client", "the client begins itself", wide, _input(), 1, severity="info")
     quiet = _host(endpoint="198.51.100.1", age=900)
-    yield case("quiet peer of a mesh", "it may want to begin", quiet, _input(), 1, severity="warning")
-    named = _host(endpoint="198.51.100.1", age=30)
-    yield case("closed by number, all well yet", "what works lives from being known", named,
-               _input(closed, policy="accept"), 1, severity="warning")  # fmt: skip
+    yield case("quiet peer of a mesh", "it may want to begin", quiet, _input(), 1, severity="warning",
+               confidence="likely")  # fmt: skip
+    kept = _host(endpoint="198.51.100.1", age=900, persistent_keepalive=25)
+    yield case("quiet peer with a keepalive", "it is called from here", kept, _input(), 1, severity="info")
+    bare = _host(endpoint="198.51.100.1", age=900, allowed_ips=())
+    yield case("quiet peer without addresses", "it can want nothing", bare, _input(), 1, severity="info")
+    for age, word in ((180, "peers can only answer"), (181, "1 peers that were not heard lately cannot begin")):
+        named = _host(endpoint="198.51.100.1", age=age)
+        yield case(f"closed by number and all else too, keys {age} s old", "what works lives from being known", named,
+                   _input(closed), 1, severity="warning", confidence="likely", says=(word,))  # fmt: skip
+    last = _host(endpoint="198.51.100.1", age=30)
+    yield case("client, a last rule that rejects", "it begins itself", last, _input(reject, policy="accept"))
+    yield from _doors_examples(case)
     by_name = _input(rule(iifname("eth0"), port(17, 51820), verdict("drop")), policy="accept")
     for name, where, fires in (("behind it", "eth0", 1), ("elsewhere", "eth1", 0)):
         two = _host(endpoint="198.51.100.1", age=200)
@@ -258,4 +322,13 @@ def examples() -> Iterator[Example]:
     yield case("closed on eth0, peers come from anywhere", "by eth1 they can", some, by_name)
     none = WireguardBuilder().wireguard("wg0")
     none.link("eth0").address("eth0", "192.0.2.1/24")
-    yield case("no peers", "nobody knocks", none, _input())
+    yield case("no peers", "nobody knocks", none, _input(closed, policy="accept"))
+    for name, why, fields in (
+        ("device down", "wg-iface-down says it", {"up": False}),
+        ("no port yet", "the module takes one when it comes up", {"listen_port": 0}),
+    ):
+        off = WireguardBuilder().wireguard("wg0", **fields).wg_peer("wg0", "a", endpoint=None)
+        off.link("eth0").address("eth0", "192.0.2.1/24")
+        yield case(name, why, off, _input())
+    no = WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a", endpoint=None)
+    yield case("no address outside", "nobody can come", no, _input())

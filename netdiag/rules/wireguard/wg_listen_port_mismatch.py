@@ -49,7 +49,7 @@ RULE = Rule(
 def check(view: FleetView) -> Iterator[Draft]:
     told: dict[str, Draft] = {}
     calls: dict[tuple[str, int | None], list[Pair]] = defaultdict(list)
-    dead = view.where((view.edges.far >= 0) & view.edges.dead)
+    dead = view.where(view.edges.dead)
     for pair in dead:
         calls[pair.peer.public_key, pair.peer.endpoint_port].append(pair)
     for pair in dead:
@@ -107,3 +107,9 @@ def examples() -> Iterator[FleetExample]:
     }
     several["fra-b"] = finished("b", peered(builder("b"), "ac"), port=39123)
     yield case("two call", "one cause is one finding", dict(several), 1)
+    first = {"fra-a": finished("a", peered(builder("a"), "b"), port=39123)}
+    first["fra-b"] = finished("b", peered(builder("b"), "a", age=None, persistent_keepalive=25))
+    yield case("the first host by name", "any host may have it", dict(first), 1)
+    unknown = peered(builder("a"), "p", age=None, persistent_keepalive=25)
+    yield case("a key of nobody", "nothing is known of its port", {"fra-a": finished("a", unknown)})
+    yield case("no port yet", "the device is being set up", fleet(0))

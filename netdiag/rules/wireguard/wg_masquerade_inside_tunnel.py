@@ -32,7 +32,7 @@ from typing import Any
 from netdiag.index.guests import sides
 from netdiag.index.nfttext import rule_text
 from netdiag.index.nftverdict import Translation
-from netdiag.index.subnets import Network, Subnet, connected
+from netdiag.index.subnets import Subnet, connected
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
@@ -74,17 +74,13 @@ def _behind(view: HostView, row: Subnet, family: str, ways: set[int]) -> bool:
     """Whether a connected subnet is a network that this host forwards for."""
     link = row.link
     inner = link.ifindex not in ways and not carries_mesh(link) and link.kind != "vrf"
-    return inner and any(_inside(row.network, one) for one in PRIVATE) and forwarding(view, link, family)
-
-
-def _inside(network: Network, outer: Network) -> bool:
-    return network.version == outer.version and int(network[0]) >= int(outer[0]) and int(network[-1]) <= int(outer[-1])
+    return inner and any(row.network.network_address in one for one in PRIVATE) and forwarding(view, link, family)
 
 
 def _first(view: HostView, family: str, behind: list[Subnet], mesh: Link) -> tuple[Translation, Subnet] | None:
     for row in behind:
         hidden = unscoped(view, family, str(row.network), mesh)
-        if hidden is not None and hidden.at.rule is not None:
+        if hidden is not None:
             return hidden, row
     return None
 
@@ -108,14 +104,22 @@ def _draft(hidden: Translation, row: Subnet, mesh: Link) -> Draft:
     )
 
 
-def _host(*conditions: Any, default: str = "eth0", forward: int = 1, lan: str = "192.168.7.1/24") -> Any:
+def _host(
+    *conditions: Any,
+    default: str = "eth0",
+    forward: int = 1,
+    lan: str = "192.168.7.1/24",
+    wan: str = "203.0.113",
+    up: bool = True,
+    kind: str | None = None,
+) -> Any:
     host = WireguardBuilder()
     conf = {"forwarding": forward}
-    host.link("eth0", inet_conf=conf).address("eth0", "203.0.113.2/24")
-    host.link("eth1", inet_conf=conf).address("eth1", lan)
-    host.wireguard("wg0", inet_conf=conf).address("wg0", "10.9.0.1/24")
+    host.link("eth0", inet_conf=conf).address("eth0", f"{wan}.2/24")
+    host.link("eth1", inet_conf=conf, kind=kind).address("eth1", lan)
+    host.wireguard("wg0", inet_conf=conf, up=up).address("wg0", "10.9.0.1/24")
     host.wg_peer("wg0", "a", allowed_ips=("10.9.0.2/32", "192.168.8.0/24"))
-    host.route("default", dev=default, via="203.0.113.1" if default == "eth0" else None)
+    host.route("default", dev=default, via=f"{wan}.1" if default == "eth0" else None)
     return host.nft(table(_post(*conditions), family="ip"))
 
 
@@ -138,3 +142,7 @@ def examples() -> Iterator[Example]:
     yield case("no network behind", "public addresses on the second card", _host(lan="198.51.100.1/24"))
     guest = _host().tap("tap0", inet_conf={"forwarding": 1}).route("10.1.0.2/32", dev="tap0")
     yield case("guests", "nf-masquerade-scope speaks", guest)
+    public = "198.51.100.1/24"
+    yield case("behind NAT itself", "the uplink's private network is not behind it", _host(lan=public, wan="192.168.1"))
+    yield case("a VRF", "its addresses are its own", _host(kind="vrf"))
+    yield case("tunnel down", "nothing goes into it", _host(up=False))

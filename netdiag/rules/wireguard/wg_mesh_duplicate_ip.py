@@ -51,10 +51,10 @@ def check(view: FleetView) -> Iterator[Draft]:
     owners: dict[tuple[int, str], list[End]] = defaultdict(list)
     for key, end in view.ends.items():
         for row in end.addresses if end.link.up else ():
-            owners[view.mesh_of.get(key, -1), row.local].append(end)
-    for (number, address), ends in sorted(owners.items()):
+            owners[view.mesh_of[key], row.local].append(end)
+    for (_, address), ends in sorted(owners.items()):
         names = sorted({end.host.name for end in ends})
-        if number >= 0 and len(names) > 1:
+        if len(names) > 1:
             yield _finding(view, address, ends, names)
 
 

@@ -23,12 +23,17 @@ References
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from netdiag.index.fleet import End, FleetView, across, on
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.link import Link
 from netdiag.rules.build_fleet import builder, finished, mesh, peered
+from netdiag.rules.build_wireguard import WireguardBuilder, key
 from netdiag.rules.shape import FleetExample, Rule, quoted
 from netdiag.rules.wireguardpeers import device_subject
 
@@ -41,8 +46,7 @@ RULE = Rule(
     explains=("bgp-hold-mtu-stall", "pmtud-*"),
     scope="fleet",
 )
-OVERHEAD = 80
-"""Bytes that WireGuard adds at most."""
+ETHERNET = 1500
 
 
 def check(view: FleetView) -> Iterator[Draft]:
@@ -59,7 +63,7 @@ def check(view: FleetView) -> Iterator[Draft]:
         partners[one].append(ends[two])
     for number in sorted(partners, key=lambda number: str(ends[number].card.public_key)):
         near_at, others = ends[number], partners[number]
-        if not others or not _odd(near_at, others, usual):
+        if not _odd(near_at, others, usual):
             continue
         names = sorted({end.host.name for end in others})
         fits = _below(near_at) is not None and near_at.link.mtu < others[0].link.mtu
@@ -85,9 +89,10 @@ def _odd(near: End, others: list[End], usual: Counter[int]) -> bool:
 
 
 def _below(near: End) -> str | None:
-    """An interface of the host that is smaller than Ethernet's 1500, for which a smaller tunnel was made."""
+    """An interface of the host, no tunnel of these, that is smaller than Ethernet's 1500: it has a smaller tunnel."""
+    tunnels = {device.ifindex for device in near.host.devices}
     for link in near.host.tables.links:
-        if link.up and not link.loopback and link.ifindex != near.link.ifindex and link.mtu - OVERHEAD < 1420:
+        if link.up and link.ifindex not in tunnels and link.mtu < ETHERNET:
             return link.ifname
     return None
 
@@ -95,16 +100,46 @@ def _below(near: End) -> str | None:
 def examples() -> Iterator[FleetExample]:
     odd = mesh("abcd") | {"fra-b": finished("b", peered(builder("b", mtu=1380), "acd"))}
     about = across(("fra-a", "fra-b", "fra-c", "fra-d"), subject("wireguard-interface", ifname="wg0"))
-    yield FleetExample(name="one stands alone", why="a template of another age", hosts=odd, fires=1, subject=about)
+    yield FleetExample(
+        name="one stands alone", why="a template of another age", hosts=odd, fires=1, subject=about, severity="warning"
+    )
     two = mesh("ab") | {"fra-b": finished("b", peered(builder("b", mtu=1412), "a"))}
     yield FleetExample(name="two hosts", why="one finding, not one for each", hosts=two, fires=1, severity="warning")
-    dsl = builder("b", mtu=1380)
-    dsl.link("ppp0", mtu=1492)
-    pppoe = mesh("abcd") | {"fra-b": finished("b", peered(dsl, "acd"))}
-    yield FleetExample(name="over PPPoE", why="it must be smaller", hosts=pppoe, fires=1, severity="info")
+    uplinks: tuple[tuple[str, str, int, dict[str, Any], Severity], ...] = (
+        ("over PPPoE", "it must be smaller", 1380, {"mtu": 1492}, "info"),
+        ("over one byte less than Ethernet", "the same", 1380, {"mtu": 1499}, "info"),
+        ("PPPoE that is down", "it is no reason now", 1380, {"mtu": 1492, "up": False}, "warning"),
+        ("over PPPoE, and larger than the others", "that is no reason for more", 1440, {"mtu": 1492}, "warning"),
+    )
+    for name, why, mtu, fields, severity in uplinks:
+        dsl = builder("b", mtu=mtu)
+        dsl.link("ppp0", **fields)
+        hosts = mesh("abcd") | {"fra-b": finished("b", peered(dsl, "acd"))}
+        yield FleetExample(name=name, why=why, hosts=hosts, fires=1, severity=severity)
     idle = {name: finished(name[-1], peered(builder(name[-1], mtu=m), o, age=181.0)) for name, m, o in _idle()}
     yield FleetExample(name="idle", why="they have not talked", hosts=idle)
     yield FleetExample(name="a mesh in order", why="all alike", hosts=mesh("abc"))
+
+    second = finished("b", peered(builder("b", mtu=1380), "acd"))
+    card = msgspec.structs.replace(second.wireguard.devices[0], ifname="wg1", ifindex=9, public_key=key("p"), peers=())
+    devices = msgspec.structs.replace(second.wireguard, devices=(*second.wireguard.devices, card))
+    beside = replace(second, links=(*second.links, Link(ifindex=9, ifname="wg1", mtu=1420, flags=1)), wireguard=devices)
+    yield FleetExample(
+        name="a second tunnel beside it",
+        why="its MTU is no reason",
+        hosts=mesh("abcd") | {"fra-b": beside},
+        fires=1,
+        severity="warning",
+    )
+    named = WireguardBuilder()
+    named.link("eth0").address("eth0", "192.0.2.2/24")
+    named.wireguard("mesh", mtu=1380).wg_peer("mesh", "a", age=30, endpoint="192.0.2.1", allowed_ips=("10.64.0.1/32",))
+    own = {"fra-a": mesh("ab")["fra-a"], "fra-b": finished("b", named)}
+    yield FleetExample(name="two hosts, a device name each", why="still one finding", hosts=own, fires=1)
+    phone = mesh("ab") | {"fra-a": finished("a", peered(builder("a"), "bp"))}
+    for letter, other in ("cd", "dc"):
+        phone[f"sin-{letter}"] = finished(letter, peered(builder(letter, mtu=1380), other))
+    yield FleetExample(name="two meshes, and a phone", why="the MTU of the phone is not known", hosts=phone)
 
 
 def _idle() -> tuple[tuple[str, int, str], ...]:

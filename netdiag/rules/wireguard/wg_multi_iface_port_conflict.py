@@ -72,8 +72,10 @@ def check(view: HostView) -> Iterator[Draft]:
         )
 
 
-def _host(*, up: bool = False, prefix: str = "10.1.0.2/32", peers: bool = True) -> WireguardBuilder:
-    host = WireguardBuilder().wireguard("wg0").wireguard("wg1", up=up)
+def _host(
+    *, up: bool = False, prefix: str = "10.1.0.2/32", peers: bool = True, ports: tuple[int | None, ...] = (51820, 51820)
+) -> WireguardBuilder:
+    host = WireguardBuilder().wireguard("wg0", listen_port=ports[0]).wireguard("wg1", up=up, listen_port=ports[1])
     host.wg_peer("wg0", "a")
     return host.wg_peer("wg1", "b", allowed_ips=(prefix,)) if peers else host
 
@@ -94,3 +96,7 @@ def examples() -> Iterator[Example]:
     yield Example(name="no peers", why="prepared", tables=_host(peers=False).build())
     away = WireguardBuilder().wireguard("wg0", userspace=True).elsewhere("wg0").wireguard("wg1", up=False)
     yield Example(name="in another namespace", why="ports are apart", tables=away.wg_peer("wg1", "b").build())
+    yield Example(name="another port", why="it can come up", tables=_host(ports=(51820, 51821)).build())
+    yield Example(
+        name="no port was told", why="nothing says that they are one", tables=_host(ports=(None, None)).build()
+    )

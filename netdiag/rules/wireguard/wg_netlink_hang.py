@@ -74,3 +74,4 @@ def examples() -> Iterator[Example]:
     yield Example(name="answered", why="all is well", tables=host)
     daemon = WireguardBuilder().wireguard("wg0", userspace=True).build()
     yield Example(name="a daemon's device", why="coverage names the socket", tables=daemon, late=("wireguard",))
+    yield Example(name="another collector is late", why="WireGuard has answered", tables=host, late=("bird",))

@@ -105,7 +105,11 @@ def _host(
     host = WireguardBuilder().wireguard("wg0", userspace=userspace)
     host.wg_peer("wg0", "a", endpoint=endpoint).wg_peer("wg0", "b", age=20, allowed_ips=("10.0.0.3/32",))
     host.second_look("wg0", "a", seconds=1).second_look("wg0", "b", tx=tx, seconds=1)
-    rows = [(host.link_counters("wg0", stats=Stats64(**{counter: number})),) for number in (10, 10 + errors)]
+    host.link("eth0")
+    rows = [
+        (host.link_counters("eth0"), host.link_counters("wg0", stats=Stats64(**{counter: number})))
+        for number in (10, 10 + errors)
+    ]
     host.counters(before={"links": rows[0]}, after={"links": rows[1]})
     return host
 
@@ -139,3 +143,26 @@ def examples() -> Iterator[Example]:
     yield Example(name="a daemon that sends", why="the packets went to another peer", tables=busy.build())
     idle = _host(userspace=True, counter="tx_packets", errors=0)
     yield Example(name="an idle daemon", why="nothing was sent", tables=idle.build())
+    back = _host(errors=-3)
+    yield Example(name="a counter that went back", why="the interface was made anew", tables=back.build())
+    for when in ("before", "after"):
+        made = _host()
+        rows = {"links": (made.link_counters("wg0", stats=Stats64(tx_errors=9)),)}
+        made.counters(before={} if when == "before" else rows, after={} if when == "after" else rows)
+        yield Example(name=f"not there {when}", why="nothing can be compared", tables=made.build())
+    nothing = WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a", endpoint=None, allowed_ips=())
+    first, last = ({"links": (nothing.link_counters("wg0", stats=Stats64(tx_errors=number)),)} for number in (1, 9))
+    nothing.counters(before=first, after=last)
+    yield Example(name="a peer without prefixes", why="nothing can be meant for it", tables=nothing.build())
+    for age, fires in ((180, 1), (181, 0)):
+        late = (
+            _host(userspace=True, counter="tx_packets").wg_peer("wg0", "c", age=age).second_look("wg0", "c", seconds=1)
+        )
+        yield Example(
+            name=f"a daemon, and keys {age} s old",
+            why="a packet may wait for a handshake",
+            tables=late.build(),
+            fires=fires,
+        )
+    new = _host(userspace=True, counter="tx_packets").wg_peer("wg0", "c", age=20)
+    yield Example(name="a daemon with a new peer", why="the packets may have gone there", tables=new.build())

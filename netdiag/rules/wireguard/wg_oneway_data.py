@@ -93,3 +93,15 @@ def examples() -> Iterator[FleetExample]:
     yield case("dead keys", "wg-handshake-stale speaks", fleet(90_000, 0, age=181.0))
     idle = {"fra-a": finished("a", peered(builder("a"), "b")), "fra-b": finished("b", peered(builder("b"), "a"))}
     yield case("one look", "nothing is known of movement", dict(idle))
+    back = peered(builder("b"), "a").second_look("wg0", "a", tx=DATA)
+    there = peered(builder("a"), "b").second_look("wg0", "b")
+    yield case(
+        "lost the other way", "each way is for itself", {"fra-a": finished("a", there), "fra-b": finished("b", back)}, 1
+    )
+    phone = peered(peered(builder("a"), "b"), "p").second_look("wg0", "b").second_look("wg0", "p", tx=90_000)
+    quiet = peered(builder("b"), "a").second_look("wg0", "a")
+    yield case(
+        "to a phone",
+        "the other end is none of the fleet",
+        {"fra-a": finished("a", phone), "fra-b": finished("b", quiet)},
+    )

@@ -93,3 +93,4 @@ def examples() -> Iterator[Example]:
     yield Example(name="more than a tenth heard", why="a large gateway", tables=_host(4000, 401).build())
     yield Example(name="999", why="an ordinary mesh", tables=_host(999, 0).build())
     yield Example(name="1,000 heard yesterday", why="in use", tables=_host(1000, 1000, DAY).build())
+    yield Example(name="1,000 never heard", why="from here on", tables=_host(1000, 0).build(), fires=1, severity="info")

@@ -109,3 +109,10 @@ def examples() -> Iterator[FleetExample]:
     yield FleetExample(
         name="a mesh in order", why="everybody knows everybody", hosts=mesh("abc", persistent_keepalive=25)
     )
+    unknown = mesh("bc")
+    unknown["fra-d"] = finished("d", peered(builder("d"), "p", age=None, persistent_keepalive=25))
+    yield FleetExample(name="a key of nobody", why="its host was not collected", hosts=unknown)
+    first = mesh("ac") | {"fra-b": finished("b", peered(builder("b"), "a", age=None, persistent_keepalive=25))}
+    yield FleetExample(name="the first host by name", why="any host may have forgotten one", hosts=first, fires=1)
+    both = mesh("ab", age=None, persistent_keepalive=25)
+    yield FleetExample(name="both know each other", why="what keeps them apart is something else", hosts=both)

@@ -37,7 +37,7 @@ from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.routewords import ip_command, route_subject, table_word
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.wireguardpeers import source
-from netdiag.rules.wireguardways import alive, device_objects, network, routes_by, usable_tables
+from netdiag.rules.wireguardways import alive, device_objects, local_only, network, routes_by, usable_tables
 
 RULE = Rule(
     id="wg-route-without-allowedips",
@@ -47,7 +47,6 @@ RULE = Rule(
     explains=("bgp-not-established", "bgp-bfd-down"),
 )
 RTPROT_KERNEL = 2
-QUIET = tuple(network(text) for text in ("fe80::/10", "ff00::/8", "224.0.0.0/4", "169.254.0.0/16"))
 WIDE = {4: 3, 6: 16}
 """Bits: a peer with a prefix as short as this is one for "everything"."""
 
@@ -75,10 +74,7 @@ def check(view: HostView) -> Iterator[Draft]:
 
 
 def _judged(row: Route) -> bool:
-    return row.protocol != RTPROT_KERNEL and not any(
-        network(row.dst).version == one.version and network(row.dst).overlaps(one) and network(row.dst).prefixlen > 3
-        for one in QUIET
-    )
+    return row.protocol != RTPROT_KERNEL and not local_only(network(row.dst))
 
 
 def _finding(view: HostView, device: WireguardDevice, link: Link, dead: list[Route]) -> Draft:
@@ -153,6 +149,14 @@ def examples() -> Iterator[Example]:
         tables=_host("10.9.0.2/32").route("default", dev="wg0").build(),
         fires=1,
     )
+    for dst, allowed in (
+        ("0.0.0.0/1", "10.9.0.2/32"),
+        ("0.0.0.0/0", "16.0.0.0/4"),
+        ("::/0", "fd00::/17"),
+        ("224.0.0.0/3", "10.9.0.2/32"),
+    ):
+        few = _host(allowed).route(dst, dev="wg0").build()
+        yield Example(name=f"{dst} with a peer for {allowed}", why="nearly all of it is dropped", tables=few, fires=1)
     several = _host("10.9.0.2/32").route("10.7.0.0/16", dev="wg0").route("10.8.0.0/16", dev="wg0")
     yield Example(name="two routes", why="one finding", tables=several.build(), fires=1, says=("and 1 more routes",))
     legs = _host("10.9.0.2/32")
@@ -163,6 +167,9 @@ def examples() -> Iterator[Example]:
         ("longer than the peer's", "it is covered", "10.8.1.0/24", "10.8.0.0/16"),
         ("default and a peer for everything", "it is covered", "default", "0.0.0.0/0"),
         ("default and a peer for half", "wg-quick's trick against longer prefixes", "default", "128.0.0.0/1"),
+        ("default and a peer for an eighth", "one for everything, but for some", "default", "32.0.0.0/3"),
+        ("IPv6 default and a peer for a site", "one for everything", "::/0", "2001::/16"),
+        ("a quarter", "an aggregate", "0.0.0.0/2", "10.9.0.2/32"),
         ("multicast", "for a routing protocol", "224.0.0.0/4", "10.9.0.2/32"),
     ):
         yield Example(name=name, why=why, tables=_host(allowed).route(dst, dev="wg0").build())

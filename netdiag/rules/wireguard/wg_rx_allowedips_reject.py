@@ -24,7 +24,7 @@ References
   drivers/net/wireguard/receive.c wg_packet_consume_data_done(), dishonest_packet_peer; wg(8) allowed-ips
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -32,10 +32,12 @@ import msgspec
 
 from netdiag.index.cryptokey import Cryptokey
 from netdiag.index.fleet import End, FleetView, Pair, across, on
-from netdiag.model.finding import Draft, subject
-from netdiag.model.link import Stats64
+from netdiag.model.finding import Draft, Subject, subject
+from netdiag.model.link import Link, Stats64
 from netdiag.model.snapshot import Tables
+from netdiag.model.wireguard import PeerCounters, WireguardPeer
 from netdiag.rules.build_fleet import builder, finished, peered
+from netdiag.rules.build_wireguard import WireguardBuilder, key
 from netdiag.rules.shape import FleetExample, Rule, quoted
 from netdiag.rules.wireguardpeers import peer_subject
 
@@ -93,11 +95,11 @@ def _heard(end: End) -> Iterator[tuple[str, int]]:
 def _strange(end: End, far: End, own: Cryptokey) -> list[str]:
     """Addresses of a host, and of what it routes to guests, that the device does not allow its key."""
     tables = far.host.tables
-    links = {link.ifindex: link for link in tables.links}
+    links: dict[int | None, Link] = {link.ifindex: link for link in tables.links}
     sources = [row.local for row in far.addresses]
     for at in (tables.routes.dst_len == 32).nonzero()[0][:MOST_ROUTES].tolist():
         row = tables.routes.row(at)
-        link = links.get(row.oif or 0)
+        link = links.get(row.oif)
         if link is not None and link.kind in ("tun", "veth") and link.up and row.type == "unicast" and link != far.link:
             sources.append(row.dst.partition("/")[0])
     found = []
@@ -160,16 +162,34 @@ def examples() -> Iterator[FleetExample]:
         got: int = 0,
         user: bool = False,
         guest: bool = True,
+        dropped: int = 0,
+        peers: tuple[WireguardPeer, ...] = (),
+        looks: tuple[PeerCounters, ...] = (),
+        names: tuple[str, str] = ("wg0", "wg0"),
     ) -> dict[str, Tables]:
+        """b sends to a. ``names``: of a's device at each count; without one it is not there."""
         a = peered(builder("a"), "b").second_look("wg0", "b", rx=heard)
         tables = finished("a", a)
         (device,) = tables.wireguard.devices
         device = msgspec.structs.replace(device, userspace=user, socket="/run/wireguard/wg0.sock" if user else None)
-        tables = replace(tables, wireguard=msgspec.structs.replace(tables.wireguard, devices=(device,)))
-        stats = Stats64(rx_packets=got, rx_errors=frames if errors is None else errors, rx_frame_errors=frames)
-        before, after = a.link_counters("wg0"), a.link_counters("wg0", stats=stats)
-        a.counters(before={"links": (before,)}, after={"links": (after,)})
-        tables = replace(tables, counters=a.build().counters)
+        device = msgspec.structs.replace(device, peers=(*device.peers, *peers))
+        second = (*tables.wireguard.second, *looks)
+        wireguard = msgspec.structs.replace(tables.wireguard, devices=(device,), second=second)
+        stats = Stats64(
+            rx_packets=got,
+            rx_dropped=dropped,
+            rx_errors=frames if errors is None else errors,
+            rx_frame_errors=frames,
+        )
+        rows = [
+            (
+                a.link_counters("eth0"),
+                *([msgspec.structs.replace(a.link_counters("wg0", stats=x), ifname=name)] if name else []),
+            )
+            for name, x in zip(names, (Stats64(), stats), strict=True)
+        ]
+        a.counters(before={"links": rows[0]}, after={"links": rows[1]})
+        tables = replace(tables, wireguard=wireguard, counters=a.build().counters)
         b = peered(builder("b"), "a")
         if guest:
             b.link("tap0", kind="tun").route("10.70.0.9/32", dev="tap0")
@@ -189,3 +209,39 @@ def examples() -> Iterator[FleetExample]:
     yield case("a daemon, keepalives", "they carry no data", fleet(user=True, heard=LEAST * DATA - 1))
     yield case("a daemon, all is well", "it came out", fleet(user=True, heard=5000, got=3))
     yield case("quiet", "nothing came", fleet(heard=0))
+    only_a, both = across(("fra-a",), about), across(("fra-a", "fra-b"), about)
+    yield case("a quiet peer with a guest", "it sent nothing", fleet(LEAST, heard=0), 1, subject=only_a)
+    yield case("not all of them are errors", "one of the counts is of something else", fleet(LEAST, LEAST - 1))
+    for when, names in (("before", ("", "wg0")), ("after", ("wg0", "")), ("by that name", ("wg9", "wg0"))):
+        yield case(f"not there {when}", "the interface was made anew", fleet(LEAST, names=names))
+    yield case("a daemon, dropped above it", "the packets came out", fleet(user=True, heard=5000, dropped=3))
+    other = PeerCounters(ifname="wg1", public_key=key("b"), rx_bytes=9000, tx_bytes=0)
+    yield case("a daemon, heard on another device", "by the same key", fleet(user=True, heard=0, looks=(other,)))
+    phone = WireguardPeer(public_key=key("p"), endpoint="203.0.113.5", endpoint_port=51820)
+    loud = PeerCounters(ifname="wg0", public_key=key("p"), rx_bytes=9000, tx_bytes=0)
+    unknown = fleet(LEAST, peers=(phone,), looks=(loud,))
+    yield case("an unknown peer is loud too", "its sources are not known", unknown, 1, subject=both)
+    taken = WireguardPeer(public_key=key("c"), allowed_ips=("10.70.0.9/32",))
+    yield case("allowed to another peer", "a guest that moved", fleet(LEAST, peers=(taken,)), 1, subject=both)
+    yield from _no_guests(lambda b: fleet(LEAST, guest=False) | {"fra-b": finished("b", b)}, only_a)
+
+
+def _no_guests(fleet: Callable[[WireguardBuilder], dict[str, Tables]], about: Subject) -> Iterator[FleetExample]:
+    """Routes of single addresses that lead to no guest: b does not send from there."""
+
+    def far(dev: str | None, dst: str = "10.70.0.9/32", **fields: Any) -> WireguardBuilder:
+        b = peered(builder("b"), "a")
+        b.link("tap0", kind="tun").link("tap1", kind="tun", up=False)
+        b.route(dst, dev=dev, **fields)
+        return b
+
+    own = peered(builder("b"), "a")
+    own.link("wg0", kind="tun", ifindex=own.ifindex("wg0"), mtu=1420).route("10.64.0.1/32", dev="wg0")
+    for name, b in (
+        ("by the uplink", far("eth0")),
+        ("by a tap that is down", far("tap1")),
+        ("the host's own address on a tap", far("tap0", type="local", table=255, scope=254)),
+        ("refused", far(None, type="blackhole")),
+        ("a peer of a daemon's tunnel", own),
+    ):
+        yield FleetExample(name=name, why="no source of its packets", hosts=fleet(b), fires=1, subject=about)
