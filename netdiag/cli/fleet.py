@@ -1,10 +1,13 @@
 """``netdiag fleet``: questions about many hosts at once, over a folder of their snapshots."""
 
+from typing import Any
+
 import click
 
 from netdiag.cli import _output
 from netdiag.cli._errors import FINDINGS, NO_VERDICT, Refused, Usage, nearest
 from netdiag.cli._fleet import diff, load, matrix, path, query, report
+from netdiag.cli._fleet._engine import engine_options, spark
 from netdiag.cli._verb import Session, Verb
 
 
@@ -31,11 +34,23 @@ command.add_command(report.command)
 @click.option("-o", "output", metavar="FILE", help="Write the report to FILE, whole or not at all.")
 @click.option("--by", metavar="ATTR[=NEW]", help="Verdict on a roll-out by kernel, a sysctl, a label ...")
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found; 3 stays: nothing could be judged.")
-def check(session: Session, *, folder: str, as_json: bool, output: str | None, by: str | None, exit_zero: bool) -> int:
+@engine_options
+def check(
+    session: Session,
+    *,
+    folder: str,
+    as_json: bool,
+    output: str | None,
+    by: str | None,
+    exit_zero: bool,
+    engine: str,
+    master: str | None,
+) -> int:
     """Print the faults between hosts, and each host's own, worst first.
 
     With --by the hosts that have the newest value of an attribute (or NEW) are held against the others: PROCEED, HOLD
-    or UNKNOWN, with counts.
+    or UNKNOWN, with counts. With --engine spark the rules run on a Spark cluster, over a store that its workers can
+    read; they need msgspec, numpy, pandas, pyarrow and fsspec, and are sent netdiag.
 
     Exit status: 0 nothing at warning or above, 1 warning, 2 critical, 3 no verdict.
     """
@@ -47,7 +62,8 @@ def check(session: Session, *, folder: str, as_json: bool, output: str | None, b
         found = fleet_of(folder)
     except FleetRefused as error:
         raise Refused(str(error)) from error
-    report = judge_fleet(found)
+    with spark(engine, master) as cluster:
+        report = judge_fleet(found, _workers(cluster, found) if cluster else None)
     if by is not None:
         import msgspec
 
@@ -74,3 +90,11 @@ def check(session: Session, *, folder: str, as_json: bool, output: str | None, b
         _output.emit_file(str(output), text)
     status = FINDINGS[report.verdict]
     return 0 if exit_zero and status != NO_VERDICT else status
+
+
+def _workers(cluster: Any, fleet: Any) -> Any:
+    if fleet.stored is None:
+        raise Usage("--engine spark judges a store: see netdiag fleet load")
+    from netdiag.fleet.spark.judging import SparkWorkers
+
+    return SparkWorkers(cluster, fleet.stored)

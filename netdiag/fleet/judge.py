@@ -5,9 +5,9 @@ never explains a symptom on another unless a rule of the fleet says so.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 
@@ -37,15 +37,40 @@ def _of_host(draft: Draft, host: str) -> Draft:
     )
 
 
+class Workers(Protocol):
+    """Where rules run: in this process, or on a cluster (netdiag.fleet.spark.judging)."""
+
+    def own(self, hosts: Sequence[FleetHost], modules: dict[str, RuleModule]) -> Iterable[Judged]:
+        """What the rules say of each host by itself, in the order of the hosts."""
+
+    def between(self, view: FleetView, modules: dict[str, RuleModule]) -> tuple[list[Draft], list[NotEvaluated]]:
+        """What the rules of the fleet find, and which of them could not look."""
+
+
+class Here:
+    """In this process."""
+
+    def own(self, hosts: Sequence[FleetHost], modules: dict[str, RuleModule]) -> Iterable[Judged]:
+        """See Workers."""
+        return (own_judgement(host, modules) for host in hosts)
+
+    def between(self, view: FleetView, modules: dict[str, RuleModule]) -> tuple[list[Draft], list[NotEvaluated]]:
+        """See Workers."""
+        return across_hosts(view, modules)
+
+
 def own_judgement(host: FleetHost, modules: dict[str, RuleModule]) -> Judged:
     """What the rules say of one host by itself: from the store where it is kept, else by running them."""
-    if host.judged is not None:
-        from netdiag.fleet.store.read import judged_of
+    return kept_judgement(host) or judged(complete(host.snapshot), modules)
 
-        kept = judged_of(host.judged)
-        if kept is not None:
-            return kept
-    return judged(complete(host.snapshot), modules)
+
+def kept_judgement(host: FleetHost) -> Judged | None:
+    """What the rules said of a host when it was stored; None: nothing is kept."""
+    if host.judged is None:
+        return None
+    from netdiag.fleet.store.read import judged_of
+
+    return judged_of(host.judged)
 
 
 def complete(snapshot: Snapshot) -> Snapshot:
@@ -54,11 +79,10 @@ def complete(snapshot: Snapshot) -> Snapshot:
     return snapshot if whole is None else replace(snapshot, tables=whole())
 
 
-def _hosts_own(hosts: Iterable[FleetHost], modules: dict[str, RuleModule]) -> tuple[list[Draft], dict[str, list[str]]]:
+def _hosts_own(hosts: Iterable[FleetHost], answers: Iterable[Judged]) -> tuple[list[Draft], dict[str, list[str]]]:
     drafts: list[Draft] = []
     silent: dict[str, list[str]] = defaultdict(list)
-    for host in hosts:
-        said = own_judgement(host, modules)
+    for host, said in zip(hosts, answers, strict=True):
         drafts += [_of_host(draft, host.name) for draft in said.drafts]
         for gap in said.silent:
             silent[f"{gap.rule}\n{gap.reason}"].append(host.name)
@@ -131,13 +155,14 @@ def _verdict(fleet: Fleet, findings: Iterable[Finding]) -> Verdict:
     return "ok" if readable else "unknown"
 
 
-def judge_fleet(fleet: Fleet) -> FleetReport:
-    """The report of a fleet."""
+def judge_fleet(fleet: Fleet, workers: Workers | None = None) -> FleetReport:
+    """The report of a fleet. ``workers``: None is this process."""
+    runs = workers or Here()
     own, between = discover(), discover("fleet")
-    drafts, silent = _hosts_own(fleet.hosts, own)
+    drafts, silent = _hosts_own(fleet.hosts, runs.own(fleet.hosts, own))
     unreached = tuple(row.name for row in fleet.unreached)
     view = view_of(fleet, unreached=unreached, symptoms=_symptoms(drafts))
-    found, unjudged = across_hosts(view, between)
+    found, unjudged = runs.between(view, between)
     explains = {name: module.rule.explains for name, module in own.items()}
     for name, module in between.items():
         explains[name] = explains.get(name, ()) + module.rule.explains

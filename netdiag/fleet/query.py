@@ -1,43 +1,30 @@
-"""SQL over a fleet: DuckDB inside this process, over the views of a store or of a folder, and nothing else.
+"""SQL over a fleet: one SELECT over the views of a store or of a folder, and nothing else.
 
-The engine may not touch a file, the network or an extension, and one SELECT is all that it is given: what a query can
-reach is what ``documentation`` lists. ``links`` is the newest snapshot of each host, ``links_history`` is every night.
-Raises QueryRefused for SQL that is none or asks for more, FleetRefused and StoreRefused as reading does.
+What a query can reach is what ``documentation`` lists, whichever engine runs it. ``links`` is the newest snapshot of
+each host, ``links_history`` is every night. Raises QueryRefused for SQL that is none or asks for more,
+EngineUnavailable, FleetRefused and StoreRefused as reading does.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from netdiag.fleet import history
+from netdiag.fleet.duck import Duck
+from netdiag.fleet.engines import Answer, Engine, QueryRefused
 from netdiag.fleet.load import Fleet, fleet_of
 from netdiag.fleet.night import night_of
 from netdiag.fleet.store.columns import Column, arrow_type
-from netdiag.fleet.store.read import StoredFleet, open_parquet
+from netdiag.fleet.store.read import open_parquet
 from netdiag.fleet.store.views import COMMON, FINDINGS, SNAPSHOTS, VIEWS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 HISTORY = "_history"
-MEMORY = "2GB"
-"""What the engine may use; a query that needs more is refused by it."""
-BATCH = 1000
-CONFIG = {
-    "enable_external_access": "false",
-    "autoload_known_extensions": "false",
-    "autoinstall_known_extensions": "false",
-    "allow_community_extensions": "false",
-    "python_enable_replacements": "false",
-    "lock_configuration": "true",
-    "memory_limit": MEMORY,
-    "temp_directory": "",
-}
+NEWEST = "newest_of_each"
 
-
-class QueryRefused(Exception):
-    """SQL that cannot be run; one line."""
+__all__ = ["Answer", "QueryRefused", "ask", "described", "documentation"]
 
 
 @dataclass(frozen=True)
@@ -60,123 +47,66 @@ def described() -> tuple[Described, ...]:
     return (hosts, *own, found)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The result of a query."""
-
-    columns: tuple[str, ...]
-    rows: Iterator[Sequence[Any]]
-
-
-def ask(source: str, sql: str) -> Answer:
-    """Run one SELECT over a store, a store's night or a folder."""
-    import duckdb
-
+def ask(source: str, sql: str, engine: Engine | None = None) -> Answer:
+    """Run one SELECT over a store, a store's night or a folder. ``engine``: None is DuckDB in this process."""
+    runs = engine or Duck()
     fleet = fleet_of(source)
-    connection = duckdb.connect(":memory:", config=dict(CONFIG))
-    try:
-        statements = connection.extract_statements(sql)
-        kinds = {str(statement.type).rpartition(".")[2] for statement in statements}
-        if len(statements) != 1 or not kinds <= {"SELECT", "EXPLAIN"}:
-            raise QueryRefused("one SELECT is asked for, and nothing else")
-        _register(connection, fleet, sql.lower())
-        cursor = connection.execute(statements[0])
-        names = tuple(str(column[0]) for column in cursor.description or ())
-        first = cursor.fetchmany(BATCH)
-    except (duckdb.Error, RuntimeError) as error:
-        raise QueryRefused(_said(error)) from error
-    return Answer(columns=names, rows=_rows(cursor, first))
+    schemas = _schemas()
+    _register(runs, fleet, schemas, set(runs.read(sql, schemas)))
+    return runs.answer()
 
 
-def _said(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and set(line.strip()) != {"^"}]
-    return " ".join(" ".join(lines).split())[:400] or type(error).__name__
+def _schemas() -> "dict[str, pa.Schema]":
+    """Every view that a query can name, with its columns."""
+    import pyarrow as pa
+
+    columns = {view.name: (*COMMON, *view.columns) for view in described()}
+    columns |= {f"{name}{HISTORY}": rows for name, rows in columns.items()}
+    columns[history.VIEW] = history.COLUMNS
+    return {
+        name: pa.schema([(column.name, arrow_type(column.kind)) for column in rows]) for name, rows in columns.items()
+    }
 
 
-def _rows(cursor: Any, first: list[tuple[Any, ...]]) -> Iterator[Sequence[Any]]:
-    import duckdb
-
-    batch = first
-    try:
-        while batch:
-            yield from batch
-            batch = cursor.fetchmany(BATCH)
-    except (duckdb.Error, RuntimeError) as error:
-        raise QueryRefused(_said(error)) from error
-
-
-def _register(connection: Any, fleet: Fleet, sql: str) -> None:
+def _register(engine: Engine, fleet: Fleet, schemas: "dict[str, pa.Schema]", named: set[str]) -> None:
     """Make the views that the query names: rows of all nights, and those of the newest snapshot of each host."""
     import pyarrow as pa
 
     state = [(host.name, host.snapshot.meta.taken_at) for host in fleet.hosts]
-    newest = pa.table(
-        {
-            "host": pa.array([name for name, _ in state], pa.string()),
-            "taken_at": pa.array([taken for _, taken in state], pa.string()),
-        }
-    )
-    connection.register("newest_of_each", newest)
+    newest = {
+        "host": pa.array([name for name, _ in state], pa.string()),
+        "taken_at": pa.array([taken for _, taken in state], pa.string()),
+    }
+    engine.table(NEWEST, pa.table(newest))
     made = None if fleet.stored is not None else _made(fleet)
-    if history.VIEW in sql:
-        connection.register(history.VIEW, _kept(fleet))
+    if history.VIEW in named:
+        engine.table(history.VIEW, _kept(fleet, schemas[history.VIEW]))
     for view in described():
-        if view.name not in sql:
+        if not named & {view.name, f"{view.name}{HISTORY}"}:
             continue
         where = "snapshots" if view.name == "hosts" else view.name
-        names = ", ".join(f'"{column.name}"' for column in (*COMMON, *view.columns))
-        schema = pa.schema([(column.name, arrow_type(column.kind)) for column in (*COMMON, *view.columns)])
+        schema, every = schemas[view.name], f"every_{view.name}"
         if made is None:
-            everything = dataset_of(fleet.stored, where, schema)
+            engine.parts(every, fleet.stored, where, schema)
         else:
             tables = [table.select(schema.names) for table in made.get(where, ())]
-            everything = pa.concat_tables(tables) if tables else schema.empty_table()
-        connection.register(f"every_{view.name}", everything)
-        connection.execute(f"CREATE TEMP VIEW {view.name}{HISTORY} AS SELECT {names} FROM every_{view.name}")
-        connection.execute(
-            f"CREATE TEMP VIEW {view.name} AS SELECT {names} FROM every_{view.name} "
-            "WHERE (host, taken_at) IN (SELECT host, taken_at FROM newest_of_each)"
-        )
+            engine.table(every, pa.concat_tables(tables) if tables else schema.empty_table())
+        names = ", ".join(f'"{name}"' for name in schema.names)
+        rows = f"SELECT {names} FROM {every}"
+        engine.view(f"{view.name}{HISTORY}", rows)
+        engine.view(view.name, f"{rows} WHERE (host, taken_at) IN (SELECT host, taken_at FROM {NEWEST})")
 
 
-def _kept(fleet: Fleet) -> Any:
+def _kept(fleet: Fleet, schema: "pa.Schema") -> "pa.Table":
     """The reports of all nights, where there is a store that keeps them."""
     import pyarrow as pa
 
-    schema = pa.schema([(column.name, arrow_type(column.kind)) for column in history.COLUMNS])
     parts = history.kept(fleet.stored) if fleet.stored is not None else {}
     if not parts:
         return schema.empty_table()
     store = fleet.stored.store
     tables = [open_parquet(store, part).read(columns=schema.names) for part in parts.values()]
     return pa.concat_tables([table.cast(schema) for table in tables])
-
-
-def dataset_of(stored: StoredFleet, view: str, schema: "pa.Schema") -> Any:
-    """The parts of one view as an Arrow dataset."""
-    import pyarrow.dataset as ds
-
-    parts = [part for load in stored.loads for part in load.parts if part.view == view]
-    if stored.night is not None:
-        parts = [part for part in parts if part.night <= stored.night]
-    if not parts:
-        return schema.empty_table()
-    hive = ds.partitioning(schema=_partitions(), flavor="hive")
-    store = stored.store
-    return ds.dataset(
-        [store.at(*part.path.split("/")) for part in parts],
-        schema=schema,
-        format="parquet",
-        filesystem=store.fs,
-        partitioning=hive,
-        partition_base_dir=store.at(view),
-    )
-
-
-def _partitions() -> "pa.Schema":
-    import pyarrow as pa
-
-    return pa.schema([("night", pa.string()), ("region", pa.string())])
 
 
 def _made(fleet: Fleet) -> dict[str, list["pa.Table"]]:

@@ -86,6 +86,11 @@ class Place:
         """The path of something below the top."""
         return posixpath.join(self.top, *words)
 
+    @property
+    def anywhere(self) -> str:
+        """Its name for a process with another working directory, perhaps on another machine."""
+        return self.top if self.local else self.name
+
     def exists(self, *words: str) -> bool:
         """Whether it is there."""
         with self._refusing():

@@ -117,11 +117,12 @@ def cards(store: Place, loads: Iterable[Load] | None = None) -> Iterator[Card]:
 class StoredFleet:
     """The hosts of a store, on one night or as they are now."""
 
-    def __init__(self, store: Place, night: str | None = None) -> None:
+    def __init__(self, store: Place, night: str | None = None, loads: Iterable[Load] | None = None) -> None:
+        """``loads``: what another process has seen of it; None: what there is now."""
         self.store = store
         self.night = night
         self.files: dict[str, _File] = {}
-        self.loads = list(store.loads())
+        self.loads = list(store.loads() if loads is None else loads)
         if not self.loads:
             raise StoreRefused(f"{store.name}: the store is empty")
         self.series = self._series()
@@ -193,24 +194,28 @@ class StoredFleet:
                 name=name,
                 snapshot=self.snapshot(card),
                 previous=self.snapshot(rows[0]) if len(rows) > 1 else None,
-                judged=self.fetch(card, "") if kept else None,
+                judged=self.fetch(card) if kept else None,
                 cards=cards_of.get(name, ()),
             )
 
     def snapshot(self, card: Card) -> Snapshot:
         """One snapshot. Raises StoreRefused."""
-        cell = self.fetch(card, "")
         with damaged(self.store, card.part):
-            meta = msgspec.msgpack.decode(cell("meta") or b"", type=Meta)
-            coverage = msgspec.msgpack.decode(cell("coverage") or b"", type=tuple[Coverage, ...])
-        return Snapshot(meta=meta, tables=LazyTables(self.fetch(card, "table_")), coverage=coverage)
+            return snapshot_of(self.fetch(card))
 
-    def fetch(self, card: Card, prefix: str) -> Fetch:
+    def fetch(self, card: Card) -> Fetch:
         """What gives the cells of one snapshot's row by the names of their columns."""
         file = self.files.get(card.part.path)
         if file is None:
             file = self.files[card.part.path] = _File(self.store, card.part)
-        return lambda name: file.octets(prefix + name, card.row)
+        return lambda name: file.octets(name, card.row)
+
+
+def snapshot_of(cell: Fetch) -> Snapshot:
+    """The snapshot of a row of ``snapshots``. Raises ValueError and StoreRefused for one that is damaged."""
+    meta = msgspec.msgpack.decode(cell("meta") or b"", type=Meta)
+    coverage = msgspec.msgpack.decode(cell("coverage") or b"", type=tuple[Coverage, ...])
+    return Snapshot(meta=meta, tables=LazyTables(lambda name: cell(f"table_{name}")), coverage=coverage)
 
 
 def judged_of(fetch: Fetch) -> Judged | None:
