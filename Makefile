@@ -9,7 +9,7 @@ SHELL := /bin/bash
 DEBIAN := python3-venv python3-bpfcc iproute2
 DEBIAN_TEST := bird2 chromium wireguard-go wireguard-tools nftables clang llvm libbpf-dev bpftool \
 	qemu-system-x86 qemu-system-common busybox-static kmod cpio iputils-ping ethtool conntrack tcpdump iptables \
-	gcc libc6-dev linux-libc-dev
+	gcc libc6-dev linux-libc-dev default-jre-headless
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1|/p' Makefile | while IFS='|' read -r v t; do printf '%-14s %s\n' "$$v" "$$t"; done

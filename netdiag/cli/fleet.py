@@ -57,13 +57,14 @@ def check(
     _output.check_output_path(output)
     from netdiag.fleet.judge import judge_fleet
     from netdiag.fleet.load import FleetRefused, fleet_of
+    from netdiag.fleet.store.place import StoreRefused
 
     try:
         found = fleet_of(folder)
-    except FleetRefused as error:
+        with spark(engine, master) as cluster:
+            report = judge_fleet(found, _workers(cluster, found) if cluster else None)
+    except (FleetRefused, StoreRefused) as error:
         raise Refused(str(error)) from error
-    with spark(engine, master) as cluster:
-        report = judge_fleet(found, _workers(cluster, found) if cluster else None)
     if by is not None:
         import msgspec
 

@@ -93,8 +93,10 @@ def _register(engine: Engine, fleet: Fleet, schemas: "dict[str, pa.Schema]", nam
             engine.table(every, pa.concat_tables(tables) if tables else schema.empty_table())
         names = ", ".join(f'"{name}"' for name in schema.names)
         rows = f"SELECT {names} FROM {every}"
-        engine.view(f"{view.name}{HISTORY}", rows)
-        engine.view(view.name, f"{rows} WHERE (host, taken_at) IN (SELECT host, taken_at FROM {NEWEST})")
+        if f"{view.name}{HISTORY}" in named:
+            engine.view(f"{view.name}{HISTORY}", rows)
+        if view.name in named:
+            engine.view(view.name, f"{rows} WHERE (host, taken_at) IN (SELECT host, taken_at FROM {NEWEST})")
 
 
 def _kept(fleet: Fleet, schema: "pa.Schema") -> "pa.Table":

@@ -10,6 +10,28 @@ from tests.bench import fillfleet
 
 ROWS = "SELECT host, ifname, public_key, allowed_ips FROM wireguard_peers ORDER BY ALL"
 
+ELSEWHERE = [
+    "SELECT * FROM '/etc/passwd'",
+    "SELECT * FROM read_text('/etc/passwd')",
+    "SELECT * FROM glob('/etc/*')",
+    "SELECT * FROM read_csv('http://192.0.2.1/x')",
+    "SELECT * FROM parquet_scan('{store}/*/*/*/*.parquet')",
+    "SELECT * FROM query('COPY hosts TO ''{store}/x''')",
+    "COPY hosts TO '{store}/x'",
+    "ATTACH '{store}/x.db'",
+    "SET enable_external_access = true",
+    "INSTALL httpfs",
+    "CREATE TABLE x AS SELECT 1",
+    "DROP VIEW hosts",
+    "SELECT 1; SELECT 2",
+    "",
+    "SELEC",
+    "SELECT * FROM nosuch",
+    "SELECT fleet FROM hosts",
+    "SELECT error('no')",
+]
+"""What is no SELECT over the views."""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -45,29 +67,7 @@ def test_the_newest_and_all_nights(folder: Path, tmp_path: Path) -> None:
     assert rows(Path(f"{store}@2026-11-25"), "SELECT DISTINCT night FROM hosts") == [("2026-11-25",)]
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT * FROM '/etc/passwd'",
-        "SELECT * FROM read_text('/etc/passwd')",
-        "SELECT * FROM glob('/etc/*')",
-        "SELECT * FROM read_csv('http://192.0.2.1/x')",
-        "SELECT * FROM parquet_scan('{store}/*/*/*/*.parquet')",
-        "SELECT * FROM query('COPY hosts TO ''{store}/x''')",
-        "COPY hosts TO '{store}/x'",
-        "ATTACH '{store}/x.db'",
-        "SET enable_external_access = true",
-        "INSTALL httpfs",
-        "CREATE TABLE x AS SELECT 1",
-        "DROP VIEW hosts",
-        "SELECT 1; SELECT 2",
-        "",
-        "SELEC",
-        "SELECT * FROM nosuch",
-        "SELECT fleet FROM hosts",
-        "SELECT error('no')",
-    ],
-)
+@pytest.mark.parametrize("sql", ELSEWHERE)
 def test_nothing_else_can_be_reached(folder: Path, tmp_path: Path, sql: str) -> None:
     with pytest.raises(query.QueryRefused) as refused:
         list(query.ask(str(folder / "store"), sql.replace("{store}", str(tmp_path))).rows)

@@ -14,7 +14,8 @@ from netdiag.fleet.judged import Judged, judged
 from netdiag.fleet.load import Fleet, view_of
 from netdiag.fleet.store.place import Load, place
 from netdiag.fleet.store.read import StoredFleet, snapshot_of
-from netdiag.model.finding import Subject
+from netdiag.model.coverage import NotEvaluated
+from netdiag.model.finding import Draft, Evidence, Finding, Subject
 from netdiag.rules import discover
 
 if TYPE_CHECKING:
@@ -22,7 +23,24 @@ if TYPE_CHECKING:
 
 HOSTS = "host string, said binary"
 RULES = "rule string, said binary"
-"""What comes out: a netdiag.fleet.judged.Judged each."""
+"""What comes out: a netdiag.fleet.judged.Judged each, which ``judged_of`` reads."""
+
+
+def judged_of(octets: bytes) -> Judged:
+    """What came out; unlike the model's type a subject between hosts holds a list of them."""
+    said = msgspec.msgpack.decode(octets)
+    return Judged(
+        drafts=tuple(_draft(row) for row in said["drafts"]),
+        silent=msgspec.convert(said["silent"], tuple[NotEvaluated, ...]),
+    )
+
+
+def _draft(row: dict[str, Any]) -> Draft:
+    fields = row["finding"]
+    evidence = msgspec.convert(fields["evidence"], tuple[Evidence, ...])
+    texts = {name: tuple(fields[name]) for name in ("confirm", "explains")}
+    finding = Finding(**fields | texts | {"evidence": evidence})
+    return Draft(finding=finding, touches=tuple(row["touches"]), breaks=tuple(row["breaks"]))
 
 
 def judge_hosts(batches: "Iterator[pd.DataFrame]") -> "Iterator[pd.DataFrame]":

@@ -7,8 +7,6 @@ EngineUnavailable.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from netdiag.fleet.engines import EngineUnavailable
 from netdiag.fleet.judge import kept_judgement
 from netdiag.fleet.judged import Judged
@@ -80,4 +78,4 @@ def _collected(frame: Any) -> dict[str, bytes]:
 def _answer(found: dict[str, bytes], name: str) -> Judged:
     if name not in found:
         raise EngineUnavailable(f"Spark gave no answer for {name}")
-    return msgspec.msgpack.decode(found[name], type=Judged)
+    return executor.judged_of(found[name])

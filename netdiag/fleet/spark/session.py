@@ -6,7 +6,9 @@ standard error. Raises EngineUnavailable.
 """
 
 import contextlib
+import logging
 import os
+import re
 import sys
 import tempfile
 import zipfile
@@ -84,6 +86,7 @@ def cluster(master: str | None = None) -> Cluster:
         raise EngineUnavailable(f"it needs {error.name}: pip install 'netdiag[spark]'") from error
     connect = (master or "").startswith("sc://") or (master is None and "SPARK_REMOTE" in os.environ)
     with unavailable(), _stdout_kept():
+        logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL + 1)  # what it tells is raised as well
         builder = pyspark.sql.SparkSession.builder.appName("netdiag")
         here = False
         if connect:
@@ -91,7 +94,7 @@ def cluster(master: str | None = None) -> Cluster:
         else:
             settings = pyspark.SparkConf()
             where = master or str(settings.get("spark.master", "local[*]"))
-            builder = builder.master(where)
+            builder = builder.master(where).config("spark.log.level", "OFF")  # likewise
             here = where.startswith("local") and not where.startswith("local-cluster")
         for name, value in LOCAL.items() if here else ():
             builder = builder.config(name, value)
@@ -100,7 +103,8 @@ def cluster(master: str | None = None) -> Cluster:
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         session = builder.getOrCreate().newSession()
         for name, value in OURS.items():
-            session.conf.set(name, value)
+            if session.conf.get(name, None) != value:
+                session.conf.set(name, value)
     return Cluster(session, here, tempfile.TemporaryDirectory(prefix="netdiag-"))
 
 
@@ -136,9 +140,12 @@ def unavailable() -> Iterator[None]:
 
 def said(error: Exception) -> str:
     """The words of an error, without the stacks of Java; of a Python worker its last line."""
-    text = str(error).partition("JVM stacktrace")[0]
+    text = re.split(r"JVM stacktrace|SQLSTATE:|; line \d+ pos ", str(error))[0]
+    named = re.search(r"\[[A-Z][A-Z_.]+\] .*", text)
     if "Traceback (most recent call last)" in text:
         tail = text.rpartition("Traceback (most recent call last)")[2].splitlines()
         own = [line for line in tail[1:] if line.strip() and not line.startswith((" ", "\t"))]
         text = own[0] if own else text
+    elif named is not None:
+        text = named[0]
     return one_line(Exception("\n".join(line for line in text.splitlines() if not line.startswith("\tat "))))

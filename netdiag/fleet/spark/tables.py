@@ -32,7 +32,7 @@ def rows_of(session: "SparkSession", store: Place, view: str, paths: Iterable[st
     shape = from_arrow_schema(schema)
     found = [spark_path(store, *path.split("/")) for path in paths]
     if not found:
-        return session.createDataFrame([], shape)
+        return session.createDataFrame(schema.empty_table())
     read = session.read.schema(shape).option("basePath", spark_path(store, view)).parquet(*found)
     if "region" not in schema.names:
         return read

@@ -78,6 +78,7 @@ def translated(sql: str, schemas: "dict[str, pa.Schema]") -> Translated:
         tree: Any = trees[0]
         reals, lists = _named(schemas, "double"), _named(schemas, "list")
         _guard(tree)
+        _columns(tree, {name for schema in schemas.values() for name in schema.names})
         _same(tree, sql, reals)
         views = frozenset(_views(tree, schemas))
         arguments = _adapted(tree, lists)
@@ -117,6 +118,17 @@ def _guard(tree: Any) -> None:
             raise QueryRefused(f"{node.args['method']} JOIN is not for Spark")
         if isinstance(node, exp.DataType) and getattr(node.this, "name", "") not in TYPES:
             raise QueryRefused(f"type {node.sql()[:60]} is not for Spark")
+
+
+def _columns(tree: Any, known: Collection[str]) -> None:
+    """A bare name is a column: Spark would take ``user`` for a function. Raises QueryRefused."""
+    from sqlglot import exp
+
+    own = {alias.alias for alias in tree.find_all(exp.Alias, exp.CTE, exp.Subquery)}
+    own |= {name.name for names in tree.find_all(exp.TableAlias, exp.Lambda) for name in names.find_all(exp.Identifier)}
+    for column in tree.find_all(exp.Column):
+        if not isinstance(column.this, exp.Star) and column.name not in known and column.name not in own | {"ALL"}:
+            raise QueryRefused(f"there is no column {column.name[:60]}")
 
 
 def _same(tree: Any, sql: str, reals: Collection[str]) -> None:
