@@ -6,6 +6,7 @@ one that can be written and read again.
 """
 
 import io
+import os
 import re
 
 from hypothesis import given, settings
@@ -49,10 +50,12 @@ def test_flipped_byte(position: int, bits: int) -> None:
     refused_or_same(bytes(octets))
 
 
-def test_every_bit_of_the_directory_and_of_the_first_headers() -> None:
+def test_every_byte_of_the_directory_and_of_the_first_headers() -> None:
+    """One bit of each, another one from byte to byte; with NETDIAG_LONG all eight."""
+    long = "NETDIAG_LONG" in os.environ
     directory = OCTETS.index(b"PK\x01\x02")
     for position in (*range(60), *range(directory, directory + 130), *range(len(OCTETS) - 70, len(OCTETS))):
-        for bit in range(8):
+        for bit in range(8) if long else (position % 8,):
             octets = bytearray(OCTETS)
             octets[position] ^= 1 << bit
             refused_or_same(bytes(octets))
