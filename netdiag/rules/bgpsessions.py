@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from netdiag.index.view import HostView
 from netdiag.model.bird import BfdSession, BirdChannel, BirdDaemon, BirdProtocol
 from netdiag.model.finding import Severity, Subject, subject
 from netdiag.rules.shape import quoted
+from netdiag.rules.wireguardpeers import device_subject, devices, peer_subject, way_to
+from netdiag.rules.wireguardways import peer_for
 
 STARTING = 10.0
 """Seconds that a session may take to come up: BIRD waits five (``connect delay time``) before it calls."""
@@ -65,6 +67,14 @@ class Session:
         address = row.neighbor_address or "an unknown address"
         address += f"%{row.neighbor_ifname}" if row.neighbor_ifname else ""
         return address + (f" AS{row.neighbor_as}" if row.neighbor_as is not None else "")
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address | None:
+        """The neighbour's; None where there is none, or what BIRD printed is no address."""
+        try:
+            return ip_address(self.protocol.neighbor_address or "")
+        except ValueError:
+            return None
 
     @property
     def error(self) -> str:
@@ -268,12 +278,8 @@ def loss_words(view: HostView, session: Session) -> str:
 
 def way(view: HostView, session: Session) -> Lookup | None:
     """How packets to the neighbour leave this host; None where that cannot be asked."""
-    row = session.protocol
-    if row.neighbor_address is None:
-        return None
-    try:
-        address = ip_address(row.neighbor_address)
-    except ValueError:
+    row, address = session.protocol, session.address
+    if address is None:
         return None
     family = "inet" if address.version == 4 else "inet6"
     device = row.neighbor_ifname or row.other.get("VRF")
@@ -282,7 +288,8 @@ def way(view: HostView, session: Session) -> Lookup | None:
 
 
 def touched(view: HostView, session: Session, answer: Lookup | None) -> list[Subject]:
-    """What the session needs: the link, route and neighbour entry on the way, or what they would be."""
+    """What the session needs: the link, route and neighbour entry on the way, or what they would be; of a neighbour
+    behind a WireGuard tunnel also the peer, and what is on the way to its endpoint."""
     found: list[Subject] = []
     row = session.protocol
     hops = answer.hops if answer is not None and answer.ok else ()
@@ -290,6 +297,7 @@ def touched(view: HostView, session: Session, answer: Lookup | None) -> list[Sub
         ifname = view.ifname(hop.oif)
         found += [subject("link", ifname=name) for name in dict.fromkeys([ifname, *_below(view, hop.oif)])]
         found.append(subject("neighbour", dst=hop.gateway or row.neighbor_address, ifname=ifname))
+        found += _tunnel(view, hop.oif, row.neighbor_address or "")
         if answer is not None and answer.route is not None:
             route = view.route_rows(answer.query.family, [answer.route])[0]
             found.append(subject("route", dst=route.dst, table=route.table, ifname=ifname))
@@ -301,6 +309,15 @@ def touched(view: HostView, session: Session, answer: Lookup | None) -> list[Sub
             default = "0.0.0.0/0" if answer.query.family == "inet" else "::/0"
             found.append(subject("route", dst=default, table=254))
     return list({tuple(thing.items()): thing for thing in found}.values())
+
+
+def _tunnel(view: HostView, ifindex: int, address: str) -> Iterator[Subject]:
+    for device, link in devices(view):
+        if link.ifindex == ifindex:
+            yield device_subject(device)
+            peer = peer_for(device, address)
+            if peer is not None:
+                yield from (peer_subject(device, peer), *way_to(view, device, peer))
 
 
 def dead_links(view: HostView, session: Session, answer: Lookup | None) -> list[tuple[str, str]]:
@@ -333,25 +350,19 @@ def on_subnet(view: HostView, session: Session) -> list[str]:
     row = session.protocol
     if row.neighbor_ifname:
         return [row.neighbor_ifname]
-    try:
-        address = ip_address(row.neighbor_address or "")
-    except ValueError:
-        return []
+    address = session.address
     return [
         view.ifname(own.ifindex)
         for own in view.addresses
-        if own.local and address in ip_network(f"{own.local}/{own.prefixlen}", strict=False)
+        if own.local and address is not None and address in ip_network(f"{own.local}/{own.prefixlen}", strict=False)
     ]
 
 
 def entries(view: HostView, session: Session) -> list[tuple[str, object, str]]:
     """What the kernel knows of the neighbour's link address."""
-    text = session.protocol.neighbor_address or ""
-    try:
-        packed = ip_address(text).packed
-    except ValueError:
+    if session.address is None:
         return []
-    table = view.neighbours
+    packed, table = session.address.packed, view.neighbours
     same = (table.dst == np.frombuffer(packed.ljust(16, b"\0"), np.uint8)).all(axis=1)
     same &= table.family == (2 if len(packed) == 4 else 10)
     return [

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tests.drills import bgp
 from tests.drills.bgp import reconfigured
 from tests.drills.bpfworld import program
 from tests.incidents import worlds
@@ -104,6 +105,16 @@ def _from_elsewhere(lab: Lab, host: Host) -> None:
     """Clients whose way back is the other uplink."""
     lab.hosts["upstream2"].sh("ip address replace 100.64.2.1/32 dev lo")
     lab.hosts["upstream2"].run("ping", "-c2", "-i0.2", "-W1", "-I", "100.64.2.1", "203.0.113.7", check=False)
+
+
+def _hold_timer_expires(break_: Break) -> Break:
+    """Break, and wait until BIRD has given the session up."""
+
+    def go(lab: Lab, host: Host) -> None:
+        break_(lab, host)
+        lab.wait(lambda: not bgp.established(host, 1), 10, "the hold timer expired")
+
+    return go
 
 
 W, E = worlds.worker, worlds.edge
@@ -373,5 +384,22 @@ FAULTS: Sequence[Fault] = (
         ),
         first=("bgp-md5-mismatch", "bgp-not-established"),
         traffic=pinging("192.0.2.2"),
+    ),
+    Fault(
+        name="cable under a tunnel",
+        story="the switch port of the uplink was shut; BGP goes through a tunnel over it",
+        world=worlds.over_tunnel,
+        break_=_hold_timer_expires(on("gateway", "link set eth0 down")),
+        first=("route-linkdown-nexthop-used",),
+        alone=True,
+    ),
+    Fault(
+        name="interface under a tunnel",
+        story="somebody set the uplink down; its default route went with it",
+        world=worlds.over_tunnel,
+        break_=_hold_timer_expires(ip("link set eth0 down")),
+        first=("route-default-missing",),
+        traffic=pinging("198.51.100.11"),
+        alone=True,
     ),
 )

@@ -102,3 +102,34 @@ def edge(lab: Lab) -> Host:
     lab.wait(lambda: "198.19.0.0/16" in host.run("ip", "route").stdout, 10, "their routes are in the kernel")
     ping(host, "192.0.2.2", "198.51.100.2")
     return host
+
+
+def over_tunnel(lab: Lab) -> Host:
+    """An edge that speaks BGP with its mate through a WireGuard tunnel, and nothing else leads to the mate's guests.
+
+    edge 192.0.2.10 --- 192.0.2.1 gateway 198.51.100.1 --- 198.51.100.11 mate
+          10.64.0.10 ))) ((( 10.64.0.11
+    """
+    host, mate, gateway = (lab.host(name, sysctls=FORWARDING) for name in ("fra-edge1", "mate", "gateway"))
+    ends = ((host, "192.0.2", 10, 81, "eth0"), (mate, "198.51.100", 11, 80, "eth1"))
+    (own, own_public), (other, other_public) = key_pair(host), key_pair(mate)
+    keys = ((own, other_public, "198.51.100.11", ["10.64.0.11/32", "10.80.0.0/16"]),)
+    keys += ((other, own_public, "192.0.2.10", ["10.64.0.10/32", "10.81.0.0/16"]),)
+    for (machine, net, last, _, port), (private, public, far, allowed) in zip(ends, keys, strict=True):
+        lab.link(machine, "eth0", gateway, port, a_addresses=f"{net}.{last}/24", b_addresses=f"{net}.1/24")
+        machine.ip(f"route add default via {net}.1")
+        peer = Peer(public_key=public, allowed_ips=allowed, endpoint=f"{far}:51820", persistent_keepalive=5)
+        lab.wireguard(machine, "wg0", private, 51820, [peer])
+        machine.ip(f"address add 10.64.0.{last}/24 dev wg0\nlink set wg0 mtu 1420 up")
+    for machine, _, last, guests, _ in ends:
+        lab.birdd(
+            machine,
+            f"router id 10.64.0.{last}; protocol device {{}} protocol direct {{ ipv4; }}\n"
+            "protocol kernel { ipv4 { export filter { if source = RTS_BGP then accept; reject; }; }; }\n"
+            f"protocol static {{ ipv4; route 10.{guests}.0.0/16 blackhole; }}\n"
+            f"protocol bgp mesh {{ local 10.64.0.{last} as 65001; neighbor 10.64.0.{21 - last} as 65001; connect delay "
+            "time 1; connect retry time 2; error wait time 1, 2; hold time 3; keepalive time 1; "
+            "ipv4 { import all; export where source = RTS_STATIC; }; }\n",
+        )
+    lab.wait(lambda: "10.80.0.0/16" in host.run("ip", "route").stdout, 20, "the mate's route came through the tunnel")
+    return host

@@ -12,7 +12,7 @@ from netdiag.rules.bgpsessions import Session, bird_name, birdc, moment, session
 from netdiag.rules.build_bird import BirdHost
 
 NOW = datetime(2026, 1, 2, 12, 0, 0)
-READS = ("bird", "links", "addresses", "routes", "rules", "sysctls", "neighbours")
+READS = ("bird", "links", "addresses", "routes", "rules", "sysctls", "neighbours", "wireguard")
 META = Meta(netdiag="test", name="x", kernel="6.8.0", netns="1", taken_at="2026-01-01T00:00:00Z", uptime=1.0)
 
 

@@ -41,7 +41,13 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "neighbours"),
-    explains=("neigh-*", "mac-duplicate-on-segment", "bgp-not-established", "addr-owner-mapping-stale"),
+    explains=(
+        "neigh-*",
+        "mac-duplicate-on-segment",
+        "bgp-not-established",
+        "bgp-hold-timer-expired",
+        "addr-owner-mapping-stale",
+    ),
     scope="fleet",
 )
 UNSHARED = frozenset({"dummy", "tun", "wireguard", "bridge", "vrf", "ifb"})

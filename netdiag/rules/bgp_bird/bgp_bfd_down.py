@@ -60,6 +60,7 @@ RULE = Rule(
     title="BFD took a BGP session down",
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls", "neighbours"),
+    consults=("wireguard",),
     explains=("bgp-not-established", "bgp-flapping", "route-default-missing"),
 )
 

@@ -37,6 +37,7 @@ RULE = Rule(
     title="routes of a neighbour that is gone are still used",
     severity="warning",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls"),
+    consults=("wireguard",),
 )
 RESTART = 120.0
 """Seconds: BIRD's and most others' default restart time."""

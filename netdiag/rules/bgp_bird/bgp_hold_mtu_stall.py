@@ -46,6 +46,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls", "sockets"),
+    consults=("wireguard",),
     explains=("bgp-hold-timer-expired", "bgp-not-established", "tcp-*"),
 )
 BGP = 179

@@ -41,6 +41,7 @@ RULE = Rule(
     title="a BGP session was lost because one direction fell silent",
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls", "neighbours"),
+    consults=("wireguard",),
     explains=("bgp-not-established", "route-default-missing"),
 )
 ERROR = "Hold timer expired"

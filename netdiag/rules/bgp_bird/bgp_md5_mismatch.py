@@ -40,6 +40,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=tcpauth.READS,
+    consults=("wireguard",),
     explains=("bgp-not-established", "route-default-missing"),
 )
 COUNTERS = ("TCPMD5Failure", "TCPMD5Unexpected", "TCPMD5NotFound")

@@ -39,6 +39,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls"),
+    consults=("wireguard",),
     explains=("bgp-not-established", "route-default-missing"),
 )
 

@@ -65,6 +65,7 @@ RULE = Rule(
     title="a BGP session is not established",
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls", "neighbours"),
+    consults=("wireguard",),
     explains=("route-default-missing", "bgp-gr-stale"),
 )
 

@@ -41,6 +41,7 @@ RULE = Rule(
     title="a BGP session calls from the wrong address",
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls"),
+    consults=("wireguard",),
     explains=("bgp-not-established", "route-default-missing"),
 )
 REFUSED = "Cannot assign requested address"

@@ -39,6 +39,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=tcpauth.READS,
+    consults=("wireguard",),
     explains=("bgp-not-established", "route-default-missing"),
 )
 STATES = ("OpenSent", "OpenConfirm", "Connect", "Active", "Idle")

@@ -39,7 +39,13 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "bpf"),
-    explains=("neigh-gateway-failed", "bgp-not-established", "wg-handshake-stale", "wg-never-handshaked"),
+    explains=(
+        "neigh-gateway-failed",
+        "bgp-not-established",
+        "bgp-hold-timer-expired",
+        "wg-handshake-stale",
+        "wg-never-handshaked",
+    ),
 )
 SHOT = (2,)
 

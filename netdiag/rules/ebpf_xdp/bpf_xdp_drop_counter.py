@@ -37,7 +37,13 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "bpf"),
-    explains=("neigh-gateway-failed", "bgp-not-established", "wg-handshake-stale", "wg-never-handshaked"),
+    explains=(
+        "neigh-gateway-failed",
+        "bgp-not-established",
+        "bgp-hold-timer-expired",
+        "wg-handshake-stale",
+        "wg-never-handshaked",
+    ),
 )
 DROPS = {0: "aborted", 1: "drop"}
 OFF = {"native": "xdpdrv", "generic": "xdpgeneric", "offload": "xdpoffload"}

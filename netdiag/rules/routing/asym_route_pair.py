@@ -50,6 +50,7 @@ RULE = Rule(
         "rpfilter-strict-drops-arp",
         "ct-asym-half-seen",
         "bgp-not-established",
+        "bgp-hold-timer-expired",
         "wg-handshake-stale",
         "wg-never-handshaked",
     ),

@@ -51,7 +51,13 @@ RULE = Rule(
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "sysctls", "counters"),
     consults=("bird",),
-    explains=("rpfilter-strict-drops-arp", "bgp-not-established", "wg-handshake-stale", "wg-never-handshaked"),
+    explains=(
+        "rpfilter-strict-drops-arp",
+        "bgp-not-established",
+        "bgp-hold-timer-expired",
+        "wg-handshake-stale",
+        "wg-never-handshaked",
+    ),
 )
 COUNTER = "TcpExt.IPReversePathFilter"
 MOST_LINKS = 64

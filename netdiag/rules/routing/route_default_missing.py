@@ -65,7 +65,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "counters"),
-    explains=("bgp-not-established", "dns-*", "ip-in-noroutes", "wg-*"),
+    explains=("bgp-not-established", "bgp-hold-timer-expired", "dns-*", "ip-in-noroutes", "wg-*"),
 )
 
 GOOD = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE

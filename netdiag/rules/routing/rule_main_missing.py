@@ -55,6 +55,7 @@ RULE = Rule(
         "asym-rpfilter-strict-drop",
         "bgp-nexthop-unreachable",
         "bgp-not-established",
+        "bgp-hold-timer-expired",
         "dns-nameserver-unroutable",
         "wg-endpoint-unroutable",
         "wg-handshake-stale",

@@ -51,7 +51,13 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "wireguard"),
-    explains=("wg-allowedips-without-route", "wg-route-without-allowedips"),
+    explains=(
+        "wg-allowedips-without-route",
+        "wg-route-without-allowedips",
+        "bgp-not-established",
+        "bgp-hold-timer-expired",
+        "bgp-bfd-down",
+    ),
 )
 
 

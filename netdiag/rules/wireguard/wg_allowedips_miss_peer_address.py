@@ -40,7 +40,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("wireguard", "links", "addresses"),
-    explains=("wg-rx-allowedips-reject", "bgp-not-established", "wg-oneway-data"),
+    explains=("wg-rx-allowedips-reject", "bgp-not-established", "bgp-hold-timer-expired", "wg-oneway-data"),
     scope="fleet",
 )
 

@@ -18,7 +18,8 @@ Fix
 Not flagged
   Everything-prefixes (0.0.0.0/0, ::/0, their halves) with selective routes, and prefixes of which at least a part is
   routed by the interface. Link-local and multicast prefixes. A prefix that another tunnel with the same allowed address
-  serves, and one of this host's own addresses. An interface with routes of a routing daemon. One with no route for any
+  serves, and one of this host's own addresses. An interface with routes of a routing daemon, or through which a BGP
+  session goes that is down (bgp-not-established: its routes are away with it). One with no route for any
   of its prefixes (Table = off) on a host with BIRD or eBPF programs on interfaces, or whose peers are all unused.
 
 References
@@ -41,6 +42,7 @@ from netdiag.model.link import Link
 from netdiag.model.route import RT_TABLE_LOCAL, RTN_UNICAST
 from netdiag.model.snapshot import Tables
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
+from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build_wireguard import WireguardBuilder, key
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysout import ROUTING_DAEMONS
@@ -65,7 +67,7 @@ RULE = Rule(
     confidence="likely",
     reads=("links", "routes", "rules", "nexthops", "wireguard"),
     consults=("bird", "bpf"),
-    explains=("bgp-not-established", "bgp-bfd-down"),
+    explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down"),
 )
 WIDEST = {4: 1, 6: 3}
 
@@ -180,7 +182,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         ways_of = routed.ways([prefix for _, prefix in wanted if prefix not in plain])
         lost = [one for one in wanted if one[1] in ways_of and not _served(ways_of[one[1]], tunnels, one[1])]
         none = len(lost) == len(wanted)
-        if not lost or _by_daemon(view, link):
+        if not lost or _by_daemon(view, link) or _awaited(view, routed, device, link):
             continue
         if none and (steered(view) or not any(sending(peer, at) or peer.tx_bytes for peer, _ in lost)):
             continue
@@ -206,6 +208,13 @@ def _by_daemon(view: HostView, link: Link) -> bool:
         if np.isin(view.routes(family).protocol[made], ROUTING_DAEMONS).any():
             return True
     return False
+
+
+def _awaited(view: HostView, routed: Routed, device: WireguardDevice, link: Link) -> bool:
+    """Whether a BGP session through the tunnel is down: its routes are away with it, and come back with it."""
+    far = [one.address for one in sessions(view) if not one.up and not one.switched_off]
+    inside = [one for one in far if one is not None and peer_for(device, str(one)) is not None]
+    return any(link.ifindex in routed.by(f"{one}/{one.max_prefixlen}") for one in inside)
 
 
 def _finding(

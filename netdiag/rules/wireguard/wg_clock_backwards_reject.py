@@ -53,6 +53,7 @@ RULE = Rule(
         "fleet-host-cut",
         "time-unsynchronised",
         "bgp-not-established",
+        "bgp-hold-timer-expired",
     ),
     scope="fleet",
 )

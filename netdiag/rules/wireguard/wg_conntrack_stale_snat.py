@@ -41,7 +41,13 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=(*READS, "conntrack", "conntrack_state", "wireguard"),
-    explains=("wg-handshake-stale", "wg-never-handshaked"),
+    explains=(
+        "wg-handshake-stale",
+        "wg-never-handshaked",
+        "bgp-not-established",
+        "bgp-hold-timer-expired",
+        "bgp-bfd-down",
+    ),
 )
 
 

@@ -50,6 +50,9 @@ RULE = Rule(
         "wg-never-handshaked",
         "route-default-missing",
         "rule-references-empty-table",
+        "bgp-not-established",
+        "bgp-hold-timer-expired",
+        "bgp-bfd-down",
     ),
 )
 FAMILIES = {"inet": 4, "inet6": 6}

@@ -61,7 +61,7 @@ RULE = Rule(
     title="a WireGuard peer no longer answers",
     severity="warning",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard"),
-    explains=("bgp-not-established", "bgp-bfd-down"),
+    explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down"),
 )
 
 

@@ -35,7 +35,13 @@ RULE = Rule(
     title="a peer is called by a key that it does not have",
     severity="critical",
     reads=("wireguard", "links", "addresses"),
-    explains=("wg-never-handshaked", "wg-handshake-stale", "bgp-not-established", "fleet-host-cut"),
+    explains=(
+        "wg-never-handshaked",
+        "wg-handshake-stale",
+        "bgp-not-established",
+        "bgp-hold-timer-expired",
+        "fleet-host-cut",
+    ),
     scope="fleet",
 )
 

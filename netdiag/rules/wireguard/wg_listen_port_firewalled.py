@@ -50,7 +50,13 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "sysctls", "wireguard", "nft"),
-    explains=("wg-never-handshaked", "wg-handshake-stale"),
+    explains=(
+        "wg-never-handshaked",
+        "wg-handshake-stale",
+        "bgp-not-established",
+        "bgp-hold-timer-expired",
+        "bgp-bfd-down",
+    ),
 )
 FAMILIES = ("inet", "inet6")
 MOST_ASKED = 64

@@ -39,6 +39,7 @@ RULE = Rule(
         "wg-never-handshaked",
         "wg-handshake-stale",
         "bgp-not-established",
+        "bgp-hold-timer-expired",
         "fleet-host-cut",
         "wg-listen-port-random",
     ),

@@ -55,7 +55,7 @@ RULE = Rule(
     title="a WireGuard peer has never answered",
     severity="warning",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard"),
-    explains=("bgp-not-established", "bgp-bfd-down"),
+    explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down"),
 )
 
 MANY_TRIES = 12

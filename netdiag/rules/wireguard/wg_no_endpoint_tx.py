@@ -42,7 +42,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "deltas", "wireguard"),
-    explains=("bgp-not-established", "bgp-bfd-down"),
+    explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down"),
 )
 
 

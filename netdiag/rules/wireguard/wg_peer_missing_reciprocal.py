@@ -35,7 +35,14 @@ RULE = Rule(
     title="a host does not know a peer that calls it",
     severity="critical",
     reads=("wireguard", "links", "addresses"),
-    explains=("wg-never-handshaked", "wg-handshake-stale", "bgp-not-established", "fleet-host-cut", "wg-oneway-data"),
+    explains=(
+        "wg-never-handshaked",
+        "wg-handshake-stale",
+        "bgp-not-established",
+        "bgp-hold-timer-expired",
+        "fleet-host-cut",
+        "wg-oneway-data",
+    ),
     scope="fleet",
 )
 

@@ -1,0 +1,89 @@
+"""Chains of real rules over hosts made of tables: one root with four under it, where the lab would need minutes.
+
+An edge that speaks BGP through a WireGuard tunnel: the cable, the gateway behind it, the tunnel's peer, the session
+through the tunnel, and what the session brought.
+"""
+
+from netdiag.engine import judge
+from netdiag.model.finding import Finding
+from netdiag.model.snapshot import Meta, Snapshot
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.build_wireguard import WireguardBuilder
+from tests.rules.test_examples import complete_coverage
+
+META = Meta(netdiag="test", name="x", kernel="6.8.0", netns="1", taken_at="2026-01-01T00:00:00Z", uptime=1e5)
+EXPIRED = "BGP Error: Hold timer expired"
+
+
+class Edge(BirdHost, WireguardBuilder):
+    """A host with both daemons."""
+
+
+def edge(*, carrier: bool = True, gateway: str = "reachable", age: float = 20.0, error: str = "") -> Edge:
+    """eth0 --- gateway --- Internet --- mate, and wg0 to the mate, through which the session goes."""
+    host, flags = Edge(), {} if carrier else {"flags": 16}  # RTNH_F_LINKDOWN
+    host.link("eth0", carrier=carrier).address("eth0", "192.0.2.10/24")
+    host.route("default", via="192.0.2.1", dev="eth0", **flags)
+    host.neighbour("192.0.2.1", dev="eth0", state=gateway)
+    host.wireguard("wg0").address("wg0", "10.64.0.10/24")
+    host.wg_peer(
+        "wg0",
+        "m",
+        endpoint="198.51.100.11",
+        allowed_ips=("10.64.0.11/32", "10.80.0.0/16"),
+        age=age,
+        persistent_keepalive=25,
+        tx_bytes=9_000,
+        rx_bytes=9_000,
+    )
+    if error:
+        host.bgp_down("mesh", error, neighbor_address="10.64.0.11")
+    else:
+        host.bgp("mesh", neighbor_address="10.64.0.11").route("10.80.0.0/16", via="10.64.0.11", dev="wg0", protocol=12)
+    return host
+
+
+def chain(host: Edge) -> list[str]:
+    """The rules of the alarms, each followed by what it explains, with ``>`` for each step down."""
+    report = judge(Snapshot(meta=META, tables=host.build(), coverage=complete_coverage()))
+    alarms = {found.id: found for found in report.findings if found.severity != "info"}
+
+    def depth(found: Finding) -> int:
+        return 0 if found.explained_by is None else 1 + depth(alarms[found.explained_by])
+
+    return [f"{'>' * depth(found)}{found.rule}" for found in alarms.values()]
+
+
+def test_the_edge_is_well() -> None:
+    assert chain(edge()) == []
+
+
+def test_a_cable_takes_gateway_tunnel_and_session_along() -> None:
+    assert chain(edge(carrier=False, gateway="failed", age=900.0, error=EXPIRED)) == [
+        "route-linkdown-nexthop-used",
+        ">neigh-gateway-failed",
+        ">>wg-handshake-stale",
+        ">>>bgp-hold-timer-expired",
+        ">>>>bgp-not-established",
+    ]
+
+
+def test_a_gateway_takes_tunnel_and_session_along() -> None:
+    assert chain(edge(gateway="failed", age=900.0, error=EXPIRED)) == [
+        "neigh-gateway-failed",
+        ">wg-handshake-stale",
+        ">>bgp-hold-timer-expired",
+        ">>>bgp-not-established",
+    ]
+
+
+def test_a_peer_takes_the_session_along_before_the_routes_are_missed() -> None:
+    assert chain(edge(age=900.0, error=EXPIRED)) == [
+        "wg-handshake-stale",
+        ">bgp-hold-timer-expired",
+        ">>bgp-not-established",
+    ]
+
+
+def test_a_session_that_is_refused_is_a_cause_of_its_own() -> None:
+    assert chain(edge(error="Received: Bad peer AS"))[0] == "bgp-bad-as"
