@@ -441,11 +441,6 @@ def _cause_examples() -> Iterator[Example]:
         BirdHost().bgp_down("up1", REFUSED, since="11:30:00.000").bfd(state="Down", since="11:30:00.000"),
         fires=1,
     )
-    yield _case(
-        "closed, and another neighbour's BFD down",
-        "it is not this session's",
-        BirdHost()
-        .bgp_down("up1", "Received: Cease", since="11:30:00.000")
-        .bfd("192.0.2.7", state="Down", since="11:30:00.000"),
-        fires=1,
-    )
+    host = BirdHost().bgp_down("up1", "Received: Cease", since="11:30:00.000")
+    host.bfd("192.0.2.7", state="Down", since="11:30:00.000")
+    yield _case("closed, and another neighbour's BFD down", "it is not this session's", host, fires=1)
