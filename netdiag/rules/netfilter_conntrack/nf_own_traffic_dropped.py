@@ -1,0 +1,265 @@
+"""What it checks
+  The host's own filter stops what the host itself lives by: a BGP session that can be opened from neither side (TCP
+  port 179 to and from the neighbour), or WireGuard's packets to an endpoint that is in use. The ruleset is asked with
+  those very packets, on their way out and back.
+
+Why it matters
+  The daemons say no more than that nobody answers: a session in Connect or with an expired hold timer, a peer without
+  handshakes. The neighbour, the cable and the far end are looked at first, and are well. Typical: a security agent's
+  or a blocklist's table that drops, beside the host's own that accepts; a new default policy without the line.
+
+Confirm
+  nft -a list chain FAMILY TABLE CHAIN
+  nft add rule ... counter, or nft monitor trace    (where the packets end)
+
+Fix
+  Let the packets through in that chain, ahead of what stops them, and in the file or program that it comes from. An
+  accept in another chain does not help: each chain of a hook decides for itself.
+
+Not flagged
+  A session or peer that can still begin from one side. Filters that may let the packets through (a set, a mark, a
+  socket's owner that is not known). Sessions that are switched off or wait for others, peers without an endpoint or
+  not in use. A closed listen port: see wg-listen-port-firewalled.
+
+References
+  net/netfilter/core.c nf_hook_slow(), nft(8) "CHAINS"; RFC 4271 section 8.2.1
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from netdiag.index.nftpacket import Packet
+from netdiag.index.nftverdict import HookVerdict, Possible
+from netdiag.index.policy import Lookup
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, Subject
+from netdiag.rules.bgpsessions import sessions, way
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.build_nft import chain, iifname, meta, port, rule, state, table, verdict
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
+from netdiag.rules.shape import Example, Rule
+from netdiag.rules.wireguardpeers import device_subject, endpoint_word, peer_subject, query_to
+from netdiag.rules.wireguardways import alive, sending
+
+RULE = Rule(
+    id="nf-own-traffic-dropped",
+    title="the host's own filter drops what it lives by",
+    severity="critical",
+    reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "nft"),
+    consults=("bird", "wireguard"),
+    explains=("bgp-not-established", "bgp-hold-timer-expired", "wg-never-handshaked", "wg-handshake-stale"),
+)
+TCP, UDP, BGP, SYN = 6, 17, 179, 2
+MOST = 128
+"""Conversations that are asked about."""
+WORDS = {TCP: "tcp", UDP: "udp"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Talk:
+    """A conversation of this host with one other; ports as seen from here, None: any."""
+
+    words: str
+    out: Packet
+    """Its first packet, sent by this host."""
+    local_port: int | None
+    """Where the other side calls."""
+    suffers: tuple[Subject, ...]
+
+    def first_in(self, iif: str) -> Packet:
+        """The first packet where the other side calls."""
+        return replace(self.reply(iif), sport=self._far_caller(), dport=self.local_port, ct_state="new", ct_reply=False)
+
+    def reply(self, iif: str) -> Packet:
+        """The answer to ``out``."""
+        out = self.out
+        turned = replace(out, saddr=out.daddr, daddr=None, sport=out.dport, dport=out.sport, tcp_flags=None)
+        return replace(turned, iif=iif, oif="", ct_state="established", ct_reply=True, daddr_type="local")
+
+    def answer_out(self) -> Packet:
+        """This host's answer to ``first_in``."""
+        answer = replace(self.out, sport=self.local_port, dport=self._far_caller(), tcp_flags=None)
+        return replace(answer, ct_state="established", ct_reply=True)
+
+    def _far_caller(self) -> int | None:
+        return self.out.dport if self.out.proto == UDP else None
+
+
+def talks(view: HostView) -> Iterator[Talk]:
+    """BGP sessions that should stand and WireGuard endpoints in use, with a way to them."""
+    if view.read_whole("bird"):
+        for session in sessions(view):
+            answer, address = way(view, session), session.protocol.neighbor_address
+            if address is None or session.switched_off or session.waits:
+                continue
+            number = session.protocol.other.get("Neighbor port", str(BGP))
+            port_ = int(number) if number.isdigit() else None
+            packet = _packet(view, answer, TCP)
+            if packet is not None:
+                yield Talk(
+                    words=f"BGP session {session.name} with {address}",
+                    out=replace(packet, dport=port_, tcp_flags=SYN),
+                    local_port=BGP,
+                    suffers=(session.subject,),
+                )
+    if not view.read_whole("wireguard"):
+        return
+    for device, _ in alive(view):
+        for peer in device.peers:
+            query = query_to(device, peer)
+            wanted = sending(peer, view.wireguard.at) or (peer.latest_handshake is None and peer.tx_bytes > 0)
+            packet = _packet(view, view.lookup(query), UDP) if query is not None and wanted else None
+            if packet is not None:
+                yield Talk(
+                    words=f"{device.ifname}'s packets to {endpoint_word(peer)}",
+                    out=replace(
+                        packet, sport=device.listen_port, dport=peer.endpoint_port, mark=device.fwmark or 0, uid=0
+                    ),
+                    local_port=device.listen_port,
+                    suffers=(peer_subject(device, peer), device_subject(device)),
+                )
+
+
+def _packet(view: HostView, answer: Lookup | None, proto: int) -> Packet | None:
+    if answer is None or answer.type != "unicast" or len(answer.hops) != 1:
+        return None
+    return Packet(
+        family=answer.query.family,
+        daddr=answer.query.dst,
+        proto=proto,
+        oif=view.ifname(answer.hops[0].oif),
+        daddr_type="unicast",
+    )
+
+
+def _in(view: HostView, packet: Packet) -> HookVerdict:
+    """What becomes of a packet that comes in for this host."""
+    at_card = view.netfilter.hook("ingress", packet)
+    if at_card.passes == "no":
+        return at_card
+    before = view.netfilter.hook("prerouting", at_card.packet)
+    return before if before.passes == "no" else view.netfilter.hook("input", before.packet)
+
+
+def _out(view: HostView, packet: Packet) -> HookVerdict:
+    """What becomes of a packet that this host sends."""
+    made = view.netfilter.hook("output", packet)
+    after = made if made.passes == "no" else view.netfilter.hook("postrouting", made.packet)
+    return after if after.passes == "no" else view.netfilter.hook("egress", after.packet)
+
+
+def stop(view: HostView, talk: Talk) -> Possible | None:
+    """What stops a conversation that neither side can begin."""
+    oif = talk.out.oif or ""
+    outwards = _out(view, talk.out)
+    calls = outwards if outwards.passes == "no" else _in(view, talk.reply(oif))
+    if calls.passes != "no" or "untracked" in (outwards.packet.ct_state, calls.packet.ct_state):
+        return None  # nf-notrack-with-stateful speaks about answers that are not known
+    inwards = _in(view, talk.first_in(oif))
+    called = inwards if inwards.passes == "no" else _out(view, talk.answer_out())
+    if called.passes != "no" or (talk.out.proto == UDP and outwards.passes != "no"):
+        return None
+    return calls.blocker
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    if not view.netfilter.tables:
+        return
+    found: dict[tuple[str, str, str, int | None], list[tuple[Talk, Possible]]] = {}
+    for number, talk in enumerate(talks(view)):
+        blocker = stop(view, talk) if number < MOST else None
+        if blocker is not None:
+            at = blocker.at
+            key = at.table.family, at.table.name, at.chain.name, at.rule.handle if at.rule else None
+            found.setdefault(key, []).append((talk, blocker))
+    for rows in found.values():
+        yield _draft(rows)
+
+
+def _draft(rows: list[tuple[Talk, Possible]]) -> Draft:
+    (talk, blocker), at = rows[0], rows[0][1].at
+    word, more = WORDS[talk.out.proto or 0], f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    inwards = at.chain.hook in ("input", "prerouting", "ingress")
+    ports = [f"{word} {'s' if inwards else 'd'}port {talk.out.dport}", f"{word} {'d' if inwards else 's'}port "]
+    ports[1] += str(talk.local_port)
+    flags = [f"-p {word} --{one.split()[1]} {one.split()[2]} -j ACCEPT" for one in ports]
+    return RULE.found(
+        subject=chain_subject(at.table, at.chain),
+        message=f"{place_words(at)} stops {talk.words}{more}: neither side can begin",
+        evidence=[
+            fact(blocker),
+            *(("cannot pass", each.words, "NFT_MSG_GETRULE, with the packets of both sides") for each, _ in rows[:3]),
+        ],
+        confirm=[list_chain(at.table, at.chain)],
+        fix=inserts(at.table, at.chain.name, [f"{one} accept" for one in ports], flags),
+        touches=[thing for each, _ in rows for thing in each.suffers],
+        breaks=[thing for each, _ in rows for thing in each.suffers],
+    )
+
+
+def _session(up: bool = False, **fields: Any) -> BirdHost:
+    host = BirdHost()
+    made = host.bgp("up1", **fields) if up else host.bgp_down("up1", **fields)
+    made.link("eth0").address("eth0", "192.0.2.2/24").address("eth0", "2001:db8::2/64")
+    return host
+
+
+def _mesh(age: float | None = 20.0, **peer: Any) -> WireguardBuilder:
+    host = WireguardBuilder()
+    host.link("eth0").address("eth0", "192.0.2.2/24")
+    return host.wireguard("wg0").wg_peer("wg0", "a", endpoint="192.0.2.9", age=age, **peer)
+
+
+DROP, ACCEPT = verdict("drop"), verdict("accept")
+
+
+def _filter(hook: str, *rules: Any, policy: str = "accept", **fields: Any) -> Any:
+    return table(chain(hook, *rules, hook=hook, policy=policy), **fields)
+
+
+def examples() -> Iterator[Example]:
+    known = rule(state("established", "related"), ACCEPT)
+    both = rule(port(TCP, BGP), DROP), rule(port(TCP, BGP, source=True), DROP)
+    bad: dict[str, Any] = {"fires": 1, "severity": "critical"}
+
+    def case(name: str, why: str, host: Any, *tables: Any, **more: Any) -> Example:
+        host.nft(*tables)
+        return Example(name=name, why=why, tables=host.build(), **more)
+
+    yield case("the port is dropped both ways", "the plain fault", _session(), _filter("input", *both), **bad)
+    yield case("a session that still stands", "its hold timer runs", _session(True), _filter("input", *both), **bad)
+    six = _session(neighbor_address="2001:db8::9")
+    yield case("IPv6", "the same", six, _filter("input", *both), **bad)
+    yield case("on the way out", "an agent's table", _session(), _filter("output", *both), **bad)
+    yield case("one way only", "the other side can call", _session(), _filter("output", both[0]))
+    yield case("the listener alone", "we call", _session(), _filter("input", both[0]))
+    strict = _filter("input", known, policy="drop")
+    yield case("a policy that knows answers", "we call", _session(), strict)
+    yield case("a policy that knows nobody", "answers are dropped as well", _session(), _filter("input", policy="drop"),
+               **bad)  # fmt: skip
+    marked = _filter("input", rule(meta("skuid", (0).to_bytes(4, "little")), ACCEPT), *both)
+    yield case("for some user's packets", "not known whose", _session(), marked)
+    other = _filter(
+        "input", rule(iifname("eth1"), port(TCP, BGP), DROP), rule(iifname("eth1"), port(TCP, BGP, source=True), DROP)
+    )
+    yield case("on another interface", "not the neighbour's", _session(), other)
+    off = _session(True, state="down", bgp_state="Down", info="")
+    yield case("switched off", "drained", off, _filter("input", *both))
+    yield case("waits", "the other side calls, and need not", _session(bgp_state="Passive"), _filter("input", *both))
+    yield case("no filter", "nothing to ask", _session())
+
+    closed = rule(port(UDP, 51820), DROP)
+    yield case("WireGuard on the way out", "an agent's table", _mesh(), _filter("output", closed), **bad)
+    never = _mesh(age=None, tx_bytes=148)
+    yield case("never answered", "it was tried", never, _filter("output", closed), **bad)
+    idle = _mesh(age=None)
+    yield case("never tried", "nobody wants to go there", idle, _filter("output", closed))
+    old = _mesh(age=9000.0)
+    yield case("not in use", "its keys are dead", old, _filter("output", closed))
+    yield case("the listen port", "wg-listen-port-firewalled", _mesh(), _filter("input", closed))
+    answers = _filter("output", known, closed)
+    yield case("answers pass", "the peer can begin", _mesh(), answers)
+    twice = _mesh().wg_peer("wg0", "b", endpoint="192.0.2.8", age=20.0)
+    yield case("two peers", "one rule, one finding", twice, _filter("output", closed), says=("and 1 more",), **bad)
