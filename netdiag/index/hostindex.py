@@ -57,7 +57,7 @@ class HostIndex:
 
     @cached_property
     def netfilter(self) -> Netfilter:
-        return Netfilter(self.tables.nft)
+        return Netfilter(self.tables.nft, {link.ifname: link.ifindex for link in self.tables.links})
 
     @cached_property
     def routing(self) -> Routing:

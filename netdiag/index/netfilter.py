@@ -8,7 +8,7 @@ are followed and the answer names every verdict that is possible. Pure; work is 
 """
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from netdiag.index import xtmatch
@@ -48,10 +48,15 @@ class _Walk:
 
 
 class Netfilter:
-    """One namespace's ruleset, made quick to ask. ``nft`` must have been read whole for a certain answer."""
+    """One namespace's ruleset, made quick to ask. ``nft`` must have been read whole for a certain answer.
 
-    def __init__(self, nft: Nft) -> None:
+    ``ifindexes``: the namespace's interfaces by name, for rules that compare the index (``iif lo``), which nft writes
+    where no quotes ask for the name.
+    """
+
+    def __init__(self, nft: Nft, ifindexes: Mapping[str, int] | None = None) -> None:
         self.nft = nft
+        self.ifindexes = ifindexes or {}
         self._sets: dict[tuple[str, str, str], SetIndex] = {}
         self.tables = (*nft.tables, *nft.legacy)
         self._chains = {(t.family, t.name, t.legacy, chain.name): chain for t in self.tables for chain in t.chains}
@@ -77,7 +82,7 @@ class Netfilter:
         """What happens to the packet at ``prerouting``, ``input``, ``forward``, ``output``, ``postrouting``,
         ``ingress`` or ``egress``. ``nat``: whether its connection may still be rewritten there."""
         family = family or ("netdev" if hook in ("ingress", "egress") else packet.family)
-        walk = _Walk(packet)
+        walk = _Walk(self._with_indexes(packet))
         device = (packet.iif if hook == "ingress" else packet.oif) if family == "netdev" else None
         passes = "yes"
         nat_done = False
@@ -101,6 +106,11 @@ class Netfilter:
         return HookVerdict(
             hook, tuple(walk.possible), passes, walk.packet, tuple(walk.translations), tuple(self.unseen(hook, family))
         )
+
+    def _with_indexes(self, packet: Packet) -> Packet:
+        """The packet with the numbers of the interfaces that it names."""
+        iif, oif = (self.ifindexes.get(name) if name else None for name in (packet.iif, packet.oif))
+        return replace(packet, iifindex=packet.iifindex or iif, oifindex=packet.oifindex or oif)
 
     def unseen(self, hook: str, family: str) -> Iterator[XtTable]:
         """Tables of iptables-legacy at the hook that may have something to say."""

@@ -53,6 +53,11 @@ def iifname(name: str, op: str = "eq") -> Expressions:
     return meta("iifname", _name(name), op)
 
 
+def iif(index: int, op: str = "eq") -> Expressions:
+    """``iif lo``: the number of the interface."""
+    return meta("iif", index.to_bytes(4, "little"), op)
+
+
 def oifname(name: str, op: str = "eq") -> Expressions:
     """``oifname "tap0"``."""
     return meta("oifname", _name(name), op)

@@ -2,7 +2,7 @@
   The prefix length of an address does not fit what else is known of its subnet: the broadcast address belongs to
   another length; another address of the same interface and subnet has another length; or it is the only address of an
   Ethernet interface, alone in its prefix (/32, /128), with no route at all by that interface, while neighbours of the
-  surrounding net are known there.
+  surrounding net are known there, or a BGP session waits for one that BIRD finds on no interface.
 
 Why it matters
   Too long: neighbours on the same wire are sent to the gateway, or nowhere; a gateway outside the prefix cannot be
@@ -36,20 +36,29 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.address import Address
-from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import IFF_BROADCAST, IFF_NOARP, Link
 from netdiag.model.route import RTN_UNICAST
+from netdiag.rules.bgpsessions import Session, down_severity, sessions, way
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
     id="addr-wrong-prefixlen",
     title="the prefix length of an address does not fit its subnet",
-    severity="warning",
+    severity="critical",
     confidence="likely",
-    reads=("links", "addresses", "routes", "neighbours"),
-    explains=("route-onlink-missing-gateway", "route-default-missing", "neigh-*"),
+    reads=("links", "addresses", "routes", "neighbours", "rules", "sysctls"),
+    consults=("bird",),
+    explains=(
+        "route-onlink-missing-gateway",
+        "route-default-missing",
+        "neigh-*",
+        "bgp-not-established",
+        "bgp-multihop-missing",
+    ),
 )
 
 
@@ -61,6 +70,8 @@ class Misfit(NamedTuple):
     severity: Severity
     guest: str | None = None
     """An address that should have a route of its own: the length is meant."""
+    session: Subject | None = None
+    """A BGP session that waits for the subnet."""
 
 
 def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
@@ -81,6 +92,11 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
     if single and not _routed(view, row, link) and not _subnet_below(view, row, link):
         near = _neighbours(view, row, link)
         shared = _shared(view, row)
+        session = None if near or shared else _session(view, row)
+        if session is not None:
+            at = session.protocol.neighbor_address
+            why = f"{at} of BGP session {session.name} is next to it and in no prefix of {link.ifname}"
+            return Misfit(why, None, down_severity(view, session), session=session.subject)
         if near and shared:
             return Misfit(
                 f"{shared} has it too, and no route leads over {link.ifname} to {near}", None, "warning", near
@@ -139,6 +155,20 @@ def _neighbours(view: HostView, row: Address, link: Link) -> str | None:
     return None
 
 
+def _session(view: HostView, row: Address) -> Session | None:
+    """A BGP session that looks for its neighbour on the link, in the net around the address (/24, /64)."""
+    around = ipaddress.ip_network(f"{row.local}/{24 if row.family == 'inet' else 64}", strict=False)
+    for session in sessions(view) if view.read_whole("bird") else ():
+        told = session.protocol
+        if session.up or session.switched_off or told.neighbor_ifname or told.neighbor_address is None:
+            continue
+        answer = way(view, session)
+        direct = "multihop" not in (told.session or "") and (answer is None or not answer.ok or answer.prefixlen == 0)
+        if session.state == "Idle" and direct and ipaddress.ip_address(told.neighbor_address) in around:
+            return session
+    return None
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for row in view.addresses:
         link = view.link(row.ifindex)
@@ -167,7 +197,11 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             confirm=[f"ip address show dev {dev}", f"ip neigh show dev {dev}; ip route show table all dev {dev}"],
             fix=fix,
-            breaks=[subject("link", ifname=link.ifname), subject("route", dst="0.0.0.0/0", table=254)],
+            breaks=[
+                subject("link", ifname=link.ifname),
+                subject("route", dst="0.0.0.0/0", table=254),
+                *([found.session] if found.session else []),
+            ],
         )
 
 
@@ -304,3 +338,29 @@ def _near_misses() -> Iterator[Example]:
     yield _case("card that is down", "nothing is used there", down)
     quiet = HostBuilder().link("eth0", flags=0x110C3).address("eth0", "10.0.0.5/32").neighbour("10.0.0.1", dev="eth0")
     yield _case("card without ARP", "it has no neighbours to look for", quiet)
+    yield from _waiting_sessions()
+
+
+def _waiting_sessions() -> Iterator[Example]:
+    """BIRD looks for a neighbour on the link; the neighbour table forgot it with the subnet."""
+
+    def edge(prefix: str = "192.0.2.2/32", **fields: Any) -> Any:
+        given: dict[str, Any] = {"bgp_state": "Idle", "error": "Error: Neighbor lost"}
+        return BirdHost().bgp_down("up1", **(given | fields)).link("eth0").address("eth0", prefix)
+
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical", "says": ("192.0.2.1 of BGP session up1 is next to it",)}
+    yield _case("/32 under a session", "a 24 was meant", edge(), **crit)
+    yield _case("/32 under a session that never stood", "BIRD sees no interface", edge(error=""), **crit)
+    default = edge().link("eth1").address("eth1", "10.0.0.5/24").route("default", via="10.0.0.1", dev="eth1")
+    yield _case("a default route by another card", "it is not the way to a neighbour", default, **crit)
+    six = edge("2001:db8::2/128", neighbor_address="2001:db8::1")
+    yield _case("/128 under a session", "the same", six, 1, severity="critical")
+    yield _case("/24 under a session", "as it should be", edge("192.0.2.2/24"))
+    yield _case("a neighbour far away", "multihop is missing there", edge(neighbor_address="198.51.100.1"))
+    yield _case("multihop", "it need not be on the link", edge(session="external multihop AS4"))
+    yield _case("calling", "BIRD has an interface", edge(bgp_state="Active"))
+    routed = edge().route("default", via="192.0.2.1", dev="eth0", onlink=True)
+    yield _case("on link by its route", "as clouds have it", routed)
+    host_route = edge().route("192.0.2.1/32", dev="eth0")
+    yield _case("a host route to it", "unnumbered", host_route)
+    yield _case("switched off", "drained", edge(state="down", bgp_state="Down", error="", info=""))

@@ -1,6 +1,8 @@
 """What it checks
   An interface lacks an eBPF program that it is meant to have: [[bpf]] of the intent names it, the baseline had it, or
-  at least nine out of ten interfaces of its kind have it at that hook and this one does not.
+  at least nine out of ten interfaces of its kind have it at that hook and this one does not. Where they are few: an
+  interface of the same kind has it, and this one shows a trace of it: a clsact qdisc without any filter, or that very
+  program (same name and tag) pinned and attached nowhere, once for each interface that lacks it.
 
 Why it matters
   Programs are attached by agents, interface by interface. One that missed a new tap, or lost its programs when an
@@ -18,9 +20,10 @@ Fix
 Not flagged
   tc-ingress and tc-egress are met by clsact and tcx alike. A name that the kernel cut at 15 bytes. Interfaces made
   between the two samples of the counters, and interfaces that are down, when only their siblings tell. Fewer than ten
-  interfaces of a kind. A glob that matches nothing. Another build of the same name where the intent gives no tag.
-  Against a baseline: interfaces of guests that were made anew; all tc programs of an interface gone at once, which is
-  bpf-tc-clsact-removed. Without a [[bpf]] section, a baseline or siblings the rule is not evaluated.
+  interfaces of a kind without a trace: only the intent or a baseline tells. A glob that matches nothing. Another build
+  of the same name where the intent gives no tag. Against a baseline: interfaces of guests that were made anew; all tc
+  programs of an interface gone at once, which is bpf-tc-clsact-removed. Without a [[bpf]] section, a baseline or
+  siblings the rule is not evaluated.
 
 References
   net/sched/cls_bpf.c; net/core/dev.c dev_xdp_attach(); Documentation/bpf/
@@ -28,15 +31,18 @@ References
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfAttachment
+from netdiag.model.bpf import BpfAttachment, BpfPin
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.intent import IntendedProgram
 from netdiag.model.link import Link
-from netdiag.rules.bpfplaces import CUT_AT, Placed, placed, program, tc, tcx, xdp
+from netdiag.model.snapshot import Tables
+from netdiag.model.tc import INGRESS, Qdisc, Tc, TcFilter
+from netdiag.rules.bpfplaces import CUT_AT, Placed, placed, program, referred, tc, tcx, xdp
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.expected import same_link, since, untold
 from netdiag.rules.shape import Example, Rule, quoted
@@ -46,7 +52,7 @@ RULE = Rule(
     title="an interface lacks an eBPF program that it is meant to have",
     severity="warning",
     reads=("bpf", "links"),
-    consults=("intent.bpf", "baseline", "counters"),
+    consults=("intent.bpf", "baseline", "counters", "qdiscs"),
     explains=("bpf-prog-pinned-unattached", "bpf-version-skew-across-ifaces"),
 )
 SIBLINGS = 10
@@ -78,8 +84,8 @@ def named(have: str, want: str) -> bool:
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
     rows = list(placed(view))
-    told = view.intent.bpf
-    if told is None and view.baseline is None and not _crowd(view):
+    told, traced = view.intent.bpf, list(_traced(view, rows))
+    if told is None and view.baseline is None and not traced and not _crowd(view):
         yield from untold(view, "bpf")
     said: set[tuple[str, str]] = set()
     for want in told or ():
@@ -93,7 +99,11 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
                 yield _draft(place, f"it is gone {since(view.baseline)}", f"BPF_PROG_QUERY, {since(view.baseline)}")
     for place, share in _alone(view, rows):
         if (place.ifname, place.hook) not in said:
+            said.add((place.ifname, place.hook))
             yield _draft(place, f"{share} of its kind have it", "BPF_PROG_QUERY of its siblings", likely=True)
+    for place, trace, source in traced:
+        if (place.ifname, place.hook) not in said:
+            yield _draft(place, trace, source, likely=True)
 
 
 def _meant(view: HostView, want: IntendedProgram, rows: list[Placed]) -> Iterator[tuple[Draft, Place]]:
@@ -133,18 +143,68 @@ def _gone(old: HostView, new: HostView, rows: list[Placed]) -> Iterator[Place]:
 
 
 def _crowd(view: HostView) -> list[tuple[str, list[Link]]]:
-    """Classes of interfaces with enough members to go by: same name but for the number, same kind, up."""
+    """Classes of interfaces with enough members to go by."""
+    return [(name, links) for name, links in _classes(view) if len(links) > SIBLINGS]
+
+
+def _classes(view: HostView) -> list[tuple[str, list[Link]]]:
+    """Interfaces of one name but for the number, and of one kind, that are up."""
     classes: dict[tuple[str, str | None], list[Link]] = {}
     for link in view.links:
         match = CLASS.match(link.ifname)
         if match and link.up and link.lower_up and not link.loopback:
             classes.setdefault((match[1], link.kind), []).append(link)
-    return [(name, links) for (name, _), links in classes.items() if len(links) > SIBLINGS]
+    return [(name, links) for (name, _), links in classes.items()]
+
+
+def _traced(view: HostView, rows: list[Placed]) -> Iterator[tuple[Place, str, str]]:
+    """Interfaces without a program that a sibling of theirs has, and that was here or was meant for them."""
+    empty, before = _empty_clsacts(view), _seen_before(view)
+    for _, links in _classes(view):
+        members = {link.ifname for link in links}
+        here = [row for row in rows if row.link.ifname in members]
+        for hook, name, tag in dict.fromkeys((hook_of(row.at), row.name, row.tag) for row in here):
+            taken = {row.link.ifname for row in here if hook_of(row.at) == hook}
+            lacking = [link for link in links if link.ifname not in taken]
+            sibling = next(row for row in here if (hook_of(row.at), row.name) == (hook, name))
+            spare = _spares(view, name, tag) == len(lacking)
+            for link in lacking:
+                if before is not None and link.ifindex not in before:
+                    continue
+                place, has = Place(hook, link.ifname, name), f"{sibling.link.ifname} has it"
+                if link.ifindex in empty and sibling.at.hook == "tc":
+                    empty.discard(link.ifindex)  # one cause, however many programs were lost with it
+                    source = f"RTM_GETQDISC, RTM_GETTFILTER {link.ifname}"
+                    yield place, f"{has}, and the clsact of {link.ifname} has no filter left", source
+                elif spare:
+                    yield place, f"{has}, and the same is pinned once more and attached nowhere", "BPF_OBJ_GET of pins"
+
+
+def _empty_clsacts(view: HostView) -> set[int]:
+    """Interfaces with a clsact and no filter: it does nothing by itself, so there was one."""
+    if not view.read_whole("qdiscs"):
+        return set()
+    used = {row.ifindex for row in view.bpf.attachments if row.hook == "tc"}
+    used |= {row.ifindex for row in view.qdiscs.filters}
+    alone = [row for row in view.qdiscs.qdiscs if row.ingress_block is None and row.egress_block is None]
+    return {row.ifindex for row in alone if row.kind == "clsact"} - used
+
+
+def _spares(view: HostView, name: str, tag: str) -> int:
+    """How many programs of a name and tag are pinned, and nothing else refers to them."""
+    used, pinned = referred(view.bpf), {pin.id for pin in view.bpf.pins if pin.kind == "prog"}
+    alike = [one for one in view.bpf.programs if (one.function or one.name, one.tag) == (name, tag)]
+    return sum(one.id in pinned and one.id not in used for one in alike)
+
+
+def _seen_before(view: HostView) -> set[int] | None:
+    """Interfaces of the first sample of the counters; None: not known. A newer one may still be waiting."""
+    whole = view.read_whole("counters") and view.counters.links
+    return {row.ifindex for row in view.counters.links} if whole else None
 
 
 def _alone(view: HostView, rows: list[Placed]) -> Iterator[tuple[Place, str]]:
-    whole = view.read_whole("counters")
-    old = {row.ifindex for row in view.counters.links} if whole and view.counters.links else None
+    old = _seen_before(view)
     for _, links in _crowd(view):
         members = {link.ifname for link in links}
         have: dict[tuple[str, str], set[str]] = {}
@@ -238,3 +298,35 @@ def _siblings() -> Iterator[Example]:
     yield Example(name="replaced since", why="an upgrade", tables=other, baseline=before)
     anew = HostBuilder().link("tap9").link("tap0", kind="tun").build()
     yield Example(name="made anew since", why="another guest's", tables=anew, baseline=before)
+    yield from _traces()
+
+
+def _traces() -> Iterator[Example]:
+    """Two of a kind, one with its program, one without."""
+
+    def two(*, mine: int = 1, clsact: bool = True, filtered: bool = False, **bpf: Any) -> Tables:
+        host = tc(_host(2).bpf(**bpf), "tap1", mine)
+        own, ingress = host.ifindex("tap0"), 0xFFFFFFF2
+        rows = (Qdisc(ifindex=own, kind="clsact", handle=0xFFFF0000, parent=INGRESS),) if clsact else ()
+        others = (
+            (TcFilter(ifindex=own, parent=ingress, kind="flower", handle=1, priority=1, protocol=3),)
+            if filtered
+            else ()
+        )
+        return replace(host.build(), qdiscs=Tc(qdiscs=rows, filters=others))
+
+    def pinned(*numbers: int, tag: str = "aa" * 8) -> dict[str, Any]:
+        pins = [BpfPin(path=f"/sys/fs/bpf/p{number}", kind="prog", id=number) for number in numbers]
+        return {"programs": [program(number, "worker_in", tag=tag) for number in numbers if number > 2], "pins": pins}
+
+    told: dict[str, Any] = {"fires": 1, "subject": subject("bpf-attachment", ifname="tap0"), "confidence": "likely"}
+    yield Example(name="an empty clsact beside one in use", why="its filter was deleted", tables=two(), **told)
+    spare = two(clsact=False, **pinned(1, 3))
+    yield Example(name="pinned for it, attached nowhere", why="its clsact was deleted", tables=spare, **told)
+    yield Example(name="no trace", why="two roles", tables=two(clsact=False), unjudged=True)
+    other = two(filtered=True)
+    yield Example(name="another filter there", why="it is for something else", tables=other, unjudged=True)
+    old = two(clsact=False, **pinned(3, tag="cc" * 8))
+    yield Example(name="another build is pinned", why="kept to go back to", tables=old, unjudged=True)
+    more = two(clsact=False, **pinned(3, 4))
+    yield Example(name="two are pinned for one", why="not one for each", tables=more, unjudged=True)

@@ -45,6 +45,7 @@ RULE = Rule(
         "bgp-hold-timer-expired",
         "wg-handshake-stale",
         "wg-never-handshaked",
+        "qdisc-drops",
     ),
 )
 SHOT = (2,)

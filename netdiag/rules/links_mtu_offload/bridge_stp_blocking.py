@@ -1,6 +1,7 @@
 """What it checks
-  A port of a bridge with the spanning tree protocol has a carrier but does not forward: a guest's or container's port
-  that blocks or still listens and learns, and any port that blocks.
+  A port of a bridge has a carrier but does not forward. With the spanning tree protocol: a guest's or container's port
+  that blocks or still listens and learns, and any port that blocks. Without it: any port, for then only a person or a
+  program has set it so, and nothing sets it back.
 
 Why it matters
   The interface is up, and nothing passes. After every start a port waits twice the forward delay (30 seconds), in which
@@ -18,7 +19,7 @@ Fix
 
 Not flagged
   Ports towards other switches that block: an info, for a redundant topology is meant so. Ports without a carrier or
-  down. Bridges without the protocol.
+  down, and ports of a bridge that is down.
 
 References
   net/bridge/br_stp.c, IFLA_BRPORT_STATE; IEEE 802.1D section 8.4
@@ -40,25 +41,31 @@ RULE = Rule(
     explains=("neigh-*", "vm-*"),
 )
 WAITING = ("listening", "learning")
+STILL = ("disabled", *WAITING, "blocking")
+"""States in which nothing is forwarded."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
     for port in view.links:
         state = str(port.slave_info.get("state", "")).lower()
         bridge = view.stack.master(port.ifindex)
-        if bridge is None or bridge.kind != "bridge" or not bridge.info.get("stp_state"):
+        if bridge is None or bridge.kind != "bridge":
             continue
-        if state not in (*WAITING, "blocking") or not (port.up and port.lower_up and bridge.up):
+        by_hand = not bridge.info.get("stp_state")
+        still = STILL if by_hand else (*WAITING, "blocking")
+        if state not in still or not (port.up and port.lower_up and bridge.up):
             continue
+        if by_hand and port.operstate not in ("up", "unknown"):
+            continue  # the bridge hears of a carrier up to a second late (net/core/link_watch.c)
         guest = faces_guest(port)
-        if state in WAITING and not guest:
+        if state in WAITING and not (guest or by_hand):
             continue
         name = port.ifname
         yield RULE.found(
             subject=subject("link", ifname=name),
-            severity="warning" if guest else "info",
-            message=f"{name} of {bridge.ifname} is up but {state}: nothing passes, "
-            + ("until the forward delay is over" if state in WAITING else "to break a loop"),
+            severity="warning" if guest or by_hand else "info",
+            confidence="likely" if by_hand else None,  # a ring protocol (MRP) may have, which cannot be seen
+            message=f"{name} of {bridge.ifname} is up but {state}: nothing passes, " + _until(state, by_hand=by_hand),
             evidence=(
                 (f"{name} port state", state, f"RTM_GETLINK {name} IFLA_BRPORT_STATE"),
                 (
@@ -68,10 +75,18 @@ def check(view: HostView) -> Iterator[Draft]:
                 ),
             ),
             confirm=("bridge link show", f"ip -details link show dev {quoted(bridge.ifname)}"),
-            fix=f"ip link set dev {quoted(bridge.ifname)} type bridge stp_state 0  # only where there is no loop",
+            fix=f"bridge link set dev {quoted(name)} state 3"
+            if by_hand
+            else f"ip link set dev {quoted(bridge.ifname)} type bridge stp_state 0  # only where there is no loop",
             touches=(subject("link", ifname=bridge.ifname),),
             breaks=(subject("link", ifname=name), subject("tap", ifname=name)),
         )
+
+
+def _until(state: str, *, by_hand: bool) -> str:
+    if by_hand:
+        return "and no spanning tree set it so"
+    return "until the forward delay is over" if state in WAITING else "to break a loop"
 
 
 def _port(state: str, *, stp: int = 1, guest: bool = True, carrier: bool = True) -> HostBuilder:
@@ -91,5 +106,14 @@ def examples() -> Iterator[Example]:
     yield _case("a redundant cable", "that is what the protocol is for", switch, 1, severity="info")
     yield _case("a cable that learns", "over in seconds", _port("learning", guest=False))
     yield _case("forwards", "healthy", _port("forwarding"))
-    yield _case("without the protocol", "the state means nothing", _port("blocking", stp=0))
+    for state in STILL:
+        hand = _port(state, stp=0, guest=False)
+        yield _case(f"{state} without the protocol", "somebody set it so", hand, 1, severity="warning")
+    yield _case("forwards without the protocol", "the ordinary case", _port("forwarding", stp=0))
+    down = _port("disabled", stp=0).link("br0", kind="bridge", info={"stp_state": 0}, up=False, ifindex=1)
+    yield _case("a bridge that is down", "its ports are disabled with it", down)
+    late = _port("disabled", stp=0).link("p0", master="br0", slave_kind="bridge", slave_info={"state": "disabled"},
+                                         operstate="dormant", ifindex=2)  # fmt: skip
+    yield _case("a carrier that has just come", "the bridge has not heard of it", late)
+    yield _case("disabled under the protocol", "by the switch's administrator", _port("disabled"))
     yield _case("without a carrier", "nobody is there", _port("listening", carrier=False))

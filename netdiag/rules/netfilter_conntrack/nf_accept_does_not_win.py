@@ -128,7 +128,7 @@ def _beaten(whole: Netfilter, hook: str, family: str, names: list[str]) -> Itera
     for table_, chain_ in base:
         if not any(_drops(t, c) for t, c in base if c is not chain_):
             continue
-        alone = Netfilter(Nft(tables=(_only(table_, chain_),)))
+        alone = Netfilter(Nft(tables=(_only(table_, chain_),)), whole.ifindexes)
         for inside, accepting in _accepting(table_, chain_):
             left -= 1
             if left < 0:

@@ -2,7 +2,8 @@
   A policy rule that refuses packets (unreachable, prohibit, blackhole) stands in front of the rule that would route
   them: a later rule with a table of its own matches no packet but those refused, and its table has routes for them.
   Also: what this host demonstrably sends (to the neighbour of a BGP session, a WireGuard endpoint with the device's
-  mark, a tunnel's far end, a guest) ends at such a rule although a table behind it has the way.
+  mark, a tunnel's far end, a guest) ends at such a rule although a table behind it has the way. And: a rule refuses
+  the whole subnet of an own interface by its "to", with live neighbours on it.
 
 Why it matters
   Marked or selected traffic dies with EHOSTUNREACH, EACCES or in silence, although "ip route show table" shows its
@@ -20,7 +21,8 @@ Fix
 Not flagged
   A rule that refuses behind the lookup that it guards. One that refuses only a part of the later rule's packets. Kill
   switches in front of the tables main and default (VPN clients, Tailscale's 5250): told as info where nobody in use
-  is refused and no earlier rule looks the same packets up. A later rule whose table is empty. Rules that cannot match.
+  is refused and no earlier rule looks the same packets up. A single neighbour or a part of a subnet that a rule names.
+  A later rule whose table is empty. Rules that cannot match.
 
 References
   net/core/fib_rules.c fib_rules_lookup(), net/ipv4/fib_rules.c fib4_rule_action(), net/ipv6/fib6_rules.c, ip-rule(8)
@@ -68,11 +70,13 @@ def check(view: HostView) -> Iterator[Draft]:
                 told.add(shadow.by)
                 yield _shadowing(view, shadow.by, shadow.rule, row)
     for demand in demands(view):
-        if demand.kind in KINDS and demand.busy:
+        wanted = demand.kind in KINDS and demand.busy
+        if wanted or demand.kind == "neighbour":
             rule, behind = _refused(view, demand)
-            if rule is not None and behind is not None and rule not in told:
-                told.add(rule)
-                yield _demanded(view, rule, demand, behind)
+            if rule is None or behind is None or rule in told or not (wanted or _covers(rule, demand, behind)):
+                continue
+            told.add(rule)
+            yield _demanded(view, rule, demand, behind)
     for rule in refusing:
         if rule not in told and selects(rule) and not rule.invert and not _guards(view, rule):
             yield _draft(view, rule, "info", "that may be meant (a kill switch)")
@@ -96,6 +100,12 @@ def _refused(view: HostView, demand: Demand) -> tuple[PolicyRule | None, Route |
     return answer.rule, None
 
 
+def _covers(rule: PolicyRule, demand: Demand, behind: Route) -> bool:
+    """Whether the rule names the neighbour's whole subnet, or more, by its "to"."""
+    connected = behind.oif == demand.ifindex and behind.gateway is None
+    return connected and not rule.invert and 0 < rule.dst_len <= int(behind.dst.partition("/")[2])
+
+
 def _shadowing(view: HostView, rule: PolicyRule, dead: PolicyRule, row: Route) -> Draft:
     words = f"so that rule {dead.priority} ({rule_words(dead)}) never gets a packet, though table "
     words += f"{table_word(dead.table)} has {row.dst} {way_words(view, row)}"
@@ -110,7 +120,9 @@ def _demanded(view: HostView, rule: PolicyRule, demand: Demand, behind: Route) -
     words = f"also those to {demand.query.dst}, {demand.words}, which {behind.dst} {way_words(view, behind)} would take"
     mark = f" mark {demand.query.mark:#x}" if demand.query.mark else ""
     evidence = [(f"route to {demand.query.dst}{mark}", rule.action, "RTM_GETRULE FRA_ACTION, policy rules")]
-    return _draft(view, rule, "critical", words, evidence=evidence, breaks=demand.suffers, demand=demand)
+    severity: Severity = "critical" if demand.busy else "warning"
+    breaks = [*demand.suffers, subject("route", dst=behind.dst, table=behind.table)]
+    return _draft(view, rule, severity, words, evidence=evidence, breaks=breaks, demand=demand)
 
 
 def _draft(
@@ -221,9 +233,32 @@ def examples() -> Iterator[Example]:
     for state, more in (("up", crit), ("down", {"fires": 0})):
         bgp = _host(BirdHost().bgp("up1", state=state, info="", neighbor_address="10.0.0.2"))
         yield _case(f"BGP session {state}", "everything is refused", bgp.rule(100, action="unreachable"), **more)
+    yield from _own_subnets()
     lookup = _host(BirdHost().bgp("up1", neighbor_address="10.0.0.2"))
     yield _case(
         "an exception before it",
         "the neighbour is let out first",
         lookup.rule(50, dst="10.0.0.0", dst_len=24, table=254).rule(100, action="unreachable"),
     )
+
+
+def _own_subnets() -> Iterator[Example]:
+    def refused(dst: str, length: int, state: str = "reachable", *, six: bool = False, **more: Any) -> HostBuilder:
+        host = _host().neighbour("2001:db8::9" if six else "10.0.0.9", dev="eth1" if six else "eth0", state=state)
+        family = "inet6" if six else "inet"
+        built: HostBuilder = host.rule(100, action="blackhole", dst=dst, dst_len=length, family=family, **more)
+        return built
+
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
+    yield _case("an own subnet", "its neighbours were there just now", refused("10.0.0.0", 24), **crit)
+    yield _case("an own subnet of IPv6", "the same", refused("2001:db8::", 64, six=True), **crit)
+    yield _case("a net around it", "null routes for private space, too wide", refused("10.0.0.0", 8), **crit)
+    old = refused("10.0.0.0", 24, "stale")
+    yield _case("neighbours that were there once", "less sure", old, 1, severity="warning")
+    yield _case("half of it", "somebody is shut out", refused("10.0.0.0", 25), 1, severity="info")
+    yield _case("one neighbour", "a ban", refused("10.0.0.9", 32), 1, severity="info")
+    yield _case("another net", "bogons", refused("172.16.0.0", 12), 1, severity="info")
+    everything = _host().neighbour("10.0.0.9", dev="eth0").rule(100, action="unreachable")
+    yield _case("everything", "a kill switch that is on", everything)
+    marked = refused("10.0.0.0", 24, fwmark=1)
+    yield _case("an own subnet for marked packets", "a customer is kept out of it", marked, 1, severity="info")

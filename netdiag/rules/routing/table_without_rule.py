@@ -17,8 +17,10 @@ Fix
 
 Not flagged
   The tables main, default and local; tables of VRFs. Tables that hold only throw, blackhole, unreachable or prohibit
-  routes. A table whose routes all lead over dead next hops. Tables that a routing daemon fills (BIRD, FRR ...), for
-  a looking glass or for later use: told as info. A table that some rule names, even one that cannot match now.
+  routes. A table whose routes all lead over dead next hops. Tables that a routing daemon fills (BIRD, FRR ...), for a
+  looking glass or for later use: told as info; a warning where nothing of it is in a table that is looked at, and this
+  host has no other way to what it holds: then it is its only table, gone astray. A table that some rule names, even one
+  that cannot match now.
 
 References
   net/core/fib_rules.c, ip-rule(8), networkd.conf(5) ManageForeignRoutingPolicyRules=
@@ -29,6 +31,9 @@ from typing import Any
 
 import numpy as np
 
+from netdiag.index.policy import Query
+from netdiag.index.reach import reachable_tables
+from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.index.ways import usable
 from netdiag.model.finding import Draft, subject
@@ -43,7 +48,7 @@ RULE = Rule(
     title="a routing table has routes and no policy rule leads to it",
     severity="warning",
     confidence="likely",
-    reads=("links", "addresses", "routes", "rules"),
+    reads=("links", "addresses", "routes", "rules", "sysctls"),
     explains=("route-default-missing", "asym-rpfilter-strict-drop", "src-addr-selection-wrong", "bgp-*", "wg-[!f]*"),
 )
 OWN = (0, 253, 254, 255)
@@ -96,17 +101,27 @@ def check(view: HostView) -> Iterator[Draft]:
             yield _draft(view, family, table, rows)
 
 
+def _astray(view: HostView, family: str, table: int, rows: list[Route]) -> bool:
+    """Whether the daemon has no route in any table that is looked at, and there is no other way to these."""
+    routes, used = view.routes(family), reachable_tables(view.rules, view.links, family)
+    elsewhere = np.isin(routes.protocol, DAEMONS) & np.isin(routes.table, list(used)) & (routes.type == RTN_UNICAST)
+    lost = [row for row in rows if not view.lookup(Query(family=family, dst=specimens(row.dst)[0])).ok]
+    return not elsewhere.any() and bool(lost)
+
+
 def _draft(view: HostView, family: str, table: int, rows: list[Route]) -> Draft:
     row, ip = rows[0], ip_command(family)
     fed = all(one.protocol in DAEMONS for one in rows)
+    astray = fed and _astray(view, family, table, rows)
     twins: list[PolicyRule] = [rule for rule in view.rules if rule.family != family and rule.table == table]
     other = f"; IPv{'4' if family == 'inet6' else '6'} has rule {twins[0].priority} for it" if twins else ""
     links = sorted({view.ifname(hop.oif) for one in rows for hop in one.hops if hop.oif})
     return RULE.found(
         subject=subject("route", dst=row.dst, table=table),
-        message=f"table {table} has {row.dst} {way_words(view, row)}, and no {ip} rule leads to it{other}",
-        severity="info" if fed and not twins else None,
-        confidence="possible" if fed and not twins else None,
+        message=f"table {table} has {row.dst} {way_words(view, row)}, and no {ip} rule leads to it{other}"
+        + (f"; nothing of {RTPROT_NAMES.get(row.protocol, row.protocol)} is in a table in use" if astray else ""),
+        severity="info" if fed and not twins and not astray else None,
+        confidence="possible" if fed and not twins and not astray else None,
         evidence=[
             (f"routes in table {table}", len(view.fib(family).positions(table)), "RTM_GETROUTE RTA_TABLE"),
             (f"made by {RTPROT_NAMES.get(row.protocol, row.protocol)}", row.dst, "RTM_GETROUTE rtm_protocol"),
@@ -154,6 +169,13 @@ def examples() -> Iterator[Example]:
     yield _case("a rule for an interface that is gone", "somebody means it", idle)
     fed = _own(protocol=12)
     yield _case("a daemon's table", "a looking glass, or for later use", fed, 1, severity="info")
+    alone = HostBuilder().link("eth1").address("eth1", "10.1.0.1/24").rule(32766, table=254)
+    astray = alone.route("198.51.100.0/24", via="10.1.0.2", dev="eth1", table=200, protocol=12)
+    yield _case(
+        "all that BIRD has", "no other way there", astray, says=("nothing of bird is in a table in use",), **warn
+    )
+    both = _own(protocol=12).route("198.51.100.0/24", via="10.0.0.2", dev="eth0", protocol=12)
+    yield _case("a daemon with routes in main too", "this one is for something else", both, 1, severity="info")
     vrf = _own().link("red", kind="vrf", info={"table": 100})
     yield _case("a VRF's", "reached by its interface", vrf.rule(1000, l3mdev=True))
     for kind in ("throw", "blackhole", "unreachable"):

@@ -37,7 +37,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, Severity
 from netdiag.model.link import Link
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
-from netdiag.rules.build_nft import chain, iifname, in_set, plain, port, port_set, rule, state, table, verdict
+from netdiag.rules.build_nft import chain, iif, iifname, in_set, plain, port, port_set, rule, state, table, verdict
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.nftspecimen import meant
@@ -257,6 +257,10 @@ def examples() -> Iterator[Example]:
     closed = rule(port(17, 51820), verdict("drop"))
     opened = rule(port(17, 51820), verdict("accept"))
     yield case("default drop", "the plain fault", _host(), _input(), 1, severity="critical", confidence="likely")
+    numbered = rule(iif(1), verdict("accept"))
+    yield case("default drop, lo let in by its number", "iif lo, without quotes", _host(), _input(numbered), 1)
+    opened_there = _input(rule(iif(2), verdict("accept")))
+    yield case("the card let in by its number", "iif eth0", _host(), opened_there)
     yield case("closed by number", "a rule does the same", _host(), _input(closed, policy="accept"), 1)
     reject = rule(plain("reject", number=2, code=1))
     yield case("rejected", "a last rule that rejects", _host(), _input(reject, policy="accept"), 1)
