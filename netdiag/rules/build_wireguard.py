@@ -82,10 +82,9 @@ class WireguardBuilder(HostBuilder):
         peer = WireguardPeer(
             public_key=key(letter),
             endpoint=endpoint,
-            endpoint_port=51820 if endpoint else None,
             allowed_ips=allowed_ips,
             latest_handshake=None if age is None else NOW - age,
-            **fields,
+            **({"endpoint_port": 51820 if endpoint else None} | fields),
         )
         self._devices[ifname] = msgspec.structs.replace(device, peers=(*device.peers, peer))
         return self

@@ -142,3 +142,10 @@ def _neighbours(view: HostView) -> Iterator[Demand]:
             suffers=(subject("neighbour", dst=row.dst, ifname=link.ifname),),
             ifindex=row.ifindex,
         )
+
+
+def serves(view: HostView, family: str, address: str) -> bool:
+    """Whether it is a gateway of some route."""
+    key, used = view.fib(family).key(address), view.routes(family).gateway
+    same = (used == np.frombuffer(key, np.uint8)).all(axis=1) if isinstance(key, bytes) else used == key
+    return bool(same.any())

@@ -193,6 +193,7 @@ def _draft(
         ],
         confirm=[*(confirm or ()), f"{ip} route get {address} 2>&1"],
         fix=f"ip address add {address}/{length} dev {quoted(ifname)}",
+        touches=[subject("link", ifname=ifname)],
         breaks=[
             subject("prefix", prefix=f"{address}/{bits}"),
             subject("prefix", prefix=str(whole)),

@@ -3,10 +3,10 @@
   subnet or a route that goes by it.
 
 Why it matters
-  What comes in by a port is the master's: the bridge takes every frame before the port's own addresses are looked at.
-  This host still sends by the port, with the old address and the old routes, and no answer is ever delivered; ARP and
-  ND fail as if the wire were dead. That happens when an uplink is put into a bridge by mistake, or when its address was
-  not moved along.
+  What comes in by a port is the master's: the bridge takes every frame before the port is looked at. This host still
+  sends by the port, with the old address and the old routes, but answers to its ARP and ND are taken for news of the
+  bridge's neighbours: as soon as an entry of the port expires, half a minute later, the neighbour is lost as if the
+  wire were dead. That happens when an uplink is put into a bridge by mistake, or its address was not moved along.
 
 Confirm
   ip -d link show dev IFNAME      (master)
@@ -23,7 +23,7 @@ Not flagged
   single address (/32) without any route by the port.
 
 References
-  net/bridge/br_input.c br_handle_frame(); net/core/dev.c __netif_receive_skb_core(), rx_handler; bonding.rst of Linux
+  net/bridge/br_input.c br_handle_frame(); net/core/dev.c __netif_receive_skb_core(); net/ipv4/arp.c arp_process()
 """
 
 from collections.abc import Iterator
@@ -96,7 +96,7 @@ def _draft(view: HostView, port: Link, master: Link, own: list[Address], ways: l
     return RULE.found(
         subject=subject("link", ifname=name),
         message=f"{name} is a port of {over} and has {listed}, with {route}: what comes in by {name} is {over}'s, "
-        "no answer reaches that address",
+        "so that no neighbour's answer is heard there",
         evidence=[
             (f"master of {name}", over, f"RTM_GETLINK {name} IFLA_MASTER"),
             (f"address of {name}", f"{first.local}/{first.prefixlen}", f"RTM_GETADDR {name}"),

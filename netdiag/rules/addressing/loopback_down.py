@@ -1,18 +1,19 @@
 """What it checks
-  The loopback interface is down, and something here needs it: an address on it that others or this host use, or a
-  program that listens at a loopback address.
+  The loopback interface is down, and something here needs it: a program that listens at a loopback address (then it is
+  critical), or an address on it that is more than its own.
 
 Why it matters
-  The kernel takes the local routes of lo away with it: service addresses on it are answered by nobody, 127.0.0.1 and
-  ::1 refuse, and what a program sends to any address of its own host leaves by lo and is dropped. Everything else goes
-  on, so that the uplink looks healthy. Its IPv6 addresses are deleted, and do not come back by themselves.
+  What a program sends to any address of its own host leaves by lo and is dropped: 127.0.0.1, and the host's own
+  addresses on all cards. Whoever comes from outside is served as before, also at IPv4 addresses on lo, so that the host
+  looks well from everywhere but from itself. The IPv6 addresses of lo are deleted, and all but ::1 do not come back by
+  themselves.
 
 Confirm
   ip address show dev lo
-  ip route show table local dev lo      (nothing)
+  ping -c1 127.0.0.1      (no answer)
 
 Fix
-  ip link set dev lo up. Its IPv4 addresses work again at once; those of IPv6 have to be added again (::1 comes back).
+  ip link set dev lo up. Packets of the host to itself pass again at once; IPv6 addresses of lo have to be added again.
 
 Not flagged
   A namespace in which nothing needs it: new ones begin with a loopback that is down, and a tap's namespace or a router
@@ -20,7 +21,7 @@ Not flagged
   see dns-stub-dead.
 
 References
-  net/ipv4/devinet.c inetdev_event(), net/ipv4/fib_frontend.c fib_disable_ip(), net/ipv6/addrconf.c addrconf_ifdown()
+  net/ipv4/route.c (output to a local address is by loopback_dev); net/ipv6/addrconf.c addrconf_ifdown()
 """
 
 import ipaddress
@@ -45,7 +46,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "addresses"),
     consults=("sockets",),
-    explains=("addr-missing-expected-lo32", "bgp-announced-service-down", "bgp-route-announced-no-local-addr"),
+    explains=("addr-missing-expected-lo32",),
 )
 MOST = 8
 
@@ -72,27 +73,20 @@ def _listeners(view: HostView) -> list[Socket]:
 
 def _draft(view: HostView, link: Link, services: list[Address], listeners: list[Socket]) -> Draft:
     name = link.ifname
-    lost = [row.local for row in services[:MOST]]
     waiting = [named(view, row) for row in listeners]
-    words = [
-        *([f"{', '.join(lost)} on it cannot be reached"] if lost else []),
-        *([f"nobody gets to {waiting[0]}"] if waiting else []),
-    ]
+    lost = ", ".join(row.local for row in services[:MOST])
+    what = f"nobody gets to {waiting[0]}" if waiting else f"this host itself does not get to {lost} on it"
     return RULE.found(
         subject=subject("link", ifname=name),
-        message=f"{name} is down: {words[0]}" + (f", and {words[1]}" if len(words) > 1 else ""),
+        message=f"{name} is down: {what}, nor to any other address of this host from here",
+        severity="critical" if waiting else "warning",
         evidence=[
             (f"{name} flags", "down", f"RTM_GETLINK {name} ifi_flags"),
-            *((f"address of {name}", f"{row.local}/{row.prefixlen}", "RTM_GETADDR") for row in services[:3]),
             *(("listens at loopback", text, "SOCK_DIAG") for text in waiting[:3]),
+            *((f"address of {name}", f"{row.local}/{row.prefixlen}", "RTM_GETADDR") for row in services[:3]),
         ],
-        confirm=[f"ip address show dev {quoted(name)}", "ip route show table local"],
+        confirm=[f"ip address show dev {quoted(name)}"],
         fix=f"ip link set dev {quoted(name)} up",
-        touches=[subject("address", address=row.local, ifname=name) for row in services],
-        breaks=[
-            *(subject("address", address=row.local, ifname=name) for row in services),
-            *(subject("prefix", prefix=f"{row.local}/{row.prefixlen}") for row in services),
-        ],
     )
 
 
@@ -107,8 +101,8 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -
 
 def examples() -> Iterator[Example]:
     bad: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": subject("link", ifname="lo")}
-    yield _case("a service address on it", "an anycast edge", _host().address("lo", "203.0.113.7/32"), **bad)
-    yield _case("one of IPv6", "where it was added later", _host().address("lo", "2001:db8::7/128"), **bad)
+    service = _host().address("lo", "203.0.113.7/32")
+    yield _case("a service address on it", "an anycast edge", service, 1, severity="warning")
     for src, protocol in (("127.0.0.1", 6), ("127.0.0.53", 17), ("::1", 6)):
         listens = _host().socket(src=src, sport=8500, protocol=protocol)
         yield _case(f"a program at {src}", "its clients are on this host", listens, **bad)

@@ -42,7 +42,7 @@ from netdiag.model.route import RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNREACHABLE, RT
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.demands import CONSULTS, READS, Demand, demands
+from netdiag.rules.demands import CONSULTS, READS, Demand, demands, serves
 from netdiag.rules.routewords import ip_command, route_subject, table_word, way_words
 from netdiag.rules.shape import Example, Rule
 
@@ -90,13 +90,6 @@ def aggregate(view: HostView, family: str, position: int) -> bool:
             if fib.routes.dst_len[other] > fib.routes.dst_len[position] and fib.routes.type[other] in (1, 2):
                 return True
     return False
-
-
-def serves(view: HostView, family: str, address: str) -> bool:
-    """Whether it is a gateway of some route."""
-    key, used = view.fib(family).key(address), view.routes(family).gateway
-    same = (used == np.frombuffer(key, np.uint8)).all(axis=1) if isinstance(key, bytes) else used == key
-    return bool(same.any())
 
 
 def weight(view: HostView, demand: Demand, row: Route) -> Severity:

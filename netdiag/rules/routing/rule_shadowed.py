@@ -1,6 +1,8 @@
 """What it checks
   A policy rule with a table of its own never decides anything: an earlier rule matches at least the same packets and
-  always answers, because its table has a default route (or another route for every destination that is left).
+  always answers, because its table has a default route (or another route for every destination that is left). Also: a
+  rule for all packets stands in front of the main table and sends away what a host route of main would bring to a guest
+  behind a tap or a cable.
 
 Why it matters
   The table looks right, "ip route show table" shows its routes, and yet no packet is ever routed by it: the traffic
@@ -21,7 +23,8 @@ Not flagged
   An earlier rule with suppress_prefixlength or suppress_ifgroup, whose results can be set aside; one whose table
   lacks a default route, or has a throw route, or only routes over dead next hops: a later rule is then the fallback.
   A goto that leads around the earlier rule. Packets bound to another interface (oif) than the earlier route's. "not".
-  Rules for the tables main, default and local: a catch-all in front of them replaces them on purpose. A rule that
+  Rules for the tables main, default and local: a catch-all in front of them replaces them on purpose, as long as no
+  guest loses its packets; one to whom the other table has a host route has moved. A rule that
   refuses (unreachable ...): behind the lookup that it guards it is right, in front of it see
   rule-terminal-unreachable. A table that is empty, or would decide the same.
 
@@ -42,15 +45,18 @@ from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import Route, RouteExtra
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.deadrules import common_part, decided_otherwise
+from netdiag.rules.demands import CONSULTS, READS
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
+from netdiag.rules.sentaway import SentAway, sent_away
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
     id="rule-shadowed",
     title="a policy rule never gets a packet, because an earlier one takes them all",
-    severity="warning",
-    reads=("links", "routes", "rules", "sysctls"),
-    explains=("asym-rpfilter-strict-drop", "src-addr-selection-wrong", "wg-fwmark-rule-missing"),
+    severity="critical",
+    reads=READS,
+    consults=CONSULTS,
+    explains=("asym-rpfilter-strict-drop", "src-addr-selection-wrong", "wg-fwmark-rule-missing", "tap-route-missing"),
 )
 MOST_NAMED = 4
 
@@ -66,6 +72,29 @@ def check(view: HostView) -> Iterator[Draft]:
                 behind.setdefault(shadow.by, []).append((shadow.rule, row))
         for taker, dead in behind.items():
             yield _draft(view, taker, dead)
+    for rule, guests in sent_away(view).items():
+        yield _of_guests(view, rule, guests)
+
+
+def _of_guests(view: HostView, rule: PolicyRule, guests: list[SentAway]) -> Draft:
+    (demand, taken, row), ip = guests[0], ip_command(rule.family)
+    address, more = demand.query.dst, f" and {len(guests) - 1} more" if len(guests) > 1 else ""
+    suffering = [thing for each in guests for thing in each.demand.suffers]
+    return RULE.found(
+        subject=rule_subject(rule),
+        message=f"rule {rule.priority} ({rule_words(rule)}) takes the packets to {address}, {demand.words}{more}: they "
+        f"leave {way_words(view, taken)}, and main with {row.dst} {way_words(view, row)} is not asked",
+        severity="critical",
+        evidence=[
+            (f"rule {rule.priority}", rule_words(rule), "RTM_GETRULE"),
+            (f"route to {address}", way_words(view, taken), "RTM_GETROUTE, policy rules"),
+            (f"{row.dst} in table main, never used", way_words(view, row), "RTM_GETROUTE"),
+        ],
+        confirm=[f"{ip} rule show", f"{ip} route get {address}"],
+        fix=f"{ip} rule del pref {rule.priority} {rule_words(rule)}  # or give it the selector that it lacks",
+        touches=suffering,
+        breaks=[*suffering, *(subject("tap", ifname=thing["ifname"]) for thing in suffering)],
+    )
 
 
 def _draft(view: HostView, taker: PolicyRule, dead: list[tuple[PolicyRule, Route]]) -> Draft:
@@ -79,6 +108,7 @@ def _draft(view: HostView, taker: PolicyRule, dead: list[tuple[PolicyRule, Route
         subject=rule_subject(rule),
         message=f"rule {rule.priority} ({rule_words(rule)}) never gets a packet{more}: "
         f"rule {taker.priority} ({rule_words(taker)}) comes first and {answer}",
+        severity="warning",
         confidence="likely" if same_packets(rule, taker) else None,  # the second may be meant as a standby
         evidence=[
             (f"rule {taker.priority}", rule_words(taker), "RTM_GETRULE"),
@@ -375,16 +405,10 @@ def _table_examples(marked: dict[str, Any]) -> Iterator[Example]:
         1,
     )
     same = _host().route("default", via="10.0.0.2", dev="eth0", table=61)
-    yield _case(
-        "same decision",
-        "table 61 says what table 50 says: nothing goes wrong",
-        same.rule(100, table=50).rule(200, table=61, fwmark=1),
-    )
-    yield _case(
-        "empty table behind",
-        "it decides nothing; rule-references-empty-table speaks about it",
-        _host().rule(100, table=50).rule(200, table=777, fwmark=1),
-    )
+    same.rule(100, table=50).rule(200, table=61, fwmark=1)
+    yield _case("same decision", "table 61 says what table 50 says: nothing goes wrong", same)
+    bare = _host().rule(100, table=50).rule(200, table=777, fwmark=1)
+    yield _case("empty table behind", "it decides nothing; rule-references-empty-table speaks about it", bare)
     yield _case(
         "main replaced by a custom table",
         "rule 32766 behind a catch-all is how one replaces main",
@@ -401,3 +425,25 @@ def _table_examples(marked: dict[str, Any]) -> Iterator[Example]:
     yield _case(
         "wg-quick", "its two rules are in the right order", quick.rule(32765, table=51820, fwmark=51820, invert=True)
     )
+    yield from _guests()
+
+
+def _guests() -> Iterator[Example]:
+    """A catch-all in front of main, and a guest that main knows."""
+
+    def worker(table: int = 50, *, up: bool = True, **rule: Any) -> HostBuilder:
+        host = _host().tap("tap0", up=up).route("10.9.0.5/32", dev="tap0", priority=100)
+        built: HostBuilder = host.rule(100, **({"table": table} | rule)).rule(32766, table=254)
+        return built
+
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": subject("rule", priority=100, family="inet")}
+    yield Example(name="a guest", why="the rule lost its selector", tables=worker().build(), **crit)
+    for name, why, host in (
+        ("a guest, and a mark", "it takes what is marked only", worker(fwmark=1)),
+        ("a guest, suppressed", "wg-quick asks main first", worker(254, suppress_prefixlength=0)),
+        ("a guest, another table without a default", "it falls through to main", worker(61)),
+        ("a guest that is gone", "its tap is down", worker(up=False)),
+        ("a guest that moved", "the table knows where to", worker().route("10.9.0.5/32", dev="eth1", table=50)),
+        ("a way out over a cable", "it has the default route", worker().route("default", dev="tap0", family="inet")),
+    ):
+        yield _case(name, why, host)

@@ -1,6 +1,7 @@
 """What it checks
   A WireGuard peer's endpoint to which this host has no way: the routing tables, asked with the mark of the device,
-  answer "unreachable", or a route of type blackhole, unreachable or prohibit holds the endpoint.
+  answer "unreachable", or a route of type blackhole, unreachable or prohibit holds the endpoint. Or the endpoint is
+  this host itself: its own address with the port of the very device, or with a port at which nobody listens.
 
 Why it matters
   No handshake leaves. The interface is up, its routes are there, and what goes into it is queued and thrown away.
@@ -17,7 +18,8 @@ Fix
 
 Not flagged
   A peer that roamed and is not used: keys too old and no keepalive, told as info only. A peer without an endpoint. A
-  device that is down. Where the host has no default route at all, that stands above.
+  device that is down. Where the host has no default route at all, that stands above. An endpoint on this host at which
+  another program listens: a proxy that carries WireGuard in something else.
 
 References
   drivers/net/wireguard/socket.c send4() send6(), "No route to %pISpfsc for peer"; wg(8) "endpoint"
@@ -29,10 +31,12 @@ from typing import Any
 from netdiag.index.packet import Lookup
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
+from netdiag.model.sockets import IPPROTO_UDP
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.build_wireguard import WireguardBuilder, key
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.sockettables import served
 from netdiag.rules.wireguardpeers import (
     device_subject,
     endpoint_word,
@@ -48,6 +52,7 @@ RULE = Rule(
     title="this host has no way to a WireGuard peer's endpoint",
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard"),
+    consults=("sockets",),
     explains=("wg-handshake-stale", "wg-never-handshaked", "bgp-*", "route-blackhole-unexpected"),
 )
 REFUSALS = ("ENETUNREACH", "EHOSTUNREACH", "EACCES", "EINVAL")
@@ -58,9 +63,19 @@ def refused(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> Loo
     """The kernel's answer where it refuses, whatever cannot be known."""
     query = query_to(device, peer)
     answer = view.lookup(query) if query is not None else None
+    if answer is not None and answer.type == "local":
+        return answer if _to_itself(view, device, peer) else None
     if answer is None or any(other.ok for other in (answer, *answer.alternatives)):
         return None
     return answer if answer.error in REFUSALS else None
+
+
+def _to_itself(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> bool:
+    """Whether an endpoint on this host is the device's own port, or nobody's."""
+    if peer.endpoint_port == device.listen_port:
+        return True
+    address, port = (peer.endpoint or "").partition("%")[0], peer.endpoint_port or 0
+    return view.read_whole("sockets") and not served(view, address, port, IPPROTO_UDP)
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -81,8 +96,12 @@ def _finding(
 ) -> Draft:
     name, (peer, answer) = device.ifname, found[0]
     family, address = family_of(peer.endpoint or ""), (peer.endpoint or "").partition("%")[0]
-    by, alone = "no route", []
-    if answer.route is not None:
+    by, alone, row = "no route", [], None
+    if answer.type == "local":
+        own = peer.endpoint_port == device.listen_port
+        by = f"it is this host itself, {'the port of ' + name if own else 'where nobody listens'}"
+        undo = f"wg set {quoted(name)} peer {quoted(peer.public_key)} endpoint ADDRESS:PORT"
+    elif answer.route is not None:
         row = view.route_rows(family, [answer.route])[0]
         by = f"{answer.type} route {row.dst} of table {row.table}"
         if network(row.dst).num_addresses == 1:  # a refusal of this endpoint and of nothing else is this fault
@@ -90,14 +109,15 @@ def _finding(
         undo = f"{ip_command(family)} route del {answer.type} {row.dst} table {row.table}"
     else:
         undo = f"{ip_command(family)} route add {quoted(address)} via GATEWAY dev UPLINK"
+    error = f" ({answer.error})" if answer.error else ""
     many = f" and {len(found) - 1} other peers" if len(found) > 1 else ""
     return RULE.found(
         subject=peer_subject(device, peer) if len(found) == 1 else device_subject(device),
-        message=f"{name}: no way to endpoint {endpoint_word(peer)}{many}: {by} ({answer.error}), "
+        message=f"{name}: no way to endpoint {endpoint_word(peer)}{many}: {by}{error}, "
         + ("no handshake leaves this host" if sure else "the peer is not in use"),
         evidence=[
             ("endpoint", endpoint_word(peer), source(device, "WGPEER_A_ENDPOINT", "endpoint")),
-            (f"way to {address}", f"{answer.error}, {by}", "RTM_GETROUTE, RTM_GETRULE"),
+            (f"way to {address}", f"{answer.error or answer.type}, {by}", "RTM_GETROUTE, RTM_GETRULE"),
             ("persistent keepalive", peer.persistent_keepalive or "off", source(device, "keepalive", "keepalive")),
         ],
         confirm=[route_get(device, address), f"wg show {quoted(name)} endpoints"],
@@ -107,7 +127,7 @@ def _finding(
             *device_objects(device),
             *(peer_subject(device, one) for one, _ in found),
             subject("route", dst=DEFAULT[family], table=254),
-            *([subject("route", dst=row.dst, table=row.table)] if answer.route is not None else []),
+            *([subject("route", dst=row.dst, table=row.table)] if row is not None else []),
         ],
         breaks=[
             *alone,
@@ -199,3 +219,21 @@ def examples() -> Iterator[Example]:
     yield Example(name="refused by a rule that is not understood", why="not for all, it may be", tables=refused.build())
     udp = _host().rule(100, table=100, ip_proto=17).route("default", via="192.0.2.1", dev="eth0", table=100)
     yield Example(name="by a rule for UDP", why="WireGuard is UDP", tables=udp.build())
+    yield from _itself()
+
+
+def _itself() -> Iterator[Example]:
+    """Endpoints on this host."""
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
+
+    def case(name: str, why: str, host: WireguardBuilder, **expected: Any) -> Example:
+        return Example(name=name, why=why, tables=host.build(), **expected)
+
+    for own in ("192.0.2.2", "2001:db8::2", "127.0.0.1"):
+        said = ("it is this host itself, the port of wg0",)
+        yield case(f"its own port at {own}", "the addresses were mixed up", _host(own), says=said, **crit)
+    other = _host("192.0.2.2", endpoint_port=51821)
+    yield case("a port of nobody", "the same", other, says=("where nobody listens",), **crit)
+    proxy = _host("127.0.0.1", endpoint_port=4567)
+    proxy.socket(src="127.0.0.1", sport=4567, protocol=17, comm="udp2raw")
+    yield case("a proxy on this host", "it carries WireGuard in TCP", proxy)
