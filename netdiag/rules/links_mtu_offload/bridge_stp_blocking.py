@@ -1,7 +1,7 @@
 """What it checks
   A port of a bridge has a carrier but does not forward. With the spanning tree protocol: a guest's or container's port
-  that blocks or still listens and learns, and any port that blocks. Without it: any port, for then only a person or a
-  program has set it so, and nothing sets it back.
+  that blocks or still listens and learns, and any port that blocks. Without it: any port that is disabled or blocks,
+  for then only a person or a program has set it so, and nothing sets it back.
 
 Why it matters
   The interface is up, and nothing passes. After every start a port waits twice the forward delay (30 seconds), in which
@@ -13,13 +13,13 @@ Confirm
   ip -details link show dev BRIDGE             (stp_state, forward_delay)
 
 Fix
-  ip link set dev BRIDGE type bridge stp_state 0, where there is no loop and no other bridge to agree with; ports
-  forward at once. It opens any loop that the protocol closed: look at bridge link first. Or forward_delay 200 (two
-  seconds).
+  ip link set dev BRIDGE type bridge stp_state 0, where there is no loop and no other bridge to agree with; a port that
+  waits forwards when its delay is over, one that starts later at once. It opens any loop that the protocol closed: look
+  at bridge link first. Or forward_delay 200 (two seconds). Set by hand: bridge link set dev IFNAME state 3.
 
 Not flagged
   Ports towards other switches that block: an info, for a redundant topology is meant so. Ports without a carrier or
-  down, and ports of a bridge that is down.
+  down, and ports of a bridge that is down. Ports that wait while the protocol is being switched off.
 
 References
   net/bridge/br_stp.c, IFLA_BRPORT_STATE; IEEE 802.1D section 8.4
@@ -41,8 +41,8 @@ RULE = Rule(
     explains=("neigh-*", "vm-*"),
 )
 WAITING = ("listening", "learning")
-STILL = ("disabled", *WAITING, "blocking")
-"""States in which nothing is forwarded."""
+STILL = ("disabled", "blocking")
+"""States that no timer ends."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -109,6 +109,8 @@ def examples() -> Iterator[Example]:
     for state in STILL:
         hand = _port(state, stp=0, guest=False)
         yield _case(f"{state} without the protocol", "somebody set it so", hand, 1, severity="warning")
+    off = _port("listening", stp=0)
+    yield _case("listens, the protocol just switched off", "its timer runs on", off)
     yield _case("forwards without the protocol", "the ordinary case", _port("forwarding", stp=0))
     down = _port("disabled", stp=0).link("br0", kind="bridge", info={"stp_state": 0}, up=False, ifindex=1)
     yield _case("a bridge that is down", "its ports are disabled with it", down)
