@@ -1,8 +1,9 @@
 """How the network's work is spread over CPUs: interrupts, softirqs, packet steering, looked at twice.
 
 Source: /proc/stat, /proc/softirqs, /proc/interrupts, /proc/irq/*/smp_affinity_list, and for real interfaces
-/sys/class/net/*/queues, threaded, device/msi_irqs. Needs no privilege. Where /sys shows another namespace than ours
-(``ip netns`` and containers that bring their own), nothing is said of queues. At most DEVICES interfaces are looked at.
+/sys/class/net/*/queues, threaded (which the kernel's WireGuard has as well), device/msi_irqs. Needs no privilege. Where
+/sys shows another namespace than ours (``ip netns`` and containers that bring their own), nothing is said of queues. At
+most DEVICES interfaces are looked at.
 """
 
 from netdiag.collectors import Collected, Options
@@ -64,11 +65,11 @@ def parse_interrupts(text: str) -> dict[int, tuple[tuple[int, ...], str]]:
 
 
 class Reading:
-    """The real interfaces of a host and their files."""
+    """The real interfaces of a host, those of WireGuard, and their files."""
 
     def __init__(self, source: Source, links: list[Link]) -> None:
         self.source = source
-        real = [link for link in links if link.kind is None and not link.loopback][:DEVICES]
+        real = [link for link in links if link.kind in (None, "wireguard") and not link.loopback][:DEVICES]
         shown = source.read_many(
             [f"{CLASS}/{link.ifname}/{name}" for link in links[:DEVICES] for name in ("ifindex", "address")]
         )

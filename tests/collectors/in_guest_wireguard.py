@@ -4,7 +4,9 @@ import base64
 import subprocess
 from pathlib import Path
 
+from netdiag.collect import collect
 from netdiag.collectors import Options, wireguard
+from netdiag.engine import judge
 from netdiag.sources.live import LiveSource
 from netdiag.sources.record import RecordingSource
 from tests.collectors.test_wireguard import as_dump, read, wg_dump
@@ -39,10 +41,21 @@ def test_in_the_guest_the_modules_devices_are_those_of_wg() -> None:
     assert len(device.peers) == PEERS
     assert all(len(peer.allowed_ips) == ALLOWED for peer in device.peers)
     assert device.public_key == run("wg", "show", "wg0", "public-key").strip()
+    assert threads() == []
+    Path("/sys/class/net/wg0/threaded").write_text("1", "ascii")
+    assert threads() == ["info"]
     target = Path("/run/recording")
     wireguard.collect(RecordingSource(LiveSource(), target), Options(interval=0))
     raw = base64.b64decode(private)
     assert all(raw not in path.read_bytes() for path in target.rglob("*") if path.is_file())
+
+
+def threads() -> list[str]:
+    """What netdiag says of the threads in which the interface, now up, receives."""
+    run("ip", "link", "set", "wg0", "up")
+    report = judge(collect(LiveSource(), Options(interval=0)), only=("wg-napi-threaded",))
+    assert report.not_evaluated == ()
+    return [finding.severity for finding in report.findings]
 
 
 def _any_public(number: int) -> str:
