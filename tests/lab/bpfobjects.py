@@ -36,14 +36,23 @@ def bpf(command: int, attr: bytes) -> int:
     return result
 
 
-def program(kind: int, name: bytes, *, verdict: int = 0, expected: int = 0, maps: Sequence[int] = ()) -> int:
-    """A program that returns ``verdict``; ``maps`` are descriptors of maps that it mentions."""
-    text = b"".join(pack("=BBhiQ", 0x18, 0x11, 0, fd, 0) for fd in maps)  # r1 = map
+def program(
+    kind: int, name: bytes, *, verdict: int = 0, expected: int = 0, maps: Sequence[int] = (), first: bytes = b""
+) -> int:
+    """A program that returns ``verdict``; ``maps`` are descriptors of maps that it mentions, ``first`` what it does."""
+    text = first + b"".join(pack("=BBhiQ", 0x18, 0x11, 0, fd, 0) for fd in maps)  # r1 = map
     text += pack("=BBhi", 0xB7, 0, 0, verdict) + pack("=BBhi", 0x95, 0, 0, 0)  # r0 = verdict; exit
     code = ctypes.create_string_buffer(text, len(text))
     licence = ctypes.create_string_buffer(b"GPL")
     head = pack("=IIQQIIQII", kind, len(text) // 8, ctypes.addressof(code), ctypes.addressof(licence), 0, 0, 0, 0, 0)
     return bpf(PROG_LOAD, head + pack("=16sII", name, 0, expected))
+
+
+def says(word: bytes) -> bytes:
+    """Instructions that print up to three letters into the kernel's trace buffer (bpf_trace_printk)."""
+    store = pack("=BBhi", 0x62, 10, -4, int.from_bytes(word, "little"))  # *(u32 *)(r10 - 4) = word
+    point = pack("=BBhi", 0xBF, 0xA1, 0, 0) + pack("=BBhi", 0x07, 1, 0, -4)  # r1 = r10 - 4
+    return store + point + pack("=BBhi", 0xB7, 2, 0, len(word) + 1) + pack("=BBhi", 0x85, 0, 0, 6)
 
 
 def map_(kind: int, name: bytes, *, key: int = 4, value: int = 4, entries: int = 8, flags: int = 0) -> int:

@@ -1,11 +1,14 @@
 """What it checks
   Between the two looks connection tracking failed to insert new connections (insert_failed): another packet of the
-  same connection was faster, and the clash could not be resolved. The later packet is dropped.
+  same connection was faster, or answers to the connection would look like those to another one, and the clash could
+  not be resolved. The packet is dropped.
 
 Why it matters
   A resolver library sends its A and AAAA questions from one socket at the same moment. Where they are translated
   (DNAT to a cluster's DNS, masquerade), both are new, both get a translation, and the second one that comes to be
   inserted is lost. The client waits for its timeout: "DNS takes exactly five seconds, now and then".
+  Where two networks with the same addresses are told apart by zones ("ct original zone set") and not translated, the
+  second one's connections with ports of the first one's fail as long as those are tracked.
 
 Confirm
   conntrack -S                 (insert_failed, run twice; clash_resolve alone is harmless)
@@ -15,6 +18,7 @@ Fix
   Let translations choose ports at random: masquerade fully-random (iptables: --random-fully), which makes clashes of
   source ports rare. For the resolver: options single-request-reopen in /etc/resolv.conf, or a caching resolver on the
   host that needs no translation. DNS over UDP can go past tracking altogether (notrack) where nothing translates it.
+  With zones: let the zone hold for both directions (ct zone set), or translate the sources.
 
 Not flagged
   clashres (clash_resolve): the clash was resolved, nothing was lost. A single failure in the time between the looks:
@@ -54,7 +58,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     yield RULE.found(
         subject=subject("conntrack", table="nf_conntrack"),
         message=f"{failed} new connections could not be inserted in {seconds} s: packets that raced another of the same"
-        " connection were dropped",
+        " connection, or whose answers would look like another's, were dropped",
         evidence=[
             ("insert_failed", failed, "/proc/net/stat/nf_conntrack insert_failed, between the looks"),
             ("clashes resolved", state.moved("clashres") or 0, "/proc/net/stat/nf_conntrack clashres"),
