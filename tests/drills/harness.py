@@ -117,6 +117,29 @@ def run_drill(drill: Drill, lab: Lab) -> None:
             _silent(drill, other, drill.twin(other), "the healthy twin")
 
 
+def run_in_turn(drills: Sequence[Drill], lab: Lab) -> None:
+    """Several faults of the first drill's host, one after the other, with a look at the healthy host before the first
+    and after the last only: where a report takes seconds. The first one's `during` is harmless traffic for all."""
+    first = drills[0]
+    host = first.build(lab)
+
+    def loud(report: Report) -> str:
+        return next((words for drill in drills if (words := wrong_with_silence(drill, report))), "")
+
+    _poll(first, lab, host, "the healthy host", loud)
+    for drill in drills:
+        _traffic(drill, lab, host, True)
+        drill.break_(lab, host)
+        report = _poll(drill, lab, host, "the broken host", lambda r, drill=drill: wrong_with_alarm(drill, r))
+        _traffic(drill, lab, host, False)
+        confirmed(host, report["findings"][0], shows=drill.shows)
+        if drill.repair is None:
+            host.run("bash", "-ec", report["findings"][0]["fix"])
+        else:
+            drill.repair(lab, host)
+    _poll(first, lab, host, "the repaired host", loud)
+
+
 def wrong_with_alarm(drill: Drill, report: Report) -> str:
     """What is wrong with the report of a broken host; empty where it is as it must be."""
     findings: list[Finding] = report["findings"]

@@ -7,7 +7,6 @@ from tests.drills.test_gone_since import ARGS, kept
 from tests.lab import Host, Lab
 from tests.lab import bpfobjects as make
 
-
 PIDS: dict[str, int] = {}
 
 

@@ -15,14 +15,16 @@ Fix
   hundred bytes.
 
 Not flagged
-  Kernels that keep no limit: from 6.3 on the default is the largest number there is. More entries than the limit by a
-  tenth or more: then this kernel does not heed it. Namespaces that do not have the setting.
+  Linux 6.3 and later, which heed no limit whatever the setting says; Debian's 6.1 and other stable kernels have that
+  change too, and there the default is the largest number there is. More entries than the limit by a tenth or more: then
+  this kernel does not heed it. Namespaces that do not have the setting.
 
 References
   net/ipv6/route.c ip6_dst_gc(), rt6_stats_seq_show(); Linux commit af6d10345ca7 ("ipv6: remove max_size check inline
   with ipv4")
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,15 +38,20 @@ RULE = Rule(
     title="the kernel has no room for further IPv6 routing entries",
     severity="critical",
     confidence="likely",
-    reads=("sysctls", "counters"),
+    reads=("sysctls", "counters", "identity"),
     explains=("tcp-*", "bgp-*", "dns-*"),
 )
 NAME = "net.ipv6.route.max_size"
 COUNTER = "rt6_stats.dst_entries"
 NEAR, OVER = 0.8, 1.1
+HEEDLESS = (6, 3)
+"""From this release on the setting is only a number."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
+    release = re.match(r"(\d+)\.(\d+)", view.identity.kernel)
+    if release and tuple(map(int, release.groups())) >= HEEDLESS:
+        return
     most, entries = view.sysctl_int(NAME), view.latest.snmp.get(COUNTER)
     if not most or most < 0 or entries is None or not NEAR * most <= entries < OVER * most:
         return
@@ -65,9 +72,11 @@ def check(view: HostView) -> Iterator[Draft]:
 
 
 def examples() -> Iterator[Example]:
-    def case(name: str, why: str, entries: int, most: int | None = 4096, severity: Any = None) -> Example:
+    def case(
+        name: str, why: str, entries: int, most: int | None = 4096, kernel: str = "5.10.0", severity: Any = None
+    ) -> Example:
         host = HostBuilder() if most is None else HostBuilder().sysctl(NAME, most)
-        host.counters(before={"snmp": {COUNTER: 1}}, after={"snmp": {COUNTER: entries}})
+        host.identity(kernel=kernel).counters(before={"snmp": {COUNTER: 1}}, after={"snmp": {COUNTER: entries}})
         return Example(name=name, why=why, tables=host.build(), fires=int(bool(severity)), severity=severity)
 
     yield case("full", "the plain fault", 4096, severity="critical")
@@ -75,5 +84,8 @@ def examples() -> Iterator[Example]:
     yield case("four fifths", "about to be", 3277, severity="warning")
     yield case("less", "there is room", 3276)
     yield case("far over it", "this kernel does not heed it", 4506)
-    yield case("no limit", "from 6.3 on", 60000, 2**31 - 1)
+    yield case("the last that heeds it", "the change came with 6.3", 4096, kernel="6.2.16", severity="critical")
+    yield case("the first that does not", "an old file in /etc/sysctl.d harms nobody", 4096, kernel="6.3.0")
+    yield case("a kernel of today", "the numbers are numbers", 4096, kernel="6.18.44-fc")
+    yield case("no limit", "the default since then", 60000, 2**31 - 1)
     yield case("no such setting", "a namespace without it", 60000, None)

@@ -1,10 +1,11 @@
 """What it checks
   A routing table of a number of its own holds routes that would carry packets, and no policy rule of that family names
-  the table.
+  the table. For the tables of VRFs: there is no l3mdev rule either.
 
 Why it matters
   Nothing looks at the table. Traffic that had its own way (by source address, mark, interface) takes the main table's:
-  the wrong uplink with the wrong source, past the tunnel, or nowhere. Rules get lost where routes do not: a restart of
+  the wrong uplink with the wrong source, past the tunnel, or nowhere. In a VRF it is looked up in main, where none of
+  the VRF's prefixes is: nothing gets in or out (critical). Rules get lost where routes do not: a restart of
   systemd-networkd flushes foreign rules, "ip rule flush" deletes them, a script made them for one family only.
 
 Confirm
@@ -16,14 +17,15 @@ Fix
   the table's way at once. See who deletes rules (ManageForeignRoutingPolicyRules= of networkd).
 
 Not flagged
-  The tables main, default and local; tables of VRFs. Tables that hold only throw, blackhole, unreachable or prohibit
-  routes. A table whose routes all lead over dead next hops. Tables that a routing daemon fills (BIRD, FRR ...), for a
+  The tables main, default and local; tables of VRFs, as long as an l3mdev rule leads to them
+  all. Tables that hold only throw, blackhole, unreachable or prohibit routes. A table whose routes all lead over dead next hops. Tables that a routing daemon fills (BIRD, FRR ...), for a
   looking glass or for later use: told as info; a warning where nothing of it is in a table that is looked at, and this
   host has no other way to what it holds: then it is its only table, gone astray. A table that some rule names, even one
   that cannot match now.
 
 References
-  net/core/fib_rules.c, ip-rule(8), networkd.conf(5) ManageForeignRoutingPolicyRules=
+  net/core/fib_rules.c, ip-rule(8), Documentation/networking/vrf.rst, networkd.conf(5)
+  ManageForeignRoutingPolicyRules=
 """
 
 from collections.abc import Iterator
@@ -41,7 +43,7 @@ from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RTN_LOCAL, RTN_UNICAST, RTPROT_NAMES, Route
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.routewords import ip_command, rule_words, way_words
-from netdiag.rules.shape import Example, Rule
+from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
     id="table-without-rule",
@@ -84,13 +86,16 @@ def rule_for(view: HostView, family: str, table: int, rows: list[Route]) -> str:
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    vrfs = {link.info.get("table") for link in view.links if link.kind == "vrf"}
+    vrfs = {link.info.get("table"): link.ifname for link in view.links if link.kind == "vrf"}
     for family in ("inet", "inet6"):
-        named = {rule.table for rule in view.rules if rule.family == family}
-        if not any(rule.family == family for rule in view.rules):
+        rules = [rule for rule in view.rules if rule.family == family]
+        named = {rule.table for rule in rules}
+        l3mdev = any(rule.l3mdev for rule in rules)
+        if not rules:
             continue
+        cut_off: dict[str, Route] = {}
         for table in view.fib(family).tables():
-            if table in OWN or table in vrfs or table in named:
+            if table in OWN or table in named or (table in vrfs and l3mdev):
                 continue
             rows = carrying(view, family, table)
             if not rows or not (
@@ -98,7 +103,12 @@ def check(view: HostView) -> Iterator[Draft]:
                 or rows[0].type == "local"
             ):
                 continue
-            yield _draft(view, family, table, rows)
+            if table in vrfs:
+                cut_off[vrfs[table]] = rows[0]
+            else:
+                yield _draft(view, family, table, rows)
+        if cut_off:
+            yield _vrf_draft(family, cut_off)
 
 
 def _astray(view: HostView, family: str, table: int, rows: list[Route]) -> bool:
@@ -134,6 +144,27 @@ def _draft(view: HostView, family: str, table: int, rows: list[Route]) -> Draft:
             *(subject("link", ifname=name) for name in links),
             *(subject("route", dst=one.dst, table=254) for one in rows[:4]),
         ],
+    )
+
+
+def _vrf_draft(family: str, cut_off: dict[str, Route]) -> Draft:
+    """One for all VRFs: one rule is for them all."""
+    ip, (first, row) = ip_command(family), next(iter(cut_off.items()))
+    more = f" and of {len(cut_off) - 1} more" if len(cut_off) > 1 else ""
+    return RULE.found(
+        subject=subject("route", dst=row.dst, table=row.table),
+        message=f"the table of VRF {first} ({row.table}){more} has routes, and {ip} rule shows no l3mdev rule: what"
+        " is in a VRF is looked up in main",
+        severity="critical",
+        evidence=[
+            (f"{first} has table", row.table, f"RTM_GETLINK {first} IFLA_VRF_TABLE"),
+            (f"in table {row.table}", row.dst, "RTM_GETROUTE RTA_TABLE"),
+            ("l3mdev rules", 0, "RTM_GETRULE FRA_L3MDEV"),
+        ],
+        confirm=[f"{ip} rule show", f"{ip} route show vrf {quoted(first)}"],
+        fix=f"{ip} rule add pref 1000 l3mdev",
+        touches=[subject("link", ifname=name) for name in cut_off],
+        breaks=[subject("link", ifname=name) for name in cut_off],
     )
 
 
@@ -176,8 +207,23 @@ def examples() -> Iterator[Example]:
     )
     both = _own(protocol=12).route("198.51.100.0/24", via="10.0.0.2", dev="eth0", protocol=12)
     yield _case("a daemon with routes in main too", "this one is for something else", both, 1, severity="info")
-    vrf = _own().link("red", kind="vrf", info={"table": 100})
-    yield _case("a VRF's", "reached by its interface", vrf.rule(1000, l3mdev=True))
+
+    def vrfs(*names: str) -> HostBuilder:
+        host = _host()
+        for number, name in enumerate(names, 100):
+            host.link(name, kind="vrf", info={"table": number})
+            host.route("10.1.0.0/24", dev="eth1", table=number, protocol=2)
+        return host
+
+    yield _case("VRFs", "reached by their interfaces", vrfs("red", "blue").rule(1000, l3mdev=True))
+    lost: dict[str, Any] = {"fires": 1, "severity": "critical"}
+    yield _case("a VRF without l3mdev", "its packets ask main", vrfs("red"), says=("of VRF red (100) has",), **lost)
+    two = vrfs("red", "blue")
+    yield _case("two of them", "one rule for all", two, says=("red (100) and of 1 more", "pref 1000 l3mdev"), **lost)
+    six = vrfs("red").rule(1000, l3mdev=True, family="inet6")
+    yield _case("a rule of the other family", "each has its own", six, **lost)
+    by_hand = vrfs("red").rule(100, iif="red", table=100)
+    yield _case("a VRF with rules of its own", "as before Linux 4.8", by_hand)
     for kind in ("throw", "blackhole", "unreachable"):
         refusing = _host().route("10.9.0.0/16", type=kind, table=100)
         yield _case(f"only {kind}", "it carries nothing", refusing)
