@@ -73,7 +73,7 @@ def check(view: HostView) -> Iterator[Draft]:
 
 def examples() -> Iterator[Example]:
     def case(
-        name: str, why: str, entries: int, most: int | None = 4096, kernel: str = "5.10.0", severity: Any = None
+        name: str, why: str, entries: int, most: int | None = 4096, *, kernel: str = "5.10.0", severity: Any = None
     ) -> Example:
         host = HostBuilder() if most is None else HostBuilder().sysctl(NAME, most)
         host.identity(kernel=kernel).counters(before={"snmp": {COUNTER: 1}}, after={"snmp": {COUNTER: entries}})

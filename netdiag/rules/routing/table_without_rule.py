@@ -17,11 +17,11 @@ Fix
   the table's way at once. See who deletes rules (ManageForeignRoutingPolicyRules= of networkd).
 
 Not flagged
-  The tables main, default and local; tables of VRFs, as long as an l3mdev rule leads to them
-  all. Tables that hold only throw, blackhole, unreachable or prohibit routes. A table whose routes all lead over dead next hops. Tables that a routing daemon fills (BIRD, FRR ...), for a
-  looking glass or for later use: told as info; a warning where nothing of it is in a table that is looked at, and this
-  host has no other way to what it holds: then it is its only table, gone astray. A table that some rule names, even one
-  that cannot match now.
+  The tables main, default and local; tables of VRFs, as long as an l3mdev rule leads to them all. Tables that hold only
+  throw, blackhole, unreachable or prohibit routes. A table whose routes all lead over dead next hops. Tables that a
+  routing daemon fills (BIRD, FRR ...), for a looking glass or for later use: told as info; a warning where nothing of
+  it is in a table that is looked at, and this host has no other way to what it holds: then it is its only table, gone
+  astray. A table that some rule names, even one that cannot match now.
 
 References
   net/core/fib_rules.c, ip-rule(8), Documentation/networking/vrf.rst, networkd.conf(5)
