@@ -50,8 +50,8 @@ RULE = Rule(
     title="the prefix length of an address does not fit its subnet",
     severity="critical",
     confidence="likely",
-    reads=("links", "addresses", "routes", "neighbours", "rules", "sysctls"),
-    consults=("bird",),
+    reads=("links", "addresses", "routes", "neighbours"),
+    consults=("bird", "rules", "sysctls"),
     explains=(
         "route-onlink-missing-gateway",
         "route-default-missing",
@@ -158,7 +158,8 @@ def _neighbours(view: HostView, row: Address, link: Link) -> str | None:
 def _session(view: HostView, row: Address) -> Session | None:
     """A BGP session that looks for its neighbour on the link, in the net around the address (/24, /64)."""
     around = ipaddress.ip_network(f"{row.local}/{24 if row.family == 'inet' else 64}", strict=False)
-    for session in sessions(view) if view.read_whole("bird") else ():
+    whole = all(view.read_whole(table) for table in ("bird", "rules", "sysctls"))
+    for session in sessions(view) if whole else ():
         told = session.protocol
         if session.up or session.switched_off or told.neighbor_ifname or told.neighbor_address is None:
             continue

@@ -50,7 +50,8 @@ RULE = Rule(
     title="a routing table has routes and no policy rule leads to it",
     severity="warning",
     confidence="likely",
-    reads=("links", "addresses", "routes", "rules", "sysctls"),
+    reads=("links", "addresses", "routes", "rules"),
+    consults=("sysctls",),
     explains=("route-default-missing", "asym-rpfilter-strict-drop", "src-addr-selection-wrong", "bgp-*", "wg-[!f]*"),
 )
 OWN = (0, 253, 254, 255)
@@ -113,6 +114,8 @@ def check(view: HostView) -> Iterator[Draft]:
 
 def _astray(view: HostView, family: str, table: int, rows: list[Route]) -> bool:
     """Whether the daemon has no route in any table that is looked at, and there is no other way to these."""
+    if not view.read_whole("sysctls"):
+        return False
     routes, used = view.routes(family), reachable_tables(view.rules, view.links, family)
     elsewhere = np.isin(routes.protocol, DAEMONS) & np.isin(routes.table, list(used)) & (routes.type == RTN_UNICAST)
     lost = [row for row in rows if not view.lookup(Query(family=family, dst=specimens(row.dst)[0])).ok]
