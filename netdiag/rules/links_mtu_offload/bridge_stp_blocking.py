@@ -1,7 +1,8 @@
 """What it checks
   A port of a bridge has a carrier but does not forward. With the spanning tree protocol: a guest's or container's port
   that blocks or still listens and learns, and any port that blocks. Without it: any port that is disabled or blocks,
-  for then only a person or a program has set it so, and nothing sets it back.
+  for then only a person or a program has set it so, and nothing sets it back. And: a bridge with an address is down,
+  while guests' ports of it are up.
 
 Why it matters
   The interface is up, and nothing passes. After every start a port waits twice the forward delay (30 seconds), in which
@@ -15,11 +16,12 @@ Confirm
 Fix
   ip link set dev BRIDGE type bridge stp_state 0, where there is no loop and no other bridge to agree with; a port that
   waits forwards when its delay is over, one that starts later at once. It opens any loop that the protocol closed: look
-  at bridge link first. Or forward_delay 200 (two seconds). Set by hand: bridge link set dev IFNAME state 3.
+  at bridge link first. Or forward_delay 200 (two seconds). Set by hand: bridge link set dev IFNAME state 3. A bridge
+  that is down: ip link set dev BRIDGE up; its IPv6 addresses have to be added again.
 
 Not flagged
   Ports towards other switches that block: an info, for a redundant topology is meant so. Ports without a carrier or
-  down, and ports of a bridge that is down. Ports that wait while the protocol is being switched off.
+  down, and a bridge that is down without guests or without an address. Ports that wait while the protocol is being switched off.
 
 References
   net/bridge/br_stp.c, IFLA_BRPORT_STATE; IEEE 802.1D section 8.4
@@ -37,7 +39,7 @@ RULE = Rule(
     id="bridge-stp-blocking",
     title="a bridge port is up but does not forward",
     severity="warning",
-    reads=("links",),
+    reads=("links", "addresses"),
     explains=("neigh-*", "vm-*"),
 )
 WAITING = ("listening", "learning")
@@ -46,6 +48,7 @@ STILL = ("disabled", "blocking")
 
 
 def check(view: HostView) -> Iterator[Draft]:
+    yield from _down(view)
     for port in view.links:
         state = str(port.slave_info.get("state", "")).lower()
         bridge = view.stack.master(port.ifindex)
@@ -58,7 +61,7 @@ def check(view: HostView) -> Iterator[Draft]:
         if by_hand and port.operstate not in ("up", "unknown"):
             continue  # the bridge hears of a carrier up to a second late (net/core/link_watch.c)
         guest = faces_guest(port)
-        if state in WAITING and not (guest or by_hand):
+        if state in WAITING and not guest:
             continue
         name = port.ifname
         yield RULE.found(
@@ -80,6 +83,30 @@ def check(view: HostView) -> Iterator[Draft]:
             else f"ip link set dev {quoted(bridge.ifname)} type bridge stp_state 0  # only where there is no loop",
             touches=(subject("link", ifname=bridge.ifname),),
             breaks=(subject("link", ifname=name), subject("tap", ifname=name)),
+        )
+
+
+def _down(view: HostView) -> Iterator[Draft]:
+    """Bridges that were switched off under their guests."""
+    for bridge in view.links:
+        own = [row for row in view.addresses if row.ifindex == bridge.ifindex and row.scope == 0]
+        if bridge.kind != "bridge" or bridge.up or not own:
+            continue
+        ports = [port for port in view.stack.ports(bridge.ifindex) if port.up and port.lower_up and faces_guest(port)]
+        if not ports:
+            continue
+        name, named = bridge.ifname, ", ".join(port.ifname for port in ports[:4])
+        yield RULE.found(
+            subject=subject("link", ifname=name),
+            message=f"{name} ({own[0].local}) is down, but {len(ports)} guests' ports of it are up ({named}): they reach "
+            "neither this host nor each other",
+            evidence=(
+                (f"{name} flags", "down", f"RTM_GETLINK {name} ifi_flags"),
+                (f"ports of {name} that are up", named, "RTM_GETLINK IFLA_MASTER"),
+            ),
+            confirm=(f"ip link show dev {quoted(name)}", f"ip link show master {quoted(name)}"),
+            fix=f"ip link set dev {quoted(name)} up",
+            breaks=tuple(subject("link", ifname=port.ifname) for port in ports),
         )
 
 
@@ -119,3 +146,25 @@ def examples() -> Iterator[Example]:
     yield _case("a carrier that has just come", "the bridge has not heard of it", late)
     yield _case("disabled under the protocol", "by the switch's administrator", _port("disabled"))
     yield _case("without a carrier", "nobody is there", _port("listening", carrier=False))
+    yield from _bridges_down()
+
+
+def _bridges_down() -> Iterator[Example]:
+    def bridge(*, up: bool = False, held: bool = True, guest: bool = True, address: bool = True) -> HostBuilder:
+        host = HostBuilder().link("br0", kind="bridge", up=up)
+        port: dict[str, object] = {"master": "br0", "slave_info": {"state": "forwarding" if up else "disabled"}}
+        if guest:
+            host.tap("p0", holder="firecracker" if held else None, **port)
+        else:
+            host.link("p0", **port)  # type: ignore[arg-type]
+        return host.address("br0", "10.2.0.1/24") if address else host
+
+    about = subject("link", ifname="br0")
+    yield _case("a bridge with guests is down", "a clean-up", bridge(), 1, severity="warning", subject=about)
+    for name, why, host in (
+        ("up", "as it should be", bridge(up=True)),
+        ("down without running guests", "it waits for them", bridge(held=False)),
+        ("down with a card", "somebody prepares it", bridge(guest=False)),
+        ("down without an address", "nothing of this host is there", bridge(address=False)),
+    ):
+        yield _case(f"a bridge {name}", why, host)

@@ -1,7 +1,7 @@
 """What it checks
   The host's own filter stops what the host itself lives by: a BGP session that can be opened from neither side (TCP
-  port 179 to and from the neighbour), or WireGuard's packets to an endpoint that is in use. The ruleset is asked with
-  those very packets, on their way out and back.
+  port 179 to and from the neighbour), WireGuard's packets with an endpoint that is in use, or all questions to all
+  nameservers. The ruleset is asked with those very packets, on their way out and back.
 
 Why it matters
   The daemons say no more than that nobody answers: a session in Connect or with an expired hold timer, a peer without
@@ -19,7 +19,8 @@ Fix
 Not flagged
   A session or peer that can still begin from one side. Filters that may let the packets through (a set, a mark, a
   socket's owner that is not known). Sessions that are switched off or wait for others, peers without an endpoint or
-  not in use. A closed listen port: see wg-listen-port-firewalled.
+  not in use. A port that is closed for everybody: see wg-listen-port-firewalled. A nameserver that is closed beside one
+  that is open; nameservers on this host.
 
 References
   net/netfilter/core.c nf_hook_slow(), nft(8) "CHAINS"; RFC 4271 section 8.2.1
@@ -27,17 +28,20 @@ References
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import HookVerdict, Possible
-from netdiag.index.policy import Lookup
+from netdiag.index.policy import Lookup, Query
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, Subject
+from netdiag.model.finding import Draft, Subject, subject
 from netdiag.rules.bgpsessions import sessions, way
+from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
-from netdiag.rules.build_nft import chain, iifname, meta, port, rule, state, table, verdict
+from netdiag.rules.build_nft import chain, daddr, iifname, meta, port, rule, saddr, state, table, verdict
 from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.nameservers import DNS_PORT, asked, asks_dns, is_loopback
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.wireguardpeers import device_subject, endpoint_word, peer_subject, query_to
@@ -48,8 +52,8 @@ RULE = Rule(
     title="the host's own filter drops what it lives by",
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "nft"),
-    consults=("bird", "wireguard"),
-    explains=("bgp-not-established", "bgp-hold-timer-expired", "wg-never-handshaked", "wg-handshake-stale"),
+    consults=("bird", "wireguard", "resolver"),
+    explains=("bgp-not-established", "bgp-hold-timer-expired", "wg-never-handshaked", "wg-handshake-stale", "dns-*"),
 )
 TCP, UDP, BGP, SYN = 6, 17, 179, 2
 MOST = 128
@@ -65,7 +69,7 @@ class Talk:
     out: Packet
     """Its first packet, sent by this host."""
     local_port: int | None
-    """Where the other side calls."""
+    """Where the other side calls; None: it never does."""
     suffers: tuple[Subject, ...]
 
     def first_in(self, iif: str) -> Packet:
@@ -122,6 +126,24 @@ def talks(view: HostView) -> Iterator[Talk]:
                 )
 
 
+def questions(view: HostView) -> list[Talk]:
+    """To the nameservers that are not on this host; none where there is no way to one of them."""
+    if not view.read_whole("resolver") or not asks_dns(view):
+        return []
+    found = []
+    for address in asked(view):
+        host, family = address.partition("%")[0], "inet6" if ":" in address else "inet"
+        packet = None
+        if not is_loopback(address) and not view.local.owners(host):
+            packet = _packet(view, view.lookup(Query(family=family, dst=host, ip_proto=UDP, dport=DNS_PORT)), UDP)
+        if packet is None:
+            return []
+        suffers = (subject("prefix", prefix=address),)
+        out = replace(packet, dport=DNS_PORT)
+        found.append(Talk(words=f"questions to nameserver {address}", out=out, local_port=None, suffers=suffers))
+    return found
+
+
 def _packet(view: HostView, answer: Lookup | None, proto: int) -> Packet | None:
     if answer is None or answer.type != "unicast" or len(answer.hops) != 1:
         return None
@@ -157,19 +179,24 @@ def stop(view: HostView, talk: Talk) -> Possible | None:
     calls = outwards if outwards.passes == "no" else _in(view, talk.reply(oif))
     if calls.passes != "no" or "untracked" in (outwards.packet.ct_state, calls.packet.ct_state):
         return None  # nf-notrack-with-stateful speaks about answers that are not known
-    inwards = _in(view, talk.first_in(oif))
+    if talk.local_port is None:
+        return calls.blocker
+    first = talk.first_in(oif)
+    inwards = _in(view, first)
     called = inwards if inwards.passes == "no" else _out(view, talk.answer_out())
-    if called.passes != "no" or (talk.out.proto == UDP and outwards.passes != "no"):
-        return None
-    return calls.blocker
+    closed = talk.out.proto == UDP and outwards.passes != "no" and _in(view, replace(first, saddr=None)).passes == "no"
+    return None if called.passes != "no" or closed else calls.blocker
 
 
 def check(view: HostView) -> Iterator[Draft]:
     if not view.netfilter.tables:
         return
     found: dict[tuple[str, str, str, int | None], list[tuple[Talk, Possible]]] = {}
-    for number, talk in enumerate(talks(view)):
-        blocker = stop(view, talk) if number < MOST else None
+    stopped = [(talk, stop(view, talk)) for talk in islice(talks(view), MOST)]
+    unanswered = [(talk, stop(view, talk)) for talk in questions(view)]
+    if all(blocker is not None for _, blocker in unanswered):
+        stopped += unanswered
+    for talk, blocker in stopped:
         if blocker is not None:
             at = blocker.at
             key = at.table.family, at.table.name, at.chain.name, at.rule.handle if at.rule else None
@@ -182,12 +209,14 @@ def _draft(rows: list[tuple[Talk, Possible]]) -> Draft:
     (talk, blocker), at = rows[0], rows[0][1].at
     word, more = WORDS[talk.out.proto or 0], f" and {len(rows) - 1} more" if len(rows) > 1 else ""
     inwards = at.chain.hook in ("input", "prerouting", "ingress")
-    ports = [f"{word} {'s' if inwards else 'd'}port {talk.out.dport}", f"{word} {'d' if inwards else 's'}port "]
-    ports[1] += str(talk.local_port)
+    ports = [f"{word} {'s' if inwards else 'd'}port {talk.out.dport}"]
+    if talk.local_port is not None:
+        ports.append(f"{word} {'d' if inwards else 's'}port {talk.local_port}")
     flags = [f"-p {word} --{one.split()[1]} {one.split()[2]} -j ACCEPT" for one in ports]
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
-        message=f"{place_words(at)} stops {talk.words}{more}: neither side can begin",
+        message=f"{place_words(at)} stops {talk.words}{more}"
+        + (": neither side can begin" if talk.local_port is not None else ": no name can be looked up"),
         evidence=[
             fact(blocker),
             *(("cannot pass", each.words, "NFT_MSG_GETRULE, with the packets of both sides") for each, _ in rows[:3]),
@@ -261,5 +290,19 @@ def examples() -> Iterator[Example]:
     yield case("the listen port", "wg-listen-port-firewalled", _mesh(), _filter("input", closed))
     answers = _filter("output", known, closed)
     yield case("answers pass", "the peer can begin", _mesh(), answers)
+    banned = _filter("prerouting", rule(saddr("192.0.2.9/32"), DROP), name="bans")
+    yield case("the peer is on a list of bans", "not the port, this one", _mesh(), banned, **bad)
+
+    def asks(*servers: str) -> HostBuilder:
+        host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").resolver(*servers)
+        return host.route("default", via="192.0.2.1", dev="eth0")
+
+    dns = _filter("output", rule(port(UDP, 53), DROP))
+    yield case("nameservers on the way out", "an agent's table", asks("198.51.100.53"), dns, **bad)
+    late = _filter("input", rule(port(UDP, 53, source=True), DROP))
+    yield case("their answers", "the same", asks("198.51.100.53"), late, **bad)
+    one = _filter("output", rule(daddr("198.51.100.53/32"), DROP))
+    yield case("one of two", "the other is asked", asks("198.51.100.53", "198.51.100.54"), one)
+    yield case("a stub here", "it may ask by TLS", asks("127.0.0.53"), dns)
     twice = _mesh().wg_peer("wg0", "b", endpoint="192.0.2.8", age=20.0)
     yield case("two peers", "one rule, one finding", twice, _filter("output", closed), says=("and 1 more",), **bad)
