@@ -98,8 +98,8 @@ def _down(view: HostView) -> Iterator[Draft]:
         name, named = bridge.ifname, ", ".join(port.ifname for port in ports[:4])
         yield RULE.found(
             subject=subject("link", ifname=name),
-            message=f"{name} ({own[0].local}) is down, but {len(ports)} guests' ports of it are up ({named}): they reach "
-            "neither this host nor each other",
+            message=f"{name} ({own[0].local}) is down, but {len(ports)} guests' ports of it are up ({named}): they "
+            "reach neither this host nor each other",
             evidence=(
                 (f"{name} flags", "down", f"RTM_GETLINK {name} ifi_flags"),
                 (f"ports of {name} that are up", named, "RTM_GETLINK IFLA_MASTER"),
