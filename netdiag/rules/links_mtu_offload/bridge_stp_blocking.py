@@ -21,7 +21,8 @@ Fix
 
 Not flagged
   Ports towards other switches that block: an info, for a redundant topology is meant so. Ports without a carrier or
-  down, and a bridge that is down without guests or without an address. Ports that wait while the protocol is being switched off.
+  down, and a bridge that is down without guests or without an address. Ports that wait while the protocol is being
+  switched off.
 
 References
   net/bridge/br_stp.c, IFLA_BRPORT_STATE; IEEE 802.1D section 8.4
