@@ -27,7 +27,7 @@ def spark_on_loopback(folder: Path) -> Iterator[None]:
     (folder / "spark-defaults.conf").write_text("".join(f"{name} {value}\n" for name, value in DEFAULTS.items()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPARK_CONF_DIR", str(folder))
-        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        patch.delenv("SPARK_LOCAL_IP", raising=False)
         patch.delenv("SPARK_REMOTE", raising=False)
         yield
         from pyspark import SparkContext

@@ -99,7 +99,6 @@ def cluster(master: str | None = None) -> Cluster:
         for name, value in LOCAL.items() if here else ():
             builder = builder.config(name, value)
         if here:
-            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         session = builder.getOrCreate().newSession()
         for name, value in OURS.items():
@@ -140,6 +139,8 @@ def unavailable() -> Iterator[None]:
 
 def said(error: Exception) -> str:
     """The words of an error, without the stacks of Java; of a Python worker its last line."""
+    if "JAVA_GATEWAY_EXITED" in str(error):
+        return "Spark does not start; it needs Java 17 or newer (JAVA_HOME), and what it said itself stands above"
     text = re.split(r"JVM stacktrace|SQLSTATE:|; line \d+ pos ", str(error))[0]
     named = re.search(r"\[[A-Z][A-Z_.]+\] .*", text)
     if "Traceback (most recent call last)" in text:

@@ -54,6 +54,9 @@ HOOKS = ("prerouting", "input")
 
 
 def check(view: HostView) -> Iterator[Draft]:
+    steps = (e for one in view.nft.tables for at in one.chains for row in at.rules for e in row.expressions)
+    if not any(step.name == "fib" and _asks_the_way_back(step.flags, step.key) for step in steps):
+        return  # a host with a thousand peers need not look up their ways
     said: set[tuple[str, str, str]] = set()
     for device, link in devices(view):
         for peer in device.peers if link.up else ():
@@ -69,6 +72,11 @@ def check(view: HostView) -> Iterator[Draft]:
                 yield _finding(view, device, peer, stop, answer.oif)
 
 
+def _asks_the_way_back(flags: tuple[str, ...], result: str | None) -> bool:
+    """Whether a fib expression asks if the source is behind the interface, without the mark."""
+    return result == "oif" and "saddr" in flags and "iif" in flags and "mark" not in flags
+
+
 def _stopped(view: HostView, device: WireguardDevice, query: Query, oif: int) -> Possible | None:
     """What drops the endpoint's answers for certain, and would not if their way back were found."""
     family, uplink = query.family, view.ifname(oif)
@@ -78,9 +86,7 @@ def _stopped(view: HostView, device: WireguardDevice, query: Query, oif: int) ->
 
     def asked(flags: tuple[str, ...], result: str, packet: Packet) -> bytes | None:
         """The fib expression, for the unmarked packet."""
-        if result != "oif" or "saddr" not in flags or "iif" not in flags or "mark" in flags:
-            return None
-        return bytes(4)
+        return bytes(4) if _asks_the_way_back(flags, result) else None
 
     packet = Packet(
         family=family,
