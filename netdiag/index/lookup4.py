@@ -77,6 +77,8 @@ class WalkedTables:
 
     def _reached(self, found: Found) -> Found:
         """The hops, without gateways that are not used; in both forms where that cannot be known."""
+        if len(found.notes) < 2 and all(hop.gateway is None for hop in found.hops):
+            return found
         hops: list[Hop] = []
         notes = list(found.notes)
         for hop in found.hops:

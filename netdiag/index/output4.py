@@ -41,11 +41,6 @@ def local_multicast(address: int) -> bool:
     return address >> 8 == 0xE00000
 
 
-def loopback(address: int) -> bool:
-    """127.0.0.0/8."""
-    return address >> 24 == 127
-
-
 class Asked4(Protocol):
     """One way to ask the IPv4 tables, see netdiag.index.lookup4."""
 
@@ -88,9 +83,9 @@ class Output4:
         decided = self._asked.decide(flow)
         answers: list[Lookup] = []
         for one in (decided, *decided.alternatives):
-            made = self._after_tables(replace(one, alternatives=()), flow, asked_oif)
-            answers += [replace(made, alternatives=()), *made.alternatives]
-        return replace(answers[0], alternatives=tuple(answers[1:]))
+            made = self._after_tables(_with_others(one, ()), flow, asked_oif)
+            answers += [_with_others(made, ()), *made.alternatives]
+        return _with_others(answers[0], tuple(answers[1:]))
 
     def _before_tables(self, flow: Flow) -> Lookup | None:
         """The answers for which no table is asked."""
@@ -146,10 +141,11 @@ class Output4:
         dst = flow.dst_number
         hops = tuple(replace(hop, src=hop.src or self._source(hop, answer, flow)) for hop in answer.hops)
         carried = tuple(hop for hop in hops if not self._keeps_loopback(hop))
-        refused = _refused(flow, errno.EINVAL, "a loopback source does not leave the host", answer)
-        if not carried:
-            return refused
-        if len(carried) < len(hops):  # the choice between the hops comes first, and does not ask for the source
+        if not carried or len(carried) < len(hops):
+            refused = _refused(flow, errno.EINVAL, "a loopback source does not leave the host", answer)
+            if not carried:
+                return refused
+            # the choice between the hops comes first, and does not ask for the source
             answer = replace(answer, alternatives=(refused,))
         if dst == LIMITED_BROADCAST:
             return replace(answer, type="broadcast", hops=tuple(replace(hop, gateway=None) for hop in carried))
@@ -191,9 +187,14 @@ class Output4:
     def _keeps_loopback(self, hop: Hop) -> bool:
         """The packet would leave with a source of 127.0.0.0/8."""
         link = self._host.stack.by_index.get(hop.oif)
-        if hop.src is None or link is None or not loopback(int(IPv4Address(hop.src))):
+        if hop.src is None or link is None or not hop.src.startswith("127."):
             return False
         return not (link.loopback or link.kind == "vrf" or self._host.localnet(hop.oif))
+
+
+def _with_others(answer: Lookup, others: tuple[Lookup, ...]) -> Lookup:
+    """The answer with these alternatives; a copy only where it has others, for a host asks a thousand times."""
+    return answer if answer.alternatives == others else replace(answer, alternatives=others)
 
 
 def _refused(flow: Flow, number: int, note: str, answer: Lookup | None = None) -> Lookup:
