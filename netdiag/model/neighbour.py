@@ -9,6 +9,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+LLADDR_SIZE = 32
+"""MAX_ADDR_LEN of include/linux/netdevice.h: an Ethernet address has 6 bytes, one of InfiniBand 20."""
 NUD_INCOMPLETE = 0x01
 NUD_REACHABLE = 0x02
 NUD_STALE = 0x04
@@ -79,7 +81,7 @@ class Neighbours:
     dst: npt.NDArray[np.uint8]
     """Shape (n, 16), network order; IPv4 in the first four bytes, the rest zero."""
     lladdr: npt.NDArray[np.uint8]
-    """Shape (n, 8); only the first ``lladdr_len`` bytes count."""
+    """Shape (n, LLADDR_SIZE); only the first ``lladdr_len`` bytes count."""
     lladdr_len: npt.NDArray[np.uint8]
     state: npt.NDArray[np.uint16]
     flags: npt.NDArray[np.uint8]
@@ -153,11 +155,12 @@ def neighbours_from_rows(rows: list[Neighbour]) -> Neighbours:
         return np.array([np.nan if value is None else value for value in values], np.float32)
 
     lladdrs = [bytes.fromhex((row.lladdr or "").replace(":", "")) for row in rows]
+    wide = [raw.ljust(LLADDR_SIZE, b"\0") for raw in lladdrs]
     columns: dict[str, Any] = {
         "family": np.array([2 if row.family == "inet" else 10 for row in rows], np.uint8),
         "ifindex": np.array([row.ifindex for row in rows], np.int32),
         "dst": packed([row.dst for row in rows]),
-        "lladdr": np.frombuffer(b"".join(raw.ljust(8, b"\0") for raw in lladdrs), np.uint8).reshape(len(rows), 8),
+        "lladdr": np.frombuffer(b"".join(wide), np.uint8).reshape(len(rows), LLADDR_SIZE),
         "lladdr_len": np.array([len(raw) for raw in lladdrs], np.uint8),
         "state": np.array([states[row.state] for row in rows], np.uint16),
         "flags": np.array([row.flags for row in rows], np.uint8),

@@ -28,6 +28,10 @@ def little_endian(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype.newbyteorder("<") if dtype.itemsize > 1 else dtype
 
 
+WIDTH_BEFORE = {32: 8}
+"""Hardware addresses had 8 bytes once, and an InfiniBand neighbour's file could not be read again."""
+
+
 def header_of(column: Column) -> bytes:
     """Magic and header of a C-ordered column of one or two dimensions, 128 bytes as NumPy writes them."""
     shape = f"({len(column)},)" if column.ndim == 1 else f"({len(column)}, {column.shape[1]})"
@@ -44,7 +48,8 @@ def octets_of(column: Column) -> memoryview:
 
 
 def read_column(file: IO[bytes], stored: int, rows: int, like: Column) -> Column:
-    """Read a column that must have ``rows`` rows and otherwise dtype and width of ``like``.
+    """Read a column that must have ``rows`` rows and otherwise dtype and width of ``like``, or the width that this one
+    had in older files, and is filled up with zeros.
 
     ``stored`` is the size in bytes that the archive declares for it; the header must account for exactly that, so the
     allocation never exceeds what the caller has already compared with its caps. Raises ValueError.
@@ -60,7 +65,8 @@ def read_column(file: IO[bytes], stored: int, rows: int, like: Column) -> Column
         raise ValueError("header is not one of a plain array")
     dtype, shape = found[1].decode(), (int(found[2]), *([int(found[3])] if found[3] else []))
     expected = little_endian(like.dtype)
-    if dtype != expected.str or shape != (rows, *like.shape[1:]):
+    older = like.ndim == 2 and shape == (rows, WIDTH_BEFORE.get(like.shape[1], 0))
+    if dtype != expected.str or (shape != (rows, *like.shape[1:]) and not older):
         raise ValueError(f"is {dtype} {shape}, not {expected.str} {(rows, *like.shape[1:])}")
     size = expected.itemsize * int(np.prod(shape, dtype=np.int64))
     if stored != len(preamble) + length + size:
@@ -70,6 +76,8 @@ def read_column(file: IO[bytes], stored: int, rows: int, like: Column) -> Column
         _fill(file, column.reshape(-1).view(np.uint8).data)
     if file.read(1):
         raise ValueError("holds more than its header says")
+    if older:
+        column = np.pad(column, ((0, 0), (0, like.shape[1] - shape[1])))
     return column if sys.byteorder == "little" else column.astype(like.dtype)
 
 

@@ -243,7 +243,7 @@ def bulk(draw: st.DrawFn, name: str) -> Any:
     if isinstance(like, Neighbours):
         columns["family"] = np.where(columns["family"] % 2, 2, 10).astype(np.uint8)
         columns["ifindex"] = columns["ifindex"] & 0x7FFFFFFF
-        columns["lladdr_len"] = columns["lladdr_len"] % 9
+        columns["lladdr_len"] = columns["lladdr_len"] % 33
         for age in ("confirmed", "used", "updated"):
             columns[age] = np.where(np.isinf(columns[age]), np.float32(1), columns[age])
         return Neighbours(**columns)

@@ -62,6 +62,13 @@ def with_column(name: str, array: Any) -> bytes:
     return zipped(members() | {name: out.getvalue()})
 
 
+def test_hardware_addresses_of_an_older_file_were_narrower() -> None:
+    table = small_snapshot().tables.neighbours
+    rows, narrow = list(table.rows()), table.lladdr[:, :8]
+    read = read_snapshot(io.BytesIO(with_column("tables/neighbours/lladdr.npy", narrow)))
+    assert list(read.tables.neighbours.rows()) == rows and any(row.lladdr for row in rows)
+
+
 def refusal(octets: bytes) -> str:
     with pytest.raises(SnapshotRefused) as caught:
         read_snapshot(io.BytesIO(octets))
@@ -167,7 +174,7 @@ def test_document_is_odd(octets: bytes, reason: str) -> None:
         (with_column("tables/routes6/dst.npy", np.zeros((1, 16), np.uint8, order="F").T), "is |u1 (16, 1)"),
         (with_column("tables/routes6/dst.npy", np.asfortranarray(np.zeros((3, 16), np.uint8))), "plain array"),
         (with_column("tables/neighbours/family.npy", np.array([2, 7], np.uint8)), "neither AF_INET nor AF_INET6"),
-        (with_column("tables/neighbours/lladdr_len.npy", np.array([9, 0], np.uint8)), "lladdr_len holds"),
+        (with_column("tables/neighbours/lladdr_len.npy", np.array([33, 0], np.uint8)), "lladdr_len holds"),
         (with_column("tables/neighbours/used.npy", np.array([np.inf, 0], np.float32)), "infinite"),
         (zipped(members() | {"tables/routes/tos.npy": members()["tables/routes/tos.npy"] + b"x"}), "bytes do not hold"),
         (zipped(members() | {"tables/routes/tos.npy": members()["tables/routes/tos.npy"][:-1]}), "bytes do not hold"),

@@ -1,28 +1,26 @@
 """RTM_NEWNEIGH into model.Neighbours.
 
 Formats: include/uapi/linux/neighbour.h (struct ndmsg, 12 bytes; NDA_*), neigh_fill_info() and pneigh_fill_info() in
-net/core/neighbour.c. Ages are told in clock ticks (USER_HZ); proxy entries have none and no hardware address. A
-hardware address longer than 8 bytes (InfiniBand has 20) keeps its first 8, and its true length. Bridge forwarding
-entries (AF_BRIDGE) come in the same message type and are skipped. Damaged attributes are left out and counted, never
-raised.
+net/core/neighbour.c. Ages are told in clock ticks (USER_HZ); proxy entries have none and no hardware address. Bridge
+forwarding entries (AF_BRIDGE) come in the same message type and are skipped. Damaged attributes are left out and
+counted, never raised.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from netdiag.model.neighbour import Neighbours
+from netdiag.model.neighbour import LLADDR_SIZE, Neighbours
 from netdiag.sources.netlink import constants as nl
 from netdiag.sources.netlink.columns import At, Attribute, Columns, ColumnSink, Matrix
 from netdiag.sources.netlink.routes import USER_HZ
 
-_LLADDR_SIZE = 8
 _U1, _U2, _U4, _I4, _F4 = (np.uint8, 0), (np.uint16, 0), (np.uint32, 0), (np.int32, 0), (np.float32, 0)
 _SHAPES: Mapping[str, tuple[type[np.generic], int]] = {
     "family": _U1,
     "ifindex": _I4,
     "dst": (np.uint8, 16),
-    "lladdr": (np.uint8, _LLADDR_SIZE),
+    "lladdr": (np.uint8, LLADDR_SIZE),
     "lladdr_len": _U1,
     "state": _U2,
     "flags": _U1,
@@ -92,9 +90,10 @@ class NeighbourColumns(ColumnSink):
                 return False
             arrays["dst"][at, :size] = matrix.payload(attribute, size)
         elif kind == nl.NDA_LLADDR:
-            kept = min(size, _LLADDR_SIZE)
-            arrays["lladdr"][at, :kept] = matrix.payload(attribute, kept)
-            arrays["lladdr_len"][at] = min(size, 255)
+            if size > LLADDR_SIZE:
+                return False
+            arrays["lladdr"][at, :size] = matrix.payload(attribute, size)
+            arrays["lladdr_len"][at] = size
         elif kind == nl.NDA_CACHEINFO:
             if size < 12:
                 return False
