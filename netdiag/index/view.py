@@ -325,10 +325,10 @@ class HostView:
                 self._index.lookups[query] = known
         return known
 
-    def link(self, ifindex: int) -> Link | None:
-        """The link with this index."""
+    def link(self, ifindex: int | None) -> Link | None:
+        """The link with this index; None for none."""
         self._need("links")
-        return self._index.stack.by_index.get(ifindex)
+        return None if ifindex is None else self._index.stack.by_index.get(ifindex)
 
     def ifname(self, ifindex: int) -> str:
         """Name of an interface; ``if42`` where there is none with that index."""

@@ -1,14 +1,14 @@
-"""What rules about eBPF share: programs by device and by name, and the examples' programs. Pure; nothing can fail."""
+"""What rules about eBPF share: programs by device and by name. Pure; nothing can fail."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from netdiag.index.view import HostView
 from netdiag.model.bpf import Bpf, BpfAttachment, BpfProgram
 from netdiag.model.link import Link
-from netdiag.rules.build import HostBuilder
 
-ON_DEVICES = ("xdp", "tc", "tcx", "netkit")
+SYSTEMD = "sd_"
+"""What names of the programs of systemd begin with."""
 CUT_AT = 15
 """Bytes of a program's name that the kernel keeps."""
 
@@ -27,22 +27,36 @@ class Placed(NamedTuple):
 
 
 def placed(view: HostView) -> Iterator[Placed]:
-    """Every program on a device of this namespace that has a name and a tag.
+    """Every program on a device of this namespace that has a name and a tag."""
+    return placed_among(view.links, view.bpf)
+
+
+def placed_among(links: Iterable[Link], table: Bpf) -> Iterator[Placed]:
+    """The same, of bare tables.
 
     Without the privilege to read programs, tc still tells the tag, and the name that the one who attached it gave.
     """
-    links = {link.ifindex: link for link in view.links}
-    programs = {program.id: program for program in view.bpf.programs}
-    for row in view.bpf.attachments:
-        link = links.get(row.ifindex or 0)
-        if row.hook not in ON_DEVICES or link is None:
-            continue
-        program = programs.get(row.prog_id)
+    by_index: dict[int | None, Link] = {link.ifindex: link for link in links}
+    programs = {program.id: program for program in table.programs}
+    for row in table.attachments:
+        link, program = by_index.get(row.ifindex), programs.get(row.prog_id)
         name = (program.function or program.name) if program else row.name or ""
         tag = program.tag if program else row.tag or ""
-        if name and tag:
+        if link is not None and name and tag:
             whole = program is None or program.function is not None or len(program.name.encode()) < CUT_AT
             yield Placed(link, row, name, whole, tag, program.loaded_at if program else None)
+
+
+def hook_of(row: BpfAttachment) -> str:
+    """``xdp``, ``tc-ingress``, ``netkit-primary``, ``cgroup-inet-ingress``: the intent's spelling."""
+    if row.hook in ("tc", "tcx"):
+        return f"tc-{row.direction}"
+    return (row.attach_type or row.hook).replace("_", "-")
+
+
+def named(have: str, want: str) -> bool:
+    """Whether a program's name is the one that is wanted, as far as the kernel keeps it."""
+    return have == want or (len(have.encode()) >= CUT_AT and want.startswith(have))
 
 
 def where(row: BpfAttachment) -> str:
@@ -60,38 +74,12 @@ def reading(row: BpfAttachment, ifname: str) -> str:
     }.get(row.hook, f"BPF_PROG_QUERY {ifname} {row.attach_type}")
 
 
-def referred(table: Bpf) -> set[int]:
+def referred(table: Bpf) -> set[int | None]:
     """Programs that something other than a pin or a process refers to."""
-    found = {row.prog_id for row in table.attachments} | {link.prog_id for link in table.links}
-    return found | {entry.prog_id for entry in table.entries if entry.prog_id is not None}
+    found: set[int | None] = {row.prog_id for row in table.attachments}
+    return found | {link.prog_id for link in table.links} | {entry.prog_id for entry in table.entries}
 
 
 def of_systemd(one: BpfProgram | None) -> bool:
     """Whether a program is systemd's own, which attaches and replaces them as units come and go."""
-    return one is not None and one.name.startswith("sd_")
-
-
-def program(number: int, name: str = "policy", tag: str = "aa" * 8, **fields: Any) -> BpfProgram:
-    """A program for an example, loaded ``number`` minutes after boot."""
-    defaults: dict[str, Any] = {"type": "sched_cls", "loaded_at": 60.0 * number, "jited": True}
-    return BpfProgram(**(defaults | {"id": number, "name": name, "tag": tag} | fields))
-
-
-def tc(host: HostBuilder, ifname: str, number: int, *, priority: int = 1, **fields: Any) -> HostBuilder:
-    """Attach program ``number`` by a tc filter, on ingress unless told otherwise."""
-    defaults: dict[str, Any] = {"direction": "ingress", "direct_action": True, "handle": 1, "chain": 0, "protocol": 3}
-    row = {"hook": "tc", "prog_id": number, "ifindex": host.ifindex(ifname), "priority": priority}
-    return host.bpf(attachments=[BpfAttachment(**(defaults | row | fields))])
-
-
-def tcx(host: HostBuilder, ifname: str, number: int, direction: str = "ingress", **fields: Any) -> HostBuilder:
-    """Attach program ``number`` by tcx."""
-    row: dict[str, Any] = {"hook": "tcx", "attach_type": f"tcx_{direction}", "direction": direction}
-    row |= {"prog_id": number, "ifindex": host.ifindex(ifname)}
-    return host.bpf(attachments=[BpfAttachment(**(row | fields))])
-
-
-def xdp(host: HostBuilder, ifname: str, number: int, mode: str = "native") -> HostBuilder:
-    """Attach program ``number`` by XDP."""
-    row: dict[str, Any] = {"hook": "xdp", "attach_type": "xdp", "direction": "ingress", "mode": mode}
-    return host.bpf(attachments=[BpfAttachment(**row, prog_id=number, ifindex=host.ifindex(ifname))])
+    return one is not None and one.name.startswith(SYSTEMD)

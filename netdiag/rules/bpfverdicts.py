@@ -12,7 +12,8 @@ from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment, BpfProgram
 from netdiag.model.link import Link
 
-NEXT = -1
+INGRESS = 0xFFFFFFF2
+"""Handle of the first of clsact's two sides."""
 TC_ENDS = {0: "ok", 2: "shot", 4: "stolen", 7: "redirect", 8: "trap"}
 TCX_ENDS = {0: "pass", 2: "drop", 7: "redirect"}
 ALL_PROTOCOLS = 3
@@ -31,10 +32,10 @@ def places(view: HostView) -> Iterator[Place]:
     """Every interface and direction with programs by tcx or by clsact."""
     found: dict[tuple[int, str], Place] = {}
     for row in view.bpf.attachments:
-        link = view.link(row.ifindex or 0)
+        link = view.link(row.ifindex)
         if link is None or row.hook not in ("tc", "tcx") or row.direction is None or row.chain:
             continue
-        if row.hook == "tc" and row.parent is not None and row.parent < 0xFFFFFFF2:
+        if (row.parent or INGRESS) < INGRESS:
             continue  # a qdisc's own classifier comes after those of clsact
         place = found.setdefault((link.ifindex, row.direction), Place(link, row.direction, [], []))
         (place.tcx if row.hook == "tcx" else place.tc).append(row)
@@ -54,8 +55,6 @@ def ends(row: BpfAttachment, program: BpfProgram | None) -> str | None:
         known = TC_ENDS
     else:
         known = TCX_ENDS
-        if NEXT in program.verdicts:
-            return None
     if not all(verdict in known for verdict in program.verdicts):
         return None
     return " or ".join(f"{known[verdict]} ({verdict})" for verdict in program.verdicts)

@@ -41,8 +41,8 @@ from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.snapshot import Tables
 from netdiag.path.fleetwalk import FleetWays
 from netdiag.path.trail import Packet
-from netdiag.rules.bpfplaces import program, tc
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.build_fleet import builder, finished, mesh, peered
 from netdiag.rules.shape import FleetExample, Rule, quoted
 from netdiag.rules.wireguardpeers import device_subject, peer_subject

@@ -29,8 +29,9 @@ from pathlib import PurePosixPath
 from netdiag.index.view import HostView
 from netdiag.model.bpf import Bpf, BpfAttachment, BpfCgroup
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import of_systemd, program
+from netdiag.rules.bpfplaces import of_systemd
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tcx
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -56,17 +57,17 @@ def check(view: HostView) -> Iterator[Draft]:
     programs = {one.id: one for one in table.programs}
     own: dict[tuple[str, str], list[BpfAttachment]] = {}
     for row in table.attachments:
-        if row.hook == "cgroup" and row.cgroup and row.attach_type and not of_systemd(programs.get(row.prog_id)):
-            own.setdefault((row.attach_type, row.cgroup), []).append(row)
+        if row.cgroup and not of_systemd(programs.get(row.prog_id)):
+            own.setdefault((row.attach_type or "", row.cgroup), []).append(row)
     for (attach_type, cgroup), rows in own.items():
         runs = effective(table, cgroup, attach_type)
-        if runs is None or any("multi" in row.flags for row in rows):
+        if runs is None:
             continue
         tags = {one.tag for number in runs if (one := programs.get(number)) is not None}
         for folder in PurePosixPath(cgroup).parents:
             for upper in own.get((attach_type, str(folder)), ()):
                 above, below = programs.get(upper.prog_id), programs.get(rows[0].prog_id)
-                if upper.prog_id in runs or above is None or above.tag in tags:
+                if above is None or above.tag in tags:
                     continue
                 name = above.function or above.name
                 other = (below.function or below.name) if below else str(rows[0].prog_id)
@@ -118,3 +119,16 @@ def examples() -> Iterator[Example]:
     unknown = _host()
     unknown = HostBuilder().bpf(programs=[program(1)], attachments=unknown.build().bpf.attachments)
     yield Example(name="not told what runs", why="nobody knows", tables=unknown.build())
+    device = tcx(_host().link("eth0"), "eth0", 1).build()
+    yield Example(name="beside a card's", why="another hook", tables=device, fires=1)
+    twin = _host(runs=(3,)).bpf(programs=[program(3, "policy", "aa" * 8)]).build()
+    yield Example(name="the same build below", why="loaded twice", tables=twin)
+    unread = _host(runs=(2, 9)).build()
+    yield Example(name="another one runs too", why="it could not be read", tables=unread, fires=1)
+    other = BpfCgroup(cgroup="/sys/fs/cgroup/app", cgroup_id=2, attach_type="cgroup_inet_ingress", effective=(1, 2))
+    yield Example(
+        name="both run for what comes in", why="another hook", tables=_host().bpf(cgroups=[other]).build(), fires=1
+    )
+    whole = _host().build().bpf
+    lower = HostBuilder().bpf(programs=whole.programs[1:], attachments=whole.attachments, cgroups=whole.cgroups)
+    yield Example(name="the upper one is not read", why="nobody knows its tag", tables=lower.build())

@@ -28,10 +28,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfAttachment, BpfHolder, BpfPin
+from netdiag.model.bpf import BpfAttachment, BpfHolder, BpfLink, BpfPin
 from netdiag.model.finding import Draft, Unjudged, subject
-from netdiag.rules.bpfplaces import of_systemd, program
+from netdiag.rules.bpfplaces import of_systemd
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -47,9 +48,7 @@ TYPES = ("cgroup_skb", "cgroup_sock", "cgroup_sock_addr", "cgroup_sockopt", "soc
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
     table = view.bpf
     programs = {one.id: one for one in table.programs if one.type in TYPES}
-    rows = [
-        row for row in table.attachments if row.hook == "cgroup" and row.link_id is None and row.prog_id in programs
-    ]
+    rows = [row for row in table.attachments if row.link_id is None and row.prog_id in programs]
     rows = [row for row in rows if not of_systemd(programs[row.prog_id])]
     if rows and {"pins", "holders", "links"} & set(table.unread):
         yield Unjudged(reason="pins or the files of processes were not read whole: an owner may be among them")
@@ -125,3 +124,10 @@ def examples() -> Iterator[Example]:
     yield Example(name="devices", why="runtimes leave them", tables=_host("cgroup_device").build())
     unread = _host().bpf(unread=["holders"])
     yield Example(name="holders not read", why="an owner may be there", tables=unread.build(), unjudged=True)
+    idle = HostBuilder().bpf(unread=["holders"]).build()
+    yield Example(name="holders not read, none attached", why="nothing is open", tables=idle)
+    linked = _host().bpf(links=[BpfLink(id=9, type="cgroup", prog_id=1)])
+    yield Example(name="another link to it", why="that link's owner keeps it", tables=linked.build())
+    ingress = _host("cgroup_skb", attach_type="cgroup_inet_ingress").build().bpf.attachments
+    twice = _host("cgroup_skb").bpf(attachments=ingress)
+    yield Example(name="both ways", why="one program of one cgroup is told once", tables=twice.build(), fires=1)

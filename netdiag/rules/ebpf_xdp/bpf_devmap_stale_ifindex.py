@@ -27,10 +27,10 @@ References
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfMap, BpfMapEntry
+from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import program, tc
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -85,6 +85,7 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=subject("bpf-map", name="redirect_to", program="switch"),
         severity="warning",
+        confidence="likely",
     )
     yield Example(
         name="one good and two stale entries",
@@ -113,3 +114,5 @@ def examples() -> Iterator[Example]:
     yield Example(
         name="a cpumap", why="its numbers are processors", tables=tc(_host("cpumap", 9999), "tap0", 1).build()
     )
+    far = _host("hash", 9999).bpf(attachments=[BpfAttachment(hook="tcx", prog_id=1, ifindex=99, direction="ingress")])
+    yield Example(name="attached in another namespace", why="its indexes", tables=far.build())

@@ -30,7 +30,7 @@ References
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -42,8 +42,9 @@ from netdiag.model.intent import IntendedProgram
 from netdiag.model.link import Link
 from netdiag.model.snapshot import Tables
 from netdiag.model.tc import INGRESS, Qdisc, Tc, TcFilter
-from netdiag.rules.bpfplaces import CUT_AT, Placed, placed, program, referred, tc, tcx, xdp
+from netdiag.rules.bpfplaces import Placed, hook_of, named, placed, referred
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc, tcx, xdp
 from netdiag.rules.expected import same_link, since, untold
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -68,24 +69,10 @@ class Place(NamedTuple):
     name: str
 
 
-def hook_of(row: BpfAttachment) -> str:
-    """``xdp``, ``tc-ingress``, ``netkit-primary``, ``cgroup-inet-ingress``: the intent's spelling."""
-    if row.hook in ("tc", "tcx"):
-        return f"tc-{row.direction}"
-    if row.hook in ("netkit", "cgroup"):
-        return (row.attach_type or row.hook).replace("_", "-")
-    return row.hook
-
-
-def named(have: str, want: str) -> bool:
-    """Whether a program's name is the one that is wanted, as far as the kernel keeps it."""
-    return have == want or (len(have.encode()) >= CUT_AT and want.startswith(have))
-
-
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
     rows = list(placed(view))
     told, traced = view.intent.bpf, list(_traced(view, rows))
-    if told is None and view.baseline is None and not traced and not _crowd(view):
+    if not traced and not _crowd(view):
         yield from untold(view, "bpf")
     said: set[tuple[str, str]] = set()
     for want in told or ():
@@ -152,7 +139,7 @@ def _classes(view: HostView) -> list[tuple[str, list[Link]]]:
     classes: dict[tuple[str, str | None], list[Link]] = {}
     for link in view.links:
         match = CLASS.match(link.ifname)
-        if match and link.up and link.lower_up and not link.loopback:
+        if match and link.lower_up:
             classes.setdefault((match[1], link.kind), []).append(link)
     return [(name, links) for (name, _), links in classes.items()]
 
@@ -213,7 +200,7 @@ def _alone(view: HostView, rows: list[Placed]) -> Iterator[tuple[Place, str]]:
                 have.setdefault((hook_of(row.at), row.name), set()).add(row.link.ifname)
         for (hook, name), names in have.items():
             lacking = [link for link in links if link.ifname not in names]
-            if not lacking or len(names) <= SHARE * len(members):
+            if len(names) <= SHARE * len(members):
                 continue
             for link in lacking:
                 if old is None or link.ifindex in old:
@@ -222,16 +209,14 @@ def _alone(view: HostView, rows: list[Placed]) -> Iterator[tuple[Place, str]]:
 
 def _draft(place: Place, why: str, source: str, *, likely: bool = False) -> Draft:
     hook, ifname, name = place
-    side = hook.removeprefix("tc-") if hook.startswith("tc-") else None
     where = f"{hook} of {ifname}" if ifname else hook
-    confirm = [f"bpftool net show dev {quoted(ifname)}" if ifname else "bpftool cgroup tree"]
-    confirm += [f"tc -s qdisc show dev {quoted(ifname)}"] if side else []
+    shown = f"bpftool net show dev {quoted(ifname)}" if ifname else "bpftool cgroup tree"
     return RULE.found(
         subject=subject("bpf-attachment", hook=hook, ifname=ifname or None, name=name),
         confidence="likely" if likely else None,
         message=f"the program {name} is not at {where} ({why})",
         evidence=[("meant to be there", f"{name} at {where}", source), (f"{name} at {where}", 0, "BPF_PROG_QUERY")],
-        confirm=confirm,
+        confirm=[shown, *([f"tc -s qdisc show dev {quoted(ifname)}"] if hook.startswith("tc-") else [])],
         fix=f"restart the agent that attaches {name}; it has to be at {where}",
         touches=[subject("link", ifname=ifname)] if ifname else [],
         breaks=[subject("link", ifname=ifname)] if ifname else [],
@@ -273,6 +258,17 @@ def examples() -> Iterator[Example]:
         "in a cgroup", "of the whole machine", _host(), want={"hook": "cgroup-inet-ingress", "ifname": None}, fires=1
     )
     yield Example(name="nothing to go by", why="no intent, no siblings", tables=_host().build(), unjudged=True)
+    for other in ("worker_ingress", "worker_ingresX_"):
+        short = HostBuilder().link("tap0").bpf(programs=[program(1, other)])
+        want = {"name": "worker_ingress_v4"}
+        yield _case(f"no cut name: {other}", "it would be longer", tc(short, "tap0", 1), want=want, fires=1)
+    wrong = ("the one of that name has the tag aaaa",)
+    yield _case(
+        "says which build", "not only that one is", tc(_host(), "tap0", 1), want={"tag": "cc" * 8}, fires=1, says=wrong
+    )
+    bare = _host().bpf(attachments=[BpfAttachment(hook="xdp", prog_id=1, ifindex=2)])
+    yield _case("by XDP, as meant", "no attach type is told", bare, want={"hook": "xdp"})
+    yield from _cgroups()
     yield from _siblings()
 
 
@@ -285,6 +281,7 @@ def _siblings() -> Iterator[Example]:
 
     about = subject("bpf-attachment", ifname="tap0")
     told: dict[str, Any] = {"fires": 1, "subject": about, "confidence": "likely"}
+    yield from _old_and_new(crowd)
     yield Example(name="one of eleven", why="its siblings have it", tables=crowd(11, 1).build(), **told)
     few = crowd(10, 1).build()
     yield Example(name="one of ten", why="too few to go by", tables=few, unjudged=True)
@@ -294,6 +291,8 @@ def _siblings() -> Iterator[Example]:
     )
     before = xdp(_host(), "tap0", 1).build()
     yield Example(name="gone since", why="the baseline had it", tables=_host().build(), baseline=before, fires=1)
+    late: dict[str, Any] = {"baseline": before, "late_then": ("bpf",)}
+    yield Example(name="then not read", why="nobody knows what was there", tables=_host().build(), **late)
     other = xdp(_host(), "tap0", 2).build()
     yield Example(name="replaced since", why="an upgrade", tables=other, baseline=before)
     anew = HostBuilder().link("tap9").link("tap0", kind="tun").build()
@@ -330,3 +329,38 @@ def _traces() -> Iterator[Example]:
     yield Example(name="another build is pinned", why="kept to go back to", tables=old, unjudged=True)
     more = two(clsact=False, **pinned(3, 4))
     yield Example(name="two are pinned for one", why="not one for each", tables=more, unjudged=True)
+
+
+def _old_and_new(crowd: Callable[..., HostBuilder]) -> Iterator[Example]:
+    """Which interfaces are siblings, and from when on each is judged."""
+    for name, why, seen, late, fires in (
+        ("there before", "it had time", "tap0", (), 1),
+        ("made just now", "its agent comes within a second", "eth0", (), 0),
+        ("counters not read", "nobody knows how old it is", "eth0", ("counters",), 1),
+    ):
+        host = crowd(11, 1).link("eth0")
+        before = {"links": (host.link_counters(seen),)}
+        host.counters(before=before, after=before)
+        yield Example(name=f"one of eleven, {name}", why=why, tables=host.build(), fires=fires, late=late)
+    yield Example(name="two of twenty", why="nine in ten are not enough", tables=crowd(20, 2).build())
+    dark = crowd(11, 1, carrier=False).build()
+    yield Example(name="one without carrier", why="nobody is behind it", tables=dark, unjudged=True)
+    named_ = crowd(11, 1).link("uplink", kind="tun").build()
+    yield Example(name="one of another name", why="no number, no class", tables=named_, fires=1)
+
+
+def _cgroups() -> Iterator[Example]:
+    hook: dict[str, Any] = {"hook": "cgroup", "attach_type": "cgroup_inet_ingress", "cgroup": "/sys/fs/cgroup"}
+    for name, fires, number, one, more in (
+        ("by its name", 0, 1, program(1, "worker_in"), {}),
+        ("by its whole name", 0, 1, program(1, "worker", function="worker_in"), {}),
+        ("by a cut name", 0, 1, program(1, "worker_ingress_"), {"name": "worker_ingress_v4"}),
+        ("another one", 1, 1, program(1, "other"), {}),
+        ("one that is not read", 1, 9, program(1, "worker_in"), {}),
+        ("of the right tag", 0, 1, program(1, "worker_in"), {"tag": "aa" * 8}),
+        ("of the wrong tag", 1, 1, program(1, "worker_in"), {"tag": "cc" * 8}),
+        ("at another hook", 1, 1, program(1, "worker_in"), {"hook": "cgroup-inet-egress"}),
+    ):
+        host = HostBuilder().bpf(programs=[one], attachments=[BpfAttachment(prog_id=number, **hook)])
+        want = {"hook": "cgroup-inet-ingress", "ifname": None, **more}
+        yield _case(f"in a cgroup, {name}", "the hook, the name and the tag count", host, want=want, fires=fires)

@@ -26,9 +26,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfAttachment
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import program, tc
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -42,7 +43,7 @@ RULE = Rule(
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    here = {row.prog_id for row in view.bpf.attachments if row.hook != "cgroup" and (view.link(row.ifindex or 0))}
+    here = {row.prog_id for row in view.bpf.attachments if view.link(row.ifindex)}
     slow = [one for one in view.bpf.programs if one.id in here and not one.jited and one.ifindex is None]
     if not slow:
         return
@@ -83,3 +84,6 @@ def examples() -> Iterator[Example]:
     yield Example(name="on the card", why="the card runs it", tables=_host(ifindex=2).build())
     away = HostBuilder().bpf(programs=[program(1, jited=False)])
     yield Example(name="attached nowhere", why="it never runs", tables=away.build())
+    group = BpfAttachment(hook="cgroup", prog_id=1, attach_type="cgroup_inet_egress", cgroup="/sys/fs/cgroup")
+    away.bpf(attachments=[group])
+    yield Example(name="at a cgroup", why="not at an interface of this namespace", tables=away.build())

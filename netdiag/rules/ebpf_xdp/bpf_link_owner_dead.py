@@ -26,10 +26,11 @@ References
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfHolder, BpfPin
+from netdiag.model.bpf import BpfAttachment, BpfHolder, BpfPin
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import program, tcx, where
+from netdiag.rules.bpfplaces import where
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc, tcx
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -45,14 +46,14 @@ def check(view: HostView) -> Iterator[Draft]:
     if {"pins", "holders", "links"} & set(table.unread):
         return
     pinned = {pin.id for pin in table.pins if pin.kind == "link"}
-    holders: dict[int, set[tuple[int, str]]] = {}
+    holders: dict[int | None, set[tuple[int, str]]] = {}
     for holder in table.holders:
         if holder.kind == "link":
             holders.setdefault(holder.id, set()).add((holder.pid, holder.comm))
     programs = {one.id: one for one in table.programs}
     for row in table.attachments:
-        who = holders.get(row.link_id or 0, set())
-        link = view.link(row.ifindex or 0)
+        who = holders.get(row.link_id, set())
+        link = view.link(row.ifindex)
         if len(who) != 1 or row.link_id in pinned or (link is None and row.hook != "cgroup"):
             continue
         ((pid, comm),) = who
@@ -95,3 +96,14 @@ def examples() -> Iterator[Example]:
     pin = _host(77).bpf(pins=[BpfPin(path="/sys/fs/bpf/l", kind="link", id=3)])
     yield Example(name="pinned", why="it stays", tables=pin.build())
     yield Example(name="pins not read", why="nobody knows", tables=_host(77).bpf(unread=["pins"]).build())
+    other = _host(77).bpf(pins=[BpfPin(path="/sys/fs/bpf/p", kind="prog", id=3)])
+    yield Example(name="a program pinned under its number", why="ids are numbered apart", tables=other.build(), fires=1)
+    held = [BpfHolder(pid=77, comm="agent", kind="link", id=3)]
+    far = BpfAttachment(hook="tcx", ifindex=99, direction="ingress", prog_id=1, link_id=3)
+    away = HostBuilder().bpf(programs=[program(1)], holders=held, attachments=[far]).build()
+    yield Example(name="in another namespace", why="that one's matter", tables=away)
+    group = BpfAttachment(hook="cgroup", attach_type="cgroup_sock_ops", cgroup="/sys/fs/cgroup", prog_id=1, link_id=3)
+    made = HostBuilder().bpf(programs=[program(1)], holders=held, attachments=[group]).build()
+    yield Example(name="of a cgroup", why="the same", tables=made, fires=1)
+    plain = HostBuilder().link("eth0").bpf(programs=[program(1)], holders=held)
+    yield Example(name="without a link", why="its filter keeps it", tables=tc(plain, "eth0", 1).build())

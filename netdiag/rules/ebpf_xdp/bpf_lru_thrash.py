@@ -28,8 +28,8 @@ from typing import Any
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfMap, BpfTurnover
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import program, tc
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -85,3 +85,7 @@ def examples() -> Iterator[Example]:
     yield case("long between the looks", "flows end", seconds=11.0)
     yield case("attached nowhere", "nobody's packets", attached=False)
     yield case("map is gone", "it was unloaded meanwhile", map_id=6)
+    yield case("ten seconds", "the longest that is taken for one look", 1, seconds=10.0)
+    unread = HostBuilder().link("eth0").bpf(programs=[program(1, "nat", map_ids=(5,))])
+    unread.bpf(turnover=[BpfTurnover(map_id=5, looked=60, left=30, seconds=1.0)])
+    yield Example(name="map not read", why="its name is not known", tables=tc(unread, "eth0", 1).build())

@@ -31,8 +31,8 @@ from typing import Any
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfMap
 from netdiag.model.finding import Draft, Unjudged, subject
-from netdiag.rules.bpfplaces import program, tc
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -77,7 +77,7 @@ def _finding(one: BpfMap, name: str, count: int) -> Draft:
         ],
         confirm=[f"bpftool map show id {one.id}", f"bpftool map dump id {one.id} | tail -n1"],
         fix=f"bpftool map dump id {one.id}  # find what is stale in it; then load {name} with a larger max_entries",
-        severity="info" if small else "critical" if full else "warning",
+        severity="critical" if full else "warning",
         confidence="possible" if small else "likely",
     )
 
@@ -98,6 +98,7 @@ def examples() -> Iterator[Example]:
             fires=1,
             subject=about,
             severity="critical",
+            confidence="likely",
             says=("is full: new entries are refused",),
         )
     yield Example(name="one left", why="nearly", tables=_host(99).build(), fires=1, severity="warning")
@@ -122,3 +123,16 @@ def examples() -> Iterator[Example]:
     away = HostBuilder().bpf(programs=[program(1, map_ids=(5,))])
     away.bpf(maps=[BpfMap(id=5, type="hash", name="flows", max_entries=100, entries=100)])
     yield Example(name="attached nowhere", why="no packet asks for it", tables=away.build())
+    yield Example(name="two of two", why="no setting, and small", tables=_host(2, 2).build(), fires=1, severity="info")
+    yield Example(name="a small one, not counted", why="it would only be mentioned", tables=_host(None, 15).build())
+    sixteen = _host(None, 16).build()
+    yield Example(name="sixteen, not counted", why="large enough", tables=sixteen, unjudged=True)
+    flagged = _host(100, flags=1).build()
+    yield Example(name="not allocated beforehand", why="BPF_F_NO_PREALLOC", tables=flagged, fires=1)
+    whole = [program(2, "nat_of_somebody", function="nat_of_somebody_else", map_ids=(6,))]
+    host = _host(1).bpf(programs=whole)
+    host.bpf(maps=[BpfMap(id=6, type="hash", name="flows", max_entries=100, entries=100)])
+    about = subject("bpf-map", program="nat_of_somebody_else")
+    yield Example(
+        name="its user's whole name", why="as told", tables=tc(host, "tap0", 2).build(), fires=1, subject=about
+    )

@@ -29,12 +29,15 @@ import socket
 import sys
 from collections.abc import Iterator
 from struct import pack
+from typing import Any
+
+import msgspec
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfMap, BpfMapEntry
+from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import program, tc
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -67,11 +70,11 @@ def routed(view: HostView, address: str) -> set[int]:
 
 def check(view: HostView) -> Iterator[Draft]:
     table = view.bpf
-    attached = {row.prog_id for row in table.attachments if view.link(row.ifindex or 0)}
+    attached = {row.prog_id for row in table.attachments if view.link(row.ifindex)}
     users = {number: one for one in table.programs if one.id in attached for number in one.map_ids}
     maps = {one.id: one for one in table.maps if one.type == "hash" and one.key_size == 4 and one.id in users}
     for one in maps.values():
-        entries = [row for row in table.entries if row.map_id == one.id and view.link(row.ifindex or 0)]
+        entries = [row for row in table.entries if row.map_id == one.id and view.link(row.ifindex)]
         ways = {row.key: routed(view, address_of(row)) for row in entries}
         agree = [row for row in entries if row.ifindex in ways[row.key]]
         differ = [row for row in entries if row.ifindex not in ways[row.key]]
@@ -97,11 +100,12 @@ def _finding(view: HostView, one: BpfMap, name: str, differ: list[BpfMapEntry], 
     )
 
 
-def _host(*ifnames: str, moved: str | None = "eth0", gone: bool = False) -> HostBuilder:
+def _host(*ifnames: str, moved: str | None = "eth0", gone: bool = False, **fields: Any) -> HostBuilder:
     """Guests 10.0.0.1 ... with a route each by tap0, and what the map says of them."""
     host = HostBuilder().link("eth0").link("tap0", kind="tun").link("tap1", kind="tun")
     host.bpf(programs=[program(1, "switch", map_ids=(5,))])
-    host.bpf(maps=[BpfMap(id=5, type="hash", name="vm_ifindex", key_size=4, value_size=4)])
+    known: dict[str, Any] = {"id": 5, "type": "hash", "name": "vm_ifindex", "key_size": 4, "value_size": 4}
+    host.bpf(maps=[BpfMap(**(known | fields))])
     for number, ifname in enumerate(ifnames, 1):
         address = f"10.0.0.{number}"
         if not (gone and number == 1):
@@ -133,3 +137,32 @@ def examples() -> Iterator[Example]:
     yield Example(name="as many as agree", why="it may be about ports", tables=_host("tap1", "tap0").build())
     yield Example(name="none agrees", why="no addresses at all", tables=_host("tap1", "tap1").build())
     yield Example(name="not attached", why="no packet asks", tables=_host("tap1", "tap0", "tap0", moved=None).build())
+    one = "tap1", "tap0", "tap0"
+    group = BpfAttachment(hook="cgroup", prog_id=1, attach_type="cgroup_inet_egress", cgroup="/sys/fs/cgroup")
+    yield Example(
+        name="at a cgroup",
+        why="it sends nothing to interfaces",
+        tables=_host(*one, moved=None).bpf(attachments=[group]).build(),
+    )
+    for name, why, fields in (
+        ("another type", "its keys come and go", {"type": "lru_hash"}),
+        ("a longer key", "no IPv4 address", {"key_size": 8}),
+    ):
+        tables = _host(*one, **fields).build()
+        yield Example(name=name, why=why, tables=tables)
+    second = _host("tap1", "tap0", "tap0").build().bpf.entries[2]
+    beside = _host("tap1", "tap0").route("10.0.0.3/32", dev="tap0")
+    beside.bpf(entries=[msgspec.structs.replace(second, map_id=6)])
+    yield Example(name="another map's entry", why="as many as agree, in this one", tables=beside.build())
+    gone = _host("tap0", "tap0", "tap0")
+    key = int.from_bytes(socket.inet_aton("10.0.0.9"), sys.byteorder)
+    gone.bpf(entries=[BpfMapEntry(map_id=5, key=key, ifindex=99)])
+    yield Example(name="an index that nobody has", why="bpf-devmap-stale-ifindex tells it", tables=gone.build())
+    named = _host(*one).bpf(programs=[program(1, "switch_of_someb", function="switch_of_somebody", map_ids=(5,))])
+    about = subject("bpf-map", program="switch_of_somebody")
+    yield Example(name="whole name", why="as told", tables=named.build(), fires=1, subject=about)
+    pair = _host("tap1", "tap0", "tap0", gone=True).route("10.0.0.0/31", dev="tap0")
+    says = ("send it to tap0",)
+    yield Example(name="a pair of addresses", why="one guest's own", tables=pair.build(), fires=1, says=says)
+    own = _host("tap0", "tap0", "tap0", gone=True).route("10.0.0.1/32", dev="tap0", type="local", table=255)
+    yield Example(name="this host's own now", why="it is delivered here", tables=own.build(), fires=1)

@@ -27,10 +27,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfAttachment, BpfHolder, BpfMap, BpfMount, BpfPin
+from netdiag.model.bpf import BpfAttachment, BpfHolder, BpfMap, BpfMapEntry, BpfMount, BpfPin
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import program, referred
+from netdiag.rules.bpfplaces import referred
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -116,3 +117,14 @@ def examples() -> Iterator[Example]:
     yield case("once", "as it should be", upper, maps=one)
     sysfs = BpfMount(path="/sys/fs/bpf", device="0:40", hidden=True)
     yield case("under a later /sys", "containers are made so", sysfs, upper, maps=one)
+    both: dict[str, Any] = {"fires": 1, "severity": "info"}
+    keeps = [BpfHolder(pid=7, comm="agent", kind="prog", id=1)]
+    yield case("a program held", "in use", below, upper, programs=[program(1)], holders=keeps, **both)
+    card = [program(1, ifindex=2)]
+    yield case("a program on a card", "the card keeps it", below, upper, programs=card, **both)
+    inner = [BpfMapEntry(map_id=9, key=0, inner_map_id=5)]
+    yield case("a map in a map", "the outer one keeps it", below, upper, maps=one, entries=inner, **both)
+    offloaded = [BpfMap(id=5, type="hash", name="flows", ifindex=2)]
+    yield case("a map on a card", "the card keeps it", below, upper, maps=offloaded, **both)
+    beside = BpfMount(path="/sys/fs/bpf", device="0:40", under="0:41")
+    yield case("not hidden", "both can be reached", beside, upper, maps=one)

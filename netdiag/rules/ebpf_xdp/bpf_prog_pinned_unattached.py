@@ -29,8 +29,9 @@ from collections.abc import Iterator
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfHolder, BpfLink, BpfMapEntry, BpfPin, BpfProgram
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import program, referred, tc
+from netdiag.rules.bpfplaces import referred
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(

@@ -31,8 +31,9 @@ from collections.abc import Iterator
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfHolder, BpfMap, BpfMapEntry, BpfPin
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import program, tc, where
+from netdiag.rules.bpfplaces import where
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -45,7 +46,7 @@ RULE = Rule(
 
 def check(view: HostView) -> Iterator[Draft]:
     table = view.bpf
-    names = {link.ifindex: link.ifname for link in view.links}
+    names: dict[int | None, str] = {link.ifindex: link.ifname for link in view.links}
     filled = {entry.map_id for entry in table.entries}
     kept = {pin.id for pin in table.pins if pin.kind == "map"}
     kept |= {holder.id for holder in table.holders if holder.kind == "map"}
@@ -58,13 +59,15 @@ def check(view: HostView) -> Iterator[Draft]:
     told: set[tuple[int, int]] = set()
     for row in table.attachments:
         user = programs.get(row.prog_id)
-        for map_id in user.map_ids if user else ():
+        if user is None:
+            continue
+        for map_id in user.map_ids:
             one = empty.get(map_id)
-            if user is None or one is None or (user.id, map_id) in told:
+            if one is None or (user.id, map_id) in told:
                 continue
             told.add((user.id, map_id))
             name = user.function or user.name
-            ifname = names.get(row.ifindex or 0)
+            ifname = names.get(row.ifindex)
             place = f"{where(row)} of {ifname}" if ifname else row.hook
             sure = map_id not in kept
             complete = not {"pins", "holders"} & set(table.unread)
@@ -106,6 +109,7 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=about,
         severity="critical",
+        confidence="certain",
     )
     yield Example(
         name="attached twice",
@@ -156,3 +160,10 @@ def examples() -> Iterator[Example]:
         why="it has nothing to call, and empties by itself when its interfaces go",
         tables=tc(host.bpf(entries_read=[5]), "tap0", 1).build(),
     )
+    two = tc(tc(_host(), "tap0", 1).link("tap1", kind="tun"), "tap1", 1).build()
+    yield Example(name="attached on two taps", why="one map is told once", tables=two, fires=1)
+    other = tc(_host().bpf(holders=[BpfHolder(pid=9, comm="agent", kind="prog", id=5)]), "tap0", 1).build()
+    why = "ids are numbered apart"
+    yield Example(name="a program held under the map's number", why=why, tables=other, fires=1, severity="critical")
+    unread = tc(_host(), "tap0", 9).build()
+    yield Example(name="a program that is not read", why="its maps are not known", tables=unread)

@@ -23,8 +23,8 @@ from collections.abc import Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import program
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program
 from netdiag.rules.expected import since
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -42,12 +42,10 @@ def check(view: HostView) -> Iterator[Draft]:
     if old is None or old.meta.boot_id != view.meta.boot_id:
         return
     before = {(row.id, row.tag): row.recursion_misses for row in old.bpf.programs}
-    said: set[str] = set()
     for row in view.bpf.programs:
         missed = row.recursion_misses - before.get((row.id, row.tag), row.recursion_misses)
         name = row.function or row.name or row.tag
-        if missed > 0 and name not in said:
-            said.add(name)
+        if missed > 0:
             yield RULE.found(
                 subject=subject("bpf-program", name=name),
                 message=f"{name} was skipped {missed} times {since(old)}, because it was already running: what it"
@@ -73,3 +71,16 @@ def examples() -> Iterator[Example]:
     yield case("as many as then", "the past", host(5))
     yield case("another program", "loaded since", host(9, 2))
     yield case("no baseline", "a total says nothing", host(6), told=False)
+    for fields, name in (
+        ({"function": "spy_of_somebody_else"}, "spy_of_somebody_else"),
+        ({"function": None}, "spy"),
+        ({"function": None, "name": ""}, "aa" * 8),
+    ):
+        one = program(1, **({"name": "spy", "type": "tracing", "recursion_misses": 6} | fields))  # type: ignore[arg-type]
+        about = subject("bpf-program", name=name)
+        made = HostBuilder().bpf(programs=[one]).build()
+        yield Example(
+            name=f"named {name}", why="as told", tables=made, fires=1, subject=about, baseline=host(5).build()
+        )
+    again = host(6).build()
+    yield Example(name="booted since", why="it counts anew", tables=again, baseline=host(5).build(), rebooted=True)

@@ -23,8 +23,8 @@ from collections.abc import Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import program, tc
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(

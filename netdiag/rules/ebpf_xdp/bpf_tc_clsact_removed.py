@@ -28,8 +28,9 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import placed, program, tc, tcx
+from netdiag.rules.bpfplaces import placed
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc, tcx, xdp
 from netdiag.rules.expected import same_link, since
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -89,3 +90,5 @@ def examples() -> Iterator[Example]:
     yield case("a guest's, made anew", "another guest's", anew, baseline=guest)
     yield case("the interface is gone", "so are its programs", HostBuilder().link("eth1"))
     yield case("none then", "nothing to lose", _host(), baseline=_host().build())
+    kept = xdp(_host(), "eth0", 1)
+    yield case("XDP is left", "another hook", kept, fires=1)

@@ -29,8 +29,9 @@ from collections.abc import Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import Placed, placed, program, reading, tc, tcx, where, xdp
+from netdiag.rules.bpfplaces import Placed, placed, reading, where
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc, tcx, xdp
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -126,6 +127,7 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=about,
         severity="warning",
+        confidence="likely",
         says=("pref 1  # the one that was loaded first",),
     )
     yield Example(
@@ -226,3 +228,16 @@ def _silent_examples() -> Iterator[Example]:
         .bpf(**{name: getattr(_on(_two()).build().bpf, name) for name in ("programs", "attachments")})
         .build(),
     )
+    yield from _protocols()
+
+
+def _protocols() -> Iterator[Example]:
+    """tcx asks for no protocol: it meets them all."""
+    six = 0x86DD
+    by_tc, by_tcx = ("tc filter del dev tap0 ingress pref 1",), ("bpftool net detach tcx_ingress dev tap0",)
+    later = tcx(tc(_two(), "tap0", 1, protocol=six), "tap0", 2).build()
+    yield Example(name="IPv6 by tc, then all by tcx", why="IPv6 packets meet both", tables=later, fires=1, says=by_tc)
+    first = tc(tcx(_two(), "tap0", 1), "tap0", 2, protocol=six).build()
+    yield Example(name="all by tcx, then IPv6 by tc", why="IPv6 packets meet both", tables=first, fires=1, says=by_tcx)
+    both = tc(tc(_two(), "tap0", 1, protocol=six), "tap0", 2, priority=2, protocol=six).build()
+    yield Example(name="both for IPv6", why="IPv6 packets meet both", tables=both, fires=1)

@@ -27,8 +27,9 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import Placed, placed, program, reading, tc, where
+from netdiag.rules.bpfplaces import Placed, placed, reading, where
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.expected import same_link, since
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -55,7 +56,7 @@ def check(view: HostView) -> Iterator[Draft]:
             now[_place(row)] = row
     for before in placed(old):
         after = now.get(_place(before)) if before.at.hook == "tc" else None
-        if after is None or after.name == before.name or before.name in names.get(before.link.ifname, ()):
+        if after is None or before.name in names.get(before.link.ifname, ()):
             continue
         if same_link(old, view, before.link.ifname) is None or _one_owner(before, after):
             continue
@@ -69,7 +70,7 @@ def _place(row: Placed) -> Place:
 def _one_owner(before: Placed, after: Placed) -> bool:
     """Whether who attached them called both the same, its object file for instance: a new release with new names."""
     given = [(row.at.name or "").partition(":")[0] for row in (before, after)]
-    return bool(given[0]) and given[0] == given[1] and given[0].endswith(".o")
+    return given[0] == given[1] and given[0].endswith(".o")
 
 
 def _draft(view: HostView, before: Placed, after: Placed, ago: str) -> Draft:
@@ -114,3 +115,9 @@ def examples() -> Iterator[Example]:
     other = tc(_host(), "eth0", 2, name="other.o:[tc]")
     yield case("another object file", "another owner", other, 1, baseline=named)
     yield case("no baseline", "nothing to compare with", tc(_host(), "eth0", 2), baseline=None, unjudged=True)
+    words = [tc(_host(), "eth0", number, name="ingress") for number in (1, 2)]
+    yield case("a word of both", "no object file of one owner", words[1], 1, baseline=words[0].build())
+    programs = _host().build().bpf.programs
+    guest = tc(HostBuilder().link("tap0", kind="tun").bpf(programs=programs), "tap0", 1).build()
+    anew = HostBuilder().link("eth0").link("tap0", kind="tun").bpf(programs=programs)
+    yield case("a guest's, made anew", "another guest's", tc(anew, "tap0", 2), baseline=guest)

@@ -26,13 +26,15 @@ References
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfProgram
+from netdiag.model.bpf import BpfAttachment, BpfProgram
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import program, reading, tc, tcx, where
+from netdiag.rules.bpfplaces import reading, where
 from netdiag.rules.bpfverdicts import ends, places
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc, tcx, xdp
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -48,12 +50,13 @@ def check(view: HostView) -> Iterator[Draft]:
     for place in places(view):
         for rows in (place.tcx, place.tc):
             for number, row in enumerate(rows[:-1]):
-                first, verdict = programs.get(row.prog_id), ends(row, programs.get(row.prog_id))
-                if first is None or verdict is None:
+                verdict = ends(row, programs.get(row.prog_id))
+                if verdict is None:
                     continue
+                first = programs[row.prog_id]
                 behind = [(at, programs.get(at.prog_id)) for at in rows[number + 1 :]]
                 other = [(at, one) for at, one in behind if one is None or title(one) != title(first)]
-                if other and len(other) == len(behind):
+                if len(other) == len(behind):
                     at, second = other[0]
                     name = title(second) if second else at.name or f"program {at.prog_id}"
                     ifname = place.link.ifname
@@ -147,3 +150,34 @@ def examples() -> Iterator[Example]:
     )
     one = tc(tc(host, "tap0", 1), "tap0", 2, direction="egress")
     yield Example(name="the other direction", why="another hook", tables=one.build())
+    for number, word in ((4, "stolen"), (8, "trap")):
+        says = (f"always returns {word} ({number})",)
+        yield Example(name=f"always {word}", why="final", tables=_host((number,), None).build(), fires=1, says=says)
+    builds = _host((0,), (0,), None, names=("gate", "gate", "policy"))
+    yield Example(name="two builds and another", why="the other build stands between", tables=builds.build())
+    programs = [program(1, "gate", verdicts=(0,)), program(2, "policy")]
+    full = [program(1, "gate_of_somebod", verdicts=(0,), function="gate_of_somebody"), program(2, "gate_of_somebod")]
+    own: dict[str, Any]
+    other: dict[str, Any]
+    for name, why, known, own, other, fires in (
+        ("the second is not read", "it never runs", programs[:1], {}, {"name": "p.o:[tc]"}, 1),
+        ("the first is not read", "nobody knows what it returns", programs[1:], {}, {}, 0),
+        ("whole names", "the first fifteen bytes are the same", full, {}, {}, 1),
+        ("an action", "it is asked by a filter that may not match", programs, {"action": True}, {}, 0),
+        ("a chain that is only jumped to", "the first chain decides", programs, {"chain": 5}, {"chain": 5}, 0),
+        ("a shared block", "no direction is told", programs, {"direction": None}, {"direction": None}, 0),
+        ("at clsact", "the handle of ingress", programs, {"parent": 0xFFFFFFF2}, {"parent": 0xFFFFFFF2}, 1),
+        ("at a qdisc of its own", "it sorts into classes", programs, {"parent": 0x10000}, {"parent": 0x10000}, 0),
+        ("just below clsact", "no such handle", programs, {"parent": 0xFFFFFFF1}, {"parent": 0xFFFFFFF1}, 0),
+    ):
+        host = HostBuilder().link("tap0", kind="tun").bpf(programs=known)
+        made = tc(tc(host, "tap0", 1, **own), "tap0", 2, priority=2, position=1, **other).build()
+        yield Example(name=name, why=why, tables=made, fires=fires)
+    drop = (
+        HostBuilder().link("tap0", kind="tun").bpf(programs=[program(1, "wall", verdicts=(2,)), program(2, "policy")])
+    )
+    beside = tc(xdp(drop, "tap0", 1), "tap0", 2, position=1).build()
+    yield Example(name="behind XDP", why="2 is pass there", tables=beside)
+    far = [BpfAttachment(hook="tcx", prog_id=n, ifindex=99, direction="ingress", position=n) for n in (1, 2)]
+    away = HostBuilder().bpf(programs=programs, attachments=far).build()
+    yield Example(name="in another namespace", why="its order is not known here", tables=away)

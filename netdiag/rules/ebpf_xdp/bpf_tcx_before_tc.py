@@ -31,9 +31,9 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.snapshot import Tables
 from netdiag.model.tc import Tc, TcFilter
-from netdiag.rules.bpfplaces import program, tc, tcx
 from netdiag.rules.bpfverdicts import TCX_ENDS, ends, places
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc, tcx
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -55,7 +55,7 @@ def check(view: HostView) -> Iterator[Draft]:
             for row in view.qdiscs.filters
             if row.ifindex == place.link.ifindex and row.parent == parent and not row.chain
         ]
-        last = [row for row in place.tcx if (verdict := ends(row, programs.get(row.prog_id))) is not None and verdict]
+        last = [row for row in place.tcx if ends(row, programs.get(row.prog_id)) is not None]
         if not last or not (place.tc or plain):
             continue
         first = programs[last[0].prog_id]
@@ -88,8 +88,9 @@ def _host(verdicts: tuple[int, ...] | None, *, legacy: bool = True, **at: Any) -
     return tc(host, "eth0", 2, **at) if legacy else host
 
 
-def _flower(tables: Tables, parent: int) -> Tables:
-    row = TcFilter(ifindex=2, parent=parent, kind="flower", handle=1, priority=49152, protocol=0x0800)
+def _flower(tables: Tables, parent: int, **fields: Any) -> Tables:
+    known: dict[str, Any] = {"ifindex": 2, "kind": "flower", "handle": 1, "priority": 49152, "protocol": 0x0800}
+    row = TcFilter(parent=parent, **(known | fields))
     return replace(tables, qdiscs=Tc(filters=(row,)))
 
 
@@ -120,3 +121,9 @@ def examples() -> Iterator[Example]:
     yield Example(name="no filter", why="nothing stands behind", tables=_host((0,), legacy=False).build())
     away = _flower(_host((0,), legacy=False).build(), PARENTS["egress"])
     yield Example(name="flower on egress", why="another hook", tables=away)
+    for name, fields in (("on another interface", {"ifindex": 3}), ("in another chain", {"chain": 5})):
+        other = _flower(_host((0,), legacy=False).build(), PARENTS["ingress"], **fields)
+        yield Example(name=f"flower {name}", why="no packet of this one comes to it", tables=other)
+    host = HostBuilder().link("eth0").bpf(programs=[program(1, "agent", verdicts=(0,))])
+    out = _flower(tcx(host, "eth0", 1, "egress").build(), PARENTS["egress"])
+    yield Example(name="both on egress", why="the same on the way out", tables=out, fires=1)

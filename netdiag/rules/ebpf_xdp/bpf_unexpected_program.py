@@ -27,11 +27,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfHolder
+from netdiag.model.bpf import BpfAttachment, BpfHolder, BpfPin
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.intent import IntendedProgram
-from netdiag.rules.bpfplaces import Placed, placed, program, reading, tc, where, xdp
+from netdiag.rules.bpfplaces import Placed, hook_of, named, placed, reading, where
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc, xdp
 from netdiag.rules.expected import since, untold
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -49,29 +50,25 @@ RULE = Rule(
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
     yield from untold(view, "bpf")
     old, told = view.baseline, view.intent.bpf
-    named = {want.name for want in told or ()}
+    wanted = {want.name for want in told or ()}
     strange: dict[str, list[Placed]] = {}
     why = "another one than the intent names"
     if old is not None and old.read_whole("bpf"):
-        known = {row.name for row in placed(old)} | named
+        known = {row.name for row in placed(old)}
         why = f"at no hook {since(old)}"
         for row in placed(view):
-            if row.name not in known and not any(want.startswith(row.name) for want in named if not row.whole):
+            if row.name not in known and not any(named(row.name, want) for want in wanted):
                 strange.setdefault(row.name, []).append(row)
     elif told is not None:
         for row in placed(view):
-            if _spoken_of(told, row) and not any(want == row.name or want.startswith(row.name) for want in named):
+            if _spoken_of(told, row) and not any(named(row.name, want) for want in wanted):
                 strange.setdefault(row.name, []).append(row)
     for name, rows in strange.items():
         yield _draft(view, name, rows, why)
 
 
 def _spoken_of(told: tuple[IntendedProgram, ...], row: Placed) -> bool:
-    hook = f"tc-{row.at.direction}" if row.at.hook in ("tc", "tcx") else (row.at.attach_type or row.at.hook)
-    return any(
-        want.hook == hook.replace("_", "-") and want.ifname is not None and fnmatchcase(row.link.ifname, want.ifname)
-        for want in told
-    )
+    return any(want.hook == hook_of(row.at) and fnmatchcase(row.link.ifname, want.ifname or "") for want in told)
 
 
 def _draft(view: HostView, name: str, rows: list[Placed], why: str) -> Draft:
@@ -81,20 +78,20 @@ def _draft(view: HostView, name: str, rows: list[Placed], why: str) -> Draft:
     pins = sorted({pin.path for pin in view.bpf.pins if pin.kind == "prog" and pin.id in ids})
     names = sorted({row.link.ifname for row in rows})
     counted = view.bpf.program(first.at.prog_id)
-    evidence: list[tuple[str, object, str]] = [
+    ran = counted.run_count if counted is not None else None
+    spent = f"{ran} runs, {counted.run_time_ns or 0} ns" if counted is not None else ""
+    evidence = [
         (f"{name} on {first.link.ifname}", where(first.at), reading(first.at, first.link.ifname)),
         ("meant or known", "no", why),
         ("held by", ", ".join([*holders[:3], *pins[:3]]) or "nothing but its hook", "/proc/*/fdinfo, bpffs"),
     ]
-    if counted is not None and counted.run_count is not None:
-        spent = f"{counted.run_count} runs, {counted.run_time_ns or 0} ns"
-        evidence.append(("run", spent, "BPF_OBJ_GET_INFO_BY_FD"))
+    runs = [("run", spent, "BPF_OBJ_GET_INFO_BY_FD")] if ran is not None else []
     places = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
     return RULE.found(
         subject=subject("bpf-program", name=name),
         message=f"the program {name} sits at {where(first.at)} of {places}, {why}"
         + (f"; held by {', '.join(holders[:2])}" if holders else ""),
-        evidence=evidence,
+        evidence=[*evidence, *runs],
         confirm=[f"bpftool net show dev {quoted(first.link.ifname)}", f"bpftool prog show tag {first.tag}"],
         fix=f"stop what owns {name} ({', '.join([*holders[:1], *pins[:1]]) or 'nobody'}), or name it in the intent",
         breaks=[subject("link", ifname=ifname) for ifname in names[:16]],
@@ -117,6 +114,20 @@ def examples() -> Iterator[Example]:
     yield case("on two interfaces", "one stranger, one finding", both, fires=1, subject=about, severity="warning")
     held = xdp(_host(), "eth1", 2).bpf(holders=[BpfHolder(pid=7, comm="agent", kind="prog", id=2)])
     yield case("by XDP, held", "its owner is told", held, fires=1, says=("agent[7]",))
+    owners = xdp(_host(), "eth1", 2).bpf(
+        holders=[
+            BpfHolder(pid=5, comm="mapper", kind="map", id=2),
+            BpfHolder(pid=6, comm="other", kind="prog", id=1),
+            BpfHolder(pid=7, comm="agent", kind="prog", id=2),
+        ],
+        pins=[
+            BpfPin(path="/sys/fs/bpf/map", kind="map", id=2),
+            BpfPin(path="/sys/fs/bpf/other", kind="prog", id=1),
+            BpfPin(path="/sys/fs/bpf/spy", kind="prog", id=2),
+        ],
+    )
+    says = ("held by agent[7]", "(agent[7], /sys/fs/bpf/spy)")
+    yield case("by XDP, held and pinned", "ids of maps are others", owners, fires=1, says=says)
     yield case("a new build", "an upgrade", tc(_host(), "eth0", 3))
     yield case("on another interface", "the usual program of a new tap", tc(_host(), "eth1", 1))
     want = (IntendedProgram(hook="tc-ingress", ifname="eth*", name="policy"),)
@@ -127,3 +138,34 @@ def examples() -> Iterator[Example]:
     spy = (IntendedProgram(hook="tc-ingress", ifname="eth*", name="spy"),)
     yield case("new and named", "the intent knows it", tc(_host(), "eth0", 2).intend(bpf=spy))
     yield case("nothing to go by", "no intent, no baseline", both, baseline=None, unjudged=True)
+    elsewhere = tc(_host().link("tap0"), "tap0", 2).intend(bpf=want)
+    yield case("where no glob leads", "the intent speaks of cards alone", elsewhere, baseline=None)
+    cgroup = (IntendedProgram(hook="tc-ingress", ifname=None, name="policy"),)
+    yield case("no interface named", "it speaks of none", tc(_host(), "eth0", 2).intend(bpf=cgroup), baseline=None)
+    for cut, fires in (("policy_of_guest", 0), ("policy_of_gues", 1)):
+        long = (IntendedProgram(hook="tc-ingress", ifname="eth*", name="policy_of_guests"),)
+        new = HostBuilder().link("eth0").bpf(programs=[program(1, cut)]).intend(bpf=long)
+        for old in (None, before):
+            since_then = "since the baseline" if old else "of the intent alone"
+            why = "fifteen bytes of a name are kept"
+            yield case(
+                f"{cut}, {since_then}", why, tc(new, "eth0", 1) if old is None else new, fires=fires, baseline=old
+            )
+    netkit = BpfAttachment(hook="netkit", prog_id=2, ifindex=2, attach_type="netkit_primary")
+    ends = (IntendedProgram(hook="netkit-primary", ifname="eth*", name="policy"),)
+    yield case(
+        "netkit", "its ends are hooks", _host().bpf(attachments=[netkit]).intend(bpf=ends), baseline=None, fires=1
+    )
+    row: dict[str, Any] = {"direction": "ingress", "priority": 1}
+    unread = BpfAttachment(hook="tc", prog_id=9, ifindex=2, name="spy.o:[tc]", tag="dd" * 8, **row)
+    yield case("a program that may not be read", "tc tells its name", _host().bpf(attachments=[unread]), fires=1)
+    for name, one in (
+        ("without a tag", BpfAttachment(hook="tc", prog_id=9, ifindex=2, name="spy.o:[tc]", **row)),
+        ("without a name", BpfAttachment(hook="tc", prog_id=9, ifindex=2, tag="dd" * 8, **row)),
+        ("in another namespace", BpfAttachment(hook="tc", prog_id=2, ifindex=99, **row)),
+    ):
+        yield case(f"one {name}", "nothing to tell it by", _host().bpf(attachments=[one]))
+    whole = HostBuilder().link("eth0").bpf(programs=[program(4, "spy_of_somebody", function="spy_of_somebody_else")])
+    about = subject("bpf-program", name="spy_of_somebody_else")
+    yield case("its whole name", "type information keeps it", tc(whole, "eth0", 4), fires=1, subject=about)
+    yield case("then not read", "nobody knows what was there", tc(_host(), "eth0", 2), late_then=("bpf",))

@@ -26,7 +26,10 @@ References
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
+
+import msgspec
 
 from netdiag.index.fleet import FleetHost, FleetView, across, on
 from netdiag.model.bpf import BpfAttachment
@@ -34,8 +37,9 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.intent import IntendedProgram
 from netdiag.model.link import Link
 from netdiag.model.snapshot import Tables
-from netdiag.rules.bpfplaces import ON_DEVICES, of_systemd, program, tc, where
+from netdiag.rules.bpfplaces import SYSTEMD, Placed, placed_among, where
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import FleetExample, Rule, quoted
 
 RULE = Rule(
@@ -55,29 +59,6 @@ RULE = Rule(
 LEAST, MOST_SHARE = 3, 2 / 3
 
 
-class Seen(NamedTuple):
-    """A program on an interface of a host."""
-
-    name: str
-    at: BpfAttachment
-    link: Link
-    tag: str
-    loaded_at: float | None
-
-
-def seen(tables: Tables) -> Iterator[Seen]:
-    """Every program at a network hook of an interface; the same as netdiag.rules.bpfplaces.placed, over bare tables."""
-    links = {link.ifindex: link for link in tables.links}
-    programs = {one.id: one for one in tables.bpf.programs}
-    for row in tables.bpf.attachments:
-        link, one = links.get(row.ifindex or 0), programs.get(row.prog_id)
-        if row.hook not in ON_DEVICES or link is None or of_systemd(one):
-            continue
-        name = (one.function or one.name) if one else row.name or ""
-        if name:
-            yield Seen(name, row, link, one.tag if one else row.tag or "", one.loaded_at if one else None)
-
-
 def kind_of(link: Link) -> str:
     """What interfaces are compared with each other: taps, tunnels, cards; and veths by the letters that their names
     begin with, because one host has them for containers and another for itself."""
@@ -89,10 +70,12 @@ def kind_of(link: Link) -> str:
 
 
 def check(view: FleetView) -> Iterator[Draft]:
-    roles: dict[str, list[tuple[FleetHost, dict[str, Seen]]]] = defaultdict(list)
+    roles: dict[str, list[tuple[FleetHost, dict[str, Placed]]]] = defaultdict(list)
     for host in view.reading("bpf", "links"):
         if "attachments" not in host.tables.bpf.unread:
-            roles[host.labels.get("role", "")].append((host, {row.name: row for row in seen(host.tables)}))
+            found = placed_among(host.tables.links, host.tables.bpf)
+            mine = {row.name: row for row in found if not row.name.startswith(SYSTEMD)}
+            roles[host.labels.get("role", "")].append((host, mine))
     usual = {
         role: {name for _, names in rows for name in names if _share(name, rows) > MOST_SHARE}
         for role, rows in roles.items()
@@ -107,16 +90,20 @@ def check(view: FleetView) -> Iterator[Draft]:
                 yield _finding(role, name, having, lacking)
 
 
-def _share(name: str, rows: list[tuple[FleetHost, dict[str, Seen]]]) -> float:
+def _share(name: str, rows: list[tuple[FleetHost, dict[str, Placed]]]) -> float:
     return sum(name in names for _, names in rows) / len(rows)
 
 
-def _intended(rows: list[tuple[FleetHost, dict[str, Seen]]]) -> set[str]:
+def _intended(rows: list[tuple[FleetHost, dict[str, Placed]]]) -> set[str]:
     return {want.name for host, _ in rows for want in host.tables.intent.bpf or ()}
 
 
 def _could(
-    host: FleetHost, names: dict[str, Seen], kinds: set[str], usual: set[str], having: list[tuple[FleetHost, Seen]]
+    host: FleetHost,
+    names: dict[str, Placed],
+    kinds: set[str],
+    usual: set[str],
+    having: list[tuple[FleetHost, Placed]],
 ) -> bool:
     """Whether a host that lacks a program could have it: it has such an interface and is not just being made."""
     if not any(link.up and kind_of(link) in kinds for link in host.tables.links):
@@ -132,7 +119,7 @@ def _could(
     return uptime is None or not ages or uptime >= min(ages)
 
 
-def _finding(role: str, name: str, having: list[tuple[FleetHost, Seen]], lacking: list[FleetHost]) -> Draft:
+def _finding(role: str, name: str, having: list[tuple[FleetHost, Placed]], lacking: list[FleetHost]) -> Draft:
     first, row = having[0]
     names = sorted(host.name for host, _ in having)
     ids = {at.at.prog_id for host, at in having if host is first}
@@ -167,9 +154,13 @@ def _listed(names: list[str]) -> str:
 
 
 def examples() -> Iterator[FleetExample]:
-    def worker(*attached: str, tap: bool = True, tag: str = "aa" * 8, late: float = 600.0, wants: str = "") -> Any:
+    def worker(
+        *attached: str, tap: bool = True, tag: str = "aa" * 8, late: float | None = 600.0, wants: str = ""
+    ) -> Any:
         names = ("worker_in", "spy")
-        programs = [program(n, name, tag=tag, loaded_at=1e5 - late) for n, name in enumerate(names, 1)]
+        programs = [
+            program(n, name, tag=tag, loaded_at=None if late is None else 1e5 - late) for n, name in enumerate(names, 1)
+        ]
         host = HostBuilder().link("eth0").bpf(programs=programs)
         if tap:
             host.link("tap0", kind="tun")
@@ -201,3 +192,54 @@ def examples() -> Iterator[FleetExample]:
     )
     edges = {f"fra-edge{n}": spied for n in (1, 2)} | {"fra-worker1": plain, "fra-worker2": spied, "fra-worker3": plain}
     yield FleetExample(name="usual elsewhere", why="all edges have it", hosts=edges)
+    yield case("all that could have it", "two have no guests", *_with_guests())
+    down = HostBuilder().link("eth0", up=False).link("tap0", kind="tun")
+    down.bpf(programs=[program(1, "worker_in")])
+    drained = tc(down, "tap0", 1).build()
+    yield case("an interface that is down", "nothing goes by it", spied, spied, drained, drained)
+    ageless = worker("worker_in", "spy", late=None)
+    yield case("its age is not told", "it may be new", ageless, ageless, plain, fires=1)
+    boot = worker("worker_in", "spy", late=1e5)
+    yield case("as old as the youngest host", "that one could have it", boot, boot, plain, fires=1)
+    yield case("being made", "the sixth has nothing of what all have", *_being_made())
+    yield case("veths of other kinds", "one host's are for containers, another's for itself", *_veths("cni1"))
+    yield case("veths of one kind", "alike but for the number", *_veths("vm3"), fires=1)
+    gone = worker("worker_in").bpf  # a link in another namespace has an index of its own
+    far = replace(plain, bpf=msgspec.structs.replace(gone, attachments=(*gone.attachments, FAR)))
+    yield case("attached elsewhere", "in another namespace", far, plain, plain)
+    systemd = _of_systemd()
+    yield case("systemd's", "it comes and goes with units", systemd, systemd, plain)
+
+
+FAR = BpfAttachment(hook="tcx", prog_id=2, ifindex=99, direction="ingress", attach_type="tcx_ingress")
+
+
+def _of_systemd() -> Tables:
+    host = HostBuilder().link("eth0").link("tap0", kind="tun")
+    host.bpf(programs=[program(1, "worker_in"), program(2, "sd_fw", "bb" * 8)])
+    return tc(tc(host, "tap0", 1), "eth0", 2).build()
+
+
+def _on(name: str, *ifnames: str, idle: tuple[str, ...] = (), second: str | None = None) -> Tables:
+    """A host with these interfaces; a program on each but the idle ones, a second one on the last."""
+    host = HostBuilder().bpf(programs=[program(1, name), program(2, second or "other", "bb" * 8)])
+    for ifname in (*ifnames, *idle):
+        host.link(ifname, kind="veth" if ifname[0] in "cv" else "tun" if ifname[0] == "t" else None)
+    for ifname in ifnames:
+        tc(host, ifname, 1)
+    return (tc(host, ifnames[-1], 2, priority=2) if second else host).build()
+
+
+def _with_guests() -> tuple[Tables, ...]:
+    """Three with a program on a tap, two without any tap."""
+    return (*[_on("spy", "tap0")] * 3, _on("worker_in", "eth0"), _on("worker_in", "eth0"))
+
+
+def _being_made() -> tuple[Tables, ...]:
+    """Three with the usual program on the card and another on a tap, two without taps, and one with nothing yet."""
+    full = _on("worker_in", "eth0", "tap0", second="spy")
+    return (full, full, full, _on("worker_in", "eth0"), _on("worker_in", "eth0"), _on("x", idle=("eth0", "tap0")))
+
+
+def _veths(last: str) -> tuple[Tables, ...]:
+    return (_on("spy", "vm1"), _on("spy", "vm2"), _on("spy", idle=(last,)))

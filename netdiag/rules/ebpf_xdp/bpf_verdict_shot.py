@@ -28,9 +28,10 @@ from collections.abc import Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import program, reading, tc, tcx, where
+from netdiag.rules.bpfplaces import reading, where
 from netdiag.rules.bpfverdicts import ends, places
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc, tcx
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -57,9 +58,9 @@ def check(view: HostView) -> Iterator[Draft]:
         if not place.link.up or place.link.loopback:
             continue
         for row in (*place.tcx, *place.tc):
-            one = programs.get(row.prog_id)
-            if one is None or ends(row, one) is None:
+            if ends(row, programs.get(row.prog_id)) is None:
                 continue
+            one = programs[row.prog_id]
             if one.verdicts != SHOT:
                 break
             ifname, name = place.link.ifname, one.function or one.name
@@ -111,3 +112,7 @@ def examples() -> Iterator[Example]:
         why="it never runs",
         tables=tc(behind, "eth0", 2, priority=2, position=1, direction="egress").build(),
     )
+    lo = HostBuilder().bpf(programs=[program(1, "wall", verdicts=SHOT)])
+    yield Example(name="on loopback", why="somebody's test", tables=tc(lo, "lo", 1).build())
+    index = HostBuilder().link("eth0").bpf(programs=[program(1, "wall", verdicts=SHOT)])
+    yield Example(name="without direct action", why="a class", tables=tc(index, "eth0", 1, direct_action=False).build())

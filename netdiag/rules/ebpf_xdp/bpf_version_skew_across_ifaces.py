@@ -32,8 +32,9 @@ from collections.abc import Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import Placed, placed, program, reading, tc, where, xdp
+from netdiag.rules.bpfplaces import Placed, placed, reading, where
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc, xdp
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -68,7 +69,7 @@ def groups(view: HostView) -> Iterator[dict[str, Placed]]:
     for one in placed(view):
         if one.name.startswith(BUILT_FOR_ONE):
             continue
-        hook = "xdp" if one.at.hook == "xdp" else "tc"
+        hook = one.at.hook.removesuffix("x")  # tcx does the work of tc
         key = (family_of(one.link.ifname), one.link.kind, hook, one.at.direction, one.name)
         found.setdefault(key, []).append(one)
     for members in found.values():
@@ -83,10 +84,7 @@ def split(group: dict[str, Placed]) -> tuple[list[Placed], list[Placed], bool] |
     builds = Counter(one.tag for one in group.values())
     if len(builds) < 2 or len(builds) == len(group) >= OWN_BUILDS:
         return None
-    age: dict[str, float] = {}
-    for one in group.values():
-        age[one.tag] = max(age.get(one.tag, 0.0), one.loaded_at or 0.0)
-    newest = max(builds, key=lambda tag: (age[tag], builds[tag], tag))
+    newest = max(group.values(), key=lambda one: (one.loaded_at or 0.0, builds[one.tag], one.tag)).tag
     old = [one for one in group.values() if one.tag != newest]
     return old, [one for one in group.values() if one.tag == newest], builds[newest] < len(old)
 
@@ -146,7 +144,8 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=about,
         severity="warning",
-        says=("1 of 2 alike interfaces (tap0)",),
+        confidence="likely",
+        says=("1 of 2 alike interfaces (tap0)", f"tag {1:016x} on tap0, {2:016x} on tap1"),
     )
     yield Example(
         name="two taps, the second one old",
@@ -270,4 +269,11 @@ def _silent_examples() -> Iterator[Example]:
         name="a tap that has both builds",
         why="that is bpf-tc-duplicate-version",
         tables=tc(both, "tap0", 2, priority=2).build(),
+    )
+    third = tc(tc(_taps(NEW, NEW), "tap0", NEW).link("tap2", kind="tun"), "tap2", NEW)
+    third.bpf(programs=[program(OLD, "policy", f"{OLD:016x}")])
+    yield Example(
+        name="a third tap that has both builds, the old one last",
+        why="that is bpf-tc-duplicate-version",
+        tables=tc(third, "tap2", OLD, priority=2).build(),
     )

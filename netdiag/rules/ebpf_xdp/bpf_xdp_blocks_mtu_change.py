@@ -88,3 +88,7 @@ def examples() -> Iterator[Example]:
     pair = HostBuilder().link("v0", kind="veth", max_mtu=3520)
     pair.peer("v0", xdp=Xdp(mode="native"))
     yield Example(name="the other end of a veth", why="seen on 6.18", tables=pair.build(), fires=1, says=("eth0",))
+    yield case("as long as it may be", "no room above", 1, mtu=3520)
+    bare = HostBuilder().link("v0", kind="veth", max_mtu=3520)
+    bare.peer("v0")
+    yield Example(name="the other end of a veth, without", why="something else limits it", tables=bare.build())

@@ -26,9 +26,10 @@ References
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfAttachment
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import program, xdp
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc, xdp
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -52,7 +53,7 @@ OFF = {"native": "xdpdrv", "generic": "xdpgeneric", "offload": "xdpoffload"}
 def check(view: HostView) -> Iterator[Draft]:
     programs = {one.id: one for one in view.bpf.programs}
     for row in view.bpf.attachments:
-        link, one = view.link(row.ifindex or 0), programs.get(row.prog_id)
+        link, one = view.link(row.ifindex), programs.get(row.prog_id)
         if row.hook != "xdp" or link is None or not link.up or one is None or not one.verdicts:
             continue
         if not set(one.verdicts) <= DROPS.keys():
@@ -96,3 +97,10 @@ def examples() -> Iterator[Example]:
     yield Example(name="transmit", why="a reflector", tables=_host((3,)).build())
     yield Example(name="computed", why="a filter", tables=_host(None).build())
     yield Example(name="down", why="nothing arrives anyhow", tables=_host((1,), up=False).build())
+    ok = HostBuilder().link("eth0").bpf(programs=[program(1, "gate", verdicts=(0,))])
+    yield Example(name="0 by tc", why="there it is ok", tables=tc(ok, "eth0", 1).build())
+    far = BpfAttachment(hook="xdp", prog_id=1, ifindex=99, mode="native")
+    away = HostBuilder().bpf(programs=[program(1, "wall", type="xdp", verdicts=(1,))], attachments=[far]).build()
+    yield Example(name="in another namespace", why="that one's matter", tables=away)
+    unread = xdp(HostBuilder().link("eth0"), "eth0", 9).build()
+    yield Example(name="not read", why="nobody knows what it returns", tables=unread)

@@ -57,12 +57,11 @@ def can_native(link: Link, row: BpfAttachment, peer: Link | None) -> bool:
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    links = {link.ifindex: link for link in view.links}
     rows = [row for row in view.bpf.attachments if row.hook == "xdp"]
     native = {row.ifindex for row in rows if row.mode != "generic"}
     names = {program.id: program.function or program.name for program in view.bpf.programs}
     for row in rows:
-        link = links.get(row.ifindex or 0)
+        link = view.link(row.ifindex)
         if link is None or row.ifindex in native:
             continue
         if not can_native(link, row, view.stack.veth_peer(link.ifindex)):
@@ -156,3 +155,5 @@ def examples() -> Iterator[Example]:
     yield Example(name="tc on a veth", why="no XDP", tables=host.build())
     row = BpfAttachment(hook="xdp", prog_id=8, mode="generic", ifindex=99, driver_can=True)
     yield Example(name="an interface that has gone", why="gone", tables=HostBuilder().bpf(attachments=[row]).build())
+    beside = _host().bpf(attachments=[BpfAttachment(hook="tc", prog_id=8, ifindex=2, direction="ingress")])
+    yield Example(name="tc beside it", why="another hook", tables=beside.build(), fires=1)

@@ -29,11 +29,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfProgram
+from netdiag.model.bpf import BpfAttachment, BpfProgram
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
-from netdiag.rules.bpfplaces import program, xdp
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, xdp
 from netdiag.rules.ebpf_xdp.bpf_xdp_generic_fallback import NATIVE_MTU
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -56,8 +56,8 @@ def check(view: HostView) -> Iterator[Draft]:
     native: dict[tuple[str | None, str], tuple[Link, BpfProgram | None]] = {}
     having = set()
     for row in view.bpf.attachments:
-        link = view.link(row.ifindex or 0)
-        if row.hook == "xdp" and row.mode == "native" and link is not None:
+        link = view.link(row.ifindex)
+        if row.mode == "native" and link is not None:
             native[kin(link)] = link, programs.get(row.prog_id)
             having.add(link.ifindex)
     for link in view.links:
@@ -118,3 +118,7 @@ def examples() -> Iterator[Example]:
     yield Example(name="another name", why="not a sibling", tables=_host(name="storage1").build())
     yield Example(name="another kind", why="not a sibling", tables=_host(peer=None, kind="tun").build())
     yield Example(name="frags", why="it has it all the same", tables=xdp(_host(), "v1", 1).build())
+    far = _host().bpf(attachments=[BpfAttachment(hook="xdp", prog_id=1, ifindex=99, mode="native")])
+    yield Example(name="one in another namespace", why="no sibling", tables=far.build(), fires=1)
+    cards = HostBuilder().link("eth0", mtu=9000).link("eth1", mtu=9000).bpf(programs=[program(1, "shield", type="xdp")])
+    yield Example(name="cards", why="their drivers have limits of their own", tables=xdp(cards, "eth0", 1).build())

@@ -32,11 +32,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfMap, BpfMapEntry
+from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link, Xdp
-from netdiag.rules.bpfplaces import program, xdp
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, xdp
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -67,16 +67,12 @@ def unable(view: HostView, target: Link, said: bool | None) -> str | None:
 
 def check(view: HostView) -> Iterator[Draft]:
     table = view.bpf
-    native = {
-        row.prog_id
-        for row in table.attachments
-        if row.hook == "xdp" and row.mode == "native" and view.link(row.ifindex or 0)
-    }
+    native = {row.prog_id for row in table.attachments if row.mode == "native" and view.link(row.ifindex)}
     users = {number: one for one in table.programs if one.id in native for number in one.map_ids}
     maps = {one.id: one for one in table.maps if one.type in ("devmap", "devmap_hash") and one.id in users}
     told: set[int] = set()
     for entry in table.entries:
-        target = view.link(entry.ifindex or 0)
+        target = view.link(entry.ifindex)
         one = maps.get(entry.map_id)
         if one is None or target is None or not target.up or target.ifindex in told:
             continue
@@ -142,3 +138,21 @@ def examples() -> Iterator[Example]:
     yield Example(name="a card not asked", why="an old kernel", tables=_host(None, kind=None, peer=None).build())
     yield Example(name="down", why="drained", tables=_host(False, up=False).build())
     yield Example(name="generic", why="it transmits by the ordinary way", tables=_host(False, "generic").build())
+    far = BpfAttachment(hook="xdp", prog_id=1, ifindex=99, mode="native")
+    away = HostBuilder().link("eth0").link("v0", kind="veth").bpf(attachments=[far])
+    whole = _host(False).build().bpf
+    away.bpf(programs=whole.programs, maps=whole.maps, entries=whole.entries)
+    yield Example(name="attached in another namespace", why="its indexes", tables=away.build())
+    numbers = HostBuilder().link("eth0").link("v0", kind="veth")
+    numbers.bpf(programs=whole.programs, entries=whole.entries)
+    numbers.bpf(maps=[BpfMap(id=5, type="hash", name="vm_ifindex", key_size=4, value_size=4)])
+    yield Example(name="a map of numbers", why="nothing is redirected by it", tables=xdp(numbers, "eth0", 1).build())
+    gone = _host(True).bpf(entries=[BpfMapEntry(map_id=5, key=1, ifindex=99, target_can=False)])
+    yield Example(name="an index that nobody has", why="bpf-devmap-stale-ifindex tells it", tables=gone.build())
+    both = _host(False).bpf(programs=[program(2, "other", type="xdp", map_ids=(6,))])
+    both.bpf(maps=[BpfMap(id=6, type="devmap_hash", name="more", key_size=4, value_size=8)])
+    both.bpf(entries=[BpfMapEntry(map_id=6, key=0, ifindex=both.ifindex("v0"), target_can=False)])
+    both.link("eth1")
+    yield Example(name="by two maps", why="one interface is told once", tables=xdp(both, "eth1", 2).build(), fires=1)
+    alone = _host(False, peer=None).build()
+    yield Example(name="it says no, the other end is unknown", why="it would say yes", tables=alone, fires=1)

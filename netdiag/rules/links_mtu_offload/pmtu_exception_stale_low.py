@@ -47,7 +47,7 @@ NAMED = 5
 def check(view: HostView) -> Iterator[Draft]:
     low = []
     for row in view.path_mtus:
-        link = view.link(row.ifindex or 0)
+        link = view.link(row.ifindex)
         if row.mtu < LOW and not (link is not None and row.mtu >= NEAR * link.mtu):
             low.append((row, link))
     for row, link in sorted(low, key=lambda pair: (pair[0].mtu, pair[0].dst))[:NAMED]:
