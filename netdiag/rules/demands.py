@@ -66,7 +66,7 @@ def _bgp(view: HostView) -> Iterator[Demand]:
             query=Query(
                 family="inet6" if ":" in address else "inet",
                 dst=address,
-                oif=device if device in view.stack.by_name else None,
+                oif=device,
             ),
             words=f"the neighbour of BGP session {session.name}",
             kind="bgp",
@@ -77,27 +77,24 @@ def _bgp(view: HostView) -> Iterator[Demand]:
 
 def _wireguard(view: HostView) -> Iterator[Demand]:
     wireguard = view.wireguard
-    asked = 0
-    for device in wireguard.devices:
-        for peer in device.peers:
-            query = query_to(device, peer)
-            if query is None or asked >= MOST:
-                continue
-            recent = peer.latest_handshake is not None and wireguard.at - peer.latest_handshake < FRESH
-            asked += 1
-            yield Demand(
-                query=query,
-                words=f"the endpoint of a peer of {device.ifname}",
-                kind="wireguard",
-                busy=bool(peer.persistent_keepalive) or recent,
-                suffers=(peer_subject(device, peer), device_subject(device)),
-            )
+    peers = [(device, peer, query_to(device, peer)) for device in wireguard.devices for peer in device.peers]
+    for device, peer, query in peers[:MOST]:
+        if query is None:
+            continue
+        recent = peer.latest_handshake is not None and wireguard.at - peer.latest_handshake < FRESH
+        yield Demand(
+            query=query,
+            words=f"the endpoint of a peer of {device.ifname}",
+            kind="wireguard",
+            busy=bool(peer.persistent_keepalive) or recent,
+            suffers=(peer_subject(device, peer), device_subject(device)),
+        )
 
 
 def _tunnels(view: HostView) -> Iterator[Demand]:
     for link in view.links:
         remote = link.info.get("remote") or link.info.get("remote6")
-        if not link.up or not isinstance(remote, str) or remote in ("any", "0.0.0.0", "::"):
+        if not link.up or not isinstance(remote, str) or remote in ("0.0.0.0", "::"):
             continue
         yield Demand(
             query=Query(family="inet6" if ":" in remote else "inet", dst=remote),
@@ -109,7 +106,7 @@ def _tunnels(view: HostView) -> Iterator[Demand]:
 
 
 def _guests(view: HostView) -> Iterator[Demand]:
-    facing = {link.ifindex for link in view.links if (link.up and faces_guest(link)) or link.kind in PAIRED}
+    facing = {link.ifindex for link in view.links if faces_guest(link) or link.kind in PAIRED}
     if not facing:
         return
     for family, length in (("inet", 32), ("inet6", 128)):
@@ -129,10 +126,9 @@ def _guests(view: HostView) -> Iterator[Demand]:
 
 def _neighbours(view: HostView) -> Iterator[Demand]:
     table = view.neighbours
-    chosen = (table.state & LIVE).astype(bool) & (table.lladdr_len > 0)
-    for row in table.rows(np.flatnonzero(chosen)[:MOST]):
+    for row in table.rows(np.flatnonzero(table.state & LIVE)[:MOST]):
         link = view.link(row.ifindex)
-        if link is None or not link.up or row.dst.startswith(("fe80:", "ff")):
+        if link is None:
             continue
         yield Demand(
             query=Query(family=row.family, dst=row.dst),

@@ -111,8 +111,7 @@ def _asked(view: FleetView) -> Iterator[tuple[FleetHost, str]]:
 
 
 def _addresses(host: FleetHost) -> list[str]:
-    up = {link.ifindex for link in host.tables.links if link.up}
-    return [row.local for row in host.tables.addresses if row.scope == 0 and row.ifindex in up]
+    return [row.local for row in host.tables.addresses if row.scope == 0]
 
 
 def _meant(ways: FleetWays, near: FleetHost, address: str) -> bool:
@@ -120,7 +119,7 @@ def _meant(ways: FleetWays, near: FleetHost, address: str) -> bool:
     host = ways.ready(near.name)
     family = "inet6" if ":" in address else "inet"
     answer = host.routing.lookup(Packet(family=family, dst=address).query())
-    if answer.errno or answer.route is None or answer.type != "unicast":
+    if answer.route is None:
         return False
     row = (host.tables.routes if family == "inet" else host.tables.routes6).row(answer.route)
     return not row.default or any(hop.gateway == address for hop in answer.hops)
@@ -167,30 +166,27 @@ def _drop(ways: FleetWays, near: str, address: str) -> Drop | None:
         packet = Packet(family=family, dst=address, ip_proto=PROTOCOLS[proto], sport=port and 40000, dport=port)
         there = ways.go(near, packet)
         if there.lost:
-            if "rp_filter" in there.reason and there.host != near and _crosses(there):
+            if _crosses(there):
                 return Drop(near, address, there, None, there, "rp_filter")
             continue
         back = ways.back(there)
-        if back is None or not back.lost:
+        if back is None or there.packet is None:
             return None
-        if "rp_filter" in back.reason and _crosses(back):
+        if _crosses(back):
             return Drop(near, address, there, back, back, "rp_filter")
-        if "netfilter" in back.reason and back.host not in there.passed and there.packet is not None:
-            ends = there.packet.ends
-            seen = ways.go(
-                there.host,
-                there.packet.answer(there.guest.ifindex if there.guest else 0, None),
-                {**there.passed, back.host: (ends, ends)},
-            )
-            if not (seen.lost and seen.host == back.host):
-                return Drop(near, address, there, back, back, "netfilter")
-        return None
+        ends = there.packet.ends
+        seen = ways.go(
+            there.host,
+            there.packet.answer(there.guest.ifindex if there.guest else 0, None),
+            {**there.passed, back.host: (ends, ends)},
+        )
+        return Drop(near, address, there, back, back, "netfilter") if seen.host != back.host else None
     return None
 
 
 def _crosses(end: FleetEnd) -> bool:
-    """Whether the filter asks for the way back: a source of the host's own is another matter."""
-    return "the way back to" in end.reason
+    """Whether a filter asks for the way back: a source of the host's own is another matter, or one that is refused."""
+    return "rp_filter on" in end.reason
 
 
 def _way(end: FleetEnd | None) -> str:
@@ -267,6 +263,29 @@ def examples() -> Iterator[FleetExample]:
     yield case("loose", "any way back will do", end(1, 2, 1, rp=2), end(2, 1, 2, rp=2))
     yield case("all=2 wins", "the larger value counts", end(1, 2, 1, every=2), end(2, 1, 2, every=2))
     yield case("the same link", "both by eth1", end(1, 2, 1), end(2, 1, 1))
+
+    def wide(number: int, other: int, dev: int, rp: int = 1) -> HostBuilder:
+        made: HostBuilder = end(number, other, dev, rp=rp).without_routes(table=254)
+        for net in (1, 2):
+            made.route(f"10.0.{net}.0/24", dev=f"eth{net}", scope=253)
+        return made.route("default", via=f"10.0.{dev}.{other}", dev=f"eth{dev}", prefsrc=f"10.9.0.{number}")
+
+    yield case("answered by a default route", "one way is meant", end(1, 2, 1), wide(2, 1, 2, rp=0), 1)
+    yield case("by default routes", "nobody meant these two for each other", wide(1, 2, 1), wide(2, 1, 2))
+    near = HostBuilder().link("eth1", address="02:00:00:00:01:01").address("eth1", "10.7.0.1/32")
+    near.neighbour("10.0.1.2", dev="eth1", lladdr="02:00:00:00:01:02")
+    near.route("default", via="10.0.1.2", dev="eth1", onlink=True)
+    gateway = end(2, 1, 2).route("10.7.0.1/32", via="10.0.2.1", dev="eth2")
+    yield case("its gateway, on link", "it is meant, though by the default route", near, gateway, 1)
+    shared = {"fra-a": end(1, 2, 1), "fra-b": end(2, 1, 2), "fra-c": HostBuilder().address("lo", "10.9.0.2/32")}
+    shared["fra-c"].address("lo", "10.9.0.1/32")
+    both = {name: made.build() for name, made in shared.items()}
+    yield FleetExample(name="anycast", why="which of them answers is not known", hosts=both)
+    lonely = (
+        HostBuilder().link("eth0").address("eth0", "10.0.1.9/24").route("10.9.0.2/32", via="10.0.1.254", dev="eth0")
+    )
+    out = {"fra-a": lonely.build(), "fra-b": end(2, 1, 2).build()}
+    yield FleetExample(name="out of the fleet", why="who passes it on is not known", hosts=out)
     yield from _through_routers()
 
 
@@ -280,14 +299,23 @@ def _through_routers() -> Iterator[FleetExample]:
             made.neighbour(f"10.0.{number}.{router}", dev="eth0", lladdr=f"02:00:00:00:{router:02}:{number:02}")
         return made
 
-    def router(own: int, *rules: NftRule) -> HostBuilder:
+    def bare(own: int) -> HostBuilder:
         made = HostBuilder()
         for net in (1, 2):
             made.link(f"eth{net}", address=f"02:00:00:00:{own:02}:{net:02}", inet_conf={"forwarding": 1})
             made.address(f"eth{net}", f"10.0.{net}.{own}/24")
             made.neighbour(f"10.0.{net}.9", dev=f"eth{net}", lladdr=f"02:00:00:00:00:{net:02}")
-        return made.nft(table(chain("fwd", *rules, hook="forward", policy="drop")))
+        return made
 
+    def router(own: int, *rules: NftRule) -> HostBuilder:
+        return bare(own).nft(table(chain("fwd", *rules, hook="forward", policy="drop")))
+
+    for name, why, wrong in (("a strict router", "its own way back is the other link", 1), ("in order", "one way", 0)):
+        strict = bare(1).sysctl("net.ipv4.conf.all.rp_filter", 1)
+        if wrong:
+            strict.route("10.0.1.9/32", via="10.0.2.9", dev="eth2")
+        made = {"fra-a": host(1, 1).build(), "fra-b": host(2, 1).build(), "fra-r1": strict.build()}
+        yield FleetExample(name=f"strict router: {name}", why=why, hosts=made, fires=wrong)
     opened = rule(state("new", "established", "related"), verdict("accept"))
     for name, why, back, rules, fires in (
         ("stateful, two routers", "the second saw no first packet", 2, (opened,), 1),

@@ -50,7 +50,7 @@ RULE = Rule(
 )
 BIRD = (12,)
 FRR = (11, 186, 187, 188, 189, 192)
-MARKS = {"bird": ("bird",), "frr": ("frr", "zebra", "zserv", "quagga")}
+MARKS = {"bird": ("bird", ".ctl"), "frr": ("frr", "zebra", "zserv", "quagga")}
 """Parts of the paths and program names of a daemon's Unix sockets."""
 
 
@@ -59,12 +59,8 @@ def lives(view: HostView, which: str) -> bool:
     if which == "bird" and any(row.alive or row.hangs for row in view.bird_sockets):
         return True
     names = view.socket_owners
-    inodes = {row.inode for row in names.unix}
-    words = [row.path.lower() for row in names.unix]
-    words += [row.comm.lower() for row in names.owners if row.inode in inodes or which in row.comm.lower()]
-    return any(mark in word for mark in MARKS[which] for word in words) or (
-        which == "bird" and any(word.endswith(".ctl") for word in words)
-    )
+    words = [*(row.path.lower() for row in names.unix), *(row.comm.lower() for row in names.owners)]
+    return any(mark in word for mark in MARKS[which] for word in words)
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -124,7 +120,14 @@ def examples() -> Iterator[Example]:
     yield _case("FRR lives", "zebra has its socket", _host(11), unix="/var/run/frr/zserv.api")
     yield _case("FRR lives, and BIRD's routes stay", "another daemon's", _host(), 1, unix="/var/run/frr/zserv.api")
     yield _case("no such routes", "static ones", _host(4))
-    late = _case("sockets not read", "it may run with a socket elsewhere", _host(), 1, severity="info")
-    yield replace(late, late=("sockets",))
+    late: dict[str, Any] = {"fires": 1, "late": ("sockets",), "severity": "info", "confidence": "possible"}
+    yield _case("sockets not read", "it may run with a socket elsewhere", _host(), **late)
+    dead: dict[str, Any] = late | {"severity": "warning", "confidence": "likely"}
+    yield _case("sockets not read, its own is dead", "it was BIRD", _host(12, BirdHost().control_socket()), **dead)
+    other = _host(186, BirdHost().control_socket())
+    yield _case("sockets not read, that of another is dead", "FRR has others", other, **late)
+    asked = _host(186, BirdHost().daemon())
+    yield _case("sockets not read, another answers", "FRR has others", asked, **late)
+    yield _case("speaks TCP alone", "its program is there", _host(186), comm="zebra")
     hung = _host(12, BirdHost().control_socket(hangs=True))
     yield _case("it hangs", "it is there", hung)

@@ -33,6 +33,7 @@ from netdiag.index.view import HostView
 from netdiag.index.ways import ways
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.link import Link
+from netdiag.model.nexthop import NexthopMember
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -47,14 +48,13 @@ NOTICED = 3
 
 
 def off(view: HostView) -> list[Link]:
-    """Interfaces with IPv4 on which forwarding is off."""
-    addressed = {row.ifindex for row in view.addresses if row.family == "inet"}
+    """Interfaces with IPv4 on which forwarding is off. (One that is down has no route, an address has its own.)"""
     return [
         link
         for link in view.links
-        if link.up and not link.loopback and link.inet_conf.get("forwarding") == 0 and link.kind != "vrf"
+        if not link.loopback and link.inet_conf.get("forwarding") == 0 and link.kind != "vrf"
         and (view.stack.vrf(link.ifindex) is not None or link.master is None)
-        and (link.ifindex in addressed or (view.routes("inet").oif == link.ifindex).any())
+        and (view.routes("inet").oif == link.ifindex).any()
     ]  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -
 
 def examples() -> Iterator[Example]:
     crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": subject("link", ifname="eth1")}
-    yield _case("one of two uplinks", "replies by it are lost", _twice(_router(eth1=0)), **crit)
+    yield _case("one of two uplinks", "replies by it are lost", _twice(_router(eth1=0)), confidence="likely", **crit)
     yield _case("both forward", "the ordinary case", _twice(_router()))
     standby = _router(eth1=0).route("default", via="10.0.0.2", dev="eth0")
     standby.route("default", via="10.1.0.2", dev="eth1", priority=100)
@@ -166,11 +166,32 @@ def examples() -> Iterator[Example]:
         host = _router(eth1=0).route("default", via="10.1.0.2", dev="eth1")
         first: dict[str, Any] = {"snmp": {"Ip.InAddrErrors": 7}}
         host.counters(before=first, after={"snmp": {"Ip.InAddrErrors": 7 + count}})
-        yield _case(f"{count} packets dropped", "strays, or traffic", host, 1, severity=severity)
+        sure = "likely" if severity == "critical" else "possible"
+        yield _case(f"{count} packets dropped", "strays, or traffic", host, 1, severity=severity, confidence=sure)
     yield _case("a subnet kept apart", "it leads nowhere: meant", _router(eth2=0))
     mgmt = _router(eth2=0).route("default", via="10.2.0.2", dev="eth2")
     yield _case("management with the default route", "kept apart on purpose", mgmt, 1, severity="info")
-    yield _case("only one is left", "a router of one interface", _router(eth1=0, eth2=0), 2, severity="warning")
+    alone = _router(eth1=0, eth2=0).sysctl("net.ipv4.conf.lo.forwarding", 1)
+    on: dict[str, Any] = {"inet_conf": {"forwarding": 1}}
+    alone.link("down0", up=False, **on).address("down0", "10.3.0.1/24").link("bare0", **on)
+    alone.link("six0", **on).address("six0", "2001:db8::1/64").link("bare1", inet_conf={"forwarding": 0})
+    alone.link("red", kind="vrf", info={"table": 10}, inet_conf={"forwarding": 0}).address("red", "127.0.0.1/8")
+    alone.link("br0", kind="bridge", **on).link("p0", master="br0", **on).address("p0", "10.4.0.1/24")
+    yield _case("only one is left", "a router of one interface", alone, 2, severity="warning", confidence="likely")
+    vrf = (
+        _router().link("red", kind="vrf", info={"table": 10}, inet_conf={"forwarding": 0}).address("red", "127.0.0.1/8")
+    )
+    vrf.link("eth3", master="red", inet_conf={"forwarding": 0}).address("eth3", "10.5.0.1/24")
+    vrf.link("eth4", master="red", **on).address("eth4", "10.6.0.1/24")
+    vrf.route("default", hops=[vrf.hop("eth3", "10.5.0.2"), vrf.hop("eth4", "10.6.0.2")], table=10)
+    yield _case("an uplink of a VRF", "the VRF itself gets no packets", vrf, 1, severity="critical")
+    left = _router().link("br0", kind="bridge", **on).link("p0", master="br0", inet_conf={"forwarding": 0})
+    left.address("p0", "10.4.0.1/24").address("br0", "10.4.0.2/24")
+    far = left.route("default", hops=[left.hop("p0", "10.4.0.9"), left.hop("eth0", "10.0.0.2")])
+    yield _case("port of a bridge with an address", "the bridge takes its packets all the same", far)
+    six = _router().link("eth3", inet_conf={"forwarding": 0}).address("eth3", "2001:db8::1/64")
+    yield _case("an interface without IPv4", "nothing of it arrives", six)
+    yield from _shared_ways(crit)
     down = _router().link("eth3", up=False, inet_conf={"forwarding": 0}).address("eth3", "10.3.0.1/24")
     yield _case("an interface that is down", "nothing arrives", down)
     port = _router().link("br0", kind="bridge", inet_conf={"forwarding": 1}).link("p0", master="br0")
@@ -179,6 +200,28 @@ def examples() -> Iterator[Example]:
     guests = _router().route("default", via="10.0.0.2", dev="eth0")
     for name, forwarding in (("tap0", 1), ("tap1", 0)):
         guests.link(name, inet_conf={"forwarding": forwarding}, **tap).route(f"10.9.0.{name[-1]}/32", dev=name)
-    yield _case("one guest of two", "it has no network", guests, **(crit | {"subject": subject("link", ifname="tap1")}))
+    mute = {"subject": subject("link", ifname="tap1"), "says": ("those of tap0 have",), "confidence": "likely"}
+    yield _case("one guest of two", "it has no network", guests, **(crit | mute))
+    kept = _router(eth2=0).link("tap0", inet_conf={"forwarding": 1}, **tap).route("10.9.0.0/32", dev="tap0")
+    yield _case("a subnet kept apart from guests", "it is no guest", kept.route("default", via="10.0.0.2", dev="eth0"))
+    both = _router().route("default", via="10.0.0.2", dev="eth0")
+    for name in ("tap0", "tap1"):
+        both.link(name, inet_conf={"forwarding": 0}, **tap).route(f"10.9.0.{name[-1]}/32", dev=name)
+    yield _case("all guests", "they may be meant to be shut in", both, 2, severity="info")
     six = _router().address("eth1", "2001:db8::1/64").sysctl("net.ipv6.conf.all.forwarding", 1)
     yield _case("IPv6", "only all counts", six)
+
+
+def _shared_ways(crit: dict[str, Any]) -> Iterator[Example]:
+    """Routes of several next hops that are no default routes."""
+    net = "10.50.0.0/16"
+    multi = _router(eth1=0)
+    multi.route(net, hops=[multi.hop("eth0", "10.0.0.2"), multi.hop("eth1", "10.1.0.2")])
+    yield _case("one of two ways to a network", "half of its replies are lost", multi, **crit)
+    group = _router(eth1=0).nexthop(2, oif="eth0", gateway="10.0.0.2", family="inet")
+    group.nexthop(3, oif="eth1", gateway="10.1.0.2", family="inet")
+    group.nexthop(1, group=(NexthopMember(id=2), NexthopMember(id=3))).route(net, nh_id=1)
+    yield _case("one of a nexthop group", "the same", group, **crit)
+    spare = _router(eth1=0).route(net, via="10.0.0.2", dev="eth0")
+    spare.route(net, via="10.1.0.2", dev="eth1", priority=9)
+    yield _case("a spare way to a network", "it may be one way only", spare, 1, severity="info")

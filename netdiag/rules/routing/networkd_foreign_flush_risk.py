@@ -113,13 +113,16 @@ def _draft(view: HostView, one: Networkd, rules: list[PolicyRule], routes: list[
 
 
 def examples() -> Iterator[Example]:
-    def case(name: str, why: str, severity: Any = None, *, change: Any = None, **networkd: Any) -> Example:
+    def case(
+        name: str, why: str, severity: Any = None, *, change: Any = None, says: tuple[str, ...] = (), **networkd: Any
+    ) -> Example:
         host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").link("wg0", kind="wireguard")
         host.route("default", via="192.0.2.1", dev="eth0", protocol=4)
         host = change(host) if change else host
         known = {"managed": (host.ifindex("eth0"),)} | networkd
         host.identity(networkd=None if known.pop("absent", False) else Networkd(**known))
-        return Example(name=name, why=why, tables=host.build(), fires=int(bool(severity)), severity=severity)
+        fires = int(bool(severity))
+        return Example(name=name, why=why, tables=host.build(), fires=fires, severity=severity, says=says)
 
     def marked(host: HostBuilder) -> HostBuilder:
         return host.rule(100, fwmark=1, table=100)
@@ -127,7 +130,10 @@ def examples() -> Iterator[Example]:
     def routed(protocol: int, dev: str = "eth0") -> Any:
         return lambda host: host.route("10.0.0.0/8", via="192.0.2.9", dev=dev, protocol=protocol)
 
-    yield case("a rule of wg-quick", "the plain fault", "warning", change=marked)
+    by_default = ("ManageForeign... yes, by default networkd.conf(5)",)
+    yield case("a rule of wg-quick", "the plain fault", "warning", change=marked, says=by_default)
+    here = "/etc/systemd/networkd.conf"
+    yield case("somebody asked for it", "the same", "warning", change=marked, source=here, says=(f" yes {here}",))
     yield case("rules are left alone", "as advised", change=marked, manage_foreign_rules=False)
     yield case("nothing foreign", "networkd made it all")
     yield case("manages nothing", "another one does the network", change=marked, managed=())
@@ -136,8 +142,29 @@ def examples() -> Iterator[Example]:
     yield case("a route by hand", "on its interface", "warning", change=routed(3))
     yield case("a route by hand elsewhere", "it does not manage that interface", change=routed(3, "wg0"))
     yield case("routes are left alone", "as advised", change=routed(3), manage_foreign_routes=False)
-    yield case("BIRD's route", "BIRD puts it back", "info", change=routed(12))
-    typed = {"change": lambda host: host.rule(100, table=100, protocol=0)}
+    yield case("BIRD's route", "BIRD puts it back", "info", change=routed(12), says=("such as 10.0.0.0/8 dev eth0",))
+
+    def by_hand(host: HostBuilder) -> HostBuilder:
+        return routed(12)(host).route("10.8.0.0/16", via="192.0.2.9", dev="eth0", protocol=77)  # type: ignore[no-any-return]
+
+    yield case(
+        "BIRD's and another's", "nobody puts that one back", "warning", change=by_hand, says=("10.8.0.0/16 dev",)
+    )
+
+    def own(host: HostBuilder) -> HostBuilder:
+        for number in (0, 1, 2, 4, 9, 16):
+            host.route(f"10.{number}.0.0/16", via="192.0.2.9", dev="eth0", protocol=number)
+        return host
+
+    yield case("its own and the kernel's", "made by itself, or by nobody", change=own)
+
+    def old(host: HostBuilder) -> HostBuilder:
+        for priority, table in ((0, 255), (32766, 254), (32767, 253)):
+            host.without_rule(priority).rule(priority, table=table, protocol=0)
+        return host
+
+    yield case("a kernel before 4.17", "it does not tell who made its own rules", change=old)
+    typed: dict[str, Any] = {"change": lambda host: host.rule(100, table=100, protocol=0)}
     yield case("a rule by hand", "iproute2 names no protocol", "warning", **typed)
     yield case("a rule of nobody's", "an old networkd made its own like this", **typed, own_rules=True)
     yield case("its own rule", "made by networkd", change=lambda host: host.rule(100, table=100, protocol=4))

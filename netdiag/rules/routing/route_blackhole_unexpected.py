@@ -38,7 +38,18 @@ from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import rivals, usable
 from netdiag.model.finding import SEVERITY_RANK, Confidence, Draft, Severity, subject
-from netdiag.model.route import RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNREACHABLE, RTPROT_NAMES, Route
+from netdiag.model.route import (
+    RT_TABLE_LOCAL,
+    RT_TABLE_MAIN,
+    RTN_BLACKHOLE,
+    RTN_LOCAL,
+    RTN_PROHIBIT,
+    RTN_UNICAST,
+    RTN_UNREACHABLE,
+    RTNH_F_DEAD,
+    RTPROT_NAMES,
+    Route,
+)
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
@@ -85,9 +96,9 @@ def left_behind(view: HostView, family: str, position: int, ifindex: int | None 
 def aggregate(view: HostView, family: str, position: int) -> bool:
     """Whether more specific unicast or local routes lie in its prefix: then it catches only the rest."""
     row, fib = view.routes(family).row(position), view.fib(family)
-    for table in {row.table, 254, 255}:
+    for table in {row.table, RT_TABLE_MAIN, RT_TABLE_LOCAL}:
         for other in fib.routes_within(table, row.dst)[:64].tolist():
-            if fib.routes.dst_len[other] > fib.routes.dst_len[position] and fib.routes.type[other] in (1, 2):
+            if fib.routes.type[other] in (RTN_UNICAST, RTN_LOCAL):
                 return True
     return False
 
@@ -109,8 +120,8 @@ def by_demand(view: HostView) -> Iterator[Refusal]:
         if answer.route is None or answer.type not in ERRORS:
             continue
         row = view.routes(family).row(answer.route)
-        if row.protocol == KERNEL or (row.protocol == BIRD and row.type == "unreachable"):
-            continue
+        if row.protocol == BIRD and row.type == "unreachable":
+            continue  # route-unreachable-proto-bird and its like
         if demand.kind == "wireguard" and row.dst.endswith(("/32", "/128")):
             continue  # a refusal of the endpoint alone: wg-endpoint-unroutable says it
         hidden = left_behind(view, family, answer.route, demand.ifindex)
@@ -134,7 +145,7 @@ def by_prefix(view: HostView, family: str) -> Iterator[Refusal]:
         default = int(routes.dst_len[position]) == 0
         if routes.dst_len[hidden] == routes.dst_len[position]:
             yield Refusal(family, position, hidden, "info" if default else "warning", "likely", None)
-        elif not default and routes.dst_len[hidden] > 0 and not aggregate(view, family, position):
+        elif routes.dst_len[hidden] > 0 and not aggregate(view, family, position):
             yield Refusal(family, position, hidden, "info", "possible", None)
 
 
@@ -204,7 +215,8 @@ def examples() -> Iterator[Example]:
 
     crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
     about = subject("route", dst="10.0.3.0/24", table=254)
-    yield _case("a session's neighbour", "the plain fault", _hole(session()), subject=about, **crit)
+    sure: dict[str, Any] = {"subject": about, "confidence": "certain"}
+    yield _case("a session's neighbour", "the plain fault", _hole(session()), **sure, **crit)
     far = _hole(session("198.51.100.7"), "198.51.100.0/24")
     yield _case("a neighbour behind the default route", "a hole in the default route", far, **crit)
     for kind in ("unreachable", "prohibit"):
@@ -247,6 +259,7 @@ def examples() -> Iterator[Example]:
         _hole(both, "198.51.100.0/24"),
         1,
         severity="warning",
+        confidence="likely",
     )
     tap = {"kind": "tun", "info": {"type": "tap"}}
 
@@ -266,6 +279,57 @@ def examples() -> Iterator[Example]:
     onlink.route("default", via="10.0.0.1", dev="eth0", onlink=True)
     yield _case("private nets kept in, gateway on link", "gateways are not routed to", _hole(onlink, "10.0.0.0/8"))
     yield from _in_use()
+    yield from _aggregates()
+
+
+def _aggregates() -> Iterator[Example]:
+    """What only catches the rest, and what is behind."""
+
+    def wide(protocol: int = 4, **hole: Any) -> HostBuilder:
+        host = _host().route("203.0.0.0/16", via="10.0.0.9", dev="eth0").rule(100, table=100)
+        return _hole(host, "203.0.112.0/23", protocol=protocol, **hole)
+
+    yield _case("a hole in a wider route", "by hand, with nobody in use", wide(), 1, severity="info")
+    yield _case("anycast in a wider route", "its addresses are on lo", wide().address("lo", "203.0.113.7/32"))
+    inside = wide().route("203.0.112.0/25", via="10.0.0.9", dev="eth0")
+    yield _case("specific routes in it", "it catches the rest", inside)
+    apart = wide(table=100).route("203.0.0.0/16", via="10.0.0.9", dev="eth0", table=100)
+    yield _case("another table, a hole", "the same there", apart, 1, severity="info")
+    main = wide(table=100).route("203.0.0.0/16", via="10.0.0.9", dev="eth0", table=100)
+    main.route("203.0.112.0/25", via="10.0.0.9", dev="eth0")
+    yield _case("another table, specific routes in main", "it leaves them to main", main)
+
+    def session(address: str) -> HostBuilder:
+        return _host(BirdHost().bgp("up1", neighbor_address=address))  # type: ignore[no-any-return]
+
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
+    yield _case(
+        "BIRD's aggregate", "what was in it is missing", _hole(session("198.51.100.7"), "198.51.100.0/24", protocol=12)
+    )
+    yield _case("an aggregate by hand", "what was in it is missing", _hole(session("10.200.0.1"), "10.0.0.0/8"))
+    rtbh = _hole(session("10.0.3.9"), protocol=12)
+    yield _case("BIRD drops a neighbour", "a filter matched too much", rtbh, says=("out of the configuration",), **crit)
+    lost = _hole(session("10.0.3.9"), protocol=12, type="unreachable")
+    yield _case("BIRD found no way", "route-unreachable-proto-bird", lost)
+    fine = _hole(session("198.51.100.7").route("198.51.100.0/24", via="10.0.0.9", dev="eth0"))
+    yield _case("a session elsewhere", "its own route works", fine, 1, severity="info")
+    dead = _host().route("198.51.100.0/24", via="10.0.0.9", dev="eth0", priority=9, flags=RTNH_F_DEAD)
+    yield _case("what it hides is dead", "nothing would take them", _hole(dead, "198.51.100.0/24"))
+    card = _hole(_host().link("eth1").neighbour("10.0.3.7", dev="eth1"))
+    yield _case("neighbour on a card without a subnet", "what is hidden is not its way", card, 1, severity="info")
+    card = _hole(_host().neighbour("10.0.3.7", dev="eth0")).vanished("eth0")
+    yield _case("neighbour on a card that is gone", "it went meanwhile", card, 1, severity="info")
+    half = _hole(_host().link("tun0", kind="tun").route("0.0.0.0/1", dev="tun0"), "10.50.0.0/16")
+    yield _case("half of everything behind", "a VPN does that", half, 1, severity="info")
+    for name, host, severity in (("gateway", "2001:db8::2", "warning"), ("host", "2001:db8::3", "info")):
+        six = _host().route("default", via="2001:db8::2", dev="eth0").neighbour(host, dev="eth0")
+        yield _case(
+            f"an IPv6 {name}",
+            "it is a gateway or not",
+            six.route(f"{host}/128", type="blackhole"),
+            1,
+            severity=severity,
+        )
 
 
 def _in_use() -> Iterator[Example]:
@@ -282,13 +346,16 @@ def _in_use() -> Iterator[Example]:
     idle = tunnel(info={"remote": "198.51.100.9"}, up=False)
     yield _case("tunnel that is down", "it sends nothing", _hole(idle, far))
     yield _case("tunnel to anybody", "0.0.0.0 is no far end", _hole(tunnel(info={"remote": "0.0.0.0"}), "0.0.0.0/1"))
+    six = tunnel(info={"remote6": "::"}).route("default", via="2001:db8::2", dev="eth0")
+    six.route("::/0", type="unreachable", priority=10)
+    yield _case("tunnel to anybody, IPv6", "nor is ::", six, 1, severity="info")
     for age, fires in ((299.0, crit), (300.0, {"fires": 1, "severity": "info"})):
         wg = _host(WireguardBuilder()).wireguard("wg0").wg_peer("wg0", "a", age=age, endpoint="198.51.100.2")
         yield _case(f"handshake {age:g} s ago", "a session lives three minutes", _hole(wg, far), **fires)
     mesh = _host(WireguardBuilder()).wireguard("wg0")
     mesh.wg_peer("wg0", "a", age=None, endpoint="198.51.100.2", persistent_keepalive=25)
     yield _case("a peer that is called all the time", "never answered, but kept alive", _hole(mesh, far), **crit)
-    mute = _host(WireguardBuilder()).wireguard("wg0").wg_peer("wg0", "a", age=None)
+    mute = _host(WireguardBuilder()).wireguard("wg0").wg_peer("wg0", "a", age=None, endpoint=None)
     yield _case("a peer without an endpoint", "nothing is sent to it", _hole(mute, far))
     cable = _host().link("veth3", kind="veth").route("10.9.0.5/32", dev="veth3", priority=100)
     yield _case("a container", "its host route loses by the metric", _hole(cable, "10.9.0.5/32"), **crit)
@@ -298,5 +365,31 @@ def _in_use() -> Iterator[Example]:
     yield _case("a guest's IPv6 address", "the same", guest6, **crit)
     unplugged = _hole(_host().link("eth1", up=False).neighbour("10.0.3.7", dev="eth1"))
     yield _case("neighbour behind a card that is down", "nobody is there", unplugged, 1, severity="info")
+    routed = _host().route("10.9.0.5/32", dev="eth0", priority=100)
+    yield _case("a host on link", "no guest", _hole(routed, "10.9.0.5/32"), 1, severity="warning")
+    yield from _of_sessions()
     nameless = _hole(_host(BirdHost().bgp("up1", neighbor_address=None)))
     yield _case("a session with a range of neighbours", "no address is known", nameless, 1, severity="info")
+
+
+def _of_sessions() -> Iterator[Example]:
+    """Sessions that wait, and sessions of one interface or VRF."""
+
+    def hole(**fields: Any) -> HostBuilder:
+        return _hole(_host(BirdHost().bgp("up1", neighbor_address="10.0.3.9", **fields)))
+
+    down: dict[str, Any] = {"state": "start", "info": "Passive", "bgp_state": "Passive"}
+    yield _case("a session that waits", "the other side need not be there", hole(**down), 1, severity="info")
+    calls: dict[str, Any] = {"state": "start", "info": "Active", "bgp_state": "Active"}
+    yield _case("a session that calls", "it is refused", hole(**calls), 1, severity="critical")
+    ranged = hole(other={"Neighbor range": "10.0.3.0/24"})
+    yield _case("a session of a range that is up", "it is there", ranged, 1, severity="critical")
+    vrf = _host(BirdHost().bgp("up1", neighbor_address="10.5.3.9", other={"VRF": "red"}))
+    vrf.link("red", kind="vrf", info={"table": 10}).link("eth1", master="red").rule(1000, l3mdev=True)
+    vrf.route("10.5.0.0/16", dev="eth1", table=10).route("10.5.3.0/24", type="blackhole", family="inet", table=10)
+    yield _case("a session of a VRF", "refused there", vrf, 1, severity="critical")
+    local = _host(BirdHost().bgp("up1", neighbor_address="fe80::9", neighbor_ifname="eth0")).address(
+        "eth0", "fe80::1/64"
+    )
+    local.link("eth1").address("eth1", "fe80::2/64").route("fe80::/80", type="blackhole")
+    yield _case("a session of a link", "a link is asked for its own routes alone", local)

@@ -30,7 +30,7 @@ from typing import Any
 from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables, selects
 from netdiag.index.view import HostView
-from netdiag.model.address import IFA_F_DADFAILED, IFA_F_TENTATIVE, Address
+from netdiag.model.address import Address
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RT_TABLE_LOCAL
 from netdiag.rules.build import HostBuilder
@@ -53,12 +53,7 @@ def own(view: HostView, family: str) -> list[tuple[Address, str]]:
     found = []
     for row in view.addresses:
         link = view.link(row.ifindex)
-        if row.family != family or link is None or not link.up or view.stack.vrf(link.ifindex) is not None:
-            continue
-        if (
-            not row.flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)
-            and view.local.local_route(family, row.local) is not None
-        ):
+        if row.family == family and link is not None and view.local.local_route(family, row.local) is not None:
             found.append((row, link.ifname))
     return sorted(found, key=lambda one: (one[1] == "lo", one[0].scope, one[0].local))[:MOST]
 
@@ -70,9 +65,8 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         lost, takers = [], set()
         for row, ifname in own(view, family):
-            iif = None if ifname == "lo" or row.scope >= 253 else ifname
-            answer = view.lookup(Query(family=family, dst=row.local, iif=iif))
-            if answer.type != "local" and not (row.scope == 253 and iif is None):
+            answer = view.lookup(Query(family=family, dst=row.local, iif=None if ifname == "lo" else ifname))
+            if answer.type != "local":
                 lost.append((row, ifname))
                 takers.add(answer.rule)
         if not lost:
@@ -123,10 +117,35 @@ def examples() -> Iterator[Example]:
         late = _host().without_rule(0, family=family).rule(32770, table=255, family=family)
         yield _case(f"behind main, {family}", "main has the subnet", late, 1, subject=about, says=("comes before",))
         moved = _host().without_rule(0, family=family).rule(100, table=255, family=family)
+        moved.address("eth0", "fe80::1/64").link("eth1").address("eth1", "fe80::1/64").link("eth2", up=False)
+        moved.address("eth2", "169.254.3.4/16", scope=253)
         yield _case(f"moved, {family}", "Cilium has it at 100", moved)
         marked = _host().without_rule(0, family=family).rule(9, table=2004, fwmark=0x200, fwmask=0xF00, family=family)
         yield _case(f"marked packets first, {family}", "TPROXY", marked.rule(100, table=255, family=family))
     yield _case("as the kernel makes it", "the ordinary case", _host())
+    here = _host().without_rule(0).rule(50, iif="lo", table=99).rule(100, table=255)
+    here.route("default", dev="eth0", via="10.0.0.2", table=99)
+    lo: dict[str, Any] = {"fires": 1, "says": ("packets for 127.0.0.1 are not delivered: rule 50",)}
+    yield _case("what this host sends comes first", "its own services are sent away", here, **lo)
+    arriving = _host().without_rule(0).rule(50, iif="eth0", table=99).rule(100, table=255)
+    arriving.route("default", dev="eth0", via="10.0.0.2", table=99)
+    taken: dict[str, Any] = {"fires": 1, "says": ("packets for 10.0.0.1 are not delivered: rule 50",)}
+    yield _case("what arrives by the uplink comes first", "it is sent back", arriving, **taken)
+    half = _host().without_rule(0).rule(0, src="10.0.0.0", src_len=8, table=255)
+    yield _case("for some senders only", "who else asks gets nothing", half, 1)
+    none = _host().without_rule(0, family="inet6").without_rule(32766, family="inet6")
+    yield _case("no rules of IPv6", "a kernel without it", none)
+    yield _case(
+        "gone meanwhile",
+        "its address is with it",
+        HostBuilder()
+        .without_rule(0)
+        .link("eth0")
+        .address("eth0", "10.0.0.1/24")
+        .without_routes(table=255)
+        .route("10.0.0.1/32", dev="eth0", table=255, type="local")
+        .vanished("eth0"),
+    )
     early = _host().rule(0, table=99).route("default", dev="eth0", via="10.0.0.2", table=99)
     yield _case("a second rule 0", "it comes after the first", early)
     refused = _host().without_rule(0).rule(50, action="unreachable").rule(100, table=255)

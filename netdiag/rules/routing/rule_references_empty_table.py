@@ -66,15 +66,15 @@ class Fall(NamedTuple):
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    vrfs = {link.info.get("table") for link in view.links if link.kind == "vrf"}
+    vrfs = {link.info.get("table") for link in view.links}
     for family in ("inet", "inet6"):
-        filled = {*view.fib(family).tables(), *vrfs, *OWN}
+        filled = {*view.fib(family).tables(), *vrfs, *OWN} - {None}
         leading: dict[int, list[PolicyRule]] = {}
         for rule in view.rules:
-            asked = rule.table if rule.family == family and rule.action == "lookup" and not rule.l3mdev else None
+            asked = rule.table if rule.family == family else None
             if asked is not None and asked not in filled:
                 leading.setdefault(asked, []).append(rule)
-        if not leading or _idle(view, family):
+        if _idle(view, family):
             continue
         for table, rules in list(leading.items())[:MOST_TABLES]:
             falls = [fall for rule in rules if (fall := _fall(view, rule)) is not None]
@@ -103,7 +103,7 @@ def _fall(view: HostView, rule: PolicyRule) -> Fall | None:
         if not any(step.matched and step.rule == rule for step in answer.steps):
             continue
         # An error that a rule or a route asked for is somebody's will; no route at all is not.
-        refused = not answer.ok and (answer.route is not None or answer.rule is not None)
+        refused = not answer.ok and answer.rule is not None
         if not refused and not _standby(rule, answer.rule):
             falls.append(Fall(rule, answer))
     return next((fall for fall in falls if fall.answer.ok), falls[0] if falls else None)
@@ -227,8 +227,9 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
 
 def examples() -> Iterator[Example]:
     def one(name: str, why: str, fires: int = 0, *, host: HostBuilder | None = None, **rule: Any) -> Example:
+        told = {key: rule.pop(key) for key in ("confidence", "says") if key in rule}
         built = (host or _host()).rule(rule.pop("priority", 200), **({"table": 777} | rule)).build()
-        return Example(name=name, why=why, tables=built, fires=fires, severity="warning" if fires else None)
+        return Example(name=name, why=why, tables=built, fires=fires, severity="warning" if fires else None, **told)
 
     yield Example(
         name="catch-all",
@@ -237,8 +238,21 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=subject("rule", priority=32765, family="inet"),
         severity="warning",
+        confidence="likely",
     )
-    yield one("marked packets", "an uplink's table that a bounce of the link has emptied", 1, fwmark=1)
+    sure: dict[str, Any] = {"confidence": "certain"}
+    yield one("marked packets", "an uplink's table that a bounce of the link has emptied", 1, fwmark=1, **sure)
+    odd = _host().rule(50, action="prohibit", fwmark=1, fwmask=1)
+    yield one("beside a ban of odd marks", "packets have no mark by themselves", 1, host=odd)
+    but = _host().rule(201, action="prohibit", dst="192.0.2.0", dst_len=24, invert=True)
+    yield one(
+        "refused but for one network", "that one is not the rule's", host=but, dst="192.0.2.0", dst_len=24, invert=True
+    )
+    narrow = _host().without_routes(table=254).route("9.0.0.0/8", via="10.0.0.2", dev="eth0")
+    yield one(
+        "some lost, some astray", "what goes astray is told", 1, host=narrow, says=("fall through to table main",)
+    )
+    yield one("source with host bits", "the kernel keeps them", 1, src="10.1.0.5", src_len=24)
     yield one("IPv6", "the tables of IPv6 are others, number for number", 1, family="inet6", fwmark=1)
     yield one("own source", "10.1.0.1 is ours and should have its own way", 1, src="10.1.0.1", src_len=32)
     prefix = HostBuilder().link("eth0").address("eth0", "10.1.7.7/32").route("default", dev="eth0", family="inet")
@@ -254,6 +268,13 @@ def examples() -> Iterator[Example]:
         router.address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
         why = "behind an interface by its own route, or only somewhere in the world"
         yield one(f"{name} source on a router", why, fires, host=router, src=src, src_len=32, iif="eth1")
+    router = HostBuilder().link("eth0", inet_conf=forwarding["eth0"]).link("eth1").address("eth0", "10.0.0.1/24")
+    router.address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0").route("10.7.0.0/16", dev="eth1")
+    yield one(
+        "source of a way back", "it comes in by another link", 1, host=router, src="10.7.0.0", src_len=16, iif="eth0"
+    )
+    hole = _host().sysctl("net.ipv6.conf.all.forwarding", 1).route("2001:db8:8::/48", type="blackhole")
+    yield one("source in a hole", "nobody is there", 0, host=hole, src="2001:db8:8::", src_len=48, family="inet6")
     six = _host().sysctl("net.ipv6.conf.all.forwarding", 1)
     yield one("IPv6 guests", "judged by all.forwarding", 1, host=six, src="2001:db8::9", src_len=128, family="inet6")
     yield one("IPv6 neighbours", "we do not forward for them", 0, src="2001:db8::9", src_len=128, family="inet6")

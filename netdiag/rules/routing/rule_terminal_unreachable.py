@@ -31,7 +31,7 @@ References
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from netdiag.index.reach import can_match, selects
+from netdiag.index.reach import can_match
 from netdiag.index.shadow import REFUSALS, Shadows, same_packets
 from netdiag.index.view import HostView
 from netdiag.index.ways import usable
@@ -62,23 +62,17 @@ def check(view: HostView) -> Iterator[Draft]:
     refusing = [rule for rule in view.rules if rule.action in REFUSALS and can_match(rule)]
     if not refusing:
         return
-    told: set[PolicyRule] = set()
     for family in ("inet", "inet6"):
         for shadow in Shadows(view.rules, view.fib(family), view.stack).find():
             row = decided_otherwise(view, shadow) if shadow.by.action in REFUSALS else None
-            if row is not None and shadow.by not in told:
-                told.add(shadow.by)
+            if row is not None:
                 yield _shadowing(view, shadow.by, shadow.rule, row)
     for demand in demands(view):
-        wanted = demand.kind in KINDS and demand.busy
-        if wanted or demand.kind == "neighbour":
-            rule, behind = _refused(view, demand)
-            if rule is None or behind is None or rule in told or not (wanted or _covers(rule, demand, behind)):
-                continue
-            told.add(rule)
-            yield _demanded(view, rule, demand, behind)
-    for rule in refusing:
-        if rule not in told and selects(rule) and not rule.invert and not _guards(view, rule):
+        wanted, refused = demand.kind in KINDS and demand.busy, _refused(view, demand)
+        if refused is not None and (wanted or _covers(refused[0], demand, refused[1])):
+            yield _demanded(view, refused[0], demand, refused[1])
+    for rule in refusing:  # of a rule that was told before, this is not told
+        if not rule.invert and not _guards(view, rule):
             yield _draft(view, rule, "info", "that may be meant (a kill switch)")
 
 
@@ -88,16 +82,16 @@ def _guards(view: HostView, rule: PolicyRule) -> bool:
     return any(other.action == "lookup" and same_packets(other, rule) for other in earlier)
 
 
-def _refused(view: HostView, demand: Demand) -> tuple[PolicyRule | None, Route | None]:
+def _refused(view: HostView, demand: Demand) -> tuple[PolicyRule, Route] | None:
     """The rule that refuses somebody in use, and the route of the main table that would take the packets."""
     answer, family = view.lookup(demand.query), demand.query.family
-    if answer.route is not None or answer.rule is None or answer.rule.action not in REFUSALS:
-        return None, None
+    if answer.rule is None or answer.rule.action not in REFUSALS:
+        return None
     for group in view.fib(family).candidates(254, demand.query.dst):
         for position in group.positions:
             if usable(view.routes(family), position):
                 return answer.rule, view.routes(family).row(position)
-    return answer.rule, None
+    return None
 
 
 def _covers(rule: PolicyRule, demand: Demand, behind: Route) -> bool:
@@ -208,8 +202,42 @@ def examples() -> Iterator[Example]:
         "in front of main",
         "nobody says that it is not meant",
         _host().rule(100, action="unreachable", fwmark=1),
+        confidence="possible",
         **info,
     )
+    beside = (
+        _host()
+        .rule(50, src="10.1.0.1", src_len=32, action="goto", goto=32766)
+        .rule(100, action="unreachable", fwmark=1)
+    )
+    yield _case("beside a jump", "that refuses nothing", beside, **info)
+    mates = _host().rule(100, fwmark=1, table=60).rule(100, action="unreachable", fwmark=1)
+    yield _case("of one priority with its lookup", "equals are tried as they were made", mates)
+    other = _host().rule(50, fwmark=1, table=60, family="inet6").rule(100, action="unreachable", fwmark=1)
+    yield _case("behind a lookup of IPv6", "each family has rules of its own", other, **info)
+    last = _host().rule(40000, action="unreachable")
+    yield _case("at the very end", "it refuses what has no route", last)
+    lost = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").neighbour("10.9.9.9", dev="eth0")
+    lost = lost.link("gre1", kind="gre", type=778, info={"remote": "198.51.100.9"})
+    yield _case(
+        "beside a far end without a route", "no rule refuses it", lost.rule(100, action="unreachable", fwmark=1), **info
+    )
+    ban = _host().neighbour("10.0.0.9", dev="eth0").rule(100, action="prohibit", dst="10.0.0.9", dst_len=32)
+    yield _case("a neighbour", "a ban looks like that", ban, **info)
+    far = _host().neighbour("10.9.0.9", dev="eth0").rule(100, action="prohibit", dst="10.9.0.0", dst_len=16)
+    routed = far.route("10.9.0.0/16", via="10.0.0.2", dev="eth0")
+    yield _case("a network behind a router", "a neighbour of it is nothing against that", routed, **info)
+    card = _host().neighbour("10.1.0.9", dev="eth0").rule(100, action="prohibit", dst="10.1.0.0", dst_len=24)
+    yield _case("the subnet of another card", "that neighbour is not in it", card, **info)
+    half = _host().neighbour("10.0.0.9", dev="eth0").rule(100, action="prohibit", dst="0.0.0.0", dst_len=1)
+    yield _case("half of all, a subnet with it", "somebody lives there", half, **crit)
+    other = (
+        _host().neighbour("10.0.0.9", dev="eth0").rule(100, action="prohibit", dst="10.1.0.0", dst_len=24, invert=True)
+    )
+    yield _case("all but one subnet", "VPN clients do that", other)
+    idle = _host(WireguardBuilder()).wireguard("wg0").wg_peer("wg0", "a", age=9000.0, endpoint="198.51.100.2")
+    out = idle.rule(100, action="prohibit", dst="198.51.100.2", dst_len=32)
+    yield _case("a peer of long ago", "nothing is sent there", out, **info)
     yield _case("everything, with nobody in use", "a kill switch that is on", _host().rule(100, action="unreachable"))
     yield _case(
         "not marked",

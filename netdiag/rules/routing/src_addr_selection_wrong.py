@@ -34,19 +34,21 @@ References
 
 import ipaddress
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from netdiag.index.encapsulation import tunnel
 from netdiag.index.netfilter import Netfilter
 from netdiag.index.nftpacket import Packet
 from netdiag.index.packet import Hop, Lookup, Query
-from netdiag.index.source6 import Sources6
 from netdiag.index.view import HostView
 from netdiag.model.address import IFA_F_DEPRECATED, Address
 from netdiag.model.finding import Draft, Unjudged
 from netdiag.model.link import Link
+from netdiag.model.nft import Nft, XtTable
 from netdiag.model.route import Route
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, nat, rule, table
 from netdiag.rules.routewords import ip_command, route_subject, route_words, table_word
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -87,7 +89,7 @@ class Wrong(NamedTuple):
 def private(address: str) -> bool:
     """Whether the Internet has no way to it."""
     parsed = ipaddress.ip_address(address)
-    return any(parsed in network for network in PRIVATE if network.version == parsed.version)
+    return any(parsed in network for network in PRIVATE)
 
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
@@ -106,21 +108,21 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
 
 
 def _wrong(view: HostView, family: str, firewall: Netfilter) -> Iterator[Wrong]:
-    sources = Sources6(view.addresses, view.stack)
     for dst in FAR[family]:
         answer = view.lookup(Query(family=family, dst=dst))
-        if not answer.ok or answer.type != "unicast" or answer.alternatives or answer.route is None:
+        if answer.type != "unicast" or answer.alternatives:
             continue
         for hop in answer.hops:
             out = view.link(hop.oif)
-            source = hop.src if family == "inet" else answer.prefsrc or sources.select(hop.oif, dst)
+            source = hop.src if family == "inet" else answer.prefsrc  # by itself IPv6 takes a public one: RFC 6724
             if out is None or source is None or not private(source) or not _open(view, out):
                 continue
-            owners = [view.link(row.ifindex) for row in view.local.owners(source)]
-            if not owners or any(owner is None or owner.ifindex == out.ifindex for owner in owners):
+            known = [view.link(row.ifindex) for row in view.local.owners(source)]
+            owners = [link for link in known if link is not None]
+            if not owners or any(owner.ifindex == out.ifindex for owner in owners):
                 continue
             owner = owners[0]
-            if owner is None or (_rests(owner) and answer.prefsrc is not None):
+            if _rests(owner) and answer.prefsrc is not None:
                 continue
             if not _rewritten(firewall, family, (source, dst), out):
                 yield Wrong(dst, answer, hop, source, owner, out)
@@ -128,7 +130,7 @@ def _wrong(view: HostView, family: str, firewall: Netfilter) -> Iterator[Wrong]:
 
 def _open(view: HostView, out: Link) -> bool:
     """Whether the interface leads to the Internet by itself, not through something that carries it."""
-    carried = out.loopback or out.kind in CARRIERS or tunnel(out) is not None
+    carried = out.kind in CARRIERS or tunnel(out) is not None
     return not carried and view.stack.vrf(out.ifindex) is None
 
 
@@ -161,9 +163,8 @@ def _best(view: HostView, public: list[Address], wrong: Wrong) -> str:
 
 def _draft(view: HostView, wrong: Wrong, better: str) -> Draft:
     family = wrong.answer.query.family
-    row: Route = view.route_rows(family, [wrong.hop.route if wrong.hop.route is not None else wrong.answer.route or 0])[
-        0
-    ]
+    assert wrong.hop.route is not None  # it was looked up
+    row: Route = view.route_rows(family, [wrong.hop.route])[0]
     words = route_words(view, row)
     command = ip_command(family)
     fix = f"{command} route replace {words} src {better}" if words else f"# add to the route: src {better}"
@@ -207,8 +208,11 @@ def examples() -> Iterator[Example]:
         tables=_edge().build(),
         fires=1,
         severity="critical",
+        confidence="likely",
         says=("carry the source 10.8.0.1 of wg0", "src 203.0.113.7", "the route names none"),
     )
+    yield Example(name="wireguard not read", why="it has no say", tables=_edge().build(), late=("wireguard",), fires=1)
+    yield Example(name="filter not read", why="it may translate", tables=_edge().build(), late=("nft",), unjudged=True)
     yield Example(
         name="the tunnel's address named",
         why="the uplink has a public one",
@@ -217,7 +221,13 @@ def examples() -> Iterator[Example]:
         severity="critical",
         says=("the route names it", "src 192.0.2.9"),
     )
+    yield from _better()
+    yield from _carried()
     six = HostBuilder().link("eth0").link("wg0", kind="wireguard", type=65534).address("wg0", "fd00:8::1/64")
+    old = HostBuilder().link("eth0").link("wg0", kind="wireguard", type=65534).address("wg0", "fd00:8::1/64")
+    old.address("lo", "2001:db8:7::7/128", flags=IFA_F_DEPRECATED)
+    old.route("default", via="fe80::1", dev="eth0", prefsrc="fd00:8::1")
+    yield silent("the public one is deprecated", "nothing better to send with", old)
     six.address("lo", "2001:db8:7::7/128")
     yield Example(
         name="unique local address to the world",
@@ -251,3 +261,58 @@ def examples() -> Iterator[Example]:
         "full tunnel", "its other end translates", full.address("wg0", "10.8.0.1/24").route("default", dev="wg0")
     )
     yield silent("no default route", "nothing goes there", _edge().without_routes(table=254))
+    yield silent(
+        "public in the other family", "IPv4 is translated", _edge(public=None).address("lo", "2001:db8::7/128")
+    )
+    bound = _edge(public=None).address("lo", "203.0.113.9/32", scope=254)
+    yield silent("public for this host alone", "its scope forbids it outside", bound)
+    taken = _edge().without_routes(table=254).route("0.0.0.0/0", dev="lo", type="local", prefsrc="10.8.0.1")
+    yield silent("everything is taken in", "nothing leaves", taken)
+    anyip = _edge(src="10.255.0.9").route("10.255.0.0/24", dev="lo", table=255, type="local", scope=254)
+    yield silent("AnyIP named", "whose it is cannot be said", anyip)
+    yield silent("the tunnel is gone meanwhile", "whose it is cannot be said", _edge(src="10.8.0.1").vanished("wg0"))
+    yield silent("the uplink is gone meanwhile", "what it was cannot be said", _edge(src="10.8.0.1").vanished("eth0"))
+    dummy = _edge(src="10.255.0.1").link("dummy0", kind="dummy").address("dummy0", "10.255.0.1/32")
+    yield silent("private dummy named", "a loopback by another name", dummy)
+    half = _edge().rule(100, table=100, unknown=1).route("default", dev="eth0", via="192.0.2.1", onlink=True, table=100)
+    yield silent("a selector that is not known", "the other answer may have a source", half.rule(99, table=100, tos=4))
+
+
+def _better() -> Iterator[Example]:
+    """Which public address should be named instead."""
+
+    def case(name: str, why: str, host: HostBuilder, better: str) -> Example:
+        return Example(name=name, why=why, tables=host.build(), fires=1, says=(f"this host is {better} to the world",))
+
+    every = _edge(src="10.8.0.1").address("lo", "203.0.113.9/32")
+    yield case("lo's is better than a bridge's", "it is always there", every, "203.0.113.9")
+    own = _edge(src="10.8.0.1").address("lo", "203.0.113.9/32").address("eth0", "192.0.2.9/24")
+    yield case("the uplink's is best", "it is the kernel's choice", own, "192.0.2.9")
+    gone = _edge(src="10.8.0.1", public=None).link("br9", kind="bridge").address("br9", "198.51.100.9/24")
+    gone.address("lo", "203.0.113.9/32").vanished("br9")
+    yield case("one of an interface that is gone", "lo's is better", gone, "203.0.113.9")
+
+
+def _carried() -> Iterator[Example]:
+    """Ways that do not lead to the Internet by themselves, and sources that are translated."""
+
+    def silent(name: str, why: str, host: HostBuilder) -> Example:
+        return Example(name=name, why=why, tables=host.build())
+
+    def by(**link: Any) -> HostBuilder:
+        host = HostBuilder().link("br0", kind="bridge").address("br0", "203.0.113.7/24").link("up0", **link)
+        host.link("wg0", kind="wireguard", type=65534).address("wg0", "10.8.0.1/24")
+        return host.route("default", dev="up0", prefsrc="10.8.0.1")
+
+    yield Example(name="by a card", why="the same as by a gateway", tables=by().build(), fires=1)
+    yield silent("by PPP", "its far end decides", by(kind="ppp", type=512))
+    yield silent("by GRE", "its far end decides", by(kind="gre", type=778, info={"remote": "192.0.2.99"}))
+    vrf = HostBuilder().link("red", kind="vrf", info={"table": 254}).link("eth0", master="red")
+    vrf.link("br0", kind="bridge").address("br0", "203.0.113.7/24").link("wg0", kind="wireguard", type=65534)
+    vrf.address("wg0", "10.8.0.1/24").route("default", dev="eth0", prefsrc="10.8.0.1")
+    yield silent("by a VRF", "a network of its own", vrf)
+    snat = chain("post", rule(nat("snat", "203.0.113.7")), hook="postrouting", priority="srcnat", type="nat")
+    yield silent("translated", "the Internet sees the public one", _edge().nft(table(snat, name="nat")))
+    for name, fires in (("nat", 0), ("filter", 1)):
+        legacy = replace(_edge().build(), nft=Nft(xtables=(XtTable(family="ip", name=name),)))
+        yield Example(name=f"iptables-legacy, {name}", why="only nat translates", tables=legacy, fires=fires)

@@ -51,7 +51,6 @@ RULE = Rule(
     consults=("wireguard",),
     explains=("asym-rpfilter-strict-drop", "rpfilter-strict-drops-arp", "wg-handshake-stale", "wg-never-handshaked"),
 )
-UDP = 17
 
 
 class Marked(NamedTuple):
@@ -65,48 +64,44 @@ class Marked(NamedTuple):
 
 def marked(view: HostView) -> Iterator[Marked]:
     """The encrypted packets of each WireGuard interface with a mark; and what passes a rule for everything else."""
-    told = set()
     for device, _ in alive(view):
         for peer in device.peers:
             query = query_to(device, peer)
-            if device.fwmark and query is not None and query.family == "inet":
-                told.add(device.fwmark)
+            if query is not None and query.family == "inet":
                 yield Marked(query, f"the encrypted packets of {device.ifname}", device.ifname)
     for rule in view.rules:
-        if rule.family == "inet" and rule.invert and rule.fwmark and rule.fwmark not in told:
+        if rule.family == "inet" and rule.invert and rule.fwmark:
             for address in specimens("0.0.0.0/0")[:3]:
-                query = Query(family="inet", dst=address, mark=rule.fwmark, ip_proto=UDP)
+                query = Query(family="inet", dst=address, mark=rule.fwmark)
                 yield Marked(query, f"packets with mark {rule.fwmark:#x} (rule {rule.priority})")
 
 
 def forgotten(view: HostView, one: Marked) -> Link | None:
     """The interface that drops the answers because it asks without the mark."""
     out = view.lookup(one.query)
-    link = view.link(out.oif) if out.ok and out.type == "unicast" and out.oif else None
-    if link is None or link.loopback or view.stack.vrf(link.ifindex) is not None:
+    link = view.link(out.oif or 0)
+    if link is None or view.stack.vrf(link.ifindex) is not None:
         return None
     everywhere = view.sysctl_int("net.ipv4.conf.all.rp_filter") or 0
     keeps = view.sysctl_int("net.ipv4.conf.all.src_valid_mark") or link.inet_conf.get("src_valid_mark", 0)
     if effective(link, everywhere) != STRICT or keeps:
         return None
-    back = view.lookup(Query(family="inet", dst=one.query.dst, iif=None, mark=0))
+    back = view.lookup(Query(family="inet", dst=one.query.dst))
     named = {hop.oif for answer in (back, *back.alternatives) for hop in (*answer.hops, *answer.left_out)}
-    return link if back.ok and back.type == "unicast" and link.ifindex not in named else None
+    return link if link.ifindex not in named else None
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    told: set[int] = set()
     for one in marked(view):
         link = forgotten(view, one)
-        if link is not None and link.ifindex not in told:
-            told.add(link.ifindex)
+        if link is not None:
             yield _finding(view, one, link)
 
 
 def _finding(view: HostView, one: Marked, link: Link) -> Draft:
     name, query = link.ifname, one.query
     back = view.lookup(Query(family="inet", dst=query.dst))
-    dev = view.ifname(back.oif) if back.oif else "several"
+    dev = view.ifname(back.oif) if back.oif else "several" if back.ok else "nothing"
     path = f"net/ipv4/conf/{name}"
     return RULE.found(
         subject=subject("sysctl", name=f"net.ipv4.conf.{name}.src_valid_mark", ifname=name),
@@ -173,6 +168,32 @@ def examples() -> Iterator[Example]:
         subject=about,
         says=("packets with mark 0x5 (rule 100)",),
     )
+    shut = _host().without_routes(table=51820).route("default", type="unreachable", family="inet", table=51820)
+    yield Example(
+        name="a kill switch", why="no way back at all", tables=shut.build(), fires=1, says=("way back by nothing",)
+    )
+    odd = _host().rule(32000, table=254, fwmark=1, fwmask=1)
+    yield Example(name="odd marks go by main", why="an answer has no mark", tables=odd.build(), fires=1)
+    mute = _host().wg_peer("wg0", "b", endpoint=None, allowed_ips=("10.0.0.2/32",))
+    yield Example(name="a peer without an endpoint", why="the other has one", tables=mute.build(), fires=1)
+    six = _host().wg_peer("wg0", "c", endpoint="2001:db8::9", allowed_ips=("::/0",), age=20).without_rule(32765)
+    six.route("default", via="fe80::1", dev="eth0")
+    yield Example(name="IPv6", why="it has no such filter", tables=six.build())
+    gone = _host().vanished("eth0")
+    yield Example(name="the uplink is gone meanwhile", why="its filter is not known", tables=gone.build())
+    vrf = WireguardBuilder().link("red", kind="vrf", info={"table": 10})
+    vrf.link("eth0", master="red", inet_conf={"rp_filter": 1}).address("eth0", "192.0.2.2/24")
+    vrf.link("tun0", kind="tun").route("default", via="192.0.2.1", dev="eth0").route("default", dev="tun0", table=7)
+    vrf.rule(100, table=7, fwmark=5, invert=True)
+    yield Example(name="in a VRF", why="the way back is looked for there", tables=vrf.build())
+    plain = _bare().rule(100, table=7, fwmark=5).without_routes(table=254).without_routes(table=7)
+    plain.route("default", dev="tun0").route("default", via="192.0.2.1", dev="eth0", table=7, onlink=True)
+    name = "asym-rpfilter-strict-drop judges it"
+    yield Example(name="plain rule, the other way round", why=name, tables=plain.build())
+    plain.rule(100, family="inet6", table=7, fwmark=5, invert=True)
+    yield Example(name="such a rule of IPv6", why="it has no such filter", tables=plain.build())
+    apart = _bare().rule(100, table=7, src="10.0.0.0", src_len=8, invert=True)
+    yield Example(name="all but one network", why="no mark is asked for", tables=apart.build())
     yield Example(name="kept on the interface", why="as it should be", tables=_host(mark=1).build())
     yield Example(name="kept everywhere", why="wg-quick's own way", tables=_host(kept=1).build())
     yield Example(name="loose by all", why="the larger counts", tables=_host(everywhere=2).build())

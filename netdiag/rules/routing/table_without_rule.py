@@ -87,7 +87,7 @@ def rule_for(view: HostView, family: str, table: int, rows: list[Route]) -> str:
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    vrfs = {link.info.get("table"): link.ifname for link in view.links if link.kind == "vrf"}
+    vrfs = {link.info.get("table"): link.ifname for link in view.links}
     for family in ("inet", "inet6"):
         rules = [rule for rule in view.rules if rule.family == family]
         named = {rule.table for rule in rules}
@@ -99,14 +99,9 @@ def check(view: HostView) -> Iterator[Draft]:
             if table in OWN or table in named or (table in vrfs and l3mdev):
                 continue
             rows = carrying(view, family, table)
-            if not rows or not (
-                (view.routes(family).type[view.fib(family).positions(table)] == RTN_UNICAST).any()
-                or rows[0].type == "local"
-            ):
-                continue
-            if table in vrfs:
+            if rows and table in vrfs:
                 cut_off[vrfs[table]] = rows[0]
-            else:
+            elif rows:
                 yield _draft(view, family, table, rows)
         if cut_off:
             yield _vrf_draft(family, cut_off)
@@ -126,7 +121,7 @@ def _draft(view: HostView, family: str, table: int, rows: list[Route]) -> Draft:
     row, ip = rows[0], ip_command(family)
     fed = all(one.protocol in DAEMONS for one in rows)
     astray = fed and _astray(view, family, table, rows)
-    twins: list[PolicyRule] = [rule for rule in view.rules if rule.family != family and rule.table == table]
+    twins: list[PolicyRule] = [rule for rule in view.rules if rule.table == table]
     other = f"; IPv{'4' if family == 'inet6' else '6'} has rule {twins[0].priority} for it" if twins else ""
     links = sorted({view.ifname(hop.oif) for one in rows for hop in one.hops if hop.oif})
     return RULE.found(
@@ -208,8 +203,28 @@ def examples() -> Iterator[Example]:
     yield _case(
         "all that BIRD has", "no other way there", astray, says=("nothing of bird is in a table in use",), **warn
     )
+    dark: dict[str, Any] = {"late": ("sysctls",), "severity": "info"}
+    yield _case("all that BIRD has, settings not read", "other ways are not known", astray, 1, **dark)
     both = _own(protocol=12).route("198.51.100.0/24", via="10.0.0.2", dev="eth0", protocol=12)
     yield _case("a daemon with routes in main too", "this one is for something else", both, 1, severity="info")
+    elsewhere = HostBuilder().link("eth1").address("eth1", "10.1.0.1/24")
+    for net, table in (("198.51.100.0/24", 200), ("203.0.113.0/24", 254)):
+        elsewhere.route(net, via="10.1.0.2", dev="eth1", table=table, protocol=12)
+    yield _case("a daemon with other routes in main", "it is not astray", elsewhere, 1, severity="info")
+    twin = _own(via="2001:db8:1::2", protocol=12).rule(100, fwmark=1, table=100)
+    twin.route("default", via="2001:db8:1::9", dev="eth1")
+    yield _case("a daemon's table that IPv4 uses", "both were meant", twin, **warn)
+    left = _host().link("eth2").route("fe80::/64", dev="eth1", table=100, protocol=2)
+    left.route("ff00::/8", dev="eth1", table=100, type="multicast", protocol=2)
+    left.route("10.1.0.1/32", dev="eth1", table=101, type="local", protocol=2)
+    yield _case("what the kernel makes for a VRF's port", "the VRF itself was not seen", left)
+    subnet = _host().route("10.1.0.0/24", dev="eth1", table=100, protocol=2, scope=253)
+    yield _case("a subnet alone", "an address was made with its routes there", subnet, **warn)
+    bare = _own().without_rule(0, family="inet6").without_rule(32766, family="inet6")
+    bare.route("default", via="2001:db8:1::2", dev="eth1", table=100)
+    about = subject("route", dst="0.0.0.0/0", table=100)
+    yield _case("a kernel without rules of IPv6", "it knows no tables", bare, subject=about, **warn)
+    yield _case("main without its rule", "rule-main-missing speaks", _host().without_rule(32766))
 
     def vrfs(*names: str) -> HostBuilder:
         host = _host()
@@ -219,6 +234,9 @@ def examples() -> Iterator[Example]:
         return host
 
     yield _case("VRFs", "reached by their interfaces", vrfs("red", "blue").rule(1000, l3mdev=True))
+    yield _case("a table beside a VRF", "no VRF looks into it", _own().rule(1000, l3mdev=True), **warn)
+    empty = _host().link("red", kind="vrf", info={"table": 100})
+    yield _case("a VRF with nothing to lose", "its ports are down", empty.route("10.1.0.0/24", type="throw", table=100))
     lost: dict[str, Any] = {"fires": 1, "severity": "critical"}
     yield _case("a VRF without l3mdev", "its packets ask main", vrfs("red"), says=("of VRF red (100) has",), **lost)
     two = vrfs("red", "blue")
