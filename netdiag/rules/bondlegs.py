@@ -29,7 +29,7 @@ class Leg:
     @property
     def works(self) -> bool:
         """It has a carrier, and the bond knows."""
-        return self.mii_up and self.link.up and self.link.lower_up
+        return self.mii_up and self.link.lower_up
 
     @property
     def aggregator(self) -> int | None:

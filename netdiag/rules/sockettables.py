@@ -99,5 +99,5 @@ def on_network(view: HostView) -> bool:
 
 def in_use(table: Sockets) -> Mask:
     """TCP sockets that hold a local port towards somebody: connected ones, and those in TIME_WAIT."""
-    tcp = (table.protocol == IPPROTO_TCP) & (table.dport != 0) & (table.sport != 0)
+    tcp = table.protocol == IPPROTO_TCP
     return np.asarray(tcp & (table.state != CLOSE) & (table.state != LISTEN), np.bool_)

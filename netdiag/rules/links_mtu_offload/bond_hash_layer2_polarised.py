@@ -23,6 +23,7 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft
 from netdiag.model.link import Stats64
 from netdiag.rules import bondlegs, cards
+from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -98,3 +100,13 @@ def examples() -> Iterator[Example]:
     yield _case("two next hops", "chance", (2000, 0), hops=2)
     yield _case("layer3+4", "one big flow, then", (2000, 0), xmit_hash_policy="layer3+4")
     yield _case("active-backup", "one leg on purpose", (2000, 0), mode="active-backup")
+    yield _case("a thousand packets", "enough to tell", (1000, 0), 1)
+    dark: dict[str, Any] = {"legs": ({}, {"carrier": False})}
+    yield _case("one leg is dark", "there is no other", (2000, 0), **dark)
+    group = _case("", "", (2000, 0)).tables
+    rows = HostBuilder().link("eth9").link("eth8").neighbour("192.0.2.2", dev="eth9", lladdr="02:00:00:00:00:02")
+    rows.neighbour("224.0.0.5", dev="eth9", lladdr="01:00:5e:00:00:05", state="noarp")
+    index = next(link.ifindex for link in group.links if link.ifname == "bond0")
+    made = rows.build().neighbours
+    both = replace(group, neighbours=replace(made, ifindex=np.full_like(made.ifindex, index)))
+    yield Example(name="a multicast group beside", why="no next hop", tables=both, fires=1)

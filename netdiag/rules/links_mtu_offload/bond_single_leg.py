@@ -90,3 +90,7 @@ def examples() -> Iterator[Example]:
     )
     yield _case("one leg", "how many it should have is not known", bondlegs.host(legs=({},)))
     yield _case("all dead", "that is a bond without a carrier", bondlegs.host(legs=(down, down)))
+    dark = bondlegs.host("active-backup", legs=({}, down))
+    info = {"mode": "active-backup", "miimon": 100, "arp_interval": 0}
+    dark.link("bond0", kind="bond", carrier=False, ifindex=2, info=info)
+    yield _case("the bond has no carrier", "that is another rule's", dark)

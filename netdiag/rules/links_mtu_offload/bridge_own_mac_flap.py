@@ -54,12 +54,12 @@ def made_of(address: str) -> str | None:
 
 def check(view: HostView) -> Iterator[Draft]:
     for bridge in view.links:
-        if bridge.kind != "bridge" or not bridge.up or not bridge.address:
+        if bridge.kind != "bridge" or not bridge.up:
             continue
         mine = [row for row in view.addresses if row.ifindex == bridge.ifindex]
         if not any(row.scope == 0 for row in mine):
             continue
-        local = [row.local for row in mine if row.family == "inet6" and row.local.startswith("fe80:")]
+        local = [row.local for row in mine if row.local.startswith("fe80:")]
         before = {made for each in local if (made := made_of(each)) is not None}
         ports = {port.address: port for port in view.stack.ports(bridge.ifindex) if port.address}
         if bridge.address in ports and bridge.address not in before:
@@ -118,3 +118,14 @@ def examples() -> Iterator[Example]:
     yield _case("link-local by another way", "stable privacy", _bridge(local="fe80::1234:5678:9abc:def0/64"))
     gone = _bridge(ports=(LOW,))
     yield _case("the old port is gone", "what it was made of cannot be told from a random one", gone)
+    yield _case("address set to another since", "it is no port's", _bridge(address=RANDOM))
+    bond = _bridge().link("br0", kind="bond", address=LOW, ifindex=2)
+    yield _case("a bond", "it takes its address from its active leg", bond)
+    down = _bridge().link("br0", kind="bridge", address=LOW, up=False, ifindex=2)
+    yield _case("the bridge is down", "nobody talks to it", down)
+    other = _bridge(own=False).link("eth9").address("eth9", "192.0.2.1/24")
+    yield _case("another interface's address", "nobody talks to the bridge", other)
+    slaac = _bridge(local=OF_LOW).address("br0", "2001:db8::5054:ff:fe00:9/64")
+    yield _case("a global address made of the old one", "it was so written down", slaac)
+    bare = _bridge().link("br0", kind="bridge", address=None, ifindex=2).link("p9", master="br0", address=None)
+    yield _case("no hardware address", "nothing to compare", bare)

@@ -22,10 +22,14 @@ References
 from collections.abc import Iterator
 from dataclasses import replace
 
+import msgspec
+
 from netdiag.index.view import HostView
 from netdiag.model.ethtool import Ethtool, EthtoolDevice
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.cards import device
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysout import default_oifs
 
@@ -48,10 +52,11 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     table = view.ethtool
     out = {one for family in ("inet", "inet6") for one in (default_oifs(view, family) or ())}
-    for row in table.devices:
-        link = view.link(row.ifindex)
-        off = table.has(row.features, FEATURE) is False and not table.has(row.features, OTHER)
-        if link is None or row.ifindex not in out or not off or link.kind not in (None, "veth"):
+    for link in view.links:
+        row = device(table, link.ifindex)
+        if row is None or link.ifindex not in out or link.kind not in (None, "veth"):
+            continue
+        if table.has(row.features, FEATURE) is not False or table.has(row.features, OTHER):
             continue
         yield RULE.found(
             subject=subject("link", ifname=link.ifname),
@@ -80,3 +85,17 @@ def examples() -> Iterator[Example]:
     yield _case("end host", "it forwards nothing", forward=0)
     yield _case("no WireGuard", "then it does not matter", also="")
     yield _case("vxlan", "left off on purpose", also="vxlan")
+    asked = _case("", "").tables
+    yield Example(name="not asked", why="the driver does not say", tables=replace(asked, ethtool=Ethtool()))
+    two = replace(asked, links=(*asked.links, msgspec.structs.replace(asked.links[1], ifindex=9, ifname="eth1")))
+    rows = (*asked.ethtool.devices, EthtoolDevice(ifindex=9, ifname="eth1", features=(0,)))
+    ethtool = msgspec.structs.replace(asked.ethtool, devices=rows)
+    yield Example(name="a second card", why="no default route by it", tables=replace(two, ethtool=ethtool), fires=1)
+    bridge = tuple(msgspec.structs.replace(one, kind="bridge") if one.ifname == "eth0" else one for one in asked.links)
+    yield Example(name="by a bridge", why="its ports count", tables=replace(asked, links=bridge))
+    down = tuple(msgspec.structs.replace(one, flags=0) if one.ifname == "wg0" else one for one in asked.links)
+    yield Example(name="WireGuard is down", why="it encrypts nothing", tables=replace(asked, links=down))
+    mesh = WireguardBuilder().wireguard("wg0", userspace=True).build().wireguard
+    daemon = replace(_case("", "", also="").tables, wireguard=mesh)
+    yield Example(name="a daemon's WireGuard", why="it forwards as well", tables=daemon, fires=1)
+    yield Example(name="the daemon does not answer", why="nobody knows", tables=daemon, late=("wireguard",))

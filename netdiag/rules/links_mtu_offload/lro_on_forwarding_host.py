@@ -48,7 +48,7 @@ def check(view: HostView) -> Iterator[Draft]:
     table = view.ethtool
     for row in table.devices:
         link = view.link(row.ifindex)
-        if link is None or not link.up or link.loopback or link.kind is not None or not table.has(row.features, LRO):
+        if link is None or not link.up or link.kind is not None or not table.has(row.features, LRO):
             continue
         why = _forwards(view, link)
         if why is None:
@@ -72,7 +72,7 @@ def _forwards(view: HostView, link: Link) -> str | None:
     seen, todo = {link.ifindex}, [link]
     while todo:
         one = todo.pop()
-        if one.kind == "bridge" and one is not link:
+        if one.kind == "bridge":
             return f"it is a port of bridge {one.ifname}"
         if one.inet_conf.get("forwarding") or one.inet6_conf.get("forwarding"):
             return "it forwards" if one is link else f"{one.ifname} on it forwards"
@@ -109,3 +109,10 @@ def examples() -> Iterator[Example]:
     yield _case("end host", "LRO is right there", HostBuilder().link("eth0"))
     yield _case("off", "as the kernel leaves it", router, on=False)
     yield _case("down", "it receives nothing", HostBuilder().link("eth0", up=False, inet_conf={"forwarding": 1}))
+    router = HostBuilder().link("eth0", inet_conf={"forwarding": 1})
+    yield _case("says who forwards", "the card itself", router, 1, says=("though it forwards",))
+    bond = HostBuilder().link("eth0", kind="bond", inet_conf={"forwarding": 1})
+    yield _case("a bond", "its legs are told", bond)
+    gone = HostBuilder().link("eth0", inet_conf={"forwarding": 1})
+    made = _case("an interface that has gone", "nothing to name", gone)
+    yield Example(name=made.name, why=made.why, tables=replace(made.tables, links=made.tables.links[:1]))

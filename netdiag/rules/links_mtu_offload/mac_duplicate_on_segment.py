@@ -28,10 +28,12 @@ References
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from netdiag.index.fleet import FleetHost, FleetView, across, on
 from netdiag.index.view import HostView
+from netdiag.model.bridge import BridgeVlan, Bridging
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
@@ -118,16 +120,12 @@ def _bridged(bridge: Link, one: tuple[Link, Link], two: tuple[Link, Link]) -> Dr
 
 def _neighbours(view: HostView) -> Iterator[Draft]:
     own = {row.local for row in view.addresses}
-    told = set()
     for row in view.neighbours.rows():
         link = view.link(row.ifindex)
-        if link is None or link.noarp or link.loopback or link.kind in SHARING or row.ifindex in told or not row.lladdr:
+        if link is None or link.kind in SHARING or not row.lladdr or row.lladdr.startswith(ROUTERS):
             continue
-        if row.lladdr != link.address or row.state not in LEARNED or row.proxy or row.dst in own:
+        if row.lladdr != link.address or row.state not in LEARNED or row.dst in own:
             continue
-        if row.lladdr.startswith(ROUTERS):
-            continue
-        told.add(row.ifindex)
         name = link.ifname
         yield RULE.found(
             subject=subject("link", ifname=name, address=row.lladdr),
@@ -166,7 +164,15 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object
 def examples() -> Iterator[Example]:
     about = subject("link", ifname="v1", address=MAC)
     yield _case("two containers on a bridge", "cloned with their address", _bridge(), 1, subject=about)
-    yield _case("a neighbour with our own address", "seen from one of the two hosts", _host(), 1, severity="critical")
+    seen: dict[str, Any] = {"severity": "critical", "confidence": "certain"}
+    yield _case("a neighbour with our own address", "seen from one of the two hosts", _host(), 1, **seen)
+    both = _host().neighbour("192.0.2.10", dev="eth0", lladdr=MAC)
+    yield _case("two of its addresses", "one finding", both, 1)
+    nameless = _host().neighbour("192.0.2.10", dev="eth0", lladdr=None).link("eth0", address=None, ifindex=2)
+    yield _case("no hardware address", "nothing to compare", nameless)
+    gone = HostBuilder().link("eth0", address=MAC).neighbour("192.0.2.9", dev="eth0", lladdr=MAC).build()
+    yield Example(name="an interface that has gone", why="nor here", tables=replace(gone, links=gone.links[:1]))
+    yield from _segments()
     yield _case("an old one", "it may have been mended there", _host("stale"), 1, confidence="likely")
     six = _host(dst="2001:db8::9")
     yield _case("IPv6", "the same", six, 1)
@@ -187,6 +193,29 @@ def examples() -> Iterator[Example]:
     yield _case("own address", "the host answers itself", _host(dst="192.0.2.2"))
     yield _case("ipvlan", "children share it by design", _host(kind="ipvlan"))
     yield _case("failed", "nobody answered", _host("failed"))
+
+
+def _segments() -> Iterator[Example]:
+    """What is one segment, and who sends into it."""
+    vrf = _bridge().link("br0", kind="vrf", ifindex=2)
+    yield _case("ports of a VRF", "each has a segment of its own", vrf)
+    yield _case("the bridge is down", "it passes nothing on", _bridge(up=False))
+    alone = _bridge().link("v2", kind="veth", master="br0")
+    yield _case("a port whose far end is not known", "the others are", alone, 1)
+    half = _bridge().link("v1", kind="veth", master="br0", up=False, ifindex=4, link_netnsid=1, link=2)
+    yield _case("a port is down", "nothing comes from there", half)
+    bare = HostBuilder().link("br0", kind="bridge")
+    bare.link("v0", kind="veth", master="br0").link("v1", kind="veth", master="br0")
+    yield _case("far ends without an address", "raw IP", bare.peer("v0", address=None).peer("v1", address=None))
+    for name, why, filtering, rows, fires in (
+        ("different VLANs", "two segments", 1, ((3, 1, True), (4, 2, True)), 0),
+        ("one VLAN, and others with a tag", "the same segment", 1, ((3, 1, True), (3, 7, False), (4, 1, True)), 1),
+        ("different VLANs, not filtered", "the bridge does not look", 0, ((3, 1, True), (4, 2, True)), 1),
+        ("no VLAN told", "as far as is known one", 1, (), 1),
+    ):
+        vlans = tuple(BridgeVlan(ifindex=i, vlan=v, vlan_end=v, pvid=pvid, untagged=pvid) for i, v, pvid in rows)
+        tables = replace(_bridge(info={"vlan_filtering": filtering}).build(), bridging=Bridging(vlans=vlans))
+        yield Example(name=name, why=why, tables=tables, fires=fires)
 
 
 def check_across(view: FleetView) -> Iterator[Draft]:

@@ -26,16 +26,19 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfAttachment
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
+from netdiag.model.nft import NftExpression
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import chain, icmp, plain, rule, table, verdict
+from netdiag.rules.build_nft import Expressions, chain, icmp, l4proto, plain, rule, same, table, verdict
 from netdiag.rules.forwardgate import forwarding
 from netdiag.rules.nftplaces import chain_subject, fact, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
@@ -70,7 +73,7 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     programmed: set[int | None] = set()
     if view.read_whole("bpf"):
-        programmed = {one.ifindex for one in view.bpf.attachments if one.hook in ("tc", "tcx", "xdp")}
+        programmed = {one.ifindex for one in view.bpf.attachments}
     for family in ("inet", "inet6"):
         stop = _muted(view, family)
         if stop is None:
@@ -86,7 +89,7 @@ def check(view: HostView) -> Iterator[Draft]:
 
 def _clamps(view: HostView) -> bool:
     return any(
-        (e.name == "exthdr" and e.key == "tcpopt" and e.sreg is not None) or (e.name == "target" and e.key == "TCPMSS")
+        (e.key == "tcpopt" and e.sreg is not None) or e.key == "TCPMSS"
         for one in view.netfilter.tables
         if not one.dormant
         for each in one.chains
@@ -104,7 +107,7 @@ def _muted(view: HostView, family: str) -> Possible | None:
 
 
 def _tunnel(link: Link) -> bool:
-    return link.kind in TUNNELS or (link.kind == "tun" and link.info.get("type") == "tun")
+    return link.kind in TUNNELS or link.info.get("type") == "tun"
 
 
 def _used(view: HostView, family: str, tunnel: Link) -> bool:
@@ -178,3 +181,77 @@ def examples() -> Iterator[Example]:
     shut = table(chain("fwd", hook="forward", policy="drop"), name="shut")
     yield case("nothing forwarded", "the filter stops it anyway", _host(_mute(), shut))
     yield case("transit errors", "this host's own may leave", _host(_mute("input")))
+    yield from _rulesets()
+    yield from _links()
+
+
+def _rulesets() -> Iterator[Example]:
+    def case(name: str, why: str, *tables: Any, fires: int = 0) -> Example:
+        return Example(name=name, why=why, tables=_host(*tables).build(), fires=fires)
+
+    read = _clamp(plain("exthdr", key="tcpopt", number=2, offset=2, length=2, dreg=0), plain("counter"))
+    yield case("only looked at", "nothing is written into the option", _mute(), read, fires=1)
+    marked = _clamp(plain("target", key="LOG"))
+    yield case("another target", "it writes a log", _mute(), marked, fires=1)
+    off = table(chain("m", rule(plain("target", key="TCPMSS")), hook="forward"), name="off", dormant=True)
+    yield case("a dormant clamp", "switched off", _mute(), off, fires=1)
+    yield case("that one code dropped", "fragmentation needed", _drop(icmp(1, 3), _octet(1, 4)), fires=1)
+    yield case("another code dropped", "source route failed", _drop(icmp(1, 3), _octet(1, 5)))
+    tcp = rule(l4proto(6), verdict("accept"))
+    shut = table(chain("fwd", tcp, hook="forward", policy="drop"), name="shut")
+    yield case("only TCP forwarded", "that is what suffers", _mute(), shut, fires=1)
+    syn = rule(l4proto(6), _octet(13, 2), verdict("drop"))
+    begun = table(chain("fwd", syn, hook="forward"), name="shut")
+    yield case("no TCP may begin", "nothing is forwarded", _mute(), begun)
+
+
+def _octet(offset: int, value: int) -> Expressions:
+    """An octet of the transport header."""
+    loaded = NftExpression(name="payload", key="transport", dreg=0, offset=offset, length=1)
+    return loaded, same(f"{value:02x}")
+
+
+def _drop(*conditions: Expressions) -> Any:
+    return table(chain("out", rule(*conditions, verdict("drop")), hook="output"), name="fw")
+
+
+def _links() -> Iterator[Example]:
+    def case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
+        return Example(name=name, why=why, tables=host.nft(_mute()).build(), fires=fires)
+
+    def host(card: int = 1420) -> HostBuilder:
+        """A card no wider than the tunnel."""
+        return _host().link("eth0", mtu=card, ifindex=2, inet_conf={"forwarding": 1})
+
+    yield case("a small card", "nothing is too big", host())
+    down = _host().link("eth0", up=False, ifindex=2, inet_conf={"forwarding": 1})
+    yield case("the card is down", "nothing comes", down)
+    yield case("the tunnel is down", "nothing leaves by it", _host().link("wg0", kind="wireguard", up=False, ifindex=3))
+    yield case("loopback is wider", "nothing is forwarded from it", host().sysctl("net.ipv4.conf.lo.forwarding", 1))
+    second = host().link("wg1", kind="wireguard", mtu=9000, inet_conf={"forwarding": 1})
+    yield case("a wider tunnel", "its packets were made small before", second)
+    bridged = host().link("br0", kind="bridge", mtu=1420).link("eth1", master="br0", inet_conf={"forwarding": 1})
+    yield case("a port of a bridge", "the bridge takes what it takes", bridged)
+    lan = HostBuilder().sysctl("net.ipv4.ip_forward", 1).link("eth0", inet_conf={"forwarding": 1})
+    lan.address("eth0", "192.0.2.2/24").link("eth1", mtu=1400, inet_conf={"forwarding": 1}).address(
+        "eth1", "10.0.0.1/8"
+    )
+    yield case("a small LAN", "no tunnel: its hosts know their size", lan)
+    for kind, fires in (("tun", 1), ("tap", 0)):
+        vpn = HostBuilder().sysctl("net.ipv4.ip_forward", 1).link("eth0", inet_conf={"forwarding": 1})
+        vpn.address("eth0", "192.0.2.2/24")
+        vpn.link("vpn0", kind="tun", mtu=1420, info={"type": kind}, inet_conf={"forwarding": 1})
+        yield case(f"a VPN's {kind}", "a tap carries frames of guests", vpn.route("10.0.0.0/8", dev="vpn0"), fires)
+    sized = _host(metrics={"window": 1000})
+    yield case("another metric", "it says nothing of the size", sized, 1)
+    for ifname in ("eth0", "wg0"):
+        programmed = _host()
+        row = BpfAttachment(hook="tcx", prog_id=1, ifindex=programmed.ifindex(ifname), direction="ingress")
+        yield case(f"a program on {ifname}", "it may clamp", programmed.bpf(attachments=[row]))
+    six = HostBuilder().sysctl("net.ipv6.conf.all.forwarding", 1).link("eth0").address("eth0", "2001:db8::2/64")
+    six.link("wg0", kind="wireguard", mtu=1420).route("2001:db8:9::/48", dev="wg0")
+    for number, fires in ((2, 1), (1, 0)):
+        made = six.build()
+        ruleset = HostBuilder().nft(_drop(icmp(58, number))).build().nft
+        tables = replace(made, nft=ruleset)
+        yield Example(name=f"ICMPv6 type {number} dropped", why="2 is too big", tables=tables, fires=fires)

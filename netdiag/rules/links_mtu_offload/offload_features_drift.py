@@ -60,11 +60,12 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     for before in old.ethtool.devices:
         link = same_link(old, view, before.ifname)
-        now = device(view.ethtool, link.ifindex) if link is not None else None
-        if link is None or now is None or not before.features or not now.features:
+        if link is None:
             continue
-        then = old.stack.by_name.get(before.ifname)
-        joined = then is None or (then.master is None) != (link.master is None)
+        now = device(view.ethtool, link.ifindex)
+        if now is None or not before.features or not now.features:
+            continue
+        joined = (old.stack.by_name[before.ifname].master is None) != (link.master is None)
         if joined or (before.driver, before.firmware) != (now.driver, now.firmware):
             continue
         common = set(view.ethtool.feature_names) & set(old.ethtool.feature_names)
@@ -95,11 +96,11 @@ def _draft(ifname: str, was: set[str], has: set[str], ago: str) -> Draft:
 
 
 def examples() -> Iterator[Example]:
-    def host(features: int, *, bits: int = 3, hw: int = 7, driver: str = "ice", master: bool = False, **f: Any) -> Any:
+    def host(*features: int, bits: int = 3, hw: int = 7, driver: str = "ice", master: bool = False, **f: Any) -> Any:
         made = HostBuilder().link("br0", kind="bridge")
         made = made.link("eth0", master="br0") if master else made.link("eth0")
-        row = EthtoolDevice(ifindex=3, ifname="eth0", driver=driver, features=(features,), features_hw=(hw,), **f)
-        all_names = ("tx-tcp-segmentation", "rx-gro", "rx-lro")[:bits]
+        row = EthtoolDevice(ifindex=3, ifname="eth0", driver=driver, features=features, features_hw=(hw, hw), **f)
+        all_names = ("tx-tcp-segmentation", "rx-gro", "rx-lro", *(f"bit{n}" for n in range(3, 40)))[:bits]
         return replace(made.build(), ethtool=Ethtool(devices=(row,), feature_names=all_names))
 
     def case(name: str, why: str, tables: Any, fires: int = 0, **more: Any) -> Example:
@@ -115,3 +116,16 @@ def examples() -> Iterator[Example]:
     yield case("a feature that was not known", "an older kernel had no name for it", host(3), baseline=host(3, bits=2))
     yield case("not told", "the driver was not asked", host(0, hw=7), baseline=host(3, bits=0))
     yield case("no baseline", "nothing to compare with", host(2), baseline=None, unjudged=True)
+    none = replace(host(2), ethtool=Ethtool(feature_names=("tx-tcp-segmentation",)))
+    yield case("not asked now", "the driver does not answer any more", none)
+    yield case("interface gone", "so are its offloads", HostBuilder().link("eth9").build())
+    yield case("told now only", "nothing to compare with", host(7), baseline=host())
+    yield case("told then only", "nothing to compare", host())
+    wide: dict[str, Any] = {"bits": 40, "hw": 0xFFFFFFFF}
+    for bit in (31, 32, 33):
+        words = [0, 0]
+        words[bit // 32] = 1 << bit % 32
+        before = host(*words, **wide)
+        more = {"baseline": before, "says": (f"bit{bit} off",)}
+        yield case(f"bit {bit} of two words", "words are of 32", host(0, 0, **wide), 1, **more)
+    yield case("fewer words than names", "the rest is off", host(2, bits=40), 1, baseline=host(3, bits=40))

@@ -87,3 +87,11 @@ def examples() -> Iterator[Example]:
     yield case("a small interface", "nothing was lost by it", None, 552, device=576)
     yield case("eight tenths of the interface", "nothing was lost by it", None, 800, device=1000)
     yield Example(name="none learnt", why="the usual state", tables=HostBuilder().link("eth0").build())
+    wide = HostBuilder().link("eth9", mtu=9000)
+    for mtu, fires in ((4000, 0), (LOW, 0), (LOW - 1, 1)):
+        row = PathMtu(family="inet", dst="198.51.100.7", mtu=mtu, ifindex=wide.ifindex("eth9"), expires=100.0)
+        tables = wide.path_mtus(row).build()
+        yield Example(name=f"{mtu} of 9000", why="what is ordinary further on", tables=tables, fires=fires)
+    away = PathMtu(family="inet", dst="198.51.100.7", mtu=500, ifindex=None, expires=100.0)
+    unknown = HostBuilder().path_mtus(away).build()
+    yield Example(name="by an unknown interface", why="as low", tables=unknown, fires=1)

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Severity, subject
 from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP, TOLD_INFO, sockets_from_rows
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
@@ -107,7 +107,15 @@ def _draft(view: HostView, position: int, count: int) -> Draft:
     )
 
 
-def _case(name: str, why: str, fires: int = 0, *, other: dict[str, Any] | None = None, **fields: Any) -> Example:
+def _case(
+    name: str,
+    why: str,
+    fires: int = 0,
+    *,
+    other: dict[str, Any] | None = None,
+    says: tuple[str, ...] = (),
+    **fields: Any,
+) -> Example:
     known: dict[str, Any] = {
         "family": 2, "protocol": 6, "state": 1, "told": TOLD_INFO, "src": "192.0.2.2", "dst": "198.51.100.9",
         "sport": 40000, "dport": 443, "retrans": 3, "timer": 1, "wqueue": 1448, "snd_mss": 1448, "pmtu": 1500,
@@ -118,7 +126,8 @@ def _case(name: str, why: str, fires: int = 0, *, other: dict[str, Any] | None =
         rows.append(known | {"sport": 40001, "retrans": 0, "timer": 0, "wqueue": 0, "last_data_recv": 5} | other)
     host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").sysctl("net.ipv4.tcp_mtu_probing", 0)
     tables = replace(host.build(), sockets=sockets_from_rows(rows))
-    return Example(name=name, why=why, tables=tables, fires=fires, severity="warning" if fires else None)
+    severity: Severity | None = "warning" if fires else None
+    return Example(name=name, why=why, tables=tables, fires=fires, severity=severity, says=says)
 
 
 def examples() -> Iterator[Example]:
@@ -147,3 +156,8 @@ def examples() -> Iterator[Example]:
     yield _case("IPv6", "the same", 1, **six)
     twice = {"retrans": 3, "timer": 1, "wqueue": 1448}
     yield _case("two connections", "one peer, one finding", 1, other=twice)
+    idle: dict[str, Any] = {"last_data_recv": 90000, "later": 1, "later_received": 500}
+    yield _case("nothing came between the looks", "the whole way is closed", **idle)
+    yield _case("the other one received a byte", "small packets pass", 1, last_data_recv=90000, other={"received": 1})
+    yield _case("two in a row, heard since", "plain loss", retrans=2, last_data_recv=599)
+    yield _case("two connections, counted", "one peer", 1, other=twice, says=("are lost (2 connections)",))

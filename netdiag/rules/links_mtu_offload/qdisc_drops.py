@@ -30,6 +30,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from netdiag.index.guests import faces_guest, sides
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
@@ -92,7 +94,7 @@ def check(view: HostView) -> Iterator[Draft]:
 def _below_shaper(row: Qdisc, qdiscs: Iterable[Qdisc]) -> bool:
     """A plain queue of a shaper's class that holds enough for a burst: what it drops is above the class's rate."""
     limit = row.options.get("limit")
-    if row.kind not in FIFOS | {"sfq"} or row.parent == ROOT or (isinstance(limit, int) and limit < SHORT):
+    if row.kind not in FIFOS | {"sfq"} or (isinstance(limit, int) and limit < SHORT):
         return False
     major = row.parent >> 16
     return any(up.ifindex == row.ifindex and up.handle >> 16 == major and up.kind in SHAPERS for up in qdiscs)
@@ -142,11 +144,12 @@ def _cable(gateway: str = "192.0.2.2", limit: int = 30000, forwarding: int = 1, 
     return replace(host.build(), qdiscs=tables.qdiscs)
 
 
-def _leaf(tables: Tables, limit: int) -> Tables:
+def _leaf(tables: Tables, limit: int | None, **fields: Any) -> Tables:
     """A pfifo in a class of the shaper, which accounts for all its drops."""
     up = tables.qdiscs
     leaf: dict[str, Any] = {"kind": "pfifo", "handle": 0x200000, "parent": 0x10010, "ifindex": up.qdiscs[0].ifindex}
-    low = Qdisc(stats=QueueStats(packets=1000), options={"limit": limit}, **leaf)
+    leaf |= fields
+    low = Qdisc(stats=QueueStats(packets=1000), options={} if limit is None else {"limit": limit}, **leaf)
     later = TcCounters(stats=QueueStats(packets=2000, drops=50), **leaf)
     return replace(tables, qdiscs=Tc(qdiscs=(*up.qdiscs, low), seconds=1.0, second=(*up.second, later)))
 
@@ -202,3 +205,68 @@ def examples() -> Iterator[Example]:
     yield _case("counters went back", "another qdisc took its place", reset)
     single = _tables("pfifo_fast")
     yield _case("one look", "nothing moved yet", replace(single, qdiscs=Tc(qdiscs=single.qdiscs.qdiscs)))
+    for name, why, fields, severity in (
+        ("ten packets", "enough", {}, "info"),
+        ("of another kind", "it drops by a rule of its own", {"kind": "prio"}, "warning"),
+    ):
+        shaped = _leaf(_cable(qdisc="htb"), SHORT, **fields)
+        yield _case(f"a class of a shaper, {name}", why, shaped, 1, severity=severity)
+    unsaid = _leaf(_cable(qdisc="htb"), None)
+    yield _case("a class whose limit is not told", "the default is a thousand", unsaid, 1, severity="info")
+    tbf = _tables("tbf", options={}, kind="tun")
+    yield _case("a customer's tbf, limit not told", "a cap by design", tbf, 1, severity="info")
+    gone = _tables("pfifo_fast")
+    yield _case("an interface that has gone", "nothing to name", replace(gone, links=gone.links[:1]))
+    card = _cable()
+    cards = tuple(msgspec.structs.replace(one, kind=None) if one.ifname == "eth0" else one for one in card.links)
+    yield _case("a router's LAN", "a card is no cable of one customer", replace(card, links=cards), **loud)
+    alone = replace(card, routes=_tables("tbf").routes)
+    yield _case("no way on", "nobody knows what is behind it", alone, **loud)
+    guest = HostBuilder().link("br0", kind="bridge").link("eth0", kind="veth", link_netnsid=0)
+    guest.route("10.7.0.5/32", dev="eth0")
+    yield _case("a guest by its host route", "a cap by design", replace(guest.build(), qdiscs=_cable().qdiscs), **cap)
+    yield from _branches()
+
+
+def _branches() -> Iterator[Example]:
+    """Which rows are the same qdisc, and which stand below which."""
+    stats, more = QueueStats(packets=1000), QueueStats(packets=2000, drops=50)
+
+    def rows(*pairs: tuple[dict[str, Any], dict[str, Any] | None]) -> Tables:
+        """Qdiscs with what the second look changes of them; None: not there any more."""
+        host = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").link("eth1").address("eth1", "192.0.3.1/24")
+        known: dict[str, Any] = {"ifindex": 2, "kind": "pfifo", "handle": 0x10000, "parent": ROOT}
+        first = tuple(Qdisc(**(known | {"stats": stats} | one)) for one, _ in pairs)
+        second = [TcCounters(**(known | {"stats": more} | one | now)) for one, now in pairs if now is not None]
+        return replace(host.build(), qdiscs=Tc(qdiscs=first, seconds=1.0, second=tuple(second)))
+
+    plain: dict[str, Any] = {}
+    for name, why, changed in (
+        ("all of it", "nothing passed", {"stats": QueueStats(packets=1000, drops=50)}),
+        ("one drop taken back", "a reset", {"stats": QueueStats(packets=2000, drops=-1)}),
+        ("one packet taken back", "a reset", {"stats": QueueStats(packets=999, drops=50)}),
+        ("of a class", "a class has numbers of its own", {"of_class": True}),
+        ("of another kind", "another qdisc took its place", {"kind": "htb"}),
+    ):
+        lost = name == "all of it"
+        yield _case(f"dropped: {name}", why, rows((plain, changed)), int(lost))
+    born = rows((plain, None))
+    late = TcCounters(ifindex=2, kind="pfifo", handle=0x30000, parent=ROOT, stats=more)
+    anew = Tc(qdiscs=born.qdiscs.qdiscs, seconds=1.0, second=(late,))
+    yield _case("made since", "nothing to compare", replace(born, qdiscs=anew))
+    other = {"ifindex": 3, "kind": "pfifo", "handle": 0x20000, "parent": 0x10010}
+    yield _case("a leaf of another card", "its own branch", rows(({"kind": "htb"}, {}), (other, {})), 2)
+    unnamed = {"kind": "pfifo_fast", "handle": 0}, {"kind": "bfifo", "handle": 0x20000, "parent": 0x1}
+    yield _case("handle 0", "nothing stands below it by name", rows((unnamed[0], {}), (unnamed[1], {})), 2)
+    police = {"kind": "clsact", "handle": 0xFFFF0000, "parent": 0xFFFFFFF1}
+    yield _case("clsact beside the root", "their handles look alike", rows((police, {}), (plain, {})), 2)
+    for name, why, leaf in (
+        ("another qdisc's class", "nothing shapes it", {"parent": 0x50010}),
+        ("another card's class", "the shaper is on this one", {"parent": 0x10010, "ifindex": 4}),
+    ):
+        made = _leaf(_cable(qdisc="htb"), SHORT, **leaf)
+        idle = tuple(msgspec.structs.replace(row, stats=QueueStats(packets=2000)) for row in made.qdiscs.second[:1])
+        queues = msgspec.structs.replace(made.qdiscs, second=(*idle, *made.qdiscs.second[1:]))
+        yield _case(name, why, replace(made, qdiscs=queues), 1, severity="warning")
+    prio = _leaf(_cable(qdisc="prio"), SHORT)
+    yield _case("a class of no shaper", "a queue that overflows", prio, 1, severity="warning")

@@ -53,7 +53,7 @@ def check(view: HostView) -> Iterator[Draft]:
         if link is None or not cards.hardware(row) or not link.lower_up or row.speed is None:
             continue
         both = fastest(tuple(set(row.advertised) & set(row.partner)))
-        beside = _beside(view, row)
+        beside = _beside(view, row, row.speed)
         if row.duplex == "half":
             what = "runs at half duplex"
         elif both > row.speed:
@@ -75,13 +75,13 @@ def check(view: HostView) -> Iterator[Draft]:
         )
 
 
-def _beside(view: HostView, row: EthtoolDevice) -> EthtoolDevice | None:
+def _beside(view: HostView, row: EthtoolDevice, speed: int) -> EthtoolDevice | None:
     """A faster leg of the same bond."""
     master = view.stack.master(row.ifindex)
     if master is None or master.kind != "bond":
         return None
     legs = {port.ifindex for port in view.stack.ports(master.ifindex) if port.lower_up}
-    faster = [o for o in view.ethtool.devices if o.ifindex in legs and (o.speed or 0) > (row.speed or 0)]
+    faster = [o for o in view.ethtool.devices if o.ifindex in legs and o.speed is not None and o.speed > speed]
     return faster[0] if faster else None
 
 
@@ -89,8 +89,9 @@ def _case(
     name: str, why: str, fires: int = 0, *, carrier: bool = True, other: int | None = None, **more: Any
 ) -> Example:
     wanted = {key: more.pop(key) for key in ("subject", "says") if key in more}
-    host = HostBuilder().link("bond0", kind="bond").link("eth0", carrier=carrier, master="bond0")
-    host.link("eth1", master="bond0")
+    host = HostBuilder().link("bond0", kind=more.pop("master", "bond")).link("eth0", carrier=carrier, master="bond0")
+    host.link("eth1", master="bond0", carrier=more.pop("second", True)).link("eth2")
+    beside = more.pop("third", None)
     fields: dict[str, Any] = {
         "speed": 1000,
         "duplex": "full",
@@ -101,6 +102,8 @@ def _case(
     rows = [EthtoolDevice(ifindex=host.ifindex("eth0"), ifname="eth0", **fields)]
     if other is not None:
         rows.append(EthtoolDevice(ifindex=host.ifindex("eth1"), ifname="eth1", **(fields | {"speed": other})))
+    if beside is not None:
+        rows.append(EthtoolDevice(ifindex=beside[0], ifname="eth2", **(fields | {"speed": beside[1]})))
     tables = replace(host.build(), ethtool=Ethtool(devices=tuple(rows)))
     return Example(name=name, why=why, tables=tables, fires=fires, **wanted)
 
@@ -120,3 +123,9 @@ def examples() -> Iterator[Example]:
     yield _case("no hardware", "nothing is plugged in", duplex="half", bus_info=None)
     yield _case("no link", "what it says is old", carrier=False, duplex="half")
     yield _case("unknown speed", "no link yet", speed=None, duplex="half")
+    yield _case("ports of a bridge", "each leads elsewhere", other=25000, master="bridge")
+    yield _case("the faster leg is dark", "what it says is old", other=25000, second=False)
+    yield _case("a leg whose speed is not known", "no link yet", third=(4, None))
+    yield _case("a faster card beside the bond", "it leads elsewhere", third=(5, 25000))
+    yield _case("a card that has gone", "it was there a moment ago", third=(99, 10), advertised=("1000baseT/Full",))
+    yield _case("speed 0", "the driver does not know", speed=0)

@@ -31,6 +31,7 @@ from typing import Any
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
+from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
@@ -77,7 +78,8 @@ def check(view: HostView) -> Iterator[Draft]:
     if any(view.sysctl_int(f"net.ipv6.conf.{which}.disable_ipv6") != 0 for which in ("all", "default")):
         return
     with_ipv6 = {row.ifindex for row in view.addresses if row.family == "inet6" and row.scope == 0}
-    with_ipv6 |= {int(oif) for oif in view.routes("inet6").oif[view.routes("inet6").dst_len == 128]}
+    routes = view.routes("inet6")  # those to guests; of an address that is only link-local there is a local one
+    with_ipv6 |= {int(oif) for oif in routes.oif[(routes.dst_len == 128) & (routes.type == RTN_UNICAST)]}
     for link in view.links:
         if not link.up or link.loopback or link.inet6_conf.get("disable_ipv6") != 1:
             continue
@@ -144,7 +146,8 @@ def examples() -> Iterator[Example]:
     yield _case("BGP over link-local addresses", "unnumbered sessions need it", bgp.link("eth0", **OFF), **crit)
     v4 = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64").link("mgmt", **OFF).address("mgmt", "10.0.0.1/24")
     yield _case("management", "IPv4 only", v4)
-    yield _case("two of its like have it", "one tap of three", _taps(2), 1, severity="warning")
+    sure: dict[str, Any] = {"severity": "warning", "confidence": "likely"}
+    yield _case("two of its like have it", "one tap of three", _taps(2), 1, **sure)
     yield _case("one of its like has it", "too few to tell", _taps(1))
     yield _case("two of three", "still most", _taps(2, lone=True), 1)
     half = _taps(2, lone=True).link("tap98", kind="tun", info={"type": "tap"})
@@ -153,3 +156,26 @@ def examples() -> Iterator[Example]:
     for number in (1, 2):
         port.link(f"tap{number}", kind="tun").address(f"tap{number}", f"2001:db8:{number}::1/64")
     yield _case("port of a bridge", "it needs no address", port)
+    for name, why, address, scope, fires in (
+        ("global addresses", "they have IPv6", "2001:db8:{}::1/64", 0, 1),
+        ("link-local addresses", "every interface has one where IPv6 is on", "fe80::{}/64", 253, 0),
+        ("IPv4 addresses", "another family", "10.{}.0.1/24", 0, 0),
+    ):
+        taps = HostBuilder().link("tap0", kind="tun", **OFF)
+        for number in (1, 2):
+            taps.link(f"tap{number}", kind="tun").address(f"tap{number}", address.format(number), scope=scope)
+        yield _case(f"its like have {name}", why, taps, fires)
+    away = _taps(2).link("tap98", kind="tun", up=False).link("tap97", kind="tun", up=False)
+    yield _case("more of its like are down", "an empty pool", away, 1)
+    lo = _taps(2).link("lo", type=772, ifindex=1, flags=0x10049, **OFF)
+    yield _case("loopback is off as well", "another rule's", lo, 1)
+    vrf = _wg("fd00::2/128", **OFF)
+    vrf.link("red", kind="vrf", info={"table": 10})
+    vrf.link("wg0", kind="wireguard", master="red", ifindex=vrf.ifindex("wg0"), **OFF)
+    yield _case("in a VRF", "it has addresses of its own", vrf, 1)
+    other: Any = BirdHost().bgp_down("up1", neighbor_address="fe80::1", neighbor_ifname="eth0")
+    yield _case("BGP over another interface", "this one is not asked", other.link("eth0").link("mgmt", **OFF))
+    plain = HostBuilder().link("wan", **OFF).link("wan1").link("wan2")
+    for number in (1, 2):
+        plain.address(f"wan{number}", f"2001:db8:{number}::1/64")
+    yield _case("one without a number", "not made like the others", plain)

@@ -29,6 +29,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.softirq import CpuTime, DeviceQueues, Irq, Softirqs, SoftirqSample
@@ -57,8 +59,10 @@ def softirq_share(table: Softirqs) -> dict[int, float]:
     found: dict[int, float] = {}
     for now in table.second.cpus:
         was = before.get(now.cpu)
-        whole = 0.0 if was is None else now.busy + now.idle - was.busy - was.idle
-        if was is not None and whole > 0 and now.softirq >= was.softirq:
+        if was is None:
+            continue
+        whole = now.busy + now.idle - was.busy - was.idle
+        if whole > 0 and now.softirq >= was.softirq:
             found[now.cpu] = (now.softirq - was.softirq) / whole
     return found
 
@@ -122,3 +126,18 @@ def examples() -> Iterator[Example]:
     )
     yield _case("RPS", "packets are spread after the interrupt", rps=("03", "03"))
     yield _case("one CPU", "there is no other", count=1)
+    made = _case("", "").tables
+    softirq = made.softirq
+    rows = [msgspec.structs.replace(row, effective=None, affinity="1") for row in softirq.irqs]
+    old = replace(made, softirq=msgspec.structs.replace(softirq, irqs=tuple(rows)))
+    yield Example(name="an older kernel", why="it tells where they may go", tables=old, fires=1)
+    assert softirq.second is not None
+    for name, row, fires in (
+        ("a CPU that came", CpuTime(cpu=2, busy=1.0, idle=1.0, softirq=0.0), 1),
+        ("a CPU that stood still", CpuTime(cpu=0, busy=0.0, idle=0.0, softirq=0.0), 0),
+        ("a CPU whose softirq time went back", CpuTime(cpu=0, busy=0.5, idle=0.5, softirq=-1.0), 0),
+    ):
+        cpus = (*(one for one in softirq.second.cpus if one.cpu != row.cpu), row)
+        second = msgspec.structs.replace(softirq.second, cpus=cpus)
+        tables = replace(made, softirq=msgspec.structs.replace(softirq, second=second))
+        yield Example(name=name, why="nothing to compare with for it", tables=tables, fires=fires)

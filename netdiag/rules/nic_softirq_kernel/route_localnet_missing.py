@@ -35,7 +35,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import chain, iifname, nat, plain, port, rule, table, verdict
+from netdiag.rules.build_nft import chain, daddr, iifname, nat, plain, port, rule, table, verdict
 from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Example, Rule, quoted
@@ -56,7 +56,7 @@ def check(view: HostView) -> Iterator[Draft]:
     said: set[tuple[str, str, str]] = set()
     for one in targets(view):
         key = (one.at.table.family, one.at.table.name, one.at.chain.name)
-        if ":" in one.address or not ipaddress.ip_address(one.address).is_loopback or key in said:
+        if not one.address.startswith("127.") or key in said:
             continue
         hit = [link for link in closed if _reached(view, one, link)]
         if hit:
@@ -89,10 +89,7 @@ def _reached(view: HostView, one: Target, link: Link) -> bool:
             continue  # for 127.0.0.0/8 from the first: refused before any rule is asked
         arriving = replace(packet, iif=link.ifname, iifindex=link.ifindex, daddr_type="local", oif="")
         found = view.netfilter.hook("prerouting", arriving).translations
-        if any(
-            done.at.rule is one.at.rule or (done.at.rule == one.at.rule and done.at.chain.name == one.at.chain.name)
-            for done in found
-        ):
+        if any((done.at.rule, done.at.chain.name) == (one.at.rule, one.at.chain.name) for done in found):
             return True
     return False
 
@@ -156,3 +153,20 @@ def examples() -> Iterator[Example]:
     redirect = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24")
     one = chain("pre", rule(port(6, 80), plain("redir")), hook="prerouting", type="nat", priority="dstnat")
     yield case("redirect", "takes the interface's own address", redirect.nft(table(one, name="nat")))
+    closer = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24")
+    same = rule(port(6, 8080), nat("dnat", "127.0.0.1", 80))
+    spare = chain("spare", same)
+    base: dict[str, Any] = {"hook": "prerouting", "type": "nat", "priority": "dstnat"}
+    other = chain("pre", rule(port(6, 9090), nat("dnat", "192.0.2.9", 80)), **base)
+    yield case("a chain like another's", "nobody calls it", closer.nft(table(other, spare, name="nat")))
+    twice = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24")
+    pre = chain("pre", same, rule(port(6, 9090), nat("dnat", "127.0.0.1", 90)), **base)
+    yield case("two rules of a chain", "told once", twice.nft(table(pre, name="nat")), 1)
+    own = _host(daddr("127.0.0.2/32"), port(6, 8080))
+    yield case("for 127.0.0.2 from the first", "no rule is asked for such a packet", own)
+    here = _host(daddr("192.0.2.2/32"), port(6, 8080))
+    yield case("for its own address", "the rule names it", here, 1)
+    six = _host(address="::1")
+    yield case("IPv6", "it has no such setting", six)
+    bare = _host(route_localnet=1).link("eth1").address("eth1", "2001:db8::2/64")
+    yield case("no IPv4 but IPv6 there", "nothing comes in by it", bare)

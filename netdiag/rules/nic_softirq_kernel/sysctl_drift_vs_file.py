@@ -148,3 +148,21 @@ def examples() -> Iterator[Example]:
     yield case("not there", "another kernel", own + "net.ipv4.no_such=2")
     yield case("pattern", "which interfaces were meant is not known", own + "net.ipv4.conf.*.forwarding=1")
     yield case("not for this namespace", "the machine's files", unjudged=True)
+    all_ = {"net.ipv4.conf.all.forwarding": "0"}
+    yield case("forwarding of all", "one switch, one owner", own + "net.ipv4.conf.all.forwarding=1", now=all_, fires=1)
+    four = {"net.ipv4.neigh.lo": "1", "net.ipv4.tcp.x.y": "1", "net.ipv4.neigh.default.gc_thresh3": "1024"}
+    yield case("four words", "no interface is named", own + "net.ipv4.neigh.lo=2", now=four, fires=1)
+    yield case("five words", "of no interface", own + "net.ipv4.tcp.x.y=2", now=four, fires=1)
+    wide = own + "net.ipv4.neigh.default.gc_thresh3=4096"
+    yield case("for all interfaces", "the table's", wide, now=four, fires=1)
+    off = own + "net.ipv4.tcp_mtu_probing=0"
+    yield case("off by the file", "forwarding alone is switched on by others", off, fires=1)
+    tcp = own + "net.ipv4.tcp_mtu_probing=2"
+    yield case("another of kube-proxy's host", "it owns conntrack", tcp, managers=kubelet, fires=1)
+    name = "net.netfilter.nf_conntrack_buckets"
+    yield case("just as told", "with other white space", own + name + "=65536", now={name: " 65536 "})
+    for text in ("", "many", "\u0665\u0665", "1" * 20, "0"):
+        why = "no number, or none that is rounded"
+        yield case(f"rounded up from {text or 'nothing'}", why, own + f"{name}={text}", now={name: "9" * 25}, fires=1)
+    long = {name: "1" + "0" * 18}
+    yield case("nineteen digits", "the longest that is a number", own + f"{name}={'9' * 18}", now=long)

@@ -144,3 +144,38 @@ def examples() -> Iterator[Example]:
     yield Example(name="computed", why="more memory", tables=_host(net__ipv4__tcp_mem="2 3 4").build(), baseline=grown)
     anew = HostBuilder().link("eth0", ifindex=9, inet_conf={"rp_filter": 1}).build()
     yield Example(name="made anew", why="another interface of that name", tables=_host().build(), baseline=anew)
+    yield from _since()
+
+
+def _since() -> Iterator[Example]:
+    """What a baseline shows, and what follows from what."""
+
+    known = {"v4": "net.ipv4.ip_forward", "thresh": "net.ipv4.neigh.default.gc_thresh3"}
+
+    def host(kind: str | None = None, other: bool = False, **values: int) -> HostBuilder:
+        made = HostBuilder().link("eth0.5", kind=kind)
+        made = made.link("eth1") if other else made
+        for name, value in values.items():
+            made.sysctl(known.get(name, f"net.core.{name}"), value)
+        return made
+
+    def conf(made: HostBuilder, **values: int) -> HostBuilder:
+        for name, value in values.items():
+            family, _, key = name.partition("_")
+            made.sysctl(f"net.{family}.conf.eth0.5.{key}", value)
+        return made
+
+    def case(name: str, why: str, now: HostBuilder, then: HostBuilder, fires: int = 0) -> Example:
+        return Example(name=name, why=why, tables=now.build(), baseline=then.build(), fires=fires)
+
+    yield case("a VLAN's setting", "its name has a dot", conf(host(), ipv4_rp_filter=1), host(), 1)
+    yield case("another kind by now", "made anew", conf(host("vlan"), ipv4_rp_filter=1), host())
+    yield case("an interface gone", "so are its settings", host(), host(other=True))
+    yield case("limits of a table", "the kernel computes them", host(thresh=9), host(thresh=8))
+    yield case("a setting gone", "another kernel", host(), host(thresh_=1))
+    switched = conf(host(v4=1), ipv4_forwarding=1)
+    yield case("forwarding switched on", "it sets each interface", switched, host(v4=0), 1)
+    filtered = conf(host(v4=1), ipv4_forwarding=1, ipv4_rp_filter=1)
+    yield case("forwarding on, and a filter", "the filter does not follow", filtered, host(v4=0), 2)
+    six = conf(host(v4=1), ipv6_forwarding=1)
+    yield case("forwarding on, and of IPv6", "that has a switch of its own", six, host(v4=0), 2)

@@ -124,3 +124,12 @@ def examples() -> Iterator[Example]:
     standby = HostBuilder().socket(src="203.0.113.7", sport=80)
     standby.identity(managers=(Manager(name="keepalived", evidence="process keepalived"),))
     yield Example(name="keepalived", why="the standby", tables=standby.build(), fires=1, severity="info")
+    yield case("every broadcast", "a DHCP server", None, "255.255.255.255", protocol=17)
+    yield case("an IPv4 address in IPv6", "written as one", None, "::ffff:203.0.113.7")
+    tentative = HostBuilder().link("eth0").address("eth0", "2001:db8::5/64", flags=0x40)
+    tentative.socket(src="2001:db8::5", sport=80)
+    yield Example(name="not verified yet", why="it is on its way", tables=tentative.build())
+    for prefixlen, fires in ((31, 1), (30, 0)):
+        pair = HostBuilder().link("eth0").address("eth0", f"192.0.2.1/{prefixlen}").socket(src="192.0.2.0", sport=80)
+        why = "a pair has no network address"
+        yield Example(name=f"the first of a /{prefixlen}", why=why, tables=pair.build(), fires=fires)

@@ -167,3 +167,13 @@ def examples() -> Iterator[Example]:
     yield case("outside the range", "chosen by the program", None, _host(10, ports="50000 50009"))
     yield case("listeners", "no connection", None, _host(10, state=10, dst="0.0.0.0", dport=0))
     yield case("range not known", "nothing to compare with", None, _host(10, ports=""))
+    one = _host(1, ports="40000 40000")
+    yield case("a range of one", "it is not rounded", "critical", one)
+    yield case("garbled range", "not known", None, _host(10, ports="a b"))
+    several = _host(9)
+    several.socket(src="192.0.2.1", sport=40000, dst="192.0.2.9", dport=443, state=1)
+    yield case("nine of ten, one twice", "ports count, not sockets", None, several)
+    mixed = _host(5, src="2001:db8::1", dst="2001:db8::9")
+    for number in range(5, 10):
+        mixed.socket(src="192.0.2.1", sport=40000 + number, dst="192.0.2.9", dport=443, state=1)
+    yield case("half of each family", "two services", None, mixed)

@@ -44,13 +44,13 @@ ABORTS, PRESSURES = "TcpExt.TCPAbortOnMemory", "TcpExt.TCPMemoryPressures"
 
 def check(view: HostView) -> Iterator[Draft]:
     words = (view.sysctl("net.ipv4.tcp_mem") or "").split()
-    limits = [int(word) for word in words] if len(words) == 3 and all(word.isdigit() for word in words) else None
+    limits = [int(word) for word in words if word.isdigit()]
     pages = view.latest.sockstat.get("TCP.mem")
     aborted, pressed = view.moved(ABORTS) or 0, view.moved(PRESSURES) or 0
     severity: Severity | None = None
-    orphans = view.latest.sockstat.get("TCP.orphan", 0)
-    few = orphans * 4 < (view.sysctl_int("net.ipv4.tcp_max_orphans") or 1 << 30)
-    if limits and pages is not None and pages > limits[1]:
+    orphans, most = view.latest.sockstat.get("TCP.orphan"), view.sysctl_int("net.ipv4.tcp_max_orphans")
+    few = orphans is None or not most or orphans * 4 < most
+    if len(limits) == 3 and pages is not None and pages > limits[1]:
         severity = "critical"
         over = 2 if pages > limits[2] else 1
         mark = ("pressure mark", "limit")[over - 1]
@@ -114,3 +114,13 @@ def examples() -> Iterator[Example]:
     yield case("counters went back", "a reset", None, 150, {ABORTS: -3, PRESSURES: -3})
     yield case("a namespace without tcp_mem", "nothing to compare with", None, 999, limits=None)
     yield case("too many orphans", "counted as the same, and another rule's", None, 150, {ABORTS: 1}, orphans=90)
+    yield case("a quarter of the orphans", "as many as count as pressure", None, 150, {ABORTS: 1}, orphans=25)
+    yield case("just below a quarter", "memory, then", "critical", 150, {ABORTS: 1}, orphans=24)
+    yield case("garbled", "nothing to compare with", None, 999, limits="100 x 300")
+    yield case("two numbers", "nothing to compare with", None, 999, limits="100 200")
+    base = {ABORTS: 7, PRESSURES: 7}
+    for name, stat, most in (("orphans not told", {"TCP.mem": 1}, 100), ("no limit told", {"TCP.orphan": 99}, None)):
+        host = HostBuilder().sysctl("net.ipv4.tcp_mem", "100 200 300")
+        host = host.sysctl("net.ipv4.tcp_max_orphans", most) if most else host
+        host.counters(before={"snmp": base, "sockstat": stat}, after={"snmp": base | {ABORTS: 8}, "sockstat": stat})
+        yield Example(name=name, why="an abort all the same", tables=host.build(), fires=1, severity="critical")

@@ -46,9 +46,9 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     if view.sysctl_int(NAME) != 0 or _clamps(view):
         return
     addressed = {row.ifindex for row in view.addresses if row.scope == 0}
-    largest = max((link.mtu for link in view.links if link.up and not link.loopback and not _carries(link)), default=0)
+    wide = [link.mtu for link in view.links if link.up and not link.loopback and not _carries(link)]
     small = [link for link in view.links if link.up and _carries(link) and link.ifindex in addressed]
-    small = [link for link in small if link.mtu < largest]
+    small = [link for link in small if any(link.mtu < mtu for mtu in wide)]
     if not small:
         return
     if not (view.read_whole("nft") or view.absent("nft")):
@@ -72,14 +72,13 @@ def _carries(link: Link) -> bool:
     return (
         link.kind in ("wireguard", "ppp", "xfrm", "vti", "vti6")
         or tunnel(link) is not None
-        or (link.kind == "tun" and link.info.get("type") == "tun")
+        or link.info.get("type") == "tun"
     )
 
 
 def _clamps(view: HostView) -> bool:
     return any(
-        (step.name == "exthdr" and step.key == "tcpopt" and step.sreg is not None)
-        or (step.name == "target" and step.key == "TCPMSS")
+        (step.key == "tcpopt" and step.sreg is not None) or step.key == "TCPMSS"
         for one in (*view.nft.tables, *view.nft.legacy)
         if not one.dormant
         for each in one.chains
@@ -111,3 +110,24 @@ def examples() -> Iterator[Example]:
     tun: dict[str, Any] = {"kind": "tun", "info": {"type": "tun"}, "mtu": 1400}
     yield case("userspace tunnel", "wireguard-go, OpenVPN", 1, **tun)
     yield case("a tap", "a guest's wire", kind="tun", info={"type": "tap"}, mtu=1400)
+    yield case("a tunnel over IP", "vxlan and its like", 1, kind="ipip", type=768, mtu=1480)
+    yield case("only a link-local address", "nothing is sent into it", address=None, **wg)
+    local = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").sysctl(NAME, 0).link("wg0", **wg)
+    yield Example(name="link-local alone", why="likewise", tables=local.address("wg0", "fe80::1/64").build())
+
+    def host(card: int = 1500, **link: Any) -> HostBuilder:
+        made = HostBuilder().sysctl(NAME, 0).link("eth0", mtu=card, **link).address("eth0", "192.0.2.2/24")
+        return made.link("wg0", **wg).address("wg0", "10.9.0.1/24")
+
+    yield Example(name="the card is down", why="nothing is larger", tables=host(up=False).build())
+    two = host(1420).link("wg1", kind="wireguard", type=65534, mtu=1500).address("wg1", "10.8.0.1/24")
+    yield Example(name="a wider tunnel", why="no larger way out", tables=two.build())
+    for name, step, fires in (
+        ("clamped by iptables", plain("target", key="TCPMSS"), 0),
+        ("another target", plain("target", key="MARK"), 1),
+        ("the option looked at", plain("exthdr", key="tcpopt", dreg=0), 1),
+    ):
+        made = host().nft(table(chain("f", rule(step), hook="forward")))
+        yield Example(name=name, why="only a clamp tells the ends", tables=made.build(), fires=fires)
+    off = host().nft(table(chain("f", rule(plain("target", key="TCPMSS")), hook="forward"), dormant=True))
+    yield Example(name="a dormant clamp", why="switched off", tables=off.build(), fires=1)

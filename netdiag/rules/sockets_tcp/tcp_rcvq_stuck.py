@@ -159,3 +159,11 @@ def examples() -> Iterator[Example]:
     yield case("nothing to read at first", "it came between the looks", 0, rqueue=0, later_received=110)
     yield case("closing", "the peer has gone; another rule's", 0, state=8, later_state=8)
     yield case("process not known", "nobody to name", 0, comm=None)
+    yield case("five seconds to the millisecond", "long enough", 1, count=3, process="S", ago=5000)
+    yield case("in the kernel since a moment", "a disk that is slow", 0, process="D", ago=4999)
+    yield case("one byte", "unread all the same", 1, rqueue=1, later_rqueue=1)
+    yield case("the queue was emptied and came back", "it reads", 0, rqueue=0, later_rqueue=0)
+    by_state: dict[str, Confidence] = {"T": "certain", "D": "likely", "S": "likely"}
+    for process, sure in by_state.items():
+        one = case(f"how sure, {process}", "what the kernel says of the process", 1, process=process, count=3)
+        yield replace(one, confidence=sure)

@@ -113,3 +113,21 @@ def examples() -> Iterator[Example]:
     yield case("a port that the kernel chose", "a client", 0, sport=40000)
     yield case("a DHCP client", "asks, is not asked", 0, sport=68)
     yield case("TCP", "answers from where it was asked", 0, protocol=6)
+    yield case("an ordinary range", "just below it", 1, sport=32767)
+    yield case("first port of the range", "a client", 0, sport=32768)
+    yield case("last port of the range", "a client", 0, sport=60999)
+    yield case("just above the range", "a server", 1, sport=61000)
+    yield case("IPv4 only, IPv6 service", "no question comes to it", 0, vip="2001:db8::7/128")
+    yield case("no inode", "the kernel's own", 0, inode=0)
+    yield case("loopback addresses alone", "nobody outside asks them", 0, vip="127.0.0.9/8", src="::")
+    dummy = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").link("anycast", kind="dummy")
+    dummy.address("anycast", "203.0.113.7/32").socket(protocol=17, sport=5300, comm="game")
+    yield Example(name="on a dummy", why="the same", tables=dummy.build(), fires=1)
+    for name, address, fields in (
+        ("127.0.0.9 for the world", "127.0.0.9/32", {"scope": 0}),
+        ("::1 for the world", "::1/128", {"scope": 0}),
+        ("a host-only address", "203.0.113.9/32", {"scope": 254}),
+    ):
+        only = HostBuilder().address("lo", address, **fields).socket(protocol=17, sport=5300, comm="game", src="::")
+        yield Example(name=name, why="nobody outside asks it", tables=only.build())
+    yield case("no port yet", "nobody can ask it", 0, sport=0)
