@@ -222,14 +222,14 @@ def bad_as(session: Session) -> bool:
 
 def limit_closed(session: Session) -> bool:
     """A route limit, ours or the neighbour's, keeps the session down."""
-    if session.up or session.switched_off:
+    if session.up:
         return False
     return "Route limit exceeded" in session.error or "Maximum number of prefixes reached" in session.error
 
 
 def bfd_closed(session: Session) -> bool:
     """BFD took the session down: BIRD says so, or both went down at one moment and the neighbour closed or refuses."""
-    if session.up or session.switched_off:
+    if session.up:
         return False
     if "BFD session down" in session.error:
         return True
@@ -248,13 +248,9 @@ def _carries(protocol: BirdProtocol) -> set[tuple[str, str]]:
 
 
 def stands_by(view: HostView, session: Session) -> list[str]:
-    """Names of the daemon's sessions that are up and share a family and a table with each channel of this one; empty
-    where one channel is carried by no other session."""
-    others = [
-        other
-        for other in sessions(view)
-        if other.up and other.daemon.socket == session.daemon.socket and other.name != session.name
-    ]
+    """Names of the daemon's sessions that are up and share a family and a table with each channel of this one, which is
+    down; empty where one channel is carried by no other session."""
+    others = [other for other in sessions(view) if other.up and other.daemon.socket == session.daemon.socket]
     wanted = _carries(session.protocol)
     if not all(any(channel in _carries(other.protocol) for other in others) for channel in wanted):
         return []
@@ -354,7 +350,7 @@ def on_subnet(view: HostView, session: Session) -> list[str]:
     return [
         view.ifname(own.ifindex)
         for own in view.addresses
-        if own.local and address is not None and address in ip_network(f"{own.local}/{own.prefixlen}", strict=False)
+        if address is not None and address in ip_network(f"{own.local}/{own.prefixlen}", strict=False)
     ]
 
 

@@ -47,7 +47,7 @@ def _carried(one: Standing) -> tuple[str, str, str | None, bool]:
 
 
 def siblings(view: HostView, one: Standing, direction: str) -> list[Standing]:
-    """Other sessions' channels of the same family and table: to the same neighbouring AS, or with the same filter by
+    """Channels of the same family and table, this one included: to the same neighbouring AS, or with the same filter by
     name. ``direction``: ``input`` or ``output``."""
 
     def policy(of: Standing) -> str | None:
@@ -59,8 +59,4 @@ def siblings(view: HostView, one: Standing, direction: str) -> list[Standing]:
         asn = one.session.protocol.neighbor_as
         return not one.internal and asn is not None and other.session.protocol.neighbor_as == asn
 
-    return [
-        other
-        for other in standing(view)
-        if other.session.name != one.session.name and _carried(other) == _carried(one) and same(other)
-    ]
+    return [other for other in standing(view) if _carried(other) == _carried(one) and same(other)]

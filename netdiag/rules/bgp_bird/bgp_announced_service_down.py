@@ -93,7 +93,7 @@ def check(view: HostView) -> Iterator[Draft]:
     if not told or without_sockets(view):
         return
     loopbacks = {d.router_id for d in view.bird.daemons}
-    loopbacks |= {p.source_address for d in view.bird.daemons for p in d.protocols if p.source_address}
+    loopbacks |= {p.source_address for d in view.bird.daemons for p in d.protocols}
     ports = listeners(view)
     everywhere = ports.get("", set()) - INFRASTRUCTURE
     served = {address: ports[address] for address in told if ports.get(address)}
@@ -127,9 +127,17 @@ A, B = "203.0.113.7", "203.0.113.8"
 
 def _case(name: str, why: str, *sockets: tuple[str, int], **more: Any) -> Example:
     nets, router_id, udp = more.pop("nets", (A, B)), more.pop("router_id", "10.0.0.1"), more.pop("udp", False)
-    host: Any = BirdHost().daemon(router_id=router_id).bgp("up1").exports(
-        "up1", routes=tuple(BirdRoute(net=f"{one}/32", protocol="s1", best=True) for one in nets)
-    )  # fmt: skip
+    host: Any = (
+        BirdHost()
+        .daemon(router_id=router_id)
+        .bgp("up1")
+        .bgp_down("up2")
+        .protocol("k4", "Kernel")
+        .exports(
+            more.pop("listed", "up1"),
+            routes=tuple(BirdRoute(net=one if "/" in one else f"{one}/32", protocol="s1", best=True) for one in nets),
+        )
+    )
     host.link("eth0", **more.pop("link", {})).address("eth0", "192.0.2.2/24").address("lo", f"{A}/32")
     host.address("lo", f"{B}/32")
     if more.pop("tproxy", False):
@@ -152,3 +160,7 @@ def examples() -> Iterator[Example]:
     yield _case("XDP", "it needs no socket", (A, 443), link={"xdp": Xdp(mode="native")})
     yield _case("TPROXY", "its socket is elsewhere", (A, 443), tproxy=True)
     yield _case("not here", "another rule", (A, 443), nets=("203.0.113.99",))
+    yield _case("a UDP socket without a port", "it serves nobody", (A, 53), (B, 0), udp=True, **crit)
+    yield _case("a network that begins with it", "no single address", (A, 443), nets=(A, f"{B}/31"))
+    yield _case("by a session that is down", "nobody hears it", (A, 443), listed="up2")
+    yield _case("to the kernel", "nobody else hears it", (A, 443), listed="k4")

@@ -109,3 +109,6 @@ def examples() -> Iterator[FleetExample]:
     yield case("drained", "its session is switched off", e1=edge(*two), e2=edge(*two), e3=edge(state="down"))
     yield case("not told whole", "too many to be read", e1=edge(*two), e2=edge(*two), e3=edge(whole=False))
     yield case("of its own", "one more than the others", e1=edge(two[0]), e2=edge(two[0]), e3=edge(*two))
+    far = {f"ams-edge{number}": edge(*two) for number in (1, 2)}
+    near = {"fra-edge1": edge(*two), "fra-edge2": edge(two[0])}
+    yield FleetExample(name="two in each region", why="then the role's of all regions count", hosts=far | near, fires=1)

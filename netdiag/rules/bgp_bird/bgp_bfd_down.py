@@ -210,6 +210,9 @@ def _down_examples() -> Iterator[Example]:
 
 
 def _other_examples() -> Iterator[Example]:
+    reset = "Socket: Connection reset by peer"
+    yield _case("reset 150 ms after BFD", "the last that counts as one", _both(reset, since="11:30:00.150"), fires=1)
+    yield _case("reset, when is not told", "it may be of another hour", _both(reset, since=""))
     yield _case(
         "the same address on another link",
         "link-local addresses repeat: that BFD session is not this neighbour's",

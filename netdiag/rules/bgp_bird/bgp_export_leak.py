@@ -50,14 +50,14 @@ PRIVATE = tuple(
 )
 
 
-def private_as(number: int | None) -> bool:
-    """RFC 6996, and the reserved ones around; not known counts as private: nothing is then claimed."""
-    return number is None or 64496 <= number <= 65551 or number >= 4200000000
+def private_as(number: int) -> bool:
+    """RFC 6996, and the reserved ones around."""
+    return 64496 <= number <= 65551 or number >= 4200000000
 
 
 def external(row: BirdProtocol) -> bool:
     """An eBGP session."""
-    return row.proto == "BGP" and row.local_as is not None and row.neighbor_as not in (None, row.local_as)
+    return row.local_as is not None and row.neighbor_as not in (None, row.local_as)
 
 
 def private(net: str) -> bool:
@@ -87,15 +87,15 @@ def check(view: HostView) -> Iterator[Draft]:
         routes = lists.get((session.daemon.socket, session.name)) or ()
         inner = [route for route in routes if private(route.net)]
         passed = foreign(session)
+        assert session.protocol.neighbor_as is not None
         if inner and not private_as(session.protocol.neighbor_as):
             yield _draft(session, inner, "are private networks, and the neighbour's AS is a public one", "critical")
         elif passed:
             mates = [
                 one
                 for one in outward
-                if one.protocol.neighbor_as == session.protocol.neighbor_as and one.name != session.name
-                and lists.get((one.daemon.socket, one.name))
-            ]  # fmt: skip
+                if one.protocol.neighbor_as == session.protocol.neighbor_as and lists.get((one.daemon.socket, one.name))
+            ]
             spared = next((one.name for one in mates if not foreign(one)), None)
             origin = passed[0].protocol
             if spared:
@@ -168,5 +168,15 @@ def examples() -> Iterator[Example]:
     )
     twins = (_route(), _route("203.0.113.0/24", "up2"))
     yield _case("learnt from the sister", "the same AS hears its own", _host(routes=twins, second=(_route(),)))
-    for asn, count in ((64495, 1), (64496, 0), (65551, 0), (65552, 1)):
+    for asn, count in ((64495, 1), (64496, 0), (65551, 0), (65552, 1), (4199999999, 1), (4200000000, 0)):
         yield _case(f"AS {asn}", "the borders of what is private", _host(asn, routes=(_route("10.1.0.0/16"),)), count)
+    yield _case("origin not told", "it may be ours", _host(routes=(BirdRoute(net="198.51.100.0/24", best=True),)))
+    flow = "flow4 { dst 10.1.0.0/16; }"
+    yield _case("a flow", "no network is announced by it", _host(routes=(_route(flow),)))
+    inside = _host().exports("rr", routes=learnt)
+    yield _case("to an internal session", "that is what it is for", inside)
+    other = _host(routes=learnt).exports("peer", routes=(_route(),))
+    yield _case("another AS gets own prefixes", "another contract", other, 1, severity="info")
+    for name, fields in (("down", {"state": "start"}), ("own AS not told", {"local_as": None})):
+        session = BirdHost().bgp("up1", neighbor_as=3320, **fields).exports("up1", routes=(_route("10.1.0.0/16"),))
+        yield _case(f"session {name}", "nothing can be said", session)

@@ -57,7 +57,7 @@ def check(view: HostView) -> Iterator[Draft]:
         count = refused(one)
         if not count:
             continue
-        better = [other for other in siblings(view, one, "output") if (other.channel.exported or 0) > 0]
+        better = [other for other in siblings(view, one, "output") if other.channel.exported]
         if not better and (one.channel.output_filter == NOTHING or one.internal):
             continue
         session, policy = one.session, one.channel.output_filter
@@ -98,7 +98,12 @@ def _case(name: str, why: str, host: BirdHost, **expected: Any) -> Example:
 
 
 def examples() -> Iterator[Example]:
-    told: dict[str, Any] = {"fires": 1, "severity": "warning", "subject": subject("bgp-session", name="up1")}
+    told: dict[str, Any] = {
+        "fires": 1,
+        "severity": "warning",
+        "confidence": "likely",
+        "subject": subject("bgp-session", name="up1"),
+    }
     for policy in ("(unnamed)", "REJECT"):
         host = BirdHost().bgp("up1", **_zero(output_filter=policy)).bgp("up2", **_good())
         yield _case(
@@ -121,6 +126,27 @@ def examples() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
+    for name, since in (("three seconds ago", "11:59:57.000"), ("at a time that is not told", None)):
+        yield _case(
+            f"established {name}",
+            "it has had the time to tell",
+            BirdHost().bgp("up1", since=since, **_zero()).bgp("up2", **_good(exported=1)),
+            **told,
+        )
+    info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    for name, own, theirs in (
+        ("filters without a name, another AS", {}, {"neighbor_as": 65009}),
+        (
+            "other filters by name, another AS",
+            {"output_filter": "ours"},
+            {"output_filter": "theirs", "neighbor_as": 65009},
+        ),
+    ):
+        yield _case(name, "no kinship", BirdHost().bgp("up1", **_zero(**own)).bgp("up2", **_good(**theirs)), **info)
+    unknown = BirdHost().bgp("up1", neighbor_as=None, **_zero()).bgp("up2", **_good(neighbor_as=None))
+    yield _case("AS not told", "it may be another for each", unknown, **info)
+    old = BirdHost().bgp("up1", table="t2", **_zero(table=None)).bgp("up2", **_good(table=None))
+    yield _case("BIRD 1.6, another table", "no sibling", old, **info)
     yield from _silent()
 
 
@@ -167,6 +193,8 @@ def _silent() -> Iterator[Example]:
         "it is still being told",
         BirdHost().bgp("up1", since="11:59:58.000", **_zero()).bgp("up2", **_good()),
     )
+    no = BirdHost().bgp("up1", **_zero(export_updates=None)).bgp("up2", **_good())
+    yield _case("counts not told", "nothing was refused, as far as is known", no)
     yield _case("down", "another finding", BirdHost().bgp_down("up1", **_zero()).bgp("up2", **_good()))
     yield _case(
         "channel not up", "nothing is told over it", BirdHost().bgp("up1", **_zero(state="DOWN")).bgp("up2", **_good())

@@ -124,7 +124,11 @@ def examples() -> Iterator[Example]:
     crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": subject("bgp-session", name="up1")}
     yield _case("we called", "the plain fault", **crit)
     yield _case("the neighbour called", "our port is 179", sport=179, dport=40000, **crit)
-    yield _case("twice", "plain loss", retrans=2)
+    yield _case("twice", "plain loss", retrans=2, last_data_recv=100)
+    yield _case("segment size not told", "an old kernel", snd_mss=0)
+    untold: dict[str, Any] = {"last_data_recv": 9999, "received": 5}
+    yield _case("silent, one look", "the whole way is closed", **untold)
+    yield _case("silent between two looks", "the same", later=1, later_received=5, **untold)
     for milliseconds, count in ((1399, 1), (1400, 0)):
         yield _case(
             f"heard {milliseconds} ms ago", "200 + 400 + 800 since it began", last_data_recv=milliseconds, fires=count

@@ -33,7 +33,7 @@ from typing import Any
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.bgpsessions import bird_name, down_severity, entries, loss_words, routed, sessions, touched, way
-from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -90,6 +90,19 @@ def examples() -> Iterator[Example]:
     yield _case("one of two", "the other carries its routes", second, fires=1, severity="warning")
     shut = BirdHost().bgp_down("up1", ours, bgp_state="Down", state="down")
     yield _case("disabled after the error", "BIRD did that by itself", shut, **crit)
+    away = channel("ipv6")
+    third = BirdHost().bgp_down("up1", ours).bgp("up2", neighbor_address="192.0.2.9").bgp("up3", channels=(away,))
+    words = ("1 other session still up (up2)",)
+    yield _case("one of three", "the third carries another family", third, fires=1, severity="warning", says=words)
+    passive = BirdHost().bgp_down("up1", ours, bgp_state="Passive")
+    yield _case("passive", "the neighbour calls, and need not be there", passive, fires=1, severity="info")
+    old = BirdHost().bgp("up1", last_error=ours)
+    yield _case("stands, with the old error", "as a daemon of another release may tell", old)
+    local = BirdHost().bgp_down("up1", ours, neighbor_address="fe80::1", neighbor_ifname="eth1")
+    local.link("eth0").address("eth0", "fe80::2/64").link("eth1").address("eth1", "fe80::3/64")
+    yield Example(
+        name="a link-local neighbour", why="its interface is named", tables=local.build(), fires=1, says=("dev eth1",)
+    )
     yield _case("another error", "not this", BirdHost().bgp_down("up1", "Socket: Connection refused"))
     yield _case("stands again", "BIRD has forgotten it", BirdHost().bgp("up1"))
     kept = BirdHost().bgp_down("up1", ours, neighbor_graceful_restart=True)

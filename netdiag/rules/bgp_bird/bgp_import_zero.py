@@ -73,7 +73,7 @@ def check(view: HostView) -> Iterator[Draft]:
         count = refused(one)
         if not count:
             continue
-        better = [other for other in siblings(view, one, "input") if (other.channel.imported or 0) > 0]
+        better = [other for other in siblings(view, one, "input") if other.channel.imported]
         if not better and (one.channel.input_filter == NOTHING or one.internal):
             continue
         session, policy = one.session, one.channel.input_filter
@@ -125,7 +125,12 @@ def _with_default(host: BirdHost, protocol: int = 3, **fields: Any) -> Tables:
 
 
 def examples() -> Iterator[Example]:
-    told: dict[str, Any] = {"fires": 1, "severity": "warning", "subject": subject("bgp-session", name="up1")}
+    told: dict[str, Any] = {
+        "fires": 1,
+        "severity": "warning",
+        "confidence": "likely",
+        "subject": subject("bgp-session", name="up1"),
+    }
     for policy in ("(unnamed)", "REJECT"):
         host = BirdHost().bgp("up1", **_zero(input_filter=policy)).bgp("up2", **_good())
         yield _case(
@@ -168,6 +173,20 @@ def examples() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
+    untold = BirdHost().bgp("up1", **_zero(import_withdraws=None)).bgp("up2", **_good())
+    yield _case("withdrawals not told", "what was refused counts", untold, **told)
+    for name, near, channel_name, calm in (
+        ("BIRD 1.6 for IPv6", "2001:db8::1", "main", False),
+        ("BIRD 1.6 for IPv4", "192.0.2.1", "main", True),
+        ("IPv4 over a session of IPv6", "2001:db8::1", "ipv4", True),
+    ):
+        yield _case(
+            f"{name}, with a default route of IPv4 from elsewhere",
+            "the family of the routes counts",
+            BirdHost().bgp("up1", neighbor_address=near, **_zero(name=channel_name)),
+            fires=1,
+            severity="info" if calm else "warning",
+        )
     gone = UpdateCounts(received=7)
     yield _case(
         "withdrawn, and some kept as filtered",
@@ -181,6 +200,27 @@ def examples() -> Iterator[Example]:
         "nothing is offered any more",
         BirdHost().bgp("up1", **_zero(import_withdraws=gone)).bgp("up2", **_good()),
     )
+    for name, since in (("three seconds ago", "11:59:57.000"), ("at a time that is not told", None)):
+        yield _case(
+            f"established {name}",
+            "it has had the time to tell",
+            BirdHost().bgp("up1", since=since, **_zero()).bgp("up2", **_good(imported=1)),
+            **told,
+        )
+    info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    for name, own, theirs in (
+        ("filters without a name, another AS", {}, {"neighbor_as": 65009}),
+        (
+            "other filters by name, another AS",
+            {"input_filter": "ours"},
+            {"input_filter": "theirs", "neighbor_as": 65009},
+        ),
+    ):
+        yield _case(name, "no kinship", BirdHost().bgp("up1", **_zero(**own)).bgp("up2", **_good(**theirs)), **info)
+    unknown = BirdHost().bgp("up1", neighbor_as=None, **_zero()).bgp("up2", **_good(neighbor_as=None))
+    yield _case("AS not told", "it may be another for each", unknown, **info)
+    old = BirdHost().bgp("up1", table="t2", **_zero(table=None)).bgp("up2", **_good(table=None))
+    yield _case("BIRD 1.6, another table", "no sibling", old, **info)
     yield from _silent()
 
 
@@ -227,6 +267,8 @@ def _silent() -> Iterator[Example]:
         "it has only begun",
         BirdHost().bgp("up1", since="11:59:58.000", **_zero()).bgp("up2", **_good()),
     )
+    no = BirdHost().bgp("up1", **_zero(import_updates=None)).bgp("up2", **_good())
+    yield _case("counts not told", "nothing was refused, as far as is known", no)
     yield _case("down", "another finding", BirdHost().bgp_down("up1", **_zero()).bgp("up2", **_good()))
     yield _case(
         "channel not up", "nothing is told over it", BirdHost().bgp("up1", **_zero(state="DOWN")).bgp("up2", **_good())

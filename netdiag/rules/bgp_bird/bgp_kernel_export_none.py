@@ -124,11 +124,18 @@ def check(view: HostView) -> Iterator[Draft]:
 def _case(name: str, why: str, *, export: int | None = 0, default: bool = False, **more: Any) -> Example:
     imported, neighbour = more.pop("imported", 5), more.pop("neighbor_as", 65002)
     forward, table = more.pop("forward", 0), more.pop("table", "master4")
-    session = channel(imported=imported, preferred=imported)
-    host: Any = BirdHost().bgp("up1", channels=(session,), neighbor_as=neighbour)
+    given: dict[str, Any] = {"imported": imported, "preferred": more.pop("preferred", imported)}
+    called, learns = more.pop("channel", "ipv4"), more.pop("learns", "master4")
+    session = channel(**(given | {"name": called, "table": learns}))
+    host: Any = BirdHost().daemon(more.pop("socket", "/run/bird/bird.ctl"))
+    host.protocol(
+        "up1", more.pop("proto", "BGP"), state=more.pop("state", "up"), channels=(session,), local_as=65001,
+        neighbor_as=neighbour,
+    )  # fmt: skip
     if export is not None:
-        out = channel(exported=export, output_filter="REJECT" if not export else "ACCEPT", table=table)
-        host.protocol("k4", "Kernel", channels=(out,))
+        out = {"exported": export, "output_filter": "REJECT" if not export else "ACCEPT", "table": table}
+        kernel = channel(**(out | {"name": called} | more.pop("kernel", {})))
+        host.protocol("k4", more.pop("taker", "Kernel"), state=more.pop("kernel_state", "up"), channels=(kernel,))
     host.link("eth0").address("eth0", "192.0.2.2/24").sysctl("net.ipv4.ip_forward", forward)
     if default:
         host.route("default", via="192.0.2.1", dev="eth0")
@@ -141,6 +148,24 @@ def examples() -> Iterator[Example]:
     yield _case("export none", "the default of BIRD 2", subject=subject("bird-protocol", name="k4"), **crit)
     yield _case("no kernel protocol", "forgotten", export=None, **crit)
     yield _case("another table's", "its kernel protocol feeds from an empty one", table="other4", **crit)
+    yield _case("another table's, which is full", "of other routes", table="other4", export=9, **crit)
+    yield _case("kernel protocol switched off", "what it counts is old", export=5, kernel_state="down", **crit)
+    yield _case("a filter that takes none", "it is no 'none', and gives nothing",
+                kernel={"output_filter": "(unnamed)"}, **crit)  # fmt: skip
+    yield _case("counts not told, none", "the filter tells", kernel={"exported": None}, **crit)
+    yield _case("counts not told, some", "the filter tells", kernel={"exported": None, "output_filter": "ACCEPT"})
+    pipe = {"peer_table": "master4", "exported": None}
+    yield _case("a pipe takes them", "to another table", learns="t_up", table="t_up", taker="Pipe", kernel=pipe)
+    old: dict[str, Any] = {"channel": "main", "learns": None, "table": None}
+    yield _case("BIRD 1.6 for IPv4", "it has a default route", default=True, **old, **info)
+    six = "/run/bird6.ctl"
+    yield _case("BIRD 1.6 for IPv6", "the default route is of IPv4", default=True, socket=six, **old, **crit)
+    yield _case("preferred not told", "what is imported counts", preferred=None, **crit)
+    yield _case("none is preferred", "another source is better", preferred=0)
+    yield _case("imported not told either", "nothing is known", imported=None)
+    yield _case("flows", "they are no routes", channel="flow4")
+    yield _case("by OSPF", "another protocol's matter", proto="OSPF")
+    yield _case("session down", "what it counts is old", state="start")
     yield _case("exports", "the ordinary case", export=5)
     yield _case("with a default route", "it only announces, or is a looking glass", default=True, **info)
     yield _case("route reflector", "internal sessions, and it does not forward", neighbor_as=65001, **info)

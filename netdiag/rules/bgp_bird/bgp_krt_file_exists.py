@@ -27,6 +27,7 @@ References
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from netdiag.index.view import HostView
@@ -76,8 +77,8 @@ def foreign(view: HostView, family: str) -> dict[str, Route]:
 
 
 def same_way(view: HostView, row: Route, wanted: BirdRoute) -> bool:
-    """Whether both lead the same way."""
-    return {hop.gateway for hop in row.hops} == set(wanted.via) and bool(wanted.via)
+    """Whether both lead the same way, or to nowhere by the same type."""
+    return {hop.gateway for hop in row.hops} == set(wanted.via) and row.type == wanted.type
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -119,13 +120,15 @@ NET = "198.51.100.0/24"
 
 def _case(name: str, why: str, **more: Any) -> Example:
     expected = {key: more.pop(key) for key in ("fires", "severity", "subject") if key in more}
-    own, best, net = more.pop("own", False), more.pop("best", True), more.pop("net", NET)
+    own, best, net = more.pop("own", ""), more.pop("best", True), more.pop("net", NET)
     via = "2001:db8::9" if ":" in net else "192.0.2.9"
     wanted = BirdRoute(net=net, protocol="up1", best=best, via=(via,), dev=("eth0",))
-    host: Any = BirdHost().bgp("up1").protocol("k4", "Kernel").exports("k4", routes=(wanted,))
+    wanted = msgspec.structs.replace(wanted, **more.pop("wanted", {}))
+    host: Any = BirdHost().bgp("up1").protocol("k4", "Kernel", state=more.pop("state", "up"))
+    host.exports(more.pop("listed", "k4"), routes=(wanted,))
     host.link("eth0").address("eth0", "192.0.2.5/24").address("eth0", "2001:db8::5/64")
     if own:
-        host.route(net, via=via, dev="eth0", priority=32, protocol=12)
+        host.route(own, via=via, dev="eth0", priority=32, protocol=12)
     given: dict[str, Any] = {"via": "2001:db8::7" if ":" in net else "192.0.2.7", "dev": "eth0", "priority": 32}
     host.route(net, **(given | more))
     return Example(name=name, why=why, tables=host.build(), **expected)
@@ -137,7 +140,16 @@ def examples() -> Iterator[Example]:
     yield _case("IPv6", "the same", net="2001:db8:9::/48", fires=1)
     for metric in (31, 33):
         yield _case(f"metric {metric}", "both can stand", priority=metric)
-    yield _case("BIRD's own is there", "installed", own=True, via="192.0.2.9", protocol=4)
+    six = "2001:db8:9::/48"
+    yield _case("BIRD's own is there", "the kernel joins them to one of two ways", own=six, net=six, protocol=4)
+    yield _case("BIRD's wider one is there", "this one is not", own="198.51.0.0/16", fires=1)
+    yield _case("to the neighbours only", "nobody installs it", listed="up1", wanted={"protocol": "s1"})
+    yield _case("kernel protocol switched off", "BIRD installs nothing now", state="down")
+    yield _case("learnt from the kernel", "it is that very route", wanted={"protocol": "k4"})
+    yield _case("of another prefix", "nothing is in its way", wanted={"net": "203.0.113.0/24"})
+    nowhere: dict[str, Any] = {"wanted": {"via": (), "dev": (), "type": "blackhole"}, "via": None, "dev": None}
+    yield _case("both to nowhere", "nothing goes wrong", type="blackhole", **nowhere)
+    yield _case("to nowhere and an error", "the sender is told", type="unreachable", fires=1, **nowhere)
     yield _case("same way", "nothing goes wrong", via="192.0.2.9")
     yield _case("of BIRD", "its own", protocol=12)
     yield _case("not the best", "BIRD does not want it", best=False)

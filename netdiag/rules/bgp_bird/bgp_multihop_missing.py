@@ -55,7 +55,7 @@ def waits_for_link(session: Session) -> bool:
     age = session.age()
     fresh = age is not None and age < SETTLED
     asleep = row.state == "start" and session.state == "Idle" and not session.error
-    return asleep and not internal and not session.waits and not row.neighbor_ifname and not fresh
+    return asleep and not internal and not session.waits and not fresh
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -104,3 +104,18 @@ def examples() -> Iterator[Example]:
     yield _case("no way at all", "the route is missing first", routed=False)
     yield _case("switched off", "on purpose", state="down", bgp_state="Down", info="")
     yield _case("just started", "interfaces are still being read", since="11:59:58.500")
+    yield _case("two seconds ago", "they have been read", since="11:59:58.000", fires=1)
+    yield _case("when is not told", "another time format", since=None, fires=1)
+    yield _case("no AS is told", "it need not be internal", neighbor_as=None, local_as=None, fires=1)
+    yield _case("being stopped", "on its way down", state="stop")
+    yield _case("a range of neighbours", "whoever calls", other={"Neighbor range": "198.51.100.0/24"})
+    for table, fires in ((10, 1), (11, 0)):
+        vrf: Any = BirdHost().bgp_down("up1", bgp_state="Idle", neighbor_address="198.51.100.1", other={"VRF": "vrf-a"})
+        vrf.link("vrf-a", kind="vrf", info={"table": 10}).link("eth0", master="vrf-a")
+        vrf.address("eth0", "192.0.2.2/24").rule(1000, table=None, l3mdev=True)
+        vrf.route("default", via="192.0.2.1", dev="eth0", table=table)
+        yield Example(name=f"in a VRF, table {table}", why="its table is asked", tables=vrf.build(), fires=fires)
+    vague: Any = BirdHost().daemon(server_time="noon")
+    vague.bgp_down("up1", bgp_state="Idle", neighbor_address="198.51.100.1", since="2026-01-02 11:00:00").link("eth0")
+    vague.address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    yield Example(name="the daemon's clock is not told", why="its age is not known", tables=vague.build(), fires=1)

@@ -121,14 +121,25 @@ def _finding(names: tuple[str, ...], prefixes: list[str], sessions: list[HostSes
 
 
 def examples() -> Iterator[FleetExample]:
-    def edge(*addresses: str, sends: tuple[str, ...] = (), state: str = "up", whole: bool = True) -> Any:
+    def edge(
+        *addresses: str,
+        sends: tuple[str, ...] = (),
+        state: str = "up",
+        whole: bool = True,
+        listed: bool = True,
+        proto: str = "BGP",
+        on_: str = "lo",
+        kind: str | None = None,
+    ) -> Any:
         up = state == "up"
-        host = BirdHost().daemon().protocol("up1", "BGP", state=state, bgp_state="Established" if up else "Down")
-        if up:
+        host = BirdHost().daemon().protocol("up1", proto, state=state, bgp_state="Established" if up else "Down")
+        if up and listed:
             routes = tuple(BirdRoute(net=net) for net in sends) if whole else None
             host.exports("up1", routes=routes, count=len(sends))
+        if on_ != "lo":
+            host.link(on_, kind=kind)
         for address in addresses:
-            host.address("lo", f"{address}/32")
+            host.address(on_, address if "/" in address else f"{address}/{128 if ':' in address else 32}")
         return host.build()
 
     def case(name: str, why: str, *edges: Any, **more: Any) -> FleetExample:
@@ -167,4 +178,23 @@ def examples() -> Iterator[FleetExample]:
         hosts={"fra-edge1": edge("10.9.9.9", state="down"), "fra-edge2": edge("10.9.9.9", state="down")},
         earlier={"fra-edge1": edge("10.9.9.9", sends=("10.9.9.9/32",))},
         fires=1,
+    )
+    for name, why, address, fields, fires in (
+        ("on dummy interfaces", "as good as lo", service, {"on_": "dummy0", "kind": "dummy"}, 1),
+        ("on cards", "an address of a point to point link", service, {"on_": "eth0"}, 0),
+        ("a network on lo", "no single address", "203.0.113.7/29", {}, 0),
+        ("IPv6", "the same", "2001:db8::7", {}, 1),
+        ("hosts without BGP", "who announces it is not known", service, {"proto": "OSPF"}, 0),
+    ):
+        one = edge(address, state="down", **fields)  # type: ignore[arg-type]
+        yield case(name, why, one, one, fires=fires)
+    yield case("one not told whole, another announces it", "one is enough", edge(service, whole=False),
+               edge(service, sends=(net,)))  # fmt: skip
+    yield case("a list that did not come", "it may be in it", off, edge(service, listed=False), unjudged=True)
+    yield case("others are announced", "not this one", off, edge(service, sends=("198.51.100.0/24",)), fires=1)
+    yield FleetExample(
+        name="private, and last night's list was not whole",
+        why="nobody knows whether it was for BGP",
+        hosts={"fra-edge1": edge("10.9.9.9", state="down"), "fra-edge2": edge("10.9.9.9", state="down")},
+        earlier={"fra-edge1": edge("10.9.9.9", whole=False)},
     )

@@ -66,11 +66,7 @@ def check(view: HostView) -> Iterator[Draft]:
             why = trouble(row, daemon)
             if row.state == "down" or why is None or fresh(row, daemon):
                 continue
-            others = [
-                one.name
-                for one in caches
-                if one is not row and trouble(one, daemon) is None and tables_of(one) >= tables_of(row)
-            ]
+            others = [one.name for one in caches if trouble(one, daemon) is None and tables_of(one) >= tables_of(row)]
             yield RULE.found(
                 subject=subject("bird-protocol", name=row.name, socket=daemon.socket),
                 message=f"RPKI protocol {row.name}: {why}; "
@@ -111,3 +107,30 @@ def examples() -> Iterator[Example]:
     for since, count in (("11:59:50.000", 1), ("11:59:50.100", 0)):
         yield _case(f"since {since}", "ten seconds are the border", down, since=since, fires=count)
     yield _case("no RPKI", "nothing to say")
+    connecting = ("rpki2", "start", "Connecting")
+    yield _case("both of two caches", "nobody brings any", down, connecting, fires=2, severity="warning")
+    yield _case("being stopped", "it still says Established", ("rpki1", "stop", "Established"), **told)
+    yield _case("up, and reading", "nothing has come yet", ("rpki1", "up", "Sync-Start"), **told)
+    elsewhere = BirdHost().daemon(tables={"r4": 5, "r5": 5})
+    for label, table, (_, state, info) in (("rpki1", "r4", down), ("rpki2", "r5", up)):
+        row = BirdChannel(name="roa4", table=table)
+        elsewhere.protocol(label, "RPKI", state=state, info=info, channels=(row,))
+    elsewhere.bgp_down("up1")
+    yield Example(
+        name="the other cache fills another table",
+        why="routes of this one are not validated",
+        tables=elsewhere.build(),
+        **told,
+    )
+    uncounted = BirdHost().daemon(tables={})
+    channels = (BirdChannel(name="roa4", table="r4"), BirdChannel(name="roa6"))
+    uncounted.protocol("rpki1", "RPKI", info="Established", channels=channels)
+    yield Example(name="connected, ROAs not counted", why="they may be there", tables=uncounted.build())
+    vague_times: tuple[tuple[str, str, str | None], ...] = (
+        ("when is not told", "2026-01-02 12:00:00.000", None),
+        ("the daemon's clock is not told", "noon", "2026-01-02 11:00:00"),
+    )
+    for name, server_time, when in vague_times:
+        vague = BirdHost().daemon(server_time=server_time)
+        vague.protocol("rpki1", "RPKI", state="start", info="Connecting", since=when, channels=channels)
+        yield Example(name=name, why="it need not be fresh", tables=vague.build(), **told)

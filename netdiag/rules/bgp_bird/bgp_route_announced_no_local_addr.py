@@ -54,7 +54,7 @@ MOST = 512
 def received(view: HostView, address: str) -> bool:
     """Whether the host delivers or forwards packets for the address, by some table that rules lead to."""
     family = "inet6" if ":" in address else "inet"
-    if view.local.owners(address) or view.local.local_route(family, address) is not None:
+    if view.local.owners(address):
         return True
     fib = view.fib(family)
     for table in reachable_tables(view.rules, view.links, family):
@@ -148,3 +148,15 @@ def examples() -> Iterator[Example]:
     yield _case("aggregate", "how they are originated", _host("203.0.113.0/24"))
     yield _case("learnt", "not ours", _host(proto="BGP"))
     yield _case("session down", "nobody hears it", _host(state="start"))
+    gone = _host(proto="BGP")
+    gone.exports("old", routes=(BirdRoute(net=NET, type="blackhole", protocol="s1", best=True),))
+    yield _case("to a session that is gone", "the configuration was read anew between", gone)
+    kernel = BirdHost().protocol("k4", "Kernel").protocol("s1", "Static")
+    kernel.exports("k4", routes=(BirdRoute(net=NET, type="blackhole", protocol="s1", best=True),))
+    yield _case("to the kernel only", "nobody else hears it", kernel)
+    bare = BirdHost().bgp("up1").exports("up1", routes=(BirdRoute(net=NET, type="blackhole", best=True),))
+    yield _case("origin not told", "it may be learnt", bare)
+    yield _case("with a next hop", "bird-route-not-in-fib speaks", _host(type="unicast"))
+    down = _host()
+    down.link("dummy0", kind="dummy", up=False).address("dummy0", NET)
+    yield _case("on an interface that is down", "it is there, and that is another fault", down)

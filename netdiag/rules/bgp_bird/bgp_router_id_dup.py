@@ -44,12 +44,12 @@ def check(view: FleetView) -> Iterator[Draft]:
     by_id: dict[str, list[tuple[FleetHost, BirdDaemon]]] = defaultdict(list)
     for host in view.reading("bird"):
         for daemon in host.tables.bird.daemons:
-            if daemon.router_id and any(protocol.proto == "BGP" for protocol in daemon.protocols):
+            if daemon.router_id:
                 by_id[daemon.router_id].append((host, daemon))
     for identity, speakers in sorted(by_id.items()):
         names = sorted({host.name for host, _ in speakers})
         shared = _shared(speakers)
-        if len(names) < 2 or not shared:
+        if not shared:
             continue
         yield RULE.found(
             subject=across(names, subject("bird-protocol", router_id=identity)),
@@ -73,7 +73,7 @@ def _shared(speakers: list[tuple[FleetHost, BirdDaemon]]) -> list[int]:
     seen: dict[int, set[str]] = defaultdict(set)
     for host, daemon in speakers:
         for protocol in daemon.protocols:
-            if protocol.proto == "BGP" and protocol.neighbor_as:
+            if protocol.neighbor_as:
                 seen[protocol.neighbor_as].add(host.name)
     return sorted(number for number, names in seen.items() if len(names) > 1)
 
@@ -91,3 +91,6 @@ def examples() -> Iterator[FleetExample]:
     yield case("no AS in common", "nobody sees both", host("10.0.0.1"), host("10.0.0.1", 65003))
     static = BirdHost().daemon(router_id="10.0.0.1").protocol("static1", "Static").build()
     yield case("no BGP", "its id is seen by nobody", host("10.0.0.1"), static)
+    unknown: dict[str, Any] = {"neighbor_as": None}
+    yield case("AS not told", "nobody need see both", host("10.0.0.1", **unknown), host("10.0.0.1", **unknown))
+    yield case("ids not told", "they need not be one", host(""), host(""))

@@ -60,7 +60,7 @@ def candidates(view: HostView, session: Session) -> list[str]:
 
 def check(view: HostView) -> Iterator[Draft]:
     for session in sessions(view):
-        if session.up or session.switched_off:
+        if session.up:
             continue
         own = candidates(view, session)
         sure = REFUSED in session.error
@@ -107,3 +107,6 @@ def examples() -> Iterator[Example]:
     yield _case("one address", "there is no other", HANGS_UP[0])
     yield _case("refused", "nobody listens", "Socket: Connection refused", "192.0.2.2/24", "192.0.2.3/24")
     yield Example(name="stands", why="the ordinary case", tables=BirdHost().bgp("up1").build())
+    yield _case("one of each family", "the other family's is no choice", HANGS_UP[0], "192.0.2.2/24", "2001:db8::2/64")
+    old = BirdHost().bgp("up1", last_error=told).build()
+    yield Example(name="stands, with an old error", why="as a daemon of another release may tell", tables=old)

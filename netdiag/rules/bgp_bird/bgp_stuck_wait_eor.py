@@ -79,3 +79,4 @@ def examples() -> Iterator[Example]:
     yield case("nobody left", "it is about to end", recovery_channels=0)
     yield case("not recovering", "the ordinary daemon", recovery_channels=None, recovery_left=None, recovery_wait=None)
     yield case("timer not told", "another release", recovery_left=None)
+    yield case("wait not told", "another release", recovery_wait=None)

@@ -286,7 +286,11 @@ def _whose_matter() -> Iterator[FleetExample]:
         hosts = {}
         for number in (1, 2):
             more: dict[str, Any] = {"neighbor_address": "192.0.2.254", "neighbor_as": 65010} | fields
-            host = BirdHost().daemon().bgp_down("up", more.pop("error", "Hold timer expired"), **more)
+            host = (
+                BirdHost()
+                .daemon(last_reconfiguration=None)
+                .bgp_down("up", more.pop("error", "Hold timer expired"), **more)
+            )
             tables = host.link("eth0").address("eth0", f"192.0.2.{number}/24").build()
             device = WireguardDevice(ifname="wg0", peers=(msgspec.structs.replace(peer, allowed_ips=allowed),))
             hosts[f"fra-edge{number}"] = replace(tables, wireguard=Wireguard(devices=(device,)))
