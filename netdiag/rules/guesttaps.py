@@ -86,7 +86,7 @@ def _tap(view: HostView, link: Link, points: Pointers) -> GuestTap:
         points=points,
         routes=tuple(route for route in rows if route.protocol != KERNEL),
         connected=any(route.protocol == KERNEL for route in rows),
-        neighbours=tuple(row for row in near if row.lladdr),
+        neighbours=tuple(near),
     )
 
 

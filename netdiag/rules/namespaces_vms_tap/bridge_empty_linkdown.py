@@ -98,3 +98,10 @@ def examples() -> Iterator[Example]:
     both = _bridge().link("eth0").address("eth0", "198.51.100.1/24")
     hops = [both.hop("br0", "192.0.2.254"), both.hop("eth0", "198.51.100.2")]
     yield _case("one of two hops", "another rule speaks of those", both.route("default", hops=hops))
+    gone = HostBuilder().link("br0", kind="bridge", up=False).route("default", via="192.0.2.254", dev="br0")
+    yield _case("down, its routes not yet gone", "the kernel takes them with it", gone)
+    vlan = _bridge().link("br0.7", kind="vlan", link="br0").route("default", via="192.0.2.254", dev="br0")
+    yield _case("a VLAN on it", "what hangs there may be the way", vlan)
+    yield _case(
+        "a default route without a gateway", "nobody is named", _bridge().route("default", dev="br0", family="inet")
+    )

@@ -48,13 +48,11 @@ def check(view: HostView) -> Iterator[Draft]:
     networks: dict[tuple[str, bool], list[CniAllocation]] = {}
     for row in view.cni.allocations:
         networks.setdefault((row.network, ":" in row.address), []).append(row)
-    told = set()
     for (network, _), rows in sorted(networks.items()):
         gone = [row for row in rows if not row.running]
         leaked = min(len(gone), len(rows) - alive)
-        if leaked <= 0 or network in told:
+        if leaked <= 0:
             continue
-        told.add(network)
         folder, first = f"/var/lib/cni/networks/{network}", gone[0]
         sure = leaked == len(gone)
         remove = f"rm {quoted(f'{folder}/{first.address}')}"
@@ -113,3 +111,7 @@ def examples() -> Iterator[Example]:
     yield _case("all have a namespace", "a runtime without control groups", _given("10.1.0.2", "10.1.0.3", alive=2))
     yield _case("two families", "one container has both", _given("10.1.0.2", "fd00::2", alive=1))
     yield _case("nothing given out", "an idle node", _given())
+    both = _given("10.1.0.2", "fd00::2")
+    yield _case("both families", "one network, one finding", both, 1, subject=about)
+    empty = _given("10.1.0.2").namespace(1000, names=("pool1",))
+    yield _case("a namespace without processes", "no container lives there", empty, 1, subject=about)

@@ -56,12 +56,24 @@ def check(view: HostView) -> Iterator[Draft]:
         )
 
 
-def _case(name: str, why: str, fires: int = 0, *, above: bool = True, below: bool = True, **link: Any) -> Example:
+def _case(
+    name: str,
+    why: str,
+    fires: int = 0,
+    *,
+    above: bool = True,
+    below: bool = True,
+    up_below: bool = True,
+    local: bool = False,
+    **link: Any,
+) -> Example:
     host = (
         HostBuilder()
-        .link("eth0")
+        .link("eth0", up=up_below)
         .link("mv0", **({"kind": "macvlan", "link": "eth0", "info": {"mode": "bridge"}} | link))
     )
+    if local:
+        host.address("mv0", "fe80::2/64").address("eth0", "fe80::1/64")
     if above:
         host.address("mv0", "192.0.2.2/24")
     if below:
@@ -77,3 +89,5 @@ def examples() -> Iterator[Example]:
     yield _case("VLAN", "it talks by another network", kind="vlan")
     yield _case("parent elsewhere", "not to be seen from here", link_netnsid=0)
     yield _case("down", "not in use", up=False)
+    yield _case("link-local addresses", "every interface has one", above=False, below=False, local=True)
+    yield _case("parent down", "nobody talks", up_below=False)

@@ -49,11 +49,7 @@ AGENTS = tuple(
 
 def check(view: HostView) -> Iterator[Draft]:
     for row in view.namespaces.namespaces:
-        if (
-            row.own
-            or row.held_by != "fd"
-            or any(holder.comm.startswith(agent[:15]) for holder in row.holders for agent in AGENTS)
-        ):
+        if row.held_by != "fd" or any(holder.comm.startswith(agent[:15]) for holder in row.holders for agent in AGENTS):
             continue
         holder = row.holders[0]
         full = row.links is not None and row.links > 1
@@ -91,3 +87,4 @@ def examples() -> Iterator[Example]:
     yield _case("an agent", "that is its work", _held("containerd"))
     yield _case("named", "it was not deleted", _held("python3", names=("a",)))
     yield _case("lived in", "a process is there", _held("python3", processes=1))
+    yield _case("one interface beside lo", "a cable is enough", _held("python3", links=2), 1, severity="warning")

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
+from netdiag.model.namespace import NamespaceHolder
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -46,7 +47,7 @@ MANY, SOME = 50, 10
 
 def check(view: HostView) -> Iterator[Draft]:
     rows = view.namespaces.namespaces
-    empty = [row for row in rows if not row.own and row.held_by == "mount" and not row.holders and row.links == 1]
+    empty = [row for row in rows if row.held_by == "mount" and not row.holders and row.links == 1]
     if len(empty) < SOME:
         return
     first = empty[0]
@@ -80,7 +81,7 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object
 
 
 def examples() -> Iterator[Example]:
-    yield _case("fifty empty ones", "the limit", _with(50), 1, severity="warning")
+    yield _case("fifty empty ones", "the limit", _with(50), 1, severity="warning", confidence="likely")
     yield _case("forty-nine", "below it", _with(49), 1, severity="info")
     yield _case("ten", "worth knowing", _with(10), 1, severity="info")
     mounts = _with(60, names=(), mounts=("/run/docker/netns/1",))
@@ -90,3 +91,5 @@ def examples() -> Iterator[Example]:
     yield _case("running containers", "processes live in them", _with(200, processes=3))
     yield _case("visited by threads", "an agent is at work", _with(60, threads=1))
     yield _case("not entered", "how many interfaces there are is not known", _with(60, links=None))
+    holder = NamespaceHolder(pid=7, comm="python3", fd=3)
+    yield _case("held open besides", "somebody works with them", _with(60, holders=(holder,)))

@@ -64,12 +64,12 @@ def check(view: HostView) -> Iterator[Draft]:
                 yield found
 
 
-def _allowed(view: HostView, family: str) -> Iterator[tuple[WireguardDevice, WireguardPeer, Network]]:
+def _allowed(view: HostView) -> Iterator[tuple[WireguardDevice, WireguardPeer, Network]]:
     for device in view.wireguard.devices:
         for peer in device.peers:
             for prefix in peer.allowed_ips:
                 network = ipaddress.ip_network(prefix, strict=False)
-                if network.prefixlen > EVERYTHING and (network.version == 4) == (family == "inet"):
+                if network.prefixlen > EVERYTHING:
                     yield device, peer, network
 
 
@@ -84,8 +84,8 @@ def _overlap(view: HostView, subnet: Subnet) -> Draft | None:
     """The worst overlap of one bridge."""
     own = {row.local for row in view.addresses}
     chosen = CHOSEN.fullmatch(subnet.link.ifname) is not None
-    found: tuple[int, Severity, WireguardDevice, WireguardPeer, Network] | None = None
-    for device, peer, network in _allowed(view, subnet.route.family):
+    found: list[tuple[Severity, WireguardDevice, WireguardPeer, Network]] = []
+    for device, peer, network in _allowed(view):
         if not network.overlaps(subnet.network):
             continue
         if network.num_addresses == 1 and str(network.network_address) in own:
@@ -93,25 +93,23 @@ def _overlap(view: HostView, subnet: Subnet) -> Draft | None:
         wider = network.prefixlen < subnet.network.prefixlen
         if wider and not chosen:
             continue  # this host's own share of the mesh
-        if wider:
-            rank: tuple[int, Severity] = (1, "warning")
-        else:
-            rank = (0, "critical") if _goes_to(view, network, subnet.link.ifindex) else (1, "warning")
-        if found is None or rank[0] < found[0]:
-            found = (*rank, device, peer, network)
-    return None if found is None else _finding(subnet, *found)
+        whole = not wider and _goes_to(view, network, subnet.link.ifindex)
+        found.append(("critical" if whole else "warning", device, peer, network))
+    if not found:
+        return None
+    return _finding(subnet, *next((row for row in found if row[0] == "critical"), found[0]))
 
 
-def _finding(  # noqa: PLR0917 - what was found, in one go
-    subnet: Subnet, rank: int, severity: Severity, device: WireguardDevice, peer: WireguardPeer, network: Network
+def _finding(
+    subnet: Subnet, severity: Severity, device: WireguardDevice, peer: WireguardPeer, network: Network
 ) -> Draft:
     bridge, tunnel = subnet.link.ifname, device.ifname
     probe = (subnet.network if network.prefixlen < subnet.network.prefixlen else network).network_address
-    lost = f"what is for {network if rank == 0 else subnet.network} of the mesh goes to {bridge}"
+    lost = f"what is for {network if severity == 'critical' else subnet.network} of the mesh goes to {bridge}"
     return RULE.found(
         subject=subject("link", ifname=bridge, dst=str(subnet.network)),
         severity=severity,
-        confidence="certain" if rank == 0 else "likely",
+        confidence="certain" if severity == "critical" else "likely",
         message=f"{bridge} has the subnet {subnet.network}, and {tunnel} has a peer for {network}: {lost}",
         evidence=(
             (f"subnet of {bridge}", subnet.network, f"RTM_GETROUTE {bridge} proto kernel"),
@@ -144,11 +142,24 @@ def _case(name: str, why: str, host: WireguardBuilder, fires: int = 0, **more: o
 
 def examples() -> Iterator[Example]:
     about = subject("link", ifname="docker0", dst="10.1.0.0/16")
-    yield _case("Docker inside the mesh", "a part of the /8 is shadowed", _mesh("10.0.0.0/8"), 1, subject=about)
+    yield _case("Docker inside the mesh", "a part of the /8 is shadowed", _mesh("10.0.0.0/8"), 1, subject=about,
+                confidence="likely")  # fmt: skip
     custom = _mesh("10.0.0.0/8", bridge="br-0123456789ab")
     yield _case("a network of Docker's", "named after its id", custom, 1, severity="warning")
     inside = _mesh("10.1.7.0/24", route=False)
-    yield _case("the mesh inside Docker", "no route into the tunnel wins", inside, 1, severity="critical")
+    critical: dict[str, object] = {"severity": "critical", "confidence": "certain"}
+    yield _case("the mesh inside Docker", "no route into the tunnel wins", inside, 1, **critical)
+    both = _mesh("10.0.0.0/8", "10.1.7.0/24", route=False)
+    yield _case("both ways", "the worse of the two is told", both, 1, **critical)
+    middle = _mesh("10.0.0.0/8", prefix="10.127.0.1/16")
+    yield _case("Docker in the middle of the mesh", "still a part of it", middle, 1, severity="warning")
+    yield _case("a peer inside Docker", "a single address", _mesh("10.1.7.7/32", route=False), 1, **critical)
+    same = _mesh("10.1.0.0/16", bridge="br0", route=False)
+    yield _case("the very same range", "a part of nothing wider", same, 1, **critical)
+    begins = _mesh("10.1.7.0/24", route=False)
+    begins.address("lo", "10.1.7.0/32")
+    yield _case("a range that begins with an own address", "the rest is not", begins, 1, **critical)
+    yield _case("an eighth of everything", "that is a range", _mesh("0.0.0.0/3", route=False), 1, severity="warning")
     routed = _mesh("10.1.7.0/24")
     yield _case("with its route", "the containers of that part are cut off instead", routed, 1, severity="warning")
     own = _mesh("10.1.7.0/24", bridge="br0", route=False)
@@ -169,3 +180,5 @@ def _silent() -> Iterator[Example]:
     yield _case("a bridge that is down", "only the other one counts", down, 1, subject={"ifname": "docker0"})
     other = _mesh("10.1.0.1/32")
     yield _case("the host's own address", "another fault", other)
+    yield _case("a quarter of everything", "as good as a full tunnel", _mesh("0.0.0.0/2", route=False))
+    yield _case("inside a card's subnet", "nobody's container bridge", _mesh("192.0.2.64/26", route=False))

@@ -74,7 +74,8 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object
 
 def examples() -> Iterator[Example]:
     about = subject("tap", ifname="tap0")
-    yield _case("firecracker on a tap that is down", "the plain fault", _down(), 1, severity="critical", subject=about)
+    critical: dict[str, object] = {"severity": "critical", "confidence": "certain", "subject": about}
+    yield _case("firecracker on a tap that is down", "the plain fault", _down(), 1, **critical)
     bridged = _down(master="br0", holder="vmm")
     yield _case(
         "port of a bridge", "an unknown monitor, but the tap was prepared for it", bridged, 1, severity="warning"

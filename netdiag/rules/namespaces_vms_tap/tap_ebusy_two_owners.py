@@ -46,7 +46,7 @@ def rivals(view: HostView, tap: GuestTap) -> list[TapWish]:
     """Processes that want the tap and have it not."""
     if tap.link.info.get("multi_queue") or not tap.holders:
         return []
-    have = {holder.pid for holder in view.taps.holders if holder.ifname is not None}
+    have = {holder.pid for holder in view.taps.holders}
     in_vain = {holder.pid for holder in unattached(view.taps)}
     return [
         wish
@@ -117,3 +117,8 @@ def examples() -> Iterator[Example]:
     yield _case("holds another one", "a machine with two taps, of which a helper holds one", two)
     yield _case("a shell that names it", "neither a monitor nor at the device", _taps().tap_wish("tap0", 50, vmm=None))
     yield _case("nobody holds it", "it is free to take", HostBuilder().tap("tap0", holder=None).tap_wish("tap0", 50))
+    yield _case("free, and wanted by a monitor", "it is about to start",
+                HostBuilder().tap("tap0", holder=None).tap_wish("tap0", 50, vmm="qemu"))  # fmt: skip
+    known = _taps().tap("tap1").tap_holder(None, pid=50, comm="firecracker").tap_wish("tap1", 50, vmm="firecracker")
+    yield _case("a monitor in vain", "one finding, of the tap that it names", known, 1, subject={"ifname": "tap1"},
+                severity="warning")  # fmt: skip

@@ -59,7 +59,7 @@ def expected(tap: GuestTap) -> str:
 
 def check(view: HostView) -> Iterator[Draft]:
     for tap in guest_taps(view):
-        if not abandoned(tap) or (tap.link.carrier_up_count or 0) > 0:
+        if not abandoned(tap) or tap.link.carrier_up_count:
             continue
         sign = expected(tap)
         prepared = tap.connected or tap.link.master is not None
@@ -76,7 +76,7 @@ def check(view: HostView) -> Iterator[Draft]:
             message=f"no process holds the tap {name}, and none ever did: {what}",
             evidence=(
                 (f"{name} carrier", "0", f"RTM_GETLINK {name} IFLA_CARRIER"),
-                (f"times {name} was attached", tap.link.carrier_up_count or 0, "RTM_GETLINK IFLA_CARRIER_UP_COUNT"),
+                (f"times {name} was attached", 0, "RTM_GETLINK IFLA_CARRIER_UP_COUNT"),
                 ("processes that hold it", "none", "/proc/*/fdinfo iff:"),
             ),
             confirm=(f"ip -details link show dev {quoted(name)}", holders_command(name)),
@@ -96,7 +96,8 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object
 
 def examples() -> Iterator[Example]:
     about = subject("tap", ifname="tap0")
-    yield _case("routed, nobody there", "the plain fault", _routed().route("10.1.0.5/32", dev="tap0"), 1, subject=about)
+    plain = _routed().route("10.1.0.5/32", dev="tap0")
+    yield _case("routed, nobody there", "the plain fault", plain, 1, subject=about, confidence="certain")
     v6 = _routed().route("2001:db8:1::5/128", dev="tap0")
     yield _case("IPv6 only", "a guest may have no IPv4", v6, 1, severity="warning")
     other = _routed().route("10.1.0.0/28", dev="tap0", table=100)
@@ -129,3 +130,7 @@ def _silent() -> Iterator[Example]:
     yield _case("held before", "its machine died: tap-orphan-dead-vm speaks", before)
     tun = HostBuilder().link("tun0", kind="tun", info={"type": "tun"}, carrier=False).route("10.8.0.0/24", dev="tun0")
     yield _case("a VPN's tun", "no machine's", tun)
+    stale = _routed().neighbour("10.1.0.5", dev="tap0", state="stale")
+    yield _case("a neighbour of the past", "nobody wrote it down", stale)
+    quiet = HostBuilder().tap("tap0", carrier=False, carrier_up_count=0).route("10.1.0.5/32", dev="tap0")
+    yield _case("held, its carrier taken away", "the monitor does that (TUNSETCARRIER)", quiet)

@@ -31,7 +31,9 @@ References
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfAttachment
 from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.link import Xdp
 from netdiag.model.neighbour import Neighbour
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, leads_to, link_local, pid_words
@@ -65,9 +67,9 @@ def redirected(view: HostView, tap: GuestTap) -> bool:
 
 
 def signs(tap: GuestTap, siblings: list[GuestTap], view: HostView) -> list[str]:
-    """What says that this host routes to its guests."""
+    """What says that this host routes to its guests, of a tap without a route; the weakest sign last."""
     found = []
-    other = next((each for each in siblings if each is not tap and judged(each) and each.routes), None)
+    other = next((each for each in siblings if judged(each) and each.routes), None)
     if other is not None:
         found.append(f"{other.link.ifname} has a route to {other.routes[0].dst}")
     near = next((row for row in tap.neighbours if not link_local(row.dst)), None)
@@ -76,10 +78,10 @@ def signs(tap: GuestTap, siblings: list[GuestTap], view: HostView) -> list[str]:
     mine = [row for row in view.addresses if row.ifindex == tap.link.ifindex and not link_local(row.local)]
     if mine:
         found.append(f"{tap.link.ifname} has the address {mine[0].local}/{mine[0].prefixlen}")
-    if not found and view.sysctl("net.ipv4.ip_forward") == "1" and any(row.vmm for row in tap.holders):
-        found.append(f"this host forwards, and {tap.holder} runs a machine on it")
     if tap.link.inet_conf.get("proxy_arp"):
         found.append(f"proxy_arp is on for {tap.link.ifname}")
+    if view.sysctl("net.ipv4.ip_forward") == "1" and any(row.vmm for row in tap.holders):
+        found.append(f"this host forwards, and {tap.holder} runs a machine on it")
     return found
 
 
@@ -105,8 +107,7 @@ def check(view: HostView) -> Iterator[Draft]:
             found = signs(tap, taps, view)
             yield _finding(tap, "no route leads to it", found, _weight(found), None)
             continue
-        lost = [row for row in fresh(tap) if tap.link.ifindex not in leads_to(view, row.dst)]
-        lost = [row for row in lost if not _to_guest(view, row.dst, taps) and not _covered(view, tap, row)]
+        lost = [row for row in fresh(tap) if not _to_guest(view, row.dst, taps) and not _covered(view, tap, row)]
         if lost:
             yield _finding(
                 tap, f"no route leads to {lost[0].dst}", [f"{lost[0].dst} answers there"], "critical", lost[0]
@@ -126,7 +127,7 @@ def _weight(found: list[str]) -> Severity:
 
 
 def _to_guest(view: HostView, address: str, taps: list[GuestTap]) -> bool:
-    """The route exists and leads to another tap: tap-route-to-wrong-tap."""
+    """The route exists and leads to its tap, or to another one: tap-route-to-wrong-tap."""
     return bool(set(leads_to(view, address)) & {tap.link.ifindex for tap in taps})
 
 
@@ -135,9 +136,7 @@ def _covered(view: HostView, tap: GuestTap, row: Neighbour) -> bool:
     fib = view.fib(row.family)
     mine = set(tap.points.routes if row.family == "inet" else tap.points.routes6)
     bits = 32 if row.family == "inet" else 128
-    return any(
-        mine & set(fib.routes_covering(table, f"{row.dst}/{bits}").tolist()) for table in fib.tables() if table != 255
-    )
+    return any(mine & set(fib.routes_covering(table, f"{row.dst}/{bits}").tolist()) for table in fib.tables())
 
 
 def _family_missing(tap: GuestTap, taps: list[GuestTap]) -> str | None:
@@ -191,18 +190,40 @@ def examples() -> Iterator[Example]:
     alone = HostBuilder().link("eth0").tap("tap1", inet_conf={"proxy_arp": 1})
     yield _case("the only guest", "proxy_arp says that guests are routed", alone, 1, severity="critical")
     near = HostBuilder().link("eth0").tap("tap1").neighbour("10.1.0.6", dev="tap1", state="stale")
-    yield _case("neighbour without a route", "the host talked to it", near, 1, says=("10.1.0.6/32 dev tap1",))
+    critical: dict[str, object] = {"severity": "critical"}
+    yield _case(
+        "neighbour without a route", "the host talked to it", near, 1, says=("10.1.0.6/32 dev tap1",), **critical
+    )
+    turned = HostBuilder().sysctl("net.ipv4.ip_forward", 1).link("eth0").tap("tap1", inet_conf={"proxy_arp": 1})
+    yield _case("proxy_arp on a host that forwards", "the stronger sign decides", turned, 1, **critical)
     own = HostBuilder().link("eth0").tap("tap1").address("tap1", "10.1.0.1/32")
     yield _case("address of the host on it", "a /32 makes no subnet", own, 1, severity="critical")
     both = _two().route("2001:db8::6/128", dev="tap1").neighbour("10.1.0.6", dev="tap1")
-    yield _case("one family of two", "the guest answers, and nothing finds it", both, 1, says=("10.1.0.6",))
+    yield _case("one family of two", "the guest answers, and nothing finds it", both, 1, says=("10.1.0.6",),
+                confidence="certain", **critical)  # fmt: skip
+    for state, confirmed in (("reachable", None), ("stale", 59.0)):
+        late = _two().route("2001:db8::6/128", dev="tap1")
+        late.neighbour("10.1.0.6", dev="tap1", state=state, confirmed=confirmed)
+        yield _case(f"{state}, confirmed {confirmed}", "it was there a moment ago", late, 1, **critical)
     six = _two().route("10.1.0.6/32", dev="tap1").neighbour("2001:db8::6", dev="tap1", state="delay")
     yield _case("IPv6 of two", "the same the other way round", six, 1, says=("-6 route add 2001:db8::6/128",))
     three = _two().tap("tap2").route("10.1.0.7/32", dev="tap2").route("10.1.0.6/32", dev="tap1")
     three.route("2001:db8::5/128", dev="tap0").route("2001:db8::7/128", dev="tap2")
     yield _case(
-        "siblings have both families", "nobody answered yet, but all others have it", three, 1, severity="warning"
+        "siblings have both families",
+        "nobody answered yet, but all others have it",
+        three,
+        1,
+        severity="warning",
+        confidence="likely",
     )
+    subnet = three.tap("tap3").address("tap3", "10.1.0.17/30")
+    yield _case("and a fourth has a subnet", "it has no route of its own", subnet, 1, severity="warning")
+    for hook, fires in (("flow_dissector", 1), ("tc", 0), ("netkit", 0), ("xdp", 0)):
+        taken = _two().bpf(attachments=[BpfAttachment(prog_id=1, hook=hook, ifindex=4)])  # type: ignore[arg-type]
+        yield _case(f"{hook} on the tap", "what may take its frames elsewhere", taken, fires)
+    aside = _two().bpf(attachments=[BpfAttachment(prog_id=1, hook="tc", ifindex=2)])
+    yield _case("tc on the uplink", "its frames are not the tap's", aside, 1, **critical)
     yield from _silent()
 
 
@@ -230,3 +251,35 @@ def _silent() -> Iterator[Example]:
     yield _case("the route leads to another guest", "tap-route-to-wrong-tap speaks", wrong)
     local = _two().route("10.1.0.6/32", dev="tap1").neighbour("fe80::5", dev="tap1")
     yield _case("link-local neighbour", "every guest has one", local)
+    yield _case("XDP on the tap", "a program may take its frames", _two().tap("tap1", xdp=Xdp(mode="native")))
+    unknown = (
+        _two().route("2001:db8::6/128", dev="tap1").neighbour("10.1.0.6", dev="tap1", state="stale", confirmed=None)
+    )
+    yield _case("neighbour, when is not told", "it may be long ago", unknown)
+    fixed = _two().route("2001:db8::6/128", dev="tap1").neighbour("10.1.0.6", dev="tap1", state="permanent")
+    yield _case("written down", "nobody answered", fixed)
+    first = _two().route("10.1.0.6/32", dev="tap1").neighbour("10.1.0.6", dev="tap1")
+    first.route("default", via="192.0.2.9", dev="eth0", table=100).rule(100, table=100)
+    yield _case("a rule that leads elsewhere first", "policy routing decides", first)
+
+    def three(**last: object) -> HostBuilder:
+        host = _two().route("2001:db8::5/128", dev="tap0").route("10.1.0.6/32", dev="tap1")
+        return host.tap("tap2", **last).route("10.1.0.7/32", dev="tap2")  # type: ignore[arg-type]
+
+    yield _case("one of two siblings has both families", "they differ", three())
+    yield _case(
+        "the other sibling is down", "one alone shows nothing", three(up=False).route("2001:db8::7/128", dev="tap2")
+    )
+    own = _two().route("2001:db8::5/128", dev="tap0").tap("tap2").route("10.1.0.7/32", dev="tap2")
+    own.route("2001:db8::7/128", dev="tap2").address("tap1", "10.1.0.9/30")
+    yield _case("a subnet beside siblings with both", "it is reached by that", own)
+    info: dict[str, object] = {"severity": "info"}
+    yield _case(
+        "two machines without a network", "no sign for either", HostBuilder().tap("tap0").tap("tap1"), 2, **info
+    )
+    idle = HostBuilder().tap("tap0", up=False).tap("tap1").route("10.1.0.5/32", dev="tap0")
+    yield _case("a sibling that is down has one", "it may be of the past", idle, 1, **info)
+    unseen = HostBuilder().tap("tap1").neighbour("fe80::5", dev="tap1").address("tap1", "fe80::1/64")
+    yield _case("link-local only", "no sign of routing", unseen, 1, **info)
+    program = HostBuilder().sysctl("net.ipv4.ip_forward", 1).tap("tap1", holder="openvpn")
+    yield _case("a program on a host that forwards", "no machine that is known", program, 1, **info)

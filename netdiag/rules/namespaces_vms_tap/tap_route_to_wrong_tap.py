@@ -45,29 +45,21 @@ RULE = Rule(
 def check(view: HostView) -> Iterator[Draft]:
     taps = [tap for tap in guest_taps(view) if tap.link.up and tap.link.master is None]
     by_index = {tap.link.ifindex: tap for tap in taps}
-    if len(taps) < 2:
-        return
-    told = set()
     for home in taps:
         for row in home.neighbours:
-            if link_local(row.dst) or row.dst in told:
-                continue
-            wrong = _routed_to(view, row.dst, home, by_index)
+            wrong = None if link_local(row.dst) else _routed_to(view, row.dst, by_index)
             if wrong is not None and not any(other.dst == row.dst for other in wrong.neighbours):
-                told.add(row.dst)
                 yield _finding(row, home, wrong, "lives")
-    yield from _written_down(view, taps, told)
+    yield from _written_down(view, taps)
 
 
-def _routed_to(view: HostView, address: str, home: GuestTap, by_index: dict[int, GuestTap]) -> GuestTap | None:
-    """The only other tap to which the route leads; None where it may lead home or elsewhere."""
+def _routed_to(view: HostView, address: str, by_index: dict[int, GuestTap]) -> GuestTap | None:
+    """The only tap to which the route leads; None where it may lead elsewhere."""
     ways = leads_to(view, address)
-    if len(ways) != 1 or ways[0] == home.link.ifindex:
-        return None
-    return by_index.get(ways[0])
+    return by_index.get(ways[0]) if len(ways) == 1 else None
 
 
-def _written_down(view: HostView, taps: list[GuestTap], told: set[str]) -> Iterator[Draft]:
+def _written_down(view: HostView, taps: list[GuestTap]) -> Iterator[Draft]:
     """Permanent neighbours with the hardware address of a guest that is seen on another tap, and only there."""
     seen: dict[str, set[str]] = {}
     for tap in taps:
@@ -78,7 +70,7 @@ def _written_down(view: HostView, taps: list[GuestTap], told: set[str]) -> Itera
     for tap in taps:
         for row in tap.neighbours:
             homes = seen.get(str(row.lladdr), set())
-            if row.state != "permanent" or row.dst in told or len(homes) != 1 or tap.link.ifname in homes:
+            if len(homes) != 1 or tap.link.ifname in homes:
                 continue
             if tap.link.ifindex in leads_to(view, row.dst):
                 yield _finding(row, by_name[next(iter(homes))], tap, "is seen")
@@ -119,7 +111,10 @@ def examples() -> Iterator[Example]:
     swapped = _pair().route("10.1.0.5/32", dev="tap1").route("10.1.0.6/32", dev="tap0")
     yield _case("swapped routes", "both guests are cut off", swapped, 2, severity="critical")
     one = _pair().route("10.1.0.5/32", dev="tap1").route("10.1.0.6/32", dev="tap1")
-    yield _case("one route wrong", "the other guest gets both", one, 1, subject=about)
+    yield _case("one route wrong", "the other guest gets both", one, 1, subject=about, confidence="certain")
+    idle = HostBuilder().tap("tap0").tap("tap1").neighbour("10.1.0.5", dev="tap0", state="stale")
+    idle.route("10.1.0.5/32", dev="tap1")
+    yield _case("an idle guest", "it may have moved", idle, 1, subject=about, confidence="likely")
     failed = _pair().route("10.1.0.5/32", dev="tap1").neighbour("10.1.0.5", dev="tap1", state="failed")
     yield _case("the wrong guest does not answer", "failed is no hardware address", failed, 1)
     wide = _pair().route("10.1.0.0/29", dev="tap1")
@@ -153,3 +148,16 @@ def _silent() -> Iterator[Example]:
     fixed = HostBuilder().tap("tap0").tap("tap1").route("10.1.0.5/32", dev="tap1")
     fixed.neighbour("fe80::5", dev="tap1").neighbour("10.1.0.5", dev="tap1", state="permanent")
     yield _case("written down where it is seen", "a healthy static neighbour", fixed)
+    for name, fields in (("down", {"up": False}), ("in a bridge", {"master": "br0"})):
+        for tap in ("tap0", "tap1"):
+            host = HostBuilder().link("br0", kind="bridge").tap("tap0").tap("tap1").tap(tap, **fields)
+            host.neighbour("10.1.0.5", dev="tap0").route("10.1.0.5/32", dev="tap1")
+            yield _case(f"{tap} is {name}", "it is not routed to", host)
+    near = HostBuilder().tap("tap0").tap("tap1").neighbour("fe80::5", dev="tap0").address("tap1", "fe80::1/64")
+    yield _case("link-local, a route by the other tap", "each tap is a link of its own", near)
+    for name, seen in (("twice", ("tap0", "tap2")), ("nowhere", ())):
+        written = HostBuilder().tap("tap0").tap("tap1").tap("tap2").route("10.1.0.5/32", dev="tap1")
+        written.neighbour("10.1.0.5", dev="tap1", state="permanent")
+        for tap in seen:
+            written.neighbour("fe80::5", dev=tap)
+        yield _case(f"written down, and seen {name}", "where it lives is not known", written)

@@ -68,12 +68,14 @@ def check(view: HostView) -> Iterator[Draft]:
         )
 
 
-def _moved(lost: int, sent: int, *, state: str = "S", held: bool = True, total: int = 0) -> HostBuilder:
-    host = HostBuilder().tap("tap0", holder=None, carrier=held)
+def _moved(
+    lost: int, sent: int, *, state: str = "S", held: bool = True, total: int = 0, up: bool = True, on_: str = "tap0"
+) -> HostBuilder:
+    host = HostBuilder().link("eth0").tap("tap0", holder=None, carrier=held, up=up)
     if held:
         host.tap_holder("tap0", state=state)
     looks = [
-        {"links": (host.link_counters("tap0", stats=Stats64(tx_dropped=total + drops, tx_packets=packets)),)}
+        {"links": (host.link_counters(on_, stats=Stats64(tx_dropped=total + drops, tx_packets=packets)),)}
         for drops, packets in ((0, 0), (lost, sent))
     ]
     return host.counters(before=looks[0], after=looks[1])
@@ -93,3 +95,5 @@ def examples() -> Iterator[Example]:
     yield _case("of the past", "only what moved counts", _moved(0, 500, total=10_000))
     reset = _moved(-500, 500, total=1000)
     yield _case("made anew", "the counter went back", reset)
+    yield _case("on a card", "another rule's matter", _moved(500, 500, on_="eth0"))
+    yield _case("tap down", "tap-down-vmm-eio speaks", _moved(500, 500, up=False))

@@ -81,7 +81,8 @@ def examples() -> Iterator[Example]:
     bare = HostBuilder().tap("tap0", info={"vnet_hdr": False})
     yield _case("all without the header", "they may be meant so", bare, 1, severity="info")
     odd = HostBuilder().tap("tap0", info={"vnet_hdr": False}).tap("tap1")
-    yield _case("one without the header", "its sibling has it", odd, 1, severity="warning", subject={"ifname": "tap0"})
+    yield _case("one without the header", "its sibling has it", odd, 1, severity="warning", confidence="likely",
+                subject={"ifname": "tap0"})  # fmt: skip
     pi = HostBuilder().tap("tap0", info={"pi": True}).tap("tap1")
     yield _case("packet information", "four bytes too many", pi, 1, severity="warning")
     other = HostBuilder().tap("tap0", info={"vnet_hdr": False}).tap("tap1", holder="qemu")
@@ -91,3 +92,5 @@ def examples() -> Iterator[Example]:
     yield _case("with the header", "healthy", HostBuilder().tap("tap0"))
     yield _case("a VPN's tap", "no machine", HostBuilder().tap("tap0", holder="openvpn", info={"vnet_hdr": False}))
     yield _case("not held", "the monitor sets it when it opens", HostBuilder().tap("tap0", holder=None))
+    vpn = HostBuilder().tap("tap0", holder="openvpn", info={"pi": True})
+    yield _case("a VPN's tap with packet information", "it knows what it asked for", vpn)

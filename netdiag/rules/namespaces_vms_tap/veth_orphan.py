@@ -23,10 +23,13 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from netdiag.index.taps import pointers
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
+from netdiag.model.neighbour import NTF_PROXY
+from netdiag.model.tc import Qdisc, Tc
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -77,7 +80,7 @@ def _nowhere(view: HostView, inode: int | None) -> str:
     row = next((each for each in view.namespaces.namespaces if each.inode == inode), None)
     if row is None:
         return "a namespace that is not found by name, process or descriptor"
-    if row.held_by == "fd" and not row.mounts:
+    if row.held_by == "fd":
         return f"a nameless namespace without processes, held open by {row.holders[0].comm}"
     return ""
 
@@ -102,6 +105,20 @@ def examples() -> Iterator[Example]:
     bridged = _end().link("br0", kind="bridge").link("veth0", kind="veth", link_netnsid=3, link=2, master=4)
     yield _case("in a bridge", "it is used", bridged)
     yield _case("with an address", "it is used", _end().address("veth0", "10.0.0.1/30"))
+    yield _case("with an address that makes no subnet", "it is used", _end().address("veth0", "10.0.0.1/32"))
+    local = _end(**held).address("veth0", "fe80::1/64")
+    yield _case("with a link-local address", "every interface has one", local, 1, severity="warning")
+    yield _case("with a route of IPv6", "a container behind it", _end(**held).route("2001:db8::5/128", dev="veth0"))
+    proxy = _end(**held).neighbour("10.1.0.5", dev="veth0", flags=NTF_PROXY)
+    yield _case("with a proxy entry", "this host answers for what is behind", proxy)
+    yield _case("a macvlan", "no cable", HostBuilder().link("mv0", kind="macvlan", link_netnsid=3, link=2))
+    pool = HostBuilder().link("eth0").link("veth0", kind="veth", link_netnsid=3, link=2)
+    pool.namespace(900, netnsid=1, names=("pool1",)).namespace(1000, netnsid=3, **held)
+    yield _case("beside a pool", "that is another namespace", pool, 1, severity="warning")
+    for kind, fires in (("clsact", 0), ("ingress", 0), ("noqueue", 1)):
+        tables = _end(**held).build()
+        tables = replace(tables, qdiscs=Tc(qdiscs=(Qdisc(ifindex=3, kind=kind, handle=0, parent=0),)))
+        yield Example(name=f"with {kind}", why="filters there may redirect", tables=tables, fires=fires)
     yield _case("with a route", "a container behind it", _end().route("10.1.0.5/32", dev="veth0"))
     yield _case("redirected", "eBPF takes its frames", _end().bpf(attachments=_attached()))
     yield _case("both ends here", "a pair within the namespace", HostBuilder().link("v0", kind="veth", link=3))

@@ -90,13 +90,15 @@ def _taps() -> HostBuilder:
 def examples() -> Iterator[Example]:
     about = subject("neighbour", dst="10.1.0.5")
     clones = _taps().neighbour("10.1.0.5", dev="tap0").neighbour("10.1.0.5", dev="tap1", state="stale")
-    yield _case("clones", "same address, same hardware address", clones, 1, subject=about, severity="critical")
+    yield _case("clones", "same address, same hardware address", clones, 1, subject=about, severity="critical",
+                confidence="certain")  # fmt: skip
     apart = _taps().neighbour("10.1.0.5", dev="tap0")
     apart.neighbour("10.1.0.5", dev="tap1", lladdr="02:00:00:00:00:02")
     yield _case("another hardware address", "two machines were given one address", apart, 1, severity="critical")
     stale = _taps().neighbour("10.1.0.5", dev="tap0")
     stale.neighbour("10.1.0.5", dev="tap1", lladdr="02:00:00:00:00:02", state="stale")
-    yield _case("one of them long silent", "the other may have taken over", stale, 1, severity="warning")
+    yield _case("one of them long silent", "the other may have taken over", stale, 1, severity="warning",
+                confidence="likely")  # fmt: skip
     six = _taps().neighbour("2001:db8::5", dev="tap0").neighbour("2001:db8::5", dev="tap1")
     yield _case("IPv6", "the same", six, 1)
     three = clones.tap("tap2").neighbour("10.1.0.5", dev="tap2")
@@ -113,3 +115,7 @@ def examples() -> Iterator[Example]:
     down = _taps().tap("tap1", up=False)
     down.neighbour("10.1.0.5", dev="tap0").neighbour("10.1.0.5", dev="tap1", state="permanent")
     yield _case("the other tap is down", "nobody reaches that guest, and none is confused", down)
+    groups = _taps()
+    for tap in ("tap0", "tap1"):
+        groups.neighbour("ff02::16", dev=tap, state="noarp", lladdr="33:33:00:00:00:16")
+    yield _case("a multicast group", "the kernel notes it on every interface", groups)

@@ -22,6 +22,7 @@ References
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
@@ -64,8 +65,8 @@ def check(view: HostView) -> Iterator[Draft]:
 OLD, NEW = "06:00:00:00:00:05", "06:00:00:00:00:99"
 
 
-def _guest(state: str = "stale", old: str = OLD, now: str = "reachable") -> HostBuilder:
-    host = HostBuilder().tap("tap0").route("10.1.0.5/32", dev="tap0")
+def _guest(state: str = "stale", old: str = OLD, now: str = "reachable", **tap: Any) -> HostBuilder:
+    host = HostBuilder().link("br0", kind="bridge").tap("tap0", **tap).route("10.1.0.5/32", dev="tap0")
     return host.neighbour("10.1.0.5", dev="tap0", state=state, lladdr=old).neighbour(
         "fe80::5", dev="tap0", state=now, lladdr=NEW
     )
@@ -85,5 +86,6 @@ def examples() -> Iterator[Example]:
     yield _case("nothing fresh", "which one is right is not known", _guest(now="stale"))
     two = _guest().neighbour("10.1.0.6", dev="tap0", lladdr="06:00:00:00:00:77")
     yield _case("several addresses at once", "a bridge inside the guest", two)
-    bridged = HostBuilder().link("br0", kind="bridge").tap("tap0", master="br0")
-    yield _case("in a bridge", "the bridge has the neighbours", bridged)
+    yield _case("in a bridge", "the bridge has the neighbours", _guest(master="br0"))
+    yield _case("not held", "nobody is there", _guest(holder=None))
+    yield _case("down", "nothing is sent", _guest(up=False))

@@ -66,7 +66,7 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     said: set[int] = set()
     for one, other in combinations(sorted(subnets.values(), key=lambda subnet: subnet.link.ifname), 2):
-        if other.link.ifindex in said or view.stack.vrf(one.link.ifindex) != view.stack.vrf(other.link.ifindex):
+        if other.link.ifindex in said:
             continue
         why = _shared(view, one, other)
         wrong = next((link for link in (one.link, other.link) if _answers(view, link, one, other)), None)
@@ -94,7 +94,7 @@ def _shared(view: HostView, one: Subnet, other: Subnet) -> tuple[str, object, st
     far = [view.stack.veth_peer(end.link.ifindex) for end in (one, other)]
     if one.link.link_netnsid == other.link.link_netnsid and _one_bridge(far[0], far[1]):
         return f"other ends of {names}", "ports of one bridge", "RTM_GETLINK IFLA_MASTER of the other ends"
-    if one.network == other.network and one.route.table == other.route.table and far[0] != other.link:
+    if one.network == other.network and one.route.table == other.route.table:
         return f"subnet of {names}", str(one.network), "RTM_GETROUTE"
     same = _neighbours(view, one.link) & _neighbours(view, other.link)
     if same:
@@ -114,8 +114,9 @@ def _settled(view: HostView, one: Subnet, other: Subnet) -> bool:
 
 def _one_bridge(one: Link | None, other: Link | None) -> bool:
     """Whether two ends in one namespace are ports of one bridge."""
-    both = one is not None and other is not None and one.master is not None and one.master == other.master
-    return both and all(end is not None and end.slave_kind in ("bridge", None) for end in (one, other))
+    if one is None or other is None or one.master is None:
+        return False
+    return one.master == other.master and one.slave_kind in ("bridge", None)
 
 
 def _neighbours(view: HostView, link: Link) -> set[tuple[bytes, bytes]]:
@@ -224,3 +225,74 @@ def examples() -> Iterator[Example]:
     apart.peer("eth1", ifindex=8, master=6, slave_kind="bridge")
     apart.address("eth0", "10.1.0.1/24").address("eth1", "10.2.0.1/24")
     yield case("cables into two bridges", "two segments", apart)
+    third = _heard(_host()).link("a0").address("a0", "10.3.0.1/24")
+    about = subject("link", ifname="eth0")
+    yield Example(
+        name="a third card apart", why="it hears nobody of the others", tables=third.build(), fires=1, subject=about
+    )
+    three = _host("10.1.0.2/24").link("eth2").address("eth2", "10.1.0.3/24")
+    yield case("three cards of one subnet", "one card answers for both others", three, 1)
+    yield from _not_cards(case)
+    yield from _other_ends(case)
+    below = HostBuilder().link("eth0").address("eth0", "10.1.0.1/24").link("a7", kind="vlan", link="eth0")
+    yield case("a VLAN in the subnet of its card", "its frames bear a tag", below.address("a7", "10.1.0.2/24"))
+    above = HostBuilder().link("eth0").address("eth0", "10.1.0.1/24").link("eth0.7", kind="vlan", link="eth0")
+    yield case("the same by another name", "which comes first decides nothing", above.address("eth0.7", "10.1.0.2/24"))
+    vlans = HostBuilder().link("eth0")
+    for number in (7, 8):
+        vlans.link(f"eth0.{number}", kind="vlan", link="eth0").address(f"eth0.{number}", f"10.{number}.0.1/24")
+    yield case("two VLANs of one card", "two segments", vlans)
+    cards = HostBuilder().link("eth0").link("eth1")
+    for number in (0, 1):
+        cards.link(f"mv{number}", kind="macvlan", link=f"eth{number}").address(f"mv{number}", f"10.{number}.0.1/24")
+    yield case("macvlans of two cards", "two segments", cards)
+    away = HostBuilder()
+    for number in (0, 1):
+        away.link(f"mv{number}", kind="macvlan", link_netnsid=0).address(f"mv{number}", f"10.{number}.0.1/24")
+    yield case("macvlans whose cards are elsewhere", "which ones is not seen", away)
+    named = _host("10.1.0.2/24").rule(100, oif="eth0", table=254)
+    yield case("a rule names the card", "somebody knows which is used", named)
+    tables = HostBuilder().link("eth0").link("eth1").address("eth0", "10.1.0.1/24")
+    tables.address("eth1", "10.1.0.2/24", flags=0x280)
+    tables.route("10.1.0.0/24", dev="eth1", protocol=2, scope=253, prefsrc="10.1.0.2", table=100)
+    yield case("one subnet in two tables", "two networks with alike numbers", tables)
+
+
+def _not_cards(case: Any) -> Iterator[Example]:
+    """Interfaces of one subnet that do not answer ARP for each other."""
+    for name, why, fields in (
+        ("dummy without ARP", "nobody asks it", {"kind": "dummy", "flags": 0x100C3}),
+        ("ipvlan", "the card answers", {"kind": "ipvlan"}),
+        ("InfiniBand", "another kind of ARP", {"type": 32}),
+        ("leg of a bond", "the bond has the address", {"master": 9}),
+    ):
+        host = HostBuilder()
+        for number in (0, 1):
+            host.link(f"x{number}", **fields).address(f"x{number}", f"10.1.0.{number + 1}/24")
+        yield case(f"two of kind {name}", why, host)
+
+
+def _other_ends(case: Any) -> Iterator[Example]:
+    """Two cables whose other ends are ports of nothing that joins them, as far as is seen."""
+    for name, ends in (
+        ("in no bridge", ({"ifindex": 7}, {"ifindex": 8})),
+        (
+            "in a VRF",
+            ({"ifindex": 7, "master": 5, "slave_kind": "vrf"}, {"ifindex": 8, "master": 5, "slave_kind": "vrf"}),
+        ),
+        ("in two namespaces", ({"ifindex": 7, "master": 5}, {"ifindex": 7, "master": 5, "netnsid": 1})),
+        ("one not read", ({"ifindex": 7, "master": 5}, None)),
+        ("the other not read", (None, {"ifindex": 7, "master": 5})),
+    ):
+        host = HostBuilder().link("eth0", kind="veth", link_netnsid=0).link("eth1", kind="veth", link_netnsid=0)
+        for ifname, far in zip(("eth0", "eth1"), ends, strict=True):
+            if far is not None:
+                host.peer(ifname, **far)
+        host.address("eth0", "10.1.0.1/24").address("eth1", "10.2.0.1/24")
+        yield case(f"cables, other ends {name}", "nothing says that they share a segment", host)
+    wire = HostBuilder().link("v0", kind="veth", link=3).link("v1", kind="veth", link=2)
+    yield case(
+        "two ends of one cable",
+        "each hears the other, and nobody else",
+        wire.address("v0", "10.1.0.1/24").address("v1", "10.1.0.2/24"),
+    )

@@ -52,10 +52,10 @@ def check(view: HostView) -> Iterator[Draft]:
     wires = [subnet for subnet in connected(view, "inet") if not subnet.link.noarp]
     for address in view.addresses:
         link = view.link(address.ifindex)
-        if address.family != "inet" or address.prefixlen != 32 or link is None or not _without_wire(link):
+        if address.prefixlen != 32 or link is None or not _without_wire(link):
             continue
         vip = ipaddress.ip_address(address.local)
-        if vip.is_loopback or vip.is_link_local:
+        if vip.is_link_local:
             continue
         for subnet in wires:
             if vip in subnet.network and _arp(view, subnet.link, "arp_ignore") == 0:
@@ -79,7 +79,7 @@ def _shared(view: HostView, link: Link, wire: Link) -> str:
         return f"arp_announce is 2 on {wire.ifname}, as backends of a balancer have it"
     if link.kind in ("ipip", "tunl"):
         return f"it is on the tunnel {link.ifname} of a balancer"
-    if any(each.kind == "ipip" and each.up and each.ifname == "tunl0" for each in view.links):
+    if any(each.up and each.ifname == "tunl0" for each in view.links):
         return "tunl0 is up, by which a balancer reaches its backends"
     return ""
 
@@ -122,7 +122,8 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object
 
 def examples() -> Iterator[Example]:
     about = subject("address", local="192.0.2.100", ifname="lo")
-    yield _case("half configured", "announce is set, ignore was lost", _backend(), 1, subject=about, severity="warning")
+    yield _case("half configured", "announce is set, ignore was lost", _backend(), 1, subject=about, severity="warning",
+                confidence="likely")  # fmt: skip
     yield _case("on the balancer's tunnel", "LVS-TUN", _backend(announce=0, on="tunl0"), 1, severity="warning")
     yield _case("the only owner?", "nothing says that it is shared", _backend(announce=0), 1, severity="info")
     yield _case("configured", "the healthy backend", _backend(ignore=1))
@@ -133,3 +134,18 @@ def examples() -> Iterator[Example]:
     yield _case("link-local", "not a service", _backend("169.254.20.10/32"))
     near = _backend("192.0.3.0/32")
     yield _case("one address past the subnet", "outside", near)
+    yield _case("arp_announce 1", "many a host has it", _backend(announce=1), 1, severity="info")
+    for name, dev, up, severity in (
+        ("tunl0", "tunl0", True, "warning"),
+        ("tunl0, which is down", "tunl0", False, "info"),
+        ("a tunnel to another site", "ipip1", True, "info"),
+    ):
+        beside = _backend(announce=0).link(dev, kind="ipip", flags=0xC1 if up else 0xC0)
+        yield _case(f"beside {name}", "what a balancer needs", beside, 1, severity=severity)
+    inside = _backend("10.9.0.100/32").link("wg0", kind="wireguard", type=65534, flags=0x100D1)
+    yield _case("inside a tunnel's subnet", "nobody asks by ARP there", inside.address("wg0", "10.9.0.1/24"))
+    yield _case("a network on lo", "AnyIP, no single address", _backend("192.0.2.100/28"))
+    card = _backend("203.0.113.7/32").link("eth1").address("eth1", "192.0.2.100/32")
+    yield _case("on another card", "arp-flux speaks", card)
+    local = _backend("169.254.20.10/32").address("eth0", "169.254.0.1/16")
+    yield _case("link-local, and so is the card", "not a service", local)

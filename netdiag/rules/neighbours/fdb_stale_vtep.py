@@ -31,17 +31,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from netdiag.index.fleet import FleetHost, FleetView, across, on
 from netdiag.index.links import LinkStack
 from netdiag.index.packet import Query
 from netdiag.index.view import HostView
-from netdiag.model.bridge import Fdb, FdbEntry
+from netdiag.model.bridge import FdbEntry
 from netdiag.model.finding import Draft, Severity, subject
 from netdiag.model.link import Link
 from netdiag.model.snapshot import Tables
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.shape import Example, FleetExample, Rule, quoted
 
 RULE = Rule(
@@ -77,7 +76,7 @@ def check(view: HostView) -> Iterator[Draft]:
             written = row.state in ("permanent", "static") and "extern_learn" not in row.flags
             if not written or row.lladdr == EVERYBODY or int(row.lladdr[:2], 16) & 1:
                 continue
-            shared = sum(1 for other in mine if other.dst == row.dst and other.lladdr != EVERYBODY) > 1
+            shared = sum(other.dst == row.dst for other in mine) > 1
             found = _wrong(view, row, local, floods, shared=shared)
             if found is not None:
                 yield _finding(link, row, *found)
@@ -90,7 +89,7 @@ def _this_side(view: HostView, link: Link, entries: list[FdbEntry]) -> dict[str,
     found = {}
     for port in view.stack.ports(link.master):
         far = view.stack.veth_peer(port.ifindex)
-        if port.ifindex != link.ifindex and far is not None and far.up and far.address and far.master is None:
+        if far is not None and far.up and far.address and far.master is None:
             found[far.address] = port.ifname
     for row in entries:
         if row.master == link.master and row.ifindex != link.ifindex and row.state != "permanent":
@@ -137,48 +136,6 @@ def _finding(link: Link, row: FdbEntry, why: str, severity: Severity, source: st
 MAC, OTHER = "02:00:00:00:00:aa", "02:00:00:00:00:bb"
 
 
-def _row(
-    host: HostBuilder, lladdr: str, dst: str | None, *, dev: str = "vx0", state: int = 0x80, flags: int = 2
-) -> FdbEntry:
-    flag = ("self",) if flags & 2 else ()
-    words = {0x80: "permanent", 0x40: "static", 2: ""}[state]
-    more = ("extern_learn",) if flags & 0x10 else ()
-    index = host.ifindex(dev)
-    master = None if flags & 2 else host.ifindex("br0")
-    common = {"vlan": None, "vni": None, "port": None, "updated": None, "used": None}
-    return FdbEntry(
-        ifindex=index,
-        lladdr=lladdr,
-        master=master,
-        state=words,
-        flags=flag + more,
-        dst=dst,
-        **common,
-    )
-
-
-def _fdb(rows: list[FdbEntry]) -> Fdb:
-    """Columns of readable rows."""
-    states = {"permanent": 0x80, "static": 0x40, "": 2}
-    lladdrs = b"".join(bytes.fromhex(row.lladdr.replace(":", "")) for row in rows)
-    raw = [b"" if row.dst is None else bytes(map(int, row.dst.split("."))) for row in rows]
-    count = len(rows)
-    return Fdb(
-        ifindex=np.array([row.ifindex for row in rows], np.int32),
-        lladdr=np.frombuffer(lladdrs, np.uint8).reshape(count, 6),
-        master=np.array([row.master or 0 for row in rows], np.int32),
-        vlan=np.zeros(count, np.uint16),
-        state=np.array([states[row.state] for row in rows], np.uint16),
-        flags=np.array([2 * ("self" in row.flags) + 0x10 * ("extern_learn" in row.flags) for row in rows], np.uint8),
-        dst=np.frombuffer(b"".join(each.ljust(16, b"\0") for each in raw), np.uint8).reshape(count, 16),
-        dst_len=np.array([len(each) for each in raw], np.uint8),
-        vni=np.zeros(count, np.uint32),
-        port=np.zeros(count, np.uint16),
-        updated=np.full(count, np.nan, np.float32),
-        used=np.full(count, np.nan, np.float32),
-    )
-
-
 def _node(*, gone: bool = False) -> HostBuilder:
     host = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").link("br0", kind="bridge")
     host.link("vx0", kind="vxlan", master="br0", info={"id": 7}).link("v0", kind="veth", master="br0")
@@ -186,7 +143,7 @@ def _node(*, gone: bool = False) -> HostBuilder:
 
 
 def _tables(host: HostBuilder, *rows: FdbEntry) -> Tables:
-    return replace(host.build(), fdb=_fdb(list(rows)))
+    return replace(host.build(), fdb=fdb(list(rows)))
 
 
 def _case(name: str, why: str, tables: Tables, fires: int = 0, **more: object) -> Example:
@@ -196,27 +153,72 @@ def _case(name: str, why: str, tables: Tables, fires: int = 0, **more: object) -
 def examples() -> Iterator[Example]:
     host = _node()
     about = subject("neighbour", lladdr=MAC, ifname="vx0")
-    flood, right = _row(host, EVERYBODY, "192.0.2.2"), _row(host, OTHER, "192.0.2.2")
-    here = _row(host, MAC, None, dev="v0", state=2, flags=0)
-    stale = _row(host, MAC, "192.0.2.9")
+    flood, right = entry(host, EVERYBODY, "192.0.2.2"), entry(host, OTHER, "192.0.2.2")
+    here = entry(host, MAC, None, dev="v0", state=2, flags=0)
+    stale = entry(host, MAC, "192.0.2.9")
     tables = _tables(host, flood, stale, here)
-    yield _case("it moved here", "the bridge learned it on another port", tables, 1, subject=about, severity="critical")
+    certain: dict[str, object] = {"subject": about, "severity": "critical", "confidence": "certain"}
+    yield _case("it moved here", "the bridge learned it on another port", tables, 1, **certain)
     peer = _node().peer("v0", address=MAC)
     yield _case("behind a veth", "its far end has that address", _tables(peer, stale), 1, severity="critical")
-    away = _row(host, MAC, "198.51.100.9")
+    away = entry(host, MAC, "198.51.100.9")
     yield _case("no route to the end", "the node is gone", _tables(host, away), 1, severity="critical")
     silent = _tables(_node(gone=True), stale)
     yield _case("the end does not answer", "its neighbour entry failed", silent, 1, severity="critical")
     yield _case(
-        "not in the flood list", "the only entry for it", _tables(host, flood, right, stale), 1, severity="warning"
-    )
+        "not in the flood list", "the only entry for it", _tables(host, flood, right, stale), 1, severity="warning",
+        confidence="likely",
+    )  # fmt: skip
     yield _case("right", "the healthy node", _tables(host, flood, right))
-    pair = _tables(host, flood, stale, _row(host, OTHER, "192.0.2.9"))
+    pair = _tables(host, flood, stale, entry(host, OTHER, "192.0.2.9"))
     yield _case("anycast end", "several addresses are behind it", pair)
-    evpn = _tables(host, flood, _row(host, MAC, "192.0.2.9", flags=0x12))
+    evpn = _tables(host, flood, entry(host, MAC, "192.0.2.9", flags=0x12))
     yield _case("kept by a daemon", "EVPN corrects it", evpn)
-    yield _case("learned", "what arrives corrects it", _tables(host, flood, _row(host, MAC, "192.0.2.9", state=2)))
+    yield _case("learned", "what arrives corrects it", _tables(host, flood, entry(host, MAC, "192.0.2.9", state=2)))
     yield _case("floods nowhere", "nothing to compare with", _tables(host, stale))
+    yield from _elsewhere_examples()
+    remote = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24")
+    remote.link("vx0", kind="vxlan", info={"id": 7, "remote": "192.0.2.9"})
+    yield _case("its remote", "all that is not known goes there", _tables(remote, entry(remote, MAC, "192.0.2.9")))
+    odd = "fe:00:00:00:00:aa"
+    yield _case(
+        "an address of another maker", "any that is no group", _tables(host, entry(host, odd, "198.51.100.9")), 1
+    )
+    group = entry(host, "01:00:5e:00:00:aa", "198.51.100.9")
+    yield _case("a multicast group", "it is for all of them", _tables(host, group))
+    gone = _tables(host, entry(host, EVERYBODY, "198.51.100.9"))
+    yield _case("floods to a node that is gone", "no address is lost by that", gone)
+    down = HostBuilder().link("eth0").link("vx0", kind="vxlan", up=False)
+    yield _case("down", "nothing is sent", _tables(down, entry(down, MAC, "198.51.100.9")))
+    two = _node().link("vx1", kind="vxlan")
+    other = entry(two, MAC, "192.0.2.9", dev="vx1")
+    lists = _tables(two, entry(two, EVERYBODY, "192.0.2.2"), entry(two, OTHER, "192.0.2.2"), other)
+    yield _case("a second device, which floods nowhere", "each has its own list", lists)
+    near = _node().neighbour("192.0.2.9", dev="eth0")
+    yield _case("the end answers", "all is well", _tables(near, entry(near, MAC, "192.0.2.9")))
+    stray = _node().route("198.51.100.0/24", via="192.0.2.254", dev="eth0")
+    stray.neighbour("198.51.100.9", dev="eth0", state="failed")
+    yield _case(
+        "the end is behind a gateway",
+        "who asked for it on the link was wrong",
+        _tables(stray, entry(stray, MAC, "198.51.100.9")),
+    )
+
+
+def _elsewhere_examples() -> Iterator[Example]:
+    """What the bridge knows and what does not show that the address is on this side."""
+    host = _node().link("br1", kind="bridge").link("v1", kind="veth", master="br1")
+    stale = entry(host, MAC, "192.0.2.9")
+    for name, row in (
+        ("learned on another bridge", entry(host, MAC, None, dev="v1", state=2, flags=0, bridge="br1")),
+        ("learned over the tunnel", entry(host, MAC, None, dev="vx0", state=2, flags=0)),
+        ("the address of a port", entry(host, MAC, None, dev="v0", flags=0)),
+        ("the address of the device", entry(host, MAC, None)),
+    ):
+        yield _case(name, "it is not behind this side's ports", _tables(host, stale, row))
+    for name, fields in (("down", {"flags": 0}), ("in a bridge there", {"master": 9})):
+        far = _node().peer("v0", address=MAC, **fields)
+        yield _case(f"far end of a veth, {name}", "nobody has it there", _tables(far, entry(far, MAC, "192.0.2.9")))
 
 
 def _held(host: FleetHost) -> Iterator[tuple[int, str]]:
@@ -290,7 +292,7 @@ def examples_across() -> Iterator[FleetExample]:
         host.link("vx0", kind="vxlan", master="br0", info={"id": 7}).link("v0", kind="veth", master="br0")
         if guest:
             host.peer("v0", address=MAC)
-        rows = [_row(host, MAC, f"192.0.2.{sends}", state=state)] if sends else []
+        rows = [entry(host, MAC, f"192.0.2.{sends}", state=state)] if sends else []
         return _tables(host, *rows)
 
     def case(name: str, why: str, fires: int, *nodes: Tables) -> FleetExample:

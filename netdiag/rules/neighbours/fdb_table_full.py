@@ -23,6 +23,7 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from netdiag.model.bridge import NUD_PERMANENT
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -91,3 +93,20 @@ def examples() -> Iterator[Example]:
     yield _case("down", "nothing is flooded", 4, 4, up=False)
     vxlan = HostBuilder().link("vx0", kind="vxlan", info={"limit": 4}).build()
     yield Example(name="vxlan with room", why="nothing learned", tables=vxlan)
+    for name, why, limit, rows, late, fires in (
+        ("full", "the plain fault", 2, "ll", (), 1),
+        ("with one left", "not yet", 3, "ll", (), 0),
+        ("of entries that were set", "they do not count", 2, "ps", (), 0),
+        ("of entries of its bridge", "they are of another table", 2, "bb", (), 0),
+        ("of another device's", "each has its own", 2, "oo", (), 0),
+        ("without a limit", "the default", None, "ll", (), 0),
+        ("not read", "nobody knows", 2, "ll", ("fdb",), 0),
+    ):
+        host = HostBuilder().link("br0", kind="bridge").link("vx0", kind="vxlan", info={"limit": limit}).link("vx1")
+        kinds = {"l": {"state": 2}, "p": {}, "s": {}, "b": {"state": 2, "flags": 0}, "o": {"state": 2, "dev": "vx1"}}
+        entries = [entry(host, f"02:00:00:00:00:0{n}", "192.0.2.9", **kinds[kind]) for n, kind in enumerate(rows)]  # type: ignore[arg-type]
+        tables = replace(host.build(), fdb=fdb(entries))
+        yield Example(name=f"vxlan {name}", why=why, tables=tables, late=late, fires=fires)
+    learned = [entry(host, f"02:00:00:00:00:0{n}", "192.0.2.9", state=2) for n in range(3)]
+    macvlan = HostBuilder().link("br0", kind="bridge").link("vx0", kind="macvlan", info={"limit": 2})
+    yield Example(name="no vxlan", why="another kind's limit", tables=replace(macvlan.build(), fdb=fdb(learned)))

@@ -60,14 +60,14 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     for row in view.addresses:
         link = view.link(row.ifindex)
-        if link is not None and link.up and link.lower_up and _advertised(row) and _listens(view, link):
+        if link is not None and link.lower_up and _advertised(row) and _listens(view, link):
             yield _draft(view, link, row)
             return
 
 
 def _advertised(row: Address) -> bool:
     """Whether the kernel made a global address from an advertisement."""
-    if row.family != "inet6" or ipaddress.ip_address(row.local) not in GLOBAL:
+    if ipaddress.ip_address(row.local) not in GLOBAL:
         return False
     made = row.flags & IFA_F_MANAGETEMPADDR and not row.flags & IFA_F_PERMANENT
     return row.proto == KERNEL_RA or (row.proto is None and bool(made))
@@ -124,7 +124,8 @@ def examples() -> Iterator[Example]:
 
     yield case("no default route", "the plain fault", host(), 1, severity="warning")
     silent = host().neighbour("fe80::1", dev="eth0", state="stale")
-    yield case("the neighbour is no router", "it is named", silent, 1, says=("fe80::1",))
+    silent.neighbour("fe80::9", dev="eth0", state="failed")
+    yield case("the neighbour is no router", "it is named", silent, 1, says=("neighbour fe80::1 router no",))
     router = host().neighbour("fe80::1", dev="eth0", state="stale", flags=NTF_ROUTER)
     yield case("a neighbour is a router", "and still gives no default route", router, 1)
     old = host(proto=None)
@@ -142,3 +143,8 @@ def examples() -> Iterator[Example]:
     yield case("router that listens", "accept_ra 2", host(conf={"forwarding": 1, "accept_ra": 2}), 1)
     yield case("no default routes wanted", "accept_ra_defrtr 0", host(conf={"accept_ra_defrtr": 0}))
     yield case("down", "nothing is heard", host(up=False))
+    mother = host(proto=None, flags=IFA_F_MANAGETEMPADDR | IFA_F_PERMANENT, valid_lft=None)
+    yield case("by hand, with temporary ones below", "no router gave it", mother)
+    yield case("by a daemon that says so", "it made the address, and keeps its routes", host(proto=99))
+    cut = HostBuilder().link("eth0", carrier=False).address("eth0", "2001:db8:1::2/64", flags=IFA_F_MANAGETEMPADDR)
+    yield case("no carrier", "nothing is heard", cut)

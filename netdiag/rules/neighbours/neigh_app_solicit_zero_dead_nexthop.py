@@ -99,7 +99,8 @@ def examples() -> Iterator[Example]:
             host.route("203.0.113.0/24", hops=ways)
         else:
             host.route("203.0.113.0/24", via="10.0.1.1", dev="eth1")
-        return Example(name=name, why=why, tables=host.build(), fires=fires)
+        said = ("10.0.1.1 on eth1 does not answer",) if fires else ()
+        return Example(name=name, why=why, tables=host.build(), fires=fires, says=said)
 
     yield case("one of two", "half of the flows are lost", 1)
     yield case("both", "there is no living one", failed=2)
@@ -107,3 +108,6 @@ def examples() -> Iterator[Example]:
     yield case("one next hop", "nothing to choose from", hops=1)
     yield case("the kernel looks", "as advised", use=1)
     yield case("not told", "an old kernel", use=None)
+    stray = HostBuilder().link("eth1").link("eth2").sysctl(NAME, 0).neighbour("10.0.1.77", dev="eth1", state="failed")
+    stray.route("203.0.113.0/24", hops=[stray.hop("eth1", "10.0.1.1"), stray.hop("eth2", "10.0.2.1")])
+    yield Example(name="a stray failure", why="it is no next hop", tables=stray.build())

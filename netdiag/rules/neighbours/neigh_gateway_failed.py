@@ -380,7 +380,7 @@ def several_way_examples() -> Iterator[Example]:
         built.nexthop(1, gateway="192.0.2.1", oif="eth0").nexthop(2, gateway="198.51.100.1", oif="eth1")
         built.nexthop(9, group=(NexthopMember(id=1), NexthopMember(id=2)), resilient=resilient)
         hops = [built.hop("eth0", "192.0.2.1"), built.hop("eth1", "198.51.100.1")]
-        built.route("203.0.113.0/24", hops=hops, nh_id=9)
+        built.nexthop(8, resilient=not resilient).route("203.0.113.0/24", hops=hops, nh_id=9)
         return built.neighbour("198.51.100.1", dev="eth1", state="failed")
 
     other = subject("neighbour", dst="198.51.100.1", ifname="eth1")

@@ -136,3 +136,15 @@ def examples() -> Iterator[Example]:
     yield case("few new ones", "the sender has ended", _host(256, made=15))
     yield case("counter set back", "another machine", _host(256, made=-3))
     yield case("over two interfaces", "each has its own subnet", _host(400, dev="eth1"))
+    for name, before, after in (
+        ("before", {}, {"neigh_tables": (_table(99),)}),
+        ("after", {"neigh_tables": (_table(9),)}, {}),
+    ):
+        untold = _host(256).counters(before=before, after=after)
+        yield case(f"entries not counted {name}", "nobody knows whether it goes on", untold)
+    six = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64")
+    for number in range(256):
+        six.neighbour(f"2001:db8::{number + 2:x}", dev="eth0", state="incomplete", updated=5.0)
+    first, last = (NeighTable(name="ndisc_cache", family="inet6", allocs=allocs) for allocs in (50, 66))
+    six.counters(before={"neigh_tables": (first,)}, after={"neigh_tables": (last,)})
+    yield case("IPv6", "a scan of a /64", six, 1)

@@ -28,6 +28,7 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from netdiag.index.taps import is_tap
@@ -36,6 +37,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbour
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -51,7 +53,7 @@ LEARNED = ("reachable", "stale", "delay", "probe")
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    rows = [row for row in view.neighbours.rows() if row.lladdr and not row.proxy]
+    rows = [row for row in view.neighbours.rows() if row.lladdr]
     for row in rows:
         link = view.link(row.ifindex)
         if row.state != "permanent" or link is None or not link.up or link.noarp:
@@ -138,3 +140,43 @@ def examples() -> Iterator[Example]:
     yield _case("several hosts in the guest", "a bridge inside it", two)
     vxlan = HostBuilder().link("vx0", kind="vxlan").neighbour("10.244.1.0", dev="vx0", state="permanent", lladdr=OLD)
     yield _case("vxlan without entries", "external control, or none yet", vxlan)
+    yield _case("an entry without a hardware address", "nothing was written down", _cable(None))  # type: ignore[arg-type]
+    yield _case("the far end has no address", "nothing to compare with", _cable(address=None))
+    for name, fields in (("down", {"up": False}), ("without resolution", {"flags": 0x100C3})):
+        off = HostBuilder().link("eth0", kind="veth", **fields).peer("eth0", address=NEW, flags=0x11043)
+        off.neighbour("192.0.2.1", dev="eth0", state="permanent", lladdr=OLD)
+        yield _case(f"the cable's near end {name}", "nothing is sent by the entry", off)
+    segment = HostBuilder().link("eth0").neighbour("192.0.2.1", dev="eth0", state="permanent", lladdr=OLD)
+    yield _case(
+        "a real network, one other is seen", "it has many hosts", segment.neighbour("192.0.2.7", dev="eth0", lladdr=NEW)
+    )
+    taps: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("on another tap", "tap1", {}),
+        ("in a bridge", "tap0", {"master": "br0"}),
+    )
+    for name, dev, more in taps:
+        host = HostBuilder().link("br0", kind="bridge").tap("tap0", **more).tap("tap1")
+        host.neighbour("10.1.0.5", dev="tap0", state="permanent", lladdr=OLD).neighbour("fe80::5", dev=dev, lladdr=NEW)
+        yield _case(f"answers {name}", "that need not be this guest", host)
+    yield from _tunnels()
+
+
+def _tunnels() -> Iterator[Example]:
+    def case(
+        name: str, why: str, ways: tuple[tuple[str, str | None, str], ...], fires: int = 0, **more: Any
+    ) -> Example:
+        """``ways``: hardware address, tunnel end and device of each forwarding entry."""
+        host = HostBuilder().link("vx0", kind="vxlan", info=more.pop("info", {})).link("vx1", kind="vxlan")
+        host.neighbour("10.244.1.0", dev="vx0", state="permanent", lladdr=OLD)
+        rows = [entry(host, lladdr, dst, dev=dev) for lladdr, dst, dev in ways]
+        return Example(name=name, why=why, tables=replace(host.build(), fdb=fdb(rows)), fires=fires, **more)
+
+    other = ((NEW, "192.0.2.9", "vx0"),)
+    yield case("vxlan, the node is another one", "no entry leads to the old address", other, 1, confidence="likely")
+    yield case("vxlan, with its entry", "the healthy node", ((OLD, "192.0.2.9", "vx0"),))
+    yield case("vxlan, floods", "what is not known goes to all", (*other, (NOBODY, "192.0.2.9", "vx0")))
+    for key in ("remote", "group"):
+        yield case(f"vxlan with a {key}", "everything goes there", other, info={key: "192.0.2.9"})
+    yield case("vxlan, entries not read", "it may be among them", other, late=("fdb",))
+    yield case("vxlan, entries of another device", "they say nothing of this one", ((NEW, "192.0.2.9", "vx1"),))
+    yield case("vxlan, entries without an end", "they are the device's own", ((NEW, None, "vx0"),))

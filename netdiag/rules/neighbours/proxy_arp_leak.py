@@ -31,6 +31,7 @@ References
 
 import ipaddress
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -60,13 +61,13 @@ LOOKED_AT = 2000
 def check(view: HostView) -> Iterator[Draft]:
     ways = default_oifs(view, "inet") or set()
     for link in view.links:
-        if link.ifindex in ways and link.up and not link.noarp and not _guest_side(view, link):
+        if link.ifindex in ways and not link.noarp and not _guest_side(view, link):
             yield from _switched_on(view, link)
     yield from _entries(view)
 
 
 def _guest_side(view: HostView, link: Link) -> bool:
-    return link.kind == "tun" or (link.kind == "veth" and faces_guest(link) and link.master is not None)
+    return link.kind == "tun" or (faces_guest(link) and link.master is not None)
 
 
 def _on(view: HostView, name: str, key: str) -> bool:
@@ -116,7 +117,7 @@ def _switched_on(view: HostView, link: Link) -> Iterator[Draft]:
 def _behind(view: HostView, link: Link) -> list[Route]:
     """Unicast routes of the main table by other interfaces, without the default one."""
     table = view.routes("inet")
-    rows = (table.type == RTN_UNICAST) & (table.table == 254) & (table.oif != link.ifindex) & (table.oif > 0)
+    rows = (table.type == RTN_UNICAST) & (table.table == 254) & (table.oif != link.ifindex)
     rows &= (table.dst_len > 0) & (table.dst >> 16 != 0xA9FE)
     found = []
     for route in view.route_rows("inet", np.flatnonzero(rows)[:LOOKED_AT].tolist()):
@@ -131,10 +132,9 @@ def _entries(view: HostView) -> Iterator[Draft]:
     positions = np.flatnonzero(view.neighbours.flags & NTF_PROXY)[:LOOKED_AT]
     for row in view.neighbours.rows(positions):
         link = view.link(row.ifindex)
-        if link is None or not link.up or link_local(row.dst) or row.dst in {each.local for each in view.addresses}:
+        if link is None or not link.up or link_local(row.dst):
             continue
-        ways = leads_to(view, row.dst)
-        if not ways or set(ways) != {row.ifindex}:
+        if set(leads_to(view, row.dst)) != {row.ifindex}:
             continue
         name, six = link.ifname, "-6 " if row.family == "inet6" else ""
         yield RULE.found(
@@ -164,7 +164,16 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object
 
 def examples() -> Iterator[Example]:
     about = {"kind": "sysctl", "ifname": "eth0"}
-    yield _case("on the uplink", "a network is behind it", _edge(), 1, subject=about, severity="warning")
+    yield _case("on the uplink", "a network is behind it", _edge(), 1, subject=about, severity="warning",
+                confidence="certain")  # fmt: skip
+    part = _bare().link("eth1").route("192.0.2.64/26", dev="eth1")
+    yield _case("a part of its subnet is behind", "no guest, a whole network", part, 1, severity="warning")
+    both = part.tap("tap0").route("192.0.2.50/32", dev="tap0")
+    yield _case("and a guest besides", "not all of it is guests", both, 1, severity="warning")
+    container = _bare(kind="veth", link_netnsid=0).link("eth1").address("eth1", "10.0.0.1/16")
+    yield _case("the uplink of a container", "its other end is no guest", container, 1, severity="warning")
+    leg = _bare(kind="veth", link=9, master=9).link("eth1").address("eth1", "10.0.0.1/16")
+    yield _case("an uplink by a cable within", "nor is this one", leg, 1, severity="warning")
     everywhere = _edge(proxy=0).sysctl("net.ipv4.conf.all.proxy_arp", 1)
     yield _case("switched on for all", "all counts for every interface", everywhere, 1, severity="warning")
     entry = _edge(proxy=0).neighbour("192.0.2.9", dev="eth0", state="none", flags=NTF_PROXY)
@@ -189,3 +198,41 @@ def _silent() -> Iterator[Example]:
     yield _case("entry for a guest", "it is behind the tap", good)
     inner = _edge(proxy=0).sysctl("net.ipv4.conf.eth1.proxy_arp", 1).sysctl("net.ipv4.conf.eth1.forwarding", 1)
     yield _case("on an inner interface", "no default route goes there", inner)
+    for name, fields in (
+        ("a tap", {"kind": "tun"}),
+        ("a guest's cable", {"kind": "veth", "link_netnsid": 0, "master": 9}),
+    ):
+        up = _bare(**fields).link("eth1").address("eth1", "10.0.0.1/16")
+        yield _case(f"the way out is {name}", "there it is the design", up)
+    tunnel = _bare(kind="wireguard", type=65534, flags=0x100D1).link("eth1").address("eth1", "10.0.0.1/16")
+    yield _case("the way out is a tunnel", "no ARP", tunnel)
+    none = _edge().without_routes(table=254)
+    yield _case("no way out", "route-default-missing speaks", none)
+    guest = _bare().tap("tap0").route("192.0.2.50/32", dev="tap0")
+    yield _case("publishes one guest and nothing else", "that is what it is for", guest, 1, severity="info")
+    yield _case(
+        "a guest of another range", "nobody asks for it there", _bare().tap("tap0").route("10.7.7.7/32", dev="tap0")
+    )
+    second = _bare().link("eth1").route("default", via="198.51.100.1", dev="eth1", priority=100)
+    yield _case("a second uplink", "its default route is for all", second)
+    zeroconf = _bare().link("eth1").route("169.254.0.0/16", dev="eth1", scope=253)
+    yield _case("link-local on a second card", "nobody asks for it here", zeroconf)
+    for name, card in (("down", {"up": False}), ("without carrier", {"carrier": False})):
+        cut = _bare().link("eth1", **card).route("10.0.0.0/16", dev="eth1")
+        yield _case(f"a network behind a card {name}", "its routes are dead", cut)
+    spread = _bare().link("eth1").link("eth2")
+    spread.route("10.0.0.0/16", hops=[spread.hop("eth1"), spread.hop("eth2")])
+    yield _case("a network by two ways", "one of them may be this one", spread)
+    near = _edge(proxy=0).address("eth0", "fe80::2/64").neighbour("fe80::9", dev="eth0", state="none", flags=NTF_PROXY)
+    yield _case("entry for a link-local address", "each link has its own", near)
+    own = _edge(proxy=0).neighbour("192.0.2.2", dev="eth0", state="none", flags=NTF_PROXY)
+    yield _case("entry for an own address", "it is answered for anyhow", own)
+    lost = _edge(proxy=0).link("eth9", up=False).route("203.0.113.9/32", dev="eth9")
+    lost.neighbour("203.0.113.9", dev="eth9", state="none", flags=NTF_PROXY)
+    yield _case("entry on an interface that is down", "nobody is answered", lost)
+
+
+def _bare(**link: Any) -> HostBuilder:
+    """An uplink that answers by proxy, with nothing behind it."""
+    host = HostBuilder().link("eth0", **({"inet_conf": {"proxy_arp": 1, "forwarding": 1}} | link))
+    return host.address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")

@@ -74,7 +74,7 @@ def _answered(view: HostView, link: Link) -> set[str]:
 def _guests(view: HostView, uplink: Link) -> list[Route]:
     """Routes to single addresses by an interface towards guests that is alive."""
     table = view.routes("inet6")
-    rows = (table.type == RTN_UNICAST) & (table.dst_len == 128) & (table.oif > 0) & (table.oif != uplink.ifindex)
+    rows = (table.type == RTN_UNICAST) & (table.dst_len == 128) & (table.oif != uplink.ifindex)
     found = []
     for route in view.route_rows("inet6", np.flatnonzero(rows)[:LOOKED_AT].tolist()):
         link = view.link(route.oif or 0)
@@ -123,10 +123,14 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object
 
 def examples() -> Iterator[Example]:
     about = subject("neighbour", dst="2001:db8::6", ifname="eth0")
-    yield _case("one left out", "its sibling has an entry", _edge(), 1, subject=about, severity="critical")
+    told: dict[str, object] = {"subject": about, "severity": "critical", "confidence": "certain"}
+    yield _case("one left out", "its sibling has an entry", _edge(), 1, **told)
+    asked = _edge().neighbour("2001:db8::6", dev="eth0", state="failed")
+    yield _case("asked for on the uplink", "that is no entry to answer by", asked, 1, **told)
     cable = _edge().link("veth3", kind="veth").route("2001:db8::7/128", dev="veth3")
     yield _case("a container as well", "each is its own", cable, 2)
-    yield _case("none at all", "the block may be routed, or ndppd answers", _edge(entry=False), 1, severity="info")
+    yield _case("none at all", "the block may be routed, or ndppd answers", _edge(entry=False), 1, severity="info",
+                subject={"dst": "2001:db8::5"})  # fmt: skip
     whole = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
     yield _case("all answered for", "the healthy host", whole)
     yield _case("proxy_ndp off", "nothing is answered for", _edge(proxy_ndp=0))
@@ -137,3 +141,15 @@ def examples() -> Iterator[Example]:
     yield _case("nobody holds the tap", "no guest is there", stopped)
     wire = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
     yield _case("a router behind a real link", "no guest", wire.link("eth1").route("2001:db8::9/128", dev="eth1"))
+    legs = whole.tap("tap3").tap("tap4")
+    legs.route("2001:db8::9/128", hops=[legs.hop("tap3"), legs.hop("tap4")])
+    yield _case("a guest by two ways", "which one is it?", legs)
+    down = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
+    down.tap("tap2", up=False).route("2001:db8::8/128", dev="tap2")
+    yield _case("tap down", "tap-down-vmm-eio speaks", down)
+    inner = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
+    inner.link("eth1", inet6_conf={"proxy_ndp": 1}).address("eth1", "2001:db8:5::1/64")
+    yield _case("an inner interface", "no default route goes there", inner.route("2001:db8:5::9/128", dev="tap0"))
+    lost = _edge().without_routes(table=254, family="inet6")
+    lost.route("2001:db8::/64", dev="eth0", protocol=2).route("2001:db8::6/128", dev="tap1")
+    yield _case("no way out", "route-default-missing speaks", lost)

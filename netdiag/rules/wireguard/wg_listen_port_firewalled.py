@@ -61,8 +61,6 @@ RULE = Rule(
 FAMILIES = ("inet", "inet6")
 MOST_ASKED = 64
 """Peers whose ways are looked up; with more of them they may come by any interface."""
-FRESH = 180
-"""Seconds: keys are alive."""
 
 
 def check(view: HostView) -> Iterator[Draft]:

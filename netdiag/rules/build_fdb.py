@@ -1,0 +1,56 @@
+"""Forwarding entries of bridges and vxlan devices for the examples of rules. Wrong input raises: an example is code."""
+
+import numpy as np
+
+from netdiag.model.bridge import Fdb, FdbEntry
+from netdiag.rules.build import HostBuilder
+
+
+def entry(
+    host: HostBuilder,
+    lladdr: str,
+    dst: str | None,
+    *,
+    dev: str = "vx0",
+    state: int = 0x80,
+    flags: int = 2,
+    bridge: str = "br0",
+) -> FdbEntry:
+    """An entry of ``dev`` itself, or with flags 0 of its bridge; NUD_PERMANENT unless ``state`` says else."""
+    flag = ("self",) if flags & 2 else ()
+    words = {0x80: "permanent", 0x40: "static", 2: ""}[state]
+    more = ("extern_learn",) if flags & 0x10 else ()
+    index = host.ifindex(dev)
+    master = None if flags & 2 else host.ifindex(bridge)
+    common = {"vlan": None, "vni": None, "port": None, "updated": None, "used": None}
+    return FdbEntry(
+        ifindex=index,
+        lladdr=lladdr,
+        master=master,
+        state=words,
+        flags=flag + more,
+        dst=dst,
+        **common,
+    )
+
+
+def fdb(rows: list[FdbEntry]) -> Fdb:
+    """Columns of readable rows."""
+    states = {"permanent": 0x80, "static": 0x40, "": 2}
+    lladdrs = b"".join(bytes.fromhex(row.lladdr.replace(":", "")) for row in rows)
+    raw = [b"" if row.dst is None else bytes(map(int, row.dst.split("."))) for row in rows]
+    count = len(rows)
+    return Fdb(
+        ifindex=np.array([row.ifindex for row in rows], np.int32),
+        lladdr=np.frombuffer(lladdrs, np.uint8).reshape(count, 6),
+        master=np.array([row.master or 0 for row in rows], np.int32),
+        vlan=np.zeros(count, np.uint16),
+        state=np.array([states[row.state] for row in rows], np.uint16),
+        flags=np.array([2 * ("self" in row.flags) + 0x10 * ("extern_learn" in row.flags) for row in rows], np.uint8),
+        dst=np.frombuffer(b"".join(each.ljust(16, b"\0") for each in raw), np.uint8).reshape(count, 16),
+        dst_len=np.array([len(each) for each in raw], np.uint8),
+        vni=np.zeros(count, np.uint32),
+        port=np.zeros(count, np.uint16),
+        updated=np.full(count, np.nan, np.float32),
+        used=np.full(count, np.nan, np.float32),
+    )
