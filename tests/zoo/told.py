@@ -122,10 +122,95 @@ def gpu_node_with_rails() -> Tables:
     return host.build()
 
 
+def gcp_router_of_two_networks() -> Tables:
+    """A router of two VPC networks: /32 addresses, gateways by link routes, rules by source, addresses of internal load
+    balancers as local routes of protocol 66. (GoogleCloudPlatform/guest-configs 10)"""
+    host = _host()
+    for number, (net, table) in enumerate((("10.33.0", 10), ("10.37.0", 11))):
+        ifname, metric = f"eth{number}", 100 + number
+        host.link(ifname, mtu=1460, inet_conf=FORWARDS).address(ifname, f"{net}.59/32")
+        host.route(f"{net}.1/32", dev=ifname, scope=253, protocol=16, priority=metric)
+        host.route(f"{net}.0/20", via=f"{net}.1", dev=ifname, protocol=16, priority=metric)
+        host.neighbour(f"{net}.1", dev=ifname)
+        for other in (10, 11):
+            host.route(f"{net}.1/32", dev=ifname, scope=253, table=other)
+        host.route("default", via=f"{net}.1", dev=ifname, table=table)
+        host.route(f"{net}.23/32", dev=ifname, type="local", scope=254, table=255, protocol=66)
+        for address in (f"{net}.59", f"{net}.23"):
+            host.rule(32764 + number, src=address, src_len=32, table=table)
+    return host.route("default", via="10.33.0.1", dev="eth0", protocol=16, priority=100).build()
+
+
+def azure_with_mana() -> Tables:
+    """A synthetic interface and the virtual function of the same hardware address that it uses when it is there; the
+    second one has no address yet. (vyos/vyos-1x 5338)"""
+    host = HostBuilder()
+    for number, mac in enumerate(("70:a8:a5:31:48:a8", "70:a8:a5:31:4d:8b")):
+        host.link(f"e{number}", qdisc="mq", address=mac)
+        host.link(f"vf_eth{number}", qdisc="mq", address=mac, master=f"e{number}")
+        host.address(f"e{number}", f"fe80::72a8:a5ff:fe31:4{number}a8/64")
+    host.address("e0", "10.1.0.4/24").route("default", via="10.1.0.1", dev="e0", protocol=16, priority=100)
+    host.route("168.63.129.16/32", via="10.1.0.1", dev="e0", protocol=16, priority=100)
+    host.route("169.254.169.254/32", via="10.1.0.1", dev="e0", protocol=16, priority=100)
+    return host.neighbour("10.1.0.1", dev="e0", lladdr="12:34:56:78:9a:bc").build()
+
+
+def routed_hypervisor_with_one_address() -> Tables:
+    """A rented server whose provider routes further addresses to it: its own /32 also stands on the bridge as the
+    guests' gateway, the guests have host routes. (hetzneronline/community-content 463 and 1134)"""
+    host = _host()
+    host.link("enp0s31f6", inet_conf=FORWARDS).address("enp0s31f6", "198.51.100.10/32", peer="198.51.100.1")
+    host.route("198.51.100.1/32", dev="enp0s31f6", scope=253, protocol=2, prefsrc="198.51.100.10")
+    host.route("default", via="198.51.100.1", dev="enp0s31f6", onlink=True).neighbour("198.51.100.1", dev="enp0s31f6")
+    host.link("vmbr0", kind="bridge", inet_conf=FORWARDS).address("vmbr0", "198.51.100.10/32")
+    for number, guest in enumerate(("203.0.113.20", "198.51.100.30")):
+        host.route(f"{guest}/32", dev="vmbr0", scope=253).tap(f"tap10{number}i0", holder="qemu", master="vmbr0")
+        host.neighbour(guest, dev="vmbr0", lladdr=f"bc:24:11:00:00:0{number}")
+    return host.build()
+
+
+def proxmox_on_a_board() -> Tables:
+    """A small host whose address came by NetworkManager without a prefix route of the kernel's, with bridges that wait
+    for machines. (jiangcuo/Proxmox-Arm64 17)"""
+    host = HostBuilder()
+    host.link("eth0", qdisc="mq").address("eth0", "10.0.3.16/22", flags=0x200)
+    host.route("10.0.0.0/22", dev="eth0", scope=253, prefsrc="10.0.3.16", protocol=2, priority=100)
+    host.route("default", via="10.0.0.1", dev="eth0", protocol=16, priority=100).neighbour("10.0.0.1", dev="eth0")
+    for ifname, prefix in (("vmbr1", "192.168.0.1/24"), ("vmbr0", ""), ("vmbr2", "")):
+        host.link(ifname, kind="bridge", carrier=False)
+        if prefix:
+            host.address(ifname, prefix)
+    return host.link("ovs-system", kind="openvswitch", up=False).link("vmbr3", kind="openvswitch", up=False).build()
+
+
+def neutron_compute() -> Tables:
+    """A compute node: the switch's own interfaces are down for good, each guest has a bridge for its filter between its
+    tap and the switch, vxlan carries the tenants. (Launchpad bug 1542032)"""
+    host = _host().sysctl("net.ipv4.ip_forward", 0)
+    host.link("eno1", mtu=9000).address("eno1", "10.255.4.21/24").route("default", via="10.255.4.1", dev="eno1")
+    host.neighbour("10.255.4.1", dev="eno1")
+    for ifname in ("ovs-system", "br-int", "br-tun"):
+        host.link(ifname, kind="openvswitch", up=False)
+    host.link(
+        "vxlan_sys_4789", kind="vxlan", mtu=65000, master="ovs-system", info={"port": 4789, "collect_metadata": True}
+    )
+    for tail in ("795dc7f8-15", "b4bd9f8d-c4"):
+        host.link(f"qbr{tail}", kind="bridge", mtu=8950)
+        host.link(f"qvb{tail}", kind="veth", mtu=8950, master=f"qbr{tail}")
+        host.link(f"qvo{tail}", kind="veth", mtu=8950, master="ovs-system", link=f"qvb{tail}")
+        host.tap(f"tap{tail}", holder="qemu", mtu=8950, master=f"qbr{tail}")
+    return host.build()
+
+
 TOLD: tuple[Callable[[], Tables], ...] = (
     eks_node_with_two_enis,
     eks_peer_pod_node,
     calico_beside_docker,
     infiniband_storage,
     gpu_node_with_rails,
+    gcp_router_of_two_networks,
+    azure_with_mana,
+    routed_hypervisor_with_one_address,
+    proxmox_on_a_board,
+    neutron_compute,
 )
