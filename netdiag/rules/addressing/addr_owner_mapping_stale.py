@@ -18,7 +18,7 @@ Fix
 Not flagged
   Addresses that no collected host has: the machine is stopped. Addresses that several hosts have: anycast, or
   wg-mesh-duplicate-ip. Hosts that have no mapping for it. The owner's own entries. Ways
-  that leave the hosts that were collected.
+  that leave the hosts that were collected. Beyond 500 routes by a gateway: that is told as not evaluated.
 
 References
   drivers/net/wireguard/allowedips.c; wg(8)
@@ -29,6 +29,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from struct import pack
 from typing import Any, NamedTuple
 
@@ -37,7 +38,8 @@ import numpy as np
 
 from netdiag.index.fleet import End, FleetHost, FleetView, Pair, across, on
 from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
-from netdiag.model.finding import Draft, Subject, subject
+from netdiag.model.finding import Draft, Subject, Unjudged, subject
+from netdiag.model.route import Route
 from netdiag.model.snapshot import Tables
 from netdiag.path.fleetwalk import FleetWays
 from netdiag.path.trail import Packet
@@ -81,7 +83,7 @@ def _elsewhere(far: End, allowed: tuple[str, ...], owners: dict[str, list[FleetH
     return any(len(hosts) == 1 and hosts[0] is not far.host for hosts in having)
 
 
-def check(view: FleetView) -> Iterator[Draft]:
+def check(view: FleetView) -> Iterator[Draft | Unjudged]:
     owners: dict[str, list[FleetHost]] = defaultdict(list)
     for host in view.reading("wireguard", "links", "addresses", "routes"):
         for address in _owned(host):
@@ -102,9 +104,12 @@ def check(view: FleetView) -> Iterator[Draft]:
     told = set(wrong)
     for address, pairs in sorted(wrong.items()):
         yield _finding(address, owners[address][0], pairs)
-    elsewhere = [*_by_route(view, owners, told), *_by_map(view, owners, told)]
+    asked = list(islice(_routes(view, owners, told), MOST_WALKS + 1))
+    elsewhere = [*_by_route(view, asked[:MOST_WALKS]), *_by_map(view, owners, told)]
     for address in sorted({sent.address for sent in elsewhere}):
         yield _sent_elsewhere([sent for sent in elsewhere if sent.address == address])
+    if len(asked) > MOST_WALKS:
+        yield Unjudged(reason=f"{MOST_WALKS} routes by a gateway to single addresses were walked, there are more")
 
 
 class Sent(NamedTuple):
@@ -119,28 +124,36 @@ class Sent(NamedTuple):
     fix: str
 
 
-def _by_route(view: FleetView, owners: dict[str, list[FleetHost]], told: set[str]) -> Iterator[Sent]:
-    """Routes for one address with a gateway, whose way ends on a host that is not its owner."""
-    ways = FleetWays(view)
-    walks = 0
+class Asked(NamedTuple):
+    """A route for one address with a gateway, and whose address it is."""
+
+    near: FleetHost
+    row: Route
+    address: str
+    owner: FleetHost
+
+
+def _routes(view: FleetView, owners: dict[str, list[FleetHost]], told: set[str]) -> Iterator[Asked]:
     for host in view.reading("wireguard", "links", "addresses", "routes"):
         for routes, size in ((host.tables.routes, 32), (host.tables.routes6, 128)):
             for row in routes.rows((routes.dst_len == size).nonzero()[0][:MOST_ROUTES].tolist()):
                 address = row.dst.partition("/")[0]
                 having = owners.get(address, [])
-                if row.gateway is None or len(having) != 1 or address in told:
-                    continue
-                walks += 1
-                if walks > MOST_WALKS:
-                    return
-                family = "inet6" if size == 128 else "inet"
-                end = ways.go(host.name, Packet(family=family, dst=address))
-                if end.verdict in ("sent", "unknown") or end.host in (having[0].name, host.name):
-                    continue
-                how = f"routes it by {row.gateway}, and it ends on {end.host}: {end.reason}"
-                about = on(host.name, subject("route", dst=row.dst, table=row.table))
-                fix = f"ip route del {row.dst} via {row.gateway}  # on {host.name}, or let it lead to {having[0].name}"
-                yield Sent(address, having[0], host, how, "RTM_GETROUTE RTA_GATEWAY", about, fix)
+                if row.gateway is not None and len(having) == 1 and address not in told:
+                    yield Asked(host, row, address, having[0])
+
+
+def _by_route(view: FleetView, asked: list[Asked]) -> Iterator[Sent]:
+    """Those whose way ends on a host that is not the owner."""
+    ways = FleetWays(view)
+    for host, row, address, owner in asked:
+        end = ways.go(host.name, Packet(family="inet6" if ":" in address else "inet", dst=address))
+        if end.verdict in ("sent", "unknown") or end.host in (owner.name, host.name):
+            continue
+        how = f"routes it by {row.gateway}, and it ends on {end.host}: {end.reason}"
+        about = on(host.name, subject("route", dst=row.dst, table=row.table))
+        fix = f"ip route del {row.dst} via {row.gateway}  # on {host.name}, or let it lead to {owner.name}"
+        yield Sent(address, owner, host, how, "RTM_GETROUTE RTA_GATEWAY", about, fix)
 
 
 def _by_map(view: FleetView, owners: dict[str, list[FleetHost]], told: set[str]) -> Iterator[Sent]:
