@@ -3,6 +3,8 @@
 Used by rules that speak about single routes. Spelling as iproute2's (ip-route(8)). Pure; nothing can fail.
 """
 
+from collections.abc import Iterable
+
 from netdiag.index.view import HostView
 from netdiag.model.finding import Subject, subject
 from netdiag.model.policyrule import PolicyRule
@@ -67,9 +69,11 @@ def route_words(view: HostView, row: Route) -> str | None:
     return " ".join(words)
 
 
-def rule_subject(rule: PolicyRule) -> Subject:
-    """The policy rule as a finding's object."""
-    return subject("rule", priority=rule.priority, family=rule.family)
+def rule_subject(rule: PolicyRule, among: Iterable[PolicyRule] = ()) -> Subject:
+    """The policy rule as a finding's object; where others ``among`` have its priority, its words tell them apart."""
+    double = any((other.family, other.priority) == (rule.family, rule.priority) and other != rule for other in among)
+    words = rule_words(rule) if double else None
+    return subject("rule", priority=rule.priority, family=rule.family, words=words)
 
 
 def rule_words(rule: PolicyRule) -> str:

@@ -179,7 +179,7 @@ def _draft(view: HostView, table: int, falls: list[Fall]) -> Draft:
     asked = f"{ip} route get {answer.query.dst}{mark}"
     plain = answer.query.iif is None and answer.query.src is None
     return RULE.found(
-        subject=rule_subject(rule),
+        subject=rule_subject(rule, view.rules),
         message=f"rule {rule.priority} ({words}){more} leads to table {table}, which has no route: "
         f"{_consequence(view, answer)}",
         confidence="certain" if selects(rule) else "likely",
@@ -194,7 +194,7 @@ def _draft(view: HostView, table: int, falls: list[Fall]) -> Draft:
             *([asked] if plain else []),
         ],
         fix=f"{ip} rule del pref {rule.priority} {words}  # if it is a leftover; else fill table {table} again",
-        touches=[rule_subject(other) for other in others],
+        touches=[rule_subject(other) for other in (rule, *others)],
         breaks=[*(rule_subject(other) for other in others), *([] if answer.ok else [_default(rule)])],
     )
 
@@ -350,6 +350,8 @@ def _refused_and_standby() -> Iterator[Example]:
     )
     two = _host().rule(200, table=777, fwmark=1).rule(201, table=778, fwmark=2)
     yield _case("two tables", "each is filled by itself", two, 2)
+    alike = _host().rule(200, table=777, src="10.0.0.1", src_len=32).rule(200, table=778, src="10.1.0.1", src_len=32)
+    yield _case("two tables, one priority", "a cloud's agent numbers all its rules alike", alike, 2)
     yield _case(
         "IPv4 not in use",
         "there is only loopback",

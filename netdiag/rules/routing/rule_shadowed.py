@@ -81,7 +81,7 @@ def _of_guests(view: HostView, rule: PolicyRule, guests: list[SentAway]) -> Draf
     address, more = demand.query.dst, f" and {len(guests) - 1} more" if len(guests) > 1 else ""
     suffering = [thing for each in guests for thing in each.demand.suffers]
     return RULE.found(
-        subject=rule_subject(rule),
+        subject=rule_subject(rule, view.rules),
         message=f"rule {rule.priority} ({rule_words(rule)}) takes the packets to {address}, {demand.words}{more}: they "
         f"leave {way_words(view, taken)}, and main with {row.dst} {way_words(view, row)} is not asked",
         severity="critical",
@@ -105,7 +105,7 @@ def _draft(view: HostView, taker: PolicyRule, dead: list[tuple[PolicyRule, Route
     links = sorted({view.ifname(hop.oif) for _, kept in dead for hop in kept.hops if hop.oif})
     asked = _question(view, rule, row)
     return RULE.found(
-        subject=rule_subject(rule),
+        subject=rule_subject(rule, view.rules),
         message=f"rule {rule.priority} ({rule_words(rule)}) never gets a packet{more}: "
         f"rule {taker.priority} ({rule_words(taker)}) comes first and {answer}",
         severity="warning",

@@ -134,7 +134,7 @@ def _draft(
     question = f"{ip} route get {asked.dst}" + (f" mark {asked.mark:#x}" if asked.mark else "") if asked else None
     free = _free(view, rule)
     return RULE.found(
-        subject=rule_subject(rule),
+        subject=rule_subject(rule, view.rules),
         message=f"rule {rule.priority} ({text}) refuses its packets, {words}",
         severity=severity,
         confidence="possible" if severity == "info" else None,
