@@ -11,10 +11,11 @@ from netdiag.cli._errors import NO_VERDICT, Refused, Terminated, Usage
 from netdiag.cli._verb import Seconds, Session, Verb, all_netns_option, interval_option, json_option
 
 if TYPE_CHECKING:
-    from netdiag.fleet.sweep.ledger import Ledger, Plan
+    from netdiag.fleet.sweep.ledger import Ledger
     from netdiag.fleet.sweep.remote import Command
     from netdiag.fleet.sweep.run import Progress, Sweep
     from netdiag.fleet.sweep.ssh import SshTransport
+    from netdiag.model.sweep import Plan
 
 SHIPPED_LIMIT = 256
 """MiB of a file for --ship."""
@@ -185,6 +186,7 @@ def _plan(output: str, inventory: str | None, resume: bool) -> "Ledger | Plan":
     from netdiag.fleet.inventory import InventoryRefused, UnknownInventory, read_inventory
     from netdiag.fleet.sweep import ledger
     from netdiag.fleet.sweep.run import utc
+    from netdiag.model.sweep import Plan
 
     try:
         found = ledger.unfinished(output) if resume else None
@@ -202,7 +204,7 @@ def _plan(output: str, inventory: str | None, resume: bool) -> "Ledger | Plan":
         raise Refused(str(error)) from error
     except ledger.LedgerRefused as error:
         raise Refused(str(error)) from error
-    return ledger.Plan(
+    return Plan(
         netdiag=netdiag.__version__,
         started=utc(datetime.now(UTC)),
         inventory=f"{str(inventory).partition(':')[0]}:{told.source}",

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +19,7 @@ from netdiag.index.fleet import End, FleetHost, FleetView
 from netdiag.index.fleetedges import HANDSHAKE_LIFE
 from netdiag.index.hostindex import HostIndex
 from netdiag.index.packet import Query
+from netdiag.model.fleetmatrix import MatrixPair, MatrixReport
 from netdiag.model.route import RT_TABLE_LOCAL, RTNH_F_DEAD, Routes
 
 STATES = ("no peer", "up", "idle", "silent", "one-sided", "not allowed", "no route")
@@ -33,38 +33,6 @@ DEAD = RTNH_F_DEAD | 0x10
 """RTNH_F_DEAD, RTNH_F_LINKDOWN."""
 
 Ints = npt.NDArray[np.int64]
-
-
-class MatrixPair(msgspec.Struct, frozen=True, kw_only=True):
-    """One ordered pair that is not in order."""
-
-    near: str = msgspec.field(name="from")
-    """The host that sends."""
-    far: str = msgspec.field(name="to")
-    """The host that shall get it."""
-    state: str
-    """``silent``, ``one-sided``, ``not allowed`` or ``no route``."""
-    mtu: int | None = None
-    """Bytes that fit through the tunnel; null: not known."""
-
-
-class MatrixReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``netdiag fleet matrix --json`` prints, ``netdiag.fleet-matrix/1``."""
-
-    schema: str = "netdiag.fleet-matrix/1"
-    """Always ``netdiag.fleet-matrix/1``."""
-    hosts: tuple[str, ...]
-    """Hosts with a device, in the order of rows and columns; ``HOST/IFNAME`` where one has several."""
-    legend: dict[str, str]
-    """What the letters of ``rows`` stand for."""
-    counts: dict[str, int]
-    """Ordered pairs in each state."""
-    rows: tuple[str, ...]
-    """One row a host that sends, one letter a host that shall get it."""
-    mtus: dict[str, int]
-    """Bytes that fit to the ordered pairs for which that is so."""
-    sick: tuple[MatrixPair, ...]
-    """Pairs that are not in order, and those whose packets are shorter than most."""
 
 
 @dataclass(frozen=True)

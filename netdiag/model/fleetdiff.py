@@ -34,17 +34,24 @@ class FleetSide(msgspec.Struct, frozen=True, kw_only=True):
     hosts: int
     """How many hosts."""
     verdict: str
+    """The worst severity at warning or above, as in its report."""
 
 
 class FleetDiff(msgspec.Struct, frozen=True, kw_only=True):
     """``netdiag.fleet-diff/1``."""
 
     schema: str = "netdiag.fleet-diff/1"
+    """Always ``netdiag.fleet-diff/1``."""
     old: FleetSide
+    """The older one."""
     new: FleetSide
+    """The newer one."""
     hosts_new: tuple[str, ...]
+    """Hosts that only the newer one has."""
     hosts_gone: tuple[str, ...]
+    """Hosts that only the older one has."""
     changes: tuple[FleetChange, ...]
+    """Findings that are new, worse, better, gone, flapping or not known, in the order in which to read them."""
     same: int
     """Findings that are in both and as bad as before."""
 

@@ -5,7 +5,8 @@ from collections import Counter, defaultdict
 
 import msgspec
 
-from netdiag.fleet.sweep.ledger import Ledger, Outcome
+from netdiag.fleet.sweep.ledger import Ledger
+from netdiag.model.sweep import Outcome, SweepReport, SweptHost
 from netdiag.render.escape import json_text, visible
 
 SHOWN = 10
@@ -47,20 +48,13 @@ def sweep_text(ledger: Ledger, *, verbose: bool = False) -> str:
 
 def sweep_json(ledger: Ledger) -> str:
     """``netdiag.sweep-report/1``: the ledger's outcomes by name, with the plan's labels."""
-    hosts = [
-        {"name": target.name, "labels": target.labels} | msgspec.to_builtins(ledger.outcomes[target.name])
-        for target in ledger.plan.targets
-        if target.name in ledger.outcomes
-    ]
-    for host in hosts:
-        host.pop("host")
-    document = {
-        "schema": "netdiag.sweep-report/1",
-        "netdiag": ledger.plan.netdiag,
-        "started": ledger.plan.started,
-        "finished": ledger.finished,
-        "inventory": ledger.plan.inventory,
-        "folder": str(ledger.folder),
-        "hosts": hosts,
-    }
-    return json_text(msgspec.json.format(msgspec.json.encode(document), indent=1).decode()) + "\n"
+    ended = [(target, ledger.outcomes[target.name]) for target in ledger.plan.targets if target.name in ledger.outcomes]
+    report = SweepReport(
+        netdiag=ledger.plan.netdiag,
+        started=ledger.plan.started,
+        finished=ledger.finished,
+        inventory=ledger.plan.inventory,
+        folder=str(ledger.folder),
+        hosts=tuple(SweptHost(labels=one.labels, **msgspec.structs.asdict(outcome)) for one, outcome in ended),
+    )
+    return json_text(msgspec.json.format(msgspec.json.encode(report), indent=1).decode()) + "\n"

@@ -2,7 +2,8 @@
 
 ``netdiag.report-1.schema.json`` is ``netdiag check --json``, ``netdiag.path-1.schema.json`` is ``netdiag path --json``,
 ``netdiag.fleet-report-1.schema.json`` is ``netdiag fleet check --json``, ``netdiag.trace-1.schema.json`` is
-``netdiag trace --json``,
+``netdiag trace --json``, ``netdiag.fleet-diff-1``, ``netdiag.fleet-matrix-1`` and ``netdiag.sweep-report-1`` likewise;
+``netdiag.sweep-1.schema.json`` is a line of a sweep's ledger,
 ``netdiag.snapshot-1.schema.json`` is the ``snapshot.json`` inside a snapshot. They are made from the model by
 ``python -m netdiag.schema.make``; a test keeps them up to date. Reading them can fail only where the installation is
 broken.
@@ -20,6 +21,10 @@ NAMES = (
     "netdiag.fleet-path-1",
     "netdiag.trace-1",
     "netdiag.probe-1",
+    "netdiag.fleet-diff-1",
+    "netdiag.fleet-matrix-1",
+    "netdiag.sweep-1",
+    "netdiag.sweep-report-1",
 )
 
 

@@ -13,9 +13,12 @@ import msgspec
 
 from netdiag.model.codec import BULK, SMALL
 from netdiag.model.finding import KINDS, Report
+from netdiag.model.fleetdiff import FleetDiff
+from netdiag.model.fleetmatrix import MatrixReport
 from netdiag.model.fleetpath import FleetPathReport
 from netdiag.model.fleetreport import FleetReport
 from netdiag.model.probe import ProbeReport
+from netdiag.model.sweep import Finished, Outcome, Plan, SweepReport
 from netdiag.model.trace import TraceReport
 from netdiag.model.walk import PathReport
 from netdiag.schema.sentences import field_sentences, type_sentence
@@ -23,6 +26,8 @@ from netdiag.schema.words import TABLES
 from netdiag.snapshotfile.document import SCHEMA_MAJOR, SCHEMA_NAME, BulkCard, Document, empty_tables
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+SPARSE = ("Outcome", "SweptHost")
+"""Structs that are written without the fields that have their default."""
 ID_PATTERN = "^[0-9a-f]{16}$"
 
 
@@ -86,9 +91,14 @@ def probe_schema() -> dict[str, Any]:
 
 def _all_required(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """Definitions of a report that always has every field."""
-    definitions = _definitions([kind])
-    for definition in definitions.values():
-        definition["required"] = list(definition["properties"])
+    return _required(_definitions([kind]))
+
+
+def _required(definitions: dict[str, Any]) -> dict[str, Any]:
+    """Every field is there, but for what is left out where it says nothing."""
+    for name, definition in definitions.items():
+        if name not in SPARSE:
+            definition["required"] = list(definition["properties"])
         for field in definition["properties"].values():
             field.pop("default", None)
     return definitions
@@ -112,6 +122,17 @@ def trace_schema() -> dict[str, Any]:
 def fleet_report_schema() -> dict[str, Any]:
     """Schema of ``netdiag.fleet-report/1``: findings as in ``netdiag.report/1``, with the hosts that they are about."""
     definitions = _all_required(FleetReport)
+    _of_fleet(definitions)
+    root = definitions.pop("FleetReport")
+    root["description"] = (
+        "What `netdiag fleet check --json` prints: many hosts, each at its newest. null: unknown; []: known empty."
+    )
+    root["properties"]["schema"]["const"] = "netdiag.fleet-report/1"
+    return _published("netdiag.fleet-report-1", "netdiag fleet report", root, definitions)
+
+
+def _of_fleet(definitions: dict[str, Any]) -> None:
+    """Findings of a fleet name the hosts that they are about."""
     finding = definitions["Finding"]["properties"]
     finding["id"]["pattern"] = ID_PATTERN
     finding["subject"] = {
@@ -129,12 +150,38 @@ def fleet_report_schema() -> dict[str, Any]:
         },
         "additionalProperties": {"type": ["string", "integer"]},
     }
-    root = definitions.pop("FleetReport")
-    root["description"] = (
-        "What `netdiag fleet check --json` prints: many hosts, each at its newest. null: unknown; []: known empty."
-    )
-    root["properties"]["schema"]["const"] = "netdiag.fleet-report/1"
-    return _published("netdiag.fleet-report-1", "netdiag fleet report", root, definitions)
+
+
+def fleet_diff_schema() -> dict[str, Any]:
+    """Schema of ``netdiag.fleet-diff/1``."""
+    said = "What `netdiag fleet diff --json` prints: two nights of a fleet held against each other."
+    whole = _whole(FleetDiff, "netdiag.fleet-diff-1", "netdiag fleet diff", said)
+    _of_fleet(whole["$defs"])
+    return whole
+
+
+def fleet_matrix_schema() -> dict[str, Any]:
+    """Schema of ``netdiag.fleet-matrix/1``."""
+    said = "What `netdiag fleet matrix --json` prints: which host of a mesh reaches which, and with how long packets."
+    return _whole(MatrixReport, "netdiag.fleet-matrix-1", "netdiag fleet matrix", said)
+
+
+def sweep_report_schema() -> dict[str, Any]:
+    """Schema of ``netdiag.sweep-report/1``."""
+    said = "What `netdiag sweep --json` prints: what became of every host of an inventory."
+    return _whole(SweepReport, "netdiag.sweep-report-1", "netdiag sweep report", said)
+
+
+def sweep_schema() -> dict[str, Any]:
+    """Schema of one line of the ledger, ``netdiag.sweep/1``."""
+    lines = (Plan, Outcome, Finished)
+    definitions = _required(_definitions(list(lines)))
+    definitions["Plan"]["properties"]["schema"]["const"] = "netdiag.sweep/1"
+    root = {
+        "description": "One line of the ledger of a sweep: first the plan, then one a host, in the end when it was.",
+        "anyOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in lines],
+    }
+    return _published("netdiag.sweep-1", "netdiag sweep ledger", root, definitions)
 
 
 def _published(name: str, title: str, root: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -203,6 +250,10 @@ def texts() -> dict[str, str]:
         "netdiag.fleet-report-1": fleet_report_schema(),
         "netdiag.fleet-path-1": fleet_path_schema(),
         "netdiag.probe-1": probe_schema(),
+        "netdiag.fleet-diff-1": fleet_diff_schema(),
+        "netdiag.fleet-matrix-1": fleet_matrix_schema(),
+        "netdiag.sweep-1": sweep_schema(),
+        "netdiag.sweep-report-1": sweep_report_schema(),
     }
     return {f"{name}.schema.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas.items()}
 

@@ -16,10 +16,11 @@ from netdiag.fleet.inventory import Target
 from netdiag.fleet.load import fleet_of
 from netdiag.fleet.sweep import ledger as ledgers
 from netdiag.fleet.sweep.accept import Accepted, accept, file_name, same_host
-from netdiag.fleet.sweep.ledger import Ledger, Plan
+from netdiag.fleet.sweep.ledger import Ledger
 from netdiag.fleet.sweep.run import Limits, Sweep
 from netdiag.fleet.sweep.transport import Refused, Sink, Unreached
 from netdiag.model.snapshot import Snapshot, Tables
+from netdiag.model.sweep import Plan
 from netdiag.snapshotfile import read_snapshot, snapshot_octets
 from tests.snapshotfile.hosts import META
 

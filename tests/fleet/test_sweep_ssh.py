@@ -7,12 +7,11 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from netdiag.fleet.inventory import Target
-from netdiag.fleet.sweep.ledger import Outcome
 from netdiag.fleet.sweep.remote import Command, digest_of
 from netdiag.fleet.sweep.run import Limits, Sweep
 from netdiag.fleet.sweep.ssh import Identity, SshRefused, SshTransport, known_hosts
 from netdiag.fleet.sweep.vault import VaultSigner
+from netdiag.model.sweep import Outcome, Target
 from tests.fleet.sshhosts import Estate, SshHost
 from tests.fleet.test_sweep import begun, of
 from tests.fleet.webserver import Api

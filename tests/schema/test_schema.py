@@ -11,12 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import netdiag.schema
+from netdiag.fleet.compare import compare
 from netdiag.fleet.judge import judge_fleet
 from netdiag.fleet.load import Fleet
+from netdiag.fleet.matrix import matrix
+from netdiag.fleet.matrix import report as matrix_report
+from netdiag.fleet.sweep.ledger import begin
 from netdiag.model.finding import KINDS, Report
 from netdiag.model.fleetreport import Notice, Unreached
 from netdiag.model.snapshot import Snapshot
+from netdiag.model.sweep import Outcome, Plan, Target
 from netdiag.render.json import pretty, render_json
+from netdiag.render.sweep import sweep_json
 from netdiag.rules.build_regions import regions
 from netdiag.schema import NAMES, published
 from netdiag.schema.make import texts
@@ -75,6 +81,46 @@ def test_reports_of_fleets_are_valid() -> None:
     found = judge_fleet(fleet)
     assert found.findings
     assert problems("netdiag.fleet-report-1", json.loads(pretty(found))) == []
+
+
+def test_what_changed_between_nights_is_valid() -> None:
+    old, new = (
+        Fleet(hosts=tuple(host(name, t) for name, t in regions("fra-a fra-b ams-c", cut).items()), unreached=())
+        for cut in (lambda a, b: False, lambda a, b: "fra-a" in (a, b))
+    )
+    found = compare(judge_fleet(old), judge_fleet(new), [frozenset()])
+    assert found.changes and found.changes[0].nights
+    assert problems("netdiag.fleet-diff-1", json.loads(pretty(found))) == []
+    assert problems("netdiag.fleet-diff-1", {"schema": "netdiag.fleet-diff/1"}) != []
+
+
+def test_a_matrix_is_valid() -> None:
+    hosts = tuple(
+        host(name, tables) for name, tables in regions("fra-a fra-b ams-c", lambda a, b: "fra-a" in (a, b)).items()
+    )
+    document = json.loads(pretty(matrix_report(matrix(hosts))))
+    assert document["sick"] and problems("netdiag.fleet-matrix-1", document) == []
+    document["sick"][0].pop("from")
+    assert problems("netdiag.fleet-matrix-1", document) != []
+
+
+def test_a_sweep_is_valid(tmp_path: Path) -> None:
+    """Its report, and every line of its ledger."""
+    targets = tuple(Target(name=name, address=name) for name in ("fra-a", "fra-b", "fra-c"))
+    plan = Plan(netdiag="0", started="2026-11-25T23:00:00Z", inventory="file:hosts", targets=targets)
+    ledger = begin(str(tmp_path), plan)
+    ledger.add(Outcome(host="fra-a", status="collected", file="fra-a.netdiag", at=plan.started, octets=7, skew=9.5))
+    ledger.add(Outcome(host="fra-b", status="unreached", reason="silent", at=plan.started))
+    report = json.loads(sweep_json(ledger))
+    assert len(report["hosts"]) == 2 and "file" not in report["hosts"][1] and report["finished"] is None
+    ledger.finish(plan.started)
+    for document in (report, json.loads(sweep_json(ledger))):
+        assert problems("netdiag.sweep-report-1", document) == []
+    lines = [json.loads(line) for line in (ledger.folder / "sweep.jsonl").read_text().splitlines() if line]
+    assert len(lines) == 4 and not any(problems("netdiag.sweep-1", line) for line in lines)
+    assert problems("netdiag.sweep-1", lines[0] | {"schema": "netdiag.sweep/2"}) != []
+    report["hosts"][0]["status"] = "lost"
+    assert problems("netdiag.sweep-report-1", report) != []
 
 
 def test_the_contract_is_in_the_schema() -> None:

@@ -6,7 +6,8 @@ that name no kind of inventory are UnknownInventory.
 """
 
 from netdiag.fleet.inventory import ansible, consul, hostsfile, nomad
-from netdiag.fleet.inventory.target import Inventory, InventoryRefused, Target, UnknownInventory
+from netdiag.fleet.inventory.target import Inventory, InventoryRefused, UnknownInventory
+from netdiag.model.sweep import Target
 
 KINDS = {"file": hostsfile.read, "ansible": ansible.read, "consul": consul.read, "nomad": nomad.read}
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from netdiag.fleet.inventory.ansible_groups import Groups
 from netdiag.fleet.inventory.ansible_ini import parse_ini
-from netdiag.fleet.inventory.target import Inventory, InventoryRefused, Target, inventory, target
+from netdiag.fleet.inventory.target import Inventory, InventoryRefused, inventory, target
+from netdiag.model.sweep import Target
 from netdiag.told.strict import ToldRefused, read_text
 
 TIMEOUT = 60.0

@@ -8,7 +8,8 @@ the data centre the label ``datacenter``; a node in maintenance (the check ``_no
 from typing import Any
 
 from netdiag.fleet import webapi
-from netdiag.fleet.inventory.target import ADDRESS, NAME, Inventory, InventoryRefused, Target, inventory, label, target
+from netdiag.fleet.inventory.target import ADDRESS, NAME, Inventory, InventoryRefused, inventory, label, target
+from netdiag.model.sweep import Target
 
 MAINTENANCE = "_node_maintenance"
 

@@ -9,7 +9,8 @@ import json
 import os
 from typing import Any
 
-from netdiag.fleet.inventory.target import Inventory, InventoryRefused, Target, inventory, target
+from netdiag.fleet.inventory.target import Inventory, InventoryRefused, inventory, target
+from netdiag.model.sweep import Target
 from netdiag.told.strict import Table, ToldRefused, load, read_text
 
 FIELDS = ("address", "port", "user", "host_key_alias")

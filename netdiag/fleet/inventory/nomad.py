@@ -13,7 +13,8 @@ from urllib.parse import SplitResult, quote
 
 from netdiag.fleet import webapi
 from netdiag.fleet.inventory.consul import usable
-from netdiag.fleet.inventory.target import Inventory, InventoryRefused, Target, inventory, target
+from netdiag.fleet.inventory.target import Inventory, InventoryRefused, inventory, target
+from netdiag.model.sweep import Target
 
 AT_ONCE = 16
 FIELDS = {"Datacenter": "datacenter", "NodeClass": "node_class", "NodePool": "node_pool", "Status": "status"}

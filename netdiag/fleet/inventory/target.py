@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from netdiag.model.sweep import Target
+
 HOSTS_LIMIT = 200_000
 LABELS_LIMIT = 64
 LABEL_LENGTH = 256
@@ -23,20 +25,6 @@ class InventoryRefused(Exception):
 
 class UnknownInventory(Exception):
     """The words name no kind of inventory; the text is one line."""
-
-
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A host to be reached."""
-
-    name: str
-    """Its identity in the fleet."""
-    address: str
-    """Host name or address to connect to."""
-    port: int | None = None
-    user: str | None = None
-    host_key_alias: str | None = None
-    """Name under which its host key is known, where that is neither its address nor its name."""
-    labels: dict[str, str] = {}
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,9 +20,9 @@ from typing import IO, Any, NamedTuple
 import msgspec
 
 from netdiag import children
-from netdiag.fleet.inventory import Target
 from netdiag.fleet.sweep.transport import Refused
 from netdiag.model.coverage import Status
+from netdiag.model.sweep import Target
 from netdiag.snapshotfile import OutputRefused, SnapshotRefused, read_snapshot, write_snapshot
 
 TIME = 20.0

@@ -10,63 +10,23 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from netdiag.fleet.inventory import Target
+from netdiag.model.sweep import SCHEMA, Finished, Outcome, Plan, Target
 from netdiag.snapshotfile import replacing
 
 NAME = "sweep.jsonl"
-SCHEMA = "netdiag.sweep/1"
 FOLDER = "sweep-"
 """Beginning of the name of a sweep's folder; the UTC time follows."""
 LIMIT = 256 << 20
 """Bytes of a ledger; 100,000 hosts are about 40 MB."""
 T = TypeVar("T", bound=msgspec.Struct)
-Status = Literal["collected", "unreached", "refused"]
 
 
 class LedgerRefused(Exception):
     """A ledger cannot be read or written; the text is one line."""
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """First line."""
-
-    schema: str = SCHEMA
-    netdiag: str
-    started: str
-    """UTC."""
-    inventory: str
-    targets: tuple[Target, ...]
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of a host."""
-
-    host: str
-    status: Status
-    reason: str = ""
-    """Why it was not collected."""
-    file: str | None = None
-    """Its snapshot, a name in the folder."""
-    at: str
-    """UTC, when it ended."""
-    seconds: float = 0.0
-    octets: int = 0
-    """Bytes that came."""
-    claimed: str | None = None
-    """The name that the snapshot gave, where it is spelled otherwise than the host's."""
-    skew: float | None = None
-    """Seconds by which the host's clock is ahead, where it is more than a few."""
-
-
-class Finished(msgspec.Struct, frozen=True, kw_only=True):
-    """Last line."""
-
-    finished: str
-    """UTC."""
 
 
 @dataclass

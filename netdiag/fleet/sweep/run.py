@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO
 
-from netdiag.fleet.inventory import Target
 from netdiag.fleet.sweep.accept import Accepted, accept, file_name
-from netdiag.fleet.sweep.ledger import Ledger, Outcome, Status
+from netdiag.fleet.sweep.ledger import Ledger
 from netdiag.fleet.sweep.transport import Refused, Sink, Transport, Unreached
+from netdiag.model.sweep import Outcome, Status, Target
 
 READERS = 4
 """Snapshots that are taken apart at once, each in a child of its own."""

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netdiag.fleet.inventory import Target
 from netdiag.fleet.sweep.accept import is_address
 from netdiag.fleet.sweep.remote import BROKEN, MISSING, Command, digest_of
 from netdiag.fleet.sweep.transport import Refused, Sink, Unreached
 from netdiag.fleet.sweep.vault import VaultSigner
+from netdiag.model.sweep import Target
 
 if TYPE_CHECKING:
     import asyncssh

@@ -6,7 +6,7 @@ trusted. The deadline is not its business: it is cancelled. Texts are one line; 
 
 from typing import IO, Protocol
 
-from netdiag.fleet.inventory import Target
+from netdiag.model.sweep import Target
 
 
 class Unreached(Exception):
