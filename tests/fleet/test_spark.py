@@ -106,7 +106,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         before = one.hosts if number == 1 else one.earlier
         for folder, taken, hosts in (("before", "2026-11-24", before), ("in", "2026-11-25", one.hosts)):
             for host, tables in hosts.items():
-                name = host.replace("-", f"{number}-", 1)
+                name = f"{host}{number}"
                 labels = one.labels.get(host, {}) | ({"region": ODD} if host.endswith("-a") and not number else {})
                 one_of_it = snapshot(name, tables, labels=labels, taken_at=f"{taken}T23:00:00Z")
                 put(top / folder, f"{name}.netdiag", one_of_it)
