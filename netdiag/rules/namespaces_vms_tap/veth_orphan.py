@@ -39,7 +39,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "addresses", "routes", "neighbours", "namespaces"),
-    consults=("bpf", "qdiscs"),
+    consults=("bpf", "qdiscs", "baseline"),
 )
 
 

@@ -19,7 +19,8 @@ Fix
 
 Not flagged
   Entries that match. Links with a bridge, a macvlan or several hosts behind them, where the true address cannot be
-  known from here. Interfaces without neighbour resolution. vxlan devices with a default entry or a remote, which
+  known from here; an info where the neighbour answered from another address when the baseline was taken: it may have
+  been replaced. Interfaces without neighbour resolution. vxlan devices with a default entry or a remote, which
   carry any address. Entries on interfaces that are down.
 
 References
@@ -38,6 +39,7 @@ from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbour
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_fdb import entry, fdb
+from netdiag.rules.expected import same_link, since
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -45,7 +47,7 @@ RULE = Rule(
     title="a neighbour that was written down has the wrong hardware address",
     severity="critical",
     reads=("links", "peer_links", "neighbours"),
-    consults=("fdb",),
+    consults=("fdb", "baseline"),
     explains=("tap-route-missing", "bgp-*", "wg-*", "dns-*"),
 )
 NOBODY = "00:00:00:00:00:00"
@@ -58,7 +60,7 @@ def check(view: HostView) -> Iterator[Draft]:
         link = view.link(row.ifindex)
         if row.state != "permanent" or link is None or not link.up or link.noarp:
             continue
-        truth = _peer(view, link) or _guest(link, row, rows) or _tunnel(view, link, row)
+        truth = _peer(view, link) or _guest(link, row, rows) or _tunnel(view, link, row) or _learned(view, link, row)
         if truth is not None and truth[0] != row.lladdr:
             yield _finding(link, row, *truth)
 
@@ -89,14 +91,29 @@ def _tunnel(view: HostView, link: Link, row: Neighbour) -> tuple[str, str] | Non
     return "no entry", f"RTM_GETNEIGH AF_BRIDGE {link.ifname}"
 
 
+def _learned(view: HostView, link: Link, row: Neighbour) -> tuple[str, str] | None:
+    """What the neighbour itself answered when the baseline was taken."""
+    old = view.baseline
+    if old is None or not old.read_whole("neighbours") or same_link(old, view, link.ifname) is None:
+        return None
+    for before in old.neighbours.rows():
+        if before.dst == row.dst and old.ifname(before.ifindex) == link.ifname and before.state in LEARNED:
+            return (before.lladdr, f"RTM_GETNEIGH, {since(old)}") if before.lladdr else None
+    return None
+
+
 def _finding(link: Link, row: Neighbour, right: str, source: str) -> Draft:
-    name, six = link.ifname, "-6 " if row.family == "inet6" else ""
+    name, six, then = link.ifname, "-6 " if row.family == "inet6" else "", "baseline" in source
     what = f"nothing leads to that hardware address over {name}" if right == "no entry" else f"{right} is there"
+    if then:
+        what = f"answered from {right} when the baseline was taken: wrong, unless it was replaced"
     shown = f"bridge fdb show dev {quoted(name)}" if right == "no entry" else f"ip -br link show dev {quoted(name)}"
     return RULE.found(
         subject=subject("neighbour", dst=row.dst, ifname=name),
-        confidence="certain" if source.startswith("RTM_GETLINK") else "likely",
-        message=f"{row.dst} on {name} was written down with {row.lladdr}, but {what}: what is for it is lost",
+        severity="info" if then else None,
+        confidence="possible" if then else "certain" if source.startswith("RTM_GETLINK") else "likely",
+        message=f"{row.dst} on {name} was written down with {row.lladdr}, but {what}"
+        + ("" if then else ": what is for it is lost"),
         evidence=(
             (f"neighbour {row.dst}", f"{row.lladdr} permanent", f"RTM_GETNEIGH {name} NDA_LLADDR"),
             ("other end", right, source),
@@ -159,6 +176,7 @@ def examples() -> Iterator[Example]:
         host.neighbour("10.1.0.5", dev="tap0", state="permanent", lladdr=OLD).neighbour("fe80::5", dev=dev, lladdr=NEW)
         yield _case(f"answers {name}", "that need not be this guest", host)
     yield from _tunnels()
+    yield from _pinned()
 
 
 def _tunnels() -> Iterator[Example]:
@@ -180,3 +198,18 @@ def _tunnels() -> Iterator[Example]:
     yield case("vxlan, entries not read", "it may be among them", other, late=("fdb",))
     yield case("vxlan, entries of another device", "they say nothing of this one", ((NEW, "192.0.2.9", "vx1"),))
     yield case("vxlan, entries without an end", "they are the device's own", ((NEW, None, "vx0"),))
+
+
+def _pinned() -> Iterator[Example]:
+    """What the neighbour answered when the baseline was taken."""
+
+    def written(lladdr: str) -> HostBuilder:
+        return HostBuilder().link("eth0").neighbour("192.0.2.1", dev="eth0", state="permanent", lladdr=lladdr)
+
+    before = HostBuilder().link("eth0").neighbour("192.0.2.1", dev="eth0", lladdr=NEW).build()
+    old = written(OLD).build()
+    yield Example(
+        name="it answered from another one", why="then", tables=old, baseline=before, fires=1, severity="info"
+    )
+    yield Example(name="as it answered", why="pinned", tables=written(NEW).build(), baseline=before)
+    yield Example(name="written down then too", why="nobody knows", tables=old, baseline=written(NEW).build())

@@ -1,6 +1,8 @@
 """What it checks
   A policy rule sends packets to a routing table that holds no route, so that they fall through, silently, to the
-  rules behind it: to the main table, or to nothing at all. Judged by asking for a packet that the rule matches.
+  rules behind it: to the main table, or to nothing at all. Judged by asking for a packet that the rule matches. Also: a
+  rule for an own address leads to a table that holds its link's subnet and no default route, while the table of that
+  number of the other IP family has one by the same link; what the address sends to the world leaves by another link.
 
 Why it matters
   Traffic that should have its own way (an uplink, a tunnel, a customer's gateway) leaves by another one, with another
@@ -22,7 +24,9 @@ Not flagged
   suppress_prefixlength or suppress_ifgroup. Tables of VRFs. Traffic that is refused further on (a kill switch: the
   table being empty is when it is needed), or taken by another table of its own through a rule with the same selectors
   (a standby). Rules behind one that answers for all their packets. A family that carries no traffic on this host. The
-  placeholders of strongSwan (220: lookup 220) and Tailscale (5270: lookup 52), which stay while nobody is connected.
+  placeholders of strongSwan (220: lookup 220) and Tailscale (5270: lookup 52), which stay while nobody is connected. A
+  table with nothing but its link's subnet, where the other family has no default route in it either: a network without
+  a gateway.
 
 References
   net/core/fib_rules.c fib_rules_lookup(): a table without an answer is passed over (-EAGAIN); net/ipv4/fib_rules.c
@@ -40,10 +44,10 @@ from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.policyrule import PolicyRule
-from netdiag.model.route import RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_UNICAST
+from netdiag.model.route import RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_UNICAST, Route
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word
-from netdiag.rules.shape import Example, Rule
+from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
     id="rule-references-empty-table",
@@ -56,6 +60,8 @@ OWN = (RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL)
 PLACEHOLDERS = {(220, 220), (5270, 52)}
 """(priority, table) of rules without selectors that daemons keep while they have no route to put there."""
 MOST_TABLES = 64
+FEW = 16
+"""Routes of a table that holds its link's subnets and no more."""
 
 
 class Fall(NamedTuple):
@@ -74,12 +80,60 @@ def check(view: HostView) -> Iterator[Draft]:
             asked = rule.table if rule.family == family else None
             if asked is not None and asked not in filled:
                 leading.setdefault(asked, []).append(rule)
+        yield from _without_default(view, family, vrfs)
         if _idle(view, family):
             continue
         for table, rules in list(leading.items())[:MOST_TABLES]:
             falls = [fall for rule in rules if (fall := _fall(view, rule)) is not None]
             if falls:
                 yield _draft(view, table, falls)
+
+
+def _without_default(view: HostView, family: str, vrfs: set[object]) -> Iterator[Draft]:
+    """Rules for an own address whose table lost its default route and kept its subnet."""
+    told: set[int] = set()
+    for rule in view.rules:
+        table = rule.table
+        if rule.family != family or rule.action != "lookup" or table in (None, *OWN, *vrfs) or table in told:
+            continue
+        ours = any(rule.src == row.local and rule.src_len in (32, 128) for row in view.addresses)
+        rows = view.route_rows(family, view.fib(family).positions(table or 0)[:FEW].tolist())
+        links = {row.oif for row in rows}
+        if (
+            not ours
+            or rule.invert
+            or not 0 < len(rows) < FEW
+            or any(row.gateway or row.default or row.hops == () for row in rows)
+        ):
+            continue
+        twin = "inet6" if family == "inet" else "inet"
+        positions = view.fib(twin).positions(table or 0)
+        others = view.route_rows(twin, positions[view.routes(twin).dst_len[positions] == 0].tolist())
+        world = specimens(_everything(rule))[0]
+        answer = view.lookup(Query(family=family, dst=world, src=rule.src))
+        astray = answer.ok and not links & {hop.oif for hop in answer.hops}
+        if astray and any(row.default and row.gateway and row.oif in links for row in others):
+            told.add(table or 0)
+            yield _half_draft(view, rule, rows[0], answer)
+
+
+def _half_draft(view: HostView, rule: PolicyRule, kept: Route, answer: Lookup) -> Draft:
+    ip, words, table = ip_command(rule.family), rule_words(rule), rule.table
+    other = "IPv4" if rule.family == "inet6" else "IPv6"
+    ifname = quoted(view.ifname(kept.oif or 0))
+    return RULE.found(
+        subject=rule_subject(rule),
+        message=f"rule {rule.priority} ({words}) leads to table {table}, which has {kept.dst} and no default route, "
+        f"though {other} has one there: {_consequence(view, answer)}",
+        confidence="likely",
+        evidence=[
+            (f"rule {rule.priority}", words, "RTM_GETRULE"),
+            (f"default routes in table {table}", 0, "RTM_GETROUTE"),
+            (f"route to {answer.query.dst} from {rule.src}", _end(view, answer), "policy rules and tables as read"),
+        ],
+        confirm=[f"{ip} route show table {table}", f"{ip} route get {answer.query.dst} from {rule.src}"],
+        fix=f"{ip} route add default via GATEWAY dev {ifname} table {table}",
+    )
 
 
 def _idle(view: HostView, family: str) -> bool:
@@ -386,3 +440,24 @@ def _refused_and_standby() -> Iterator[Example]:
         "a daemon made its rule for both families, and there is only link-local IPv6",
         idle.rule(200, family="inet6", table=777, fwmark=1),
     )
+    yield from _halves()
+
+
+def _halves() -> Iterator[Example]:
+    """The second uplink's table with its subnet and without its default route."""
+
+    def uplinks(*, six: bool = True, default: bool = False, main: str = "eth0", dev: str = "eth1") -> HostBuilder:
+        host = HostBuilder().link("eth0").link("eth1").address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
+        host.address("eth0", "2001:db8::1/64").address("eth1", "2001:db8:1::1/64")
+        host.route("default", via="10.0.0.2" if main == "eth0" else "10.1.0.2", dev=main)
+        host.route("10.1.0.0/24", dev="eth1", table=200).rule(1000, src="10.1.0.1", src_len=32, table=200)
+        if six:
+            host.route("default", via="2001:db8:1::2" if dev == "eth1" else "2001:db8::2", dev=dev, table=200)
+        return host.route("default", via="10.1.0.2", dev="eth1", table=200) if default else host
+
+    lost = uplinks().build()
+    yield Example(name="its default route is gone", why="IPv6 has one there", tables=lost, fires=1, severity="warning")
+    yield _case("its default route is there", "the ordinary case", uplinks(default=True))
+    yield _case("nobody says that it had one", "a network without a gateway", uplinks(six=False))
+    yield _case("main goes the same way", "nothing goes wrong", uplinks(main="eth1"))
+    yield _case("the other family's goes elsewhere", "its table is for something else", uplinks(dev="eth0"))
