@@ -109,10 +109,10 @@ def _without_default(view: HostView, family: str, vrfs: set[object]) -> Iterator
         twin = "inet6" if family == "inet" else "inet"
         positions = view.fib(twin).positions(table or 0)
         others = view.route_rows(twin, positions[view.routes(twin).dst_len[positions] == 0].tolist())
-        world = specimens(_everything(rule))[0]
-        answer = view.lookup(Query(family=family, dst=world, src=rule.src))
-        astray = answer.ok and not links & {hop.oif for hop in answer.hops}
-        if astray and any(row.default and row.gateway and row.oif in links for row in others):
+        world = specimens(_everything(rule))
+        answers = (view.lookup(Query(family=family, dst=address, src=rule.src)) for address in world)
+        answer = next((one for one in answers if one.ok and not links & {hop.oif for hop in one.hops}), None)
+        if answer is not None and any(row.default and row.gateway and row.oif in links for row in others):
             told.add(table or 0)
             yield _half_draft(view, rule, rows[0], answer)
 
