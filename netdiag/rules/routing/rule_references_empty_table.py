@@ -46,6 +46,7 @@ from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_UNICAST, Route
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.halftables import half_tables
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -60,8 +61,6 @@ OWN = (RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL)
 PLACEHOLDERS = {(220, 220), (5270, 52)}
 """(priority, table) of rules without selectors that daemons keep while they have no route to put there."""
 MOST_TABLES = 64
-FEW = 16
-"""Routes of a table that holds its link's subnets and no more."""
 
 
 class Fall(NamedTuple):
@@ -80,41 +79,14 @@ def check(view: HostView) -> Iterator[Draft]:
             asked = rule.table if rule.family == family else None
             if asked is not None and asked not in filled:
                 leading.setdefault(asked, []).append(rule)
-        yield from _without_default(view, family, vrfs)
+        for rule, kept, answer in half_tables(view, family, {*vrfs, *OWN}):
+            yield _half_draft(view, rule, kept, answer)
         if _idle(view, family):
             continue
         for table, rules in list(leading.items())[:MOST_TABLES]:
             falls = [fall for rule in rules if (fall := _fall(view, rule)) is not None]
             if falls:
                 yield _draft(view, table, falls)
-
-
-def _without_default(view: HostView, family: str, vrfs: set[object]) -> Iterator[Draft]:
-    """Rules for an own address whose table lost its default route and kept its subnet."""
-    told: set[int] = set()
-    for rule in view.rules:
-        table = rule.table
-        if rule.family != family or rule.action != "lookup" or table in (None, *OWN, *vrfs) or table in told:
-            continue
-        ours = any(rule.src == row.local and rule.src_len in (32, 128) for row in view.addresses)
-        rows = view.route_rows(family, view.fib(family).positions(table or 0)[:FEW].tolist())
-        links = {row.oif for row in rows}
-        if (
-            not ours
-            or rule.invert
-            or not 0 < len(rows) < FEW
-            or any(row.gateway or row.default or row.hops == () for row in rows)
-        ):
-            continue
-        twin = "inet6" if family == "inet" else "inet"
-        positions = view.fib(twin).positions(table or 0)
-        others = view.route_rows(twin, positions[view.routes(twin).dst_len[positions] == 0].tolist())
-        world = specimens(_everything(rule))
-        answers = (view.lookup(Query(family=family, dst=address, src=rule.src)) for address in world)
-        answer = next((one for one in answers if one.ok and not links & {hop.oif for hop in one.hops}), None)
-        if answer is not None and any(row.default and row.gateway and row.oif in links for row in others):
-            told.add(table or 0)
-            yield _half_draft(view, rule, rows[0], answer)
 
 
 def _half_draft(view: HostView, rule: PolicyRule, kept: Route, answer: Lookup) -> Draft:
