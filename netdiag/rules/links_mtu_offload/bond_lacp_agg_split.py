@@ -43,7 +43,7 @@ RULE = Rule(
 def check(view: HostView) -> Iterator[Draft]:
     for bond in bondlegs.bonds(view):
         active = (bond.link.info.get("ad_info") or {}).get("aggregator")
-        if not bond.lacp or not bond.partner or active is None or bond.link.info.get("ad_select", "stable") != "stable":
+        if not bond.partner or active is None or bond.link.info.get("ad_select", "stable") != "stable":
             continue
         outside = [
             leg
@@ -97,3 +97,7 @@ def examples() -> Iterator[Example]:
     nobody = {"aggregator": 1, "partner_mac": bondlegs.NOBODY}
     yield _case("no partner at all", "another rule", bondlegs.host(legs=({}, other), ad_info=nobody))
     yield _case("balance-xor", "it has no aggregators", bondlegs.host("balance-xor", legs=({}, other)))
+    blank = {"partner_mac": "02:00:00:00:00:99"}
+    yield _case("active one not told", "an old kernel", bondlegs.host(legs=({}, other), ad_info=blank))
+    untold = bondlegs.host(legs=({}, other | {"ad_actor_oper_port_state": None}))
+    yield _case("state not told", "its aggregator is", untold, 1)

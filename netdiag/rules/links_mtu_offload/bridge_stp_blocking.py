@@ -57,7 +57,7 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         by_hand = not bridge.info.get("stp_state")
         still = STILL if by_hand else (*WAITING, "blocking")
-        if state not in still or not (port.up and port.lower_up and bridge.up):
+        if state not in still or not (port.lower_up and bridge.up):
             continue
         if by_hand and port.operstate not in ("up", "unknown"):
             continue  # the bridge hears of a carrier up to a second late (net/core/link_watch.c)
@@ -93,7 +93,7 @@ def _down(view: HostView) -> Iterator[Draft]:
         own = [row for row in view.addresses if row.ifindex == bridge.ifindex and row.scope == 0]
         if bridge.kind != "bridge" or bridge.up or not own:
             continue
-        ports = [port for port in view.stack.ports(bridge.ifindex) if port.up and port.lower_up and faces_guest(port)]
+        ports = [port for port in view.stack.ports(bridge.ifindex) if port.lower_up and faces_guest(port)]
         if not ports:
             continue
         name, named = bridge.ifname, ", ".join(port.ifname for port in ports[:4])
@@ -169,3 +169,13 @@ def _bridges_down() -> Iterator[Example]:
         ("down without an address", "nothing of this host is there", bridge(address=False)),
     ):
         yield _case(f"a bridge {name}", why, host)
+    other = bridge(address=False).link("eth9").address("eth9", "192.0.2.1/24")
+    yield _case("down, another has an address", "nothing of this host is on it", other)
+    local = bridge(address=False).address("br0", "fe80::1/64")
+    yield _case("down with a link-local address", "it came by itself", local)
+    bond = HostBuilder().link("bond0", kind="bond", up=False).tap("p0", master="bond0").address("bond0", "10.2.0.1/24")
+    yield _case("a bond that is down", "no bridge", bond)
+    dormant = _port("listening").tap(
+        "p0", master="br0", slave_info={"state": "listening"}, operstate="dormant", ifindex=3
+    )
+    yield _case("a guest waits, its link too", "the protocol hears of it", dormant, 1)

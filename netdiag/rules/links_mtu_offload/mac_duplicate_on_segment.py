@@ -172,12 +172,15 @@ def examples() -> Iterator[Example]:
     yield _case("no hardware address", "nothing to compare", nameless)
     gone = HostBuilder().link("eth0", address=MAC).neighbour("192.0.2.9", dev="eth0", lladdr=MAC).build()
     yield Example(name="an interface that has gone", why="nor here", tables=replace(gone, links=gone.links[:1]))
+    vrrp = "00:00:5e:00:01:0a"
+    virtual = HostBuilder().link("vrrp0", address=vrrp).address("vrrp0", "192.0.2.2/24")
+    virtual.neighbour("192.0.2.9", dev="vrrp0", lladdr=vrrp)
+    yield _case("a virtual router's", "whoever is master has it", virtual)
     yield from _segments()
     yield _case("an old one", "it may have been mended there", _host("stale"), 1, confidence="likely")
     six = _host(dst="2001:db8::9")
     yield _case("IPv6", "the same", six, 1)
     yield _case("different addresses", "healthy", _bridge(second=OTHER))
-    vrrp = "00:00:5e:00:01:0a"
     yield _case("VRRP on both", "the virtual router's", _bridge(vrrp, vrrp))
     apart = HostBuilder().link("br0", kind="bridge").link("br1", kind="bridge")
     apart.link("v0", kind="veth", master="br0").link("v1", kind="veth", master="br1")

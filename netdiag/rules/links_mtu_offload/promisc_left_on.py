@@ -51,7 +51,7 @@ def check(view: HostView) -> Iterator[Draft]:
     sockets = view.sockets
     capturing = set(sockets.ifindex[sockets.family == AF_PACKET].tolist())
     for link in view.links:
-        if not link.flags & IFF_PROMISC or not link.up or link.loopback or link.master is not None:
+        if not link.flags & IFF_PROMISC or not link.up or link.loopback:
             continue
         if link.kind == "bridge" or view.stack.uppers(link.ifindex) or {0, link.ifindex} & capturing:
             continue
@@ -97,3 +97,7 @@ def examples() -> Iterator[Example]:
     yield _case("macvlan's parent", "its children need it", _link().link("mv0", kind="macvlan", link="eth0"))
     yield _case("promiscuity without the flag", "a program did that", HostBuilder().link("eth0", promiscuity=1))
     yield _case("down", "it takes nothing", HostBuilder().link("eth0", up=False, flags=IFF_PROMISC))
+    flags = IFF_PROMISC | IFF_UP | IFF_LOWER_UP
+    yield _case("a bridge", "it learns", HostBuilder().link("br0", kind="bridge", flags=flags))
+    lo = HostBuilder().link("lo", type=772, ifindex=1, flags=flags | 0x8)
+    yield _case("loopback", "there is nothing else to take", lo)

@@ -43,7 +43,7 @@ def check(view: HostView) -> Iterator[Draft]:
     lost = sorted(
         link.ifname
         for link in view.links
-        if link.kind == "veth" and link.up and not link.lower_up and link.link_netnsid is not None
+        if link.kind == "veth" and link.up
         if link.ifindex in far and not far[link.ifindex].up
     )
     if lost:
@@ -82,3 +82,7 @@ def examples() -> Iterator[Example]:
     yield Example(name="both here", why="no container's", tables=pair.build())
     alone = HostBuilder().link("veth1", kind="veth", carrier=False, link=2, link_netnsid=0)
     yield Example(name="far end unread", why="nobody knows", tables=alone.build())
+    waits = _host(far_up=True).build()
+    yield Example(name="no carrier yet", why="the other end is up", tables=waits)
+    can = HostBuilder().link("vxcan0", kind="vxcan", carrier=False).peer("vxcan0", flags=0).build()
+    yield Example(name="of another kind", why="no container's", tables=can)

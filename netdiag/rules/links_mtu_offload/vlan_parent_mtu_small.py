@@ -52,7 +52,6 @@ def check(view: HostView) -> Iterator[Draft]:
         low, high = parent.mtu, ETHERNET if shrunk else link.mtu
         yield RULE.found(
             subject=subject("link", ifname=link.ifname),
-            severity="info" if shrunk else None,
             confidence="possible" if shrunk else "certain",
             message=f"{link.ifname} has mtu {link.mtu}, and so has {parent.ifname} below it: longer packets of its "
             "VLAN are dropped"
@@ -75,7 +74,7 @@ def _case(name: str, why: str, parent: int, mtu: int, fires: int = 0, *, up: boo
 
 def examples() -> Iterator[Example]:
     about = subject("link", ifname="eth0.5")
-    yield _case("larger", "the plain fault", 1500, 9000, 1, subject=about, severity="critical")
+    yield _case("larger", "the plain fault", 1500, 9000, 1, subject=about, severity="critical", confidence="certain")
     yield _case("by one", "each byte counts", 1500, 1501, 1)
     yield _case("equal", "the tag is not counted", 1500, 1500)
     yield _case("smaller", "a jumbo parent with an ordinary VLAN", 9000, 1500)
@@ -88,3 +87,6 @@ def examples() -> Iterator[Example]:
     yield Example(name="VLAN in VLAN", why="4 bytes of headroom", tables=inner.build())
     cloud = HostBuilder().link("br0", kind="bridge", mtu=1450).link("br0.5", kind="vlan", link="br0", mtu=1450)
     yield Example(name="VLAN on an overlay's bridge", why="its MTU is the overlay's", tables=cloud.build())
+    yield _case("both lowered by a byte", "less than ordinary", 1499, 1499, 1, severity="info")
+    vxlan = HostBuilder().link("eth0").link("vx0", kind="vxlan", link="eth0", mtu=9000)
+    yield Example(name="a tunnel over it", why="another rule's", tables=vxlan.build())

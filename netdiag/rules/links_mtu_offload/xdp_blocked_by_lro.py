@@ -76,8 +76,10 @@ def check(view: HostView) -> Iterator[Draft]:
 def _case(name: str, why: str, fires: int = 0, *, xdp: str | None = None, beside: bool = False, **more: Any) -> Example:
     wanted = {key: more.pop(key) for key in ("subject", "says") if key in more}
     bits = more.pop("features", 1)
-    host = HostBuilder().link("eth0", xdp=Xdp(mode=xdp) if xdp else None, kind=more.pop("kind", None))
-    host.link("eth1", xdp=Xdp(mode="native") if beside else None)
+    host = HostBuilder().link(
+        "eth0", xdp=Xdp(mode=xdp) if xdp else None, kind=more.pop("kind", None), up=more.pop("up", True)
+    )
+    host.link("eth1", xdp=Xdp(mode=more.pop("mode", "native")) if beside else None)
     fields: dict[str, Any] = {"driver": "virtio_net", "bus_info": "0000:00:03.0"} | more
     rows = [
         EthtoolDevice(ifindex=host.ifindex(name), ifname=name, features=(words,), **fields)
@@ -96,3 +98,10 @@ def examples() -> Iterator[Example]:
     yield _case("nothing expected", "no XDP anywhere")
     yield _case("native", "it runs", xdp="native", beside=True)
     yield _case("tap", "generic by nature", xdp="generic", kind="tun")
+    yield _case("sibling runs generic", "nobody asked for native", beside=True, mode="generic")
+    yield _case("down", "it carries nothing", beside=True, up=False)
+    yield _case("driver not told", "nobody knows what it refuses", beside=True, driver=None)
+    yield _case("no hardware", "nothing on a bus", beside=True, bus_info=None)
+    made = _case("gone", "nothing to name", beside=True)
+    left = tuple(link for link in made.tables.links if link.ifname != "eth0")
+    yield Example(name=made.name, why=made.why, tables=replace(made.tables, links=left))

@@ -163,6 +163,9 @@ def examples() -> Iterator[Example]:
     yield case("just as told", "with other white space", own + name + "=65536", now={name: " 65536 "})
     for text in ("", "many", "\u0665\u0665", "1" * 20, "0"):
         why = "no number, or none that is rounded"
-        yield case(f"rounded up from {text or 'nothing'}", why, own + f"{name}={text}", now={name: "9" * 25}, fires=1)
+        yield case(f"rounded up from {text or 'nothing'}", why, own + f"{name}={text}", fires=1)
     long = {name: "1" + "0" * 18}
     yield case("nineteen digits", "the longest that is a number", own + f"{name}={'9' * 18}", now=long)
+    yield case("rounded up from 1", "the smallest table", own + f"{name}=1")
+    huge = {name: "9" * 20}
+    yield case("twenty digits", "no number of the kernel", own + f"{name}={'1' * 20}", now=huge, fires=1)

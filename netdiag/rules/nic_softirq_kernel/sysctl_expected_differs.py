@@ -151,6 +151,7 @@ def _since() -> Iterator[Example]:
     """What a baseline shows, and what follows from what."""
 
     known = {"v4": "net.ipv4.ip_forward", "thresh": "net.ipv4.neigh.default.gc_thresh3"}
+    known["v6"] = "net.ipv6.conf.all.forwarding"
 
     def host(kind: str | None = None, other: bool = False, **values: int) -> HostBuilder:
         made = HostBuilder().link("eth0.5", kind=kind)
@@ -179,3 +180,4 @@ def _since() -> Iterator[Example]:
     yield case("forwarding on, and a filter", "the filter does not follow", filtered, host(v4=0), 2)
     six = conf(host(v4=1), ipv6_forwarding=1)
     yield case("forwarding on, and of IPv6", "that has a switch of its own", six, host(v4=0), 2)
+    yield case("forwarding of IPv6 switched on", "the switch itself is told", host(v6=1), host(v6=0), 1)

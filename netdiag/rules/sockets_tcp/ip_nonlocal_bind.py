@@ -22,6 +22,7 @@ References
 
 import ipaddress
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -133,3 +134,5 @@ def examples() -> Iterator[Example]:
         pair = HostBuilder().link("eth0").address("eth0", f"192.0.2.1/{prefixlen}").socket(src="192.0.2.0", sport=80)
         why = "a pair has no network address"
         yield Example(name=f"the first of a /{prefixlen}", why=why, tables=pair.build(), fires=fires)
+    late = Example(name="who manages is not told", why="nobody known to fail over", tables=standby.build(), fires=1)
+    yield replace(late, late=("identity",), severity="warning")

@@ -106,7 +106,7 @@ def check(view: HostView) -> Iterator[Draft]:
         src, dst = (address_text(family, column[position]) for column in (table.src, table.dst))
         dport = int(table.dport[position])
         # An odd number is rounded down before the search, which then leaves out one port (remaining &= ~1).
-        left = len(allowed) - taken - (len(allowed) % 2 if len(allowed) > 1 else 0)
+        left = len(allowed) - taken - len(allowed) % 2
         yield RULE.found(
             subject=subject("socket", netid="tcp", src=src, dst=dst, dport=dport),
             severity="critical" if left <= 0 else "warning",
@@ -177,3 +177,4 @@ def examples() -> Iterator[Example]:
     for number in range(5, 10):
         mixed.socket(src="192.0.2.1", sport=40000 + number, dst="192.0.2.9", dport=443, state=1)
     yield case("half of each family", "two services", None, mixed)
+    yield case("a range reserved, one behind it left", "six are left", None, _host(5, reserved="40005-40008"))

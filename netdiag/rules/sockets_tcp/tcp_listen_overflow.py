@@ -51,12 +51,12 @@ def check(view: HostView) -> Iterator[Draft]:
     over = waiting & (table.rqueue > table.wqueue)
     over_later = waiting & (table.later == 1) & (table.later_rqueue > table.wqueue)
     lost = view.moved(COUNTER) or 0
-    looked_twice = view.socket_owners.seconds is not None and bool((table.later == 1).any())
+    looked_twice = bool((table.later == 1).any())
     chosen = np.flatnonzero(over | over_later if lost or not looked_twice else over & over_later)
     for position in chosen.tolist():
         row = table.row(position)
         waits = max(int(table.rqueue[position]), int(table.later_rqueue[position]))
-        sure = bool(lost) or bool(over[position] and over_later[position])
+        sure = bool(lost) or bool(over_later[position])
         yield RULE.found(
             subject=about(row),
             severity="critical" if sure else "warning",
@@ -102,12 +102,14 @@ def examples() -> Iterator[Example]:
         _host(6, 5, 6),
         subject=listener,
         severity="critical",
+        confidence="certain",
         says=("web's tcp socket [::]:80", "backlog is 5"),
     )
+    sure: dict[str, Any] = {"subject": listener, "severity": "critical", "confidence": "certain"}
     yield fires("full, and refused", "counted as well", _host(6, 5, 6, 5, 9), severity="critical")
-    yield fires("full at the second look, and refused", "it filled meanwhile", _host(0, 5, 6, 5, 6), subject=listener)
-    yield fires("full at the first, and refused", "the program woke up", _host(6, 5, 0, 5, 6), subject=listener)
-    yield fires("one look", "then it may have been a burst", _host(6, 5, None), severity="warning")
+    yield fires("full at the second look, and refused", "it filled meanwhile", _host(0, 5, 6, 5, 6), **sure)
+    yield fires("full at the first, and refused", "the program woke up", _host(6, 5, 0, 5, 6), **sure)
+    yield fires("one look", "then it may have been a burst", _host(6, 5, None), severity="warning", confidence="likely")
     yield fires(
         "refused, and no queue is full now",
         "too short a burst to be seen",

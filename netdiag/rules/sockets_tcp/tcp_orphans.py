@@ -21,6 +21,7 @@ References
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
@@ -55,16 +56,17 @@ def check(view: HostView) -> Iterator[Draft]:
 
 
 def examples() -> Iterator[Example]:
-    def case(name: str, why: str, fires: int, orphans: int | None, limit: int | None = 100) -> Example:
+    def case(name: str, why: str, fires: int, orphans: int | None, limit: int | None = 100, **more: Any) -> Example:
         host = HostBuilder()
         if limit is not None:
             host.sysctl("net.ipv4.tcp_max_orphans", limit)
         stat = {} if orphans is None else {"TCP.orphan": orphans}
         host.counters(before={"sockstat": {"TCP.orphan": 0}}, after={"sockstat": stat})
-        return Example(name=name, why=why, tables=host.build(), fires=fires)
+        return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
 
-    yield case("more than half", "the kernel counts them double", 1, 51)
-    yield case("more than all", "worse", 1, 101)
+    yield case("more than half", "the kernel counts them double", 1, 51, severity="warning")
+    yield case("as many as may be", "one more is too many", 1, 100, severity="warning")
+    yield case("more than all", "worse", 1, 101, severity="critical")
     yield case("half", "at the mark", 0, 50)
     yield case("not told", "nothing to compare", 0, None)
     yield case("no limit here", "a namespace of its own", 0, 999, None)

@@ -124,6 +124,7 @@ def examples() -> Iterator[Example]:
     yield Example(name="a wider tunnel", why="no larger way out", tables=two.build())
     for name, step, fires in (
         ("clamped by iptables", plain("target", key="TCPMSS"), 0),
+        ("a mark set", plain("meta", key="mark", sreg=0), 1),
         ("another target", plain("target", key="MARK"), 1),
         ("the option looked at", plain("exthdr", key="tcpopt", dreg=0), 1),
     ):

@@ -21,6 +21,7 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,4 +87,9 @@ def examples() -> Iterator[Example]:
     yield case("no probe yet", "it may just be full", None, retrans=0)
     yield case("nothing to send", "nobody waits", None, wqueue=0)
     yield case("retransmissions", "loss, not a closed window", None, timer=1)
+    yield case("one byte waits", "as stuck", "warning", wqueue=1)
+    yield case("one probe", "it may open again", "info", retrans=1)
+    for name, sport, dport in (("a client's window", 80, 40000), ("one port at both ends", 80, 80)):
+        one = case(name, "the peer is no service", "warning", sport=sport, dport=dport)
+        yield replace(one, says=("2001:db8::9 has closed",))
     yield case("keepalive", "an idle connection", None, timer=2)

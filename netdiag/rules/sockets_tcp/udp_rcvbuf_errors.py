@@ -23,8 +23,10 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from netdiag.index.view import HostView
@@ -150,3 +152,9 @@ def examples() -> Iterator[Example]:
         ("much unread", "nothing was lost yet", _host("Udp.RcvbufErrors", 0, drops=(0, 0), rqueue=4000)),
     ):
         yield Example(name=name, why=why, tables=host.build())
+    busy = _host("Udp.RcvbufErrors", 1, 99)
+    samples = busy.build().counters
+    assert samples.second is not None
+    second = msgspec.structs.replace(samples.second, snmp=samples.second.snmp | {"Udp6InDatagrams": 9999})
+    tables = replace(busy.build(), counters=msgspec.structs.replace(samples, second=second))
+    yield Example(name="IPv6 is busy meanwhile", why="counted apart", tables=tables, fires=1, severity="critical")
