@@ -327,3 +327,5 @@ def _silent() -> Iterator[Example]:
     pool = _host().tap("tap1", inet_conf={"forwarding": 1}).address("tap1", "10.0.1.1/30")
     some = _forward(rule(state("established"), verdict("accept")), rule(iifname("tap0"), verdict("accept")))
     yield _case("one of two", "it may wait for its rules", pool.nft(some), 1, severity="info")
+    xt = _forward(rule(plain("target", key="REJECT")), policy="accept", family="ip")
+    yield _case("a last REJECT of iptables", "a target that takes all", _host().nft(xt), 1)
