@@ -61,6 +61,22 @@ test_drill = drill_test(
     ),
     Drill(
         rule=RULE,
+        name="connected route deleted",
+        build=build,
+        break_=lambda lab, host: host.ip("route del 192.0.2.0/24 dev eth0"),
+        repair=None,
+        expect={"dst": "0.0.0.0/0"},
+    ),
+    Drill(
+        rule=RULE,
+        name="connected IPv6 route deleted",
+        build=build,
+        break_=lambda lab, host: host.ip("route del 2001:db8::/64 dev eth0"),
+        repair=None,
+        expect={"dst": "::/0"},
+    ),
+    Drill(
+        rule=RULE,
         name="nexthop object",
         build=build_object,
         break_=lambda lab, host: host.ip("route del 192.0.2.0/24 dev eth0"),

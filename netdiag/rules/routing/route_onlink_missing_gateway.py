@@ -17,8 +17,10 @@ Confirm
 
 Fix
   Give the interface its subnet back (ip address add ADDRESS/LENGTH dev IFNAME), which is what the route was made
-  for. Where the gateway is meant to lie outside every subnet, say so: ip route replace PREFIX via GATEWAY dev IFNAME
-  onlink. Neither interrupts what flows.
+  for. Where the address is still there, its connected route was deleted: ip route add PREFIX dev IFNAME proto kernel
+  scope link src ADDRESS, and the other hosts of the subnet are reached again as well. Where the gateway is meant to
+  lie outside every subnet, say so: ip route replace PREFIX via GATEWAY dev IFNAME onlink. None of them interrupts what
+  flows.
 
 Not flagged
   Routes marked onlink. Gateways with a host route of their own on the interface, as clouds have it (ip route add
@@ -123,11 +125,14 @@ def draft(view: HostView, family: str, gateway: str, ifname: str, through: list[
     name = f"the {version} default route" if route.default else f"the route to {route.dst}"
     name += "" if route.table == 254 else f" of table {route.table}"
     source = f"RTM_GETROUTE {route.dst} table {route.table}"
-    link = subject("link", ifname=ifname)
+    link, own = subject("link", ifname=ifname), own_subnet(view, gateway, ifname)
+    lies = f"which no subnet of {ifname} holds"
+    if own is not None:
+        lies = f"and the connected route of its own subnet there, {own.network}, is gone"
     return RULE.found(
         subject=subject("route", dst=route.dst, table=route.table, ifname=ifname),
-        message=f"{name}{more} {'use' if more else 'uses'} gateway {gateway} on {ifname}, which no subnet of {ifname} "
-        "holds: it works until it has to be added again, which the kernel will refuse",
+        message=f"{name}{more} {'use' if more else 'uses'} gateway {gateway} on {ifname}, {lies}: "
+        "it works until it has to be added again, which the kernel will refuse",
         evidence=[
             ("gateway", f"{gateway} dev {ifname}", f"{source} RTA_GATEWAY"),
             ("onlink", "no", f"{source} RTNH_F_ONLINK"),
@@ -137,7 +142,7 @@ def draft(view: HostView, family: str, gateway: str, ifname: str, through: list[
             f"ip {dash}route show {shown} table {route.table}",
             f"ip -br address show dev {quoted(ifname)}",
         ],
-        fix=fix(route, gateway, ifname, dash),
+        fix=fix(route, gateway, ifname, dash) if own is None else connected(view, own, ifname),
         touches=[link],
         breaks=[subject("neighbour", dst=gateway, ifname=ifname)],
     )
@@ -147,6 +152,27 @@ def own_addresses(view: HostView, ifname: str) -> str:
     """Text of an interface's addresses."""
     rows = [row for row in view.addresses if view.ifname(row.ifindex) == ifname]
     return ", ".join(f"{row.local}/{row.prefixlen}" for row in rows) or "none"
+
+
+def own_subnet(view: HostView, gateway: str, ifname: str) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface | None:
+    """An address of the interface in whose subnet the gateway is, and that ought to have made a connected route."""
+    for row in view.addresses:
+        if view.ifname(row.ifindex) != ifname or row.flags & IFA_F_NOPREFIXROUTE or row.peer is not None:
+            continue
+        own = ipaddress.ip_interface(f"{row.local}/{row.prefixlen}")
+        if ipaddress.ip_address(gateway) in own.network:
+            return own
+    return None
+
+
+def connected(view: HostView, own: ipaddress.IPv4Interface | ipaddress.IPv6Interface, ifname: str) -> str:
+    """The command for the connected route of an address, in the table of the interface's VRF."""
+    index = next(row.ifindex for row in view.links if row.ifname == ifname)
+    vrf = view.stack.vrf(index)
+    table = f" table {vrf.info.get('table')}" if vrf is not None else ""
+    if own.version == 6:
+        return f"ip -6 route add {own.network} dev {quoted(ifname)} proto kernel metric 256{table}"
+    return f"ip route add {own.network} dev {quoted(ifname)} proto kernel scope link src {own.ip}{table}"
 
 
 def fix(route: Route, gateway: str, ifname: str, dash: str) -> str:
@@ -208,6 +234,25 @@ def fault_examples() -> Iterator[Example]:
         "ip route replace default via 192.0.2.1 dev eth0 onlink  #",
     )
     yield fires("subnet gone", "the plain fault: its address was removed, another one was left", stray(), *says)
+
+    def bare(built: HostBuilder, *addresses: str) -> HostBuilder:
+        for address in addresses:
+            built.address("eth0", address)
+        for family, table in built._routes.items():
+            built._routes[family] = [row for row in table if row.protocol != 2 or row.type != "unicast"]
+        return built
+
+    gone = "the connected route of its own subnet there, 192.0.2.0/24, is gone"
+    again = "ip route add 192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.2"
+    deleted = bare(stray(), "198.51.100.8/24", "192.0.2.2/24")
+    yield fires("connected route deleted", "the address is there, its route is not", deleted, gone, again)
+    red = HostBuilder().link("red", kind="vrf", info={"table": 10}).link("eth0", master="red").rule(1000, l3mdev=True)
+    red.route("default", via="192.0.2.1", dev="eth0", table=10)
+    yield fires(
+        "deleted in a VRF", "it belongs into its table", bare(red, "192.0.2.2/24"), f"{again} table 10", table=10
+    )
+    peer = bare(stray().address("eth0", "192.0.2.2/24", peer="192.0.2.9"))
+    yield fires("far end of an address with a peer", "its prefix is the peer's", peer, "which no subnet of eth0 holds")
     beside = stray().address("eth0", "192.0.3.2/24").link("eth1").address("eth1", "192.0.2.2/24")
     yield fires("subnet on another interface", "the kernel asks for the route's own interface", beside)
     half = stray().address("eth0", "192.0.2.130/25")
@@ -290,6 +335,8 @@ def examples6() -> Iterator[Example]:
     )
     yield silence("IPv6, subnet there", "every plain host", v6("2001:db8::1").address("eth0", "2001:db8::2/64"))
     yield silence("IPv6, link-local", "always attached, also where fe80::/64 was flushed", v6("febf::1"))
+    lost = v6("2001:db8::1").address("eth0", "2001:db8::2/64", flags=IFA_F_NOPREFIXROUTE)
+    yield fires("IPv6, no connected route meant", "noprefixroute", lost, "which no subnet of eth0 holds", dst="::/0")
     yield fires("IPv6, beyond link-local", "fec0:: is the first address that is not", v6("fec0::1"), dst="::/0")
     yield silence("IPv6, onlink", "somebody vouches for it", v6("2001:db8::1", onlink=True))
     via = HostBuilder().link("eth0").address("eth0", "fe80::2/64").route("10.0.0.0/8", via="2001:db8::1", dev="eth0")
