@@ -8,6 +8,8 @@
 # Prints what COMMAND prints, then GUEST_RC=N, and exits with N; with 99 where that line never came, because then
 # nobody knows what happened. VM_TIMEOUT: seconds for everything (300). VM_SMP, VM_MEMORY: processors (2), MiB (2048).
 #
+# It has one network card, a vmxnet3 behind which nobody answers (restrict=on), without a driver until somebody loads it.
+#
 # QEMU emulates (TCG) on purpose: /dev/kvm may exist and hang where machines are nested.
 # Needs: qemu-system-x86 qemu-system-common busybox-static kmod cpio, and apt's package lists for the kernel.
 set -euo pipefail
@@ -158,7 +160,7 @@ setpriv --pdeathsig KILL timeout --kill-after 5 "${VM_TIMEOUT:-300}" setpriv --p
     -accel tcg,thread=multi -cpu max -smp "${VM_SMP:-2}" -m "${memory}M" \
     -object "memory-backend-memfd,id=ram,size=${memory}M,share=on" -numa node,memdev=ram \
     -chardev "socket,id=files,path=$work/files" -device vhost-user-fs-pci,chardev=files,tag=machine,queue-size=1024 \
-    -nic none -display none -serial stdio -monitor none -no-reboot \
+    -nic none -netdev user,id=nowhere,restrict=on -device vmxnet3,netdev=nowhere -display none -serial stdio -monitor none -no-reboot \
     -kernel "$ready/vmlinuz" -initrd "$ready/first.gz" \
     -append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off random.trust_cpu=on netdiag_keep=$keep netdiag_script=$encoded" \
     < /dev/null > "$work/console" &

@@ -15,11 +15,12 @@ Fix
   virtio-net device), then let the loader attach again. It costs some receive throughput.
 
 Not flagged
-  Cards on which nothing shows that XDP is wanted. Cards that run XDP in the driver. Devices made by software, whose
-  XDP is generic by nature.
+  Cards on which nothing shows that XDP is wanted. Cards that run XDP in the driver. Drivers that are not known to run
+  XDP at all, as long as no card of this host runs it by the same one (vmxnet3 before Linux 6.6). Devices made by
+  software, whose XDP is generic by nature.
 
 References
-  drivers/net/virtio_net.c virtnet_xdp_set(); net/core/dev.c dev_xdp_attach()
+  drivers/net/virtio_net.c virtnet_xdp_set(); mlx5e_xdp_allowed(), ixgbe_xdp_setup(); net/core/dev.c dev_xdp_attach()
 """
 
 from collections.abc import Iterator
@@ -41,8 +42,8 @@ RULE = Rule(
     reads=("links", "ethtool"),
     explains=("bpf-xdp-generic-fallback",),
 )
-BLOCKING = {"virtio_net": ("rx-lro", "rx-gro-hw")}
-"""Features by driver that keep it from running XDP; others: rx-lro alone."""
+BLOCKING = {"virtio_net": ("rx-lro", "rx-gro-hw"), "mlx5_core": ("rx-lro",), "ixgbe": ("rx-lro",)}
+"""Features by driver that keep it from running XDP."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -55,7 +56,8 @@ def check(view: HostView) -> Iterator[Draft]:
         link = links[row.ifindex]
         if link is None or link.kind is not None or not link.up or row.driver is None or row.bus_info is None:
             continue
-        on = [name for name in BLOCKING.get(row.driver, ("rx-lro",)) if table.has(row.features, name)]
+        runs = ("rx-lro",) if row.driver in native else ()
+        on = [name for name in BLOCKING.get(row.driver, runs) if table.has(row.features, name)]
         generic = link.xdp is not None and link.xdp.mode == "generic"
         if not on or not (generic or (link.xdp is None and row.driver in native)):
             continue
@@ -94,6 +96,9 @@ def examples() -> Iterator[Example]:
     yield _case("sibling has it", "the loader gave up", 1, beside=True, subject=subject("link", ifname="eth0"))
     yield _case("virtio's rx-gro-hw", "its newer name", 1, xdp="generic", features=2, says=("rx-gro-hw off",))
     yield _case("rx-gro-hw of another", "does not matter there", xdp="generic", features=2, driver="bnxt_en")
+    yield _case("of mlx5", "its LRO does", 1, xdp="generic", driver="mlx5_core")
+    yield _case("a driver without XDP", "LRO is not what keeps it from it", xdp="generic", driver="vmxnet3")
+    yield _case("a driver that runs it elsewhere", "so it can", 1, xdp="generic", beside=True, driver="other")
     yield _case("off", "something else", xdp="generic", features=0)
     yield _case("nothing expected", "no XDP anywhere")
     yield _case("native", "it runs", xdp="native", beside=True)
