@@ -103,6 +103,31 @@ def test_vlans(lab: Lab) -> None:
     assert found["subject"] == {"kind": "link", "ifname": "eth0.5"}
     host.run("bash", "-ec", found["fix"])
     until(lab, host, None)
+    host.ip("link set dev eth0 mtu 1400")  # and with it the VLAN's, in this kernel
+    assert "mtu 1400" in host.run("ip", "link", "show", "dev", "eth0.5").stdout
+    (small,) = [row for row in host.report("--interval", "0")["findings"] if row["rule"] == "vlan-parent-mtu-small"]
+    assert (small["severity"], small["subject"]["ifname"]) == ("info", "eth0.5")
+    host.run("bash", "-ec", small["fix"])
+    assert host.read("/sys/class/net/eth0/mtu").strip() == "1500"
+
+
+def thousands(lab: Lab, host: Host) -> None:
+    lab.send_udp(host, "192.0.2.2", 9, count=1500)
+
+
+def test_one_next_hop_behind_a_bond_that_hashes_hardware_addresses(lab: Lab) -> None:
+    """Two legs, and everything goes over one: for want of other hardware addresses, not of flows."""
+    host, switch = cables(lab, "mode balance-xor miimon 100 xmit_hash_policy layer2")
+    switch.ip(
+        "link add lag type bond mode balance-xor miimon 100\nlink set dev p0 master lag\nlink set dev p1 master lag"
+    )
+    switch.ip("address add 192.0.2.2/24 dev lag\nlink set dev lag up")
+
+    def told() -> list[str]:
+        found = host.report("--interval", "1", during=lambda: thousands(lab, host))["findings"]
+        return [row["rule"] for row in found if row["rule"].startswith("bond-") or row["severity"] != "info"]
+
+    lab.wait(lambda: told() == ["bond-hash-layer2-polarised"], 20, "it is told, and nothing else")
 
 
 BACKLOG = Path("/proc/sys/net/core/netdev_max_backlog")

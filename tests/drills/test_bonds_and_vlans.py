@@ -9,4 +9,4 @@ from tests.vm.oneboot import InGuest
 
 @pytest.mark.in_guest("tests/drills/in_guest_bonds.py")
 def test_drills(in_guest: InGuest) -> None:
-    in_guest.passed(4)
+    in_guest.passed(5)
