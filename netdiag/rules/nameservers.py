@@ -61,11 +61,7 @@ def _redirects(rule: NftRule) -> bool:
 def redirected(view: HostView) -> bool:
     """Whether questions may be sent elsewhere on their way: a redirection of port 53 by nftables, or a program of a
     cgroup that changes destinations. The rule must consult nft and bpf."""
-    if view.read_whole("bpf") and any(
-        "connect" in c.attach_type or "sendmsg" in c.attach_type for c in view.bpf.cgroups
-    ):
+    if any("connect" in c.attach_type or "sendmsg" in c.attach_type for c in view.bpf.cgroups):
         return True
-    if not view.read_whole("nft"):
-        return False
     rules = [rule for table in view.nft.tables for chain in table.chains for rule in chain.rules]
     return any(_redirects(rule) and any(e.value == "0035" for e in rule.expressions) for rule in rules)

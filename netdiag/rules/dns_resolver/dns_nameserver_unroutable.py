@@ -31,7 +31,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import IFF_LOWER_UP
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.nameservers import asked, asks_dns, is_loopback
+from netdiag.rules.nameservers import asked, asks_dns
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -58,29 +58,23 @@ def trouble(view: HostView, address: str) -> Trouble | None:
     """What the kernel does with a question to this nameserver; None: it is sent."""
     family = "inet6" if ":" in address else "inet"
     host, _, zone = address.partition("%")
-    if is_loopback(address) or (zone and zone not in {link.ifname for link in view.links}):
-        return None
     answer = view.lookup(Query(family=family, dst=host, oif=zone or None, ip_proto=17, dport=53))
     if answer.type in ("blackhole", "unreachable", "prohibit"):
-        if answer.prefixlen == 0:
+        if not answer.prefixlen:
             return None
         dst = _prefix(view, family, answer.route)
         return Trouble(
             f"the {answer.type} route {dst} in table {answer.table}",
-            (subject("route", dst=dst, table=answer.table),) if dst else (),
-            broad=(answer.prefixlen or 0) < BROAD[family],
+            (subject("route", dst=dst, table=answer.table),),
+            broad=answer.prefixlen < BROAD[family],
         )
-    if (
-        answer.route is None
-        and answer.rule is not None
-        and answer.rule.action in ("blackhole", "unreachable", "prohibit")
-    ):
+    if answer.rule is not None and answer.rule.action in ("blackhole", "unreachable", "prohibit"):
         reason = f"policy rule {answer.rule.priority} ({answer.rule.action})"
-        return Trouble(reason, broad=(answer.rule.dst_len or 0) < BROAD[family])
-    links = [view.link(hop.oif) for hop in answer.hops]
-    if links and all(link is not None and not (link.up and link.flags & IFF_LOWER_UP) for link in links):
-        names = [link.ifname for link in links if link is not None]
-        return Trouble(f"its way is over {names[0]}, which is down", (subject("link", ifname=names[0]),))
+        return Trouble(reason, broad=answer.rule.dst_len < BROAD[family])
+    links = [link for hop in answer.hops if (link := view.link(hop.oif)) is not None]
+    if links and not any(link.flags & IFF_LOWER_UP for link in links):
+        name = links[0].ifname
+        return Trouble(f"its way is over {name}, which is down", (subject("link", ifname=name),))
     return None
 
 
@@ -140,10 +134,22 @@ def examples() -> Iterator[Example]:
     def refusing(host: HostBuilder, dst: str = f"{far}/32", kind: str = "blackhole") -> HostBuilder:
         return host.route(dst, type=kind, dev="lo" if ":" in dst else None)
 
-    def fires(name: str, why: str, host: HostBuilder, severity: Severity = "critical", count: int = 1) -> Example:
-        return Example(name=name, why=why, tables=host.build(), fires=count, severity=severity)
+    def fires(
+        name: str, why: str, host: HostBuilder, severity: Severity = "critical", count: int = 1, *says: str
+    ) -> Example:
+        return Example(name=name, why=why, tables=host.build(), fires=count, severity=severity, says=says)
 
-    yield fires("blackholed", "the plain fault", refusing(_host(far)))
+    words = f"the blackhole route {far}/32 in table 254; no name can be looked up"
+    yield fires("blackholed", "the plain fault", refusing(_host(far)), "critical", 1, words)
+    shut = _host(far).rule(100, ip_proto=17, dport_start=53, dport_end=53, action="prohibit")
+    yield fires("questions alone are refused", "whoever is asked", shut, "info")
+    half = _host(far).rule(100, dst="198.51.0.0", dst_len=16, action="prohibit")
+    yield fires("a rule of sixteen bits", "that is no hygiene", half)
+    yield fires("an aggregate of fifteen bits", "that may be", refusing(_host(far), "198.50.0.0/15"), "info")
+    for bits, severity in ((32, "critical"), (31, "info")):
+        six = refusing(_host("2001:db8:53::1"), "2001:db8::/32" if bits == 32 else "2001:db8::/31")
+        six.without_routes(table=255, family="inet6")
+        yield fires(f"an IPv6 aggregate of {bits} bits", "the same", six, severity)  # type: ignore[arg-type]
     yield fires("an aggregate swallows it", "a covering prefix", refusing(_host(far), "198.51.100.0/24"))
     yield fires("unreachable", "refused, not swallowed", refusing(_host(far), kind="unreachable"))
     yield fires("prohibited", "the same by another name", refusing(_host(far), kind="prohibit"))
@@ -173,6 +179,8 @@ def examples() -> Iterator[Example]:
             HostBuilder().route("default", type="unreachable").resolver(far),
         ),
         ("the stub", "no packet leaves the host", refusing(_host("127.0.0.53"))),
+        ("on a link that is gone", "nobody is asked there", _host("fe80::53%eth9")),
+        ("by a link that went meanwhile", "whether it was up is not known", _host(far).vanished("eth0")),
         ("hosts only", "nobody asks", refusing(_host(far, hosts=("files",)))),
         ("another prefix is swallowed", "not this one", refusing(_host(far), f"{other}/32")),
     ):

@@ -26,8 +26,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfCgroup
 from netdiag.model.finding import Draft, Severity, subject
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, plain, port, rule, table, verdict
 from netdiag.rules.nameservers import alive, asked, asks_dns, is_loopback, redirected
 from netdiag.rules.shape import Example, Rule
 
@@ -86,6 +88,24 @@ def examples() -> Iterator[Example]:
             severity=says,  # type: ignore[arg-type]
         )
 
+    for name, fires, part in (
+        ("redirected by nftables", "info", rule(port(17, 53), plain("redir"))),
+        ("by iptables-nft", "info", rule(port(17, 53), plain("target", key="DNAT"), compat=True)),
+        ("another port redirected", "critical", rule(port(17, 5353), plain("redir"))),
+        ("allowed", "critical", rule(port(17, 53), verdict("accept"))),
+    ):
+        ruled = HostBuilder().resolver("127.0.0.53").nft(table(chain("out", part, hook="output", type="nat")))
+        sure: Any = {"severity": fires, "confidence": "certain" if fires == "critical" else "possible"}
+        yield Example(name=name, why="rules may send questions elsewhere", tables=ruled.build(), fires=1, **sure)
+    for hook, fires in (
+        ("cgroup_inet4_connect", "info"),
+        ("cgroup_udp4_sendmsg", "info"),
+        ("cgroup_inet_egress", "critical"),
+    ):
+        place = BpfCgroup(cgroup="/system.slice", cgroup_id=9, attach_type=hook, effective=(7,))
+        steered = HostBuilder().resolver("127.0.0.53").bpf(cgroups=[place])
+        sure = {"severity": fires}
+        yield Example(name=hook, why="it may change destinations", tables=steered.build(), fires=1, **sure)
     stub = ("127.0.0.53",)
     yield case("nothing at the stub", "the plain fault", stub, says="critical")
     yield case("IPv6 loopback", "the same", ("::1",), says="critical")

@@ -23,6 +23,7 @@ References
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
@@ -73,11 +74,24 @@ def check(view: HostView) -> Iterator[Draft]:
 
 
 def examples() -> Iterator[Example]:
-    def case(name: str, why: str, fires: int, moved: float | None) -> Example:
+    def case(name: str, why: str, fires: int, moved: float | None, host: Any = None, **more: Any) -> Example:
         later = {} if moved is None else {"later_realtime": 5001.0 + moved, "later_boottime": 100_001.0}
-        return Example(name=name, why=why, tables=HostBuilder().clock(realtime=5000.0, **later).build(), fires=fires)
+        tables = (host or HostBuilder()).clock(realtime=5000.0, **later).build()
+        return Example(name=name, why=why, tables=tables, fires=fires, **more)
 
-    yield case("set back", "the plain fault", 1, -3600.0)
+    sure: dict[str, Any] = {"confidence": "certain", "says": ("handshake furthest ahead 0 s",)}
+    yield case("set back", "the plain fault", 1, -3600.0, **sure)
+    yield case("set back, WireGuard not read", "the clock alone tells", 1, -3600.0, late=("wireguard",), **sure)
+
+    def ahead() -> HostBuilder:
+        host = WireguardBuilder().wireguard("wg0").wg_peer("wg0", "A", age=-3.0)
+        return host.wg_peer("wg0", "B", age=None)
+
+    less: dict[str, Any] = {"confidence": "likely", "says": ("against CLOCK_BOOTTIME +0.000 s",)}
+    yield case("a handshake ahead, one look", "it was set back before", 1, None, ahead(), **less)
+    yield case(
+        "a handshake ahead, at the mark", "the second and a half is no proof", 1, 1.5, ahead(), confidence="likely"
+    )
     yield case("set forward", "the same", 1, 1.6)
     yield case("a leap second", "repeated once", 0, -1.0)
     yield case("slewing", "less than a half per cent", 0, 0.005)
