@@ -52,7 +52,7 @@ class Arrivals:
     def __init__(self, view: HostView, strict: Iterable[Link]) -> None:
         self._view = view
         self._filter = ReversePath(view.lookup, self._devices)
-        self._rules = [rule for rule in view.rules if rule.family == "inet" and rule.action == "lookup"]
+        self._rules = [rule for rule in view.rules if rule.family == "inet"]
         self._marks = sorted({rule.fwmark for rule in view.rules if rule.family == "inet" and rule.fwmark})[:MOST_MARKS]
         self._onward = self._onward_routes({link.ifindex for link in strict})
 
@@ -169,13 +169,13 @@ class Arrivals:
 def announced(view: HostView, link: Link) -> str | None:
     """Name of a BGP session over the interface's own IPv4 subnet that stands and that prefixes were sent to: traffic
     for them comes in there, from anywhere. None where there is none, or BIRD was not read."""
-    own = [a for a in view.addresses if a.ifindex == link.ifindex and a.family == "inet" and a.prefixlen < 32]
+    own = [a for a in view.addresses if a.ifindex == link.ifindex and a.family == "inet"]
     subnets = [ipaddress.ip_network(f"{a.local}/{a.prefixlen}", strict=False) for a in own]
     for daemon in view.bird.daemons:
         for protocol in daemon.protocols:
             if protocol.bgp_state != "Established" or not any(channel.exported for channel in protocol.channels):
                 continue
             neighbour = protocol.neighbor_address
-            if neighbour and ":" not in neighbour and any(ipaddress.ip_address(neighbour) in net for net in subnets):
+            if neighbour and any(ipaddress.ip_address(neighbour) in net for net in subnets):
                 return protocol.name
     return None

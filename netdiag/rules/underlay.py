@@ -37,7 +37,7 @@ def by_route(view: HostView, query: Query, learnt: Sequence[PathMtu] = ()) -> li
     """Every way that the packet can take, one a next hop; empty where it does not leave this host. ``learnt``: path
     MTUs for its destination."""
     answer = view.lookup(query)
-    if not answer.ok or answer.route is None:
+    if answer.route is None:
         return []
     route = view.route_rows(query.family, [answer.route])[0]
     limit = (route.extra.metrics if route.extra else {}).get("mtu")

@@ -42,6 +42,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link, Stats64
 from netdiag.rules.arrivals import Arrivals, Dropped, announced
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -85,13 +86,13 @@ def check(view: HostView) -> Iterator[Draft]:
         standby = found.get(suspect.ifname, [])[:1] or [*_unexplained(view, arrivals, suspect)][:1]
     for dropped in standby:
         # Where several interfaces received enough, one that BGP calls the world in by is where it came in.
-        named = dropped.link is suspect or (suspect is None and announced(view, dropped.link))
+        named = dropped.link is suspect or announced(view, dropped.link)
         yield _draft(view, dropped, everywhere, moved if named else 0)
 
 
 def _routed(link: Link) -> bool:
     """Whether the interface carries IP packets of its own, outside any VRF."""
-    return link.up and link.lower_up and not link.loopback and link.master is None and link.kind != "vrf"
+    return link.lower_up and not link.loopback and link.master is None and link.kind != "vrf"
 
 
 def _standby(dropped: Dropped) -> bool:
@@ -389,8 +390,9 @@ def _counter_examples() -> Iterator[Example]:
         severity="warning",
     )
 
-    def server(**received: int) -> HostBuilder:
-        host = HostBuilder().link("eth0", inet_conf={"rp_filter": 1}).link("eth1", inet_conf={"rp_filter": 1})
+    def server(base: HostBuilder | None = None, **received: int) -> HostBuilder:
+        host = (base or HostBuilder()).link("eth0", inet_conf={"rp_filter": 1})
+        host.link("eth1", inet_conf={"rp_filter": 1})
         host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
         return _sampled(host.route("default", via="10.0.0.2", dev="eth0"), **received)
 
@@ -436,6 +438,22 @@ def _counter_examples() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
+    for name, severity, session in (
+        ("BGP calls the world in by it", "warning", {}),
+        ("BGP by the other one", "info", {"neighbor_address": "10.0.0.2"}),
+        ("BGP is down", "info", {"bgp_state": "Active"}),
+        ("BGP announces nothing", "info", {"channels": (channel(exported=0),)}),
+        ("BGP with a range", "info", {"neighbor_address": None}),
+        ("BGP of IPv6", "info", {"neighbor_address": "2001:db8::2"}),
+    ):
+        given: dict[str, Any] = {"neighbor_address": "10.1.0.2", "channels": (channel(exported=3),)} | session
+        told = server(BirdHost().bgp("up1", **given), drops=9, eth0=9).address("eth1", "2001:db8::1/64")
+        told.route("default", via="10.1.0.2", dev="eth1", priority=200)
+        weight: Any = {"fires": 1, "severity": severity}
+        yield Example(name=f"drops on one of two: {name}", why="who was called", tables=told.build(), **weight)
+    vrf = server(drops=9, eth1=0).link("red", kind="vrf", info={"table": 10}, inet_conf={"rp_filter": 1})
+    vrf.address("red", "10.2.0.1/24").route("10.3.0.0/16", via="10.2.0.9", dev="red")
+    yield _case("a VRF's own routes", "packets come in by its ports", vrf)
     busy = server(drops=9, lo=99).sysctl("net.ipv4.conf.all.rp_filter", 1)
     yield _case("busy loopback", "what arrives there is not filtered", busy, 1)
     tap = HostBuilder().link("eth0").link("eth1", kind="tun", inet_conf={"rp_filter": 1}).address("eth1", "10.5.0.1/24")

@@ -99,7 +99,7 @@ def _strict(view: HostView) -> Iterator[Link]:
     everywhere = view.sysctl_int("net.ipv4.conf.all.rp_filter") or 0
     addressed = {address.ifindex for address in view.addresses if address.family == "inet" and address.scope == 0}
     for link in view.links:
-        answers = link.up and link.lower_up and not link.loopback and not link.noarp and link.master is None
+        answers = not link.noarp and link.master is None
         if answers and link.ifindex in addressed and effective(link, everywhere) == STRICT:
             yield link
 
@@ -119,7 +119,7 @@ def _unanswered(view: HostView, link: Link) -> int:
 
 def _host(
     refused: int | None = 2,
-    counted: int = 0,
+    counted: int | None = 0,
     *,
     rx: int = 2,
     tx: int = 0,
@@ -134,13 +134,23 @@ def _host(
 
 
 def _sampled(
-    host: HostBuilder, refused: int | None, counted: int = 0, moved: tuple[int, int] = (2, 0), packets: int = 0
+    host: HostBuilder,
+    refused: int | None,
+    counted: int | None = 0,
+    moved: tuple[int, int] = (2, 0),
+    packets: int = 0,
+    *,
+    gone: tuple[str, int] | None = None,
 ) -> HostBuilder:
     def sample(times: int) -> dict[str, object]:
         stats = Stats64(rx_packets=50 + times * moved[0], tx_packets=20 + times * moved[1])
-        snmp = {COUNTED: times * counted, "Ip.InReceives": 9 + times * packets}
+        snmp = {"Ip.InReceives": 9 + times * packets}
+        snmp |= {} if counted is None else {COUNTED: times * counted}
         snmp |= {} if refused is None else {REFUSED: 7 + times * refused}
-        return {"snmp": snmp, "links": (host.link_counters("eth1", stats=stats),)}
+        still = Stats64(rx_packets=900, tx_packets=100)
+        rows = [(name, still if name == "eth0" else stats) for name in ("eth0", "eth1")]
+        links = tuple(host.link_counters(name, stats=row) for name, row in rows if (name, times) != gone)
+        return {"snmp": snmp, "links": links}
 
     return host.counters(before=sample(0), after=sample(1))
 
@@ -160,11 +170,19 @@ def examples() -> Iterator[Example]:
         "strict by all", "all=1 makes every interface strict, so loose takes more than one", _host(own=0, every=1)
     )
     yield fires("and IP packets too", "some were counted, but not all", _host(3, 2))
-    lonely = HostBuilder().link("eth1", inet_conf={"rp_filter": 1}).address("eth1", "10.1.0.1/24")
+    lonely = HostBuilder().link("eth0").link("eth1", inet_conf={"rp_filter": 1}).address("eth1", "10.1.0.1/24")
     yield fires("no default route", "loose would drop it as well", _sampled(lonely, 2), "rp_filter=0")
     yield silent("IP packets only", "the filter counts them: asym-rpfilter-strict-drop", _host(2, 2))
     yield silent("nothing refused", "requests for others on a shared link", _host(0))
     yield silent("not told", "no such counter here", _host(None))
+    yield silent("half told", "nor the other one", _host(2, None))
+    for times in (0, 1):
+        here = HostBuilder().link("eth0").link("eth1", inet_conf={"rp_filter": 1}).address("eth1", "10.1.0.1/24")
+        yield silent(f"not there in sample {times}", "nothing to compare with", _sampled(here, 2, gone=("eth1", times)))
+    for prefix, scope in (("2001:db8::1/64", 0), ("169.254.3.4/16", 253)):
+        local = HostBuilder().link("eth0").link("eth1", inet_conf={"rp_filter": 1})
+        local.address("eth1", prefix, scope=scope)
+        yield silent(f"{prefix} alone", "nobody beyond the link asks for it", _sampled(local, 2))
     yield silent("nothing arrives", "the neighbour is down", _host(rx=0))
     yield silent("as many answers as requests", "the sources were refused in another namespace", _host(rx=2, tx=2))
     yield fires("one more request than answers", "the near miss", _host(rx=3, tx=2))
@@ -172,10 +190,14 @@ def examples() -> Iterator[Example]:
     for own, every, name in ((2, 0, "loose"), (0, 0, "off"), (1, 2, "loose by all")):
         yield silent(name, "the larger value counts, and only 1 is strict", _host(own=own, every=every))
     port = (
-        HostBuilder().link("br0").link("eth1", master="br0", inet_conf={"rp_filter": 1}).address("eth1", "10.1.0.1/24")
+        HostBuilder()
+        .link("br0")
+        .link("eth0")
+        .link("eth1", master="br0", inet_conf={"rp_filter": 1})
+        .address("eth1", "10.1.0.1/24")
     )
     yield silent("bridge port", "ARP is the bridge's", _sampled(port, 2))
-    bare = HostBuilder().link("eth1", inet_conf={"rp_filter": 1})
+    bare = HostBuilder().link("eth0").link("eth1", inet_conf={"rp_filter": 1})
     yield silent("without an address", "nobody asks for one", _sampled(bare, 2))
-    point = HostBuilder().link("eth1", flags=0x1 | 0x10000 | 0x80, inet_conf={"rp_filter": 1})
+    point = HostBuilder().link("eth0").link("eth1", flags=0x1 | 0x10000 | 0x80, inet_conf={"rp_filter": 1})
     yield silent("without ARP", "nobody asks there", _sampled(point.address("eth1", "10.1.0.1/24"), 2))
