@@ -35,7 +35,7 @@ import numpy.typing as npt
 
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
-from netdiag.model.bird import Bird, BirdDaemon
+from netdiag.model.bird import Bird, BirdDaemon, BirdProtocol
 from netdiag.model.bpf import BpfAttachment
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.link import Link
@@ -352,3 +352,15 @@ def _quiet_examples() -> Iterator[Example]:
             late=(late,),
             unjudged=True,
         )
+    for name, near, fields, fires in (
+        ("down, by the tunnel", "10.9.0.2", {}, 0),
+        ("up", "10.9.0.2", {"state": "up", "bgp_state": "Established"}, 1),
+        ("switched off", "10.9.0.2", {"state": "down"}, 1),
+        ("down, with nobody behind the tunnel", "10.9.0.77", {}, 1),
+        ("down, whose neighbour goes another way", "10.50.0.9", {}, 1),
+        ("down, of any neighbour", None, {}, 1),
+    ):
+        known: dict[str, Any] = {"name": "up1", "proto": "BGP", "state": "start", "neighbor_address": near, "info": ""}
+        daemon_ = BirdDaemon(socket="/run/bird/bird.ctl", protocols=(BirdProtocol(**(known | fields)),))
+        tables = replace(_host("10.9.0.2/32", "10.50.0.0/16").build(), bird=Bird(daemons=(daemon_,)))
+        yield Example(name=f"a session {name}", why="its routes are away with it", tables=tables, fires=fires)

@@ -248,3 +248,4 @@ def _compared() -> Iterator[Example]:
     yield case("three are gone", "told one by one", three, _host(), fires=3)
     about = subject("wireguard-interface", ifname="wg0")
     yield case("four are gone", "one cause", _host(*"abcd", persistent_keepalive=25), _host(), fires=1, subject=about)
+    yield case("labelled drained", "somebody said so", kept, _host(), labels={"drained": "true"})
