@@ -18,6 +18,8 @@ def build(lab: Lab, kernel: str = "") -> Host:
     """One BIRD with static routes."""
     host, peer = lab.host("edge1"), lab.host("edge2")
     lab.link(host, "eth0", peer, "eth0", a_addresses="192.0.2.1/24", b_addresses="192.0.2.2/24")
+    if kernel:
+        host.ip("rule add pref 700 lookup 77")
     lab.birdd(host, CONF.format(kernel=kernel))
     lab.wait(lambda: host.run("ip", "route", "show", "table", "all").stdout.count("proto bird") == 6, 10, "routes")
     return host

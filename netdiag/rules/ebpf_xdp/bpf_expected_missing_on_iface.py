@@ -2,7 +2,8 @@
   An interface lacks an eBPF program that it is meant to have: [[bpf]] of the intent names it, the baseline had it, or
   at least nine out of ten interfaces of its kind have it at that hook and this one does not. Where they are few: an
   interface of the same kind has it, and this one shows a trace of it: a clsact qdisc without any filter, or that very
-  program (same name and tag) pinned and attached nowhere, once for each interface that lacks it.
+  program (same name and tag) pinned and attached nowhere, once for each interface that lacks it. Such a trace is a
+  warning at guests' interfaces, which one agent treats alike, and information elsewhere.
 
 Why it matters
   Programs are attached by agents, interface by interface. One that missed a new tap, or lost its programs when an
@@ -35,6 +36,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
+from netdiag.index.guests import faces_guest
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment, BpfPin
 from netdiag.model.finding import Draft, Unjudged, subject
@@ -53,7 +55,7 @@ RULE = Rule(
     title="an interface lacks an eBPF program that it is meant to have",
     severity="warning",
     reads=("bpf", "links"),
-    consults=("intent.bpf", "baseline", "counters", "qdiscs"),
+    consults=("intent.bpf", "baseline", "counters", "qdiscs", "addresses"),
     explains=("bpf-prog-pinned-unattached", "bpf-version-skew-across-ifaces"),
 )
 SIBLINGS = 10
@@ -90,7 +92,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
             yield _draft(place, f"{share} of its kind have it", "BPF_PROG_QUERY of its siblings", likely=True)
     for place, trace, source in traced:
         if (place.ifname, place.hook) not in said:
-            yield _draft(place, trace, source, likely=True)
+            yield _draft(place, trace, source, likely=True, sure=_for_guests(view, place.ifname))
 
 
 def _meant(view: HostView, want: IntendedProgram, rows: list[Placed]) -> Iterator[tuple[Draft, Place]]:
@@ -167,6 +169,16 @@ def _traced(view: HostView, rows: list[Placed]) -> Iterator[tuple[Place, str, st
                     yield place, f"{has}, and the same is pinned once more and attached nowhere", "BPF_OBJ_GET of pins"
 
 
+def _for_guests(view: HostView, ifname: str) -> bool:
+    """A tap, or a cable to one guest, which has single addresses at most: one agent treats all of them alike. What is
+    done on one uplink may well not be meant for the other."""
+    link = view.stack.by_name.get(ifname)
+    if link is None or link.kind == "tun":
+        return link is not None
+    own = [row for row in view.addresses if row.ifindex == link.ifindex and row.scope == 0]
+    return faces_guest(link) and all(row.prefixlen == (32 if row.family == "inet" else 128) for row in own)
+
+
 def _empty_clsacts(view: HostView) -> set[int]:
     """Interfaces with a clsact and no filter: it does nothing by itself, so there was one."""
     if not view.read_whole("qdiscs"):
@@ -207,13 +219,14 @@ def _alone(view: HostView, rows: list[Placed]) -> Iterator[tuple[Place, str]]:
                     yield Place(hook, link.ifname, name), f"{len(names)} of {len(members)}"
 
 
-def _draft(place: Place, why: str, source: str, *, likely: bool = False) -> Draft:
+def _draft(place: Place, why: str, source: str, *, likely: bool = False, sure: bool = True) -> Draft:
     hook, ifname, name = place
     where = f"{hook} of {ifname}" if ifname else hook
     shown = f"bpftool net show dev {quoted(ifname)}" if ifname else "bpftool cgroup tree"
     return RULE.found(
         subject=subject("bpf-attachment", hook=hook, ifname=ifname or None, name=name),
-        confidence="likely" if likely else None,
+        severity=None if sure else "info",
+        confidence=("likely" if sure else "possible") if likely else None,
         message=f"the program {name} is not at {where} ({why})",
         evidence=[("meant to be there", f"{name} at {where}", source), (f"{name} at {where}", 0, "BPF_PROG_QUERY")],
         confirm=[shown, *([f"tc -s qdisc show dev {quoted(ifname)}"] if hook.startswith("tc-") else [])],
@@ -322,6 +335,18 @@ def _traces() -> Iterator[Example]:
     yield Example(name="an empty clsact beside one in use", why="its filter was deleted", tables=two(), **told)
     spare = two(clsact=False, **pinned(1, 3))
     yield Example(name="pinned for it, attached nowhere", why="its clsact was deleted", tables=spare, **told)
+    uplinks = HostBuilder().link("eth0").link("eth1").bpf(programs=[program(1, "worker_in")])
+    uplinks.address("eth0", "192.0.2.1/30").address("eth1", "192.0.2.5/30")
+    rows = (Qdisc(ifindex=uplinks.ifindex("eth0"), kind="clsact", handle=0xFFFF0000, parent=INGRESS),)
+    left = replace(tc(uplinks, "eth1", 1).build(), qdiscs=Tc(qdiscs=rows))
+    yield Example(name="uplinks", why="the second may have another task", tables=left, fires=1, severity="info")
+    for name, prefix, severity in (("guest", "10.0.0.1/32", "warning"), ("network", "10.0.0.1/30", "info")):
+        cables = HostBuilder().bpf(programs=[program(1, "worker_in")])
+        for ifname in ("veth0", "veth1"):
+            cables.link(ifname, kind="veth", link_netnsid=0).address(ifname, prefix)
+        rows = (Qdisc(ifindex=cables.ifindex("veth0"), kind="clsact", handle=0xFFFF0000, parent=INGRESS),)
+        left = replace(tc(cables, "veth1", 1).build(), qdiscs=Tc(qdiscs=rows))
+        yield Example(name=f"cables to a {name}", why="by address", tables=left, fires=1, severity=severity)  # type: ignore[arg-type]
     yield Example(name="no trace", why="two roles", tables=two(clsact=False), unjudged=True)
     other = two(filtered=True)
     yield Example(name="another filter there", why="it is for something else", tables=other, unjudged=True)
