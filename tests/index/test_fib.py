@@ -1,7 +1,6 @@
 """The longest prefix match against a slow and obvious one, and at the edges of the line of addresses."""
 
 import ipaddress
-import time
 from typing import Any
 
 import numpy as np
@@ -182,9 +181,6 @@ def test_a_million_routes_agree_with_a_dictionary(family: str) -> None:
     blank |= {"dst": dst, "dst_len": lengths.astype(np.uint8), "tos": np.zeros(count, np.uint8)}
     routes = Routes(family=family, **blank)
     fib = Fib(routes)
-    began = time.process_time()
-    next(fib.candidates(0, 0 if width == 4 else bytes(16)), None)
-    built = time.process_time() - began
     prefixes: dict[tuple[int, bytes], int] = {}
     for position, (length, address) in enumerate(zip(lengths.tolist(), raw, strict=True)):
         prefixes.setdefault((length, address.tobytes()), position)
@@ -201,14 +197,3 @@ def test_a_million_routes_agree_with_a_dictionary(family: str) -> None:
             cut = np.packbits(np.where(np.arange(len(bits)) < length, bits, 0).astype(np.uint8)).tobytes()
             best = prefixes.get((length, cut), best)
         assert found == best
-    began = time.process_time()
-    fib.lookup_many(0, dst)
-    many = time.process_time() - began
-    keys = [fib.key(int(key) if width == 4 else key.tobytes()) for key in dst[:10_000]]
-    began = time.process_time()
-    for key in keys:
-        next(fib.candidates(0, key))
-    one = (time.process_time() - began) / len(keys)
-    assert built <= 1.0, "seconds to build"
-    assert many <= 2.0, "seconds for a million at once"
-    assert one <= 20e-6, "seconds for one"
