@@ -100,5 +100,9 @@ DRILLS = (
 )
 
 
-def test_a_healthy_host_and_three_that_are_not(lab: Lab) -> None:
-    run_in_turn(DRILLS, lab)
+def test_a_healthy_host_and_a_lost_rule(lab: Lab) -> None:
+    run_in_turn(DRILLS[:1], lab)
+
+
+def test_a_lost_prefix_and_a_port_that_is_taken(lab: Lab) -> None:
+    run_in_turn(DRILLS[1:], lab)
