@@ -22,7 +22,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    whole = all(os.path.realpath(arg) == str(config.rootpath / "tests") for arg in config.args)
+    if whole and not config.option.keyword and "NETDIAG_LONG" not in os.environ:
+        left = [item for item in items if item.get_closest_marker("more") is not None]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item.get_closest_marker("more") is None]
     for item in items:
         if "lab" in getattr(item, "fixturenames", ()):
             item.add_marker("lab")

@@ -246,9 +246,20 @@ def confirm(host: Host, command: str) -> str:
 
 
 def drill_test(*drills: Drill) -> Callable[..., None]:
-    """A test function for pytest that runs the drills: `test_drill = drill_test(DRILL)`."""
+    """A test function for pytest that runs the drills: `test_drill = drill_test(DRILL)`.
 
-    @pytest.mark.parametrize("drill", drills, ids=[drill.name or drill.rule for drill in drills])
+    A run of the whole suite takes the first drill of each rule and a fixed third of the others (tests/conftest.py);
+    NETDIAG_LONG, `make test K=...` and a file that is named take all.
+    """
+    seen: set[str] = set()
+    cases = []
+    for drill in drills:
+        more = drill.rule in seen and zlib.crc32(f"{drill.rule} {drill.name}".encode()) % 3 != 0
+        seen.add(drill.rule)
+        marks = [pytest.mark.more] if more else []
+        cases.append(pytest.param(drill, id=drill.name or drill.rule, marks=marks))
+
+    @pytest.mark.parametrize("drill", cases)
     def test(drill: Drill, lab: Lab) -> None:
         run_drill(drill, lab)
 
