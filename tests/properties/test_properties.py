@@ -58,6 +58,7 @@ RELATED = {
     "ip-forward-off": "a further guest is a further reason to forward",
     "forwarding-per-iface-off": "likewise",
     "nf-forward-drop-policy": "likewise",
+    "mss-clamp-missing": "a network with longer packets behind a small tunnel is a reason to clamp",
     "route-localnet-missing": "it asks of every interface whether translated packets may come by it",
     "addr-deprecated-source": "it asks whether the host has a better source",
     "proxy-arp-leak": "with proxy ARP on an uplink every further network is answered for there",
