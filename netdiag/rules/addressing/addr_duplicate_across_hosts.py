@@ -47,6 +47,7 @@ RULE = Rule(
         "bgp-not-established",
         "bgp-hold-timer-expired",
         "addr-owner-mapping-stale",
+        "wg-endpoint-unroutable",
     ),
     scope="fleet",
 )
@@ -111,7 +112,11 @@ def check(view: FleetView) -> Iterator[Draft]:
                 confirm=["ip -br address show", f"ip neigh show {address}"],
                 fix=f"ip address del {address}/{other[1].prefixlen} dev {quoted(other[2].ifname)}"
                 f"  # on {names[1]}, or on {names[0]}: whose is it?",
-                breaks=[on(host.name, subject("link", ifname=link.ifname)) for host, _, link in (first, other)],
+                breaks=[
+                    on(host.name, thing)
+                    for host, _, link in (first, other)
+                    for thing in (subject("link", ifname=link.ifname), subject("address", address=address))
+                ],
             )
             break
 
