@@ -21,7 +21,7 @@ install: ## make .venv/bin/netdiag, which works from any directory, namespace an
 	@.ci/apt --optional netdiag $(DEBIAN)
 	@.ci/venv
 
-test: install-test ## install what the tests need, then run them all; make test K=expr runs some
+test: install-test ## install what the tests need, then run them; make test K=expr runs some, with every drill of a rule
 	@.venv/bin/python -m pytest -q -n 2 --dist loadgroup $(if $(K),-k '$(K)')
 
 test-long: install-test ## a million lookups and hundreds of random routers: what a night is for

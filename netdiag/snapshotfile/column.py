@@ -12,6 +12,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from netdiag.model.neighbour import LLADDR_SIZE
+
 MAGIC = b"\x93NUMPY\x01\x00"
 HEADER_LIMIT = 1024
 """Bytes; NumPy pads the header of such an array to 128 with the magic."""
@@ -28,8 +30,8 @@ def little_endian(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype.newbyteorder("<") if dtype.itemsize > 1 else dtype
 
 
-WIDTH_BEFORE = {32: 8}
-"""Hardware addresses had 8 bytes once, and an InfiniBand neighbour's file could not be read again."""
+WIDTH_BEFORE = {LLADDR_SIZE: 8}
+"""Bytes of a hardware address in older files."""
 
 
 def header_of(column: Column) -> bytes:
@@ -49,7 +51,7 @@ def octets_of(column: Column) -> memoryview:
 
 def read_column(file: IO[bytes], stored: int, rows: int, like: Column) -> Column:
     """Read a column that must have ``rows`` rows and otherwise dtype and width of ``like``, or the width that this one
-    had in older files, and is filled up with zeros.
+    had in older files.
 
     ``stored`` is the size in bytes that the archive declares for it; the header must account for exactly that, so the
     allocation never exceeds what the caller has already compared with its caps. Raises ValueError.
@@ -76,8 +78,6 @@ def read_column(file: IO[bytes], stored: int, rows: int, like: Column) -> Column
         _fill(file, column.reshape(-1).view(np.uint8).data)
     if file.read(1):
         raise ValueError("holds more than its header says")
-    if older:
-        column = np.pad(column, ((0, 0), (0, like.shape[1] - shape[1])))
     return column if sys.byteorder == "little" else column.astype(like.dtype)
 
 

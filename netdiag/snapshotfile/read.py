@@ -15,8 +15,10 @@ import zlib
 from typing import IO, Any
 
 import msgspec
+import numpy as np
 
 from netdiag.model.codec import BULK
+from netdiag.model.neighbour import LLADDR_SIZE
 from netdiag.model.snapshot import Meta, Snapshot, Tables
 from netdiag.snapshotfile.checks import check_tables
 from netdiag.snapshotfile.column import read_column
@@ -244,7 +246,19 @@ class _Archive:
                     raise ValueError(f"{member.filename} {error}") from error
         if hasattr(like, "extras"):
             columns |= {"family": card.family or "", "extras": card.extras}
+        if name == "neighbours":
+            columns["lladdr"] = _widened(columns["lladdr"], columns["lladdr_len"])
         return BULK[name](**columns)
+
+
+def _widened(lladdr: Any, lengths: Any) -> Any:
+    """Hardware addresses as wide as they are now. Older files kept 8 bytes of each: what was longer is not known."""
+    kept = lladdr.shape[1]
+    if kept == LLADDR_SIZE:
+        return lladdr
+    if (lengths > kept).any():
+        raise ValueError(f"neighbours.lladdr holds addresses that were cut short at {kept} bytes")
+    return np.pad(lladdr, ((0, 0), (0, LLADDR_SIZE - kept)))
 
 
 class _Head(msgspec.Struct):

@@ -69,6 +69,17 @@ def test_hardware_addresses_of_an_older_file_were_narrower() -> None:
     assert list(read.tables.neighbours.rows()) == rows and any(row.lladdr for row in rows)
 
 
+def test_hardware_addresses_that_an_older_file_cut_short_are_not_made_up() -> None:
+    table = small_snapshot().tables.neighbours
+    lengths, out = table.lladdr_len.copy(), io.BytesIO()
+    lengths[0] = 20  # InfiniBand
+    np.save(out, lengths)
+    narrow = io.BytesIO()
+    np.save(narrow, table.lladdr[:, :8])
+    changed = {"tables/neighbours/lladdr_len.npy": out.getvalue(), "tables/neighbours/lladdr.npy": narrow.getvalue()}
+    assert "cut short at 8 bytes" in refusal(zipped(members() | changed))
+
+
 def refusal(octets: bytes) -> str:
     with pytest.raises(SnapshotRefused) as caught:
         read_snapshot(io.BytesIO(octets))

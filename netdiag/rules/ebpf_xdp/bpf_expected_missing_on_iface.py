@@ -176,7 +176,8 @@ def _for_guests(view: HostView, ifname: str) -> bool:
     if link is None or link.kind == "tun":
         return link is not None
     own = [row for row in view.addresses if row.ifindex == link.ifindex and row.scope == 0]
-    return faces_guest(link) and all(row.prefixlen == (32 if row.family == "inet" else 128) for row in own)
+    single = all(row.prefixlen == (32 if row.family == "inet" else 128) for row in own)
+    return faces_guest(link) and view.read_whole("addresses") and single
 
 
 def _empty_clsacts(view: HostView) -> set[int]:

@@ -124,7 +124,7 @@ def _finding(
         fix=undo,
         severity="critical" if sure else "info",
         touches=[
-            *(subject("address", address=one.endpoint) for one, _ in found if one.endpoint),
+            *(subject("address", address=one.endpoint.partition("%")[0]) for one, _ in found if one.endpoint),
             *device_objects(device),
             *(peer_subject(device, one) for one, _ in found),
             subject("route", dst=DEFAULT[family], table=254),
