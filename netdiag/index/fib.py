@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from netdiag.model.distinct import distinct
 from netdiag.model.route import Addresses, Routes
 
 Positions = npt.NDArray[np.int64]
@@ -154,7 +155,7 @@ class _TableIndex:
         self.edges = _keys(tuple(part[kept] for part in both[:-1]))
         self.owner = np.full(len(self.edges), -1, np.int32)
         self.parent = np.full(groups, -1, np.int32)
-        for length in np.unique(self.lengths):
+        for length in distinct(self.lengths):
             chosen = np.flatnonzero(self.lengths == length).astype(np.int32)
             left = begin[chosen]
             sizes = end[chosen] - left

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from netdiag.index.links import PAIRED, LinkStack
 from netdiag.model.address import Address
+from netdiag.model.distinct import distinct
 from netdiag.model.link import Link
 from netdiag.model.route import RTN_UNICAST, RouteHop, Routes, address_text
 
@@ -128,12 +129,12 @@ def _with_gateway(routes: Routes) -> Mask:
 
 def _hops(routes: Routes, rows: Mask) -> list[RouteHop]:
     """The next hops of the multipath routes among the rows."""
-    pointers = np.unique(routes.extra[rows & (routes.extra >= 0)]).tolist()
+    pointers = distinct(routes.extra[rows & (routes.extra >= 0)]).tolist()
     return [hop for pointer in pointers for hop in routes.extras[pointer].multipath]
 
 
 def _indexes(column: npt.NDArray[np.int32]) -> set[int]:
-    return set(np.unique(column).tolist()) - {0}
+    return set(distinct(column).tolist()) - {0}
 
 
 def _devices(routes: Routes) -> set[int]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from netdiag.index.fib import Fib, Positions
 from netdiag.index.local import LocalAddresses
+from netdiag.model.distinct import distinct
 from netdiag.model.route import RT_TABLE_LOCAL, RTN_LOCAL, RTN_UNICAST, address_text
 
 
@@ -33,7 +34,7 @@ def foreign_sources(fib: Fib, local: LocalAddresses, *, main: bool) -> dict[tupl
     for source, positions in _by_value(routes.prefsrc[chosen], chosen):
         if local.owners(source):
             continue
-        for table in np.unique(routes.table[positions]).tolist():
+        for table in distinct(routes.table[positions]).tolist():
             if not _anyip(fib, table, source):
                 found[table, source] = positions[routes.table[positions] == table]
     return found

@@ -18,6 +18,7 @@ from netdiag.index.reach import can_match
 from netdiag.index.reversepath import ReversePath, effective
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
+from netdiag.model.distinct import distinct
 from netdiag.model.link import Link
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RT_TABLE_LOCAL, RTN_UNICAST, Route
@@ -72,9 +73,9 @@ class Arrivals:
     def leading_on(self) -> set[int]:
         """Interfaces, by ifindex, that have a route which leads on."""
         routes, onward = self._view.routes("inet"), self._onward
-        pointers = np.unique(routes.extra[onward]).tolist()
+        pointers = distinct(routes.extra[onward]).tolist()
         several = {hop.oif for at in pointers if at >= 0 for hop in routes.extras[at].multipath}
-        return several | set(np.unique(routes.oif[onward]).tolist())
+        return several | set(distinct(routes.oif[onward]).tolist())
 
     def own(self, link: Link) -> str | None:
         """The interface's first IPv4 address of global scope."""
@@ -120,7 +121,7 @@ class Arrivals:
         several = [at for at, extra in enumerate(routes.extras) if any(h.oif == link.ifindex for h in extra.multipath)]
         over = routes.oif[positions] == link.ifindex
         positions = positions[over | np.isin(routes.extra[positions], several) if several else over]
-        for table in np.unique(routes.table[positions])[:MOST_TABLES].tolist():
+        for table in distinct(routes.table[positions])[:MOST_TABLES].tolist():
             here = positions[routes.table[positions] == table]
             shortest = here[np.argsort(routes.dst_len[here], kind="stable")][:MOST_ROUTES].tolist()
             yield from zip(shortest, self._view.route_rows("inet", shortest), strict=True)

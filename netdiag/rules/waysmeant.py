@@ -12,6 +12,7 @@ import numpy as np
 from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
+from netdiag.model.distinct import distinct
 from netdiag.model.finding import Severity
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
 from netdiag.rules.routewords import ip_command, table_word
@@ -94,7 +95,7 @@ def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
 
 def left_objects(view: HostView, family: str) -> Iterator[Sign]:
     """Nexthop objects that lost their routes."""
-    used = {int(number) for each in ("inet", "inet6") for number in np.unique(view.routes(each).nh_id)}
+    used = {int(number) for each in ("inet", "inet6") for number in distinct(view.routes(each).nh_id)}
     used |= {member.id for nexthop in view.nexthops for member in nexthop.group}
     for nexthop in view.nexthops:
         gateway = nexthop.gateway
@@ -114,7 +115,7 @@ def left_tables(view: HostView, family: str) -> Iterator[Sign]:
     stranded = (
         (routes.dst_len == 0) & (routes.type == RTN_UNICAST) & ~np.isin(routes.table, [*reachable, RT_TABLE_MAIN])
     )
-    for table in np.unique(routes.table[stranded]).tolist():
+    for table in distinct(routes.table[stranded]).tolist():
         yield Sign(
             severity="warning",
             text=f"the one of table {table_word(table)} is out of reach: no policy rule leads there",

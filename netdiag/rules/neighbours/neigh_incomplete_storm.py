@@ -30,6 +30,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from netdiag.index.view import HostView
+from netdiag.model.distinct import distinct
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.model.neighbour import NTF_PROXY, NUD_FAILED, NUD_INCOMPLETE, Neighbour
@@ -66,7 +67,7 @@ def check(view: HostView) -> Iterator[Draft]:
         asked = (table.family == number) & (table.flags & NTF_PROXY == 0)
         waiting = asked & (table.state == NUD_INCOMPLETE)
         failed = asked & (table.state == NUD_FAILED) & (np.nan_to_num(table.updated, nan=1e9) <= RECENT)
-        for index in np.unique(table.ifindex[waiting]).tolist():
+        for index in distinct(table.ifindex[waiting]).tolist():
             here = table.ifindex == index
             now, lately = int(np.count_nonzero(waiting & here)), int(np.count_nonzero(failed & here))
             link = view.link(index)

@@ -35,6 +35,7 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute
+from netdiag.model.distinct import distinct
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
@@ -79,7 +80,7 @@ def known(view: HostView, family: str) -> dict[int, set[bytes]]:
     """Prefixes of each kernel table that holds a route of BIRD, and of main; as ``key`` makes them."""
     routes, fib = view.routes(family), view.fib(family)
     found: dict[int, set[bytes]] = {}
-    for table in {254, *np.unique(routes.table[routes.protocol == BIRD]).tolist()}:
+    for table in {254, *distinct(routes.table[routes.protocol == BIRD]).tolist()}:
         rows = fib.positions(table)
         packed = routes.dst[rows].astype(">u4").view(np.uint8).reshape(-1, 4) if family == "inet" else routes.dst[rows]
         whole = np.zeros((len(rows), 17), np.uint8)

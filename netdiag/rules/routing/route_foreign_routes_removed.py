@@ -30,6 +30,7 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute
+from netdiag.model.distinct import distinct
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTPROT_NAMES
 from netdiag.rules.bgpsessions import bird_name, birdc
@@ -75,7 +76,7 @@ def check(view: HostView) -> Iterator[Draft]:
         before, now = old.routes(family), view.routes(family)
         for protocol in DAEMONS:
             tables, counts = np.unique(before.table[before.protocol == protocol], return_counts=True)
-            left = set(np.unique(now.table[now.protocol == protocol]).tolist())
+            left = set(distinct(now.table[now.protocol == protocol]).tolist())
             for table, count in zip(tables.tolist(), counts.tolist(), strict=True):
                 if count < FEWEST or table in left:
                     continue

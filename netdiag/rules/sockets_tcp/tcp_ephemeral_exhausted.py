@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from netdiag.index.view import HostView
+from netdiag.model.distinct import distinct
 from netdiag.model.finding import Draft, subject
 from netdiag.model.sockets import AF_INET, AF_INET6, TIME_WAIT, Sockets, address_text
 from netdiag.rules.build import HostBuilder
@@ -91,7 +92,7 @@ def fullest(table: Sockets, mask: Mask, allowed: set[int]) -> Iterator[tuple[int
     _, first, which, sizes = np.unique(key, axis=0, return_index=True, return_inverse=True, return_counts=True)
     for group in np.flatnonzero(sizes > NEAR * len(allowed)).tolist():
         members = positions[which.reshape(-1) == group]
-        yield int(positions[first[group]]), len(np.unique(table.sport[members]))
+        yield int(positions[first[group]]), len(distinct(table.sport[members]))
 
 
 def check(view: HostView) -> Iterator[Draft]:

@@ -24,9 +24,8 @@ References
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from netdiag.index.view import HostView
+from netdiag.model.distinct import distinct
 from netdiag.model.finding import Draft, subject
 from netdiag.model.sockets import IPPROTO_TCP
 from netdiag.rules.build import HostBuilder
@@ -47,7 +46,7 @@ SHOWN = 20
 def check(view: HostView) -> Iterator[Draft]:
     allowed = ports(view) or set()
     table = view.sockets
-    found = np.unique(table.sport[listening(table, IPPROTO_TCP)]).tolist()
+    found = distinct(table.sport[listening(table, IPPROTO_TCP)]).tolist()
     caught = [port for port in found if port in allowed and port < USUAL]
     if not caught:
         return

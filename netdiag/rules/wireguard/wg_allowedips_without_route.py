@@ -37,6 +37,7 @@ from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.bird import Bird, BirdDaemon, BirdProtocol
 from netdiag.model.bpf import BpfAttachment
+from netdiag.model.distinct import distinct
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.link import Link
 from netdiag.model.route import RT_TABLE_LOCAL, RTN_UNICAST
@@ -89,7 +90,7 @@ class Routed:
         routes = self.view.routes(family)
         single = positions[(routes.oif[positions] > 0) & (routes.type[positions] == RTN_UNICAST)]
         several = positions[routes.oif[positions] == 0][:256].tolist()
-        return set(np.unique(routes.oif[single]).tolist()) | self.oifs(family, several)
+        return set(distinct(routes.oif[single]).tolist()) | self.oifs(family, several)
 
     def plainly(self, prefixes: list[str], ifindex: int) -> set[str]:
         """Those whose first address goes by the interface in some table: most of them, told all at once."""

@@ -32,8 +32,12 @@ At = slice | Positions
 
 STAGE = 512 << 10
 """Bytes gathered before they are decoded: enough to make NumPy's overhead a call small, little enough for the cache."""
+FIRST_STAGE = 64 << 10
+"""Bytes of the stage before anything came: most tables of most hosts fit, and every page of it is written to."""
 GROW = 128 << 10
-"""Rows by which columns grow. realloc(3) moves large blocks by page tables, so this copies nothing."""
+"""Rows by which columns grow at most. realloc(3) moves large blocks by page tables, so this copies nothing."""
+FEW = 64
+"""Rows by which columns grow at first; then they double."""
 DISTINCT = 16
 """Different values looked for by comparing whole columns before falling back to one dictionary lookup a row."""
 _HEADER_WORDS = HEADER_SIZE // 4
@@ -88,7 +92,7 @@ class Columns:
         """Make room for ``count`` more rows, all zero; the position of the first."""
         first, self.rows = self.rows, self.rows + count
         if self.rows > self.room:
-            self.resize(self.rows + GROW)
+            self.resize(self.rows + min(GROW, max(FEW, self.rows)))
         return first
 
     def resize(self, rows: int) -> None:
@@ -107,7 +111,7 @@ class ColumnSink:
         self.message_type = message_type
         self.families = families
         self.first_attribute = _HEADER_WORDS + header_size // 4
-        self.stage = bytearray(STAGE)
+        self.stage = bytearray(FIRST_STAGE)
         self.fill = 0
         self.unknown: dict[int, int] = {}
         """Attribute type to number of messages that had it, for types that nobody here knows."""
@@ -122,9 +126,13 @@ class ColumnSink:
         size = len(buffer)
         room = size + (-size % 4)
         if self.fill + room > len(self.stage):
-            self.flush()
-            if room > len(self.stage):
-                self.stage = bytearray(room)
+            if len(self.stage) < STAGE:
+                gathered, self.stage = self.stage[: self.fill], bytearray(max(STAGE, self.fill + room))
+                self.stage[: self.fill] = gathered
+            else:
+                self.flush()
+                if room > len(self.stage):
+                    self.stage = bytearray(room)
         end = self.fill + size
         self.stage[self.fill : end] = buffer
         self.fill += room
