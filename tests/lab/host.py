@@ -351,13 +351,19 @@ class Host:
             raise LabError(f"{self.name}: netdiag check exited with {code} and no report\n{out}{err}") from error
         return report
 
-    def report(self, *args: str, during: Callable[[], object] | None = None) -> dict[str, Any]:
+    def report(
+        self,
+        *args: str,
+        during: Callable[[], object] | None = None,
+        look: Callable[[Any, Any], object] | None = None,
+    ) -> dict[str, Any]:
         """The same report as `check` without an interpreter's start (tests/lab/report.py); with one sample unless
         --interval is given. `during` is called between the two samples: the traffic that the counters shall show.
+        What `look` answers to the tables and the report is in the report as `looked`.
         """
         from tests.lab.report import take  # only tests of netdiag itself need netdiag
 
-        return take(self, args, during)
+        return take(self, args, during, look)
 
 
 class _NoAnswer(Exception):

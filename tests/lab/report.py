@@ -23,6 +23,8 @@ from netdiag.rules import discover
 from netdiag.sources.live import LiveSource
 
 if TYPE_CHECKING:
+    from netdiag.model.finding import Report
+    from netdiag.model.snapshot import Snapshot, Tables
     from tests.lab.host import Host
 
 _QUIET = 0.25  # seconds without another collector coming to its second sample: all of them are there
@@ -43,12 +45,18 @@ class _PausedSource(LiveSource):
         os.read(self._go_on, 1)
 
 
-def take(host: Host, args: Sequence[str], during: Callable[[], object] | None = None) -> dict[str, Any]:
+def take(
+    host: Host,
+    args: Sequence[str],
+    during: Callable[[], object] | None = None,
+    look: Callable[[Tables, Report], object] | None = None,
+) -> dict[str, Any]:
     """The report of `netdiag check --json ARGS` inside `host`, by the short way.
 
     `args` may hold --interval, --deadline, --hostname, --rule and --skip; ValueError for others. `during` is called
     in the test process between the two samples of the counters, which then does not depend on any clock: the
-    interval only has to be above 0.
+    interval only has to be above 0. `look` is asked inside, of what was read and found; what it answers is the
+    report's `looked`.
     """
     asked = _parsed(args)
     _warm()
@@ -62,7 +70,7 @@ def take(host: Host, args: Sequence[str], during: Callable[[], object] | None = 
         paused = _PausedSource(deadline, reached_writer, go_on_reader)
         source = LiveSource(deadline) if during is None else paused
         options = _options(asked)
-        return _as_json(collect(source, options), asked)
+        return _as_json(collect(source, options), asked, look)
 
     def meanwhile() -> None:
         os.close(reached_writer)
@@ -88,13 +96,17 @@ def _options(asked: argparse.Namespace) -> Options:
     return _told.with_intent(Session(), plain, asked.intent)
 
 
-def _as_json(snapshot: Any, asked: argparse.Namespace) -> bytes:
+def _as_json(
+    snapshot: Snapshot, asked: argparse.Namespace, look: Callable[[Tables, Report], object] | None = None
+) -> bytes:
     import msgspec
 
     report = judge(
         snapshot, only=tuple(asked.rule), skip=tuple(asked.skip), told=_told.told(asked.suppress, asked.baseline)
     )
-    return msgspec.json.encode(report)
+    if look is None:
+        return msgspec.json.encode(report)
+    return msgspec.json.encode(msgspec.to_builtins(report) | {"looked": look(snapshot.tables, report)})
 
 
 def _await_samples(reached: int, deadline: float) -> None:

@@ -181,7 +181,7 @@ def canary_two_versions(lab: Lab) -> Host:
     """A canary: another build of the policy, under a name of its own, on one interface."""
     host = two_cables(lab)
     program(host, "v1", b"policy", verdict=-1)
-    program(host, "v2", b"policy_canary", verdict=-1)
+    program(host, "v2", b"policy_canary", verdict=0)
     tc(host, "eth0", "v1", 1)
     tc(host, "eth1", "v2", 1)
     ping(host, "192.0.2.2", "192.0.2.6")

@@ -18,7 +18,8 @@ Fix
 
 Not flagged
   Carrier changes of the past: only what moves between two looks counts. A single change, such as a cable that is
-  plugged in or a container that starts. The first time an interface comes up. An interface that was deleted and made
+  plugged in or a container that starts. The first time an interface comes up. One bounce within two minutes after boot:
+  cards negotiate again while they are configured. An interface that was deleted and made
   again: it has a new index, and its counts start anew. One that is set down by hand. A bridge, bond, VLAN or macvlan
   whose port or lower device bounces: that one is named. A tun or tap, whose carrier says whether its process runs.
   With --interval 0 this is not evaluated.
@@ -58,6 +59,8 @@ RULE = Rule(
 OFTEN = 4
 """Carrier changes since the interface was made from which on one more is no ordinary event. Coming up for the first
 time is one change, replugging a cable two more."""
+YOUNG = 120.0
+"""Seconds after boot: until then rings and offloads are set, for which a driver takes its link down once."""
 FOLLOWERS = frozenset({"bridge", "tun"})
 """Kinds whose carrier is not a cable's: a bridge has one while a port forwards, a tun while its process has it open."""
 
@@ -96,9 +99,10 @@ def counts(row: LinkCounters | None) -> tuple[int, int] | None:
     return row.carrier_up_count, row.carrier_down_count
 
 
-def flaps(bounce: Bounce) -> bool:
-    """A loss and a return, or one more change of an interface that has had many. The first coming up is neither."""
-    if not bounce.before:
+def flaps(bounce: Bounce, *, young: bool = False) -> bool:
+    """A loss and a return, or one more change of an interface that has had many. The first coming up is neither, nor
+    is one bounce of a ``young`` machine."""
+    if not bounce.before or (young and bounce.before + bounce.up + bounce.down < OFTEN):
         return False
     return bounce.up + bounce.down >= 2 or bounce.before >= OFTEN
 
@@ -115,9 +119,10 @@ def follows(view: HostView, link: Link, moved: dict[int, Bounce]) -> bool:
 
 def check(view: HostView) -> Iterator[Draft]:
     moved = bounces(view.deltas)
+    young = view.meta.uptime is not None and view.meta.uptime < YOUNG
     for ifindex, bounce in moved.items():
         link = view.link(ifindex)
-        if link is None or not link.up or not flaps(bounce) or follows(view, link, moved):
+        if link is None or not link.up or not flaps(bounce, young=young) or follows(view, link, moved):
             continue
         total = bounce.before + bounce.up + bounce.down
         source = f"RTM_GETLINK {link.ifname} IFLA_CARRIER_UP_COUNT, IFLA_CARRIER_DOWN_COUNT"

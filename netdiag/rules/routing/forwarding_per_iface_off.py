@@ -88,7 +88,8 @@ def weight(view: HostView, link: Link, around: Sides, dead: set[int]) -> tuple[S
     partners = mates(view).get(link.ifindex, set()) - dead
     if moved >= NOTICED:
         return "critical", "likely", f"{moved} packets for others were dropped within {view_seconds(view):g} s"
-    if link.ifindex in guests and lucky:
+    guest = guests.get(link.ifindex)
+    if guest is not None and guest.kind != "subnet" and lucky:  # a wide subnet on a tap may be a VPN's
         return "critical", "likely", f"its guests have no network, those of {lucky[0].link.ifname} have"
     if partners:
         other = view.ifname(min(partners))
@@ -202,6 +203,10 @@ def examples() -> Iterator[Example]:
         guests.link(name, inet_conf={"forwarding": forwarding}, **tap).route(f"10.9.0.{name[-1]}/32", dev=name)
     mute = {"subject": subject("link", ifname="tap1"), "says": ("those of tap0 have",), "confidence": "likely"}
     yield _case("one guest of two", "it has no network", guests, **(crit | mute))
+    vpn = _router().route("default", via="10.0.0.2", dev="eth0")
+    vpn.link("tap0", inet_conf={"forwarding": 1}, **tap).route("10.9.0.0/32", dev="tap0")
+    vpn.link("vpn0", inet_conf={"forwarding": 0}, **tap).address("vpn0", "10.66.0.1/24")
+    yield _case("a VPN's tap beside a guest", "its clients may be meant for this host alone", vpn, 1, severity="info")
     kept = _router(eth2=0).link("tap0", inet_conf={"forwarding": 1}, **tap).route("10.9.0.0/32", dev="tap0")
     yield _case("a subnet kept apart from guests", "it is no guest", kept.route("default", via="10.0.0.2", dev="eth0"))
     both = _router().route("default", via="10.0.0.2", dev="eth0")
