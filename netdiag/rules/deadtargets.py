@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from netdiag.index.nfttext import rule_text
+import msgspec
+
+from netdiag.index.nfttext import element_text, rule_text, set_loads
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft
 from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain, xt_program
@@ -38,17 +40,30 @@ def finding(rule: Rule, one: Target, why: DeadEnd, count: int) -> Draft:
     at = one.at
     assert at.rule is not None
     text = rule_text(at.table, at.rule)
-    port = meant(at.table, at.rule).fields.get("dport")
-    what = f"port {port}" if port else "packets"
+    port, element = meant(at.table, at.rule).fields.get("dport"), _element(one)
+    what = element or (f"port {port}" if port else "packets")
     more = f" (and {count - 1} more of the chain)" if count > 1 else ""
     where = f"{at.table.family} {quoted(at.table.name)} {quoted(at.chain.name)}"
     version = "-6 " if family_of(one.address) == "inet6" else ""
+    if at.table.legacy:
+        fix = f"{xt_program(at.table)} -t {quoted(at.table.name)} -D {quoted(at.chain.name)} {at.rule.handle}"
+    elif one.among is not None and element and "anonymous" not in one.among[0].flags:
+        fix = f"nft {quoted(f'delete element {at.table.family} {at.table.name} {element}')}"  # the others are alive
+    else:
+        fix = f"nft delete rule {where} handle {at.rule.handle}"
     return rule.found(
         subject=chain_subject(at.table, at.chain),
         message=f"{chain_name(at.table, at.chain)} sends {what} to {one.address}{more}, and nobody is there: {why.why}",
         evidence=[(f"rule {at.rule.handle} of {chain_name(at.table, at.chain)}", text, "NFT_MSG_GETRULE"), why.fact],
         confirm=[list_chain(at.table, at.chain), f"ip {version}route get {one.address}"],
-        fix=f"{xt_program(at.table)} -t {quoted(at.table.name)} -D {quoted(at.chain.name)} {at.rule.handle}"
-        if at.table.legacy
-        else f"nft delete rule {where} handle {at.rule.handle}",
+        fix=fix,
     )
+
+
+def _element(one: Target) -> str | None:
+    """``backends { 8081 }``: the entry of the map that names the target."""
+    if one.among is None:
+        return None
+    known, element = one.among
+    key = element_text(msgspec.structs.replace(element, value=None), set_loads(known))
+    return f"{'' if 'anonymous' in known.flags else f'{known.name} '}{{ {key} }}"

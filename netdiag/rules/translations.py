@@ -26,12 +26,16 @@ from netdiag.model.neighbour import (
     NUD_REACHABLE,
     NUD_STALE,
 )
-from netdiag.model.nft import NftRule, NftTable
+from netdiag.model.nft import NftElement, NftRule, NftSet, NftTable
 
 READS = ("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "nft")
 NUD_KNOWN = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
 MOST_TARGETS = 256
 """Targets of one map that are looked at."""
+
+
+Among = tuple[NftSet, NftElement] | None
+"""The map that gives an address, and for which key; None: the rule itself names it."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Target:
 
     at: Place
     address: str
+    among: Among = None
 
 
 @dataclass(frozen=True)
@@ -58,28 +63,27 @@ def targets(view: HostView) -> Iterator[Target]:
             continue
         for chain in table.chains:
             for rule in chain.rules:
-                for address in rule_targets(table, rule):
-                    yield Target(Place(table, chain, rule), address)
+                place = Place(table, chain, rule)
+                yield from (Target(place, address, among) for address, among in rule_targets(table, rule))
 
 
-def rule_targets(table: NftTable, rule: NftRule) -> list[str]:
-    """Where one rule sends packets: a constant, or the values of a map."""
-    constants: dict[int, list[bytes]] = {}
-    found: list[str] = []
+def rule_targets(table: NftTable, rule: NftRule) -> list[tuple[str, Among]]:
+    """Where one rule sends packets: a constant, or the values of a map, each with its element."""
+    constants: dict[int, list[tuple[bytes, Among]]] = {}
+    found: list[tuple[str, Among]] = []
     for one in rule.expressions:
         if one.name == "immediate" and one.dreg is not None and one.value:
-            constants[one.dreg] = [bytes.fromhex(one.value)]
+            constants[one.dreg] = [(bytes.fromhex(one.value), None)]
         elif one.name == "lookup" and one.dreg is not None and (known := table.set(one.set or "")) is not None:
-            values = [bytes.fromhex(element.value) for element in known.elements if element.value]
-            constants[one.dreg] = values[:MOST_TARGETS]
+            filled = [each for each in known.elements if each.value][:MOST_TARGETS]
+            constants[one.dreg] = [(bytes.fromhex(each.value or ""), (known, each)) for each in filled]
         elif one.name == "nat" and one.key == "dnat" and one.sreg is not None and one.sreg_max in (None, one.sreg):
             width = 16 if one.family == "ip6" else 4
-            found += [
-                str(ipaddress.ip_address(raw[:width])) for raw in constants.get(one.sreg, []) if len(raw) >= width
-            ]
+            long = [pair for pair in constants.get(one.sreg, []) if len(pair[0]) >= width]
+            found += [(str(ipaddress.ip_address(raw[:width])), among) for raw, among in long]
         elif one.name == "target":
             done = target(one, "inet6" if table.family == "ip6" else "inet")
-            found += [done.addr] if done.nat == "dnat" and done.addr else []
+            found += [(done.addr, None)] if done.nat == "dnat" and done.addr else []
     return found
 
 

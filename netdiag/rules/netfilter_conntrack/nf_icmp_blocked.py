@@ -1,10 +1,11 @@
 """What it checks
   The filter drops, for certain and whatever the source, ICMP without which IP does not work: neighbour discovery of
-  IPv6 at input, "packet too big" (ICMPv6 type 2) and "fragmentation needed" (ICMP type 3 code 4) at input or forward.
+  IPv6 at input or output, "packet too big" (ICMPv6 type 2) and "fragmentation needed" (ICMP type 3 code 4) at input or
+  forward, and at output of a host that forwards.
 
 Why it matters
-  Without neighbour solicitations and advertisements nobody on the link finds this host: IPv6 is dead once the entries
-  of the neighbours have aged. Without "too big" a sender never learns that a tunnel on the way is smaller: small pages
+  Without neighbour solicitations and advertisements nobody on the link finds this host, nor does it find anybody, its
+  gateway among them: IPv6 is dead once the entries have aged. Without "too big" a sender never learns that a tunnel on the way is smaller: small pages
   load, big ones hang, ssh works until the first long output.
 
 Confirm
@@ -30,11 +31,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import Link
+from netdiag.model.neighbour import NUD_FAILED, NUD_INCOMPLETE
 from netdiag.model.nft import NftExpression, NftRule
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
@@ -61,7 +65,10 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "sysctls", "nft"),
+    consults=("neighbours",),
+    explains=("neigh-gateway-failed",),
 )
+UNANSWERED = NUD_FAILED | NUD_INCOMPLETE
 
 
 @dataclass(frozen=True)
@@ -83,29 +90,23 @@ def _needs() -> tuple[Need, ...]:
     xt6 = "-p ipv6-icmp -j ACCEPT"
     four: dict[str, Any] = {"family": "inet", "proto": 1, "icmp_type": 3, "icmp_code": 4, "ct_state": "related"}
     related, xt4 = "ct state related accept", "-m conntrack --ctstate RELATED -j ACCEPT"
-    both = ("input", "forward")
+    ends, every = ("input", "output"), ("input", "forward", "output")
     return (
-        Need("neighbour solicitations", replace(six, icmp_type=135, **solicit), ("input",), "critical", nd, xt6),
-        Need("neighbour advertisements", replace(six, icmp_type=136, **solicit), ("input",), "critical", nd, xt6),
-        Need(
-            "packet too big",
-            replace(six, icmp_type=2, ct_state="related"),
-            ("input", "forward"),
-            "warning",
-            related,
-            xt4,
-        ),
-        Need("fragmentation needed", replace(six, **four), both, "warning", related, xt4),
+        Need("neighbour solicitations", replace(six, icmp_type=135, **solicit), ends, "critical", nd, xt6),
+        Need("neighbour advertisements", replace(six, icmp_type=136, **solicit), ends, "critical", nd, xt6),
+        Need("packet too big", replace(six, icmp_type=2, ct_state="related"), every, "warning", related, xt4),
+        Need("fragmentation needed", replace(six, **four), every, "warning", related, xt4),
     )
 
 
 def check(view: HostView) -> Iterator[Draft]:
     said: set[tuple[str, str, str]] = set()
     for need in _needs():
-        family = need.packet.family
+        family, discovery = need.packet.family, need.severity == "critical"
         for hook in need.hooks:
             links = _links(view, family)
-            if hook == "forward" and not _forwards(view, family):
+            # Errors about packets that are too long come from those on the way; discovery is everybody's.
+            if (hook == "forward" or (hook == "output" and not discovery)) and not _forwards(view, family):
                 continue
             stops = [stop for link in links if (stop := _stop(view, hook, need.packet, link))]
             if len(stops) < len(links) or _closed(view, hook, family, links):
@@ -114,7 +115,16 @@ def check(view: HostView) -> Iterator[Draft]:
             key = (stop.at.table.family, stop.at.table.name, stop.at.chain.name)
             if key not in said:
                 said.add(key)
-                yield _finding(need, hook, stop, links)
+                yield _finding(need, hook, stop, links, list(_unanswered(view, links)) if discovery else [])
+
+
+def _unanswered(view: HostView, links: list[Link]) -> Iterator[Subject]:
+    """IPv6 neighbours that this host looks for in vain."""
+    if view.read_whole("neighbours"):
+        table, having = view.neighbours, [link.ifindex for link in links]
+        for row in table.rows(np.flatnonzero((table.state & UNANSWERED != 0) & np.isin(table.ifindex, having))):
+            if row.family == "inet6":
+                yield subject("neighbour", dst=row.dst, ifname=view.ifname(row.ifindex))
 
 
 def _links(view: HostView, family: str) -> list[Link]:
@@ -128,20 +138,25 @@ def _forwards(view: HostView, family: str) -> bool:
 
 
 def _stop(view: HostView, hook: str, packet: Packet, link: Link) -> Possible | None:
-    oif = "" if hook == "input" else None
-    found = view.netfilter.hook(hook, replace(packet, iif=link.ifname, oif=oif))
+    found = view.netfilter.hook(hook, _at(hook, packet, link))
     return found.blocker if found.passes == "no" else None
+
+
+def _at(hook: str, packet: Packet, link: Link) -> Packet:
+    """The packet at a hook: input has no way out, output no way in."""
+    if hook == "output":
+        return replace(packet, iif="", oif=link.ifname, ct_reply=None)
+    return replace(packet, iif=link.ifname, oif="" if hook == "input" else None)
 
 
 def _closed(view: HostView, hook: str, family: str, links: list[Link]) -> bool:
     """Whether nothing of the family passes at all, not even what is established."""
-    oif = "" if hook == "input" else None
-    known: dict[str, Any] = {"family": family, "oif": oif, "mark": None, "ct_mark": None, "ct_state": "established"}
-    kinds = [Packet(iif=link.ifname, proto=proto, **known) for link in links for proto in (6, 17)]
+    known: dict[str, Any] = {"family": family, "mark": None, "ct_mark": None, "ct_state": "established"}
+    kinds = [_at(hook, Packet(proto=proto, **known), link) for link in links for proto in (6, 17)]
     return all(view.netfilter.hook(hook, packet).passes == "no" for packet in kinds)
 
 
-def _finding(need: Need, hook: str, stop: Possible, links: list[Link]) -> Draft:
+def _finding(need: Need, hook: str, stop: Possible, links: list[Link], unanswered: list[Subject]) -> Draft:
     at = stop.at
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
@@ -151,7 +166,7 @@ def _finding(need: Need, hook: str, stop: Possible, links: list[Link]) -> Draft:
         confirm=[list_chain(at.table, at.chain)],
         fix=inserts(at.table, at.chain.name, [need.nft], [need.xt]),
         severity=need.severity,
-        breaks=[subject("link", ifname=link.ifname) for link in links],
+        breaks=unanswered,
     )
 
 

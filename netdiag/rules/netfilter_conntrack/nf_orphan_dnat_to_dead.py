@@ -30,8 +30,9 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Subject
+from netdiag.model.nft import NftElement, NftExpression, NftSet
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import chain, nat, port, rule, table
+from netdiag.rules.build_nft import DPORT, chain, l4proto, nat, port, rule, table
 from netdiag.rules.deadtargets import dead_targets, finding
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.translations import READS
@@ -103,3 +104,20 @@ def examples() -> Iterator[Example]:
     yield case("own address", "a redirect in other words", _host().nft(_dnat("192.0.2.2")))
     yield case("dormant", "not in force", _host().nft(_dnat("10.0.0.9", dormant=True)))
     yield case("portmap of CNI", "cni-portmap-stale speaks", bridged().nft(_dnat("10.1.0.5", name="CNI-DN-1234")))
+    yield from _maps()
+
+
+def _maps() -> Iterator[Example]:
+    """Targets that a map gives by the port: the entry of the dead one is named, and taken out."""
+    by_port = (NftExpression(name="lookup", sreg=0, dreg=0, set="be"), nat("dnat", "0.0.0.0")[1])
+    for name, flags, words in (
+        ("a map", ("map",), ("sends be { 8081 } to 10.0.0.9", "delete element inet nat be { 8081 }")),
+        ("a map in the rule", ("map", "anonymous"), ("sends { 8081 } to 10.0.0.9", "nft delete rule inet nat pre")),
+    ):
+        held = tuple(NftElement(key=key, value=to) for key, to in (("1f90", "0a000002"), ("1f91", "0a000009")))
+        backends = NftSet(name="be", handle=1, key_type=13, key_len=2, flags=flags, elements=held)
+        one = rule(l4proto(6), (DPORT, *by_port))
+        pre = chain("pre", one, hook="prerouting", priority="dstnat", type="nat")
+        host = _host().nft(table(pre, name="nat", sets=(backends,)))
+        why = "one of its two targets is gone"
+        yield Example(name=name, why=why, tables=host.build(), fires=1, says=words)
