@@ -22,6 +22,8 @@ CONTINUE = frozenset(
 """Targets after which the next rule comes, and that change nothing that rules here ask for."""
 XT_STATES = {**CT_BITS, "untracked": 256}
 DNAT_BIT = 128
+OLD_RANGE = 24
+"""Bytes of struct nf_nat_ipv4_multi_range_compat with one range, padded; where no revision is told, the length tells."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def _translation(one: NftExpression, name: str, info: bytes, family: str) -> Tar
     nat = {"SNAT": "snat", "DNAT": "dnat", "REDIRECT": "redirect"}.get(name)
     if nat is None:
         return Target("accept", nat="snat")
-    if family == "inet" and (one.number or 0) == 0:
+    if family == "inet" and (one.number == 0 or (one.number is None and len(info) <= OLD_RANGE)):
         flags, low, high, first, last = unpack_from("!I4s4sHH", info, 4)
         flags = unpack_from("=I", info, 4)[0]
     else:

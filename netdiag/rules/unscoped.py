@@ -4,9 +4,13 @@ from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Translation
 from netdiag.index.view import HostView
 from netdiag.model.link import Link
+from netdiag.model.nft import NftExpression
 from netdiag.rules.nftspecimen import meant
 
 TUNNELS = {"wireguard", "vxlan", "geneve", "gre", "gretap", "ip6gre", "ipip", "sit", "ip6tnl"}
+
+LO = b"lo".ljust(16, b"\0").hex()
+"""Loopback, as the kernel compares whole names."""
 
 
 def carries_mesh(link: Link) -> bool:
@@ -31,8 +35,18 @@ def unscoped(view: HostView, family: str, source: str | None, mesh: Link) -> Tra
         if one.kind not in ("snat", "masquerade") or not one.certain or one.at.rule is None:
             continue
         asked = meant(one.at.table, one.at.rule).fields
-        loads = {e.key for e in one.at.rule.expressions if e.name == "meta"}
+        loads = {e.key for e in _without_lo(one.at.rule.expressions) if e.name == "meta"}
         if "oif" not in asked and "daddr" not in asked and not loads & {"oifname", "oif", "mark"}:
             return one
         return None
     return None
+
+
+def _without_lo(expressions: tuple[NftExpression, ...]) -> list[NftExpression]:
+    """The expressions but for ``oifname != "lo"``, which says nothing about where to."""
+    pairs = zip(expressions, (*expressions[1:], None), strict=True)
+    return [
+        one
+        for one, after in pairs
+        if not (one.key == "oifname" and after and after.name == "cmp" and after.op == "neq" and after.value == LO)
+    ]

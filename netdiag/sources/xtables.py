@@ -82,6 +82,7 @@ class _Entry:
     offset: int
     after: int
     target: str
+    revision: int
     data: bytes
     rule: tuple[NftExpression, ...]
     packets: int
@@ -155,11 +156,11 @@ def _entries(shape: Shape, blob: bytes) -> Iterator[_Entry]:
         if not shape.elements <= target < after or offset + after > len(blob):
             raise ValueError("a table of iptables-legacy with an entry of impossible size")
         packets, octets = unpack_from("=QQ", blob, offset + shape.counters)
-        size, raw = unpack_from("=H29s", blob, offset + target)
+        size, raw, revision = unpack_from("=H29sB", blob, offset + target)
         data = blob[offset + target + 32 : offset + target + size]
         goto = bool(blob[offset + shape.flags] & 2)
         rule = tuple(_conditions(shape, blob[offset : offset + target]))
-        yield _Entry(offset, offset + after, kernel_text(raw), data, rule, packets, octets, goto)
+        yield _Entry(offset, offset + after, kernel_text(raw), revision, data, rule, packets, octets, goto)
         offset += after
 
 
@@ -213,7 +214,7 @@ def _standard(data: bytes) -> tuple[str, int]:
 def _finished(row: _Entry, names: dict[int, str]) -> tuple[NftExpression, ...]:
     counter = NftExpression(name="counter", packets=row.packets, octets=row.octets)
     if row.target:
-        last = NftExpression(name="target", key=row.target, value=row.data[:INFO_LIMIT].hex())
+        last = NftExpression(name="target", key=row.target, number=row.revision, value=row.data[:INFO_LIMIT].hex())
         return *row.rule, counter, last
     verdict, where = _standard(row.data)
     if verdict != "jump":

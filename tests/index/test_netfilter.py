@@ -233,3 +233,16 @@ def test_extensions_of_iptables(lab: Lab) -> None:
     assert owner.hook("prerouting", came).packet.daddr == "10.0.0.2"
     assert owner.hook("prerouting", replace(came, daddr_type="unicast")).translations == ()
     assert owner.hook("postrouting", web).translations[0].kind == "masquerade"
+
+
+def test_translations_of_iptables_legacy(lab: Lab) -> None:
+    """Its structs have revisions as those of iptables-nft have, and no attribute that tells them apart."""
+    host = lab.host("h")
+    host.sh(
+        "iptables-legacy -t nat -A PREROUTING -i tap+ -p tcp --dport 80 -j DNAT --to 127.0.0.1:8775;"
+        "iptables-legacy -t nat -A POSTROUTING -o eth0 -j SNAT --to 192.0.2.9"
+    )
+    owner = Netfilter(ruleset(host))
+    came = owner.hook("prerouting", Packet(iif="tap0", saddr="10.0.0.2", daddr="192.0.2.1", proto=6, sport=4, dport=80))
+    assert (came.packet.daddr, came.packet.dport) == ("127.0.0.1", 8775)
+    assert owner.hook("postrouting", Packet(oif="eth0", saddr="10.0.0.2")).translations[0].addr == "192.0.2.9"

@@ -1,6 +1,7 @@
 """What it checks
   The CNI plugin host-local has given out more addresses of a network than there are containers: for some, no process
-  runs in a control group of that container, and there are fewer namespaces with processes than addresses.
+  runs in a control group of that container, and there are fewer namespaces with processes, and fewer cables to other
+  namespaces, than addresses.
 
 Why it matters
   The plugin frees an address only when the runtime asks it to. After a crash, a reboot or a forced removal the files
@@ -16,7 +17,8 @@ Fix
   be given out again at once, so be sure that nobody uses it. Newer runtimes do it by themselves (CNI GC).
 
 Not flagged
-  Addresses of containers that run, or of which there is a namespace with processes for each. Both families of one
+  Addresses of containers that run, or of which there is a namespace with processes for each, or the carrier of a veth
+  whose other end is in another namespace (a bridge's port, or without a subnet of its own). Both families of one
   container. Where namespaces could not be looked into, this is not evaluated.
 
 References
@@ -26,6 +28,7 @@ References
 from collections.abc import Iterator
 from dataclasses import replace
 
+from netdiag.index.guests import faces_guest
 from netdiag.index.view import HostView
 from netdiag.model.cni import Cni, CniAllocation
 from netdiag.model.finding import Draft, subject
@@ -39,12 +42,14 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("cni", "namespaces"),
+    consults=("links", "addresses"),
     machine_wide=True,
 )
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    alive = sum(1 for row in view.namespaces.namespaces if not row.own and row.held_by == "process")
+    busy = sum(1 for row in view.namespaces.namespaces if not row.own and row.held_by == "process")
+    alive = max(busy, _cables(view))
     networks: dict[tuple[str, bool], list[CniAllocation]] = {}
     for row in view.cni.allocations:
         networks.setdefault((row.network, ":" in row.address), []).append(row)
@@ -64,11 +69,20 @@ def check(view: HostView) -> Iterator[Draft]:
             evidence=(
                 ("addresses given out", len(rows), folder),
                 ("without a process of that container", len(gone), "/proc/*/cgroup"),
-                ("namespaces with processes", alive, "/proc/*/ns/net"),
+                ("namespaces with processes", busy, "/proc/*/ns/net"),
             ),
             confirm=(f"ls {quoted(folder)}", look, "lsns -t net"),
             fix=remove if sure else f"{look}  # look whose it is, then remove the file",
         )
+
+
+def _cables(view: HostView) -> int:
+    """Cables to single containers: with a carrier, from a bridge or without a subnet of their own."""
+    if not (view.read_whole("links") and view.read_whole("addresses")):
+        return 0
+    wide = {row.ifindex for row in view.addresses if row.prefixlen < (32 if row.family == "inet" else 64)}
+    cables = [link for link in view.links if link.kind == "veth" and faces_guest(link) and link.carrier]
+    return sum(link.master is not None or link.ifindex not in wide for link in cables)
 
 
 def _given(*addresses: str, running: int = 0, alive: int = 0, network: str = "pods") -> HostBuilder:
@@ -115,3 +129,17 @@ def examples() -> Iterator[Example]:
     yield _case("both families", "one network, one finding", both, 1, subject=about)
     empty = _given("10.1.0.2").namespace(1000, names=("pool1",))
     yield _case("a namespace without processes", "no container lives there", empty, 1, subject=about)
+    for name, cable, fires in (
+        ("on a bridge", {"master": "cni0"}, 0),
+        ("routed", {}, 0),
+        ("without a carrier", {"carrier": False}, 1),
+        ("within this namespace", {"link_netnsid": None}, 1),
+        ("of another kind", {"kind": "tun"}, 1),
+    ):
+        host = _given("10.1.0.2").link("cni0", kind="bridge").link("v1", **({"kind": "veth", "link_netnsid": 0} | cable))
+        yield _case(f"a cable {name}", "a container without processes of its own", host, fires)
+    for prefix, fires in (("192.0.2.2/24", 1), ("192.0.2.2/32", 0), ("2001:db8::2/48", 1), ("fe80::2/64", 0)):
+        host = _given("10.1.0.2").link("eth0", kind="veth", link_netnsid=0).address("eth0", prefix)
+        yield _case(f"a cable with {prefix}", "a subnet makes it a way out", host, fires)
+    blind = _given("10.1.0.2").link("v1", kind="veth", link_netnsid=0)
+    yield _case("cables not read", "namespaces alone tell", blind, 1, late=("links",))

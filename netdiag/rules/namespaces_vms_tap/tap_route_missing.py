@@ -21,7 +21,8 @@ Not flagged
   Firecracker under CNI has them). Taps that nobody holds (a warm pool), taps that are down (tap-down-vmm-eio). A tap
   without any sign of routing on this host (no address, no neighbour, no sibling with a route, no proxy_arp, no known
   VMM on a host that forwards) is an info: a machine may be meant to have no network. Guests with link-local addresses
-  only. A guest that was silent for over a minute.
+  only. A guest that was silent for over a minute. A guest of one family among guests of both, whose tap has nothing
+  of the other family (an address of this host, proxy_arp), as theirs have.
 
 References
   net/ipv4/fib_frontend.c; Documentation/networking/ip-sysctl.rst proxy_arp;
@@ -113,7 +114,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 tap, f"no route leads to {lost[0].dst}", [f"{lost[0].dst} answers there"], "critical", lost[0]
             )
             continue
-        missing = _family_missing(tap, taps)
+        missing = _family_missing(view, tap, taps)
         if missing:
             why = [f"every other guest's tap has an {missing} route"]
             yield _finding(tap, f"it has no {missing} route", why, "warning", None)
@@ -139,13 +140,24 @@ def _covered(view: HostView, tap: GuestTap, row: Neighbour) -> bool:
     return any(mine & set(fib.routes_covering(table, f"{row.dst}/{bits}").tolist()) for table in fib.tables())
 
 
-def _family_missing(tap: GuestTap, taps: list[GuestTap]) -> str | None:
+def _prepared(view: HostView, tap: GuestTap, family: str) -> bool:
+    """Whether this host has an address of the family on the tap, other than the kernel's own, or answers for others."""
+    if family == "inet" and tap.link.inet_conf.get("proxy_arp"):
+        return True
+    return any(
+        row.ifindex == tap.link.ifindex and row.family == family and not row.local.startswith("fe80")
+        for row in view.addresses
+    )
+
+
+def _family_missing(view: HostView, tap: GuestTap, taps: list[GuestTap]) -> str | None:
     """The family that at least two other running guests have routes of, all of them, and this one has not."""
     others = [each for each in taps if each is not tap and judged(each) and each.routes]
     if len(others) < 2 or not tap.routes:
         return None
     for family, name in (("inet", "IPv4"), ("inet6", "IPv6")):
-        if family not in families(tap) and all(family in families(each) for each in others):
+        single = not _prepared(view, tap, family) and all(_prepared(view, each, family) for each in others)
+        if family not in families(tap) and not single and all(family in families(each) for each in others):
             return name
     return None
 
@@ -217,6 +229,7 @@ def examples() -> Iterator[Example]:
         severity="warning",
         confidence="likely",
     )
+    yield from _prepared_for()
     subnet = three.tap("tap3").address("tap3", "10.1.0.17/30")
     yield _case("and a fourth has a subnet", "it has no route of its own", subnet, 1, severity="warning")
     for hook, fires in (("flow_dissector", 1), ("tc", 0), ("netkit", 0), ("xdp", 0)):
@@ -225,6 +238,27 @@ def examples() -> Iterator[Example]:
     aside = _two().bpf(attachments=[BpfAttachment(prog_id=1, hook="tc", ifindex=2)])
     yield _case("tc on the uplink", "its frames are not the tap's", aside, 1, **critical)
     yield from _silent()
+
+
+def _prepared_for() -> Iterator[Example]:
+    """A guest without an IPv4 route, beside two with both: what their taps have of IPv4, and its own."""
+    on: dict[str, object] = {"inet_conf": {"proxy_arp": 1}}
+    for name, own, others, fires in (
+        ("proxy_arp on theirs alone", {}, on, 0),
+        ("proxy_arp on all", on, on, 1),
+        ("proxy_arp on its own", on, {}, 1),
+    ):
+        host = HostBuilder().link("eth0").tap("tap0", **own).route("2001:db8::5/128", dev="tap0")  # type: ignore[arg-type]
+        for number in (1, 2):
+            host.tap(f"tap{number}", **others)  # type: ignore[arg-type]
+            host.route(f"2001:db8::{number}/128", dev=f"tap{number}").route(f"10.1.0.{number}/32", dev=f"tap{number}")
+        yield _case(f"one of three without IPv4, {name}", "a guest may have one family", host, fires)
+    for family, local, fires in (("IPv4", "169.254.0.1/32", 0), ("none", "fe80::9/64", 1)):
+        host = HostBuilder().link("eth0").tap("tap0").route("2001:db8::5/128", dev="tap0").address("tap0", "fe80::9/64")
+        for number in (1, 2):
+            host.tap(f"tap{number}").address(f"tap{number}", local)
+            host.route(f"2001:db8::{number}/128", dev=f"tap{number}").route(f"10.1.0.{number}/32", dev=f"tap{number}")
+        yield _case(f"addresses of {family} on the others", "they are prepared for it", host, fires)
 
 
 def _silent() -> Iterator[Example]:

@@ -16,8 +16,9 @@ Fix
   back: nft delete rule ... handle N. Accepting by port is stateless: anybody may send from that port.
 
 Not flagged
-  Filters that accept untracked packets, or the port itself, both ways. Notrack for ports that the filter drops in any
-  state: it is closed on purpose. Rules that take everything of an interface out of tracking.
+  Filters that accept untracked packets, or the port itself, both ways; answers of nameservers are asked for where those
+  come in. Notrack for ports that the filter drops in any state: it is closed on purpose. Rules that take everything of
+  an interface out of tracking, but where all of it that is forwarded is dropped for it.
 
 References
   nft(8) "CT STATEMENT", notrack; net/netfilter/nf_conntrack_core.c nf_conntrack_in() (IP_CT_UNTRACKED)
@@ -32,6 +33,7 @@ import msgspec
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nfttext import rule_text
 from netdiag.index.nftverdict import Place, Possible
+from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.index.xtmatch import target
 from netdiag.model.finding import Draft
@@ -56,6 +58,8 @@ from netdiag.rules.build_nft import (
     verdict,
 )
 from netdiag.rules.forwardgate import forwarding
+from netdiag.rules.nameservers import DNS_PORT, is_loopback
+from netdiag.rules.nameservers import asked as asked_servers
 from netdiag.rules.nftplaces import chain_name, chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Example, Rule
@@ -66,6 +70,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "sysctls", "nft"),
+    consults=("resolver", "routes", "rules", "nexthops", "neighbours"),
 )
 HOOKS = ("prerouting", "output")
 MOST_LINKS = 6
@@ -79,10 +84,12 @@ def check(view: HostView) -> Iterator[Draft]:
     for at in _notracks(view):
         assert at.rule is not None
         asked, hook = meant(at.table, at.rule), at.chain.hook or ""
-        if not {"sport", "dport"} & set(asked.fields):
+        ported = bool({"sport", "dport"} & set(asked.fields))
+        if not ported and "iif" not in asked.fields:
             continue
         for packet in asked.packets(families):
-            stop = _stop(view, hook, packet, names) or _stop_between(view, hook, packet, names)
+            stop = _stop(view, hook, packet, _by(view, hook, packet) or names) if ported else None
+            stop = stop or _stop_between(view, hook, packet, names)
             if stop is not None:
                 yield _finding(at, packet, stop)
                 break
@@ -100,6 +107,16 @@ def _notracks(view: HostView) -> Iterator[Place]:
 def _is_notrack(one: NftRule) -> bool:
     """Whether it says notrack; iptables' CT target may also set a zone or a helper."""
     return any(e.name == "notrack" or target(e, "inet").notrack for e in one.expressions)
+
+
+def _by(view: HostView, hook: str, packet: Packet) -> list[str]:
+    """Interfaces by which nameservers answer, where the rule is about their answers and the nameservers are known."""
+    answers = packet.dport == DNS_PORT if hook == "output" else packet.sport == DNS_PORT
+    if not answers or not all(view.read_whole(name) for name in RULE.consults):
+        return []
+    asks = [one for one in asked_servers(view) if (":" in one) == (packet.family == "inet6")]
+    ways = [view.lookup(Query(family=packet.family, dst=one.partition("%")[0])) for one in asks if not is_loopback(one)]
+    return list(dict.fromkeys(view.ifname(hop.oif) for way in ways for hop in way.hops))
 
 
 def _stop(view: HostView, hook: str, packet: Packet, names: list[str]) -> Possible | None:
@@ -125,13 +142,14 @@ def _stop(view: HostView, hook: str, packet: Packet, names: list[str]) -> Possib
 def _stop_between(view: HostView, hook: str, packet: Packet, names: list[str]) -> Possible | None:
     """What drops the packets that this host forwards and does not track, between any two interfaces that do."""
     forwards = {link.ifname for link in view.links if forwarding(view, link, packet.family)}
+    known: dict[str, Any] = {"oif": "", "ct_state": "new", "daddr_type": "unicast", "ct_reply": None}
+    comes = [replace(packet, iif=name, **known) for name in names if name in forwards and hook == "prerouting"]
+    after = [view.netfilter.hook("prerouting", one).packet for one in comes]
     stops = []
-    for iif in [name for name in names if name in forwards and packet.iif in (None, name)][:MOST_FORWARDING]:
-        for oif in [name for name in names if name != iif][:MOST_FORWARDING] if hook == "prerouting" else []:
-            comes = replace(packet, iif=iif, oif="", ct_state="new", daddr_type="unicast", ct_reply=None)
-            before = replace(view.netfilter.hook("prerouting", comes).packet, oif=oif)
-            found = view.netfilter.hook("forward", before)
-            tracked = view.netfilter.hook("forward", replace(before, ct_state="established"))
+    for before in [one for one in after if one.ct_state == "untracked"][:MOST_FORWARDING]:
+        for oif in [name for name in names if name != before.iif][:MOST_FORWARDING]:
+            found = view.netfilter.hook("forward", replace(before, oif=oif))
+            tracked = view.netfilter.hook("forward", replace(before, oif=oif, ct_state="established"))
             if found.passes != "no" or tracked.passes != "yes":
                 return None
             stops.append(found.blocker)
@@ -148,6 +166,8 @@ def _finding(at: Place, packet: Packet, stop: Possible) -> Draft:
     what = "the answers to it are" if out else "what comes is"
     nft = [f"ct state {{ new, untracked }} {proto} {key} {number} accept"]
     xt = [f"-p {proto} --{key} {number} -j ACCEPT"]
+    if number is None:
+        nft, xt = ["ct state untracked accept"], ["-m conntrack --ctstate UNTRACKED -j ACCEPT"]
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
         message=f"{chain_name(at.table, at.chain)} leaves `{text}` untracked, and {place_words(stop.at)} drops it:"
@@ -236,6 +256,22 @@ def _by_interface(question: Expressions, answer: Expressions) -> Iterator[Exampl
     yield case("asks by one interface", "the answers come by it, and there it is closed", narrow, _filter(one))
     come = _raw("prerouting", iifname("eth0"), answer)
     yield case("answers by one interface", "the open one gets none", come, _filter(one))
+    both = _filter(rule(iifname("eth1"), verdict("accept")), rule(iifname("wg0"), verdict("accept")))
+    for name, why, servers, fires in (
+        ("the nameserver answers where it is closed", "that others are open helps nobody", ("192.0.2.53",), 1),
+        ("the nameserver answers where it is open", "by the tunnel", ("10.0.0.53",), 0),
+        ("two nameservers", "one is heard", ("192.0.2.53", "10.0.0.53"), 0),
+        ("a nameserver over IPv6", "it is closed there, too", ("2001:db8::53",), 1),
+        ("a nameserver here", "nobody knows whom it asks", ("127.0.0.53",), 0),
+    ):
+        for asks_ in (_raw("output", question), _raw("prerouting", answer)):
+            host = _host(asks_, both).link("eth1").link("wg0").address("wg0", "10.0.0.1/24").resolver(*servers)
+            host.address("eth0", "2001:db8::1/64")
+            yield Example(name=f"{asks_.chains[0].name}: {name}", why=why, tables=host.build(), fires=fires)
+    served = _host(_raw("prerouting", question), both).link("eth1").link("wg0").resolver("192.0.2.53")
+    yield Example(name="a nameserver's clients", why="they come by the open ones", tables=served.build())
+    unread = _host(_raw("output", question), both).link("eth1").link("wg0").resolver("192.0.2.53").build()
+    yield Example(name="the resolver was not read", why="nobody knows", tables=unread, late=("resolver",))
     six, open6 = _filter(family="ip6"), table(chain("input", hook="input"), family="ip6", name="open")
     yield case("IPv6 only", "the filter of IPv6 is the closed one", _raw("prerouting", answer), six)
     tables = (_raw("prerouting", answer), _filter(family="ip6"))
@@ -258,6 +294,19 @@ def _forwarded() -> Iterator[Example]:
     yield case("closed to all", "established ones too", rule(verdict("drop")))
     yield case("forwarded from one side", "only eth0 is not tracked", passes, stops, fires=1, by=iifname("eth0"))
     back = (rule(iifname(name), oifname(name), verdict("accept")) for name in ("eth0", "tap0"))
+    pattern = table(chain("pre", rule(iifname("tap*"), plain("notrack")), hook="prerouting", priority=-300), name="raw")
+    drops = chain("fwd", passes, stops, hook="forward")
+    for name, why, ruleset, fires in (
+        ("a whole interface", "all that comes from it is dropped", _raw("prerouting", iifname("tap7")), 1),
+        ("interfaces by their first letters", "the same", pattern, 1),
+        ("another interface", "nothing comes by it", _raw("prerouting", iifname("tap8")), 0),
+        ("everything", "no interface, no port", _raw("prerouting"), 0),
+        ("what leaves by an interface", "it is made here", _raw("output", oifname("tap7")), 0),
+    ):
+        host = _host(ruleset, table(drops, name="filter")).link("eth0", inet_conf={"forwarding": 1})
+        host.link("tap7", inet_conf={"forwarding": 1})
+        says = ("ct state untracked accept",) if fires else ()
+        yield Example(name=f"{name} untracked, forwarded", why=why, tables=host.build(), fires=fires, says=says)
     yield case("back where it came from", "that alone passes", passes, *back, stops, fires=1)
     known = rule(saddr("192.0.2.53/32"), verdict("accept"))
     yield case("forwarded from some", "they may be all that come", passes, known, stops)

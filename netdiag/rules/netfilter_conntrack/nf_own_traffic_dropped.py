@@ -20,7 +20,8 @@ Not flagged
   A session or peer that can still begin from one side. Filters that may let the packets through (a set, a mark, a
   socket's owner that is not known). Sessions that are switched off or wait for others, peers without an endpoint or
   not in use. A port that is closed for everybody: see wg-listen-port-firewalled. A nameserver that is closed beside one
-  that is open; nameservers on this host.
+  that is open; nameservers on this host. A list of what may leave, with nothing about nameservers in it: the host may
+  do without names on purpose and its resolv.conf be a leftover; info, until a program is seen waiting for an answer.
 
 References
   net/netfilter/core.c nf_hook_slow(), nft(8) "CHAINS"; RFC 4271 section 8.2.1
@@ -39,10 +40,23 @@ from netdiag.model.finding import Draft, Subject, subject
 from netdiag.rules.bgpsessions import sessions, way
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
-from netdiag.rules.build_nft import chain, daddr, iifname, meta, port, rule, saddr, state, table, verdict
+from netdiag.rules.build_nft import (
+    chain,
+    daddr,
+    high_port,
+    iifname,
+    l4proto,
+    meta,
+    port,
+    rule,
+    saddr,
+    state,
+    table,
+    verdict,
+)
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nameservers import DNS_PORT, asked, asks_dns, is_loopback
-from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
+from netdiag.rules.nftplaces import by_default, chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.wireguardpeers import device_subject, endpoint_word, peer_subject, query_to
 from netdiag.rules.wireguardways import alive, sending
@@ -52,12 +66,14 @@ RULE = Rule(
     title="the host's own filter drops what it lives by",
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "nft"),
-    consults=("bird", "wireguard", "resolver"),
+    consults=("bird", "wireguard", "resolver", "sockets"),
     explains=("bgp-not-established", "bgp-hold-timer-expired", "wg-never-handshaked", "wg-handshake-stale", "dns-*"),
 )
 TCP, UDP, BGP, SYN = 6, 17, 179, 2
 MOST = 128
 """Conversations that are asked about."""
+LOCAL_PORTS = (32768, 60999)
+"""net.ipv4.ip_local_port_range where nobody changed it."""
 WORDS = {TCP: "tcp", UDP: "udp"}
 
 
@@ -76,10 +92,10 @@ class Talk:
         """The first packet where the other side calls."""
         return replace(self.reply(iif), sport=self._far_caller(), dport=self.local_port, ct_state="new", ct_reply=False)
 
-    def reply(self, iif: str) -> Packet:
-        """The answer to ``out``."""
+    def reply(self, iif: str, port: int | None = None) -> Packet:
+        """The answer to ``out``, to the port that it was sent from."""
         out = self.out
-        turned = replace(out, saddr=out.daddr, daddr=None, sport=out.dport, dport=out.sport, tcp_flags=None)
+        turned = replace(out, saddr=out.daddr, daddr=None, sport=out.dport, dport=out.sport or port, tcp_flags=None)
         return replace(turned, iif=iif, oif="", ct_state="established", ct_reply=True, daddr_type="local")
 
     def answer_out(self) -> Packet:
@@ -172,13 +188,21 @@ def _out(view: HostView, packet: Packet) -> HookVerdict:
     return after if after.passes == "no" else view.netfilter.hook("egress", after.packet)
 
 
+def _callers(view: HostView) -> tuple[int, ...]:
+    """Two of the ports that this host calls from, as good as any."""
+    words = (view.sysctl("net.ipv4.ip_local_port_range") or "").split()
+    low, high = (int(words[0]), int(words[1])) if len(words) == 2 else LOCAL_PORTS
+    return low + (high - low) // 3, low + (high - low) * 2 // 3
+
+
 def stop(view: HostView, talk: Talk) -> Possible | None:
     """What stops a conversation that neither side can begin."""
     oif = talk.out.oif or ""
     outwards = _out(view, talk.out)
-    calls = outwards if outwards.passes == "no" else _in(view, talk.reply(oif))
-    if calls.passes != "no" or "untracked" in (outwards.packet.ct_state, calls.packet.ct_state):
-        return None  # nf-notrack-with-stateful speaks about answers that are not known
+    for port_ in _callers(view):  # that a service's port is open helps no answer
+        calls = outwards if outwards.passes == "no" else _in(view, talk.reply(oif, port_))
+        if calls.passes != "no" or "untracked" in (outwards.packet.ct_state, calls.packet.ct_state):
+            return None  # nf-notrack-with-stateful speaks about answers that are not known
     if talk.local_port is None:
         return calls.blocker
     first = talk.first_in(oif)
@@ -194,6 +218,7 @@ def check(view: HostView) -> Iterator[Draft]:
     found: dict[tuple[str, str, str, int | None], list[tuple[Talk, Possible]]] = {}
     stopped = [(talk, stop(view, talk)) for talk in islice(talks(view), MOST)]
     unanswered = [(talk, stop(view, talk)) for talk in questions(view)]
+    mute = all(blocker is not None and _unlisted(blocker) for _, blocker in unanswered) and not _waits(view)
     if all(blocker is not None for _, blocker in unanswered):
         stopped += unanswered
     for talk, blocker in stopped:
@@ -202,10 +227,23 @@ def check(view: HostView) -> Iterator[Draft]:
             key = at.table.family, at.table.name, at.chain.name, at.rule.handle if at.rule else None
             found.setdefault(key, []).append((talk, blocker))
     for rows in found.values():
-        yield _draft(rows)
+        yield _draft(rows, sure=not mute or any(talk.out.dport != DNS_PORT for talk, _ in rows))
 
 
-def _draft(rows: list[tuple[Talk, Possible]]) -> Draft:
+def _unlisted(blocker: Possible) -> bool:
+    """Whether a list of what may leave does not name it: nobody closed it."""
+    return blocker.at.chain.hook in ("output", "postrouting") and by_default(blocker.at)
+
+
+def _waits(view: HostView) -> bool:
+    """Whether a program has asked a nameserver and waits: its socket is connected to the port."""
+    if not view.read_whole("sockets"):
+        return False
+    table = view.sockets
+    return bool(((table.dport == DNS_PORT) & (table.protocol == UDP)).any())
+
+
+def _draft(rows: list[tuple[Talk, Possible]], *, sure: bool) -> Draft:
     (talk, blocker), at = rows[0], rows[0][1].at
     word, more = WORDS[talk.out.proto or 0], f" and {len(rows) - 1} more" if len(rows) > 1 else ""
     inwards = at.chain.hook in ("input", "prerouting", "ingress")
@@ -223,6 +261,8 @@ def _draft(rows: list[tuple[Talk, Possible]]) -> Draft:
         ],
         confirm=[list_chain(at.table, at.chain)],
         fix=inserts(at.table, at.chain.name, [f"{one} accept" for one in ports], flags),
+        severity=None if sure else "info",
+        confidence=None if sure else "possible",
         touches=[thing for each, _ in rows for thing in each.suffers],
         breaks=[thing for each, _ in rows for thing in each.suffers],
     )
@@ -301,6 +341,34 @@ def examples() -> Iterator[Example]:
     yield case("nameservers on the way out", "an agent's table", asks("198.51.100.53"), dns, **bad)
     late = _filter("input", rule(port(UDP, 53, source=True), DROP))
     yield case("their answers", "the same", asks("198.51.100.53"), late, **bad)
+    ssh = rule(port(TCP, 22), ACCEPT)
+    few = _filter("input", ssh, rule(port(UDP, 51820), ACCEPT), policy="drop")
+    yield case("answers, where services are open", "no answer comes to their ports", asks("198.51.100.53"), few, **bad)
+    calls = _filter("input", ssh, policy="drop")
+    yield case("BGP's answers, likewise", "no answer comes to that port", _session(), calls, **bad)
+    low = rule(l4proto(TCP), high_port(1024), ACCEPT)
+    yield case("high ports are open", "answers come to those", _session(), _filter("input", low, policy="drop"))
+    near = rule(l4proto(TCP), high_port(42200), ACCEPT)
+    yield case("only some high ports", "a call may come from those", _session(), _filter("input", near, policy="drop"))
+    far = rule(l4proto(TCP), high_port(52000), ACCEPT)
+    seldom = _filter("input", far, policy="drop")
+    yield case("few high ports", "most calls come from others", _session().sysctl("net.ipv4.ip_local_port_range", "x"),
+               seldom, **bad)  # fmt: skip
+    moved = _session().sysctl("net.ipv4.ip_local_port_range", "50000 59000")
+    yield case("the ports that it calls from", "as its own setting says", moved, seldom)
+    leaves = _filter("output", rule(port(TCP, 443), ACCEPT), policy="drop")
+    guess: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
+    yield case("not on the list of what may leave", "it may do without", asks("198.51.100.53"), leaves, **guess)
+    waiting = asks("198.51.100.53").socket(protocol=17, dport=53)
+    yield case("a program waits for the answer", "it does not do without", waiting, leaves, **bad)
+    web = asks("198.51.100.53").socket(dport=53, state=1).socket(protocol=17, dport=443)
+    yield case("sockets of others", "nobody waits for an answer", web, leaves, **guess)
+    closed_too = _filter("output", rule(port(UDP, 53), DROP), policy="drop")
+    yield case("named on the list", "somebody closed it", asks("198.51.100.53"), closed_too, **bad)
+    nothing = _filter("input", policy="drop")
+    yield case("no answer to anything", "that is no list", asks("198.51.100.53"), nothing, **bad)
+    lists = _filter("output", policy="drop")
+    yield case("the tunnel is not on the list either", "it is in use", _mesh().resolver("192.0.2.9"), lists, **bad)
     one = _filter("output", rule(daddr("198.51.100.53/32"), DROP))
     yield case("one of two", "the other is asked", asks("198.51.100.53", "198.51.100.54"), one)
     yield case("a stub here", "it may ask by TLS", asks("127.0.0.53"), dns)

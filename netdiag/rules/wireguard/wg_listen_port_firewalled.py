@@ -1,8 +1,8 @@
 """What it checks
   New packets to the UDP port of a WireGuard device are dropped or rejected at ingress or input, on every interface by
   which its peers come, while the device has peers that can only begin by themselves: their endpoint is not known
-  here. Or this very port is closed, while the one beside it is open: then it is a warning, and critical where a peer
-  has been silent for three minutes.
+  here. Or this very port is closed, while the one beside it is open, or the filter lets the answers of no peer in
+  either: then it is a warning, and critical where a peer has been silent for three minutes.
 
 Why it matters
   WireGuard is silent, so nobody notices a closed port: peers that this host speaks to first work (their answers belong
@@ -29,15 +29,31 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import HookVerdict, Possible
+from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, Severity
 from netdiag.model.link import Link
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
-from netdiag.rules.build_nft import chain, iif, iifname, in_set, plain, port, port_set, rule, state, table, verdict
+from netdiag.rules.build_nft import (
+    chain,
+    high_port,
+    iif,
+    iifname,
+    in_set,
+    l4proto,
+    plain,
+    port,
+    port_set,
+    rule,
+    state,
+    table,
+    verdict,
+)
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.nftspecimen import meant
@@ -71,7 +87,7 @@ def check(view: HostView) -> Iterator[Draft]:
         here = _stop(view, device, {family: _doors(view, device, family) for family in FAMILIES})
         if everywhere is not None:
             yield from _judged(view, device, everywhere)
-        elif here is not None and (_by_name(device, here) or _singled_out(view, device)):
+        elif here is not None and (_by_name(device, here) or _singled_out(view, device) or _deaf(view, device)):
             yield from _judged(view, device, here)  # open elsewhere: a policy of a client would be no fault
 
 
@@ -102,6 +118,15 @@ def _singled_out(view: HostView, device: WireguardDevice) -> bool:
     return any(_asked(view, device, link, family, beside).passes != "no" for family, link in doors)
 
 
+def _deaf(view: HostView, device: WireguardDevice) -> bool:
+    """Whether not even the answers of the peers whose endpoints are known come in."""
+    asked = [query for peer in device.peers[:MOST_ASKED] if (query := query_to(device, peer)) is not None]
+    ways = [(query, link) for query in asked for hop in view.lookup(query).hops if (link := view.link(hop.oif))]
+    return bool(ways) and all(
+        _asked(view, device, link, query.family, answers=query).passes == "no" for query, link in ways
+    )
+
+
 def _stop(view: HostView, device: WireguardDevice, doors: dict[str, list[Link]]) -> Possible | None:
     """What stops the port, where something does on every one of these interfaces."""
     stop = None
@@ -114,8 +139,18 @@ def _stop(view: HostView, device: WireguardDevice, doors: dict[str, list[Link]])
     return stop
 
 
-def _asked(view: HostView, device: WireguardDevice, link: Link, family: str, port: int | None = None) -> HookVerdict:
+def _asked(
+    view: HostView,
+    device: WireguardDevice,
+    link: Link,
+    family: str,
+    port: int | None = None,
+    answers: Query | None = None,
+) -> HookVerdict:
+    """What becomes of a packet that begins, or of an answer to what was sent."""
     packet = Packet(family=family, iif=link.ifname, proto=17, dport=port or device.listen_port, daddr_type="local")
+    if answers is not None:
+        packet = replace(packet, saddr=answers.dst, sport=answers.dport, ct_state="established", ct_reply=True)
     at_card = view.netfilter.hook("ingress", packet)
     if at_card.passes == "no":
         return at_card
@@ -133,6 +168,9 @@ def _judged(view: HostView, device: WireguardDevice, stop: Possible) -> Iterator
         yield _finding(
             device, stop, quiet or list(device.peers), "peers cannot begin, and this very port is named", weight
         )
+    elif _deaf(view, device):
+        weight = ("critical" if quiet else "warning", "likely")
+        yield _finding(device, stop, quiet or list(device.peers), "peers cannot begin, and no answer comes in", weight)
     elif _by_name(device, stop) or any(_leaf(peer) for peer in quiet):
         word = f"{len(quiet)} peers that were not heard lately cannot begin" if quiet else "peers can only answer"
         yield _finding(device, stop, quiet, word, ("warning", "likely"))
@@ -227,6 +265,24 @@ def _doors_examples(case: Any) -> Iterator[Example]:
                    policy="accept")  # fmt: skip
     yield case("closed on eth0 by number, and all else there", "somebody meant it", cards(way6=False), whole, 1,
                severity="warning")  # fmt: skip
+    span = _input(policy="accept", family="ip")
+    ports = rule(iifname("eth0"), l4proto(17), high_port(50000), verdict("drop"))
+    heard = table(chain("input", *span.chains[0].rules, ports, hook="input", policy="accept"))
+    deaf = table(chain("input", ports, hook="input", policy="accept"))
+    yield case("high ports closed on eth0, answers pass", "it begins itself", cards(way6=False), heard)
+    for age, weight in ((200, "critical"), (20, "warning")):
+        closed_ = cards(way6=False, age=age)
+        says = ("no answer comes in",)
+        why = "neither side can begin"
+        yield case(f"high ports closed on eth0, answers too, {weight}", why, closed_, deaf, 1, severity=weight, says=says)
+    several = cards(way6=False).wg_peer("wg0", "b", endpoint="203.0.113.9", age=200)
+    yield case("answers of one peer pass", "it comes by eth1", several, deaf)
+    nothing = table(chain("input", rule(iifname("lo"), verdict("accept")), hook="input", policy="drop"))
+    yield case("nothing comes in at all", "a client whose answers are lost", _host(endpoint="192.0.2.9", age=200),
+               nothing, 1, severity="critical", says=("no answer comes in",))  # fmt: skip
+    lost = _host(endpoint="198.51.100.9", age=200)
+    yield case("nothing comes in, and no way to the peer", "another fault", lost, nothing, 1,
+               severity="warning", says=("were not heard lately",))  # fmt: skip
     any_ = cards(way6=False).wg_peer("wg0", "b", endpoint=None)
     yield case("closed on eth0, one peer comes from anywhere", "by eth1 it can", any_, whole)
     mixed = cards(way6=False).wg_peer("wg0", "b", endpoint="2001:db8:7::9", age=200)
