@@ -5,8 +5,8 @@
 
 Why it matters
   Without neighbour solicitations and advertisements nobody on the link finds this host, nor does it find anybody, its
-  gateway among them: IPv6 is dead once the entries have aged. Without "too big" a sender never learns that a tunnel on the way is smaller: small pages
-  load, big ones hang, ssh works until the first long output.
+  gateway among them: IPv6 is dead once the entries have aged. Without "too big" a sender never learns that a tunnel on
+  the way is smaller: small pages load, big ones hang, ssh works until the first long output.
 
 Confirm
   nft -a list chain FAMILY TABLE CHAIN

@@ -115,7 +115,7 @@ def _singled_out(view: HostView, device: WireguardDevice) -> bool:
     """Whether a datagram to the port beside it would pass: somebody closed this very port."""
     beside = (device.listen_port or 0) % 65535 + 1
     doors = ((family, link) for family in FAMILIES for link in _doors(view, device, family))
-    return any(_asked(view, device, link, family, beside).passes != "no" for family, link in doors)
+    return any(_asked(view, device, link, family, port=beside).passes != "no" for family, link in doors)
 
 
 def _deaf(view: HostView, device: WireguardDevice) -> bool:
@@ -144,6 +144,7 @@ def _asked(
     device: WireguardDevice,
     link: Link,
     family: str,
+    *,
     port: int | None = None,
     answers: Query | None = None,
 ) -> HookVerdict:
@@ -273,8 +274,8 @@ def _doors_examples(case: Any) -> Iterator[Example]:
     for age, weight in ((200, "critical"), (20, "warning")):
         closed_ = cards(way6=False, age=age)
         says = ("no answer comes in",)
-        why = "neither side can begin"
-        yield case(f"high ports closed on eth0, answers too, {weight}", why, closed_, deaf, 1, severity=weight, says=says)
+        name, why = f"high ports closed on eth0, answers too, {weight}", "neither side can begin"
+        yield case(name, why, closed_, deaf, 1, severity=weight, says=says)
     several = cards(way6=False).wg_peer("wg0", "b", endpoint="203.0.113.9", age=200)
     yield case("answers of one peer pass", "it comes by eth1", several, deaf)
     nothing = table(chain("input", rule(iifname("lo"), verdict("accept")), hook="input", policy="drop"))
