@@ -23,7 +23,7 @@ CONTINUE = frozenset(
 XT_STATES = {**CT_BITS, "untracked": 256}
 DNAT_BIT = 128
 OLD_RANGE = 24
-"""Bytes of struct nf_nat_ipv4_multi_range_compat with one range, padded; where no revision is told, the length tells."""
+"""Bytes of struct nf_nat_ipv4_multi_range_compat, padded: it is known by them where no revision is told."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ References
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from netdiag.index.guests import faces_guest
 from netdiag.index.view import HostView
@@ -129,14 +130,16 @@ def examples() -> Iterator[Example]:
     yield _case("both families", "one network, one finding", both, 1, subject=about)
     empty = _given("10.1.0.2").namespace(1000, names=("pool1",))
     yield _case("a namespace without processes", "no container lives there", empty, 1, subject=about)
-    for name, cable, fires in (
+    cables: tuple[tuple[str, dict[str, Any], int], ...] = (
         ("on a bridge", {"master": "cni0"}, 0),
         ("routed", {}, 0),
         ("without a carrier", {"carrier": False}, 1),
         ("within this namespace", {"link_netnsid": None}, 1),
         ("of another kind", {"kind": "tun"}, 1),
-    ):
-        host = _given("10.1.0.2").link("cni0", kind="bridge").link("v1", **({"kind": "veth", "link_netnsid": 0} | cable))
+    )
+    for name, cable, fires in cables:
+        host = _given("10.1.0.2").link("cni0", kind="bridge")
+        host.link("v1", **({"kind": "veth", "link_netnsid": 0} | cable))
         yield _case(f"a cable {name}", "a container without processes of its own", host, fires)
     for prefix, fires in (("192.0.2.2/24", 1), ("192.0.2.2/32", 0), ("2001:db8::2/48", 1), ("fe80::2/64", 0)):
         host = _given("10.1.0.2").link("eth0", kind="veth", link_netnsid=0).address("eth0", prefix)

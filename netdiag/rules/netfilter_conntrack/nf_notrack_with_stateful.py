@@ -295,7 +295,7 @@ def _forwarded() -> Iterator[Example]:
     yield case("forwarded from one side", "only eth0 is not tracked", passes, stops, fires=1, by=iifname("eth0"))
     back = (rule(iifname(name), oifname(name), verdict("accept")) for name in ("eth0", "tap0"))
     pattern = table(chain("pre", rule(iifname("tap*"), plain("notrack")), hook="prerouting", priority=-300), name="raw")
-    drops = chain("fwd", passes, stops, hook="forward")
+    filter_ = table(chain("fwd", passes, stops, hook="forward"), name="filter")
     for name, why, ruleset, fires in (
         ("a whole interface", "all that comes from it is dropped", _raw("prerouting", iifname("tap7")), 1),
         ("interfaces by their first letters", "the same", pattern, 1),
@@ -303,7 +303,7 @@ def _forwarded() -> Iterator[Example]:
         ("everything", "no interface, no port", _raw("prerouting"), 0),
         ("what leaves by an interface", "it is made here", _raw("output", oifname("tap7")), 0),
     ):
-        host = _host(ruleset, table(drops, name="filter")).link("eth0", inet_conf={"forwarding": 1})
+        host = _host(ruleset, filter_).link("eth0", inet_conf={"forwarding": 1})
         host.link("tap7", inet_conf={"forwarding": 1})
         says = ("ct state untracked accept",) if fires else ()
         yield Example(name=f"{name} untracked, forwarded", why=why, tables=host.build(), fires=fires, says=says)
