@@ -139,7 +139,8 @@ def examples() -> Iterator[Example]:
     )
     for name, cable, fires in cables:
         host = _given("10.1.0.2").link("cni0", kind="bridge")
-        host.link("v1", **({"kind": "veth", "link_netnsid": 0} | cable))
+        fields: dict[str, Any] = {"kind": "veth", "link_netnsid": 0} | cable
+        host.link("v1", **fields)
         yield _case(f"a cable {name}", "a container without processes of its own", host, fires)
     for prefix, fires in (("192.0.2.2/24", 1), ("192.0.2.2/32", 0), ("2001:db8::2/48", 1), ("fe80::2/64", 0)):
         host = _given("10.1.0.2").link("eth0", kind="veth", link_netnsid=0).address("eth0", prefix)
