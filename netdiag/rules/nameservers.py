@@ -5,17 +5,25 @@ Pure; nothing can fail.
 
 import ipaddress
 
+import numpy as np
+
 from netdiag.index.view import HostView
 from netdiag.model.nft import NftRule
 from netdiag.model.sockets import IPPROTO_TCP, IPPROTO_UDP
-from netdiag.rules.sockettables import at_address, listening, served
+from netdiag.rules.sockettables import at_address, comm_of, listening, served
 
 ASKED = 3
 """Nameservers that the C library asks (MAXNS of resolv.h)."""
 FALLBACK = "127.0.0.1"
 """Whom it asks where none is named (resolv.conf(5))."""
+DOCKER = "127.0.0.11"
+"""Docker's resolver inside a container: its socket is at another port, behind a redirection made before it started."""
 DNS_PORT = 53
+IPVS = "kube-ipvs0"
+"""The interface on which kube-proxy keeps the addresses of services."""
 REDIRECTS = ("redir", "nat", "tproxy")
+RESOLVERS = {"systemd-resolve": "systemd-resolved", "dnsmasq": "dnsmasq", "unbound": "unbound"}
+"""By /proc/PID/comm: resolvers whose files are read."""
 
 
 def asks_dns(view: HostView) -> bool:
@@ -39,18 +47,39 @@ def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
+def runs(view: HostView, daemon: str) -> bool:
+    """Whether a resolver of this host is at work: it has a socket, or nobody else is known to wait at port 53.
+
+    Names are also looked up over systemd-resolved's own socket, where nsswitch.conf says ``resolve``.
+    """
+    table = view.sockets
+    programs = {RESOLVERS.get(row.comm) for row in view.socket_owners.owners}
+    if daemon in programs or (daemon == "systemd-resolved" and "resolve" in (view.resolver.hosts or ())):
+        return True
+    waiting = np.flatnonzero(listening(table, IPPROTO_UDP) & (table.sport == DNS_PORT))
+    return any(comm_of(view, int(table.inode[position])) not in RESOLVERS for position in waiting.tolist())
+
+
 def protocol(view: HostView) -> int:
     """What questions are sent by: UDP, unless the file says ``use-vc``."""
     return IPPROTO_TCP if "use-vc" in view.resolver.options else IPPROTO_UDP
 
 
 def alive(view: HostView, address: str, port: int = DNS_PORT) -> bool:
-    """Whether something on this host answers at this address: a socket, or, where there is none at the port itself,
-    any socket at the same loopback address, because Docker's resolver (127.0.0.11) sits behind a redirection."""
+    """Whether something on this host answers at this address: a socket, at Docker's address one of any port."""
     if served(view, address, port, protocol(view)):
         return True
     table = view.sockets
-    return bool((listening(table, IPPROTO_UDP) & at_address(table, address)).any())
+    return address == DOCKER and bool((listening(table, IPPROTO_UDP) & at_address(table, address)).any())
+
+
+def own(view: HostView, address: str) -> bool:
+    """Whether questions to this address stay on this host: a loopback address, or one of an interface of its own.
+
+    Not those that kube-proxy keeps on an interface for its services: it answers there by IPVS, without a socket.
+    """
+    names = {view.ifname(row.ifindex) for row in view.local.owners(address.partition("%")[0])}
+    return is_loopback(address) or bool(names - {IPVS})
 
 
 def _redirects(rule: NftRule) -> bool:

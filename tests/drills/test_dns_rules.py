@@ -67,6 +67,7 @@ def consul(lab: Lab) -> Host:
     """A forwarder for consul, and the agent that answers."""
     host = network(lab)
     host.write("/etc/dnsmasq.d/10-consul", CONSUL)
+    started(host, "dnsmasq", lambda: bound("127.0.0.1", 53))
     PIDS["stub"] = started(host, "consul", lambda: bound("127.0.0.1", 8600))
     return host
 

@@ -1,6 +1,7 @@
 """What it checks
   An external BGP session is given routes that are not this host's to give: private prefixes announced to a public AS;
-  or routes learnt from another external session, although another session to the same AS gets none of them.
+  or routes learnt from another external session, although another session to the same AS, with prefixes of the same
+  family, gets none of them.
 
 Why it matters
   The neighbour, and everybody behind it, sends traffic for these prefixes here: for somebody else's networks, over
@@ -26,7 +27,7 @@ References
 """
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
@@ -94,7 +95,8 @@ def check(view: HostView) -> Iterator[Draft]:
             mates = [
                 one
                 for one in outward
-                if one.protocol.neighbor_as == session.protocol.neighbor_as and lists.get((one.daemon.socket, one.name))
+                if one.protocol.neighbor_as == session.protocol.neighbor_as
+                and _families(lists.get((one.daemon.socket, one.name)) or ()) & _families(passed)
             ]
             spared = next((one.name for one in mates if not foreign(one)), None)
             origin = passed[0].protocol
@@ -103,6 +105,11 @@ def check(view: HostView) -> Iterator[Draft]:
                 yield _draft(session, passed, words, "critical")
             else:
                 yield _draft(session, passed, f"were learnt from {origin}: transit, or a leak", "info", "possible")
+
+
+def _families(routes: Iterable[BirdRoute]) -> set[bool]:
+    """Whether there are prefixes of IPv6, and whether there are others: sessions are alike where they share a family."""
+    return {":" in route.net for route in routes}
 
 
 def _draft(
@@ -160,6 +167,12 @@ def examples() -> Iterator[Example]:
     yield _case(
         "one of two sessions", "the other gets own prefixes only", _host(routes=learnt, second=(_route(),)), **crit
     )
+    six = (_route("2001:db8:7::/48"),)
+    yield _case(
+        "the other is of IPv6", "it has no such routes to give", _host(routes=learnt, second=six), 1, severity="info"
+    )
+    both = (*six, _route())
+    yield _case("the other carries both families", "and none of these", _host(routes=learnt, second=both), **crit)
     yield _case("both sessions", "transit", _host(routes=learnt, second=learnt), 2, severity="info")
     yield _case("no sister", "transit or leak", _host(routes=learnt), 1, severity="info")
     yield _case("sister without any", "drained: it tells nothing", _host(routes=learnt, second=()), 1, severity="info")

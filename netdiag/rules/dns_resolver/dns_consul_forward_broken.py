@@ -13,7 +13,8 @@ Fix
   Start the agent (systemctl restart consul), or bring its ports.dns and client_addr together with the forwarder.
 
 Not flagged
-  A forwarder to another host. Other domains. A host on which nothing forwards consul.
+  A forwarder to another host. Other domains. A host on which nothing forwards consul. Files of a resolver that does
+  not run here, left from before: only told.
 
 References
   Consul: DNS forwarding; dnsmasq(8) --server; resolved.conf(5) Domains=
@@ -26,7 +27,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.host import Forwarder
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.nameservers import is_loopback, redirected
+from netdiag.rules.nameservers import is_loopback, redirected, runs
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.sockettables import endpoint, served
 
@@ -44,13 +45,18 @@ def check(view: HostView) -> Iterator[Draft]:
     dead = [row for row in forwarders if here(view, row) and not served(view, row.address, row.port)]
     for row in dead:
         place = endpoint(row.address, row.port)
-        rest = len(forwarders) - len(dead)
+        rest, idle = len(forwarders) - len(dead), not runs(view, row.daemon)
+        consequence = "cannot be looked up"
+        if idle:
+            consequence = f"could not be looked up if {row.daemon} ran"
+        elif rest:
+            consequence = "fail now and then"
         yield RULE.found(
             subject=subject("socket", netid="udp", src=row.address, sport=row.port),
-            severity="warning" if rest else "critical",
+            severity="info" if idle else "warning" if rest else "critical",
             confidence="possible" if redirected(view) else "certain",
             message=f"{row.daemon} forwards the domain consul to {place}, where nothing listens: names below .consul "
-            + ("fail now and then" if rest else "cannot be looked up"),
+            + consequence,
             evidence=[
                 (f"{row.daemon} forwards consul to", place, row.source),
                 (f"sockets at {place}", 0, "SOCK_DIAG udp"),
@@ -68,13 +74,23 @@ def here(view: HostView, row: Forwarder) -> bool:
 
 def examples() -> Iterator[Example]:
     def case(
-        name: str, why: str, says: Any, *places: tuple[str, int, str | None], sockets: tuple[tuple[str, int], ...] = ()
+        name: str,
+        why: str,
+        says: Any,
+        *places: tuple[str, int, str | None],
+        sockets: tuple[tuple[str, int], ...] = (),
+        daemon: str = "dnsmasq",
+        runs: str | None = "dnsmasq",
+        hosts: tuple[str, ...] | None = None,
     ) -> Example:
         forwarders = tuple(
-            Forwarder(daemon="dnsmasq", address=address, port=port, domain=domain, source="/etc/dnsmasq.d/10-consul")
+            Forwarder(daemon=daemon, address=address, port=port, domain=domain, source="/etc/dnsmasq.d/10-consul")
             for address, port, domain in places
         )
-        host = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").resolver("127.0.0.1", forwarders=forwarders)
+        host = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24")
+        host.resolver("127.0.0.1", forwarders=forwarders, hosts=hosts)
+        if runs is not None:
+            host.socket(protocol=17, src="127.0.0.1", sport=53, comm=runs)
         for src, port in sockets:
             host.socket(protocol=17, src=src, sport=port)
         return Example(name=name, why=why, tables=host.build(), fires=0 if says is None else 1, severity=says)
@@ -85,6 +101,14 @@ def examples() -> Iterator[Example]:
     yield case("the agent at another address", "client_addr", "critical", local, sockets=(("192.0.2.1", 8600),))
     yield case("the agent at another port", "ports.dns", "critical", local, sockets=(("127.0.0.1", 8601),))
     yield case("another server besides", "it answers now and then", "warning", local, remote)
+    yield case("dnsmasq does not run", "its file was left", "info", local, runs=None)
+    yield case("another resolver runs", "dnsmasq's file was left", "info", local, runs="systemd-resolve")
+    yield case("an unknown program at port 53", "who it is was not read", "critical", local, runs="python3")
+    mdns = (("0.0.0.0", 5353),)
+    yield case("another port is no resolver's", "mDNS alone", "info", local, runs=None, sockets=mdns)
+    idle: dict[str, Any] = {"daemon": "systemd-resolved", "runs": None}
+    yield case("resolved by its own socket", "nsswitch says so", "critical", local, hosts=("resolve",), **idle)
+    yield case("resolved, not asked", "its file was left", "info", local, hosts=("files", "dns"), **idle)
     yield case("the agent listens", "as it should be", None, local, sockets=(("127.0.0.1", 8600),))
     yield case("the agent at the wildcard", "as it should be", None, local, sockets=(("0.0.0.0", 8600),))
     yield case("a server elsewhere", "not to be seen from here", None, remote)

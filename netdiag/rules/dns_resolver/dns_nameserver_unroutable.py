@@ -1,6 +1,8 @@
 """What it checks
   What the routing of this host does with a question to each nameserver of /etc/resolv.conf: a route or rule that
-  refuses or swallows it (blackhole, unreachable, prohibit), or a way over an interface that is down or has no carrier.
+  refuses or swallows it (blackhole, unreachable, prohibit), a way over an interface that is down or has no carrier, or
+  to a neighbour that does not answer ARP or neighbour solicitation. Also a link-local address that names no interface,
+  which the kernel does not send to, and a host with a default route of the other family alone.
 
 Why it matters
   A blackholed nameserver costs five seconds and a retry for every lookup, before the next one is asked. Logins hang,
@@ -8,31 +10,39 @@ Why it matters
 
 Confirm
   ip route get NAMESERVER
+  ip neigh show NAMESERVER
 
 Fix
   Take the refusing route or rule away, or name another nameserver. A more specific route to it takes effect at once.
 
 Not flagged
   A nameserver for which there simply is no route, on a host that has no way out: it was inherited from elsewhere; and
-  a family without any route, which fails at once. A second nameserver that cannot be reached behind one that can, and
-  one behind an interface that is down, which other rules name: only told. A default route that refuses: that host is
-  meant to be cut off. As more than a note: null routes for whole networks (10.0.0.0/8), which no nameserver was
-  meant by. Loopback addresses. A host that does not ask the DNS.
+  one beside another that there is a route to: it fails at once. Where there is no route to any it is only told. One
+  behind a gateway that does not answer: neigh-gateway-failed. A second nameserver that cannot be reached behind one
+  that can, and one behind an interface that is down, which other rules name: only told. A default route that refuses:
+  that host is meant to be cut off. As more than a note: null routes for whole networks (10.0.0.0/8), which no
+  nameserver was meant by, questions alone that a rule refuses, and a neighbour that was asked more than a minute ago.
+  Loopback addresses. A host that does not ask the DNS.
 
 References
-  resolv.conf(5) timeout, attempts; ip-route(8) blackhole; net/ipv4/route.c ip_route_output_key_hash_rcu()
+  resolv.conf(5) timeout, attempts; ip-route(8) blackhole; net/ipv4/route.c ip_route_output_key_hash_rcu();
+  net/ipv6/datagram.c __ip6_datagram_connect(); net/core/neighbour.c neigh_timer_handler()
 """
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import NamedTuple
 
-from netdiag.index.packet import Query
+from netdiag.index.packet import Lookup, Query
+from netdiag.index.shadow import REFUSALS
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import IFF_LOWER_UP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.nameservers import asked, asks_dns
+from netdiag.rules.neighbours.neigh_gateway_failed import RECENT, failing
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.waysout import LINK_LOCAL, default_oifs
 
 RULE = Rule(
     id="dns-nameserver-unroutable",
@@ -50,36 +60,77 @@ class Trouble(NamedTuple):
 
     reason: str
     touches: tuple[Subject, ...] = ()
-    broad: bool = False
-    """It refuses so much that the nameserver is hardly what was meant: null routes for private space."""
+    note: str | None = None
+    """Why it is no more than a note, as the consequence: the nameserver is hardly what was meant, or others say it."""
+    fix: str | None = None
+    """Where taking the reason away is not the fix."""
+
+
+INHERITED = "it may have been inherited from a network where it can"
+NO_ROUTE = "name a nameserver that this host has a route to, or add the route that it lacks"
 
 
 def trouble(view: HostView, address: str) -> Trouble | None:
-    """What the kernel does with a question to this nameserver; None: it is sent."""
+    """What the kernel does with a question to this nameserver; None: it is sent, or there is no route."""
     family = "inet6" if ":" in address else "inet"
     host, _, zone = address.partition("%")
+    if not zone and family == "inet6" and ip_address(host) in LINK_LOCAL[family]:
+        return Trouble("it is link-local and names no interface", fix=f"write nameserver {host}%IFNAME")
     answer = view.lookup(Query(family=family, dst=host, oif=zone or None, ip_proto=17, dport=53))
-    if answer.type in ("blackhole", "unreachable", "prohibit"):
-        if not answer.prefixlen:
+    if answer.type in REFUSALS:
+        if not answer.prefixlen and view.lookup(Query(family=family, dst=host, oif=zone or None)).type in REFUSALS:
             return None
         dst = _prefix(view, family, answer.route)
         return Trouble(
             f"the {answer.type} route {dst} in table {answer.table}",
             (subject("route", dst=dst, table=answer.table),),
-            broad=answer.prefixlen < BROAD[family],
+            note=INHERITED if answer.prefixlen < BROAD[family] else None,
         )
-    if answer.rule is not None and answer.rule.action in ("blackhole", "unreachable", "prohibit"):
+    if answer.rule is not None and answer.rule.action in REFUSALS:
         reason = f"policy rule {answer.rule.priority} ({answer.rule.action})"
-        return Trouble(reason, broad=answer.rule.dst_len < BROAD[family])
+        return Trouble(reason, note=INHERITED if answer.rule.dst_len < BROAD[family] else None)
     links = [link for hop in answer.hops if (link := view.link(hop.oif)) is not None]
     if links and not any(link.flags & IFF_LOWER_UP for link in links):
         name = links[0].ifname
-        return Trouble(f"its way is over {name}, which is down", (subject("link", ifname=name),))
-    return None
+        return Trouble(
+            f"its way is over {name}, which is down",
+            (subject("link", ifname=name),),
+            note="names wait for the interface",
+            fix=f"ip link set dev {quoted(name)} up  # or name another nameserver",
+        )
+    return _silent(view, host, answer)
+
+
+def _silent(view: HostView, address: str, answer: Lookup) -> Trouble | None:
+    """A nameserver on a segment of this host that does not answer; one asked long ago may be back."""
+    rows = [row for hop in answer.hops if hop.gateway is None and (row := failing(view).get((hop.oif, address)))]
+    if not rows or len(rows) < len(answer.hops):
+        return None
+    row, ifname = rows[0], view.ifname(rows[0].ifindex)
+    return Trouble(
+        f"nobody answers {'neighbour solicitation' if ':' in address else 'ARP'} for it on {ifname} ({row.state})",
+        (subject("neighbour", dst=address, ifname=ifname),),
+        note="it may be back by now" if row.updated is None or row.updated > RECENT else None,
+        fix=f"look at {address}: is it up, on the segment of {ifname}? Or name another nameserver",
+    )
 
 
 def _prefix(view: HostView, family: str, position: int | None) -> str:
     return "" if position is None else view.route_rows(family, [position])[0].dst
+
+
+def _nowhere(view: HostView, servers: tuple[str, ...]) -> bool:
+    """Whether there is no route to any of them, on a host with a default route."""
+
+    def unknown(address: str) -> bool:
+        host, _, zone = address.partition("%")
+        query = Query(family="inet6" if ":" in address else "inet", dst=host, oif=zone or None, ip_proto=17, dport=53)
+        answer = view.lookup(query)
+        return answer.error == "ENETUNREACH" and answer.type is None
+
+    return (
+        bool(servers) and all(unknown(one) for one in servers) and any(default_oifs(view, family) for family in BROAD)
+    )
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -87,13 +138,12 @@ def check(view: HostView) -> Iterator[Draft]:
     if not asks_dns(view):
         return
     cut = {address: found for address in servers if (found := trouble(view, address)) is not None}
+    if not cut and _nowhere(view, servers):
+        cut = {servers[0]: Trouble("there is no route to it", note="nor to any other nameserver", fix=NO_ROUTE)}
     for address, found in cut.items():
         severity: Severity = "info"
-        over_dead_link = bool(found.touches) and found.touches[0]["kind"] == "link"
-        if found.broad:
-            consequence = "it may have been inherited from a network where it can"
-        elif over_dead_link:
-            consequence = "names wait for the interface"
+        if found.note:
+            consequence = found.note
         elif len(cut) == len(servers):
             severity, consequence = "critical", "no name can be looked up"
         elif address == servers[0]:
@@ -101,18 +151,17 @@ def check(view: HostView) -> Iterator[Draft]:
         else:
             consequence = "it is of no help when the first fails"
         version = "-6 " if ":" in address else ""
+        bare = quoted(address.partition("%")[0])
         yield RULE.found(
             subject=subject("prefix", prefix=address),
             severity=severity,
             message=f"questions to nameserver {address} do not leave this host: {found.reason}; {consequence}",
             evidence=[
                 ("nameservers", " ".join(servers), "/etc/resolv.conf"),
-                ("what becomes of a question", found.reason, f"RTM_GETROUTE dst {address}"),
+                ("what becomes of a question", found.reason, f"RTM_GETROUTE dst {address}, RTM_GETNEIGH"),
             ],
-            confirm=[f"ip {version}route get {quoted(address.partition('%')[0])}", "grep nameserver /etc/resolv.conf"],
-            fix=f"take away {found.reason.removeprefix('the ')}, or name another nameserver"
-            if not over_dead_link
-            else f"ip link set dev {quoted(str(found.touches[0]['ifname']))} up  # or name another nameserver",
+            confirm=[f"ip {version}route get {bare}", f"ip neigh show {bare}", "grep nameserver /etc/resolv.conf"],
+            fix=found.fix or f"take away {found.reason.removeprefix('the ')}, or name another nameserver",
             touches=found.touches,
         )
 
@@ -168,7 +217,46 @@ def examples() -> Iterator[Example]:
     yield fires("an aggregate of sixteen bits", "that is no hygiene", refusing(_host(far), "198.51.0.0/16"))
     ruled = _host(far).rule(100, dst="198.0.0.0", dst_len=8, action="prohibit")
     yield fires("a rule for a whole network", "the same by a rule", ruled, "info")
+    local = ("fe80::53",)
+    yield fires(
+        "link-local without an interface", "connect() fails with EINVAL", _host(*local), "critical", 1, "%IFNAME"
+    )
+    alone = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").address("eth0", "2001:db8::1/64")
+    table = alone.route("default", type="blackhole", table=99).resolver(far)
+    table.rule(100, ip_proto=17, dport_start=53, dport_end=53, table=99)
+    table.route("default", via="192.0.2.254", dev="eth0")
+    yield fires("a rule sends questions alone to a default that refuses", "whoever is asked", table, "info")
+    yield fires("no route, but a way out", "IPv4 has one, and only IPv6 is asked", _host("2001:db8:53::1"), "info")
+
+    def segment(state: str = "failed", server: str = "192.0.2.53", **fields: float) -> HostBuilder:
+        return _host(server).neighbour(server, dev="eth0", state=state, **fields)
+
+    yield fires("nobody answers ARP for it", "it is on the segment, and down", segment(), "critical", 1, "ARP", "eth0")
+    six = segment(server="2001:db8::53")
+    yield fires("nobody answers for the IPv6 one", "the same", six, "critical", 1, "neighbour solicitation")
+    yield fires("asked a minute ago", "just in time", segment(updated=60.0))
+    yield fires("asked earlier", "it may be back", segment(updated=60.5), "info")
     for name, why, host in (
+        ("it answers", "as it should be", segment("stale")),
+        (
+            "behind a gateway that is silent",
+            "the gateway is named",
+            _host(far).neighbour("192.0.2.254", dev="eth0", state="failed"),
+        ),
+        (
+            "another neighbour is silent",
+            "not this one",
+            _host("192.0.2.53").neighbour("192.0.2.54", dev="eth0", state="failed"),
+        ),
+        (
+            "no route, and none by default",
+            "inherited by a router",
+            HostBuilder()
+            .link("eth0")
+            .address("eth0", "192.0.2.1/24")
+            .route("10.0.0.0/8", via="192.0.2.2", dev="eth0")
+            .resolver(far),
+        ),
         ("reached by the default route", "as it should be", _host(far)),
         ("on the link", "as it should be", _host("192.0.2.53")),
         ("no way out at all", "inherited from elsewhere", HostBuilder().link("eth0").resolver(far)),

@@ -1,6 +1,7 @@
 """What it checks
   Programs on this host look names up in the DNS, but /etc/resolv.conf names no nameserver: it is a symbolic link to a
-  file that is not there, or a file without a nameserver line, and nothing answers at 127.0.0.1, which is asked then.
+  file that is not there, or a file without a nameserver line, or gone where a resolver of this host waits at another
+  address; and nothing answers at 127.0.0.1, which is asked then.
 
 Why it matters
   Every lookup fails at once. After an upgrade, a change of the network manager or a lost DHCP lease the link to
@@ -14,9 +15,9 @@ Fix
   nameserver lines. The C library reads it anew within a second; other programs may want a restart.
 
 Not flagged
-  A host whose /etc/nsswitch.conf does not have dns for hosts, or asks systemd-resolved by its socket before. A host
-  without any /etc/resolv.conf, as small containers are. A resolver on this host at 127.0.0.1. A file without
-  nameservers on a host that is on no network.
+  A host whose /etc/nsswitch.conf does not have dns for hosts, or asks systemd-resolved by its socket before. A resolver
+  on this host at 127.0.0.1. A host without any /etc/resolv.conf, as small containers and routers are: only told, where
+  its nsswitch.conf says dns. A file without nameservers on a host that is on no network.
 
 References
   resolv.conf(5), nsswitch.conf(5), systemd-resolved.service(8)
@@ -26,11 +27,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.sockets import IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.nameservers import FALLBACK, asks_dns
+from netdiag.rules.nameservers import DNS_PORT, FALLBACK, asks_dns
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.sockettables import on_network, served
+from netdiag.rules.sockettables import listening, on_network, served
 
 RULE = Rule(
     id="dns-no-nameserver",
@@ -42,11 +44,17 @@ RULE = Rule(
 
 def check(view: HostView) -> Iterator[Draft]:
     resolver = view.resolver
-    if resolver.nameservers or not asks_dns(view) or not (resolver.present or resolver.dangling):
+    if resolver.nameservers or not asks_dns(view) or served(view, FALLBACK, DNS_PORT):
         return
-    if served(view, FALLBACK, 53) or not (resolver.dangling or on_network(view)):
+    gone = not (resolver.present or resolver.dangling)
+    if not (resolver.dangling or on_network(view)) or (gone and resolver.hosts is None):
         return
-    if resolver.dangling:
+    waits = bool((listening(view.sockets, IPPROTO_UDP) & (view.sockets.sport == DNS_PORT)).any())
+    if gone:
+        message = "/etc/resolv.conf is not there" + (", and the resolver of this host is not asked" if waits else "")
+        confirm = ["ls -l /etc/resolv.conf", "ss -lun"]
+        fix = "write /etc/resolv.conf anew, or restart what should"
+    elif resolver.dangling:
         message = f"/etc/resolv.conf points to {resolver.target}, which is not there: no name can be looked up"
         confirm = ["ls -lL /etc/resolv.conf", "readlink /etc/resolv.conf"]
         fix = f"restart what writes {quoted(resolver.target or '')} (systemctl status systemd-resolved)"
@@ -56,6 +64,7 @@ def check(view: HostView) -> Iterator[Draft]:
         fix = "write a nameserver line into /etc/resolv.conf, or restart what should"
     yield RULE.found(
         subject=subject("host"),
+        severity="info" if gone and not waits else "critical",
         message=message,
         evidence=[
             ("nameservers", 0, "/etc/resolv.conf"),
@@ -70,13 +79,26 @@ def check(view: HostView) -> Iterator[Draft]:
 def examples() -> Iterator[Example]:
     gone: dict[str, Any] = {"present": False, "target": "/run/systemd/resolve/stub-resolv.conf", "dangling": True}
 
-    def case(name: str, why: str, fires: int, *, network: bool = True, stub: bool = False, **fields: Any) -> Example:
+    def case(
+        name: str,
+        why: str,
+        fires: int,
+        *,
+        network: bool = True,
+        stub: bool = False,
+        at: tuple[str, int] | None = None,
+        severity: Severity | None = None,
+        **fields: Any,
+    ) -> Example:
         host = HostBuilder().link("eth0").resolver(**fields)
         if network:
             host.address("eth0", "192.0.2.1/24")
         if stub:
             host.socket(protocol=17, src=FALLBACK, sport=53, comm="dnsmasq")
-        return Example(name=name, why=why, tables=host.build(), fires=fires)
+        if at is not None:
+            host.socket(protocol=17, src=at[0], sport=at[1])
+        severity = severity or ("critical" if fires else None)
+        return Example(name=name, why=why, tables=host.build(), fires=fires, severity=severity)
 
     yield case("link to nothing", "the plain fault", 1, **gone)
     yield case("link to nothing, no network yet", "what should have made it has not run", 1, network=False, **gone)
@@ -86,6 +108,12 @@ def examples() -> Iterator[Example]:
     yield case("a nameserver", "all is well", 0, nameservers=("192.0.2.53",))
     yield case("link to a file with a nameserver", "the usual link", 0, target="/run/x", nameservers=("192.0.2.53",))
     yield case("no file at all", "a small container that needs no names", 0, present=False)
+    lost: dict[str, Any] = {"present": False, "hosts": ("files", "dns")}
+    yield case("the file is gone", "a router may do without names", 1, severity="info", **lost)
+    yield case("gone, with a resolver at its own address", "nobody asks it", 1, at=("127.0.0.53", 53), **lost)
+    yield case("gone, another program waits", "mDNS", 1, at=("0.0.0.0", 5353), severity="info", **lost)
+    yield case("gone, and no network", "nobody to ask", 0, network=False, **lost)
+    yield case("gone, with a resolver at 127.0.0.1", "that is asked then", 0, stub=True, **lost)
     yield case("hosts only", "nobody asks the DNS", 0, hosts=("files",), **gone)
     yield case("resolved by its socket", "the file is not asked", 0, hosts=("files", "resolve", "dns"), **gone)
     yield case("a resolver at 127.0.0.1", "that is asked where none is named", 0, stub=True)

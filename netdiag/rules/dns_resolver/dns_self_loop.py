@@ -32,7 +32,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.host import Forwarder
 from netdiag.model.sockets import IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.nameservers import is_loopback
+from netdiag.rules.nameservers import RESOLVERS, is_loopback
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.sockettables import comm_of, endpoint, listening, takes
 
@@ -42,7 +42,6 @@ RULE = Rule(
     severity="critical",
     reads=("resolver", "sockets", "addresses", "routes"),
 )
-COMMS = {"systemd-resolve": "systemd-resolved", "dnsmasq": "dnsmasq", "unbound": "unbound"}
 
 
 def listener_of(view: HostView, row: Forwarder) -> str | None:
@@ -55,8 +54,8 @@ def listener_of(view: HostView, row: Forwarder) -> str | None:
     mask = listening(table, IPPROTO_UDP) & takes(table, address) & (table.sport == row.port)
     for position in np.flatnonzero(mask).tolist():
         comm = comm_of(view, int(table.inode[position]))
-        if comm in COMMS:
-            return COMMS[comm]
+        if comm in RESOLVERS:
+            return RESOLVERS[comm]
     return None
 
 

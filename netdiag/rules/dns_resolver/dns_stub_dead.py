@@ -1,6 +1,7 @@
 """What it checks
-  A nameserver of /etc/resolv.conf is a loopback address, and no socket of this network namespace waits there at port
-  53: systemd-resolved, dnsmasq, unbound or a node-local cache that is dead, or lives in another namespace.
+  A nameserver of /etc/resolv.conf is a loopback address or one of this host's own, and no socket of this network
+  namespace waits there at port 53: systemd-resolved, dnsmasq, unbound or a node-local cache that is dead, listens at
+  another address or port, or lives in another namespace.
 
 Why it matters
   Questions to it are refused at once. Where it is the only nameserver no name can be looked up at all; a container or
@@ -16,7 +17,8 @@ Fix
 Not flagged
   A resolver bound to the wildcard address. Docker's 127.0.0.11, whose socket is at another port behind a redirection.
   Redirections of port 53 by nftables or by programs of cgroups, where it is only told as possible. A dead one behind
-  others that are alive and asked before it, which costs nothing: only told. A host that does not ask the DNS.
+  others that are alive and asked before it, which costs nothing: only told. Addresses of services on kube-proxy's
+  interface for IPVS, which need no socket. A host that does not ask the DNS.
 
 References
   resolv.conf(5), systemd-resolved.service(8), ip-netns(8)
@@ -30,14 +32,14 @@ from netdiag.model.bpf import BpfCgroup
 from netdiag.model.finding import Draft, Severity, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, plain, port, rule, table, verdict
-from netdiag.rules.nameservers import alive, asked, asks_dns, is_loopback, redirected
+from netdiag.rules.nameservers import IPVS, alive, asked, asks_dns, own, redirected
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
     id="dns-stub-dead",
     title="the local resolver that is asked is not there",
     severity="critical",
-    reads=("resolver", "sockets"),
+    reads=("resolver", "sockets", "links", "addresses", "routes"),
     consults=("nft", "bpf"),
 )
 
@@ -46,7 +48,7 @@ def check(view: HostView) -> Iterator[Draft]:
     if not asks_dns(view):
         return
     servers = asked(view)
-    dead = [address for address in servers if is_loopback(address) and not alive(view, address)]
+    dead = [address for address in servers if own(view, address) and not alive(view, address)]
     if not dead:
         return
     maybe = redirected(view)
@@ -77,7 +79,8 @@ def examples() -> Iterator[Example]:
     def case(
         name: str, why: str, servers: tuple[str, ...], *sockets: dict[str, Any], says: str | None = None, **fields: Any
     ) -> Example:
-        host = HostBuilder().resolver(*servers, **fields)
+        host = HostBuilder().link("br0").address("br0", "10.20.0.1/24").address("br0", "2001:db8:20::1/64")
+        host.link(IPVS, kind="dummy").address(IPVS, "10.96.0.10/32").resolver(*servers, **fields)
         for row in sockets:
             host.socket(**({"protocol": 17, "sport": 53} | row))
         return Example(
@@ -120,6 +123,10 @@ def examples() -> Iterator[Example]:
     )
     yield case("TCP only", "questions go by UDP", stub, {"src": "127.0.0.53", "protocol": 6}, says="critical")
     yield case("only IPv6 wildcard, IPv6 only", "takes no IPv4", stub, {"src": "::", "v6only": 1}, says="critical")
+    other = {"src": "127.0.0.53", "sport": 8125}
+    yield case("another program at that address", "statsd answers no question", stub, other, says="critical")
+    yield case("the bridge's address", "dnsmasq of the guests is gone", ("10.20.0.1",), says="critical")
+    yield case("the bridge's IPv6 address", "the same", ("2001:db8:20::1",), {"src": "10.20.0.1"}, says="critical")
     yield case("dead, others behind it", "each lookup fails once", (*stub, "192.0.2.53"), says="warning")
     yield case("dead behind another", "asked last", ("192.0.2.53", *stub), says="info")
     yield case("two, both dead", "none is left", ("127.0.0.1", "::1"), says="critical")
@@ -130,5 +137,9 @@ def examples() -> Iterator[Example]:
     yield case("Docker's resolver", "at another port", ("127.0.0.11",), {"src": "127.0.0.11", "sport": 41000})
     yield case("not on this host", "who is far away has no socket here", ("192.0.2.53",))
     yield case("a fourth one dead", "only three are asked", ("192.0.2.1", "192.0.2.2", "192.0.2.3", *stub))
+    yield case("the bridge's address, served", "dnsmasq of the guests", ("10.20.0.1",), {"src": "10.20.0.1"})
+    yield case("a service of kube-proxy", "IPVS answers without a socket", ("10.96.0.10",))
+    elsewhere = {"src": "127.0.0.11", "sport": 41000, "protocol": 6}
+    yield case("Docker's resolver by TCP only", "questions go by UDP", ("127.0.0.11",), elsewhere, says="critical")
     yield case("hosts only", "nobody asks", stub, hosts=("files",))
     yield case("resolved by its socket", "the file is not asked", stub, hosts=("files", "resolve", "dns"))
