@@ -5,7 +5,8 @@ whose selector could match some packet leads to its table. So a table that is no
 any packet, while one that is in it may be looked at for few. Pure.
 """
 
-from collections.abc import Iterable
+import ipaddress
+from collections.abc import Callable, Iterable
 
 from netdiag.model.link import Link
 from netdiag.model.policyrule import PolicyRule
@@ -13,8 +14,8 @@ from netdiag.model.policyrule import PolicyRule
 _TERMINAL = frozenset({"blackhole", "unreachable", "prohibit"})
 
 
-def selects(rule: PolicyRule) -> bool:
-    """Whether the rule has any selector, so that some packets pass it by."""
+def selects(rule: PolicyRule, *, by_dst: bool = True) -> bool:
+    """Whether the rule has any selector, so that some packets pass it by; that of the destination if ``by_dst``."""
     given = (
         rule.iif,
         rule.oif,
@@ -27,7 +28,8 @@ def selects(rule: PolicyRule) -> bool:
         rule.dport_start,
         rule.tun_id,
     )
-    return any(value is not None for value in given) or bool(rule.src_len or rule.dst_len or rule.tos or rule.unknown)
+    more = rule.src_len or (rule.dst_len and by_dst) or rule.tos or rule.unknown
+    return any(value is not None for value in given) or bool(more)
 
 
 def can_match(rule: PolicyRule) -> bool:
@@ -35,6 +37,34 @@ def can_match(rule: PolicyRule) -> bool:
     if rule.invert:
         return selects(rule)
     return not (rule.iif_detached or rule.oif_detached)
+
+
+def tables_to(
+    rules: Iterable[PolicyRule], links: Iterable[Link], family: str, prefix: str, answers: Callable[[int], bool]
+) -> tuple[dict[int, int], PolicyRule | None]:
+    """The same as ``reachable_tables`` for packets to a prefix, and the rule that ends the search for all of them.
+
+    Rules for other destinations lead nowhere; one for these alone, whatever else the packets are, ends the search where
+    its table ``answers`` for the whole prefix.
+    """
+    wanted = ipaddress.ip_network(prefix, strict=False)
+    passed: list[PolicyRule] = []
+    for rule in rules:
+        if rule.family != family:
+            continue
+        passed.append(rule)
+        if not rule.dst_len or rule.invert:
+            continue
+        held = ipaddress.ip_network(f"{rule.dst}/{rule.dst_len}", strict=False)
+        if not held.overlaps(wanted):
+            passed.pop()
+            continue
+        kept = rule.suppress_prefixlength is None and rule.suppress_ifgroup is None
+        if held.prefixlen > wanted.prefixlen or selects(rule, by_dst=False) or rule.action != "lookup":
+            continue
+        if kept and rule.table is not None and answers(rule.table):
+            return reachable_tables(passed, links, family), rule
+    return reachable_tables(passed, links, family), None
 
 
 def reachable_tables(rules: Iterable[PolicyRule], links: Iterable[Link], family: str) -> dict[int, int]:

@@ -108,7 +108,7 @@ def check(view: HostView) -> Iterator[Draft]:
 
 
 def _families(routes: Iterable[BirdRoute]) -> set[bool]:
-    """Whether there are prefixes of IPv6, and whether there are others: sessions are alike where they share a family."""
+    """Whether there are prefixes of IPv6, and whether there are others: only sessions that share one are alike."""
     return {":" in route.net for route in routes}
 
 

@@ -84,7 +84,7 @@ def trouble(view: HostView, address: str) -> Trouble | None:
         return Trouble(
             f"the {answer.type} route {dst} in table {answer.table}",
             (subject("route", dst=dst, table=answer.table),),
-            note=INHERITED if answer.prefixlen < BROAD[family] else None,
+            note=INHERITED if (answer.prefixlen or 0) < BROAD[family] else None,
         )
     if answer.rule is not None and answer.rule.action in REFUSALS:
         reason = f"policy rule {answer.rule.priority} ({answer.rule.action})"

@@ -56,7 +56,13 @@ RULE = Rule(
     severity="critical",
     reads=READS,
     consults=CONSULTS,
-    explains=("asym-rpfilter-strict-drop", "src-addr-selection-wrong", "wg-fwmark-rule-missing", "tap-route-missing"),
+    explains=(
+        "asym-rpfilter-strict-drop",
+        "src-addr-selection-wrong",
+        "wg-endpoint-via-own-tunnel",
+        "wg-fwmark-rule-missing",
+        "tap-route-missing",
+    ),
 )
 MOST_NAMED = 4
 

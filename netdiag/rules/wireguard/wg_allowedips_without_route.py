@@ -1,7 +1,8 @@
 """What it checks
   An allowed address of a WireGuard peer for which packets do not go into the tunnel: in no routing table that a policy
-  rule leads to does the longest route for it lead by the interface, while other allowed addresses of the same interface
-  have their routes, or while the peer is in use.
+  rule leads them to does the longest route for it lead by the interface, while other allowed addresses of the same
+  interface have their routes, or while the peer is in use. A rule for these destinations alone may lead them elsewhere,
+  and routes for all parts of a prefix (its two halves) leave nothing to the one by the interface.
 
 Why it matters
   wg set makes no routes; only wg-quick does. Packets to those addresses follow the default route in the clear, or are
@@ -12,42 +13,44 @@ Confirm
   wg show IFNAME allowed-ips
 
 Fix
-  ip route add PREFIX dev IFNAME sends those packets, and no others, through the tunnel. wg-quick down and up makes all
+  ip route add PREFIX dev IFNAME sends those packets, and no others, through the tunnel. Where a rule or longer routes
+  take them past a route that is there, take those away. wg-quick down and up makes all
   routes, and cuts the tunnel for a moment.
 
 Not flagged
   Everything-prefixes (0.0.0.0/0, ::/0, their halves) with selective routes, and prefixes of which at least a part is
-  routed by the interface. Link-local and multicast prefixes. A prefix that another tunnel with the same allowed address
-  serves, and one of this host's own addresses. An interface with routes of a routing daemon, or through which a BGP
-  session goes that is down (bgp-not-established: its routes are away with it). One with no route for any
-  of its prefixes (Table = off) on a host with BIRD or eBPF programs on interfaces, or whose peers are all unused.
+  routed by the interface, or all parts by a routing daemon. Link-local and multicast prefixes. A prefix that another
+  tunnel with the same allowed address serves, and one of this host's own addresses. An interface with routes of a
+  routing daemon, or through which a BGP session goes that is down (bgp-not-established: its routes are away with it).
+  One with no route for any of its prefixes (Table = off) on a host with BIRD or eBPF programs on interfaces, or whose
+  peers are all unused.
 
 References
   wg(8), wg-quick(8) "Table", add_route() of wg-quick; drivers/net/wireguard/allowedips.c
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.bird import Bird, BirdDaemon, BirdProtocol
 from netdiag.model.bpf import BpfAttachment
-from netdiag.model.distinct import distinct
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.link import Link
-from netdiag.model.route import RT_TABLE_LOCAL, RTN_UNICAST
+from netdiag.model.route import RTNH_F_DEAD
 from netdiag.model.snapshot import Tables
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.bgpsessions import sessions
+from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_wireguard import WireguardBuilder, key
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysout import ROUTING_DAEMONS
 from netdiag.rules.wireguardpeers import device_subject, inner_neighbours, peer_subject, source
+from netdiag.rules.wireguardrouted import Routed
 from netdiag.rules.wireguardways import (
     alive,
     device_objects,
@@ -58,7 +61,6 @@ from netdiag.rules.wireguardways import (
     route_get,
     routes_by,
     sending,
-    usable_tables,
 )
 
 RULE = Rule(
@@ -71,88 +73,6 @@ RULE = Rule(
     explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down"),
 )
 WIDEST = {4: 1, 6: 3}
-
-
-class Routed:
-    """Where the packets for a prefix go, in any table that counts."""
-
-    def __init__(self, view: HostView) -> None:
-        self.view = view
-        self.tables = {family: usable_tables(view, family) for family in ("inet", "inet6")}
-
-    def oifs(self, family: str, positions: Iterable[int]) -> set[int]:
-        """Interfaces of unicast routes."""
-        rows = self.view.route_rows(family, positions)
-        return {hop.oif for row in rows if row.type == "unicast" for hop in row.hops if hop.oif}
-
-    def within(self, family: str, positions: npt.NDArray[np.int64]) -> set[int]:
-        """The same for any number of routes; of multipath ones only the first few hundred are looked into."""
-        routes = self.view.routes(family)
-        single = positions[(routes.oif[positions] > 0) & (routes.type[positions] == RTN_UNICAST)]
-        several = positions[routes.oif[positions] == 0][:256].tolist()
-        return set(distinct(routes.oif[single]).tolist()) | self.oifs(family, several)
-
-    def plainly(self, prefixes: list[str], ifindex: int) -> set[str]:
-        """Those whose first address goes by the interface in some table: most of them, told all at once."""
-        found: set[str] = set()
-        for family in ("inet", "inet6"):
-            asked = [prefix for prefix in prefixes if family_of(prefix) == family]
-            if not asked:
-                continue
-            keys, routes = np.concatenate([_one(family, prefix) for prefix in asked]), self.view.routes(family)
-            for table, shortest in self.tables[family].items():
-                at = self.view.fib(family).lookup_many(table, keys)
-                good = (at >= 0) & (routes.oif[at] == ifindex) & (routes.type[at] == RTN_UNICAST)
-                good &= routes.dst_len[at] >= shortest
-                found.update(prefix for prefix, yes in zip(asked, good.tolist(), strict=True) if yes)
-        return found
-
-    def ways(self, prefixes: list[str]) -> dict[str, set[int]]:
-        """For each prefix the interfaces that packets for some address of it leave by; 1 where that is this host's own.
-
-        Prefixes of one length between the same routes of every table share one answer.
-        """
-        found: dict[str, set[int]] = {}
-        for family in ("inet", "inet6"):
-            asked = list(dict.fromkeys(prefix for prefix in prefixes if family_of(prefix) == family))
-            if not asked:
-                continue
-            fib, first = self.view.fib(family), np.concatenate([_one(family, prefix) for prefix in asked])
-            last = np.concatenate([_one(family, prefix, last=True) for prefix in asked])
-            own = (fib.lookup_many(RT_TABLE_LOCAL, first) >= 0) & (first == last).reshape(len(asked), -1).all(axis=1)
-            edges = [(fib.pieces(table, first), fib.pieces(table, last)) for table in self.tables[family]]
-            whole = np.all([begin == end for begin, end in edges], axis=0) if edges else np.ones(len(asked), bool)
-            known: dict[tuple[str, ...], set[int]] = {}
-            for number, prefix in enumerate(asked):
-                place: tuple[str, ...] = (prefix,)
-                if whole[number]:
-                    place = (prefix.partition("/")[2], *(str(begin[number]) for begin, _ in edges))
-                if place not in known:
-                    known[place] = self.by(prefix)
-                found[prefix] = known[place] | ({1} if own[number] else set())
-        return found
-
-    def by(self, prefix: str) -> set[int]:
-        """Interfaces that packets for some address of the prefix leave by."""
-        family = family_of(prefix)
-        fib, found = self.view.fib(family), set[int]()
-        for table, shortest in self.tables[family].items():
-            found |= self.within(family, fib.routes_within(table, prefix))
-            for address in specimens(prefix)[:2]:
-                for group in fib.candidates(table, address):
-                    hops = self.oifs(family, group.positions) if group.length >= shortest else set()
-                    found |= hops
-                    if hops:
-                        break
-        return found
-
-
-def _one(family: str, prefix: str, *, last: bool = False) -> Any:
-    held = network(prefix)
-    packed = (held.broadcast_address if last else held.network_address).packed
-    if family == "inet":
-        return np.array([int.from_bytes(packed, "big")], np.uint32)
-    return np.frombuffer(packed, np.uint8).reshape(1, 16)
 
 
 def judged(prefix: str) -> bool:
@@ -179,7 +99,8 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     tunnels = {link.ifindex: device for device, link in found}
     for device, link in found:
         wanted = [(peer, prefix) for peer in device.peers for prefix in peer.allowed_ips if judged(prefix)]
-        plain = routed.plainly([prefix for _, prefix in wanted], link.ifindex)
+        routed.steer(prefix for _, prefix in wanted)
+        plain = routed.plainly([prefix for _, prefix in wanted if prefix not in routed.steered], link.ifindex)
         ways_of = routed.ways([prefix for _, prefix in wanted if prefix not in plain])
         lost = [one for one in wanted if one[1] in ways_of and not _served(ways_of[one[1]], tunnels, one[1])]
         none = len(lost) == len(wanted)
@@ -193,7 +114,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
                 f"read: {', '.join(gaps)}"
             )
             continue
-        yield _finding(view, device, lost, ways_of[lost[0][1]], sure=not none)
+        yield _finding(routed, device, lost, ways_of[lost[0][1]], sure=not none)
 
 
 def _served(oifs: set[int], tunnels: dict[int, WireguardDevice], prefix: str) -> bool:
@@ -219,23 +140,24 @@ def _awaited(view: HostView, routed: Routed, device: WireguardDevice, link: Link
 
 
 def _finding(
-    view: HostView, device: WireguardDevice, lost: list[tuple[WireguardPeer, str]], oifs: set[int], *, sure: bool
+    routed: Routed, device: WireguardDevice, lost: list[tuple[WireguardPeer, str]], oifs: set[int], *, sure: bool
 ) -> Draft:
-    name, (peer, prefix) = device.ifname, lost[0]
+    view, name, (peer, prefix) = routed.view, device.ifname, lost[0]
     peers = list({one.public_key: one for one, _ in lost}.values())
     many = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
     where = " and ".join(sorted(view.ifname(number) for number in oifs)) or "nowhere"
     flag = "-6 " if family_of(prefix) == "inet6" else ""
+    instead = routed.instead(prefix)
     return RULE.found(
         subject=peer_subject(device, peer) if len(peers) == 1 else device_subject(device),
         message=f"packets for {prefix}{many}, allowed for {len(peers)} peer{'s' if len(peers) > 1 else ''} of {name}, "
-        f"leave by {where}: there is no route into the tunnel",
+        f"leave by {where}" + (f", {instead[0]}" if instead else ": there is no route into the tunnel"),
         evidence=[
             ("allowed ips", prefix, source(device, "WGPEER_A_ALLOWEDIPS", "allowed_ip")),
             (f"packets for {prefix}", f"by {where}", "RTM_GETROUTE, RTM_GETRULE"),
         ],
         confirm=[route_get(device, specimens(prefix)[0]), f"wg show {quoted(name)} allowed-ips"],
-        fix=f"ip {flag}route add {prefix} dev {quoted(name)}",
+        fix=instead[1] if instead else f"ip {flag}route add {prefix} dev {quoted(name)}",
         confidence="certain" if sure else "likely",
         touches=[*device_objects(device), *(peer_subject(device, one) for one in peers)],
         breaks=[
@@ -308,7 +230,58 @@ def examples() -> Iterator[Example]:
         yield Example(name=f"{allowed}", why="each prefix by itself", tables=tables, fires=1, says=(words,))
     longer = _host("10.9.0.2/32", "10.50.0.0/16").route("10.0.0.0/8", dev="wg0").route("10.50.0.0/16", dev="eth0")
     yield Example(name="a longer route elsewhere", why="the longest prefix decides", tables=longer.build(), fires=1)
+    for family, whole, parts, near in (
+        ("inet", "10.50.0.0/16", ("10.50.0.0/17", "10.50.128.0/17"), "192.0.2.1"),
+        ("inet6", "fd00:50::/32", ("fd00:50::/33", "fd00:50:8000::/33"), "2001:db8::1"),
+    ):
+        fault: Any = {"fires": 1, "says": ("leave by eth0, by the longer routes", f"route del {parts[1]} table 254")}
+
+        def host(whole: str = whole) -> HostBuilder:
+            return _host("10.9.0.2/32", whole).route(whole, dev="wg0")
+
+        def halved(*shown: str, near: str = near, host: Any = host, **fields: Any) -> HostBuilder:
+            made: HostBuilder = host()
+            for part in shown:
+                made.route(part, via=near, dev="eth0", **fields)
+            return made
+
+        yield Example(name=f"halves of {whole}", why="none is left", tables=halved(*parts).build(), **fault)
+        yield Example(name=f"a half of {whole}", why="the other goes in", tables=halved(parts[1]).build())
+        dead = halved(*parts, flags=RTNH_F_DEAD)
+        yield Example(name=f"dead halves of {whole}", why="the kernel passes them by", tables=dead.build())
+        by_daemon = halved(*parts, protocol=12)
+        yield Example(name=f"halves of {whole} by a daemon", why="its choice", tables=by_daemon.build())
+        yield from _ruled_examples(family, whole, parts, host, near)
     yield from _quiet_examples()
+
+
+def _ruled_examples(
+    family: str, whole: str, parts: tuple[str, str], host: Callable[[], HostBuilder], near: str
+) -> Iterator[Example]:
+    """A rule in front of main for destinations, whose table sends them elsewhere."""
+
+    def ruled(dst: str, *, main: int = 200, **fields: Any) -> HostBuilder:
+        address, _, size = dst.partition("/")
+        made = host().rule(900, table=main, family=family, dst=address, dst_len=int(size), **fields)
+        return made.route("default" if family == "inet" else "::/0", via=near, dev="eth0", table=200)
+
+    def case(name: str, host: HostBuilder, fires: int = 0, *says: str) -> Example:
+        why = "the tables that these packets meet decide"
+        return Example(name=f"{name}, {family}", why=why, tables=host.build(), fires=fires, says=says)
+
+    yield case("a rule for the prefix", ruled(whole), 1, "leave by eth0, by rule 900", "rule del pref 900 from all to")
+    wider = str(network(whole).supernet())
+    yield case("a rule for a wider prefix", ruled(wider), 1)
+    yield case("a rule for a half", ruled(parts[0]))
+    yield case("a rule for others", ruled("10.60.0.0/16" if family == "inet" else "fd00:60::/32"))
+    yield case("not for the prefix", ruled(whole, invert=True))
+    yield case("for marked packets", ruled(whole, fwmark=7))
+    yield case("an empty table", ruled(whole, main=201))
+    yield case("without its default route", ruled(whole, suppress_prefixlength=0))
+    thrown = ruled(whole).route(parts[1], type="throw", table=200)
+    yield case("a part is thrown back", thrown)
+    dead = ruled(whole, main=202).route(wider, via=near, dev="eth0", table=202, flags=RTNH_F_DEAD)
+    yield case("a dead route", dead)
 
 
 def _quiet_examples() -> Iterator[Example]:

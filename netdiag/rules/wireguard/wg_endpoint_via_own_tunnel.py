@@ -26,13 +26,14 @@ References
   https://www.wireguard.com/netns/ "Improved Rule-based Routing"
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.build_wireguard import WireguardBuilder, key
+from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.wireguardpeers import (
     device_subject,
@@ -50,6 +51,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard"),
     explains=(
+        "wg-endpoint-via-own-tunnel",
         "wg-handshake-stale",
         "wg-never-handshaked",
         "wg-mtu-exceeds-underlay",
@@ -96,13 +98,17 @@ def loop_of(
 def check(view: HostView) -> Iterator[Draft]:
     found = alive(view)
     by_index: dict[int | None, WireguardDevice] = {link.ifindex: device for device, link in found}
+    told: set[str] = set()
     for device, _ in found:
         loops = [loop for peer in device.peers if (loop := loop_of(view, device, peer, by_index)) is not None]
         if loops:
-            yield _finding(view, device, loops)
+            told.add(device.ifname)
+            circle = {name for loop in loops if not loop.nobody for name in loop.path} - told
+            yield _finding(view, device, loops, [each for each, _ in found if each.ifname in circle])
 
 
-def _finding(view: HostView, device: WireguardDevice, loops: list[Loop]) -> Draft:
+def _finding(view: HostView, device: WireguardDevice, loops: list[Loop], circle: Sequence[WireguardDevice]) -> Draft:
+    """``circle``: other devices through which the packets go round, whose own finding is the same fault once more."""
     name, first = device.ifname, loops[0]
     query = query_to(device, first.peer)
     answer = view.lookup(query) if query is not None else None
@@ -124,9 +130,14 @@ def _finding(view: HostView, device: WireguardDevice, loops: list[Loop]) -> Draf
         confirm=[route_get(device, first.peer.endpoint or ""), f"wg show {quoted(name)} endpoints"],
         fix=f"ip route add {quoted((first.peer.endpoint or '').partition('%')[0])} {uplink}"
         "  # the gateway that the endpoint was reached by before",
-        touches=[*device_objects(device), *(peer_subject(device, loop.peer) for loop in loops)],
+        touches=[
+            *device_objects(device),
+            *(peer_subject(device, loop.peer) for loop in loops),
+            *([rule_subject(answer.rule, view.rules)] if answer is not None and answer.rule is not None else []),
+        ],
         breaks=[
             *device_objects(device),
+            *(device_subject(each) for each in circle),
             *(peer_subject(device, loop.peer) for loop in loops),
             *(thing for loop in loops for thing in inner_neighbours(device, loop.peer)),
             *([subject("route", dst=route.dst, table=route.table, ifname=first.path[1])] if route is not None else []),
