@@ -57,11 +57,11 @@ RULE = Rule(
     reads=READS,
     consults=CONSULTS,
     explains=(
-        "asym-rpfilter-strict-drop",
-        "src-addr-selection-wrong",
+        "asym-rpfilter-*",
+        "src-addr-*",
+        "tap-route-missing",
         "wg-endpoint-via-own-tunnel",
         "wg-fwmark-rule-missing",
-        "tap-route-missing",
     ),
 )
 MOST_NAMED = 4
