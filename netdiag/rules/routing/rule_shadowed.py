@@ -56,13 +56,7 @@ RULE = Rule(
     severity="critical",
     reads=READS,
     consults=CONSULTS,
-    explains=(
-        "asym-rpfilter-*",
-        "src-addr-*",
-        "tap-route-missing",
-        "wg-endpoint-via-own-tunnel",
-        "wg-fwmark-rule-missing",
-    ),
+    explains=("asym-rpfilter-*", "src-addr-*", "tap-route-missing", "wg-endpoint-via-*", "wg-fwmark-*"),
 )
 MOST_NAMED = 4
 
