@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from netdiag.index.alike import Alike
 from netdiag.index.fib import Fib
 from netdiag.index.links import LinkStack
 from netdiag.index.local import LocalAddresses
@@ -41,7 +42,7 @@ class HostIndex:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        self.lookups: dict[Query, Lookup] = {}
+        self._lookups: dict[Query, Lookup] = {}
 
     @cached_property
     def stack(self) -> LinkStack:
@@ -58,6 +59,19 @@ class HostIndex:
     @cached_property
     def netfilter(self) -> Netfilter:
         return Netfilter(self.tables.nft, {link.ifname: link.ifindex for link in self.tables.links})
+
+    @cached_property
+    def _alike(self) -> Alike:
+        return Alike(self.routing)
+
+    def lookup(self, query: Query) -> Lookup:
+        """What policy routing decides for a packet; asked once, however many want to know."""
+        known = self._lookups.get(query)
+        if known is None:
+            known = self._alike.lookup(query)
+            if len(self._lookups) < LOOKUPS:
+                self._lookups[query] = known
+        return known
 
     @cached_property
     def routing(self) -> Routing:

@@ -11,8 +11,9 @@ Pure.
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from ipaddress import IPv4Address
+
+from msgspec.structs import replace
 
 from netdiag.index.packet import Flow, Found, Hop, Lookup, Query, Step
 from netdiag.index.rulewalk import Outcome, RuleWalk

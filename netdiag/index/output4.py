@@ -15,9 +15,10 @@ Pure.
 
 import errno
 from collections.abc import Callable
-from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import NamedTuple, Protocol
+
+from msgspec.structs import replace
 
 from netdiag.index.links import LinkStack
 from netdiag.index.local import LocalAddresses

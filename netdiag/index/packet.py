@@ -4,13 +4,13 @@ Numbers keep the kernel's numbering: errno of include/uapi/asm-generic/errno.h, 
 """
 
 import errno as errors
-from dataclasses import dataclass, field
+
+import msgspec
 
 from netdiag.model.policyrule import PolicyRule
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True, kw_only=True):
     """One packet, as ``ip route get`` asks about it. What is not given is zero for the kernel, not a wildcard."""
 
     family: str
@@ -34,8 +34,7 @@ class Query:
     """Key of the tunnel that the packet came through (collect_md devices)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hop:
+class Hop(msgspec.Struct, frozen=True, kw_only=True):
     """One next hop that the packet can take."""
 
     route: int | None = None
@@ -55,8 +54,7 @@ class Hop:
     """For a hop that is left out: the reason."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One policy rule that was tried, and what came of it."""
 
     rule: PolicyRule
@@ -71,8 +69,7 @@ class Step:
         return self.outcome if self.matched else f"not matched: {self.outcome}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lookup:
+class Lookup(msgspec.Struct, frozen=True, kw_only=True):
     """What the kernel decides for one packet."""
 
     query: Query
@@ -99,7 +96,7 @@ class Lookup:
     """Every rule that was tried, in order."""
     notes: tuple[str, ...] = ()
     """What cannot be known from outside, or what surprises; one sentence each."""
-    alternatives: tuple["Lookup", ...] = field(default=(), repr=False)
+    alternatives: tuple["Lookup", ...] = ()
     """Other possible answers, where what decides cannot be known."""
 
     @property
@@ -129,8 +126,7 @@ class Lookup:
         return errors.errorcode.get(self.errno, str(self.errno)) if self.errno else None
 
 
-@dataclass(slots=True)
-class Flow:
+class Flow(msgspec.Struct):
     """A query with its names resolved: struct flowi4 and flowi6 of include/net/flow.h. Changed on the way."""
 
     query: Query
@@ -166,8 +162,7 @@ class Flow:
     """IPv4, flowi4_scope: only routes of this scope or narrower ones."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What one table answered: a route with its next hops, or an error that a route asks for."""
 
     position: int

@@ -13,9 +13,10 @@ Pure. ValueError for a destination or source that is no address of the family.
 
 import errno
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
+
+from msgspec.structs import replace
 
 from netdiag.index.fib import Fib
 from netdiag.index.hops import BadNeighbours, RouteHops
@@ -102,6 +103,10 @@ class Routing:
     @cached_property
     def _walk6(self) -> RuleWalk:
         return RuleWalk(self._tables.rules, self.stack, "inet6", self._select6.table)
+
+    def walk(self, family: str) -> RuleWalk:
+        """The rules of one family."""
+        return self._walk4 if family == "inet" else self._walk6
 
     @cached_property
     def _ways4(self) -> list[tuple[WalkedTables, Output4]]:

@@ -17,8 +17,10 @@ Pure. A rule with attributes that netdiag does not know can match less than it s
 import errno
 import ipaddress
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
+
+import msgspec
+from msgspec.structs import replace
 
 from netdiag.index.links import LinkStack
 from netdiag.index.packet import Flow, Found, Hop, Step
@@ -34,8 +36,7 @@ MOST_ALTERNATIVES = 8
 TableLookup = Callable[[int, Flow], Found | None]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How the walk over the rules ended."""
 
     found: Found | None = None
@@ -166,6 +167,21 @@ class RuleWalk:
         named = {rule.table for rule in self.rules if rule.table is not None}
         vrfs = {link.info.get("table") for link in self._stack.links if link.kind == "vrf"}
         return frozenset(named | {table for table in vrfs if isinstance(table, int)})
+
+    @cached_property
+    def destination_edges(self) -> list[int]:
+        """Addresses as numbers, rising, at which a "to" begins or is over: between two of them no rule can tell."""
+        edges = set()
+        for one in self._selectors:
+            if one.dst_mask:
+                bits = 32 if self._v4 else 128
+                edges |= {one.dst, one.dst + (1 << bits) - one.dst_mask}
+        return sorted(edges)
+
+    @property
+    def port_selectors(self) -> tuple[bool, bool]:
+        """Whether some rule asks for the source port, and for the destination port."""
+        return any(one.sport for one in self._selectors), any(one.dport for one in self._selectors)
 
     def walk(self, flow: Flow) -> Outcome:
         """Try the rules until one decides; ENETUNREACH where none does."""

@@ -20,7 +20,8 @@ Pure.
 import errno
 import heapq
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from netdiag.index.fib import Fib, Group
 from netdiag.index.hops import BadNeighbours, RouteHops

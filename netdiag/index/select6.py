@@ -17,12 +17,12 @@ Pure.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from netdiag.index.fib import Fib, Group
 from netdiag.index.hops import BadNeighbours, RouteHops

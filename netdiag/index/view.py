@@ -10,7 +10,7 @@ from functools import cached_property
 
 from netdiag.index.fib import Fib
 from netdiag.index.gaps import COLLECTOR_OF, TOLD, Told, gaps
-from netdiag.index.hostindex import LOOKUPS, Deltas, HostIndex
+from netdiag.index.hostindex import Deltas, HostIndex
 from netdiag.index.links import LinkStack
 from netdiag.index.local import LocalAddresses
 from netdiag.index.netfilter import Netfilter
@@ -68,10 +68,6 @@ class HostView:
         self._coverage = coverage
         self._tables = index.tables
         self._told = told or Told()
-        reads, consults = tuple(reads), tuple(consults)
-        self._whole = frozenset(
-            table for table in (*reads, *consults) if not gaps(coverage, index.tables, (table,), self._told)[0]
-        )
         self.reads = frozenset((*reads, *consults))
         self.meta = meta
 
@@ -87,7 +83,7 @@ class HostView:
         A table that is absent from the host (no BIRD, no nftables) was not read whole either.
         """
         self._need(table)
-        return table in self._whole
+        return not gaps(self._coverage, self._tables, (table,), self._told)[0]
 
     def absent(self, table: str) -> bool:
         """Whether the host has no such thing as this declared table, which is more than "not read"."""
@@ -316,14 +312,9 @@ class HostView:
         return self._index.fib[family]
 
     def lookup(self, query: Query) -> Lookup:
-        """What the kernel's policy routing decides for this packet; asked once, however many rules want to know."""
+        """What the kernel's policy routing decides for this packet."""
         self._need("links", "routes", "rules", "sysctls")
-        known = self._index.lookups.get(query)
-        if known is None:
-            known = self._index.routing.lookup(query)
-            if len(self._index.lookups) < LOOKUPS:
-                self._index.lookups[query] = known
-        return known
+        return self._index.lookup(query)
 
     def link(self, ifindex: int | None) -> Link | None:
         """The link with this index; None for none."""

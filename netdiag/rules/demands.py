@@ -8,6 +8,7 @@ no. Tables that a rule only consults may be missing; their demands are then miss
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -77,8 +78,9 @@ def _bgp(view: HostView) -> Iterator[Demand]:
 
 def _wireguard(view: HostView) -> Iterator[Demand]:
     wireguard = view.wireguard
-    peers = [(device, peer, query_to(device, peer)) for device in wireguard.devices for peer in device.peers]
-    for device, peer, query in peers[:MOST]:
+    peers = ((device, peer) for device in wireguard.devices for peer in device.peers)
+    for device, peer in islice(peers, MOST):
+        query = query_to(device, peer)
         if query is None:
             continue
         recent = peer.latest_handshake is not None and wireguard.at - peer.latest_handshake < FRESH

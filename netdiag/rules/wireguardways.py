@@ -37,6 +37,7 @@ def family_of(text: str) -> str:
     return "inet6" if ":" in text else "inet"
 
 
+@cache
 def local_only(held: Network) -> bool:
     """Whether all of a prefix is link-local or multicast: nothing of it is sent on."""
     return any(held.network_address in one and held.prefixlen >= one.prefixlen for one in QUIET)

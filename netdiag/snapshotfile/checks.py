@@ -19,6 +19,7 @@ from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbours
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.pathmtu import PathMtu
+from netdiag.model.plainaddress import packed
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RouteExtra, Routes
 from netdiag.model.snapshot import Tables
@@ -31,6 +32,8 @@ IFINDEX_MAX = 2**31 - 1
 U32_MAX = 2**32 - 1
 PORT_MAX = 2**16 - 1
 AF_NUMBERS = (2, 10)
+LENGTHS = {octets: frozenset(map(str, range(octets * 8 + 1))) for octets in (4, 16)}
+"""How the length of a prefix is written, by the octets of its address."""
 
 
 def check_tables(tables: Tables) -> None:
@@ -106,6 +109,9 @@ def _ip(field: str, text: str | None, bits: int | None = None) -> None:
     """``bits``: 32 or 128 where only that family fits; None: either."""
     if text is None:
         return
+    plain = packed(text)
+    if plain is not None and bits in (None, len(plain) * 8):
+        return
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -171,6 +177,10 @@ def _wireguard(device: WireguardDevice) -> None:
 
 
 def _prefix(field: str, text: str) -> None:
+    address, _, length = text.partition("/")
+    plain = packed(address)
+    if plain is not None and length in LENGTHS[len(plain)]:
+        return
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:

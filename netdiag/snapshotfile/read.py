@@ -239,6 +239,9 @@ class _Archive:
         columns: dict[str, Any] = {}
         for column in like.COLUMNS:
             member = self.member(member_of(name, column))
+            if not card.rows:
+                columns[column] = getattr(like, column)
+                continue
             with self.archive.open(member) as file:
                 try:
                     columns[column] = read_column(file, member.file_size, card.rows, getattr(like, column))

@@ -16,6 +16,7 @@ from struct import pack, unpack_from
 
 import numpy as np
 
+from netdiag.index.alike import Alike
 from netdiag.index.policy import Lookup, Query, Routing, untouched
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.route import RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_NAMES, Routes, address_text
@@ -175,7 +176,7 @@ def disagreements(tables: Tables, queries: Sequence[Query]) -> Iterator[Disagree
     """Every packet for which the kernel does not do what we say."""
     plain = untouched(tuple(rule for rule in tables.rules if rule.family == "inet"))
     indexes = {link.ifname: link.ifindex for link in tables.links}
-    routing = Routing(tables)
+    routing = Alike(Routing(tables))  # what rules ask
     # A multicast packet leaves its type behind in what the next hop caches, and unicast packets then show it (see
     # test_kernel_surprises): the one kind is asked about after the other, with the cache flushed in between.
     hidden = hidden_routes(tables)
@@ -219,7 +220,7 @@ def _multicast4(query: Query) -> bool:
 
 
 def _disagreements(
-    routing: Routing, tables: Tables, told: Iterable[tuple[Query, tuple[Told, Told]]], *, plain: bool
+    routing: Alike, tables: Tables, told: Iterable[tuple[Query, tuple[Told, Told]]], *, plain: bool
 ) -> Iterator[Disagreement]:
     for query, (resolved, matched) in told:
         ours = routing.lookup(query)

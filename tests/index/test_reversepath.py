@@ -5,12 +5,12 @@ refuses is what the filter drops.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from netdiag.index.packet import Query
 from netdiag.index.policy import Routing

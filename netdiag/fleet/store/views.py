@@ -53,6 +53,7 @@ FINDINGS = (
 )
 """Of the host by itself, before causes are looked for across hosts."""
 IFNAME = Column("ifname", "text", "Name of the interface.")
+PEER, PROTOCOL = fields_of(WireguardPeer), fields_of(BirdProtocol)
 LOOKS = (
     Column("ifname", "text", "Name of the device."),
     Column("device_key", "text", "Public key of the device."),
@@ -80,7 +81,7 @@ def _peers(snapshot: Snapshot) -> dict[str, Sequence[Any]]:
         "later_rx_bytes": [row.rx_bytes if row else None for row in later],
         "later_tx_bytes": [row.tx_bytes if row else None for row in later],
         "later_handshake": [row.latest_handshake if row else None for row in later],
-        **of_structs(fields_of(WireguardPeer), [peer for _, peer in pairs]),
+        **of_structs(PEER, [peer for _, peer in pairs]),
     }
 
 
@@ -99,7 +100,7 @@ def _bgp(snapshot: Snapshot) -> dict[str, Sequence[Any]]:
         "socket": [daemon.socket for daemon, _ in pairs],
         "router_id": [daemon.router_id for daemon, _ in pairs],
         "version": [daemon.version for daemon, _ in pairs],
-        **of_structs(fields_of(BirdProtocol), [protocol for _, protocol in pairs]),
+        **of_structs(PROTOCOL, [protocol for _, protocol in pairs]),
     }
 
 
@@ -125,7 +126,7 @@ VIEWS = (
     ),
     View(
         name="wireguard_peers", words="A peer of a WireGuard device.", collector="wireguard",
-        columns=(*LOOKS, *fields_of(WireguardPeer)), fill=_peers, structs=(WireguardPeer,),
+        columns=(*LOOKS, *PEER), fill=_peers, structs=(WireguardPeer,),
     ),
     View(
         name="bgp", words="A BGP session of a BIRD.", collector="bird",
@@ -133,7 +134,7 @@ VIEWS = (
             Column("socket", "text", "Control socket of the daemon."),
             Column("router_id", "text", "Router id of the daemon."),
             Column("version", "text", "Release of the daemon."),
-            *fields_of(BirdProtocol),
+            *PROTOCOL,
         ),
         fill=_bgp, structs=(BirdProtocol,),
     ),

@@ -55,6 +55,8 @@ def losers(view: HostView, family: str) -> Iterator[tuple[Route, Route]]:
     """Each route of a daemon that loses, with the winner."""
     routes, fib = view.routes(family), view.fib(family)
     reachable = np.isin(routes.table, list(reachable_tables(view.rules, view.links, family)))
+    if not np.isin(routes.protocol, DAEMONS).any():
+        return
     foreign = reachable & (routes.type == RTN_UNICAST) & ~np.isin(routes.protocol, (KERNEL, *DAEMONS))
     for position in np.flatnonzero(foreign)[:MOST].tolist():
         if not usable(routes, position):

@@ -65,7 +65,7 @@ class Marked(NamedTuple):
 def marked(view: HostView) -> Iterator[Marked]:
     """The encrypted packets of each WireGuard interface with a mark; and what passes a rule for everything else."""
     for device, _ in alive(view):
-        for peer in device.peers:
+        for peer in device.peers if device.fwmark else ():
             query = query_to(device, peer)
             if query is not None and query.family == "inet":
                 yield Marked(query, f"the encrypted packets of {device.ifname}", device.ifname)
@@ -194,6 +194,8 @@ def examples() -> Iterator[Example]:
     yield Example(name="such a rule of IPv6", why="it has no such filter", tables=plain.build())
     apart = _bare().rule(100, table=7, src="10.0.0.0", src_len=8, invert=True)
     yield Example(name="all but one network", why="no mark is asked for", tables=apart.build())
+    udp = _host(fwmark=0).without_rule(32765).rule(100, table=254, ip_proto=17).rule(200, table=51820)
+    yield Example(name="by a rule for UDP", why="the packets have no mark to forget", tables=udp.build())
     yield Example(name="kept on the interface", why="as it should be", tables=_host(mark=1).build())
     yield Example(name="kept everywhere", why="wg-quick's own way", tables=_host(kept=1).build())
     yield Example(name="loose by all", why="the larger counts", tables=_host(everywhere=2).build())
