@@ -17,9 +17,10 @@ Fix
   the interface). Nothing of IPv4 is touched. Look for the line in /etc/sysctl.d that set it.
 
 Not flagged
-  Hosts on which IPv6 is off as a whole (all or default). Interfaces for IPv4 only, with nothing that asks for IPv6:
-  management, containers' networks. Ports of a bridge, legs of a bond: they need none. Interfaces that are down. An MTU
-  below 1280: see mtu-too-low-disables-ipv6.
+  Hosts on which IPv6 is off as a whole (all). Where it is off for new interfaces (default), only what its like have
+  counts: an interface that was made after the switch was set. Interfaces for IPv4 only, with nothing that asks for
+  IPv6: management, containers' networks. Ports of a bridge, legs of a bond: they need none. Interfaces that are down.
+  An MTU below 1280: see mtu-too-low-disables-ipv6.
 
 References
   net/ipv6/addrconf.c addrconf_disable_ipv6(), Documentation/networking/ip-sysctl.rst disable_ipv6
@@ -30,12 +31,10 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.model.link import Link
-from netdiag.model.route import RTN_UNICAST
-from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.ipv6meant import CONSULTS, having_ipv6, needs
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -43,43 +42,16 @@ RULE = Rule(
     title="IPv6 is switched off on an interface that needs it",
     severity="critical",
     reads=("links", "addresses", "routes", "sysctls"),
-    consults=("wireguard", "bird"),
+    consults=CONSULTS,
     explains=("bgp-*", "wg-*", "neigh-*"),
 )
-ALIKE = 2
-"""So many interfaces of the same make must have IPv6."""
-
-
-def make(link: Link) -> tuple[str | None, str]:
-    """Kind, and name without its number: ``tap12`` and ``tap7`` are alike."""
-    return link.kind, link.ifname.rstrip("0123456789")
-
-
-def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bool] | None:
-    """What shows that IPv6 was meant: words, the source of the fact, and whether it is certain."""
-    for device in view.wireguard.devices:
-        prefixes = (
-            [p for peer in device.peers for p in peer.allowed_ips if ":" in p] if device.ifname == link.ifname else []
-        )
-        own = [p for p in prefixes if not p.endswith("/0")]
-        if own:
-            return f"WireGuard peers have {own[0]} behind it", f"WG_CMD_GET_DEVICE {link.ifname} allowed ips", True
-    for session in sessions(view):
-        if session.protocol.neighbor_ifname == link.ifname and not session.switched_off:
-            return f"BGP session {session.name} runs over it", session.source, True
-    alike = [one for one in view.links if one.up and one.ifindex != link.ifindex and make(one) == make(link)]
-    having = sorted(one.ifname for one in alike if one.ifindex in with_ipv6)
-    if link.ifname != make(link)[1] and len(having) >= ALIKE and 2 * len(having) > len(alike):
-        return f"{len(having)} interfaces like it have IPv6 ({having[0]}, ...)", "RTM_GETADDR IFA_ADDRESS", False
-    return None
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    if any(view.sysctl_int(f"net.ipv6.conf.{which}.disable_ipv6") != 0 for which in ("all", "default")):
+    if view.sysctl_int("net.ipv6.conf.all.disable_ipv6") != 0:
         return
-    with_ipv6 = {row.ifindex for row in view.addresses if row.family == "inet6" and row.scope == 0}
-    routes = view.routes("inet6")  # those to guests; of an address that is only link-local there is a local one
-    with_ipv6 |= {int(oif) for oif in routes.oif[(routes.dst_len == 128) & (routes.type == RTN_UNICAST)]}
+    late = view.sysctl_int("net.ipv6.conf.default.disable_ipv6") != 0
+    with_ipv6 = having_ipv6(view)
     for link in view.links:
         if not link.up or link.loopback or link.inet6_conf.get("disable_ipv6") != 1:
             continue
@@ -89,6 +61,8 @@ def check(view: HostView) -> Iterator[Draft]:
         if why is None:
             continue
         words, source, certain = why
+        if late and certain:
+            continue  # where new interfaces begin without it, each that has it was named: this one was not
         slashed = "." in link.ifname
         name = f"net/ipv6/conf/{link.ifname}/disable_ipv6" if slashed else f"net.ipv6.conf.{link.ifname}.disable_ipv6"
         yield RULE.found(
@@ -148,6 +122,10 @@ def examples() -> Iterator[Example]:
     yield _case("management", "IPv4 only", v4)
     sure: dict[str, Any] = {"severity": "warning", "confidence": "likely"}
     yield _case("two of its like have it", "one tap of three", _taps(2), 1, **sure)
+    made = _taps(2).sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+    yield _case("made when new ones begin without", "two of its like have it", made, 1, **sure)
+    none = _taps(2).sysctl("net.ipv6.conf.all.disable_ipv6", 1)
+    yield _case("off for all, though its like have it", "what is left of before", none)
     yield _case("one of its like has it", "too few to tell", _taps(1))
     yield _case("two of three", "still most", _taps(2, lone=True), 1)
     half = _taps(2, lone=True).link("tap98", kind="tun", info={"type": "tap"})

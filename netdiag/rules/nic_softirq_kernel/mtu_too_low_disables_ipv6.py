@@ -1,7 +1,8 @@
 """What it checks
   An interface with an MTU below 1280 on which IPv6 therefore does not run, where something says that it should: a
-  policy rule for IPv6 names the interface, the other end of its cable or the device below it carries 1280 and more,
-  a bridge has ports that do, or it is the way out of a host that uses IPv6.
+  policy rule for IPv6 names the interface, WireGuard peers have IPv6 prefixes behind it, a BGP session runs over it or
+  its like have IPv6, the other end of its cable or the device below it carries 1280 and more, a bridge has ports that
+  do, or it is the way out of a host that uses IPv6.
 
 Why it matters
   IPv6 needs links of 1280 bytes. When an interface's MTU falls below, the kernel takes IPv6 off it without a word:
@@ -19,10 +20,10 @@ Fix
   configures the interface. Raising the MTU on one end of a link loses large packets until the other end follows.
 
 Not flagged
-  A tunnel that is meant for IPv4 alone (WireGuard, GRE, IPIP, tun ...), whatever its MTU. A container network with a
-  small MTU at both ends. A port of a bridge or a leg of a bond, which needs no address. A host or namespace with IPv6
-  switched off. Other interfaces with IPv4 and a small MTU on a host that uses IPv6 elsewhere are only mentioned
-  (info): the state does not say whether IPv6 was ever meant there.
+  A tunnel that is meant for IPv4 alone (WireGuard without IPv6 prefixes, GRE, IPIP, tun ...), whatever its MTU. A
+  container network with a small MTU at both ends. A port of a bridge or a leg of a bond, which needs no address. A
+  host or namespace with IPv6 switched off. Other interfaces with IPv4 and a small MTU on a host that uses IPv6
+  elsewhere are only mentioned (info): the state does not say whether IPv6 was ever meant there.
 
 References
   RFC 8200 section 5, net/ipv6/addrconf.c addrconf_notify() (NETDEV_CHANGEMTU), addrconf_ifdown()
@@ -40,6 +41,8 @@ from netdiag.model.finding import Confidence, Draft, subject
 from netdiag.model.link import IFF_LOOPBACK, IFF_UP, Link
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.build import INET6_CONF, HostBuilder
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.ipv6meant import CONSULTS, having_ipv6, needs
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -48,7 +51,17 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "peer_links", "addresses", "routes", "rules", "sysctls"),
-    explains=("link-mtu-*", "wg-mtu-*", "tunnel-mtu-*", "route-default-missing", "prefsrc-not-local", "bgp-*", "tap-*"),
+    consults=CONSULTS,
+    explains=(
+        "link-mtu-*",
+        "wg-mtu-*",
+        "wg-allowedips-without-route",
+        "tunnel-mtu-*",
+        "route-default-missing",
+        "prefsrc-not-local",
+        "bgp-*",
+        "tap-*",
+    ),
 )
 
 IPV6_MIN_MTU = 1280
@@ -86,7 +99,16 @@ def _own_master(view: HostView, link: Link) -> bool:
 
 def reason(view: HostView, link: Link) -> Reason | None:
     """The best sign that IPv6 belongs on the interface; None where there is none."""
-    return _named_by_rule(view, link) or _wider_beyond(view, link) or _host_uses_ipv6(view, link)
+    named = _named_by_rule(view, link) or _needed(view, link)
+    return named or _wider_beyond(view, link) or _host_uses_ipv6(view, link)
+
+
+def _needed(view: HostView, link: Link) -> Reason | None:
+    found = needs(view, link, having_ipv6(view))
+    if found is None:
+        return None
+    words, source, certain = found
+    return Reason(f"though {words}", ("what needs it", words, source), "certain" if certain else "likely")
 
 
 def _named_by_rule(view: HostView, link: Link) -> Reason | None:
@@ -165,6 +187,7 @@ def check(view: HostView) -> Iterator[Draft]:
 
 
 def examples() -> Iterator[Example]:
+    yield from _needed_examples()
     yield from _cable_examples()
     yield from _stack_examples()
     yield from _host_examples()
@@ -175,6 +198,24 @@ ABOUT = subject("link", ifname="eth0")
 
 def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **told: Any) -> Example:
     return Example(name=name, why=why, tables=host.build(), fires=fires, **told)
+
+
+def _needed_examples() -> Iterator[Example]:
+    """What needs IPv6 there, wherever it leads."""
+    for name, why, mtu, allowed, fires in (
+        ("WireGuard peers with IPv6 behind it", "the mesh is dead for them", 1279, ("10.0.0.2/32", "fd00::2/128"), 1),
+        ("WireGuard peers at the limit", "IPv6 runs", 1280, ("fd00::2/128",), 0),
+        ("WireGuard peers with IPv4 behind it", "nothing asks for IPv6", 1279, ("10.0.0.2/32",), 0),
+        ("everything allowed", "a peer's ::/0 says nothing about use", 1279, ("0.0.0.0/0", "::/0"), 0),
+    ):
+        host = WireguardBuilder().wireguard("wg0", mtu=mtu, **({"inet6_conf": {}} if mtu < 1280 else {}))
+        host.wg_peer("wg0", "a", allowed_ips=allowed)
+        confidence: Confidence | None = "certain" if fires else None
+        yield _case(name, why, host, fires, confidence=confidence)
+    taps = HostBuilder().link("tap0", kind="tun", mtu=1200, inet6_conf={})
+    for number in (1, 2):
+        taps.link(f"tap{number}", kind="tun").route(f"2001:db8::{number}/128", dev=f"tap{number}")
+    yield _case("its like have it", "two taps of three", taps, 1, confidence="likely")
 
 
 def _cable_examples() -> Iterator[Example]:
