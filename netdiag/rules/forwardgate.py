@@ -75,14 +75,25 @@ def _all_stopped(owner: Netfilter, packets: list[Packet]) -> Possible | None:
     return stops[0] if all(stops) else None
 
 
-def shut(view: HostView, family: str) -> tuple[Link, Link, Possible] | None:
-    """Two interfaces between which nothing is forwarded, of a host that is to forward and where nothing at all passes.
+@dataclass(frozen=True, kw_only=True)
+class Shut:
+    """Two interfaces between which nothing is forwarded, of a host that is to forward and lets nothing at all pass."""
 
-    One is the way out; the other leads to another namespace, a machine or a tunnel, or has its addresses translated.
-    """
+    inner: Link
+    """It leads to another namespace, a machine or a tunnel, or has its addresses translated."""
+    way_out: Link
+    stop: Possible
+    answers: bool
+    """Whether answers pass where nothing may begin: somebody began to write a policy."""
+
+
+def shut(view: HostView, family: str) -> Shut | None:
+    """The first such pair. A tap that waits for its machine counts where nothing else leads inwards."""
     around = sides(view.stack, view.routes(family), view.addresses)
     having = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0}
-    links = [link for link in view.links if link.up and not link.loopback and link.carrier is not False]
+    links = [
+        link for link in view.links if link.up and not link.loopback and (link.carrier is not False or _idle(link))
+    ]
     links = [link for link in links if link.ifindex in having and forwarding(view, link, family)][:MOST]
     exits = [link for link in links if link.ifindex in {one.ifindex for one in around.exits} and not _inner(link)]
     inner = [link for link in links if link not in exits and (_inner(link) or _translated(view, family, link, exits))]
@@ -93,8 +104,16 @@ def shut(view: HostView, family: str) -> tuple[Link, Link, Possible] | None:
     stops = [stopped(owner, replace(kind, iif=one.ifname, oif=other.ifname)) for one, other in pairs]
     if not all(stops):
         return None
+    inner.sort(key=_idle)
     stop = stopped(owner, replace(kind, iif=inner[0].ifname, oif=exits[0].ifname))
-    return (inner[0], exits[0], stop) if stop is not None else None
+    talk = replace(kind, ct_state="established", ct_reply=None)
+    answers = any(stopped(owner, replace(talk, iif=one.ifname, oif=other.ifname)) is None for one, other in pairs)
+    return Shut(inner=inner[0], way_out=exits[0], stop=stop, answers=answers) if stop is not None else None
+
+
+def _idle(link: Link) -> bool:
+    """A tap without a machine."""
+    return link.kind == "tun" and faces_guest(link) and link.carrier is False
 
 
 def _inner(link: Link) -> bool:
@@ -109,12 +128,12 @@ def _translated(view: HostView, family: str, link: Link, exits: Sequence[Link]) 
     return any(view.netfilter.hook("postrouting", packet).translations for packet in packets)
 
 
-def gates(view: HostView, family: str) -> Iterator[Gate]:
-    """The gate of every guest that is there and that the host forwards for."""
+def gates(view: HostView, family: str, *, forwarded: bool = True) -> Iterator[Gate]:
+    """The gate of every guest that is there and that the host forwards for, or (``forwarded`` False) does not."""
     around = sides(view.stack, view.routes(family), view.addresses)
     if not around.exits:
         return
     others = [guest.link for guest in around.guests][:MOST]
     for guest in around.guests:
-        if guest.link.carrier is not False and forwarding(view, guest.link, family):
+        if guest.link.carrier is not False and forwarding(view, guest.link, family) is forwarded:
             yield gate(view.netfilter, guest, family, around.exits[:MOST], others)

@@ -1,8 +1,9 @@
 """What it checks
   The forward hook drops everything from and to a guest of this host (a virtual machine's tap, a container's bridge or
-  veth): by a policy, or by a last rule that stops whatever reaches it, and no rule before it can accept anything. Also
-  where the host has no such guests, but is to forward between a tunnel, another namespace or a translated network and
-  its way out, and nothing at all can be forwarded between any two interfaces (a warning: nobody may want it).
+  veth): by a policy, or by a last rule that stops whatever reaches it, and no rule before it can accept anything.
+  Also where the host has no such guests, but is to forward between a tunnel, another namespace, a translated network
+  or a tap that waits for its machine and its way out, and nothing at all can be forwarded between any two interfaces
+  (a warning: nobody may want it).
 
 Why it matters
   Docker sets the policy of FORWARD to drop when it starts and accepts its own bridges only; a firewall's template may
@@ -22,10 +23,10 @@ Fix
 Not flagged
   A default drop with rules that accept something of the guest: netdiag asks the filter with the guest's interface and
   address and everything else open, and as soon as one packet may pass it is somebody's policy. Guests that a rule
-  stops by name, and guests that may reach other guests, which are in a network of their own. Interfaces of guests
-  without a carrier, hosts that do not forward (ip-forward-off), hosts with nowhere to forward to. One of several
-  guests of the same kind that the filter knows nothing of, while others pass, is info: a pool may be waiting for its
-  rules.
+  stops by name, and guests that may reach other guests, which are in a network of their own. Hosts with nowhere to
+  forward to. As info: guests that the host does not forward for (ip-forward-off); one of several guests of the same
+  kind that the filter knows nothing of, while others pass, and taps that wait for their machines where answers would
+  pass: a pool may be waiting for its rules.
 
 References
   net/netfilter/nf_tables_core.c nft_do_chain(); nft(8) "CHAINS"; docs.docker.com "Packet filtering and firewalls"
@@ -70,14 +71,18 @@ def check(view: HostView) -> Iterator[Draft]:
                     yield _finding(view, first, [one for one in group if _same(one, first)], sure=sure)
         if not found:
             yield from _shut(view, family)
+            asleep = [one for one in gates(view, family, forwarded=False) if one.stop and by_default(one.stop.at)]
+            for first in _one_a_chain(asleep):
+                yield _finding(view, first, [one for one in asleep if _same(one, first)], sure=False)
 
 
 def _shut(view: HostView, family: str) -> Iterator[Draft]:
     """A router without guests, through which nothing passes."""
     closed = shut(view, family)
-    if closed is None or not by_default(closed[2].at):
+    if closed is None or not by_default(closed.stop.at):
         return
-    inner, way_out, stop = closed
+    inner, way_out, stop = closed.inner, closed.way_out, closed.stop
+    waits = inner.carrier is False and closed.answers
     at = stop.at
     nft = [f'iifname "{inner.ifname}" accept', f'oifname "{inner.ifname}" ct state established,related accept']
     xt = [
@@ -95,7 +100,8 @@ def _shut(view: HostView, family: str) -> Iterator[Draft]:
         ],
         confirm=[list_chain(at.table, at.chain), "sysctl net.ipv4.ip_forward"],
         fix=inserts(at.table, at.chain.name, nft, xt),
-        severity="warning",
+        severity="info" if waits else "warning",
+        confidence="possible" if waits else None,
         breaks=[subject("link", ifname=inner.ifname)],
     )
 
@@ -311,9 +317,32 @@ def _silent() -> Iterator[Example]:
     yield _case("policy accept", "nothing is stopped", _host().nft(_forward(policy="accept")))
     yield _case("dormant table", "it is switched off", _host().nft(_forward(dormant=True)))
     yield _case("other family", "an ip6 table does not see IPv4", _host().nft(_forward(family="ip6")))
-    yield _case("empty pool", "no machine behind the tap", _host(holder=None).nft(_forward()))
     off = _host().sysctl("net.ipv4.conf.tap0.forwarding", 0)
-    yield _case("not forwarded at all", "ip-forward-off speaks", off.nft(_forward()))
+    yield _case("not forwarded at all", "ip-forward-off speaks", off.nft(_forward()), 1, severity="info")
+    two_off = _host().tap("tap1").address("tap1", "10.0.1.1/30").sysctl("net.ipv4.conf.tap0.forwarding", 0)
+    yield _case("two that are not forwarded", "one chain, told once", two_off.nft(_forward()), 1, severity="info",
+                says=("tap0 and 1 more",))  # fmt: skip
+    named_off = _forward(rule(iifname("tap0"), verdict("drop")), rule(oifname("tap0"), verdict("drop")))
+    off = _host().sysctl("net.ipv4.conf.tap0.forwarding", 0)
+    yield _case("not forwarded, and stopped by name", "that is a decision", off.nft(named_off))
+    off = _host().sysctl("net.ipv4.conf.tap0.forwarding", 0)
+    yield _case("not forwarded, and open", "nothing would be stopped", off.nft(_forward(policy="accept")))
+    answers = rule(state("established", "related"), verdict("accept"))
+    for name, why, rules, severity in (
+        ("empty pool", "a machine that starts has no way out", (), "warning"),
+        ("empty pool, answers pass", "its rules may come with the machine", (answers,), "info"),
+    ):
+        idle = _host(holder=None).nft(_forward(*rules))
+        yield _case(name, why, idle, 1, severity=severity, says=("between tap0 and eth0",))
+    bare = _router().tap("tap0", holder=None, inet_conf={"forwarding": 1}).nft(_forward())
+    yield _case("empty pool without addresses", "nobody is to be routed", bare)
+    both = _mesh().tap("tap0", holder=None, inet_conf={"forwarding": 1}).address("tap0", "10.0.0.1/30")
+    yield _case("a tunnel beside an empty pool", "that is in use", both.nft(_forward(answers)), 1, severity="warning",
+                says=("between wg0 and eth0",))  # fmt: skip
+    ways = [rule(iifname(one), oifname(other), verdict("accept")) for one, other in (("tap0", "eth0"),)]
+    yield _case("an empty pool with its rules", "as it should be", _host(holder=None).nft(_forward(*ways)))
+    dark = _router().link("v0", kind="veth", carrier=False, link_netnsid=0, inet_conf={"forwarding": 1})
+    yield _case("a cable without a carrier", "nobody is there", dark.address("v0", "10.9.0.1/24").nft(_forward()))
     router = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
     router.link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
     router.route("default", via="192.0.2.1", dev="eth0")
