@@ -1,6 +1,7 @@
 """What it checks
   Frames that are only bridged, from port to port of a bridge without an address, are handed to the IP filters
-  (bridge-nf-call-iptables), and the forward hook drops all of them.
+  (bridge-nf-call-iptables), and the forward hook drops all of them. Likewise of a bridge with an address, where nothing
+  at all of it may be forwarded, to anywhere.
 
 Why it matters
   Loading br_netfilter (Docker and Kubernetes do) switches this on for every bridge of the namespace. A bridge that
@@ -18,8 +19,10 @@ Fix
   nft insert rule FAMILY TABLE CHAIN iifname BRIDGE oifname BRIDGE accept.
 
 Not flagged
-  Bridges with an address of their own, whose traffic is routed. Filters that may let something of the bridge pass, or
-  that stop it by name: somebody filters on purpose. Bridges with fewer than two ports that are up. The setting alone.
+  Bridges with an address of their own of which something may be forwarded: who may talk to whom is somebody's policy.
+  Those where nothing may while there is a way out: nf-forward-drop-policy speaks. Filters that may let something of
+  the bridge pass, or that stop it by name: somebody filters on purpose. Bridges with fewer than two ports that are
+  up. The setting alone.
 
 References
   net/bridge/br_netfilter_hooks.c br_nf_pre_routing(), br_nf_forward_ip(); Documentation/networking/ip-sysctl.rst
@@ -30,6 +33,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from netdiag.index.guests import sides
 from netdiag.index.netfilter import Netfilter
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
@@ -38,6 +42,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, iifname, oifname, rule, state, table, verdict
+from netdiag.rules.forwardgate import MOST, forwarding, stopped
 from netdiag.rules.nftplaces import by_default, chain_subject, fact, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -46,7 +51,7 @@ RULE = Rule(
     title="bridged frames are dropped by the filter for routed packets",
     severity="critical",
     confidence="likely",
-    reads=("links", "addresses", "sysctls", "nft"),
+    reads=("links", "addresses", "routes", "sysctls", "nft"),
 )
 CALLS = {
     "inet": ("net.bridge.bridge-nf-call-iptables", "nf_call_iptables"),
@@ -58,13 +63,27 @@ def check(view: HostView) -> Iterator[Draft]:
     addressed = {row.ifindex for row in view.addresses if row.scope == 0}
     for link in view.links:
         ports = [port for port in view.stack.ports(link.ifindex) if port.up] if link.kind == "bridge" else []
-        if link.up and link.ifindex not in addressed and len(ports) > 1:
+        if link.up and len(ports) > 1:
             for family, (name, own) in CALLS.items():
                 called = view.sysctl_int(name) == 1 or link.info.get(own) == 1
                 stop = _stop(view.netfilter, link, family) if called else None
-                if stop is not None and by_default(stop.at):
+                if stop is not None and by_default(stop.at) and not (link.ifindex in addressed and _routed(view, link)):
                     yield _finding(view, link, family, stop, len(ports))
                     break
+
+
+def _routed(view: HostView, link: Link) -> bool:
+    """Whether something of the bridge may be forwarded, or is to be and there is a way out: of either family."""
+    return any(_routed_by(view, link, family) for family in CALLS)
+
+
+def _routed_by(view: HostView, link: Link, family: str) -> bool:
+    if sides(view.stack, view.routes(family), view.addresses).exits and forwarding(view, link, family):
+        return True
+    kind = Packet(family=family, mark=None, ct_mark=None, dnatted=None)
+    others = [one.ifname for one in view.links if one.up and not one.loopback and one.master is None and one != link]
+    ways = [pair for name in others[:MOST] for pair in ((link.ifname, name), (name, link.ifname))]
+    return any(stopped(view.netfilter, replace(kind, iif=iif, oif=oif)) is None for iif, oif in ways)
 
 
 def _stop(owner: Netfilter, link: Link, family: str) -> Possible | None:
@@ -129,8 +148,21 @@ def examples() -> Iterator[Example]:
     yield _case("bridge accepted", "as it should be where 1 is needed", _host().nft(passes))
     named = _forward(rule(iifname("br0"), verdict("drop")), policy="accept")
     yield _case("stopped by name", "a filter on purpose", _host().nft(named))
-    routed = _host().address("br0", "10.0.0.1/24").nft(_forward())
-    yield _case("bridge with an address", "its machines are routed", routed)
+
+    def uplink(forward: int, *rules: Any) -> HostBuilder:
+        host = _host().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+        host.address("br0", "10.0.0.1/24").link("br0", kind="bridge", ifindex=2, inet_conf={"forwarding": forward})
+        return host.nft(_forward(*rules))
+
+    alone_ = _host().address("br0", "10.0.0.1/24").nft(_forward())
+    yield _case("bridge with an address, to nowhere", "its machines may talk to each other at least", alone_, 1)
+    yield _case("bridge with an address and a way out", "nf-forward-drop-policy speaks", uplink(1))
+    yield _case("bridge with an address, not forwarded", "nothing is routed", uplink(0), 1)
+    for iif, oif in (("br0", "eth0"), ("eth0", "br0")):
+        some = rule(iifname(iif), oifname(oif), verdict("accept"))
+        yield _case(f"something passes from {iif} to {oif}", "who talks to whom is a policy", uplink(0, some))
+    own = rule(iifname("br0"), oifname("lo"), verdict("accept"))
+    yield _case("loopback does not count", "nothing is forwarded to it", uplink(0, own), 1)
     alone = HostBuilder().sysctl("net.bridge.bridge-nf-call-iptables", 1)
     alone.link("br0", kind="bridge").tap("tap0", master="br0").nft(_forward())
     yield _case("one port", "nothing is bridged", alone)

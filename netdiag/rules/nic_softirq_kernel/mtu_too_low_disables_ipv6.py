@@ -208,7 +208,7 @@ def _needed_examples() -> Iterator[Example]:
         ("WireGuard peers with IPv4 behind it", "nothing asks for IPv6", 1279, ("10.0.0.2/32",), 0),
         ("everything allowed", "a peer's ::/0 says nothing about use", 1279, ("0.0.0.0/0", "::/0"), 0),
     ):
-        host = WireguardBuilder().wireguard("wg0", mtu=mtu, **({"inet6_conf": {}} if mtu < 1280 else {}))
+        host = WireguardBuilder().wireguard("wg0", mtu=mtu, inet6_conf=INET6_CONF if mtu >= IPV6_MIN_MTU else {})
         host.wg_peer("wg0", "a", allowed_ips=allowed)
         confidence: Confidence | None = "certain" if fires else None
         yield _case(name, why, host, fires, confidence=confidence)
