@@ -1,5 +1,7 @@
 """What it checks
-  A policy rule that this host is meant to have is not there: [[rule]] of the intent names it, or the baseline had it.
+  A policy rule that this host is meant to have is not there: [[rule]] of the intent names it, the baseline had it, or
+  the other guests have one like it ("to POD lookup main", as Amazon's CNI plugin makes them), one has none, and what a
+  sibling sends to it leaves by another interface than its own.
 
 Why it matters
   Policy rules are nobody's property: a restart of systemd-networkd, of a VPN client or of the host takes them away and
@@ -18,7 +20,8 @@ Not flagged
   A rule with other selectors than those that the intent names: what the intent does not say may be anything, but for
   the mask of a mark, which is all ones unless it is given. Against a baseline: a rule that stands at another priority
   with the same selectors and table; rules of interfaces that are gone; rules of a table that is now empty as well,
-  which are told as information. Without a [[rule]] section and without a baseline the rule is not evaluated.
+  which are told as information. A rule "from POD" that one guest lacks: which uplink it is meant to use nobody knows.
+  Without a [[rule]] section, a baseline or guests with rules of their own the rule is not evaluated.
 
 References
   net/core/fib_rules.c; ip-rule(8); networkd.conf(5) ManageForeignRoutingPolicyRules=
@@ -34,9 +37,11 @@ from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, Subject, Unjudged, subject
 from netdiag.model.intent import IntendedRule
+from netdiag.model.link import Link
 from netdiag.model.policyrule import PolicyRule
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.expected import since, untold
+from netdiag.rules.guestrules import READS, forsaken
 from netdiag.rules.routewords import ip_command, rule_words, table_word
 from netdiag.rules.shape import Example, Rule
 
@@ -44,7 +49,7 @@ RULE = Rule(
     id="rule-expected-missing",
     title="a policy rule that this host is meant to have is not there",
     severity="critical",
-    reads=("rules", "routes", "links", "sysctls"),
+    reads=READS,
     consults=("intent.rule", "baseline"),
     explains=("table-without-rule", "route-default-missing", "asym-rpfilter-strict-drop", "rule-*", "wg-*", "bgp-*"),
 )
@@ -109,7 +114,9 @@ def as_rule(want: IntendedRule) -> PolicyRule:
 
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
-    yield from untold(view, "rule")
+    lost = list(forsaken(view))
+    if not lost:
+        yield from untold(view, "rule")
     said = set()
     for want in view.intent.rule or ():
         if not any(is_it(rule, want) for rule in view.rules):
@@ -120,7 +127,14 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         for rule in _vanished(view.baseline, view):
             if _bare(rule) not in said:
                 source = f"RTM_GETRULE, {since(view.baseline)}"
+                said.add(_bare(rule))
                 yield _draft(view, rule, source, f"it is gone {since(view.baseline)}")
+    for one in lost:
+        if _bare(one.rule) not in said:
+            reason = (
+                f"{one.siblings} other guests have one like it; from {one.sender.ifname} to {one.link.ifname} packets"
+            )
+            yield _draft(view, one.rule, "RTM_GETRULE of its siblings", f"{reason} go to {one.astray}", one.link)
 
 
 def _bare(rule: PolicyRule) -> PolicyRule:
@@ -153,11 +167,11 @@ def _lost(view: HostView, rule: PolicyRule) -> bool:
     return not all(view.lookup(Query(dst=address, **common)).ok for address in specimens(prefix))
 
 
-def _draft(view: HostView, rule: PolicyRule, source: str, reason: str) -> Draft:
+def _draft(view: HostView, rule: PolicyRule, source: str, reason: str, guest: Link | None = None) -> Draft:
     words, ip = rule_words(rule), ip_command(rule.family)
     led = rule.table is not None
     held = view.fib(rule.family).positions(rule.table) if rule.table is not None else ()
-    severity: Severity = "warning"
+    severity: Severity = "warning" if guest is None else "critical"
     after = (
         f"table {table_word(rule.table)} has {len(held)} routes" if led else "what it decided is not decided any more"
     )
@@ -168,6 +182,8 @@ def _draft(view: HostView, rule: PolicyRule, source: str, reason: str) -> Draft:
     number = rule.priority if rule.priority >= 0 else None
     place = f" at priority {number}" if number is not None else ""
     about = subject("rule", priority=number, family=rule.family, table=rule.table if number is None else None)
+    if guest is not None:
+        about = subject("rule", priority=number, family=rule.family, dst=rule.dst)  # its siblings' have that priority
     add = words.replace(" lookup ", " table ").replace("lookup ", "table ", 1) if led else words
     breaks, routes = _objects(view, rule, held)
     return RULE.found(
@@ -181,7 +197,8 @@ def _draft(view: HostView, rule: PolicyRule, source: str, reason: str) -> Draft:
         ],
         confirm=[f"{ip} rule show", *([f"{ip} route show table {rule.table}"] if len(held) else [])],
         fix=f"{ip} rule add {add}" + (f" priority {number}" if number is not None else ""),
-        breaks=[*breaks, *routes],
+        confidence=None if guest is None else "likely",
+        breaks=[*breaks, *routes] if guest is None else [subject("link", ifname=guest.ifname)],
     )
 
 
@@ -259,6 +276,51 @@ def examples() -> Iterator[Example]:
     yield _case("no section", "nothing was told", _host(), None, unjudged=True)
     yield _case("an empty section", "nothing is wanted, and that was told", _host().intend(rule=()), None)
     yield from _since()
+    yield from _pods()
+
+
+def _pod_host(*, rules: int = 3, pods: int = 4, out: int = 0, **fields: Any) -> HostBuilder:
+    """Pods 10.0.1.0 ... each behind a cable, the first ones with a rule; ``out`` of them leave by eth1."""
+    host = _host()
+    for number in range(pods):
+        host.link(f"eni{number}", kind="veth", link_netnsid=number).route(f"10.0.1.{number}/32", dev=f"eni{number}")
+        if number < rules:
+            selector: dict[str, Any] = {"dst": f"10.0.1.{number}", "dst_len": 32, "table": 254} | fields
+            host.rule(512, **selector)
+        if number < out:
+            host.rule(1536, src=f"10.0.1.{number}", src_len=32, table=100)
+    return host
+
+
+def _pods() -> Iterator[Example]:
+    """What its like have: pods with a rule each, ahead of those that send them out by the second card."""
+    about = subject("rule", priority=512, family="inet", dst="10.0.1.3")
+    told: dict[str, Any] = {"fires": 1, "subject": about, "severity": "critical", "confidence": "likely"}
+    says = ("3 other guests have one like it; from eni0 to eni3 packets go to eth1", "to 10.0.1.3/32 table main")
+    yield _case("of one pod of four", "its siblings' packets leave the host", _pod_host(out=1), None, says=says, **told)
+    second = _pod_host(out=0).rule(1536, src="10.0.1.1", src_len=32, table=100)
+    yield _case("another sibling's", "the first one's find it", second, None, says=("from eni1 to eni3",), **told)
+    yield _case("none sent out", "main is asked anyhow", _pod_host(), None, unjudged=True)
+    yield _case("two of three have one", "too few", _pod_host(rules=2, pods=3, out=1), None, unjudged=True)
+    yield _case("five of seven have one", "two are many", _pod_host(rules=5, pods=7, out=1), None, unjudged=True)
+    yield _case("six of eight have one", "two are few", _pod_host(rules=6, pods=8, out=1), None, fires=2)
+    yield _case("all have one", "as it should be", _pod_host(rules=4, out=1), None, unjudged=True)
+    other = _pod_host(out=1).rule(600, dst="10.0.1.3", dst_len=32, table=254)
+    yield _case("one at another priority", "it has its own", other, None, unjudged=True)
+    for name, fields in (
+        ("of a mark", {"fwmark": 1}),
+        ("of an interface", {"iif": "eth0"}),
+        ("of a network", {"dst_len": 24}),
+        ("that lead nowhere", {"action": "prohibit", "table": None}),
+        ("that lead to the way out", {"table": 100}),
+    ):
+        yield _case(f"rules {name}", "not those of pods", _pod_host(out=1, **fields), None, unjudged=True)
+    refused = _pod_host(out=0).rule(1536, src="10.0.1.0", src_len=32, action="prohibit")
+    yield _case("and what is left refuses", "they go nowhere", refused, None, says=("go to nowhere",), **told)
+    both = _pod_host(out=1).build()
+    older = _pod_host(rules=4, out=1).build()
+    why = "one fault, one finding"
+    yield Example(name="a pod's, and the baseline had it", why=why, tables=both, baseline=older, fires=1)
 
 
 def _since() -> Iterator[Example]:
