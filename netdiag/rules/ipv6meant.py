@@ -3,12 +3,34 @@
 Tables that a rule only consults (WireGuard, BIRD) may be missing; their signs are then missing as well. Pure.
 """
 
+from typing import NamedTuple
+
+import numpy as np
+
 from netdiag.index.view import HostView
+from netdiag.model.finding import Confidence
 from netdiag.model.link import Link
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import sessions
 
 CONSULTS = ("wireguard", "bird")
+IPV6_MIN_MTU = 1280
+"""Bytes; RFC 8200 section 5, include/uapi/linux/ipv6.h."""
+ARPHRD_ETHER = 1
+PLAIN = frozenset({None, "veth", "bond", "team", "vlan", "macvlan", "ipvlan"})
+"""Kinds of interface that have a small MTU only if somebody gave it to them. Overlays have one by their nature."""
+
+
+class Reason(NamedTuple):
+    """Why IPv6 was meant to run on an interface."""
+
+    why: str
+    evidence: tuple[str, object, str]
+    confidence: Confidence = "likely"
+    mtu: int = IPV6_MIN_MTU
+    """Bytes that the link beyond carries."""
+
+
 ALIKE = 2
 """So many interfaces of the same make must have IPv6."""
 
@@ -42,3 +64,69 @@ def having_ipv6(view: HostView) -> set[int]:
     found = {row.ifindex for row in view.addresses if row.family == "inet6" and row.scope == 0}
     routes = view.routes("inet6")  # those to guests; of an address that is only link-local there is a local one
     return found | {int(oif) for oif in routes.oif[(routes.dst_len == 128) & (routes.type == RTN_UNICAST)]}
+
+
+def reason(view: HostView, link: Link) -> Reason | None:
+    """The best sign that IPv6 belongs on the interface; None where there is none."""
+    named = _named_by_rule(view, link) or _needed(view, link)
+    return named or _wider_beyond(view, link) or _host_uses_ipv6(view, link)
+
+
+def _needed(view: HostView, link: Link) -> Reason | None:
+    found = needs(view, link, having_ipv6(view))
+    if found is None:
+        return None
+    words, source, certain = found
+    return Reason(f"though {words}", ("what needs it", words, source), "certain" if certain else "likely")
+
+
+def _named_by_rule(view: HostView, link: Link) -> Reason | None:
+    for rule in view.rules:
+        if rule.family == "inet6" and link.ifname in (rule.iif, rule.oif):
+            fact = (f"IPv6 rule {rule.priority} names", link.ifname, "RTM_GETRULE inet6 FRA_IIFNAME, FRA_OIFNAME")
+            return Reason(f"though IPv6 policy rule {rule.priority} names it", fact, "certain")
+    return None
+
+
+def _wider_beyond(view: HostView, link: Link) -> Reason | None:
+    """The far end, the device below or a bridge's port carries what IPv6 needs: the size is not the link's nature."""
+    far = view.stack.veth_peer(link.ifindex)
+    if far is not None and (far.mtu >= IPV6_MIN_MTU if far.slave_kind == "bridge" else _ipv6_on(far)):
+        return _wider(f"though its peer {far.ifname} has {far.mtu}", far, "peer ")
+    ports = [port for port in view.stack.ports(link.ifindex) if port.mtu >= IPV6_MIN_MTU and port.up]
+    if link.kind == "bridge" and ports:
+        return _wider(f"though its port {ports[0].ifname} has {ports[0].mtu}", ports[0], "port ")
+    lower = view.stack.lower(link.ifindex)
+    if link.kind in PLAIN and lower is not None and _ipv6_on(lower):
+        return _wider(f"though {lower.ifname} below it has {lower.mtu}", lower, "")
+    return None
+
+
+def _wider(why: str, other: Link, role: str) -> Reason:
+    return Reason(why, (f"{role}{other.ifname} mtu", other.mtu, f"RTM_GETLINK {other.ifname} IFLA_MTU"), mtu=other.mtu)
+
+
+def _ipv6_on(link: Link) -> bool:
+    """IPv6 runs there, which says that its MTU is large enough."""
+    return link.inet6_conf.get("disable_ipv6") == 0
+
+
+def _host_uses_ipv6(view: HostView, link: Link) -> Reason | None:
+    """Some interface has a global IPv6 address, this one none. For the way out that says something, else little."""
+    used = [row for row in view.addresses if row.family == "inet6" and row.scope == 0]
+    alone = link.kind in ("bridge", "tun") and not view.stack.ports(link.ifindex)
+    if not used or link.type != ARPHRD_ETHER or not (link.kind in PLAIN or alone):
+        return None
+    where = view.ifname(used[0].ifindex)
+    fact = (f"IPv6 address of {where}", used[0].local, f"RTM_GETADDR {where} IFA_LOCAL")
+    if link.kind in PLAIN and _default_route(view, link):
+        return Reason("though it is the way out of a host that uses IPv6", fact)
+    if any(row.ifindex == link.ifindex for row in view.addresses):
+        return Reason("and this host uses IPv6 elsewhere", fact, "possible")
+    return None
+
+
+def _default_route(view: HostView, link: Link) -> bool:
+    routes = view.routes("inet")
+    chosen = np.flatnonzero((routes.dst_len == 0) & (routes.type == RTN_UNICAST))
+    return any(hop.oif == link.ifindex for row in view.route_rows("inet", chosen.tolist()) for hop in row.hops)
