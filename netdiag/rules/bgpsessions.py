@@ -35,7 +35,7 @@ _STAMP = re.compile(r"^(?:(\d{4}-\d\d-\d\d)[ T]?)?(?:(\d\d:\d\d)(:\d\d)?(\.\d+)?
 _PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 _REFUSALS = ("Received: Cease", "Socket: Connection reset by peer")
 """What the other end's BFD going down looks like from here."""
-_RESTARTS = ("Received: Administrative reset", "Received: Other configuration change")
+RESTARTS = ("Received: Administrative reset", "Received: Other configuration change")
 """The neighbour ended the session and is about to begin it anew (RFC 4486)."""
 _CLOSED = "Socket: Connection closed"
 """The same, or a daemon that was killed."""
@@ -136,7 +136,7 @@ class Session:
         """It began a moment ago, or the neighbour restarted it, and may come up by itself; a session that was lost a
         moment ago is not starting."""
         age = self.age()
-        begins = self.from_the_start() or not self.error or self.error in _RESTARTS
+        begins = self.from_the_start() or not self.error or self.error in RESTARTS
         return age is not None and age < STARTING and begins
 
     def bfd(self) -> BfdSession | None:

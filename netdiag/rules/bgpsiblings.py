@@ -14,7 +14,8 @@ from netdiag.rules.bgpsessions import Session, sessions
 
 SETTLED = 3.0
 """Seconds after which an established session has begun to tell its routes."""
-NOTHING, NAMELESS = "REJECT", ("REJECT", "ACCEPT", "(unnamed)", None)
+NOTHING, IN_PLACE = "REJECT", "(unnamed)"
+NAMELESS = (NOTHING, "ACCEPT", IN_PLACE, None)
 
 
 class Standing(NamedTuple):
@@ -41,7 +42,8 @@ def standing(view: HostView) -> Iterator[Standing]:
                 yield Standing(session, channel)
 
 
-def _carried(one: Standing) -> tuple[str, str, str | None, bool]:
+def carried(one: Standing) -> tuple[str, str, str | None, bool]:
+    """What channels must share to be held against each other: daemon, family, table, and whether it is one AS."""
     table = one.channel.table or one.session.protocol.table
     return one.session.daemon.socket, one.channel.name, table, one.internal
 
@@ -59,4 +61,4 @@ def siblings(view: HostView, one: Standing, direction: str) -> list[Standing]:
         asn = one.session.protocol.neighbor_as
         return not one.internal and asn is not None and other.session.protocol.neighbor_as == asn
 
-    return [other for other in standing(view) if _carried(other) == _carried(one) and same(other)]
+    return [other for other in standing(view) if carried(other) == carried(one) and same(other)]

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity
-from netdiag.rules.bgpsessions import Session, down_severity, loss_words, routed, sessions, touched, way
+from netdiag.rules.bgpsessions import RESTARTS, Session, down_severity, loss_words, routed, sessions, touched, way
 from netdiag.rules.shape import Rule
 
 READS = ("bird", "links", "addresses", "routes", "rules", "sysctls", "counters")
-MUTE = ("", "Socket: Connection timed out")
-"""What BIRD says where nothing comes back."""
+MUTE = ("", "Socket: Connection timed out", *RESTARTS)
+"""What BIRD says where nothing comes back; why the neighbour ended the session before stays until the next one."""
 
 
 def stuck(view: HostView, states: Iterable[str]) -> list[Session]:

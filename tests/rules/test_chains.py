@@ -87,3 +87,29 @@ def test_a_peer_takes_the_session_along_before_the_routes_are_missed() -> None:
 
 def test_a_session_that_is_refused_is_a_cause_of_its_own() -> None:
     assert chain(edge(error="Received: Bad peer AS"))[0] == "bgp-bad-as"
+
+
+def test_two_tunnels_in_a_circle_are_one_cause() -> None:
+    host = Edge().link("eth0").address("eth0", "192.0.2.10/24").wireguard("wg0").wireguard("wg1")
+    host.wg_peer("wg0", "a", endpoint="198.51.100.9", allowed_ips=("203.0.113.0/24",), age=20)
+    host.wg_peer("wg1", "b", endpoint="203.0.113.9", allowed_ips=("198.51.100.0/24",), age=20)
+    host.route("198.51.100.0/24", dev="wg1").route("203.0.113.0/24", dev="wg0")
+    assert chain(host)[:2] == ["wg-endpoint-via-own-tunnel", ">wg-endpoint-via-own-tunnel"]
+
+
+def test_a_daemon_that_hangs_takes_its_sockets_along() -> None:
+    host = Edge().link("eth0").address("eth0", "192.0.2.10/24")
+    host.control_socket(hangs=True, detail="bird: no whole answer before the deadline")
+    held = {"rqueue": 10, "later": 1, "later_rqueue": 10, "received": 100, "later_received": 100}
+    about = {"src": "192.0.2.10", "sport": 179, "dst": "192.0.2.1", "dport": 5000, "state": 1, "comm": "bird"}
+    host.socket(**about, **held, process="T", later_last_data_recv=9, snd_wnd=1000)
+    host.counters(before={}, after={})
+    assert chain(host) == ["bgp-daemon-dead", ">tcp-rcvq-stuck"]
+
+
+def test_a_rule_that_hides_main_takes_the_endpoint_along() -> None:
+    host = edge().sysctl("net.ipv4.ip_forward", 1).tap("tap0", inet_conf={"forwarding": 1})
+    host.route("10.1.0.2/32", dev="tap0").route("default", dev="wg0", table=51).rule(100, table=51)
+    found = chain(host)
+    assert found[0] == "rule-shadowed"
+    assert ">wg-endpoint-via-own-tunnel" in found

@@ -19,7 +19,8 @@ Not flagged
   A drained host: the label drained = true, a session or a protocol of BIRD that makes routes switched off. Sessions
   that are not established, which have rules of their own. A prefix covered by an aggregate that is announced, where
   only the host's other addresses tell. Lists longer than netdiag reads: named under "not evaluated". Addresses on lo of
-  a host that announces none of them: without an intent nobody can tell that it should.
+  a host that announces none of them: without an intent nobody can tell that it should. One that is the source of a BGP
+  session: the router's own.
 
 References
   BIRD user's guide: protocols static and direct; nest/rt-table.c
@@ -128,10 +129,14 @@ def _meant(view: HostView, want: IntendedAnnouncement, told: list[Told]) -> Iter
 
 
 def _own(view: HostView) -> list[str]:
-    """Host addresses of lo that could be announced, as prefixes."""
+    """Host addresses of lo that could be announced, as prefixes; not those from which this host speaks BGP: such a one
+    is the router's own, which an inner protocol or a static route of the neighbour makes known."""
     found, loops = [], {link.ifindex for link in view.links if link.loopback}
+    speaks = {session.protocol.source_address for session in sessions(view)}
     for row in view.addresses:
         whole = row.prefixlen == (128 if row.family == "inet6" else 32)
+        if row.local in speaks:
+            continue
         if row.ifindex in loops and whole and not ipaddress.ip_address(row.local).is_loopback:
             found.append(_canonical(f"{row.local}/{row.prefixlen}"))
     return found
@@ -264,6 +269,8 @@ def _untold() -> Iterator[Example]:
     inner = _host(Q, own=("10.9.9.9/32", Q))
     yield _case("an inner address", "a router's own name beside the public one", inner)
     yield _case("an aggregate covers it", "routers lead here all the same", _host(Q, "203.0.113.0/24"))
+    far = _host(Q).bgp("rr", source_address="203.0.113.7", neighbor_address="203.0.113.1").exports("rr", routes=())
+    yield _case("the source of a session", "the router's own name, which a multihop session needs", far)
     yield _case("a default route does not", "it leads to the world", _host(Q, "0.0.0.0/0"), **told)
     before = _host(P, own=(P,)).build()
     gone = _host(own=(P,))

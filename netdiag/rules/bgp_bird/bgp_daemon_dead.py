@@ -49,7 +49,14 @@ RULE = Rule(
     title="BIRD is gone or hangs, and its control socket is still there",
     severity="critical",
     reads=("bird_sockets", "routes"),
-    explains=("bgp-*", "bird-*", "fib-route-stale-daemon-gone", "route-default-missing", "unix-bird-socket-stuck"),
+    explains=(
+        "bgp-*",
+        "bird-*",
+        "fib-route-stale-daemon-gone",
+        "route-default-missing",
+        "tcp-rcvq-stuck",
+        "unix-bird-socket-stuck",
+    ),
 )
 
 RTPROT_BIRD = 12

@@ -30,10 +30,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bird import UpdateCounts
+from netdiag.model.bird import BirdRoute, UpdateCounts
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.bgpsessions import bird_name
-from netdiag.rules.bgpsiblings import NOTHING, Standing, siblings, standing
+from netdiag.rules.bgpsiblings import IN_PLACE, NOTHING, Standing, carried, siblings, standing
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example, Rule
 
@@ -42,8 +42,12 @@ RULE = Rule(
     title="an established BGP session announces nothing",
     severity="warning",
     reads=("bird",),
+    consults=("bird_routes",),
     explains=("bgp-prefix-announced-nowhere", "bgp-anycast-missing-announce"),
 )
+
+
+MAKERS = ("Static", "Direct")
 
 
 def refused(one: Standing) -> int:
@@ -52,12 +56,33 @@ def refused(one: Standing) -> int:
     return 0 if one.channel.exported != 0 or counts is None else counts.filtered or 0
 
 
+def _mates(view: HostView, one: Standing) -> list[Standing]:
+    """Other external sessions with a filter in place, which let through what this host itself makes."""
+    if one.internal or one.channel.output_filter != IN_PLACE or not view.read_whole("bird_routes"):
+        return []
+    made = {(d.socket, row.name) for d in view.bird.daemons for row in d.protocols if row.proto in MAKERS}
+    gives = {
+        (d.socket, listed.protocol)
+        for d in view.bird_routes
+        for listed in d.exports
+        if any((d.socket, route.protocol) in made for route in listed.routes or ())
+    }
+    return [
+        other
+        for other in standing(view)
+        if carried(other) == carried(one)
+        and other.channel.output_filter == IN_PLACE
+        and other.channel.exported
+        and (other.session.daemon.socket, other.session.name) in gives
+    ]
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for one in standing(view):
         count = refused(one)
         if not count:
             continue
-        better = [other for other in siblings(view, one, "output") if other.channel.exported]
+        better = [other for other in siblings(view, one, "output") if other.channel.exported] or _mates(view, one)
         if not better and (one.channel.output_filter == NOTHING or one.internal):
             continue
         session, policy = one.session, one.channel.output_filter
@@ -143,6 +168,24 @@ def examples() -> Iterator[Example]:
         ),
     ):
         yield _case(name, "no kinship", BirdHost().bgp("up1", **_zero(**own)).bgp("up2", **_good(**theirs)), **info)
+    as_given: dict[str, Any]
+    for name, protocol, as_given, loud in (
+        ("is given what is made here", "s1", {}, True),
+        ("is given a neighbour's", "up3", {}, False),
+        ("has a filter by name", "s1", {"output_filter": "theirs"}, False),
+        ("announces nothing", "s1", {"exported": 0}, False),
+        ("of the other family", "s1", {"name": "ipv6"}, False),
+        ("inside the AS", "s1", {"session": "internal AS4"}, False),
+    ):
+        host = BirdHost().protocol("s1", "Static").bgp("up3", neighbor_as=65007).bgp("up1", **_zero())
+        host.bgp("up2", **_good(neighbor_as=65009, **as_given))
+        host.exports("up2", routes=(BirdRoute(net="203.0.113.7/32", protocol=protocol, best=True),))
+        seen = told if loud else info
+        yield _case(f"another AS {name}", "what is made here is for every upstream", host, **seen)
+    named = BirdHost().protocol("s1", "Static").bgp("up1", **_zero(output_filter="drained"))
+    named.bgp("up2", **_good(neighbor_as=65009))
+    named.exports("up2", routes=(BirdRoute(net="203.0.113.7/32", protocol="s1", best=True),))
+    yield _case("a filter by name beside one in place", "somebody chose it", named, **info)
     unknown = BirdHost().bgp("up1", neighbor_as=None, **_zero()).bgp("up2", **_good(neighbor_as=None))
     yield _case("AS not told", "it may be another for each", unknown, **info)
     old = BirdHost().bgp("up1", table="t2", **_zero(table=None)).bgp("up2", **_good(table=None))

@@ -73,6 +73,8 @@ def examples() -> Iterator[Example]:
     crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": about, "confidence": "likely"}
     for counter in COUNTERS:
         yield _case(counter, "each tells another half", 0, 1, counter=counter, **crit)
+    changed = "Received: Other configuration change"
+    yield _case("the neighbour got a password", "its goodbye is the last that was heard", 0, 1, error=changed, **crit)
     yield _case("does not move", "a scanner last week, or a slow session", 5, 5, fires=1, severity="info")
     yield _case("never", "a firewall perhaps", 0, 0)
     yield _case("reset", "a counter that went back says nothing now", 5, 1, fires=1, severity="info")

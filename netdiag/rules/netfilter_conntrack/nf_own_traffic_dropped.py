@@ -1,7 +1,8 @@
 """What it checks
   The host's own filter stops what the host itself lives by: a BGP session that can be opened from neither side (TCP
-  port 179 to and from the neighbour), WireGuard's packets with an endpoint that is in use, or all questions to all
-  nameservers. The ruleset is asked with those very packets, on their way out and back.
+  port 179 to and from the neighbour), the packets of its BFD one way or the other (UDP port 3784, 4784 for multihop)
+  while BFD is down, WireGuard's packets with an endpoint that is in use, or all questions to all nameservers. The
+  ruleset is asked with those very packets, on their way out and back.
 
 Why it matters
   The daemons say no more than that nobody answers: a session in Connect or with an expired hold timer, a peer without
@@ -24,7 +25,8 @@ Not flagged
   do without names on purpose and its resolv.conf be a leftover; info, until a program is seen waiting for an answer.
 
 References
-  net/netfilter/core.c nf_hook_slow(), nft(8) "CHAINS"; RFC 4271 section 8.2.1
+  net/netfilter/core.c nf_hook_slow(), nft(8) "CHAINS"; RFC 4271 section 8.2.1; RFC 5881
+  section 4, RFC 5883 section 5
 """
 
 from collections.abc import Iterator
@@ -36,7 +38,7 @@ from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import HookVerdict, Possible
 from netdiag.index.policy import Lookup, Query
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, Subject, subject
+from netdiag.model.finding import SEVERITY_RANK, Draft, Severity, Subject, subject
 from netdiag.rules.bgpsessions import sessions, way
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
@@ -67,9 +69,17 @@ RULE = Rule(
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "nft"),
     consults=("bird", "wireguard", "resolver", "sockets"),
-    explains=("bgp-not-established", "bgp-hold-timer-expired", "wg-never-handshaked", "wg-handshake-stale", "dns-*"),
+    explains=(
+        "bgp-bfd-down",
+        "bgp-not-established",
+        "bgp-hold-timer-expired",
+        "wg-never-handshaked",
+        "wg-handshake-stale",
+        "dns-*",
+    ),
 )
 TCP, UDP, BGP, SYN = 6, 17, 179, 2
+BFD, BFD_MULTIHOP = 3784, 4784
 MOST = 128
 """Conversations that are asked about."""
 LOCAL_PORTS = (32768, 60999)
@@ -87,6 +97,11 @@ class Talk:
     local_port: int | None
     """Where the other side calls; None: it never does."""
     suffers: tuple[Subject, ...]
+    end: str = ": neither side can begin"
+    """What follows from it."""
+    severity: Severity = "critical"
+    apart: bool = False
+    """Each side sends for itself to the same port: what stops one way is enough."""
 
     def first_in(self, iif: str) -> Packet:
         """The first packet where the other side calls."""
@@ -124,6 +139,18 @@ def talks(view: HostView) -> Iterator[Talk]:
                     local_port=BGP,
                     suffers=(session.subject,),
                 )
+            bfd, packet = session.bfd(), _packet(view, answer, UDP)
+            if bfd is not None and bfd.state in ("Down", "Init") and packet is not None:
+                heard = BFD_MULTIHOP if "multihop" in (session.protocol.session or "") else BFD
+                yield Talk(
+                    words=f"BFD of session {session.name} with {address}",
+                    out=replace(packet, dport=heard),
+                    local_port=heard,
+                    suffers=(session.subject,),
+                    end=": BFD cannot come up",
+                    severity="warning" if session.up else "critical",
+                    apart=True,
+                )
     if not view.read_whole("wireguard"):
         return
     for device, _ in alive(view):
@@ -156,7 +183,8 @@ def questions(view: HostView) -> list[Talk]:
             return []
         suffers = (subject("prefix", prefix=address),)
         out = replace(packet, dport=DNS_PORT)
-        found.append(Talk(words=f"questions to nameserver {address}", out=out, local_port=None, suffers=suffers))
+        words, end = f"questions to nameserver {address}", ": no name can be looked up"
+        found.append(Talk(words=words, out=out, local_port=None, suffers=suffers, end=end))
     return found
 
 
@@ -199,6 +227,9 @@ def stop(view: HostView, talk: Talk) -> Possible | None:
     """What stops a conversation that neither side can begin."""
     oif = talk.out.oif or ""
     outwards = _out(view, talk.out)
+    if talk.apart:
+        way_in = _in(view, replace(talk.first_in(oif), sport=None))
+        return next((each.blocker for each in (way_in, outwards) if each.passes == "no"), None)
     for port_ in _callers(view):  # that a service's port is open helps no answer
         calls = outwards if outwards.passes == "no" else _in(view, talk.reply(oif, port_))
         if calls.passes != "no" or "untracked" in (outwards.packet.ct_state, calls.packet.ct_state):
@@ -247,21 +278,21 @@ def _draft(rows: list[tuple[Talk, Possible]], *, sure: bool) -> Draft:
     (talk, blocker), at = rows[0], rows[0][1].at
     word, more = WORDS[talk.out.proto or 0], f" and {len(rows) - 1} more" if len(rows) > 1 else ""
     inwards = at.chain.hook in ("input", "prerouting", "ingress")
-    ports = [f"{word} {'s' if inwards else 'd'}port {talk.out.dport}"]
-    if talk.local_port is not None:
+    ports = [f"{word} {'s' if inwards and not talk.apart else 'd'}port {talk.out.dport}"]
+    if talk.local_port is not None and not talk.apart:
         ports.append(f"{word} {'d' if inwards else 's'}port {talk.local_port}")
     flags = [f"-p {word} --{one.split()[1]} {one.split()[2]} -j ACCEPT" for one in ports]
+    worst: Severity = min((each.severity for each, _ in rows), key=SEVERITY_RANK.__getitem__)
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
-        message=f"{place_words(at)} stops {talk.words}{more}"
-        + (": neither side can begin" if talk.local_port is not None else ": no name can be looked up"),
+        message=f"{place_words(at)} stops {talk.words}{more}" + talk.end,
         evidence=[
             fact(blocker),
             *(("cannot pass", each.words, "NFT_MSG_GETRULE, with the packets of both sides") for each, _ in rows[:3]),
         ],
         confirm=[list_chain(at.table, at.chain)],
         fix=inserts(at.table, at.chain.name, [f"{one} accept" for one in ports], flags),
-        severity=None if sure else "info",
+        severity=worst if sure else "info",
         confidence=None if sure else "possible",
         touches=[thing for each, _ in rows for thing in each.suffers],
         breaks=[thing for each, _ in rows for thing in each.suffers],
@@ -297,6 +328,24 @@ def examples() -> Iterator[Example]:
         host.nft(*tables)
         return Example(name=name, why=why, tables=host.build(), **more)
 
+    for hook, source, number, session, severity in (
+        ("input", False, 3784, "external AS4", "warning"),
+        ("output", False, 3784, "external AS4", "warning"),
+        ("input", False, 4784, "external multihop AS4", "warning"),
+        ("input", True, 3784, "external AS4", None),  # the port that it is sent from is another
+        ("input", False, 4784, "external AS4", None),
+        ("input", False, 3784, "external multihop AS4", None),
+    ):
+        for is_, up in (("Down", True), ("Init", True), ("Down", False), ("Up", True), ("AdminDown", True)):
+            host = _session(up, session=session).bfd(state=is_)
+            loud = severity if is_ in ("Down", "Init") else None
+            told: dict[str, Any] = {"fires": 1, "severity": loud if up else "critical"} if loud else {}
+            name = f"BFD {is_}, BGP {'up' if up else 'down'}, {session}, {hook} {number} {source}"
+            closed = _filter(hook, rule(port(UDP, number, source=source), DROP))
+            yield case(name, "each side sends to that port", host, closed, **told)
+    words = {"says": ("BFD of session up1", f"udp dport {BFD} accept"), "fires": 1, "severity": "warning"}
+    closed = _filter("input", rule(port(UDP, BFD), DROP))
+    yield case("what BFD lacks", "one port, one way", _session(True).bfd(state="Down"), closed, **words)
     yield case("the port is dropped both ways", "the plain fault", _session(), _filter("input", *both), **bad)
     yield case("a session that still stands", "its hold timer runs", _session(True), _filter("input", *both), **bad)
     six = _session(neighbor_address="2001:db8::9")

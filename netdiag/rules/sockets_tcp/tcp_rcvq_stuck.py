@@ -44,6 +44,8 @@ RULE = Rule(
 )
 SEVERAL = 3
 """Connections of one program that wait, from which on it is not one idle client."""
+BIRDS = ("bird", "bird6")
+"""By /proc/PID/comm: bgp-daemon-dead says that it hangs."""
 SETTLED = 5000
 """Milliseconds since the last data came, for programs that merely sleep."""
 
@@ -92,6 +94,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             confirm=[f"ps -o pid,stat,wchan:30,comm -p {owner.pid}", "ss -tnp"],
             fix=f"kill -CONT {owner.pid}" if owner.state in ("T", "t") else f"restart {quoted(owner.comm)}",
+            touches=[subject("host")] if owner.comm in BIRDS else (),
         )
 
 
