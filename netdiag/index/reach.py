@@ -67,6 +67,20 @@ def tables_to(
     return reachable_tables(passed, links, family), None
 
 
+def jumped_over(rules: Iterable[PolicyRule], family: str) -> dict[PolicyRule, PolicyRule]:
+    """Rules that no packet comes to, each with the ``goto`` for all packets that leads past it."""
+    found: dict[PolicyRule, PolicyRule] = {}
+    by: PolicyRule | None = None
+    for rule in rules:
+        if rule.family != family:
+            continue
+        if by is not None and by.goto is not None and rule.priority < by.goto:
+            found[rule] = by
+        elif rule.goto is not None and not rule.goto_unresolved and not rule.invert and not selects(rule):
+            by = rule
+    return found
+
+
 def reachable_tables(rules: Iterable[PolicyRule], links: Iterable[Link], family: str) -> dict[int, int]:
     """Table numbers, each with the length in bits of the shortest prefix that some rule takes from it.
 

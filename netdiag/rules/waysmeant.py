@@ -16,6 +16,7 @@ from netdiag.model.distinct import distinct
 from netdiag.model.finding import Severity
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
 from netdiag.rules.routewords import ip_command, table_word
+from netdiag.rules.shape import quoted
 
 TUNNELS = (
     "wireguard",
@@ -31,7 +32,8 @@ TUNNELS = (
     "ip6tnl",
     "bareudp",
 )
-"""Kinds of interface whose other side, a daemon or the kernel, sends by itself and tries again."""
+"""Kinds of interface whose other side, a daemon or the kernel, sends by itself and tries again. (Not the process
+behind a tap: what a guest sends is forwarded, and counts elsewhere.)"""
 OUT = {"inet": "Ip.OutNoRoutes", "inet6": "Ip6OutNoRoutes"}
 FORWARDED = {"inet": "IpExt.InNoRoutes", "inet6": "Ip6InNoRoutes"}
 """Packets of others, refused by a host that forwards (ip_error() of net/ipv4/route.c)."""
@@ -56,6 +58,7 @@ def signs(view: HostView, family: str, *, counters: bool, lonely: bool) -> Itera
     yield from cut_tunnels(view, family)
     if counters:
         yield from refused(view, family, lonely=lonely)
+    yield from lone_halves(view, family)
     yield from left_objects(view, family)
     yield from left_tables(view, family)
 
@@ -86,10 +89,34 @@ def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
         text = f"{now} packet{'s were' if now > 1 else ' was'} refused for want of a route within {seconds:.1f} s"
         fact = ("OutNoRoutes and InNoRoutes", f"+{now}", f"{source} {OUT[family]} {FORWARDED[family]}")
         yield Sign(severity="critical" if lonely else "warning", text=text, fact=fact)
-    elif total and lonely and not any(link.up and link.kind in TUNNELS for link in view.links):
+    elif (
+        total
+        and lonely
+        and not any(link.up and link.kind in TUNNELS and link.info.get("type") != "tap" for link in view.links)
+    ):
         text = f"{total} packet{'s have' if total > 1 else ' has'} been refused for want of a route"
         yield Sign(
             severity="warning", text=text, fact=("OutNoRoutes", total, f"{source.partition(',')[0]} {OUT[family]}")
+        )
+
+
+def lone_halves(view: HostView, family: str) -> Iterator[Sign]:
+    """0.0.0.0/1 without 128.0.0.0/1, or the reverse: one of the two routes that stand for a default one is lost."""
+    routes = view.routes(family)
+    tables = list(reachable_tables(view.rules, view.links, family))
+    for row in view.route_rows(
+        family, np.flatnonzero((routes.dst_len == 1) & (routes.type == RTN_UNICAST) & np.isin(routes.table, tables))
+    ):
+        low, high = ("0.0.0.0/1", "128.0.0.0/1") if family == "inet" else ("::/1", "8000::/1")
+        other = high if row.dst == low else low
+        gateway = row.hops[0].gateway if row.hops else None
+        way = (f"via {gateway} " if gateway else "") + f"dev {quoted(view.ifname(row.oif or 0))}"
+        yield Sign(
+            severity="critical",
+            text=f"{row.dst} is there without {other}: half of all addresses cannot be reached",
+            fact=(f"{row.dst} in table {table_word(row.table)}", "without its other half", "RTM_GETROUTE RTA_DST"),
+            gateway=gateway,
+            fix=f"{ip_command(family)} route add {other} {way} table {row.table}",
         )
 
 

@@ -69,7 +69,7 @@ def gateways(view: HostView, family: str) -> int:
 
 def uplinks(view: HostView, family: str) -> list[Uplink]:
     """Interfaces that could lead out: with an address for more than the link, and neighbours; those that are up
-    first."""
+    first, taps, which have guests behind them, behind others."""
     found = []
     for address in view.addresses:
         link = view.link(address.ifindex)
@@ -77,4 +77,4 @@ def uplinks(view: HostView, family: str) -> list[Uplink]:
             continue
         if not link.flags & IFF_POINTOPOINT and ip_address(address.local) not in LINK_LOCAL[family]:
             found.append(Uplink(link=link, address=address))
-    return sorted(found, key=lambda uplink: not uplink.link.up)
+    return sorted(found, key=lambda uplink: (not uplink.link.up, uplink.link.kind == "tun"))

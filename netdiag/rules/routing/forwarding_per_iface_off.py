@@ -1,6 +1,7 @@
 """What it checks
   Forwarding of IPv4 is on (net.ipv4.ip_forward), but off on one interface by its own setting, while its like forwards:
   another next hop of the same route, another guest's interface, or nothing but one interface is left that forwards.
+  Also on the only way out of guests that forward: what they send leaves, and no answer comes back.
 
 Why it matters
   The kernel asks the interface on which a packet arrives. What comes in there is dropped; the other direction works,
@@ -43,6 +44,8 @@ RULE = Rule(
     severity="critical",
     reads=("links", "addresses", "routes", "nexthops", "sysctls", "counters"),
 )
+SURE = ("routed", "bridged", "small")
+"""Kinds of guests' interfaces that are none of a VPN, and no cable to another host (GuestSide.kind)."""
 NOTICED = 3
 """Refused packets between the samples; a stray or two are normal on any network."""
 
@@ -86,11 +89,18 @@ def weight(view: HostView, link: Link, around: Sides, dead: set[int]) -> tuple[S
     guests: dict[int, GuestSide] = {guest.link.ifindex: guest for guest in around.guests}
     lucky = [guest for guest in around.guests if guest.link.ifindex not in dead]
     partners = mates(view).get(link.ifindex, set()) - dead
+    served = [guest for guest in lucky if guest.kind in SURE]
     if moved >= NOTICED:
         return "critical", "likely", f"{moved} packets for others were dropped within {view_seconds(view):g} s"
     guest = guests.get(link.ifindex)
     if guest is not None and guest.kind != "subnet" and lucky:  # a wide subnet on a tap may be a VPN's
         return "critical", "likely", f"its guests have no network, those of {lucky[0].link.ifname} have"
+    if served and link in around.exits and all(other.ifindex in dead for other in around.exits):
+        return (
+            "critical",
+            "likely",
+            f"it is the only way out of the guests behind {served[0].link.ifname}, no answer returns",
+        )
     if partners:
         other = view.ifname(min(partners))
         return "critical", "likely", f"it shares a route with {other}, which forwards"
@@ -209,12 +219,34 @@ def examples() -> Iterator[Example]:
     yield _case("a VPN's tap beside a guest", "its clients may be meant for this host alone", vpn, 1, severity="info")
     kept = _router(eth2=0).link("tap0", inet_conf={"forwarding": 1}, **tap).route("10.9.0.0/32", dev="tap0")
     yield _case("a subnet kept apart from guests", "it is no guest", kept.route("default", via="10.0.0.2", dev="eth0"))
+    yield from _way_out(crit, tap)
     both = _router().route("default", via="10.0.0.2", dev="eth0")
     for name in ("tap0", "tap1"):
         both.link(name, inet_conf={"forwarding": 0}, **tap).route(f"10.9.0.{name[-1]}/32", dev=name)
     yield _case("all guests", "they may be meant to be shut in", both, 2, severity="info")
     six = _router().address("eth1", "2001:db8::1/64").sysctl("net.ipv6.conf.all.forwarding", 1)
     yield _case("IPv6", "only all counts", six)
+
+
+def _way_out(crit: dict[str, Any], tap: dict[str, Any]) -> Iterator[Example]:
+    """An uplink that does not forward, with guests behind the host."""
+
+    def host(guest: str = "10.9.0.1/32", forwarding: int = 1, **off_on: int) -> HostBuilder:
+        built = _router(**(off_on or {"eth1": 0})).route("default", via="10.1.0.2", dev="eth1")
+        return built.link("tap0", inet_conf={"forwarding": forwarding}, **tap).route(guest, dev="tap0")
+
+    says = ("only way out of the guests behind tap0",)
+    yield _case("the only way out of guests", "their answers are dropped", host(), says=says, **crit)
+    info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    spare = host().route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
+    yield _case("one of two ways out", "guests may be meant to use the other", spare, **info)
+    both = host(eth0=0, eth1=0).route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
+    yield _case("both ways out", "no answer by either", both, 2, severity="critical")
+    vpn = _router(eth1=0).route("default", via="10.1.0.2", dev="eth1")
+    vpn.link("tap0", inet_conf={"forwarding": 1}, **tap).address("tap0", "10.9.0.1/24")
+    yield _case("a tap that may be a VPN's", "the host is its client, perhaps", vpn, **info)
+    down = host().link("eth3", inet_conf={"forwarding": 0}).address("eth3", "10.3.0.1/24")
+    yield _case("a subnet beside the only way out", "it is no way out", down, says=says, **crit)
 
 
 def _shared_ways(crit: dict[str, Any]) -> Iterator[Example]:

@@ -1,6 +1,7 @@
 """What it checks
   A route of type blackhole, unreachable or prohibit refuses what this host demonstrably sends to (the neighbour of a
-  BGP session, the endpoint of a WireGuard peer, the far end of a tunnel, a guest, a live neighbour on a link),
+  BGP session, the endpoint of a WireGuard peer, the far end of a tunnel, a guest (one with a host route, or one that is
+  alone with this host in the subnet of its tap), a live neighbour on a link),
   although a working route lies behind it: one of a worse metric, or of a shorter prefix. Also: it takes a prefix, by
   its metric, from a working unicast route of the same prefix.
 
@@ -30,10 +31,12 @@ References
 """
 
 from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import rivals, usable
@@ -68,6 +71,8 @@ RULE = Rule(
 KERNEL, BOOT, STATIC, BIRD = 2, 3, 4, 12
 REFUSING = (RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT)
 ERRORS = {"blackhole": "EINVAL", "unreachable": "EHOSTUNREACH", "prohibit": "EACCES"}
+PAIR = {"inet": 30, "inet6": 127}
+"""Bits of a subnet that has room for this host and one guest."""
 MOST = 512
 """Refusing routes that are looked at one by one; a host under attack may have thousands of them."""
 
@@ -113,9 +118,29 @@ def weight(view: HostView, demand: Demand, row: Route) -> Severity:
     return "critical" if demand.busy else "info"
 
 
+def pairs(view: HostView) -> Iterator[Demand]:
+    """Guests that are alone with this host in the subnet of a tap which somebody holds."""
+    for address in view.addresses:
+        link = view.link(address.ifindex)
+        if link is None or not (link.up and link.lower_up and link.info.get("type") == "tap"):
+            continue
+        if address.prefixlen < PAIR[address.family]:
+            continue
+        network = ip_network(f"{address.local}/{address.prefixlen}", strict=False)
+        for other in {str(host) for host in network.hosts()} - {address.local}:
+            yield Demand(
+                query=Query(family=address.family, dst=other),
+                words=f"the guest behind {link.ifname}",
+                kind="guest",
+                busy=True,
+                suffers=(subject("link", ifname=link.ifname),),
+                ifindex=link.ifindex,
+            )
+
+
 def by_demand(view: HostView) -> Iterator[Refusal]:
     """What is refused to somebody in use."""
-    for demand in demands(view):
+    for demand in (*demands(view), *pairs(view)):
         answer, family = view.lookup(demand.query), demand.query.family
         if answer.route is None or answer.type not in ERRORS:
             continue
@@ -192,6 +217,7 @@ def draft(view: HostView, refusals: list[Refusal]) -> Draft:
         breaks=[
             *(thing for one in asked for thing in one.suffers),
             subject("route", dst=behind.dst, table=behind.table),
+            subject("route", dst=row.dst, table=row.table),
         ],
     )
 
@@ -268,6 +294,7 @@ def examples() -> Iterator[Example]:
 
     yield _case("a guest", "its host route loses by the metric", _hole(guest(), "10.9.0.5/32"), **crit)
     yield _case("beside a guest", "another one is gone", _hole(guest(), "10.9.0.6/32"))
+    yield from _pairs(tap)
     for age, severity in ((20.0, "critical"), (9000.0, "info")):
         wg = _host(WireguardBuilder()).wireguard("wg0").wg_peer("wg0", "a", age=age, endpoint="198.51.100.2")
         yield _case(
@@ -280,6 +307,33 @@ def examples() -> Iterator[Example]:
     yield _case("private nets kept in, gateway on link", "gateways are not routed to", _hole(onlink, "10.0.0.0/8"))
     yield from _in_use()
     yield from _aggregates()
+
+
+def _pairs(tap: dict[str, Any]) -> Iterator[Example]:
+    """Guests that are alone in the subnet of their tap."""
+
+    def refused(subnet: str, guest: str, **link: Any) -> HostBuilder:
+        host = _host().link("tap0", **(tap | link)).address("tap0", subnet)
+        length = "128" if ":" in guest else "32"
+        built: HostBuilder = host.route(
+            f"{guest}/{length}", type="blackhole", family="inet6" if ":" in guest else "inet"
+        )
+        return built
+
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical", "says": ("the guest behind tap0",)}
+    info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    yield _case("the only guest of a tap", "nobody else can be there", refused("10.9.0.1/30", "10.9.0.2"), **crit)
+    yield _case("the other end of a tap", "the same", refused("10.9.0.1/31", "10.9.0.0"), **crit)
+    yield _case("the other end of a tap, IPv6", "the same", refused("2001:db8:9::/127", "2001:db8:9::1"), **crit)
+    yield _case("one of several behind a tap", "a ban", refused("10.9.0.1/29", "10.9.0.2"), **info)
+    yield _case("one of many behind a tap, IPv6", "a ban", refused("2001:db8:9::1/64", "2001:db8:9::2"), **info)
+    yield _case("a tap that nobody holds", "nobody is there", refused("10.9.0.1/30", "10.9.0.2", carrier=False), **info)
+    down = refused("10.9.0.1/30", "10.9.0.2", up=False)
+    yield _case("a tap that is down", "its routes are dead as well", down)
+    tun = refused("10.9.0.1/30", "10.9.0.2", info={"type": "tun"})
+    yield _case("a VPN's far end", "no guest", tun, **info)
+    alone = _host().link("tap0", **tap).address("tap0", "10.9.0.1/32")
+    yield _case("a tap without a subnet", "who is there is not told", _hole(alone, "10.9.0.2/32"))
 
 
 def _aggregates() -> Iterator[Example]:

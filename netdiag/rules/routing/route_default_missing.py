@@ -4,6 +4,7 @@
   - packets were refused for want of a route while netdiag looked (OutNoRoutes; InNoRoutes of what it forwards);
   - the same at any time since the namespace was made, where it has no route by any gateway and no tunnel at all;
   - a tunnel whose far end has no route;
+  - 0.0.0.0/1 without 128.0.0.0/1 (or ::/1 without 8000::/1): two routes that together stand for a default route;
   - a nexthop object with a gateway that no route uses any more;
   - a default route in a table that no rule leads to.
 
@@ -32,7 +33,7 @@ Not flagged
   says that there is no way out; routing daemons' routes or a hundred and more routes by gateways: a BGP router has
   its table; hosts without an address of the family, or only on tunnels; one family where the other one has a default
   route, unless both have addresses on that interface (resolvers try both families and count a refusal). What was
-  refused in the past on a host with tunnels: their daemons send before the network is up.
+  refused in the past on a host with tunnels (taps of guests are none): their daemons send before the network is up.
 
 References
   net/ipv4/route.c ip_error(), IPSTATS_MIB_OUTNOROUTES in net/ipv4/udp.c and net/ipv6/ip6_output.c, RFC 4293,
@@ -216,6 +217,12 @@ def refused_examples() -> Iterator[Example]:
     yield silence("refused before, and a tunnel", "it was set up before its underlay", early)
     down = host(1).link("sit0", kind="sit", up=False)
     yield fires("refused before, and a tunnel that is down", "nothing sends there", down, "warning")
+    for kind, info in (("tap", {"type": "tap"}), ("tun", {"type": "tun"})):
+        held = host(1).link("dev0", kind="tun", info=info).address("dev0", "10.0.0.1/30")
+        if kind == "tap":
+            yield fires("refused before, and a guest", "what a guest sends counts elsewhere", held, "warning")
+        else:
+            yield silence("refused before, and a VPN's tun", "its daemon sent before there was an underlay", held)
     late = host(1, 2).link("wg0", kind="wireguard")
     yield fires("refused now, and a tunnel", "it is still trying", late, "critical")
     guest = host(0, 2, FORWARDED["inet"])
@@ -310,9 +317,26 @@ def silent_examples() -> Iterator[Example]:
         "VPN clients write 0.0.0.0/1 and 128.0.0.0/1",
         with_route("0.0.0.0/1").route("128.0.0.0/1", dev="eth0"),
     )
-    yield fires("one half", "the other half is missing", with_route("0.0.0.0/1"), "warning")
+    lost = "ip route add 128.0.0.0/1 via 192.0.2.1 dev eth0 table 254"
+    says = ("0.0.0.0/1 is there without 128.0.0.0/1", lost)
+    yield fires("one half", "the other half is missing", with_route("0.0.0.0/1"), "critical", *says)
+    quiet = host().route("128.0.0.0/1", dev="eth0")
+    yield fires("the other half, nothing sent", "nobody means half of it", quiet, "critical", "route add 0.0.0.0/1 dev")
+    six = host().address("eth0", "2001:db8::2/64").route("8000::/1", via="2001:db8::1", dev="eth0")
+    yield fires("one half of IPv6", "the same", six, "critical", "ip -6 route add ::/1 via 2001:db8::1", six=True)
+    quarter = host().route("0.0.0.0/2", via="192.0.2.1", dev="eth0")
+    yield silence("a quarter", "that may be all that is wanted", quarter)
+    null = host().route("0.0.0.0/1", type="blackhole", family="inet")
+    yield silence("one half refused", "somebody says that there is no way", null)
+    apart = host().route("0.0.0.0/1", via="192.0.2.1", dev="eth0", table=100)
+    yield silence("one half in a table without a rule", "no packet takes it either", apart)
     split = with_route("0.0.0.0/1").route("128.0.0.0/1", dev="eth0", table=100)
-    yield fires("the other half without a rule", "no packet takes it", split, "warning")
+    yield fires("the other half without a rule", "no packet takes it", split, "critical")
+    taps = HostBuilder().link("tap0", kind="tun", info={"type": "tap"}).address("tap0", "10.0.0.1/30").link("eth0")
+    taps = taps.address("eth0", "192.0.2.2/24").counters(
+        before={"snmp": {OUT["inet"]: 1}}, after={"snmp": {OUT["inet"]: 1}}
+    )
+    yield fires("guests beside the uplink", "the way out is not theirs", taps, "warning", "uplink eth0")
     inner = with_route("10.0.0.0/8", type="blackhole", via=None, dev=None)
     yield fires("a prefix refused", "that says nothing about the rest", inner, "critical")
     apart = with_route(type="blackhole", via=None, dev=None, family="inet", table=100)

@@ -1,6 +1,8 @@
 """What it checks
   No policy rule of the family looks up the main table (254), or none does without setting its default route aside
-  (suppress_prefixlength), while main holds routes; judged by asking for destinations of these routes.
+  (suppress_prefixlength), while main holds routes; judged by asking for destinations of these routes. Also: the only
+  rules for main that are left are for packets from certain addresses ("from"), so that a socket that has not chosen its
+  address yet, which is nearly every one, finds no route.
 
 Why it matters
   Almost everything writes its routes to main: ip route, DHCP, router advertisements, most daemons. Without the rule
@@ -19,10 +21,11 @@ Fix
 
 Not flagged
   A main table that is empty (a namespace that needs no routes), or holds only link-local ones. Rules for main with
-  selectors: some packets use main by design. Hosts where other tables have a route for all that main has (a custom
-  table that holds everything): where they decide otherwise it is info, and a warning only where packets for a subnet
-  of an own link leave by another link. VRF designs (a rule with
-  l3mdev) in which main holds connected routes only. A rule that refuses everything in front of main: a kill switch.
+  other selectors than "from": some packets use main by design, and the rest is to have no way. Hosts where other
+  tables have a route for all that main has (a custom table that holds everything): where they decide otherwise it is
+  info, and a warning only where packets for a subnet of an own link leave by another link. VRF designs (a rule with
+  l3mdev) in which main holds connected routes only. A rule that refuses everything in front of main: see
+  rule-terminal-unreachable.
 
 References
   net/ipv4/fib_rules.c fib_default_rules_init(); net/ipv6/fib6_rules.c fib6_rules_net_init(); net/core/fib_rules.c
@@ -86,10 +89,12 @@ def _judge(view: HostView, family: str, rules: list[PolicyRule]) -> Iterator[Dra
     jumps = [rule for rule in rules if rule.goto is not None and not selects(rule)]
     over = [jump for jump in jumps if any(_jumped(jump, reader, rules) for reader in readers)]
     reached = [reader for reader in readers if not any(_jumped(jump, reader, rules) for jump in over)]
-    if any(rule.suppress_prefixlength is None for rule in reached):
+    narrow = bool(reached) and all(rule.src_len and not rule.invert for rule in reached)
+    if not narrow and any(rule.suppress_prefixlength is None for rule in reached):
         return
     # What a rule with suppress_prefixlength sets aside is what it might as well not look up.
-    kept = min((rule.suppress_prefixlength for rule in reached if rule.suppress_prefixlength is not None), default=None)
+    aside = [rule.suppress_prefixlength for rule in reached if rule.suppress_prefixlength is not None]
+    kept = None if narrow else min(aside, default=None)
     hidden = _hidden_routes(view, family, kept)
     if any(rule.l3mdev for rule in rules):
         hidden = [row for row in hidden if row.default or any(hop.gateway for hop in row.hops)]
@@ -97,8 +102,10 @@ def _judge(view: HostView, family: str, rules: list[PolicyRule]) -> Iterator[Dra
     lost = [loss for loss in losses if not loss.answer.ok]
     if lost:
         how = f"rule {reached[0].priority} sets it aside" if reached else "no rule leads to it"
+        if narrow:
+            how = f"rule {reached[0].priority}: {rule_words(reached[0])}, takes no packet whose source is still open"
         yield _draft(view, family, lost, f"a goto in rule {over[0].priority} leads past it" if over else how, over)
-    elif losses:
+    elif losses and not narrow:
         yield _differs(view, family, next((loss for loss in losses if _astray(loss)), losses[0]))
 
 
@@ -238,6 +245,26 @@ def examples() -> Iterator[Example]:
     yield _case("main at another priority", "what counts is that it is looked up", moved)
     narrow = _host().without_rule(32766).rule(500, table=254, fwmark=1)
     yield _case("main for marked packets", "a design: the others shall not use it", narrow)
+    source = _host().without_rule(32766).rule(32766, table=254, src="10.0.0.0", src_len=8)
+    yield Example(
+        name="main for packets from some addresses",
+        why="a socket without an address finds no route, and so gets none",
+        tables=source.build(),
+        fires=1,
+        subject=about,
+        severity="critical",
+        says=("rule 32766: from 10.0.0.0/8 lookup main, takes no packet", "packets to 198.51.100.1 fail"),
+    )
+    twice = _host().without_rule(32766).rule(500, table=254, src="10.0.0.1", src_len=32)
+    yield _case("one of two rules for main is for all", "the others come by that", twice.rule(600, table=254))
+    yield _case("one of two rules for main is for a mark", "a design", twice.rule(600, table=254, fwmark=1))
+    shut = _host().without_rule(32766).rule(500, table=254, src="10.9.0.0", src_len=16, invert=True)
+    yield _case("main not for one network", "all the others use it", shut)
+    spare = _host().without_rule(32766).rule(500, table=254, src="10.0.0.1", src_len=32).rule(600, table=50)
+    spare.route("default", via="10.0.0.9", dev="eth0", table=50)
+    yield _case("main for one address, another table for the rest", "source routing", spare)
+    aside = _host().without_rule(32766).rule(500, table=254, src="10.0.0.1", src_len=32, suppress_prefixlength=0)
+    yield _case("main's default set aside for one address", "the rest has nothing at all", aside, 1)
     detached = _host().without_rule(32766).rule(500, table=254, iif="ppp0", iif_detached=True)
     yield Example(
         name="main for an interface that is gone",

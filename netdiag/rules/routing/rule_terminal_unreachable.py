@@ -2,8 +2,9 @@
   A policy rule that refuses packets (unreachable, prohibit, blackhole) stands in front of the rule that would route
   them: a later rule with a table of its own matches no packet but those refused, and its table has routes for them.
   Also: what this host demonstrably sends (to the neighbour of a BGP session, a WireGuard endpoint with the device's
-  mark, a tunnel's far end, a guest) ends at such a rule although a table behind it has the way. And: a rule refuses
-  the whole subnet of an own interface by its "to", with live neighbours on it.
+  mark, a tunnel's far end, a guest) ends at such a rule although a table behind it has the way. A rule refuses the
+  whole subnet of an own interface by its "to", with live neighbours on it. A rule refuses everything, nothing before it
+  leads anywhere, and main behind it has the default route: not even a tunnel could get out.
 
 Why it matters
   Marked or selected traffic dies with EHOSTUNREACH, EACCES or in silence, although "ip route show table" shows its
@@ -16,13 +17,15 @@ Confirm
 
 Fix
   Give the rule that refuses a higher number than the lookup: ip rule add pref NUMBER ..., then ip rule del of the old
-  one. Until the first lookup fails, nothing is refused then. Ask first whether it is a kill switch that is on.
+  one. Until the first lookup fails, nothing is refused then. Ask first whether it is a kill switch that is on. A rule
+  that refuses everything: delete it, what it held back leaves at once.
 
 Not flagged
   A rule that refuses behind the lookup that it guards. One that refuses only a part of the later rule's packets. Kill
   switches in front of the tables main and default (VPN clients, Tailscale's 5250): told as info where nobody in use
   is refused and no earlier rule looks the same packets up. A single neighbour or a part of a subnet that a rule names.
-  A later rule whose table is empty. Rules that cannot match.
+  A later rule whose table is empty. Rules that cannot match. IPv6 refused as a whole on a host that has IPv4: VPN
+  clients shut it like that.
 
 References
   net/core/fib_rules.c fib_rules_lookup(), net/ipv4/fib_rules.c fib4_rule_action(), net/ipv6/fib6_rules.c, ip-rule(8)
@@ -31,7 +34,7 @@ References
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from netdiag.index.reach import can_match
+from netdiag.index.reach import can_match, selects
 from netdiag.index.shadow import REFUSALS, Shadows, same_packets
 from netdiag.index.view import HostView
 from netdiag.index.ways import usable
@@ -71,9 +74,46 @@ def check(view: HostView) -> Iterator[Draft]:
         wanted, refused = demand.kind in KINDS and demand.busy, _refused(view, demand)
         if refused is not None and (wanted or _covers(refused[0], demand, refused[1])):
             yield _demanded(view, refused[0], demand, refused[1])
+    cut_off: set[str] = set()
+    for family in ("inet", "inet6"):  # IPv6 is shut on purpose, unless IPv4 is as well
+        for rule in refusing:
+            row = _isolating(view, rule) if rule.family == family and (cut_off or family == "inet") else None
+            if row is not None:
+                cut_off.add(family)
+                yield _shutting(view, rule, row)
     for rule in refusing:  # of a rule that was told before, this is not told
         if not rule.invert and not _guards(view, rule):
             yield _draft(view, rule, "info", "that may be meant (a kill switch)")
+
+
+def _isolating(view: HostView, rule: PolicyRule) -> Route | None:
+    """The default route of main, where this rule refuses everything and no packet had another way before it."""
+    if selects(rule) or rule.invert:
+        return None
+    own = [other for other in view.rules if other.family == rule.family]
+    before, behind = own[: own.index(rule)], own[own.index(rule) + 1 :]
+    fib, routes = view.fib(rule.family), view.routes(rule.family)
+    if any(
+        other.goto or other.l3mdev or (other.table != 255 and len(fib.positions(other.table or 0))) for other in before
+    ):
+        return None
+    if not any(other.table == 254 for other in behind):
+        return None
+    ways = (at for at in fib.positions(254).tolist() if routes.dst_len[at] == 0 and usable(routes, at))
+    return next((routes.row(at) for at in ways), None)
+
+
+def _shutting(view: HostView, rule: PolicyRule, row: Route) -> Draft:
+    version = "IPv4" if rule.family == "inet" else "IPv6"
+    words = (
+        f"and that is all {version} that leaves this host: nothing before it leads anywhere, and main with its default"
+    )
+    words += f" route {way_words(view, row)} is not asked"
+    links = [subject("link", ifname=view.ifname(hop.oif)) for hop in row.hops if hop.oif]
+    evidence = [("default route of main, never used", way_words(view, row), "RTM_GETROUTE")]
+    breaks = [subject("host"), subject("route", dst=row.dst, table=254), *links]
+    fix = f"{ip_command(rule.family)} rule del pref {rule.priority} {rule_words(rule)}"
+    return _draft(view, rule, "critical", words, evidence=evidence, breaks=breaks, fix=fix)
 
 
 def _guards(view: HostView, rule: PolicyRule) -> bool:
@@ -128,6 +168,7 @@ def _draft(
     evidence: Iterable[tuple[str, str, str]] = (),
     breaks: Iterable[Subject] = (),
     demand: Demand | None = None,
+    fix: str = "",
 ) -> Draft:
     ip, text = ip_command(rule.family), rule_words(rule)
     asked = demand.query if demand else None
@@ -140,7 +181,7 @@ def _draft(
         confidence="possible" if severity == "info" else None,
         evidence=[(f"rule {rule.priority}", text, "RTM_GETRULE FRA_ACTION"), *evidence],
         confirm=[f"{ip} rule show", *([question] if question else [])],
-        fix=f"{ip} rule add pref {free} {text} && {ip} rule del pref {rule.priority} {text}",
+        fix=fix or f"{ip} rule add pref {free} {text} && {ip} rule del pref {rule.priority} {text}",
         breaks=breaks,
     )
 
@@ -238,7 +279,11 @@ def examples() -> Iterator[Example]:
     idle = _host(WireguardBuilder()).wireguard("wg0").wg_peer("wg0", "a", age=9000.0, endpoint="198.51.100.2")
     out = idle.rule(100, action="prohibit", dst="198.51.100.2", dst_len=32)
     yield _case("a peer of long ago", "nothing is sent there", out, **info)
-    yield _case("everything, with nobody in use", "a kill switch that is on", _host().rule(100, action="unreachable"))
+    shut = _host().rule(100, action="unreachable")
+    whole = subject("rule", priority=100, family="inet")
+    says = ("that is all IPv4 that leaves this host", "via 10.0.0.2 dev eth0 is not asked", "rule del pref 100")
+    yield _case("everything", "not even a tunnel gets out", shut, subject=whole, says=says, **crit)
+    yield from _shut()
     yield _case(
         "not marked",
         "VPN clients refuse what is not theirs",
@@ -258,9 +303,10 @@ def examples() -> Iterator[Example]:
             wg.rule(100, action="unreachable", fwmark=1),
             **(more | {"fires": count}),
         )
-    for state, more in (("up", crit), ("down", {"fires": 0})):
+    for state, more in (("up", crit), ("down", info)):
         bgp = _host(BirdHost().bgp("up1", state=state, info="", neighbor_address="10.0.0.2"))
-        yield _case(f"BGP session {state}", "everything is refused", bgp.rule(100, action="unreachable"), **more)
+        near = bgp.rule(100, action="unreachable", dst="10.0.0.0", dst_len=30)
+        yield _case(f"BGP session {state}", "its neighbour is refused", near, **more)
     yield from _own_subnets()
     lookup = _host(BirdHost().bgp("up1", neighbor_address="10.0.0.2"))
     yield _case(
@@ -268,6 +314,32 @@ def examples() -> Iterator[Example]:
         "the neighbour is let out first",
         lookup.rule(50, dst="10.0.0.0", dst_len=24, table=254).rule(100, action="unreachable"),
     )
+
+
+def _shut() -> Iterator[Example]:
+    def shut(host: HostBuilder | None = None, family: str = "inet", **more: Any) -> HostBuilder:
+        built: HostBuilder = (host or _host()).rule(100, action="unreachable", family=family, **more)
+        return built
+
+    both = _host().route("default", via="2001:db8::2", dev="eth1")
+    yield _case("IPv6 alone", "nothing of it is to leave beside a VPN", shut(both, "inet6"))
+    both = _host().route("default", via="2001:db8::2", dev="eth1")
+    yield _case("both families", "the host is cut off", shut(shut(both), "inet6"), 2, severity="critical")
+    lan = _host().rule(90, table=254, suppress_prefixlength=0)
+    yield _case("everything but the LAN", "a kill switch that leaves the neighbours", shut(lan))
+    yield _case(
+        "after a goto", "some packets take another way", shut(_host().rule(90, action="goto", goto=32766, fwmark=1))
+    )
+    yield _case("after VRFs", "they have their tables", shut(_host().rule(90, l3mdev=True)))
+    yield _case("after a table with nothing in it", "that helps nobody", shut(_host().rule(90, fwmark=1, table=61)), 1)
+    bare = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24")
+    yield _case("without a default route", "there is no way out to lose", shut(bare))
+    far = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").route("10.9.0.0/16", via="10.0.0.2", dev="eth0")
+    yield _case("with a route to one network", "a way out for a few", shut(far))
+    dead = bare.route("default", type="unreachable", family="inet")
+    yield _case("a default route that refuses too", "nothing is to leave", shut(dead))
+    gone = _host().without_rule(32766)
+    yield _case("without a rule for main", "rule-main-missing speaks", shut(gone))
 
 
 def _own_subnets() -> Iterator[Example]:
@@ -286,7 +358,7 @@ def _own_subnets() -> Iterator[Example]:
     yield _case("half of it", "somebody is shut out", refused("10.0.0.0", 25), 1, severity="info")
     yield _case("one neighbour", "a ban", refused("10.0.0.9", 32), 1, severity="info")
     yield _case("another net", "bogons", refused("172.16.0.0", 12), 1, severity="info")
-    everything = _host().neighbour("10.0.0.9", dev="eth0").rule(100, action="unreachable")
-    yield _case("everything", "a kill switch that is on", everything)
+    let = _host().rule(90, fwmark=1, table=60).neighbour("10.0.0.9", dev="eth0").rule(100, action="unreachable")
+    yield _case("everything but marked packets", "a kill switch that is on", let)
     marked = refused("10.0.0.0", 24, fwmark=1)
     yield _case("an own subnet for marked packets", "a customer is kept out of it", marked, 1, severity="info")

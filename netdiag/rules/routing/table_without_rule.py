@@ -1,6 +1,7 @@
 """What it checks
-  A routing table of a number of its own holds routes that would carry packets, and no policy rule of that family names
-  the table. For the tables of VRFs: there is no l3mdev rule either.
+  A routing table of a number of its own holds routes that would carry packets, and no policy rule of that family leads
+  to the table: none names it, or a goto for all packets leads past every one that does. For the tables of VRFs: there
+  is no l3mdev rule either.
 
 Why it matters
   Nothing looks at the table. Traffic that had its own way (by source address, mark, interface) takes the main table's:
@@ -14,7 +15,8 @@ Confirm
 
 Fix
   Make the rule again, for example ip rule add pref NUMBER from ADDRESS lookup TABLE. Packets that it selects move to
-  the table's way at once. See who deletes rules (ManageForeignRoutingPolicyRules= of networkd).
+  the table's way at once. See who deletes rules (ManageForeignRoutingPolicyRules= of networkd). Where a goto leads
+  past the rule: ip rule del of the goto.
 
 Not flagged
   The tables main, default and local; tables of VRFs, as long as an l3mdev rule leads to them all. Tables that hold only
@@ -34,7 +36,7 @@ from typing import Any
 import numpy as np
 
 from netdiag.index.policy import Query
-from netdiag.index.reach import reachable_tables
+from netdiag.index.reach import jumped_over, reachable_tables
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.index.ways import usable
@@ -90,7 +92,8 @@ def check(view: HostView) -> Iterator[Draft]:
     vrfs = {link.info.get("table"): link.ifname for link in view.links}
     for family in ("inet", "inet6"):
         rules = [rule for rule in view.rules if rule.family == family]
-        named = {rule.table for rule in rules}
+        passed = jumped_over(rules, family)
+        named = {rule.table for rule in rules if rule not in passed}
         l3mdev = any(rule.l3mdev for rule in rules)
         if not rules:
             continue
@@ -102,7 +105,8 @@ def check(view: HostView) -> Iterator[Draft]:
             if rows and table in vrfs:
                 cut_off[vrfs[table]] = rows[0]
             elif rows:
-                yield _draft(view, family, table, rows)
+                jump = next((by for rule, by in passed.items() if rule.table == table), None)
+                yield _draft(view, family, table, rows, jump)
         if cut_off:
             yield _vrf_draft(family, cut_off)
 
@@ -117,26 +121,27 @@ def _astray(view: HostView, family: str, table: int, rows: list[Route]) -> bool:
     return not elsewhere.any() and bool(lost)
 
 
-def _draft(view: HostView, family: str, table: int, rows: list[Route]) -> Draft:
+def _draft(view: HostView, family: str, table: int, rows: list[Route], jump: PolicyRule | None) -> Draft:
     row, ip = rows[0], ip_command(family)
-    fed = all(one.protocol in DAEMONS for one in rows)
+    fed = jump is None and all(one.protocol in DAEMONS for one in rows)
     astray = fed and _astray(view, family, table, rows)
-    twins: list[PolicyRule] = [rule for rule in view.rules if rule.table == table]
+    twins: list[PolicyRule] = [rule for rule in view.rules if rule.table == table and rule.family != family]
     other = f"; IPv{'4' if family == 'inet6' else '6'} has rule {twins[0].priority} for it" if twins else ""
+    way = f"no {ip} rule leads to it" if jump is None else f"the goto of {ip} rule {jump.priority} leads past its rule"
     links = sorted({view.ifname(hop.oif) for one in rows for hop in one.hops if hop.oif})
     return RULE.found(
         subject=subject("route", dst=row.dst, table=table),
-        message=f"table {table} has {row.dst} {way_words(view, row)}, and no {ip} rule leads to it{other}"
+        message=f"table {table} has {row.dst} {way_words(view, row)}, and {way}{other}"
         + (f"; nothing of {RTPROT_NAMES.get(row.protocol, row.protocol)} is in a table in use" if astray else ""),
         severity="info" if fed and not twins and not astray else None,
         confidence="possible" if fed and not twins and not astray else None,
         evidence=[
             (f"routes in table {table}", len(view.fib(family).positions(table)), "RTM_GETROUTE RTA_TABLE"),
             (f"made by {RTPROT_NAMES.get(row.protocol, row.protocol)}", row.dst, "RTM_GETROUTE rtm_protocol"),
-            (f"rules for table {table}", 0, "RTM_GETRULE FRA_TABLE"),
+            (f"rules for table {table} that packets come to", 0, "RTM_GETRULE FRA_TABLE, FRA_GOTO"),
         ],
         confirm=[f"{ip} rule show", f"{ip} route show table {table}"],
-        fix=rule_for(view, family, table, rows),
+        fix=f"{ip} rule del pref {jump.priority} {rule_words(jump)}" if jump else rule_for(view, family, table, rows),
         touches=[subject("link", ifname=name) for name in links],
         breaks=[
             *(subject("link", ifname=name) for name in links),
@@ -194,6 +199,23 @@ def examples() -> Iterator[Example]:
     yield _case("with its rule", "the ordinary case", _own().rule(100, src="10.1.0.1", src_len=32, table=100))
     late = _own().rule(40000, fwmark=1, table=100)
     yield _case("a rule that gets no packet", "rule-shadowed speaks", late)
+    jump = _own().rule(50, action="goto", goto=200).rule(200, action="nop").rule(100, iif="tap1", table=100)
+    says = ("the goto of ip rule 50 leads past its rule", "ip rule del pref 50 from all goto 200")
+    yield _case("a goto past its rule", "no packet comes to that rule", jump, says=says, **warn)
+    ours = _own(protocol=12).rule(50, action="goto", goto=200).rule(200, action="nop").rule(100, fwmark=1, table=100)
+    yield _case("a goto past the rule of a daemon's table", "the rule shows that it was used", ours, **warn)
+    upto = _own().rule(50, action="goto", goto=100).rule(100, iif="tap1", table=100)
+    yield _case("a goto to its rule", "packets go on there", upto)
+    some = _own().rule(50, action="goto", goto=200, fwmark=1).rule(200, action="nop").rule(100, iif="tap1", table=100)
+    yield _case("a goto for some packets", "the others come to the rule", some)
+    open_ = _own().rule(50, action="goto", goto=300, goto_unresolved=True).rule(100, iif="tap1", table=100)
+    yield _case("a goto to nowhere", "the kernel passes on", open_)
+    again = upto.rule(100, fwmark=2, table=100).rule(60, action="goto", goto=300).rule(300, action="nop")
+    yield _case("a goto that another goto leads past", "nobody takes it", again)
+    second = jump.rule(300, fwmark=3, table=100)
+    yield _case("a goto past one of its rules", "the other one is met", second)
+    never = _own().rule(50, action="goto", goto=200, invert=True).rule(200, action="nop").rule(100, iif="a", table=100)
+    yield _case("a goto for no packet", "not of all is none", never)
     idle = _own().rule(100, iif="tun9", iif_detached=True, table=100)
     yield _case("a rule for an interface that is gone", "somebody means it", idle)
     fed = _own(protocol=12)

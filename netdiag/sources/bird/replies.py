@@ -27,7 +27,7 @@ _ROUTE_TYPES = {
 _ROUTE_TYPES["prohibited"] = "prohibit"  # rta_dest_names[] of nest/rt-attr.c; the kernel's name is the shorter one
 _WAITING = re.compile(r"Waiting for (\d{1,9}) (?:channels|protocols) to recover")
 _TIMER = re.compile(r"Wait timer is (\d{1,9}(?:\.\d{1,9})?)/(\d{1,9}(?:\.\d{1,9})?)")
-_SOURCE = re.compile(r"\[(\S+)[^\]]*\]( [*!]?\*)?")
+_SOURCE = re.compile(r"\[(\S+)[^\]]*\]( [*!]+)?")  # "!": the best route too, but the kernel refused it (nest/rt-show.c)
 
 
 def split(raw: bytes) -> dict[str, list[str]]:

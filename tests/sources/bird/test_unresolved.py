@@ -1,6 +1,6 @@
 """BIRD's unreachable routes with their attributes, as 2.0.12 prints them."""
 
-from netdiag.sources.bird import unresolved
+from netdiag.sources.bird import replies, unresolved
 
 REPLY = """1007-Table master4:
  10.60.0.0/24         unreachable [up1 23:57:34.477 from 192.0.2.2] * (100) [i]
@@ -34,3 +34,12 @@ def test_attributes_and_recursion() -> None:
 def test_odd_lines_are_passed_over() -> None:
     assert unresolved.routes(["", " ", "\tBGP.next_hop: 10.0.0.1", "0000 "], {}) == ()
     assert unresolved.recursive(["", "x", "0000 "]) == {}
+
+
+def test_a_route_that_the_kernel_refused_is_the_best_one() -> None:
+    lines = [
+        "1007-10.50.4.0/24         unicast [s1 23:57:33.704] ! (200)",
+        "1007-\tvia 10.20.0.1 on eth1",
+        "1007-                     unicast [s2 23:57:33.704] (100)",
+    ]
+    assert [(row.protocol, row.best) for row in replies.routes(lines)] == [("s1", True), ("s2", False)]
