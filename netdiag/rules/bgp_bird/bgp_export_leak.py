@@ -1,7 +1,7 @@
 """What it checks
   An external BGP session is given routes that are not this host's to give: private prefixes announced to a public AS;
-  or routes learnt from another external session, although another session to the same AS, with prefixes of the same
-  family, gets none of them.
+  or routes learnt from another external session, although another session to the same AS, to
+  which such routes were offered as well, gets none of them.
 
 Why it matters
   The neighbour, and everybody behind it, sends traffic for these prefixes here: for somebody else's networks, over
@@ -27,7 +27,7 @@ References
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
@@ -96,7 +96,8 @@ def check(view: HostView) -> Iterator[Draft]:
                 one
                 for one in outward
                 if one.protocol.neighbor_as == session.protocol.neighbor_as
-                and _families(lists.get((one.daemon.socket, one.name)) or ()) & _families(passed)
+                and lists.get((one.daemon.socket, one.name))
+                and _offered(one, outward)
             ]
             spared = next((one.name for one in mates if not foreign(one)), None)
             origin = passed[0].protocol
@@ -107,9 +108,13 @@ def check(view: HostView) -> Iterator[Draft]:
                 yield _draft(session, passed, f"were learnt from {origin}: transit, or a leak", "info", "possible")
 
 
-def _families(routes: Iterable[BirdRoute]) -> set[bool]:
-    """Whether there are prefixes of IPv6, and whether there are others: only sessions that share one are alike."""
-    return {":" in route.net for route in routes}
+def _offered(mate: Session, outward: list[Session]) -> bool:
+    """Whether some external neighbour of another AS brought routes of a family that the session carries: what it does
+    not get of these was refused."""
+    carried = {one.name for one in mate.protocol.channels}
+    daemon, asn = mate.daemon.socket, mate.protocol.neighbor_as
+    others = [one for one in outward if one.daemon.socket == daemon and one.protocol.neighbor_as != asn]
+    return any(one.imported and one.name in carried for other in others for one in other.protocol.channels)
 
 
 def _draft(
@@ -138,11 +143,16 @@ def _draft(
 
 
 def _host(
-    asn: int = 3320, *, second: tuple[BirdRoute, ...] | None = None, routes: tuple[BirdRoute, ...] = ()
+    asn: int = 3320,
+    *,
+    second: tuple[BirdRoute, ...] | None = None,
+    routes: tuple[BirdRoute, ...] = (),
+    family: str = "ipv4",
 ) -> BirdHost:
     host = BirdHost().protocol("s1", "Static").protocol("igp", "OSPF")
     host.bgp("up1", neighbor_as=asn, channels=(channel(output_filter="(unnamed)"),))
-    host.bgp("up2", neighbor_as=asn, neighbor_address="192.0.2.9").bgp("peer", neighbor_as=1299)
+    host.bgp("up2", neighbor_as=asn, neighbor_address="192.0.2.9", channels=(channel(name=family),))
+    host.bgp("peer", neighbor_as=1299, channels=(channel(imported=3),))
     host.bgp("rr", neighbor_as=65001, neighbor_address="192.0.2.8")
     host.exports("up1", routes=routes)
     return host.exports("up2", routes=second) if second is not None else host
@@ -168,11 +178,14 @@ def examples() -> Iterator[Example]:
         "one of two sessions", "the other gets own prefixes only", _host(routes=learnt, second=(_route(),)), **crit
     )
     six = (_route("2001:db8:7::/48"),)
-    yield _case(
-        "the other is of IPv6", "it has no such routes to give", _host(routes=learnt, second=six), 1, severity="info"
-    )
-    both = (*six, _route())
-    yield _case("the other carries both families", "and none of these", _host(routes=learnt, second=both), **crit)
+    for imported, fires in ((0, "info"), (1, "critical")):
+        apart = _host(routes=learnt, second=six, family="ipv6")
+        apart.bgp("peer6", neighbor_as=1299, channels=(channel(name="ipv6", imported=imported),))
+        name = f"the other is of IPv6, and {imported} routes were offered to it"
+        yield _case(name, "what was not offered was not refused", apart, 1, severity=fires)
+    same = _host(routes=learnt, second=six, family="ipv6")
+    same.bgp("up3", neighbor_as=3320, channels=(channel(name="ipv6", imported=9),))
+    yield _case("offered by the same AS alone", "it is not told its own", same, 1, severity="info")
     yield _case("both sessions", "transit", _host(routes=learnt, second=learnt), 2, severity="info")
     yield _case("no sister", "transit or leak", _host(routes=learnt), 1, severity="info")
     yield _case("sister without any", "drained: it tells nothing", _host(routes=learnt, second=()), 1, severity="info")

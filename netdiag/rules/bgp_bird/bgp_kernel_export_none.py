@@ -17,8 +17,10 @@ Fix
 
 Not flagged
   Route reflectors, collectors and looking glasses, which install nothing on purpose, and hosts that only announce: as
-  long as the kernel has a default route of that family, or does not forward and has internal sessions only, it is told
-  as info. Tables of which some Kernel protocol takes routes, or into which the kernel's routes are the only ones.
+  long as the kernel has a default route of that family, or does not forward and has internal sessions only, or every
+  session has "export none" and there is no second network that it could forward for, it is told as info; so are
+  internal sessions with route reflection. Tables of which some Kernel protocol takes routes, or into which the kernel's
+  routes are the only ones.
 
 References
   BIRD user's guide, protocol kernel; proto_setup channel defaults in nest/proto.c
@@ -32,6 +34,7 @@ from netdiag.model.bird import BirdChannel, BirdDaemon, BirdProtocol
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import bird_name, birdc
+from netdiag.rules.bgpsiblings import NOTHING
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example, Rule
 
@@ -40,7 +43,7 @@ RULE = Rule(
     title="what BIRD learns by BGP does not reach the kernel",
     severity="critical",
     confidence="likely",
-    reads=("bird", "routes", "sysctls"),
+    reads=("bird", "links", "routes", "sysctls"),
     explains=("route-default-missing", "bird-route-not-in-fib", "bgp-import-zero"),
 )
 FORWARDING = {"inet": "net.ipv4.ip_forward", "inet6": "net.ipv6.conf.all.forwarding"}
@@ -80,6 +83,14 @@ def taken(daemon: BirdDaemon, table: str) -> bool | None:
     )
 
 
+def _listens(view: HostView, daemon: BirdDaemon, family: str) -> bool:
+    """Whether the host only collects routes: it tells nobody any, by name, and has one network at most."""
+    sessions = [row for row in daemon.protocols if row.proto == "BGP" and row.state == "up"]
+    told = [one for row in sessions for one in row.channels if family_of(one, daemon) == family]
+    networks = [link for link in view.links if link.lower_up and not link.loopback]
+    return all(one.output_filter == NOTHING and not one.exported for one in told) and len(networks) < 2
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for daemon in view.bird.daemons:
         for (table, family), sources in learnt(daemon).items():
@@ -89,7 +100,8 @@ def check(view: HostView) -> Iterator[Draft]:
             default = ((routes.dst_len == 0) & (routes.type == RTN_UNICAST)).any()
             external = any(row.local_as != row.neighbor_as for row, _ in sources)
             forwards = view.sysctl_int(FORWARDING[family]) == 1
-            bad = not default and (external or forwards)
+            reflects = not external and any("route-reflector" in (row.session or "") for row, _ in sources)
+            bad = not default and (external or forwards) and not reflects and not _listens(view, daemon, family)
             kernel = next((row for row in daemon.protocols if row.proto == "Kernel"), None)
             count = sum(number for _, number in sources)
             filtered = kernel.channels[0].output_filter if kernel is not None and kernel.channels else None
@@ -125,18 +137,21 @@ def _case(name: str, why: str, *, export: int | None = 0, default: bool = False,
     imported, neighbour = more.pop("imported", 5), more.pop("neighbor_as", 65002)
     forward, table = more.pop("forward", 0), more.pop("table", "master4")
     given: dict[str, Any] = {"imported": imported, "preferred": more.pop("preferred", imported)}
+    told, text = more.pop("told", {}), more.pop("session", "external AS4")
     called, learns = more.pop("channel", "ipv4"), more.pop("learns", "master4")
-    session = channel(**(given | {"name": called, "table": learns}))
+    session = channel(**(given | {"name": called, "table": learns} | told))
     host: Any = BirdHost().daemon(more.pop("socket", "/run/bird/bird.ctl"))
     host.protocol(
         "up1", more.pop("proto", "BGP"), state=more.pop("state", "up"), channels=(session,), local_as=65001,
-        neighbor_as=neighbour,
+        neighbor_as=neighbour, session=text,
     )  # fmt: skip
     if export is not None:
         out = {"exported": export, "output_filter": "REJECT" if not export else "ACCEPT", "table": table}
         kernel = channel(**(out | {"name": called} | more.pop("kernel", {})))
         host.protocol("k4", more.pop("taker", "Kernel"), state=more.pop("kernel_state", "up"), channels=(kernel,))
     host.link("eth0").address("eth0", "192.0.2.2/24").sysctl("net.ipv4.ip_forward", forward)
+    for ifname in more.pop("links", ()):
+        host.link(ifname)
     if default:
         host.route("default", via="192.0.2.1", dev="eth0")
     return Example(name=name, why=why, tables=host.build(), **more)
@@ -169,5 +184,13 @@ def examples() -> Iterator[Example]:
     yield _case("exports", "the ordinary case", export=5)
     yield _case("with a default route", "it only announces, or is a looking glass", default=True, **info)
     yield _case("route reflector", "internal sessions, and it does not forward", neighbor_as=65001, **info)
+    mute = {"output_filter": "REJECT", "exported": 0}
+    yield _case("collector", "it listens on one network, and tells nobody", told=mute, forward=1, **info)
+    yield _case("it listens, between two networks", "a router", told=mute, links=("eth1",), **crit)
+    yield _case("its filter refuses all", "that is no 'none'", told=mute | {"output_filter": "ours"}, **crit)
+    yield _case("it tells one route", "it is more than a collector", told=mute | {"exported": 1}, **crit)
+    reflects: dict[str, Any] = {"session": "internal route-reflector AS4", "forward": 1}
+    yield _case("route reflector that forwards", "of others' packets", neighbor_as=65001, **reflects, **info)
+    yield _case("reflection to a neighbour outside", "no reflector", **reflects, **crit)
     yield _case("internal, and forwards", "a router without routes", neighbor_as=65001, forward=1, **crit)
     yield _case("nothing learnt", "bgp-import-zero, if anything", imported=0)
