@@ -7,8 +7,8 @@ import ipaddress
 
 import numpy as np
 
+from netdiag.index.nftpacket import Packet
 from netdiag.index.view import HostView
-from netdiag.model.nft import NftRule
 from netdiag.model.sockets import IPPROTO_TCP, IPPROTO_UDP
 from netdiag.rules.sockettables import at_address, comm_of, listening, served
 
@@ -21,7 +21,7 @@ DOCKER = "127.0.0.11"
 DNS_PORT = 53
 IPVS = "kube-ipvs0"
 """The interface on which kube-proxy keeps the addresses of services."""
-REDIRECTS = ("redir", "nat", "tproxy")
+REDIRECTS = ("dnat", "redirect")
 RESOLVERS = {"systemd-resolve": "systemd-resolved", "dnsmasq": "dnsmasq", "unbound": "unbound"}
 """By /proc/PID/comm: resolvers whose files are read."""
 
@@ -82,15 +82,13 @@ def own(view: HostView, address: str) -> bool:
     return is_loopback(address) or bool(names - {IPVS})
 
 
-def _redirects(rule: NftRule) -> bool:
-    names = {expression.name for expression in rule.expressions}
-    return bool(names & set(REDIRECTS)) or rule.compat
-
-
-def redirected(view: HostView) -> bool:
-    """Whether questions may be sent elsewhere on their way: a redirection of port 53 by nftables, or a program of a
-    cgroup that changes destinations. The rule must consult nft and bpf."""
+def redirected(view: HostView, address: str, port: int = DNS_PORT) -> bool:
+    """Whether questions to an address of this host may be sent elsewhere on their way: by a rule of nat that applies to
+    them, or by a program of a cgroup that changes destinations. The rule must consult nft and bpf."""
     if any("connect" in c.attach_type or "sendmsg" in c.attach_type for c in view.bpf.cgroups):
         return True
-    rules = [rule for table in view.nft.tables for chain in table.chains for rule in chain.rules]
-    return any(_redirects(rule) and any(e.value == "0035" for e in rule.expressions) for rule in rules)
+    bare = address.partition("%")[0]
+    family = "inet6" if ":" in bare else "inet"
+    question = Packet(family=family, oif="lo", daddr=bare, proto=protocol(view), dport=port, daddr_type="local")
+    verdict = view.netfilter.hook("output", question)
+    return any(one.kind in REDIRECTS for one in verdict.translations)

@@ -54,7 +54,7 @@ def check(view: HostView) -> Iterator[Draft]:
         yield RULE.found(
             subject=subject("socket", netid="udp", src=row.address, sport=row.port),
             severity="info" if idle else "warning" if rest else "critical",
-            confidence="possible" if redirected(view) else "certain",
+            confidence="possible" if redirected(view, row.address, row.port) else "certain",
             message=f"{row.daemon} forwards the domain consul to {place}, where nothing listens: names below .consul "
             + consequence,
             evidence=[

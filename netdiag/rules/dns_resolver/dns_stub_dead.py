@@ -44,6 +44,10 @@ RULE = Rule(
 )
 
 
+ELSEWHERE = "03000000" + "c6336435".ljust(32, "0") * 2 + "0035" * 2
+"""struct nf_nat_range2: to 198.51.100.53:53."""
+
+
 def check(view: HostView) -> Iterator[Draft]:
     if not asks_dns(view):
         return
@@ -51,8 +55,8 @@ def check(view: HostView) -> Iterator[Draft]:
     dead = [address for address in servers if own(view, address) and not alive(view, address)]
     if not dead:
         return
-    maybe = redirected(view)
     address = dead[0]
+    maybe = redirected(view, address)
     severity: Severity = "info"
     consequence = "it is asked only where the others fail"
     if len(dead) == len(servers):
@@ -93,7 +97,7 @@ def examples() -> Iterator[Example]:
 
     for name, fires, part in (
         ("redirected by nftables", "info", rule(port(17, 53), plain("redir"))),
-        ("by iptables-nft", "info", rule(port(17, 53), plain("target", key="DNAT"), compat=True)),
+        ("by iptables-nft", "info", rule(port(17, 53), plain("target", key="DNAT", value=ELSEWHERE), compat=True)),
         ("another port redirected", "critical", rule(port(17, 5353), plain("redir"))),
         ("allowed", "critical", rule(port(17, 53), verdict("accept"))),
     ):
