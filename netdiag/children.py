@@ -89,12 +89,17 @@ class Child:
     began_any: bool = False
 
 
-def _confine(parent: int, task: Task) -> None:
-    """Lower priority, bounded memory, no life after the parent, and nothing but reading."""
+def die_with_parent(parent: int) -> None:
+    """Let the kernel end this forked child when ``parent`` ends."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)  # the parent died between fork and prctl
+
+
+def _confine(parent: int, task: Task) -> None:
+    """Lower priority, bounded memory, no life after the parent, and nothing but reading."""
+    die_with_parent(parent)
     with suppress(OSError):
         os.nice(NICE)
     with suppress(OSError, ValueError):

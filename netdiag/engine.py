@@ -77,7 +77,7 @@ def _distinct(drafts: Iterable[Draft]) -> list[Draft]:
 
 
 def _elsewhere(
-    modules: dict[str, RuleModule], state: NetnsState, snapshot: Snapshot
+    modules: dict[str, RuleModule], state: NetnsState, snapshot: Snapshot, began: Callable[[str], None]
 ) -> tuple[list[Draft], list[NotEvaluated]]:
     """Every rule over another namespace that asks for nothing but what was read there.
 
@@ -96,6 +96,7 @@ def _elsewhere(
             continue
         if any(COLLECTOR_OF[table] in TOLD for table in module.rule.consults):
             continue  # what a person tells is about the host's own namespace
+        began(module.id)
         found, gap = run_rule(module, index, snapshot, place=lambda draft: placed(draft, state))
         drafts += found
         if gap is not None:
@@ -114,20 +115,31 @@ def verdict_of(snapshot: Snapshot, findings: Iterable[Finding]) -> Verdict:
     return "warning" if "warning" in severities else "ok"
 
 
+def unheard(rule: str) -> None:
+    """Nobody wants to know which rule is being run."""
+
+
 def drafts_of(
-    snapshot: Snapshot, modules: dict[str, RuleModule], told: Told | None = None
+    snapshot: Snapshot,
+    modules: dict[str, RuleModule],
+    told: Told | None = None,
+    began: Callable[[str], None] = unheard,
 ) -> tuple[list[Draft], list[NotEvaluated]]:
-    """What the rules find on one host and in its other namespaces, not yet put in order, and which gave no answer."""
+    """What the rules find on one host and in its other namespaces, not yet put in order, and which gave no answer.
+
+    ``began`` hears the id of each rule before it is run.
+    """
     index = HostIndex(snapshot.tables)
     drafts: list[Draft] = []
     not_evaluated: list[NotEvaluated] = []
     for module in modules.values():
+        began(module.id)
         found, gap = run_rule(module, index, snapshot, told=told)
         drafts += found
         if gap is not None:
             not_evaluated.append(gap)
     for state, own in snapshots(snapshot):
-        found, unjudged = _elsewhere(modules, state, own)
+        found, unjudged = _elsewhere(modules, state, own, began)
         drafts += found
         not_evaluated += unjudged
     return drafts, not_evaluated

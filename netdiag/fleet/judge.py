@@ -5,7 +5,7 @@ never explains a symptom on another unless a rule of the fleet says so.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol, cast
 
@@ -13,6 +13,7 @@ import msgspec
 
 import netdiag
 from netdiag.correlate import arrange
+from netdiag.engine import unheard
 from netdiag.fleet.judged import Judged, judged
 from netdiag.fleet.load import Fleet, view_of
 from netdiag.index.fleet import FleetHost, FleetView, on
@@ -50,13 +51,17 @@ class Workers(Protocol):
 class Here:
     """In this process."""
 
+    def __init__(self, began: Callable[[str], None] = unheard) -> None:
+        """``began`` hears the id of each rule between hosts before it is run."""
+        self.began = began
+
     def own(self, hosts: Sequence[FleetHost], modules: dict[str, RuleModule]) -> Iterable[Judged]:
         """See Workers."""
         return (own_judgement(host, modules) for host in hosts)
 
     def between(self, view: FleetView, modules: dict[str, RuleModule]) -> tuple[list[Draft], list[NotEvaluated]]:
         """See Workers."""
-        return across_hosts(view, modules)
+        return across_hosts(view, modules, self.began)
 
 
 def own_judgement(host: FleetHost, modules: dict[str, RuleModule]) -> Judged:
@@ -79,21 +84,29 @@ def complete(snapshot: Snapshot) -> Snapshot:
     return snapshot if whole is None else replace(snapshot, tables=whole())
 
 
-def _hosts_own(hosts: Iterable[FleetHost], answers: Iterable[Judged]) -> tuple[list[Draft], dict[str, list[str]]]:
+def _hosts_own(
+    hosts: Iterable[FleetHost], answers: Iterable[Judged]
+) -> tuple[list[Draft], dict[str, list[str]], set[str]]:
+    """What was found, by rule and reason where nothing could be, and the hosts about which no rule said anything."""
     drafts: list[Draft] = []
     silent: dict[str, list[str]] = defaultdict(list)
+    mute: set[str] = set()
     for host, said in zip(hosts, answers, strict=True):
+        mute |= set() if said.at_all else {host.name}
         drafts += [_of_host(draft, host.name) for draft in said.drafts]
         for gap in said.silent:
             silent[f"{gap.rule}\n{gap.reason}"].append(host.name)
-    return drafts, silent
+    return drafts, silent, mute
 
 
-def across_hosts(view: FleetView, modules: dict[str, RuleModule]) -> tuple[list[Draft], list[NotEvaluated]]:
+def across_hosts(
+    view: FleetView, modules: dict[str, RuleModule], began: Callable[[str], None] = unheard
+) -> tuple[list[Draft], list[NotEvaluated]]:
     """What the rules of the fleet find, and which of them could not look."""
     drafts: dict[str, Draft] = {}
     silent: list[NotEvaluated] = []
     for module in modules.values():
+        began(module.id)
         try:
             for said in module.check(view):
                 if isinstance(said, Unjudged):
@@ -145,13 +158,13 @@ def _line(host: FleetHost) -> FleetHostLine:
     )
 
 
-def _verdict(fleet: Fleet, findings: Iterable[Finding]) -> Verdict:
+def _verdict(fleet: Fleet, mute: set[str], findings: Iterable[Finding]) -> Verdict:
     severities = {finding.severity for finding in findings if finding.suppressed is None}
     if "critical" in severities:
         return "critical"
     if "warning" in severities:
         return "warning"
-    readable = [host for host in fleet.hosts if host.read(*REQUIRED)]
+    readable = [host for host in fleet.hosts if host.name not in mute and host.read(*REQUIRED)]
     return "ok" if readable else "unknown"
 
 
@@ -159,7 +172,7 @@ def judge_fleet(fleet: Fleet, workers: Workers | None = None) -> FleetReport:
     """The report of a fleet. ``workers``: None is this process."""
     runs = workers or Here()
     own, between = discover(), discover("fleet")
-    drafts, silent = _hosts_own(fleet.hosts, runs.own(fleet.hosts, own))
+    drafts, silent, mute = _hosts_own(fleet.hosts, runs.own(fleet.hosts, own))
     unreached = tuple(row.name for row in fleet.unreached)
     view = view_of(fleet, unreached=unreached, symptoms=_symptoms(drafts))
     found, unjudged = runs.between(view, between)
@@ -174,7 +187,7 @@ def judge_fleet(fleet: Fleet, workers: Workers | None = None) -> FleetReport:
     return FleetReport(
         netdiag=netdiag.__version__,
         taken_at=max((host.snapshot.meta.taken_at for host in fleet.hosts), default=""),
-        verdict=_verdict(fleet, findings),
+        verdict=_verdict(fleet, mute, findings),
         hosts=tuple(_line(host) for host in fleet.hosts),
         unreached=fleet.unreached,
         notices=fleet.notices,

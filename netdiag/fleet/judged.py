@@ -5,13 +5,14 @@ another one is not used. Nothing can fail.
 """
 
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import msgspec
 
-from netdiag.engine import drafts_of
+from netdiag.engine import drafts_of, unheard
 from netdiag.model.coverage import NotEvaluated
 from netdiag.model.finding import Draft
 from netdiag.model.snapshot import Snapshot
@@ -26,11 +27,15 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
     drafts: tuple[Draft, ...] = ()
     silent: tuple[NotEvaluated, ...] = ()
+    not_judged: str | None = None
+    """Why rules gave no answer that should have, where judging hung or died: all of them, or those that are named."""
+    at_all: bool = True
+    """False: no rule gave an answer."""
 
 
-def judged(snapshot: Snapshot, modules: dict[str, RuleModule]) -> Judged:
-    """Run the rules of a host."""
-    drafts, silent = drafts_of(snapshot, modules)
+def judged(snapshot: Snapshot, modules: dict[str, RuleModule], began: Callable[[str], None] = unheard) -> Judged:
+    """Run the rules of a host. ``began``: see ``drafts_of``."""
+    drafts, silent = drafts_of(snapshot, modules, began=began)
     return Judged(drafts=tuple(drafts), silent=tuple(silent))
 
 

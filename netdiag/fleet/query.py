@@ -122,7 +122,7 @@ def _made(fleet: Fleet) -> dict[str, list["pa.Table"]]:
     modules = discover()
     made: dict[str, list[pa.Table]] = defaultdict(list)
     for host in fleet.hosts:
-        card = {"says": host.snapshot.meta.name, "file": None, "digest": None, "loaded_at": None}
+        card = dict.fromkeys(("file", "digest", "loaded_at", "not_judged")) | {"says": host.snapshot.meta.name}
         night, region = night_of(host.snapshot.meta.taken_at), host.labels.get("region")
         for name, table in tables_of([(host, {**card, "judged": own_judgement(host, modules)})]):
             own = {"night": night, "region": region}

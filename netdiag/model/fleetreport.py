@@ -31,16 +31,18 @@ class Unreached(msgspec.Struct, frozen=True, kw_only=True):
     """Why, in one line."""
 
 
-NoticeKind = Literal["identity", "same-name", "duplicate", "replay", "clock-skew", "stale"]
+NoticeKind = Literal["identity", "same-name", "duplicate", "replay", "clock-skew", "stale", "not-judged"]
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """Something odd about whose snapshot is whose, or when it was taken: no finding, and no change of exit status."""
+    """Something odd about whose snapshot is whose, when it was taken, or whether it could be judged: no finding, and no
+    change of exit status."""
 
     kind: NoticeKind
     """``identity``: a file says another host's name than the one under which it was uploaded; ``same-name``: two
     machines answer to one name; ``duplicate``: the same file twice; ``replay``: a file that was loaded before, or is
-    older than what was; ``clock-skew``: taken in the future; ``stale``: far older than the other hosts' snapshots."""
+    older than what was; ``clock-skew``: taken in the future; ``stale``: far older than the other hosts' snapshots;
+    ``not-judged``: its rules, or some of them, hung or died when it was loaded, and were given up."""
     host: str
     """Name of the host."""
     detail: str

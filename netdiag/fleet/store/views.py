@@ -39,6 +39,7 @@ SNAPSHOTS = (
     Column("file", "text", "File from which it was loaded."),
     Column("digest", "text", "SHA-256 of that file."),
     Column("loaded_at", "text", "When it was loaded, UTC, by the clock of the machine that loaded."),
+    Column("not_judged", "text", "Why rules were given up that hung or died over it; null: they gave an answer."),
 )
 FINDINGS = (
     Column("id", "text", "Sixteen hex digits, the same for the same rule on the same subject."),

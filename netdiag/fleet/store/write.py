@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import netdiag
+from netdiag.fleet import apart
 from netdiag.fleet.files import FleetRefused, Upload, look, uploads
 from netdiag.fleet.identity import Known, Seen, settle
-from netdiag.fleet.judged import Judged, fingerprint, judged
+from netdiag.fleet.judged import Judged, fingerprint
 from netdiag.fleet.night import night_of, spelled
 from netdiag.fleet.store.columns import array
 from netdiag.fleet.store.place import Load, Part, Place, Refusal, Remark, StoreRefused, place
@@ -40,6 +41,8 @@ BATCH = 128
 """Hosts in one part."""
 BATCH_OCTETS = 48 << 20
 """Bytes of files in one part, if that is less."""
+TOGETHER = 16
+"""Hosts that one child judges in turn."""
 GROUP = 32
 """Hosts in one row group: what is read at once when one host is asked for."""
 NIGHTS = 60
@@ -67,6 +70,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """How the parts are called."""
     loaded_at: str
     judge: bool
+    seconds: float
+    """For judging one host."""
     files: tuple[tuple[str, str, str, str], ...]
     """(path, url, host, digest)."""
 
@@ -77,12 +82,22 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[Part, ...] = ()
     refused: tuple[Refusal, ...] = ()
     hosts: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
-def load_into(sources: Sequence[str], url: str, *, now: float, judge: bool = True, jobs: int | None = None) -> Loaded:
+def load_into(
+    sources: Sequence[str],
+    url: str,
+    *,
+    now: float,
+    judge: bool = True,
+    jobs: int | None = None,
+    seconds: float = apart.SECONDS,
+) -> Loaded:
     """Load these folders and files into the store at ``url``, which is made where it is not there.
 
-    ``now``: Unix time; ``judge``: run each host's rules as well; ``jobs``: processes, by default one a core.
+    ``now``: Unix time; ``judge``: run each host's rules as well, each host within so many ``seconds``; ``jobs``:
+    processes, by default one a core.
     """
     store = place(url)
     swept = ledgers(sources)
@@ -118,6 +133,7 @@ def load_into(sources: Sequence[str], url: str, *, now: float, judge: bool = Tru
             prefix=f"{name}-{number:04}",
             loaded_at=stamp,
             judge=judge,
+            seconds=seconds,
             files=tuple((path, where[path].url, host, digests[path]) for host, path in batch),
         )
         for number, batch in enumerate(_batches(todo, where))
@@ -125,7 +141,10 @@ def load_into(sources: Sequence[str], url: str, *, now: float, judge: bool = Tru
     done = list(_run(tasks, _jobs(store, len(todo), jobs)))
     refused += [Unreached(name=one.name, reason=one.reason) for each in done for one in each.refused]
     hosts = {name for each in done for name in each.hosts}
-    notices = [notice for notice in settled.notices]
+    notices = [
+        *settled.notices,
+        *(Notice(kind="not-judged", host=row.host, detail=row.detail) for each in done for row in each.remarks),
+    ]
     store.put(
         msgspec.json.encode(
             Load(
@@ -145,7 +164,7 @@ def load_into(sources: Sequence[str], url: str, *, now: float, judge: bool = Tru
     if judge and nights:
         from netdiag.fleet.store.nightly import keep
 
-        keep(store, nights[-NIGHTS:], name, stamp)
+        notices += keep(store, nights[-NIGHTS:], name, stamp)
     return Loaded(len(hosts), sum(len(each.hosts) for each in done), tuple(refused), tuple(notices))
 
 
@@ -213,26 +232,20 @@ def _one_by_one(task: Task) -> Iterator[Done]:
 def work(task: Task) -> Done:
     """Read the files of one task and write their parts. Raises StoreRefused."""
     store = place(task.url)
-    modules = discover() if task.judge else {}
+    judges = apart.Apart(discover(), task.seconds) if task.judge else None
     groups: dict[tuple[str, str], list[tuple[FleetHost, dict[str, Any]]]] = defaultdict(list)
     refused: list[Refusal] = []
-    for path, url, name, digest in task.files:
-        try:
-            snapshot = Upload(path, url).read()
-        except SnapshotRefused as error:
-            refused.append(Refusal(name=path, reason=error.reason))
-            continue
-        host = FleetHost(name=name, snapshot=snapshot)
-        said = judged(snapshot, modules) if task.judge else None
-        card = {
-            "says": snapshot.meta.name,
-            "file": path,
-            "digest": digest,
-            "loaded_at": task.loaded_at,
-            "judged": said,
-        }
-        region = str(host.labels.get("region", ""))
-        groups[night_of(snapshot.meta.taken_at), region].append((host, card))
+    remarks: list[Remark] = []
+    for start in range(0, len(task.files), TOGETHER):
+        read = _read(task, task.files[start : start + TOGETHER], refused)
+        answers: Iterable[Judged | None] = judges.judge([h.snapshot for h, _ in read]) if judges else [None] * len(read)
+        for (host, card), said in zip(read, answers, strict=True):
+            reason = said.not_judged if said else None
+            if reason is not None:
+                remarks.append(Remark(kind="not-judged", host=host.name, detail=reason))
+            region = str(host.labels.get("region", ""))
+            card |= {"judged": said, "not_judged": reason}
+            groups[night_of(host.snapshot.meta.taken_at), region].append((host, card))
     parts: list[Part] = []
     for number, ((night, region), rows) in enumerate(sorted(groups.items())):
         for view, table in tables_of(rows):
@@ -240,7 +253,23 @@ def work(task: Task) -> Done:
             store.put(parquet(table, GROUP if view == "snapshots" else None), *words)
             parts.append(Part(view=view, night=night, region=region, path="/".join(words), rows=table.num_rows))
     hosts = tuple(host.name for rows in groups.values() for host, _ in rows)
-    return Done(parts=tuple(parts), refused=tuple(refused), hosts=hosts)
+    return Done(parts=tuple(parts), refused=tuple(refused), hosts=hosts, remarks=tuple(remarks))
+
+
+def _read(
+    task: Task, files: Sequence[tuple[str, str, str, str]], refused: list[Refusal]
+) -> list[tuple[FleetHost, dict[str, Any]]]:
+    """Hosts of these files, each with what is known of its file; those that are refused come to ``refused``."""
+    found: list[tuple[FleetHost, dict[str, Any]]] = []
+    for path, url, name, digest in files:
+        try:
+            snapshot = Upload(path, url).read()
+        except SnapshotRefused as error:
+            refused.append(Refusal(name=path, reason=error.reason))
+            continue
+        own = {"says": snapshot.meta.name, "file": path, "digest": digest, "loaded_at": task.loaded_at}
+        found.append((FleetHost(name=name, snapshot=snapshot), own))
+    return found
 
 
 def _path(view: str, night: str, region: str, name: str) -> tuple[str, ...]:
@@ -300,7 +329,7 @@ def _snapshots(rows: Sequence[tuple[FleetHost, dict[str, Any]]]) -> dict[str, An
     }
     cells["role"] = [host.labels.get("role") for host, _ in rows]
     cells["labels"] = [msgspec.json.encode(meta.labels).decode() for meta in metas]
-    for name in ("says", "file", "digest", "loaded_at"):
+    for name in ("says", "file", "digest", "loaded_at", "not_judged"):
         cells[name] = [card[name] for _, card in rows]
     table: dict[str, Any] = {
         "host": array("text", [host.name for host, _ in rows]),
