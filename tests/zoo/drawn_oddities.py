@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from netdiag.model.bird import BirdRoute
 from netdiag.model.ethtool import Ethtool, EthtoolDevice
 from netdiag.model.host import Daemon
 from netdiag.model.neighbour import NTF_EXT_LEARNED
@@ -15,7 +16,7 @@ from netdiag.model.sysctl import SysctlLine, Sysctls
 from netdiag.model.tc import Qdisc, QueueStats, Tc, TcCounters
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
-from netdiag.rules.build_bpf import program, tc
+from netdiag.rules.build_bpf import program, tc, tcx
 from netdiag.rules.build_nft import chain, icmp, oifname, plain, rule, saddr, same, table, verdict
 from tests.zoo.drawn import FORWARDS, Whole, forwarding, uplink
 
@@ -108,16 +109,15 @@ def two_segments() -> Tables:
 
 def card_of_a_router() -> Tables:
     """A router's card: no LRO, a shaper that makes packets wait, a queue that tells senders to slow down, somebody who
-    captures; a tunnel whose route says how large segments may be while the errors about that are held back."""
+    captures; a tunnel whose route says how large segments may be, for the errors about that are held back."""
     host = forwarding(HostBuilder())
     uplink(host, inet_conf=FORWARDS, flags=0x11143, qdisc="htb", promiscuity=1)
     host.link("lan0", inet_conf=FORWARDS, qdisc="fq_codel").address("lan0", "10.0.0.1/24")
     host.link("wg0", kind="wireguard", type=65534, flags=0x100D1, mtu=1420, inet_conf=FORWARDS)
-    host.address("wg0", "10.64.0.1/24").route("10.65.0.0/16", dev="wg0", metrics={"advmss": 1380})
+    host.address("wg0", "10.64.0.1/32").route("10.65.0.0/16", dev="wg0", metrics={"advmss": 1380})
     host.link("vx0", kind="vxlan", mtu=1450, link="eth0", inet_conf=FORWARDS, info={"id": 7, "group": "239.1.1.1"})
     host.socket(src="0.0.0.0", family=17, protocol=0, sport=3, state=7, comm="tcpdump", dev="eth0")
-    large = rule(icmp(1, 3), plain("limit"), verdict("drop"))
-    host.nft(table(chain("forward", large, hook="forward"), name="fw"))
+    host.nft(table(chain("output", rule(icmp(1, 3), verdict("drop")), hook="output"), name="fw"))
     queues = [("eth0", "htb", 0x10000, 0, 900), ("lan0", "fq_codel", 0x20000, 0, 0)]
     first = tuple(
         Qdisc(ifindex=host.ifindex(name), kind=kind, handle=handle, parent=ROOT, options={"default": "0x10"})
@@ -274,6 +274,57 @@ def source_translated() -> Tables:
     return host.nft(table(chain("post", hidden, hook="postrouting", type="nat", priority="srcnat"), name="nat")).build()
 
 
+def before_the_night() -> Tables:
+    """A router with guests on the eve of an upgrade."""
+    return _night(upgraded=False)
+
+
+def after_the_night() -> Tables:
+    """The same, upgraded: programs moved to tcx or were built anew, a guest and a tracer came, a daemon has a nexthop
+    object of another number, the card another driver, BIRD was restarted without graceful restart and wants no route
+    yet, peers that nothing points to were taken away."""
+    return _night(upgraded=True)
+
+
+def _night(*, upgraded: bool) -> Tables:
+    host = forwarding(Whole())
+    uplink(host, inet_conf=FORWARDS).link("eth1", inet_conf=FORWARDS).address("eth1", "10.9.0.1/24")
+    host.wireguard("wg0", mtu=1420, inet_conf=FORWARDS).address("wg0", "10.64.0.1/24")
+    for letter in "a" if upgraded else "ab":
+        prefix = f"10.64.0.{ord(letter) - 90}/32"
+        host.wg_peer("wg0", letter, age=30.0, endpoint="198.51.100.1", allowed_ips=(prefix,), rx_bytes=9, tx_bytes=9)
+    for number in range(2 if upgraded else 1):
+        host.tap(f"tap{number}", inet_conf=FORWARDS).route(f"10.1.0.{number + 5}/32", dev=f"tap{number}")
+    programs = [program(1, "policy"), program(2, "meter", tag="bb" * 8), program(3, "meter", tag="cc" * 8)]
+    programs.append(program(4, "watch", tag="dd" * 8, type="tracing"))
+    host.bpf(programs=programs if upgraded else programs[:2])
+    if upgraded:
+        tcx(host, "eth0", 1)
+        tc(host, "eth1", 3)
+    else:
+        tc(host, "eth0", 1)
+        tc(host, "eth1", 2)
+    for number in range(2 if upgraded else 1):
+        tc(host, f"tap{number}", 1)
+    group = 8 if upgraded else 7
+    host.nexthop(group, oif="eth0", gateway="192.0.2.1", family="inet")
+    host.route("10.77.0.0/16", via="192.0.2.1", dev="eth0", nh_id=group)
+    kept: tuple[BirdRoute, ...] = ()
+    for number in range(0 if upgraded else 4):
+        host.route(f"20.{number}.0.0/16", via="192.0.2.1", dev="eth0", protocol=12, priority=32)
+        kept = (*kept, BirdRoute(net=f"20.{number}.0.0/16", protocol="up1", best=True))
+    host.daemon().protocol("kernel4", "Kernel", channels=(channel(exported=len(kept)),))
+    host.bgp("up1", since="11:59:58.000").exports("kernel4", routes=kept)
+    device = EthtoolDevice(
+        ifindex=host.ifindex("eth0"), ifname="eth0", driver="ice" if upgraded else "ixgbe", bus_info="0000:3b:00.0",
+        link=True, features=(0,) if upgraded else (1,), features_hw=(1,), features_wanted=(1,), features_fixed=(0,),
+    )  # fmt: skip
+    cards = Ethtool(devices=(device,), feature_names=("tx-tcp-segmentation",))
+    return replace(host.build(), ethtool=cards)
+
+
+BEFORE: dict[str, Callable[[], Tables]] = {"after_the_night": before_the_night}
+"""Hosts that are compared with an earlier state of theirs."""
 HOSTS: tuple[Callable[[], Tables], ...] = (
     standby_pair,
     private_mesh_member,
@@ -293,4 +344,6 @@ HOSTS: tuple[Callable[[], Tables], ...] = (
     taps_that_wait,
     vrf_alone,
     source_translated,
+    before_the_night,
+    after_the_night,
 )

@@ -66,7 +66,7 @@ def customer_gateway() -> Tables:
     uplink(host, inet_conf=FORWARDS, mtu=9000)
     host.address("eth0", "203.0.113.40/32")
     host.wireguard("wg0", mtu=8900, inet_conf=FORWARDS).address("wg0", "10.65.0.1/16")
-    for number in range(120):
+    for number in range(1200):
         prefix = f"10.65.{number // 50 + 1}.{number % 50 + 1}/32"
         peer: dict[str, Any] = {"age": None, "endpoint": None} if number % 3 else {"age": 50.0, "rx_bytes": 9}
         host.wg_peer("wg0", chr(0x100 + number), allowed_ips=(prefix,), **peer)

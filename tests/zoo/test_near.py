@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from netdiag.engine import judge
+from netdiag.index.view import Told
 from netdiag.model.finding import Report
 from netdiag.model.snapshot import Snapshot, Tables
 from netdiag.rules import discover
@@ -40,8 +41,10 @@ UPTIME = {"just_booted": 60.0, "clock_set_since": 5000.0}
 @cache
 def _judged(name: str) -> tuple[Tables, Report]:
     tables = TELLS[name]()
-    meta = replace(META, uptime=UPTIME.get(name, META.uptime))
-    return tables, judge(Snapshot(meta=meta, tables=tables, coverage=complete_coverage()))
+    meta, given = replace(META, uptime=UPTIME.get(name, META.uptime)), Told()
+    if before := drawn_oddities.BEFORE.get(name):
+        given = Told(baseline=Snapshot(meta=meta, tables=before(), coverage=complete_coverage()))
+    return tables, judge(Snapshot(meta=meta, tables=tables, coverage=complete_coverage()), told=given)
 
 
 @pytest.mark.parametrize("name", TELLS)

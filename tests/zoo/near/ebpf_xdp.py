@@ -87,7 +87,12 @@ LINES: tuple[Line, ...] = (
         "policed_by_bpf",
         lambda t: some(t.bpf.maps, type="prog_array", entries=1, max_entries=8),
     ),
-    Shown("bpf-tc-clsact-removed", "moved from clsact to tcx", "moved to tcx"),
+    Near(
+        "bpf-tc-clsact-removed",
+        "moved from clsact to tcx",
+        "after_the_night",
+        lambda t: attached(t, "eth0", hook="tcx", prog_id=1) and not attached(t, "eth0", hook="tc"),
+    ),
     Near(
         "bpf-tc-duplicate-version",
         "a replacement under way: the new build has a name of its own",
@@ -118,9 +123,24 @@ LINES: tuple[Line, ...] = (
         "policed_by_bpf",
         lambda t: t.bpf.attachments and t.intent.bpf is None,
     ),
-    Shown("bpf-unexpected-program", "an upgrade", "a new build"),
-    Shown("bpf-unexpected-program", "a tracing program is on no interface", "no interface named"),
-    Shown("bpf-unexpected-program", "a tap made since, with its usual program", "on another interface"),
+    Near(
+        "bpf-unexpected-program",
+        "an upgrade",
+        "after_the_night",
+        lambda t: attached(t, "eth1", prog_id=3) and len(some(t.bpf.programs, name="meter")) == 2,
+    ),
+    Near(
+        "bpf-unexpected-program",
+        "a tracing program is on no interface",
+        "after_the_night",
+        lambda t: some(t.bpf.programs, type="tracing") and not some(t.bpf.attachments, prog_id=4),
+    ),
+    Near(
+        "bpf-unexpected-program",
+        "a tap made since, with its usual program",
+        "after_the_night",
+        lambda t: attached(t, "tap1", prog_id=1),
+    ),
     Near(
         "bpf-version-skew-across-ifaces",
         "a canary",
@@ -187,7 +207,12 @@ LINES: tuple[Line, ...] = (
         "policed_by_bpf",
         lambda t: some(t.bpf.mounts, hidden=True, under=None),
     ),
-    Shown("bpf-tc-same-handle-clobber", "an upgrade that was planned", "a new build"),
+    Near(
+        "bpf-tc-same-handle-clobber",
+        "an upgrade that was planned",
+        "after_the_night",
+        lambda t: attached(t, "eth1", prog_id=3, priority=1, handle=1),
+    ),
     Near(
         "bpf-prog-pinned-unattached",
         "targets of tail calls, extensions, templates for guests to come",

@@ -168,13 +168,13 @@ LINES: tuple[Line, ...] = (
         "mss-clamp-missing",
         "a route into the tunnel with an advmss",
         "card_of_a_router",
-        lambda t: routes(t, dev="wg0", extra=lambda e: e and "advmss" in e.metrics) and chains(t, hook="forward"),
+        lambda t: routes(t, dev="wg0", extra=lambda e: e and "advmss" in e.metrics) and chains(t, hook="output"),
     ),
     Near(
         "mss-clamp-missing",
         "a program on the tunnel that may clamp",
         "policed_by_bpf",
-        lambda t: some(t.bpf.attachments, ifindex=link(t, "wg0").ifindex),
+        lambda t: some(t.bpf.attachments, ifindex=link(t, "wg0").ifindex) and chains(t, hook="output"),
     ),
     Near(
         "pmtu-exception-stale-low",
@@ -260,7 +260,14 @@ LINES: tuple[Line, ...] = (
         "bonded_storage",
         lambda t: counted(t, "eno1", "rx_dropped") == (0, 40) and counted(t, "eno1", "rx_missed_errors") == (0, 0),
     ),
-    Shown("offload-features-drift", "another driver", "another driver"),
+    Near(
+        "offload-features-drift",
+        "another driver, with defaults of its own",
+        "after_the_night",
+        lambda t: (
+            card(t, "eth0").driver == "ice" and not t.ethtool.has(card(t, "eth0").features, "tx-tcp-segmentation")
+        ),
+    ),
     Near(
         "promisc-left-on",
         "ports of a bridge are promiscuous",

@@ -123,6 +123,6 @@ LINES: tuple[Line, ...] = (
         "nf-set-flowlog-limit",
         "a set with timeouts that is full for a moment",
         "scanned_router",
-        lambda t: some((s for one in t.nft.tables for s in one.sets), size=lambda n: n) and True,
+        lambda t: some((s for one in t.nft.tables for s in one.sets), size=3, elements=lambda e: len(e) == 3),
     ),
 )

@@ -95,7 +95,12 @@ LINES: tuple[Line, ...] = (
         "drift_of_daemons",
         lambda t: sysctl(t, "net.ipv4.ip_forward") == "1" and sysctl(t, "net.ipv4.conf.all.accept_redirects") == "0",
     ),
-    Shown("nexthop-object-delete-removed-routes", "a daemon moved to a new group", "moved to another object"),
+    Near(
+        "nexthop-object-delete-removed-routes",
+        "a daemon moved to a new group",
+        "after_the_night",
+        lambda t: some(t.nexthops, id=8) and routes(t, nh_id=8) and not some(t.nexthops, id=7),
+    ),
     Near(
         "prefsrc-not-local",
         "a source that AnyIP holds",
@@ -268,10 +273,11 @@ LINES: tuple[Line, ...] = (
         "router_on_advertisements",
         lambda t: routes(t, dst="::/0", extra=lambda e: e and len(e.multipath) == 2),
     ),
-    Shown(
+    Near(
         "route-foreign-routes-removed",
-        "BIRD was restarted without graceful restart: it wants none yet",
-        "BIRD wants none",
+        "BIRD was restarted without graceful restart, and wants none yet",
+        "after_the_night",
+        lambda t: protocols(t, proto="Kernel", state="up") and not routes(t, protocol=12),
     ),
     Near(
         "route-linkdown-sysctl-vs-daemon",
