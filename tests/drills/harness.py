@@ -94,9 +94,7 @@ def run_drill(drill: Drill, lab: Lab) -> None:
     report = _poll(drill, lab, host, "the broken host", lambda r: wrong_with_alarm(drill, r))
     first = report["findings"][0]
     _traffic(drill, lab, host, False)
-    if losses.asked():
-        carries = drill.carries is not None
-        losses.note(drill.rule, drill.name, first["severity"], carries, before, losses.through(lab))
+    _note(drill, lab, report, before)
     thorough = _thorough(drill)
     for finding in report["findings"] if thorough else [first]:
         if finding is first or finding["severity"] in _ALARMS:
@@ -129,9 +127,11 @@ def run_in_turn(drills: Sequence[Drill], lab: Lab) -> None:
     _poll(first, lab, host, "the healthy host", loud)
     for drill in drills:
         _traffic(drill, lab, host, True)
+        before = losses.through(lab) if losses.asked() else set()
         drill.break_(lab, host)
         report = _poll(drill, lab, host, "the broken host", lambda r, drill=drill: wrong_with_alarm(drill, r))
         _traffic(drill, lab, host, False)
+        _note(drill, lab, report, before)
         confirmed(host, report["findings"][0], shows=drill.shows)
         if drill.repair is None:
             host.run("bash", "-ec", report["findings"][0]["fix"])
@@ -230,6 +230,13 @@ def _traffic(drill: Drill, lab: Lab, host: Host, passes: bool) -> None:
     carries = drill.carries
     word = "gets through" if passes else "is lost"
     lab.wait(lambda: bool(carries(lab, host)) is passes, PATIENCE, f"{drill.rule}: what the fault is about {word}")
+
+
+def _note(drill: Drill, lab: Lab, report: Report, before: set[losses.Pair]) -> None:
+    """Where somebody asked for it (make severity): what the fault loses."""
+    if losses.asked():
+        told = drill.carries is not None
+        losses.note(report["findings"], drill.explains, drill.name, told, before, losses.through(lab))
 
 
 def confirm(host: Host, command: str) -> str:

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.lab import Host, Lab
 
@@ -38,6 +39,38 @@ def connects(address: str, port: int = 9, mark: int = 0) -> Callable[[Lab, Host]
     return lambda lab, host: host.call(program)
 
 
+def leaves_by(ifname: str, address: str, *, mark: int = 0) -> Callable[[Lab, Host], bool]:
+    """For ``Drill.carries``: what the host sends there leaves by that interface. Of twenty datagrams ten must, which is
+    more than a neighbour that is asked for, or a listener that reports its groups, sends by itself."""
+
+    def carries(lab: Lab, host: Host) -> bool:
+        def sent() -> int:
+            return int(host.read(f"/sys/class/net/{ifname}/statistics/tx_packets"))
+
+        before = sent()
+        lab.send_udp(host, address, 9, count=20, mark=mark)
+        return sent() >= before + 10
+
+    return carries
+
+
+def arrives(sender: str, address: str, *, src: str | None = None, port: int = 9009) -> Callable[[Lab, Host], bool]:
+    """For ``Drill.carries``: what another host of the lab sends there gets to a program of the host."""
+
+    def carries(lab: Lab, host: Host) -> bool:
+        listener = lab.listen_udp(host, "::" if ":" in address else "0.0.0.0", port)
+        lab.send_udp(lab.hosts[sender], address, port, count=3, src=src)
+        try:
+            lab.wait(lambda: listener.packets > 0, 0.3)
+        except TimeoutError:
+            return False
+        finally:
+            listener.stop()
+        return True
+
+    return carries
+
+
 def asked() -> bool:
     return "NETDIAG_LOSSES" in os.environ
 
@@ -50,13 +83,15 @@ def _addresses(host: Host) -> list[str]:
 
 
 def through(lab: Lab) -> set[Pair]:
-    """Which pings are answered, from every host to the addresses of all others."""
+    """Which pings are answered, from every host to the addresses of all others. Where there is no route none is sent:
+    the kernel would count it as refused, and that is a sign of other faults."""
     own = {name: _addresses(host) for name, host in lab.hosts.items()}
     answered = set()
     for name, host in lab.hosts.items():
         far = [address for other, addresses in own.items() if other != name for address in addresses][:MOST]
         script = "".join(
-            f"(ping -n -c1 -W1 -M do -s {size} {address} >/dev/null 2>&1 && echo {address} {size}) &\n"
+            f"(ip route get {address} && ping -n -c1 -W1 -M do -s {size} {address}) >/dev/null 2>&1 "
+            f"&& echo {address} {size} &\n"
             for address in far
             for size in SIZES
         )
@@ -66,10 +101,23 @@ def through(lab: Lab) -> set[Pair]:
     return answered
 
 
-def note(rule: str, name: str, severity: str, carries: bool, before: set[Pair], broken: set[Pair]) -> None:
-    """Add what was lost to the file."""
+def note(
+    findings: list[dict[str, Any]],
+    explains: tuple[str, ...],
+    name: str,
+    carries: bool,
+    before: set[Pair],
+    broken: set[Pair],
+) -> None:
+    """Add what was lost to the file: under the first finding's rule, and under those that stand below it because of it
+    (``explains`` of the drill): of theirs the drill's name says so."""
     lost = sorted(before - broken)
-    row: dict[str, object] = {"rule": rule, "drill": name, "severity": severity, "asked": len(before), "lost": lost}
-    row["carries"] = carries
+    first = findings[0]
+    rows: list[dict[str, object]] = []
+    for finding in findings:
+        if finding is first or (finding["rule"] in explains and finding["explained_by"]):
+            drill = name if finding is first else f"under {first['rule']} {name}".strip()
+            rows.append({"rule": finding["rule"], "drill": drill, "severity": finding["severity"]})
     with Path(os.environ["NETDIAG_LOSSES"]).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+        for row in rows:
+            file.write(json.dumps(row | {"asked": len(before), "lost": lost, "carries": carries}) + "\n")

@@ -35,7 +35,7 @@ def kept(lines: Iterable[str]) -> dict[str, dict[str, Any]]:
         if row["severity"] != "critical" or not (row["lost"] or row["carries"]):
             continue
         had = found.get(row["rule"])
-        if had is None or (row["carries"], len(row["lost"])) > (had["carries"], had["count"]):
+        if had is None or (row["carries"], len(row["lost"])) > weight(had):
             first = row["lost"][0] if row["lost"] else None
             found[row["rule"]] = {
                 "drill": row["drill"],
@@ -46,6 +46,17 @@ def kept(lines: Iterable[str]) -> dict[str, dict[str, Any]]:
                 "large only": bool(row["lost"]) and all(size > 1000 for _, _, size in row["lost"]),
             }
     return found
+
+
+def weight(entry: dict[str, Any]) -> tuple[bool, int]:
+    """How much an entry shows: traffic of the drill's own first, then the number of pings."""
+    return entry["carries"], entry["count"]
+
+
+def merged(had: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """What is known now: a run of some drills does not take back what more of them have shown."""
+    better = {rule: entry for rule, entry in new.items() if rule not in had or weight(entry) >= weight(had[rule])}
+    return dict(sorted((had | better).items()))
 
 
 def words(entry: dict[str, Any]) -> str:
@@ -103,7 +114,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         had = json.loads(LOSSES.read_text(encoding="utf-8")) if LOSSES.exists() else {}
         new = kept(Path(sys.argv[1]).read_text(encoding="utf-8").splitlines())
-        LOSSES.write_text(json.dumps(dict(sorted((had | new).items())), indent=1) + "\n", encoding="utf-8")
+        LOSSES.write_text(json.dumps(merged(had, new), indent=1) + "\n", encoding="utf-8")
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(), encoding="utf-8")
 

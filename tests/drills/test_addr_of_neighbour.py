@@ -1,6 +1,7 @@
 """A guest's address was left on lo; and an address beside it that nobody else has."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import leaves_by
 from tests.drills.tapworld import worker
 from tests.lab import Host, Lab
 
@@ -19,6 +20,7 @@ test_drill = drill_test(
         repair=None,
         severity="critical",
         expect={"kind": "address", "address": "10.1.0.5", "ifname": "lo"},
+        carries=leaves_by("tap0", "10.1.0.5"),
         twin=own_service,
     )
 )

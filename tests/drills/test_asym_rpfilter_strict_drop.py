@@ -1,6 +1,7 @@
 """A strict reverse path filter in the way of answers; and strict hosts whose ways are symmetric."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import arrives
 from tests.lab import Host, Lab
 
 STRICT = {"net.ipv4.conf.all.rp_filter": 1}
@@ -83,6 +84,7 @@ test_drill = drill_test(
         break_=lambda lab, host: host.ip("rule del pref 100"),
         repair=lambda lab, host: host.ip("rule add pref 100 from 10.1.0.1 lookup 101"),
         severity="critical",
+        carries=arrives("router", "10.1.0.1", src="203.0.113.9"),
         twin=ecmp,
     ),
     Drill(

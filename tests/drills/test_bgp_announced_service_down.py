@@ -23,6 +23,17 @@ def listen(lab: Lab, host: Host) -> None:
     started[host] = lab.listen_udp(host, "198.51.100.7", 5353)
 
 
+def served(lab: Lab, host: Host) -> bool:
+    """What the neighbour sends to the second address is taken by its program."""
+    before = started[host].packets
+    lab.send_udp(lab.hosts["edge2"], "198.51.100.7", 5353, count=3)
+    try:
+        lab.wait(lambda: started[host].packets > before, 0.3)
+    except TimeoutError:
+        return False
+    return True
+
+
 started: dict[Host, Listener] = {}
 test_drill = drill_test(
     Drill(
@@ -30,6 +41,7 @@ test_drill = drill_test(
         build=build,
         break_=lambda lab, host: started[host].stop(),
         repair=listen,
+        carries=served,
         severity="critical",
         expect={"kind": "prefix", "prefix": "198.51.100.7/32"},
     ),

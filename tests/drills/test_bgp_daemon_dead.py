@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Callable
 
+from tests.drills.bgp import conf, session, world
 from tests.drills.harness import Drill, confirm, drill_test
 from tests.lab import Host, Lab
 
@@ -28,6 +29,15 @@ def signal(name: str) -> Callable[[Lab, Host], object]:
     return lambda lab, host: host.sh(f"kill -{name} $(cat /run/bird/bird.pid)")
 
 
+def announced(lab: Lab, host: Host) -> bool:
+    """The neighbour has a route to the address that this host announces."""
+    return "203.0.113.1" in lab.hosts["edge2"].run("ip", "route", "show", "proto", "bird").stdout
+
+
+def again(lab: Lab, host: Host) -> None:
+    lab.birdd(host, conf("edge1", session("up1", "edge2")))
+
+
 def stopped(lab: Lab) -> Host:
     """Stopped in order: BIRD takes its socket away."""
     host = build(lab)
@@ -39,9 +49,10 @@ def stopped(lab: Lab) -> Host:
 KILLED = Drill(
     rule="bgp-daemon-dead",
     name="killed",
-    build=build,
+    build=world,
     break_=signal("KILL"),
-    repair=lambda lab, host: lab.birdd(host, CONF),
+    repair=again,
+    carries=announced,
     severity="critical",
     expect=SOCKET,
     twin=stopped,

@@ -74,6 +74,7 @@ test_drill = drill_test(
     ),
     Drill(
         rule="bgp-exports-unreachable-route",
+        carries=connects("10.50.4.9"),
         build=announced,
         break_=lose,
         repair=give_back,

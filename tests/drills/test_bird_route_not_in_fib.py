@@ -1,6 +1,7 @@
 """A route that somebody deletes behind BIRD's back, in main, in a table of its own, and of IPv6."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import connects
 from tests.lab import Host, Lab
 
 CONF = """
@@ -33,6 +34,7 @@ MAIN = Drill(
     repair=None,
     severity="critical",
     expect={"kind": "route", "dst": "198.51.100.0/24", "table": 254},
+    carries=connects("198.51.100.9"),
     twin=lambda lab: build(lab, "kernel table 77;"),
 )
 OTHER = Drill(

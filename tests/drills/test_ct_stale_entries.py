@@ -3,6 +3,7 @@
 from tests.drills.harness import Drill, drill_test
 from tests.lab import Host, Lab
 from tests.lab.daemons import Peer, key_pair
+from tests.lab.traffic import Listener
 
 NAT = """
 table ip nat {{
@@ -18,6 +19,9 @@ table ip nat { chain post { type nat hook postrouting priority srcnat
 }
 """
 LATE = "table ip late { chain pre { type nat hook prerouting priority dstnat\n udp dport 5060 redirect to :5061\n}\n}"
+
+
+BACKENDS: dict[Host, list[Listener]] = {}
 
 
 def base(lab: Lab) -> Host:
@@ -38,9 +42,21 @@ def build_backend(lab: Lab) -> Host:
     for number in (2, 3):
         guest(lab, host, number)
     lab.nft(host, NAT.format(backend="10.1.0.2"))
-    lab.send_udp(lab.hosts["up"], "192.0.2.2", 53)
+    BACKENDS[host] = [lab.listen_udp(lab.hosts[f"guest{number}"], "0.0.0.0", 5353) for number in (2, 3)]
+    lab.send_udp(lab.hosts["up"], "192.0.2.2", 53, sport=40000)
     lab.wait(lambda: "dport=53" in host.run("conntrack", "-L", "-p", "udp").stdout, 5, "the flow")
     return host
+
+
+def served(lab: Lab, host: Host) -> bool:
+    """What the client sends, always from one port, gets to a backend."""
+    before = [backend.packets for backend in BACKENDS[host]]
+    lab.send_udp(lab.hosts["up"], "192.0.2.2", 53, sport=40000)
+    try:
+        lab.wait(lambda: [backend.packets for backend in BACKENDS[host]] != before, 0.3)
+    except TimeoutError:
+        return False
+    return True
 
 
 def replace_backend(lab: Lab, host: Host) -> None:
@@ -85,6 +101,7 @@ DRILLS = (
         repair=None,
         severity="critical",
         expect={"kind": "conntrack", "dst": "192.0.2.2", "dport": 53},
+        carries=served,
     ),
     Drill(
         rule="ct-stale-udp-blackhole",

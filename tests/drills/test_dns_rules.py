@@ -14,8 +14,17 @@ def network(lab: Lab) -> Host:
     host = pair(lab)
     host.ip("route add default via 192.0.2.2")
     host.ip("route add default via 2001:db8::2")
+    lab.hosts["client"].ip("address add 198.51.100.53/32 dev lo")
     resolv(host, "198.51.100.53")
     return host
+
+
+def asked(lab: Lab, host: Host) -> bool:
+    """The C library's question for a name gets to the nameserver."""
+    listener = lab.listen_udp(lab.hosts["client"], "198.51.100.53", 53)
+    host.run("timeout", "0.4", "getent", "hosts", "a.example.net", check=False)
+    listener.stop()
+    return listener.packets > 0
 
 
 def resolv(host: Host, *servers: str) -> None:
@@ -86,6 +95,7 @@ test_drill = drill_test(
         build=network,
         break_=lambda lab, host: host.run("ln", "-sfn", "../run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf"),
         repair=lambda lab, host: resolv(host, "198.51.100.53"),
+        carries=asked,
         severity="critical",
         expect={"kind": "host"},
         twin=hosts_only,

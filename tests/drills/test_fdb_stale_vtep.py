@@ -26,6 +26,23 @@ def write(host: Host, end: str) -> None:
     host.run("bridge", "fdb", "replace", MAC, "dev", "vx0", "dst", end, "self", "permanent")
 
 
+def reached(lab: Lab, host: Host) -> bool:
+    """A frame of the container's for the machine comes out of the tunnel at a node that has it."""
+    ends = [lab.listen_udp(lab.hosts[f"node{number}"], "0.0.0.0", 4789) for number in (2, 3)]
+    container = lab.hosts["container"]
+    container.ip(f"address replace 10.0.0.1/24 dev eth0\nneigh replace 10.0.0.2 lladdr {MAC} dev eth0")
+    before = [end.packets for end in ends]
+    lab.send_udp(container, "10.0.0.2", 9)
+    try:
+        lab.wait(lambda: [end.packets for end in ends] != before, 0.3)
+    except TimeoutError:
+        return False
+    finally:
+        for end in ends:
+            end.stop()
+    return True
+
+
 def moved_here(lab: Lab, host: Host) -> None:
     lab.hosts["container"].ip(f"link set dev eth0 address {MAC}")
 
@@ -48,6 +65,7 @@ test_drill = drill_test(
         break_=lambda lab, host: write(host, "192.0.2.9"),
         repair=lambda lab, host: write(host, "192.0.2.3"),
         expect={"lladdr": MAC},
+        carries=reached,
     ),
     Drill(
         rule=RULE,
@@ -56,5 +74,6 @@ test_drill = drill_test(
         break_=lambda lab, host: write(host, "198.51.100.9"),
         repair=lambda lab, host: write(host, "192.0.2.3"),
         severity="critical",
+        carries=reached,
     ),
 )

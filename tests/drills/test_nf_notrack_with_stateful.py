@@ -1,5 +1,7 @@
 """Questions to a name server leave untracked, and the stateful filter drops the answers."""
 
+import socket
+
 from tests.drills.harness import Drill, drill_test
 from tests.lab import Host, Lab
 
@@ -29,7 +31,24 @@ def build(lab: Lab) -> Host:
         b_addresses=["192.0.2.2/24", "2001:db8::2/64"],
     )
     lab.nft(host, FILTER)
+    lab.listen_udp(peer, "192.0.2.2", 53, echo=True)
     return host
+
+
+def answered(lab: Lab, host: Host) -> bool:
+    """A question to the name server is answered."""
+
+    def ask() -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(0.3)
+            client.connect(("192.0.2.2", 53))
+            client.send(b"?")
+            try:
+                return client.recv(9) == b"?"
+            except TimeoutError:
+                return False
+
+    return host.call(ask)
 
 
 def twin(lab: Lab) -> Host:
@@ -46,6 +65,7 @@ DRILL = Drill(
     repair=None,
     severity="critical",
     expect={"kind": "nft-chain", "table": "raw", "chain": "out"},
+    carries=answered,
     twin=twin,
 )
 test_drill = drill_test(DRILL)

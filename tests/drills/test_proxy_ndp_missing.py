@@ -18,6 +18,13 @@ def build(lab: Lab) -> Host:
     return host
 
 
+def asked_for(lab: Lab, host: Host) -> bool:
+    """The gateway asks who has the second guest's address, and is answered."""
+    gateway = lab.hosts["gw"]
+    gateway.sh("ip neigh flush to 2001:db8::6 dev eth0; ping -c1 -W0.3 2001:db8::6", check=False)
+    return "lladdr" in gateway.run("ip", "neigh", "show", "to", "2001:db8::6", "dev", "eth0", check=False).stdout
+
+
 def routed(lab: Lab) -> Host:
     """A block that is routed to the host, beside the guests that are answered for."""
     host = build(lab)
@@ -33,6 +40,7 @@ test_drill = drill_test(
         repair=None,
         severity="critical",
         expect={"kind": "neighbour", "dst": "2001:db8::6", "ifname": "eth0"},
+        carries=asked_for,
         twin=routed,
     )
 )

@@ -1,6 +1,7 @@
 """A policy rule of the intent that somebody flushed, and one that was here when the baseline was taken."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import leaves_by
 from tests.lab import Host, Lab
 
 INTENT = '[[rule]]\npriority = 100\nfwmark = "0x1"\ntable = 100\n'
@@ -17,7 +18,9 @@ def plain(lab: Lab) -> Host:
 
 
 def intended(lab: Lab) -> Host:
+    """Without the rule marked packets have no way out at all."""
     host = plain(lab)
+    host.ip("route del default via 192.0.2.1")
     host.run("mkdir", "-p", "/etc/netdiag")
     host.write("/etc/netdiag/intent.toml", INTENT)
     return host
@@ -43,7 +46,9 @@ BY_INTENT = Drill(
     build=intended,
     break_=lambda lab, host: host.ip("rule del priority 100"),
     repair=None,
+    severity="critical",
     expect=EXPECT,
+    carries=leaves_by("eth1", "203.0.113.9", mark=1),
 )
 BY_BASELINE = Drill(
     rule="rule-expected-missing",
@@ -53,6 +58,7 @@ BY_BASELINE = Drill(
     repair=None,
     expect=EXPECT,
     check_args=("--interval", "0", "--baseline", "/run/before.netdiag"),
+    carries=leaves_by("eth1", "203.0.113.9", mark=1),
     twin=moved,
 )
 test_drill = drill_test(BY_INTENT, BY_BASELINE)

@@ -1,6 +1,8 @@
 """Policy rules behind a rule that takes everything; and pairs of rules that only look like that."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import leaves_by
+from tests.drills.tapworld import worker
 from tests.lab import Host, Lab
 
 
@@ -33,6 +35,15 @@ def look_alikes(lab: Lab) -> Host:
 
 
 RULE = "rule-shadowed"
+
+
+def with_guests(lab: Lab) -> Host:
+    """A worker on which marked packets have a table of their own."""
+    host = worker(lab)
+    host.ip("route add default via 192.0.2.1 table 50\nrule add pref 100 fwmark 1 lookup 50")
+    return host
+
+
 test_drill = drill_test(
     Drill(
         rule=RULE,
@@ -43,6 +54,16 @@ test_drill = drill_test(
         severity="warning",
         expect={"kind": "rule", "priority": 200, "family": "inet"},
         twin=look_alikes,
+    ),
+    Drill(
+        rule=RULE,
+        name="a guest's packets leave",
+        build=with_guests,
+        break_=lambda lab, host: host.ip("rule del pref 100\nrule add pref 100 lookup 50"),
+        repair=lambda lab, host: host.ip("rule del pref 100\nrule add pref 100 fwmark 1 lookup 50"),
+        severity="critical",
+        expect={"kind": "rule", "priority": 100, "family": "inet"},
+        carries=leaves_by("tap0", "10.1.0.5"),
     ),
     Drill(
         rule=RULE,

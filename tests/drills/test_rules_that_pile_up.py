@@ -48,16 +48,18 @@ def callers(lab: Lab, host: Host) -> None:
     lab.hosts["edge2"].call(call)
 
 
-def local(lab: Lab, host: Host) -> None:
-    """A service on 127.0.0.1 that is offered to others, and none of their packets gets there."""
+def offered(lab: Lab) -> Host:
+    """A service on 127.0.0.1 that is offered to others."""
+    host = build(lab)
     host.sh("nft flush chain ip nat pre; nft add rule ip nat pre tcp dport 8080 dnat to 127.0.0.1:80")
-    listener = lab.listen_tcp(host, "127.0.0.1", 80)
-    tried = lab.hosts["edge2"].run("timeout", "0.5", "bash", "-c", "exec 3<>/dev/tcp/192.0.2.1/8080", check=False)
-    assert tried.returncode != 0
     host.sysctl({"net.ipv4.conf.eth0.route_localnet": 1})
-    lab.hosts["edge2"].run("timeout", "2", "bash", "-c", "exec 3<>/dev/tcp/192.0.2.1/8080")
-    host.sysctl({"net.ipv4.conf.eth0.route_localnet": 0})
-    del listener
+    lab.listen_tcp(host, "127.0.0.1", 80)
+    return host
+
+
+def served(lab: Lab, host: Host) -> bool:
+    knock = "exec 3<>/dev/tcp/192.0.2.1/8080"
+    return lab.hosts["edge2"].run("timeout", "0.5", "bash", "-c", knock, check=False).returncode == 0
 
 
 test_drill = drill_test(
@@ -79,9 +81,10 @@ test_drill = drill_test(
     ),
     Drill(
         rule="route-localnet-missing",
-        build=build,
-        break_=local,
+        build=offered,
+        break_=lambda lab, host: host.sysctl({"net.ipv4.conf.eth0.route_localnet": 0}),
         repair=None,
+        carries=served,
         severity="critical",
         expect={"kind": "nft-chain", "table": "nat", "chain": "pre"},
     ),

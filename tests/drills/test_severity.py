@@ -8,7 +8,7 @@ import json
 import re
 
 from netdiag.rules import discover
-from tests.drills.severity import LOSSES, PAGE, kept, page, shown, words
+from tests.drills.severity import LOSSES, PAGE, kept, merged, page, shown, words
 
 CRITICAL = [name for name, module in discover(None).items() if module.rule.severity == "critical"]
 TOLD = set(re.findall(r"^\| `([^`]+)`", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
@@ -47,3 +47,7 @@ def test_of_several_drills_the_one_that_lost_most_is_told() -> None:
     ]
     entry = kept(lines)["a"]
     assert entry["drill"] == "two" and words(entry) == "full packets from x to 192.0.2.1 and 1 more"
+    less = kept([*lines[1::-1], json.dumps(row | {"rule": "b", "drill": "one", "lost": [], "carries": True})])
+    less["a"] = less["a"] | {"count": 1, "drill": "three"}
+    both = merged({"a": entry}, less)
+    assert both["a"]["drill"] == "two" and words(both["b"]) == "the traffic that the drill sends"

@@ -1,6 +1,6 @@
 """The default route loses its source on a host whose uplink has no address: the tunnel's is taken instead.
 
-gateway 192.0.2.1 --- eth0 (no address)  edge1  wg0 10.8.0.1 (a tun), br0 203.0.113.7/24
+198.51.100.9 --- gateway 192.0.2.1 --- eth0 (no address)  edge1  wg0 10.8.0.1 (a tun), br0 203.0.113.7/24
 """
 
 from tests.drills.harness import Drill, drill_test
@@ -17,7 +17,16 @@ def build(lab: Lab) -> Host:
     host.ip("link add br0 index 900 type bridge\nlink set br0 up\naddress add 203.0.113.7/24 dev br0")
     gateway.ip("route add 203.0.113.7 dev eth0\nroute add 10.8.0.1 dev wg0")
     host.ip(f"route add {ROUTE} src 203.0.113.7")
+    far = lab.host("far")
+    lab.link(gateway, "eth1", far, "eth0", a_addresses="198.51.100.1/24", b_addresses="198.51.100.9/24")
+    gateway.sysctl({"net.ipv4.ip_forward": 1})
+    far.ip("route add 203.0.113.0/24 via 198.51.100.1")
     return host
+
+
+def answered(lab: Lab, host: Host) -> bool:
+    """Somebody beyond the gateway, who knows no private address, answers."""
+    return host.run("ping", "-c1", "-W0.3", "198.51.100.9", check=False).returncode == 0
 
 
 def translated(lab: Lab) -> Host:
@@ -46,6 +55,7 @@ test_drill = drill_test(
         repair=None,
         severity="critical",
         expect=EXPECT,
+        carries=answered,
         twin=translated,
     ),
     Drill(
@@ -56,6 +66,7 @@ test_drill = drill_test(
         repair=None,
         severity="critical",
         expect=EXPECT,
+        carries=answered,
         twin=numbered,
     ),
 )

@@ -1,6 +1,7 @@
 """Docker takes a range of the mesh, wider and narrower than what the peer stands for."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import leaves_by
 from tests.drills.wireguardworld import mesh
 from tests.lab import Host, Lab
 
@@ -59,5 +60,6 @@ test_drill = drill_test(
         repair=gone,
         severity="critical",
         expect={"ifname": "br0"},
+        carries=leaves_by("wg0", "10.1.7.9"),
     ),
 )

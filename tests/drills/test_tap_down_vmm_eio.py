@@ -1,6 +1,7 @@
 """A tap goes down under a running machine."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import leaves_by
 from tests.drills.tapworld import worker
 from tests.lab import Host, Lab
 
@@ -25,6 +26,7 @@ test_drill = drill_test(
         repair=repair,
         severity="critical",
         expect={"kind": "tap", "ifname": "tap0"},
+        carries=leaves_by("tap0", "10.1.0.5"),
         twin=paused,
     )
 )

@@ -1,6 +1,7 @@
 """The route to a running guest is gone, of either family."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import leaves_by
 from tests.drills.tapworld import ask, worker
 from tests.lab import Host, Lab
 from tests.lab.taps import hold
@@ -48,6 +49,7 @@ test_drill = drill_test(
         repair=None,
         severity="critical",
         expect={"kind": "tap", "ifname": "tap1"},
+        carries=leaves_by("tap1", "10.1.0.6"),
     ),
 )
 

@@ -1,6 +1,7 @@
 """The routes of two guests are swapped."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import leaves_by
 from tests.drills.tapworld import GUESTS, ask, worker
 from tests.lab import Host, Lab
 
@@ -30,6 +31,7 @@ test_drill = drill_test(
         repair=lambda lab, host: host.ip("route replace 10.1.0.5/32 dev tap0\nroute replace 10.1.0.6/32 dev tap1"),
         severity="critical",
         tolerate=(RULE,),  # a swap is two of them
+        carries=leaves_by("tap0", "10.1.0.5"),
     ),
     Drill(rule=RULE, name="a wider route", build=build, break_=one, repair=None, expect={"dst": "10.1.0.5/32"}),
 )

@@ -2,6 +2,7 @@
 
 import select
 import socket
+import struct
 
 from tests.drills.harness import Drill, drill_test
 from tests.drills.socketworld import bound, calls, go_on, listener, pair, started, stop
@@ -33,6 +34,21 @@ def busy_elsewhere(lab: Lab) -> Host:
     started(lab.hosts["client"], "web", lambda: listener("192.0.2.2", 444, 64))
     started(host, "proxy", lambda: (calls("192.0.2.2", 443, 8), calls("192.0.2.2", 444, 8)))
     return host
+
+
+def connects(dst: str) -> object:
+    """One more connection finds a port. It is reset, so that the port is free again at once."""
+
+    def program() -> bool:
+        with socket.socket(family_of(dst), socket.SOCK_STREAM) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            try:
+                one.connect((dst, 443))
+            except OSError:
+                return False
+        return True
+
+    return lambda lab, host: host.call(program)
 
 
 def widen(lab: Lab, host: Host) -> None:
@@ -120,6 +136,7 @@ test_drill = drill_test(
         repair=widen,
         severity="critical",
         expect={"kind": "socket", "dst": "192.0.2.2", "dport": 443},
+        carries=connects("192.0.2.2"),  # type: ignore[arg-type]
         twin=busy_elsewhere,
     ),
     Drill(
@@ -130,6 +147,7 @@ test_drill = drill_test(
         repair=widen,
         severity="critical",
         expect={"dst": "2001:db8::2"},
+        carries=connects("2001:db8::2"),  # type: ignore[arg-type]
     ),
     Drill(
         name="a stopped reader",

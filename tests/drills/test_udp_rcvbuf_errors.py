@@ -17,6 +17,12 @@ def world(address: str) -> object:
     return build
 
 
+def errors(host: Host) -> int:
+    """Datagrams that found no room, of both families."""
+    shown = host.run("nstat", "-asz", "UdpRcvbufErrors", "Udp6RcvbufErrors").stdout.splitlines()
+    return sum(int(line.split()[1]) for line in shown if "RcvbufErrors" in line)
+
+
 def drill(name: str, address: str, dst: str) -> Drill:
     def during(lab: Lab, host: Host) -> None:
         receiver = RECEIVERS["server"]
@@ -24,6 +30,12 @@ def drill(name: str, address: str, dst: str) -> Drill:
         lab.send_udp(lab.hosts["client"], dst, 5300, count=60, size=900)
         if not STOPPED:
             lab.wait(lambda: receiver.packets >= before + 60, 5, "all of them were read")
+
+    def all_taken(lab: Lab, host: Host) -> bool:
+        """Nothing of what the client sends finds the buffer full."""
+        before = errors(host)
+        lab.send_udp(lab.hosts["client"], dst, 5300, count=60, size=900)
+        return errors(host) == before
 
     return Drill(
         name=name,
@@ -33,6 +45,7 @@ def drill(name: str, address: str, dst: str) -> Drill:
         during=during,
         repair=lambda lab, host: (go_on(RECEIVERS["server"].pid), STOPPED.clear()),
         severity="critical",
+        carries=all_taken,
         expect={"kind": "socket", "netid": "udp", "src": address, "sport": 5300},
     )
 

@@ -1,6 +1,7 @@
 """wg-quick's rule for the mark is gone; and a mark that only the firewall uses."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import leaves_by
 from tests.drills.wireguardworld import full_tunnel, mesh
 from tests.lab import Host, Lab
 
@@ -19,6 +20,7 @@ test_drill = drill_test(
         repair=None,
         severity="critical",
         expect={"kind": "wireguard-interface", "ifname": "wg0"},
+        carries=leaves_by("wg0", "203.0.113.50"),
         twin=for_the_firewall,
     )
 )

@@ -29,6 +29,21 @@ def build(lab: Lab) -> Host:
     return host
 
 
+def let_in(lab: Lab, host: Host) -> bool:
+    """What the client sends to the port is taken by a socket (UdpInDatagrams)."""
+
+    def taken() -> int:
+        return int(host.run("nstat", "-asz", "UdpInDatagrams").stdout.split()[-2])
+
+    before = taken()
+    lab.send_udp(lab.hosts["client"], "192.0.2.1", 51820, count=5)
+    try:
+        lab.wait(lambda: taken() >= before + 5, 0.3)
+    except TimeoutError:
+        return False
+    return True
+
+
 DRILL = Drill(
     rule="wg-listen-port-firewalled",
     build=build,
@@ -36,5 +51,6 @@ DRILL = Drill(
     repair=None,
     severity="critical",
     expect={"kind": "wireguard-interface", "ifname": "wg0"},
+    carries=let_in,
 )
 test_drill = drill_test(DRILL)

@@ -12,6 +12,7 @@ import re
 import shlex
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,8 @@ from tests.vm.guest import REPOSITORY, guest
 
 SECONDS = 3600.0 if "NETDIAG_LONG" in os.environ else 1200.0
 """For the boot and everything in it; on two idle processors it takes a quarter of that."""
+LOSSES = "/run/losses.jsonl"
+"""Where the guest notes what its drills lose (tests/drills/losses.py), if this machine was asked for that."""
 _RESULT = re.compile(r"^(tests/\S+\.py::.+?) (PASSED|FAILED|ERROR|SKIPPED)\b", re.MULTILINE)
 
 
@@ -42,15 +45,20 @@ def run_in_guest(nodes: set[str]) -> Boot:
     names = REPOSITORY / ".cache" / f"in-guest-{os.getpid()}"  # too many for the kernel's command line
     names.parent.mkdir(exist_ok=True)
     names.write_text("".join(f"{node}\n" for node in sorted(nodes)))
+    losses = os.environ.get("NETDIAG_LOSSES")
+    asked, shown = (f"export NETDIAG_LOSSES={LOSSES}; ", f"; cat {LOSSES}") if losses else ("", "")
     # Nobody makes /dev/net/tun in the guest before the module is there.
     try:
         _, output = guest(
-            f"modprobe tun; {shlex.quote(sys.executable)} -B -m pytest -v --tb=short --color=no -p no:cacheprovider "
-            f"-p no:xdist --timeout=600 {shlex.quote(f'@{names}')}",
+            f"modprobe tun; {asked}{shlex.quote(sys.executable)} -B -m pytest -v --tb=short --color=no "
+            f"-p no:cacheprovider -p no:xdist --timeout=600 {shlex.quote(f'@{names}')}{shown}",
             SECONDS,
         )
     finally:
         names.unlink()
+    if losses:
+        with Path(losses).open("a", encoding="utf-8") as file:
+            file.writelines(f"{line.strip()}\n" for line in output.splitlines() if line.startswith('{"rule"'))
     return Boot(dict(_RESULT.findall(output)), output)
 
 

@@ -14,12 +14,14 @@ import pytest
 from msgspec.structs import replace
 
 from netdiag.engine import judge
+from netdiag.fleet.judge import across_hosts
 from netdiag.index.view import Told
 from netdiag.model.finding import Report
 from netdiag.model.snapshot import Snapshot, Tables
 from netdiag.rules import discover
 from netdiag.rules.undecidable import UNDECIDABLE
 from tests.rules.test_examples import META, complete_coverage
+from tests.rules.test_fleet_examples import view_of
 from tests.zoo import drawn, drawn_oddities, drawn_servers, drawn_tunnels, drawn_workers, told
 from tests.zoo.checklist import LINES, ByTest, Near, Never, Shown, unseen
 from tests.zoo.rooms import ANIMALS
@@ -78,6 +80,16 @@ def test_every_example_of_a_line_is_silent() -> None:
         if not row.fires or row.severity == "info"
     }
     assert [line for line in shown if (line.rule, line.example) not in silent] == []
+
+
+def test_no_rule_speaks_of_a_fleet_of_a_line() -> None:
+    """The fleets of the lines, judged by all rules of fleets: they are healthy altogether."""
+    modules = discover("fleet")
+    for line in LINES:
+        if isinstance(line, Shown) and line.rule in modules:
+            (example,) = [row for row in modules[line.rule].examples() if row.name == line.example]
+            found, _ = across_hosts(view_of(example.hosts, example=example), modules)
+            assert [one.finding.message for one in found if one.finding.severity != "info"] == [], line
 
 
 def test_every_test_of_a_line_exists() -> None:

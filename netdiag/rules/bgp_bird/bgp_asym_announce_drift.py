@@ -22,6 +22,7 @@ References
   bird.conf(5) export; RFC 8326 (GRACEFUL_SHUTDOWN)
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -88,10 +89,12 @@ def _finding(host: FleetHost, missing: list[str], names: list[str]) -> Draft:
 
 
 def examples() -> Iterator[FleetExample]:
+    numbers = itertools.count(1)
+
     def edge(*nets: str, state: str = "up", whole: bool = True) -> Any:
         host = (
             BirdHost()
-            .daemon()
+            .daemon(router_id=f"10.0.0.{next(numbers)}")
             .protocol(
                 "up1", "BGP", state=state, bgp_state="Established" if state == "up" else "Down", neighbor_as=65002
             )

@@ -200,7 +200,7 @@ def _named(names: list[str]) -> str:
 
 def examples() -> Iterator[FleetExample]:
     def edge(address: str, *up: str, down: tuple[str, ...] = (), error: str = "Hold timer expired", **more: Any) -> Any:
-        host = BirdHost().daemon()
+        host = BirdHost().daemon(router_id=address.partition("/")[0])
         for name in up:
             near, number = name.split("/")
             host.bgp(f"to_{number}", neighbor_address=near, neighbor_as=int(number))
@@ -288,7 +288,7 @@ def _whose_matter() -> Iterator[FleetExample]:
             more: dict[str, Any] = {"neighbor_address": "192.0.2.254", "neighbor_as": 65010} | fields
             host = (
                 BirdHost()
-                .daemon(last_reconfiguration=None)
+                .daemon(last_reconfiguration=None, router_id=f"192.0.2.{number}")
                 .bgp_down("up", more.pop("error", "Hold timer expired"), **more)
             )
             tables = host.link("eth0").address("eth0", f"192.0.2.{number}/24").build()
@@ -302,7 +302,7 @@ def _bounced(calm: dict[str, Tables]) -> Iterator[FleetExample]:
         found = {}
         for number in (1, 2):
             fields: dict[str, Any] = {"neighbor_address": "192.0.2.254", "neighbor_as": 65010} | more
-            host = BirdHost().daemon()
+            host = BirdHost().daemon(router_id=f"192.0.2.{number}")
             host.bgp_down("up", down, **fields) if down else host.bgp("up", **fields)
             host.link("eth0", carrier_down_count=count, ifindex=ifindex).address("eth0", f"192.0.2.{number}/24")
             found[f"fra-edge{number}"] = host.build()

@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from netdiag.index.fleet import End, FleetView, across, on
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build_fleet import builder, finished, mesh, peered
+from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import FleetExample, Rule, quoted
 from netdiag.rules.wireguardpeers import device_subject, peer_subject
 
@@ -87,7 +88,7 @@ def examples() -> Iterator[FleetExample]:
     about = across(("fra-b", "fra-c"), subject("address", address="10.64.0.2"))
     yield FleetExample(name="one address, two hosts", why="a cloned image", hosts=twice, fires=1, subject=about)
     yield FleetExample(name="a mesh in order", why="each has its own", hosts=mesh("abcd"))
-    apart = mesh("ab") | {f"ams-{k}": finished(k, peered(builder(k, address=a), p)) for k, a, p in _second_mesh()}
+    apart = mesh("ab") | {f"ams-{k}": finished(k, _peer(k, a, p, b)) for k, a, p, b in _second_mesh()}
     yield FleetExample(name="two meshes of one plan", why="they never meet", hosts=apart)
     joined = dict(apart)
     joined["fra-b"] = finished("b", peered(builder("b"), "ac"))
@@ -96,5 +97,10 @@ def examples() -> Iterator[FleetExample]:
     )
 
 
-def _second_mesh() -> tuple[tuple[str, str, str], ...]:
-    return (("c", "10.64.0.1", "d"), ("d", "10.64.0.2", "c"))
+def _second_mesh() -> tuple[tuple[str, str, str, str], ...]:
+    """Two members with the addresses of two others: own letter and address, those of its peer."""
+    return (("c", "10.64.0.1", "d", "10.64.0.2"), ("d", "10.64.0.2", "c", "10.64.0.1"))
+
+
+def _peer(own: str, address: str, other: str, allowed: str) -> WireguardBuilder:
+    return peered(builder(own, address=address), other, allowed_ips=(f"{allowed}/32",))
