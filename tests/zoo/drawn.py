@@ -116,7 +116,11 @@ def transit_router() -> Tables:
     host.bgp("ix_a", neighbor_address="192.0.2.3", neighbor_as=64700, session="external AS4")
     host.bgp("ix_b", neighbor_address="192.0.2.4", neighbor_as=64700, session="external AS4")
     host.bgp("cust1", neighbor_address="192.0.2.5", neighbor_as=65550, session="external AS4")
-    host.exports("up1", routes=(own,)).exports("ix_a", routes=(own, learnt)).exports("ix_b", routes=(own, learnt))
+    victim = _blackhole("203.0.113.66/32")  # given up: the upstream is asked to drop what comes for it
+    host.route("203.0.113.66/32", type="blackhole", protocol=12, priority=32)
+    host.exports("up1", routes=(own, victim), rtbh=("203.0.113.66/32",)).exports("ix_a", routes=(own, learnt)).exports(
+        "ix_b", routes=(own, learnt)
+    )
     host.exports("cust1", routes=(own, default))
     host.nexthop(7, oif="up1", gateway="192.0.1.2", family="inet").nexthop(8, oif="up2", gateway="192.0.2.2")
     noise = ("TcpExt.IPReversePathFilter", "rt_cache.in_martian_src", "Ip.InNoRoutes", "Icmp.OutRateLimitGlobal")

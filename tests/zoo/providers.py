@@ -133,7 +133,7 @@ def rtbh_edge(lab: Lab) -> Host:
         edge,
         "router id 192.0.2.1; protocol device {} protocol kernel { ipv4 { export all; }; }"
         "protocol static aggregates { ipv4; route 203.0.113.0/24 blackhole; }"
-        "protocol static rtbh { ipv4 { import filter { bgp_community.add((65535, 666)); accept; }; };"
+        "protocol static given_up { ipv4 { import filter { bgp_community.add((65535, 666)); accept; }; };"
         " route 203.0.113.66/32 blackhole; route 203.0.113.67/32 blackhole; }"
         f"protocol bgp up1 {{ local as 65001; neighbor 192.0.2.2 as 65002; {SESSION} "
         "ipv4 { import all; export where source = RTS_STATIC; }; }",

@@ -18,8 +18,9 @@ Fix
 Not flagged
   Of what BIRD announces: "AnyIP" (a route of type local holds the address), an address on any interface, prefixes
   shorter than a host route, host routes that lead to a guest or a tunnel, hosts with programs (XDP, tc) that take
-  packets before routing, addresses that the packet filter names (DNAT, TPROXY), and protocols or sessions that are
-  named after what they do: rtbh, blackhole, discard, ddos (a route that is announced so that others drop).
+  packets before routing, addresses that the packet filter names (DNAT, TPROXY), and what is announced so that others
+  drop it: with a blackhole community (RFC 7999, *:666), or by protocols or sessions that are named after it: rtbh,
+  blackhole, discard, ddos. Blackholes whose communities BIRD did not tell: told as a possibility.
   Against a baseline: host addresses of other interfaces than lo, which move with VRRP; drained hosts.
 
 References
@@ -36,7 +37,7 @@ from netdiag.index.view import HostView
 from netdiag.model.address import IFA_F_PERMANENT
 from netdiag.model.bird import BirdRoute
 from netdiag.model.bpf import BpfAttachment
-from netdiag.model.finding import Draft, Severity, Unjudged, subject
+from netdiag.model.finding import Confidence, Draft, Severity, Unjudged, subject
 from netdiag.model.intent import IntendedAddress
 from netdiag.rules.bgpsessions import birdc
 from netdiag.rules.build import HostBuilder
@@ -69,14 +70,14 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
             said.add(want.address)
             yield draft
     unread = [table for table in ("bpf", "nft") if not (view.read_whole(table) or view.absent(table))]
-    for route, session, socket in _announced(view):
+    for route, session, socket, sure in _announced(view):
         address = route.net.partition("/")[0]
         if unread:
             yield Unjudged(reason=f"{unread[0]}: not read, and it may take what comes for {address}")
             break
         if address not in said:
             said.add(address)
-            yield _attracting(view, route, session, socket)
+            yield _attracting(view, route, session, socket, sure=sure)
     if view.baseline is not None and not view.meta.drained:
         yield from _since(view, view.baseline, said)
 
@@ -106,8 +107,9 @@ def _meant(view: HostView, want: IntendedAddress) -> Draft | None:
     return _draft(view, (want.address, length, want.ifname), place, "intent [[address]]", severity)
 
 
-def _announced(view: HostView) -> Iterator[tuple[BirdRoute, str, str]]:
-    """Host routes that BIRD makes and announces and whose packets have nowhere to go here."""
+def _announced(view: HostView) -> Iterator[tuple[BirdRoute, str, str, bool]]:
+    """Host routes that BIRD makes and announces and whose packets have nowhere to go here: with the session, the
+    daemon's socket, and whether it is known that the neighbour is not asked to drop them."""
     if not (view.read_whole("bird") and view.read_whole("bird_routes")) or view.meta.drained:
         return
     protocols = {(d.socket, p.name): p.proto for d in view.bird.daemons for p in d.protocols}
@@ -119,8 +121,9 @@ def _announced(view: HostView) -> Iterator[tuple[BirdRoute, str, str]]:
                 own = protocols.get((daemon.socket, route.protocol or "")) in OWN
                 if not own or DROPS.search(f"{route.protocol} {listed.protocol}"):
                     continue
-                if _host_route(route.net) and not _served(view, route):
-                    yield route, listed.protocol, daemon.socket
+                if not _host_route(route.net) or route.net in (listed.rtbh or ()) or _served(view, route):
+                    continue
+                yield route, listed.protocol, daemon.socket, listed.rtbh is not None or route.type != "blackhole"
 
 
 def _host_route(net: str) -> bool:
@@ -145,12 +148,13 @@ def _served(view: HostView, route: BirdRoute) -> bool:
     return answer.ok and bool(answer.prefixlen)
 
 
-def _attracting(view: HostView, route: BirdRoute, session: str, socket: str) -> Draft:
+def _attracting(view: HostView, route: BirdRoute, session: str, socket: str, *, sure: bool) -> Draft:
     address, _, length = route.net.partition("/")
     show = birdc(socket, f"show route {route.net} all")
     place = f"BIRD announces it by {session} all the same, and what comes for it is lost"
     at = (address, int(length), "lo")
-    return _draft(view, at, place, f"birdc show route export {session}", "critical", confirm=[show])
+    how: Confidence = "likely" if sure else "possible"
+    return _draft(view, at, place, f"birdc show route export {session}", "critical", confirm=[show], confidence=how)
 
 
 def _since(view: HostView, old: HostView, said: set[str]) -> Iterator[Draft]:
@@ -177,6 +181,7 @@ def _draft(
     severity: Severity,
     *,
     confirm: list[str] | None = None,
+    confidence: Confidence | None = None,
 ) -> Draft:
     address, length, ifname = at
     bits = 128 if ":" in address else 32
@@ -185,7 +190,7 @@ def _draft(
     return RULE.found(
         subject=subject("address", address=address, ifname=ifname),
         severity=severity,
-        confidence="likely" if confirm else None,
+        confidence=confidence,
         message=f"{address} is not on {ifname}: {place}",
         evidence=[
             ("meant to be there", f"{address}/{length} dev {ifname}", source),
@@ -216,9 +221,15 @@ def _plain() -> HostBuilder:
     return HostBuilder().link("eth0").address("eth0", "192.0.2.2/24")
 
 
-def _edge(kind: str = "Static", net: str = f"{P}/32", protocol: str = "s1", **fields: Any) -> BirdHost:
+def _edge(
+    kind: str = "Static",
+    net: str = f"{P}/32",
+    protocol: str = "s1",
+    rtbh: tuple[str, ...] | None = (),
+    **fields: Any,
+) -> BirdHost:
     route = BirdRoute(net=net, protocol=protocol, best=True, **({"type": "blackhole"} | fields))
-    host = BirdHost().bgp("up1").protocol(protocol, kind).exports("up1", routes=(route,))
+    host = BirdHost().bgp("up1").protocol(protocol, kind).exports("up1", routes=(route,), rtbh=rtbh)
     host.link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
     return host
 
@@ -260,6 +271,10 @@ def examples() -> Iterator[Example]:
     yield _case("an aggregate", "its host routes may be anywhere", _edge(net="203.0.113.0/24"))
     yield _case("learned from a peer", "another host has it", _edge(kind="BGP"))
     yield _case("to be dropped elsewhere", "a blackhole on request", _edge(protocol="rtbh"))
+    yield _case("with a blackhole community", "the neighbour is asked to drop", _edge(rtbh=(f"{P}/32",)))
+    yield _case("communities not told", "it may be asked to drop", _edge(rtbh=None), severity="info", **told)
+    way = _edge(rtbh=None, type="unreachable")
+    yield _case("communities not told, no blackhole", "nobody asks for that", way, severity="critical", **told)
     guest = _edge(type="unicast", dev=("tap0",)).link("tap0").route(f"{P}/32", dev="tap0", scope=253)
     yield _case("a guest's", "it is passed on", guest)
     yield from _compared()

@@ -1,6 +1,6 @@
 """Near misses of the domain addressing."""
 
-from tests.zoo.near import Line, Near, Shown, link, routes, some
+from tests.zoo.near import Line, Near, Shown, exported, link, routes, some
 
 IFA_F_OPTIMISTIC, IFA_F_TENTATIVE = 0x04, 0x40
 
@@ -10,6 +10,15 @@ LINES: tuple[Line, ...] = (
         "announced and on no interface: AnyIP takes the whole network in, XDP has its service",
         "anycast_networks",
         lambda t: routes(t, dst="203.0.113.128/26", type="local") and some(t.bpf.attachments, hook="xdp"),
+    ),
+    Near(
+        "addr-missing-expected-lo32",
+        "given up under attack: the neighbour is asked by community to drop it",
+        "transit_router",
+        lambda t: (
+            exported(t, "up1", net="203.0.113.66/32", type="blackhole")
+            and some(t.bird_routes[0].exports, rtbh=("203.0.113.66/32",))
+        ),
     ),
     Near(
         "addr-orphaned-primary-delete-flushes-secondary",
