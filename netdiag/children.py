@@ -34,7 +34,7 @@ CPU_LIMIT = 120
 """Seconds of processor time; 1.2 million routes take less than one."""
 PR_SET_PDEATHSIG = 1
 NICE = 5
-BUSY = 0.05
+BUSY = 0.1
 """Seconds at one task after which a child does not count as free soon."""
 TASKS_A_CHILD = 8
 """A queue gets another child at the start for so many tasks, up to the number of processors."""

@@ -7,8 +7,10 @@ Collectors are the modules of netdiag.collectors, found by name. Each runs in a 
 import importlib
 import pkgutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import netdiag
@@ -39,13 +41,14 @@ ASKS_INET = frozenset({"nft"})
 Collector = Callable[[Source, Options], Collected]
 
 
-def collectors() -> dict[str, Collector]:
+@cache
+def collectors() -> Mapping[str, Collector]:
     """Every collector by name."""
     found: dict[str, Collector] = {}
     for entry in pkgutil.iter_modules(netdiag.collectors.__path__):
         module = importlib.import_module(f"{netdiag.collectors.__name__}.{entry.name}")
         found[entry.name] = module.collect
-    return found
+    return MappingProxyType(found)
 
 
 def _now(source: Source) -> float:

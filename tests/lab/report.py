@@ -7,6 +7,7 @@ is `Host.check`; tests/lab/test_report.py holds the two against each other.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import select
@@ -17,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from netdiag.cli import _told
 from netdiag.cli._verb import Session
-from netdiag.collect import Options, collect, collectors
+from netdiag.collect import Options, collect
 from netdiag.engine import judge
-from netdiag.rules import discover
 from netdiag.sources.live import LiveSource
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from netdiag.model.snapshot import Snapshot, Tables
     from tests.lab.host import Host
 
+_WARM_UP = 10.0  # seconds that the first look may take
 _QUIET = 0.25  # seconds without another collector coming to its second sample: all of them are there
 
 
@@ -124,9 +125,11 @@ def _await_samples(reached: int, deadline: float) -> None:
 
 @cache
 def _warm() -> None:
-    """Import every collector and rule here, once, instead of in each fork."""
-    collectors()
-    discover()
+    """Do here, once, what each fork would do anew: import all, and build what is built at first use (decoders, regular
+    expressions) by a look at this machine. What is there by now is no garbage: a fork shall not look through it."""
+    judge(collect(LiveSource(time.monotonic() + _WARM_UP), Options(interval=0)))
+    gc.collect()
+    gc.freeze()
 
 
 def _parsed(args: Sequence[str]) -> argparse.Namespace:
