@@ -1,5 +1,6 @@
 """What rules about eBPF share: programs by device and by name. Pure; nothing can fail."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -11,6 +12,16 @@ SYSTEMD = "sd_"
 """What names of the programs of systemd begin with."""
 CUT_AT = 15
 """Bytes of a program's name that the kernel keeps."""
+
+
+RANDOM = re.compile(r"([A-Za-z_.-]*[g-zG-Z_.-])(?=[a-f]*[0-9])[0-9a-f]{6,}")
+"""Names that end in six random hexadecimal digits or more, as engines give them (``vethf3a91c0``)."""
+
+
+def family_of(ifname: str) -> str:
+    """What is left of a name without its numbers: ``tap12`` and ``tap7`` are alike."""
+    cut = RANDOM.fullmatch(ifname)
+    return f"{cut[1]}#" if cut else re.sub("[0-9]+", "#", ifname)
 
 
 class Placed(NamedTuple):

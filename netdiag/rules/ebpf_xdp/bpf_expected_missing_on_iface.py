@@ -1,9 +1,10 @@
 """What it checks
   An interface lacks an eBPF program that it is meant to have: [[bpf]] of the intent names it, the baseline had it, or
-  at least nine out of ten interfaces of its kind have it at that hook and this one does not. Where they are few: an
-  interface of the same kind has it, and this one shows a trace of it: a clsact qdisc without any filter, or that very
-  program (same name and tag) pinned and attached nowhere, once for each interface that lacks it. Such a trace is a
-  warning at guests' interfaces, which one agent treats alike, and information elsewhere.
+  more than nine out of ten of its siblings (interfaces of its kind) have it at that hook and this one does not: of
+  guests' interfaces four siblings are enough, of others it takes ten. Where they are fewer: an interface of the same
+  kind has it, and this one shows a trace of it: a clsact qdisc without any filter, or that very program (same name
+  and tag) pinned and attached nowhere, once for each interface that lacks it. Such a trace is a warning at guests'
+  interfaces, which one agent treats alike, and information elsewhere.
 
 Why it matters
   Programs are attached by agents, interface by interface. One that missed a new tap, or lost its programs when an
@@ -20,11 +21,11 @@ Fix
 
 Not flagged
   tc-ingress and tc-egress are met by clsact and tcx alike. A name that the kernel cut at 15 bytes. Interfaces made
-  between the two samples of the counters, and interfaces that are down, when only their siblings tell. Fewer than ten
-  interfaces of a kind without a trace: only the intent or a baseline tells. A glob that matches nothing. Another build
-  of the same name where the intent gives no tag. Against a baseline: interfaces of guests that were made anew; all tc
-  programs of an interface gone at once, which is bpf-tc-clsact-removed. Without a [[bpf]] section, a baseline or
-  siblings the rule is not evaluated.
+  between the two samples of the counters, and interfaces that are down, when only their siblings tell. Fewer siblings
+  without a trace: only the intent or a baseline tells. A glob that matches nothing. Another build of the same name
+  where the intent gives no tag. Against a baseline: interfaces of guests that were made anew; all tc programs of an
+  interface gone at once, which is bpf-tc-clsact-removed. Without a [[bpf]] section, a baseline or siblings the rule
+  is not evaluated.
 
 References
   net/sched/cls_bpf.c; net/core/dev.c dev_xdp_attach(); Documentation/bpf/
@@ -44,7 +45,7 @@ from netdiag.model.intent import IntendedProgram
 from netdiag.model.link import Link
 from netdiag.model.snapshot import Tables
 from netdiag.model.tc import INGRESS, Qdisc, Tc, TcFilter
-from netdiag.rules.bpfplaces import Placed, hook_of, named, placed, referred
+from netdiag.rules.bpfplaces import Placed, family_of, hook_of, named, placed, referred
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc, tcx, xdp
 from netdiag.rules.expected import same_link, since, untold
@@ -58,9 +59,10 @@ RULE = Rule(
     consults=("intent.bpf", "baseline", "counters", "qdiscs", "addresses"),
     explains=("bpf-prog-pinned-unattached", "bpf-version-skew-across-ifaces"),
 )
-SIBLINGS = 10
+SIBLINGS, GUESTS = 10, 4
+"""So many others of a kind are enough to go by; of interfaces of guests."""
 SHARE = 0.9
-CLASS = re.compile(r"^([A-Za-z_.-]+)[0-9a-f]+$")
+NUMBERED = re.compile("[A-Za-z_.-]+[0-9a-f]+")
 
 
 class Place(NamedTuple):
@@ -133,16 +135,20 @@ def _gone(old: HostView, new: HostView, rows: list[Placed]) -> Iterator[Place]:
 
 def _crowd(view: HostView) -> list[tuple[str, list[Link]]]:
     """Classes of interfaces with enough members to go by."""
-    return [(name, links) for name, links in _classes(view) if len(links) > SIBLINGS]
+    found = []
+    for name, links in _classes(view):
+        guests = len(links) > GUESTS and all(_for_guests(view, link.ifname) for link in links)
+        if len(links) > (GUESTS if guests else SIBLINGS):
+            found.append((name, links))
+    return found
 
 
 def _classes(view: HostView) -> list[tuple[str, list[Link]]]:
     """Interfaces of one name but for the number, and of one kind, that are up."""
     classes: dict[tuple[str, str | None], list[Link]] = {}
     for link in view.links:
-        match = CLASS.match(link.ifname)
-        if match and link.lower_up:
-            classes.setdefault((match[1], link.kind), []).append(link)
+        if NUMBERED.fullmatch(link.ifname) and link.lower_up:
+            classes.setdefault((family_of(link.ifname), link.kind), []).append(link)
     return [(name, links) for (name, _), links in classes.items()]
 
 
@@ -213,11 +219,11 @@ def _alone(view: HostView, rows: list[Placed]) -> Iterator[tuple[Place, str]]:
                 have.setdefault((hook_of(row.at), row.name), set()).add(row.link.ifname)
         for (hook, name), names in have.items():
             lacking = [link for link in links if link.ifname not in names]
-            if len(names) <= SHARE * len(members):
+            if len(names) <= SHARE * (len(members) - 1):
                 continue
             for link in lacking:
                 if old is None or link.ifindex in old:
-                    yield Place(hook, link.ifname, name), f"{len(names)} of {len(members)}"
+                    yield Place(hook, link.ifname, name), f"{len(names)} of {len(members) - 1} others"
 
 
 def _draft(place: Place, why: str, source: str, *, likely: bool = False, sure: bool = True) -> Draft:
@@ -297,12 +303,25 @@ def _siblings() -> Iterator[Example]:
     told: dict[str, Any] = {"fires": 1, "subject": about, "confidence": "likely"}
     yield from _old_and_new(crowd)
     yield Example(name="one of eleven", why="its siblings have it", tables=crowd(11, 1).build(), **told)
-    few = crowd(10, 1).build()
-    yield Example(name="one of ten", why="too few to go by", tables=few, unjudged=True)
+    yield Example(name="one of five guests", why="four siblings", tables=crowd(5, 1).build(), **told)
+    yield Example(name="one of four guests", why="too few to go by", tables=crowd(4, 1).build(), unjudged=True)
+    yield Example(name="two of six guests", why="not an exception", tables=crowd(6, 2).build())
+    for count, fires in ((11, 1), (10, 0)):
+        host = HostBuilder().bpf(programs=[program(1, "worker_in")])
+        for number in range(count):
+            host.link(f"eth{number}")
+            if number:
+                tc(host, f"eth{number}", 1)
+        name, why = f"one of {count} uplinks", "they need not be alike"
+        yield Example(name=name, why=why, tables=host.build(), fires=fires, unjudged=not fires)
+    cables = HostBuilder().bpf(programs=[program(1, "worker_in")])
+    for number, ifname in enumerate(("cali1a2b3c4", "calibeef012", "califfff0ff", "cali0000000", "calid1d1d1d")):
+        cables.link(ifname, kind="veth", link_netnsid=number)
+        if number:
+            tc(cables, ifname, 1)
+    yield Example(name="random names", why="engines give them", tables=cables.build(), fires=1)
     yield Example(name="two of eleven", why="not an exception", tables=crowd(11, 2).build())
-    yield Example(
-        name="one that is down", why="it is in the pool", tables=crowd(11, 1, up=False).build(), unjudged=True
-    )
+    yield Example(name="one that is down", why="it is in the pool", tables=crowd(11, 1, up=False).build())
     before = xdp(_host(), "tap0", 1).build()
     yield Example(name="gone since", why="the baseline had it", tables=_host().build(), baseline=before, fires=1)
     late: dict[str, Any] = {"baseline": before, "late_then": ("bpf",)}
@@ -368,9 +387,10 @@ def _old_and_new(crowd: Callable[..., HostBuilder]) -> Iterator[Example]:
         before = {"links": (host.link_counters(seen),)}
         host.counters(before=before, after=before)
         yield Example(name=f"one of eleven, {name}", why=why, tables=host.build(), fires=fires, late=late)
-    yield Example(name="two of twenty", why="nine in ten are not enough", tables=crowd(20, 2).build())
+    yield Example(name="two of twenty-two", why="twenty of their siblings", tables=crowd(22, 2).build(), fires=2)
+    yield Example(name="three of twenty-one", why="nine in ten are not enough", tables=crowd(21, 3).build())
     dark = crowd(11, 1, carrier=False).build()
-    yield Example(name="one without carrier", why="nobody is behind it", tables=dark, unjudged=True)
+    yield Example(name="one without carrier", why="nobody is behind it", tables=dark)
     named_ = crowd(11, 1).link("uplink", kind="tun").build()
     yield Example(name="one of another name", why="no number, no class", tables=named_, fires=1)
 

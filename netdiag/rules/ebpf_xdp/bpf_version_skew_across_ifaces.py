@@ -26,13 +26,12 @@ References
   kernel/bpf/core.c bpf_prog_calc_tag(), https://github.com/cilium/cilium/issues/18344
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import Placed, placed, reading, where
+from netdiag.rules.bpfplaces import Placed, family_of, placed, reading, where
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc, xdp
 from netdiag.rules.shape import Example, Rule, quoted
@@ -53,11 +52,6 @@ SHOWN = 4
 """Interfaces that are named in the message."""
 
 Key = tuple[str, str | None, str, str | None, str]
-
-
-def family_of(ifname: str) -> str:
-    """What is left of a name without its numbers: ``tap12`` and ``tap7`` are alike."""
-    return re.sub(r"[0-9]+", "#", ifname)
 
 
 def groups(view: HostView) -> Iterator[dict[str, Placed]]:

@@ -1,7 +1,7 @@
 """What it checks
   A veth without XDP, or with it in generic mode only, while its siblings (interfaces of the same kind and with a name
-  that differs in its number) run an XDP program natively, and whose MTU or whose other end's MTU is over what native
-  XDP takes: 3506 bytes with pages of 4 KiB.
+  that differs in its number) run an XDP program natively or [[bpf]] of the intent names one for it, and whose MTU or
+  whose other end's MTU is over what native XDP takes: 3506 bytes with pages of 4 KiB.
 
 Why it matters
   The kernel refused the program ("Peer MTU is too large to set XDP", ERANGE or EINVAL), and "auto" mode does not fall
@@ -17,21 +17,23 @@ Fix
   "xdp.frags"), which takes any MTU.
 
 Not flagged
-  Jumbo veths of a host on which no sibling has XDP. Interfaces that have XDP natively, by xdp.frags for example. An
-  interface of another kind or name. One whose other end is unknown and whose own MTU fits.
+  Jumbo veths of a host on which no sibling has XDP and that no intent names. Interfaces that have XDP natively, by
+  xdp.frags for example. An interface of another kind or name. One whose other end is unknown and whose own MTU fits.
 
 References
   drivers/net/veth.c veth_xdp_set(); net/core/dev.c dev_xdp_attach(); Documentation/bpf/redirect.rst
 """
 
-import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment, BpfProgram
 from netdiag.model.finding import Draft, subject
+from netdiag.model.intent import IntendedProgram
 from netdiag.model.link import Link
+from netdiag.rules.bpfplaces import family_of
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, xdp
 from netdiag.rules.ebpf_xdp.bpf_xdp_generic_fallback import NATIVE_MTU
@@ -43,12 +45,14 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "peer_links", "bpf"),
+    consults=("intent.bpf",),
+    explains=("bpf-expected-missing-on-iface", "link-mtu-peer-mismatch"),
 )
 
 
 def kin(link: Link) -> tuple[str | None, str]:
     """Kind, and name without numbers: what siblings have in common."""
-    return link.kind, re.sub(r"\d+", "#", link.ifname)
+    return link.kind, family_of(link.ifname)
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -61,29 +65,42 @@ def check(view: HostView) -> Iterator[Draft]:
             native[kin(link)] = link, programs.get(row.prog_id)
             having.add(link.ifindex)
     for link in view.links:
-        sibling = native.get(kin(link))
-        if link.kind != "veth" or sibling is None or link.ifindex in having:
+        if link.kind != "veth" or link.ifindex in having:
             continue
         peer = view.stack.veth_peer(link.ifindex)
         big = [one for one in (peer, link) if one is not None and one.mtu > NATIVE_MTU]
-        if big:
-            yield _finding(link, big[0], sibling)
+        sign = _sign(view, link, native.get(kin(link))) if big else None
+        if sign is not None:
+            yield _finding(link, big[0], *sign)
 
 
-def _finding(link: Link, big: Link, sibling: tuple[Link, BpfProgram | None]) -> Draft:
-    name, (other, one) = link.ifname, sibling
+def _sign(
+    view: HostView, link: Link, sibling: tuple[Link, BpfProgram | None] | None
+) -> tuple[str, tuple[str, str, str], str] | None:
+    """What shows that the interface is meant to run XDP: words, evidence, and the interface to compare it with."""
+    for want in view.intent.bpf or ():
+        if want.hook == "xdp" and fnmatchcase(link.ifname, want.ifname or ""):
+            return f"though it is to run {want.name}", (f"{link.ifname} is to have", want.name, "intent [[bpf]]"), ""
+    if sibling is None:
+        return None
+    other, one = sibling
     title = (one.function or one.name) if one else "a program"
+    fact = (f"{other.ifname} XDP", f"native, {title}", f"RTM_GETLINK {other.ifname} IFLA_XDP")
+    return f"while {other.ifname} runs {title}", fact, other.ifname
+
+
+def _finding(link: Link, big: Link, sign: str, shown: tuple[str, str, str], other: str) -> Draft:
+    name = link.ifname
     end = name if big is link else f"its other end {big.ifname}"
     return RULE.found(
         subject=subject("link", ifname=name),
-        message=f"{name} has no native XDP while {other.ifname} runs {title}: {end} has mtu {big.mtu}, and native XDP "
-        f"takes up to {NATIVE_MTU}",
+        message=f"{name} has no native XDP {sign}: {end} has mtu {big.mtu}, and native XDP takes up to {NATIVE_MTU}",
         evidence=[
             (f"{name} XDP", link.xdp.mode if link.xdp else "none", f"RTM_GETLINK {name} IFLA_XDP"),
-            (f"{other.ifname} XDP", f"native, {title}", f"RTM_GETLINK {other.ifname} IFLA_XDP"),
+            shown,
             (f"mtu of {end}", big.mtu, f"RTM_GETLINK {big.ifname} IFLA_MTU"),
         ],
-        confirm=[f"ip -d link show dev {quoted(name)}", f"ip -d link show dev {quoted(other.ifname)}"],
+        confirm=[f"ip -d link show dev {quoted(one)}" for one in (name, other) if one],
         fix=f"ip link set dev {quoted(name)} mtu 1500  # and its other end; then attach again",
     )
 
@@ -114,6 +131,17 @@ def examples() -> Iterator[Example]:
     slow = xdp(_host(), "v1", 1, "generic")
     yield Example(name="generic", why="native was refused", tables=slow.build(), fires=1)
     yield Example(name="just fits", why="the limit", tables=_host(1500, NATIVE_MTU).build())
+    for name, hook, ifname, fires in (
+        ("the intent names it", "xdp", "v1", 1),
+        ("the intent names its like", "xdp", "v*", 1),
+        ("the intent names others", "xdp", "eth*", 0),
+        ("the intent names another hook", "tc-ingress", "v1", 0),
+    ):
+        want = IntendedProgram(hook=hook, ifname=ifname, name="shield")
+        host, says = _host(sibling=False).intend(bpf=(want,)), ("though it is to run shield",) if fires else ()
+        yield Example(name=name, why="a loader was refused", tables=host.build(), fires=fires, says=says)
+    fits = _host(1500, 1500, sibling=False).intend(bpf=(IntendedProgram(hook="xdp", ifname="v1", name="shield"),))
+    yield Example(name="the intent names one that fits", why="another fault", tables=fits.build())
     yield Example(name="nobody has XDP", why="not meant to", tables=_host(sibling=False).build())
     yield Example(name="another name", why="not a sibling", tables=_host(name="storage1").build())
     yield Example(name="another kind", why="not a sibling", tables=_host(peer=None, kind="tun").build())
