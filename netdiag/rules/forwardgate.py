@@ -13,6 +13,7 @@ from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
 from netdiag.model.link import Link
+from netdiag.rules.unscoped import default_ways
 
 MOST = 8
 """Interfaces asked for each guest."""
@@ -91,12 +92,13 @@ def shut(view: HostView, family: str) -> Shut | None:
     """The first such pair. A tap that waits for its machine counts where nothing else leads inwards."""
     around = sides(view.stack, view.routes(family), view.addresses)
     having = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0}
-    links = [
-        link for link in view.links if link.up and not link.loopback and (link.carrier is not False or _idle(link))
-    ]
+    links = [link for link in view.links if link.up and not link.loopback]
     links = [link for link in links if link.ifindex in having and forwarding(view, link, family)][:MOST]
-    exits = [link for link in links if link.ifindex in {one.ifindex for one in around.exits} and not _inner(link)]
-    inner = [link for link in links if link not in exits and (_inner(link) or _translated(view, family, link, exits))]
+    exits = [link for link in links if link in around.exits and not _tunnel(link) and link.carrier is not False]
+    inner = [link for link in links if link not in exits and (link.carrier is not False or _idle(link))]
+    inner = [link for link in inner if _inner(link) or _translated(view, family, link, exits)]
+    whole = default_ways(view, family)
+    inner = [link for link in inner if not (_tunnel(link) and link.ifindex in whole)]  # a VPN to the Internet
     owner, kind = view.netfilter, Packet(family=family, mark=None, ct_mark=None, dnatted=None)
     pairs = [(one, other) for one in links for other in links if one is not other]
     if not exits or not inner:
@@ -116,8 +118,12 @@ def _idle(link: Link) -> bool:
     return link.kind == "tun" and faces_guest(link) and link.carrier is False
 
 
+def _tunnel(link: Link) -> bool:
+    return link.kind == "wireguard" or (link.kind == "tun" and not faces_guest(link))
+
+
 def _inner(link: Link) -> bool:
-    return faces_guest(link) or link.kind in ("wireguard", "tun")
+    return faces_guest(link) or _tunnel(link)
 
 
 def _translated(view: HostView, family: str, link: Link, exits: Sequence[Link]) -> bool:

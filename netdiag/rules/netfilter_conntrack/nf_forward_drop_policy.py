@@ -341,6 +341,17 @@ def _silent() -> Iterator[Example]:
                 says=("between wg0 and eth0",))  # fmt: skip
     ways = [rule(iifname(one), oifname(other), verdict("accept")) for one, other in (("tap0", "eth0"),)]
     yield _case("an empty pool with its rules", "as it should be", _host(holder=None).nft(_forward(*ways)))
+    veth = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
+    veth.link("eth0", kind="veth", link_netnsid=0, inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
+    veth.route("default", via="192.0.2.1", dev="eth0")
+    veth.tap("tap0", holder=None, inet_conf={"forwarding": 1}).address("tap0", "10.0.0.1/30").nft(_forward())
+    yield _case("a cable is the way out", "a host within a host", veth, 1, says=("between tap0 and eth0",))
+    docker0 = _mesh().link("docker0", kind="bridge", carrier=False, inet_conf={"forwarding": 1})
+    idle_rule = rule(iifname("docker0"), oifname("docker0", "neq"), verdict("accept"))
+    docker0.address("docker0", "172.17.0.1/16").nft(_forward(idle_rule))
+    yield _case("an idle Docker beside a tunnel", "its policy, which lets its own pass", docker0)
+    client = _mesh().route("0.0.0.0/1", dev="wg0").route("128.0.0.0/1", dev="wg0").nft(_forward())
+    yield _case("a tunnel to the Internet", "its client forwards for nobody", client)
     dark = _router().link("v0", kind="veth", carrier=False, link_netnsid=0, inet_conf={"forwarding": 1})
     yield _case("a cable without a carrier", "nobody is there", dark.address("v0", "10.9.0.1/24").nft(_forward()))
     router = HostBuilder().sysctl("net.ipv4.ip_forward", 1)

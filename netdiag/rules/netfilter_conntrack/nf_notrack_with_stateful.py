@@ -58,6 +58,7 @@ from netdiag.rules.build_nft import (
     verdict,
 )
 from netdiag.rules.forwardgate import forwarding
+from netdiag.rules.localports import callers
 from netdiag.rules.nameservers import DNS_PORT, is_loopback
 from netdiag.rules.nameservers import asked as asked_servers
 from netdiag.rules.nftplaces import chain_name, chain_subject, fact, inserts, list_chain, place_words
@@ -87,7 +88,7 @@ def check(view: HostView) -> Iterator[Draft]:
         ported = bool({"sport", "dport"} & set(asked.fields))
         if not ported and "iif" not in asked.fields:
             continue
-        for packet in asked.packets(families):
+        for packet in asked.packets(families, **_caller(view, hook, asked.fields)):
             stop = _stop(view, hook, packet, _by(view, hook, packet) or names) if ported else None
             stop = stop or _stop_between(view, hook, packet, names)
             if stop is not None:
@@ -107,6 +108,13 @@ def _notracks(view: HostView) -> Iterator[Place]:
 def _is_notrack(one: NftRule) -> bool:
     """Whether it says notrack; iptables' CT target may also set a zone or a helper."""
     return any(e.name == "notrack" or target(e, "inet").notrack for e in one.expressions)
+
+
+def _caller(view: HostView, hook: str, fields: dict[str, Any]) -> dict[str, int]:
+    """The port that a question is sent from: its answer comes there, and not where a service listens."""
+    if hook == "output":
+        return {"sport": callers(view)[0]} if "dport" in fields else {}
+    return {"dport": callers(view)[0]} if "sport" in fields else {}
 
 
 def _by(view: HostView, hook: str, packet: Packet) -> list[str]:
@@ -161,7 +169,8 @@ def _finding(at: Place, packet: Packet, stop: Possible) -> Draft:
     text = rule_text(at.table, at.rule)
     out = at.chain.hook == "output"
     to, since = ("sport", "dport") if out else ("dport", "sport")
-    key, number = (to, packet.dport) if packet.dport is not None else (since, packet.sport)
+    asked = packet.dport is not None and (out or packet.sport is None)
+    key, number = (to, packet.dport) if asked else (since, packet.sport)
     proto = WORDS.get(packet.proto or 17, "udp")
     what = "the answers to it are" if out else "what comes is"
     nft = [f"ct state {{ new, untracked }} {proto} {key} {number} accept"]
@@ -217,6 +226,11 @@ def examples() -> Iterator[Example]:
     opened = _filter(rule(answer, verdict("accept")))
     yield case("port accepted", "without state", _raw("output", question), opened)
     known = rule(saddr("192.0.2.53/32"), answer, verdict("accept"))
+    service = _filter(rule(port(17, 51820), verdict("accept")))
+    for raw in (_raw("output", question), come):
+        name = f"a service's port is open, {raw.chains[0].name}"
+        opens = ("udp sport 53 accept",)
+        yield case(name, "no answer comes to it", raw, service, fires=1, says=opens)
     yield case("port accepted from some", "they may be all that are asked", _raw("output", question), _filter(known))
     yield case("no filter", "nothing is dropped", _raw("output", question), _filter(policy="accept"))
     closed = table(chain("input", hook="input", policy="drop"), name="filter")

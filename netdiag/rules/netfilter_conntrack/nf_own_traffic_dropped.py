@@ -57,6 +57,7 @@ from netdiag.rules.build_nft import (
     verdict,
 )
 from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.localports import callers
 from netdiag.rules.nameservers import DNS_PORT, asked, asks_dns, is_loopback
 from netdiag.rules.nftplaces import by_default, chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule
@@ -82,8 +83,6 @@ TCP, UDP, BGP, SYN = 6, 17, 179, 2
 BFD, BFD_MULTIHOP = 3784, 4784
 MOST = 128
 """Conversations that are asked about."""
-LOCAL_PORTS = (32768, 60999)
-"""net.ipv4.ip_local_port_range where nobody changed it."""
 WORDS = {TCP: "tcp", UDP: "udp"}
 
 
@@ -216,13 +215,6 @@ def _out(view: HostView, packet: Packet) -> HookVerdict:
     return after if after.passes == "no" else view.netfilter.hook("egress", after.packet)
 
 
-def _callers(view: HostView) -> tuple[int, ...]:
-    """Two of the ports that this host calls from, as good as any."""
-    words = (view.sysctl("net.ipv4.ip_local_port_range") or "").split()
-    low, high = (int(words[0]), int(words[1])) if len(words) == 2 else LOCAL_PORTS
-    return low + (high - low) // 3, low + (high - low) * 2 // 3
-
-
 def stop(view: HostView, talk: Talk) -> Possible | None:
     """What stops a conversation that neither side can begin."""
     oif = talk.out.oif or ""
@@ -230,7 +222,7 @@ def stop(view: HostView, talk: Talk) -> Possible | None:
     if talk.apart:
         way_in = _in(view, replace(talk.first_in(oif), sport=None))
         return next((each.blocker for each in (way_in, outwards) if each.passes == "no"), None)
-    for port_ in _callers(view):  # that a service's port is open helps no answer
+    for port_ in callers(view):  # that a service's port is open helps no answer
         calls = outwards if outwards.passes == "no" else _in(view, talk.reply(oif, port_))
         if calls.passes != "no" or "untracked" in (outwards.packet.ct_state, calls.packet.ct_state):
             return None  # nf-notrack-with-stateful speaks about answers that are not known
