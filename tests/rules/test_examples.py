@@ -15,6 +15,7 @@ META = Meta(
     netdiag="test", name="example", kernel="6.8.0", netns="1", taken_at="2026-01-01T00:00:00Z", uptime=100_000.0
 )
 MODULES = discover()
+SEVERITIES = ("info", "warning", "critical")
 
 
 def complete_coverage(without: str | None = None, late: tuple[str, ...] = ()) -> tuple[Coverage, ...]:
@@ -60,6 +61,8 @@ def assert_holds(module: RuleModule, example: Example) -> None:
     report = judge(host_of(example), modules={module.id: module}, told=given(example))
     assert bool(report.not_evaluated) == example.unjudged, report.not_evaluated
     assert len(report.findings) == example.fires, [finding.message for finding in report.findings]
+    worst = SEVERITIES.index(module.rule.severity)  # of a card: the worst that the rule reports
+    assert all(SEVERITIES.index(finding.severity) <= worst for finding in report.findings)
     if example.fires and example.subject is not None:
         assert example.subject.items() <= report.findings[0].subject.items()
     if example.severity is not None:

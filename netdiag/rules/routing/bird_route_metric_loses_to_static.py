@@ -41,7 +41,7 @@ from netdiag.rules.shape import Example, Rule, quoted
 RULE = Rule(
     id="bird-route-metric-loses-to-static",
     title="a routing daemon's route loses to another one by its metric",
-    severity="warning",
+    severity="critical",
     confidence="likely",
     reads=("links", "routes", "rules", "neighbours"),
 )
@@ -104,7 +104,7 @@ def _draft(view: HostView, loser: Route, winner: Route, why: str | None) -> Draf
         message=f"{loser.dst} {way_words(view, loser)} of {makers[0]} (metric {loser.priority}) is not used: "
         f"{way_words(view, winner)} of {makers[1]} (metric {winner.priority}) wins in table {table_word(loser.table)}"
         + (f", and {why}" if why else ""),
-        severity="info" if meant else "critical" if why else None,
+        severity="info" if meant else "critical" if why else "warning",
         confidence="possible" if meant else None,
         evidence=[
             (f"{makers[0]} route {loser.dst}", f"metric {loser.priority}", "RTM_GETROUTE RTA_PRIORITY rtm_protocol"),

@@ -50,7 +50,7 @@ from netdiag.rules.shape import Example, Rule, quoted
 RULE = Rule(
     id="table-without-rule",
     title="a routing table has routes and no policy rule leads to it",
-    severity="warning",
+    severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules"),
     consults=("sysctls",),
@@ -133,7 +133,7 @@ def _draft(view: HostView, family: str, table: int, rows: list[Route], jump: Pol
         subject=subject("route", dst=row.dst, table=table),
         message=f"table {table} has {row.dst} {way_words(view, row)}, and {way}{other}"
         + (f"; nothing of {RTPROT_NAMES.get(row.protocol, row.protocol)} is in a table in use" if astray else ""),
-        severity="info" if fed and not twins and not astray else None,
+        severity="info" if fed and not twins and not astray else "warning",
         confidence="possible" if fed and not twins and not astray else None,
         evidence=[
             (f"routes in table {table}", len(view.fib(family).positions(table)), "RTM_GETROUTE RTA_TABLE"),

@@ -31,7 +31,7 @@ from netdiag.rules.shape import Example, Rule
 RULE = Rule(
     id="tcp-orphans",
     title="too many TCP connections without a process",
-    severity="warning",
+    severity="critical",
     reads=("counters", "sysctls"),
 )
 
