@@ -33,7 +33,7 @@ mutants: install-test ## make each rule wrong in one place at a time: which muta
 # A drill whose fault such pings disturb fails here and adds no line: what it showed before stays in the table.
 severity: install-test ## docs/severity.md: run the drills, with pings between the hosts before and under each fault
 	@mkdir -p .cache && rm -f .cache/losses.jsonl
-	-@NETDIAG_LOSSES=$(CURDIR)/.cache/losses.jsonl .venv/bin/python -m pytest -q -n 2 --dist loadgroup tests/drills -k 'not severity'
+	-@NETDIAG_LOSSES=$(CURDIR)/.cache/losses.jsonl .venv/bin/python -m pytest -q -n 2 --dist loadgroup tests/drills tests/fleet/test_world.py -k 'not severity'
 	@.venv/bin/python -m tests.drills.severity .cache/losses.jsonl
 
 install-test: install

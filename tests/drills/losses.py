@@ -8,7 +8,7 @@ ones (of 1400 bytes, unfragmented) whether full packets do.
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +82,15 @@ def _addresses(host: Host) -> list[str]:
     return [one["local"] for one in every if not one["local"].startswith("127.")]
 
 
-def through(lab: Lab) -> set[Pair]:
-    """Which pings are answered, from every host to the addresses of all others. Where there is no route none is sent:
-    the kernel would count it as refused, and that is a sign of other faults."""
-    own = {name: _addresses(host) for name, host in lab.hosts.items()}
+def through(lab: Lab, among: Collection[str] = ()) -> set[Pair]:
+    """Which pings are answered, from every host (or those ``among`` all) to the addresses of all others.
+
+    Where there is no route none is sent: the kernel would count it as refused, and that is a sign of other faults.
+    """
+    hosts = {name: host for name, host in lab.hosts.items() if not among or name in among}
+    own = {name: _addresses(host) for name, host in hosts.items()}
     answered = set()
-    for name, host in lab.hosts.items():
+    for name, host in hosts.items():
         far = [address for other, addresses in own.items() if other != name for address in addresses][:MOST]
         script = "".join(
             f"(ip route get {address} && ping -n -c1 -W1 -M do -s {size} {address}) >/dev/null 2>&1 "

@@ -1,9 +1,9 @@
 """The table of docs/severity.md: what each critical loses and what each warning degrades, as the drills saw it.
 
-``make severity`` runs the drills with NETDIAG_LOSSES, which pings between the hosts of each lab before the fault and
-under it; this program turns what was lost into ``losses.json`` and writes the page from that, from the drills that
-assert a loss themselves (``Drill.carries``), and from ``shown.toml``: faults whose loss no drill measures, with the
-reason why packets are lost.
+``make severity`` runs the drills and the fleet of tests/fleet with NETDIAG_LOSSES, which pings between the hosts of
+each lab before the fault and under it; this program turns what was lost into ``losses.json`` and writes the page from
+that, from the drills that assert a loss themselves (``Drill.carries``), and from ``shown.toml``: faults whose loss no
+drill measures, with the reason why packets are lost.
 """
 
 import json
@@ -20,10 +20,11 @@ LOSSES = HERE / "losses.json"
 PAGE = HERE.parents[1] / "docs" / "severity.md"
 HEAD = """# Severity is earned
 
-Made by `make severity` from the drills; `tests/drills/test_severity.py` keeps it true. A critical loses traffic: the
-drill saw pings (56 bytes, and 1400 bytes that may not be fragmented) or the traffic that it sends itself go through
-before the fault and no more under it; or it is said why packets are lost, and that no drill measured it. A warning is
-something wrong that carries traffic still, or perhaps: what it degrades is what its page says first.
+Made by `make severity` from the drills and from the live fleet; `tests/drills/test_severity.py` keeps it true. A
+critical loses traffic: the drill saw pings (56 bytes, and 1400 bytes that may not be fragmented) or the traffic that it
+sends itself go through before the fault and no more under it; or it is said why packets are lost, and that no drill
+measured it. A warning is something wrong that carries traffic still, or perhaps: what it degrades is what its page says
+first.
 """
 Rows = Iterable[tuple[str, ...]]
 

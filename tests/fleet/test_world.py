@@ -15,12 +15,14 @@ import pytest
 
 from netdiag.cli.main import run
 from netdiag.snapshotfile import write_snapshot
+from tests.drills import losses
 from tests.fleet.breaks import BREAKS, Break
 from tests.fleet.world import World, alarms, told
 from tests.lab import Lab
 from tests.lab.daemons import key_pair
 
 LONG = bool(os.environ.get("NETDIAG_LONG"))
+ALL = LONG or losses.asked()
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.xdist_group("fleet-world")]
 
 
@@ -72,7 +74,9 @@ def test_draining_provisioning_and_a_roll_out_wake_nobody(world: World) -> None:
     world.announcing()
 
 
-@pytest.mark.parametrize("case", [case for case in BREAKS if case.quick or LONG], ids=lambda case: case.id)
+@pytest.mark.parametrize(
+    "case", [case for case in BREAKS if case.quick or LONG or losses.asked()], ids=lambda case: case.id
+)
 def test_a_fault_between_hosts_is_named_first(world: World, case: Break) -> None:
     case.does(world)
     try:
@@ -85,8 +89,13 @@ def test_a_fault_between_hosts_is_named_first(world: World, case: Break) -> None
         causes = {row.rule for row in found if row.explained_by is None}
         assert causes == {case.rule}, told(report)
         assert len([row for row in found if row.explained_by is None]) == 1, told(report)
+        among = {*case.hosts, world.transit.name}
+        under = losses.through(world.lab, among) if losses.asked() else set()
     finally:
         case.mends(world)
+    if losses.asked():  # make severity
+        cause = {"rule": case.rule, "severity": found[0].severity, "explained_by": None}
+        losses.note([cause], (), f"{case.id} (fleet)", False, losses.through(world.lab, among), under)
 
 
 def test_path_and_matrix_of_the_fleet(world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
