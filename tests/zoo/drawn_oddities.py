@@ -17,7 +17,7 @@ from netdiag.model.tc import Qdisc, QueueStats, Tc, TcCounters
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.build_bpf import program, tc, tcx
-from netdiag.rules.build_nft import chain, icmp, oifname, plain, rule, saddr, same, table, verdict
+from netdiag.rules.build_nft import chain, oifname, plain, rule, saddr, same, table, verdict
 from tests.zoo.drawn import FORWARDS, Whole, forwarding, uplink
 
 ROOT = 0xFFFFFFFF
@@ -109,7 +109,7 @@ def two_segments() -> Tables:
 
 def card_of_a_router() -> Tables:
     """A router's card: no LRO, a shaper that makes packets wait, a queue that tells senders to slow down, somebody who
-    captures; a tunnel whose route says how large segments may be, for the errors about that are held back."""
+    captures; a tunnel whose route says how large segments may be."""
     host = forwarding(HostBuilder())
     uplink(host, inet_conf=FORWARDS, flags=0x11143, qdisc="htb", promiscuity=1)
     host.link("lan0", inet_conf=FORWARDS, qdisc="fq_codel").address("lan0", "10.0.0.1/24")
@@ -117,7 +117,6 @@ def card_of_a_router() -> Tables:
     host.address("wg0", "10.64.0.1/32").route("10.65.0.0/16", dev="wg0", metrics={"advmss": 1380})
     host.link("vx0", kind="vxlan", mtu=1450, link="eth0", inet_conf=FORWARDS, info={"id": 7, "group": "239.1.1.1"})
     host.socket(src="0.0.0.0", family=17, protocol=0, sport=3, state=7, comm="tcpdump", dev="eth0")
-    host.nft(table(chain("output", rule(icmp(1, 3), verdict("drop")), hook="output"), name="fw"))
     queues = [("eth0", "htb", 0x10000, 0, 900), ("lan0", "fq_codel", 0x20000, 0, 0)]
     first = tuple(
         Qdisc(ifindex=host.ifindex(name), kind=kind, handle=handle, parent=ROOT, options={"default": "0x10"})

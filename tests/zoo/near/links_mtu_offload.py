@@ -2,7 +2,7 @@
 
 from netdiag.model.ethtool import EthtoolDevice
 from netdiag.model.snapshot import Tables
-from tests.zoo.near import ByTest, Line, Near, Shown, chains, link, links, routes, some, sysctl
+from tests.zoo.near import ByTest, Line, Near, Shown, link, links, routes, some, sysctl
 
 
 def card(tables: Tables, ifname: str) -> EthtoolDevice:
@@ -168,13 +168,13 @@ LINES: tuple[Line, ...] = (
         "mss-clamp-missing",
         "a route into the tunnel with an advmss",
         "card_of_a_router",
-        lambda t: routes(t, dev="wg0", extra=lambda e: e and "advmss" in e.metrics) and chains(t, hook="output"),
+        lambda t: routes(t, dev="wg0", extra=lambda e: e and "advmss" in e.metrics),
     ),
     Near(
         "mss-clamp-missing",
         "a program on the tunnel that may clamp",
         "policed_by_bpf",
-        lambda t: some(t.bpf.attachments, ifindex=link(t, "wg0").ifindex) and chains(t, hook="output"),
+        lambda t: some(t.bpf.attachments, ifindex=link(t, "wg0").ifindex),
     ),
     Near(
         "pmtu-exception-stale-low",
