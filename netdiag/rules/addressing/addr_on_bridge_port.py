@@ -53,6 +53,7 @@ RULE = Rule(
         "wg-handshake-stale",
         "route-default-missing",
         "overlap-subnet-two-ifaces",
+        "addr-duplicate-same-host",
         "dns-*",
     ),
 )

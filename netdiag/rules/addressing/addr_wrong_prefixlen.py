@@ -1,8 +1,10 @@
 """What it checks
   The prefix length of an address does not fit what else is known of its subnet: the broadcast address belongs to
-  another length; another address of the same interface and subnet has another length; or it is the only address of an
-  Ethernet interface, alone in its prefix (/32, /128), with no route at all by that interface, while neighbours of the
-  surrounding net are known there, or a BGP session waits for one that BIRD finds on no interface.
+  another length; another address of the same interface and subnet has another length; a gateway of the interface lies
+  beside its prefix, in the net around it (/24, /64), and nothing else attaches that gateway; or it is the only address
+  of an Ethernet interface, alone in its prefix (/32, /128), with no route at all by that interface, while neighbours of
+  the surrounding net are known there, or a BGP session waits for one that BIRD finds on no interface, or IPv4 has no
+  other route at all and packets were refused for want of one.
 
 Why it matters
   Too long: neighbours on the same wire are sent to the gateway, or nowhere; a gateway outside the prefix cannot be
@@ -19,10 +21,10 @@ Fix
 
 Not flagged
   Single addresses (/32) beside one with the subnet, or on a macvlan whose lower interface has it (VRRP with a virtual
-  MAC): virtual addresses. /32 with an onlink gateway or a host route to
-  it, as clouds have it; on loopback, tunnels and point-to-point interfaces. A broadcast address that was left out, or
-  is all ones. A gateway outside every prefix: see route-onlink-missing-gateway. What the neighbours themselves have
-  configured cannot be read from here; a fleet's snapshots tell.
+  MAC): virtual addresses. /32 with an onlink gateway or a host route to it, as clouds have it; on loopback, tunnels and
+  point-to-point interfaces. A broadcast address that was left out, or is all ones. A gateway outside every prefix and
+  far from them all, or beside one of several addresses: see route-onlink-missing-gateway. What the neighbours
+  themselves have configured cannot be read from here; a fleet's snapshots tell.
 
 References
   net/ipv4/devinet.c, net/ipv4/fib_frontend.c fib_add_ifaddr(), ip-address(8)
@@ -43,15 +45,17 @@ from netdiag.rules.bgpsessions import Session, down_severity, sessions, way
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.routewords import ip_command
+from netdiag.rules.routing.route_onlink_missing_gateway import attached, by_gateway, holds
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.waysmeant import OUT
 
 RULE = Rule(
     id="addr-wrong-prefixlen",
     title="the prefix length of an address does not fit its subnet",
     severity="critical",
     confidence="likely",
-    reads=("links", "addresses", "routes", "neighbours"),
-    consults=("bird", "rules", "sysctls"),
+    reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "counters"),
+    consults=("bird", "sysctls"),
     explains=(
         "route-onlink-missing-gateway",
         "route-default-missing",
@@ -89,6 +93,12 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
         wider = ipaddress.ip_network(f"{other.local}/{other.prefixlen}", strict=False)
         if wider.prefixlen < row.prefixlen and ipaddress.ip_address(row.local) in wider:
             return Misfit(f"{other.local} on the same interface has /{other.prefixlen}", other.prefixlen, "warning")
+    beside = _gateway_beside(view, row)
+    if beside is not None:
+        both = next(length for length in range(row.prefixlen, 0, -1) if _holds(row.local, length, beside))
+        both = both if row.family == "inet" else 64
+        why = f"gateway {beside} of {link.ifname} is next to it and in no prefix of {link.ifname}"
+        return Misfit(why, both, "warning")
     if single and not _routed(view, row, link) and not _subnet_below(view, row, link):
         near = _neighbours(view, row, link)
         shared = _shared(view, row)
@@ -103,7 +113,36 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
             )
         if near:
             return Misfit(f"its neighbour {near} is in no prefix of {link.ifname}", None, "warning")
+        refused = view.latest.snmp.get(OUT["inet"], 0)
+        if row.family == "inet" and refused and not _any_route(view):
+            why = f"it has no subnet, IPv4 has no route at all, and {refused} packets were refused"
+            return Misfit(why, None, "critical")
     return None
+
+
+def _holds(local: str, length: int, other: str) -> bool:
+    return ipaddress.ip_address(other) in ipaddress.ip_network(f"{local}/{length}", strict=False)
+
+
+def _any_route(view: HostView) -> bool:
+    """Whether IPv4 has any way to somebody else."""
+    routes = view.routes("inet")
+    outwards = [link.ifindex for link in view.links if not link.loopback]
+    return bool(((routes.type == RTN_UNICAST) & (np.isin(routes.oif, outwards) | (routes.oif == 0))).any())
+
+
+def _gateway_beside(view: HostView, row: Address) -> str | None:
+    """A gateway of the interface in the net around the address (/24, /64) that is attached by nothing."""
+    around = 24 if row.family == "inet" else 64
+    mine = [one for one in view.addresses if (one.ifindex, one.family, one.scope) == (row.ifindex, row.family, 0)]
+    if row.prefixlen <= around or len(mine) > 1:
+        return None  # of several addresses, which one has the wrong length?
+    places = by_gateway(view, row.family)
+    near = [at for ifindex, at in places if ifindex == row.ifindex and _holds(row.local, around, at)]
+    beside = [at for at in near if not _holds(row.local, row.prefixlen, at)]
+    networks = attached(view, row.family, [row.ifindex]).get(row.ifindex, []) if beside else []
+    own = {address.local for address in view.addresses}
+    return next((at for at in beside if not holds(networks, at) and at not in own), None)
 
 
 def _length_of(local: str, broadcast: str) -> int | None:
@@ -340,6 +379,65 @@ def _near_misses() -> Iterator[Example]:
     quiet = HostBuilder().link("eth0", flags=0x110C3).address("eth0", "10.0.0.5/32").neighbour("10.0.0.1", dev="eth0")
     yield _case("card without ARP", "it has no neighbours to look for", quiet)
     yield from _waiting_sessions()
+    yield from _gateways_beside()
+    yield from _nothing_else()
+
+
+def _gateways_beside() -> Iterator[Example]:
+    """A gateway of the interface that its prefix just misses."""
+
+    def via(prefix: str = "192.0.2.130/25", at: str = "192.0.2.1", **fields: Any) -> HostBuilder:
+        return _host(prefix).route("default", **({"via": at, "dev": "eth0"} | fields))
+
+    warns: dict[str, Any] = {"fires": 1, "severity": "warning", "says": ("gateway 192.0.2.1 of eth0 is next to it",)}
+    to24 = ("address add 192.0.2.130/24 dev eth0",)
+    yield _case("a /25 without its gateway", "a /24 was meant", via(), **(warns | {"says": to24}))
+    yield _case("a /32 without its gateway", "nor is it on link", via("192.0.2.2/32"), **warns)
+    host = via("192.0.2.66/26", "192.0.2.120")
+    yield _case("a /26 with its gateway", "the last half of its quarter", host)
+    host = via("192.0.2.66/27", "192.0.2.120")
+    yield _case("a /27 without it", "a /26 holds both", host, 1, says=("192.0.2.66/26",))
+    six = via("2001:db8::5/128", "2001:db8::1").route("2001:db8::5/128", dev="eth0")
+    yield _case("a /128 without its gateway", "the same", six, 1, says=("address add 2001:db8::5/64",))
+    yield _case("a gateway on link", "as clouds have it", via("192.0.2.2/32", onlink=True))
+    yield _case(
+        "a gateway with a host route", "as clouds have it", via("192.0.2.2/32").route("192.0.2.1/32", dev="eth0")
+    )
+    yield _case("a gateway of another net", "route-onlink-missing-gateway speaks", via(at="192.0.3.1"))
+    wide = _host("192.0.0.2/23").route("default", via="192.0.2.1", dev="eth0")
+    yield _case("beside a wider prefix", "how wide it was meant to be is not told", wide)
+    two = via().address("eth0", "192.0.2.200/25")
+    yield _case("two addresses", "which one is wrong?", two)
+    card = _host("192.0.2.130/25").link("eth1").route("default", via="192.0.2.1", dev="eth1")
+    yield _case("a gateway of another card", "it is not this one's", card)
+    bare = _host("192.0.2.2/25").without_routes(table=254).route("default", via="192.0.2.1", dev="eth0")
+    yield _case("its own prefix without its route", "route-onlink-missing-gateway speaks", bare)
+    own = via().address("lo", "192.0.2.1/32")
+    yield _case("a gateway that is this host", "packets stay here", own)
+
+
+def _nothing_else() -> Iterator[Example]:
+    """A single address, and no route of IPv4 anywhere."""
+
+    def bare(refused: int = 3, prefix: str = "10.0.0.5/32") -> HostBuilder:
+        counted = {"snmp": {OUT["inet"]: refused}}
+        return _host(prefix).counters(before=counted, after=counted)
+
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical", "says": ("IPv4 has no route at all, and 3 packets",)}
+    yield _case("/32 and no route", "somebody tries to get out", bare(), **crit)
+    yield _case("/32 and no route, nothing sent", "it may be meant for IPv6 alone", bare(0))
+    lo = bare().route("10.9.0.0/16", dev="lo")
+    yield _case("/32 and a route to lo", "that leads to nobody", lo, **crit)
+    null = bare().route("10.9.0.0/16", type="blackhole", family="inet")
+    yield _case("/32 and a blackhole", "nor does that", null, **crit)
+    card = bare().link("eth1").address("eth1", "10.1.0.5/24")
+    yield _case("/32 and another card", "that one has its subnet", card)
+    six = HostBuilder().link("eth0").address("eth0", "2001:db8::5/128")
+    counted = {"snmp": {OUT["inet"]: 3}}
+    yield _case("/128 and refused packets of IPv4", "another family", six.counters(before=counted, after=counted))
+    multi = bare().link("eth1")
+    multi.route("10.9.0.0/16", hops=[multi.hop("eth1", "10.1.0.1"), multi.hop("eth1", "10.1.0.2")])
+    yield _case("/32 and a route of two ways", "there is a way out", multi)
 
 
 def _waiting_sessions() -> Iterator[Example]:

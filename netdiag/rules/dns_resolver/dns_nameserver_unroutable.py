@@ -40,8 +40,9 @@ from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import IFF_LOWER_UP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.nameservers import asked, asks_dns
-from netdiag.rules.neighbours.neigh_gateway_failed import RECENT, failing
+from netdiag.rules.neighbours.neigh_gateway_failed import RECENT
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.silentneighbours import failing
 from netdiag.rules.waysout import LINK_LOCAL, default_oifs
 
 RULE = Rule(

@@ -49,6 +49,7 @@ RULE = Rule(
     explains=(
         "mtu-too-low-disables-ipv6",
         "bgp-hold-mtu-stall",
+        "ip-fragfails",
         "pmtud-*",
         "tunnel-mtu-headroom-missing",
         "wg-mtu-exceeds-underlay",

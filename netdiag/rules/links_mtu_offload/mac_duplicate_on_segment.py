@@ -1,11 +1,13 @@
 """What it checks
   Two interfaces on one Ethernet segment have the same hardware address: the far ends behind two ports of a bridge of
-  this host, or an interface of this host and a neighbour that it sees there. Over a fleet: interfaces of two hosts, of
+  this host, a far end and the bridge itself or one of its ports, or an interface of this host and a neighbour that it
+  sees there. Over a fleet: interfaces of two hosts, of
   which a third one sees both addresses behind one hardware address, or of which one sees the other.
 
 Why it matters
   Switches and bridges learn one place for an address: frames for both go to whichever spoke last, so both hosts work
-  by turns, and fail by turns. On a bridge the kernel logs "received packet with own address as source address".
+  by turns, and fail by turns. What is for a bridge's own address, or that of one of its ports, the bridge keeps: who
+  has it behind a port hears nothing, and the kernel logs "received packet with own address as source address".
 
 Confirm
   ip -br link                                  (on both hosts)
@@ -83,6 +85,7 @@ def _behind_bridges(view: HostView) -> Iterator[Draft]:
     for bridge in view.links:
         if bridge.kind != "bridge" or not bridge.up:
             continue
+        own = {one.address: one for one in (*view.stack.ports(bridge.ifindex), bridge) if one.address}
         seen: dict[tuple[str, frozenset[int] | None], tuple[Link, Link]] = {}
         for port in view.stack.ports(bridge.ifindex):
             far = view.stack.veth_peer(port.ifindex)
@@ -91,6 +94,8 @@ def _behind_bridges(view: HostView) -> Iterator[Draft]:
             if far.master is not None:  # the far end is a port itself: its address sends nothing
                 continue
             vlans = _pvids(view, port) if bridge.info.get("vlan_filtering") else None
+            if far.address in own and not bridge.info.get("vlan_filtering"):
+                yield _kept(bridge, own[far.address], port, far)
             other = seen.setdefault((far.address, vlans), (port, far))
             if other[0] is not port:
                 yield _bridged(bridge, other, (port, far))
@@ -115,6 +120,24 @@ def _bridged(bridge: Link, one: tuple[Link, Link], two: tuple[Link, Link]) -> Dr
             subject("link", ifname=names[0]),
             subject("link", ifname=names[1]),
         ),
+    )
+
+
+def _kept(bridge: Link, own: Link, port: Link, far: Link) -> Draft:
+    """The bridge takes what is for a machine behind one of its ports (br_fdb_update(), local entries)."""
+    address, name = str(far.address), port.ifname
+    return RULE.found(
+        subject=subject("link", ifname=name, address=address),
+        message=f"{far.ifname} behind port {name} of {bridge.ifname} has the hardware address of {own.ifname} itself, "
+        f"{address}: {bridge.ifname} keeps what is for it",
+        evidence=(
+            (f"far end of {name}", address, f"RTM_GETLINK {far.ifname} IFLA_ADDRESS"),
+            (f"{own.ifname} address", address, f"RTM_GETLINK {own.ifname} IFLA_ADDRESS"),
+        ),
+        confirm=(f"bridge fdb show br {quoted(bridge.ifname)}", f"ip -br link show dev {quoted(own.ifname)}"),
+        fix=f"ip link set dev {quoted(far.ifname)} address 02:00:00:00:00:01  # where it lives, or any free address",
+        touches=(subject("link", ifname=name), subject("link", ifname=bridge.ifname)),
+        breaks=(subject("link", ifname=bridge.ifname), subject("link", ifname=name)),
     )
 
 
@@ -177,6 +200,7 @@ def examples() -> Iterator[Example]:
     virtual.neighbour("192.0.2.9", dev="vrrp0", lladdr=vrrp)
     yield _case("a virtual router's", "whoever is master has it", virtual)
     yield from _segments()
+    yield from _taken_by_the_bridge()
     yield _case("an old one", "it may have been mended there", _host("stale"), 1, confidence="likely")
     six = _host(dst="2001:db8::9")
     yield _case("IPv6", "the same", six, 1)
@@ -196,6 +220,29 @@ def examples() -> Iterator[Example]:
     yield _case("own address", "the host answers itself", _host(dst="192.0.2.2"))
     yield _case("ipvlan", "children share it by design", _host(kind="ipvlan"))
     yield _case("failed", "nobody answered", _host("failed"))
+
+
+def _taken_by_the_bridge() -> Iterator[Example]:
+    """Far ends with an address that the bridge keeps for itself."""
+
+    def bridged(own: str, port: str = "02:00:00:00:00:01", *, far: str = MAC, **info: Any) -> HostBuilder:
+        host = HostBuilder().link("br0", kind="bridge", address=own, info=info)
+        host.link("v0", kind="veth", master="br0", address=port)
+        return host.peer("v0", netnsid=0, address=far)
+
+    about = subject("link", ifname="v0", address=MAC)
+    says = ("has the hardware address of br0 itself",)
+    yield _case(
+        "a container with the bridge's own", "the bridge keeps its frames", bridged(MAC), 1, subject=about, says=says
+    )
+    says = ("has the hardware address of v0 itself",)
+    yield _case("a container with its port's own", "the same", bridged(OTHER, MAC), 1, subject=about, says=says)
+    yield _case("the bridge has its port's", "it takes the lowest of them", bridged(OTHER, OTHER))
+    filtered = bridged(MAC, vlan_filtering=1)
+    yield _case("a bridge with VLANs", "its own may be in another", filtered)
+    bare = bridged(MAC).link("br0", kind="bridge", address=None, ifindex=2).link("v0", kind="veth", master="br0",
+        address=None, ifindex=3)  # fmt: skip
+    yield _case("addresses not told", "nothing to compare", bare)
 
 
 def _segments() -> Iterator[Example]:

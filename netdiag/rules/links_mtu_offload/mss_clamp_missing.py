@@ -50,6 +50,7 @@ RULE = Rule(
     confidence="likely",
     reads=("links", "addresses", "routes", "sysctls", "nft"),
     consults=("bpf",),
+    explains=("ip-fragfails",),
 )
 TUNNELS = {
     "wireguard",

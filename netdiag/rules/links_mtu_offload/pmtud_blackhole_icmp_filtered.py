@@ -43,7 +43,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("sockets", "sysctls"),
-    explains=("tcp-retrans-high", "tcp-pmtud-probing-off"),
+    explains=("tcp-retrans-high", "tcp-pmtud-probing-off", "ip-fragfails"),
 )
 BGP = 179
 IN_A_ROW = 3

@@ -63,11 +63,17 @@ RULE = Rule(
 )
 
 
+def bound(view: HostView, link: Link) -> Link | None:
+    """The device that a tunnel is bound to. VXLAN names it in its own settings alone (IFLA_VXLAN_LINK)."""
+    told = link.info.get("link")
+    return view.stack.lower(link.ifindex) or (view.link(told) if isinstance(told, int) else None)
+
+
 def underlay(view: HostView, link: Link, found: Tunnel) -> Underlay | None:
     """The narrowest way to the far end that the tunnel's packets can take; None where that is not known."""
     if link.link_netnsid is not None:
         return None
-    lower = view.stack.lower(link.ifindex)
+    lower = bound(view, link)
     ways = [by_device(lower, found.outer)] if lower is not None else []
     if found.remote is not None:
         query = Query(
@@ -266,6 +272,21 @@ def _underlay_examples() -> Iterator[Example]:
         fires=1,
         subject=ABOUT,
         says=("eth0 mtu 1500",),
+    )
+    told = _host(1500).link("t0", kind="vxlan", mtu=1500, info={"id": 5, "link": 2})
+    yield Example(
+        name="bound to a device by its own settings, no far end",
+        why="so VXLAN tells it, and all far ends are in the forwarding table",
+        tables=told.build(),
+        fires=1,
+        subject=ABOUT,
+        says=("leaves 1450 of the 1500 that eth0 carries",),
+    )
+    gone = _host(1500).link("t0", kind="vxlan", mtu=1500, info={"id": 5, "link": 99})
+    yield Example(name="bound to a device that is not here", why="how wide it is is not known", tables=gone.build())
+    other = _host(1500).link("t0", kind="vxlan", mtu=1500, info={"id": 5, "link": 2}, link_netnsid=0)
+    yield Example(
+        name="bound to a device of another namespace", why="that number is one of there", tables=other.build()
     )
     yield Example(
         name="multicast group of IPv6",

@@ -42,6 +42,7 @@ from netdiag.model.snapshot import Tables
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.shape import Example, FleetExample, Rule, quoted
+from netdiag.rules.silentneighbours import failing
 
 RULE = Rule(
     id="fdb-stale-vtep",
@@ -107,8 +108,8 @@ def _wrong(
     looked = view.lookup(Query(family="inet6" if ":" in end else "inet", dst=end))
     if looked.errno:
         return f"there is no route to {end}", "critical", "RTM_GETROUTE"
-    failed = {near.dst for near in view.neighbours.rows() if near.state == "failed"}
-    if any((hop.gateway or end) == end for hop in looked.hops) and end in failed:
+    silent = failing(view)
+    if any((hop.gateway or end) == end and (hop.oif, end) in silent for hop in looked.hops):
         return f"{end} does not answer", "critical", "RTM_GETNEIGH NDA_DST"
     if floods and end not in floods and not shared:
         return f"{end} is none of the tunnel ends that it floods to", "warning", "RTM_GETNEIGH AF_BRIDGE"
@@ -163,6 +164,11 @@ def examples() -> Iterator[Example]:
     yield _case("behind a veth", "its far end has that address", _tables(peer, stale), 1, severity="critical")
     away = entry(host, MAC, "198.51.100.9")
     yield _case("no route to the end", "the node is gone", _tables(host, away), 1, severity="critical")
+    for name, asked, fires in (("a while", {"updated": 1.0}, 1), ("a moment", {"updated": 0.9}, 0)):
+        calling = _node().neighbour("192.0.2.9", dev="eth0", state="incomplete", confirmed=60.5, **asked)
+        yield _case(f"asked for {name} ago", "the first question takes a second", _tables(calling, stale), fires)
+    aside = _node().link("eth1").neighbour("192.0.2.9", dev="eth1", state="failed")
+    yield _case("not there on another interface", "the tunnel asks elsewhere", _tables(aside, stale))
     silent = _tables(_node(gone=True), stale)
     yield _case("the end does not answer", "its neighbour entry failed", silent, 1, severity="critical")
     yield _case(

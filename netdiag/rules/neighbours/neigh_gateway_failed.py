@@ -44,12 +44,13 @@ from netdiag.index.view import HostView
 from netdiag.index.ways import Way, rivals, taken, ways
 from netdiag.model.finding import CONFIDENCE_RANK, SEVERITY_RANK, Confidence, Draft, Severity, Subject, subject
 from netdiag.model.link import Link
-from netdiag.model.neighbour import NTF_PROXY, NTF_ROUTER, NUD_FAILED, NUD_INCOMPLETE, Neighbour
+from netdiag.model.neighbour import NTF_PROXY, NTF_ROUTER, Neighbour
 from netdiag.model.nexthop import NexthopMember
 from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, RTNH_F_ONLINK, Route, RouteHop
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.silentneighbours import Key, failing
 
 RULE = Rule(
     id="neigh-gateway-failed",
@@ -59,19 +60,12 @@ RULE = Rule(
     explains=("bgp-*", "wg-*", "bird-*", "dns-*", "tcp-*", "neigh-incomplete-storm", "neigh-app-*"),
 )
 
-FRESH = 1.0
-"""Seconds: the first retransmission of a solicitation (RetransTimer of RFC 4861, and of ARP in Linux)."""
-NEVER_CONFIRMED = 60.0
-"""Seconds: a new entry starts as if confirmed twice base_reachable_time ago (___neigh_create())."""
 RECENT, OLD = 60.0, 3600.0
 """Seconds since the last attempt: up to RECENT loss is certain, beyond OLD it is no more than possible."""
 LOOKED_AT = 64
 """Routes of one gateway that are tried for being taken, the shortest prefixes first."""
 
 LOSSES = ("all", "share", "none")
-
-Key = tuple[int, str | None]
-"""ifindex and address."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,15 +77,6 @@ class Use:
     """The route with the shortest prefix."""
     loss: str
     """What of its traffic is lost, see LOSSES."""
-
-
-def failing(view: HostView) -> dict[Key, Neighbour]:
-    """Neighbours that do not answer, but for those that were asked a moment ago."""
-    table = view.neighbours
-    fresh = (table.updated < FRESH) & ~(table.confirmed >= NEVER_CONFIRMED + FRESH)
-    bad = (table.state == NUD_FAILED) | ((table.state == NUD_INCOMPLETE) & ~fresh)
-    rows = table.rows(np.flatnonzero(bad & (table.flags & NTF_PROXY == 0)))
-    return {(row.ifindex, row.dst): row for row in rows}
 
 
 def loss(view: HostView, family: str, way: Way, position: int, silent: dict[Key, Neighbour]) -> str:

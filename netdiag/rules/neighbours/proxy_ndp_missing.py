@@ -1,6 +1,7 @@
 """What it checks
   Guests have addresses of the uplink's own IPv6 prefix, this host answers for some of them on the uplink (proxy_ndp
-  with an entry each), and a guest with a route has no such entry.
+  with an entry each), and a guest that has a route, or is a live neighbour in the subnet of a guest's interface, has no
+  such entry. Or: the entries are there, and proxy_ndp is off for the uplink and for all.
 
 Why it matters
   The router asks the segment for each address of an on-link prefix. For the guest that was left out nobody answers: it
@@ -9,16 +10,17 @@ Why it matters
 Confirm
   ip -6 neigh show proxy dev UPLINK
   ip -6 route get ADDRESS
-  sysctl net.ipv6.conf.UPLINK.proxy_ndp
+  sysctl net.ipv6.conf.all.proxy_ndp net.ipv6.conf.UPLINK.proxy_ndp      (one of them has to be 1)
 
 Fix
-  ip -6 neigh add proxy ADDRESS dev UPLINK; it answers for that address alone. Better have the block routed to the
-  host, then no entry is needed.
+  ip -6 neigh add proxy ADDRESS dev UPLINK; it answers for that address alone. Where it is the
+  setting: sysctl -w net.ipv6.conf.UPLINK.proxy_ndp=1, which answers for what has an entry. Better have the block routed
+  to the host, then no entry is needed.
 
 Not flagged
   Guests outside the uplink's prefix: their block is routed. Hosts without any entry: the block is routed, or a daemon
-  (ndppd) answers; then it is an info. Hosts with proxy_ndp off: the entries would do nothing, and neither do they here.
-  Link-local addresses, and guests whose tap nobody holds.
+  (ndppd) answers; then it is an info. Hosts with proxy_ndp off and no entry. Guests that went: neighbours that do not
+  answer any more. Link-local addresses, and guests whose tap nobody holds.
 
 References
   net/ipv6/ndisc.c ndisc_recv_ns(); net/core/neighbour.c pneigh_lookup(); RFC 4861 section 7.2.8
@@ -26,6 +28,7 @@ References
 
 import ipaddress
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,8 +36,8 @@ from netdiag.index.subnets import connected
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
-from netdiag.model.neighbour import NTF_PROXY
-from netdiag.model.route import RTN_UNICAST, Route
+from netdiag.model.neighbour import NTF_PROXY, NUD_DELAY, NUD_PERMANENT, NUD_PROBE, NUD_REACHABLE, NUD_STALE
+from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysout import default_oifs
@@ -46,23 +49,39 @@ RULE = Rule(
     reads=("links", "addresses", "routes", "rules", "nexthops", "sysctls", "neighbours"),
 )
 LOOKED_AT = 5000
+LIVE = NUD_REACHABLE | NUD_DELAY | NUD_PROBE | NUD_STALE | NUD_PERMANENT
 GUEST_KINDS = ("tun", "veth", "bridge", "macvtap")
+
+
+class Guest(NamedTuple):
+    """An address behind this host."""
+
+    address: str
+    ifname: str
+    source: str
+    """How it is known."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
     uplinks = default_oifs(view, "inet6") or set()
+    everywhere = view.sysctl_int("net.ipv6.conf.all.proxy_ndp")
     for subnet in connected(view, "inet6"):
         link = subnet.link
-        if link.ifindex not in uplinks or not view.sysctl_int(f"net.ipv6.conf.{link.ifname}.proxy_ndp"):
-            continue  # "all" is copied to every interface when it is written, and not asked (net/ipv6/ndisc.c)
+        if link.ifindex not in uplinks:
+            continue
         network = ipaddress.IPv6Network(str(subnet.network))
         known = _answered(view, link)
-        guests = [route for route in _guests(view, link) if ipaddress.IPv6Network(route.dst).subnet_of(network)]
-        left_out = [route for route in guests if route.dst.partition("/")[0] not in known]
-        siblings = len(guests) - len(left_out)
-        for route in left_out if siblings or not known else ():
-            if siblings or route is left_out[0]:
-                yield _finding(view, link, route, siblings)
+        guests = [guest for guest in _guests(view, link) if ipaddress.IPv6Address(guest.address) in network]
+        served = [guest for guest in guests if guest.address in known]
+        # Either of the two settings will do (net/ipv6/ndisc.c ndisc_recv_ns()).
+        if not everywhere and not view.sysctl_int(f"net.ipv6.conf.{link.ifname}.proxy_ndp"):
+            if served:
+                yield _switched_off(link, served)
+            continue
+        left_out = [guest for guest in guests if guest.address not in known]
+        for guest in left_out if served or not known else ():
+            if served or guest is left_out[0]:
+                yield _finding(link, guest, len(served))
 
 
 def _answered(view: HostView, link: Link) -> set[str]:
@@ -71,31 +90,64 @@ def _answered(view: HostView, link: Link) -> set[str]:
     return {row.dst for row in view.neighbours.rows(np.flatnonzero(rows))}
 
 
-def _guests(view: HostView, uplink: Link) -> list[Route]:
-    """Routes to single addresses by an interface towards guests that is alive."""
+def _guests(view: HostView, uplink: Link) -> list[Guest]:
+    """Single addresses by an interface towards guests that is alive: with a route, or talked to in its subnet."""
     table = view.routes("inet6")
     rows = (table.type == RTN_UNICAST) & (table.dst_len == 128) & (table.oif != uplink.ifindex)
-    found = []
+    found: dict[str, Guest] = {}
     for route in view.route_rows("inet6", np.flatnonzero(rows)[:LOOKED_AT].tolist()):
         link = view.link(route.oif or 0)
-        if link is not None and link.kind in GUEST_KINDS and link.up and link.carrier is not False:
-            found.append(route)
-    return sorted(found, key=lambda route: ipaddress.IPv6Network(route.dst))
+        if link is not None and _faces_guests(link):
+            address = route.dst.partition("/")[0]
+            found[address] = Guest(address, link.ifname, "RTM_GETROUTE")
+    near = view.neighbours
+    alive = (near.state & LIVE != 0) & (near.family == 10) & (near.flags & NTF_PROXY == 0)
+    for row in near.rows(np.flatnonzero(alive & (near.ifindex != uplink.ifindex))[:LOOKED_AT]):
+        link = view.link(row.ifindex)
+        if link is not None and _faces_guests(link):
+            found.setdefault(row.dst, Guest(row.dst, link.ifname, "RTM_GETNEIGH"))
+    return sorted(found.values(), key=lambda guest: ipaddress.IPv6Address(guest.address))
 
 
-def _finding(view: HostView, link: Link, route: Route, siblings: int) -> Draft:
-    name, address = link.ifname, route.dst.partition("/")[0]
+def _faces_guests(link: Link) -> bool:
+    return link.kind in GUEST_KINDS and link.up and link.carrier is not False
+
+
+def _switched_off(link: Link, served: list[Guest]) -> Draft:
+    """The entries do nothing."""
+    name, first = link.ifname, served[0]
+    more = f" and {len(served) - 1} more" if len(served) > 1 else ""
+    return RULE.found(
+        subject=subject("sysctl", name=f"net.ipv6.conf.{name}.proxy_ndp", ifname=name),
+        message=f"{name} is to answer for the guest {first.address} on {first.ifname}{more}, of its own prefix, and "
+        "does not: proxy_ndp is off for it and for all; they are not reached from outside",
+        evidence=(
+            (f"net.ipv6.conf.{name}.proxy_ndp", "0", f"RTM_GETLINK {name} IFLA_INET6_CONF"),
+            ("net.ipv6.conf.all.proxy_ndp", "0", "/proc/sys/net/ipv6/conf/all/proxy_ndp"),
+            (f"proxy entries of guests on {name}", len(served), f"RTM_GETNEIGH {name} NTF_PROXY"),
+        ),
+        confirm=(
+            f"sysctl net.ipv6.conf.all.proxy_ndp {quoted(f'net/ipv6/conf/{name}/proxy_ndp')}",
+            f"ip -6 neigh show proxy dev {quoted(name)}",
+        ),
+        fix=f"sysctl -w {quoted(f'net/ipv6/conf/{name}/proxy_ndp')}=1",
+        touches=[subject("link", ifname=name), *(subject("link", ifname=guest.ifname) for guest in served)],
+    )
+
+
+def _finding(link: Link, guest: Guest, siblings: int) -> Draft:
+    name, address = link.ifname, guest.address
     others = f"while it answers for {siblings} others" if siblings else "and it answers for no guest at all"
     return RULE.found(
         subject=subject("neighbour", dst=address, ifname=name),
         severity="critical" if siblings else "info",
         confidence="certain" if siblings else "possible",
-        message=f"the guest {address} on {view.ifname(route.oif or 0)} is of {name}'s own prefix, but this host does "
+        message=f"the guest {address} on {guest.ifname} is of {name}'s own prefix, but this host does "
         f"not answer for it on {name}, {others}: it is not reached from outside",
         evidence=(
-            (f"route to {address}", f"dev {view.ifname(route.oif or 0)}", "RTM_GETROUTE"),
+            (f"the guest {address}", f"dev {guest.ifname}", guest.source),
             (f"proxy entry for {address} on {name}", "none", f"RTM_GETNEIGH {name} NTF_PROXY"),
-            (f"net.ipv6.conf.{name}.proxy_ndp", "1", f"RTM_GETLINK {name} IFLA_INET6_CONF"),
+            (f"proxy_ndp of {name} or of all", "1", f"RTM_GETLINK {name} IFLA_INET6_CONF"),
         ),
         confirm=(
             f"sysctl {quoted(f'net/ipv6/conf/{name}/proxy_ndp')}; ip -6 neigh show proxy dev {quoted(name)}",
@@ -104,8 +156,8 @@ def _finding(view: HostView, link: Link, route: Route, siblings: int) -> Draft:
         fix=f"ip -6 neigh add proxy {address} dev {quoted(name)}",
         touches=(
             subject("link", ifname=name),
-            subject("tap", ifname=view.ifname(route.oif or 0)),
-            subject("link", ifname=view.ifname(route.oif or 0)),
+            subject("tap", ifname=guest.ifname),
+            subject("link", ifname=guest.ifname),
         ),
     )
 
@@ -133,7 +185,25 @@ def examples() -> Iterator[Example]:
                 subject={"dst": "2001:db8::5"})  # fmt: skip
     whole = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
     yield _case("all answered for", "the healthy host", whole)
-    yield _case("proxy_ndp off", "nothing is answered for", _edge(proxy_ndp=0))
+    off = subject("sysctl", name="net.ipv6.conf.eth0.proxy_ndp", ifname="eth0")
+    says = ("the guest 2001:db8::5 on tap0, of its own prefix", "sysctl -w net/ipv6/conf/eth0/proxy_ndp=1")
+    yield _case("proxy_ndp off", "the entry does nothing", _edge(proxy_ndp=0), 1, subject=off, says=says)
+    both = _edge(proxy_ndp=0).neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
+    yield _case("proxy_ndp off, two guests", "one setting for both", both, 1, says=("tap0 and 1 more",))
+    yield _case("proxy_ndp off and no entry", "the block is routed", _edge(entry=False, proxy_ndp=0))
+    every = _edge(proxy_ndp=0).sysctl("net.ipv6.conf.all.proxy_ndp", 1)
+    yield _case("proxy_ndp on for all", "either setting will do", every, 1, **told)
+    inside = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
+    near = inside.address("tap1", "2001:db8::b:1/112").neighbour("2001:db8::b:2", dev="tap1")
+    seen = subject("neighbour", dst="2001:db8::b:2", ifname="eth0")
+    yield _case("a neighbour in a guest's subnet", "nobody answers for it", near, 1, subject=seen, severity="critical")
+    for name, address, state in (("that went", "2001:db8::b:2", "failed"), ("of IPv4", "10.0.0.9", "reachable")):
+        gone = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
+        yield _case(f"a neighbour {name}", "nobody to answer for", gone.neighbour(address, dev="tap1", state=state))
+    router = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
+    yield _case("neighbours of the uplink", "they answer themselves", router.neighbour("2001:db8::1", dev="eth0"))
+    real = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY).link("eth1")
+    yield _case("a neighbour behind a real link", "no guest", real.neighbour("2001:db8::9", dev="eth1"))
     outside = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
     yield _case("outside the prefix", "that block is routed", outside.route("2001:db8:1::9/128", dev="tap1"))
     stopped = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
