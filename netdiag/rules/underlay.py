@@ -25,6 +25,12 @@ class Underlay(NamedTuple):
     """Where the MTU stands: fact, value and source, as evidence wants it."""
 
 
+def bound(view: HostView, link: Link) -> Link | None:
+    """The device that a tunnel is bound to. VXLAN names it in its own settings alone (IFLA_VXLAN_LINK)."""
+    told = link.info.get("link")
+    return view.stack.lower(link.ifindex) or (view.link(told) if isinstance(told, int) else None)
+
+
 def by_device(link: Link, family: str) -> Underlay:
     """A device alone. IPv6 has a limit of its own for each interface, which may be below the device's (cnf.mtu6)."""
     own = link.inet6_conf.get("mtu", link.mtu) if family == "inet6" else link.mtu

@@ -44,8 +44,8 @@ from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import Session, down_severity, sessions, way
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.gatewaysbeside import any_route, gateway_beside, in_net
 from netdiag.rules.routewords import ip_command
-from netdiag.rules.routing.route_onlink_missing_gateway import attached, by_gateway, holds
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysmeant import OUT
 
@@ -93,9 +93,9 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
         wider = ipaddress.ip_network(f"{other.local}/{other.prefixlen}", strict=False)
         if wider.prefixlen < row.prefixlen and ipaddress.ip_address(row.local) in wider:
             return Misfit(f"{other.local} on the same interface has /{other.prefixlen}", other.prefixlen, "warning")
-    beside = _gateway_beside(view, row)
+    beside = gateway_beside(view, row)
     if beside is not None:
-        both = next(length for length in range(row.prefixlen, 0, -1) if _holds(row.local, length, beside))
+        both = next(length for length in range(row.prefixlen, 0, -1) if in_net(row.local, length, beside))
         both = both if row.family == "inet" else 64
         why = f"gateway {beside} of {link.ifname} is next to it and in no prefix of {link.ifname}"
         return Misfit(why, both, "warning")
@@ -114,35 +114,10 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
         if near:
             return Misfit(f"its neighbour {near} is in no prefix of {link.ifname}", None, "warning")
         refused = view.latest.snmp.get(OUT["inet"], 0)
-        if row.family == "inet" and refused and not _any_route(view):
+        if row.family == "inet" and refused and not any_route(view):
             why = f"it has no subnet, IPv4 has no route at all, and {refused} packets were refused"
             return Misfit(why, None, "critical")
     return None
-
-
-def _holds(local: str, length: int, other: str) -> bool:
-    return ipaddress.ip_address(other) in ipaddress.ip_network(f"{local}/{length}", strict=False)
-
-
-def _any_route(view: HostView) -> bool:
-    """Whether IPv4 has any way to somebody else."""
-    routes = view.routes("inet")
-    outwards = [link.ifindex for link in view.links if not link.loopback]
-    return bool(((routes.type == RTN_UNICAST) & (np.isin(routes.oif, outwards) | (routes.oif == 0))).any())
-
-
-def _gateway_beside(view: HostView, row: Address) -> str | None:
-    """A gateway of the interface in the net around the address (/24, /64) that is attached by nothing."""
-    around = 24 if row.family == "inet" else 64
-    mine = [one for one in view.addresses if (one.ifindex, one.family, one.scope) == (row.ifindex, row.family, 0)]
-    if row.prefixlen <= around or len(mine) > 1:
-        return None  # of several addresses, which one has the wrong length?
-    places = by_gateway(view, row.family)
-    near = [at for ifindex, at in places if ifindex == row.ifindex and _holds(row.local, around, at)]
-    beside = [at for at in near if not _holds(row.local, row.prefixlen, at)]
-    networks = attached(view, row.family, [row.ifindex]).get(row.ifindex, []) if beside else []
-    own = {address.local for address in view.addresses}
-    return next((at for at in beside if not holds(networks, at) and at not in own), None)
 
 
 def _length_of(local: str, broadcast: str) -> int | None:

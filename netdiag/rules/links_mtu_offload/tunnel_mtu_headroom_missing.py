@@ -52,7 +52,7 @@ from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.framesize import largest_sent
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.underlay import Underlay, by_device, by_route
+from netdiag.rules.underlay import Underlay, bound, by_device, by_route
 
 RULE = Rule(
     id="tunnel-mtu-headroom-missing",
@@ -61,12 +61,6 @@ RULE = Rule(
     reads=("links", "peer_links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
     explains=("bgp-hold-mtu-stall", "mss-clamp-missing", "pmtud-*", "vxlan-tx-csum-offload-corrupt"),
 )
-
-
-def bound(view: HostView, link: Link) -> Link | None:
-    """The device that a tunnel is bound to. VXLAN names it in its own settings alone (IFLA_VXLAN_LINK)."""
-    told = link.info.get("link")
-    return view.stack.lower(link.ifindex) or (view.link(told) if isinstance(told, int) else None)
 
 
 def underlay(view: HostView, link: Link, found: Tunnel) -> Underlay | None:
@@ -273,21 +267,13 @@ def _underlay_examples() -> Iterator[Example]:
         subject=ABOUT,
         says=("eth0 mtu 1500",),
     )
-    told = _host(1500).link("t0", kind="vxlan", mtu=1500, info={"id": 5, "link": 2})
-    yield Example(
-        name="bound to a device by its own settings, no far end",
-        why="so VXLAN tells it, and all far ends are in the forwarding table",
-        tables=told.build(),
-        fires=1,
-        subject=ABOUT,
-        says=("leaves 1450 of the 1500 that eth0 carries",),
-    )
-    gone = _host(1500).link("t0", kind="vxlan", mtu=1500, info={"id": 5, "link": 99})
-    yield Example(name="bound to a device that is not here", why="how wide it is is not known", tables=gone.build())
-    other = _host(1500).link("t0", kind="vxlan", mtu=1500, info={"id": 5, "link": 2}, link_netnsid=0)
-    yield Example(
-        name="bound to a device of another namespace", why="that number is one of there", tables=other.build()
-    )
+    for name, why, index, netns, fires in (
+        ("a device", "so VXLAN tells it", 2, None, 1),
+        ("a device that is not here", "how wide it is is not known", 99, None, 0),
+        ("a device of another namespace", "that number is one of there", 2, 0, 0),
+    ):
+        told = _host().link("t0", kind="vxlan", mtu=1500, info={"id": 5, "link": index}, link_netnsid=netns)
+        yield Example(name=f"bound by its own settings to {name}", why=why, tables=told.build(), fires=fires)
     yield Example(
         name="multicast group of IPv6",
         why="the group says which family",
@@ -442,20 +428,11 @@ def _sender_examples() -> Iterator[Example]:
         .build(),
         fires=1,
     )  # fmt: skip
-    bridge = _host().link("br0", kind="bridge", mtu=1450).link("t0", kind="vxlan", mtu=1500, info=VXLAN4, master="br0")
-    yield Example(
-        name="port of a bridge where all have 1450",
-        why="nobody on the bridge sends what does not fit",
-        tables=bridge.link("v0", kind="veth", mtu=1500, master="br0").peer("v0", mtu=1450).build(),
-    )
-    bridge = _host().link("br0", kind="bridge", mtu=1450).link("t0", kind="vxlan", mtu=1500, info=VXLAN4, master="br0")
-    yield Example(
-        name="port of a bridge where one has 1500",
-        why="a container sends what does not fit",
-        tables=bridge.link("v0", kind="veth", mtu=1500, master="br0").peer("v0", mtu=1500).build(),
-        fires=1,
-        subject=ABOUT,
-    )
+    for mtu, fires, why in ((1450, 0, "nobody there sends what does not fit"), (1500, 1, "a container sends it")):
+        bridge = _host().link("br0", kind="bridge", mtu=1450)
+        bridge.link("t0", kind="vxlan", mtu=1500, info=VXLAN4, master="br0")
+        bridge.link("v0", kind="veth", mtu=1500, master="br0").peer("v0", mtu=mtu)
+        yield Example(name=f"port of a bridge with {mtu}", why=why, tables=bridge.build(), fires=fires)
     limited = _host().link("red", kind="vrf").link("t0", kind="vxlan", mtu=1500, info=VXLAN4, master="red")
     yield Example(
         name="member of a VRF with limited routes",
