@@ -1,6 +1,7 @@
 """What it checks
   A masquerade or snat rule that names neither an interface nor a destination also rewrites what goes into a tunnel or a
-  mesh (WireGuard, a tun, a GRE or VXLAN interface), whose other end knows the real source addresses.
+  mesh (WireGuard, a tun, a GRE or VXLAN interface), whose other end knows the real source addresses. Or an snat rule,
+  whatever it names, gives what goes into WireGuard or a tun the address of the uplink.
 
 Why it matters
   Inside the mesh every guest then looks like its host: access lists by address, accounting and logs are wrong,

@@ -26,8 +26,9 @@ References
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
-from netdiag.model.conntrack import IPS_SRC_NAT
+from netdiag.model.conntrack import IPS_SRC_NAT, ConntrackEntry
 from netdiag.model.finding import Draft, subject
+from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.build_nft import chain, nat, oifname, plain, rule, table
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example, Rule, quoted
@@ -52,30 +53,40 @@ RULE = Rule(
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    peers = {(peer.endpoint, peer.endpoint_port): (d, peer) for d in view.wireguard.devices for peer in d.peers}
+    owners = {(peer.endpoint, peer.endpoint_port): (d, peer) for d in view.wireguard.devices for peer in d.peers}
+    found: dict[tuple[str, str], list[tuple[WireguardDevice, WireguardPeer, ConntrackEntry]]] = {}
     for group in stale_sources(view):
         entry = group.entry
-        owner = peers.get((entry.orig_dst, entry.orig_dport)) if entry.proto == UDP else None
-        if owner is None:
-            continue
-        device, peer = owner
-        version = "-f ipv6 " if entry.family == "inet6" else ""
-        yield RULE.found(
-            subject=peer_subject(device, peer),
-            message=f"packets of {device.ifname} to {entry.orig_dst} port {entry.orig_dport} leave as"
-            f" {entry.reply_dst}, which this host does not have any more: the answers go there",
-            evidence=[
-                ("source given by tracking", entry.reply_dst, "IPCTNL_MSG_CT_GET CTA_TUPLE_REPLY"),
-                ("source of the packets", entry.orig_src, "IPCTNL_MSG_CT_GET CTA_TUPLE_ORIG"),
-                ("seconds left", entry.timeout, "CTA_TIMEOUT"),
-            ],
-            confirm=[
-                f"conntrack -L {version}-p udp --orig-dst {entry.orig_dst}",
-                f"wg show {quoted(device.ifname)} endpoints",
-            ],
-            fix=f"conntrack -D {version}-p udp --orig-dst {entry.orig_dst} --orig-port-dst {entry.orig_dport}",
-            touches=[device_subject(device), subject("link", ifname=device.ifname)],
-        )
+        owner = owners.get((entry.orig_dst, entry.orig_dport)) if entry.proto == UDP else None
+        if owner is not None:
+            found.setdefault((owner[0].ifname, entry.reply_dst), []).append((*owner, entry))
+    for rows in found.values():
+        yield _draft(rows)
+
+
+def _draft(rows: list[tuple[WireguardDevice, WireguardPeer, ConntrackEntry]]) -> Draft:
+    """One old source of one device, whichever peers it hits."""
+    device, peer, entry = rows[0]
+    many = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    version = "-f ipv6 " if entry.family == "inet6" else ""
+    which = f"--orig-dst {entry.orig_dst} --orig-port-dst {entry.orig_dport}"
+    return RULE.found(
+        subject=device_subject(device) if many else peer_subject(device, peer),
+        message=f"packets of {device.ifname} to {entry.orig_dst} port {entry.orig_dport}{many} leave as"
+        f" {entry.reply_dst}, which this host does not have any more: the answers go there",
+        evidence=[
+            ("source given by tracking", entry.reply_dst, "IPCTNL_MSG_CT_GET CTA_TUPLE_REPLY"),
+            ("source of the packets", entry.orig_src, "IPCTNL_MSG_CT_GET CTA_TUPLE_ORIG"),
+            ("seconds left", entry.timeout, "CTA_TIMEOUT"),
+        ],
+        confirm=[
+            f"conntrack -L {version}-p udp --orig-dst {entry.orig_dst}",
+            f"wg show {quoted(device.ifname)} endpoints",
+        ],
+        fix=f"conntrack -D {version}-p udp " + (f"--reply-dst {entry.reply_dst}" if many else which),
+        touches=[device_subject(device), subject("link", ifname=device.ifname)],
+        breaks=[peer_subject(device, one) for _, one, _ in rows],
+    )
 
 
 def _host(source: str, *, translation: str = "masquerade", port: int = 51820) -> WireguardBuilder:
@@ -103,6 +114,17 @@ def examples() -> Iterator[Example]:
         why="the rule was changed, the entry was not",
         tables=_host("203.0.113.9", translation="203.0.113.2").build(),
         fires=1,
+    )
+    two = _host("203.0.113.9").wg_peer("wg0", "b", endpoint="198.51.100.8")
+    reply = "198.51.100.8 51820 203.0.113.9 51820"
+    two.conntrack(17, "203.0.113.2 51820 198.51.100.8 51820", reply, status=0xE | IPS_SRC_NAT)
+    yield Example(
+        name="two peers",
+        why="one address was lost",
+        tables=two.build(),
+        fires=1,
+        subject=subject("wireguard-interface", ifname="wg0"),
+        says=(" and 1 more leave as 203.0.113.9", "conntrack -D -p udp --reply-dst 203.0.113.9"),
     )
     mine = _host("203.0.113.3")
     mine.address("eth0", "203.0.113.3/24")

@@ -1,6 +1,6 @@
 """What it checks
   A masquerade or snat rule that names neither an interface nor a destination also rewrites what a network behind this
-  host sends into a WireGuard tunnel.
+  host sends into a WireGuard tunnel. Or an snat rule, whatever it names, gives it the address of the uplink.
 
 Why it matters
   WireGuard lets in only packets whose source is among the peer's allowed-ips. The other side knows the addresses of the
@@ -17,7 +17,7 @@ Fix
   are open keep their translation until they end.
 
 Not flagged
-  Rules that name an interface, or that leave the tunnel's destinations out: somebody decided, as on a gateway that
+  Masquerade by rules that name an interface, or that leave the tunnel's destinations out: somebody decided, as on a gateway that
   hides a network on purpose. Tunnels that are the default route, a VPN to the Internet. Hosts that do not forward, or
   with no private network behind them. Guests of this host: see nf-masquerade-scope.
 
@@ -36,7 +36,7 @@ from netdiag.index.subnets import Subnet, connected
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
-from netdiag.rules.build_nft import chain, daddr, oifname, plain, rule, saddr, table
+from netdiag.rules.build_nft import chain, daddr, nat, oifname, plain, rule, saddr, table
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.forwardgate import forwarding
 from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain
@@ -112,6 +112,7 @@ def _host(
     wan: str = "203.0.113",
     up: bool = True,
     kind: str | None = None,
+    snat: str | None = None,
 ) -> Any:
     host = WireguardBuilder()
     conf = {"forwarding": forward}
@@ -120,11 +121,9 @@ def _host(
     host.wireguard("wg0", inet_conf=conf, up=up).address("wg0", "10.9.0.1/24")
     host.wg_peer("wg0", "a", allowed_ips=("10.9.0.2/32", "192.168.8.0/24"))
     host.route("default", dev=default, via=f"{wan}.1" if default == "eth0" else None)
-    return host.nft(table(_post(*conditions), family="ip"))
-
-
-def _post(*conditions: Any) -> Any:
-    return chain("post", rule(*conditions, plain("masq")), hook="postrouting", priority="srcnat", type="nat")
+    given = plain("masq") if snat is None else nat("snat", snat)
+    post = chain("post", rule(*conditions, given), hook="postrouting", priority="srcnat", type="nat")
+    return host.nft(table(post, family="ip"))
 
 
 def examples() -> Iterator[Example]:
@@ -136,6 +135,16 @@ def examples() -> Iterator[Example]:
     yield case("uplink named", "as it should be", _host(oifname("eth0")))
     yield case("tunnel named", "a gateway that hides on purpose", _host(oifname("wg0")))
     yield case("tunnel left out", "by destination", _host(daddr("192.168.0.0/16", "neq")))
+    own = saddr("192.168.7.0/24"), daddr("192.168.7.0/24", "neq")
+    yield case(
+        "snat to the uplink's address", "only the network itself is left out", _host(*own, snat="203.0.113.2"), 1
+    )
+    yield case("snat to the tunnel's address", "the peers let it in", _host(*own, snat="10.9.0.1"))
+    yield case("snat to an address of nobody", "a pool that the peers may know", _host(*own, snat="10.77.0.1"))
+    yield case("snat to the network's address", "the peers may know it", _host(*own, snat="192.168.7.1"))
+    other = saddr("192.168.7.0/24"), daddr("198.51.100.0/24")
+    yield case("snat for another destination", "nothing of it goes in", _host(*other, snat="203.0.113.2"))
+    yield case("masquerade but for the network", "the tunnel's address is taken", _host(*own))
     yield case("another network", "its source is not ours", _host(saddr("192.168.9.0/24")))
     yield case("VPN to the Internet", "the tunnel is the way out", _host(default="wg0"))
     yield case("does not forward", "nobody is behind it", _host(forward=0))
