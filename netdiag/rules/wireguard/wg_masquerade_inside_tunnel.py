@@ -17,9 +17,9 @@ Fix
   are open keep their translation until they end.
 
 Not flagged
-  Masquerade by rules that name an interface, or that leave the tunnel's destinations out: somebody decided, as on a gateway that
-  hides a network on purpose. Tunnels that are the default route, a VPN to the Internet. Hosts that do not forward, or
-  with no private network behind them. Guests of this host: see nf-masquerade-scope.
+  Masquerade by rules that name an interface, or that leave the tunnel's destinations out: somebody decided, as on a
+  gateway that hides a network on purpose. Tunnels that are the default route, a VPN to the Internet. Hosts that do not
+  forward, or with no private network behind them. Guests of this host: see nf-masquerade-scope.
 
 References
   nft(8) "NAT STATEMENTS"; wg(8) AllowedIPs; drivers/net/wireguard/receive.c wg_packet_consume_data_done()
