@@ -161,7 +161,11 @@ def check(view: HostView) -> Iterator[Draft]:
                 ("nameservers", " ".join(servers), "/etc/resolv.conf"),
                 ("what becomes of a question", found.reason, f"RTM_GETROUTE dst {address}, RTM_GETNEIGH"),
             ],
-            confirm=[f"ip {version}route get {bare}", f"ip neigh show {bare}", "grep nameserver /etc/resolv.conf"],
+            confirm=[
+                f"ip {version}route get {bare}",
+                *(f"ip neigh show {bare}" for thing in found.touches if thing["kind"] == "neighbour"),
+                "grep nameserver /etc/resolv.conf",
+            ],
             fix=found.fix or f"take away {found.reason.removeprefix('the ')}, or name another nameserver",
             touches=found.touches,
         )

@@ -1,8 +1,8 @@
 """What it checks
   The host's own filter stops what the host itself lives by: a BGP session that can be opened from neither side (TCP
   port 179 to and from the neighbour), the packets of its BFD one way or the other (UDP port 3784, 4784 for multihop)
-  while BFD is down, WireGuard's packets with an endpoint that is in use, or all questions to all nameservers. The
-  ruleset is asked with those very packets, on their way out and back.
+  while BFD is down and the session stands, WireGuard's packets with an endpoint that is in use, or all questions to all
+  nameservers. The ruleset is asked with those very packets, on their way out and back.
 
 Why it matters
   The daemons say no more than that nobody answers: a session in Connect or with an expired hold timer, a peer without
@@ -71,7 +71,6 @@ RULE = Rule(
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "nft"),
     consults=("bird", "wireguard", "resolver", "sockets"),
     explains=(
-        "bgp-bfd-down",
         "bgp-not-established",
         "bgp-hold-timer-expired",
         "wg-never-handshaked",
@@ -139,7 +138,8 @@ def talks(view: HostView) -> Iterator[Talk]:
                     suffers=(session.subject,),
                 )
             bfd, packet = session.bfd(), _packet(view, answer, UDP)
-            if bfd is not None and bfd.state in ("Down", "Init") and packet is not None:
+            # where it took the session down, bgp-bfd-down says so
+            if session.up and bfd is not None and bfd.state in ("Down", "Init") and packet is not None:
                 heard = BFD_MULTIHOP if "multihop" in (session.protocol.session or "") else BFD
                 yield Talk(
                     words=f"BFD of session {session.name} with {address}",
@@ -147,7 +147,7 @@ def talks(view: HostView) -> Iterator[Talk]:
                     local_port=heard,
                     suffers=(session.subject,),
                     end=": BFD cannot come up",
-                    severity="warning" if session.up else "critical",
+                    severity="warning",
                     apart=True,
                 )
     if not view.read_whole("wireguard"):
@@ -330,8 +330,8 @@ def examples() -> Iterator[Example]:
     ):
         for is_, up in (("Down", True), ("Init", True), ("Down", False), ("Up", True), ("AdminDown", True)):
             host = _session(up, session=session).bfd(state=is_)
-            loud = severity if is_ in ("Down", "Init") else None
-            told: dict[str, Any] = {"fires": 1, "severity": loud if up else "critical"} if loud else {}
+            loud = severity if is_ in ("Down", "Init") and up else None
+            told: dict[str, Any] = {"fires": 1, "severity": loud} if loud else {}
             name = f"BFD {is_}, BGP {'up' if up else 'down'}, {session}, {hook} {number} {source}"
             closed = _filter(hook, rule(port(UDP, number, source=source), DROP))
             yield case(name, "each side sends to that port", host, closed, **told)

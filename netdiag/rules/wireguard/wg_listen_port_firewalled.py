@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from netdiag.index.guests import sides
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import HookVerdict, Possible
 from netdiag.index.policy import Query
@@ -92,10 +93,13 @@ def check(view: HostView) -> Iterator[Draft]:
 
 
 def _cards(view: HostView, family: str) -> list[Link]:
-    """Interfaces with an address of the family by which somebody may come, not through a tunnel."""
+    """Interfaces with an address of the family by which somebody may come, not through a tunnel; those to this host's
+    own guests only where there is no other."""
     inside = {link.ifindex for _, link in devices(view)}
     with_address = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0} - inside
-    return [link for link in view.links if link.up and not link.loopback and link.ifindex in with_address]
+    cards = [link for link in view.links if link.up and not link.loopback and link.ifindex in with_address]
+    guests = {side.link.ifindex for side in sides(view.stack, view.routes(family), view.addresses).guests}
+    return [link for link in cards if link.ifindex not in guests] or cards
 
 
 def _doors(view: HostView, device: WireguardDevice, family: str) -> list[Link]:
@@ -222,6 +226,11 @@ def _host(*, endpoint: str | None = None, age: float | None = None, **peer: Any)
     return host
 
 
+def _at_card() -> Any:
+    """The port is dropped where it comes in by eth0."""
+    return _input(rule(iifname("eth0"), port(17, 51820), verdict("drop")), policy="accept")
+
+
 def _doors_examples(case: Any) -> Iterator[Example]:
     """Which interfaces count: those with an address of the family by which somebody may come."""
     closed = rule(port(17, 51820), verdict("drop"))
@@ -236,6 +245,14 @@ def _doors_examples(case: Any) -> Iterator[Example]:
     ):
         two = _host().link("eth1", **link)
         yield case(name, why, two.address("eth1", address) if address else two, opens, 1)
+    pods = _host().wg_peer("wg0", "b", endpoint=None)
+    pods.link("cni0", kind="bridge").address("cni0", "10.88.0.1/24")
+    pods.link("veth1", kind="veth", master="cni0", link_netnsid=0)
+    yield case("open on the bridge of the pods", "no peer comes from there", pods, _at_card(), 1)
+    alone = WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a", endpoint=None)
+    alone.link("cni0", kind="bridge").address("cni0", "10.88.0.1/24")
+    alone.link("veth1", kind="veth", master="cni0", link_netnsid=0)
+    yield case("open on the pods' bridge, which is all there is", "a peer may be a pod", alone, _at_card())
     service = _host().address("lo", "203.0.113.9/32", scope=0)
     yield case("a service address on lo", "from there come only this host's own", service, _input(), 1)
 
