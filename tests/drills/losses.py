@@ -119,7 +119,7 @@ def note(
     rows: list[dict[str, object]] = []
     for finding in findings:
         if finding is first or (finding["rule"] in explains and finding["explained_by"]):
-            drill = name if finding is first else f"under {first['rule']} {name}".strip()
+            drill = name if finding is first else f"under {first['rule']}" + f", {name}" * bool(name)
             rows.append({"rule": finding["rule"], "drill": drill, "severity": finding["severity"]})
     with Path(os.environ["NETDIAG_LOSSES"]).open("a", encoding="utf-8") as file:
         for row in rows:
