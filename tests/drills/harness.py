@@ -74,6 +74,9 @@ class Drill:
     carries: Callable[[Lab, Host], object] | None = None
     """Traffic that the fault stops: true where it gets through. It must before the fault and after the repair, and must
     not under it: then the severity is earned. A callable may take a second."""
+    pings: bool = True
+    """Whether pings between the hosts leave the fault as it is (make severity). Not so where a neighbour that is known
+    makes another of it."""
     shows: bool = True
     """Whether confirm commands print the evidence as it is said; not so where they tell an age as a point in time."""
     name: str = ""
@@ -85,7 +88,7 @@ def run_drill(drill: Drill, lab: Lab) -> None:
     host = drill.build(lab)
     _silent(drill, lab, host, "the healthy host")
     _traffic(drill, lab, host, True)
-    before = losses.through(lab) if losses.asked() else set()
+    before = losses.through(lab) if losses.asked() and drill.pings else set()
 
     drill.break_(lab, host)
     if drill.settle is not None:
@@ -236,7 +239,8 @@ def _note(drill: Drill, lab: Lab, report: Report, before: set[losses.Pair]) -> N
     """Where somebody asked for it (make severity): what the fault loses."""
     if losses.asked():
         told = drill.carries is not None
-        losses.note(report["findings"], drill.explains, drill.name, told, before, losses.through(lab))
+        under = losses.through(lab) if drill.pings else set()
+        losses.note(report["findings"], drill.explains, drill.name, told, before, under)
 
 
 def confirm(host: Host, command: str) -> str:

@@ -21,16 +21,16 @@ MOST = 12
 """Addresses that each host pings."""
 
 
-def connects(address: str, port: int = 9, mark: int = 0) -> Callable[[Lab, Host], bool]:
+def connects(address: str, port: int = 9, mark: int = 0, count: int = 2) -> Callable[[Lab, Host], bool]:
     """For ``Drill.carries``: a program of the host can send there, and is not refused (by a route, a rule, the kernel's
-    choice of a source, or a closed port of its own)."""
+    choice of a source, or a closed port of its own). With ``count`` 0 nothing is sent: the kernel alone is asked."""
 
     def program() -> bool:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as one:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
             try:
                 one.connect((address, port))
-                for _ in range(2):  # the answer to the first is an error of the second
+                for _ in range(count):  # the answer to the first is an error of the second
                     one.send(b"?")
             except OSError:
                 return False

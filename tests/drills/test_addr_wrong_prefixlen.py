@@ -1,5 +1,6 @@
 """An address with the length of another subnet; and virtual addresses and a cloud's /32."""
 
+from tests.drills import bgp
 from tests.drills.harness import Drill, drill_test
 from tests.lab import Host, Lab
 
@@ -29,5 +30,17 @@ test_drill = drill_test(
         severity="warning",
         expect={"kind": "address", "ifname": "eth0", "address": "192.0.2.5/26"},
         twin=legitimate,
+    ),
+    Drill(
+        rule="addr-wrong-prefixlen",
+        name="under a session",
+        build=bgp.world,
+        break_=lambda lab, host: host.ip("address del 192.0.2.1/24 dev eth0\naddress add 192.0.2.1/32 dev eth0"),
+        settle=lambda lab, host: not bgp.stands(host, "up1"),
+        repair=lambda lab, host: host.ip("address del 192.0.2.1/32 dev eth0\naddress add 192.0.2.1/24 dev eth0"),
+        carries=lambda lab, host: bgp.stands(host, "up1"),
+        severity="critical",
+        expect={"kind": "address", "ifname": "eth0"},
+        explains=("bgp-not-established",),
     ),
 )
