@@ -4,16 +4,22 @@ Groups are made over the columns, so a hundred thousand entries cost a few NumPy
 for each group.
 """
 
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from netdiag.index.nftverdict import Translation
+from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.conntrack import ConntrackEntry
-from netdiag.rules.translations import new_packet
+from netdiag.model.neighbour import NTF_PROXY
+from netdiag.rules.translations import NUD_KNOWN, new_packet
 
 UDP, TCP = 17, 6
+SYN_SENT = 1
+"""TCP_CONNTRACK_SYN_SENT."""
 MOST_GROUPS = 512
 
 
@@ -46,6 +52,7 @@ def stale_sources(view: HostView) -> Iterator[Group]:
     table, state = view.conntrack, view.conntrack_state
     recent = state.settings.get("tcp_timeout_established", 432000) - 120
     live = (table.proto == UDP) | ((table.proto == TCP) & (table.tcp_state == 3) & (table.timeout >= max(recent, 300)))
+    live |= (table.proto == TCP) & (table.tcp_state == SYN_SENT)
     keep = (table.reply_dst != table.orig_src).any(axis=1) & live
     keep &= _foreign(view, keep)
     for group in groups(view, keep, ("family", "reply_dst", "orig_dst", "orig_dport", "proto")):
@@ -69,10 +76,39 @@ def _foreign(view: HostView, keep: "np.typing.NDArray[np.bool_]") -> "np.typing.
     return strange
 
 
-def _translates_otherwise(view: HostView, entry: ConntrackEntry) -> bool:
+def _given(view: HostView, entry: ConntrackEntry) -> tuple[Translation, ...]:
+    """What the rules would do with the connection's source now."""
     ends = (entry.orig_src, entry.orig_sport, entry.orig_dst, entry.orig_dport)
     packet = new_packet(view, entry.proto, ends)
-    found = view.netfilter.hook("postrouting", replace(packet, oif=None))
-    given = found.translations
+    return view.netfilter.hook("postrouting", replace(packet, oif=None)).translations
+
+
+def _translates_otherwise(view: HostView, entry: ConntrackEntry) -> bool:
+    given = _given(view, entry)
     # Without a rule, or with a pool, somebody else may know why.
-    return bool(given) and not any(one.kind == "snat" and one.addr in (None, entry.reply_dst) for one in given)
+    if not given or any(one.kind == "snat" and one.addr is None for one in given):
+        return False
+    return all(one.addr != entry.reply_dst for one in given) or nobody_answers(view, entry) is not None
+
+
+def nobody_answers(view: HostView, entry: ConntrackEntry) -> tuple[str, int] | None:
+    """The link of this host on which the source that a rule gives is asked for, and the length of its prefix, where
+    nobody answers for it; None where somebody may.
+
+    Only of connections that began lately and have no answer: what began before may be left over from a failover, whose
+    address another host has now. An address that is routed here need not be on any interface.
+    """
+    address, family = entry.reply_dst, entry.family
+    lately = entry.proto == UDP or entry.tcp_state == "syn_sent"
+    if entry.replied or not lately or all(one.addr != address for one in _given(view, entry)):
+        return None
+    answer = view.lookup(Query(family=family, dst=address))
+    if not answer.ok or answer.type != "unicast" or len(answer.hops) != 1 or answer.hops[0].gateway is not None:
+        return None
+    link, whole = view.link(answer.hops[0].oif), 32 if family == "inet" else 128
+    if link is None or answer.prefixlen == whole or link.inet_conf.get("proxy_arp"):
+        return None
+    table = view.neighbours
+    own = np.frombuffer(ipaddress.ip_address(address).packed.ljust(16, b"\0"), np.uint8)
+    known = (table.dst == own).all(axis=1) & ((table.flags & NTF_PROXY != 0) | (table.state & NUD_KNOWN != 0))
+    return None if known.any() else (link.ifname, answer.prefixlen or 0)

@@ -1,6 +1,7 @@
 """What it checks
   Tracked connections that are in use have their source rewritten to an address that this host does not have any more,
-  while its rules would now give them another.
+  while its rules would now give them another, or go on giving that one though it belongs to a link of this host, on
+  which nobody answers for it.
 
 Why it matters
   A translation is chosen for the first packet of a connection and kept as long as it lives. When the uplink's address
@@ -16,9 +17,10 @@ Fix
   off as well, so look at the list first.
 
 Not flagged
-  Addresses that a snat rule gives now, alone or as part of a pool: routers do not need to have those. Connections that
-  no rule would translate any more. TCP entries without a packet for two minutes: leftovers that cost nothing. Tunnels
-  of WireGuard (wg-conntrack-stale-snat).
+  Addresses that a snat rule gives now, alone or as part of a pool: routers do not need to have those, where they are
+  routed here, answered for (proxy_arp, a proxy entry), known of a neighbour, or had an answer. Connections that no
+  rule would translate any more. TCP entries without a packet for two minutes: leftovers that cost nothing. Tunnels of
+  WireGuard (wg-conntrack-stale-snat).
 
 References
   net/netfilter/nf_nat_masquerade.c masq_inet_event(); nf_nat_core.c; conntrack(8)
@@ -27,13 +29,14 @@ References
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
-from netdiag.model.conntrack import IPS_SRC_NAT
+from netdiag.model.conntrack import IPS_CONFIRMED, IPS_SRC_NAT
 from netdiag.model.finding import Draft, subject
+from netdiag.model.neighbour import NTF_PROXY
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, nat, oifname, plain, rule, table
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.shape import Example, Rule
-from netdiag.rules.trackedflows import UDP, stale_sources
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.trackedflows import UDP, nobody_answers, stale_sources
 from netdiag.rules.translations import READS
 
 RULE = Rule(
@@ -50,25 +53,27 @@ def check(view: HostView) -> Iterator[Draft]:
     tunnels: set[tuple[str | None, int | None]] = set()
     if view.read_whole("wireguard"):
         tunnels = {(peer.endpoint, peer.endpoint_port) for d in view.wireguard.devices for peer in d.peers}
-    found: dict[str, list[tuple[int, str]]] = {}
+    found: dict[str, list[tuple[int, str, tuple[str, int] | None]]] = {}
     for group in stale_sources(view):
         entry = group.entry
         if entry.proto != UDP or (entry.orig_dst, entry.orig_dport) not in tunnels:
             text = f"{entry.orig_src} to {entry.orig_dst} port {entry.orig_dport}"
-            found.setdefault(entry.reply_dst, []).append((group.count, text))
+            found.setdefault(entry.reply_dst, []).append((group.count, text, nobody_answers(view, entry)))
     for address, rows in found.items():
-        version = "-f ipv6 " if ":" in address else ""
+        version, given = "-f ipv6 " if ":" in address else "", rows[0][2]
         yield RULE.found(
             subject=subject("conntrack", reply_dst=address),
-            message=f"{sum(count for count, _ in rows)} connections in use ({rows[0][1]}) leave as {address}, which"
+            message=f"{sum(count for count, _, _ in rows)} connections in use ({rows[0][1]}) leave as {address}, which"
             " this host does not have any more: nothing comes back",
             evidence=[
                 ("source that they were given", address, "CTA_TUPLE_REPLY CTA_IP_V4_DST"),
-                ("connections", sum(count for count, _ in rows), "IPCTNL_MSG_CT_GET"),
+                ("connections", sum(count for count, _, _ in rows), "IPCTNL_MSG_CT_GET"),
                 ("addresses of this host", "without it", "RTM_GETADDR"),
             ],
             confirm=[f"conntrack -L {version}--reply-dst {address}", "ip -br address show"],
-            fix=f"conntrack -D {version}--reply-dst {address}",
+            fix=f"ip address add {address}/{given[1]} dev {quoted(given[0])}  # or let the snat rule give another"
+            if given
+            else f"conntrack -D {version}--reply-dst {address}",
         )
 
 
@@ -98,6 +103,7 @@ def examples() -> Iterator[Example]:
     yield case("TCP in use", "it was refreshed just now", busy, 1)
     yield case("own address", "as it must be", _flow(_host(), "203.0.113.2"))
     yield case("address of a snat rule", "it need not be on an interface", _flow(_host("203.0.113.77"), "203.0.113.77"))
+    yield from _given()
     idle = _flow(_host(), "203.0.113.9", proto=6, tcp_state="established", timeout=400000)
     yield case("idle TCP", "a leftover", idle)
     plain_ = HostBuilder().link("eth0").address("eth0", "203.0.113.2/24")
@@ -123,3 +129,41 @@ def examples() -> Iterator[Example]:
             timeout=431990 if proto == 6 else 100,
         )
         yield case(name, "wg-conntrack-stale-snat tells of its UDP", flow, fires)
+
+
+def _given() -> Iterator[Example]:
+    """A rule goes on giving an address of eth0's network that this host does not have."""
+
+    def case(name: str, why: str, host: HostBuilder, fires: int, **flow: object) -> Example:
+        asked: dict[str, object] = {"status": IPS_CONFIRMED | IPS_SRC_NAT} | flow
+        tables = _flow(host, "203.0.113.77", **asked).build()  # type: ignore[arg-type]
+        says = ("ip address add 203.0.113.77/24 dev eth0",) if fires else ()
+        return Example(name=name, why=why, tables=tables, fires=fires, says=says)
+
+    def host(address: str = "203.0.113.77") -> HostBuilder:
+        return _host(address)
+
+    yield case("given still, no answer", "nobody has it", host(), 1)
+    begun = {"proto": 6, "tcp_state": "syn_sent", "timeout": 100}
+    yield case("given still, TCP begins", "the same", host(), 1, **begun)
+    lasts = {"proto": 6, "tcp_state": "established", "timeout": 431990}
+    yield case("given still, TCP that stands", "it was answered", host(), 0, **lasts)
+    yield case("given still, answered", "somebody has it", host(), 0, status=0xE | IPS_SRC_NAT)
+    for state, fires in (("reachable", 0), ("stale", 0), ("failed", 1)):
+        known = host().neighbour("203.0.113.77", dev="eth0", state=state)
+        yield case(f"given still, a neighbour that is {state}", "another host has it", known, fires)
+    proxy = host().neighbour("203.0.113.77", dev="eth0", state="failed", flags=NTF_PROXY)
+    yield case("given still, a proxy entry", "this host answers for it", proxy, 0)
+    other = host().neighbour("203.0.113.78", dev="eth0")
+    yield case("given still, another neighbour", "nobody has it", other, 1)
+    answers = host().link("eth0", ifindex=2, inet_conf={"proxy_arp": 1})
+    yield case("given still, proxy_arp", "this host answers for all", answers, 0)
+    routed = host().route("203.0.113.77/32", dev="br0")
+    yield case("given still, routed to a guest", "it is no link's", routed, 0)
+    pool = host().route("203.0.113.64/28", type="blackhole")
+    yield case("given still, a pool that is announced", "routed here", pool, 0)
+    behind = host().route("203.0.113.64/28", via="203.0.113.9", dev="eth0")
+    yield case("given still, behind a gateway", "it comes back some way", behind, 0)
+    old = _flow(host("203.0.113.78"), "203.0.113.77", status=IPS_CONFIRMED | IPS_SRC_NAT).build()
+    says = ("conntrack -D --reply-dst 203.0.113.77",)
+    yield Example(name="another is given", why="the entry is old", tables=old, fires=1, says=says)
