@@ -46,8 +46,8 @@ class Meant:
                 yield replace(base, **({"family": family} | known | self.fields))
 
 
-def meant(table: NftTable, rule: NftRule) -> Meant:
-    """Read a rule's comparisons."""
+def meant(table: NftTable, rule: NftRule, pick: int = 0) -> Meant:
+    """Read a rule's comparisons; of a set that it asks, the element ``pick``, or the last one where it has fewer."""
     found = Meant(family={"ip": "inet", "ip6": "inet6"}.get(table.family))
     at = Context(table.family)
     for one in rule.expressions:
@@ -56,7 +56,7 @@ def meant(table: NftTable, rule: NftRule) -> Meant:
         elif one.name == "cmp" and one.sreg in found.loads:
             _compared(found, at, found.loads[one.sreg], one)
         elif one.name == "lookup" and not one.invert:
-            _looked_up(found, at, table, one)
+            _looked_up(found, at, table, one, pick)
         elif one.dreg is not None:
             found.loads[one.dreg] = _loaded(one, at)
     return found
@@ -80,11 +80,17 @@ def _compared(found: Meant, at: Context, load: Load, one: NftExpression) -> None
         _set(found, at, load, value)
 
 
-def _looked_up(found: Meant, at: Context, table: NftTable, one: NftExpression) -> None:
+def elements(table: NftTable, rule: NftRule) -> int:
+    """How many elements the largest set has that a rule asks; 1 where it asks none."""
+    asked = [table.set(one.set or "") for one in rule.expressions if one.name == "lookup" and not one.invert]
+    return max((len(known.elements) for known in asked if known is not None), default=1) or 1
+
+
+def _looked_up(found: Meant, at: Context, table: NftTable, one: NftExpression, pick: int) -> None:
     known = table.set(one.set or "")
     if known is None or not known.elements:
         return
-    key, slot = bytes.fromhex(known.elements[0].key), one.sreg or 0
+    key, slot = bytes.fromhex(known.elements[min(pick, len(known.elements) - 1)].key), one.sreg or 0
     while key and slot in found.loads:
         load = found.loads[slot]
         _set(found, at, load, key[: load.length])

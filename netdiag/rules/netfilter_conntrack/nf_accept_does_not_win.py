@@ -26,7 +26,7 @@ References
   nf_hook_slow()
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,7 +75,7 @@ from netdiag.rules.build_nft import (
     verdict,
 )
 from netdiag.rules.nftplaces import chain_name, chain_subject, fact, list_chain, place_words
-from netdiag.rules.nftspecimen import meant
+from netdiag.rules.nftspecimen import elements, meant
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -90,6 +90,8 @@ HOOKS = ("input", "forward", "output")
 MOST_LINKS = 6
 MOST, FEWEST, WORK = 300, 20, 150_000
 """Rules tried for one hook: fewer where each try has to walk a long ruleset."""
+FEW = 8
+"""Elements of a set that are tried."""
 SPECIFIC = {"dport", "iif", "oif", "ct_state", "proto", "daddr", "icmp_type"}
 """Fields of which a rule must ask at least one."""
 
@@ -130,18 +132,29 @@ def _beaten(whole: Netfilter, hook: str, family: str, names: list[str]) -> Itera
             continue
         alone = Netfilter(Nft(tables=(_only(table_, chain_),)), whole.ifindexes)
         for inside, accepting in _accepting(table_, chain_):
-            left -= 1
-            if left < 0:
-                return
-            asked = meant(table_, accepting)
-            if not SPECIFIC & set(asked.fields):
-                continue
-            known: dict[str, Any] = {"oif": ""} if hook == "input" else {"iif": ""} if hook == "output" else {}
-            for packet in asked.packets((family,), **known):
-                tried = _everywhere(packet, names)
-                stops = [stop for one in tried if (stop := _stop(alone, whole, hook, one))]
-                if stops and len(stops) == len(tried):
-                    yield Beaten(Place(table_, inside, accepting), stops[0])
+            for pick in range(min(elements(table_, accepting), FEW)):
+                left -= 1
+                if left < 0:
+                    return
+                asked = meant(table_, accepting, pick)
+                known: dict[str, Any] = {"oif": ""} if hook == "input" else {"iif": ""} if hook == "output" else {}
+                packets = asked.packets((family,), **known) if SPECIFIC & set(asked.fields) else ()
+                stop = _in_vain(alone, whole, hook, packets, names)
+                if stop is not None:
+                    yield Beaten(Place(table_, inside, accepting), stop)
+                    break
+
+
+def _in_vain(
+    alone: Netfilter, whole: Netfilter, hook: str, packets: Iterable[Packet], names: list[str]
+) -> Possible | None:
+    """What stops everything that an accept means, on every interface."""
+    for packet in packets:
+        tried = _everywhere(packet, names)
+        stops = [stop for one in tried if (stop := _stop(alone, whole, hook, one))]
+        if stops and len(stops) == len(tried):
+            return stops[0]
+    return None
 
 
 def _everywhere(packet: Packet, names: list[str]) -> list[Packet]:
@@ -202,9 +215,10 @@ def _finding(hook: str, first: Beaten, count: int) -> Draft:
         ],
         confirm=[list_chain(at.table, at.chain), list_chain(stop.at.table, stop.at.chain)],
         fix=f"accept the same in {chain_name(stop.at.table, stop.at.chain)}"
-        if stop.at.table.legacy
+        if stop.at.table.legacy or "@" in text  # a set belongs to its table
         else f"nft {quoted(f'insert rule {where} {text}')}",
         breaks=[chain_subject(stop.at.table, stop.at.chain)],
+        touches=[chain_subject(stop.at.table, stop.at.chain)],
     )
 
 
@@ -243,6 +257,20 @@ def examples() -> Iterator[Example]:
     yield case("both accept", "as it must be", _own(web), _firewall(web))
     named = _firewall(rule(in_set(6, "open"), verdict("accept")), sets=(port_set("open", 22, 8080),))
     yield case("accepted by a set", "what counts is the verdict", _own(web), named)
+    ports = port_set("open", 22, 8080, 8081)
+    several = _own(rule(in_set(6, "open"), verdict("accept")), sets=(ports,))
+    known = _firewall(rule(port(6, 22), verdict("accept")))
+    yield case(
+        "one of a set's ports", "the first one passes", several, known, fires=1, says=("accept the same in inet fw in",)
+    )
+    wide = _firewall(rule(in_set(6, "open"), verdict("accept")), sets=(ports,))
+    yield case("all of a set's ports", "each passes", several, wide)
+    for count, fires in ((8, 1), (9, 0)):
+        many = port_set("open", *range(8000, 8000 + count))
+        most = port_set("known", *range(8000, 7999 + count))
+        first, second = rule(in_set(6, "open"), verdict("accept")), rule(in_set(6, "known"), verdict("accept"))
+        tables = _own(first, sets=(many,)), _firewall(second, sets=(most,))
+        yield case(f"the last of {count} ports", "eight are tried", *tables, fires=fires)
     hidden = _firewall(rule(plain("xyz"), verdict("accept")))
     unknown = _firewall(rule(plain("osf", opaque=True), verdict("accept")))
     yield case("may be accepted", "an expression that is not understood may match", _own(web), unknown)

@@ -33,7 +33,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.nft import NftTable
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, iifname, plain, port, rule, table, verdict
-from netdiag.rules.nftplaces import xt_program
+from netdiag.rules.nftplaces import chain_subject, xt_program
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -99,6 +99,7 @@ def _finding(family: str, old: list[NftTable], new: list[NftTable]) -> Draft:
         confirm=[f"{program} -t {first.name} -S", f"{modern} -S"],
         fix=f"{program}-save, then {program} -t {first.name} -F, and load what is still wanted with {modern}-restore",
         severity="warning" if stops else "info",
+        breaks=[chain_subject(one, chain) for one in old for chain in one.chains],
     )
 
 
