@@ -50,7 +50,7 @@ RULE = Rule(
     confidence="likely",
     reads=("links", "addresses", "routes", "sysctls", "nft"),
     consults=("bpf",),
-    explains=("ip-fragfails",),
+    explains=("ip-fragfails", "nf-icmp-blocked"),
 )
 TUNNELS = {
     "wireguard",
@@ -148,6 +148,7 @@ def _finding(family: str, tunnel: Link, wide: Link, stop: Possible) -> Draft:
         fix="nft 'add table inet mss; add chain inet mss forward { type filter hook forward priority mangle; };"
         " add rule inet mss forward tcp flags syn tcp option maxseg size set rt mtu'",
         touches=[chain_subject(at.table, at.chain)],
+        breaks=[chain_subject(at.table, at.chain)],  # the rule that drops the errors is named here
     )
 
 
