@@ -11,7 +11,6 @@ import pytest
 
 from tests.vm.oneboot import InGuest
 
-
 FILE = "tests/drills/in_guest_neigh_gc.py"
 NAMES = ("full", "refusing") if "NETDIAG_LONG" in os.environ else ("full",)
 

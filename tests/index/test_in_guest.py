@@ -9,7 +9,7 @@ import pytest
 from tests.vm.oneboot import InGuest
 
 WORLDS = (9, 19, 29, 34, 35, 39) if "NETDIAG_LONG" in os.environ else (9, 35)
-"""Those with the most of what the other kernel does otherwise; each takes it some twenty seconds of emulation."""
+"""Worlds with a VRF; each takes the guest some twenty seconds of emulation."""
 
 
 @pytest.mark.in_guest(
