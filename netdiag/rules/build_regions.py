@@ -1,9 +1,14 @@
 """Fleets of several regions for examples: a full mesh of which a predicate says which pairs are dead."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import msgspec
 
 from netdiag.model.snapshot import Tables
+from netdiag.model.wireguard import WireguardPeer
 from netdiag.rules.build_fleet import builder, finished, peered
+from netdiag.rules.build_wireguard import key
 from netdiag.rules.shape import FleetExample
 
 Pairs = Callable[[str, str], bool]
@@ -125,6 +130,7 @@ def _not_collected(kind: str) -> Iterator[FleetExample]:
     yield FleetExample(name="not collected", why="its peers know it", hosts=gone, fires=host)
     heard = without("sin-f", regions(spread, lambda a, b: "sin-f" in (a, b) and "fra-b" not in (a, b)))
     yield FleetExample(name="not collected, and one hears it", why="it is there", hosts=heard)
+    yield from _region_not_collected(kind)
     new = without("sin-f", regions(spread, lambda a, b: "sin-f" in (a, b), never=True))
     yield FleetExample(name="being made", why="nobody has met it yet", hosts=new)
     idle = regions(spread, lambda a, b: "sin-f" in (a, b), keepalive=0)
@@ -136,3 +142,38 @@ def _not_collected(kind: str) -> Iterator[FleetExample]:
     deaf = regions("fra-a sin-e sin-f", _listed("ae af"))
     only = {"fra-a": deaf["fra-a"]}
     yield FleetExample(name="one host, and it hears nobody", why="its side is what they share", hosts=only, fires=host)
+
+
+def _region_not_collected(kind: str) -> Iterator[FleetExample]:
+    """Nobody of sin was collected; what is known of e and f is where they were called."""
+    spread = "fra-a fra-b ams-c ams-d sin-e sin-f"
+    ways: tuple[tuple[str, str, str, str, Pairs, bool, str], ...] = (
+        ("a region", "both were in one network", "203.0.113.5", "203.0.113.6", _none, False, "region"),
+        ("two hosts", "their networks are two", "203.0.113.5", "198.18.0.6", _none, False, "host host"),
+        ("one host", "the other one lives", "203.0.113.5", "203.0.113.6", _listed("ae be ce de"), False, "host"),
+        ("by IPv6", "both were in one network", "2001:db8:9:1::5", "2001:db8:9:2::6", _none, False, "region"),
+        ("by IPv6, two", "their networks are two", "2001:db8:9::5", "2001:db8:8::6", _none, False, "host host"),
+        ("being made", "nobody has met either", "203.0.113.5", "203.0.113.6", _none, True, ""),
+    )
+    for name, why, e, f, alive, never, cut in ways:
+
+        def dead(near: str, far: str, alive: Pairs = alive) -> bool:
+            return "sin" in (near[:3], far[:3]) and near[:3] != far[:3] and not alive(near, far)
+
+        hosts = regions(spread, dead, never=never)
+        there = {key("e"): e, key("f"): f}
+        found = {host: _called_at(tables, there) for host, tables in hosts.items() if not host.startswith("sin")}
+        fires = cut.split().count(kind)
+        yield FleetExample(name=f"not collected: {name}", why=why, hosts=found, fires=fires)
+
+
+def _called_at(tables: Tables, endpoints: dict[str, str]) -> Tables:
+    """The host, calling these keys elsewhere."""
+
+    def moved(peer: WireguardPeer) -> WireguardPeer:
+        return msgspec.structs.replace(peer, endpoint=endpoints.get(peer.public_key, peer.endpoint))
+
+    devices = tuple(
+        msgspec.structs.replace(device, peers=tuple(map(moved, device.peers))) for device in tables.wireguard.devices
+    )
+    return replace(tables, wireguard=msgspec.structs.replace(tables.wireguard, devices=devices))

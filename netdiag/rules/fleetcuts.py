@@ -2,9 +2,11 @@
 
 A pair of hosts is dead where one side wants to talk and hears nothing, and the other side does not say otherwise; it is
 alive where one side has a fresh handshake. Idle pairs say nothing. A host that was not collected takes part by its key,
-named by its endpoint. Pure.
+named by its endpoint; its region is that of the collected hosts in the network of its endpoint, else that network.
+Pure.
 """
 
+import ipaddress
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,11 +66,37 @@ def _states(view: FleetView) -> tuple[dict[frozenset[str], list[Pair]], set[froz
     for pair in view.where(judged & edges.dead & ~((far >= 0) & heard[code])):
         other = pair.far.host.name if pair.far is not None else f"peer {endpoint_word(pair.peer)}"
         dead[frozenset((pair.near.host.name, other))].append(pair)
-        region.setdefault(other, "")
-    for both in alive:
-        for name in both:
-            region.setdefault(name, "")
+    met = {name for both, pairs in dead.items() if any(pair.age is not None for pair in pairs) for name in both}
+    missing = {name for both in (*dead, *alive) for name in both} - region.keys()
+    places = _places(view, missing) if missing else {}
+    alive_names = {name for both in alive for name in both}
+    # what never met anybody is still being made, and says nothing about its region
+    region |= {name: places[name] if name in met or name in alive_names else "" for name in missing}
     return dead, alive, region
+
+
+def _places(view: FleetView, missing: set[str]) -> dict[str, str]:
+    """A region for each peer that was not collected, by its name with its endpoint in it."""
+    regions: dict[str, set[str]] = defaultdict(set)
+    for host in view.hosts:
+        for row in host.tables.addresses:
+            if row.scope == 0:
+                regions[_network(row.local)].add(host.labels.get("region", ""))
+    found = {}
+    for name in missing:
+        network = _network(name.removeprefix("peer ").rpartition(":")[0].strip("[]"))
+        near = regions.get(network, {network})
+        found[name] = next(iter(near)) if len(near) == 1 else ""
+    return found
+
+
+def _network(address: str) -> str:
+    """What is announced at least as one: a /24 of IPv4, a /48 of IPv6; empty for text that is no address."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return ""
+    return str(ipaddress.ip_network((found, 24 if found.version == 4 else 48), strict=False))
 
 
 def _some(living: npt.NDArray[np.int64], names: list[str], region: dict[str, str]) -> set[frozenset[str]]:

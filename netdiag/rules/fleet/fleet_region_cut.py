@@ -1,6 +1,8 @@
 """What it checks
   All pairs between the hosts of a region (at least two) and hosts elsewhere (at least two) that want to talk send
-  and hear nothing, and none of them is alive. Pairs within the region may be alive.
+  and hear nothing, and none of them is alive. Pairs within the region may be alive. Hosts that were not collected are
+  known by their endpoints: they belong to the region of the hosts in their network, a /24 or /48, and where nobody of
+  it was collected the network itself is named.
 
 Why it matters
   A provider, a route or a site is gone. Hundreds of hosts report dead peers, and each report is true and useless.

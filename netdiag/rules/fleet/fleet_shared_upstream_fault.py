@@ -58,7 +58,7 @@ RULE = Rule(
     ),
     scope="fleet",
 )
-OWN_FAULTS = ("Bad ", "Unsupported", "Administrative", "Peer de-configured", "OPEN message error")
+OWN_FAULTS = ("Bad ", "Unsupported", "Peer de-configured", "OPEN message error")
 BOUNCES = 2
 
 
@@ -275,6 +275,7 @@ def _whose_matter() -> Iterator[FleetExample]:
         ("closed by a limit", "it was received", {"error": "BGP Error: Route limit exceeded"}, (), 0),
         ("closed by a limit of the neighbour's", "it was sent",
          {"error": "Received: Maximum number of prefixes reached"}, (), 0),
+        ("shut down over there", "for all of its neighbours", {"error": "Received: Administrative shutdown"}, (), 1),
         ("refused for the AS", "by the neighbour", {"error": "Received: Bad peer AS"}, (), 0),
         ("passive", "the other side calls", {"bgp_state": "Passive"}, (), 0),
         ("a range of neighbours", "no neighbour is known", {"neighbor_address": None}, (), 0),

@@ -15,7 +15,8 @@ Fix
   remove. Between the two commands the prefixes move to the new key.
 
 Not flagged
-  A rotation under way: both keys are among the peers. A pair with a fresh handshake. An entry that nobody uses. An
+  A rotation under way: both keys are among the peers. A pair with a fresh handshake, unless the far host calls by its
+  new key already and is not answered. An entry that nobody uses. An
   endpoint at which no device of the fleet listens.
 
 References
@@ -41,6 +42,7 @@ RULE = Rule(
         "bgp-not-established",
         "bgp-hold-timer-expired",
         "fleet-host-cut",
+        "wg-peer-missing-reciprocal",
     ),
     scope="fleet",
 )
@@ -54,16 +56,27 @@ def check(view: FleetView) -> Iterator[Draft]:
                 listening.setdefault((row.local, end.card.listen_port), end)
     callers: dict[tuple[str, str], list[Pair]] = {}
     ends: dict[str, End] = {}
-    for pair in view.where((view.edges.far < 0) & view.edges.dead):
+    unanswered = _unanswered(view)
+    for pair in view.where((view.edges.far < 0) & (view.edges.dead | bool(unanswered))):
         far = listening.get((pair.peer.endpoint, pair.peer.endpoint_port))
         if far is None or far.host is pair.near.host:
             continue
         real = str(far.device.public_key)
+        if not pair.dead and (real, str(pair.near.device.public_key)) not in unanswered:
+            continue
         if real not in {peer.public_key for peer in pair.near.device.peers}:
             ends[real] = far
             callers.setdefault((real, pair.peer.public_key), []).append(pair)
     for (real, _), pairs in callers.items():
         yield _finding(ends[real], pairs)
+
+
+def _unanswered(view: FleetView) -> set[tuple[str, str]]:
+    """Keys (of the caller, of the called) where the called has no entry for its caller: that one was rekeyed a moment
+    ago, and handshakes of before count for three minutes."""
+    edges = view.edges
+    pairs = view.where((edges.far >= 0) & (edges.back < 0) & edges.dead)
+    return {(str(pair.near.device.public_key), pair.peer.public_key) for pair in pairs}
 
 
 def _finding(far: End, pairs: list[Pair]) -> Draft:
@@ -106,6 +119,17 @@ def examples() -> Iterator[FleetExample]:
     yield FleetExample(name="reinstalled", why="b has a new key", hosts=hosts, fires=1, subject=about)
     two = hosts | {"fra-c": finished("c", peered(peered(builder("c"), "p", **dead), "a"))}
     yield FleetExample(name="called by two", why="one cause is one finding", hosts=two, fires=1)
+    fresh = dead | {"age": 20.0}
+    calls = finished("b", peered(peered(builder("b"), "c"), "a", age=None, persistent_keepalive=25))
+    rekeyed = mesh("bc") | {"fra-a": finished("a", peered(builder("a"), "p", **fresh))}
+    yield FleetExample(name="a handshake of before", why="the old key may still be the far one's", hosts=rekeyed)
+    yield FleetExample(
+        name="rekeyed a moment ago",
+        why="the far host calls by its new key and is not known",
+        hosts=rekeyed | {"fra-b": calls},
+        fires=1,
+        subject=about,
+    )
     both = hosts | {"fra-a": finished("a", peered(peered(builder("a"), "p", **dead), "b"))}
     yield FleetExample(name="rotation under way", why="the new key is there as well", hosts=both)
     idle = hosts | {"fra-a": finished("a", peered(builder("a"), "p", **(dead | {"persistent_keepalive": 0})))}
