@@ -2,17 +2,17 @@
 
 Beside them all routes of type unreachable, with the attributes that tell whether they are meant.
 
-Source: ``show route export PROTOCOL``, ``show route all where dest = RTD_UNREACHABLE`` and ``show static`` on the
-control sockets, see netdiag.collectors.bird for what that needs. Absent where no daemon listens. Partial where a list
-was longer than the cap, so that only its count is known, or where a daemon stopped answering. This is a table of its
-own so that a host with full tables still has all its sessions judged.
+Source: ``show route export PROTOCOL`` (for BGP ``all`` of it as well), ``show route all where dest = RTD_UNREACHABLE``
+and ``show static`` on the control sockets, see netdiag.collectors.bird for what that needs. Absent where no daemon
+listens. Partial where a list was longer than the cap, so that only its count is known, or where a daemon stopped
+answering. This is a table of its own so that a host with full tables still has all its sessions judged.
 """
 
 import msgspec
 
 from netdiag.collectors import Collected, Options
 from netdiag.collectors.bird import paths
-from netdiag.model.bird import BirdProtocol, DaemonRoutes, RouteList, UnresolvedRoute
+from netdiag.model.bird import BirdProtocol, DaemonRoutes, RouteList, SentRoute, UnresolvedRoute
 from netdiag.sources.bird import protocols, replies, unresolved
 from netdiag.sources.protocol import Source, Unreadable
 
@@ -20,6 +20,9 @@ UNREACHABLE = "show route all where dest = RTD_UNREACHABLE"
 Rtbh = dict[str, tuple[str, ...]]
 ROUTE_CAP = 20_000
 """Routes of one list; a table beyond that is compared by count. 100,000 routes are about 8 MB of text."""
+
+ATTRIBUTES_CAP = 1000
+"""Routes of a session whose attributes are read: what a host announces itself, not a table that it hands on."""
 
 
 def quoted(name: str) -> str:
@@ -78,6 +81,33 @@ def read_unresolved(source: Source, path: str, found: tuple[BirdProtocol, ...]) 
     return unresolved.routes(lines, recursive)
 
 
+def read_attributes(
+    source: Source, path: str, lists: tuple[RouteList, ...], found: tuple[BirdProtocol, ...]
+) -> dict[str, tuple[SentRoute, ...]]:
+    """By BGP session what it is sent, with attributes; without those that are sent much, or that BIRD does not tell."""
+    sessions = {p.name for p in found if p.proto == "BGP"}
+    asked = {
+        f"show route export {quoted(one.protocol)} all": one.protocol
+        for one in lists
+        if one.protocol in sessions and 0 < len(one.routes or ()) <= ATTRIBUTES_CAP
+    }
+    nothing: dict[str, tuple[SentRoute, ...]] = {
+        one.protocol: () for one in lists if one.protocol in sessions and one.routes == ()
+    }
+    if not asked:
+        return nothing
+    try:
+        raw = source.fetch("bird", "\n".join((path, *asked)))
+    except Unreadable:
+        return nothing
+    said = {} if replies.broken(raw) else replies.split(raw)
+    return nothing | {
+        asked[command]: unresolved.sent(lines)
+        for command, lines in said.items()
+        if command in asked and not replies.refused(lines)
+    }
+
+
 def null_routed(source: Source, path: str, lists: tuple[RouteList, ...], found: tuple[BirdProtocol, ...]) -> Rtbh:
     """By BGP session, the blackholes that it announces with a blackhole community; without those not told."""
     sessions = {p.name for p in found if p.proto == "BGP"}
@@ -119,7 +149,10 @@ def collect(source: Source, options: Options) -> Collected:
         running = protocols.protocols(said.get("show protocols all", []))
         known = read_unresolved(source, path, running)
         rtbh = null_routed(source, path, lists, running)
-        lists = tuple(msgspec.structs.replace(one, rtbh=rtbh.get(one.protocol)) for one in lists)
+        told = read_attributes(source, path, lists, running)
+        lists = tuple(
+            msgspec.structs.replace(one, rtbh=rtbh.get(one.protocol), sent=told.get(one.protocol)) for one in lists
+        )
         found.append(DaemonRoutes(socket=path, exports=lists, unresolved=known))
         troubles += missed
     if not found:

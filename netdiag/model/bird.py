@@ -115,6 +115,17 @@ class BirdRoute(msgspec.Struct, frozen=True, kw_only=True):
     """Interfaces, in order."""
 
 
+class SentRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """A route as a BGP session is sent it, after the export filter."""
+
+    net: str
+    as_path: tuple[str, ...] = ()
+    """Before the own AS is put in front: empty for a route of one's own that is not prepended."""
+    communities: tuple[str, ...] = ()
+    """Plain and large ones, ``65001:100``, in text order."""
+    med: int | None = None
+
+
 class RouteList(msgspec.Struct, frozen=True, kw_only=True):
     """The routes that a protocol exports."""
 
@@ -125,6 +136,8 @@ class RouteList(msgspec.Struct, frozen=True, kw_only=True):
     rtbh: tuple[str, ...] | None = None
     """Of a BGP session: blackholes that it announces with a blackhole community (``*:666``), so that the neighbour
     drops; None: not known."""
+    sent: tuple[SentRoute, ...] | None = None
+    """Of a BGP session: the same routes with their attributes; None: not known, or too many."""
 
 
 class BirdInterface(msgspec.Struct, frozen=True, kw_only=True):

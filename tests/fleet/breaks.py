@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from tests.fleet.world import World
+from tests.fleet.world import TRANSIT, World
 from tests.lab.daemons import key_pair
 
 Pairs = Callable[[str, str], bool]
@@ -28,6 +28,10 @@ class Break:
     """Pairs that have been silent for minutes, as far as they said nothing between the looks."""
     without: tuple[str, ...] = ()
     """Hosts that could not be collected."""
+    clocks: dict[str, float] = field(default_factory=dict)
+    """Hosts whose clock is so many seconds ahead."""
+    severity: str = "critical"
+    """``info``: it is the first thing that is told, and wakes nobody."""
     quick: bool = False
     """Whether it is among those that are run every time."""
     name: str = ""
@@ -109,6 +113,10 @@ def _migrate(old: str, new: str) -> Work:
         world[new].ip(f"route add {guest}/32 dev tap0")
 
     return work
+
+
+def _ip_core(lines: str) -> Work:
+    return lambda world: world.core.ip(lines)
 
 
 def _forward(rule: str) -> Work:
@@ -206,6 +214,65 @@ def _identity(number: int) -> Work:
     return work
 
 
+def _large_lost(world: World) -> None:
+    """What fra-worker1 sends to sin-worker1 is lost on the way, but for handshakes and keepalives."""
+    _forward("ip saddr 10.1.0.3 ip daddr 10.3.0.1 udp dport 51820 udp length > 200 drop")(world)
+    there = world.members["sin-worker1"].inner
+    world["fra-worker1"].spawn("ping", "-q", "-i", "0.05", "-w", "12", "-s", "600", there)
+
+
+def _half_known(world: World) -> None:
+    """fra-worker1 is reinstalled, with a new key; the hosts of ams are told, the others not yet."""
+    member = world.members["fra-worker1"]
+    member.private, member.public = key_pair(world.core)
+    _give(world, "fra-worker1")
+    world.meshed("ams-worker1", "ams-worker2", "ams-gateway1", "ams-gateway2")
+
+
+def _known_by_all(world: World) -> None:
+    """All know it now."""
+    for name in world.members:
+        world.configure(name)
+    world.meshed()
+    world.sweep()
+    world.healthy = dict(world.known)
+
+
+def _give(world: World, own: str) -> None:
+    for name in world.members:
+        if name == own or name.startswith("ams"):
+            world.configure(name)
+
+
+def _shut(world: World) -> None:
+    world.transit.run("birdc", "down")
+    for name in ("fra-edge1", "fra-edge2"):
+        down = lambda n=name: "Established" not in world[n].run("birdc", "show", "protocols", "transit").stdout  # noqa: E731
+        world.lab.wait(down, 15, f"{name} has lost its upstream")
+
+
+def _open(world: World) -> None:
+    world.lab.birdd(world.transit, TRANSIT)
+    world.announcing()
+
+
+PLAIN = "where source = RTS_STATIC;"
+PREPENDED = "filter { bgp_path.prepend(65001); bgp_path.prepend(65001); accept; };"
+
+
+def _filter(old: str, new: str) -> Work:
+    """Another export filter of fra-edge2 to its upstream, which is the first session in its file."""
+
+    def work(world: World) -> None:
+        text = world["fra-edge2"].read("/etc/bird/bird.conf")
+        world["fra-edge2"].write("/etc/bird/bird.conf", text.replace(f"export {old}", f"export {new}", 1))
+        world["fra-edge2"].run("birdc", "configure")
+        sent = lambda: world["fra-edge2"].run("birdc", "show", "route", "export", "transit", "all").stdout  # noqa: E731
+        world.lab.wait(lambda: (new == PREPENDED) == ("as_path: 65001 65001" in sent()), 10, "the filter is there")
+
+    return work
+
+
 def _spy(world: World) -> None:
     for name in ("ams-worker1", "sin-worker2"):
         world.program(name, "spy", ("eth0",), pref=1, verdict=3)
@@ -241,6 +308,14 @@ BREAKS = (
         mends=_ip("fra-worker1", "address del 10.1.0.4/24 dev eth0"),
         touched=("fra-worker1",),
         hosts=("fra-gateway1", "fra-worker1"),
+    ),
+    Break(
+        name="addr-duplicate-across-hosts, on lo in another region",
+        rule="addr-duplicate-across-hosts",
+        does=_ip("ams-worker1", "address add 10.3.0.4/32 dev lo"),
+        mends=_ip("ams-worker1", "address del 10.3.0.4/32 dev lo"),
+        touched=("ams-worker1",),
+        hosts=("ams-worker1", "sin-gateway1"),
     ),
     Break(
         rule="wg-peer-missing-reciprocal",
@@ -356,6 +431,56 @@ BREAKS = (
         touched=(),
         hosts=("sin-worker1", "sin-gateway1", "fra-edge1"),
         silent=_between("sin"),
+    ),
+    Break(
+        name="fleet-region-cut, nobody of it collected",
+        rule="fleet-region-cut",
+        does=_ip_core("link set sin down"),
+        mends=lambda w: (_ip_core("link set sin up")(w), w.meshed()),
+        touched=(),
+        hosts=("fra-edge1", "ams-worker1"),
+        silent=_between("sin"),
+        without=("sin-worker1", "sin-worker2", "sin-worker3", "sin-gateway1"),
+    ),
+    Break(
+        rule="wg-oneway-data",
+        does=_large_lost,
+        mends=_whole,
+        touched=("fra-worker1", "sin-worker1"),
+        hosts=("fra-worker1", "sin-worker1"),
+    ),
+    Break(
+        name="wg-key-mismatch, half of them know",
+        rule="wg-key-mismatch",
+        does=_half_known,
+        mends=_known_by_all,
+        touched=(),
+        hosts=("fra-worker1", "sin-worker1", "fra-edge1"),
+    ),
+    Break(
+        name="fleet-shared-upstream-fault, shut down over there",
+        rule="fleet-shared-upstream-fault",
+        does=_shut,
+        mends=_open,
+        touched=("fra-edge1", "fra-edge2"),
+        hosts=("fra-edge1", "fra-edge2"),
+    ),
+    Break(
+        rule="bgp-asym-announce-drift",
+        does=_filter(PLAIN, PREPENDED),
+        mends=_filter(PREPENDED, PLAIN),
+        touched=("fra-edge2",),
+        hosts=("fra-edge1", "fra-edge2"),
+        severity="info",
+    ),
+    Break(
+        rule="wg-clock-backwards-reject",
+        does=_forward("ip saddr 10.3.0.4 drop; ip daddr 10.3.0.4 drop"),
+        mends=_whole,
+        touched=(),
+        hosts=("sin-gateway1",),
+        silent=lambda a, b: "sin-gateway1" in (a, b) and not (a.startswith("sin") and b.startswith("sin")),
+        clocks={"sin-gateway1": -3600.0},
     ),
     Break(
         rule="fleet-region-pair-cut",

@@ -248,14 +248,22 @@ class World:
 
         return host.fork(work)
 
-    def judged(self, *, without: tuple[str, ...] = (), silent: Callable[[str, str], bool] | None = None) -> FleetReport:
+    def judged(
+        self,
+        *,
+        without: tuple[str, ...] = (),
+        silent: Callable[[str, str], bool] | None = None,
+        clocks: Mapping[str, float] | None = None,
+    ) -> FleetReport:
         """The report over what is known. ``silent``: pairs of hosts that, having said nothing between the looks, have
-        said nothing for minutes."""
+        said nothing for minutes. ``clocks``: hosts whose clock is so many seconds ahead, and that nothing keeps: all
+        hosts of the lab have the one clock of the kernel."""
         names = {member.public: name for name, member in self.members.items()}
         hosts = []
         for name, snapshot in sorted(self.known.items()):
             if name not in without:
                 told = snapshot if silent is None else silence(snapshot, names, silent)
+                told = by_another_clock(told, clocks[name]) if clocks and name in clocks else told
                 hosts.append(FleetHost(name=name, snapshot=told, previous=self.healthy.get(name)))
         return judge_fleet(Loaded(tuple(hosts), ()))
 
@@ -281,6 +289,25 @@ def silence(snapshot: Snapshot, names: Mapping[str, str], silent: Callable[[str,
     second = tuple(aged(row.ifname, row, first.get((row.ifname, row.public_key), -1)) for row in table.second)
     wireguard = msgspec.structs.replace(table, devices=devices, second=second)
     return replace(snapshot, tables=replace(snapshot.tables, wireguard=wireguard))
+
+
+def by_another_clock(snapshot: Snapshot, ahead: float) -> Snapshot:
+    """The snapshot as a host would give it whose clock is ahead by so many seconds, or behind."""
+
+    def moved(row: Any) -> Any:
+        return msgspec.structs.replace(row, latest_handshake=row.latest_handshake and row.latest_handshake + ahead)
+
+    table = snapshot.tables.wireguard
+    devices = tuple(msgspec.structs.replace(device, peers=tuple(map(moved, device.peers))) for device in table.devices)
+    wireguard = msgspec.structs.replace(
+        table,
+        at=table.at + ahead,
+        second_at=table.second_at and table.second_at + ahead,
+        devices=devices,
+        second=tuple(map(moved, table.second)),
+    )
+    clock = msgspec.structs.replace(snapshot.tables.clock, state=5, status=0x40, daemons=())
+    return replace(snapshot, tables=replace(snapshot.tables, wireguard=wireguard, clock=clock))
 
 
 def alarms(report: FleetReport) -> list[Finding]:

@@ -1,6 +1,7 @@
 """What it checks
   Two hosts have the same address on interfaces that are in one segment: each of the two sees a neighbour there, with
-  the same address and the same hardware address, that the other sees as well; or one sees the other.
+  the same address and the same hardware address, that the other sees as well; or one sees the other. And wherever they
+  are: a host has on any interface, also lo, the address of another one's uplink at which its WireGuard is called.
 
 Why it matters
   Whoever asks who has the address gets two answers and keeps the last: connections move between the hosts in the middle
@@ -15,9 +16,9 @@ Fix
   host by it is cut; look at its own configuration first.
 
 Not flagged
-  Anycast and service addresses on lo or dummy interfaces. Addresses that repeat on every host by plan: gateways of taps
-  and guests, docker0 and other bridges without a way out, link-local ones. The same private plan in two places, which
-  share no neighbour. A standby whose interface is down.
+  Anycast and service addresses on lo or dummy interfaces of all that have them. Addresses that repeat on every host
+  by plan: gateways of taps and guests, docker0 and other bridges without a way out, link-local ones. The same private
+  plan in two places, which share no neighbour. A standby whose interface is down.
 
 References
   RFC 5227; include/uapi/linux/if_addr.h
@@ -28,12 +29,17 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from netdiag.index.fleet import FleetHost, FleetView, across, on
+from netdiag.index.fleet import End, FleetHost, FleetView, across, on
 from netdiag.model.address import Address
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_fleet import builder, finished, mesh, peered, underlay
 from netdiag.rules.shape import FleetExample, Rule, quoted
+from netdiag.rules.wireguardpeers import peer_subject
+
+FEW = 8
+"""Peers that are asked at which address they call a host."""
 
 RULE = Rule(
     id="addr-duplicate-across-hosts",
@@ -41,6 +47,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "neighbours"),
+    consults=("wireguard",),
     explains=(
         "neigh-*",
         "mac-duplicate-on-segment",
@@ -48,6 +55,8 @@ RULE = Rule(
         "bgp-hold-timer-expired",
         "addr-owner-mapping-stale",
         "wg-endpoint-unroutable",
+        "wg-handshake-stale",
+        "wg-never-handshaked",
     ),
     scope="fleet",
 )
@@ -120,6 +129,60 @@ def check(view: FleetView) -> Iterator[Draft]:
             )
             break
 
+    yield from _called_elsewhere(view, owners)
+
+
+def _called_elsewhere(view: FleetView, owners: dict[str, list[tuple[FleetHost, Address, Link]]]) -> Iterator[Draft]:
+    """Copies of an address of an uplink at which the WireGuard of its host is called."""
+    holders: dict[str, list[tuple[FleetHost, Address, Link]]] = defaultdict(list)
+    for host in view.reading("links", "addresses", "neighbours"):
+        links = {link.ifindex: link for link in host.tables.links}
+        for row in host.tables.addresses:
+            link = links.get(row.ifindex)
+            if row.local in owners and link is not None and link.up and row.scope == 0:
+                holders[row.local].append((host, row, link))
+    ends: dict[str, list[End]] = defaultdict(list)
+    for end in view.end_list if any(len(rows) > 1 for rows in holders.values()) else ():
+        ends[end.host.name].append(end)
+    for address, rows in sorted(holders.items()):
+        homes = {host.name for host, _, _ in owners[address]}
+        for host, row, link in rows if len(rows) > 1 and len(homes) == 1 else ():
+            (home,) = homes
+            called = next((end for end in ends[home] if _called_at(view, end, address)), None)
+            if host.name != home and called is not None:
+                yield _copied(called, host, row, link)
+
+
+def _called_at(view: FleetView, end: End, address: str) -> bool:
+    """Whether one of the first few peers of a device that belong to the fleet calls it at the address."""
+    known = [view.ends[key] for key in list(end.peers)[:1000] if key in view.ends][:FEW]
+    entries = [far.peers.get(str(end.device.public_key)) for far in known]
+    return any(entry is not None and entry.endpoint == address for entry in entries)
+
+
+def _copied(home: End, host: FleetHost, row: Address, link: Link) -> Draft:
+    owner, key = home.host.name, str(home.device.public_key)
+    own = [
+        (device, peer) for device in host.tables.wireguard.devices for peer in device.peers if peer.public_key == key
+    ]
+    keys = {str(device.public_key) for device in host.tables.wireguard.devices}
+    return RULE.found(
+        subject=across([owner, host.name], subject("address", address=row.local)),
+        message=f"{host.name} has {row.local} on {link.ifname}, the address of {owner} at which {home.device.ifname} "
+        f"of it is called: what {host.name} sends there never leaves it",
+        evidence=[
+            (f"{link.ifname} of {host.name}", f"{row.local}/{row.prefixlen}", "RTM_GETADDR"),
+            (f"endpoint of {owner} on its peers", row.local, "WGPEER_A_ENDPOINT"),
+        ],
+        confirm=["ip -br address show", f"ip route get {row.local}"],
+        fix=f"ip address del {row.local}/{row.prefixlen} dev {quoted(link.ifname)}  # on {host.name}",
+        breaks=[
+            on(host.name, subject("address", address=row.local)),
+            *(on(host.name, peer_subject(device, peer)) for device, peer in own),
+            *(on(owner, peer_subject(home.device, peer)) for peer in home.device.peers if peer.public_key in keys),
+        ],
+    )
+
 
 def examples() -> Iterator[FleetExample]:
     def host(address: str, mac: str = "02:00:00:00:00:fe", **fields: Any) -> HostBuilder:
@@ -146,6 +209,7 @@ def examples() -> Iterator[FleetExample]:
 
     docker = [bridged(n, "veth", "172.17.0.1") for n in (7, 8)]
     yield case("docker0", "every host has it, and makes hardware addresses of addresses", docker[0], docker[1])
+    yield from _called_examples()
     real = [bridged(n, None, "172.17.0.1") for n in (7, 8)]
     yield case("a bridge with a card", "it is in the segment of the card", real[0], real[1], 1)
     taps = [
@@ -177,3 +241,27 @@ def _elsewhere() -> Iterator[FleetExample]:
     yield case("dead gateways", "nobody answers in either place", "10.0.0.1", "eth0", state="failed")
     group = {"lladdr": "01:00:5e:00:00:16", "state": "noarp"}
     yield case("a multicast group", "its hardware address is made of it", "224.0.0.22", "eth0", **group)
+
+
+def _called_examples() -> Iterator[FleetExample]:
+    """A mesh of three in one network, in which one has the address of another besides its own."""
+
+    def case(name: str, why: str, ifname: str, address: str, fires: int = 0) -> FleetExample:
+        hosts = mesh("abc")
+        other = peered(builder("b"), "ac")
+        other.address(ifname, address)
+        return FleetExample(name=name, why=why, hosts=hosts | {"fra-b": finished("b", other)}, fires=fires)
+
+    yield case("a copy on lo", "a script for failover ran half", "lo", f"{underlay('a')}/32", 1)
+    yield case("a copy beside its own", "as a single address", "eth0", f"{underlay('a')}/32", 1)
+    yield case("another address", "nobody is called there", "lo", "192.0.2.99/32")
+    yield case("its own once more", "on lo as well", "lo", f"{underlay('b')}/32")
+    service = mesh("abc")
+    for letter in "ab":
+        host = peered(builder(letter), "abc".replace(letter, ""))
+        host.address("lo", "203.0.113.7/32")
+        service[f"fra-{letter}"] = finished(letter, host)
+    calls = peered(builder("c"), "b")
+    peered(calls, "a", endpoint="203.0.113.7")
+    service["fra-c"] = finished("c", calls)
+    yield FleetExample(name="a tunnel at a service address", why="both have it on lo", hosts=service)

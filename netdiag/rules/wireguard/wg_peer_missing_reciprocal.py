@@ -81,6 +81,7 @@ def _finding(pairs: list[Pair]) -> Draft:
         confirm=[f"wg show {quoted(far.device.ifname)} peers | grep -c {quoted(own)}"],
         fix=f"wg set {quoted(far.device.ifname)} peer {quoted(own)} allowed-ips {prefixes or 'PREFIXES'}"
         f"  # on {_named(called)}",
+        touches=[on(row.near.host.name, peer_subject(row.near.device, row.peer)) for row in pairs],
         breaks=[
             *(on(row.near.host.name, peer_subject(row.near.device, row.peer)) for row in pairs),
             *(subject("host", name=name) for name in ((*callers, *called) if len(pairs) > 1 else ())),

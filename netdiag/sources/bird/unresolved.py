@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from netdiag.model.bird import UnresolvedRoute
+from netdiag.model.bird import SentRoute, UnresolvedRoute
 from netdiag.sources.bird.replies import routes as plain_routes
 from netdiag.sources.bird.replies import text_of
 
@@ -38,6 +38,25 @@ def communities(lines: list[str]) -> dict[str, tuple[str, ...]]:
         elif net and name in ("BGP.community", "BGP.large_community"):
             found[net] = (*found.get(net, ()), *_pairs(value))
     return found
+
+
+def sent(lines: list[str]) -> tuple[SentRoute, ...]:
+    """``show route export ... all``: each route with AS path, communities and metric."""
+    found: list[SentRoute] = []
+    for line in lines:
+        text = text_of(line)
+        name, _, value = text.strip().partition(":")
+        value = value.strip()
+        if text[:1] not in "\t " and "[" in text:
+            found.append(SentRoute(net=text.split()[0]))
+        elif found and name == "BGP.as_path":
+            found[-1] = msgspec.structs.replace(found[-1], as_path=tuple(value.split()))
+        elif found and name == "BGP.med" and value.isdecimal():
+            found[-1] = msgspec.structs.replace(found[-1], med=int(value))
+        elif found and name in ("BGP.community", "BGP.large_community"):
+            given = tuple(sorted((*found[-1].communities, *_pairs(value))))
+            found[-1] = msgspec.structs.replace(found[-1], communities=given)
+    return tuple(found)
 
 
 def _pairs(value: str) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """BIRD's unreachable routes with their attributes, as 2.0.12 prints them."""
 
+from netdiag.model.bird import SentRoute
 from netdiag.sources.bird import replies, unresolved
 
 REPLY = """1007-Table master4:
@@ -29,6 +30,32 @@ def test_attributes_and_recursion() -> None:
     ]
     assert found[3].communities == ("65535:666", "65000:1", "65000:1:2")
     assert {row.table for row in found} == {"master4"}
+
+
+SENT = """1007-203.0.113.7/32       blackhole [service 11:14:01.123] * (200)
+1008-\tType: static univ
+1012-\tBGP.as_path: 65001 65001
+ \tBGP.med: 50
+ \tBGP.community: (65535,65281) (65010,80)
+ \tBGP.large_community: (65001, 1, 2)
+1007-203.0.113.8/32       blackhole [service 11:14:01.123] * (200)
+1008-\tType: static univ
+1012-\tBGP.as_path:
+ \tBGP.med: odd
+0000 """
+
+
+def test_what_a_session_is_sent() -> None:
+    assert unresolved.sent(SENT.split("\n")) == (
+        SentRoute(
+            net="203.0.113.7/32",
+            as_path=("65001", "65001"),
+            communities=("65001:1:2", "65010:80", "65535:65281"),
+            med=50,
+        ),
+        SentRoute(net="203.0.113.8/32"),
+    )
+    assert unresolved.sent(["", " ", "\tBGP.med: 5", "0000 "]) == ()
 
 
 def test_odd_lines_are_passed_over() -> None:
