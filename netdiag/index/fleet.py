@@ -226,12 +226,15 @@ class FleetView:
         numbers = {key: number for number, key in enumerate(keys)}
         rows = [(numbers[str(pair.near.card.public_key)], pair.peer, pair.age, pair.moved) for pair in self.pairs]
         counted: dict[int, int] = defaultdict(lambda: -1)
+        when = [end.host.tables.wireguard for end in self.end_list]
         table = []
         for near, peer, age, moved in rows:
             counted[near] += 1
             called = peer.endpoint is not None
             keepalive = peer.persistent_keepalive
-            table.append((near, counted[near], peer.public_key, called, keepalive, age, moved, peer.allowed_ips))
+            looked = when[near].second_at or when[near].at
+            last = (keepalive, age, moved, peer.allowed_ips, looked)
+            table.append((near, counted[near], peer.public_key, called, *last))
         return Edges(columns_of(table), keys)
 
     def where(self, chosen: Mask) -> list[Pair]:

@@ -38,6 +38,8 @@ class PeerColumns:
     """Seconds; 0: off."""
     age: npt.NDArray[np.float64]
     """Seconds since the last handshake when the host was read; NaN: never."""
+    done: npt.NDArray[np.float64]
+    """Unix time of that handshake, by the near host's clock; NaN: never."""
     sent: npt.NDArray[np.int64]
     heard: npt.NDArray[np.int64]
     """Bytes between two looks, or since the snapshot before; -1: one look, or a reset."""
@@ -152,12 +154,14 @@ class Edges:
 
 
 def columns_of(rows: Sequence[tuple[Any, ...]]) -> PeerColumns:
-    """Columns from rows of (near, place, key, called, keepalive, age or None, (sent, heard) or None, allowed)."""
+    """Columns from rows of (near, place, key, called, keepalive, age or None, (sent, heard) or None, allowed, Unix time
+    when it was looked at)."""
     keys: dict[str, int] = {}
     allowances: dict[tuple[str, ...], int] = {}
-    near, place, key, called, keepalive, age, moved, allowed = zip(*rows, strict=True) if rows else ((),) * 8
+    near, place, key, called, keepalive, age, moved, allowed, looked = zip(*rows, strict=True) if rows else ((),) * 9
     key_codes = [keys.setdefault(one, len(keys)) for one in key]
     allowed_codes = [allowances.setdefault(one, len(allowances)) for one in allowed]
+    ages = np.array([np.nan if one is None else one for one in age], np.float64)
     return PeerColumns(
         near=np.array(near, np.int32),
         place=np.array(place, np.int32),
@@ -165,7 +169,8 @@ def columns_of(rows: Sequence[tuple[Any, ...]]) -> PeerColumns:
         keys=list(keys),
         called=np.array(called, np.bool_),
         keepalive=np.array(keepalive, np.int32),
-        age=np.array([np.nan if one is None else one for one in age], np.float64),
+        age=ages,
+        done=np.array(looked, np.float64) - ages,
         sent=np.array([UNKNOWN if one is None else one[0] for one in moved], np.int64),
         heard=np.array([UNKNOWN if one is None else one[1] for one in moved], np.int64),
         allowed=np.array(allowed_codes, np.int32),

@@ -119,11 +119,13 @@ class SentRoute(msgspec.Struct, frozen=True, kw_only=True):
     """A route as a BGP session is sent it, after the export filter."""
 
     net: str
+    """The prefix."""
     as_path: tuple[str, ...] = ()
     """Before the own AS is put in front: empty for a route of one's own that is not prepended."""
     communities: tuple[str, ...] = ()
     """Plain and large ones, ``65001:100``, in text order."""
     med: int | None = None
+    """The metric for the neighbour (MULTI_EXIT_DISC); None: none is sent."""
 
 
 class RouteList(msgspec.Struct, frozen=True, kw_only=True):

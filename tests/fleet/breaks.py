@@ -218,7 +218,16 @@ def _large_lost(world: World) -> None:
     """What fra-worker1 sends to sin-worker1 is lost on the way, but for handshakes and keepalives."""
     _forward("ip saddr 10.1.0.3 ip daddr 10.3.0.1 udp dport 51820 udp length > 200 drop")(world)
     there = world.members["sin-worker1"].inner
-    world["fra-worker1"].spawn("ping", "-q", "-i", "0.05", "-w", "12", "-s", "600", there)
+    ping = world["fra-worker1"].spawn("ping", "-q", "-i", "0.05", "-w", "90", "-s", "600", there)
+    world.at_work.append(ping)
+
+
+def _all_arrives(world: World) -> None:
+    for process in world.at_work:
+        process.kill()
+        process.wait()
+    world.at_work.clear()
+    _whole(world)
 
 
 def _half_known(world: World) -> None:
@@ -445,7 +454,7 @@ BREAKS = (
     Break(
         rule="wg-oneway-data",
         does=_large_lost,
-        mends=_whole,
+        mends=_all_arrives,
         touched=("fra-worker1", "sin-worker1"),
         hosts=("fra-worker1", "sin-worker1"),
     ),

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import msgspec
@@ -117,6 +118,8 @@ class World:
     healthy: dict[str, Snapshot] = field(default_factory=dict)
     """The first sweep: the night before."""
     strangers: tuple[str, ...] = ()
+    at_work: list[Popen[str]] = field(default_factory=list)
+    """What a variant has started and must end."""
 
     def __getitem__(self, name: str) -> Host:
         return self.members[name].host

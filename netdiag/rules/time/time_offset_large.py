@@ -35,7 +35,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from netdiag.index.fleet import FleetHost, FleetView, across, on
+from netdiag.index.fleet import FleetView, across, on
 from netdiag.index.fleetedges import HANDSHAKE_LIFE
 from netdiag.model.finding import Draft, subject
 from netdiag.model.snapshot import Tables
@@ -65,24 +65,23 @@ WITNESSES = 3
 """Peers that must say the same."""
 
 
-def _now(host: FleetHost) -> float:
-    table = host.tables.wireguard
-    return table.second_at or table.at
-
-
 def check(view: FleetView) -> Iterator[Draft]:
     edges = view.edges
     age, back = edges.columns.age, edges.back
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero((back >= 0) & (age <= HANDSHAKE_LIFE))
     rows = rows[age[back[rows]] <= HANDSHAKE_LIFE]
-    clock = np.array([_now(end.host) for end in view.end_list], np.float64)
-    done = clock[edges.columns.near] - age
+    done = edges.columns.done
     ahead = done[rows] - done[back[rows]]
-    host_of = {name: number for number, name in enumerate(sorted({end.host.name for end in view.end_list}))}
-    host = np.array([host_of[end.host.name] for end in view.end_list], np.int64)[edges.columns.near[rows]]
-    for name, number in host_of.items():
-        said, when = ahead[host == number], done[rows][host == number]
+    names = sorted({end.host.name for end in view.end_list})
+    number_of = {name: number for number, name in enumerate(names)}
+    numbers = np.array([number_of[end.host.name] for end in view.end_list], np.int64)
+    host = numbers[edges.columns.near[rows]]
+    order = np.argsort(host, kind="stable")
+    first = np.searchsorted(host[order], np.arange(len(names) + 1))
+    for number, name in enumerate(names):
+        own = order[first[number] : first[number + 1]]
+        said, when = ahead[own], done[rows[own]]
         if len(said) < WITNESSES:
             continue
         middle = float(np.median(said))
