@@ -82,6 +82,7 @@ def examples() -> Iterator[Example]:
         daemon: str = "dnsmasq",
         runs: str | None = "dnsmasq",
         hosts: tuple[str, ...] | None = None,
+        words: str = "",
     ) -> Example:
         forwarders = tuple(
             Forwarder(daemon=daemon, address=address, port=port, domain=domain, source="/etc/dnsmasq.d/10-consul")
@@ -93,15 +94,18 @@ def examples() -> Iterator[Example]:
             host.socket(protocol=17, src="127.0.0.1", sport=53, comm=runs)
         for src, port in sockets:
             host.socket(protocol=17, src=src, sport=port)
-        return Example(name=name, why=why, tables=host.build(), fires=0 if says is None else 1, severity=says)
+        sure: Any = {"fires": 1, "severity": says, "confidence": "certain", "says": (words,)} if says else {}
+        return Example(name=name, why=why, tables=host.build(), **sure)
 
     local, remote = ("127.0.0.1", 8600, "consul"), ("198.51.100.1", 8600, "consul")
-    yield case("nothing at 8600", "the plain fault", "critical", local)
+    yield case("nothing at 8600", "the plain fault", "critical", local, words="cannot be looked up")
     yield case("by the host's own address", "the same", "critical", ("192.0.2.1", 8600, "consul"))
     yield case("the agent at another address", "client_addr", "critical", local, sockets=(("192.0.2.1", 8600),))
     yield case("the agent at another port", "ports.dns", "critical", local, sockets=(("127.0.0.1", 8601),))
-    yield case("another server besides", "it answers now and then", "warning", local, remote)
-    yield case("dnsmasq does not run", "its file was left", "info", local, runs=None)
+    yield case("another server besides", "it answers now and then", "warning", local, remote, words="fail now and then")
+    yield case("dnsmasq does not run", "its file was left", "info", local, runs=None, words="if dnsmasq ran")
+    by_socket = ("resolve",)
+    yield case("names by resolved's socket", "dnsmasq is not asked", "info", local, runs=None, hosts=by_socket)
     yield case("another resolver runs", "dnsmasq's file was left", "info", local, runs="systemd-resolve")
     yield case("an unknown program at port 53", "who it is was not read", "critical", local, runs="python3")
     mdns = (("0.0.0.0", 5353),)

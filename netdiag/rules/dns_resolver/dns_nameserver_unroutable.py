@@ -71,21 +71,29 @@ INHERITED = "it may have been inherited from a network where it can"
 NO_ROUTE = "name a nameserver that this host has a route to, or add the route that it lacks"
 
 
+def _question(address: str) -> Query:
+    """The packet that asks a nameserver."""
+    host, _, zone = address.partition("%")
+    family = "inet6" if ":" in address else "inet"
+    return Query(family=family, dst=host, oif=zone or None, ip_proto=17, dport=53)
+
+
 def trouble(view: HostView, address: str) -> Trouble | None:
     """What the kernel does with a question to this nameserver; None: it is sent, or there is no route."""
     family = "inet6" if ":" in address else "inet"
     host, _, zone = address.partition("%")
     if not zone and family == "inet6" and ip_address(host) in LINK_LOCAL[family]:
         return Trouble("it is link-local and names no interface", fix=f"write nameserver {host}%IFNAME")
-    answer = view.lookup(Query(family=family, dst=host, oif=zone or None, ip_proto=17, dport=53))
+    answer = view.lookup(_question(address))
     if answer.type in REFUSALS:
-        if not answer.prefixlen and view.lookup(Query(family=family, dst=host, oif=zone or None)).type in REFUSALS:
+        length = answer.prefixlen or 0
+        if not length and view.lookup(Query(family=family, dst=host, oif=zone or None)).type in REFUSALS:
             return None
         dst = _prefix(view, family, answer.route)
         return Trouble(
             f"the {answer.type} route {dst} in table {answer.table}",
             (subject("route", dst=dst, table=answer.table),),
-            note=INHERITED if (answer.prefixlen or 0) < BROAD[family] else None,
+            note=INHERITED if length < BROAD[family] else None,
         )
     if answer.rule is not None and answer.rule.action in REFUSALS:
         reason = f"policy rule {answer.rule.priority} ({answer.rule.action})"
@@ -104,10 +112,11 @@ def trouble(view: HostView, address: str) -> Trouble | None:
 
 def _silent(view: HostView, address: str, answer: Lookup) -> Trouble | None:
     """A nameserver on a segment of this host that does not answer; one asked long ago may be back."""
-    rows = [row for hop in answer.hops if hop.gateway is None and (row := failing(view).get((hop.oif, address)))]
-    if not rows or len(rows) < len(answer.hops):
+    silent = failing(view)
+    row = next((silent.get((hop.oif, address)) for hop in answer.hops if hop.gateway is None), None)
+    if row is None:
         return None
-    row, ifname = rows[0], view.ifname(rows[0].ifindex)
+    ifname = view.ifname(row.ifindex)
     return Trouble(
         f"nobody answers {'neighbour solicitation' if ':' in address else 'ARP'} for it on {ifname} ({row.state})",
         (subject("neighbour", dst=address, ifname=ifname),),
@@ -122,16 +131,8 @@ def _prefix(view: HostView, family: str, position: int | None) -> str:
 
 def _nowhere(view: HostView, servers: tuple[str, ...]) -> bool:
     """Whether there is no route to any of them, on a host with a default route."""
-
-    def unknown(address: str) -> bool:
-        host, _, zone = address.partition("%")
-        query = Query(family="inet6" if ":" in address else "inet", dst=host, oif=zone or None, ip_proto=17, dport=53)
-        answer = view.lookup(query)
-        return answer.error == "ENETUNREACH" and answer.type is None
-
-    return (
-        bool(servers) and all(unknown(one) for one in servers) and any(default_oifs(view, family) for family in BROAD)
-    )
+    answers = [view.lookup(_question(address)).error for address in servers]
+    return set(answers) == {"ENETUNREACH"} and any(default_oifs(view, family) for family in BROAD)
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -241,8 +242,17 @@ def examples() -> Iterator[Example]:
     yield fires("nobody answers for the IPv6 one", "the same", six, "critical", 1, "neighbour solicitation")
     yield fires("asked a minute ago", "just in time", segment(updated=60.0))
     yield fires("asked earlier", "it may be back", segment(updated=60.5), "info")
+    unknown = _host("192.0.2.53").neighbour("192.0.2.53", dev="eth0", state="failed", updated=None)
+    yield fires("asked nobody knows when", "it may be back", unknown, "info")
     for name, why, host in (
         ("it answers", "as it should be", segment("stale")),
+        (
+            "behind a gateway all the same",
+            "it is not asked on the segment",
+            segment().route("192.0.2.53/32", via="192.0.2.254", dev="eth0"),
+        ),
+        ("link-local of IPv4", "a cloud's, which is routed", _host("169.254.169.253")),
+        ("nobody named", "nobody to reach", _host()),
         (
             "behind a gateway that is silent",
             "the gateway is named",

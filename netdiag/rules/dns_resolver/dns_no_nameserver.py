@@ -88,6 +88,7 @@ def examples() -> Iterator[Example]:
         stub: bool = False,
         at: tuple[str, int] | None = None,
         severity: Severity | None = None,
+        says: tuple[str, ...] = (),
         **fields: Any,
     ) -> Example:
         host = HostBuilder().link("eth0").resolver(**fields)
@@ -98,18 +99,18 @@ def examples() -> Iterator[Example]:
         if at is not None:
             host.socket(protocol=17, src=at[0], sport=at[1])
         severity = severity or ("critical" if fires else None)
-        return Example(name=name, why=why, tables=host.build(), fires=fires, severity=severity)
+        return Example(name=name, why=why, tables=host.build(), fires=fires, severity=severity, says=says)
 
-    yield case("link to nothing", "the plain fault", 1, **gone)
+    yield case("link to nothing", "the plain fault", 1, says=("points to /run", "restart what writes"), **gone)
     yield case("link to nothing, no network yet", "what should have made it has not run", 1, network=False, **gone)
-    yield case("empty file", "the file is there and says nothing", 1)
+    yield case("empty file", "the file is there and says nothing", 1, says=("names no", "nameserver line"))
     yield case("empty file, dns asked", "nsswitch says so", 1, hosts=("files", "mymachines", "dns"))
     yield case("empty file, resolve after dns", "the file is asked first", 1, hosts=("files", "dns", "resolve"))
     yield case("a nameserver", "all is well", 0, nameservers=("192.0.2.53",))
     yield case("link to a file with a nameserver", "the usual link", 0, target="/run/x", nameservers=("192.0.2.53",))
     yield case("no file at all", "a small container that needs no names", 0, present=False)
     lost: dict[str, Any] = {"present": False, "hosts": ("files", "dns")}
-    yield case("the file is gone", "a router may do without names", 1, severity="info", **lost)
+    yield case("the file is gone", "names may not matter", 1, severity="info", says=("is not there", "anew"), **lost)
     yield case("gone, with a resolver at its own address", "nobody asks it", 1, at=("127.0.0.53", 53), **lost)
     yield case("gone, another program waits", "mDNS", 1, at=("0.0.0.0", 5353), severity="info", **lost)
     yield case("gone, and no network", "nobody to ask", 0, network=False, **lost)

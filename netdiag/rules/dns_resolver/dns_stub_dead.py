@@ -31,7 +31,7 @@ from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfCgroup
 from netdiag.model.finding import Draft, Severity, subject
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import chain, plain, port, rule, table, verdict
+from netdiag.rules.build_nft import chain, meta, plain, port, rule, table, verdict
 from netdiag.rules.nameservers import IPVS, alive, asked, asks_dns, own, redirected
 from netdiag.rules.shape import Example, Rule
 
@@ -98,6 +98,7 @@ def examples() -> Iterator[Example]:
     for name, fires, part in (
         ("redirected by nftables", "info", rule(port(17, 53), plain("redir"))),
         ("by iptables-nft", "info", rule(port(17, 53), plain("target", key="DNAT", value=ELSEWHERE), compat=True)),
+        ("of IPv6 redirected", "critical", rule(meta("nfproto", b"\x0a"), port(17, 53), plain("redir"))),
         ("another port redirected", "critical", rule(port(17, 5353), plain("redir"))),
         ("allowed", "critical", rule(port(17, 53), verdict("accept"))),
     ):
