@@ -58,7 +58,7 @@ def refused(one: Standing) -> int:
 
 def _mates(view: HostView, one: Standing) -> list[Standing]:
     """Other external sessions with a filter in place, which let through what this host itself makes."""
-    if one.internal or one.channel.output_filter != IN_PLACE or not view.read_whole("bird_routes"):
+    if one.internal or one.channel.output_filter != IN_PLACE:
         return []
     made = {(d.socket, row.name) for d in view.bird.daemons for row in d.protocols if row.proto in MAKERS}
     gives = {
@@ -182,6 +182,10 @@ def examples() -> Iterator[Example]:
         host.exports("up2", routes=(BirdRoute(net="203.0.113.7/32", protocol=protocol, best=True),))
         seen = told if loud else info
         yield _case(f"another AS {name}", "what is made here is for every upstream", host, **seen)
+    inner = BirdHost().protocol("s1", "Static").bgp("up1", **(_zero() | {"session": "internal AS4"}))
+    inner.bgp("up2", **_good(neighbor_as=65009, session="internal AS4"))
+    inner.exports("up2", routes=(BirdRoute(net="203.0.113.7/32", protocol="s1", best=True),))
+    yield _case("both inside the AS", "what they tell each other is theirs", inner)
     named = BirdHost().protocol("s1", "Static").bgp("up1", **_zero(output_filter="drained"))
     named.bgp("up2", **_good(neighbor_as=65009))
     named.exports("up2", routes=(BirdRoute(net="203.0.113.7/32", protocol="s1", best=True),))

@@ -151,7 +151,10 @@ def _case(name: str, why: str, *, export: int | None = 0, default: bool = False,
         host.protocol("k4", more.pop("taker", "Kernel"), state=more.pop("kernel_state", "up"), channels=(kernel,))
     host.link("eth0").address("eth0", "192.0.2.2/24").sysctl("net.ipv4.ip_forward", forward)
     for ifname in more.pop("links", ()):
-        host.link(ifname)
+        host.link(ifname, carrier=ifname != "dark")
+    for proto, state, carried in more.pop("besides", ()):
+        told = channel(name=carried, table="t9", exported=5, imported=0)
+        host.protocol("other", proto, state=state, channels=(told,), local_as=65001, neighbor_as=65009)
     if default:
         host.route("default", via="192.0.2.1", dev="eth0")
     return Example(name=name, why=why, tables=host.build(), **more)
@@ -186,6 +189,14 @@ def examples() -> Iterator[Example]:
     yield _case("route reflector", "internal sessions, and it does not forward", neighbor_as=65001, **info)
     mute = {"output_filter": "REJECT", "exported": 0}
     yield _case("collector", "it listens on one network, and tells nobody", told=mute, forward=1, **info)
+    yield _case("collector with a dark card", "no network", told=mute, links=("dark",), **info)
+    for other, wanted in (
+        (("BGP", "up", "ipv4"), crit),
+        (("BGP", "up", "ipv6"), info),
+        (("BGP", "start", "ipv4"), info),
+        (("OSPF", "up", "ipv4"), info),
+    ):
+        yield _case(f"collector beside {other}", "who is told routes", told=mute, besides=(other,), **wanted)
     yield _case("it listens, between two networks", "a router", told=mute, links=("eth1",), **crit)
     yield _case("its filter refuses all", "that is no 'none'", told=mute | {"output_filter": "ours"}, **crit)
     yield _case("it tells one route", "it is more than a collector", told=mute | {"exported": 1}, **crit)
