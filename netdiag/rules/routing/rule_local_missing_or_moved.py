@@ -6,6 +6,8 @@ Why it matters
   The host stops answering on its own addresses: what arrives for them is forwarded back, or dropped; connections to
   itself leave by the default route. "ip address show" looks right. The kernel makes rule 0 once for each family;
   "ip rule flush" keeps it, "ip rule del pref 0" and daemons that rearrange rules do not, and nothing brings it back.
+  IPv6 asks its rules only once one of its own was added in the namespace (seen on 6.18): until then a deleted rule does
+  no harm yet, and the first one that is added brings it about.
 
 Confirm
   ip rule show

@@ -8,7 +8,8 @@ Why it matters
   Almost everything writes its routes to main: ip route, DHCP, router advertisements, most daemons. Without the rule
   these routes stand in "ip route show" and are never looked at: packets fail with ENETUNREACH, new routes are refused
   with "Nexthop has invalid gateway". The kernel makes rule 32766 once; "ip rule flush" and daemons that flush foreign
-  rules delete it, and nothing brings it back.
+  rules delete it, and nothing brings it back. IPv6 asks its rules only once one of its own was added in the
+  namespace (seen on 6.18): until then a deleted rule does no harm yet, and the first one that is added brings it about.
 
 Confirm
   ip rule show
