@@ -149,7 +149,7 @@ class Routed:
         """
         routes, held = self.view.routes(family), network(prefix)
         longer = inside[routes.dst_len[inside] > held.prefixlen]
-        if not 2 <= len(longer) <= MOST_WITHIN or np.isin(routes.protocol[longer], ROUTING_DAEMONS).any():
+        if len(longer) > MOST_WITHIN or np.isin(routes.protocol[longer], ROUTING_DAEMONS).any():
             return []
         rows = [row for row in self.view.route_rows(family, longer) if not row.flags & RTNH_F_DEAD]
         parts: Any = [network(row.dst) for row in rows]

@@ -251,8 +251,19 @@ def examples() -> Iterator[Example]:
         yield Example(name=f"dead halves of {whole}", why="the kernel passes them by", tables=dead.build())
         by_daemon = halved(*parts, protocol=12)
         yield Example(name=f"halves of {whole} by a daemon", why="its choice", tables=by_daemon.build())
+        if family == "inet":
+            yield _one_of_two(near)
         yield from _ruled_examples(family, whole, parts, host, near)
     yield from _quiet_examples()
+
+
+def _one_of_two(near: str) -> Example:
+    """Two prefixes between the same routes, with a rule each."""
+    host = _host("10.9.0.2/32", "10.51.0.0/16", "10.50.0.0/16").route("10.0.0.0/8", dev="wg0")
+    host.rule(900, table=200, dst="10.50.0.0", dst_len=16).rule(901, table=201, dst="10.51.0.0", dst_len=16)
+    tables = host.route("default", via=near, dev="eth0", table=200).build()
+    says = ("packets for 10.50.0.0/16, allowed",)
+    return Example(name="one of two", why="each has its own rule", tables=tables, fires=1, says=says)
 
 
 def _ruled_examples(
@@ -272,6 +283,7 @@ def _ruled_examples(
     yield case("a rule for the prefix", ruled(whole), 1, "leave by eth0, by rule 900", "rule del pref 900 from all to")
     wider = str(network(whole).supernet())
     yield case("a rule for a wider prefix", ruled(wider), 1)
+    yield case("a rule for a network around it", ruled(str(network(whole).supernet(new_prefix=8))), 1)
     yield case("a rule for a half", ruled(parts[0]))
     yield case("a rule for others", ruled("10.60.0.0/16" if family == "inet" else "fd00:60::/32"))
     yield case("not for the prefix", ruled(whole, invert=True))
@@ -282,6 +294,12 @@ def _ruled_examples(
     yield case("a part is thrown back", thrown)
     dead = ruled(whole, main=202).route(wider, via=near, dev="eth0", table=202, flags=RTNH_F_DEAD)
     yield case("a dead route", dead)
+    half = ruled(whole, main=203).route(parts[0], via=near, dev="eth0", table=203)
+    yield case("a route for a half", half)
+    exact = ruled(whole, main=204).route(whole, via=near, dev="eth0", table=204)
+    yield case("a route for just these", exact, 1)
+    refused = ruled(whole, main=205).route(whole, type="unreachable", dev=None if family == "inet" else "lo", table=205)
+    yield case("a route that refuses", refused, 1, "leave by nowhere")
 
 
 def _quiet_examples() -> Iterator[Example]:
