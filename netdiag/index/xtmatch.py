@@ -49,6 +49,8 @@ def match(one: NftExpression, packet: Packet) -> Truth:
             return Truth.YES
         if one.key in ("tcp", "udp"):
             return _ports(info, packet, 6 if one.key == "tcp" else 17)
+        if one.key in ("icmp", "icmp6"):
+            return _icmp(info, packet, 1 if one.key == "icmp" else 58)
         if one.key == "multiport":
             return _multiport(info, packet)
         if one.key == "conntrack":
@@ -100,6 +102,17 @@ def _ports(info: bytes, packet: Packet, proto: int) -> Truth:
         _span(packet.sport, first, last, bool(invert & 1)),
         _span(packet.dport, low, high, bool(invert & 2)),
     )
+
+
+def _icmp(info: bytes, packet: Packet, proto: int) -> Truth:
+    """struct ipt_icmp and ip6t_icmp: a type, the first and last code, and a bit for "not"; type 255 of IPv4 is any."""
+    kind, first, last, invert = unpack_from("=BBBB", info)
+    same = Truth.MAYBE if packet.proto is None else of(packet.proto == proto)
+    if proto == 1 and kind == 255:
+        return _all(same, of(not invert & 1))
+    answer = Truth.MAYBE if packet.icmp_type is None else of(packet.icmp_type == kind)
+    answer = _all(answer, _span(packet.icmp_code, first, last, False) if (first, last) != (0, 255) else Truth.YES)
+    return _all(same, inverted(answer) if invert & 1 else answer)
 
 
 def _multiport(info: bytes, packet: Packet) -> Truth:

@@ -235,6 +235,26 @@ def test_extensions_of_iptables(lab: Lab) -> None:
     assert owner.hook("postrouting", web).translations[0].kind == "masquerade"
 
 
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+def test_icmp_of_iptables(lab: Lab, backend: str) -> None:
+    host = lab.host("h")
+    host.sh(
+        f"iptables-{backend} -A INPUT -p icmp --icmp-type fragmentation-needed -j DROP;"
+        f"iptables-{backend} -A INPUT -p icmp ! --icmp-type time-exceeded -j ACCEPT;"
+        f"iptables-{backend} -A INPUT -p icmp --icmp-type any -j REJECT;"
+        f"ip6tables-{backend} -A INPUT -p icmpv6 --icmpv6-type packet-too-big -j DROP"
+    )
+    owner = Netfilter(ruleset(host))
+    error = Packet(iif="eth0", saddr="192.0.2.1", daddr="192.0.2.2", proto=1, icmp_type=3, icmp_code=4)
+    assert owner.hook("input", error).verdict == "drop"
+    assert owner.hook("input", replace(error, icmp_code=1)).verdict == "accept"
+    assert owner.hook("input", replace(error, icmp_type=11, icmp_code=0)).verdict == "reject"
+    assert owner.hook("input", replace(error, proto=17)).verdict == "accept"
+    big = replace(error, family="inet6", saddr="2001:db8::1", daddr="2001:db8::2", proto=58, icmp_type=2, icmp_code=0)
+    assert owner.hook("input", big).verdict == "drop"
+    assert owner.hook("input", replace(big, icmp_type=1)).verdict == "accept"
+
+
 def test_translations_of_iptables_legacy(lab: Lab) -> None:
     """Its structs have revisions as those of iptables-nft have, and no attribute that tells them apart."""
     host = lab.host("h")
