@@ -16,6 +16,7 @@ Fix
   it from there. Clients move to the next site within seconds.
 
 Not flagged
+  An address of one family beside a served one of the other: told as a possibility.
   Which port a service should have is not known here, and is never guessed. Addresses with any listener, TCP or UDP, of
   their own or for all addresses. Router ids and source addresses of sessions: loopbacks. Hosts with XDP programs or
   local routes in tables of their own (TPROXY): services without a socket. Addresses that are not here: see
@@ -100,7 +101,8 @@ def check(view: HostView) -> Iterator[Draft]:
     for address, (socket, session, net) in told.items():
         if address in served or address in loopbacks:
             continue
-        mate = next((one for one in served if served[one] - everywhere), None)
+        kin = [one for one in served if (":" in one) == (":" in address)]  # a service need not speak both families
+        mate = next((one for one in kin if served[one] - everywhere), None)
         if everywhere and mate is None:
             continue
         sure = mate is not None
@@ -139,7 +141,7 @@ def _case(name: str, why: str, *sockets: tuple[str, int], **more: Any) -> Exampl
         )
     )
     host.link("eth0", **more.pop("link", {})).address("eth0", "192.0.2.2/24").address("lo", f"{A}/32")
-    host.address("lo", f"{B}/32")
+    host.address("lo", f"{B}/32").address("lo", "2001:db8::7/128")
     if more.pop("tproxy", False):
         host.route("default", dev="lo", type="local", table=100, family="inet")
     kind = {"protocol": 17, "state": 7} if udp else {"protocol": 6, "state": 10}
@@ -148,6 +150,8 @@ def _case(name: str, why: str, *sockets: tuple[str, int], **more: Any) -> Exampl
 
 
 def examples() -> Iterator[Example]:
+    six: dict[str, Any] = {"nets": (A, "2001:db8::7/128"), "fires": 1, "severity": "info"}
+    yield _case("one of each family", "the service may speak IPv4 alone", (A, 53), **six)
     crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": subject("prefix", prefix=f"{B}/32")}
     yield _case("one of two", "its like has a listener of its own", (A, 443), **crit)
     yield _case("UDP", "the same", (A, 53), udp=True, **crit)
