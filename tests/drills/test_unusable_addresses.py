@@ -75,7 +75,7 @@ def test_only_a_unique_local_address(lab: Lab) -> None:
     host = build(lab)
     assert not host.report("--interval", "0", "--rule", "ula-gua-scope-mixup")["findings"]
     host.ip("address del 2001:db8:1::2/64 dev eth0\naddress add fd00:1::2/64 dev eth0 nodad")
-    report = host.report("--interval", "0")
+    report = host.report("--interval", "0", "--skip", "dns-nameserver-unroutable")  # a lab has the machine's resolver
     assert [(row["rule"], row["severity"]) for row in report["findings"]] == [("ula-gua-scope-mixup", "info")]
     for command in report["findings"][0]["confirm"]:
         confirm(host, command)

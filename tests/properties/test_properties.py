@@ -61,6 +61,7 @@ RELATED = {
     "mss-clamp-missing": "a network with longer packets behind a small tunnel is a reason to clamp",
     "route-localnet-missing": "it asks of every interface whether translated packets may come by it",
     "addr-deprecated-source": "it asks whether the host has a better source",
+    "bgp-kernel-export-none": "a collector on one network is no router, with a second network it may be one",
     "proxy-arp-leak": "with proxy ARP on an uplink every further network is answered for there",
 }
 """Rules for which another network is not unrelated."""
