@@ -22,7 +22,7 @@ install: ## make .venv/bin/netdiag, which works from any directory, namespace an
 	@.ci/venv
 
 test: install-test ## install what the tests need, then run them; make test K=expr runs some, with every drill of a rule
-	@.venv/bin/python -m pytest -q -n 2 --dist loadgroup $(if $(K),-k '$(K)')
+	@.venv/bin/python -m pytest -q -n 3 --dist loadgroup $(if $(K),-k '$(K)')
 
 test-long: install-test ## a million lookups and hundreds of random routers: what a night is for
 	@NETDIAG_LONG=1 .venv/bin/python -m pytest -q -n 2 --dist loadgroup tests/index/test_kernel_agreement.py tests/path/test_random_routers.py tests/fleet/test_world.py tests/properties tests/drills

@@ -74,15 +74,19 @@ def reordered(tables: Tables, dice: random.Random) -> Tables:
     )
 
 
-def renumbered(tables: Tables, dice: random.Random) -> Tables:
-    """The interfaces of this namespace (but loopback) with each other's numbers, wherever they are named by number.
+def new_numbers(dice: random.Random, *looks: Tables) -> dict[int, int]:
+    """For each interface of several looks at one host (but loopback) the number of another of them."""
+    known = sorted({link.ifindex for tables in looks for link in tables.links if link.ifindex != 1})
+    others = list(known)
+    dice.shuffle(others)
+    return dict(zip(known, others, strict=True))
+
+
+def renumbered(tables: Tables, new: dict[int, int]) -> Tables:
+    """The interfaces of this namespace with other numbers, wherever they are named by number.
 
     Order of numbers is order of creation, and nothing more.
     """
-    known = [link.ifindex for link in tables.links if link.ifindex != 1]
-    others = list(known)
-    dice.shuffle(others)
-    new = dict(zip(known, others, strict=True))
 
     def leaf(owner: Any, field: str, value: Any) -> Any:
         if isinstance(value, str) and (scope := value.rpartition("%")[2]).isdigit() and "%" in value:

@@ -23,7 +23,7 @@ from netdiag.rules import discover
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, RuleModule
 from netdiag.sources.replay import ReplaySource
-from tests.properties.changes import joined, new_names, renamed, renumbered, reordered, said, unrelated
+from tests.properties.changes import joined, new_names, new_numbers, renamed, renumbered, reordered, said, unrelated
 from tests.properties.evidence import everything, unfounded
 from tests.recordings.test_recordings import FOLDER, NAMES
 from tests.rules.test_examples import MODULES, host_of
@@ -62,6 +62,7 @@ RELATED = {
     "route-localnet-missing": "it asks of every interface whether translated packets may come by it",
     "addr-deprecated-source": "it asks whether the host has a better source",
     "bgp-kernel-export-none": "a collector on one network is no router, with a second network it may be one",
+    "addr-wrong-prefixlen": "a /32 that has no route is told where the host has no other way at all",
     "proxy-arp-leak": "with proxy ARP on an uplink every further network is answered for there",
 }
 """Rules for which another network is not unrelated."""
@@ -114,7 +115,9 @@ def test_the_order_of_rows_says_nothing(case: tuple[RuleModule, Example], seed: 
 @every_case
 def test_the_numbers_of_interfaces_say_nothing(case: tuple[RuleModule, Example], seed: int) -> None:
     module, example = case
-    other = replace(example, tables=renumbered(example.tables, random.Random(seed)))
+    older = example.baseline
+    new = new_numbers(random.Random(seed), example.tables, *([older] if older else []))
+    other = replace(example, tables=renumbered(example.tables, new), baseline=renumbered(older, new) if older else None)
     assert weighed(report_of(module, other)) == weighed(report_of(module, example))
 
 
@@ -190,7 +193,7 @@ def test_a_recording_can_be_turned_about(name: str) -> None:
     names = new_names(snapshot.tables)
     turns: dict[str, Callable[[], Tables]] = {
         "order": lambda: reordered(snapshot.tables, dice),
-        "numbers": lambda: renumbered(snapshot.tables, dice),
+        "numbers": lambda: renumbered(snapshot.tables, new_numbers(dice, snapshot.tables)),
     }
     for what, turned in turns.items():
         after = with_tables(snapshot, turned())
@@ -210,7 +213,7 @@ def test_the_changes_change_something() -> None:
     host = HostBuilder().link("eth0").link("eth1", mtu=9000).address("eth0", "192.0.2.1/24").build()
     names, dice = new_names(host), random.Random(3)
     assert [link.ifname for link in renamed(host, names).links] == ["lo", "eth70", "eth71"]
-    assert {renumbered(host, dice).links[1].ifindex for _ in range(9)} == {2, 3}
+    assert {renumbered(host, new_numbers(dice, host)).links[1].ifindex for _ in range(9)} == {2, 3}
     assert {reordered(host, dice).links[0].ifname for _ in range(19)} == {"lo", "eth0", "eth1"}
     more = unrelated(host)["a bridge with a guest"]
     assert len(joined(host, more).links) == 5 and len(joined(host, more).routes) > len(host.routes)
