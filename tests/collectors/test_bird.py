@@ -173,6 +173,7 @@ def same(host: Host, client: str) -> BirdDaemon:
 def test_bird_2(lab: Lab) -> None:
     host = world(lab)
     lab.wait(lambda: birdc(host, "show bfd sessions").count(" Up ") == 1, 10, "BFD stands")
+    lab.wait(lambda: re.search("Import updates: +2 ", birdc(host, "show protocols all up_b")), 10, "two routes came")
     daemon = agree(host)
     assert (daemon.version, daemon.router_id, daemon.hostname) == ("2.0.12", "192.0.2.1", "edge1")
     assert set(daemon.tables) == {"master4", "master6", "spare", "unused"}

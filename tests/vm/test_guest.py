@@ -39,9 +39,6 @@ def test_a_guest_that_never_answers_is_a_failure() -> None:
     assert status == NO_ANSWER
 
 
-@pytest.mark.in_guest(
-    "tests/lab/test_lab.py::test_mounts_of_a_host_are_its_own",
-    "tests/lab/test_lab.py::test_a_cable_carries_both_families_at_once",
-)
+@pytest.mark.in_guest("tests/lab/test_lab.py::test_mounts_of_a_host_are_its_own")
 def test_lab_hosts_work_in_the_guest(in_guest: InGuest) -> None:
-    in_guest.passed(2)
+    in_guest.passed(1)
