@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.mutants.operators import Replaced, changes
 from tests.mutants.places import ROOM, all_places
 from tests.mutants.survivors import reason
-from tests.mutants.trial import killed, mutants
+from tests.mutants.trial import killed, mutants, trials
 
 HERE = Path(__file__).parent
 PROVED = HERE.joinpath("proved.txt").read_text(encoding="utf-8").split()
@@ -64,3 +64,10 @@ def test_survivors_are_of_modules_that_exist() -> None:
     listed = tomllib.loads((HERE / "survivors.toml").read_text(encoding="utf-8"))
     assert {f"{ROOM}.{short}" for short in listed if short != "*"} <= set(names)
     assert {f"{ROOM}.{short}" for short in PROVED} <= set(names)
+
+
+def test_examples_of_a_host_and_of_a_fleet_hold_without_a_mutant() -> None:
+    for rule in ("wg-key-mismatch", "loopback-down"):
+        assert trials(rule)
+        for trial in trials(rule):
+            trial()

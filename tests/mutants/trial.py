@@ -138,7 +138,7 @@ def trials(rule: str) -> tuple[Trial, ...]:
     """The examples of a rule, each a function that raises where the example does not hold."""
     module: RuleModule = discover(None)[rule]
     if module.rule.scope == "fleet":
-        return tuple(functools.partial(test_fleet_examples.test_example, module, e) for e in module.examples())
+        return tuple(functools.partial(test_fleet_examples.assert_holds, module, e) for e in module.examples())
     return tuple(functools.partial(test_examples.assert_holds, module, e) for e in module.examples())
 
 
