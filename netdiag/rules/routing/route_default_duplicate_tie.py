@@ -129,7 +129,11 @@ def tie(view: HostView, members: list[Default]) -> Draft:
         message=f"{len(members)} {version} default routes{where} have metric {first.priority}: {', '.join(outs)}; the "
         "order in which they were added decides",
         evidence=[
-            (f"default {out}", f"metric {first.priority}", f"RTM_GETROUTE {first.dst} table {first.table} RTA_PRIORITY")
+            (
+                f"default {out}",
+                f"{out} metric {first.priority}",
+                f"RTM_GETROUTE {first.dst} table {first.table} RTA_PRIORITY",
+            )
             for out in outs
         ],
         confirm=[f"ip {dash}route show default table {first.table}"],
