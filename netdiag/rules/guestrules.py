@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from netdiag.index.guests import sides
 from netdiag.index.packet import Query
+from netdiag.index.reach import selects
 from netdiag.index.view import HostView
 from netdiag.model.link import Link
 from netdiag.model.policyrule import PolicyRule
@@ -54,13 +55,8 @@ def forsaken(view: HostView) -> Iterator[Forsaken]:
 
 def _for_one(rule: PolicyRule) -> bool:
     """``to ADDRESS lookup TABLE``, and no other selector."""
-    bare = PolicyRule(family=rule.family, priority=rule.priority, table=rule.table, dst=rule.dst, dst_len=rule.dst_len)
     whole = rule.dst_len == (32 if rule.family == "inet" else 128)
-    return whole and rule.action == "lookup" and (_selectors(rule) == _selectors(bare))
-
-
-def _selectors(rule: PolicyRule) -> tuple[object, ...]:
-    return rule.src_len, rule.iif, rule.oif, rule.fwmark, rule.ip_proto, rule.uid_start, rule.dport_start, rule.invert
+    return whole and rule.action == "lookup" and not rule.invert and not selects(rule, by_dst=False)
 
 
 def _misled(
