@@ -11,7 +11,7 @@ from netdiag.rules import discover
 from netdiag.rules.build_fleet import builder, finished, mesh, peered
 from netdiag.rules.build_regions import regions
 from netdiag.rules.shape import HEADINGS, FleetExample, RuleModule
-from tests.rules.test_examples import complete_coverage
+from tests.rules.test_examples import assert_each, complete_coverage
 
 MODULES = discover("fleet")
 
@@ -44,13 +44,7 @@ def view_of(hosts: dict[str, Tables], without: str | None = None, example: Fleet
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES.keys())
 def test_examples(module: RuleModule) -> None:
     """One test a rule: fleets that are held as parameters make every fork of a test worker dearer."""
-    wrong = []
-    for example in module.examples():
-        try:
-            assert_holds(module, example)
-        except AssertionError as error:
-            wrong.append(f"{example.name} ({example.why}): {error}")
-    assert not wrong, "\n".join(wrong)
+    assert_each(module, assert_holds)
 
 
 def assert_holds(module: RuleModule, example: FleetExample) -> None:
