@@ -1,6 +1,6 @@
 """What it checks
-  A next hop of an IPv4 multipath route does not answer ARP (FAILED) while another one does, and the kernel does not
-  look at that when it spreads flows (net.ipv4.fib_multipath_use_neigh=0).
+  A next hop of an IPv4 multipath route does not answer ARP (FAILED, or INCOMPLETE for a second or more) while another
+  one does, and the kernel does not look at that when it spreads flows (net.ipv4.fib_multipath_use_neigh=0).
 
 Why it matters
   The share of the flows that the hash gives to the dead next hop is lost, although the route has a living one. The
@@ -29,10 +29,10 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.model.neighbour import NTF_PROXY, NUD_FAILED
 from netdiag.model.route import RTN_UNICAST, Route, RouteHop
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.silentneighbours import failing
 
 RULE = Rule(
     id="neigh-app-solicit-zero-dead-nexthop",
@@ -48,28 +48,26 @@ MOST = 256
 def check(view: HostView) -> Iterator[Draft]:
     if view.sysctl_int(NAME) != 0:
         return
-    table = view.neighbours
-    rows = np.flatnonzero((table.state == NUD_FAILED) & (table.family == 2) & (table.flags & NTF_PROXY == 0))
-    failed = {(row.ifindex, row.dst) for row in table.rows(rows)}
-    if not failed:
+    silent = failing(view)
+    if not silent:
         return
     routes = view.routes("inet")
     several = np.flatnonzero((routes.oif == 0) & (routes.nh_id == 0) & (routes.type == RTN_UNICAST))[:MOST]
     for route in routes.rows(several):
-        dead = [hop for hop in route.hops if (hop.oif, hop.gateway) in failed]
+        dead = [hop for hop in route.hops if (hop.oif, hop.gateway) in silent]
         if dead and len(dead) < len(route.hops):
-            yield _draft(view, route, dead[0])
+            yield _draft(view, route, dead[0], silent[dead[0].oif, dead[0].gateway].state)
             return
 
 
-def _draft(view: HostView, route: Route, dead: RouteHop) -> Draft:
+def _draft(view: HostView, route: Route, dead: RouteHop, state: str) -> Draft:
     ifname = view.ifname(dead.oif)
     return RULE.found(
         subject=subject("sysctl", name=NAME),
         message=f"{dead.gateway} on {ifname} does not answer, and {route.dst} still spreads flows over it: the kernel"
         " is told not to look",
         evidence=[
-            (f"neighbour {dead.gateway}", "failed", f"RTM_GETNEIGH {dead.gateway} dev {ifname} NDM_STATE"),
+            (f"neighbour {dead.gateway}", state, f"RTM_GETNEIGH {dead.gateway} dev {ifname} NDM_STATE"),
             (NAME, 0, "/proc/sys/net/ipv4/fib_multipath_use_neigh"),
         ],
         confirm=[
@@ -86,7 +84,17 @@ def _draft(view: HostView, route: Route, dead: RouteHop) -> Draft:
 
 
 def examples() -> Iterator[Example]:
-    def case(name: str, why: str, fires: int = 0, *, failed: int = 1, hops: int = 2, use: int | None = 0) -> Example:
+    def case(
+        name: str,
+        why: str,
+        fires: int = 0,
+        *,
+        failed: int = 1,
+        hops: int = 2,
+        use: int | None = 0,
+        state: str = "failed",
+        asked: float = 1.0,
+    ) -> Example:
         host = HostBuilder()
         for number in range(1, 3):
             host.link(f"eth{number}").address(f"eth{number}", f"10.0.{number}.2/24")
@@ -94,7 +102,7 @@ def examples() -> Iterator[Example]:
             host.sysctl(NAME, use)
         ways = [host.hop(f"eth{number}", f"10.0.{number}.1") for number in range(1, hops + 1)]
         for number in range(1, failed + 1):
-            host.neighbour(f"10.0.{number}.1", dev=f"eth{number}", state="failed")
+            host.neighbour(f"10.0.{number}.1", dev=f"eth{number}", state=state, updated=asked)
         if hops > 1:
             host.route("203.0.113.0/24", hops=ways)
         else:
@@ -104,6 +112,8 @@ def examples() -> Iterator[Example]:
 
     yield case("one of two", "half of the flows are lost", 1)
     yield case("both", "there is no living one", failed=2)
+    yield case("one is asked again and again", "INCOMPLETE under traffic", 1, state="incomplete")
+    yield case("one was asked just now", "the answer may be under way", state="incomplete", asked=0.2)
     yield case("none", "all is well", failed=0)
     yield case("one next hop", "nothing to choose from", hops=1)
     yield case("the kernel looks", "as advised", use=1)
