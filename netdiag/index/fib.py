@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from netdiag.model.distinct import distinct
+from netdiag.model.distinct import distinct, runs
 from netdiag.model.plainaddress import packed
 from netdiag.model.route import Addresses, Routes
 
@@ -58,7 +58,7 @@ class Fib:
     @cached_property
     def _slices(self) -> dict[int, Positions]:
         order = np.argsort(self.routes.table, kind="stable")
-        tables, begin = np.unique(self.routes.table[order], return_index=True)
+        tables, begin = runs(self.routes.table[order])
         parts = np.split(order, begin[1:]) if len(tables) else []
         return dict(zip(tables.tolist(), parts, strict=True))
 

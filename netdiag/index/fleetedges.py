@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from netdiag.model.distinct import among
+
 HANDSHAKE_LIFE = 180.0
 """Seconds after which the keys of a handshake are dead (drivers/net/wireguard/messages.h REJECT_AFTER_TIME)."""
 UNKNOWN = -1
@@ -71,7 +73,7 @@ class Edges:
 
     def among(self, keys: "set[str]") -> Mask:
         """Entries for one of these keys."""
-        found: Mask = np.isin(self.columns.key, [self.own_of[key] for key in keys if key in self.own_of])
+        found: Mask = among(self.columns.key, [self.own_of[key] for key in keys if key in self.own_of])
         return found
 
     def combinations(self) -> tuple[npt.NDArray[np.int64], list[tuple[int, tuple[str, ...]]]]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from netdiag.index.links import PAIRED, LinkStack
 from netdiag.model.address import Address
-from netdiag.model.distinct import distinct
+from netdiag.model.distinct import among, distinct, runs
 from netdiag.model.link import Link
 from netdiag.model.route import RTN_UNICAST, RouteHop, Routes, address_text
 
@@ -124,7 +124,7 @@ def _with_gateway(routes: Routes) -> Mask:
     """Rows with a single next hop that has a gateway, of either family."""
     gateway = routes.gateway != 0 if routes.gateway.ndim == 1 else routes.gateway.any(axis=1)
     pointers = [pointer for pointer, extra in enumerate(routes.extras) if extra.via is not None]
-    return np.asarray(gateway | np.isin(routes.extra, pointers) if pointers else gateway)
+    return np.asarray(gateway | among(routes.extra, pointers) if pointers else gateway)
 
 
 def _hops(routes: Routes, rows: Mask) -> list[RouteHop]:
@@ -158,13 +158,14 @@ def _host_routes(routes: Routes, candidates: set[int], subnets: dict[int, list[A
     """
     v4 = routes.family == "inet"
     rows = _unicast(routes) & ~_with_gateway(routes) & (routes.dst_len == (32 if v4 else 128))
-    rows &= (routes.protocol != KERNEL) & np.isin(routes.oif, sorted(candidates))
+    rows &= (routes.protocol != KERNEL) & among(routes.oif, sorted(candidates))
     dst = routes.dst
     rows &= (dst >> 16 != 0xA9FE) if v4 else ~((dst[:, 0] == 0xFE) & (dst[:, 1] & 0xC0 == 0x80))
     positions = np.array([n for n in np.flatnonzero(rows).tolist() if not _at_home(routes, n, subnets)], dtype=np.intp)
     parts = [dst[positions]] if v4 else list(dst[positions].T[::-1])
     ordered = positions[np.lexsort((*parts, routes.oif[positions]))]
-    indexes, first, count = np.unique(routes.oif[ordered], return_index=True, return_counts=True)
+    indexes, first = runs(routes.oif[ordered])
+    count = np.diff(first, append=len(ordered))
     lowest = [routes.row(position).dst for position in ordered[first].tolist()]
     return dict(zip(indexes.tolist(), zip(lowest, count.tolist(), strict=True), strict=True))
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from netdiag.index.links import LinkStack
 from netdiag.index.packet import Hop
-from netdiag.model.distinct import distinct
+from netdiag.model.distinct import among, distinct
 from netdiag.model.neighbour import (
     NTF_PROXY,
     NUD_DELAY,
@@ -112,7 +112,7 @@ class RouteHops:
             return ()
         if mine not in self._shared:
             sharing = [number for number in self._objects if self._members(number) & self._members(mine)]
-            lengths = self._routes.dst_len[np.isin(self._routes.nh_id, [mine, *sharing])]
+            lengths = self._routes.dst_len[among(self._routes.nh_id, [mine, *sharing])]
             self._shared[mine] = tuple(distinct(lengths).tolist())
         return self._shared[mine]
 

@@ -28,6 +28,7 @@ from netdiag.index.fib import Fib, Group
 from netdiag.index.hops import BadNeighbours, RouteHops
 from netdiag.index.packet import Flow, Found, Hop
 from netdiag.index.select4 import DEAD_TEXT, LINKDOWN_TEXT, SILENT_TEXT, TYPE_ERRNO
+from netdiag.model.distinct import among
 from netdiag.model.route import RTN_ANYCAST, RTN_BLACKHOLE, RTN_LOCAL, RTNH_F_LINKDOWN
 
 RTPROT_KERNEL = 2
@@ -82,7 +83,7 @@ class Select6:
         routes = self.fib.routes
         specific = [number for number, extra in enumerate(routes.extras) if extra.src_len and extra.src is not None]
         found = {}
-        for position in np.flatnonzero(np.isin(routes.extra, specific)).tolist():
+        for position in np.flatnonzero(among(routes.extra, specific)).tolist():
             extra = routes.extras[int(routes.extra[position])]
             mask = ((1 << extra.src_len) - 1) << (128 - extra.src_len)
             found[position] = (int(IPv6Address(extra.src or "::")) & mask, mask)

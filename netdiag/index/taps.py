@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netdiag.model.distinct import among, runs
 from netdiag.model.link import Link
 from netdiag.model.neighbour import NTF_PROXY, NUD_NOARP, Neighbours
 from netdiag.model.route import RTN_UNICAST, Routes
@@ -86,7 +87,7 @@ def _routes(routes: Routes, wanted: list[int]) -> dict[int, tuple[int, ...]]:
     found = _grouped(routes.oif, np.flatnonzero(rows), wanted)
     several = [number for number, extra in enumerate(routes.extras) if extra.multipath]
     if several:
-        for position in np.flatnonzero(rows & np.isin(routes.extra, several)).tolist():
+        for position in np.flatnonzero(rows & among(routes.extra, several)).tolist():
             for oif in {hop.oif for hop in routes.extras[int(routes.extra[position])].multipath} & set(wanted):
                 if position not in found.get(oif, ()):
                     found[oif] = (*found.get(oif, ()), position)
@@ -100,8 +101,8 @@ def _grouped(
 ) -> dict[int, tuple[int, ...]]:
     if not wanted or not len(rows):
         return {}
-    rows = rows[np.isin(column[rows], wanted)]
+    rows = rows[among(column[rows], wanted)]
     order = rows[np.argsort(column[rows], kind="stable")]
-    indexes, begin = np.unique(column[order], return_index=True)
+    indexes, begin = runs(column[order])
     parts = np.split(order, begin[1:]) if len(indexes) else []
     return {index: tuple(part.tolist()) for index, part in zip(indexes.tolist(), parts, strict=True)}

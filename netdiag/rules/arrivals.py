@@ -18,7 +18,7 @@ from netdiag.index.reach import can_match
 from netdiag.index.reversepath import ReversePath, effective
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
-from netdiag.model.distinct import distinct
+from netdiag.model.distinct import among, distinct
 from netdiag.model.link import Link
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RT_TABLE_LOCAL, RTN_UNICAST, Route
@@ -64,8 +64,8 @@ class Arrivals:
         """Routes over these interfaces that lead further than to one address on the link."""
         routes = self._view.routes("inet")
         pointers = [at for at, extra in enumerate(routes.extras) if any(hop.oif in indexes for hop in extra.multipath)]
-        over = np.isin(routes.oif, sorted(indexes))
-        over = over | np.isin(routes.extra, pointers) if pointers else over
+        over = among(routes.oif, sorted(indexes))
+        over = over | among(routes.extra, pointers) if pointers else over
         over = over & (routes.type == RTN_UNICAST) & (routes.protocol != KERNEL) & (routes.table != RT_TABLE_LOCAL)
         positions = np.flatnonzero(over & (routes.dst_len < 32))
         return positions if len(positions) < MANY else positions[routes.dst_len[positions] <= 16]
@@ -120,7 +120,7 @@ class Arrivals:
         routes, positions = self._view.routes("inet"), self._onward
         several = [at for at, extra in enumerate(routes.extras) if any(h.oif == link.ifindex for h in extra.multipath)]
         over = routes.oif[positions] == link.ifindex
-        positions = positions[over | np.isin(routes.extra[positions], several) if several else over]
+        positions = positions[over | among(routes.extra[positions], several) if several else over]
         for table in distinct(routes.table[positions])[:MOST_TABLES].tolist():
             here = positions[routes.table[positions] == table]
             shortest = here[np.argsort(routes.dst_len[here], kind="stable")][:MOST_ROUTES].tolist()

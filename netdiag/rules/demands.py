@@ -16,6 +16,7 @@ from netdiag.index.guests import faces_guest
 from netdiag.index.links import PAIRED
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
+from netdiag.model.distinct import among
 from netdiag.model.finding import Subject, subject
 from netdiag.model.neighbour import NUD_DELAY, NUD_PERMANENT, NUD_PROBE, NUD_REACHABLE, NUD_STALE
 from netdiag.model.route import RTN_UNICAST
@@ -113,7 +114,7 @@ def _guests(view: HostView) -> Iterator[Demand]:
         return
     for family, length in (("inet", 32), ("inet6", 128)):
         routes = view.routes(family)
-        alone = (routes.dst_len == length) & (routes.type == RTN_UNICAST) & np.isin(routes.oif, list(facing))
+        alone = (routes.dst_len == length) & (routes.type == RTN_UNICAST) & among(routes.oif, list(facing))
         for row in view.route_rows(family, np.flatnonzero(alone)[:MOST].tolist()):
             ifname = view.ifname(row.oif or 0)
             yield Demand(

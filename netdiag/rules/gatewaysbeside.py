@@ -6,10 +6,9 @@ an address that is none.
 
 import ipaddress
 
-import numpy as np
-
 from netdiag.index.view import HostView
 from netdiag.model.address import Address
+from netdiag.model.distinct import among
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.routing.route_onlink_missing_gateway import attached, by_gateway, holds
 
@@ -23,7 +22,7 @@ def any_route(view: HostView) -> bool:
     """Whether IPv4 has any way to somebody else."""
     routes = view.routes("inet")
     outwards = [link.ifindex for link in view.links if not link.loopback]
-    return bool(((routes.type == RTN_UNICAST) & (np.isin(routes.oif, outwards) | (routes.oif == 0))).any())
+    return bool(((routes.type == RTN_UNICAST) & (among(routes.oif, outwards) | (routes.oif == 0))).any())
 
 
 def gateway_beside(view: HostView, row: Address) -> str | None:

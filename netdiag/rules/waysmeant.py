@@ -12,7 +12,7 @@ import numpy as np
 from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
-from netdiag.model.distinct import distinct
+from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Severity
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
 from netdiag.rules.routewords import ip_command, table_word
@@ -105,7 +105,7 @@ def lone_halves(view: HostView, family: str) -> Iterator[Sign]:
     routes = view.routes(family)
     tables = list(reachable_tables(view.rules, view.links, family))
     for row in view.route_rows(
-        family, np.flatnonzero((routes.dst_len == 1) & (routes.type == RTN_UNICAST) & np.isin(routes.table, tables))
+        family, np.flatnonzero((routes.dst_len == 1) & (routes.type == RTN_UNICAST) & among(routes.table, tables))
     ):
         low, high = ("0.0.0.0/1", "128.0.0.0/1") if family == "inet" else ("::/1", "8000::/1")
         other = high if row.dst == low else low
@@ -139,9 +139,7 @@ def left_tables(view: HostView, family: str) -> Iterator[Sign]:
     """Default routes in tables that no rule leads to; of table main another rule speaks (rule-main-missing)."""
     routes = view.routes(family)
     reachable = list(reachable_tables(view.rules, view.links, family))
-    stranded = (
-        (routes.dst_len == 0) & (routes.type == RTN_UNICAST) & ~np.isin(routes.table, [*reachable, RT_TABLE_MAIN])
-    )
+    stranded = (routes.dst_len == 0) & (routes.type == RTN_UNICAST) & ~among(routes.table, [*reachable, RT_TABLE_MAIN])
     for table in distinct(routes.table[stranded]).tolist():
         yield Sign(
             severity="warning",

@@ -6,12 +6,11 @@ Used by rules that ask whether a way out is missing, and whether one was meant. 
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-import numpy as np
-
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
 from netdiag.model.address import Address
+from netdiag.model.distinct import among
 from netdiag.model.link import IFF_POINTOPOINT, Link
 from netdiag.model.route import RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE
 
@@ -41,7 +40,7 @@ def default_oifs(view: HostView, family: str) -> set[int] | None:
     reachable = reachable_tables(view.rules, view.links, family)
     # IPv6 takes a suppressed route after all where no later rule looks into a table (fib6_rule_lookup()).
     tables = [table for table, shortest in reachable.items() if shortest == 0 or family == "inet6"]
-    unicast = np.isin(routes.table, tables) & (routes.type == RTN_UNICAST)
+    unicast = among(routes.table, tables) & (routes.type == RTN_UNICAST)
     halves = unicast & (routes.dst_len == 1)
     wide = unicast & (routes.dst_len == 0)
     if len({dst.tobytes() for dst in routes.dst[halves]}) == 2:
@@ -50,8 +49,8 @@ def default_oifs(view: HostView, family: str) -> set[int] | None:
         wide |= unicast & (routes.dst_len == 3) & (routes.dst[:, 0] == 0x20)
     if wide.any():
         return {way.hop.oif for way in ways(routes, view.nexthops, wide)}
-    refusing = np.isin(routes.type, (RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT)) & (routes.priority != NULL_METRIC)
-    return set() if (refusing & (routes.dst_len == 0) & np.isin(routes.table, tables)).any() else None
+    refusing = among(routes.type, (RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT)) & (routes.priority != NULL_METRIC)
+    return set() if (refusing & (routes.dst_len == 0) & among(routes.table, tables)).any() else None
 
 
 def gateways(view: HostView, family: str) -> int:
@@ -59,10 +58,10 @@ def gateways(view: HostView, family: str) -> int:
     routes = view.routes(family)
     tables = list(reachable_tables(view.rules, view.links, family))
     count = 0
-    for way in ways(routes, view.nexthops, np.isin(routes.table, tables)):
+    for way in ways(routes, view.nexthops, among(routes.table, tables)):
         if way.hop.gateway is not None:
             count += len(way.positions)
-            if np.isin(routes.protocol[way.positions], ROUTING_DAEMONS).any():
+            if among(routes.protocol[way.positions], ROUTING_DAEMONS).any():
                 return ROUTER
     return count
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from netdiag.index.reach import tables_to
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
-from netdiag.model.distinct import distinct
+from netdiag.model.distinct import among, distinct
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RT_TABLE_LOCAL, RTN_UNICAST, RTNH_F_DEAD, Route
 from netdiag.rules.routewords import ip_command, rule_words
@@ -149,7 +149,7 @@ class Routed:
         """
         routes, held = self.view.routes(family), network(prefix)
         longer = inside[routes.dst_len[inside] > held.prefixlen]
-        if len(longer) > MOST_WITHIN or np.isin(routes.protocol[longer], ROUTING_DAEMONS).any():
+        if len(longer) > MOST_WITHIN or among(routes.protocol[longer], ROUTING_DAEMONS).any():
             return []
         rows = [row for row in self.view.route_rows(family, longer) if not row.flags & RTNH_F_DEAD]
         parts: Any = [network(row.dst) for row in rows]

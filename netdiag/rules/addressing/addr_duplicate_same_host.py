@@ -42,6 +42,7 @@ from netdiag.model.address import (
     IFA_F_TENTATIVE,
     Address,
 )
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import IFF_NOARP, IFF_POINTOPOINT, IFF_UP
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST, RTPROT_NAMES
@@ -97,7 +98,7 @@ def places(view: HostView, family: str, rows: Iterable[Address]) -> list[Place]:
     """The connected routes of these addresses, best first. An address without one is left out."""
     routes = view.routes(family)
     indexes = np.array(sorted({row.ifindex for row in rows}), np.int32)
-    mask = (routes.protocol == RTPROT_KERNEL) & (routes.type == RTN_UNICAST) & np.isin(routes.oif, indexes)
+    mask = (routes.protocol == RTPROT_KERNEL) & (routes.type == RTN_UNICAST) & among(routes.oif, indexes)
     wanted = {(row.ifindex, str(_network(row))): row for row in rows}
     found = []
     for route, position in zip(routes.rows(np.flatnonzero(mask)), np.flatnonzero(mask).tolist(), strict=True):

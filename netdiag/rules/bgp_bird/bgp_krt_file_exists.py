@@ -32,6 +32,7 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTPROT_NAMES, Route
 from netdiag.rules.bgpsessions import bird_name, birdc
@@ -61,7 +62,7 @@ def foreign(view: HostView, family: str) -> dict[str, Route]:
     """Routes of others in main with BIRD's metric, by prefix, where BIRD has none."""
     routes = view.routes(family)
     here = routes.table == 254
-    chosen = here & (routes.priority == metric_of(view, family)) & ~np.isin(routes.protocol, (BIRD, KERNEL))
+    chosen = here & (routes.priority == metric_of(view, family)) & ~among(routes.protocol, (BIRD, KERNEL))
     if not chosen.any():
         return {}
     rows = view.route_rows(family, np.flatnonzero(chosen)[:4096].tolist())

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from netdiag.index.view import HostView
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft
 from netdiag.model.link import Stats64
 from netdiag.rules import bondlegs, cards
@@ -74,7 +75,7 @@ def _next_hops(view: HostView, bond: bondlegs.Bond) -> int:
     """Different hardware addresses of neighbours over the bond and what lies on it."""
     over = [bond.link.ifindex, *(upper.ifindex for upper in view.stack.uppers(bond.link.ifindex))]
     table = view.neighbours
-    rows = np.isin(table.ifindex, over) & (table.lladdr_len == 6) & (table.lladdr[:, 0] & 1 == 0)
+    rows = among(table.ifindex, over) & (table.lladdr_len == 6) & (table.lladdr[:, 0] & 1 == 0)
     return len(np.unique(table.lladdr[rows][:, :6], axis=0))
 
 

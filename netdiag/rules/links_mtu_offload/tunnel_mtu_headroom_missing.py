@@ -40,12 +40,10 @@ References
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from netdiag.index.encapsulation import Tunnel, tunnel
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
-from netdiag.model.distinct import distinct
+from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Draft, Severity, subject
 from netdiag.model.link import Link
 from netdiag.model.route import RTN_UNICAST
@@ -94,7 +92,7 @@ def _route_limits(view: HostView, family: str, link: Link) -> list[int]:
     """What the routes through an interface allow, in bytes, but for the link-local ones that every interface has."""
     routes = view.routes(family)
     legs = [n for n, extra in enumerate(routes.extras) if any(hop.oif == link.ifindex for hop in extra.multipath)]
-    through = ((routes.oif == link.ifindex) | np.isin(routes.extra, legs)) & (routes.type == RTN_UNICAST)
+    through = ((routes.oif == link.ifindex) | among(routes.extra, legs)) & (routes.type == RTN_UNICAST)
     if family == "inet6":
         through &= ~((routes.dst[:, 0] == 0xFE) & (routes.dst[:, 1] & 0xC0 == 0x80))
     pointers = distinct(routes.extra[through]).tolist()

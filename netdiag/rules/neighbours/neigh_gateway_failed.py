@@ -42,6 +42,7 @@ import numpy as np
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import Way, rivals, taken, ways
+from netdiag.model.distinct import among
 from netdiag.model.finding import CONFIDENCE_RANK, SEVERITY_RANK, Confidence, Draft, Severity, Subject, subject
 from netdiag.model.link import Link
 from netdiag.model.neighbour import NTF_PROXY, NTF_ROUTER, Neighbour
@@ -118,7 +119,7 @@ def uses(view: HostView, silent: dict[Key, Neighbour]) -> Iterator[tuple[Key, Us
     for family in ("inet", "inet6"):
         routes, fib = view.routes(family), view.fib(family)
         tables = list(reachable_tables(view.rules, view.links, family))
-        chosen = np.isin(routes.table, tables) & ((routes.oif == 0) | np.isin(routes.oif, indexes))
+        chosen = among(routes.table, tables) & ((routes.oif == 0) | among(routes.oif, indexes))
         for way in ways(routes, view.nexthops, chosen):
             key = (way.hop.oif, way.hop.gateway)
             if key not in silent or way.dead:

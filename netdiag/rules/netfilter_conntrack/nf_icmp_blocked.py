@@ -36,6 +36,7 @@ import numpy as np
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import Link
 from netdiag.model.neighbour import NUD_FAILED, NUD_INCOMPLETE
@@ -122,7 +123,7 @@ def _unanswered(view: HostView, links: list[Link]) -> Iterator[Subject]:
     """IPv6 neighbours that this host looks for in vain."""
     if view.read_whole("neighbours"):
         table, having = view.neighbours, [link.ifindex for link in links]
-        for row in table.rows(np.flatnonzero((table.state & UNANSWERED != 0) & np.isin(table.ifindex, having))):
+        for row in table.rows(np.flatnonzero((table.state & UNANSWERED != 0) & among(table.ifindex, having))):
             if row.family == "inet6":
                 yield subject("neighbour", dst=row.dst, ifname=view.ifname(row.ifindex))
 

@@ -31,6 +31,7 @@ import numpy as np
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import rivals, usable
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
 from netdiag.model.neighbour import NUD_FAILED
 from netdiag.model.route import RTN_UNICAST, RTNH_F_DEAD, RTNH_F_LINKDOWN, RTPROT_NAMES, Route
@@ -54,10 +55,10 @@ MOST = 20_000
 def losers(view: HostView, family: str) -> Iterator[tuple[Route, Route]]:
     """Each route of a daemon that loses, with the winner."""
     routes, fib = view.routes(family), view.fib(family)
-    reachable = np.isin(routes.table, list(reachable_tables(view.rules, view.links, family)))
-    if not np.isin(routes.protocol, DAEMONS).any():
+    reachable = among(routes.table, list(reachable_tables(view.rules, view.links, family)))
+    if not among(routes.protocol, DAEMONS).any():
         return
-    foreign = reachable & (routes.type == RTN_UNICAST) & ~np.isin(routes.protocol, (KERNEL, *DAEMONS))
+    foreign = reachable & (routes.type == RTN_UNICAST) & ~among(routes.protocol, (KERNEL, *DAEMONS))
     for position in np.flatnonzero(foreign)[:MOST].tolist():
         if not usable(routes, position):
             continue

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from netdiag.index.view import HostView
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTPROT_NAMES
 from netdiag.model.sockets import SocketOwner, SocketOwners, UnixListener
@@ -70,7 +71,7 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         for family in ("inet", "inet6"):
             routes = view.routes(family)
-            held = np.flatnonzero(np.isin(routes.protocol, protocols))
+            held = np.flatnonzero(among(routes.protocol, protocols))
             if not len(held):
                 continue
             first, ip = routes.row(int(held[0])), ip_command(family)

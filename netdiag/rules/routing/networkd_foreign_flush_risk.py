@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from netdiag.index.view import HostView
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
 from netdiag.model.host import Networkd
 from netdiag.model.policyrule import PolicyRule
@@ -80,7 +81,7 @@ def _foreign(view: HostView, one: Networkd) -> list[Route]:
     found: list[Route] = []
     for family in ("inet", "inet6"):
         table = view.routes(family)
-        rows = np.isin(table.oif, one.managed) & ~np.isin(table.protocol, ITS_OWN)
+        rows = among(table.oif, one.managed) & ~among(table.protocol, ITS_OWN)
         rows &= (table.table != RT_TABLE_LOCAL) & (table.type == RTN_UNICAST)
         positions = np.flatnonzero(rows)
         _, first = np.unique(table.protocol[positions], return_index=True)

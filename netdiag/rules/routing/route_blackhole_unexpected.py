@@ -40,6 +40,7 @@ from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import rivals, usable
+from netdiag.model.distinct import among
 from netdiag.model.finding import SEVERITY_RANK, Confidence, Draft, Severity, subject
 from netdiag.model.route import (
     RT_TABLE_LOCAL,
@@ -161,8 +162,8 @@ def by_demand(view: HostView) -> Iterator[Refusal]:
 def by_prefix(view: HostView, family: str) -> Iterator[Refusal]:
     """What takes a prefix from a working route, or cuts a hole into one, with nobody known to use it."""
     routes = view.routes(family)
-    chosen = np.isin(routes.type, REFUSING) & np.isin(routes.protocol, (KERNEL, BIRD), invert=True)
-    chosen &= np.isin(routes.table, list(reachable_tables(view.rules, view.links, family)))
+    chosen = among(routes.type, REFUSING) & ~among(routes.protocol, (KERNEL, BIRD))
+    chosen &= among(routes.table, list(reachable_tables(view.rules, view.links, family)))
     for position in np.flatnonzero(chosen)[:MOST].tolist():
         hidden = left_behind(view, family, position)
         if hidden is None:
@@ -176,7 +177,7 @@ def by_prefix(view: HostView, family: str) -> Iterator[Refusal]:
 
 def check(view: HostView) -> Iterator[Draft]:
     found: dict[tuple[str, int], list[Refusal]] = {}
-    if any(np.isin(view.routes(family).type, REFUSING).any() for family in ("inet", "inet6")):
+    if any(among(view.routes(family).type, REFUSING).any() for family in ("inet", "inet6")):
         for refusal in (*by_demand(view), *by_prefix(view, "inet"), *by_prefix(view, "inet6")):
             found.setdefault((refusal.family, refusal.position), []).append(refusal)
     for refusals in found.values():

@@ -34,11 +34,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, RTNH_F_ONLINK, Route, RouteExtra, RouteHop
 from netdiag.rules.build import HostBuilder
@@ -68,7 +67,7 @@ def default_routes(view: HostView, family: str) -> Iterator[list[Default]]:
     """The unicast default routes, one list for each table and TOS, best metric first, equals as dumped."""
     routes = view.routes(family)
     tables = list(reachable_tables(view.rules, view.links, family))
-    chosen = (routes.dst_len == 0) & np.isin(routes.table, tables)
+    chosen = (routes.dst_len == 0) & among(routes.table, tables)
     hops = {at: way.legs for way in ways(routes, view.nexthops, chosen) for at in way.positions.tolist()}
     groups: dict[tuple[int, int], list[Default]] = {}
     for at in sorted(hops, key=lambda at: (int(routes.priority[at]), at)):

@@ -32,6 +32,7 @@ import numpy as np
 from netdiag.index.policy import Query
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, Subject, Unjudged, subject
 from netdiag.model.intent import IntendedRoute
 from netdiag.model.route import Route
@@ -95,7 +96,7 @@ def _vanished(old: HostView, new: HostView) -> Iterator[Route]:
     """Routes made by hand that are gone since the baseline, over interfaces that are still here."""
     for family in ("inet", "inet6"):
         routes = old.routes(family)
-        for row in old.route_rows(family, np.flatnonzero(np.isin(routes.protocol, BY_HAND)).tolist()):
+        for row in old.route_rows(family, np.flatnonzero(among(routes.protocol, BY_HAND)).tolist()):
             names = [old.ifname(hop.oif) for hop in row.hops]
             covering = new.route_rows(family, new.fib(family).routes_covering(row.table, row.dst))
             if any(other.dst == row.dst for other in covering) or any(n not in new.stack.by_name for n in names):

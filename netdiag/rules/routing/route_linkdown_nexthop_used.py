@@ -45,6 +45,7 @@ import numpy as np
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import Mask, Way, rivals, taken, usable, ways
+from netdiag.model.distinct import among
 from netdiag.model.finding import SEVERITY_RANK, Draft, Severity, subject
 from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, RTNH_F_ONLINK, Route, RouteHop, Routes
 from netdiag.rules.build import HostBuilder
@@ -112,7 +113,7 @@ def uses(view: HostView, family: str) -> Iterator[Use]:
     down |= (routes.nh_id != 0) & (routes.oif == 0)
     if not down.any():
         return
-    down &= np.isin(routes.table, list(reachable_tables(view.rules, view.links, family))) & ~on_every_link(routes)
+    down &= among(routes.table, list(reachable_tables(view.rules, view.links, family))) & ~on_every_link(routes)
     for way in ways(routes, view.nexthops, down):
         if not is_down(way.hop):
             continue

@@ -42,6 +42,7 @@ from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import Way, ways
 from netdiag.model.address import IFA_F_NOPREFIXROUTE
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import IFF_BROADCAST, IFF_LOWER_UP, IFF_NOARP, IFF_POINTOPOINT, IFF_UP
 from netdiag.model.route import RTNH_F_DEAD, Route, address_text
@@ -66,9 +67,7 @@ def by_gateway(view: HostView, family: str) -> dict[Place, list[Way]]:
     """The ways of one family whose gateway has to be attached to be accepted."""
     routes = view.routes(family)
     found: dict[Place, list[Way]] = {}
-    for way in ways(
-        routes, view.nexthops, np.isin(routes.table, list(reachable_tables(view.rules, view.links, family)))
-    ):
+    for way in ways(routes, view.nexthops, among(routes.table, list(reachable_tables(view.rules, view.links, family)))):
         link, gateway = view.link(way.hop.oif), way.hop.gateway
         if gateway is None or link is None or way.onlink or way.dead:
             continue
@@ -81,7 +80,7 @@ def by_gateway(view: HostView, family: str) -> dict[Place, list[Way]]:
 def attached(view: HostView, family: str, indexes: Iterable[int]) -> dict[int, list[Network]]:
     """The prefixes that lie on each interface: of routes without gateway, in any table."""
     routes = view.routes(family)
-    chosen = (routes.oif == 0) | np.isin(routes.oif, list(indexes))
+    chosen = (routes.oif == 0) | among(routes.oif, list(indexes))
     chosen &= ~(routes.gateway.any(axis=1) if routes.gateway.ndim > 1 else routes.gateway != 0)
     found: dict[int, list[Network]] = {}
     for way in ways(routes, view.nexthops, chosen):

@@ -40,6 +40,7 @@ from netdiag.index.reach import jumped_over, reachable_tables
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.index.ways import usable
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RTN_LOCAL, RTN_UNICAST, RTPROT_NAMES, Route
@@ -116,7 +117,7 @@ def _astray(view: HostView, family: str, table: int, rows: list[Route]) -> bool:
     if not view.read_whole("sysctls"):
         return False
     routes, used = view.routes(family), reachable_tables(view.rules, view.links, family)
-    elsewhere = np.isin(routes.protocol, DAEMONS) & np.isin(routes.table, list(used)) & (routes.type == RTN_UNICAST)
+    elsewhere = among(routes.protocol, DAEMONS) & among(routes.table, list(used)) & (routes.type == RTN_UNICAST)
     lost = [row for row in rows if not view.lookup(Query(family=family, dst=specimens(row.dst)[0])).ok]
     return not elsewhere.any() and bool(lost)
 

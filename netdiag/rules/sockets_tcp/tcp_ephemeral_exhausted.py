@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from netdiag.index.view import HostView
-from netdiag.model.distinct import distinct
+from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Draft, subject
 from netdiag.model.sockets import AF_INET, AF_INET6, TIME_WAIT, Sockets, address_text
 from netdiag.rules.build import HostBuilder
@@ -76,7 +76,7 @@ def held(view: HostView) -> Mask:
 
 def fullest(table: Sockets, mask: Mask, allowed: set[int]) -> Iterator[tuple[int, int]]:
     """Position of one socket, and how many allowed ports its triple takes, for each triple that takes more than one."""
-    inside = mask & np.isin(table.sport, np.fromiter(allowed, np.uint16, len(allowed)))
+    inside = mask & among(table.sport, np.fromiter(allowed, np.uint16, len(allowed)))
     positions = np.flatnonzero(inside)
     if not len(positions):
         return

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from netdiag.index.view import HostView
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft
 from netdiag.model.sockets import AF_INET, AF_INET6, IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
@@ -71,7 +72,7 @@ def check(view: HostView) -> Iterator[Draft]:
     table = view.sockets
     words = (view.sysctl("net.ipv4.ip_local_port_range") or "32768 60999").split()
     chosen = listening(table, IPPROTO_UDP) & any_address(table) & (table.ifindex == 0) & (table.inode != 0)
-    chosen &= ~np.isin(table.sport, CLIENT_PORTS)
+    chosen &= ~among(table.sport, CLIENT_PORTS)
     chosen &= (table.sport < int(words[0])) | (table.sport > int(words[-1]))
     for position in np.flatnonzero(chosen).tolist()[:NAMED]:
         row = table.row(position)

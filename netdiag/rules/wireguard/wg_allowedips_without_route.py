@@ -33,12 +33,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.bird import Bird, BirdDaemon, BirdProtocol
 from netdiag.model.bpf import BpfAttachment
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.link import Link
 from netdiag.model.route import RTNH_F_DEAD
@@ -127,7 +126,7 @@ def _by_daemon(view: HostView, link: Link) -> bool:
     """Whether a routing daemon made routes by the interface."""
     for family in ("inet", "inet6"):
         made = [position for _, position in routes_by(view, family, link.ifindex)]
-        if np.isin(view.routes(family).protocol[made], ROUTING_DAEMONS).any():
+        if among(view.routes(family).protocol[made], ROUTING_DAEMONS).any():
             return True
     return False
 
