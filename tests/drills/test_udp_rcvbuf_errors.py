@@ -34,7 +34,7 @@ def drill(name: str, address: str, dst: str) -> Drill:
     def all_taken(lab: Lab, host: Host) -> bool:
         """Nothing of what the client sends finds the buffer full."""
         before = errors(host)
-        lab.send_udp(lab.hosts["client"], dst, 5300, count=60, size=900)
+        lab.send_udp(lab.hosts["client"], dst, 5300, count=20, size=900)
         return errors(host) == before
 
     return Drill(
