@@ -21,7 +21,9 @@ Fix
 
 Not flagged
   tc-ingress and tc-egress are met by clsact and tcx alike. A name that the kernel cut at 15 bytes. Interfaces made
-  between the two samples of the counters, and interfaces that are down, when only their siblings tell. Fewer siblings
+  between the two samples of the counters, and interfaces that are down, when only their siblings tell; where the
+  counters were not read, the newest of its kind is information (its agent may be on the way), an older one, whose
+  younger sibling has the program, is judged. Fewer siblings
   without a trace: only the intent or a baseline tells. A glob that matches nothing. Another build of the same name
   where the intent gives no tag. Against a baseline: interfaces of guests that were made anew; all tc programs of an
   interface gone at once, which is bpf-tc-clsact-removed. Without a [[bpf]] section, a baseline or siblings the rule
@@ -88,10 +90,11 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
             if (place.ifname, place.hook) not in said:
                 said.add((place.ifname, place.hook))
                 yield _draft(place, f"it is gone {since(view.baseline)}", f"BPF_PROG_QUERY, {since(view.baseline)}")
-    for place, share in _alone(view, rows):
+    for place, share, settled in _alone(view, rows):
         if (place.ifname, place.hook) not in said:
             said.add((place.ifname, place.hook))
-            yield _draft(place, f"{share} of its kind have it", "BPF_PROG_QUERY of its siblings", likely=True)
+            why, source = f"{share} of its kind have it", "BPF_PROG_QUERY of its siblings"
+            yield _draft(place, why if settled else f"{why}; it may be new", source, likely=True, sure=settled)
     for place, trace, source in traced:
         if (place.ifname, place.hook) not in said:
             yield _draft(place, trace, source, likely=True, sure=_for_guests(view, place.ifname))
@@ -209,7 +212,8 @@ def _seen_before(view: HostView) -> set[int] | None:
     return {row.ifindex for row in view.counters.links} if whole else None
 
 
-def _alone(view: HostView, rows: list[Placed]) -> Iterator[tuple[Place, str]]:
+def _alone(view: HostView, rows: list[Placed]) -> Iterator[tuple[Place, str, bool]]:
+    """Places without what nearly all siblings have, how many have it, and whether an agent had time to bring it."""
     old = _seen_before(view)
     for _, links in _crowd(view):
         members = {link.ifname for link in links}
@@ -221,9 +225,11 @@ def _alone(view: HostView, rows: list[Placed]) -> Iterator[tuple[Place, str]]:
             lacking = [link for link in links if link.ifname not in names]
             if len(names) <= SHARE * (len(members) - 1):
                 continue
+            youngest = max(link.ifindex for link in links if link.ifname in names)  # the kernel counts upwards
             for link in lacking:
                 if old is None or link.ifindex in old:
-                    yield Place(hook, link.ifname, name), f"{len(names)} of {len(members) - 1} others"
+                    settled = old is not None or link.ifindex < youngest
+                    yield Place(hook, link.ifname, name), f"{len(names)} of {len(members) - 1} others", settled
 
 
 def _draft(place: Place, why: str, source: str, *, likely: bool = False, sure: bool = True) -> Draft:
@@ -381,12 +387,16 @@ def _old_and_new(crowd: Callable[..., HostBuilder]) -> Iterator[Example]:
     for name, why, seen, late, fires in (
         ("there before", "it had time", "tap0", (), 1),
         ("made just now", "its agent comes within a second", "eth0", (), 0),
-        ("counters not read", "nobody knows how old it is", "eth0", ("counters",), 1),
+        ("counters not read", "its sibling is younger", "eth0", ("counters",), 1),
     ):
         host = crowd(11, 1).link("eth0")
         before = {"links": (host.link_counters(seen),)}
         host.counters(before=before, after=before)
         yield Example(name=f"one of eleven, {name}", why=why, tables=host.build(), fires=fires, late=late)
+    young = crowd(11, 1).link("tap0", kind="tun", ifindex=99).build()
+    told: dict[str, Any] = {"fires": 1, "late": ("counters",), "says": ("it may be new",)}
+    why = "its agent may be on the way"
+    yield Example(name="the youngest, counters not read", why=why, tables=young, severity="info", **told)
     yield Example(name="two of twenty-two", why="twenty of their siblings", tables=crowd(22, 2).build(), fires=2)
     yield Example(name="three of twenty-one", why="nine in ten are not enough", tables=crowd(21, 3).build())
     dark = crowd(11, 1, carrier=False).build()

@@ -21,7 +21,7 @@ Not flagged
   the mask of a mark, which is all ones unless it is given. Against a baseline: a rule that stands at another priority
   with the same selectors and table; rules of interfaces that are gone; rules of a table that is now empty as well,
   which are told as information. A rule "from POD" that one guest lacks: which uplink it is meant to use nobody knows.
-  Without a [[rule]] section, a baseline or guests with rules of their own the rule is not evaluated.
+  Without a [[rule]] section or a baseline the rule is not evaluated, but for what the guests' rules tell.
 
 References
   net/core/fib_rules.c; ip-rule(8); networkd.conf(5) ManageForeignRoutingPolicyRules=
@@ -115,8 +115,7 @@ def as_rule(want: IntendedRule) -> PolicyRule:
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
     lost = list(forsaken(view))
-    if not lost:
-        yield from untold(view, "rule")
+    yield from untold(view, "rule")
     said = set()
     for want in view.intent.rule or ():
         if not any(is_it(rule, want) for rule in view.rules):
@@ -296,6 +295,7 @@ def _pods() -> Iterator[Example]:
     """What its like have: pods with a rule each, ahead of those that send them out by the second card."""
     about = subject("rule", priority=512, family="inet", dst="10.0.1.3")
     told: dict[str, Any] = {"fires": 1, "subject": about, "severity": "critical", "confidence": "likely"}
+    told["unjudged"] = True  # of what the intent or a baseline would name
     says = ("3 other guests have one like it; from eni0 to eni3 packets go to eth1", "to 10.0.1.3/32 table main")
     yield _case("of one pod of four", "its siblings' packets leave the host", _pod_host(out=1), None, says=says, **told)
     second = _pod_host(out=0).rule(1536, src="10.0.1.1", src_len=32, table=100)
@@ -303,7 +303,7 @@ def _pods() -> Iterator[Example]:
     yield _case("none sent out", "main is asked anyhow", _pod_host(), None, unjudged=True)
     yield _case("two of three have one", "too few", _pod_host(rules=2, pods=3, out=1), None, unjudged=True)
     yield _case("five of seven have one", "two are many", _pod_host(rules=5, pods=7, out=1), None, unjudged=True)
-    yield _case("six of eight have one", "two are few", _pod_host(rules=6, pods=8, out=1), None, fires=2)
+    yield _case("six of eight have one", "two are few", _pod_host(rules=6, pods=8, out=1), None, fires=2, unjudged=True)
     yield _case("all have one", "as it should be", _pod_host(rules=4, out=1), None, unjudged=True)
     other = _pod_host(out=1).rule(600, dst="10.0.1.3", dst_len=32, table=254)
     yield _case("one at another priority", "it has its own", other, None, unjudged=True)

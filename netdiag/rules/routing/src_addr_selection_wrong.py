@@ -1,14 +1,16 @@
 """What it checks
   What this host sends to the Internet without having chosen a source gets an address that the Internet cannot answer:
   one of a private range (RFC 1918, shared 100.64.0.0/10, link-local, IPv6 ULA) that belongs to another interface than
-  the one it leaves by, a tunnel's or a guest bridge's for instance, although the host has a public address. Asked are
-  the routing tables, as the kernel does for a socket that is not bound; every next hop counts. Nothing on the way out
-  may rewrite the source.
+  the one it leaves by, a tunnel's or a guest bridge's for instance, although the host has a public address; or one of
+  that interface itself, which has a public address too and whose gateway is a public one. Asked are the routing
+  tables, as the kernel does for a socket that is not bound; every next hop counts. Nothing on the way out may rewrite
+  the source.
 
 Why it matters
   The route lost its "src" (a daemon was restarted, somebody typed the default route anew), and the uplink has no
-  address of its own to fall back on: the kernel then takes the first address of any interface. Everything that this
-  host itself opens hangs: DNS, updates, probes. What others open still works, since answers carry the address that was
+  address of its own to fall back on: the kernel then takes the first address of any interface. Or the uplink has two,
+  the private one came first, and the gateway is in the subnet of neither (onlink). Everything that this host itself
+  opens hangs: DNS, updates, probes. What others open still works, since answers carry the address that was
   asked, so that monitoring from outside stays green.
 
 Confirm
@@ -22,8 +24,9 @@ Fix
   export filter of its kernel protocol. Then make it last, in the configuration that made the route.
 
 Not flagged
-  Sources that are rewritten on the way out (snat, masquerade), or may be. A source on the outgoing interface itself: an
-  uplink with a private address is behind somebody's NAT. Private loopback addresses that the route names: a fabric that
+  Sources that are rewritten on the way out (snat, masquerade), or may be. A source on the outgoing interface itself
+  where it has no public address, or the next hop is private, link-local or none: a router there may translate, and a
+  public address beside it is then that of a service. Private loopback addresses that the route names: a fabric that
   translates at its border. Public sources wherever they are, anycast on lo among them. Hosts without any public
   address. Ways out through a tunnel or a VRF.
 
@@ -98,7 +101,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     for family in FAR:
         own = [row for row in view.addresses if row.family == family and not private(row.local) and row.scope == 0]
         public = [row for row in own if not row.flags & IFA_F_DEPRECATED]
-        wrong = next((one for one in _wrong(view, family, firewall)), None) if public else None
+        wrong = next((one for one in _wrong(view, family, firewall, public)), None) if public else None
         if wrong is None:
             continue
         if unread:
@@ -107,7 +110,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         yield _draft(view, wrong, _best(view, public, wrong))
 
 
-def _wrong(view: HostView, family: str, firewall: Netfilter) -> Iterator[Wrong]:
+def _wrong(view: HostView, family: str, firewall: Netfilter, public: list[Address]) -> Iterator[Wrong]:
     for dst in FAR[family]:
         answer = view.lookup(Query(family=family, dst=dst))
         if answer.type != "unicast" or answer.alternatives:
@@ -119,13 +122,19 @@ def _wrong(view: HostView, family: str, firewall: Netfilter) -> Iterator[Wrong]:
                 continue
             known = [view.link(row.ifindex) for row in view.local.owners(source)]
             owners = [link for link in known if link is not None]
-            if not owners or any(owner.ifindex == out.ifindex for owner in owners):
+            own = any(owner.ifindex == out.ifindex for owner in owners)
+            if not owners or own and not _among_public(hop, out, public):
                 continue
-            owner = owners[0]
+            owner = out if own else owners[0]
             if _rests(owner) and answer.prefsrc is not None:
                 continue
             if not _rewritten(firewall, family, (source, dst), out):
                 yield Wrong(dst, answer, hop, source, owner, out)
+
+
+def _among_public(hop: Hop, out: Link, public: list[Address]) -> bool:
+    """Whether the way out is one of public addresses: such a router has no translation for a private one beside them."""
+    return hop.gateway is not None and not private(hop.gateway) and any(row.ifindex == out.ifindex for row in public)
 
 
 def _open(view: HostView, out: Link) -> bool:
@@ -168,7 +177,11 @@ def _draft(view: HostView, wrong: Wrong, better: str) -> Draft:
     words = route_words(view, row)
     command = ip_command(family)
     fix = f"{command} route replace {words} src {better}" if words else f"# add to the route: src {better}"
-    why = "the route names it" if row.prefsrc else f"the route names none, and {wrong.out.ifname} has none"
+    why = f"the route names none, and {wrong.out.ifname} has none"
+    if row.prefsrc:
+        why = "the route names it"
+    elif wrong.owner.ifindex == wrong.out.ifindex:
+        why = f"the route names none, and it is the first of {wrong.out.ifname}"
     chosen_by_itself = _rests(wrong.owner)
     return RULE.found(
         subject=route_subject(view, row),
@@ -256,6 +269,7 @@ def examples() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
+    yield from _beside()
     full = HostBuilder().link("eth0").address("eth0", "192.0.2.9/24").link("wg0", kind="wireguard", type=65534)
     yield silent(
         "full tunnel", "its other end translates", full.address("wg0", "10.8.0.1/24").route("default", dev="wg0")
@@ -276,6 +290,33 @@ def examples() -> Iterator[Example]:
     yield silent("private dummy named", "a loopback by another name", dummy)
     half = _edge().rule(100, table=100, unknown=1).route("default", dev="eth0", via="192.0.2.1", onlink=True, table=100)
     yield silent("a selector that is not known", "the other answer may have a source", half.rule(99, table=100, tos=4))
+
+
+def _beside() -> Iterator[Example]:
+    """A private and a public address on the uplink itself."""
+
+    def two(public: str = "203.0.113.7/32", **route: Any) -> HostBuilder:
+        host = HostBuilder().link("eth0").address("eth0", "10.0.0.5/24").address("eth0", public)
+        return host.route("default", **({"dev": "eth0", "via": "192.0.2.1", "onlink": True} | route))
+
+    first = ("the source 10.0.0.5 of eth0", "it is the first of eth0", "via 192.0.2.1", "src 203.0.113.7")
+    for name, why, host, says in (
+        ("the private one first", "the gateway is in no subnet of eth0", two(), first),
+        ("the private one named", "the gateway is among the public", two(prefsrc="10.0.0.5"), ("the route names it",)),
+    ):
+        yield Example(name=name, why=why, tables=host.build(), fires=1, confidence="likely", says=says)
+    for name, why, host in (
+        ("a gateway in the public subnet", "the kernel takes the address beside it", two("192.0.2.9/24")),
+        ("a private gateway", "it translates, and the public one is a service's", two(via="10.0.0.1")),
+        ("no gateway", "who is there cannot be said", two(via=None)),
+        ("the public one on lo", "a service's: the uplink is private", two("10.0.0.6/24").address("lo", "203.0.113.7/32")),
+    ):
+        yield Example(name=f"two addresses, {name}", why=why, tables=host.build())
+    for via, fires in (("2001:db8::1", 1), ("fe80::1", 0)):
+        six = HostBuilder().link("eth0").address("eth0", "fd00::5/64").address("eth0", "2001:db8::5/64")
+        six.route("default", dev="eth0", via=via, prefsrc="fd00::5")
+        why = "a link-local router may translate"
+        yield Example(name=f"ULA named, by {via}", why=why, tables=six.build(), fires=fires)
 
 
 def _better() -> Iterator[Example]:
