@@ -28,6 +28,18 @@ def _rank(finding: Finding) -> tuple[bool, int, int, str, str]:
     return silenced, SEVERITY_RANK[finding.severity], CONFIDENCE_RANK[finding.confidence], finding.rule, finding.id
 
 
+def _suspicion(tree: list[Finding], usual: Mapping[str, Severity]) -> tuple[bool, int, int, int, int, str, str]:
+    """The order of findings of one severity, of which each has what it explains below it.
+
+    What is only information may still be why somebody asks: first what its rule takes for grave where it is sure,
+    then what is certain, then what explains most; the names of rules decide last. Where traffic is lost, certainty
+    comes first at once.
+    """
+    silenced, severity, confidence, *name = _rank(tree[0])
+    grave = SEVERITY_RANK[usual.get(tree[0].rule, "info")] if tree[0].severity == "info" else 0
+    return silenced, severity, grave, confidence, -len(tree), *name
+
+
 def _causes(drafts: list[Draft], explains: Mapping[str, tuple[str, ...]]) -> dict[str, set[str]]:
     """For each finding id, the ids of every finding that can be its cause."""
     touched: dict[Key, set[int]] = defaultdict(set)
@@ -83,20 +95,23 @@ def _heard(finding: Finding, below: Iterable[Finding]) -> Iterable[Finding]:
     return finding, *(row for row in below if row.suppressed is None or finding.suppressed is not None)
 
 
-def arrange(drafts: Iterable[Draft], explains: Mapping[str, tuple[str, ...]]) -> tuple[Finding, ...]:
-    """Findings in reading order: the root causes, worst first, then what they explain, each below its cause.
+def arrange(
+    drafts: Iterable[Draft], explains: Mapping[str, tuple[str, ...]], usual: Mapping[str, Severity] | None = None
+) -> tuple[Finding, ...]:
+    """Findings in reading order: the root causes, worst first, then what they explain, each below its cause. ``usual``
+    is the severity of each rule's card.
 
     A cause is as severe as the worst that it explains: a warning that loses traffic through its consequence loses
     traffic.
     """
-    drafts = list(drafts)
+    drafts, usual = list(drafts), usual or {}
     parents = _parents(drafts, _causes(drafts, explains))
     children: dict[str | None, list[Finding]] = defaultdict(list)
     for draft in drafts:
         children[parents.get(draft.finding.id)].append(draft.finding)
 
     def tree(finding: Finding) -> list[Finding]:
-        branches = sorted((tree(child) for child in children[finding.id]), key=lambda rows: _rank(rows[0]))
+        branches = sorted((tree(child) for child in children[finding.id]), key=lambda rows: _suspicion(rows, usual))
         below = [row for rows in branches for row in rows]
         own = msgspec.structs.replace(
             finding,
@@ -106,5 +121,5 @@ def arrange(drafts: Iterable[Draft], explains: Mapping[str, tuple[str, ...]]) ->
         )
         return [own, *below]
 
-    trees = sorted((tree(root) for root in children[None]), key=lambda rows: _rank(rows[0]))
+    trees = sorted((tree(root) for root in children[None]), key=lambda rows: _suspicion(rows, usual))
     return tuple(rows[0] for rows in trees) + tuple(row for rows in trees for row in rows[1:])

@@ -159,7 +159,12 @@ def judge(
     chosen = {name: m for name, m in chosen.items() if (not only or name in only) and name not in skip}
     drafts, not_evaluated = drafts_of(snapshot, chosen, told)
     drafts = silence(drafts, told.suppressions if told else None, snapshot.meta.taken_at)
-    findings = arrange(drafts, {name: module.rule.explains for name, module in chosen.items()})
+    cards = {name: module.rule for name, module in chosen.items()}
+    findings = arrange(
+        drafts,
+        {name: rule.explains for name, rule in cards.items()},
+        {name: rule.severity for name, rule in cards.items()},
+    )
     meta = snapshot.meta
     return Report(
         netdiag=netdiag.__version__,

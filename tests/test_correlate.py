@@ -110,6 +110,20 @@ def test_two_rules_that_explain_each_other_do_not_loop() -> None:
     assert [f.explained_by is None for f in found] == [True, False]
 
 
+def test_information_is_told_by_how_likely_it_is_the_trouble() -> None:
+    """The rule's own gravity, then certainty, then breadth; where traffic is lost, certainty, then breadth."""
+    lo = subject("link", ifname="lo")
+    low = draft("a-setting", ETH0, severity="info")
+    broad = draft("b-setting", GATEWAY, severity="info", breaks=(lo,))
+    guess = draft("z-grave", SESSION, severity="info", confidence="possible")
+    below = draft("c-below", lo, severity="info")
+    usual: dict[str, Any] = {"a-setting": "info", "b-setting": "info", "z-grave": "critical", "c-below": "info"}
+    found = arrange([low, broad, guess, below], {"b-setting": ("c-*",)}, usual)
+    assert [one.rule for one in found] == ["z-grave", "b-setting", "a-setting", "c-below"]
+    lost = [draft("a", ETH0, severity="critical", confidence="likely"), draft("z", GATEWAY, severity="critical")]
+    assert [one.rule for one in arrange(lost, {}, {"a": "critical", "z": "warning"})] == ["z", "a"]
+
+
 RULES = ("a", "b", "c", "d")
 OBJECTS = [subject("link", ifname=name) for name in ("eth0", "eth1", "eth2")]
 SOME: Any = st.lists(st.sampled_from(OBJECTS), max_size=2).map(tuple)

@@ -179,7 +179,8 @@ def judge_fleet(fleet: Fleet, workers: Workers | None = None) -> FleetReport:
     explains = {name: module.rule.explains for name, module in own.items()}
     for name, module in between.items():
         explains[name] = explains.get(name, ()) + module.rule.explains
-    findings = arrange([*found, *drafts], explains)
+    usual = {name: module.rule.severity for name, module in (own | between).items()}
+    findings = arrange([*found, *drafts], explains, usual)
     grouped = [
         NotEvaluated(rule=rule, reason=f"{reason} (on {_named(hosts)})")
         for (rule, reason), hosts in ((key.split("\n", 1), hosts) for key, hosts in sorted(silent.items()))

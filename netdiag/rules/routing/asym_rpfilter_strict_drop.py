@@ -32,17 +32,21 @@ References
   2.2; https://github.com/cilium/cilium/issues/10645
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+import numpy as np
 
 from netdiag.index.reversepath import STRICT, effective
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.link import Link, Stats64
-from netdiag.rules.arrivals import Arrivals, Dropped, announced
+from netdiag.model.route import RTN_UNICAST
+from netdiag.rules.arrivals import KERNEL, Arrivals, Dropped, announced
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
+from netdiag.rules.routewords import route_subject
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -71,7 +75,7 @@ def check(view: HostView) -> Iterator[Draft]:
     if not strict:
         return
     moved = view.moved(COUNTER) or 0
-    suspect = _only_receiver(view, strict, moved)
+    suspect, perhaps = _only_receiver(view, strict, moved), list[Subject]()
     arrivals = Arrivals(view, strict)
     onward = arrivals.leading_on()
     asked = [link for link in strict if link.ifindex in onward][:MOST_LINKS]
@@ -83,11 +87,12 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     standby = [dropped[0] for dropped in found.values() if dropped and view.latest.snmp.get(COUNTER)]
     if suspect is not None:
+        perhaps = list(_elsewhere(view, suspect))
         standby = found.get(suspect.ifname, [])[:1] or [*_unexplained(view, arrivals, suspect)][:1]
     for dropped in standby:
         # Where several interfaces received enough, one that BGP calls the world in by is where it came in.
         named = dropped.link is suspect or announced(view, dropped.link)
-        yield _draft(view, dropped, everywhere, moved if named else 0)
+        yield _draft(view, dropped, everywhere, moved if named else 0, perhaps)
 
 
 def _routed(link: Link) -> bool:
@@ -110,6 +115,14 @@ def _only_receiver(view: HostView, strict: list[Link], moved: int) -> Link | Non
     return able[0] if len(able) == 1 and able[0].kind not in ("tun", "bridge") else None
 
 
+def _elsewhere(view: HostView, link: Link) -> Iterator[Subject]:
+    """The narrowest routes that lead out by other interfaces: one that was moved there explains such drops."""
+    routes = view.routes("inet")
+    chosen = np.flatnonzero((routes.type == RTN_UNICAST) & (routes.protocol != KERNEL) & (routes.oif != link.ifindex))
+    order = chosen[np.argsort(routes.dst_len[chosen], kind="stable")[::-1]]
+    yield from (route_subject(view, row) for row in view.route_rows("inet", order[:MOST_LINKS].tolist()))
+
+
 def _unexplained(view: HostView, arrivals: Arrivals, link: Link) -> Iterator[Dropped]:
     """Drops that no route over the interface speaks for: who is reached over other interfaces sends in by this one."""
     address = arrivals.own(link)
@@ -125,7 +138,8 @@ def _unexplained(view: HostView, arrivals: Arrivals, link: Link) -> Iterator[Dro
             yield Dropped(link=link, source=lost[0], address=address, way=lost[1], why=why, standby=True)
 
 
-def _draft(view: HostView, dropped: Dropped, everywhere: int, moved: int) -> Draft:
+def _draft(view: HostView, dropped: Dropped, everywhere: int, moved: int, perhaps: Iterable[Subject] = ()) -> Draft:
+    """``perhaps``: routes, one of which may be why."""
     link, ifname = dropped.link, quoted(dropped.link.ifname)
     own, total = link.inet_conf.get("rp_filter", 0), view.latest.snmp.get(COUNTER, 0)
     hops = ", ".join(sorted({view.ifname(hop.oif) for hop in dropped.way.hops if hop.oif}))
@@ -154,7 +168,7 @@ def _draft(view: HostView, dropped: Dropped, everywhere: int, moved: int) -> Dra
             "nstat -asz TcpExtIPReversePathFilter",
         ],
         fix=f"sysctl -w {quoted(setting + '=2')}",
-        touches=[*(subject("link", ifname=name) for name in hops.split(", ") if name)],
+        touches=[*(subject("link", ifname=name) for name in hops.split(", ") if name), *perhaps],
         breaks=[subject("address", address=dropped.address, ifname=link.ifname)],
     )
 

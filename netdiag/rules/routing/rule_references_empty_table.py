@@ -3,6 +3,8 @@
   rules behind it: to the main table, or to nothing at all. Judged by asking for a packet that the rule matches. Also: a
   rule for an own address leads to a table that holds its link's subnet and no default route, while the table of that
   number of the other IP family has one by the same link; what the address sends to the world leaves by another link.
+  Where one such rule stands beside one table that carries routes and that no rule names, the rule probably has the
+  wrong number: table-without-rule then stands below this.
 
 Why it matters
   Traffic that should have its own way (an uplink, a tunnel, a customer's gateway) leaves by another one, with another
@@ -15,6 +17,7 @@ Confirm
   ip route get DESTINATION mark MARK      (names the table that answers instead)
 
 Fix
+  Where the rule has the wrong number: make it anew with the right one, and delete this one; its packets move at once.
   Put the routes back: ip route add default via GATEWAY dev IFNAME table NUMBER; matching packets move to that way at
   once. Or delete the rule that has no use any more: ip rule del pref NUMBER ...; that changes no packet's way now.
 
@@ -48,6 +51,7 @@ from netdiag.model.route import RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN,
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.halftables import half_tables
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word
+from netdiag.rules.routing.table_without_rule import Unled, unled
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -55,7 +59,7 @@ RULE = Rule(
     title="a policy rule leads to a table without routes",
     severity="warning",
     reads=("links", "addresses", "routes", "rules", "sysctls"),
-    explains=("route-default-missing", "src-addr-selection-wrong"),
+    explains=("route-default-missing", "src-addr-selection-wrong", "table-without-rule"),
 )
 OWN = (RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL)
 PLACEHOLDERS = {(220, 220), (5270, 52)}
@@ -83,10 +87,14 @@ def check(view: HostView) -> Iterator[Draft]:
             yield _half_draft(view, rule, kept, answer)
         if _idle(view, family):
             continue
+        empty = []
         for table, rules in list(leading.items())[:MOST_TABLES]:
             falls = [fall for rule in rules if (fall := _fall(view, rule)) is not None]
             if falls:
-                yield _draft(view, table, falls)
+                empty.append((table, falls))
+        meant = list(unled(view, family)) if len(empty) == 1 else []
+        for table, falls in empty:
+            yield _draft(view, table, falls, meant[0] if len(meant) == 1 else None)
 
 
 def _half_draft(view: HostView, rule: PolicyRule, kept: Route, answer: Lookup) -> Draft:
@@ -196,7 +204,7 @@ def _forwards(view: HostView, family: str) -> bool:
     return any(link.inet_conf.get("forwarding") for link in view.links)
 
 
-def _draft(view: HostView, table: int, falls: list[Fall]) -> Draft:
+def _draft(view: HostView, table: int, falls: list[Fall], meant: Unled | None) -> Draft:
     rule, answer = falls[0]
     ip, words = ip_command(rule.family), rule_words(rule)
     others = [fall.rule for fall in falls[1:]]
@@ -207,11 +215,13 @@ def _draft(view: HostView, table: int, falls: list[Fall]) -> Draft:
     return RULE.found(
         subject=rule_subject(rule, view.rules),
         message=f"rule {rule.priority} ({words}){more} leads to table {table}, which has no route: "
-        f"{_consequence(view, answer)}",
+        f"{_consequence(view, answer)}"
+        + (f"; table {meant.table}, which has {meant.rows[0].dst} and no rule, may be meant" if meant else ""),
         confidence="certain" if selects(rule) else "likely",
         evidence=[
             (f"rule {rule.priority}", words, "RTM_GETRULE"),
             (f"routes in table {table}", 0, "RTM_GETROUTE"),
+            *([(f"rules for table {meant.table}", 0, "RTM_GETRULE FRA_TABLE")] if meant else []),
             (f"route to {answer.query.dst}{mark}", _end(view, answer), "policy rules and tables as read"),
         ],
         confirm=[
@@ -219,10 +229,22 @@ def _draft(view: HostView, table: int, falls: list[Fall]) -> Draft:
             f"{ip} route show table all | grep -c 'table {table} '",
             *([asked] if plain else []),
         ],
-        fix=f"{ip} rule del pref {rule.priority} {words}  # if it is a leftover; else fill table {table} again",
+        fix=_renumbered(rule, words, meant.table)
+        if meant
+        else f"{ip} rule del pref {rule.priority} {words}  # if it is a leftover; else fill table {table} again",
         touches=[rule_subject(other) for other in (rule, *others)],
-        breaks=[*(rule_subject(other) for other in others), *([] if answer.ok else [_default(rule)])],
+        breaks=[
+            *(rule_subject(other) for other in others),
+            *([] if answer.ok else [_default(rule)]),
+            *([subject("route", dst=meant.rows[0].dst, table=meant.table)] if meant else []),
+        ],
     )
+
+
+def _renumbered(rule: PolicyRule, words: str, table: int) -> str:
+    """Commands that make the rule lead to another table: first the new one, so that no packet is without."""
+    ip, right = ip_command(rule.family), words.rpartition("lookup ")[0] + f"lookup {table}"
+    return f"{ip} rule add pref {rule.priority} {right} && {ip} rule del pref {rule.priority} {words}"
 
 
 def _default(rule: PolicyRule) -> Subject:
@@ -342,6 +364,7 @@ def examples() -> Iterator[Example]:
     yield one("table of the other family", "777 of IPv4 says nothing about 777 of IPv6", 1, host=full, family="inet6")
     behind = _host()
     yield one("behind main", "the default route of main takes everything before", 0, host=behind, priority=40000)
+    yield from _misnumbered()
     yield from _refused_and_standby()
 
 
@@ -413,6 +436,38 @@ def _refused_and_standby() -> Iterator[Example]:
         idle.rule(200, family="inet6", table=777, fwmark=1),
     )
     yield from _halves()
+
+
+def _misnumbered() -> Iterator[Example]:
+    """A table that is full and has no rule, beside a rule whose table is empty."""
+
+    def case(name: str, why: str, host: HostBuilder, says: tuple[str, ...], fires: int = 1) -> Example:
+        return Example(name=name, why=why, tables=host.build(), fires=fires, says=says)
+
+    def full(*tables: int, **route: Any) -> HostBuilder:
+        host = _host().rule(200, table=1000, iif="eth1")
+        for table in tables:
+            host.route("default", **({"via": "10.1.0.2", "dev": "eth1", "table": table} | route))
+        return host
+
+    meant = (
+        "; table 100, which has 0.0.0.0/0 and no rule, may be meant",
+        "ip rule add pref 200 from all iif eth1 lookup 100 && ip rule del pref 200 from all iif eth1 lookup 1000",
+    )
+    yield case("a typing error", "the number meant has routes and no rule", full(100), meant)
+    unclear = ("(via 10.0.0.2 dev eth0)", "# if it is a leftover; else fill table 1000 again")
+    for name, why, host in (
+        ("two tables without a rule", "which one is meant", full(100, 101)),
+        ("the full table has its rule", "it is not missed", full(100).rule(300, table=100, fwmark=1)),
+        ("the full table is BIRD's", "for later use", full(100, protocol=12)),
+        ("the full table is a VRF's", "it has its ports", full(100).link("red", kind="vrf", info={"table": 100})),
+        ("the full table is of IPv6", "another one", full(100, via="2001:db8::9")),
+        ("it carries nothing", "it is not missed", full().route("10.0.0.0/8", type="throw", table=100)),
+        ("main without a rule", "another rule says so", full().rule(400, table=254).without_rule(32766)),
+    ):
+        yield case(name, why, host, unclear)
+    two = full(100).rule(300, table=1001, iif="eth0")
+    yield case("two rules with empty tables", "which one is misnumbered", two, unclear[:1], 2)
 
 
 def _halves() -> Iterator[Example]:

@@ -309,7 +309,11 @@ def _beside() -> Iterator[Example]:
         ("a gateway in the public subnet", "the kernel takes the address beside it", two("192.0.2.9/24")),
         ("a private gateway", "it translates, and the public one is a service's", two(via="10.0.0.1")),
         ("no gateway", "who is there cannot be said", two(via=None)),
-        ("the public one on lo", "a service's: the uplink is private", two("10.0.0.6/24").address("lo", "203.0.113.7/32")),
+        (
+            "the public one on lo",
+            "a service's: the uplink is private",
+            two("10.0.0.6/24").address("lo", "203.0.113.7/32"),
+        ),
     ):
         yield Example(name=f"two addresses, {name}", why=why, tables=host.build())
     for via, fires in (("2001:db8::1", 1), ("fe80::1", 0)):

@@ -31,7 +31,7 @@ References
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,6 +87,23 @@ def rule_for(view: HostView, family: str, table: int, rows: list[Route]) -> str:
         if address.family == family and address.ifindex in oifs and address.scope == 0:
             return f"{ip} rule add from {address.local} lookup {table}"
     return f"{ip} rule add fwmark {table} lookup {table}  # or what else selected its packets"
+
+
+class Unled(NamedTuple):
+    """A table that no rule names, and some routes of it that would carry packets."""
+
+    table: int
+    rows: list[Route]
+
+
+def unled(view: HostView, family: str) -> Iterator[Unled]:
+    """Every such table of the family that somebody filled by hand: daemons fill some for later use."""
+    named = {rule.table for rule in view.rules if rule.family == family}
+    for table in view.fib(family).tables():
+        if table not in OWN and table not in named and table not in {link.info.get("table") for link in view.links}:
+            rows = carrying(view, family, table)
+            if any(row.protocol not in DAEMONS for row in rows):
+                yield Unled(table, rows)
 
 
 def check(view: HostView) -> Iterator[Draft]:

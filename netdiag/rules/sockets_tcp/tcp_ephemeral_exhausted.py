@@ -1,11 +1,14 @@
 """What it checks
   For each local address, remote address and remote port: how many of the local ports that the kernel may choose
-  (net.ipv4.ip_local_port_range, less ip_local_reserved_ports) are taken by connections there.
+  (net.ipv4.ip_local_port_range, less ip_local_reserved_ports) are taken by connections there. And for each local
+  address: whether nearly all of them are taken by connections to different services of which no two share a port,
+  which only programs bring about that bind an address before they connect.
 
 Why it matters
   A connection is known by its four numbers. When every local port is taken towards one service, connect() fails with
   EADDRNOTAVAIL: for this service only, while all others go on. Proxies, NAT-free gateways and health checkers meet it
-  first, and before that connect() becomes slow, because the kernel looks for the last free ports.
+  first, and before that connect() becomes slow, because the kernel looks for the last free ports. bind() with port 0
+  before connect() takes a port away from all services at once: then nothing gets out any more.
 
 Confirm
   ss -Htan dst ADDRESS dport = :PORT | wc -l
@@ -14,14 +17,16 @@ Confirm
 Fix
   sysctl -w net.ipv4.ip_local_port_range="1024 65535" (and reserve what listens there, ip_local_reserved_ports); keep
   connections open instead of making new ones; more local or remote addresses. Programs that bind a source address
-  first should set IP_BIND_ADDRESS_NO_PORT.
+  first should set IP_BIND_ADDRESS_NO_PORT: the port is then chosen by connect(), for one service.
 
 Not flagged
   More sockets than ports in all: ports are used again for another destination. A server's connections, which share
-  its port. TIME_WAIT where the kernel uses it again (tcp_tw_reuse). Nine tenths or less.
+  its port. Many services, where some ports are used twice: connect() finds more. Ports that are bound and not
+  connected, which the kernel does not show. TIME_WAIT where the kernel uses it again (tcp_tw_reuse). Nine tenths or less.
 
 References
-  net/ipv4/inet_hashtables.c __inet_hash_connect(); net/ipv4/tcp_ipv4.c tcp_twsk_unique(); ip(7)
+  net/ipv4/inet_hashtables.c __inet_hash_connect(); net/ipv4/inet_connection_sock.c inet_csk_get_port(),
+  net/ipv4/tcp_ipv4.c tcp_twsk_unique(); ip(7)
 """
 
 from collections.abc import Iterator
@@ -32,10 +37,10 @@ import numpy as np
 from netdiag.index.view import HostView
 from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Draft, subject
-from netdiag.model.sockets import AF_INET, AF_INET6, TIME_WAIT, Sockets, address_text
+from netdiag.model.sockets import AF_INET, AF_INET6, IPPROTO_TCP, TIME_WAIT, Sockets, address_text
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.sockettables import Mask, endpoint, in_use
+from netdiag.rules.sockettables import Mask, endpoint, in_use, listening
 
 RULE = Rule(
     id="tcp-ephemeral-exhausted",
@@ -44,6 +49,8 @@ RULE = Rule(
     reads=("sockets", "sysctls"),
 )
 NEAR = 0.9
+FEW = 10
+"""Fewer connections may each have a port of its own by chance."""
 
 
 def ports(view: HostView) -> set[int] | None:
@@ -95,12 +102,35 @@ def fullest(table: Sockets, mask: Mask, allowed: set[int]) -> Iterator[tuple[int
         yield int(positions[first[group]]), len(distinct(table.sport[members]))
 
 
+def bound(table: Sockets, mask: Mask, allowed: set[int]) -> Iterator[tuple[int, int]]:
+    """Position of one socket, and how many allowed ports are taken, for each local address of which every connection,
+    and there are several services, has a port of its own.
+
+    connect() chooses for each service anew: over many services it takes some port twice long before they run out.
+    """
+    server = np.isin(table.sport, table.sport[listening(table, IPPROTO_TCP)])
+    inside = mask & ~server & np.isin(table.sport, np.fromiter(allowed, np.uint16, len(allowed)))
+    positions = np.flatnonzero(inside)
+    owner = np.concatenate([table.src[positions], table.family[positions].reshape(-1, 1) == AF_INET], axis=1)
+    _, first, which = np.unique(owner, axis=0, return_index=True, return_inverse=True)
+    for group, at in enumerate(first.tolist()):
+        members = positions[which.reshape(-1) == group]
+        services = np.concatenate([table.dst[members], table.dport[members].reshape(-1, 1)], axis=1)
+        taken = len(distinct(table.sport[members]))
+        if taken == len(members) and len(np.unique(services, axis=0)) > 1:
+            yield int(positions[at]), taken
+
+
 def check(view: HostView) -> Iterator[Draft]:
     allowed = ports(view)
     if not allowed:
         return
-    table = view.sockets
-    for position, taken in fullest(table, held(view), allowed):
+    table, mask = view.sockets, held(view)
+    for position, taken in bound(table, mask, allowed):
+        left = len(allowed) - taken - len(allowed) % 2
+        if taken >= FEW and taken > NEAR * len(allowed):
+            yield _bound_draft(address_text(int(table.family[position]), table.src[position]), taken, left)
+    for position, taken in fullest(table, mask, allowed):
         if taken <= NEAR * len(allowed):
             continue
         family = int(table.family[position])
@@ -127,6 +157,25 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             fix='sysctl -w net.ipv4.ip_local_port_range="1024 65535"  # reserve ports of local services first',
         )
+
+
+def _bound_draft(src: str, taken: int, left: int) -> Draft:
+    return RULE.found(
+        subject=subject("socket", netid="tcp", src=src),
+        severity="critical" if left <= 0 else "warning",
+        confidence="likely",
+        message=f"connections from {src} to different services have taken {taken} local ports, each one of its own, as "
+        f"after bind() before connect(): " + (f"{left} more and " if left > 0 else "") + "nothing else gets a port",
+        evidence=[
+            ("ports taken, none of them twice", taken, f"SOCK_DIAG tcp src {src}"),
+            ("ports left", max(left, 0), "/proc/sys/net/ipv4/ip_local_port_range, ip_local_reserved_ports"),
+        ],
+        confirm=[
+            f"ss -Htanp src {src if ':' not in src else f'[{src}]'}  # whose they are",
+            "sysctl net.ipv4.ip_local_port_range",
+        ],
+        fix='sysctl -w net.ipv4.ip_local_port_range="1024 65535"  # the program should set IP_BIND_ADDRESS_NO_PORT',
+    )
 
 
 def _host(count: int, *, ports: str = "40000\t40009", reserved: str = "", reuse: int = 2, **fields: Any) -> HostBuilder:
@@ -178,4 +227,51 @@ def examples() -> Iterator[Example]:
     for number in range(5, 10):
         mixed.socket(src="192.0.2.1", sport=40000 + number, dst="192.0.2.9", dport=443, state=1)
     yield case("half of each family", "two services", None, mixed)
+    yield from _bound()
     yield case("a range reserved, one behind it left", "six are left", None, _host(5, reserved="40005-40008"))
+
+
+def _bound() -> Iterator[Example]:
+    """Connections to a service each."""
+
+    def each(count: int, twice: int = 0, ports: str = "40000 40009", **fields: Any) -> HostBuilder:
+        host = _host(0, ports=ports)
+        for number in range(count):
+            dst = f"198.51.100.{number + 1}" if ":" not in str(fields.get("src")) else f"2001:db8:1::{number + 1}"
+            given: dict[str, Any] = {"src": "192.0.2.1", "dst": dst, "dport": 443, "state": 1}
+            host.socket(**({"sport": 40000 + max(number - twice, 0)} | given | fields))
+        return host
+
+    told: dict[str, Any] = {"fires": 1, "confidence": "likely", "says": ("as after bind() before connect()",)}
+    for name, why, severity, host in (
+        ("ten services, ten ports", "no two share one", "critical", each(10)),
+        ("two services, five ports each", "no two share one", "critical", _halved(1, dst="198.51.100.1")),
+        ("the same of IPv6", "one range for both", "critical", each(10, src="2001:db8::1")),
+        ("nineteen of twenty", "one is left", "warning", each(19, ports="40000 40019")),
+    ):
+        yield Example(name=name, why=why, tables=host.build(), severity=severity, **told)  # type: ignore[arg-type]
+    for name, why, host in (
+        ("one port twice", "connect() chose it", each(11, twice=1)),
+        ("nine of ten", "at nine tenths, not above", each(9)),
+        ("nine of nine", "by chance", each(9, ports="40000 40008")),
+        ("a server with ten ports", "they are its own", _served()),
+        ("two addresses, five each", "each has room", _halved(2)),
+    ):
+        yield Example(name=f"services, {name}", why=why, tables=host.build())
+
+
+def _served() -> HostBuilder:
+    host = _host(0)
+    for number in range(10):
+        host.socket(src="0.0.0.0", sport=40000 + number, dst="0.0.0.0", dport=0, state=10)
+        host.socket(src="192.0.2.1", sport=40000 + number, dst=f"198.51.100.{number}", dport=5000, state=1)
+    return host
+
+
+def _halved(addresses: int, **fields: Any) -> HostBuilder:
+    """Ten ports, of so many local addresses."""
+    host = _host(0)
+    for number in range(10):
+        given = {"src": f"192.0.2.{1 + number % addresses}", "dst": f"198.51.100.{number}", "dport": 443 + number % 2}
+        host.socket(**(given | {"sport": 40000 + number, "state": 1} | fields))
+    return host

@@ -44,7 +44,7 @@ RULE = Rule(
     title="a route leads into a WireGuard interface that has no peer for it",
     severity="critical",
     reads=("links", "routes", "rules", "nexthops", "wireguard"),
-    explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down"),
+    explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down", "asym-rpfilter-strict-drop"),
 )
 RTPROT_KERNEL = 2
 WIDE = {4: 3, 6: 16}
