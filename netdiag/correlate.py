@@ -35,9 +35,9 @@ def _suspicion(tree: list[Finding], usual: Mapping[str, Severity]) -> tuple[bool
     then what is certain, then what explains most; the names of rules decide last. Where traffic is lost, certainty
     comes first at once.
     """
-    silenced, severity, confidence, *name = _rank(tree[0])
+    silenced, severity, confidence, rule, number = _rank(tree[0])
     grave = SEVERITY_RANK[usual.get(tree[0].rule, "info")] if tree[0].severity == "info" else 0
-    return silenced, severity, grave, confidence, -len(tree), *name
+    return silenced, severity, grave, confidence, -len(tree), rule, number
 
 
 def _causes(drafts: list[Draft], explains: Mapping[str, tuple[str, ...]]) -> dict[str, set[str]]:

@@ -1,39 +1,49 @@
 """What it checks
   A neighbour that somebody wrote down (permanent) has a hardware address that nothing on that link has: the only other
   end of the cable has another one, every answer of the guest on that tap came from another one, or the vxlan device
-  has no way to that address.
+  has no way to that address. The same in a bridge's own table: an entry that somebody wrote down leads to another port
+  than the one behind which that hardware address is, or, being "permanent", to the bridge itself.
 
 Why it matters
   A permanent entry is never asked for and never corrected: since the machine behind it was replaced, everything for
-  that one address is sent to a hardware address that nobody has. All others on the link work.
+  that one address is sent to a hardware address that nobody has. All others on the link work. A bridge moves an entry
+  that is only "static" as soon as its owner speaks on another port; one that is "sticky" stays, as does every one where
+  the port does not learn. "permanent" (what bridge fdb add makes by default) means the bridge: it keeps the frames.
 
 Confirm
   ip neigh show nud permanent
   ip -br link                                  (at the other end)
   bridge fdb show dev VXLAN
+  bridge fdb show br BRIDGE
 
 Fix
   ip neigh delete ADDRESS dev IFNAME lets the kernel ask again; or ip neigh replace ADDRESS lladdr RIGHT dev IFNAME nud
   permanent where it must be written down. It touches that one address. An agent that writes them (flannel, cilium)
-  must be restarted to bring its picture up to date.
+  must be restarted to bring its picture up to date. In a bridge: bridge fdb del LLADDR dev PORT master; it learns the
+  right port with the next frame.
 
 Not flagged
   Entries that match. Links with a bridge, a macvlan or several hosts behind them, where the true address cannot be
   known from here; an info where the neighbour answered from another address when the baseline was taken: it may have
   been replaced. Interfaces without neighbour resolution. vxlan devices with a default entry or a remote, which
-  carry any address. Entries on interfaces that are down.
+  carry any address. Entries on interfaces that are down. Bridges: addresses that are not those of a cable's far end,
+  a tap's for instance, whose guest nobody can ask; addresses of the bridge and its ports; VLANs in which the port of
+  that far end is not; an address that two far ends have (mac-duplicate-on-segment).
 
 References
-  net/core/neighbour.c (NUD_PERMANENT); Documentation/networking/vxlan.rst;
-  https://github.com/flannel-io/flannel/issues/1795
+  net/core/neighbour.c (NUD_PERMANENT); net/bridge/br_fdb.c br_fdb_update(), br_input.c;
+  Documentation/networking/vxlan.rst; https://github.com/flannel-io/flannel/issues/1795
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from netdiag.index.taps import is_tap
 from netdiag.index.view import HostView
+from netdiag.model.bridge import NUD_NOARP, NUD_PERMANENT, BridgeVlan, Bridging, FdbEntry
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbour
@@ -47,7 +57,7 @@ RULE = Rule(
     title="a neighbour that was written down has the wrong hardware address",
     severity="critical",
     reads=("links", "peer_links", "neighbours"),
-    consults=("fdb", "baseline"),
+    consults=("fdb", "bridging", "baseline"),
     explains=("tap-route-missing", "bgp-*", "wg-*", "dns-*"),
 )
 NOBODY = "00:00:00:00:00:00"
@@ -63,6 +73,60 @@ def check(view: HostView) -> Iterator[Draft]:
         truth = _peer(view, link) or _guest(link, row, rows) or _tunnel(view, link, row) or _learned(view, link, row)
         if truth is not None and truth[0] != row.lladdr:
             yield _finding(link, row, *truth)
+    yield from _switched(view)
+
+
+def _switched(view: HostView) -> Iterator[Draft]:
+    """Written entries of bridges that lead away from the cable at whose end the address is."""
+    written = (view.fdb.state & (NUD_PERMANENT | NUD_NOARP) != 0) & (view.fdb.master > 0)
+    own = {link.address for link in view.links if link.kind == "bridge" or link.master is not None}
+    homes: dict[int, dict[str, list[tuple[Link, Link]]]] = {}
+    for row in view.fdb.rows(np.flatnonzero(written)):
+        bridge, port = view.link(row.master or 0), view.link(row.ifindex)
+        if bridge is None or bridge.kind != "bridge" or port is None or row.lladdr in own:
+            continue
+        ends = homes.setdefault(bridge.ifindex, _ends(view, bridge)).get(row.lladdr, [])
+        if len(ends) != 1 or (bridge.info.get("vlan_filtering") and not _in_vlan(view, ends[0][0], row.vlan)):
+            continue
+        home = ends[0][0]
+        fixed = "sticky" in row.flags or home.slave_info.get("learning") is False
+        if row.state == "permanent" or (home.ifindex != port.ifindex and fixed):
+            yield _switched_draft(bridge, port, ends[0], row)
+
+
+def _ends(view: HostView, bridge: Link) -> dict[str, list[tuple[Link, Link]]]:
+    """Ports of a bridge, each with the far end of its cable, by the far end's hardware address."""
+    found: dict[str, list[tuple[Link, Link]]] = {}
+    for port in view.stack.ports(bridge.ifindex):
+        far = view.stack.veth_peer(port.ifindex)
+        if far is not None and far.address and far.master is None and far.up and port.up and bridge.up:
+            found.setdefault(far.address, []).append((port, far))
+    return found
+
+
+def _in_vlan(view: HostView, port: Link, vlan: int | None) -> bool:
+    """Whether what the far end sends without a tag belongs to the VLAN."""
+    return any(row.ifindex == port.ifindex and row.pvid and row.vlan == vlan for row in view.bridging.vlans)
+
+
+def _switched_draft(bridge: Link, port: Link, end: tuple[Link, Link], row: FdbEntry) -> Draft:
+    home, far = end
+    kept = row.state == "permanent"
+    where = f"{bridge.ifname} itself, which keeps what is for it" if kept else f"port {port.ifname}"
+    vlan = f" vlan {row.vlan}" if row.vlan else ""
+    return RULE.found(
+        subject=subject("neighbour", lladdr=row.lladdr, ifname=port.ifname),
+        message=f"{row.lladdr}, which {far.ifname} behind port {home.ifname} of {bridge.ifname} has, was written down "
+        f"as being at {where}: what is for it is lost",
+        evidence=(
+            (f"entry {row.lladdr}", f"dev {port.ifname} {row.state}", f"RTM_GETNEIGH AF_BRIDGE {bridge.ifname}"),
+            (f"far end of {home.ifname}", row.lladdr, f"RTM_GETLINK {far.ifname} IFLA_ADDRESS"),
+        ),
+        confirm=(f"bridge fdb show br {quoted(bridge.ifname)}", f"ip -br link show dev {quoted(home.ifname)}"),
+        fix=f"bridge fdb del {row.lladdr} dev {quoted(port.ifname)} master{vlan}",
+        touches=(subject("link", ifname=port.ifname), subject("link", ifname=home.ifname)),
+        breaks=(subject("link", ifname=home.ifname),),
+    )
 
 
 def _peer(view: HostView, link: Link) -> tuple[str, str] | None:
@@ -177,6 +241,7 @@ def examples() -> Iterator[Example]:
         yield _case(f"answers {name}", "that need not be this guest", host)
     yield from _tunnels()
     yield from _pinned()
+    yield from _bridges()
 
 
 def _tunnels() -> Iterator[Example]:
@@ -213,3 +278,53 @@ def _pinned() -> Iterator[Example]:
     )
     yield Example(name="as it answered", why="pinned", tables=written(NEW).build(), baseline=before)
     yield Example(name="written down then too", why="nobody knows", tables=old, baseline=written(NEW).build())
+
+
+def _bridges() -> Iterator[Example]:
+    """A bridge with two cables: NEW is at the end of v1, and the entry says v0."""
+
+    def case(name: str, why: str, fires: int = 0, **more: Any) -> Example:
+        state, flags, dev = more.pop("state", 0x40), more.pop("flags", 0x40), more.pop("dev", "v0")
+        vlans, vlan, far = more.pop("vlans", ()), more.pop("vlan", None), more.pop("far", {})
+        first, port = more.pop("first", OLD), more.pop("port", {})
+        host = HostBuilder().link("br0", **({"kind": "bridge"} | more.pop("bridge", {})))
+        host.link("v0", kind="veth", master="br0", address="02:00:00:00:01:00").peer("v0", netnsid=0, address=first)
+        host.link("v1", kind="veth", address="02:00:00:00:01:01", **({"master": "br0"} | port))
+        host.peer("v1", netnsid=1, **({"address": NEW} | far))
+        row = entry(host, more.pop("lladdr", NEW), None, dev=dev, state=state, flags=flags, vlan=vlan)
+        ranges = tuple(BridgeVlan(ifindex=host.ifindex("v1"), vlan=one, vlan_end=one, pvid=True) for one in vlans)
+        tables = replace(host.build(), fdb=fdb([row]), bridging=Bridging(vlans=ranges))
+        return Example(name=f"bridge, {name}", why=why, tables=tables, fires=fires, **more)
+
+    about = subject("neighbour", lladdr=NEW, ifname="v0")
+    told: dict[str, Any] = {"fires": 1, "subject": about, "confidence": "certain"}
+    yield case("sticky at the wrong port", "it never moves", says=("port v1 of br0 has", "at port v0: "), **told)
+    kept: dict[str, Any] = {"state": 0x80, "flags": 0, "says": ("br0 itself, which keeps what is for it",)}
+    yield case("permanent", "the kernel takes it for an address of its own", **kept, **told)
+    yield case("permanent at the right port", "the bridge's own all the same", 1, dev="v1", **kept)
+    deaf = {"slave_info": {"learning": False}}
+    yield case("static, a port that does not learn", "nothing corrects it", flags=0, port=deaf, **told)
+    yield case("static", "it moves with the first frame", flags=0)
+    yield case("static, of a port that learns", "the same", flags=0, port={"slave_info": {"learning": True}})
+    yield case("sticky at the right port", "pinned on purpose", dev="v1")
+    yield case("learned", "it is corrected by itself", state=2, flags=0)
+    yield case("of the device itself", "a filter of the card", state=0x80, flags=2)
+    yield case("another address", "who has it cannot be known", lladdr=OLD, first="02:00:00:00:00:09")
+    yield case(
+        "a port's own address", "the kernel wrote it", far={"address": "02:00:00:00:01:00"}, lladdr="02:00:00:00:01:00"
+    )
+    yield case("two ends of that address", "another fault", first=NEW)
+    for name, more in (
+        ("far end down", {"far": {"flags": 0}}),
+        ("far end in a bridge", {"far": {"master": 9}}),
+        ("port down", {"port": {"up": False}}),
+        ("bridge down", {"bridge": {"up": False}}),
+        ("cable in no bridge", {"port": {"master": None}}),
+        ("in an Open vSwitch", {"bridge": {"kind": "openvswitch"}}),
+    ):
+        yield case(name, "nothing goes there", **more)
+    tagged: dict[str, Any] = {"bridge": {"kind": "bridge", "info": {"vlan_filtering": 1}}, "vlans": (10,)}
+    yield case("in the VLAN of that port", "there it counts", 1, vlan=10, **tagged)
+    yield case("in another VLAN", "another network", vlan=20, **tagged)
+    yield case("without a VLAN, where they count", "nobody asks it", **tagged)
+    yield case("a VLAN that is not looked at", "the bridge has none", 1, vlan=20, vlans=(10,))

@@ -22,8 +22,10 @@ Fix
 Not flagged
   Aggregates: a blackhole with more specific routes or addresses inside catches only what none of them takes. A route
   of worse metric or of length 0 that stands by so that nothing leaks. Blackholes against attackers (RTBH), whoever
-  made them, as long as they hit nobody in use. Single blocked addresses on an own link, and refusing routes inside a
-  working one's prefix that nobody is known to use: told as info. Routes of BIRD of type unreachable: see
+  made them, as long as they hit nobody in use. An aggregate with nothing left inside, because a bridge lost its
+  address: a bridge that only switches, beside somebody's aggregate, looks the same; [[address]] of the intent tells
+  them apart. Single blocked addresses on an own link, and refusing routes inside a working one's prefix that nobody
+  is known to use: told as info. Routes of BIRD of type unreachable: see
   route-unreachable-proto-bird. Routes that the kernel made, tables that no rule leads to.
 
 References

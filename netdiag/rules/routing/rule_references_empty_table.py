@@ -447,7 +447,8 @@ def _misnumbered() -> Iterator[Example]:
     def full(*tables: int, **route: Any) -> HostBuilder:
         host = _host().rule(200, table=1000, iif="eth1")
         for table in tables:
-            host.route("default", **({"via": "10.1.0.2", "dev": "eth1", "table": table} | route))
+            given: dict[str, Any] = {"via": "10.1.0.2", "dev": "eth1", "table": table}
+            host.route("default", **(given | route))
         return host
 
     meant = (

@@ -123,7 +123,7 @@ def _wrong(view: HostView, family: str, firewall: Netfilter, public: list[Addres
             known = [view.link(row.ifindex) for row in view.local.owners(source)]
             owners = [link for link in known if link is not None]
             own = any(owner.ifindex == out.ifindex for owner in owners)
-            if not owners or own and not _among_public(hop, out, public):
+            if not owners or (own and not _among_public(hop, out, public)):
                 continue
             owner = out if own else owners[0]
             if _rests(owner) and answer.prefsrc is not None:
@@ -133,7 +133,7 @@ def _wrong(view: HostView, family: str, firewall: Netfilter, public: list[Addres
 
 
 def _among_public(hop: Hop, out: Link, public: list[Address]) -> bool:
-    """Whether the way out is one of public addresses: such a router has no translation for a private one beside them."""
+    """Whether the way out is one of public addresses: a router among them does not translate a private one."""
     return hop.gateway is not None and not private(hop.gateway) and any(row.ifindex == out.ifindex for row in public)
 
 
@@ -297,7 +297,8 @@ def _beside() -> Iterator[Example]:
 
     def two(public: str = "203.0.113.7/32", **route: Any) -> HostBuilder:
         host = HostBuilder().link("eth0").address("eth0", "10.0.0.5/24").address("eth0", public)
-        return host.route("default", **({"dev": "eth0", "via": "192.0.2.1", "onlink": True} | route))
+        given: dict[str, Any] = {"dev": "eth0", "via": "192.0.2.1", "onlink": True}
+        return host.route("default", **(given | route))
 
     first = ("the source 10.0.0.5 of eth0", "it is the first of eth0", "via 192.0.2.1", "src 203.0.113.7")
     for name, why, host, says in (

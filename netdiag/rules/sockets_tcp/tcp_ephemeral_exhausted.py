@@ -22,7 +22,8 @@ Fix
 Not flagged
   More sockets than ports in all: ports are used again for another destination. A server's connections, which share
   its port. Many services, where some ports are used twice: connect() finds more. Ports that are bound and not
-  connected, which the kernel does not show. TIME_WAIT where the kernel uses it again (tcp_tw_reuse). Nine tenths or less.
+  connected, which the kernel does not show. TIME_WAIT where the kernel uses it again (tcp_tw_reuse). Nine tenths or
+  less.
 
 References
   net/ipv4/inet_hashtables.c __inet_hash_connect(); net/ipv4/inet_connection_sock.c inet_csk_get_port(),
@@ -111,6 +112,8 @@ def bound(table: Sockets, mask: Mask, allowed: set[int]) -> Iterator[tuple[int, 
     server = np.isin(table.sport, table.sport[listening(table, IPPROTO_TCP)])
     inside = mask & ~server & np.isin(table.sport, np.fromiter(allowed, np.uint16, len(allowed)))
     positions = np.flatnonzero(inside)
+    if not len(positions):
+        return
     owner = np.concatenate([table.src[positions], table.family[positions].reshape(-1, 1) == AF_INET], axis=1)
     _, first, which = np.unique(owner, axis=0, return_index=True, return_inverse=True)
     for group, at in enumerate(first.tolist()):
@@ -247,7 +250,7 @@ def _bound() -> Iterator[Example]:
         ("ten services, ten ports", "no two share one", "critical", each(10)),
         ("two services, five ports each", "no two share one", "critical", _halved(1, dst="198.51.100.1")),
         ("the same of IPv6", "one range for both", "critical", each(10, src="2001:db8::1")),
-        ("nineteen of twenty", "one is left", "warning", each(19, ports="40000 40019")),
+        ("services, nineteen of twenty", "one is left", "warning", each(19, ports="40000 40019")),
     ):
         yield Example(name=name, why=why, tables=host.build(), severity=severity, **told)  # type: ignore[arg-type]
     for name, why, host in (
