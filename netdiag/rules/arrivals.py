@@ -19,14 +19,16 @@ from netdiag.index.reversepath import ReversePath, effective
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.distinct import among, distinct
+from netdiag.model.finding import Subject
 from netdiag.model.link import Link
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RT_TABLE_LOCAL, RTN_UNICAST, Route
-from netdiag.rules.routewords import rule_words, table_word
+from netdiag.rules.routewords import route_subject, rule_words, table_word
 
 MOST_ROUTES, MOST_TABLES, MOST_RULES, MOST_MARKS = 3, 12, 6, 3
 """How much is asked for at most: routes of a table, tables of a link, rules to a table, marks of other rules."""
 MANY = 50_000
+MOST_LED = 64
 KERNEL = 2
 """RTPROT_KERNEL: connected routes; that two links share a subnet is another fault."""
 
@@ -180,3 +182,11 @@ def announced(view: HostView, link: Link) -> str | None:
             if neighbour and any(ipaddress.ip_address(neighbour) in net for net in subnets):
                 return protocol.name
     return None
+
+
+def led_elsewhere(view: HostView, link: Link) -> Iterator[Subject]:
+    """The narrowest routes that lead out by other interfaces: one that was moved there explains such drops."""
+    routes = view.routes("inet")
+    chosen = np.flatnonzero((routes.type == RTN_UNICAST) & (routes.protocol != KERNEL) & (routes.oif != link.ifindex))
+    order = chosen[np.argsort(routes.dst_len[chosen], kind="stable")[::-1]]
+    yield from (route_subject(view, row) for row in view.route_rows("inet", order[:MOST_LED].tolist()))

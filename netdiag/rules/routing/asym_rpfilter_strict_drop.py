@@ -35,18 +35,14 @@ References
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
-
 from netdiag.index.reversepath import STRICT, effective
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.link import Link, Stats64
-from netdiag.model.route import RTN_UNICAST
-from netdiag.rules.arrivals import KERNEL, Arrivals, Dropped, announced
+from netdiag.rules.arrivals import Arrivals, Dropped, announced, led_elsewhere
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
-from netdiag.rules.routewords import route_subject
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -87,7 +83,7 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     standby = [dropped[0] for dropped in found.values() if dropped and view.latest.snmp.get(COUNTER)]
     if suspect is not None:
-        perhaps = list(_elsewhere(view, suspect))
+        perhaps = list(led_elsewhere(view, suspect))
         standby = found.get(suspect.ifname, [])[:1] or [*_unexplained(view, arrivals, suspect)][:1]
     for dropped in standby:
         # Where several interfaces received enough, one that BGP calls the world in by is where it came in.
@@ -113,14 +109,6 @@ def _only_receiver(view: HostView, strict: list[Link], moved: int) -> Link | Non
     received = {row.ifindex: row.stats.rx_packets - before.get(row.ifindex, 0) for row in view.latest.links}
     able = [link for link in strict if moved and received.get(link.ifindex, 0) >= moved]
     return able[0] if len(able) == 1 and able[0].kind not in ("tun", "bridge") else None
-
-
-def _elsewhere(view: HostView, link: Link) -> Iterator[Subject]:
-    """The narrowest routes that lead out by other interfaces: one that was moved there explains such drops."""
-    routes = view.routes("inet")
-    chosen = np.flatnonzero((routes.type == RTN_UNICAST) & (routes.protocol != KERNEL) & (routes.oif != link.ifindex))
-    order = chosen[np.argsort(routes.dst_len[chosen], kind="stable")[::-1]]
-    yield from (route_subject(view, row) for row in view.route_rows("inet", order[:MOST_LINKS].tolist()))
 
 
 def _unexplained(view: HostView, arrivals: Arrivals, link: Link) -> Iterator[Dropped]:

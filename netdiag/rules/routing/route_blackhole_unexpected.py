@@ -1,9 +1,9 @@
 """What it checks
   A route of type blackhole, unreachable or prohibit refuses what this host demonstrably sends to (the neighbour of a
   BGP session, the endpoint of a WireGuard peer, the far end of a tunnel, a guest (one with a host route, or one that is
-  alone with this host in the subnet of its tap), a live neighbour on a link),
-  although a working route lies behind it: one of a worse metric, or of a shorter prefix. Also: it takes a prefix, by
-  its metric, from a working unicast route of the same prefix.
+  alone with this host in the subnet of its tap), a live neighbour on a link), although a working route lies behind it:
+  one of a worse metric, or of a shorter prefix. Also: it takes a prefix, by its metric, from a working unicast route
+  of the same prefix.
 
 Why it matters
   A blackhole drops without a word (the sender on this host gets EINVAL), "unreachable" answers with EHOSTUNREACH,
@@ -22,11 +22,10 @@ Fix
 Not flagged
   Aggregates: a blackhole with more specific routes or addresses inside catches only what none of them takes. A route
   of worse metric or of length 0 that stands by so that nothing leaks. Blackholes against attackers (RTBH), whoever
-  made them, as long as they hit nobody in use. An aggregate with nothing left inside, because a bridge lost its
-  address: a bridge that only switches, beside somebody's aggregate, looks the same; [[address]] of the intent tells
-  them apart. Single blocked addresses on an own link, and refusing routes inside a working one's prefix that nobody
-  is known to use: told as info. Routes of BIRD of type unreachable: see
-  route-unreachable-proto-bird. Routes that the kernel made, tables that no rule leads to.
+  made them, as long as they hit nobody in use. An aggregate left empty because a bridge lost its address: beside a
+  bridge that only switches it looks the same; [[address]] of the intent tells. Single blocked addresses on an own link,
+  and refusing routes inside a working one's prefix that nobody is known to use: told as info. Routes of BIRD of type
+  unreachable: see route-unreachable-proto-bird. Routes that the kernel made, tables that no rule leads to.
 
 References
   net/ipv4/fib_semantics.c fib_props[], net/ipv6/route.c ip6_pkt_discard() ip6_pkt_prohibit(), ip-route(8), RFC 6666

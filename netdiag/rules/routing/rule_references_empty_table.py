@@ -36,14 +36,12 @@ References
   fib4_rule_action(); net/ipv6/fib6_rules.c fib6_rule_action(); ip-rule(8); strongswan.conf(5) charon.routing_table
 """
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from netdiag.index.policy import Lookup, Query
+from netdiag.index.policy import Lookup
 from netdiag.index.reach import selects
 from netdiag.index.shadow import same_packets
-from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.policyrule import PolicyRule
@@ -52,6 +50,7 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.halftables import half_tables
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word
 from netdiag.rules.routing.table_without_rule import Unled, unled
+from netdiag.rules.rulepackets import everything, packets_of
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -132,7 +131,7 @@ def _fall(view: HostView, rule: PolicyRule) -> Fall | None:
     if not selects(rule) and (rule.priority, rule.table) in PLACEHOLDERS:
         return None
     falls = []
-    for query in _packets(view, rule):
+    for query in packets_of(view, rule):
         answer = view.lookup(query)
         if not any(step.matched and step.rule == rule for step in answer.steps):
             continue
@@ -146,62 +145,6 @@ def _fall(view: HostView, rule: PolicyRule) -> Fall | None:
 def _standby(rule: PolicyRule, taker: PolicyRule | None) -> bool:
     """Whether a rule for the same packets, with a table of its own, has taken over."""
     return taker is not None and taker.table not in OWN and same_packets(rule, taker)
-
-
-def _packets(view: HostView, rule: PolicyRule) -> Iterator[Query]:
-    """Packets that the rule matches; none where it has a selector that nothing here can meet."""
-    common: dict[str, Any] = {"family": rule.family}
-    destinations = specimens(f"{rule.dst}/{rule.dst_len}" if rule.dst_len and not rule.invert else _everything(rule))
-    if not rule.invert:
-        if any(not _up(view, ifname) for ifname in (rule.iif, rule.oif) if ifname is not None):
-            return
-        common |= {"mark": rule.fwmark or 0, "uid": rule.uid_start, "ip_proto": rule.ip_proto, "oif": rule.oif}
-        common |= {"sport": rule.sport_start, "dport": rule.dport_start, "tun_id": rule.tun_id or 0}
-        common |= {"tos": rule.dscp << 2 if rule.dscp is not None else rule.tos}
-        common |= {"iif": rule.iif if rule.iif != "lo" else None}
-        if rule.src_len:
-            sender = _sender(view, rule)
-            if sender is None:
-                return
-            common |= {"src": sender[0], "iif": common["iif"] or sender[1]}
-    for destination in destinations:
-        yield Query(dst=destination, **common)
-
-
-def _everything(rule: PolicyRule) -> str:
-    return "0.0.0.0/0" if rule.family == "inet" else "::/0"
-
-
-def _up(view: HostView, ifname: str) -> bool:
-    link = view.stack.by_name.get(ifname)
-    return link is not None and link.up
-
-
-def _sender(view: HostView, rule: PolicyRule) -> tuple[str, int | None] | None:
-    """Somebody who sends with a source that the rule names: (address, interface that it comes in by).
-
-    This host itself where it has such an address; else, where it forwards, whoever is behind the interface that the
-    addresses are routed to by more than a default route.
-    """
-    source = ipaddress.ip_network(f"{rule.src}/{rule.src_len}", strict=False)
-    addresses = specimens(str(source))
-    for own in view.addresses:
-        if ipaddress.ip_address(own.local) in source:
-            return own.local, None
-    for address in addresses:
-        if view.local.local_route(rule.family, address) is not None:
-            return address, None
-    for address in addresses if _forwards(view, rule.family) else ():
-        answer = view.lookup(Query(family=rule.family, dst=address))
-        if answer.type == "unicast" and answer.prefixlen:
-            return address, answer.oif
-    return None
-
-
-def _forwards(view: HostView, family: str) -> bool:
-    if family == "inet6":
-        return view.sysctl_int("net.ipv6.conf.all.forwarding") == 1
-    return any(link.inet_conf.get("forwarding") for link in view.links)
 
 
 def _draft(view: HostView, table: int, falls: list[Fall], meant: Unled | None) -> Draft:
@@ -249,7 +192,7 @@ def _renumbered(rule: PolicyRule, words: str, table: int) -> str:
 
 def _default(rule: PolicyRule) -> Subject:
     """The default route that the host lacks where the table held the only one."""
-    return subject("route", dst=_everything(rule), table=RT_TABLE_MAIN)
+    return subject("route", dst=everything(rule), table=RT_TABLE_MAIN)
 
 
 def _consequence(view: HostView, answer: Lookup) -> str:
