@@ -7,9 +7,8 @@
 
 Why it matters
   A blackhole drops without a word (the sender on this host gets EINVAL), "unreachable" answers with EHOSTUNREACH,
-  "prohibit" with EACCES; in each case the route behind it looks right in "ip route show" and is not used. Such routes
-  are left over from an attack that was blocked, a maintenance, an aggregate that was made too long or of the wrong
-  net; nothing removes them.
+  "prohibit" with EACCES; the route behind it looks right in "ip route show" and is not used. Such routes are left over
+  from an attack that was blocked, a maintenance, an aggregate of a wrong net or length; nothing removes them.
 
 Confirm
   ip route show type blackhole      (unreachable, prohibit; -6; table TABLE)
