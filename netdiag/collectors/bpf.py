@@ -3,16 +3,19 @@
 XDP and tc come by netlink and need no privilege; tcx, netkit, cgroups, namespaces and sockmaps by BPF_PROG_QUERY
 (CAP_NET_ADMIN); lists of objects by id (CAP_SYS_ADMIN); pins and holders by bpffs and /proc. What is denied is named
 with the capability that is missing, and the rest is still there: partial. Absent where the kernel has no bpf(2) and
-nothing is attached. No module is loaded, and nothing is attached, run or changed.
+nothing is attached. Whether a veth can take what XDP redirects to it depends on its other end: where no driver tells,
+that end's namespace is entered and asked for GRO. No module is loaded, and nothing is attached, run or changed.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
 
 from netdiag.collectors import Collected, Options
+from netdiag.collectors.all_netns import reachable
 from netdiag.collectors.links import read_links
 from netdiag.model.bpf import (
     Bpf,
@@ -40,6 +43,7 @@ from netdiag.sources.protocol import Source, Unreadable
 
 Rows = TypeVar("Rows")
 SOCKMAPS = ("sockmap", "sockhash")
+DEVMAPS = ("devmap", "devmap_hash")
 LRU = ("lru_hash", "lru_percpu_hash")
 LRU_LOOKED_AT = 8
 """LRU maps whose keys are looked at twice."""
@@ -151,11 +155,66 @@ def with_targets(features: dict[int, int], maps: Iterable[BpfMap], rows: Iterabl
     """The same, devmap entries with what the drivers of their interfaces say, on a kernel where any driver says
     anything: some tell 0 of all."""
     features = features if any(features.values()) else {}
-    devmaps = {one.id for one in maps if one.type in ("devmap", "devmap_hash")}
+    devmaps = {one.id for one in maps if one.type in DEVMAPS}
     return [
         msgspec.structs.replace(row, target_can=bool(features[row.ifindex] & NDO_XMIT))
         if row.map_id in devmaps and row.ifindex in features
         else row
+        for row in rows
+    ]
+
+
+def told_by_ioctl(source: Source, question: str, word: str, numbers: Iterable[int]) -> dict[int, int]:
+    """One number of each interface, by ifindex; those that could not be asked, or do not tell it, are left out."""
+    try:
+        raw = source.fetch("ethtool", "\n".join([question, *map(str, numbers)]))
+        answers = msgspec.json.decode(raw, type=dict[int, dict[str, int]])
+    except (Unreadable, msgspec.MsgspecError):
+        return {}
+    return {ifindex: answer[word] for ifindex, answer in answers.items() if word in answer}
+
+
+def far_gro(source: Source, ends: Iterable[Link]) -> dict[int, int]:
+    """Whether GRO is on at the other ends of these veths, by the ifindex here. The process enters the namespaces in
+    which they are, and stays in the last of them."""
+    by_space: dict[int | None, dict[int, int]] = {}
+    for end in ends:
+        by_space.setdefault(end.link_netnsid, {})[end.link or 0] = end.ifindex
+    found = dict[int, int]()
+    own = by_space.pop(None, {})
+    if own:
+        found |= {own[far]: on for far, on in told_by_ioctl(source, "gro", "gro", own).items()}
+    with suppress(Unreadable):  # then those of the other namespaces stay unknown
+        for place in reachable(source) if by_space else ():
+            far = by_space.get(place.netnsid, {})
+            if far and place.path is not None:
+                inside = source.inside(place.inode, place.path).scoped(f"bpf-{place.inode}")
+                found |= {far[number]: on for number, on in told_by_ioctl(inside, "gro", "gro", far).items()}
+    return found
+
+
+def with_veths(source: Source, veths: list[Link], rows: list[BpfMapEntry]) -> list[BpfMapEntry]:
+    """The same, devmap entries of these veths with what they took, and what GRO of the other end makes of them."""
+    numbers = {link.ifindex for link in veths}
+    took = told_by_ioctl(source, "xdp", "took", numbers)
+    can = far_gro(source, veths)
+    return [
+        msgspec.structs.replace(
+            row,
+            target_can=bool(can[row.ifindex]) if row.ifindex in can else None,
+            target_took=took.get(row.ifindex),
+        )
+        if row.ifindex in numbers and row.target_can is None
+        else row
+        for row in rows
+    ]
+
+
+def with_sent(source: Source, links: Iterable[Link], rows: list[BpfAttachment]) -> list[BpfAttachment]:
+    """The same, XDP of veths with how many packets it sent elsewhere."""
+    sent = told_by_ioctl(source, "xdp", "sent", (link.ifindex for link in links if link.kind == "veth" and link.xdp))
+    return [
+        msgspec.structs.replace(row, sent=sent[row.ifindex]) if row.hook == "xdp" and row.ifindex in sent else row
         for row in rows
     ]
 
@@ -308,18 +367,26 @@ def collect(source: Source, options: Options) -> Collected:
     absent = [refusal for refusal in reader.refusals if refusal.why == "absent"]
     if absent and not attachments and not listed:
         raise absent[0]
+    moved = turnover(reader, pressed(programs, maps, attachments), options.interval)
+    named = with_targets(features, maps, entries.entries)
+    devmaps = {one.id for one in maps if one.type in DEVMAPS}
+    untold = {row.ifindex for row in named if row.map_id in devmaps and row.target_can is None}
+    veths = [link for link in interfaces if link.ifindex in untold and link.kind == "veth" and link.link]
+    if veths:
+        attachments = with_sent(source, interfaces, attachments)
+        named = with_veths(source, veths, named)  # the last thing that is read: it may leave this namespace
     table = Bpf(
         programs=programs,
         maps=maps,
         links=links,
         attachments=tuple(with_links(attachments, links) + netfilter_attachments(links)),
         cgroups=effective.effective,
-        entries=tuple(with_targets(features, maps, entries.entries)),
+        entries=tuple(named),
         entries_read=entries.read,
         pins=pins,
         holders=holders,
         mounts=mounted,
-        turnover=turnover(reader, pressed(programs, maps, attachments), options.interval),
+        turnover=moved,
         unread=tuple(dict.fromkeys(reader.unread)),
     )
     detail = reader.detail()

@@ -95,8 +95,10 @@ class BpfMapEntry(msgspec.Struct, frozen=True, kw_only=True):
     ifindex: int | None = None
     """devmap, devmap_hash, and plain hashes with a name such as ``redirect_ifindex``: where packets are sent."""
     target_can: bool | None = None
-    """devmap, devmap_hash: whether that interface takes frames from another one's XDP (NETDEV_XDP_ACT_NDO_XMIT); None:
-    its driver was not asked."""
+    """devmap, devmap_hash: whether that interface takes frames from another one's XDP (NETDEV_XDP_ACT_NDO_XMIT); of a
+    veth whose driver tells nothing, whether its other end has GRO on. None: could not be asked."""
+    target_took: int | None = None
+    """devmap, devmap_hash: frames of another one's XDP that a veth took since it was made; None: it does not tell."""
     qsize: int | None = None
     """cpumap: length of that processor's queue, in packets."""
     prog_id: int | None = None
@@ -156,6 +158,9 @@ class BpfAttachment(msgspec.Struct, frozen=True, kw_only=True):
     driver_can: bool | None = None
     """xdp, generic: True: the driver says that it runs programs itself (NETDEV_XDP_ACT_BASIC); None: not asked. False
     proves nothing: veth says so of pairs that do run them."""
+    sent: int | None = None
+    """xdp, of a veth: packets that a program sent elsewhere, or failed to, since the interface was made; None: it does
+    not tell."""
     parent: int | None = None
     """tc: handle of the qdisc or class, 0xfffffff2 ingress, 0xfffffff3 egress; None in a shared block."""
     block: int | None = None

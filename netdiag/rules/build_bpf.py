@@ -26,7 +26,7 @@ def tcx(host: HostBuilder, ifname: str, number: int, direction: str = "ingress",
     return host.bpf(attachments=[BpfAttachment(**(row | fields))])
 
 
-def xdp(host: HostBuilder, ifname: str, number: int, mode: str = "native") -> HostBuilder:
-    """Attach program ``number`` by XDP."""
-    row: dict[str, Any] = {"hook": "xdp", "attach_type": "xdp", "direction": "ingress", "mode": mode}
+def xdp(host: HostBuilder, ifname: str, number: int, mode: str = "native", *, sent: int | None = None) -> HostBuilder:
+    """Attach program ``number`` by XDP; ``sent`` as of BpfAttachment."""
+    row: dict[str, Any] = {"hook": "xdp", "attach_type": "xdp", "direction": "ingress", "mode": mode, "sent": sent}
     return host.bpf(attachments=[BpfAttachment(**row, prog_id=number, ifindex=host.ifindex(ifname))])

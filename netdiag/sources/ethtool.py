@@ -1,11 +1,11 @@
-"""What only the ethtool ioctl tells: the driver's name, the names of bits, and the driver's own counters.
+"""What only the ethtool ioctl tells: the driver's name, the names of bits, the driver's own counters, a veth's of XDP.
 
-SIOCETHTOOL (net/ethtool/ioctl.c) with ETHTOOL_GDRVINFO, ETHTOOL_GSSET_INFO, ETHTOOL_GSTRINGS and ETHTOOL_GSTATS: all
-only read. It works on any socket. Interfaces are named by index and looked up just before, because the ioctl tries to
-load a module for a name that no interface bears. Answers are JSON.
+SIOCETHTOOL (net/ethtool/ioctl.c) with ETHTOOL_GDRVINFO, ETHTOOL_GGRO, ETHTOOL_GSSET_INFO, ETHTOOL_GSTRINGS and
+ETHTOOL_GSTATS: all only read. It works on any socket. Interfaces are named by index and looked up just before, because
+the ioctl tries to load a module for a name that no interface bears. Answers are JSON.
 
-Keys: ``drivers`` or ``counters`` and then an ifindex a line; ``names SET IFINDEX`` for the strings of a set that is the
-same for all devices. Raises OSError.
+Keys: ``drivers``, ``counters``, ``gro`` or ``xdp`` and then an ifindex a line; ``names SET IFINDEX`` for the strings of
+a set that is the same for all devices. Raises OSError.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ import fcntl
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from struct import pack, unpack_from
 
 import msgspec
@@ -21,7 +21,7 @@ import msgspec
 from netdiag.model.text import kernel_text
 
 SIOCETHTOOL, SIOCGIFNAME = 0x8946, 0x8910
-GDRVINFO, GSTRINGS, GSTATS, GSSET_INFO = 0x03, 0x1B, 0x1D, 0x37
+GDRVINFO, GSTRINGS, GSTATS, GGRO, GSSET_INFO = 0x03, 0x1B, 0x1D, 0x2B, 0x37
 SETS = {"features": 4, "linkmodes": 9}
 STATS_SET = 1
 STRING = 32
@@ -38,6 +38,8 @@ SPEAKS_OF_ERRORS = re.compile(
     re.IGNORECASE,
 )
 HARMLESS = re.compile(r"vlan_strip|no_errors?$|errors?_corrected", re.IGNORECASE)
+
+OF_XDP = re.compile(r"(?:rx|tx)_queue_\d+_(xdp_xmit|xdp_redirect|drops)")
 
 
 def _ask(talk: socket.socket, name: bytes, buffer: ctypes.Array[ctypes.c_char]) -> None:
@@ -62,6 +64,13 @@ def driver(talk: socket.socket, name: bytes) -> dict[str, str]:
     return {field: text for field, text in texts.items() if text and text != "N/A"}
 
 
+def gro(talk: socket.socket, name: bytes) -> dict[str, int]:
+    """``gro``: 1 where it is on. struct ethtool_value."""
+    buffer = ctypes.create_string_buffer(pack("=II", GGRO, 0), 8)
+    _ask(talk, name, buffer)
+    return {"gro": unpack_from("=I", buffer.raw, 4)[0]}
+
+
 def strings(talk: socket.socket, name: bytes, number: int) -> list[str]:
     """The strings of a set."""
     buffer = ctypes.create_string_buffer(pack("=IIQI", GSSET_INFO, 0, 1 << number, 0), 24)
@@ -76,20 +85,36 @@ def strings(talk: socket.socket, name: bytes, number: int) -> list[str]:
     return [kernel_text(raw[12 + n * STRING : 12 + (n + 1) * STRING]) for n in range(count)]
 
 
-def counters(talk: socket.socket, name: bytes) -> dict[str, int]:
-    """The driver's counters that speak of errors and are not zero."""
+def _counted(talk: socket.socket, name: bytes) -> Iterator[tuple[str, int]]:
+    """The driver's counters."""
     names = strings(talk, name, STATS_SET)
     if not names:
-        return {}
+        return
     room = ctypes.create_string_buffer(pack("=II", GSTATS, len(names)), 8 + (len(names) + MARGIN) * 8)
     _ask(talk, name, room)
     raw = room.raw
-    found: dict[str, int] = {}
     for position, padded in enumerate(names):
-        (value,) = unpack_from("=Q", raw, 8 + position * 8)
-        text = padded.strip()
-        if value and SPEAKS_OF_ERRORS.search(text) and not HARMLESS.search(text):
-            found[text] = value
+        yield padded.strip(), unpack_from("=Q", raw, 8 + position * 8)[0]
+
+
+def counters(talk: socket.socket, name: bytes) -> dict[str, int]:
+    """The driver's counters that speak of errors and are not zero."""
+    return {
+        text: value
+        for text, value in _counted(talk, name)
+        if value and SPEAKS_OF_ERRORS.search(text) and not HARMLESS.search(text)
+    }
+
+
+def xdp(talk: socket.socket, name: bytes) -> dict[str, int]:
+    """``took``, frames that a veth took of other interfaces' XDP, and ``sent``, packets of its own that XDP sent
+    elsewhere or could not: sums over its queues, as drivers/net/veth.c names them. Others tell none."""
+    found: dict[str, int] = {}
+    for text, value in _counted(talk, name):
+        word = OF_XDP.fullmatch(text)
+        if word:
+            key = "took" if word[1] == "xdp_xmit" else "sent"
+            found[key] = found.get(key, 0) + value
     return found
 
 
@@ -103,6 +128,14 @@ def _each(talk: socket.socket, lines: list[str], until: float) -> Iterator[tuple
             continue  # it has gone
 
 
+QUESTIONS: dict[str, Callable[[socket.socket, bytes], Mapping[str, str | int]]] = {
+    "drivers": driver,
+    "counters": counters,
+    "gro": gro,
+    "xdp": xdp,
+}
+
+
 def fetch(key: str, deadline: float | None) -> bytes:
     """The answer to a key as JSON: names as a list, the others as an object by ifindex. A device for which there was
     no time, or which has gone, is left out."""
@@ -113,10 +146,10 @@ def fetch(key: str, deadline: float | None) -> bytes:
         if question.startswith("names "):
             _, which, ifindex = question.split()
             return msgspec.json.encode(strings(talk, _name(talk, int(ifindex)), SETS[which]))
-        answers: dict[str, dict[str, str] | dict[str, int]] = {}
+        answers: dict[str, Mapping[str, str | int]] = {}
         for line, name in _each(talk, lines, until):
             try:
-                answers[line] = driver(talk, name) if question == "drivers" else counters(talk, name)
+                answers[line] = QUESTIONS[question](talk, name)
             except OSError:
                 answers[line] = {}  # the driver has none to tell
     return msgspec.json.encode(answers)

@@ -5,17 +5,23 @@ import os
 import re
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from netdiag.collectors import Collected, Options, bpf, links
+from netdiag.collectors.bpf import far_gro
 from netdiag.model.bpf import Bpf, BpfAttachment
+from netdiag.model.link import Link
+from netdiag.model.namespace import Namespace, Namespaces
 from netdiag.model.snapshot import Meta, Snapshot, Tables
 from netdiag.render import views
 from netdiag.render.tables import Filters, table_text
+from netdiag.sources import namespaces
 from netdiag.sources.bpf import answer, calls, names
 from netdiag.sources.live import LiveSource
+from netdiag.sources.protocol import Source
 from netdiag.sources.record import RecordingSource
 from netdiag.sources.replay import ReplaySource
 from tests.collectors import bpfworld
@@ -292,3 +298,36 @@ def test_programs_of_routes_are_shown(lab: Lab) -> None:
     (row,) = [row for row in json.loads(out) if row["hook"] == "lwt"]
     assert (row["dst"], row["ifname"]) == ("10.77.0.0/24", "eth0")
     assert row["name"].startswith("out ") and "lwt" in row["name"]
+
+
+class Spaces:
+    """A host with a namespace of number 1, whose veth 7 has GRO on; veth 9 of this one has it off."""
+
+    def __init__(self, at: str = "own") -> None:
+        self.at = at
+
+    def fetch(self, kind: str, key: str) -> bytes:
+        if kind == "namespaces":
+            rows = [Namespace(inode=5, netnsid=1, path="/run/netns/a"), Namespace(inode=6, netnsid=2)]
+            return msgspec.json.encode(namespaces.Reply(namespaces=Namespaces(namespaces=tuple(rows)), numbers=(1, 2)))
+        asked = key.split("\n")[1:]
+        told = {"own": {"9": {"gro": 0}}, "scoped": {"7": {"gro": 1}}}[self.at]
+        return msgspec.json.encode({number: told[number] for number in asked if number in told})
+
+    def inside(self, inode: int, path: str) -> "Spaces":
+        assert (inode, path) == (5, "/run/netns/a")
+        return Spaces("inside")
+
+    def scoped(self, name: str) -> "Spaces":
+        return Spaces("scoped")
+
+
+def test_gro_of_far_ends_is_asked_where_they_are() -> None:
+    """In this namespace, in one that can be entered, in one that cannot."""
+    near = [
+        Link(ifindex=1, ifname="a", link=9),
+        Link(ifindex=2, ifname="b", link=7, link_netnsid=1),
+        Link(ifindex=3, ifname="c", link=7, link_netnsid=2),
+        Link(ifindex=4, ifname="d", link=8, link_netnsid=1),
+    ]
+    assert far_gro(cast(Source, Spaces()), near) == {1: 0, 2: 1}

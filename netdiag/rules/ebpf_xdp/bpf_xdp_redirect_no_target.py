@@ -19,9 +19,10 @@ Fix
 
 Not flagged
   Targets that are down: they are drained, or not there yet. Programs in generic mode, which transmit by the ordinary
-  way. A veth whose other end has a native program, or could not be read. Other targets whose driver says nothing
-  (before Linux 6.3). GRO of the other end cannot be seen from here where no driver tells: it is taken to be off, as a
-  veth is made; look at it first. Maps of programs that are not attached by XDP here.
+  way. A veth whose other end has a native program or GRO on, or could not be read. Other targets whose driver says
+  nothing (before Linux 6.3). Where the other end's namespace cannot be entered to ask for GRO, that it is off, as a
+  veth is made, is a guess, and told as info; unless the program sits on a veth that counts packets sent elsewhere, and
+  none of its targets ever took one. Maps of programs that are not attached by XDP here.
 
 References
   net/core/filter.c xdp_do_redirect(), kernel/bpf/devmap.c dev_map_enqueue(), drivers/net/veth.c veth_xdp_xmit() and
@@ -61,8 +62,17 @@ def unable(view: HostView, target: Link, said: bool | None) -> str | None:
         peer = view.stack.veth_peer(target.ifindex)
         if peer is not None and peer.xdp is not None and peer.xdp.mode != "generic":
             return None
-        return "its other end runs no XDP program, and GRO is off there by default" if peer or said is False else None
+        if said is False:
+            return "its other end runs no XDP program, and GRO is off there"
+        return "its other end runs no XDP program, and GRO is off there by default" if peer else None
     return "its driver says that it cannot transmit them" if said is False else None
+
+
+def lost(view: HostView, program: int, maps: set[int]) -> int:
+    """Packets that a program sent elsewhere while no target of these maps took any; 0 where that is not known."""
+    sent = sum(row.sent or 0 for row in view.bpf.attachments if row.prog_id == program and view.link(row.ifindex))
+    took = [row.target_took for row in view.bpf.entries if row.map_id in maps and view.link(row.ifindex)]
+    return sent if all(number == 0 for number in took) else 0
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -81,32 +91,45 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         told.add(target.ifindex)
         user, name = users[one.id], target.ifname
+        unread = target.kind == "veth" and entry.target_can is None
+        count = lost(view, user.id, maps.keys() & set(user.map_ids)) if unread else 0
+        guess = unread and not count
         yield RULE.found(
             subject=subject("bpf-map", name=one.name, program=user.function or user.name, ifname=name),
             message=f"{one.type} {one.name} (map {one.id}) of XDP program {user.function or user.name} redirects to "
-            f"{name}, which cannot take the packets: {why}, they are dropped",
+            f"{name}, which {'may not' if guess else 'cannot'} take the packets: {why}, they are dropped",
             evidence=[
                 (f"map {one.id} key {entry.key}", f"ifindex {entry.ifindex} ({name})", "BPF_MAP_LOOKUP_ELEM"),
                 (f"{name}", why, "RTM_GETLINK IFLA_INFO_KIND, IFLA_XDP of the other end, NETDEV_CMD_DEV_GET"),
+                *([("sent elsewhere by the program, none taken", count, "ethtool -S xdp_xmit")] if count else []),
             ],
             confirm=[f"bpftool map dump id {one.id}", f"ip -d link show dev {quoted(name)}"],
             fix=f"ethtool -K PEER_OF_{quoted(name)} gro on  # in the namespace of the other end, or attach XDP there"
             if target.kind == "veth"
             else f"bpftool map delete id {one.id} key {' '.join(map(str, entry.key.to_bytes(4, 'little')))}",
             touches=[subject("link", ifname=name)],
+            severity="info" if guess else None,
+            confidence="possible" if guess else None,
         )
 
 
 def _host(
-    can: bool | None, mode: str = "native", kind: str | None = "veth", peer: str | None = "", **link: Any
+    can: bool | None,
+    mode: str = "native",
+    kind: str | None = "veth",
+    peer: str | None = "",
+    *,
+    sent: int | None = None,
+    took: int | None = None,
+    **link: Any,
 ) -> HostBuilder:
     host = HostBuilder().link("eth0").link("v0", kind=kind, **link)
     if peer is not None:
         host.peer("v0", xdp=Xdp(mode=peer) if peer else None)
     host.bpf(programs=[program(1, "balancer", type="xdp", map_ids=(5,))])
     host.bpf(maps=[BpfMap(id=5, type="devmap", name="targets", key_size=4, value_size=8)])
-    host.bpf(entries=[BpfMapEntry(map_id=5, key=0, ifindex=host.ifindex("v0"), target_can=can)])
-    return xdp(host, "eth0", 1, mode)
+    host.bpf(entries=[BpfMapEntry(map_id=5, key=0, ifindex=host.ifindex("v0"), target_can=can, target_took=took)])
+    return xdp(host, "eth0", 1, mode, sent=sent)
 
 
 def examples() -> Iterator[Example]:
@@ -117,22 +140,45 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=subject("bpf-map", name="targets", program="balancer", ifname="v0"),
         severity="warning",
-        says=("its other end runs no XDP program",),
+        confidence="likely",
+        says=("cannot take the packets: its other end runs no XDP program, and GRO is off there, they",),
     )
-    yield Example(name="veth that says no", why="the same", tables=_host(False).build(), fires=1)
-    yield Example(
-        name="generic inside", why="it needs the native one", tables=_host(None, peer="generic").build(), fires=1
-    )
+    guess: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
+    says = ("may not take the packets", "off there by default")
+    yield Example(name="GRO not read", why="the kernel tells nothing", tables=_host(None).build(), **guess, says=says)
+    counted = _host(None, sent=5, took=0)
+    yield Example(name="GRO not read, all lost", why="the counters tell", tables=counted.build(), fires=1,
+                  severity="warning", says=("cannot take",))  # fmt: skip
+    for sent, took in ((0, 0), (5, 1), (5, None), (None, 0)):
+        tables = _host(None, sent=sent, took=took).build()
+        yield Example(name=f"GRO not read, sent {sent}, took {took}", why="not known", tables=tables, **guess)
+    beside = _host(None, sent=5, took=0).link("v1", kind="veth").peer("v1")
+    beside.bpf(entries=[BpfMapEntry(map_id=5, key=1, ifindex=beside.ifindex("v1"), target_can=True, target_took=5)])
+    yield Example(name="another took them", why="not known", tables=beside.build(), **guess)
+    beside = _host(None, took=0).bpf(programs=[program(2, type="xdp")]).link("eth1")
+    beside = xdp(beside, "eth1", 2, sent=5)
+    yield Example(name="another program sent", why="not known", tables=beside.build(), **guess)
+    far = BpfAttachment(hook="xdp", prog_id=1, ifindex=99, mode="native", sent=5)
+    beside = _host(None, took=0).bpf(attachments=[far])
+    yield Example(name="sent in another namespace", why="to others", tables=beside.build(), **guess)
+    beside = _host(None, sent=5, took=0)
+    beside.bpf(entries=[BpfMapEntry(map_id=6, key=0, ifindex=beside.ifindex("v0"), target_took=9)])
+    beside.bpf(entries=[BpfMapEntry(map_id=5, key=1, ifindex=99, target_took=None)])
+    yield Example(name="taken of another map", why="not of this program", tables=beside.build(), fires=1,
+                  severity="warning")  # fmt: skip
+    generic = _host(False, peer="generic").build()
+    yield Example(name="generic inside", why="it needs the native one", tables=generic, fires=1)
     yield Example(
         name="a tunnel",
         why="it can never do it",
         tables=_host(None, kind="wireguard", peer=None).build(),
         fires=1,
+        severity="warning",
         says=("interfaces of kind wireguard", "key 0 0 0 0"),
     )
     card = _host(False, kind=None, peer=None)
     yield Example(name="a card that says no", why="its driver knows", tables=card.build(), fires=1)
-    yield Example(name="it can", why="as it should be", tables=_host(True).build())
+    yield Example(name="it can", why="GRO is on at its other end, or the driver says so", tables=_host(True).build())
     yield Example(name="a program inside", why="as it should be", tables=_host(None, peer="native").build())
     yield Example(name="the other end is unknown", why="nobody knows", tables=_host(None, peer=None).build())
     yield Example(name="a card not asked", why="an old kernel", tables=_host(None, kind=None, peer=None).build())
