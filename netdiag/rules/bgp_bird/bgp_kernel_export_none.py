@@ -1,7 +1,7 @@
 """What it checks
   BIRD has learnt routes by BGP into a table, and none of that table reaches the kernel: its Kernel protocol exports
-  nothing (the default of BIRD 2 is "export none"), or there is none, while the kernel has no default route to use
-  instead.
+  nothing (the default of BIRD 2 is "export none"), or only routes of other protocols (its filter refuses those of BGP),
+  or there is none, while the kernel has no default route to use instead.
 
 Why it matters
   Sessions stand, "birdc show route" is full, and the kernel does not know one of these routes: packets are refused
@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bird import BirdChannel, BirdDaemon, BirdProtocol
+from netdiag.model.bird import BirdChannel, BirdDaemon, BirdProtocol, BirdRoute
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import bird_name, birdc
@@ -44,6 +44,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("bird", "links", "routes", "sysctls"),
+    consults=("bird_routes",),
     explains=("route-default-missing", "bird-route-not-in-fib", "bgp-import-zero"),
 )
 FORWARDING = {"inet": "net.ipv4.ip_forward", "inet6": "net.ipv6.conf.all.forwarding"}
@@ -83,6 +84,24 @@ def taken(daemon: BirdDaemon, table: str) -> bool | None:
     )
 
 
+def kernel_of(daemon: BirdDaemon, table: str) -> BirdProtocol | None:
+    """The Kernel protocol of the table, else any, else None."""
+    found = [row for row in daemon.protocols if row.proto == "Kernel"]
+    own = (row for row in found if any((one.table or "master") == table for one in row.channels))
+    return next(own, found[0] if found else None)
+
+
+def others_only(view: HostView, daemon: BirdDaemon, table: str) -> bool:
+    """Whether the Kernel protocols of the table take routes, all of them known, and none of them of BGP."""
+    rows = [row for row in daemon.protocols if row.state == "up"]
+    feeds = {row.name for row in rows for one in row.channels if table in (one.table or "master", one.peer_table)
+             and row.proto in ("Kernel", "Pipe")}  # fmt: skip
+    told = {row.name for row in rows if row.proto == "BGP"}
+    lists = [one for each in view.bird_routes if each.socket == daemon.socket for one in each.exports]
+    known = {one.protocol: one.routes for one in lists if one.protocol in feeds and one.routes is not None}
+    return known.keys() == feeds and not any(route.protocol in told for routes in known.values() for route in routes)
+
+
 def _listens(view: HostView, daemon: BirdDaemon, family: str) -> bool:
     """Whether the host only collects routes: it tells nobody any, by name, and has one network at most."""
     sessions = [row for row in daemon.protocols if row.proto == "BGP" and row.state == "up"]
@@ -94,7 +113,7 @@ def _listens(view: HostView, daemon: BirdDaemon, family: str) -> bool:
 def check(view: HostView) -> Iterator[Draft]:
     for daemon in view.bird.daemons:
         for (table, family), sources in learnt(daemon).items():
-            if taken(daemon, table):
+            if taken(daemon, table) and not others_only(view, daemon, table):
                 continue
             routes = view.routes(family)
             default = ((routes.dst_len == 0) & (routes.type == RTN_UNICAST)).any()
@@ -102,12 +121,12 @@ def check(view: HostView) -> Iterator[Draft]:
             forwards = view.sysctl_int(FORWARDING[family]) == 1
             reflects = not external and any("route-reflector" in (row.session or "") for row, _ in sources)
             bad = not default and (external or forwards) and not reflects and not _listens(view, daemon, family)
-            kernel = next((row for row in daemon.protocols if row.proto == "Kernel"), None)
+            kernel = kernel_of(daemon, table)
             count = sum(number for _, number in sources)
             filtered = kernel.channels[0].output_filter if kernel is not None and kernel.channels else None
             yield RULE.found(
                 subject=subject("bird-protocol", name=kernel.name if kernel else table, socket=daemon.socket),
-                message=f"BIRD learnt {count} routes into {table} and gives none to the kernel ("
+                message=f"BIRD learnt {count} routes into {table} and gives none of them to the kernel ("
                 + (f"{kernel.name}: export {filtered or 'none'}" if kernel else "no kernel protocol")
                 + f"); the kernel has {'a' if default else 'no'} default route of that family",
                 severity=None if bad else "info",
@@ -155,6 +174,11 @@ def _case(name: str, why: str, *, export: int | None = 0, default: bool = False,
     for proto, state, carried in more.pop("besides", ()):
         told = channel(name=carried, table="t9", exported=5, imported=0)
         host.protocol("other", proto, state=state, channels=(told,), local_as=65001, neighbor_as=65009)
+    if "other" in more:
+        host.daemon(more.pop("other"))
+    for protocol, brought in more.pop("lists", {}).items():
+        routes = tuple(BirdRoute(net="198.51.100.0/24", protocol=by) for by in brought or ())
+        host.exports(protocol, routes=None if brought is None else routes)
     if default:
         host.route("default", via="192.0.2.1", dev="eth0")
     return Example(name=name, why=why, tables=host.build(), **more)
@@ -205,3 +229,17 @@ def examples() -> Iterator[Example]:
     yield _case("reflection to a neighbour outside", "no reflector", **reflects, **crit)
     yield _case("internal, and forwards", "a router without routes", neighbor_as=65001, forward=1, **crit)
     yield _case("nothing learnt", "bgp-import-zero, if anything", imported=0)
+    some: dict[str, Any] = {"export": 2, "kernel": {"output_filter": "(unnamed)"}}
+    statics = {"k4": ("static1", "direct1")}
+    says = {"says": ("5 routes into master4 and gives none of them to the kernel (k4: export (unnamed))",)}
+    yield _case("a filter that refuses BGP", "static routes pass it", **some, lists=statics, **says, **crit)
+    yield _case("the same, with a default route", "as meant", **some, lists=statics, default=True, **info)
+    yield _case("its filter takes some of BGP", "the others are refused on purpose", **some,
+                lists={"k4": ("static1", "up1")})  # fmt: skip
+    yield _case("its list is too long", "nobody knows", **some, lists={"k4": None})
+    yield _case("another protocol's list", "nobody knows", **some, lists={"up1": ("static1",)})
+    yield _case("another daemon's list", "nobody knows", **some, lists=statics, other=six)
+    yield _case("the list of a kernel protocol of another table", "it takes what BGP brings not", **some,
+                table="other4", lists=statics, **crit)  # fmt: skip
+    yield _case("a pipe's list", "the other table may give them", learns="t_up", table="t_up", taker="Pipe",
+                kernel=pipe, lists={"k4": None})  # fmt: skip
