@@ -91,9 +91,12 @@ class BpfMapEntry(msgspec.Struct, frozen=True, kw_only=True):
     map_id: int
     """The map."""
     key: int
-    """Key of 32 bits: the slot, or the key of a devmap_hash."""
+    """Key of 32 bits: the slot, or the key of a devmap_hash; 0 where ``address`` is the key."""
+    address: str | None = None
+    """Plain hashes with keys of 16 bytes: the key as an IPv6 address."""
     ifindex: int | None = None
-    """devmap, devmap_hash, and plain hashes with a name such as ``redirect_ifindex``: where packets are sent."""
+    """devmap, devmap_hash, and plain hashes with a name such as ``redirect_ifindex``: where packets are sent. Of hashes
+    with longer values these are the first 32 bits."""
     target_can: bool | None = None
     """devmap, devmap_hash: whether that interface takes frames from another one's XDP (NETDEV_XDP_ACT_NDO_XMIT); of a
     veth whose driver tells nothing, whether its other end has GRO on. None: could not be asked."""

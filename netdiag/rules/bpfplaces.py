@@ -1,13 +1,17 @@
 """What rules about eBPF share: programs by device and by name. Pure; nothing can fail."""
 
 import re
+import socket
 from collections.abc import Iterable, Iterator
+from struct import pack
 from typing import NamedTuple
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import Bpf, BpfAttachment, BpfProgram
+from netdiag.model.bpf import Bpf, BpfAttachment, BpfMapEntry, BpfProgram
 from netdiag.model.link import Link
 
+MAPPED = "::ffff:"
+"""What IPv6 keys of IPv4 addresses begin with."""
 SYSTEMD = "sd_"
 """What names of the programs of systemd begin with."""
 CUT_AT = 15
@@ -16,6 +20,19 @@ CUT_AT = 15
 
 RANDOM = re.compile(r"([A-Za-z_.-]*[g-zG-Z_.-])(?=[a-f]*[0-9])[0-9a-f]{6,}")
 """Names that end in six random hexadecimal digits or more, as engines give them (``vethf3a91c0``)."""
+
+
+def key_address(entry: BpfMapEntry) -> str:
+    """The key as an address, in the order of the network."""
+    if entry.address is None:
+        return socket.inet_ntoa(pack("=I", entry.key))
+    return entry.address.removeprefix(MAPPED) if "." in entry.address else entry.address
+
+
+def key_words(entry: BpfMapEntry) -> str:
+    """The key as bpftool takes it, octet by octet."""
+    octets = pack("=I", entry.key) if entry.address is None else socket.inet_pton(socket.AF_INET6, entry.address)
+    return " ".join(map(str, octets))
 
 
 def family_of(ifname: str) -> str:

@@ -30,7 +30,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
-from struct import pack
 from typing import Any, NamedTuple
 
 import msgspec
@@ -43,6 +42,7 @@ from netdiag.model.route import Route
 from netdiag.model.snapshot import Tables
 from netdiag.path.fleetwalk import FleetWays
 from netdiag.path.trail import Packet
+from netdiag.rules.bpfplaces import key_address, key_words
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.build_fleet import builder, finished, mesh, peered
@@ -163,18 +163,19 @@ def _by_map(view: FleetView, owners: dict[str, list[FleetHost]], told: set[str])
         links = {link.ifindex: link.ifname for link in host.tables.links}
         used = {row.prog_id for row in table.attachments if row.ifindex in links}
         maps = {number for one in table.programs if one.id in used for number in one.map_ids}
-        named = {one.id: one.name for one in table.maps if one.type == "hash" and one.key_size == 4 and one.id in maps}
+        plain = (one for one in table.maps if one.type == "hash" and one.value_size == 4)
+        named = {one.id: one.name for one in plain if one.id in maps}
         for entry in table.entries:
             if entry.map_id not in named or entry.ifindex not in links:
                 continue
-            address = socket.inet_ntoa(pack("=I", entry.key))
+            address = key_address(entry)
             having = owners.get(address, [])
             if len(having) == 1 and having[0] is not host and address not in told:
                 name, ifname = named[entry.map_id], links[entry.ifindex]
                 how = f"its map {name} sends it to {ifname}"
                 about = on(host.name, subject("bpf-map", name=name))
-                key = address.replace(".", " ")
-                fix = f"bpftool map delete name {quoted(name)} key {key}  # on {host.name}; the agent missed the move"
+                fix = f"bpftool map delete name {quoted(name)} key {key_words(entry)}"
+                fix += f"  # on {host.name}; the agent missed the move"
                 yield Sent(address, having[0], host, how, "BPF_MAP_LOOKUP_ELEM", about, fix)
 
 
@@ -336,7 +337,7 @@ def _without_wireguard(vm: str) -> Iterator[FleetExample]:
     yield case("a route to the old host, IPv6", "the same", six, old, 1)
     yield case("a map", "the agent missed the move", tc(_mapped(vm), "eth0", 1), _member(2), 1)
     yield case("a map with a stopped machine", "nobody has it", tc(_mapped("10.70.0.6"), "eth0", 1), _member(2), 0)
-    for what, fields in (("of numbers", {"type": "array"}), ("of another key", {"key_size": 8})):
+    for what, fields in (("of numbers", {"type": "array"}), ("of structures", {"value_size": 8})):
         yield case(f"a map {what}", "its keys are no addresses", tc(_mapped(vm, **fields), "eth0", 1), _member(2), 0)
     yield case("a map of a program that is nowhere", "no packet asks it", _mapped(vm), _member(2), 0)
     elsewhere = _mapped(vm).bpf(attachments=[BpfAttachment(hook="xdp", prog_id=1, ifindex=99)])

@@ -231,7 +231,9 @@ def examples() -> Iterator[Example]:
     yield _case("nothing learnt", "bgp-import-zero, if anything", imported=0)
     some: dict[str, Any] = {"export": 2, "kernel": {"output_filter": "(unnamed)"}}
     statics = {"k4": ("static1", "direct1")}
-    says = {"says": ("5 routes into master4 and gives none of them to the kernel (k4: export (unnamed))",)}
+    says: dict[str, Any] = {
+        "says": ("5 routes into master4 and gives none of them to the kernel (k4: export (unnamed))",)
+    }
     yield _case("a filter that refuses BGP", "static routes pass it", **some, lists=statics, **says, **crit)
     yield _case("the same, with a default route", "as meant", **some, lists=statics, default=True, **info)
     yield _case("its filter takes some of BGP", "the others are refused on purpose", **some,

@@ -1,6 +1,8 @@
 """What it checks
   A map of a program that is attached here names an interface to send packets to, and there is no such interface:
-  plain hash maps with values of 32 bits whose name speaks of interfaces (ifindex, redirect, tx_port), and devmaps.
+  plain hash maps with keys of 4 or 16 bytes whose name speaks of interfaces (ifindex, redirect, tx_port), and devmaps.
+  A hash value is an interface's index, or a structure that begins with one: then most entries must name interfaces that
+  exist.
 
 Why it matters
   The program redirects packets to an index that no interface has: the kernel drops them, and counts that nowhere but
@@ -29,6 +31,7 @@ from collections.abc import Iterator
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, subject
+from netdiag.rules.bpfplaces import key_words
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
@@ -49,24 +52,28 @@ def check(view: HostView) -> Iterator[Draft]:
     attached = {row.prog_id for row in table.attachments if row.ifindex in here}
     users = {number: one for one in table.programs if one.id in attached for number in one.map_ids}
     maps = {one.id: one for one in table.maps if one.type in TYPES and one.id in users}
+    loose = {one.id for one in maps.values() if one.type == "hash" and one.value_size != 4}
     stale: dict[int, list[BpfMapEntry]] = {}
-    for entry in sorted(table.entries, key=lambda entry: (entry.map_id, entry.key)):
+    for entry in sorted(table.entries, key=lambda entry: (entry.map_id, entry.key, entry.address or "")):
         if entry.map_id in maps and entry.ifindex and entry.ifindex not in here:
             stale.setdefault(entry.map_id, []).append(entry)
     for number, entries in stale.items():
         one, user, first = maps[number], users[number], entries[0]
-        key = " ".join(str(octet) for octet in first.key.to_bytes(4, "little"))
+        good = [entry for entry in table.entries if entry.map_id == number and entry.ifindex in here]
+        if number in loose and len(good) <= len(entries):
+            continue
+        key = first.address or str(first.key)
         name = user.function or user.name
         yield RULE.found(
             subject=subject("bpf-map", name=one.name, program=name),
-            message=f"{one.type} {one.name} (map {number}) of {name} sends key {first.key} to interface index "
+            message=f"{one.type} {one.name} (map {number}) of {name} sends key {key} to interface index "
             f"{first.ifindex}, which does not exist" + (f", and {len(entries) - 1} more" if len(entries) > 1 else ""),
             evidence=[
-                (f"map {number} key {first.key}", f"ifindex {first.ifindex}", "BPF_MAP_LOOKUP_ELEM"),
+                (f"map {number} key {key}", f"ifindex {first.ifindex}", "BPF_MAP_LOOKUP_ELEM"),
                 (f"interface {first.ifindex}", "none", "RTM_GETLINK"),
             ],
             confirm=[f"bpftool map dump id {number}", "ip link show"],
-            fix=f"bpftool map delete id {number} key {key}  # or let the agent write the map anew",
+            fix=f"bpftool map delete id {number} key {key_words(first)}  # or let the agent write the map anew",
             confidence="likely" if one.type == "hash" else "possible",
         )
 
@@ -116,3 +123,26 @@ def examples() -> Iterator[Example]:
     )
     far = _host("hash", 9999).bpf(attachments=[BpfAttachment(hook="tcx", prog_id=1, ifindex=99, direction="ingress")])
     yield Example(name="attached in another namespace", why="its indexes", tables=far.build())
+    six = _host("hash")
+    rows = [
+        BpfMapEntry(map_id=5, key=0, address=f"fd00::{n}", ifindex=index) for n, index in ((2, 99), (1, 88), (3, 2))
+    ]
+    six.bpf(maps=[BpfMap(id=5, type="hash", name="redirect_to", key_size=16, value_size=4)], entries=rows)
+    yield Example(
+        name="IPv6 addresses as keys",
+        why="by address, in their order",
+        tables=tc(six, "tap0", 1).build(),
+        fires=1,
+        says=("sends key fd00::1 to interface index 88", "and 1 more", "key 253 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1"),
+    )
+    for size, indexes, fires in ((4, (2, 99), 1), (8, (2, 99), 0), (8, (1, 2, 99), 1), (8, (99,), 0)):
+        host = _host("hash", *indexes)
+        host.bpf(maps=[BpfMap(id=5, type="hash", name="redirect_to", key_size=4, value_size=size)])
+        host.bpf(entries=[BpfMapEntry(map_id=6, key=n, ifindex=2) for n in range(9)])
+        name, why = (
+            f"values of {size} bytes that begin with {indexes}",
+            "a structure is believed by most of its entries",
+        )
+        yield Example(name=name, why=why, tables=tc(host, "tap0", 1).build(), fires=fires)
+    devmap = tc(_host("devmap", 99), "tap0", 1).bpf(maps=[BpfMap(id=5, type="devmap", key_size=4, value_size=8)])
+    yield Example(name="devmap with values of 8 bytes", why="index and program", tables=devmap.build(), fires=1)

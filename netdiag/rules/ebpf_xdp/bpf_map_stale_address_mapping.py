@@ -1,7 +1,7 @@
 """What it checks
-  A hash map of a program that is attached here maps IPv4 addresses to interfaces (keys of four bytes, most of which are
-  addresses that this host routes to the very interface that the map names), and some entries name another interface
-  than the routes do, or one for an address that has no route of its own any more.
+  A hash map of a program that is attached here maps addresses to interfaces (keys of 4 or 16 bytes, most of which are
+  addresses that this host routes to the very interface that the map names, in the first 32 bits of the value), and some
+  entries name another interface than the routes do, or one for an address that has no route of its own any more.
 
 Why it matters
   The program sends the packets of that address to where the guest lived before: to a stranger's tap, or nowhere. The
@@ -16,10 +16,10 @@ Fix
   the agent write the map anew, and look why it missed the move.
 
 Not flagged
-  Maps whose keys are no addresses that this host routes; an entry that agrees with the route. A map in which as many
-  entries disagree as agree: it is about something else. Entries without a route of their own in a map without any
-  entry that agrees. Interfaces that do not exist (bpf-devmap-stale-ifindex). The time in which a migration forwards
-  looks like the fault and ends by itself.
+  Maps whose keys are no addresses that this host routes, or whose names do not speak of interfaces; an entry that
+  agrees with the route. A map in which as many entries disagree as agree: it is about something else. Entries without
+  a route of their own in a map without any entry that agrees. Interfaces that do not exist (bpf-devmap-stale-ifindex).
+  The time in which a migration forwards looks like the fault and ends by itself.
 
 References
   net/core/filter.c bpf_redirect(), bpf_fib_lookup(); bpftool-map(8)
@@ -28,7 +28,6 @@ References
 import socket
 import sys
 from collections.abc import Iterator
-from struct import pack
 from typing import Any
 
 import msgspec
@@ -36,6 +35,7 @@ import msgspec
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, subject
+from netdiag.rules.bpfplaces import key_address, key_words
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
@@ -47,22 +47,18 @@ RULE = Rule(
     confidence="likely",
     reads=("links", "routes", "bpf"),
 )
-OWN = 31
+OWN = {"inet": 31, "inet6": 65}
 """Bits: a route as long as this belongs to one guest."""
-
-
-def address_of(entry: BpfMapEntry) -> str:
-    """The key as an IPv4 address, in the order of the network."""
-    return socket.inet_ntoa(pack("=I", entry.key))
 
 
 def routed(view: HostView, address: str) -> set[int]:
     """Interfaces of the routes for this address alone, in any table."""
-    fib, found = view.fib("inet"), set[int]()
+    family = "inet6" if ":" in address else "inet"
+    fib, found = view.fib(family), set[int]()
     for table in fib.tables():
         for group in fib.candidates(table, address):
-            if group.length >= OWN:
-                rows = view.route_rows("inet", group.positions)
+            if group.length >= OWN[family]:
+                rows = view.route_rows(family, group.positions)
                 found |= {hop.oif for row in rows if row.type == "unicast" for hop in row.hops}
             break
     return found
@@ -72,19 +68,19 @@ def check(view: HostView) -> Iterator[Draft]:
     table = view.bpf
     attached = {row.prog_id for row in table.attachments if view.link(row.ifindex)}
     users = {number: one for one in table.programs if one.id in attached for number in one.map_ids}
-    maps = {one.id: one for one in table.maps if one.type == "hash" and one.key_size == 4 and one.id in users}
+    maps = {one.id: one for one in table.maps if one.type == "hash" and one.id in users}
     for one in maps.values():
         entries = [row for row in table.entries if row.map_id == one.id and view.link(row.ifindex)]
-        ways = {row.key: routed(view, address_of(row)) for row in entries}
-        agree = [row for row in entries if row.ifindex in ways[row.key]]
-        differ = [row for row in entries if row.ifindex not in ways[row.key]]
+        ways = {key_address(row): routed(view, key_address(row)) for row in entries}
+        agree = [row for row in entries if row.ifindex in ways[key_address(row)]]
+        differ = [row for row in entries if row.ifindex not in ways[key_address(row)]]
         if differ and len(agree) > len(differ):
             user = users[one.id]
-            yield _finding(view, one, user.function or user.name, differ, ways[differ[0].key])
+            yield _finding(view, one, user.function or user.name, differ, ways[key_address(differ[0])])
 
 
 def _finding(view: HostView, one: BpfMap, name: str, differ: list[BpfMapEntry], way: set[int]) -> Draft:
-    first, address = differ[0], address_of(differ[0])
+    first, address = differ[0], key_address(differ[0])
     where = " and ".join(sorted(view.ifname(number) for number in way)) or "nowhere of its own"
     many = f", and {len(differ) - 1} more" if len(differ) > 1 else ""
     return RULE.found(
@@ -96,7 +92,7 @@ def _finding(view: HostView, one: BpfMap, name: str, differ: list[BpfMapEntry], 
             (f"route of {address}", where, "RTM_GETROUTE RTA_OIF"),
         ],
         confirm=[f"bpftool map dump id {one.id}", f"ip route get {address}"],
-        fix=f"bpftool map delete id {one.id} key {address.replace('.', ' ')}  # or let the agent write the map anew",
+        fix=f"bpftool map delete id {one.id} key {key_words(first)}  # or let the agent write the map anew",
     )
 
 
@@ -144,12 +140,8 @@ def examples() -> Iterator[Example]:
         why="it sends nothing to interfaces",
         tables=_host(*one, moved=None).bpf(attachments=[group]).build(),
     )
-    for name, why, fields in (
-        ("another type", "its keys come and go", {"type": "lru_hash"}),
-        ("a longer key", "no IPv4 address", {"key_size": 8}),
-    ):
-        tables = _host(*one, **fields).build()
-        yield Example(name=name, why=why, tables=tables)
+    other = _host(*one, type="lru_hash").build()
+    yield Example(name="another type", why="its keys come and go", tables=other)
     second = _host("tap1", "tap0", "tap0").build().bpf.entries[2]
     beside = _host("tap1", "tap0").route("10.0.0.3/32", dev="tap0")
     beside.bpf(entries=[msgspec.structs.replace(second, map_id=6)])
@@ -166,3 +158,23 @@ def examples() -> Iterator[Example]:
     yield Example(name="a pair of addresses", why="one guest's own", tables=pair.build(), fires=1, says=says)
     own = _host("tap0", "tap0", "tap0", gone=True).route("10.0.0.1/32", dev="tap0", type="local", table=255)
     yield Example(name="this host's own now", why="it is delivered here", tables=own.build(), fires=1)
+
+    def longer(*guests: tuple[str, int, str]) -> HostBuilder:
+        """Guests with a prefix each by tap0, and what the map says of their addresses."""
+        host = _host(key_size=16, value_size=12)
+        for address, length, ifname in guests:
+            host.route(f"{address}/{length}", dev="tap0")
+            host.bpf(entries=[BpfMapEntry(map_id=5, key=0, address=address, ifindex=host.ifindex(ifname))])
+        return host
+
+    right = (("fd00::2", 128, "tap0"), ("fd00:0:0:1:1::", 65, "tap0"))
+    moved = longer(("fd00::1", 128, "tap1"), *right).build()
+    told = ("sends fd00::1 to tap1, and the routes send it to tap0", "key 253 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 ")
+    yield Example(name="IPv6, structures as values", why="the same", tables=moved, fires=1, says=told)
+    yield Example(name="IPv6, all agree", why="as it should be", tables=longer(*right).build())
+    shared = longer(("fd00::1", 128, "tap1"), right[0], ("fd00:0:0:1::", 64, "tap0")).build()
+    yield Example(name="IPv6, a route for a network", why="as many as agree: it is nobody's own", tables=shared)
+    four = longer(right[0], ("fd00::3", 128, "tap0")).route("10.0.0.9/32", dev="tap0")
+    four.bpf(entries=[BpfMapEntry(map_id=5, key=0, address="::ffff:10.0.0.9", ifindex=four.ifindex("tap1"))])
+    told = ("sends 10.0.0.9 to tap1", "key 0 0 0 0 0 0 0 0 0 0 255 255 10 0 0 9 ")
+    yield Example(name="IPv4 in IPv6 keys", why="routed as IPv4", tables=four.build(), fires=1, says=told)

@@ -6,6 +6,7 @@ not. Both are bounded, because a map that changes meanwhile may begin again and 
 """
 
 import re
+import socket
 import time
 from contextlib import suppress
 from struct import unpack_from
@@ -29,7 +30,11 @@ SLOTS = {"devmap", "cpumap", "prog_array", "array_of_maps"}
 """Arrays of which a slot is empty or names something."""
 NAMING = SLOTS | {"devmap_hash", "hash_of_maps"}
 INTERFACES = re.compile("if_?index|if_?idx|tx_?port|redirect|(out|egress)_?if", re.IGNORECASE)
-"""Names of plain hash maps whose values of 32 bits are taken for interfaces."""
+"""Names of plain hash maps whose values, or the first 32 bits of them, are taken for interfaces."""
+KEYS = (4, 16)
+"""Bytes of a key that are read: a number or an IPv4 address, an IPv6 address."""
+VALUE_LIMIT = 64
+"""Bytes of a value that is read."""
 ENTRIES_LIMIT = 1024
 """Entries of one map."""
 COUNT_LIMIT = {"hash": 16_384, "percpu_hash": 16_384}
@@ -44,7 +49,7 @@ PATIENCE = 0.5
 
 def names_something(one: BpfMap) -> bool:
     """Whether the values of a map are worth reading: they name an interface, a processor, a program or a map."""
-    plain = one.type == "hash" and (one.key_size, one.value_size) == (4, 4)
+    plain = one.type == "hash" and one.key_size in KEYS and 4 <= one.value_size <= VALUE_LIMIT
     return one.type in NAMING or (plain and INTERFACES.search(one.name) is not None)
 
 
@@ -85,7 +90,7 @@ class Contents:
     def entries(self, one: BpfMap) -> tuple[list[BpfMapEntry], bool]:
         """Entries of a map whose values name something, and whether these are all."""
         rows: list[BpfMapEntry] = []
-        if one.key_size != 4 or one.value_size > 64:
+        if one.key_size not in (KEYS if one.type == "hash" else KEYS[:1]) or one.value_size > VALUE_LIMIT:
             return rows, False
         slots = one.type in SLOTS
         key: bytes | None = None
@@ -95,7 +100,7 @@ class Contents:
                     key = number.to_bytes(4, "little" if unpack_from("=H", b"\1\0")[0] == 1 else "big")
                     ended = number >= one.max_entries
                 else:
-                    key = self.calls.next_key(fd, key, 4)
+                    key = self.calls.next_key(fd, key, one.key_size)
                     ended = key is None
                 if ended:
                     return rows, True
@@ -109,10 +114,13 @@ class Contents:
 
 
 def _entry(one: BpfMap, key: bytes, value: bytes) -> BpfMapEntry | None:
-    """One entry: struct bpf_devmap_val, struct bpf_cpumap_val, or an id."""
-    number: int = unpack_from("=I", key)[0]
+    """One entry: struct bpf_devmap_val, struct bpf_cpumap_val, an id, or a structure that begins with one."""
     first, second = unpack_from("=II", value)
-    program = (second or None) if one.value_size >= 8 else None
+    if len(key) != 4:
+        address = socket.inet_ntop(socket.AF_INET6, key)
+        return BpfMapEntry(map_id=one.id, key=0, address=address, ifindex=first) if first else None
+    number: int = unpack_from("=I", key)[0]
+    program = (second or None) if one.value_size >= 8 and one.type != "hash" else None
     if one.type in ("devmap", "devmap_hash", "hash"):
         return BpfMapEntry(map_id=one.id, key=number, ifindex=first, prog_id=program) if first else None
     if one.type == "cpumap":
