@@ -17,7 +17,7 @@ Fix
 
 Not flagged
   Entries that are rewritten to an address of this host, or to one that a snat rule gives now. Other UDP flows
-  (nf-masq-after-addr-change).
+  (nf-masq-after-addr-change), and those from a port that the tunnel listened on before: nothing follows them any more.
 
 References
   net/netfilter/nf_nat_core.c; net/netfilter/nf_conntrack_proto_udp.c (a stream's timeout is renewed by every packet)
@@ -58,7 +58,7 @@ def check(view: HostView) -> Iterator[Draft]:
     for group in stale_sources(view):
         entry = group.entry
         owner = owners.get((entry.orig_dst, entry.orig_dport)) if entry.proto == UDP else None
-        if owner is not None:
+        if owner is not None and entry.orig_sport == owner[0].listen_port:
             found.setdefault((owner[0].ifname, entry.reply_dst), []).append((*owner, entry))
     for rows in found.values():
         yield _draft(rows)
@@ -89,15 +89,15 @@ def _draft(rows: list[tuple[WireguardDevice, WireguardPeer, ConntrackEntry]]) ->
     )
 
 
-def _host(source: str, *, translation: str = "masquerade", port: int = 51820) -> WireguardBuilder:
+def _host(source: str, *, translation: str = "masquerade", port: int = 51820, sport: int = 51820) -> WireguardBuilder:
     host = WireguardBuilder()
     host.link("eth0").address("eth0", "203.0.113.2/24").route("default", via="203.0.113.1", dev="eth0")
     host.wireguard("wg0").wg_peer("wg0", "a", endpoint="198.51.100.7")
     given = plain("masq") if translation == "masquerade" else nat("snat", translation)
     post = chain("post", rule(oifname("eth0"), given), hook="postrouting", priority="srcnat", type="nat")
     host.nft(table(post, family="ip"))
-    reply = f"198.51.100.7 {port} {source} 51820"
-    host.conntrack(17, f"203.0.113.2 51820 198.51.100.7 {port}", reply, status=0xE | IPS_SRC_NAT)
+    reply = f"198.51.100.7 {port} {source} {sport}"
+    host.conntrack(17, f"203.0.113.2 {sport} 198.51.100.7 {port}", reply, status=0xE | IPS_SRC_NAT)
     return host
 
 
@@ -135,3 +135,8 @@ def examples() -> Iterator[Example]:
         tables=_host("203.0.113.9", translation="203.0.113.9").build(),
     )
     yield Example(name="not the tunnel", why="another port", tables=_host("203.0.113.9", port=4500).build())
+    yield Example(
+        name="started anew on another port",
+        why="the entry is of the port before, and goes two minutes after its last packet",
+        tables=_host("203.0.113.9", sport=51821).build(),
+    )
