@@ -17,6 +17,23 @@ def fill(host: Host, keys: Iterable[int]) -> None:
     host.call(work)
 
 
+def takes_one_more(lab: Lab, host: Host) -> bool:
+    """What the program does with the first packet of a flow: a new entry."""
+
+    def work() -> bool:
+        one = make.pinned("/sys/fs/bpf/flows")
+        try:
+            make.update(one, (1 << 20).to_bytes(4, "little"), bytes(4))
+        except OSError:
+            return False
+        return True
+
+    taken = host.call(work)
+    if taken:
+        host.run("bpftool", "map", "delete", "pinned", "/sys/fs/bpf/flows", "key", *["0", "0", "16", "0"])
+    return taken
+
+
 def with_map(lab: Lab, kind: int) -> Host:
     host = bpfworld.two_cables(lab)
 
@@ -48,6 +65,7 @@ test_drill = drill_test(
         build=lambda lab: with_map(lab, make.HASH),
         break_=lambda lab, host: fill(host, range(16)),
         repair=empty,
+        carries=takes_one_more,
         severity="critical",
         expect={"kind": "bpf-map", "name": "flows", "program": "nat"},
         twin=by_design,

@@ -1,5 +1,7 @@
 """Somebody else on the link has the IPv6 address already."""
 
+import socket
+
 from tests.drills.harness import Drill, drill_test
 from tests.lab import Host, Lab
 
@@ -15,6 +17,34 @@ def segment(lab: Lab) -> Host:
     lab.plug(other, "eth0", switch, "192.0.2.2/24")
     other.ip(f"address add {ADDRESS} dev eth0 nodad")
     return host
+
+
+def alone(lab: Lab) -> Host:
+    """The host has the address, and nobody else."""
+    host = segment(lab)
+    taken_back(lab, host)
+    lab.wait(lambda: "tentative" not in shown(host, "eth0"), what="the address is in use")
+    return host
+
+
+def taken_by_another(lab: Lab, host: Host) -> None:
+    """Another host takes it before this one is configured anew."""
+    lab.hosts["edge2"].ip(f"address add {ADDRESS} dev eth0 nodad")
+    host.ip(f"address del {ADDRESS} dev eth0\naddress add {ADDRESS} dev eth0")
+
+
+def binds(lab: Lab, host: Host) -> bool:
+    """A service of the host can be started on its address."""
+
+    def program() -> bool:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as one:
+            try:
+                one.bind((ADDRESS.partition("/")[0], 443))
+            except OSError:
+                return False
+        return True
+
+    return host.call(program)
 
 
 def loop(lab: Lab) -> Host:
@@ -35,7 +65,7 @@ def failed(ifname: str, host: Host) -> bool:
 
 def taken_back(lab: Lab, host: Host) -> None:
     lab.hosts["edge2"].ip(f"address del {ADDRESS} dev eth0")
-    host.ip(f"address del {ADDRESS} dev eth0\naddress add {ADDRESS} dev eth0")
+    host.ip(f"address flush to {ADDRESS} dev eth0\naddress add {ADDRESS} dev eth0")
 
 
 def nodad(lab: Lab) -> Host:
@@ -54,10 +84,11 @@ test_drill = drill_test(
     Drill(
         name="another host has it",
         rule=RULE,
-        build=segment,
-        break_=lambda lab, host: host.ip(f"address add {ADDRESS} dev eth0"),
+        build=alone,
+        break_=taken_by_another,
         settle=lambda lab, host: failed("eth0", host),
         repair=taken_back,
+        carries=binds,
         severity="critical",
         expect={"kind": "address", "address": "2001:db8::1", "ifname": "eth0"},
         twin=nodad,

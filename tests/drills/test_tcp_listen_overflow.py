@@ -1,8 +1,9 @@
 """A program that listens and no longer accepts; and one whose queue is exactly full."""
 
 from tests.drills.harness import Drill, drill_test
-from tests.drills.socketworld import calls, listener, pair, started
+from tests.drills.socketworld import calls, go_on, listener, pair, started, stop
 from tests.lab import Host, Lab
+from tests.lab.traffic import Listener
 
 CALLERS: dict[str, int] = {}
 
@@ -31,6 +32,26 @@ def restart(lab: Lab, host: Host) -> None:
     host.end(CALLERS["server"])
 
 
+SERVERS: dict[Host, Listener] = {}
+
+
+def accepting(lab: Lab) -> Host:
+    host = pair(lab)
+    SERVERS[host] = lab.listen_tcp(host, "::", 8080)
+    return host
+
+
+def stuck(lab: Lab, host: Host) -> None:
+    """The server stops, and more clients come than its queue has room for."""
+    stop(SERVERS[host].pid)
+    started(lab.hosts["client"], "caller", lambda: calls("2001:db8::1", 8080, 24))
+
+
+def answered(lab: Lab, host: Host) -> bool:
+    """One more client is let in."""
+    return lab.send_tcp(lab.hosts["client"], "2001:db8::1", 8080, timeout=0.3) == "sent"
+
+
 def exactly(lab: Lab) -> Host:
     """One connection waits, and one may."""
     host = pair(lab)
@@ -54,11 +75,11 @@ test_drill = drill_test(
     Drill(
         name="IPv6, two looks",
         rule="tcp-listen-overflow",
-        build=serve("::", 1),  # type: ignore[arg-type]
-        break_=call("2001:db8::1"),  # type: ignore[arg-type]
-        settle=waits,
-        repair=restart,
-        during=lambda lab, host: None,
+        build=accepting,
+        break_=stuck,
+        repair=lambda lab, host: go_on(SERVERS[host].pid),
+        during=answered,
+        carries=answered,
         severity="critical",
         expect={"kind": "socket", "src": "::", "sport": 8080},
     ),
