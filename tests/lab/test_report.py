@@ -26,7 +26,7 @@ def test_it_is_the_report_of_the_real_program(lab: Lab) -> None:
     host = cabled(lab)
     short = host.report("--interval", "0")
     assert short["host"]["name"] == "edge1"
-    assert comparable(short) == comparable(host.check("--interval", "0"))
+    assert comparable(short) == comparable(host.check("--interval", "0")) == comparable(host.report("--interval", "0"))
 
 
 def test_arguments_reach_the_engine(lab: Lab) -> None:
