@@ -311,6 +311,9 @@ class _Rule:
             return _Fate(stays=perhaps, leaves=alive != "no", ends=alive != "yes")
         if verdict == "return":
             return _Fate(stays=perhaps, leaves=True)
+        if verdict == "unknown":  # a target that is not known here may stop, accept and let the next rule decide
+            perhaps = walk.accepted = True
+            walk.packet = replace(walk.packet, mark=None, ct_mark=None)
         if verdict == "accept":
             walk.accepted = True
         else:
@@ -371,6 +374,19 @@ class _Rule:
             self._change(mark=None if old is None else (old & ~mask) ^ value)
         if done.notrack:
             self._change(ct_state="untracked")
+        if done.connmark is not None:
+            self._connmark(*done.connmark)
+
+    def _connmark(self, mode: int, value: int, ctmask: int, nfmask: int) -> None:
+        """net/netfilter/xt_connmark.c, connmark_tg_shift()."""
+        mark, ct_mark = self.walk.packet.mark, self.walk.packet.ct_mark
+        if mode == xtmatch.CONNMARK_LOST:
+            self._change(mark=None, ct_mark=None)
+        elif mode == xtmatch.CONNMARK_RESTORE:
+            self._change(mark=None if mark is None or ct_mark is None else (mark & ~nfmask) ^ (ct_mark & ctmask))
+        else:
+            taken = value if mode == xtmatch.CONNMARK_SET else None if mark is None else mark & nfmask
+            self._change(ct_mark=None if taken is None or ct_mark is None else (ct_mark & ~ctmask) ^ taken)
 
     def _record(self, kind: str, addr: str | None, port: int | None, *, has_addr: bool, has_port: bool) -> None:
         sure = self.truth is Truth.YES and self.walk.sure

@@ -39,6 +39,12 @@ class Target:
     mark: tuple[int, int] | None = None
     """Value and mask."""
     notrack: bool = False
+    connmark: tuple[int, int, int, int] | None = None
+    """Mode, value, mask of the connection's mark, mask of the packet's."""
+
+
+CONNMARK_SET, CONNMARK_SAVE, CONNMARK_RESTORE, CONNMARK_LOST = range(4)
+"""The kernel's three, and what cannot be followed."""
 
 
 def match(one: NftExpression, packet: Packet) -> Truth:
@@ -59,9 +65,10 @@ def match(one: NftExpression, packet: Packet) -> Truth:
             return _state(unpack_from("=I", info)[0], packet, CT_BITS)
         if one.key == "addrtype":
             return _addrtype(info, packet)
-        if one.key == "mark":
+        if one.key in ("mark", "connmark"):
             mark, mask, invert = unpack_from("=IIB", info)
-            answer = Truth.MAYBE if packet.mark is None else of(packet.mark & mask == mark)
+            held = packet.mark if one.key == "mark" else packet.ct_mark
+            answer = Truth.MAYBE if held is None else of(held & mask == mark)
             return inverted(answer) if invert else answer
     except StructError:
         pass
@@ -181,11 +188,21 @@ def target(one: NftExpression, family: str) -> Target:
         if name == "MARK":
             mark, mask = unpack_from("=II", info)
             return Target(None, mark=(mark, mask))
+        if name == "CONNMARK":
+            return Target(None, connmark=_connmark(one, info))
         if name in ("CT", "NOTRACK"):
             return Target(None, notrack=name == "NOTRACK" or bool(unpack_from("=H", info)[0] & 1))
     except StructError:
         pass
     return Target({"NFQUEUE": "queue", "TPROXY": "accept", "DROP": "drop", "ACCEPT": "accept"}.get(name, "unknown"))
+
+
+def _connmark(one: NftExpression, info: bytes) -> tuple[int, int, int, int]:
+    """struct xt_connmark_tginfo1; the second revision has a shift ahead of the mode."""
+    ctmark, ctmask, nfmask = unpack_from("=III", info)
+    mode, shift = (unpack_from("=B", info, 12)[0], 0) if one.number == 1 else unpack_from("=xBB", info, 12)[::-1]
+    known = one.number in (1, 2) and not shift and mode <= CONNMARK_RESTORE
+    return mode if known else CONNMARK_LOST, ctmark, ctmask, nfmask
 
 
 def _translation(one: NftExpression, name: str, info: bytes, family: str) -> Target:

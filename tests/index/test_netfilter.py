@@ -12,6 +12,7 @@ from netdiag.collectors import Options, nft
 from netdiag.index.netfilter import Netfilter
 from netdiag.index.nftpacket import Packet
 from netdiag.model.nft import Nft
+from netdiag.rules.build_nft import chain, plain, rule, table, verdict
 from netdiag.sources.live import LiveSource
 from tests.lab import Host, Lab
 
@@ -221,7 +222,11 @@ def test_extensions_of_iptables(lab: Lab) -> None:
         "iptables-nft -A FORWARD -i tap0 -p tcp -m multiport --dports 80,443 -m comment --comment web -j ACCEPT;"
         "iptables-nft -A FORWARD -i tap1 -j REJECT;"
         "iptables-nft -t nat -A PREROUTING -p tcp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to 10.0.0.2:80;"
-        "iptables-nft -t nat -A POSTROUTING -o eth0 -j MASQUERADE"
+        "iptables-nft -t nat -A POSTROUTING -o eth0 -j MASQUERADE;"
+        "iptables-nft -t mangle -A OUTPUT -j CONNMARK --restore-mark --mask 0xff00;"
+        "iptables-nft -t mangle -A OUTPUT -m connmark --mark 0x300/0xff00 -j ACCEPT;"
+        "iptables-nft -t mangle -A OUTPUT -j CONNMARK --set-xmark 0x100/0xff00;"
+        "iptables-nft -t mangle -A OUTPUT -o eth1 -j CONNMARK --save-mark --mask 0xf"
     )
     owner = Netfilter(ruleset(host))
     web = Packet(iif="tap0", oif="eth0", saddr="10.0.0.2", daddr="192.0.2.9", proto=6, sport=4, dport=443)
@@ -233,6 +238,28 @@ def test_extensions_of_iptables(lab: Lab) -> None:
     assert owner.hook("prerouting", came).packet.daddr == "10.0.0.2"
     assert owner.hook("prerouting", replace(came, daddr_type="unicast")).translations == ()
     assert owner.hook("postrouting", web).translations[0].kind == "masquerade"
+    marks = [
+        ("eth0", (0, 0), (0, 0x100)),
+        ("eth0", (0x5, 0x305), (0x305, 0x305)),
+        ("eth0", (0x5, 0x205), (0x205, 0x105)),
+        ("eth1", (0x5, 0x20A), (0x205, 0x105)),
+        ("eth0", (None, 0), (None, 0x100)),
+        ("eth0", (0, None), (None, None)),
+    ]
+    for oif, (mark, ct_mark), expected in marks:
+        sent = owner.hook("output", replace(web, iif="", oif=oif, mark=mark, ct_mark=ct_mark))
+        assert (sent.packet.mark, sent.packet.ct_mark, sent.passes) == (*expected, "yes")
+
+
+def test_what_a_target_does_that_is_not_known_is_not_known() -> None:
+    """It may stop the packet, end the chain well, or let the next rule decide; of all iptables targets too many to
+    know."""
+    mystery, drop = rule(plain("target", key="X")), rule(verdict("drop"))
+    for rules in ((mystery,), (mystery, drop)):
+        found = Netfilter(Nft(tables=(table(chain("c", *rules, hook="output")),))).hook("output", TO_US)
+        assert (found.passes, found.verdict, found.packet.mark) == ("maybe", "may", None)
+    plainly = Netfilter(Nft(tables=(table(chain("c", drop, mystery, hook="output")),))).hook("output", TO_US)
+    assert plainly.verdict == "drop"
 
 
 @pytest.mark.parametrize("backend", ["nft", "legacy"])

@@ -17,18 +17,19 @@ Fix
   Start the agent again instead, if it is meant to run: most of them replace what they find.
 
 Not flagged
-  systemd's own programs (sd_*). Filters of devices, which container runtimes attach and leave. Programs that a pin, a
+  systemd's own programs (sd_*). What binds the sockets of a VRF's processes to it, which ip vrf exec leaves in a cgroup
+  of that VRF's name and has no map to be looked after, while the VRF is there. Filters of devices, which container runtimes attach and leave. Programs that a pin, a
   link or a process keeps, and those of which a map is pinned or held. Hosts where pins or processes could not be read.
 
 References
-  kernel/bpf/cgroup.c __cgroup_bpf_attach(); bpftool-cgroup(8); BPF_PROG_ATTACH in bpf(2)
+  ip-vrf(8), ip/ipvrf.c of iproute2; kernel/bpf/cgroup.c __cgroup_bpf_attach(); bpftool-cgroup(8); BPF_PROG_ATTACH in bpf(2)
 """
 
 from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfAttachment, BpfHolder, BpfLink, BpfPin
+from netdiag.model.bpf import BpfAttachment, BpfHolder, BpfLink, BpfPin, BpfProgram
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.rules.bpfplaces import of_systemd
 from netdiag.rules.build import HostBuilder
@@ -40,7 +41,7 @@ RULE = Rule(
     title="a program of a cgroup has no owner any more",
     severity="warning",
     confidence="likely",
-    reads=("bpf",),
+    reads=("bpf", "links"),
 )
 TYPES = ("cgroup_skb", "cgroup_sock", "cgroup_sock_addr", "cgroup_sockopt", "sock_ops")
 
@@ -59,7 +60,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     for row in rows:
         one = programs[row.prog_id]
         owned = ("prog", one.id) in kept or any(("map", number) in kept for number in one.map_ids)
-        if owned or one.id in linked or (one.id, row.cgroup) in told:
+        if owned or one.id in linked or _binds_to_vrf(view, one, row.cgroup or "") or (one.id, row.cgroup) in told:
             continue
         told.add((one.id, row.cgroup))
         name, hook = one.function or one.name, HOOKS.get(row.attach_type or "", row.attach_type)
@@ -77,13 +78,22 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         )
 
 
+def _binds_to_vrf(view: HostView, one: BpfProgram, cgroup: str) -> bool:
+    """Whether it is what ip vrf exec attaches, once for each cgroup that it was called from."""
+    if one.type != "cgroup_sock" or one.map_ids:
+        return False
+    return any(link.kind == "vrf" and cgroup.endswith(f"/vrf/{link.ifname}") for link in view.links)
+
+
 HOOKS = {"cgroup_inet_ingress": "ingress", "cgroup_inet_egress": "egress", "cgroup_sock_ops": "sock_ops"} | {
     f"cgroup_inet{n}_{what}": f"{what}{n}" for n in (4, 6) for what in ("bind", "connect", "post_bind")
 }
 """As bpftool-cgroup(8) spells them, back to version 5."""
 
 
-def _host(kind: str = "cgroup_sock_addr", name: str = "policy", **fields: Any) -> HostBuilder:
+def _host(
+    kind: str = "cgroup_sock_addr", name: str = "policy", maps: tuple[int, ...] = (7,), **fields: Any
+) -> HostBuilder:
     hook = "cgroup_inet4_connect" if kind == "cgroup_sock_addr" else "cgroup_inet_egress"
     row: dict[str, Any] = {
         "hook": "cgroup",
@@ -92,7 +102,7 @@ def _host(kind: str = "cgroup_sock_addr", name: str = "policy", **fields: Any) -
         "cgroup": "/sys/fs/cgroup",
         "cgroup_id": 1,
     }
-    host = HostBuilder().bpf(programs=[program(1, name, type=kind, map_ids=(7,))])
+    host = HostBuilder().bpf(programs=[program(1, name, type=kind, map_ids=maps)])
     return host.bpf(attachments=[BpfAttachment(**(row | fields))])
 
 
@@ -131,3 +141,13 @@ def examples() -> Iterator[Example]:
     ingress = _host("cgroup_skb", attach_type="cgroup_inet_ingress").build().bpf.attachments
     twice = _host("cgroup_skb").bpf(attachments=ingress)
     yield Example(name="both ways", why="one program of one cgroup is told once", tables=twice.build(), fires=1)
+    for name, why, vrf, kind, maps, fires in (
+        ("ip vrf exec", "it writes a number into sockets, and has done", "blue", "cgroup_sock", (), 0),
+        ("ip vrf exec of a VRF that is gone", "it binds to nothing", "red", "cgroup_sock", (), 1),
+        ("another kind in a VRF's cgroup", "a filter that nobody can change", "blue", "cgroup_skb", (), 1),
+        ("a VRF's cgroup, with a map", "somebody ought to fill it", "blue", "cgroup_sock", (7,), 1),
+    ):
+        host = _host(kind, "", maps, cgroup="/sys/fs/cgroup/user.slice/vrf/blue").link(vrf, kind="vrf")
+        yield Example(name=name, why=why, tables=host.build(), fires=fires)
+    other = _host("cgroup_sock", "", (), cgroup="/sys/fs/cgroup/vrf/br0").link("br0", kind="bridge")
+    yield Example(name="a cgroup of a bridge's name", why="no VRF", tables=other.build(), fires=1)

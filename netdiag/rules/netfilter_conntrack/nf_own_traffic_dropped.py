@@ -49,6 +49,7 @@ from netdiag.rules.build_nft import (
     iifname,
     l4proto,
     meta,
+    plain,
     port,
     rule,
     saddr,
@@ -379,7 +380,10 @@ def examples() -> Iterator[Example]:
         return host.route("default", via="192.0.2.1", dev="eth0")
 
     dns = _filter("output", rule(port(UDP, 53), DROP))
-    yield case("nameservers on the way out", "an agent's table", asks("198.51.100.53"), dns, **bad)
+    mystery = rule(plain("target", key="X"))
+    yield case("a target not known here", "it may let all pass", asks("198.51.100.53"), _filter("output", mystery))
+    behind = _filter("output", mystery, rule(port(UDP, 53), DROP))
+    yield case("and a drop behind it", "it may accept before", asks("198.51.100.53"), behind)
     late = _filter("input", rule(port(UDP, 53, source=True), DROP))
     yield case("their answers", "the same", asks("198.51.100.53"), late, **bad)
     ssh = rule(port(TCP, 22), ACCEPT)
