@@ -12,7 +12,7 @@ from netdiag.collectors import Options, nft
 from netdiag.index.netfilter import Netfilter
 from netdiag.index.nftpacket import Packet
 from netdiag.model.nft import Nft
-from netdiag.rules.build_nft import chain, plain, rule, table, verdict
+from netdiag.rules import build_nft as made
 from netdiag.sources.live import LiveSource
 from tests.lab import Host, Lab
 
@@ -254,11 +254,11 @@ def test_extensions_of_iptables(lab: Lab) -> None:
 def test_what_a_target_does_that_is_not_known_is_not_known() -> None:
     """It may stop the packet, end the chain well, or let the next rule decide; of all iptables targets too many to
     know."""
-    mystery, drop = rule(plain("target", key="X")), rule(verdict("drop"))
+    mystery, drop = made.rule(made.plain("target", key="X")), made.rule(made.verdict("drop"))
     for rules in ((mystery,), (mystery, drop)):
-        found = Netfilter(Nft(tables=(table(chain("c", *rules, hook="output")),))).hook("output", TO_US)
+        found = Netfilter(Nft(tables=(made.table(made.chain("c", *rules, hook="output")),))).hook("output", TO_US)
         assert (found.passes, found.verdict, found.packet.mark) == ("maybe", "may", None)
-    plainly = Netfilter(Nft(tables=(table(chain("c", drop, mystery, hook="output")),))).hook("output", TO_US)
+    plainly = Netfilter(Nft(tables=(made.table(made.chain("c", drop, mystery, hook="output")),))).hook("output", TO_US)
     assert plainly.verdict == "drop"
 
 

@@ -18,11 +18,12 @@ Fix
 
 Not flagged
   systemd's own programs (sd_*). What binds the sockets of a VRF's processes to it, which ip vrf exec leaves in a cgroup
-  of that VRF's name and has no map to be looked after, while the VRF is there. Filters of devices, which container runtimes attach and leave. Programs that a pin, a
-  link or a process keeps, and those of which a map is pinned or held. Hosts where pins or processes could not be read.
+  of that VRF's name and has no map to be looked after, while the VRF is there. Filters of devices, which container
+  runtimes attach and leave. Programs that a pin, a link or a process keeps, and those of which a map is pinned or held.
+  Hosts where pins or processes could not be read.
 
 References
-  ip-vrf(8), ip/ipvrf.c of iproute2; kernel/bpf/cgroup.c __cgroup_bpf_attach(); bpftool-cgroup(8); BPF_PROG_ATTACH in bpf(2)
+  kernel/bpf/cgroup.c __cgroup_bpf_attach(); bpftool-cgroup(8); BPF_PROG_ATTACH in bpf(2); ip-vrf(8)
 """
 
 from collections.abc import Iterator
