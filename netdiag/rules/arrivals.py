@@ -56,7 +56,7 @@ class Arrivals:
         self._view = view
         self._filter = ReversePath(view.lookup, self._devices)
         self._rules = [rule for rule in view.rules if rule.family == "inet"]
-        self._marks = sorted({rule.fwmark for rule in view.rules if rule.family == "inet" and rule.fwmark})[:MOST_MARKS]
+        self._marks = sorted({rule.fwmark for rule in self._rules if rule.fwmark})[:MOST_MARKS]
         self._onward = self._onward_routes({link.ifindex for link in strict})
 
     def _devices(self, position: int) -> list[int]:

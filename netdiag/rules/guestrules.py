@@ -16,8 +16,8 @@ from netdiag.model.link import Link
 from netdiag.model.policyrule import PolicyRule
 
 READS = ("links", "addresses", "routes", "rules", "sysctls")
-LEAST = 3
-"""So many guests must have such a rule, and three times as many as have none."""
+MANY = 3
+"""So many times as many guests must have such a rule as have none."""
 MOST = 256
 """Guests that are asked about."""
 
@@ -43,13 +43,13 @@ def forsaken(view: HostView) -> Iterator[Forsaken]:
         around = sides(view.stack, view.routes(family), view.addresses)
         alone = [one for one in around.guests if one.kind == "routed" and one.count == 1]
         guests = {one.prefix.partition("/")[0]: one.link for one in alone[:MOST]}
-        named = [one for one in view.rules if one.family == family and _for_one(one) and one.dst in guests]
+        named = [one for one in view.rules if _for_one(one) and one.dst in guests]
         lacking = set(guests) - {one.dst for one in named}
         groups: dict[tuple[int, int | None], dict[str, PolicyRule]] = {}
         for one in named:
             groups.setdefault((one.priority, one.table), {})[one.dst or ""] = one
         for having in groups.values():
-            if len(having) >= max(LEAST, 3 * len(lacking)):
+            if lacking and len(having) >= MANY * len(lacking):
                 yield from _misled(view, having, guests, lacking)
 
 
@@ -66,12 +66,12 @@ def _misled(
     for address in sorted(lacking):
         for sender in (first, second):
             link, other = guests[address], second if sender == first else first
-            found = _asked(view, having[sender].family, guests[sender], sender, address)
-            if found is None or found == link.ifindex:
+            rule = having[sender]
+            found = _asked(view, rule.family, guests[sender], sender, address)
+            if found is None or link.ifindex in found:
                 continue
-            if _asked(view, having[sender].family, guests[sender], sender, other) != guests[other].ifindex:
+            if _asked(view, rule.family, guests[sender], sender, other) != {guests[other].ifindex}:
                 continue
-            rule = next(iter(having.values()))
             yield Forsaken(
                 rule=PolicyRule(
                     family=rule.family,
@@ -83,14 +83,12 @@ def _misled(
                 link=link,
                 siblings=len(having),
                 sender=guests[sender],
-                astray=view.ifname(found) if found else "nowhere",
+                astray=" and ".join(sorted(view.ifname(one) for one in found)) or "nowhere",
             )
             break
 
 
-def _asked(view: HostView, family: str, by: Link, sender: str, to: str) -> int | None:
-    """By which interface a guest's packet leaves; 0: it is refused; None: by several, or nobody knows."""
+def _asked(view: HostView, family: str, by: Link, sender: str, to: str) -> set[int] | None:
+    """The interfaces by which a guest's packet leaves, none where it is refused; None: nobody knows."""
     answer = view.lookup(Query(family=family, dst=to, src=sender, iif=by.ifname))
-    if answer.alternatives or (answer.ok and len(answer.hops) != 1):
-        return None
-    return answer.hops[0].oif if answer.ok else 0
+    return None if answer.alternatives else {hop.oif for hop in answer.hops}

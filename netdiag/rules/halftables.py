@@ -3,6 +3,7 @@
 Used by rule-references-empty-table. Pure; nothing can fail.
 """
 
+import ipaddress
 from collections.abc import Iterator
 
 from netdiag.index.policy import Lookup, Query
@@ -23,24 +24,33 @@ def half_tables(view: HostView, family: str, spared: set[object]) -> Iterator[tu
     """
     told: set[int] = set()
     for rule in view.rules:
-        table = rule.table
-        if rule.family != family or rule.action != "lookup" or table is None or table in spared or table in told:
+        table = rule.table if rule.family == family else None
+        if table is None or table in spared or table in told:
             continue
-        ours = any(rule.src == row.local and rule.src_len in (32, 128) for row in view.addresses)
         rows = view.route_rows(family, view.fib(family).positions(table)[:FEW].tolist())
-        if not ours or rule.invert or not 0 < len(rows) < FEW or not all(_of_a_link(row) for row in rows):
-            continue
         links = {row.oif for row in rows}
-        answers = (view.lookup(Query(family=family, dst=one, src=rule.src)) for one in specimens(EVERYTHING[family]))
+        own = _own_source(view, rule, links)
+        if own is None or len(rows) == FEW or not all(_of_a_link(row) for row in rows):
+            continue
+        answers = (view.lookup(Query(family=family, dst=one, src=own)) for one in specimens(EVERYTHING[family]))
         astray = next((one for one in answers if one.ok and not links & {hop.oif for hop in one.hops}), None)
         if astray is not None and links & _default_links(view, "inet6" if family == "inet" else "inet", table):
             told.add(table)
             yield rule, rows[0], astray
 
 
+def _own_source(view: HostView, rule: PolicyRule, links: set[int | None]) -> str | None:
+    """The address of this host that the rule selects (``from 10.1.0.1``), or one of the links' in its prefix."""
+    if not rule.src_len or rule.invert:
+        return None
+    network = ipaddress.ip_network(f"{rule.src}/{rule.src_len}", strict=False)
+    near = (row.local for row in view.addresses if row.local == rule.src or row.ifindex in links)
+    return next((one for one in near if ipaddress.ip_address(one) in network), None)
+
+
 def _of_a_link(row: Route) -> bool:
-    """A route to what is on a link, and no default route."""
-    return not (row.gateway or row.default) and row.hops != ()
+    """A route to what is on a link; one that refuses or has a gateway is not."""
+    return not row.gateway and row.hops != ()
 
 
 def _default_links(view: HostView, family: str, table: int) -> set[int | None]:

@@ -26,10 +26,11 @@ def sent_away(view: HostView) -> dict[PolicyRule, list[SentAway]]:
     lost: dict[PolicyRule, list[SentAway]] = {}
     for demand in demands(view) if any(_catches_all(rule) for rule in view.rules) else ():
         answer = view.lookup(demand.query)
-        if demand.kind != "guest" or answer.route is None or answer.rule is None or not _catches_all(answer.rule):
+        if demand.kind != "guest" or answer.rule is None or not _catches_all(answer.rule):
             continue
         kept = _of_main(view, demand)
         if kept is not None and demand.ifindex not in [hop.oif for hop in answer.hops] and not _alone(answer):
+            assert answer.route is not None  # the rule's table decided
             taken = view.routes(demand.query.family).row(answer.route)
             lost.setdefault(answer.rule, []).append(SentAway(demand, taken, kept))
     return lost
@@ -37,9 +38,7 @@ def sent_away(view: HostView) -> dict[PolicyRule, list[SentAway]]:
 
 def _catches_all(rule: PolicyRule) -> bool:
     """A rule for every packet, in front of the main table, with a table of its own."""
-    plain = rule.suppress_prefixlength is None and rule.suppress_ifgroup is None
-    lookup = rule.action == "lookup" and rule.table not in (RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL)
-    return lookup and plain and not selects(rule) and not rule.l3mdev
+    return rule.table not in (None, RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL) and not selects(rule)
 
 
 def _alone(answer: Lookup) -> bool:
@@ -49,10 +48,11 @@ def _alone(answer: Lookup) -> bool:
 
 def _of_main(view: HostView, demand: Demand) -> Route | None:
     """The main table's host route to a guest, over an interface with a carrier that is nobody's way out."""
-    link, routes = view.link(demand.ifindex or 0), view.routes(demand.query.family)
+    routes = view.routes(demand.query.family)
     group = next(view.fib(demand.query.family).candidates(RT_TABLE_MAIN, demand.query.dst), None)
     outwards = bool(((routes.dst_len == 0) & (routes.oif == demand.ifindex)).any())
-    if link is None or not link.lower_up or group is None or outwards:
+    if group is None or outwards:
         return None
-    row = routes.row(group.positions[0])
-    return row if row.oif == demand.ifindex else None
+    row, link = routes.row(group.positions[0]), view.link(demand.ifindex)
+    assert link is not None  # a guest is known by its link
+    return row if row.oif == demand.ifindex and link.lower_up else None

@@ -2,6 +2,7 @@
 that give what goes into a tunnel the address of an uplink, whatever they say. Pure."""
 
 from dataclasses import replace
+from itertools import zip_longest
 
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Translation
@@ -9,7 +10,6 @@ from netdiag.index.view import HostView
 from netdiag.model.link import Link
 from netdiag.model.nft import NftExpression
 from netdiag.model.route import RTN_UNICAST
-from netdiag.rules.nftspecimen import meant
 
 CHECKS_SOURCES = ("wireguard", "tun")
 """Kinds of tunnel whose other end lets in the sources that it was told, and no others."""
@@ -23,7 +23,7 @@ LO = b"lo".ljust(16, b"\0").hex()
 
 def carries_mesh(link: Link) -> bool:
     """A tunnel to other hosts that know each other's addresses."""
-    return link.kind in TUNNELS or (link.kind == "tun" and link.info.get("type") == "tun")
+    return link.kind in TUNNELS or link.info.get("type") == "tun"
 
 
 def default_ways(view: HostView, family: str) -> set[int]:
@@ -38,39 +38,31 @@ def default_ways(view: HostView, family: str) -> set[int]:
 def unscoped(view: HostView, family: str, source: str | None, mesh: Link) -> Translation | None:
     """The rule that rewrites the source of everything from a prefix into a mesh, and does not say that it means it."""
     packet = Packet(family=family, iif="", oif=mesh.ifname, saddr=source, mark=None, ct_mark=None, daddr_type="unicast")
-    for one in _certain(view, packet):
+    for one in _certain(view, packet)[:1]:
         assert one.at.rule is not None
-        asked = meant(one.at.table, one.at.rule).fields
-        loads = {e.key for e in _without_lo(one.at.rule.expressions) if e.name == "meta"}
-        if "oif" not in asked and "daddr" not in asked and not loads & {"oifname", "oif", "mark"}:
+        if not {load.key for load in _without_lo(one.at.rule.expressions)} & {"oifname", "oif", "mark"}:
             return one
-        break
     return _as_uplink(view, packet, mesh) if mesh.kind in CHECKS_SOURCES else None
 
 
 def _certain(view: HostView, packet: Packet) -> list[Translation]:
     """What surely becomes of the packet's source, the first to come first."""
-    found = view.netfilter.hook("postrouting", packet).translations
-    return [one for one in found if one.kind in ("snat", "masquerade") and one.certain and one.at.rule is not None]
+    return [one for one in view.netfilter.hook("postrouting", packet).translations if one.certain]
 
 
 def _as_uplink(view: HostView, packet: Packet, mesh: Link) -> Translation | None:
     """The rule that gives packets into the tunnel the address of an uplink, which nobody there is told to let in."""
     routes, ways = view.routes(packet.family), default_ways(view, packet.family)
-    rows = ((routes.oif == mesh.ifindex) & (routes.dst_len > 1) & (routes.type == RTN_UNICAST)).nonzero()[0]
+    rows = ((routes.oif == mesh.ifindex) & (routes.type == RTN_UNICAST)).nonzero()[0]
     for row in view.route_rows(packet.family, rows[:MOST_ASKED].tolist()):
         for one in _certain(view, replace(packet, daddr=row.dst))[:1]:
             owners = {owner.ifindex for owner in view.local.owners(one.addr)} if one.addr else set()
-            if one.kind == "snat" and owners and mesh.ifindex not in owners and owners <= ways:
+            if owners and owners <= ways:
                 return one
     return None
 
 
 def _without_lo(expressions: tuple[NftExpression, ...]) -> list[NftExpression]:
-    """The expressions but for ``oifname != "lo"``, which says nothing about where to."""
-    pairs = zip(expressions, (*expressions[1:], None), strict=True)
-    return [
-        one
-        for one, after in pairs
-        if not (one.key == "oifname" and after and after.name == "cmp" and after.op == "neq" and after.value == LO)
-    ]
+    """The expressions but for what is compared with loopback's name: ``oifname != "lo"`` says nothing about where to."""
+    pairs = zip_longest(expressions, expressions[1:])
+    return [one for one, after in pairs if after is None or after.value != LO]

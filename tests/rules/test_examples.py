@@ -68,6 +68,7 @@ def assert_holds(module: RuleModule, example: Example) -> None:
     """Assert that the rule says of an example what the example says of itself."""
     report = judge(host_of(example), modules={module.id: module}, told=given(example))
     assert bool(report.not_evaluated) == example.unjudged, report.not_evaluated
+    assert not [row for row in report.not_evaluated if "the rule broke" in row.reason], report.not_evaluated
     assert len(report.findings) == example.fires, [finding.message for finding in report.findings]
     worst = SEVERITIES.index(module.rule.severity)  # of a card: the worst that the rule reports
     assert all(SEVERITIES.index(finding.severity) <= worst for finding in report.findings)

@@ -119,3 +119,10 @@ def examples() -> Iterator[Example]:
     yield case("not forwarded", "what the guest sends goes nowhere", _host().sysctl("net.ipv4.conf.tap0.forwarding", 0))
     two = _host().tap("tap1", inet_conf={"forwarding": 1}).route("10.1.0.3/32", dev="tap1")
     yield case("two guests", "one rule, told once", two, 1)
+    wide = _host().route("64.0.0.0/2", dev="wg0")
+    yield case("a quarter of the world is behind it", "it is no way out", wide, 1)
+    for kind, fires in (("tun", 1), ("tap", 0)):
+        host = _host(tunnel=False).link("vpn0", kind="tun", info={"type": kind}, inet_conf={"forwarding": 1})
+        yield case(
+            f"a mesh of {kind} devices", "a tap is a cable to a machine", host.address("vpn0", "10.9.0.1/24"), fires
+        )

@@ -305,16 +305,46 @@ def _pods() -> Iterator[Example]:
     yield _case("five of seven have one", "two are many", _pod_host(rules=5, pods=7, out=1), None, unjudged=True)
     yield _case("six of eight have one", "two are few", _pod_host(rules=6, pods=8, out=1), None, fires=2, unjudged=True)
     yield _case("all have one", "as it should be", _pod_host(rules=4, out=1), None, unjudged=True)
+    yield _case("a single pod", "it has one", _pod_host(rules=1, pods=1, out=1), None, unjudged=True)
+    six = _host().link("eth2").address("eth2", "2001:db8::2/64")
+    six.route("default", via="2001:db8::1", dev="eth2", table=100)
+    for number in range(4):
+        six.link(f"eni{number}", kind="veth", link_netnsid=number).route(f"fd00::{number + 2}/128", dev=f"eni{number}")
+        if number < 3:
+            six.rule(512, family="inet6", dst=f"fd00::{number + 2}", dst_len=128, table=254)
+    six.rule(1536, family="inet6", src="fd00::2", src_len=128, table=100)
+    yield _case("of a pod of IPv6", "the same", six, None, **{**told, "subject": subject("rule", dst="fd00::5")})
     other = _pod_host(out=1).rule(600, dst="10.0.1.3", dst_len=32, table=254)
     yield _case("one at another priority", "it has its own", other, None, unjudged=True)
     for name, fields in (
         ("of a mark", {"fwmark": 1}),
         ("of an interface", {"iif": "eth0"}),
+        ("of one sender", {"iif": "eni0"}),
         ("of a network", {"dst_len": 24}),
         ("that lead nowhere", {"action": "prohibit", "table": None}),
         ("that lead to the way out", {"table": 100}),
     ):
         yield _case(f"rules {name}", "not those of pods", _pod_host(out=1, **fields), None, unjudged=True)
+    pairs = _pod_host(rules=6, pods=7, out=1, dst_len=31)
+    yield _case("rules of pairs", "not those of pods", pairs, None, unjudged=True)
+    jump = _pod_host(out=1, action="goto", goto=2000, table=None).rule(2000, table=254)
+    yield _case("rules that jump", "no table of theirs is known", jump, None, unjudged=True)
+    but = _pod_host(out=1, invert=True, table=100)
+    but.route("10.0.1.0/31", dev="eni1", table=100)
+    yield _case("rules for all but a pod", "they send all others", but, None, unjudged=True)
+    left = _pod_host(out=1).rule(512, dst="10.0.0.9", dst_len=32, table=254)
+    yield _case("and a pod's that is gone", "its rule was left over", left, None, **told)
+    mixed = _pod_host(rules=6, pods=6, out=1).link("br0", kind="bridge").address("br0", "10.5.0.1/24")
+    mixed.tap("tap0", master="br0").tap("tap1").route("10.6.0.1/32", dev="tap1").route("10.6.0.2/32", dev="tap1")
+    yield _case("other guests beside", "a bridge and a machine are no pods", mixed, None, unjudged=True)
+    first = _pod_host(out=1).rule(100, src="10.0.1.0", src_len=32, dst="10.0.1.1", dst_len=32, table=100)
+    yield _case("astray to its siblings as well", "one pod is kept apart", first, None, unjudged=True)
+    spread = _pod_host().rule(1536, src="10.0.1.0", src_len=32, table=101)
+    hops = [spread.hop("eth0", "192.0.2.1"), spread.hop("eth1", "198.51.100.1")]
+    spread.route("default", hops=hops, table=101)
+    yield _case("sent out by two ways", "neither is right", spread, None, says=("go to eth0 and eth1",), **told)
+    unsure = _pod_host().rule(1536, src="10.0.1.0", src_len=32, table=100, unknown=1)
+    yield _case("sent out by who knows", "a selector is not known here", unsure, None, unjudged=True)
     refused = _pod_host(out=0).rule(1536, src="10.0.1.0", src_len=32, action="prohibit")
     yield _case("and what is left refuses", "they go nowhere", refused, None, says=("go to nowhere",), **told)
     both = _pod_host(out=1).build()
