@@ -63,6 +63,6 @@ def _as_uplink(view: HostView, packet: Packet, mesh: Link) -> Translation | None
 
 
 def _without_lo(expressions: tuple[NftExpression, ...]) -> list[NftExpression]:
-    """The expressions but for what is compared with loopback's name: ``oifname != "lo"`` says nothing about where to."""
+    """The expressions but for what is compared with loopback: ``oifname != "lo"`` says nothing about where to."""
     pairs = zip_longest(expressions, expressions[1:])
     return [one for one, after in pairs if after is None or after.value != LO]
