@@ -34,7 +34,7 @@ class Forsaken:
     sender: Link
     """A sibling whose packets to it go astray."""
     astray: str
-    """Where to: an interface, or why they are refused."""
+    """Where to: the interfaces, or nowhere."""
 
 
 def forsaken(view: HostView) -> Iterator[Forsaken]:

@@ -424,7 +424,8 @@ def _halves() -> Iterator[Example]:
         host.address("eth0", "2001:db8::1/64").address("eth1", "2001:db8:1::1/64")
         host.route("default", via="10.0.0.2" if main == "eth0" else "10.1.0.2", dev=main)
         host.route("10.1.0.0/24", dev="eth1", table=200)
-        host.rule(1000, **({"src": "10.1.0.1", "src_len": 32, "table": 200} | selector))
+        given: dict[str, Any] = {"src": "10.1.0.1", "src_len": 32, "table": 200} | selector
+        host.rule(1000, **given)
         if six:
             host.route("default", via="2001:db8:1::2" if dev == "eth1" else "2001:db8::2", dev=dev, table=200)
         return host.route("default", via="10.1.0.2", dev="eth1", table=200) if default else host
@@ -455,7 +456,8 @@ def _halves() -> Iterator[Example]:
         ("a default route without a gateway", {"dst": "default", "dev": "eth1", "family": "inet"}),
         ("a hole", {"dst": "10.8.0.0/16", "type": "blackhole"}),
     ):
-        kept = uplinks().route(**({"table": 200} | fields))
+        more: dict[str, Any] = {"table": 200} | fields
+        kept = uplinks().route(**more)
         yield _case(f"it keeps {name}", "somebody chose what it holds", kept)
     plain = uplinks(six=False).route("default", dev="eth1", table=200, family="inet6")
     yield _case("IPv6 without a gateway", "a tunnel of that family alone", plain)
