@@ -47,7 +47,7 @@ def finding(rule: Rule, one: Target, why: DeadEnd, count: int) -> Draft:
     version = "-6 " if family_of(one.address) == "inet6" else ""
     if at.table.legacy:
         fix = f"{xt_program(at.table)} -t {quoted(at.table.name)} -D {quoted(at.chain.name)} {at.rule.handle}"
-    elif one.among is not None and element and "anonymous" not in one.among[0].flags:
+    elif element and not element.startswith("{"):
         fix = f"nft {quoted(f'delete element {at.table.family} {at.table.name} {element}')}"  # the others are alive
     else:
         fix = f"nft delete rule {where} handle {at.rule.handle}"

@@ -6,7 +6,7 @@ from netdiag.model.finding import Subject, subject
 from netdiag.model.nft import NftChain, NftRule, NftTable
 from netdiag.rules.shape import quoted
 
-BLANKET = {"counter", "log", "limit", "immediate", "reject"}
+BLANKET = {"counter", "log", "immediate", "reject"}
 """Expressions of a rule that stops everything that comes to it."""
 
 
@@ -45,7 +45,7 @@ def is_blanket(rule: NftRule) -> bool:
     """Whether a rule stops whatever reaches it: a policy written as a last rule."""
     names = {one.name for one in rule.expressions}
     xt = [one for one in rule.expressions if one.name == "target"]
-    return names <= BLANKET | {"target"} and "limit" not in names and all(one.key in ("REJECT", "LOG") for one in xt)
+    return names <= BLANKET | {"target"} and all(one.key in ("REJECT", "LOG") for one in xt)
 
 
 def by_default(at: Place) -> bool:

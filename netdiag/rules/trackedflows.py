@@ -91,7 +91,7 @@ def _translates_otherwise(view: HostView, entry: ConntrackEntry) -> bool:
     return all(one.addr != entry.reply_dst for one in given) or nobody_answers(view, entry) is not None
 
 
-def nobody_answers(view: HostView, entry: ConntrackEntry) -> tuple[str, int] | None:
+def nobody_answers(view: HostView, entry: ConntrackEntry) -> tuple[str, int | None] | None:
     """The link of this host on which the source that a rule gives is asked for, and the length of its prefix, where
     nobody answers for it; None where somebody may.
 
@@ -103,7 +103,7 @@ def nobody_answers(view: HostView, entry: ConntrackEntry) -> tuple[str, int] | N
     if entry.replied or not lately or all(one.addr != address for one in _given(view, entry)):
         return None
     answer = view.lookup(Query(family=family, dst=address))
-    if not answer.ok or answer.type != "unicast" or len(answer.hops) != 1 or answer.hops[0].gateway is not None:
+    if len(answer.hops) != 1 or answer.hops[0].gateway is not None:
         return None
     link, whole = view.link(answer.hops[0].oif), 32 if family == "inet" else 128
     if link is None or answer.prefixlen == whole or link.inet_conf.get("proxy_arp"):
@@ -111,4 +111,4 @@ def nobody_answers(view: HostView, entry: ConntrackEntry) -> tuple[str, int] | N
     table = view.neighbours
     own = np.frombuffer(ipaddress.ip_address(address).packed.ljust(16, b"\0"), np.uint8)
     known = (table.dst == own).all(axis=1) & ((table.flags & NTF_PROXY != 0) | (table.state & NUD_KNOWN != 0))
-    return None if known.any() else (link.ifname, answer.prefixlen or 0)
+    return None if known.any() else (link.ifname, answer.prefixlen)

@@ -59,7 +59,7 @@ class DeadEnd:
 def targets(view: HostView) -> Iterator[Target]:
     """Every destination of DNAT in the ruleset, of rules that are in force."""
     for table in (*view.nft.tables, *view.nft.legacy):
-        if table.dormant or table.family not in ("ip", "ip6", "inet"):
+        if table.dormant:
             continue
         for chain in table.chains:
             for rule in chain.rules:
@@ -69,17 +69,18 @@ def targets(view: HostView) -> Iterator[Target]:
 
 def rule_targets(table: NftTable, rule: NftRule) -> list[tuple[str, Among]]:
     """Where one rule sends packets: a constant, or the values of a map, each with its element."""
-    constants: dict[int, list[tuple[bytes, Among]]] = {}
+    held: dict[int | None, list[tuple[bytes, Among]]] = {}
     found: list[tuple[str, Among]] = []
     for one in rule.expressions:
-        if one.name == "immediate" and one.dreg is not None and one.value:
-            constants[one.dreg] = [(bytes.fromhex(one.value), None)]
-        elif one.name == "lookup" and one.dreg is not None and (known := table.set(one.set or "")) is not None:
-            filled = [each for each in known.elements if each.value][:MOST_TARGETS]
-            constants[one.dreg] = [(bytes.fromhex(each.value or ""), (known, each)) for each in filled]
-        elif one.name == "nat" and one.key == "dnat" and one.sreg is not None and one.sreg_max in (None, one.sreg):
+        if one.name == "immediate":
+            held[one.dreg] = [(bytes.fromhex(one.value or ""), None)]
+        elif (known := table.set(one.set or "")) is not None:
+            held[one.dreg] = [
+                (bytes.fromhex(each.value or ""), (known, each)) for each in known.elements[:MOST_TARGETS]
+            ]
+        elif one.key == "dnat" and one.sreg_max in (None, one.sreg):
             width = 16 if one.family == "ip6" else 4
-            long = [pair for pair in constants.get(one.sreg, []) if len(pair[0]) >= width]
+            long = [pair for pair in held.get(one.sreg, []) if len(pair[0]) >= width]
             found += [(str(ipaddress.ip_address(raw[:width])), among) for raw, among in long]
         elif one.name == "target":
             done = target(one, "inet6" if table.family == "ip6" else "inet")
@@ -95,7 +96,7 @@ def family_of(address: str) -> str:
 def dead_end(view: HostView, address: str, *, local_only: bool = False) -> DeadEnd | None:
     """Why an address cannot be reached; None where it may be. ``local_only``: it must be on this host's own links."""
     family = family_of(address)
-    if view.local.is_local(family, address) or ipaddress.ip_address(address).is_loopback:
+    if view.local.is_local(family, address):
         return None
     answer = view.lookup(Query(family=family, dst=address))
     if answer.alternatives:
@@ -122,9 +123,9 @@ def _hop_dead(view: HostView, address: str, oif: int, gateway: str | None, *, ro
     if gateway is not None or link is None:
         return None
     name = link.ifname
-    if not link.up or link.carrier is False:
-        state = "is down" if not link.up else "has no carrier"
-        return DeadEnd(f"{name} {state}", (f"{name} carrier", link.carrier, f"RTM_GETLINK {name} IFLA_CARRIER"), name)
+    if link.carrier is False:
+        source = f"RTM_GETLINK {name} IFLA_CARRIER"
+        return DeadEnd(f"{name} has no carrier", (f"{name} carrier", link.carrier, source), name)
     if link.kind == "bridge" and not view.stack.ports(link.ifindex):
         return DeadEnd(f"{name} has no ports", (f"ports of {name}", 0, "RTM_GETLINK IFLA_MASTER"), name)
     if _failed(view, link, address):
@@ -155,7 +156,7 @@ def _others_only(view: HostView, link: Link, address: str) -> int | None:
         return None
     link_local = table.dst[:, 0] == 0xFE
     known = {bytes(row) for row in table.lladdr[rows & (table.lladdr_len > 0) & ~link_local]}
-    return guests if guests and len(known) >= guests else None
+    return guests if len(known) >= guests else None
 
 
 RFC1918 = tuple(ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
@@ -168,7 +169,7 @@ def _bogon(view: HostView, address: str, oif: int) -> bool:
         return any(ipaddress.ip_address(text) in network for network in RFC1918)
 
     own = [row.local for row in view.addresses if row.ifindex == oif and row.family == "inet" and row.scope == 0]
-    return ":" not in address and private(address) and bool(own) and not any(private(text) for text in own)
+    return private(address) and bool(own) and not any(private(text) for text in own)
 
 
 def _failed(view: HostView, link: Link, address: str) -> bool:
@@ -184,16 +185,15 @@ def _among_guests(view: HostView, family: str, address: str) -> bool:
     bits = 24 if family == "inet" else 64
     near = ipaddress.ip_network(f"{address}/{bits}", strict=False)
     around = sides(view.stack, view.routes(family), view.addresses)
-    return any(ipaddress.ip_network(guest.prefix, strict=False).network_address in near for guest in around.guests)
+    return any(ipaddress.ip_network(guest.prefix).network_address in near for guest in around.guests)
 
 
 def new_packet(view: HostView, proto: int, ends: tuple[str, int, str, int]) -> Packet:
     """The first packet of a connection, as it would come now: from a local sender or by the way back to the sender."""
     src, sport, dst, dport = ends
     family = family_of(src)
-    own = view.local.is_local(family, src)
-    back = None if own else view.lookup(Query(family=family, dst=src))
-    iif = "" if own else view.ifname(back.oif) if back and back.ok and back.oif else None
+    back = view.lookup(Query(family=family, dst=src)).oif
+    iif = "" if view.local.is_local(family, src) else None if back is None else view.ifname(back)
     kind = "local" if view.local.is_local(family, dst) else "unicast"
     return Packet(
         family=family, iif=iif, saddr=src, sport=sport, daddr=dst, dport=dport, proto=proto, daddr_type=kind, mark=None

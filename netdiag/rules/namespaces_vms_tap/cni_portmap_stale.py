@@ -49,8 +49,10 @@ def check(view: HostView) -> Iterator[Draft]:
 
 
 def examples() -> Iterator[Example]:
-    def host(*, gone: bool = False, failed: bool = False, name: str = "CNI-DN-aabb") -> HostBuilder:
-        built = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    def host(
+        *, gone: bool = False, failed: bool = False, name: str = "CNI-DN-aabb", of: str = "nat", net: str = "192.0.2"
+    ) -> HostBuilder:
+        built = HostBuilder().link("eth0").address("eth0", f"{net}.2/24").route("default", via=f"{net}.1", dev="eth0")
         if not gone:
             built.link("cni0", kind="bridge").address("cni0", "10.88.0.1/16")
             built.link("veth1", kind="veth", master="cni0", link_netnsid=0)
@@ -58,7 +60,7 @@ def examples() -> Iterator[Example]:
             built.neighbour("10.88.0.5", dev="cni0", state="failed")
         own = chain(name, rule(port(6, 8080), nat("dnat", "10.88.0.5", 80), compat=True))
         jump = chain("PREROUTING", rule(verdict("jump", name)), hook="prerouting", priority="dstnat", type="nat")
-        return built.nft(table(jump, own, name="nat", family="ip"))
+        return built.nft(table(jump, own, name=of, family="ip"))
 
     about: Subject = {"kind": "nft-chain", "family": "ip", "table": "nat", "chain": "CNI-DN-aabb"}
     yield Example(
@@ -80,4 +82,16 @@ def examples() -> Iterator[Example]:
         name="no chain of CNI",
         why="nf-orphan-dnat-to-dead speaks",
         tables=host(failed=True, name="DOCKER").build(),
+    )
+    yield Example(
+        name="bridge gone, behind a private uplink",
+        why="a container is on its own host",
+        tables=host(gone=True, net="172.16.0").build(),
+        fires=1,
+    )
+    yield Example(
+        name="the plugin's table of nftables",
+        why="its chains have other names",
+        tables=host(failed=True, name="tcp_8080", of="cni_hostport").build(),
+        fires=1,
     )

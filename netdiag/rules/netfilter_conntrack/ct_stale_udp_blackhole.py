@@ -32,7 +32,7 @@ from netdiag.model.conntrack import IPS_DST_NAT, IPS_SEEN_REPLY, ConntrackEntry
 from netdiag.model.finding import Draft, subject
 from netdiag.model.nft import NftExpression
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import Expressions, chain, nat, plain, port, rule, table
+from netdiag.rules.build_nft import Expressions, chain, iifname, nat, plain, port, rule, same, table
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.trackedflows import UDP, Group, groups
 from netdiag.rules.translations import READS, dead_end, new_packet
@@ -152,3 +152,27 @@ def examples() -> Iterator[Example]:
     ):
         early = _flow(_host("10.0.0.3", to=to), "192.0.2.2", dport=53, status=unanswered)
         yield case(f"before the rule, {name}", why, early, fires)
+    yield from _senders()
+
+
+def _senders() -> Iterator[Example]:
+    """Which rules a new flow would meet: by where it comes in, and whose address it is sent to."""
+    dnat = nat("dnat", "10.0.0.3")
+    local = (NftExpression(name="fib", key="type", dreg=0, flags=("daddr",)), same("02000000"))
+    for name, why, to, fires in (
+        ("by the interface", "its answers leave there", (*iifname("eth0"), *dnat), 1),
+        ("by another interface", "it does not come in there", (*iifname("eth9"), *dnat), 0),
+        ("to this host's addresses", "it is one", (*local, *dnat), 1),
+    ):
+        early = _flow(_host("10.0.0.3", to=to), "192.0.2.2", dport=53, status=0x8)
+        yield Example(name=f"before the rule, {name}", why=why, tables=early.build(), fires=fires)
+    spread = _host("10.0.0.3", to=(*iifname("eth0"), *dnat)).link("eth1").address("eth1", "198.51.100.2/24")
+    spread.route("192.0.2.48/28", hops=[spread.hop("eth0", "192.0.2.9"), spread.hop("eth1", "198.51.100.9")])
+    early = _flow(spread, "192.0.2.2", dport=53, status=0x8)
+    yield Example(name="before the rule, one of two ways", why="it may come by the other", tables=early.build())
+    for hook, fires in (("output", 1), ("prerouting", 0)):
+        own = _host("10.0.0.3", to=None)
+        own.nft(table(chain("nat", rule(port(17, 53), dnat), hook=hook, priority="dstnat", type="nat"), family="ip"))
+        own.conntrack(17, "192.0.2.2 4000 203.0.113.53 53", "10.0.0.2 53 192.0.2.2 4000", status=0xE | IPS_DST_NAT)
+        why = "what this host sends itself meets the output hook"
+        yield Example(name=f"its own flow, a rule of {hook}", why=why, tables=own.build(), fires=fires)

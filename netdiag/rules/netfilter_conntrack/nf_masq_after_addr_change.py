@@ -32,6 +32,7 @@ from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_CONFIRMED, IPS_SRC_NAT
 from netdiag.model.finding import Draft, subject
 from netdiag.model.neighbour import NTF_PROXY
+from netdiag.model.nft import NftExpression
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, nat, oifname, plain, rule, table
 from netdiag.rules.build_wireguard import WireguardBuilder
@@ -53,7 +54,7 @@ def check(view: HostView) -> Iterator[Draft]:
     tunnels: set[tuple[str | None, int | None]] = set()
     if view.read_whole("wireguard"):
         tunnels = {(peer.endpoint, peer.endpoint_port) for d in view.wireguard.devices for peer in d.peers}
-    found: dict[str, list[tuple[int, str, tuple[str, int] | None]]] = {}
+    found: dict[str, list[tuple[int, str, tuple[str, int | None] | None]]] = {}
     for group in stale_sources(view):
         entry = group.entry
         if entry.proto != UDP or (entry.orig_dst, entry.orig_dport) not in tunnels:
@@ -164,6 +165,23 @@ def _given() -> Iterator[Example]:
     yield case("given still, a pool that is announced", "routed here", pool, 0)
     behind = host().route("203.0.113.64/28", via="203.0.113.9", dev="eth0")
     yield case("given still, behind a gateway", "it comes back some way", behind, 0)
+    left = _flow(host(), "203.0.113.77", status=IPS_CONFIRMED | IPS_SRC_NAT).vanished("eth0").build()
+    yield Example(name="given still, the link went", why="it was read meanwhile", tables=left)
+    asked = HostBuilder().link("eth0").address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
+    one = rule(oifname("eth0"), nat("snat", "2001:db8::77"))
+    asked.nft(table(chain("post", one, hook="postrouting", priority="srcnat", type="nat"), family="ip6"))
+    ends = "fd00::9 4000 2001:db8:f::7 53", "2001:db8:f::7 53 2001:db8::77 4000"
+    asked.conntrack(17, *ends, status=IPS_CONFIRMED | IPS_SRC_NAT)
+    yield Example(name="given still, in IPv6", why="nobody has it", tables=asked.build(), fires=1)
+    asked.link("br0", kind="bridge").route("2001:db8::77/128", dev="br0")
+    yield Example(name="given still, in IPv6, routed to a guest", why="it is no link's", tables=asked.build())
+    some = (
+        *(NftExpression(name="immediate", dreg=at, value=f"cb00710{at}") for at in (0, 4)),
+        NftExpression(name="nat", key="snat", family="ip", sreg=0, sreg_max=4),
+    )
+    ranged = HostBuilder().link("eth0").address("eth0", "203.0.113.2/24")
+    ranged.nft(table(chain("post", rule(some), hook="postrouting", priority="srcnat", type="nat"), family="ip"))
+    yield Example(name="a pool is given", why="it may hold the address", tables=_flow(ranged, "203.0.113.9").build())
     old = _flow(host("203.0.113.78"), "203.0.113.77", status=IPS_CONFIRMED | IPS_SRC_NAT).build()
     says = ("conntrack -D --reply-dst 203.0.113.77",)
     yield Example(name="another is given", why="the entry is old", tables=old, fires=1, says=says)

@@ -51,10 +51,17 @@ def check(view: HostView) -> Iterator[Draft]:
         yield finding(RULE, one, why, count)
 
 
-def _host() -> HostBuilder:
+def _host(*, holder: str | None = "firecracker") -> HostBuilder:
     host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").address("eth0", "2001:db8::2/64")
     host.route("default", via="192.0.2.1", dev="eth0").route("default", via="2001:db8::1", dev="eth0")
-    host.tap("tap0").route("10.0.0.2/32", dev="tap0")
+    host.tap("tap0", holder=holder).route("10.0.0.2/32", dev="tap0")
+    return host
+
+
+def _bridged(*taps: str, **fields: Any) -> HostBuilder:
+    host = _host().link("br0", kind="bridge", **fields).address("br0", "10.1.0.1/24").address("br0", "2001:db8:9::1/64")
+    for name in taps:
+        host.tap(name, master="br0")
     return host
 
 
@@ -71,22 +78,19 @@ def examples() -> Iterator[Example]:
     def case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
         return Example(name=name, why=why, tables=host.build(), fires=fires, subject=about if fires else None)
 
-    def bridged(**fields: Any) -> HostBuilder:
-        return _host().link("br0", kind="bridge", **fields).address("br0", "10.1.0.1/24")
-
     dead = _dnat("10.1.0.5")
     yield case("among the guests", "its sibling is there, its own route is gone", _host().nft(_dnat("10.0.0.9")), 1)
-    yield case("bridge without ports", "nobody is on it", bridged().nft(dead), 1)
-    yield case("no carrier", "the last port went", bridged(carrier=False).nft(dead), 1)
-    port1 = bridged().tap("tap9", master="br0").neighbour("10.1.0.5", dev="br0", state="failed").nft(dead)
+    yield case("bridge without ports", "nobody is on it", _bridged().nft(dead), 1)
+    yield case("no carrier", "the last port went", _bridged(carrier=False).nft(dead), 1)
+    port1 = _bridged("tap9").neighbour("10.1.0.5", dev="br0", state="failed").nft(dead)
     yield case("no answer", "the address was asked for", port1, 1)
     refused = _host().route("10.1.0.0/24", type="unreachable").nft(dead)
     yield case("unreachable", "a route says so", refused, 1)
     six = _host().route("2001:db8:5::/64", type="blackhole").nft(_dnat("2001:db8:5::5"))
     yield case("IPv6", "the same", six, 1)
-    busy = bridged().tap("tap9", master="br0").neighbour("10.1.0.7", dev="br0", state="stale").nft(dead)
+    busy = _bridged("tap9").neighbour("10.1.0.7", dev="br0", state="stale").nft(dead)
     yield case("every guest is somebody else", "as many neighbours as ports", busy, 1)
-    two = bridged().tap("tap8", master="br0").tap("tap9", master="br0")
+    two = _bridged("tap8", "tap9")
     two.neighbour("10.1.0.7", dev="br0", state="stale").nft(dead)
     yield case("a guest is left", "the second port may have it", two)
     lost = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
@@ -95,16 +99,99 @@ def examples() -> Iterator[Example]:
     yield case("private, inside", "the gateway may know the way", inside.nft(_dnat("10.1.0.5")))
     alone = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").nft(dead)
     yield case("no route", "not even a default one", alone, 1)
-    twice = bridged().nft(table(chain("prerouting", *[rule(nat("dnat", f"10.1.0.{n}")) for n in (5, 6)],
+    twice = _bridged().nft(table(chain("prerouting", *[rule(nat("dnat", f"10.1.0.{n}")) for n in (5, 6)],
                                       hook="prerouting", priority="dstnat", type="nat"), name="nat"))  # fmt: skip
     yield case("two in a chain", "told once", twice, 1)
     yield case("alive", "the guest is there", _host().nft(_dnat("10.0.0.2")))
     yield case("another host", "behind the gateway, not among the guests", _host().nft(_dnat("203.0.113.9")))
-    yield case("never asked", "no neighbour entry proves nothing", bridged().tap("tap9", master="br0").nft(dead))
+    yield case("never asked", "no neighbour entry proves nothing", _bridged("tap9").nft(dead))
     yield case("own address", "a redirect in other words", _host().nft(_dnat("192.0.2.2")))
     yield case("dormant", "not in force", _host().nft(_dnat("10.0.0.9", dormant=True)))
-    yield case("portmap of CNI", "cni-portmap-stale speaks", bridged().nft(_dnat("10.1.0.5", name="CNI-DN-1234")))
+    yield case("portmap of CNI", "cni-portmap-stale speaks", _bridged().nft(_dnat("10.1.0.5", name="CNI-DN-1234")))
     yield from _maps()
+    yield from _ways()
+    yield from _silent()
+    yield from _of_xtables()
+
+
+def _ways() -> Iterator[Example]:
+    """Where such a packet would go, and what of that says that nobody is there."""
+
+    def case(name: str, why: str, host: HostBuilder, to: str, *says: str) -> Example:
+        return Example(name=name, why=why, tables=host.nft(_dnat(to)).build(), fires=1 if says else 0, says=says)
+
+    gone = case("no machine", "its tap is there, and nobody has it open", _host(holder=None), "10.0.0.2", "no carrier")
+    yield gone
+    yield case("no port", "the bridge is there", _bridged(), "10.1.0.5", "ports of br0 0 ")
+    out = HostBuilder().link("eth0", carrier=False).address("eth0", "192.0.2.2/24")
+    out.route("default", via="192.0.2.1", dev="eth0")
+    yield case("far away, and the cable is out", "that is another fault", out, "203.0.113.9")
+    yield case("own, and the cable is out", "it is delivered here", out, "192.0.2.2")
+    yield case("went while it was read", "nothing is known of the link", _host().vanished("tap0"), "10.0.0.2")
+    hand = _bridged("tap9").neighbour("10.1.0.7", dev="br0").neighbour("2001:db8:9::7", dev="br0")
+    hand.route("10.1.0.5/32", dev="br0").route("2001:db8:9::5/128", dev="br0")
+    yield case("routed by hand", "somebody says that it is there", hand, "10.1.0.5")
+    yield case("IPv6, routed by hand", "the same", hand, "2001:db8:9::5")
+    wide = _host().route("10.0.0.0/8", via="192.0.2.9", dev="eth0")
+    yield case("its sibling here, a way there", "the route to 10.0.0.0/8 is meant", wide, "10.0.0.9")
+    six = _host().route("2001:db8:7::2/128", dev="tap0")
+    yield case("IPv6, among the guests", "its own route is gone", six, "2001:db8:7::9", "the way out")
+    yield case("private, and so are the guests", "the uplink is public", _bridged("tap9"), "10.77.0.5", "the way out")
+    bare = HostBuilder().address("lo", "198.51.100.7/32").link("eth0").address("eth0", "2001:db8::2/64")
+    bare.address("eth0", "169.254.0.9/16", scope=253).route("0.0.0.0/0", via="192.0.2.1", dev="eth0", onlink=True)
+    yield case("private, by an uplink without an address", "nobody knows whose network it is", bare, "10.1.0.5")
+
+
+def _silent() -> Iterator[Example]:
+    """Who is on the link, and by what names."""
+
+    def case(name: str, why: str, host: HostBuilder, fires: int = 0, to: str = "10.1.0.5", **more: Any) -> Example:
+        return Example(name=name, why=why, tables=host.nft(_dnat(to)).build(), fires=fires, **more)
+
+    idle = _bridged("tap9").tap("tap7", holder=None, master="br0").tap("tap8", up=False, master="br0")
+    yield case("the one guest that runs", "taps without a machine", idle.neighbour("10.1.0.7", dev="br0"), 1)
+    both = _bridged("tap9").neighbour("10.1.0.5", dev="br0", state="stale")
+    both.neighbour("10.1.0.7", dev="br0", lladdr="02:00:00:00:00:02")
+    yield case("it was seen", "beside another address", both)
+    for state in ("permanent", "failed"):
+        set_ = _bridged("tap9").neighbour("10.1.0.7", dev="br0", state=state, lladdr="02:00:00:00:00:07")
+        yield case(f"another that is {state}", "it never spoke", set_)
+    small = _host().tap("tap1").address("tap1", "10.3.0.1/29").neighbour("10.3.0.2", dev="tap1")
+    yield case("a tap with a small network", "its guest is another", small, 1, "10.3.0.5", says=("guests on tap1 1,",))
+    target = "2001:db8:9::5"
+    near = _bridged("tap9").neighbour("2001:db8:9::7", dev="br0")
+    yield case("IPv6, somebody else", "the one guest", near, 1, target, says=("guests on br0 1,",))
+    local = _bridged("tap9").neighbour("fe80::7", dev="br0")
+    yield case("IPv6, a link-local address", "each guest has one beside its own", local, 0, target)
+    asked = _bridged("tap9").neighbour(target, dev="br0", state="failed")
+    yield case("IPv6, no answer", "it was asked for", asked, 1, target, says=("it does not answer on br0",))
+
+
+def _of_xtables() -> Iterator[Example]:
+    """Rules that name no single address, and those of iptables."""
+
+    def xt(key: str, flags: int, *octets: bytes, **fields: Any) -> Any:
+        value = b"".join((b"\1\0\0\0" * (fields.get("family", "ip") == "ip"), flags.to_bytes(4, "little"), *octets))
+        made = rule((NftExpression(name="target", key=key, value=(value + bytes(4)).hex()),), compat=True)
+        pre = chain("PREROUTING", made, hook="prerouting", priority="dstnat", type="nat")
+        return table(pre, name="nat", **({"family": "ip"} | fields))
+
+    four, ports = bytes((10, 0, 0, 9)), (8080).to_bytes(2, "big")
+    six = bytes.fromhex("20010db8000500000000000000000005")
+    post = chain("post", rule(nat("snat", "10.0.0.9")), hook="postrouting", priority="srcnat", type="nat")
+    ends = (NftExpression(name="immediate", dreg=at, value=f"0a00000{at + 5}") for at in (0, 4))
+    some = chain("pre", rule((*ends, NftExpression(name="nat", key="dnat", family="ip", sreg=0, sreg_max=4))),
+                 hook="prerouting", priority="dstnat", type="nat")  # fmt: skip
+    for name, why, made, fires in (
+        ("iptables", "the same", xt("DNAT", 3, four, four, ports, ports), 1),
+        ("ip6tables", "addresses of sixteen octets", xt("DNAT", 3, six, six, ports, ports, family="ip6"), 1),
+        ("iptables, a port only", "the address stays", xt("DNAT", 2, bytes(8), ports, ports), 0),
+        ("iptables, a source", "nobody has to be there", xt("SNAT", 1, four, four, bytes(4)), 0),
+        ("a source", "nobody has to be there", table(post, name="nat"), 0),
+        ("a range", "the next one may be alive", table(some, name="nat"), 0),
+    ):
+        host = _host().route("2001:db8:5::/64", type="unreachable").nft(made)
+        yield Example(name=name, why=why, tables=host.build(), fires=fires)
 
 
 def _maps() -> Iterator[Example]:
@@ -115,6 +202,7 @@ def _maps() -> Iterator[Example]:
         ("a map in the rule", ("map", "anonymous"), ("sends { 8081 } to 10.0.0.9", "nft delete rule inet nat pre")),
     ):
         held = tuple(NftElement(key=key, value=to) for key, to in (("1f90", "0a000002"), ("1f91", "0a000009")))
+        held += (NftElement(key="1f92"),)  # one that was not told whole
         backends = NftSet(name="be", handle=1, key_type=13, key_len=2, flags=flags, elements=held)
         one = rule(l4proto(6), (DPORT, *by_port))
         pre = chain("pre", one, hook="prerouting", priority="dstnat", type="nat")

@@ -39,10 +39,11 @@ from netdiag.index.reversepath import STRICT, effective
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Subject, subject
-from netdiag.model.link import Link, Stats64
+from netdiag.model.link import Link
 from netdiag.rules.arrivals import Arrivals, Dropped, announced, led_elsewhere
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
+from netdiag.rules.build_uplinks import COUNTER, case, sampled, selector_examples, two_uplinks
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -60,7 +61,6 @@ RULE = Rule(
         "wg-never-handshaked",
     ),
 )
-COUNTER = "TcpExt.IPReversePathFilter"
 MOST_LINKS = 64
 MOST_ASKED = 6
 
@@ -161,29 +161,9 @@ def _draft(view: HostView, dropped: Dropped, everywhere: int, moved: int, perhap
     )
 
 
-def _host(*, everywhere: int = 0, own: int = 1, **fields: int) -> HostBuilder:
-    """Two uplinks; the default route is the first one's, table 101 holds that of the second."""
-    host = HostBuilder().link("eth0").link("eth1", inet_conf={"rp_filter": own, **fields})
-    host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").sysctl("net.ipv4.conf.all.rp_filter", everywhere)
-    host.route("default", via="10.0.0.2", dev="eth0").route("default", via="10.1.0.2", dev="eth1", table=101)
-    return host
-
-
-def _sampled(host: HostBuilder, drops: int, *, eth0: int = 0, eth1: int = 9, lo: int = 0) -> HostBuilder:
-    def sample(count: int, **received: int) -> dict[str, object]:
-        links = [host.link_counters(name, stats=Stats64(rx_packets=100 + more)) for name, more in received.items()]
-        return {"snmp": {COUNTER: 5 + count}, "links": tuple(links)}
-
-    return host.counters(before=sample(0, eth0=0, eth1=0, lo=0), after=sample(drops, eth0=eth0, eth1=eth1, lo=lo))
-
-
-def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
-    return Example(name=name, why=why, tables=host.build(), fires=fires)
-
-
 def examples() -> Iterator[Example]:
     about = subject("link", ifname="eth1")
-    marked = _host().rule(100, table=101, fwmark=1)
+    marked = two_uplinks().rule(100, table=101, fwmark=1)
     yield Example(
         name="answers to marked packets",
         why="they come back unmarked, and the unmarked way leaves by eth0",
@@ -194,7 +174,7 @@ def examples() -> Iterator[Example]:
         confidence="likely",
         says=("to 10.1.0.1 from", "way back leaves by eth0", "rule 100 (from all fwmark 0x1 lookup 101) sends by it"),
     )
-    counted = _sampled(_host().rule(100, table=101, fwmark=1), 3, eth0=9)
+    counted = sampled(two_uplinks().rule(100, table=101, fwmark=1), 3, eth0=9)
     yield Example(
         name="answers to marked packets, dropped now",
         why="the counter moves",
@@ -206,37 +186,39 @@ def examples() -> Iterator[Example]:
     yield Example(
         name="strict by all",
         why="all=1 makes every interface strict",
-        tables=_host(everywhere=1, own=0).rule(100, table=101, fwmark=1).build(),
+        tables=two_uplinks(everywhere=1, own=0).rule(100, table=101, fwmark=1).build(),
         fires=1,
         subject=about,
     )
     for everywhere, own, name in ((2, 1, "loose by all"), (1, 2, "loose by itself"), (0, 0, "off"), (0, 2, "loose")):
-        yield _case(
+        yield case(
             name,
             "the larger value counts, and only 1 is strict",
-            _host(everywhere=everywhere, own=own).rule(100, table=101, fwmark=1),
+            two_uplinks(everywhere=everywhere, own=own).rule(100, table=101, fwmark=1),
         )
     yield Example(
         name="table without a rule",
         why="whoever talks to the second uplink's address gets no answer",
-        tables=_host().build(),
+        tables=two_uplinks().build(),
         fires=1,
         subject=about,
         severity="warning",
         says=("to 10.1.0.1 from", "0.0.0.0/0 in table 101 goes by it, and no rule leads there any more"),
     )
-    yield _case(
+    yield case(
         "rule for the own address",
         "multi-homing as it should be: the way back leaves by eth1",
-        _host().rule(100, table=101, src="10.1.0.1", src_len=32),
+        two_uplinks().rule(100, table=101, src="10.1.0.1", src_len=32),
     )
-    yield _case(
+    yield case(
         "rule for another's address",
         "the own address still leaves by eth0, but nothing says that it is used",
-        _host().rule(100, table=101, src="10.1.0.7", src_len=32),
+        two_uplinks().rule(100, table=101, src="10.1.0.7", src_len=32),
     )
     wrong = (
-        _host().route("default", via="10.0.0.2", dev="eth0", table=102).rule(90, table=102, src="10.1.0.1", src_len=32)
+        two_uplinks()
+        .route("default", via="10.0.0.2", dev="eth0", table=102)
+        .rule(90, table=102, src="10.1.0.1", src_len=32)
     )
     yield Example(
         name="rule for the own address, to the wrong table",
@@ -245,63 +227,16 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=about,
     )
-    yield from _selector_examples()
+    yield from selector_examples()
     yield from _address_examples()
     yield from _route_examples()
     yield from _counter_examples()
 
 
-def _selector_examples() -> Iterator[Example]:
-    def one(name: str, why: str, fires: int, **rule: Any) -> Example:
-        tables = _host().rule(100, table=101, **rule).build()
-        return Example(name=name, why=why, tables=tables, fires=fires)
-
-    yield one("bound socket", "its answers are not bound to anything", 1, oif="eth1")
-    yield one("one user", "answers belong to uid 0", 1, uid_start=1000, uid_end=1000)
-    yield one("user 0", "and a rule for uid 0 finds them", 0, uid_start=0, uid_end=0)
-    yield one("one port", "the filter asks with the ports exchanged (seen on 6.18)", 0, ip_proto=6, dport_start=443)
-    yield one("one destination", "the way back goes to that destination too", 0, dst="198.51.100.0", dst_len=24)
-    yield one("all", "everything leaves by eth1, the answers are at home there", 0)
-    yield one("own packets", "iif lo matches the way back as well", 0, iif="lo")
-    yield one("all but a mark", "unmarked packets leave and come back by eth1", 0, fwmark=5, invert=True)
-    for where in ("all", "eth1"):
-        valid = _host().sysctl(f"net.ipv4.conf.{where}.src_valid_mark", 1).rule(100, table=101, fwmark=1)
-        yield _case(f"src_valid_mark on {where}", "the firewall may give the mark back", valid)
-    valid = _host().sysctl("net.ipv4.conf.eth1.src_valid_mark", 1).rule(100, table=101, uid_start=7, uid_end=7)
-    yield _case("src_valid_mark without a mark", "it helps no user", valid, 1)
-    for name, dst, fires in (("inside", "10.77.0.0", 1), ("outside", "172.16.0.0", 0)):
-        narrow = _host().without_routes(table=101).route("10.0.0.0/8", via="10.1.0.2", dev="eth1", table=101)
-        yield _case(
-            f"marked, to one destination {name} of the route",
-            "only what both let pass leaves by eth1",
-            narrow.rule(100, table=101, fwmark=1, dst=dst, dst_len=16),
-            fires,
-        )
-    guests = _host().link("tap0").address("tap0", "10.5.0.1/24").rule(100, table=101, iif="tap0")
-    yield _case("guests by interface", "answers to them leave by tap0: the rule matches", guests)
-    sources = _host().link("tap0").address("tap0", "10.5.0.1/24").rule(100, table=101, src="10.5.0.0", src_len=24)
-    yield _case("guests by source", "the way back carries the guest's address", sources)
-    routed = _host().link("tap0").route("10.5.0.0/24", dev="tap0").rule(100, table=101, src="10.5.0.0", src_len=24)
-    yield _case("routed guests by source", "the same without an address on the tap", routed)
-    quick = HostBuilder().link("eth0", inet_conf={"rp_filter": 1}).link("wg0", kind="wireguard")
-    quick.address("eth0", "10.0.0.1/24").address("wg0", "10.8.0.2/32").route("default", via="10.0.0.2", dev="eth0")
-    quick.route("default", dev="wg0", table=51820).rule(32765, table=51820, fwmark=51820, invert=True)
-    yield Example(
-        name="full tunnel",
-        why="the tunnel's own packets carry a mark, their answers come in by eth0 without one",
-        tables=quick.build(),
-        fires=1,
-        subject=subject("link", ifname="eth0"),
-        says=("rule 32766 (from all lookup main) sends by it with mark 0xca6c,",),
-    )
-    valid = quick.sysctl("net.ipv4.conf.all.src_valid_mark", 1)
-    yield _case("full tunnel with src_valid_mark", "as wg-quick sets it up", valid)
-
-
 def _address_examples() -> Iterator[Example]:
     """Which address of the host the packets are for."""
     for rules in (0, 1):
-        own = _host().address("eth1", "10.1.0.5/24").without_routes(table=101)
+        own = two_uplinks().address("eth1", "10.1.0.5/24").without_routes(table=101)
         own.route("default", via="10.1.0.2", dev="eth1", table=101, prefsrc="10.1.0.5")
         own = own.rule(100, table=101, fwmark=1) if rules else own
         yield Example(
@@ -314,9 +249,9 @@ def _address_examples() -> Iterator[Example]:
     late = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
     late.link("eth1", inet_conf={"rp_filter": 1}).address("eth1", "2001:db8::1/64")
     late.address("eth1", "169.254.0.9/16", scope=253).route("default", via="10.1.0.2", dev="eth1", table=101)
-    yield _case("no address of its own", "nobody can ask for it there", late)
+    yield case("no address of its own", "nobody can ask for it there", late)
     marked = late.rule(100, table=101, fwmark=1)
-    yield _case("no address of its own, marked", "the source is unknown", marked)
+    yield case("no address of its own, marked", "the source is unknown", marked)
     yield Example(
         name="other addresses before it",
         why="IPv6 and link-local ones are not meant",
@@ -333,42 +268,42 @@ def _route_examples() -> Iterator[Example]:
 
     ecmp = strict()
     hops = [ecmp.hop("eth0", "10.0.0.2"), ecmp.hop("eth1", "10.1.0.2")]
-    yield _case("ECMP", "any next hop on the interface will do", ecmp.route("default", hops=hops))
+    yield case("ECMP", "any next hop on the interface will do", ecmp.route("default", hops=hops))
     several = strict()
     hops = [several.hop("eth1", "10.1.0.2"), several.hop("eth1", "10.1.0.3")]
     several.route("default", via="10.0.0.2", dev="eth0").route("default", hops=hops, table=101)
-    yield _case("two gateways for marked packets", "both over eth1", several.rule(100, table=101, fwmark=1), 1)
+    yield case("two gateways for marked packets", "both over eth1", several.rule(100, table=101, fwmark=1), 1)
     both = strict()
     hops = [both.hop("eth0", "10.0.0.2"), both.hop("eth1", "10.1.0.2")]
     both.route("default", hops=hops).route("default", via="10.1.0.2", dev="eth1", table=101)
-    yield _case("table without a rule beside ECMP", "the way back may leave by eth1", both)
+    yield case("table without a rule beside ECMP", "the way back may leave by eth1", both)
     split = strict().route("default", via="10.0.0.2", dev="eth0").route("10.9.0.0/16", via="10.1.0.2", dev="eth1")
-    yield _case("router with a strict filter", "each prefix has one way", split)
+    yield case("router with a strict filter", "each prefix has one way", split)
     metric = strict().route("default", via="10.0.0.2", dev="eth0", priority=100)
     metric.route("default", via="10.1.0.2", dev="eth1", priority=200)
-    yield _case("standby uplink", "nothing goes by it until the first one fails", metric)
+    yield case("standby uplink", "nothing goes by it until the first one fails", metric)
     server = strict().route("default", via="10.0.0.2", dev="eth0")
-    yield _case("second network", "only its own subnet is behind it", server)
-    down = _host(own=0).link("eth2", up=False, inet_conf={"rp_filter": 1})
+    yield case("second network", "only its own subnet is behind it", server)
+    down = two_uplinks(own=0).link("eth2", up=False, inet_conf={"rp_filter": 1})
     down.route("default", via="10.2.0.2", dev="eth2", table=102)
-    yield _case("interface that is down", "nothing arrives on it", down)
+    yield case("interface that is down", "nothing arrives on it", down)
     member = HostBuilder().link("blue", kind="vrf", info={"table": 101})
     member.link("eth1", master="blue", inet_conf={"rp_filter": 1}).address("eth1", "10.1.0.1/24")
     member.link("eth0").address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
-    yield _case(
+    yield case(
         "member of a VRF",
         "the way back is looked up in the VRF",
         member.route("default", via="10.1.0.2", dev="eth1", table=101),
     )
-    yield _case("rule of IPv6", "it leads to another table 101", _host().rule(100, table=101, family="inet6"), 1)
-    gone = _host().rule(100, table=101, oif="ppp0", oif_detached=True)
-    yield _case("rule for an interface that is gone", "it leads nobody to table 101", gone, 1)
+    yield case("rule of IPv6", "it leads to another table 101", two_uplinks().rule(100, table=101, family="inet6"), 1)
+    gone = two_uplinks().rule(100, table=101, oif="ppp0", oif_detached=True)
+    yield case("rule for an interface that is gone", "it leads nobody to table 101", gone, 1)
     for name, fields in (("down", {"up": False}), ("without carrier", {"carrier": False})):
-        dark = _host(own=0).link("eth2", inet_conf={"rp_filter": 1}, **fields).address("eth2", "10.2.0.1/24")
+        dark = two_uplinks(own=0).link("eth2", inet_conf={"rp_filter": 1}, **fields).address("eth2", "10.2.0.1/24")
         dark.route("default", via="10.2.0.2", dev="eth2", table=102)
         dark.rule(100, table=101, src="10.1.0.1", src_len=32).rule(101, table=102, fwmark=1)
-        yield _case(f"interface {name}", "nothing arrives on it", dark)
-    near = _host().address("eth1", "198.51.100.9/24").address("eth1", "203.0.113.9/24")
+        yield case(f"interface {name}", "nothing arrives on it", dark)
+    near = two_uplinks().address("eth1", "198.51.100.9/24").address("eth1", "203.0.113.9/24")
     yield Example(
         name="more subnets on the second uplink",
         why="their own sources pass, those from beyond still do not",
@@ -376,8 +311,23 @@ def _route_examples() -> Iterator[Example]:
         fires=1,
         subject=subject("link", ifname="eth1"),
     )
+    for length, fires in ((31, 1), (32, 0)):
+        one = (
+            two_uplinks()
+            .without_routes(table=101)
+            .route(f"198.51.100.8/{length}", via="10.1.0.2", dev="eth1", table=101)
+        )
+        yield case(f"a route of /{length} for marked ones", "a neighbour", one.rule(100, table=101, fwmark=1), fires)
+    refused = two_uplinks().rule(100, table=102, src="10.1.0.1", src_len=32)
+    refused.route("default", via="10.1.0.2", dev="eth1", table=102).route(
+        "198.51.100.0/24", type="blackhole", table=102
+    )
+    yield case("one network is refused", "what may come back does", refused)
+    unsure = two_uplinks().without_routes(table=254).rule(100, table=101, unknown=1, invert=True)
+    yield case("a rule that is not understood", "it may lead there", unsure)
     shared = strict().address("eth1", "10.0.0.9/24").route("default", via="10.0.0.2", dev="eth0")
-    yield _case("shared subnet", "overlap-subnet-two-ifaces speaks about it", shared)
+    yield case("shared subnet", "overlap-subnet-two-ifaces speaks about it", shared)
+    yield case("shared subnet, drops before", "the same", sampled(shared, 0))
 
 
 def _counter_examples() -> Iterator[Example]:
@@ -386,7 +336,7 @@ def _counter_examples() -> Iterator[Example]:
     yield Example(
         name="drops on a link whose own subnet passes",
         why="that its neighbours pass says nothing about who is reached over the default route",
-        tables=_sampled(near.route("default", via="192.0.2.1", dev="eth0"), 9).build(),
+        tables=sampled(near.route("default", via="192.0.2.1", dev="eth0"), 9).build(),
         fires=1,
         subject=subject("link", ifname="eth1"),
         severity="warning",
@@ -396,7 +346,7 @@ def _counter_examples() -> Iterator[Example]:
         host = (base or HostBuilder()).link("eth0", inet_conf={"rp_filter": 1})
         host.link("eth1", inet_conf={"rp_filter": 1})
         host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
-        return _sampled(host.route("default", via="10.0.0.2", dev="eth0"), **received)
+        return sampled(host.route("default", via="10.0.0.2", dev="eth0"), **received)
 
     yield Example(
         name="asymmetric neighbour",
@@ -406,14 +356,14 @@ def _counter_examples() -> Iterator[Example]:
         subject=subject("link", ifname="eth1"),
         severity="warning",
     )
-    yield _case("fewer received", "eth1 cannot have dropped ten", server(drops=10, eth1=9))
-    yield _case("both received", "spoofed packets on eth0 explain it as well", server(drops=9, eth0=9))
-    yield _case("no drops", "nothing was dropped between the samples", server(drops=0))
+    yield case("fewer received", "eth1 cannot have dropped ten", server(drops=10, eth1=9))
+    yield case("both received", "spoofed packets on eth0 explain it as well", server(drops=9, eth0=9))
+    yield case("no drops", "nothing was dropped between the samples", server(drops=0))
     quiet = server(drops=0).route("default", via="10.1.0.2", dev="eth1", priority=200)
     info: dict[str, Any] = {"tables": quiet.build(), "fires": 1, "severity": "info"}
     yield Example(name="standby uplink, drops before the samples", why="spoofed packets leave the same trace", **info)
     spoofed = server(drops=9, eth0=9, eth1=0)
-    yield _case("spoofed packets", "eth0 alone got them; its default route lets in all but inner ones", spoofed)
+    yield case("spoofed packets", "eth0 alone got them; its default route lets in all but inner ones", spoofed)
     standby = server(drops=9).route("default", via="10.1.0.2", dev="eth1", priority=200)
     yield Example(
         name="standby uplink in use by others",
@@ -430,20 +380,21 @@ def _counter_examples() -> Iterator[Example]:
     for name, severity, session in (
         ("BGP calls the world in by it", "warning", {}),
         ("BGP by the other one", "info", {"neighbor_address": "10.0.0.2"}),
+        ("BGP of IPv6", "info", {"neighbor_address": "2001:db8:1::2"}),
         ("BGP is down", "info", {"bgp_state": "Active"}),
         ("BGP announces nothing", "info", {"channels": (channel(exported=0),)}),
         ("BGP with a range", "info", {"neighbor_address": None}),
     ):
         given: dict[str, Any] = {"neighbor_address": "10.1.0.2", "channels": (channel(exported=3),)} | session
         told = server(BirdHost().bgp("up1", **given), drops=9, eth0=9)
-        told.route("default", via="10.1.0.2", dev="eth1", priority=200)
+        told.route("default", via="10.1.0.2", dev="eth1", priority=200).address("eth1", "2001:db8:1::1/64")
         weight: Any = {"fires": 1, "severity": severity, "why": "whom BGP calls in by it"}
         yield Example(name=f"drops on one of two: {name}", tables=told.build(), **weight)
     vrf = server(drops=9, eth1=0).link("red", kind="vrf", info={"table": 10}, inet_conf={"rp_filter": 1})
     vrf.address("red", "10.2.0.1/24").route("10.3.0.0/16", via="10.2.0.9", dev="red")
-    yield _case("a VRF's own routes", "packets come in by its ports", vrf)
+    yield case("a VRF's own routes", "packets come in by its ports", vrf)
     busy = server(drops=9, lo=99).sysctl("net.ipv4.conf.all.rp_filter", 1)
-    yield _case("busy loopback", "what arrives there is not filtered", busy, 1)
+    yield case("busy loopback", "what arrives there is not filtered", busy, 1)
     tap = HostBuilder().link("eth0").link("eth1", kind="tun", inet_conf={"rp_filter": 1}).address("eth1", "10.5.0.1/24")
     tap.address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
-    yield _case("guest that spoofs", "that is what the filter is for", _sampled(tap, 9))
+    yield case("guest that spoofs", "that is what the filter is for", sampled(tap, 9))

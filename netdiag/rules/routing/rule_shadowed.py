@@ -47,7 +47,7 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.deadrules import common_part, decided_otherwise
 from netdiag.rules.demands import CONSULTS, READS
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
-from netdiag.rules.sentaway import SentAway, sent_away
+from netdiag.rules.sentaway import SentAway, guest_examples, sent_away
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -425,47 +425,4 @@ def _table_examples(marked: dict[str, Any]) -> Iterator[Example]:
     yield _case(
         "wg-quick", "its two rules are in the right order", quick.rule(32765, table=51820, fwmark=51820, invert=True)
     )
-    yield from _guests()
-
-
-def _guests() -> Iterator[Example]:
-    """A catch-all in front of main, and a guest that main knows."""
-
-    def worker(table: int = 50, *, up: bool = True, **rule: Any) -> HostBuilder:
-        host = _host().tap("tap0", up=up).route("10.9.0.5/32", dev="tap0", priority=100)
-        built: HostBuilder = host.rule(100, **({"table": table} | rule)).rule(32766, table=254)
-        return built
-
-    crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": subject("rule", priority=100, family="inet")}
-    yield Example(name="a guest", why="the rule lost its selector", tables=worker().build(), **crit)
-    only = (
-        _host().tap("tap0").route("10.9.0.5/32", dev="tap0").route("10.0.0.0/8", via="10.0.0.2", dev="eth0", table=90)
-    )
-    only.rule(100, table=90, suppress_prefixlength=0)
-    yield Example(name="a guest, default routes apart", why="a wider route takes it", tables=only.build(), **crit)
-    six = _host().tap("tap0").route("2001:db8:9::5/128", dev="tap0").route("2001:db8:9::5/128", dev="eth1", table=50)
-    local = worker(61).route("10.9.0.0/24", dev="lo", table=255, type="local", scope=254)
-    other = _host().tap("tap0").route("10.9.0.5/32", dev="tap0", table=70).rule(100, table=50)
-    away = _host().tap("tap0").route("10.9.0.5/32", dev="tap0", table=70).route("10.9.0.0/16", dev="eth1")
-    lan = _host().link("eth2").address("eth2", "10.2.0.1/24").neighbour("10.2.0.9", dev="eth2")
-    for name, why, host in (
-        ("a guest, and a mark", "it takes what is marked only", worker(fwmark=1)),
-        ("a guest, suppressed", "wg-quick asks main first", worker(254, suppress_prefixlength=0)),
-        ("a guest, another table without a default", "it falls through to main", worker(61)),
-        ("a guest that is gone", "its tap is down", worker(up=False)),
-        ("a guest whose network this host answers for", "the rule of the local table is the kernel's", local),
-        ("a guest that main does not know", "another table has it, and is not asked", other),
-        (
-            "a guest, the table sends it there too",
-            "by its network",
-            worker().route("10.9.0.0/24", dev="tap0", table=50),
-        ),
-        ("a guest of IPv6 that moved", "the table knows where to", six.rule(100, table=50, family="inet6")),
-        ("a guest, and no rule for it", "rule-main-missing speaks", worker(61).without_rule(32766)),
-        ("a guest that main sends elsewhere as well", "nobody reaches it", away.rule(100, table=50)),
-        ("a guest of a network that has a rule", "it says where to", worker(dst="10.9.0.0", dst_len=16)),
-        ("a neighbour", "a tunnel may take everything", lan.rule(100, table=50)),
-        ("a guest that moved", "the table knows where to", worker().route("10.9.0.5/32", dev="eth1", table=50)),
-        ("a way out over a cable", "it has the default route", worker().route("default", dev="tap0", family="inet")),
-    ):
-        yield _case(name, why, host)
+    yield from guest_examples()

@@ -1,0 +1,98 @@
+"""Hosts with two uplinks for the examples of asym-rpfilter-strict-drop, and those about what a policy rule selects.
+
+Pure; nothing can fail.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.model.finding import subject
+from netdiag.model.link import Stats64
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example
+
+COUNTER = "TcpExt.IPReversePathFilter"
+
+
+def two_uplinks(*, everywhere: int = 0, own: int = 1, **fields: int) -> HostBuilder:
+    """Two uplinks; the default route is the first one's, table 101 holds that of the second."""
+    host = HostBuilder().link("eth0").link("eth1", inet_conf={"rp_filter": own, **fields})
+    host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").sysctl("net.ipv4.conf.all.rp_filter", everywhere)
+    host.route("default", via="10.0.0.2", dev="eth0").route("default", via="10.1.0.2", dev="eth1", table=101)
+    return host
+
+
+def sampled(host: HostBuilder, drops: int, *, eth0: int = 0, eth1: int = 9, lo: int = 0) -> HostBuilder:
+    """Two samples: packets that the filter dropped between them (five before), and what each interface received."""
+
+    def sample(count: int, **received: int) -> dict[str, object]:
+        links = [host.link_counters(name, stats=Stats64(rx_packets=100 + more)) for name, more in received.items()]
+        return {"snmp": {COUNTER: 5 + count}, "links": tuple(links)}
+
+    return host.counters(before=sample(0, eth0=0, eth1=0, lo=0), after=sample(drops, eth0=eth0, eth1=eth1, lo=lo))
+
+
+def case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
+    """One host."""
+    return Example(name=name, why=why, tables=host.build(), fires=fires)
+
+
+def selector_examples() -> Iterator[Example]:
+    """A rule leads some packets out by the second uplink."""
+
+    def one(name: str, why: str, fires: int, **rule: Any) -> Example:
+        tables = two_uplinks().rule(100, table=101, **rule).build()
+        return Example(name=name, why=why, tables=tables, fires=fires)
+
+    yield one("bound socket", "its answers are not bound to anything", 1, oif="eth1")
+    yield one("one user", "answers belong to uid 0", 1, uid_start=1000, uid_end=1000)
+    yield one("user 0", "and a rule for uid 0 finds them", 0, uid_start=0, uid_end=0)
+    yield one("one port", "the filter asks with the ports exchanged (seen on 6.18)", 0, ip_proto=6, dport_start=443)
+    yield one("one destination", "the way back goes to that destination too", 0, dst="198.51.100.0", dst_len=24)
+    yield one("all", "everything leaves by eth1, the answers are at home there", 0)
+    yield one("own packets", "iif lo matches the way back as well", 0, iif="lo")
+    yield one("all but a mark", "unmarked packets leave and come back by eth1", 0, fwmark=5, invert=True)
+    for where in ("all", "eth1"):
+        valid = two_uplinks().sysctl(f"net.ipv4.conf.{where}.src_valid_mark", 1).rule(100, table=101, fwmark=1)
+        yield case(f"src_valid_mark on {where}", "the firewall may give the mark back", valid)
+    valid = two_uplinks().sysctl("net.ipv4.conf.eth1.src_valid_mark", 1).rule(100, table=101, uid_start=7, uid_end=7)
+    yield case("src_valid_mark without a mark", "it helps no user", valid, 1)
+    for name, dst, fires in (("inside", "10.77.0.0", 1), ("outside", "172.16.0.0", 0)):
+        narrow = two_uplinks().without_routes(table=101).route("10.0.0.0/8", via="10.1.0.2", dev="eth1", table=101)
+        yield case(
+            f"marked, to one destination {name} of the route",
+            "only what both let pass leaves by eth1",
+            narrow.rule(100, table=101, fwmark=1, dst=dst, dst_len=16),
+            fires,
+        )
+    odd = two_uplinks().rule(100, table=101, fwmark=1, dst="198.51.100.9", dst_len=24)
+    yield case("marked, to a destination with host bits", "the kernel keeps them", odd, 1)
+    for name, selector in (
+        ("of another's address", {"src": "10.1.0.7", "src_len": 32}),
+        ("of one TOS", {"tos": 16}),
+        ("of one interface", {"iif": "tap0"}),
+    ):
+        more: dict[str, Any] = {"table": 101} | selector
+        before = sampled(two_uplinks().link("tap0").rule(100, **more), 0)
+        yield case(f"a rule {name}, and drops before", "it says which packets leave there", before)
+    guests = two_uplinks().link("tap0").address("tap0", "10.5.0.1/24").rule(100, table=101, iif="tap0")
+    yield case("guests by interface", "answers to them leave by tap0: the rule matches", guests)
+    sources = two_uplinks().link("tap0").address("tap0", "10.5.0.1/24").rule(100, table=101, src="10.5.0.0", src_len=24)
+    yield case("guests by source", "the way back carries the guest's address", sources)
+    routed = (
+        two_uplinks().link("tap0").route("10.5.0.0/24", dev="tap0").rule(100, table=101, src="10.5.0.0", src_len=24)
+    )
+    yield case("routed guests by source", "the same without an address on the tap", routed)
+    quick = HostBuilder().link("eth0", inet_conf={"rp_filter": 1}).link("wg0", kind="wireguard")
+    quick.address("eth0", "10.0.0.1/24").address("wg0", "10.8.0.2/32").route("default", via="10.0.0.2", dev="eth0")
+    quick.route("default", dev="wg0", table=51820).rule(32765, table=51820, fwmark=51820, invert=True)
+    yield Example(
+        name="full tunnel",
+        why="the tunnel's own packets carry a mark, their answers come in by eth0 without one",
+        tables=quick.build(),
+        fires=1,
+        subject=subject("link", ifname="eth0"),
+        says=("rule 32766 (from all lookup main) sends by it with mark 0xca6c,",),
+    )
+    valid = quick.sysctl("net.ipv4.conf.all.src_valid_mark", 1)
+    yield case("full tunnel with src_valid_mark", "as wg-quick sets it up", valid)
