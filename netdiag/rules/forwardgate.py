@@ -15,6 +15,9 @@ from netdiag.index.view import HostView
 from netdiag.model.link import Link
 from netdiag.rules.unscoped import default_ways
 
+CARRYING = (6, 17, 47, 50, 51, 132)
+"""TCP, UDP, GRE, ESP, AH, SCTP: where none of them may pass, ICMP alone makes no network."""
+ICMP = {"inet": 1, "inet6": 58}
 MOST = 8
 """Interfaces asked for each guest."""
 READS = ("links", "addresses", "routes", "sysctls", "nft")
@@ -30,6 +33,8 @@ class Gate:
     """What stops all its traffic; None: something may pass."""
     way: str
     """``from``, ``to`` or ``between``: which packets are stopped."""
+    pings: bool = False
+    """ICMP passes, and nothing else."""
 
 
 def forwarding(view: HostView, link: Link, family: str) -> bool:
@@ -43,6 +48,16 @@ def stopped(owner: Netfilter, packet: Packet) -> Possible | None:
     """What stops every packet of the kind; None where one may pass."""
     found = owner.hook("forward", packet)
     return found.blocker if found.passes == "no" else None
+
+
+def but_pings(owner: Netfilter, packet: Packet) -> Possible | None:
+    """What stops every packet of the kind but ICMP, which is let through for everybody, as templates have it."""
+    stranger = replace(packet, iif="?", oif="?", saddr=None, daddr=None, proto=ICMP[packet.family])
+    if owner.hook("forward", stranger).passes == "no":
+        return None
+    stops = (stopped(owner, replace(packet, proto=number)) for number in CARRYING)
+    first = next(stops)
+    return first if first is not None and all(stops) else None
 
 
 def gate(owner: Netfilter, guest: GuestSide, family: str, exits: Sequence[Link], others: Sequence[Link]) -> Gate:
@@ -60,10 +75,12 @@ def gate(owner: Netfilter, guest: GuestSide, family: str, exits: Sequence[Link],
     def coming(packet: Packet) -> Possible | None:
         return _all_stopped(owner, [replace(packet, iif=link.ifname, oif=name, daddr=own) for link in exits])
 
+    ping = replace(kind, iif=name, oif=exits[0].ifname, proto=ICMP[family])
+    pings = owner.hook("forward", ping).passes != "no"
     begins, comes = leaving(kind, exits), coming(kind)
     if begins and comes:
         apart = any(leaving(kind, [link]) is None for link in others if link.ifindex != guest.link.ifindex)
-        return Gate(guest=guest, family=family, stop=None if apart else begins, way="between")
+        return Gate(guest=guest, family=family, stop=None if apart else begins, way="between", pings=pings)
     answers = coming(talk)
     if answers:
         return Gate(guest=guest, family=family, stop=answers, way="to")
@@ -72,7 +89,7 @@ def gate(owner: Netfilter, guest: GuestSide, family: str, exits: Sequence[Link],
 
 def _all_stopped(owner: Netfilter, packets: list[Packet]) -> Possible | None:
     """What stops the first of the packets, where all are stopped."""
-    stops = [stopped(owner, packet) for packet in packets]
+    stops = [stopped(owner, packet) or but_pings(owner, packet) for packet in packets]
     return stops[0] if all(stops) else None
 
 

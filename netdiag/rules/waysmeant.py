@@ -5,7 +5,7 @@ Used by rules that ask whether a default route is missing; netdiag.rules.waysout
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from netdiag.index.view import HostView
 from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Severity
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
+from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP
 from netdiag.rules.routewords import ip_command, table_word
 from netdiag.rules.shape import quoted
 
@@ -34,6 +35,8 @@ TUNNELS = (
 )
 """Kinds of interface whose other side, a daemon or the kernel, sends by itself and tries again. (Not the process
 behind a tap: what a guest sends is forwarded, and counts elsewhere.)"""
+MOST = 1000
+"""Connections that are looked at."""
 OUT = {"inet": "Ip.OutNoRoutes", "inet6": "Ip6OutNoRoutes"}
 FORWARDED = {"inet": "IpExt.InNoRoutes", "inet6": "Ip6InNoRoutes"}
 """Packets of others, refused by a host that forwards (ip_error() of net/ipv4/route.c)."""
@@ -56,6 +59,7 @@ class Sign:
 def signs(view: HostView, family: str, *, counters: bool, lonely: bool) -> Iterator[Sign]:
     """Every sign, the weightiest first. ``counters``: refused packets count; ``lonely``: no route by any gateway."""
     yield from cut_tunnels(view, family)
+    yield from cut_connections(view, family)
     if counters:
         yield from refused(view, family, lonely=lonely)
     yield from lone_halves(view, family)
@@ -77,6 +81,23 @@ def cut_tunnels(view: HostView, family: str) -> Iterator[Sign]:
             yield Sign(
                 severity="critical", text=f"tunnel {link.ifname} has no route to its far end {remote}", fact=fact
             )
+
+
+def cut_connections(view: HostView, family: str) -> Iterator[Sign]:
+    """A TCP connection under way to where no route of any table leads: there was one when it began."""
+    table, fib = view.sockets, view.fib(family)
+    alive = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & (table.ifindex == 0)
+    for position in np.flatnonzero(alive)[:MOST].tolist():
+        row = table.row(position)
+        far = ip_address(row.dst.partition("%")[0])
+        far = (far.ipv4_mapped or far) if isinstance(far, IPv6Address) else far
+        if (far.version == 4) != (family == "inet") or far.is_loopback or far.is_link_local:
+            continue
+        if any(len(fib.routes_covering(number, f"{far}/{far.max_prefixlen}")) for number in fib.tables()):
+            continue
+        fact = ("connection", f"to {far} port {row.dport}, established", "SOCK_DIAG tcp")
+        yield Sign(severity="critical", text=f"the connection to {far} that is under way has no route", fact=fact)
+        return
 
 
 def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:

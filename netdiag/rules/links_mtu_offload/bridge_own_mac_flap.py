@@ -1,6 +1,7 @@
 """What it checks
   A bridge with addresses of its own changed its hardware address since it was brought up: it bears that of one port,
-  and its link-local address was made of that of another port that is still there.
+  and its link-local address was made of that of another port that is still there. Or since the baseline was taken: it
+  bears that of one port, and had another one then.
 
 Why it matters
   A bridge without a fixed address takes the lowest of its ports'. When a port with a lower one is added (a container,
@@ -19,7 +20,8 @@ Fix
 Not flagged
   Bridges whose address was set (by Docker, libvirt, CNI plugins): it is no port's. A bridge that got its first port
   after it was brought up. Bridges without an address of their own: nobody talks to them. Bridges without IPv6, or with
-  a link-local address that was not made of a hardware address: whether they changed cannot be known.
+  a link-local address that was not made of a hardware address, and those whose link-local address is older than their
+  first port: whether they changed cannot be known without a baseline.
 
 References
   net/bridge/br_stp_if.c br_stp_recalculate_bridge_id() (NET_ADDR_SET); RFC 4291 appendix A;
@@ -27,12 +29,13 @@ References
 """
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.expected import same_link, since
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -40,6 +43,7 @@ RULE = Rule(
     title="a bridge changed its own hardware address with its ports",
     severity="warning",
     reads=("links", "addresses"),
+    consults=("baseline",),
     explains=("neigh-*",),
 )
 
@@ -56,28 +60,54 @@ def check(view: HostView) -> Iterator[Draft]:
     for bridge in view.links:
         if bridge.kind != "bridge" or not bridge.up:
             continue
-        mine = [row for row in view.addresses if row.ifindex == bridge.ifindex]
-        if not any(row.scope == 0 for row in mine):
+        if not any(row.ifindex == bridge.ifindex and row.scope == 0 for row in view.addresses):
             continue
-        local = [row.local for row in mine if row.local.startswith("fe80:")]
-        before = {made for each in local if (made := made_of(each)) is not None}
         ports = {port.address: port for port in view.stack.ports(bridge.ifindex) if port.address}
-        if bridge.address in ports and bridge.address not in before:
-            old = sorted(before & set(ports))
-            if old:
-                yield _finding(bridge, ports[bridge.address], ports[old[0]], old[0])
+        if bridge.address in ports:
+            told = _by_link_local(view, bridge, ports) or _by_baseline(view, bridge)
+            if told is not None:
+                yield _finding(bridge, ports[bridge.address], *told)
 
 
-def _finding(bridge: Link, now: Link, then: Link, old: str) -> Draft:
+def _by_link_local(
+    view: HostView, bridge: Link, ports: Mapping[str, Link]
+) -> tuple[str, str, tuple[str, object, str]] | None:
+    """What the bridge had before, for a person; that address; how it is known."""
+    mine = [row.local for row in view.addresses if row.ifindex == bridge.ifindex and row.local.startswith("fe80:")]
+    before = {made for each in mine if (made := made_of(each)) is not None}
+    old = sorted(before & set(ports))
+    if not old or bridge.address in before:
+        return None
+    fact = (f"link-local address of {bridge.ifname} was made of", old[0], f"RTM_GETADDR {bridge.ifname} IFA_ADDRESS")
+    return f"of its port {ports[old[0]].ifname}, {old[0]}", old[0], fact
+
+
+def _by_baseline(view: HostView, bridge: Link) -> tuple[str, str, tuple[str, object, str]] | None:
+    """The same, told by the baseline."""
+    old = view.baseline
+    if old is None or same_link(old, view, bridge.ifname) is None:
+        return None
+    was = old.stack.by_name[bridge.ifname].address
+    if was is None or was == bridge.address:
+        return None
+    return (
+        f"{was} at the time of the baseline",
+        was,
+        (f"{bridge.ifname} address then", was, f"RTM_GETLINK, {since(old)}"),
+    )
+
+
+def _finding(bridge: Link, now: Link, whose: str, old: str, fact: tuple[str, object, str]) -> Draft:
+    """``whose``: what it had before, for a person; ``fact``: how that is known."""
     name = bridge.ifname
     return RULE.found(
         subject=subject("link", ifname=name),
-        message=f"{name} had the hardware address of its port {then.ifname}, {old}, and now has that of {now.ifname}, "
-        f"{bridge.address}: it changes with every port that has a lower one",
+        message=f"{name} had the hardware address {whose}, and now has that of {now.ifname}, {bridge.address}: "
+        "it changes with every port that has a lower one",
         evidence=(
             (f"{name} address", bridge.address, f"RTM_GETLINK {name} IFLA_ADDRESS"),
             (f"{now.ifname} address", now.address, f"RTM_GETLINK {now.ifname} IFLA_ADDRESS"),
-            (f"link-local address of {name} was made of", old, f"RTM_GETADDR {name} IFA_ADDRESS"),
+            fact,
         ),
         confirm=(
             f"ip -br link show dev {quoted(name)}; ip -br link show master {quoted(name)}",
@@ -129,3 +159,26 @@ def examples() -> Iterator[Example]:
     yield _case("a global address made of the old one", "it was so written down", slaac)
     bare = _bridge().link("br0", kind="bridge", address=None, ifindex=2).link("p9", master="br0", address=None)
     yield _case("no hardware address", "nothing to compare", bare)
+    yield from _since()
+
+
+def _since() -> Iterator[Example]:
+    """What the bridge had when the baseline was taken."""
+    random = _bridge(local=OF_RANDOM)
+    for name, why, now, then, fires in (
+        ("another address then", "a lower port came", random, _bridge(HIGH, OF_RANDOM, ports=(HIGH,)), 1),
+        ("a random one then", "its first port came", random, _bridge(RANDOM, OF_RANDOM, ports=()), 1),
+        ("the same then", "nothing changed", random, random, 0),
+        ("set since", "it is no port's", _bridge(RANDOM, OF_RANDOM), _bridge(HIGH, OF_RANDOM), 0),
+        ("no such bridge then", "it was made since", random, HostBuilder(), 0),
+        ("another kind then", "another thing", random, HostBuilder().link("br0", address=HIGH), 0),
+        ("seen by its link-local address too", "told once", _bridge(), _bridge(HIGH), 1),
+        (
+            "none then",
+            "nothing to compare",
+            random,
+            _bridge(local=OF_RANDOM).link("br0", kind="bridge", address=None, ifindex=2),
+            0,
+        ),
+    ):
+        yield Example(name=f"baseline: {name}", why=why, tables=now.build(), baseline=then.build(), fires=fires)

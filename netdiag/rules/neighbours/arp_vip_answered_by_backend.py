@@ -20,7 +20,8 @@ Fix
 Not flagged
   Addresses that no interface's subnet holds: they are routed to this host (anycast by BGP), nobody asks for them by
   ARP. arp_ignore 1, 2, 3 or 8, of "all" or of the interface. A host of which nothing says that others have the
-  address too (no arp_announce 2, no IPIP device): it may be its only owner, which is an info.
+  address too (no arp_announce 2, no such setting of the interface that has the address, no IPIP device): it may be its
+  only owner, which is an info.
   127.0.0.0/8 and link-local addresses.
 
 References
@@ -77,6 +78,11 @@ def _shared(view: HostView, link: Link, wire: Link) -> str:
     """What says that other hosts have the address too."""
     if _arp(view, wire, "arp_announce") >= 2:
         return f"arp_announce is 2 on {wire.ifname}, as backends of a balancer have it"
+    set_here = [key for key in ("arp_ignore", "arp_announce") if link.inet_conf.get(key)]
+    if set_here:
+        return (
+            f"{' and '.join(set_here)} set on {link.ifname}, where no ARP is heard, as somebody meant for {wire.ifname}"
+        )
     if link.kind in ("ipip", "tunl"):
         return f"it is on the tunnel {link.ifname} of a balancer"
     if any(each.up and each.ifname == "tunl0" for each in view.links):
@@ -135,6 +141,10 @@ def examples() -> Iterator[Example]:
     near = _backend("192.0.3.0/32")
     yield _case("one address past the subnet", "outside", near)
     yield _case("arp_announce 1", "many a host has it", _backend(announce=1), 1, severity="info")
+    for key in ("arp_ignore", "arp_announce"):
+        mistaken = _backend(announce=0).link("lo", flags=0x10049, inet_conf={key: 1}, ifindex=1)
+        says = (f"{key} set on lo, where no ARP is heard",)
+        yield _case(f"{key} on lo alone", "it was meant for eth0", mistaken, 1, severity="warning", says=says)
     for name, dev, up, severity in (
         ("tunl0", "tunl0", True, "warning"),
         ("tunl0, which is down", "tunl0", False, "info"),

@@ -1,6 +1,7 @@
 """What it checks
   The forward hook drops everything from and to a guest of this host (a virtual machine's tap, a container's bridge or
-  veth): by a policy, or by a last rule that stops whatever reaches it, and no rule before it can accept anything.
+  veth): by a policy, or by a last rule that stops whatever reaches it, and no rule before it can accept anything, or
+  nothing but ICMP of everybody, which templates (ufw's among them) let through.
   Also where the host has no such guests, but is to forward between a tunnel, another namespace, a translated network
   or a tap that waits for its machine and its way out, and nothing at all can be forwarded between any two interfaces
   (a warning: nobody may want it).
@@ -22,7 +23,8 @@ Fix
 
 Not flagged
   A default drop with rules that accept something of the guest: netdiag asks the filter with the guest's interface and
-  address and everything else open, and as soon as one packet may pass it is somebody's policy. Guests that a rule
+  address and everything else open, and as soon as one packet may pass it is somebody's policy (ICMP alone only where
+  a rule lets it through for that guest by name). Guests that a rule
   stops by name, and guests that may reach other guests, which are in a network of their own. Hosts with nowhere to
   forward to. As info: guests that the host does not forward for (ip-forward-off); one of several guests of the same
   kind that the filter knows nothing of, while others pass, and taps that wait for their machines where answers would
@@ -39,7 +41,20 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.nft import NftChain
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import chain, daddr, iifname, oifname, plain, rule, saddr, state, table, verdict
+from netdiag.rules.build_nft import (
+    chain,
+    daddr,
+    icmp,
+    iifname,
+    l4proto,
+    oifname,
+    plain,
+    rule,
+    saddr,
+    state,
+    table,
+    verdict,
+)
 from netdiag.rules.forwardgate import READS, Gate, gates, shut
 from netdiag.rules.nftplaces import by_default, chain_name, chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
@@ -143,7 +158,7 @@ def _finding(view: HostView, first: Gate, group: list[Gate], *, sure: bool) -> D
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
         message=f"{place_words(at)} drops all {kind}{WAYS[first.way]} {name}{more} ({first.guest.prefix}): no rule of"
-        f" {where} accepts any of it",
+        f" {where} accepts any of it" + (" but ICMP" if first.pings else ""),
         evidence=[
             fact(first.stop),
             (f"guest behind {name}", first.guest.prefix, "RTM_GETROUTE"),
@@ -206,10 +221,35 @@ def examples() -> Iterator[Example]:
     six.tap("tap0").route("2001:db8:1::5/128", dev="tap0").nft(_forward())
     yield _case("IPv6", "the same hook", six, 1)
     yield from _routers()
+    yield from _pinged()
     old = _host().nft(legacy=(_forward(family="ip"),))
     yield _case("iptables-legacy", "the old backend has the same hook", old, 1)
     yield from _several()
     yield from _silent()
+
+
+def _pinged() -> Iterator[Example]:
+    """Filters that let ICMP pass, and what else."""
+    answers, all_ = rule(state("established", "related"), verdict("accept")), rule(l4proto(1), verdict("accept"))
+    says: dict[str, Any] = {"severity": "critical", "says": ("accepts any of it but ICMP",)}
+    yield _case("ICMP of everybody", "ufw's template", _host().nft(_forward(answers, all_)), 1, **says)
+    echo = rule(icmp(1, 8), verdict("accept"))
+    yield _case("echo requests of everybody", "likewise", _host().nft(_forward(answers, echo)), 1, **says)
+    six = HostBuilder().sysctl("net.ipv6.conf.all.forwarding", 1)
+    six.link("eth0").address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
+    six.tap("tap0").route("2001:db8:1::5/128", dev="tap0").nft(_forward(rule(l4proto(58), verdict("accept"))))
+    yield _case("ICMPv6 of everybody", "the other number", six, 1, **says)
+    own = rule((*iifname("tap0"), *l4proto(1)), verdict("accept"))
+    yield _case("ICMP of the guest", "by name: somebody's policy", _host().nft(_forward(answers, own)))
+    for number in (6, 17, 47, 50, 51, 132):
+        more = rule(l4proto(number), verdict("accept"))
+        yield _case(f"ICMP and protocol {number}", "a network of its own", _host().nft(_forward(answers, all_, more)))
+    among = rule((*iifname("tap*"), *oifname("tap*")), verdict("accept"))
+    apart = _host().tap("tap1", inet_conf={"forwarding": 1}).address("tap1", "10.0.1.1/30")
+    yield _case("ICMP, and guests among themselves", "a network apart", apart.nft(_forward(answers, all_, among)))
+    alone = ("no rule of inet filter forward accepts any of it",)
+    pinged = _host().nft(_forward(answers))
+    yield _case("answers alone", "nothing begins", pinged, 1, says=alone)
 
 
 def _router(*, way_out: bool = True) -> HostBuilder:

@@ -1,7 +1,8 @@
 """What it checks
   Forwarding of IPv4 is on (net.ipv4.ip_forward), but off on one interface by its own setting, while its like forwards:
   another next hop of the same route, another guest's interface, or nothing but one interface is left that forwards.
-  Also on the only way out of guests that forward: what they send leaves, and no answer comes back.
+  Also on the only way out of guests that forward, or on the one of the default route by which their addresses are
+  translated: what they send leaves, and no answer comes back.
 
 Why it matters
   The kernel asks the interface on which a packet arrives. What comes in there is dropped; the other direction works,
@@ -30,19 +31,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.guests import GuestSide, Sides, sides
+from netdiag.index.nftpacket import Packet
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.link import Link
 from netdiag.model.nexthop import NexthopMember
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, nat, oifname, plain, rule, saddr, table, verdict
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.unscoped import default_ways
 
 RULE = Rule(
     id="forwarding-per-iface-off",
     title="one interface of a router does not forward what arrives on it",
     severity="critical",
     reads=("links", "addresses", "routes", "nexthops", "sysctls", "counters"),
+    consults=("nft",),
 )
 SURE = ("routed", "bridged", "small")
 """Kinds of guests' interfaces that are none of a VPN, and no cable to another host (GuestSide.kind)."""
@@ -101,12 +106,28 @@ def weight(view: HostView, link: Link, around: Sides, dead: set[int]) -> tuple[S
             "likely",
             f"it is the only way out of the guests behind {served[0].link.ifname}, no answer returns",
         )
+    sent = next((one for one in served if _translated(view, one, link)), None)
+    if sent is not None and link in around.exits:
+        return (
+            "critical",
+            "likely",
+            f"the addresses of the guests behind {sent.link.ifname} are translated there, and no answer returns",
+        )
     if partners:
         other = view.ifname(min(partners))
         return "critical", "likely", f"it shares a route with {other}, which forwards"
     if len(alive) < 2:
         return "warning", "likely", "no two interfaces are left to forward between"
     return "info", "possible", "that may be meant"
+
+
+def _translated(view: HostView, guest: GuestSide, link: Link) -> bool:
+    """Whether the guest's packets to the world leave by the interface under another address: somebody means them to."""
+    if link.ifindex not in default_ways(view, "inet"):
+        return False
+    packet = Packet(iif="", oif=link.ifname, oifindex=link.ifindex, saddr=guest.prefix, mark=None, ct_mark=None)
+    said = view.netfilter.hook("postrouting", packet).translations
+    return any(one.kind in ("snat", "masquerade") for one in said)
 
 
 def view_seconds(view: HostView) -> float:
@@ -240,6 +261,21 @@ def _way_out(crit: dict[str, Any], tap: dict[str, Any]) -> Iterator[Example]:
     info: dict[str, Any] = {"fires": 1, "severity": "info"}
     spare = host().route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
     yield _case("one of two ways out", "guests may be meant to use the other", spare, **info)
+    masq = plain("masq")
+    for name, why, out, rules, severity in (
+        ("translated there", "their way to the world", "eth1", rule(oifname("eth1"), masq), "critical"),
+        ("by their source", "likewise", "eth1", rule(saddr("10.9.0.0/24"), nat("snat", "10.1.0.1")), "critical"),
+        ("translated on the other", "that is theirs", "eth1", rule(oifname("eth0"), masq), "info"),
+        ("others translated", "not they", "eth1", rule(saddr("10.8.0.0/24"), masq), "info"),
+        ("no translation", "a list of exceptions", "eth1", rule(oifname("eth1"), verdict("accept")), "info"),
+        ("no way to the world", "nothing of theirs leaves there", "eth0", rule(oifname("eth1"), masq), "info"),
+    ):
+        kept = _router(eth1=0).route("default", via="10.1.0.2" if out == "eth1" else "10.0.0.2", dev=out)
+        other = ("10.0.0.2", "eth0") if out == "eth1" else ("10.1.0.2", "eth1")
+        kept.route("10.50.0.0/16", via=other[0], dev=other[1])
+        kept.link("tap0", inet_conf={"forwarding": 1}, **tap).route("10.9.0.1/32", dev="tap0")
+        kept.nft(table(chain("post", rules, hook="postrouting", type="nat"), name="nat"))
+        yield _case(f"two ways out, {name}", why, kept, 1, severity=severity)
     both = host(eth0=0, eth1=0).route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
     yield _case("both ways out", "no answer by either", both, 2, severity="critical")
     vpn = _router(eth1=0).route("default", via="10.1.0.2", dev="eth1")

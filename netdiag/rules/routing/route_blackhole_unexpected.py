@@ -23,8 +23,8 @@ Not flagged
   of worse metric or of length 0 that stands by so that nothing leaks. Blackholes against attackers (RTBH), whoever
   made them, as long as they hit nobody in use. An aggregate left empty because a bridge lost its address: beside a
   bridge that only switches it looks the same; [[address]] of the intent tells. Single blocked addresses on an own link,
-  and refusing routes inside a working one's prefix that nobody is known to use: told as info. Routes of BIRD of type
-  unreachable: see route-unreachable-proto-bird. Routes that the kernel made, tables that no rule leads to.
+  refusing routes inside a working one's prefix that nobody is known to use, halves of everything (a kill switch): told
+  as info. BIRD's of type unreachable: see route-unreachable-proto-bird. The kernel's, tables that no rule leads to.
 
 References
   net/ipv4/fib_semantics.c fib_props[], net/ipv6/route.c ip6_pkt_discard() ip6_pkt_prohibit(), ip-route(8), RFC 6666
@@ -171,7 +171,7 @@ def by_prefix(view: HostView, family: str) -> Iterator[Refusal]:
         default = int(routes.dst_len[position]) == 0
         if routes.dst_len[hidden] == routes.dst_len[position]:
             yield Refusal(family, position, hidden, "info" if default else "warning", "likely", None)
-        elif routes.dst_len[hidden] > 0 and not aggregate(view, family, position):
+        elif routes.dst_len[position] == 1 or (routes.dst_len[hidden] > 0 and not aggregate(view, family, position)):
             yield Refusal(family, position, hidden, "info", "possible", None)
 
 
@@ -350,6 +350,8 @@ def _aggregates() -> Iterator[Example]:
     yield _case("specific routes in it", "it catches the rest", inside)
     apart = wide(table=100).route("203.0.0.0/16", via="10.0.0.9", dev="eth0", table=100)
     yield _case("another table, a hole", "the same there", apart, 1, severity="info")
+    for dst, fires in (("128.0.0.0/1", 1), ("64.0.0.0/2", 0)):
+        yield _case(f"{dst} refused", "a kill switch", _hole(_host(), dst), fires)
     main = wide(table=100).route("203.0.0.0/16", via="10.0.0.9", dev="eth0", table=100)
     main.route("203.0.112.0/25", via="10.0.0.9", dev="eth0")
     yield _case("another table, specific routes in main", "it leaves them to main", main)
@@ -358,9 +360,8 @@ def _aggregates() -> Iterator[Example]:
         return _host(BirdHost().bgp("up1", neighbor_address=address))  # type: ignore[no-any-return]
 
     crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
-    yield _case(
-        "BIRD's aggregate", "what was in it is missing", _hole(session("198.51.100.7"), "198.51.100.0/24", protocol=12)
-    )
+    of_bird = _hole(session("198.51.100.7"), "198.51.100.0/24", protocol=12)
+    yield _case("BIRD's aggregate", "what was in it is missing", of_bird)
     yield _case("an aggregate by hand", "what was in it is missing", _hole(session("10.200.0.1"), "10.0.0.0/8"))
     rtbh = _hole(session("10.0.3.9"), protocol=12)
     yield _case("BIRD drops a neighbour", "a filter matched too much", rtbh, says=("out of the configuration",), **crit)
@@ -400,7 +401,8 @@ def _in_use() -> Iterator[Example]:
     yield _case("far end of an IPv6 tunnel", "the same", six, **crit)
     idle = tunnel(info={"remote": "198.51.100.9"}, up=False)
     yield _case("tunnel that is down", "it sends nothing", _hole(idle, far))
-    yield _case("tunnel to anybody", "0.0.0.0 is no far end", _hole(tunnel(info={"remote": "0.0.0.0"}), "0.0.0.0/1"))
+    any_ = _hole(tunnel(info={"remote": "0.0.0.0"}), "0.0.0.0/1")
+    yield _case("tunnel to anybody", "0.0.0.0 is no far end", any_, 1, severity="info")
     six = tunnel(info={"remote6": "::"}).route("default", via="2001:db8::2", dev="eth0")
     six.route("::/0", type="unreachable", priority=10)
     yield _case("tunnel to anybody, IPv6", "nor is ::", six, 1, severity="info")
@@ -443,8 +445,7 @@ def _of_sessions() -> Iterator[Example]:
     vrf.link("red", kind="vrf", info={"table": 10}).link("eth1", master="red").rule(1000, l3mdev=True)
     vrf.route("10.5.0.0/16", dev="eth1", table=10).route("10.5.3.0/24", type="blackhole", family="inet", table=10)
     yield _case("a session of a VRF", "refused there", vrf, 1, severity="critical")
-    local = _host(BirdHost().bgp("up1", neighbor_address="fe80::9", neighbor_ifname="eth0")).address(
-        "eth0", "fe80::1/64"
-    )
+    local = _host(BirdHost().bgp("up1", neighbor_address="fe80::9", neighbor_ifname="eth0"))
+    local.address("eth0", "fe80::1/64")
     local.link("eth1").address("eth1", "fe80::2/64").route("fe80::/80", type="blackhole")
     yield _case("a session of a link", "a link is asked for its own routes alone", local)

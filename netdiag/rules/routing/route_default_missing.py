@@ -3,7 +3,7 @@
   something shows that it is meant to reach further:
   - packets were refused for want of a route while netdiag looked (OutNoRoutes; InNoRoutes of what it forwards);
   - the same at any time since the namespace was made, where it has no route by any gateway and no tunnel at all;
-  - a tunnel whose far end has no route;
+  - a tunnel whose far end has no route, or a TCP connection under way to where no route of any table leads;
   - 0.0.0.0/1 without 128.0.0.0/1 (or ::/1 without 8000::/1): two routes that together stand for a default route;
   - a nexthop object with a gateway that no route uses any more;
   - a default route in a table that no rule leads to.
@@ -66,6 +66,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "counters"),
+    consults=("sockets",),
     explains=("bgp-not-established", "bgp-hold-timer-expired", "dns-*", "ip-in-noroutes", "wg-*"),
 )
 
@@ -303,8 +304,34 @@ def other_sign_examples() -> Iterator[Example]:
     yield silence("table with a rule", "policy routing gives some packets a way out", ruled)
     main = host(0, 1).without_rule(32766).route("default", via="192.0.2.1", dev="eth0")
     yield silence("no rule for main", "rule-main-missing speaks of that", main)
+    yield from _connections()
     apart = host(0, 1).without_rule(32766).rule(32766, table=254, suppress_prefixlength=0)
     yield fires("default routes of main not wanted", "nor is there another", apart, "critical")
+
+
+def _connections() -> Iterator[Example]:
+    """TCP connections of a host without a default route."""
+
+    def talking(dst: str = "198.51.100.9", **fields: Any) -> HostBuilder:
+        given = {"src": "192.0.2.2", "sport": 40000, "dst": dst, "dport": 443, "state": 1}
+        return host().socket(**(given | fields))
+
+    says = ("the connection to 198.51.100.9 that is under way has no route",)
+    yield fires("a connection under way", "there was a route when it began", talking(), "critical", *says)
+    mapped = talking("::ffff:198.51.100.9", src="::ffff:192.0.2.2")
+    yield fires("of a socket for both families", "it is IPv4", mapped, "critical", *says)
+    six = talking("2001:db8:1::9", src="2001:db8::2").address("eth0", "2001:db8::2/64")
+    yield fires("of IPv6", "the other family", six, "critical", "2001:db8:1::9 that is under way", six=True)
+    for name, built in (
+        ("on the link", talking("192.0.2.9")),
+        ("on loopback", talking("127.0.0.1")),
+        ("by a link-local address", talking("169.254.1.1")),
+        ("that has not begun", talking(state=2)),
+        ("of an interface", talking(ifindex=2)),
+        ("by UDP", talking(protocol=17)),
+        ("of a mark with its own way", talking().route("198.51.100.0/24", dev="eth0", table=9)),
+    ):
+        yield silence(f"a connection {name}", "it says nothing of a default route", built)
 
 
 def silent_examples() -> Iterator[Example]:
