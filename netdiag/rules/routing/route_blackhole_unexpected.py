@@ -7,8 +7,8 @@
 
 Why it matters
   A blackhole drops without a word (the sender on this host gets EINVAL), "unreachable" answers with EHOSTUNREACH,
-  "prohibit" with EACCES; the route behind it looks right in "ip route show" and is not used. Such routes are left over
-  from an attack that was blocked, a maintenance, an aggregate of a wrong net or length; nothing removes them.
+  "prohibit" with EACCES; the route behind it is not used. Such routes are left over from a blocked attack, a
+  maintenance, an aggregate of a wrong net or length; nothing removes them.
 
 Confirm
   ip route show type blackhole      (unreachable, prohibit; -6; table TABLE)
@@ -350,8 +350,8 @@ def _aggregates() -> Iterator[Example]:
     yield _case("specific routes in it", "it catches the rest", inside)
     apart = wide(table=100).route("203.0.0.0/16", via="10.0.0.9", dev="eth0", table=100)
     yield _case("another table, a hole", "the same there", apart, 1, severity="info")
-    for dst, fires in (("128.0.0.0/1", 1), ("64.0.0.0/2", 0)):
-        yield _case(f"{dst} refused", "a kill switch", _hole(_host(), dst), fires)
+    yield _case("the upper half", "a kill switch", _hole(_host(), "128.0.0.0/1"), 1)
+    yield _case("a quarter", "who knows", _hole(_host(), "64.0.0.0/2"))
     main = wide(table=100).route("203.0.0.0/16", via="10.0.0.9", dev="eth0", table=100)
     main.route("203.0.112.0/25", via="10.0.0.9", dev="eth0")
     yield _case("another table, specific routes in main", "it leaves them to main", main)
@@ -446,6 +446,5 @@ def _of_sessions() -> Iterator[Example]:
     vrf.route("10.5.0.0/16", dev="eth1", table=10).route("10.5.3.0/24", type="blackhole", family="inet", table=10)
     yield _case("a session of a VRF", "refused there", vrf, 1, severity="critical")
     local = _host(BirdHost().bgp("up1", neighbor_address="fe80::9", neighbor_ifname="eth0"))
-    local.address("eth0", "fe80::1/64")
-    local.link("eth1").address("eth1", "fe80::2/64").route("fe80::/80", type="blackhole")
+    local.address("eth0", "fe80::1/64").link("eth1").address("eth1", "fe80::2/64").route("fe80::/80", type="blackhole")
     yield _case("a session of a link", "a link is asked for its own routes alone", local)
