@@ -22,6 +22,8 @@ CONTINUE = frozenset(
 """Targets after which the next rule comes, and that change nothing that rules here ask for."""
 XT_STATES = {**CT_BITS, "untracked": 256}
 DNAT_BIT = 128
+LOOSE, VALID_MARK, INVERT = 1, 2, 8
+"""Flags of struct xt_rpfilter_info (linux/netfilter/xt_rpfilter.h)."""
 OLD_RANGE = 24
 """Bytes of struct nf_nat_ipv4_multi_range_compat, padded: it is known by them where no revision is told."""
 
@@ -65,14 +67,24 @@ def match(one: NftExpression, packet: Packet) -> Truth:
             return _state(unpack_from("=I", info)[0], packet, CT_BITS)
         if one.key == "addrtype":
             return _addrtype(info, packet)
+        if one.key == "rpfilter":
+            return _rpfilter(info[0], packet)
         if one.key in ("mark", "connmark"):
             mark, mask, invert = unpack_from("=IIB", info)
             held = packet.mark if one.key == "mark" else packet.ct_mark
             answer = Truth.MAYBE if held is None else of(held & mask == mark)
             return inverted(answer) if invert else answer
-    except StructError:
+    except (StructError, IndexError):
         pass
     return Truth.MAYBE
+
+
+def _rpfilter(flags: int, packet: Packet) -> Truth:
+    """struct xt_rpfilter_info: it matches where the way back to the source is found, as ``Packet.fib`` tells."""
+    asked = ("saddr", *(() if flags & LOOSE else ("iif",)), *(("mark",) if flags & VALID_MARK else ()))
+    found = packet.fib(asked, "oif", packet) if packet.fib is not None else None
+    answer = Truth.MAYBE if found is None else of(any(found))
+    return inverted(answer) if flags & INVERT else answer
 
 
 def _span(value: int | None, low: int, high: int, invert: bool) -> Truth:

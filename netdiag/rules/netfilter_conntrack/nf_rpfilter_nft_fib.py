@@ -1,28 +1,33 @@
 """What it checks
-  An nftables rule drops packets whose source has no route back by the interface that they came in by (fib saddr . iif
-  oif missing), without looking at their mark, and by this host's own routes that hits the encrypted packets of a
-  WireGuard device: they leave by a mark (fwmark), and without the mark their way back is the tunnel itself.
+  A rule of nftables or iptables drops packets whose source has no route back by the interface that they came in by (fib
+  saddr . iif oif missing; -m rpfilter --invert), without looking at their mark, and by this host's own routes that hits
+  what must arrive: the encrypted packets of a WireGuard device, which leave by a mark (fwmark) without which their way
+  back is the tunnel itself; or, of IPv4, the answers to what a rule sends by an interface, and what comes for the
+  address of an uplink whose table no rule leads to.
 
 Why it matters
-  The answers of the tunnel's endpoint are dropped before WireGuard sees them, while rp_filter is 0 and nothing is
-  counted as reverse path. firewalld's IPv6_rpfilter does it for IPv6 alone: the tunnel works over IPv4 and is dead over
-  IPv6.
+  The packets are dropped before WireGuard or any program sees them, while rp_filter is 0 and nothing is counted as
+  reverse path. firewalld's IPv6_rpfilter does it for IPv6 alone: the tunnel works over IPv4 and is dead over IPv6.
 
 Confirm
-  nft -a list chain FAMILY TABLE CHAIN
+  nft -a list chain FAMILY TABLE CHAIN, or iptables-save -c
   ip route get ENDPOINT; ip route get ENDPOINT mark MARK
+  ip route get SOURCE from ADDRESS
 
 Fix
-  Put the mark into the question: fib saddr . mark . iif oif missing, and give the packets of the endpoint the mark
-  (ct mark restored in prerouting, or meta mark set by udp sport PORT). Or accept them before the rule: nft insert rule
-  FAMILY TABLE CHAIN iifname UPLINK udp sport PORT accept. firewalld: IPv6_rpfilter=loose.
+  Put the mark into the question: fib saddr . mark . iif oif missing (rpfilter --validmark), and give the packets of
+  the endpoint the mark (ct mark restored in prerouting, or meta mark set by udp sport PORT). Or accept them before the
+  rule: nft insert rule FAMILY TABLE CHAIN iifname UPLINK udp sport PORT accept. firewalld: IPv6_rpfilter=loose. Or make
+  the ways symmetric: ip rule add from ADDRESS lookup TABLE, so that answers leave by the uplink that was asked.
 
 Not flagged
   Reverse path filters on an edge that is symmetric: the rule alone is a decision. Rules with the mark, or for other
-  interfaces. Tunnels whose endpoint is reached by the same interface without the mark.
+  interfaces. Tunnels whose endpoint is reached by the same interface without the mark. Ways over another interface that
+  only a standby route speaks for. Filters behind a rule that may accept such packets.
 
 References
-  nft(8) "FIB EXPRESSIONS"; net/ipv4/netfilter/nft_fib_ipv4.c, net/ipv6/netfilter/nft_fib_ipv6.c; firewalld issue 603
+  nft(8) "FIB EXPRESSIONS"; iptables-extensions(8) rpfilter; net/ipv4/netfilter/nft_fib_ipv4.c, ipt_rpfilter.c,
+  net/ipv6/netfilter/nft_fib_ipv6.c; firewalld issue 603
 """
 
 from collections.abc import Iterator
@@ -33,10 +38,23 @@ from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft
+from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.nft import NftExpression
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
-from netdiag.rules.build_nft import CT_DIRECTION, chain, iifname, port, rule, same, state, table, verdict
+from netdiag.rules.arrivals import Arrivals, Dropped
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import (
+    CT_DIRECTION,
+    chain,
+    iifname,
+    plain,
+    port,
+    rule,
+    same,
+    state,
+    table,
+    verdict,
+)
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
@@ -44,37 +62,90 @@ from netdiag.rules.wireguardpeers import device_subject, devices, peer_subject, 
 
 RULE = Rule(
     id="nf-rpfilter-nft-fib",
-    title="a reverse path filter of nftables drops a tunnel's own packets",
+    title="a reverse path filter of the firewall drops what must arrive",
     severity="critical",
     confidence="likely",
-    reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard", "nft"),
+    reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "nft"),
+    consults=("wireguard",),
     explains=("wg-never-handshaked", "wg-handshake-stale"),
 )
 HOOKS = ("prerouting", "input")
+MOST_LINKS = 64
 
 
-def check(view: HostView) -> Iterator[Draft]:
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
     steps = (e for one in view.nft.tables for at in one.chains for row in at.rules for e in row.expressions)
-    if not any(step.name == "fib" and _asks_the_way_back(step.flags, step.key) for step in steps):
+    if not any(_is_filter(step) for step in steps):
         return  # a host with a thousand peers need not look up their ways
+    if not view.read_whole("wireguard") and not view.absent("wireguard"):
+        yield Unjudged(reason="wireguard: not read")
     said: set[tuple[str, str, str]] = set()
+    for drops, draft in (*_tunnels(view), *_uplinks(view)):
+        key = (drops.at.table.family, drops.at.table.name, drops.at.chain.name)
+        if key not in said:
+            said.add(key)
+            yield draft
+
+
+def _is_filter(step: NftExpression) -> bool:
+    """Whether an expression may ask for the way back."""
+    asks = step.name == "fib" and _asks_the_way_back(step.flags, step.key)
+    return asks or (step.name == "match" and step.key == "rpfilter")
+
+
+def _asks_the_way_back(flags: tuple[str, ...], result: str | None) -> bool:
+    """Whether a fib expression asks if the source is behind the interface, without the mark."""
+    return result == "oif" and "saddr" in flags and "iif" in flags and "mark" not in flags
+
+
+def _not_found(flags: tuple[str, ...], result: str, packet: Packet) -> bytes | None:
+    """The answer to the question for the way back where there is none."""
+    return bytes(4) if _asks_the_way_back(flags, result) else None
+
+
+def _blocked(view: HostView, packet: Packet) -> Possible | None:
+    """What drops the packet for certain, and would not if its way back were found."""
+    for hook in HOOKS:
+        found = view.netfilter.hook(hook, replace(packet, fib=_not_found))
+        there = view.netfilter.hook(hook, packet)
+        if found.passes == "no" and there.passes != "no":
+            return found.blocker
+    return None
+
+
+def _tunnels(view: HostView) -> Iterator[tuple[Possible, Draft]]:
+    """Filters that drop what comes from an endpoint, and the finding."""
     for device, link in devices(view):
         for peer in device.peers if link.up else ():
             query = query_to(device, peer)
             if query is None or not (answer := view.lookup(query)).ok or answer.oif is None:
                 continue
             stop = _stopped(view, device, query, answer.oif)
-            if stop is None:
-                continue
-            key = (stop.at.table.family, stop.at.table.name, stop.at.chain.name)
-            if key not in said:
-                said.add(key)
-                yield _finding(view, device, peer, stop, answer.oif)
+            if stop is not None:
+                yield stop, _finding(view, device, peer, stop, answer.oif)
 
 
-def _asks_the_way_back(flags: tuple[str, ...], result: str | None) -> bool:
-    """Whether a fib expression asks if the source is behind the interface, without the mark."""
-    return result == "oif" and "saddr" in flags and "iif" in flags and "mark" not in flags
+def _uplinks(view: HostView) -> Iterator[tuple[Possible, Draft]]:
+    """Filters that drop what must arrive on an interface by the routes over it."""
+    links = [link for link in view.links if link.lower_up and not link.loopback and link.master is None]
+    arrivals = Arrivals(view, links)
+    onward = arrivals.leading_on()
+    for link in [link for link in links if link.ifindex in onward][:MOST_LINKS]:
+        for dropped in arrivals.expected(link):
+            packet = Packet(
+                iif=link.ifname,
+                iifindex=link.ifindex,
+                saddr=dropped.source,
+                daddr=dropped.address,
+                ct_state=None,
+                ct_reply=None,
+                ct_mark=None,
+                dnatted=None,
+                daddr_type="local",
+            )
+            stop = None if dropped.standby else _blocked(view, packet)
+            if stop is not None:
+                yield stop, _asymmetric(view, dropped, stop)
 
 
 def _stopped(view: HostView, device: WireguardDevice, query: Query, oif: int) -> Possible | None:
@@ -83,10 +154,6 @@ def _stopped(view: HostView, device: WireguardDevice, query: Query, oif: int) ->
     back = view.lookup(Query(family=family, dst=query.dst))
     if oif in {hop.oif for one in (back, *back.alternatives) for hop in one.hops}:
         return None
-
-    def asked(flags: tuple[str, ...], result: str, packet: Packet) -> bytes | None:
-        """The fib expression, for the unmarked packet."""
-        return bytes(4) if _asks_the_way_back(flags, result) else None
 
     packet = Packet(
         family=family,
@@ -100,12 +167,7 @@ def _stopped(view: HostView, device: WireguardDevice, query: Query, oif: int) ->
         ct_reply=True,
         daddr_type="local",
     )
-    for hook in HOOKS:
-        found = view.netfilter.hook(hook, replace(packet, fib=asked))
-        there = view.netfilter.hook(hook, packet)
-        if found.passes == "no" and there.passes != "no":
-            return found.blocker
-    return None
+    return _blocked(view, packet)
 
 
 def _finding(view: HostView, device: WireguardDevice, peer: WireguardPeer, stop: Possible, oif: int) -> Draft:
@@ -127,6 +189,28 @@ def _finding(view: HostView, device: WireguardDevice, peer: WireguardPeer, stop:
         fix=inserts(at.table, at.chain.name, nft, xt),
         touches=[device_subject(device)],
         breaks=[device_subject(device), *(peer_subject(device, one) for one in device.peers)],
+    )
+
+
+def _asymmetric(view: HostView, dropped: Dropped, stop: Possible) -> Draft:
+    """Packets that come in by one interface and are answered by another."""
+    at, link = stop.at, dropped.link
+    hops = ", ".join(sorted({view.ifname(hop.oif) for hop in dropped.way.hops if hop.oif}))
+    back = f"leaves by {hops}" if hops else f"does not exist ({dropped.way.error})"
+    nft, xt = f"iifname {quoted(link.ifname)} accept", f"-i {quoted(link.ifname)} -j ACCEPT"
+    return RULE.found(
+        subject=chain_subject(at.table, at.chain),
+        message=f"{place_words(at)} drops packets to {dropped.address} from sources such as {dropped.source} on "
+        f"{link.ifname}: their way back {back}; {dropped.why}",
+        severity="warning",
+        evidence=[
+            fact(stop),
+            (f"way back to {dropped.source}", hops or dropped.way.error, "policy rules and tables as read"),
+        ],
+        confirm=[list_chain(at.table, at.chain), f"ip route get {dropped.source} from {dropped.address}"],
+        fix=inserts(at.table, at.chain.name, [nft], [xt]),
+        touches=[subject("link", ifname=link.ifname)],
+        breaks=[subject("address", address=dropped.address, ifname=link.ifname)],
     )
 
 
@@ -212,4 +296,57 @@ def examples() -> Iterator[Example]:
     both = _two_cards()
     both.route("default", hops=hops, table=100).rule(100, table=100, fwmark=7, fwmask=0xFFFFFFFF)
     both.wireguard("wg0", fwmark=7).wg_peer("wg0", "a", endpoint="198.51.100.1")
-    yield case("several ways with the mark", "nobody knows by which the answers come", both, plain_rule)
+    yield case("several ways with the mark", "by whichever the answers come, none leads back", both, plain_rule, 1)
+    yield from _asymmetric_examples()
+    dark = HostBuilder().link("eth0").nft(plain_rule).build()
+    late = ("wireguard",)
+    yield Example(name="WireGuard not read", why="not judged, and not clean", tables=dark, late=late, unjudged=True)
+    yield Example(name="no WireGuard", why="nothing to judge", tables=dark)
+
+
+def _uplink(word: str = "marked", **fields: Any) -> HostBuilder:
+    """Two uplinks, the default route by eth0; table 101 has that of eth1, and a rule leads there."""
+    host = HostBuilder().link("eth0").link("eth1", **fields)
+    host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+    host.route("default", via="10.1.0.2", dev="eth1", table=101)
+    if word == "marked":
+        host.rule(100, table=101, fwmark=1, fwmask=0xFFFFFFFF)
+    if word == "by address":
+        host.rule(100, table=101, src="10.1.0.1", src_len=32)
+    return host
+
+
+def _xt(flags: int, word: str = "drop") -> Any:
+    """``iptables -t raw -A PREROUTING -m rpfilter ... -j DROP``."""
+    asked = plain("match", key="rpfilter", value=flags.to_bytes(1, "little").hex())
+    one = chain("PREROUTING", rule(asked, verdict(word), compat=True), hook="prerouting", priority="raw")
+    return table(one, family="ip", name="raw")
+
+
+def _asymmetric_examples() -> Iterator[Example]:
+    def case(name: str, why: str, ruleset: Any, host: HostBuilder | None = None, fires: int = 0) -> Example:
+        tables = (host or _uplink()).nft(ruleset).build()
+        return Example(name=name, why=why, tables=tables, fires=fires)
+
+    fib = _fib("saddr", "iif")
+    yield Example(
+        name="answers to marked packets",
+        why="they come back unmarked, and the unmarked way leaves by eth0",
+        tables=_uplink().nft(fib).build(),
+        fires=1,
+        subject=subject("nft-chain", family="inet", table="fw", chain="pre"),
+        severity="warning",
+        says=("on eth1: their way back leaves by eth0; rule 100 (from all fwmark 0x1 lookup 101) sends by it",),
+    )
+    yield case("iptables, what has no way back", "the same", _xt(8), fires=1)
+    yield case("iptables, loose", "a way back there is", _xt(8 | 1))
+    yield case("iptables, with the mark", "it may be restored", _xt(8 | 2))
+    yield case("iptables, what has a way back", "is dropped by another idea", _xt(0))
+    yield case("iptables, accepts what has one", "it drops nothing", _xt(0, "accept"))
+    yield case("a table that no rule leads to", "the second uplink's address", fib, _uplink(""), 1)
+    yield case("a rule for the address", "symmetric", fib, _uplink("by address"))
+    yield case("a standby route", "it is not used", fib, _uplink("").rule(40000, table=101))
+    yield case("some are accepted before", "who knows", _before(state("established")))
+    yield case("of an interface in a bridge", "no packet of IP", fib, _uplink(master=1))
+    yield case("of an interface without carrier", "no packet", fib, _uplink(carrier=False))
+    yield case("with the mark in the question", "it may be restored", _fib("saddr", "mark", "iif"))
