@@ -34,6 +34,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
 from netdiag.index.policy import Query
@@ -74,7 +76,7 @@ MOST_LINKS = 64
 
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
-    steps = (e for one in view.nft.tables for at in one.chains for row in at.rules for e in row.expressions)
+    steps = (e for one in view.netfilter.tables for at in one.chains for row in at.rules for e in row.expressions)
     if not any(_is_filter(step) for step in steps):
         return  # a host with a thousand peers need not look up their ways
     if not view.read_whole("wireguard") and not view.absent("wireguard"):
@@ -339,6 +341,9 @@ def _asymmetric_examples() -> Iterator[Example]:
         says=("on eth1: their way back leaves by eth0; rule 100 (from all fwmark 0x1 lookup 101) sends by it",),
     )
     yield case("iptables, what has no way back", "the same", _xt(8), fires=1)
+    legacy = msgspec.structs.replace(_xt(8), flags=("legacy",))
+    yield Example(name="iptables-legacy", why="nft does not show it", tables=_uplink().nft(legacy=(legacy,)).build(),
+                  fires=1)  # fmt: skip
     yield case("iptables, loose", "a way back there is", _xt(8 | 1))
     yield case("iptables, with the mark", "it may be restored", _xt(8 | 2))
     yield case("iptables, what has a way back", "is dropped by another idea", _xt(0))

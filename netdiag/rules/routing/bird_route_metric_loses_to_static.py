@@ -45,7 +45,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "routes", "rules", "neighbours"),
-    explains=("asym-rpfilter-strict-drop",),
+    explains=("asym-rpfilter-strict-drop", "nf-rpfilter-nft-fib"),
 )
 DAEMONS = (11, 12, 42, 186, 187, 188, 189, 192)
 KERNEL, STATIC = 2, 4

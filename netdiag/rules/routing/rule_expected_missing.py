@@ -51,7 +51,15 @@ RULE = Rule(
     severity="critical",
     reads=READS,
     consults=("intent.rule", "baseline"),
-    explains=("table-without-rule", "route-default-missing", "asym-rpfilter-strict-drop", "rule-*", "wg-*", "bgp-*"),
+    explains=(
+        "table-without-rule",
+        "route-default-missing",
+        "asym-rpfilter-strict-drop",
+        "nf-rpfilter-nft-fib",
+        "rule-*",
+        "wg-*",
+        "bgp-*",
+    ),
 )
 FIELDS = ("family", "priority", "table", "action", "iif", "oif", "fwmark", "tos", "goto", "uid_start", "uid_end")
 """Fields that are spelled alike in the intent and in the model."""

@@ -44,7 +44,17 @@ RULE = Rule(
     title="no policy rule delivers packets for this host's own addresses",
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "sysctls"),
-    explains=("bgp-*", "wg-*", "neigh-*", "route-*", "ip-forward-off", "asym-rpfilter-strict-drop", "dns-*", "tcp-*"),
+    explains=(
+        "bgp-*",
+        "wg-*",
+        "neigh-*",
+        "route-*",
+        "ip-forward-off",
+        "asym-rpfilter-strict-drop",
+        "nf-rpfilter-nft-fib",
+        "dns-*",
+        "tcp-*",
+    ),
 )
 MOST = 64
 """Addresses of a family that are asked for."""

@@ -57,6 +57,7 @@ RULE = Rule(
     explains=(
         "route-default-missing",
         "asym-rpfilter-strict-drop",
+        "nf-rpfilter-nft-fib",
         "bgp-nexthop-unreachable",
         "bgp-not-established",
         "bgp-hold-timer-expired",

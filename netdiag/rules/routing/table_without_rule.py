@@ -55,7 +55,14 @@ RULE = Rule(
     confidence="likely",
     reads=("links", "addresses", "routes", "rules"),
     consults=("sysctls",),
-    explains=("route-default-missing", "asym-rpfilter-strict-drop", "src-addr-selection-wrong", "bgp-*", "wg-[!f]*"),
+    explains=(
+        "route-default-missing",
+        "asym-rpfilter-strict-drop",
+        "nf-rpfilter-nft-fib",
+        "src-addr-selection-wrong",
+        "bgp-*",
+        "wg-[!f]*",
+    ),
 )
 OWN = (0, 253, 254, 255)
 DAEMONS = (8, 10, 11, 12, 42, 99, 186, 187, 188, 189, 192)
