@@ -45,7 +45,7 @@ def is_blanket(rule: NftRule) -> bool:
     """Whether a rule stops whatever reaches it: a policy written as a last rule."""
     names = {one.name for one in rule.expressions}
     xt = [one for one in rule.expressions if one.name == "target"]
-    return names <= BLANKET | {"target"} and all(one.key in ("REJECT", "LOG") for one in xt)
+    return not names - BLANKET - {"target"} and all(one.key in ("REJECT", "LOG") for one in xt)
 
 
 def by_default(at: Place) -> bool:

@@ -107,6 +107,8 @@ class Example:
     """Whether the baseline is from before the last boot."""
     labels: dict[str, str] = field(default_factory=dict)
     """Labels of the host."""
+    uptime: float | None = 100_000.0
+    """Seconds since the boot; None: not known."""
     suppressions: Suppressions | None = None
     """What has been accepted."""
     says: tuple[str, ...] = ()

@@ -43,7 +43,7 @@ def given(example: Example, without: str | None = None) -> Told:
 
 def host_of(example: Example) -> Snapshot:
     """The host of an example, with everything read but what was late."""
-    meta = replace(META, labels=example.labels)
+    meta = replace(META, labels=example.labels, uptime=example.uptime)
     return Snapshot(meta=meta, tables=example.tables, coverage=complete_coverage(late=example.late))
 
 

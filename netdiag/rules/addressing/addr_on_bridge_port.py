@@ -64,7 +64,7 @@ TAKING = ("bridge", "bond", "openvswitch")
 def check(view: HostView) -> Iterator[Draft]:
     for port in view.links:
         master = view.stack.master(port.ifindex)
-        if master is None or not port.up or master.kind not in TAKING:
+        if master is None or master.kind not in TAKING:
             continue
         held = {row.local for row in view.addresses if row.ifindex == master.ifindex}
         for family in ("inet", "inet6"):
@@ -81,7 +81,7 @@ def check(view: HostView) -> Iterator[Draft]:
 def _ways(view: HostView, family: str, port: Link) -> list[Route]:
     """Routes of a family by the port, the widest first; not those that every interface has."""
     routes = view.routes(family)
-    by = np.flatnonzero((routes.oif == port.ifindex) & (routes.table != 255))
+    by = np.flatnonzero(routes.oif == port.ifindex)
     by = by[np.argsort(routes.dst_len[by], kind="stable")]
     rows = view.route_rows(family, [at for at in by.tolist() if usable(routes, at)])
     own = {f"{row.local}/128" for row in view.addresses}
@@ -141,6 +141,15 @@ def examples() -> Iterator[Example]:
     yield _case("left behind", "the bridge has it too", moved)
     yield _case("the address on the bridge", "as it should be", _host().address("br0", "192.0.2.2/24"))
     yield _case("link-local", "every interface has one", _host().address("eth1", "fe80::2/64"))
+    six = _host().address("eth1", "2001:db8::2/128").address("eth1", "fe80::2/64")
+    six.route("2001:db8::2/128", dev="eth1", protocol=2)
+    yield _case("IPv6, a single address", "every interface has such routes", six)
+    auto = _host().address("eth1", "169.254.0.9/16", scope=253)
+    yield _case("link-local of IPv4", "it is for the link alone", auto)
+    left = _host().link("eth2").address("eth2", "198.51.100.2/24").route("10.0.0.0/8", dev="eth1")
+    yield _case("a route without an address", "somebody forgot it", left)
+    mixed = _host().address("eth1", "192.0.2.2/32").route("2001:db8:5::/48", dev="eth1")
+    yield _case("a route of the other family", "it is no way of that address", mixed)
     yield _case("a VRF's member", "they keep theirs", _host("vrf").address("eth1", "192.0.2.2/24"))
     yield _case("port down", "nothing comes in by it", _host(up=False).address("eth1", "192.0.2.2/24"))
     yield _case("bridge down", "its port drops every frame", _host(master=False).address("eth1", "192.0.2.2/24"), **bad)

@@ -50,6 +50,7 @@ from netdiag.model.tc import INGRESS, Qdisc, Tc, TcFilter
 from netdiag.rules.bpfplaces import Placed, family_of, hook_of, named, placed, referred
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc, tcx, xdp
+from netdiag.rules.build_traces import taps, trace_examples
 from netdiag.rules.expected import same_link, since, untold
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -97,7 +98,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
             yield _draft(place, why if settled else f"{why}; it may be new", source, likely=True, sure=settled)
     for place, trace, source in traced:
         if (place.ifname, place.hook) not in said:
-            yield _draft(place, trace, source, likely=True, sure=_for_guests(view, place.ifname))
+            yield _draft(place, trace, source, likely=True, sure=_for_guests(view, view.stack.by_name[place.ifname]))
 
 
 def _meant(view: HostView, want: IntendedProgram, rows: list[Placed]) -> Iterator[tuple[Draft, Place]]:
@@ -140,7 +141,7 @@ def _crowd(view: HostView) -> list[tuple[str, list[Link]]]:
     """Classes of interfaces with enough members to go by."""
     found = []
     for name, links in _classes(view):
-        guests = len(links) > GUESTS and all(_for_guests(view, link.ifname) for link in links)
+        guests = all(_for_guests(view, link) for link in links)
         if len(links) > (GUESTS if guests else SIBLINGS):
             found.append((name, links))
     return found
@@ -178,15 +179,12 @@ def _traced(view: HostView, rows: list[Placed]) -> Iterator[tuple[Place, str, st
                     yield place, f"{has}, and the same is pinned once more and attached nowhere", "BPF_OBJ_GET of pins"
 
 
-def _for_guests(view: HostView, ifname: str) -> bool:
+def _for_guests(view: HostView, link: Link) -> bool:
     """A tap, or a cable to one guest, which has single addresses at most: one agent treats all of them alike. What is
     done on one uplink may well not be meant for the other."""
-    link = view.stack.by_name.get(ifname)
-    if link is None or link.kind == "tun":
-        return link is not None
     own = [row for row in view.addresses if row.ifindex == link.ifindex and row.scope == 0]
     single = all(row.prefixlen == (32 if row.family == "inet" else 128) for row in own)
-    return faces_guest(link) and view.read_whole("addresses") and single
+    return link.kind == "tun" or (faces_guest(link) and view.read_whole("addresses") and single)
 
 
 def _empty_clsacts(view: HostView) -> set[int]:
@@ -238,7 +236,6 @@ def _draft(place: Place, why: str, source: str, *, likely: bool = False, sure: b
     shown = f"bpftool net show dev {quoted(ifname)}" if ifname else "bpftool cgroup tree"
     return RULE.found(
         subject=subject("bpf-attachment", hook=hook, ifname=ifname or None, name=name),
-        severity=None if sure else "info",
         confidence=("likely" if sure else "possible") if likely else None,
         message=f"the program {name} is not at {where} ({why})",
         evidence=[("meant to be there", f"{name} at {where}", source), (f"{name} at {where}", 0, "BPF_PROG_QUERY")],
@@ -249,13 +246,6 @@ def _draft(place: Place, why: str, source: str, *, likely: bool = False, sure: b
     )
 
 
-def _host(count: int = 1) -> HostBuilder:
-    host = HostBuilder()
-    for number in range(count):
-        host.link(f"tap{number}", kind="tun")
-    return host.bpf(programs=[program(1, "worker_in"), program(2, "other", tag="bb" * 8)])
-
-
 def _case(name: str, why: str, host: HostBuilder, *, want: dict[str, Any] | None = None, **expected: Any) -> Example:
     told = {"hook": "tc-ingress", "ifname": "tap0", "name": "worker_in"} | (want or {})
     return Example(name=name, why=why, tables=host.intend(bpf=(IntendedProgram(**told),)).build(), **expected)
@@ -264,35 +254,35 @@ def _case(name: str, why: str, host: HostBuilder, *, want: dict[str, Any] | None
 def examples() -> Iterator[Example]:
     about = subject("bpf-attachment", ifname="tap0", hook="tc-ingress", name="worker_in")
     bad: dict[str, Any] = {"fires": 1, "subject": about, "severity": "warning"}
-    yield _case("nothing there", "the plain fault", _host(), **bad)
-    yield _case("by clsact", "as it should be", tc(_host(), "tap0", 1))
-    yield _case("by tcx", "the same", tcx(_host(), "tap0", 1))
-    yield _case("on the way out", "the other side does not help", tc(_host(), "tap0", 1, direction="egress"), **bad)
-    yield _case("another program", "it does something else", tc(_host(), "tap0", 2), says=("other is there",), **bad)
-    yield _case("by XDP", "another hook", xdp(_host(), "tap0", 1), **bad)
-    yield _case("the tag too", "that very build", tc(_host(), "tap0", 1), want={"tag": "aa" * 8})
-    yield _case("another tag", "the wrong build", tc(_host(), "tap0", 1), want={"tag": "cc" * 8}, **bad)
-    yield _case("a glob", "each interface of the kind", tc(_host(3), "tap1", 1), want={"ifname": "tap*"}, fires=2)
-    yield _case("a glob for nothing", "no guest is here", _host(), want={"ifname": "veth*"})
+    yield _case("nothing there", "the plain fault", taps(), **bad)
+    yield _case("by clsact", "as it should be", tc(taps(), "tap0", 1))
+    yield _case("by tcx", "the same", tcx(taps(), "tap0", 1))
+    yield _case("on the way out", "the other side does not help", tc(taps(), "tap0", 1, direction="egress"), **bad)
+    yield _case("another program", "it does something else", tc(taps(), "tap0", 2), says=("other is there",), **bad)
+    yield _case("by XDP", "another hook", xdp(taps(), "tap0", 1), **bad)
+    yield _case("the tag too", "that very build", tc(taps(), "tap0", 1), want={"tag": "aa" * 8})
+    yield _case("another tag", "the wrong build", tc(taps(), "tap0", 1), want={"tag": "cc" * 8}, **bad)
+    yield _case("a glob", "each interface of the kind", tc(taps(3), "tap1", 1), want={"ifname": "tap*"}, fires=2)
+    yield _case("a glob for nothing", "no guest is here", taps(), want={"ifname": "veth*"})
     gone = subject("bpf-attachment", ifname="wg0")
-    yield _case("no such interface", "it is meant to be", _host(), want={"ifname": "wg0"}, fires=1, subject=gone)
+    yield _case("no such interface", "it is meant to be", taps(), want={"ifname": "wg0"}, fires=1, subject=gone)
     cut = HostBuilder().link("tap0").bpf(programs=[program(1, "worker_ingress_")])
     yield _case(
         "a name that was cut", "the kernel keeps 15 bytes", tc(cut, "tap0", 1), want={"name": "worker_ingress_v4"}
     )
     yield _case(
-        "in a cgroup", "of the whole machine", _host(), want={"hook": "cgroup-inet-ingress", "ifname": None}, fires=1
+        "in a cgroup", "of the whole machine", taps(), want={"hook": "cgroup-inet-ingress", "ifname": None}, fires=1
     )
-    yield Example(name="nothing to go by", why="no intent, no siblings", tables=_host().build(), unjudged=True)
+    yield Example(name="nothing to go by", why="no intent, no siblings", tables=taps().build(), unjudged=True)
     for other in ("worker_ingress", "worker_ingresX_"):
         short = HostBuilder().link("tap0").bpf(programs=[program(1, other)])
         want = {"name": "worker_ingress_v4"}
         yield _case(f"no cut name: {other}", "it would be longer", tc(short, "tap0", 1), want=want, fires=1)
     wrong = ("the one of that name has the tag aaaa",)
     yield _case(
-        "says which build", "not only that one is", tc(_host(), "tap0", 1), want={"tag": "cc" * 8}, fires=1, says=wrong
+        "says which build", "not only that one is", tc(taps(), "tap0", 1), want={"tag": "cc" * 8}, fires=1, says=wrong
     )
-    bare = _host().bpf(attachments=[BpfAttachment(hook="xdp", prog_id=1, ifindex=2)])
+    bare = taps().bpf(attachments=[BpfAttachment(hook="xdp", prog_id=1, ifindex=2)])
     yield _case("by XDP, as meant", "no attach type is told", bare, want={"hook": "xdp"})
     yield from _cgroups()
     yield from _siblings()
@@ -300,7 +290,7 @@ def examples() -> Iterator[Example]:
 
 def _siblings() -> Iterator[Example]:
     def crowd(count: int, lacking: int, **link: Any) -> HostBuilder:
-        host = _host(count)
+        host = taps(count)
         for number in range(lacking, count):
             tc(host, f"tap{number}", 1)
         return host.link("tap0", kind="tun", ifindex=host.ifindex("tap0"), **link)
@@ -328,11 +318,11 @@ def _siblings() -> Iterator[Example]:
     yield Example(name="random names", why="engines give them", tables=cables.build(), fires=1)
     yield Example(name="two of eleven", why="not an exception", tables=crowd(11, 2).build())
     yield Example(name="one that is down", why="it is in the pool", tables=crowd(11, 1, up=False).build())
-    before = xdp(_host(), "tap0", 1).build()
-    yield Example(name="gone since", why="the baseline had it", tables=_host().build(), baseline=before, fires=1)
+    before = xdp(taps(), "tap0", 1).build()
+    yield Example(name="gone since", why="the baseline had it", tables=taps().build(), baseline=before, fires=1)
     late: dict[str, Any] = {"baseline": before, "late_then": ("bpf",)}
-    yield Example(name="then not read", why="nobody knows what was there", tables=_host().build(), **late)
-    other = xdp(_host(), "tap0", 2).build()
+    yield Example(name="then not read", why="nobody knows what was there", tables=taps().build(), **late)
+    other = xdp(taps(), "tap0", 2).build()
     yield Example(name="replaced since", why="an upgrade", tables=other, baseline=before)
     anew = HostBuilder().link("tap9").link("tap0", kind="tun").build()
     yield Example(name="made anew since", why="another guest's", tables=anew, baseline=before)
@@ -342,10 +332,10 @@ def _siblings() -> Iterator[Example]:
 def _traces() -> Iterator[Example]:
     """Two of a kind, one with its program, one without."""
 
-    def two(*, mine: int = 1, clsact: bool = True, filtered: bool = False, **bpf: Any) -> Tables:
-        host = tc(_host(2).bpf(**bpf), "tap1", mine)
+    def two(host: HostBuilder | None = None, *, clsact: bool = True, filtered: bool = False, **blocks: Any) -> Tables:
+        host = tc(host or taps(2), "tap1", 1)
         own, ingress = host.ifindex("tap0"), 0xFFFFFFF2
-        rows = (Qdisc(ifindex=own, kind="clsact", handle=0xFFFF0000, parent=INGRESS),) if clsact else ()
+        rows = (Qdisc(ifindex=own, kind="clsact", handle=0xFFFF0000, parent=INGRESS, **blocks),) if clsact else ()
         others = (
             (TcFilter(ifindex=own, parent=ingress, kind="flower", handle=1, priority=1, protocol=3),)
             if filtered
@@ -359,8 +349,11 @@ def _traces() -> Iterator[Example]:
 
     told: dict[str, Any] = {"fires": 1, "subject": subject("bpf-attachment", ifname="tap0"), "confidence": "likely"}
     yield Example(name="an empty clsact beside one in use", why="its filter was deleted", tables=two(), **told)
-    spare = two(clsact=False, **pinned(1, 3))
-    yield Example(name="pinned for it, attached nowhere", why="its clsact was deleted", tables=spare, **told)
+    for numbers in ((1, 3), (3,)):
+        name = f"pinned for it, attached nowhere, {len(numbers)}"
+        spare = two(taps(2).bpf(**pinned(*numbers)), clsact=False)
+        yield Example(name=name, why="its clsact was deleted", tables=spare, **told)
+    yield from trace_examples(two)
     uplinks = HostBuilder().link("eth0").link("eth1").bpf(programs=[program(1, "worker_in")])
     uplinks.address("eth0", "192.0.2.1/30").address("eth1", "192.0.2.5/30")
     rows = (Qdisc(ifindex=uplinks.ifindex("eth0"), kind="clsact", handle=0xFFFF0000, parent=INGRESS),)
@@ -369,16 +362,20 @@ def _traces() -> Iterator[Example]:
     for name, prefix, severity in (("guest", "10.0.0.1/32", "warning"), ("network", "10.0.0.1/30", "info")):
         cables = HostBuilder().bpf(programs=[program(1, "worker_in")])
         for ifname in ("veth0", "veth1"):
-            cables.link(ifname, kind="veth", link_netnsid=0).address(ifname, prefix)
+            cables.link(ifname, kind="veth", link_netnsid=0).address(ifname, prefix).address(ifname, "fe80::1/64")
+            cables.address(ifname, "2001:db8::1/128")
+        cables.link("eth0").address("eth0", "192.0.2.2/24")
         rows = (Qdisc(ifindex=cables.ifindex("veth0"), kind="clsact", handle=0xFFFF0000, parent=INGRESS),)
         left = replace(tc(cables, "veth1", 1).build(), qdiscs=Tc(qdiscs=rows))
         yield Example(name=f"cables to a {name}", why="by address", tables=left, fires=1, severity=severity)  # type: ignore[arg-type]
+        late = ("addresses",)
+        yield Example(name=f"{name}, not read", why="who knows", tables=left, fires=1, severity="info", late=late)
     yield Example(name="no trace", why="two roles", tables=two(clsact=False), unjudged=True)
     other = two(filtered=True)
     yield Example(name="another filter there", why="it is for something else", tables=other, unjudged=True)
-    old = two(clsact=False, **pinned(3, tag="cc" * 8))
+    old = two(taps(2).bpf(**pinned(3, tag="cc" * 8)), clsact=False)
     yield Example(name="another build is pinned", why="kept to go back to", tables=old, unjudged=True)
-    more = two(clsact=False, **pinned(3, 4))
+    more = two(taps(2).bpf(**pinned(3, 4)), clsact=False)
     yield Example(name="two are pinned for one", why="not one for each", tables=more, unjudged=True)
 
 
@@ -401,6 +398,19 @@ def _old_and_new(crowd: Callable[..., HostBuilder]) -> Iterator[Example]:
     yield Example(name="three of twenty-one", why="nine in ten are not enough", tables=crowd(21, 3).build())
     dark = crowd(11, 1, carrier=False).build()
     yield Example(name="one without carrier", why="nobody is behind it", tables=dark)
+    lately = crowd(22, 2).link("tap0", kind="tun", ifindex=98).link("tap1", kind="tun", ifindex=99).build()
+    told |= {"fires": 2}
+    yield Example(name="the two youngest, counters not read", why=why, tables=lately, severity="info", **told)
+    known = crowd(11, 1).link("tap0", kind="tun", ifindex=99)
+    before = {"links": (known.link_counters("tap0"),)}
+    tables = known.counters(before=before, after=before).build()
+    yield Example(name="the youngest, seen before", why="it had time", tables=tables, fires=1, severity="warning")
+    tagged = HostBuilder().bpf(programs=[program(1, "worker_in")])
+    for number in range(12):
+        tagged.link(f"eth0.{number}", kind="vlan")
+        if number:
+            tc(tagged, f"eth0.{number}", 1)
+    yield Example(name="VLANs", why="each has a purpose of its own", tables=tagged.build(), unjudged=True)
     named_ = crowd(11, 1).link("uplink", kind="tun").build()
     yield Example(name="one of another name", why="no number, no class", tables=named_, fires=1)
 

@@ -248,6 +248,24 @@ def _single_examples() -> Iterator[Example]:
         tables=eth0((9, 0), (1, 9)).build(),
     )
     yield Example(
+        name="up count went back by one",
+        why="how much does not matter",
+        tables=eth0((5, 4), (4, 6)).build(),
+    )
+    for uptime, last, fires in ((119.9, (2, 1), 0), (120.0, (2, 1), 1), (119.9, (3, 1), 1), (None, (2, 1), 1)):
+        yield Example(
+            name=f"up for {uptime} s, then {last}",
+            why="while a machine comes up its driver takes a link down once",
+            tables=eth0((1, 0), last).build(),
+            uptime=uptime,
+            fires=fires,
+        )
+    yield Example(
+        name="gone while it was read",
+        why="nobody knows what it was",
+        tables=eth0((1, 0), (2, 1)).vanished("eth0").build(),
+    )
+    yield Example(
         name="kernel without the counts",
         why="unknown is not a change",
         tables=eth0((None, None), (2, 2)).build(),

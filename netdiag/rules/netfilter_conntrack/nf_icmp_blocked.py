@@ -263,6 +263,10 @@ def _places(known: NftRule, six: NftRule) -> Iterator[Example]:
     yield case("not a router", "nothing is forwarded", _host(), drops)
     four_only = _host().sysctl("net.ipv4.ip_forward", 1)
     yield case("a router of IPv4", "IPv6 has a setting of its own", four_only, drops, fires=1)
+    for kind, forward, fires in ((icmp(1, 3), 0, 0), (icmp(1, 3), 1, 1), (icmp(58, 135), 0, 1)):
+        sent = _chain(rule(kind, verdict("drop")), hook="output", policy="accept")
+        why = "errors are sent by those on the way, solicitations by everybody"
+        yield case(f"sent by a router: {forward}, {fires}", why, _host(forward=forward), sent, fires=fires)
     some = _chain(known, rule(oifname("eth1"), six.expressions), hook="forward")
     yield case("forwarded to some", "that may be all that is meant", _host(forward=1), some)
     out = rule(oifname("eth1"), state("established"), verdict("accept"))

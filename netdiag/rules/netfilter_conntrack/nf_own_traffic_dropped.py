@@ -41,9 +41,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import SEVERITY_RANK, Draft, Severity, Subject, subject
 from netdiag.rules.bgpsessions import sessions, way
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_nft import (
-    chain,
     daddr,
     high_port,
     iifname,
@@ -54,10 +52,19 @@ from netdiag.rules.build_nft import (
     rule,
     saddr,
     state,
-    table,
-    verdict,
 )
-from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.build_talks import (
+    ACCEPT,
+    BGP,
+    DROP,
+    TCP,
+    UDP,
+    at_hook,
+    bgp_host,
+    by_direction,
+    by_way,
+    wg_host,
+)
 from netdiag.rules.localports import callers
 from netdiag.rules.nameservers import DNS_PORT, asked, asks_dns, is_loopback
 from netdiag.rules.nftplaces import by_default, chain_subject, fact, inserts, list_chain, place_words
@@ -79,7 +86,7 @@ RULE = Rule(
         "dns-*",
     ),
 )
-TCP, UDP, BGP, SYN = 6, 17, 179, 2
+SYN = 2
 BFD, BFD_MULTIHOP = 3784, 4784
 MOST = 128
 """Conversations that are asked about."""
@@ -126,7 +133,7 @@ def talks(view: HostView) -> Iterator[Talk]:
     if view.read_whole("bird"):
         for session in sessions(view):
             answer, address = way(view, session), session.protocol.neighbor_address
-            if address is None or session.switched_off or session.waits:
+            if session.switched_off or session.waits:
                 continue
             number = session.protocol.other.get("Neighbor port", str(BGP))
             port_ = int(number) if number.isdigit() else None
@@ -156,7 +163,7 @@ def talks(view: HostView) -> Iterator[Talk]:
     for device, _ in alive(view):
         for peer in device.peers:
             query = query_to(device, peer)
-            wanted = sending(peer, view.wireguard.at) or (peer.latest_handshake is None and peer.tx_bytes > 0)
+            wanted = sending(peer, view.wireguard.at) or (peer.latest_handshake is None and peer.tx_bytes)
             packet = _packet(view, view.lookup(query), UDP) if query is not None and wanted else None
             if packet is not None:
                 yield Talk(
@@ -177,7 +184,7 @@ def questions(view: HostView) -> list[Talk]:
     for address in asked(view):
         host, family = address.partition("%")[0], "inet6" if ":" in address else "inet"
         packet = None
-        if not is_loopback(address) and not view.local.owners(host):
+        if not is_loopback(address):
             packet = _packet(view, view.lookup(Query(family=family, dst=host, ip_proto=UDP, dport=DNS_PORT)), UDP)
         if packet is None:
             return []
@@ -285,31 +292,11 @@ def _draft(rows: list[tuple[Talk, Possible]], *, sure: bool) -> Draft:
         ],
         confirm=[list_chain(at.table, at.chain)],
         fix=inserts(at.table, at.chain.name, [f"{one} accept" for one in ports], flags),
-        severity=worst if sure else "info",
+        severity=worst,
         confidence=None if sure else "possible",
         touches=[thing for each, _ in rows for thing in each.suffers],
         breaks=[thing for each, _ in rows for thing in each.suffers],
     )
-
-
-def _session(up: bool = False, **fields: Any) -> BirdHost:
-    host = BirdHost()
-    made = host.bgp("up1", **fields) if up else host.bgp_down("up1", **fields)
-    made.link("eth0").address("eth0", "192.0.2.2/24").address("eth0", "2001:db8::2/64")
-    return host
-
-
-def _mesh(age: float | None = 20.0, **peer: Any) -> WireguardBuilder:
-    host = WireguardBuilder()
-    host.link("eth0").address("eth0", "192.0.2.2/24")
-    return host.wireguard("wg0").wg_peer("wg0", "a", endpoint="192.0.2.9", age=age, **peer)
-
-
-DROP, ACCEPT = verdict("drop"), verdict("accept")
-
-
-def _filter(hook: str, *rules: Any, policy: str = "accept", **fields: Any) -> Any:
-    return table(chain(hook, *rules, hook=hook, policy=policy), **fields)
 
 
 def examples() -> Iterator[Example]:
@@ -330,92 +317,109 @@ def examples() -> Iterator[Example]:
         ("input", False, 3784, "external multihop AS4", None),
     ):
         for is_, up in (("Down", True), ("Init", True), ("Down", False), ("Up", True), ("AdminDown", True)):
-            host = _session(up, session=session).bfd(state=is_)
+            host = bgp_host(up, session=session).bfd(state=is_)
             loud = severity if is_ in ("Down", "Init") and up else None
             told: dict[str, Any] = {"fires": 1, "severity": loud} if loud else {}
             name = f"BFD {is_}, BGP {'up' if up else 'down'}, {session}, {hook} {number} {source}"
-            closed = _filter(hook, rule(port(UDP, number, source=source), DROP))
+            closed = at_hook(hook, rule(port(UDP, number, source=source), DROP))
             yield case(name, "each side sends to that port", host, closed, **told)
-    words = {"says": ("BFD of session up1", f"udp dport {BFD} accept"), "fires": 1, "severity": "warning"}
-    closed = _filter("input", rule(port(UDP, BFD), DROP))
-    yield case("what BFD lacks", "one port, one way", _session(True).bfd(state="Down"), closed, **words)
-    yield case("the port is dropped both ways", "the plain fault", _session(), _filter("input", *both), **bad)
-    yield case("a session that still stands", "its hold timer runs", _session(True), _filter("input", *both), **bad)
-    six = _session(neighbor_address="2001:db8::9")
-    yield case("IPv6", "the same", six, _filter("input", *both), **bad)
-    yield case("on the way out", "an agent's table", _session(), _filter("output", *both), **bad)
-    yield case("one way only", "the other side can call", _session(), _filter("output", both[0]))
-    yield case("the listener alone", "we call", _session(), _filter("input", both[0]))
-    strict = _filter("input", known, policy="drop")
-    yield case("a policy that knows answers", "we call", _session(), strict)
-    yield case("a policy that knows nobody", "answers are dropped as well", _session(), _filter("input", policy="drop"),
+    line = "nft 'insert rule inet filter"
+    words = {"says": ("BFD of session up1", f"{line} input udp dport {BFD} accept'"), "fires": 1, "severity": "warning"}
+    closed = at_hook("input", rule(port(UDP, BFD), DROP))
+    yield case("what BFD lacks", "one port, one way", bgp_host(True).bfd(state="Down"), closed, **words)
+    lines = (f"{line} input tcp sport 179 accept; insert rule inet filter input tcp dport 179 accept'",)
+    shut = at_hook("input", *both)
+    yield case("the port is dropped both ways", "the plain fault", bgp_host(), shut, says=lines, **bad)
+    yield case("a session that still stands", "its hold timer runs", bgp_host(True), at_hook("input", *both), **bad)
+    six = bgp_host(neighbor_address="2001:db8::9")
+    yield case("IPv6", "the same", six, at_hook("input", *both), **bad)
+    yield case("on the way out", "an agent's table", bgp_host(), at_hook("output", *both), **bad)
+    yield case("one way only", "the other side can call", bgp_host(), at_hook("output", both[0]))
+    yield case("the listener alone", "we call", bgp_host(), at_hook("input", both[0]))
+    strict = at_hook("input", known, policy="drop")
+    yield case("a policy that knows answers", "we call", bgp_host(), strict)
+    yield case("a policy that knows nobody", "answers are dropped as well", bgp_host(), at_hook("input", policy="drop"),
                **bad)  # fmt: skip
-    marked = _filter("input", rule(meta("skuid", (0).to_bytes(4, "little")), ACCEPT), *both)
-    yield case("for some user's packets", "not known whose", _session(), marked)
-    other = _filter(
+    marked = at_hook("input", rule(meta("skuid", (0).to_bytes(4, "little")), ACCEPT), *both)
+    yield case("for some user's packets", "not known whose", bgp_host(), marked)
+    other = at_hook(
         "input", rule(iifname("eth1"), port(TCP, BGP), DROP), rule(iifname("eth1"), port(TCP, BGP, source=True), DROP)
     )
-    yield case("on another interface", "not the neighbour's", _session(), other)
-    off = _session(True, state="down", bgp_state="Down", info="")
-    yield case("switched off", "drained", off, _filter("input", *both))
-    yield case("waits", "the other side calls, and need not", _session(bgp_state="Passive"), _filter("input", *both))
-    yield case("no filter", "nothing to ask", _session())
+    yield case("on another interface", "not the neighbour's", bgp_host(), other)
+    off = bgp_host(True, state="down", bgp_state="Down", info="")
+    yield case("switched off", "drained", off, at_hook("input", *both))
+    yield case("waits", "the other side calls, and need not", bgp_host(bgp_state="Passive"), at_hook("input", *both))
+    yield case("no filter", "nothing to ask", bgp_host())
 
     closed = rule(port(UDP, 51820), DROP)
-    yield case("WireGuard on the way out", "an agent's table", _mesh(), _filter("output", closed), **bad)
-    never = _mesh(age=None, tx_bytes=148)
-    yield case("never answered", "it was tried", never, _filter("output", closed), **bad)
-    idle = _mesh(age=None)
-    yield case("never tried", "nobody wants to go there", idle, _filter("output", closed))
-    old = _mesh(age=9000.0)
-    yield case("not in use", "its keys are dead", old, _filter("output", closed))
-    yield case("the listen port", "wg-listen-port-firewalled", _mesh(), _filter("input", closed))
-    answers = _filter("output", known, closed)
-    yield case("answers pass", "the peer can begin", _mesh(), answers)
-    banned = _filter("prerouting", rule(saddr("192.0.2.9/32"), DROP), name="bans")
-    yield case("the peer is on a list of bans", "not the port, this one", _mesh(), banned, **bad)
+    yield case("WireGuard on the way out", "an agent's table", wg_host(), at_hook("output", closed), **bad)
+    never = wg_host(age=None, tx_bytes=148)
+    yield case("never answered", "it was tried", never, at_hook("output", closed), **bad)
+    idle = wg_host(age=None)
+    yield case("never tried", "nobody wants to go there", idle, at_hook("output", closed))
+    old = wg_host(age=9000.0, tx_bytes=148)
+    yield case("not in use", "its keys are dead", old, at_hook("output", closed))
+    yield case("the listen port", "wg-listen-port-firewalled", wg_host(), at_hook("input", closed))
+    answers = at_hook("output", known, closed)
+    yield case("answers pass", "the peer can begin", wg_host(), answers)
+    banned = at_hook("prerouting", rule(saddr("192.0.2.9/32"), DROP), name="bans")
+    yield case("the peer is on a list of bans", "not the port, this one", wg_host(), banned, **bad)
 
     def asks(*servers: str) -> HostBuilder:
         host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").resolver(*servers)
         return host.route("default", via="192.0.2.1", dev="eth0")
 
-    dns = _filter("output", rule(port(UDP, 53), DROP))
+    dns = at_hook("output", rule(port(UDP, 53), DROP))
+    lines = (f"{line} output udp dport 53 accept'",)
+    yield case("nameservers on the way out", "an agent's table", asks("198.51.100.53"), dns, says=lines, **bad)
+    unread: dict[str, Any] = {"late": ("resolver",)}
+    yield case("nameservers that were not read", "nobody knows them", asks("198.51.100.53"), dns, **unread)
+    by_bus = asks("198.51.100.53").resolver("198.51.100.53", hosts=("files", "resolve", "dns"))
+    yield case("names by systemd-resolved", "no program asks these", by_bus, dns)
+    rejected = at_hook("output", rule(plain("target", key="REJECT"), compat=True))
+    guess: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
+    yield case("a last REJECT of iptables", "a policy in other words", asks("198.51.100.53"), rejected, **guess)
     mystery = rule(plain("target", key="X"))
-    yield case("a target not known here", "it may let all pass", asks("198.51.100.53"), _filter("output", mystery))
-    behind = _filter("output", mystery, rule(port(UDP, 53), DROP))
+    yield case("a target not known here", "it may let all pass", asks("198.51.100.53"), at_hook("output", mystery))
+    behind = at_hook("output", mystery, rule(port(UDP, 53), DROP))
     yield case("and a drop behind it", "it may accept before", asks("198.51.100.53"), behind)
-    late = _filter("input", rule(port(UDP, 53, source=True), DROP))
+    late = at_hook("input", rule(port(UDP, 53, source=True), DROP))
     yield case("their answers", "the same", asks("198.51.100.53"), late, **bad)
     ssh = rule(port(TCP, 22), ACCEPT)
-    few = _filter("input", ssh, rule(port(UDP, 51820), ACCEPT), policy="drop")
+    few = at_hook("input", ssh, rule(port(UDP, 51820), ACCEPT), policy="drop")
     yield case("answers, where services are open", "no answer comes to their ports", asks("198.51.100.53"), few, **bad)
-    calls = _filter("input", ssh, policy="drop")
-    yield case("BGP's answers, likewise", "no answer comes to that port", _session(), calls, **bad)
+    calls = at_hook("input", ssh, policy="drop")
+    yield case("BGP's answers, likewise", "no answer comes to that port", bgp_host(), calls, **bad)
     low = rule(l4proto(TCP), high_port(1024), ACCEPT)
-    yield case("high ports are open", "answers come to those", _session(), _filter("input", low, policy="drop"))
+    yield case("high ports are open", "answers come to those", bgp_host(), at_hook("input", low, policy="drop"))
     near = rule(l4proto(TCP), high_port(42200), ACCEPT)
-    yield case("only some high ports", "a call may come from those", _session(), _filter("input", near, policy="drop"))
+    yield case("only some high ports", "a call may come from those", bgp_host(), at_hook("input", near, policy="drop"))
     far = rule(l4proto(TCP), high_port(52000), ACCEPT)
-    seldom = _filter("input", far, policy="drop")
-    yield case("few high ports", "most calls come from others", _session().sysctl("net.ipv4.ip_local_port_range", "x"),
+    seldom = at_hook("input", far, policy="drop")
+    yield case("few high ports", "most calls come from others", bgp_host().sysctl("net.ipv4.ip_local_port_range", "x"),
                seldom, **bad)  # fmt: skip
-    moved = _session().sysctl("net.ipv4.ip_local_port_range", "50000 59000")
+    moved = bgp_host().sysctl("net.ipv4.ip_local_port_range", "50000 59000")
     yield case("the ports that it calls from", "as its own setting says", moved, seldom)
-    leaves = _filter("output", rule(port(TCP, 443), ACCEPT), policy="drop")
-    guess: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
+    leaves = at_hook("output", rule(port(TCP, 443), ACCEPT), policy="drop")
     yield case("not on the list of what may leave", "it may do without", asks("198.51.100.53"), leaves, **guess)
     waiting = asks("198.51.100.53").socket(protocol=17, dport=53)
     yield case("a program waits for the answer", "it does not do without", waiting, leaves, **bad)
+    deaf: dict[str, Any] = {"late": ("sockets",), **guess}
+    yield case("sockets that were not read", "nobody knows who waits", asks("198.51.100.53"), leaves, **deaf)
     web = asks("198.51.100.53").socket(dport=53, state=1).socket(protocol=17, dport=443)
     yield case("sockets of others", "nobody waits for an answer", web, leaves, **guess)
-    closed_too = _filter("output", rule(port(UDP, 53), DROP), policy="drop")
+    closed_too = at_hook("output", rule(port(UDP, 53), DROP), policy="drop")
     yield case("named on the list", "somebody closed it", asks("198.51.100.53"), closed_too, **bad)
-    nothing = _filter("input", policy="drop")
+    nothing = at_hook("input", policy="drop")
     yield case("no answer to anything", "that is no list", asks("198.51.100.53"), nothing, **bad)
-    lists = _filter("output", policy="drop")
-    yield case("the tunnel is not on the list either", "it is in use", _mesh().resolver("192.0.2.9"), lists, **bad)
-    one = _filter("output", rule(daddr("198.51.100.53/32"), DROP))
-    yield case("one of two", "the other is asked", asks("198.51.100.53", "198.51.100.54"), one)
+    lists = at_hook("output", policy="drop")
+    yield case("the tunnel is not on the list either", "it is in use", wg_host().resolver("192.0.2.9"), lists, **bad)
+    one = at_hook("output", rule(daddr("198.51.100.53/32"), DROP))
+    for servers in (("198.51.100.53", "198.51.100.54"), ("198.51.100.54", "198.51.100.53")):
+        yield case(f"one of two, {servers[0]} first", "the other is asked", asks(*servers), one)
     yield case("a stub here", "it may ask by TLS", asks("127.0.0.53"), dns)
-    twice = _mesh().wg_peer("wg0", "b", endpoint="192.0.2.8", age=20.0)
-    yield case("two peers", "one rule, one finding", twice, _filter("output", closed), says=("and 1 more",), **bad)
+    yield case("a server here", "on the host's own address", asks("192.0.2.2"), dns)
+    yield from by_direction()
+    yield from by_way()
+    twice = wg_host().wg_peer("wg0", "b", endpoint="192.0.2.8", age=20.0)
+    yield case("two peers", "one rule, one finding", twice, at_hook("output", closed), says=("and 1 more",), **bad)

@@ -32,6 +32,7 @@ References
   net/ipv6/route.c rt6_purge_dflt_routers(), Documentation/networking/ip-sysctl.rst accept_ra, RFC 4861 section 6.3.4
 """
 
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -58,8 +59,8 @@ RULE = Rule(
 )
 
 RTPROT_RA = 9
-UNIQUE_LOCAL = 0xFC00 >> 9
-"""The first seven bits of fc00::/7 (RFC 4193)."""
+UNIQUE_LOCAL = ipaddress.ip_network("fc00::/7")
+"""RFC 4193."""
 IFAPROT_KERNEL_RA = 2
 """include/uapi/linux/if_addr.h, since Linux 5.18: made by the kernel from an advertisement."""
 
@@ -97,7 +98,7 @@ def remains(view: HostView, link: Link) -> Remains:
     positions = np.flatnonzero(learnt & (routes.oif == link.ifindex))
     default = routes.row(int(positions[0])) if len(positions) else None
     own = tuple(row for row in view.addresses if row.ifindex == link.ifindex and advertised(row))
-    heard = None if default or own else heard_router(view, link)
+    heard = None if own else heard_router(view, link)
     return Remains(default=default, addresses=own, heard=heard)
 
 
@@ -116,8 +117,8 @@ def heard_router(view: HostView, link: Link) -> str | None:
 
 def is_global(address: Address) -> bool:
     """An IPv6 address that is not link-local and not unique-local (fc00::/7), so that it needs a way beyond."""
-    first = int(address.local.partition(":")[0] or "0", 16) if address.family == "inet6" else 0
-    return address.family == "inet6" and address.scope == 0 and first >> 9 != UNIQUE_LOCAL
+    reach = address.scope == 0 and ipaddress.ip_address(address.local) not in UNIQUE_LOCAL
+    return address.family == "inet6" and reach
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -138,7 +139,7 @@ def judged(view: HostView, link: Link, found: Remains) -> tuple[Severity, Confid
         return "warning", "likely", f"{found.heard} advertises itself in vain, and there is no other IPv6 gateway"
     address = max(found.addresses, key=lambda row: row.valid_lft or 0)
     ends = f"{address.local} runs out in {address.valid_lft} s, not renewed"
-    promised = link.inet6_conf.get("accept_ra_defrtr", 1) and any(is_global(row) for row in found.addresses)
+    promised = link.inet6_conf.get("accept_ra_defrtr") != 0 and any(is_global(row) for row in found.addresses)
     if default_oifs(view, "inet6") or not promised:
         return "warning", "certain", ends
     return "critical", "certain", f"there is no IPv6 default route any more, and {ends}"
@@ -233,7 +234,7 @@ def fault_examples() -> Iterator[Example]:
         tables=tagged.build(),
         fires=1,
         subject=subject("link", ifname="eth0.5"),
-        says=("sysctl -w net/ipv6/conf/eth0.5/accept_ra=2",),
+        says=("sysctl -w net/ipv6/conf/eth0.5/accept_ra=2", "accept_ra 1 RTM_", "forwarding 1 RTM_"),
     )
     over = router(slaac=False).route("default", via="fe80::1", dev="eth0", protocol=RTPROT_RA, expires=0)
     yield fires("default route in its last second", "it is there, and ends", over, "warning")
@@ -258,7 +259,7 @@ def fault_examples() -> Iterator[Example]:
     yield fires("address deprecated", "half its life is over", gone, "critical")
 
 
-def heard(count: int = 3, address: str = "2001:db8::2/64", *, flags: int = NTF_ROUTER) -> HostBuilder:
+def heard_host(count: int = 3, address: str = "2001:db8::2/64", *, flags: int = NTF_ROUTER) -> HostBuilder:
     """A router whose neighbour advertises itself."""
     built = router(slaac=False).address("eth0", address).neighbour("fe80::1", dev="eth0", state="stale", flags=flags)
     seen = {"snmp": {"Icmp6InRouterAdvertisements": count}}
@@ -266,7 +267,7 @@ def heard(count: int = 3, address: str = "2001:db8::2/64", *, flags: int = NTF_R
 
 
 def heard_examples() -> Iterator[Example]:
-    alone = heard()
+    alone = heard_host()
     yield Example(
         name="advertisements in vain",
         why="a static address, and the default route was to come from the router",
@@ -276,16 +277,19 @@ def heard_examples() -> Iterator[Example]:
         severity="warning",
         confidence="likely",
     )
-    yield silence("a router on the segment that advertises nothing", "a lab of static routers", heard(0))
+    yield silence("a router on the segment that advertises nothing", "a lab of static routers", heard_host(0))
     for flags in (0, NTF_OFFLOADED):
-        plain = heard(flags=flags)
+        plain = heard_host(flags=flags)
         yield silence(f"a neighbour with flags {flags:#x}", "no router: the advertisement came in elsewhere", plain)
-    apart = heard(address="fe80::3/64").link("eth1").address("eth1", "2001:db8::2/64")
+    apart = heard_host(address="fe80::3/64").link("eth1").address("eth1", "2001:db8::2/64")
     yield silence("global address elsewhere", "the segment of that router is link-local only", apart)
-    yield silence("unique-local address", "no way beyond is needed", heard(address="fd00::2/64"))
-    ours = heard().route("2001:db8:9::/48", via="fe80::1", dev="eth0", protocol=12)
+    yield silence("unique-local address", "no way beyond is needed", heard_host(address="fd00::2/64"))
+    yield silence("an address of IPv4", "it needs no router of IPv6", heard_host(address="192.0.2.2/24"))
+    both = heard_host().address("eth0", "2001:db8:1::2/64", **SLAAC)
+    yield fires("a router that was heard, and an address of its", "what runs out tells more", both, "critical")
+    ours = heard_host().route("2001:db8:9::/48", via="fe80::1", dev="eth0", protocol=12)
     yield silence("gateways of its own", "a BGP router beside another one that serves hosts", ours)
-    distant = heard(flags=0).link("eth1").neighbour("fe80::1", dev="eth1", flags=NTF_ROUTER)
+    distant = heard_host(flags=0).link("eth1").neighbour("fe80::1", dev="eth1", flags=NTF_ROUTER)
     yield silence("router elsewhere", "on a segment that is not ignored", distant)
 
 

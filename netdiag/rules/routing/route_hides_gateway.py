@@ -29,6 +29,7 @@ from ipaddress import ip_interface, ip_network
 from typing import Any
 
 from netdiag.index.view import HostView
+from netdiag.model.address import IFA_F_NOPREFIXROUTE
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.demands import CONSULTS, READS, Demand, demands, serves
@@ -50,11 +51,13 @@ def check(view: HostView) -> Iterator[Draft]:
     told: set[tuple[str, int]] = set()
     for demand in demands(view):
         family = demand.query.family
-        if demand.kind != "neighbour" or not serves(view, family, demand.query.dst):
+        if not serves(view, family, demand.query.dst):
             continue
         answer = view.lookup(demand.query)
-        away = answer.route is not None and demand.ifindex not in [hop.oif for hop in answer.hops]
-        if answer.route is None or not away or not answer.gateway or (family, answer.route) in told:
+        if not answer.gateway or answer.oif == demand.ifindex:
+            continue
+        assert answer.route is not None  # it has a gateway
+        if (family, answer.route) in told:
             continue
         subnet = _subnet(view, demand, view.routes(family).row(answer.route).dst)
         if subnet is not None:
@@ -67,7 +70,7 @@ def _subnet(view: HostView, demand: Demand, dst: str) -> str | None:
     part = ip_network(dst)
     for row in view.addresses:
         whole = ip_interface(f"{row.local}/{row.prefixlen}").network
-        if row.ifindex != demand.ifindex or whole.version != part.version or part.num_addresses == 1:
+        if row.ifindex != demand.ifindex or part.num_addresses == 1:
             continue
         if part.prefixlen > whole.prefixlen and part.network_address in whole:
             return str(whole)
@@ -124,3 +127,17 @@ def examples() -> Iterator[Example]:
     yield _case("a gateway that never answered", "it may be behind the route", silent)
     plain = _host(None).neighbour("10.0.0.77", dev="eth0").route("10.0.0.64/26", via="10.1.0.2", dev="eth1")
     yield _case("a neighbour that is no gateway", "it may have two ways", plain)
+    both = _host().neighbour("10.0.0.2", dev="eth0").route("10.7.0.0/16", via="10.0.0.2", dev="eth0")
+    yield _case("two gateways in it", "one route, told once", both, 1)
+    more = HostBuilder().link("eth0").link("eth1").address("eth0", "10.5.0.9/16").address("eth0", "10.0.0.9/24")
+    more.address("eth0", "2001:db8::9/64").address("eth1", "10.1.0.9/24").neighbour("10.0.0.1", dev="eth0")
+    more.route("default", via="10.0.0.1", dev="eth0").route("10.0.0.0/25", via="10.1.0.2", dev="eth1")
+    yield _case("one of several subnets", "the one that holds it", more, 1, says=("lies inside 10.0.0.0/24 on eth0",))
+    other = HostBuilder().link("eth0").link("eth1").link("eth2").address("eth0", "10.9.0.9/32")
+    other.address("eth1", "10.1.0.9/24").address("eth2", "10.0.0.8/24").neighbour("10.0.0.1", dev="eth0")
+    other.route("default", via="10.0.0.1", dev="eth0", onlink=True).route("10.0.0.0/25", via="10.1.0.2", dev="eth1")
+    yield _case("a part of another link's subnet", "the gateway was never reached by a subnet", other)
+    metric = HostBuilder().link("eth0").link("eth1").address("eth0", "10.0.0.9/24", flags=IFA_F_NOPREFIXROUTE)
+    metric.address("eth1", "10.1.0.9/24").neighbour("10.0.0.1", dev="eth0").route("default", via="10.0.0.1", dev="eth0")
+    metric.route("10.0.0.0/24", dev="eth0", priority=100).route("10.0.0.0/24", via="10.1.0.2", dev="eth1", priority=50)
+    yield _case("the whole subnet, by a better metric", "not a part of it", metric)
