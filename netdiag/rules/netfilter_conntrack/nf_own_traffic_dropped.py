@@ -111,7 +111,8 @@ class Talk:
 
     def first_in(self, iif: str) -> Packet:
         """The first packet where the other side calls."""
-        return replace(self.reply(iif), sport=self._far_caller(), dport=self.local_port, ct_state="new", ct_reply=False)
+        called = replace(self.reply(iif), sport=self._far_caller(), dport=self.local_port, ct_state="new")
+        return replace(called, ct_reply=False, tcp_flags=self.out.tcp_flags)
 
     def reply(self, iif: str, port: int | None = None) -> Packet:
         """The answer to ``out``, to the port that it was sent from."""
