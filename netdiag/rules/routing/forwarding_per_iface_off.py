@@ -106,7 +106,7 @@ def weight(view: HostView, link: Link, around: Sides, dead: set[int]) -> tuple[S
             "likely",
             f"it is the only way out of the guests behind {served[0].link.ifname}, no answer returns",
         )
-    sent = next((one for one in served if _translated(view, one, link)), None)
+    sent = next((one for one in lucky if _translated(view, one, link)), None)
     if sent is not None and link in around.exits:
         return (
             "critical",
