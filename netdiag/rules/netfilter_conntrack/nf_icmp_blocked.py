@@ -1,7 +1,8 @@
 """What it checks
   The filter drops, for certain and whatever the source, ICMP without which IP does not work: neighbour discovery of
   IPv6 at input or output, "packet too big" (ICMPv6 type 2) and "fragmentation needed" (ICMP type 3 code 4) at input or
-  forward, and at output of a host that forwards.
+  forward, and at output of a host that forwards. On every interface; neighbour discovery also where it passes on some,
+  but on none by which the default route of IPv6 leads.
 
 Why it matters
   Without neighbour solicitations and advertisements nobody on the link finds this host, nor does it find anybody, its
@@ -19,7 +20,8 @@ Fix
   are checked against the connection that they speak of.
 
 Not flagged
-  Filters that drop all of a family: it is switched off. Hosts and interfaces without an IPv6 address other than
+  Filters that drop all of a family: it is switched off. Interfaces that lead to no gateway of the default route, while
+  it passes on others. Hosts and interfaces without an IPv6 address other than
   link-local ones. Echo requests that are not answered. Errors that belong to no connection. A limit of the rate.
 
 References
@@ -59,13 +61,14 @@ from netdiag.rules.build_nft import (
 )
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.unscoped import default_ways
 
 RULE = Rule(
     id="nf-icmp-blocked",
     title="ICMP that IP cannot do without is dropped",
     severity="critical",
     confidence="likely",
-    reads=("links", "addresses", "sysctls", "nft"),
+    reads=("links", "addresses", "routes", "sysctls", "nft"),
     consults=("neighbours",),
     explains=("neigh-gateway-failed",),
 )
@@ -110,13 +113,18 @@ def check(view: HostView) -> Iterator[Draft]:
             if (hook == "forward" or (hook == "output" and not discovery)) and not _forwards(view, family):
                 continue
             stops = [stop for link in links if (stop := _stop(view, hook, need.packet, link))]
-            if len(stops) < len(links) or _closed(view, hook, family, links):
+            some = len(stops) < len(links)
+            if some and discovery:  # guests' interfaces may be open; the way out lives by its gateway's answers
+                links = [link for link in links if link.ifindex in default_ways(view, family)]
+                stops = [stop for link in links if (stop := _stop(view, hook, need.packet, link))]
+            if not links or len(stops) < len(links) or _closed(view, hook, family, links):
                 continue
             stop = stops[0]
             key = (stop.at.table.family, stop.at.table.name, stop.at.chain.name)
             if key not in said:
                 said.add(key)
-                yield _finding(need, hook, stop, links, list(_unanswered(view, links)) if discovery else [])
+                unanswered = list(_unanswered(view, links)) if discovery else []
+                yield _finding(need, hook, stop, links, unanswered, some=some)
 
 
 def _unanswered(view: HostView, links: list[Link]) -> Iterator[Subject]:
@@ -157,12 +165,16 @@ def _closed(view: HostView, hook: str, family: str, links: list[Link]) -> bool:
     return all(view.netfilter.hook(hook, packet).passes == "no" for packet in kinds)
 
 
-def _finding(need: Need, hook: str, stop: Possible, links: list[Link], unanswered: list[Subject]) -> Draft:
-    at = stop.at
+def _finding(
+    need: Need, hook: str, stop: Possible, links: list[Link], unanswered: list[Subject], *, some: bool
+) -> Draft:
+    """``some``: it passes on other interfaces."""
+    at, names = stop.at, ", ".join(link.ifname for link in links)
+    where = f"on {names}, where the default route leads" if some else f"on every interface ({names})"
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
         message=f"{place_words(at)} drops {need.name} at {hook} ({'ICMPv6' if need.packet.proto == 58 else 'ICMP'} type"
-        f" {need.packet.icmp_type}), on every interface ({', '.join(link.ifname for link in links)})",
+        f" {need.packet.icmp_type}), {where}",
         evidence=[fact(stop), ("asked", need.name, f"hook {hook}, ct state {need.packet.ct_state}")],
         confirm=[list_chain(at.table, at.chain)],
         fix=inserts(at.table, at.chain.name, [need.nft], [need.xt]),
@@ -252,6 +264,17 @@ def _places(known: NftRule, six: NftRule) -> Iterator[Example]:
 
     first = _chain(known, rule(iifname("eth0"), verdict("accept")))
     yield case("passes on one of two", "the other one is a decision", two(), first)
+    inner = _chain(known, rule(iifname("eth1"), verdict("accept")))
+    for dev, fires in (("eth0", 1), ("eth1", 0)):
+        routed = two().route("default", via="2001:db8::9" if dev == "eth0" else "2001:db8:1::9", dev=dev)
+        yield case(f"passes on eth1, {dev} is the way out", "its gateway is not found", routed, inner, fires=fires)
+    both = two().route("default", via="2001:db8::9", dev="eth0").route("default", via="2001:db8:1::9", dev="eth1")
+    yield case("passes on one of two ways out", "the other one is a decision", both, inner)
+    shut = _chain(rule(iifname("eth1"), verdict("accept")))
+    lone = two().route("default", via="2001:db8::9", dev="eth0")
+    yield case("the way out is closed for all", "it is switched off", lone, shut)
+    large = _chain(known, six, rule(iifname("eth1"), verdict("accept")))
+    yield case("errors pass on the inner side alone", "the rule for all takes them", lone, large)
     second = _chain(known, rule(iifname("eth1"), verdict("accept")))
     yield case("passes where nothing comes", "eth1 is down", two(up=False), second, fires=1)
     lo = _chain(known, rule(iifname("lo"), verdict("accept")))
