@@ -31,7 +31,7 @@ from netdiag.model.bpf import (
 )
 from netdiag.model.link import Link
 from netdiag.sources.bpf.answer import CgroupReply, EntriesReply, KeySample
-from netdiag.sources.bpf.contents import names_something
+from netdiag.sources.bpf.contents import may_name, names_something
 from netdiag.sources.bpf.names import CGROUP_HOOKS
 from netdiag.sources.bpf.objects import Reply
 from netdiag.sources.netlink import requests
@@ -44,6 +44,8 @@ from netdiag.sources.protocol import Source, Unreadable
 Rows = TypeVar("Rows")
 SOCKMAPS = ("sockmap", "sockhash")
 DEVMAPS = ("devmap", "devmap_hash")
+GUESSED = 16
+"""Plain hashes that are looked into although their names say nothing of interfaces."""
 LRU = ("lru_hash", "lru_percpu_hash")
 LRU_LOOKED_AT = 8
 """LRU maps whose keys are looked at twice."""
@@ -162,6 +164,26 @@ def with_targets(features: dict[int, int], maps: Iterable[BpfMap], rows: Iterabl
         else row
         for row in rows
     ]
+
+
+def guessed(source: Source, numbers: list[int], here: set[int]) -> list[BpfMapEntry]:
+    """Entries of those maps in which most values begin with the index of an interface, and several are named.
+
+    What other maps hold is forgotten at once: it is nobody's business.
+    """
+    if not numbers:
+        return []
+    try:
+        reply = msgspec.json.decode(source.fetch("bpf", f"entries {_ids(numbers)}"), type=Reply)
+        entries = msgspec.json.decode(reply.rows, type=EntriesReply).entries
+    except (Unreadable, msgspec.MsgspecError):
+        return []
+    found: list[BpfMapEntry] = []
+    for number in numbers:
+        rows = [row for row in entries if row.map_id == number]
+        good = [row.ifindex for row in rows if row.ifindex in here]
+        found += rows if len(set(good)) > 1 and len(good) * 2 > len(rows) else []
+    return found
 
 
 def told_by_ioctl(source: Source, question: str, word: str, numbers: Iterable[int]) -> dict[int, int]:
@@ -368,7 +390,11 @@ def collect(source: Source, options: Options) -> Collected:
     if absent and not attachments and not listed:
         raise absent[0]
     moved = turnover(reader, pressed(programs, maps, attachments), options.interval)
-    named = with_targets(features, maps, entries.entries)
+    placed = {row.prog_id for row in attachments if row.ifindex}
+    used = {number for one in programs if one.id in placed for number in one.map_ids}
+    others = [one.id for one in maps if one.id in used and may_name(one) and not names_something(one)]
+    here = {link.ifindex for link in interfaces if not link.loopback}
+    named = with_targets(features, maps, entries.entries) + guessed(source, others[:GUESSED], here)
     devmaps = {one.id for one in maps if one.type in DEVMAPS}
     untold = {row.ifindex for row in named if row.map_id in devmaps and row.target_can is None}
     veths = [link for link in interfaces if link.ifindex in untold and link.kind == "veth" and link.link]

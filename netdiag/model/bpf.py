@@ -5,12 +5,19 @@ RTM_GETTFILTER. Object ids and cgroups belong to the whole machine, not to a net
 packets meet is said by ``attachments``, never by the list of programs. Names of types are spelled as bpftool does.
 """
 
+import re
 from typing import Literal
 
 import msgspec
 
 Hook = Literal["xdp", "tc", "tcx", "netkit", "cgroup", "flow_dissector", "sk_lookup", "netfilter", "sockmap"]
 ObjectKind = Literal["prog", "map", "link"]
+INTERFACES = re.compile(
+    r"if_?index|if_?idx|if(ace)?s?_?map|tx_?port|redirect|(out|egress)_?if"
+    r"|(to|2)_?(if|iface|tap|veth|dev|nic)s?$|^(if|iface|tap|veth|dev|nic)s?_(by|for|of)_",
+    re.IGNORECASE,
+)
+"""Names of plain hash maps that say that a value is, or begins with, the index of an interface."""
 
 
 class BpfProgram(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,8 +102,8 @@ class BpfMapEntry(msgspec.Struct, frozen=True, kw_only=True):
     address: str | None = None
     """Plain hashes with keys of 16 bytes: the key as an IPv6 address."""
     ifindex: int | None = None
-    """devmap, devmap_hash, and plain hashes with a name such as ``redirect_ifindex``: where packets are sent. Of hashes
-    with longer values these are the first 32 bits."""
+    """devmap, devmap_hash, and plain hashes: where packets are sent. Of hashes these are the first 32 bits of a value,
+    where the name says so (``redirect_ifindex``), or most of them are indexes of interfaces of this namespace."""
     target_can: bool | None = None
     """devmap, devmap_hash: whether that interface takes frames from another one's XDP (NETDEV_XDP_ACT_NDO_XMIT); of a
     veth whose driver tells nothing, whether its other end has GRO on. None: could not be asked."""

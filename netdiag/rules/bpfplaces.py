@@ -12,6 +12,8 @@ from netdiag.model.link import Link
 
 MAPPED = "::ffff:"
 """What IPv6 keys of IPv4 addresses begin with."""
+OWN = {"inet": 31, "inet6": 65}
+"""Bits: a route as long as this belongs to one guest."""
 SYSTEMD = "sd_"
 """What names of the programs of systemd begin with."""
 CUT_AT = 15
@@ -33,6 +35,19 @@ def key_words(entry: BpfMapEntry) -> str:
     """The key as bpftool takes it, octet by octet."""
     octets = pack("=I", entry.key) if entry.address is None else socket.inet_pton(socket.AF_INET6, entry.address)
     return " ".join(map(str, octets))
+
+
+def routed(view: HostView, address: str) -> set[int]:
+    """Interfaces of the routes for this address alone, in any table."""
+    family = "inet6" if ":" in address else "inet"
+    fib, found = view.fib(family), set[int]()
+    for table in fib.tables():
+        for group in fib.candidates(table, address):
+            if group.length >= OWN[family]:
+                rows = view.route_rows(family, group.positions)
+                found |= {hop.oif for row in rows if row.type == "unicast" for hop in row.hops}
+            break
+    return found
 
 
 def family_of(ifname: str) -> str:

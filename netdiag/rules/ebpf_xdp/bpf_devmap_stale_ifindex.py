@@ -1,8 +1,8 @@
 """What it checks
   A map of a program that is attached here names an interface to send packets to, and there is no such interface:
-  plain hash maps with keys of 4 or 16 bytes whose name speaks of interfaces (ifindex, redirect, tx_port), and devmaps.
-  A hash value is an interface's index, or a structure that begins with one: then most entries must name interfaces that
-  exist.
+  devmaps, and plain hash maps with keys of 4 or 16 bytes whose name says that values are interfaces (ifindex, redirect,
+  tx_port, ip_to_tap), or whose keys are mostly addresses that this host routes by the interface that the value names.
+  A hash's value is an index, or a structure that begins with one: then most entries must name interfaces that exist.
 
 Why it matters
   The program redirects packets to an index that no interface has: the kernel drops them, and counts that nowhere but
@@ -26,12 +26,14 @@ References
   net/core/filter.c bpf_redirect(), xdp_do_redirect(), kernel/bpf/devmap.c dev_map_notification()
 """
 
+import socket
+import sys
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
+from netdiag.model.bpf import INTERFACES, BpfAttachment, BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import key_words
+from netdiag.rules.bpfplaces import key_address, key_words, routed
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
@@ -42,6 +44,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "bpf"),
+    consults=("routes",),
 )
 TYPES = ("hash", "devmap", "devmap_hash")
 
@@ -52,15 +55,13 @@ def check(view: HostView) -> Iterator[Draft]:
     attached = {row.prog_id for row in table.attachments if row.ifindex in here}
     users = {number: one for one in table.programs if one.id in attached for number in one.map_ids}
     maps = {one.id: one for one in table.maps if one.type in TYPES and one.id in users}
-    loose = {one.id for one in maps.values() if one.type == "hash" and one.value_size != 4}
     stale: dict[int, list[BpfMapEntry]] = {}
     for entry in sorted(table.entries, key=lambda entry: (entry.map_id, entry.key, entry.address or "")):
         if entry.map_id in maps and entry.ifindex and entry.ifindex not in here:
             stale.setdefault(entry.map_id, []).append(entry)
     for number, entries in stale.items():
         one, user, first = maps[number], users[number], entries[0]
-        good = [entry for entry in table.entries if entry.map_id == number and entry.ifindex in here]
-        if number in loose and len(good) <= len(entries):
+        if one.type == "hash" and not _believed(view, one, len(entries)):
             continue
         key = first.address or str(first.key)
         name = user.function or user.name
@@ -76,6 +77,16 @@ def check(view: HostView) -> Iterator[Draft]:
             fix=f"bpftool map delete id {number} key {key_words(first)}  # or let the agent write the map anew",
             confidence="likely" if one.type == "hash" else "possible",
         )
+
+
+def _believed(view: HostView, one: BpfMap, stale: int) -> bool:
+    """Whether the values of a hash are interfaces: its name says so; those that exist prove it of structures, and the
+    routes of a map with another name."""
+    said = INTERFACES.search(one.name) is not None
+    good = [entry for entry in view.bpf.entries if entry.map_id == one.id and view.link(entry.ifindex)]
+    if not said:
+        good = [entry for entry in good if entry.ifindex in routed(view, key_address(entry))]
+    return (said and one.value_size == 4) or len(good) > stale
 
 
 def _host(kind: str = "hash", *ifindexes: int) -> HostBuilder:
@@ -146,3 +157,23 @@ def examples() -> Iterator[Example]:
         yield Example(name=name, why=why, tables=tc(host, "tap0", 1).build(), fires=fires)
     devmap = tc(_host("devmap", 99), "tap0", 1).bpf(maps=[BpfMap(id=5, type="devmap", key_size=4, value_size=8)])
     yield Example(name="devmap with values of 8 bytes", why="index and program", tables=devmap.build(), fires=1)
+
+    def guests(*rows: tuple[str, int]) -> HostBuilder:
+        """What a map without a telling name has for addresses, of which 10.0.0.1 to 10.0.0.9 are routed by tap0."""
+        host = _host("hash")
+        host.bpf(maps=[BpfMap(id=5, type="hash", name="guests", key_size=4, value_size=4)])
+        for address, index in rows:
+            key = int.from_bytes(socket.inet_aton(address), sys.byteorder)
+            host.bpf(entries=[BpfMapEntry(map_id=5, key=key, ifindex=index)])
+        for number in range(1, 10):
+            host.route(f"10.0.0.{number}/32", dev="tap0")
+        return tc(host, "tap0", 1)
+
+    gone = ("10.0.0.2", 99)
+    for held, why, fires in (
+        ((("10.0.0.1", 2), gone), "as many as agree", 0),
+        ((("10.0.0.1", 2), ("10.0.0.3", 2), gone), "the routes prove what the values are", 1),
+        ((("10.0.0.1", 1), ("10.0.0.3", 2), ("10.0.0.4", 1), gone), "most are about something else", 0),
+        ((("10.0.1.1", 2), ("10.0.1.2", 2), gone), "no addresses of this host's guests", 0),
+    ):
+        yield Example(name=f"a map of no telling name, {held}", why=why, tables=guests(*held).build(), fires=fires)

@@ -16,10 +16,11 @@ Fix
   the agent write the map anew, and look why it missed the move.
 
 Not flagged
-  Maps whose keys are no addresses that this host routes, or whose names do not speak of interfaces; an entry that
-  agrees with the route. A map in which as many entries disagree as agree: it is about something else. Entries without
-  a route of their own in a map without any entry that agrees. Interfaces that do not exist (bpf-devmap-stale-ifindex).
-  The time in which a migration forwards looks like the fault and ends by itself.
+  Maps whose keys are no addresses that this host routes; an entry that agrees with the route. A map in which as many
+  entries disagree as agree: it is about something else. Entries without a route of their own in a map without any
+  entry that agrees. Interfaces that do not exist (bpf-devmap-stale-ifindex). The time in which a migration forwards
+  looks like the fault and ends by itself. Other maps than plain hashes, and beyond sixteen of them those whose names do
+  not say that values are interfaces, are not read.
 
 References
   net/core/filter.c bpf_redirect(), bpf_fib_lookup(); bpftool-map(8)
@@ -35,7 +36,7 @@ import msgspec
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import key_address, key_words
+from netdiag.rules.bpfplaces import key_address, key_words, routed
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
@@ -47,21 +48,6 @@ RULE = Rule(
     confidence="likely",
     reads=("links", "routes", "bpf"),
 )
-OWN = {"inet": 31, "inet6": 65}
-"""Bits: a route as long as this belongs to one guest."""
-
-
-def routed(view: HostView, address: str) -> set[int]:
-    """Interfaces of the routes for this address alone, in any table."""
-    family = "inet6" if ":" in address else "inet"
-    fib, found = view.fib(family), set[int]()
-    for table in fib.tables():
-        for group in fib.candidates(table, address):
-            if group.length >= OWN[family]:
-                rows = view.route_rows(family, group.positions)
-                found |= {hop.oif for row in rows if row.type == "unicast" for hop in row.hops}
-            break
-    return found
 
 
 def check(view: HostView) -> Iterator[Draft]:

@@ -15,7 +15,7 @@ import msgspec
 from netdiag.model.bpf import BpfAttachment, BpfCgroup, BpfMap, BpfMapEntry
 from netdiag.sources.bpf import hooks, keepers
 from netdiag.sources.bpf.calls import Calls, choose
-from netdiag.sources.bpf.contents import Contents, names_something
+from netdiag.sources.bpf.contents import Contents, may_name, names_something
 from netdiag.sources.bpf.mounts import bpf_mounts
 from netdiag.sources.bpf.objects import Links, Maps, Programs, Reply, each, opened
 
@@ -121,7 +121,7 @@ def _entries(calls: Calls, rest: str, until: float) -> tuple[Any, str]:
         try:
             with opened(calls.fd_by_id("map", number)) as fd:
                 one = reader.read(fd, number)
-            rows, whole = contents.entries(one) if names_something(one) else ([], False)
+            rows, whole = contents.entries(one) if names_something(one) or may_name(one) else ([], False)
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -5,13 +5,12 @@ an LRU map would mark the entry as used (kernel/bpf/hashtab.c, htab_lru_map_look
 not. Both are bounded, because a map that changes meanwhile may begin again and again.
 """
 
-import re
 import socket
 import time
 from contextlib import suppress
 from struct import unpack_from
 
-from netdiag.model.bpf import BpfMap, BpfMapEntry
+from netdiag.model.bpf import INTERFACES, BpfMap, BpfMapEntry
 from netdiag.sources.bpf.calls import Calls
 from netdiag.sources.bpf.objects import opened
 
@@ -29,8 +28,6 @@ COUNTED = {
 SLOTS = {"devmap", "cpumap", "prog_array", "array_of_maps"}
 """Arrays of which a slot is empty or names something."""
 NAMING = SLOTS | {"devmap_hash", "hash_of_maps"}
-INTERFACES = re.compile("if_?index|if_?idx|tx_?port|redirect|(out|egress)_?if", re.IGNORECASE)
-"""Names of plain hash maps whose values, or the first 32 bits of them, are taken for interfaces."""
 KEYS = (4, 16)
 """Bytes of a key that are read: a number or an IPv4 address, an IPv6 address."""
 VALUE_LIMIT = 64
@@ -47,10 +44,14 @@ PATIENCE = 0.5
 """Seconds for all maps."""
 
 
+def may_name(one: BpfMap) -> bool:
+    """Whether the values of a plain hash could begin with an interface's index."""
+    return one.type == "hash" and one.key_size in KEYS and 4 <= one.value_size <= VALUE_LIMIT
+
+
 def names_something(one: BpfMap) -> bool:
     """Whether the values of a map are worth reading: they name an interface, a processor, a program or a map."""
-    plain = one.type == "hash" and one.key_size in KEYS and 4 <= one.value_size <= VALUE_LIMIT
-    return one.type in NAMING or (plain and INTERFACES.search(one.name) is not None)
+    return one.type in NAMING or (may_name(one) and INTERFACES.search(one.name) is not None)
 
 
 class Contents:
