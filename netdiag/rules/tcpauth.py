@@ -14,22 +14,32 @@ from netdiag.rules.shape import Rule
 READS = ("bird", "links", "addresses", "routes", "rules", "sysctls", "counters")
 MUTE = ("", "Socket: Connection timed out", *RESTARTS)
 """What BIRD says where nothing comes back; why the neighbour ended the session before stays until the next one."""
+RESET = "Socket: Connection reset by peer"
+"""The connection stood, and the neighbour, of which nothing is heard, gave it up."""
 
 
-def stuck(view: HostView, states: Iterable[str]) -> list[Session]:
+def stuck(view: HostView, states: Iterable[str], errors: tuple[str, ...] = MUTE) -> list[Session]:
     """Sessions that call and get no answer."""
     wanted = tuple(states)
     return [
         session
         for session in sessions(view)
-        if not session.up and not session.switched_off and session.state in wanted and session.error in MUTE
+        if not session.up and not session.switched_off and session.state in wanted and session.error in errors
     ]
 
 
 def findings(
-    rule: Rule, view: HostView, counters: Iterable[str], states: Iterable[str], *, what: str, fix: str
+    rule: Rule,
+    view: HostView,
+    counters: Iterable[str],
+    states: Iterable[str],
+    *,
+    what: str,
+    fix: str,
+    reset: bool = False,
 ) -> Iterator[Draft]:
-    """A finding for each stuck session, where one of the counters moved; a possibility where it once did."""
+    """A finding for each stuck session, where one of the counters moved; a possibility where it once did. ``reset``:
+    connections do come to stand, so that a moving counter is also why a neighbour gave one up."""
     totals = {name: view.latest.snmp.get(f"TcpExt.{name}", 0) for name in counters}
     moved = {name: view.moved(f"TcpExt.{name}") or 0 for name in totals}
     told = next((name for name in totals if moved[name]), None)
@@ -37,12 +47,13 @@ def findings(
     name = told or once
     if name is None:
         return
-    for session in stuck(view, states):
+    for session in stuck(view, states, (*MUTE, RESET) if reset and told else MUTE):
         answer = way(view, session)
         severity: Severity = down_severity(view, session) if told else "info"
+        hears = f" ({session.error})" if session.error == RESET else " without an error"
         yield rule.found(
             subject=session.subject,
-            message=f"BGP session {session.name} to {session.neighbour} stays in {session.state} without an error, and "
+            message=f"BGP session {session.name} to {session.neighbour} stays in {session.state}{hears}, and "
             f"the kernel {'drops' if told else 'has dropped'} TCP segments {what}; {loss_words(view, session)}",
             severity=severity,
             confidence="likely" if told else "possible",

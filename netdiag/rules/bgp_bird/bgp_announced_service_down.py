@@ -30,16 +30,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Xdp
 from netdiag.model.route import RTN_LOCAL
-from netdiag.model.sockets import CLOSE, IPPROTO_TCP, IPPROTO_UDP, LISTEN, sockets_from_rows
+from netdiag.model.sockets import sockets_from_rows
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.localports import listeners
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -52,18 +51,6 @@ RULE = Rule(
 )
 INFRASTRUCTURE = frozenset({22, 53, 68, 123, 161, 179, 323, 546, 3784, 3785, 4784, 51820})
 """Ports that say nothing about a service; 53 only where it is a resolver's own, see ``listeners``."""
-ANY = ("0.0.0.0", "::", "")
-
-
-def listeners(view: HostView) -> dict[str, set[int]]:
-    """Ports by local address; those for all addresses under the empty text."""
-    table = view.sockets
-    chosen = (table.protocol == IPPROTO_TCP) & (table.state == LISTEN)
-    chosen |= (table.protocol == IPPROTO_UDP) & (table.state == CLOSE) & (table.sport != 0)
-    found: dict[str, set[int]] = {}
-    for row in table.rows(np.flatnonzero(chosen)[:4096]):
-        found.setdefault("" if row.src in ANY else row.src, set()).add(row.sport)
-    return found
 
 
 def announced(view: HostView) -> dict[str, tuple[str, str, str]]:

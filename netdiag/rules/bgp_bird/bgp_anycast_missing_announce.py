@@ -1,7 +1,8 @@
 """What it checks
   A prefix that this host is meant to announce is in no export of a BGP session: [[announce]] of the intent names prefix
   and sessions; or the host announces other addresses of its lo and not this one; or it was announced at the time of
-  the baseline.
+  the baseline; or none of them is announced, a service listens on this very address, and BIRD runs a direct protocol,
+  which would take it from lo.
 
 Why it matters
   The address is here and the service runs, so every check on the host is green; but no router leads anybody to it. With
@@ -18,9 +19,10 @@ Fix
 Not flagged
   A drained host: the label drained = true, a session or a protocol of BIRD that makes routes switched off. Sessions
   that are not established, which have rules of their own. A prefix covered by an aggregate that is announced, where
-  only the host's other addresses tell. Lists longer than netdiag reads: named under "not evaluated". Addresses on lo of
-  a host that announces none of them: without an intent nobody can tell that it should. One that is the source of a BGP
-  session: the router's own.
+  only the host's other addresses or its services tell. Lists longer than netdiag reads: named under "not evaluated".
+  Addresses on lo of a host that announces none of them, where no service is bound to one or no direct protocol runs:
+  without an intent nobody can tell that it should. One that is the source of a BGP session or a router id: the
+  router's own. Inner addresses (RFC 1918, ULA) beside public ones, or that only a service speaks for.
 
 References
   BIRD user's guide: protocols static and direct; nest/rt-table.c
@@ -36,8 +38,10 @@ from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Draft, Severity, Unjudged, subject
 from netdiag.model.intent import IntendedAnnouncement
 from netdiag.rules.bgpsessions import Session, bird_name, sessions
-from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.bgpsiblings import NOTHING
+from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.expected import since, untold
+from netdiag.rules.localports import listeners
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -45,7 +49,7 @@ RULE = Rule(
     title="a prefix that this host is meant to announce is announced to nobody",
     severity="critical",
     reads=("bird", "bird_routes", "addresses", "links", "routes"),
-    consults=("intent.announce", "baseline"),
+    consults=("intent.announce", "baseline", "sockets"),
     explains=("bgp-prefix-announced-nowhere", "bgp-asym-announce-drift"),
 )
 INNER = tuple(
@@ -99,6 +103,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         yield from _meant(view, want, told)
     if view.intent.announce is None:
         yield from _guessed(view, told, said)
+        yield from _served(view, told, said)
     if view.baseline is not None and view.baseline.read_whole("bird_routes"):
         yield from _since(view, view.baseline, told, said)
 
@@ -166,6 +171,37 @@ def _guessed(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft
             f"it is on lo, as {family[0]}, which is announced",
             "warning",
             f"birdc show route export {told[0].session.name}",
+            likely=True,
+        )
+
+
+def _open(row: Told) -> bool:
+    """Whether a session is not told nothing by name ("export none")."""
+    return any(channel.output_filter != NOTHING for channel in row.session.protocol.channels)
+
+
+def _served(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]:
+    """Addresses of a host that announces none, on which a service of their own listens, beside a direct protocol: it
+    leaves lo out, or a filter refuses what it brings."""
+    outward = [row for row in told if row.session.protocol.neighbor_as != row.session.protocol.local_as and _open(row)]
+    if not outward or any(row.nets is None for row in told) or _siblings(view, told):
+        return
+    if not any(row.proto == "Direct" and row.state == "up" for d in view.bird.daemons for row in d.protocols):
+        return
+    announced = {net for row in told for net in row.nets or ()}
+    bound, names = listeners(view), {daemon.router_id for daemon in view.bird.daemons}
+    for prefix in _own(view):
+        address = prefix.partition("/")[0]
+        ports = sorted(bound.get(address, ()))
+        if not ports or address in names or _inner(prefix) or _covered(prefix, announced) or prefix in said:
+            continue
+        said.add(prefix)
+        yield _draft(
+            prefix,
+            [row.session for row in outward],
+            f"it is on lo, port {ports[0]} listens on it, and BIRD's direct protocol, or a filter, leaves it out",
+            "warning",
+            f"inet_diag {address} port {ports[0]}",
             likely=True,
         )
 
@@ -303,6 +339,45 @@ def _untold() -> Iterator[Example]:
     yield _case("an address of a card", "no service's", card)  # type: ignore[arg-type]
     kernel = _host(Q).protocol("k9", "Kernel", state="down")
     yield _case("a protocol that makes no routes is off", "that is no drain", kernel, **told)
+    yield from _services()
     unread = _host(Q, own=(Q,), sessions=1).bgp("up_2").exports("up_2", routes=None, count=9000)
     wanted = IntendedAnnouncement(prefix=P, session="up_*")
     yield _case("one lacks it, one was not read", "each is told", unread, wanted, fires=1, unjudged=True)
+
+
+def _services() -> Iterator[Example]:
+    """Edges that announce no address of their lo, and a service on one."""
+
+    def edge(*own: str, port: int = 443, src: str = "203.0.113.7", maker: str = "Direct", **session: Any) -> BirdHost:
+        host = BirdHost().protocol("d1", maker).bgp("up_1", **session)
+        host.exports("up_1", routes=(BirdRoute(net="192.0.2.0/24", protocol="d1", best=True),))
+        for prefix in own or (P,):
+            host.address("lo", prefix)
+        if src:
+            host.socket(src=src, sport=port)
+        return host
+
+    told: dict[str, Any] = {"fires": 1, "subject": subject("prefix", prefix=P), "severity": "warning", "unjudged": True}
+    says = ("it is on lo, port 443 listens on it, and BIRD's direct protocol, or a filter, leaves it out",)
+    yield _case("direct protocol without lo", "the service is there, nobody is led to it", edge(), says=says, **told)
+    two = edge(P, Q).socket(src="203.0.113.8", sport=53).build()
+    yield Example(name="two services", why="each is told", tables=two, fires=2, unjudged=True)
+    none = channel(output_filter="REJECT")
+    for name, host in (
+        ("no direct protocol", edge(maker="Static")),
+        ("no service", edge(src="")),
+        ("service on any address", edge(src="0.0.0.0")),
+        ("service on another address", edge(src="203.0.113.9")),
+        ("an inner address", edge("10.9.9.9/32", src="10.9.9.9")),
+        ("inside the AS", edge(neighbor_as=65001)),
+        ("export none", edge(channels=(none,))),
+        ("one list unread", edge().bgp("up_2").exports("up_2", routes=None, count=9000)),
+    ):
+        yield _case(f"a service, {name}", "nobody can tell that it should be", host, unjudged=True)
+    named = BirdHost().daemon(router_id="203.0.113.7").protocol("d1", "Direct").bgp("up_1")
+    named.exports("up_1", routes=())
+    named.address("lo", P).socket(src="203.0.113.7", sport=443)
+    yield Example(name="a router id", why="the router's own", tables=named.build(), unjudged=True)
+    covered = edge().exports("up_1", routes=())
+    covered.bgp("up_2").exports("up_2", routes=(BirdRoute(net="203.0.113.0/24", protocol="d1", best=True),))
+    yield _case("an aggregate leads here", "routers find it", covered, unjudged=True)

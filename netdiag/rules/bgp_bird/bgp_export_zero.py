@@ -1,7 +1,8 @@
 """What it checks
   An established BGP session announces nothing (0 exported), routes were offered to it and its output filter refused
   them, while another session of the same kind announces some: one to the same neighbouring AS, or one with the same
-  filter by name, of the same family and table.
+  filter by name, of the same family and table; where the filter is written in place, any external one with such a
+  filter or "export all" that is given what this host itself makes.
 
 Why it matters
   The session looks well and attracts no traffic: the neighbour has no route to what this host serves over it. As long
@@ -48,6 +49,8 @@ RULE = Rule(
 
 
 MAKERS = ("Static", "Direct")
+ALL = "ACCEPT"
+"""What BIRD calls "export all"."""
 
 
 def refused(one: Standing) -> int:
@@ -57,7 +60,7 @@ def refused(one: Standing) -> int:
 
 
 def _mates(view: HostView, one: Standing) -> list[Standing]:
-    """Other external sessions with a filter in place, which let through what this host itself makes."""
+    """Other external sessions with a filter in place or with none, which let through what this host itself makes."""
     if one.internal or one.channel.output_filter != IN_PLACE:
         return []
     made = {(d.socket, row.name) for d in view.bird.daemons for row in d.protocols if row.proto in MAKERS}
@@ -71,7 +74,7 @@ def _mates(view: HostView, one: Standing) -> list[Standing]:
         other
         for other in standing(view)
         if carried(other) == carried(one)
-        and other.channel.output_filter == IN_PLACE
+        and other.channel.output_filter in (IN_PLACE, ALL)
         and other.channel.exported
         and (other.session.daemon.socket, other.session.name) in gives
     ]
@@ -172,6 +175,7 @@ def examples() -> Iterator[Example]:
     for name, protocol, as_given, loud in (
         ("is given what is made here", "s1", {}, True),
         ("is given a neighbour's", "up3", {}, False),
+        ("has no filter", "s1", {"output_filter": "ACCEPT"}, True),
         ("has a filter by name", "s1", {"output_filter": "theirs"}, False),
         ("announces nothing", "s1", {"exported": 0}, False),
         ("of the other family", "s1", {"name": "ipv6"}, False),

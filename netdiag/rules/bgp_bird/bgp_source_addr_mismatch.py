@@ -1,7 +1,7 @@
 """What it checks
-  A BGP session cannot call because its source address is no address of this host ("Cannot assign requested address").
-  As a possibility: the neighbour closes every connection at once, and this host has several addresses that could be
-  its source.
+  A BGP session cannot call because its source address is no address of this host ("Cannot assign requested address");
+  or the neighbour resets every connection at once, and this host has several addresses in the neighbour's subnet. As a
+  possibility: it closes them, or this host has several addresses elsewhere that could be its source.
 
 Why it matters
   A neighbour accepts a session only from the address that it has configured. With another source, one that the kernel
@@ -19,7 +19,8 @@ Fix
 
 Not flagged
   Sessions that stand. Sources that are this host's while the neighbour does not hang up. Hosts with one address
-  towards the neighbour. What only the neighbour's side can tell is never more than a possibility.
+  towards the neighbour. A neighbour that has lost the session from its configuration hangs up likewise: which it is,
+  only that side can tell.
   BIRD 2 tells a failed bind only to its log, and shows no error then: not told here.
 
 References
@@ -27,7 +28,7 @@ References
 """
 
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from netdiag.index.view import HostView
@@ -45,7 +46,8 @@ RULE = Rule(
     explains=("bgp-not-established", "route-default-missing"),
 )
 REFUSED = "Cannot assign requested address"
-HANGS_UP = ("Socket: Connection closed", "Socket: Connection reset by peer")
+RESET = "Socket: Connection reset by peer"
+HANGS_UP = ("Socket: Connection closed", RESET)
 
 
 def candidates(view: HostView, session: Session) -> list[str]:
@@ -58,6 +60,15 @@ def candidates(view: HostView, session: Session) -> list[str]:
     return sorted(row.local for row in view.addresses if row.family == family and row.scope == 0)
 
 
+def near(view: HostView, session: Session) -> int:
+    """How many of the host's addresses are in one subnet with the neighbour."""
+    return sum(
+        ip_address(session.protocol.neighbor_address or "") in ip_network(f"{row.local}/{row.prefixlen}", strict=False)
+        for row in view.addresses
+        if row.local in candidates(view, session)
+    )
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for session in sessions(view):
         if session.up:
@@ -66,6 +77,7 @@ def check(view: HostView) -> Iterator[Draft]:
         sure = REFUSED in session.error
         if not sure and (session.error not in HANGS_UP or len(own) < 2):
             continue
+        likely = not sure and session.error == RESET and near(view, session) > 1
         answer = way(view, session)
         source = session.protocol.source_address
         words = "its source address is none of this host's" if sure else f"one of {len(own)} addresses is its source"
@@ -74,7 +86,7 @@ def check(view: HostView) -> Iterator[Draft]:
             message=f"BGP session {session.name} to {session.neighbour} fails ({session.error}): {words}; "
             + loss_words(view, session),
             severity=down_severity(view, session),
-            confidence=None if sure else "possible",
+            confidence=None if sure else "likely" if likely else "possible",
             evidence=[
                 ("last error", session.error, session.source),
                 ("source address", source or "not told", session.source),
@@ -100,10 +112,13 @@ def examples() -> Iterator[Example]:
     about = subject("bgp-session", name="up1")
     told = f"Socket: {REFUSED}"
     yield _case("no address of ours", "the plain fault", told, fires=1, severity="critical", subject=about)
-    for error in HANGS_UP:
-        yield _case(
-            error, "the neighbour knows another one", error, "192.0.2.2/24", "192.0.2.3/24", fires=1, severity="info"
-        )
+    two = "192.0.2.2/24", "192.0.2.3/24"
+    info: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
+    likely: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "likely"}
+    yield _case("reset", "the neighbour knows the other one", RESET, *two, **likely)
+    yield _case("closed", "it may be the end of a daemon", HANGS_UP[0], *two, **info)
+    yield _case("reset, another subnet", "the kernel would not choose it", RESET, two[0], "10.0.0.3/24", **info)
+    yield _case("reset, addresses of a service", "likewise", RESET, two[0], "192.0.2.7/32", **info)
     yield _case("one address", "there is no other", HANGS_UP[0])
     yield _case("refused", "nobody listens", "Socket: Connection refused", "192.0.2.2/24", "192.0.2.3/24")
     yield Example(name="stands", why="the ordinary case", tables=BirdHost().bgp("up1").build())

@@ -1,6 +1,7 @@
 """What it checks
-  A BGP session hangs on its way up (OpenSent, OpenConfirm, Connect, Active) without an error, while the kernel drops
-  TCP segments whose TTL is below what the session demands (TTL security, RFC 5082), as two samples of its counter show.
+  A BGP session hangs on its way up (OpenSent, OpenConfirm, Connect, Active) without an error, or is reset by the
+  neighbour in the end, while the kernel drops TCP segments whose TTL is below what the session demands (TTL security,
+  RFC 5082), as two samples of its counter show.
 
 Why it matters
   With "ttl security" on one side only, the other side sends with a small TTL: what it sends is dropped here without a
@@ -18,7 +19,7 @@ Fix
 
 Not flagged
   A counter that does not move: a possibility only. A moving counter while no session hangs: somebody else's packets,
-  which is what TTL security is for. Sessions with an error, passive ones, sessions that stand.
+  which is what TTL security is for. Sessions with another error, passive ones, sessions that stand.
 
 References
   RFC 5082; net/ipv4/tcp_ipv4.c tcp_v4_rcv() min_ttl, LINUX_MIB_TCPMINTTLDROP
@@ -53,6 +54,7 @@ def check(view: HostView) -> Iterator[Draft]:
         STATES,
         what="whose TTL is too low",
         fix="set 'ttl security' alike in protocol bgp {name} and on {address}",
+        reset=True,
     )
 
 
@@ -73,4 +75,8 @@ def examples() -> Iterator[Example]:
     yield _case("does not move", "dropped some time ago", 3, 3, fires=1, severity="info")
     yield _case("never", "something else", 0, 0)
     yield _case("stranger's packets", "the session stands", 0, 9, state="Established")
+    reset = "Socket: Connection reset by peer"
+    said = ("stays in OpenSent (Socket: Connection reset by peer), and the kernel drops",)
+    yield _case("reset", "the neighbour waited in vain", 0, 1, state="OpenSent", error=reset, fires=1, says=said)
+    yield _case("reset, and the counter stands", "it hangs up for another reason", 3, 3, error=reset)
     yield _case("refused", "somebody answers", 0, 9, error="Socket: Connection refused")
