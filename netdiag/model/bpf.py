@@ -195,6 +195,8 @@ class BpfAttachment(msgspec.Struct, frozen=True, kw_only=True):
     """cgroup: path of its folder."""
     cgroup_id: int | None = None
     """Inode of that folder."""
+    cgroup_hidden: bool | None = None
+    """cgroup: processes that another PID namespace hides are in it, below or above; None: not looked at."""
     flags: tuple[str, ...] = ()
     """cgroup: ``override``, ``multi``."""
     effective: bool | None = None

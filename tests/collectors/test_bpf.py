@@ -114,11 +114,15 @@ def test_every_attach_point_is_that_of_bpftool(lab: Lab) -> None:
         if field == "own":
             own = [row for row in table.attachments if row.hook == "cgroup"]
             assert sorted((row.cgroup, row.attach_type, row.prog_id) for row in own) == theirs
-            assert len(own) == 6
+            assert len(own) == 6 and not any(row.cgroup_hidden for row in own)
         else:
             said = {(row.cgroup, row.attach_type): row.effective for row in table.cgroups}
             folders = {row["cgroup"] for row in tree}
             assert sorted((c, h, n) for c, h, n in _effective(said, folders)) == theirs
+    ours = {row.prog_id for row in own}
+    seen = [row for row in table_of(lab.host("edge2").call(collected)).attachments if row.hook == "cgroup"]
+    theirs = [row for row in seen if row.prog_id in ours]
+    assert len(theirs) == 6 and all(row.cgroup_hidden for row in theirs), "another host's processes are in them"
 
 
 def _effective(said: dict[tuple[str, str], tuple[int, ...]], folders: set[str]) -> list[tuple[str, str, int]]:

@@ -20,7 +20,7 @@ Not flagged
   systemd's own programs (sd_*). What binds the sockets of a VRF's processes to it, which ip vrf exec leaves in a cgroup
   of that VRF's name and has no map to be looked after, while the VRF is there. Filters of devices, which container
   runtimes attach and leave. Programs that a pin, a link or a process keeps, and those of which a map is pinned or held.
-  Hosts where pins or processes could not be read.
+  Not judged: hosts where pins or processes could not be read, and from a container cgroups with processes of others.
 
 References
   kernel/bpf/cgroup.c __cgroup_bpf_attach(); bpftool-cgroup(8); BPF_PROG_ATTACH in bpf(2); ip-vrf(8)
@@ -58,12 +58,16 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     kept = {(pin.kind, pin.id) for pin in table.pins} | {(holder.kind, holder.id) for holder in table.holders}
     linked = {link.prog_id for link in table.links}
     told: set[tuple[int, str | None]] = set()
+    unseen = False
     for row in rows:
         one = programs[row.prog_id]
         owned = ("prog", one.id) in kept or any(("map", number) in kept for number in one.map_ids)
         if owned or one.id in linked or _binds_to_vrf(view, one, row.cgroup or "") or (one.id, row.cgroup) in told:
             continue
         told.add((one.id, row.cgroup))
+        if row.cgroup_hidden:
+            unseen = True
+            continue
         name, hook = one.function or one.name, HOOKS.get(row.attach_type or "", row.attach_type)
         yield RULE.found(
             subject=subject("bpf-attachment", hook=row.attach_type, cgroup=row.cgroup, name=name),
@@ -77,6 +81,8 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
             confirm=["bpftool cgroup tree", f"bpftool prog show id {one.id}"],
             fix=f"bpftool cgroup detach {quoted(row.cgroup or '')} {hook} id {one.id}",
         )
+    if unseen:
+        yield Unjudged(reason="another PID namespace hides processes of a cgroup: an owner may be among them")
 
 
 def _binds_to_vrf(view: HostView, one: BpfProgram, cgroup: str) -> bool:
@@ -133,6 +139,8 @@ def examples() -> Iterator[Example]:
         yield Example(name=f"the {kind} is pinned", why="somebody meant it to stay", tables=pinned.build())
     yield Example(name="systemd", why="its own", tables=_host("cgroup_skb", "sd_fw_egress").build())
     yield Example(name="devices", why="runtimes leave them", tables=_host("cgroup_device").build())
+    others = _host(cgroup_hidden=True).build()
+    yield Example(name="processes of another PID namespace", why="/proc tells nothing", tables=others, unjudged=True)
     unread = _host().bpf(unread=["holders"])
     yield Example(name="holders not read", why="an owner may be there", tables=unread.build(), unjudged=True)
     idle = HostBuilder().bpf(unread=["holders"]).build()

@@ -6,10 +6,13 @@ nothing may be asked.
 """
 
 import errno
+import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+
+import msgspec
 
 from netdiag.model.bpf import BpfAttachment, BpfCgroup
 from netdiag.sources.bpf import names
@@ -151,7 +154,28 @@ def on_cgroups(calls: Calls, hooks: Iterable[str], deadline: float) -> tuple[lis
                 if running and (own.prog_ids or above.get((os.path.dirname(path), hook)) != running):
                     effective.append(BpfCgroup(cgroup=path, cgroup_id=number, attach_type=hook, effective=running))
                 rows += _of_cgroup(path, number, hook, own, running)
-    return rows, effective, ""
+    looked = {path: hidden(path) for path in {row.cgroup or "" for row in rows}}
+    return [msgspec.structs.replace(row, cgroup_hidden=looked[row.cgroup or ""]) for row in rows], effective, ""
+
+
+def hidden(path: str) -> bool:
+    """Whether a cgroup, one below it or one above it but the root holds a process that /proc does not show: 0 stands
+    for one outside the reader's PID namespace (kernel/cgroup/cgroup.c, cgroup_procs_show())."""
+    root = next((mount for mount in mounts("cgroup2") if path == mount or path.startswith(f"{mount}/")), path)
+    above = path
+    near = [folder for folder, _, _ in itertools.islice(os.walk(path), CGROUPS_LIMIT)]
+    while above != root:
+        near.append(above)
+        above = os.path.dirname(above)
+    return any(_strangers(folder) for folder in near)
+
+
+def _strangers(folder: str) -> bool:
+    try:
+        with open(f"{folder}/cgroup.procs", "rb") as file:
+            return b"0" in file.read().split()
+    except OSError:
+        return False  # it has gone, or holds threads only
 
 
 def _of_cgroup(path: str, number: int, hook: str, own: Queried, running: tuple[int, ...]) -> list[BpfAttachment]:
