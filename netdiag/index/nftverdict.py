@@ -71,6 +71,6 @@ class HookVerdict:
 
     @property
     def blocker(self) -> Possible | None:
-        """What stops the packet for certain, or else what may."""
+        """What stops the packet for certain; else what stops the rest of a packet that never passes, or what may."""
         stops = [one for one in self.possible if one.verdict != "accept"]
-        return next((one for one in stops if one.certain), stops[0] if stops else None)
+        return next((one for one in stops if one.certain), stops[-1 if self.passes == "no" else 0] if stops else None)

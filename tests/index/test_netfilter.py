@@ -262,6 +262,18 @@ def test_what_a_target_does_that_is_not_known_is_not_known() -> None:
     assert plainly.verdict == "drop"
 
 
+def test_what_stops_a_packet_is_what_stops_the_rest_of_it() -> None:
+    """A list of bans that may name it stands before; not that one is to be mended."""
+    bans = made.rule(made.plain("osf", opaque=True), made.verdict("drop"))
+    for rules, policy, last in (((bans,), "drop", None), ((bans, made.rule(made.verdict("drop"))), "accept", 1)):
+        one = made.chain("c", *rules, hook="output", policy=policy)
+        stop = Netfilter(Nft(tables=(made.table(one),))).hook("output", TO_US).blocker
+        assert stop is not None and stop.at.rule is (None if last is None else rules[last])
+    open_ = made.chain("c", bans, hook="output")
+    stop = Netfilter(Nft(tables=(made.table(open_),))).hook("output", TO_US).blocker
+    assert stop is not None and stop.at.rule is bans
+
+
 @pytest.mark.parametrize("backend", ["nft", "legacy"])
 def test_icmp_of_iptables(lab: Lab, backend: str) -> None:
     host = lab.host("h")

@@ -43,6 +43,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("bpf", "links"),
+    consults=("namespaces",),
 )
 TYPES = ("cgroup_skb", "cgroup_sock", "cgroup_sock_addr", "cgroup_sockopt", "sock_ops")
 
@@ -86,10 +87,15 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
 
 
 def _binds_to_vrf(view: HostView, one: BpfProgram, cgroup: str) -> bool:
-    """Whether it is what ip vrf exec attaches, once for each cgroup that it was called from."""
+    """Whether it is what ip vrf exec attaches, once for each cgroup that it was called from: CGROUP/vrf/VRF, and
+    CGROUP/NETNS/vrf/VRF for a network namespace with a name, whose VRFs are not seen from here."""
     if one.type != "cgroup_sock" or one.map_ids:
         return False
-    return any(link.kind == "vrf" and cgroup.endswith(f"/vrf/{link.ifname}") for link in view.links)
+    if any(link.kind == "vrf" and cgroup.endswith(f"/vrf/{link.ifname}") for link in view.links):
+        return True
+    called, found, _ = cgroup.rpartition("/vrf/")
+    others = view.namespaces.namespaces if found and view.read_whole("namespaces") else ()
+    return any(called.endswith(f"/{name}") for space in others if not space.own for name in space.names)
 
 
 HOOKS = {"cgroup_inet_ingress": "ingress", "cgroup_inet_egress": "egress", "cgroup_sock_ops": "sock_ops"} | {
@@ -158,5 +164,10 @@ def examples() -> Iterator[Example]:
     ):
         host = _host(kind, "", maps, cgroup="/sys/fs/cgroup/user.slice/vrf/blue").link(vrf, kind="vrf")
         yield Example(name=name, why=why, tables=host.build(), fires=fires)
+    for name, own, fires in (("red", False, 0), ("rd", False, 1), ("red", True, 1)):
+        host = _host("cgroup_sock", "", (), cgroup="/sys/fs/cgroup/user.slice/red/vrf/blue")
+        host.namespace(7, names=(name,), own=own)
+        why = "that VRF is not seen from here"
+        yield Example(name=f"ip vrf exec in {name}, own: {own}", why=why, tables=host.build(), fires=fires)
     other = _host("cgroup_sock", "", (), cgroup="/sys/fs/cgroup/vrf/br0").link("br0", kind="bridge")
     yield Example(name="a cgroup of a bridge's name", why="no VRF", tables=other.build(), fires=1)

@@ -1,6 +1,6 @@
 """What it checks
-  Packets dropped by a queueing discipline between two looks: a queue that overflows, a shaper on an interface of this
-  host's own, or a shaper whose queue is too short for ordinary bursts.
+  Packets dropped by a queueing discipline between two looks: a queue that overflows, a shaper or policer on an
+  interface of this host's own, or a shaper whose queue is too short for ordinary bursts.
 
 Why it matters
   They were already handed over by the stack: TCP sees loss and slows down, datagrams are gone. The driver's counters
@@ -17,9 +17,10 @@ Fix
 
 Not flagged
   "overlimits": packets that had to wait, which is what a shaper is for. Drops of fq_codel, cake, pie, red and their
-  kin, which drop early to slow down senders. A shaper towards a guest or customer (tap, ifb, bridge port, host routes,
-  or a router's cable into another namespace with no gateway behind it) with a queue of reasonable length, which caps by
-  design: info only. Drops of the past. With --interval 0 this is not evaluated.
+  kin, which drop early to slow down senders. What filters at ingress or clsact drop, which have no queue: their verdict
+  is that of a firewall, unless a policer is among them. A shaper or policer towards a guest or customer (tap, ifb,
+  bridge port, host routes, or a router's cable into another namespace with no gateway behind it), a shaper with a queue
+  of reasonable length: they cap by design, info only. Drops of the past. With --interval 0 this is not evaluated.
 
 References
   include/uapi/linux/gen_stats.h struct gnet_stats_queue; net/sched/sch_tbf.c tbf_enqueue(), sch_htb.c htb_enqueue();
@@ -37,7 +38,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.model.snapshot import Tables
-from netdiag.model.tc import ROOT, Qdisc, QueueStats, Tc, TcCounters, handle_text
+from netdiag.model.tc import ROOT, Qdisc, QueueStats, Tc, TcAction, TcCounters, TcFilter, handle_text
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.queues import AQM, FIFOS, SHAPERS, losing, share
 from netdiag.rules.shape import Example, Rule, quoted
@@ -52,6 +53,9 @@ RULE = Rule(
 
 CUSTOMERS = frozenset({"tun", "ifb"})
 """Kinds of interfaces that are made for one guest or customer, as are ports of a bridge and what has host routes."""
+FILTERING = frozenset({"ingress", "clsact"})
+"""Hold filters and no queue (net/sched/sch_ingress.c): what they count as dropped a filter has dropped."""
+FILTERS_HANDLE = 0xFFFF
 SHORT = 10
 """Full packets that a shaper's queue must hold at least."""
 
@@ -70,7 +74,10 @@ def check(view: HostView) -> Iterator[Draft]:
         short = _short(row, link)
         customer = row.ifindex in guests or link.kind in CUSTOMERS or link.master is not None
         customer = customer or _last_cable(link, exits)
-        by_design = (row.kind in SHAPERS or _below_shaper(row, table.qdiscs)) and not short and customer
+        policed = _policed(row, table.filters)
+        if row.kind in FILTERING and not policed:
+            continue
+        by_design = (row.kind in SHAPERS or _below_shaper(row, table.qdiscs) or policed) and not short and customer
         where = f"{row.kind} {handle_text(row.handle)} of {link.ifname}"
         source = f"RTM_GETQDISC {link.ifname} TCA_STATS2"
         why = f", its queue of {row.options['limit']} bytes holds less than {SHORT} full packets" if short else ""
@@ -100,6 +107,14 @@ def _below_shaper(row: Qdisc, qdiscs: Iterable[Qdisc]) -> bool:
     return any(up.ifindex == row.ifindex and up.handle >> 16 == major and up.kind in SHAPERS for up in qdiscs)
 
 
+def _policed(row: Qdisc, filters: Iterable[TcFilter]) -> bool:
+    """Whether a filter of an interface drops what is above a rate."""
+    mine = (one for one in filters if one.ifindex == row.ifindex and one.parent >> 16 == FILTERS_HANDLE)
+    return row.kind in FILTERING and any(
+        act.kind == "police" and act.verdict == "drop" for f in mine for act in f.actions
+    )
+
+
 def _last_cable(link: Link, exits: set[int]) -> bool:
     """A router's cable into another namespace: the only subnet behind it is its own, and the ways on are elsewhere."""
     return faces_guest(link) and link.inet_conf.get("forwarding") == 1 and bool(exits) and link.ifindex not in exits
@@ -111,6 +126,10 @@ def _short(row: Qdisc, link: Link) -> bool:
 
 
 def _fix(row: Qdisc, link: Link) -> str:
+    if row.kind in FILTERING:
+        return (
+            f"tc -s filter show dev {quoted(link.ifname)} ingress  # its policer: raise the rate, or delete the filter"
+        )
     place = "root" if row.parent == ROOT else f"parent {handle_text(row.parent)}"
     if row.kind in SHAPERS:
         return (
@@ -226,6 +245,7 @@ def examples() -> Iterator[Example]:
     guest.route("10.7.0.5/32", dev="eth0")
     yield _case("a guest by its host route", "a cap by design", replace(guest.build(), qdiscs=_cable().qdiscs), **cap)
     yield from _branches()
+    yield from _filters()
 
 
 def _branches() -> Iterator[Example]:
@@ -258,8 +278,9 @@ def _branches() -> Iterator[Example]:
     yield _case("a leaf of another card", "its own branch", rows(({"kind": "htb"}, {}), (other, {})), 2)
     unnamed = {"kind": "pfifo_fast", "handle": 0}, {"kind": "bfifo", "handle": 0x20000, "parent": 0x1}
     yield _case("handle 0", "nothing stands below it by name", rows((unnamed[0], {}), (unnamed[1], {})), 2)
-    police = {"kind": "clsact", "handle": 0xFFFF0000, "parent": 0xFFFFFFF1}
-    yield _case("clsact beside the root", "their handles look alike", rows((police, {}), (plain, {})), 2)
+    clsact: dict[str, Any] = {"kind": "clsact", "handle": 0xFFFF0000, "parent": 0xFFFFFFF1}
+    beside = _filtered(rows((clsact, {}), (plain, {})), "police")
+    yield _case("clsact beside the root", "their handles look alike", beside, 2)
     for name, why, leaf in (
         ("another qdisc's class", "nothing shapes it", {"parent": 0x50010}),
         ("another card's class", "the shaper is on this one", {"parent": 0x10010, "ifindex": 4}),
@@ -270,3 +291,30 @@ def _branches() -> Iterator[Example]:
         yield _case(name, why, replace(made, qdiscs=queues), 1, severity="warning")
     prio = _leaf(_cable(qdisc="prio"), SHORT)
     yield _case("a class of no shaper", "a queue that overflows", prio, 1, severity="warning")
+
+
+def _filtered(tables: Tables, action: str, verdict: str = "drop", **fields: Any) -> Tables:
+    """A filter of the first qdisc's interface with one action."""
+    row = tables.qdiscs.qdiscs[0]
+    known: dict[str, Any] = {"ifindex": row.ifindex, "parent": 0xFFFFFFF2, "kind": "matchall", "handle": 1}
+    known |= {"priority": 1, "protocol": 3, "actions": (TcAction(kind=action, verdict=verdict),)}
+    return replace(tables, qdiscs=msgspec.structs.replace(tables.qdiscs, filters=(TcFilter(**(known | fields)),)))
+
+
+def _filters() -> Iterator[Example]:
+    """Drops of ingress and clsact, which are verdicts of filters."""
+    for kind, parent in (("clsact", 0xFFFFFFF3), ("ingress", 0xFFFF0000)):
+        plain = _tables(kind)
+        loud: dict[str, Any] = {"severity": "warning", "says": ("tc -s filter show dev eth0 ingress",)}
+        own = _filtered(plain, "police", parent=parent)
+        yield _case(f"{kind}: a policer on the uplink", "loss on its own line", own, 1, **loud)
+        customer = _filtered(_tables(kind, kind="tun"), "police")
+        yield _case(f"{kind}: a customer's policer", "a cap by design", customer, 1, severity="info")
+        yield _case(f"{kind}: no filter was told", "eBPF, a firewall", plain)
+        yield _case(f"{kind}: a filter that drops", "a firewall", _filtered(plain, "gact"))
+        yield _case(f"{kind}: a policer that marks", "another drops", _filtered(plain, "police", "pipe"))
+    plain = _tables("clsact")
+    yield _case("another card's policer", "not what this one counts", _filtered(plain, "police", ifindex=1))
+    yield _case("a policer of the root's", "not what clsact counts", _filtered(plain, "police", parent=0x10000))
+    queue = _filtered(_tables("pfifo_fast"), "police")
+    yield _case("a queue beside a policer", "the queue overflows", queue, 1, severity="warning")

@@ -18,7 +18,8 @@ Fix
 
 Not flagged
   Traffic that the other chain may let through: netdiag asks it with a packet that has what the rule asks for and
-  everything else open. Rules that accept by the source alone: exceptions from a list of bans look so. Chains of nat
+  everything else open. Interfaces that are not there, and loopback where packets are forwarded: none comes by it.
+  Rules that accept by the source alone: exceptions from a list of bans look so. Chains of nat
   and route, accepts in prerouting and postrouting, which mean "no more rewriting here". Dormant tables.
 
 References
@@ -38,6 +39,7 @@ from netdiag.index.nfttext import rule_text
 from netdiag.index.nftverdict import Place, Possible
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft
+from netdiag.model.link import Link
 from netdiag.model.nft import Nft, NftChain, NftExpression, NftRule, NftSet, NftTable
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
@@ -110,7 +112,7 @@ def check(view: HostView) -> Iterator[Draft]:
     whole = view.netfilter
     said: set[tuple[str, ...]] = set()
     for hook in HOOKS:
-        beaten = [one for family in families for one in _beaten(whole, hook, family, names)]
+        beaten = [one for family in families for one in _beaten(whole, hook, family, names, view.links)]
         for first in beaten:
             key = (*_key(first.at), *_key(first.stop.at))
             if key not in said:
@@ -123,7 +125,7 @@ def _key(at: Place) -> tuple[str, str, str]:
     return at.table.family, at.table.name, at.chain.name
 
 
-def _beaten(whole: Netfilter, hook: str, family: str, names: list[str]) -> Iterator[Beaten]:
+def _beaten(whole: Netfilter, hook: str, family: str, names: list[str], links: Iterable[Link]) -> Iterator[Beaten]:
     base = [(t, c) for t, c in whole.base_chains(hook, family) if c.type == "filter"]
     size = sum(len(c.rules) for t in whole.tables for c in t.chains)
     left = max(FEWEST, min(MOST, WORK // (size + 1)))
@@ -139,10 +141,19 @@ def _beaten(whole: Netfilter, hook: str, family: str, names: list[str]) -> Itera
                 asked = meant(table_, accepting, pick)
                 known: dict[str, Any] = {"oif": ""} if hook == "input" else {"iif": ""} if hook == "output" else {}
                 packets = asked.packets((family,), **known) if SPECIFIC & set(asked.fields) else ()
-                stop = _in_vain(alone, whole, hook, packets, names)
+                real = [packet for packet in packets if _comes_by(packet, hook, links)]
+                stop = _in_vain(alone, whole, hook, real, names)
                 if stop is not None:
                     yield Beaten(Place(table_, inside, accepting), stop)
                     break
+
+
+def _comes_by(packet: Packet, hook: str, links: Iterable[Link]) -> bool:
+    """Whether there can be such a packet: there is an interface of that name, or one that begins so. What comes by
+    loopback has its route already and is never forwarded (net/ipv4/ip_input.c, ip_rcv_finish_core())."""
+    there = [link.ifname for link in links if hook != "forward" or not link.loopback]
+    named = [name.rstrip("*") for name in (packet.iif, packet.oif) if name]
+    return all(any(one.startswith(name) for one in there) for name in named)
 
 
 def _in_vain(
@@ -168,10 +179,7 @@ def _stop(alone: Netfilter, whole: Netfilter, hook: str, packet: Packet) -> Poss
     if alone.hook(hook, packet).passes != "yes":
         return None
     found = whole.hook(hook, packet)
-    if found.passes != "no":
-        return None
-    # Rules before may stop some of it (a list of bans); the last verdict stops what is left.
-    return next((one for one in found.possible if one.certain), found.possible[-1])
+    return found.blocker if found.passes == "no" else None  # rules before may stop some of it (a list of bans)
 
 
 def _only(one: NftTable, base: NftChain) -> NftTable:
@@ -251,7 +259,15 @@ def examples() -> Iterator[Example]:
     )
     yield case("firewalld", "it rejects by a last rule", _own(web), reject, fires=1)
     bridge = rule(iifname("lxdbr0"), port(17, 67), verdict("accept"))
-    yield case("a bridge's DHCP", "LXD's own table beside a firewall", _own(bridge), _firewall(), fires=1)
+    dhcp = _host().link("lxdbr0", kind="bridge").nft(_own(bridge), _firewall()).build()
+    yield Example(name="a bridge's DHCP", why="LXD's own table beside a firewall", tables=dhcp, fires=1)
+    yield case("a bridge that is not there", "no packet comes by it", _own(bridge), _firewall())
+    closed = _firewall(hook="forward")
+    for name, fires in (("lo", 0), ("lo*", 0), ("eth0", 1), ("eth*", 1)):
+        through = _own(rule(iifname(name), verdict("accept")), hook="forward")
+        yield case(f"{name} may be forwarded", "nothing is forwarded from loopback", through, closed, fires=fires)
+    local = _own(rule(iifname("lo"), port(6, 8080), verdict("accept")))
+    yield case("lo for this host", "its own connections come by it", local, _firewall(), fires=1)
     two = _own(web, rule(port(6, 8081), verdict("accept")))
     yield case("two rules, one fault", "told once for the pair of chains", two, _firewall(), fires=1)
     yield case("both accept", "as it must be", _own(web), _firewall(web))
