@@ -11,7 +11,7 @@ import pytest
 from netdiag.collectors import Options, nft
 from netdiag.index.netfilter import Netfilter
 from netdiag.index.nftpacket import Packet
-from netdiag.model.nft import Nft
+from netdiag.model.nft import Nft, NftRule
 from netdiag.rules import build_nft as made
 from netdiag.sources.live import LiveSource
 from tests.lab import Host, Lab
@@ -265,13 +265,18 @@ def test_what_a_target_does_that_is_not_known_is_not_known() -> None:
 def test_what_stops_a_packet_is_what_stops_the_rest_of_it() -> None:
     """A list of bans that may name it stands before; not that one is to be mended."""
     bans = made.rule(made.plain("osf", opaque=True), made.verdict("drop"))
-    for rules, policy, last in (((bans,), "drop", None), ((bans, made.rule(made.verdict("drop"))), "accept", 1)):
+    drop = made.rule(made.verdict("drop"))
+
+    def stops(policy: str, *rules: NftRule) -> int:
+        """Length of the rule that is to blame; 0: the policy."""
         one = made.chain("c", *rules, hook="output", policy=policy)
         stop = Netfilter(Nft(tables=(made.table(one),))).hook("output", TO_US).blocker
-        assert stop is not None and stop.at.rule is (None if last is None else rules[last])
-    open_ = made.chain("c", bans, hook="output")
-    stop = Netfilter(Nft(tables=(made.table(open_),))).hook("output", TO_US).blocker
-    assert stop is not None and stop.at.rule is bans
+        assert stop is not None
+        return 0 if stop.at.rule is None else len(stop.at.rule.expressions)
+
+    assert stops("drop", bans) == 0
+    assert stops("accept", bans, drop) == 1
+    assert stops("accept", bans) == 2
 
 
 @pytest.mark.parametrize("backend", ["nft", "legacy"])
