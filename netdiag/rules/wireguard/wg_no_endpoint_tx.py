@@ -19,7 +19,8 @@ Fix
 
 Not flagged
   Peers without an endpoint to which nothing is sent: they will call. Errors of an interface all of whose peers have
-  endpoints. With --interval 0 there is nothing to compare.
+  endpoints. No more packets than the host sent to groups meanwhile: those are no peer's. With --interval 0 there is
+  nothing to compare.
 
 References
   drivers/net/wireguard/device.c wg_xmit() "-EDESTADDRREQ"; wg(8) "endpoint"
@@ -45,6 +46,8 @@ RULE = Rule(
     explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down"),
 )
 
+GROUPS = ("IpExt.OutMcastPkts", "IpExt.OutBcastPkts", "Ip6OutMcastPkts")
+
 
 def moved(view: HostView, link: Link, counter: str) -> int:
     """How far a counter of the interface moved; 0 where it was made anew."""
@@ -53,6 +56,12 @@ def moved(view: HostView, link: Link, counter: str) -> int:
         samples.append(next((row.stats for row in sample.links if row.ifindex == link.ifindex), None))
     first, second = samples
     return max(0, getattr(second, counter) - getattr(first, counter)) if first and second else 0
+
+
+def to_groups(view: HostView) -> int:
+    """Packets to groups that the host sent, by whichever interface: nobody counts them for each. They are no peer's,
+    and a new interface reports its groups (RFC 3810 section 6.1)."""
+    return sum(view.deltas.snmp(counter) or 0 for counter in GROUPS)
 
 
 def quiet(view: HostView, device: WireguardDevice) -> bool:
@@ -75,7 +84,7 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         counter = "tx_packets" if device.userspace else "tx_errors"
         count = moved(view, link, counter)
-        if count and (not device.userspace or quiet(view, device)):
+        if count > to_groups(view) and (not device.userspace or quiet(view, device)):
             yield _finding(view, device, waiting, counter, count)
 
 
@@ -85,7 +94,7 @@ def _finding(view: HostView, device: WireguardDevice, waiting: list[WireguardPee
     return RULE.found(
         subject=peer_subject(device, peer) if len(waiting) == 1 else device_subject(device),
         message=f"{count} packets could not be sent by {name} within {view.deltas.seconds:.1f} s: {which} "
-        f"({', '.join(peer.allowed_ips[:2])}) has no endpoint",
+        f"({', '.join(peer.allowed_ips[:2])}) {'has' if len(waiting) == 1 else 'have'} no endpoint",
         evidence=[
             (f"{name} {counter}", f"+{count}", f"RTM_GETLINK {name} IFLA_STATS64"),
             ("endpoint", "(none)", source(device, "WGPEER_A_ENDPOINT", "endpoint")),
@@ -100,7 +109,13 @@ def _finding(view: HostView, device: WireguardDevice, waiting: list[WireguardPee
 
 
 def _host(
-    *, endpoint: str | None = None, errors: int = 3, userspace: bool = False, tx: int = 0, counter: str = "tx_errors"
+    *,
+    endpoint: str | None = None,
+    errors: int = 3,
+    userspace: bool = False,
+    tx: int = 0,
+    counter: str = "tx_errors",
+    groups: dict[str, int] | None = None,
 ) -> WireguardBuilder:
     host = WireguardBuilder().wireguard("wg0", userspace=userspace)
     host.wg_peer("wg0", "a", endpoint=endpoint).wg_peer("wg0", "b", age=20, allowed_ips=("10.0.0.3/32",))
@@ -110,7 +125,8 @@ def _host(
         (host.link_counters("eth0"), host.link_counters("wg0", stats=Stats64(**{counter: number})))
         for number in (10, 10 + errors)
     ]
-    host.counters(before={"links": rows[0]}, after={"links": rows[1]})
+    none = dict.fromkeys(GROUPS, 0)
+    host.counters(before={"snmp": none, "links": rows[0]}, after={"snmp": none | (groups or {}), "links": rows[1]})
     return host
 
 
@@ -143,6 +159,10 @@ def examples() -> Iterator[Example]:
     yield Example(name="a daemon that sends", why="the packets went to another peer", tables=busy.build())
     idle = _host(userspace=True, counter="tx_packets", errors=0)
     yield Example(name="an idle daemon", why="nothing was sent", tables=idle.build())
+    for counter in GROUPS:
+        for count, fires in ((2, 1), (3, 0)):
+            told = _host(groups={counter: count}).build()
+            yield Example(name=f"{counter} {count}", why="a new interface reports its groups", tables=told, fires=fires)
     back = _host(errors=-3)
     yield Example(name="a counter that went back", why="the interface was made anew", tables=back.build())
     for when in ("before", "after"):
