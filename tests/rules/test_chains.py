@@ -6,6 +6,7 @@ through the tunnel, and what the session brought.
 
 from netdiag.engine import judge
 from netdiag.model.finding import Finding
+from netdiag.model.link import Stats64
 from netdiag.model.snapshot import Meta, Snapshot
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
@@ -113,3 +114,56 @@ def test_a_rule_that_hides_main_takes_the_endpoint_along() -> None:
     found = chain(host)
     assert found[0] == "rule-shadowed"
     assert ">wg-endpoint-via-own-tunnel" in found
+
+
+def two_cards() -> Edge:
+    """eth0 with the default route, eth1 with a gateway of its own."""
+    host = Edge()
+    host.link("eth0").address("eth0", "192.0.2.10/24").route("default", via="192.0.2.1", dev="eth0")
+    host.link("eth1", inet_conf={"rp_filter": 1}).address("eth1", "10.20.0.10/24")
+    return host
+
+
+def dropped(host: Edge, count: int) -> Edge:
+    """The reverse path filter dropped so many packets while as many came in by eth1."""
+    counter, link = "TcpExt.IPReversePathFilter", host.link_counters
+    before = {"snmp": {counter: 1}, "links": tuple(link(name, stats=Stats64()) for name in ("eth0", "eth1"))}
+    moved = Stats64(rx_packets=count)
+    after = {"snmp": {counter: 1 + count}, "links": (link("eth0", stats=Stats64()), link("eth1", stats=moved))}
+    host.counters(before=before, after=after)
+    return host
+
+
+def test_a_rule_with_the_wrong_number_stands_above_the_table_that_it_was_meant_for() -> None:
+    host = two_cards()
+    host.route("default", via="10.20.0.1", dev="eth1", table=100).rule(100, iif="eth1", table=1000)
+    wrong = ["rule-references-empty-table", ">table-without-rule", ">>asym-rpfilter-strict-drop"]
+    assert chain(host) == wrong
+    host.rule(101, iif="eth0", table=1001)
+    assert "table-without-rule" in chain(host), "which of the two was meant for it cannot be said"
+
+
+def test_a_route_that_lost_stands_above_the_filter_that_drops_what_it_brings() -> None:
+    host = two_cards()
+    host.route("198.51.100.0/24", via="10.20.0.1", dev="eth1", priority=32, protocol=12)
+    host.route("198.51.100.0/24", via="192.0.2.1", dev="eth0")
+    found = chain(dropped(host, 5))
+    assert found.index(">asym-rpfilter-strict-drop") == found.index("bird-route-metric-loses-to-static") + 2
+
+
+def test_a_route_that_was_moved_into_a_tunnel_stands_above_the_filter() -> None:
+    host = two_cards()
+    host.wireguard("wg0").address("wg0", "10.99.0.1/24").wg_peer("wg0", "m", age=20.0, allowed_ips=("10.99.0.2/32",))
+    host.route("198.51.100.2/32", dev="wg0")
+    assert chain(dropped(host, 5)) == ["wg-route-without-allowedips", ">asym-rpfilter-strict-drop"]
+
+
+def test_two_cards_of_one_segment_and_subnet_have_one_fault() -> None:
+    host = Edge()
+    for number, name in enumerate(("eth0", "eth1"), 1):
+        host.link(name).address(name, f"10.1.0.{number}/24").neighbour("10.1.0.9", dev=name)
+    assert chain(host) == ["arp-flux", ">overlap-subnet-two-ifaces"]
+    apart = Edge()
+    for number, name in enumerate(("eth0", "eth1"), 1):
+        apart.link(name).address(name, f"10.1.0.{number}/24")
+    assert chain(apart) == ["overlap-subnet-two-ifaces", ">arp-flux"], "that they are one segment is a guess"

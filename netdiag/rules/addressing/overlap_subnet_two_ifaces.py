@@ -144,8 +144,8 @@ def _finding(view: HostView, family: str, inner: Subnet, outer: Subnet) -> Draft
     if inner.address is not None:
         local = f"{inner.address.local}/{inner.address.prefixlen}"
         fix = f"ip address del {local} dev {quoted(name)}  # and give that network another range"
+    links = [subject("link", ifname=subnet.link.ifname) for subnet in (inner, outer)]
     touched = [
-        *(subject("link", ifname=subnet.link.ifname) for subnet in (inner, outer)),
         *(subject("route", dst=subnet.route.dst, table=table, ifname=subnet.link.ifname) for subnet in (inner, outer)),
         *(
             subject("address", address=subnet.address.local, ifname=subnet.link.ifname)
@@ -161,8 +161,8 @@ def _finding(view: HostView, family: str, inner: Subnet, outer: Subnet) -> Draft
         confirm=[f"{ip} route show table {table} root {outer.network}", f"{ip} address show dev {quoted(name)}"],
         fix=fix,
         confidence="possible" if slice_of_overlay else "certain",
-        touches=touched,
-        breaks=touched,
+        touches=touched if inner.network == outer.network else [*links, *touched],  # of cards: arp-flux
+        breaks=[*links, *touched],
     )
 
 

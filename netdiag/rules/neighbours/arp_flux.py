@@ -52,6 +52,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "peer_links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
+    explains=("overlap-subnet-two-ifaces",),
 )
 MOST = 32
 """Interfaces that are compared with each other; a host with more has guests, not cards."""
@@ -94,11 +95,11 @@ def _shared(view: HostView, one: Subnet, other: Subnet) -> tuple[str, object, st
     far = [view.stack.veth_peer(end.link.ifindex) for end in (one, other)]
     if one.link.link_netnsid == other.link.link_netnsid and _one_bridge(far[0], far[1]):
         return f"other ends of {names}", "ports of one bridge", "RTM_GETLINK IFLA_MASTER of the other ends"
-    if one.network == other.network and one.route.table == other.route.table:
-        return f"subnet of {names}", str(one.network), "RTM_GETROUTE"
     same = _neighbours(view, one.link) & _neighbours(view, other.link)
     if same:
         return f"neighbour of {names}", str(ipaddress.IPv4Address(min(same)[0])), "RTM_GETNEIGH NDA_DST NDA_LLADDR"
+    if one.network == other.network and one.route.table == other.route.table:
+        return f"subnet of {names}", str(one.network), "RTM_GETROUTE"
     return None
 
 
@@ -144,6 +145,7 @@ def _draft(view: HostView, one: Subnet, other: Subnet, wrong: Link, why: tuple[s
     right = other if wrong.ifindex == one.link.ifindex else one
     owner = right.address.local if right.address else str(right.network)
     key = f"net.ipv4.conf.{wrong.ifname.replace('.', '/')}.arp_ignore"
+    ends = (one, other) if one.network == other.network and not why[0].startswith("subnet of") else ()
     return RULE.found(
         subject=subject("link", ifname=wrong.ifname),
         message=f"{one.link.ifname} and {other.link.ifname} are on one segment, and {wrong.ifname} answers ARP for"
@@ -156,6 +158,8 @@ def _draft(view: HostView, one: Subnet, other: Subnet, wrong: Link, why: tuple[s
         + [
             subject("address", address=end.address.local, ifname=end.link.ifname) for end in (one, other) if end.address
         ],
+        # Known to be one segment: that both have its subnet is how it was set up, and settled by the same settings.
+        breaks=[subject("route", dst=end.route.dst, table=end.route.table, ifname=end.link.ifname) for end in ends],
     )
 
 
