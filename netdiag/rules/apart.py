@@ -22,4 +22,4 @@ def leaves_by(view: HostView, family: str, src: str, prefix: str, ifindex: int) 
     is enough that one of several leaves that way.
     """
     answers = [view.lookup(Query(family=family, dst=dst, src=src)) for dst in specimens(prefix)]
-    return any(answer.ok and answer.type == "unicast" and answer.oif == ifindex for answer in answers)
+    return any(answer.oif == ifindex for answer in answers)

@@ -32,14 +32,18 @@ def decided_otherwise(view: HostView, shadow: Shadow) -> Route | None:
 
 
 def common_part(rule: PolicyRule, dst: str) -> str | None:
-    """The part of a route's destinations that the rule's "to" lets pass, as a prefix; None where there is none."""
-    if rule.invert or not rule.dst_len:
+    """The part of a route's destinations that the rule's "to" lets pass, as a prefix; None where there is none.
+
+    What ``not to`` leaves of a wider prefix is no prefix: then all of it is given.
+    """
+    if not rule.dst_len:
         return dst
     wanted = ipaddress.ip_network(f"{rule.dst}/{rule.dst_len}", strict=False)
     routed = ipaddress.ip_network(dst)
-    if not routed.overlaps(wanted):
-        return None
-    return str(max(routed, wanted, key=lambda network: network.prefixlen))
+    longer = max(routed, wanted, key=lambda network: network.prefixlen)
+    if rule.invert:
+        return None if longer == routed and routed.overlaps(wanted) else dst
+    return str(longer) if routed.overlaps(wanted) else None
 
 
 def way_of(row: Route) -> object:

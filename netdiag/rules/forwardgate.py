@@ -115,7 +115,7 @@ def shut(view: HostView, family: str) -> Shut | None:
     inner = [link for link in links if link not in exits and (link.carrier is not False or _idle(link))]
     inner = [link for link in inner if _inner(link) or _translated(view, family, link, exits)]
     whole = default_ways(view, family)
-    inner = [link for link in inner if not (_tunnel(link) and link.ifindex in whole)]  # a VPN to the Internet
+    inner = [link for link in inner if link.ifindex not in whole]  # else a VPN to the Internet
     owner, kind = view.netfilter, Packet(family=family, mark=None, ct_mark=None, dnatted=None)
     pairs = [(one, other) for one in links for other in links if one is not other]
     if not exits or not inner:

@@ -29,7 +29,7 @@ def gateway_beside(view: HostView, row: Address) -> str | None:
     """A gateway of the interface in the net around the address (/24, /64) that is attached by nothing."""
     around = 24 if row.family == "inet" else 64
     mine = [one for one in view.addresses if (one.ifindex, one.family, one.scope) == (row.ifindex, row.family, 0)]
-    if row.prefixlen <= around or len(mine) > 1:
+    if len(mine) > 1:
         return None  # of several addresses, which one has the wrong length?
     places = by_gateway(view, row.family)
     near = [at for ifindex, at in places if ifindex == row.ifindex and in_net(row.local, around, at)]

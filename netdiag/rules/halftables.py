@@ -83,7 +83,14 @@ def half_examples() -> Iterator[Example]:
         return host.route("default", via="10.1.0.2", dev="eth1", table=200) if default else host
 
     lost = uplinks().build()
-    yield Example(name="its default route is gone", why="IPv6 has one there", tables=lost, fires=1, severity="warning")
+    yield Example(
+        name="its default route is gone",
+        why="IPv6 has one there",
+        tables=lost,
+        fires=1,
+        severity="warning",
+        confidence="likely",
+    )
     yield case("its default route is there", "the ordinary case", uplinks(default=True))
     yield case("nobody says that it had one", "a network without a gateway", uplinks(six=False))
     yield case("main goes the same way", "nothing goes wrong", uplinks(main="eth1"))

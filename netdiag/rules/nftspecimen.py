@@ -83,7 +83,7 @@ def _compared(found: Meant, at: Context, load: Load, one: NftExpression) -> None
 def elements(table: NftTable, rule: NftRule) -> int:
     """How many elements the largest set has that a rule asks; 1 where it asks none."""
     asked = [table.set(one.set or "") for one in rule.expressions if one.name == "lookup" and not one.invert]
-    return max((len(known.elements) for known in asked if known is not None), default=1) or 1
+    return max((len(known.elements) for known in asked if known is not None), default=1)
 
 
 def _looked_up(found: Meant, at: Context, table: NftTable, one: NftExpression, pick: int) -> None:

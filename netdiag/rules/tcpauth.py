@@ -7,7 +7,7 @@ scanner of port 179 makes them rise as well. Pure.
 from collections.abc import Iterable, Iterator
 
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, Severity
+from netdiag.model.finding import Draft
 from netdiag.rules.bgpsessions import RESTARTS, Session, down_severity, loss_words, routed, sessions, touched, way
 from netdiag.rules.shape import Rule
 
@@ -21,11 +21,7 @@ RESET = "Socket: Connection reset by peer"
 def stuck(view: HostView, states: Iterable[str], errors: tuple[str, ...] = MUTE) -> list[Session]:
     """Sessions that call and get no answer."""
     wanted = tuple(states)
-    return [
-        session
-        for session in sessions(view)
-        if not session.up and not session.switched_off and session.state in wanted and session.error in errors
-    ]
+    return [session for session in sessions(view) if session.state in wanted and session.error in errors]
 
 
 def findings(
@@ -49,13 +45,12 @@ def findings(
         return
     for session in stuck(view, states, (*MUTE, RESET) if reset and told else MUTE):
         answer = way(view, session)
-        severity: Severity = down_severity(view, session) if told else "info"
         hears = f" ({session.error})" if session.error == RESET else " without an error"
         yield rule.found(
             subject=session.subject,
             message=f"BGP session {session.name} to {session.neighbour} stays in {session.state}{hears}, and "
             f"the kernel {'drops' if told else 'has dropped'} TCP segments {what}; {loss_words(view, session)}",
-            severity=severity,
+            severity=down_severity(view, session),
             confidence="likely" if told else "possible",
             evidence=[
                 (f"TcpExt {name} between the samples", moved[name], f"/proc/net/netstat TcpExt.{name}"),

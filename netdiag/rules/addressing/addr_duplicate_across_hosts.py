@@ -139,7 +139,7 @@ def _called_elsewhere(view: FleetView, owners: dict[str, list[tuple[FleetHost, A
         links = {link.ifindex: link for link in host.tables.links}
         for row in host.tables.addresses:
             link = links.get(row.ifindex)
-            if row.local in owners and link is not None and link.up and row.scope == 0:
+            if row.local in owners and link is not None and link.up:
                 holders[row.local].append((host, row, link))
     ends: dict[str, list[End]] = defaultdict(list)
     for end in view.end_list if any(len(rows) > 1 for rows in holders.values()) else ():
@@ -255,6 +255,20 @@ def _called_examples() -> Iterator[FleetExample]:
     yield case("a copy on lo", "a script for failover ran half", "lo", f"{underlay('a')}/32", 1)
     yield case("a copy beside its own", "as a single address", "eth0", f"{underlay('a')}/32", 1)
     yield case("another address", "nobody is called there", "lo", "192.0.2.99/32")
+    for name, fields, link, fires in (
+        ("of host scope", {"scope": 254}, {}, 1),
+        ("on a device that is down", {}, {"up": False}, 0),
+    ):
+        hosts, other = mesh("abc"), peered(builder("b"), "ac")
+        other.link("dum0", kind="dummy", **link).address("dum0", f"{underlay('a')}/32", **fields)
+        hosts["fra-b"] = finished("b", other)
+        yield FleetExample(name=f"a copy {name}", why="it is local only while up", hosts=hosts, fires=fires)
+    second, other = peered(builder("a"), "bcd"), peered(builder("b"), "ac")
+    second.address("eth0", "192.0.2.200/24")
+    other.address("lo", "192.0.2.200/32").link("dum0").address("dum0", f"{underlay('a')}/32").vanished("dum0")
+    hosts = mesh("abc") | {"fra-a": finished("a", second), "fra-b": finished("b", other)}
+    hosts["fra-c"] = finished("c", peered(builder("c"), "b"))
+    yield FleetExample(name="a copy of its second address", why="nobody calls it there", hosts=hosts)
     yield case("its own once more", "on lo as well", "lo", f"{underlay('b')}/32")
     service = mesh("abc")
     for letter in "ab":

@@ -174,12 +174,12 @@ def _session(view: HostView, row: Address) -> Session | None:
     around = ipaddress.ip_network(f"{row.local}/{24 if row.family == 'inet' else 64}", strict=False)
     whole = all(view.read_whole(table) for table in ("bird", "rules", "sysctls"))
     for session in sessions(view) if whole else ():
-        told = session.protocol
-        if session.up or session.switched_off or told.neighbor_ifname or told.neighbor_address is None:
+        told, address = session.protocol, session.address
+        if session.state != "Idle" or told.neighbor_ifname or address is None or address not in around:
             continue
         answer = way(view, session)
-        direct = "multihop" not in (told.session or "") and (answer is None or not answer.ok or answer.prefixlen == 0)
-        if session.state == "Idle" and direct and ipaddress.ip_address(told.neighbor_address) in around:
+        assert answer is not None  # it has an address
+        if "multihop" not in (told.session or "") and (not answer.ok or answer.prefixlen == 0):
             return session
     return None
 
@@ -310,9 +310,8 @@ def _near_misses() -> Iterator[Example]:
     yield _case("broadcast of a /31", "it is the neighbour", _host("10.0.0.4/25", broadcast="10.0.0.5"))
     half = _host("10.0.0.5/24", broadcast="10.0.0.127")
     yield _case("broadcast of a /25", "a /24 was typed", half, 1, says=("that of a /25",), **warns)
-    yield _case(
-        "/31 with a broadcast", "a pair has none, whatever is set", _host("10.0.0.4/31", broadcast="10.0.0.255")
-    )
+    pair = _host("10.0.0.4/31", broadcast="10.0.0.255")
+    yield _case("/31 with a broadcast", "a pair has none, whatever is set", pair)
     yield _case("/30 with another's", "it has one", _host("10.0.0.5/30", broadcast="10.0.0.255"), 1)
     both = _host("10.0.0.5/24", scope=253).address("eth0", "10.0.0.6/25")
     yield _case("two lengths, one for the link alone", "another scope", both)
@@ -374,6 +373,9 @@ def _gateways_beside() -> Iterator[Example]:
     yield _case("a /27 without it", "a /26 holds both", host, 1, says=("192.0.2.66/26",))
     six = via("2001:db8::5/128", "2001:db8::1").route("2001:db8::5/128", dev="eth0")
     yield _case("a /128 without its gateway", "the same", six, 1, says=("address add 2001:db8::5/64",))
+    for at, fires in (("2001:db8:0:0:8000::1", 1), ("2001:db8:0:1::1", 0)):
+        host = via("2001:db8::5/128", at).route("2001:db8::5/128", dev="eth0")
+        yield _case(f"a /128 and the gateway {at}", "beside it is what a /64 holds", host, fires)
     yield _case("a gateway on link", "as clouds have it", via("192.0.2.2/32", onlink=True))
     yield _case(
         "a gateway with a host route", "as clouds have it", via("192.0.2.2/32").route("192.0.2.1/32", dev="eth0")
@@ -438,3 +440,11 @@ def _waiting_sessions() -> Iterator[Example]:
     host_route = edge().route("192.0.2.1/32", dev="eth0")
     yield _case("a host route to it", "unnumbered", host_route)
     yield _case("switched off", "drained", edge(state="down", bgp_state="Down", error="", info=""))
+    yield _case("on another interface", "BIRD was told which", edge(neighbor_ifname="eth1"))
+    yield _case("a range of neighbours", "whoever calls", edge(neighbor_address=None))
+    by = edge().link("eth1").address("eth1", "10.0.0.5/24").route("192.0.2.0/25", via="10.0.0.1", dev="eth1")
+    yield _case("a way of its own by another card", "it need not be on this link", by)
+    seen = edge().neighbour("192.0.2.1", dev="eth0")
+    yield _case("seen on the link", "it is known there", seen, 1, severity="warning", says=("its neighbour 192.0.2.1",))
+    twice = edge().link("eth1").address("eth1", "192.0.2.2/32")
+    yield _case("unnumbered, under a session", "the length is meant", twice)

@@ -121,10 +121,12 @@ def _attributes(host: FleetHost) -> dict[tuple[int, str], set[Attributes]]:
     found: dict[tuple[int, str], set[Attributes]] = {}
     for row in lists:
         number = up.get(row.protocol)
-        for net in every if number is not None else ():  # what is sent elsewhere only is sent there not at all
-            found.setdefault((number or 0, net), set())
-        for route in row.sent or () if number is not None else ():
-            found[number or 0, route.net].add(Attributes(route.as_path, route.communities, route.med))
+        if number is None:
+            continue
+        for net in every:  # what is sent elsewhere only is sent there not at all
+            found.setdefault((number, net), set())
+        for route in row.sent or ():
+            found[number, route.net].add(Attributes(route.as_path, route.communities, route.med))
     return found
 
 
@@ -229,6 +231,11 @@ def _attribute_examples() -> Iterator[FleetExample]:
     silent = BirdHost().bgp("up1", neighbor_as=65002).exports("up1", routes=(), count=0, sent=())
     silent.bgp("ibgp", neighbor_as=65001).exports("ibgp", routes=(BirdRoute(net=net),), sent=(SentRoute(net=net),))
     yield case("to its sister only", "the filter to the world lost it", silent.build(), edge(), fires=1, subject=both)
+    plain = (SentRoute(net=net),)
+    for name, up, sent in (("down", {"bgp_state": "Active"}, (SentRoute(net=net, med=50),)), ("not told", {}, None)):
+        host = BirdHost().bgp("up1", neighbor_as=65002, **up).exports("up1", routes=(BirdRoute(net=net),), sent=sent)
+        host.bgp("ibgp", neighbor_as=65001).exports("ibgp", routes=(BirdRoute(net=net),), sent=plain)
+        yield case(f"{name}, beside a sister", "its own session stands", host.build(), edge(), edge())
     here, there = edge(**longer), edge()
     apart = {"fra-edge1": here, "fra-edge2": here, "ams-edge1": there, "ams-edge2": there}
     yield FleetExample(name="another region", why="each may be liked otherwise", hosts=apart)

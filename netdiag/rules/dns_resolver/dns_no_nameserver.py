@@ -119,3 +119,12 @@ def examples() -> Iterator[Example]:
     yield case("resolved by its socket", "the file is not asked", 0, hosts=("files", "resolve", "dns"), **gone)
     yield case("a resolver at 127.0.0.1", "that is asked where none is named", 0, stub=True)
     yield case("empty file, no network", "nothing to look up, and nobody to ask", 0, network=False)
+    for name, ifname, address, fields in (
+        ("a card that is down", "eth1", "198.51.100.1/24", {}),
+        ("loopback alone", "lo", "203.0.113.7/32", {}),
+        ("link-local addresses alone", "eth0", "169.254.0.9/16", {"scope": 253}),
+    ):
+        bare = HostBuilder().link("eth0").link("eth1", up=False).resolver(**lost).address(ifname, address, **fields)
+        yield Example(name=f"gone, and {name}", why="that is no network", tables=bare.build())
+    away = HostBuilder().link("eth1").resolver(**lost).address("eth1", "198.51.100.1/24").vanished("eth1")
+    yield Example(name="gone, and so is the card", why="it went while it was read", tables=away.build())

@@ -81,7 +81,7 @@ def _routed_by(view: HostView, link: Link, family: str) -> bool:
     if sides(view.stack, view.routes(family), view.addresses).exits and forwarding(view, link, family):
         return True
     kind = Packet(family=family, mark=None, ct_mark=None, dnatted=None)
-    others = [one.ifname for one in view.links if one.up and not one.loopback and one.master is None and one != link]
+    others = [one.ifname for one in view.links if one.up and not one.loopback and one.master is None]
     ways = [pair for name in others[:MOST] for pair in ((link.ifname, name), (name, link.ifname))]
     return any(stopped(view.netfilter, replace(kind, iif=iif, oif=oif)) is None for iif, oif in ways)
 
@@ -161,6 +161,16 @@ def examples() -> Iterator[Example]:
     for iif, oif in (("br0", "eth0"), ("eth0", "br0")):
         passes = rule(iifname(iif), oifname(oif), verdict("accept"))
         yield _case(f"something passes from {iif} to {oif}", "who talks to whom is a policy", uplink(0, passes))
+    for name, ifname, fields in (("a dark card", "eth9", {"up": False}), ("a port", "tap0", {"master": 2})):
+        other = uplink(0, rule(iifname("br0"), oifname(ifname), verdict("accept")))
+        other.link(ifname, ifindex=9 if ifname == "eth9" else 3, kind="tun", info={"type": "tap"}, **fields)
+        yield _case(f"something may pass to {name}", "nothing is routed there", other, 1)
+    near = _host().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    near.address("br0", "fe80::1/64").link("br0", kind="bridge", ifindex=2, inet_conf={"forwarding": 1})
+    yield _case("a link-local address, and a way out", "it routes for nobody", near.nft(_forward()), 1)
+    nowhere = _host().address("br0", "10.0.0.1/24").nft(_forward())
+    nowhere.link("br0", kind="bridge", ifindex=2, inet_conf={"forwarding": 1})
+    yield _case("forwarded for, to nowhere", "there is no way out", nowhere, 1)
     to_lo = rule(iifname("br0"), oifname("lo"), verdict("accept"))
     yield _case("loopback does not count", "nothing is forwarded to it", uplink(0, to_lo), 1)
     alone = HostBuilder().sysctl("net.bridge.bridge-nf-call-iptables", 1)

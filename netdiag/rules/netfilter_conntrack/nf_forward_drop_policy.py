@@ -115,7 +115,7 @@ def _shut(view: HostView, family: str) -> Iterator[Draft]:
         ],
         confirm=[list_chain(at.table, at.chain), "sysctl net.ipv4.ip_forward"],
         fix=inserts(at.table, at.chain.name, nft, xt),
-        severity="info" if waits else "warning",
+        severity="warning",
         confidence="possible" if waits else None,
         breaks=[subject("link", ifname=inner.ifname)],
     )
@@ -269,6 +269,16 @@ def _routers() -> Iterator[Example]:
     out = ("between wg0 and eth0",)
     why = "nothing at all is forwarded"
     yield _case("a tunnel's router", why, _mesh().nft(_forward()), 1, severity="warning", says=out)
+    for kind, carrier, fires in (("tun", True, 1), ("tun", False, 0)):
+        vpn = _router().link("tun0", kind="tun", info={"type": kind}, carrier=carrier, inet_conf={"forwarding": 1})
+        name = f"a router of a {kind}, its program there: {carrier}"
+        yield _case(name, "as WireGuard in userspace", vpn.address("tun0", "10.9.0.1/24").nft(_forward()), fires)
+    far = HostBuilder().sysctl("net.ipv4.ip_forward", 1).tap("tap0", inet_conf={"forwarding": 1})
+    far.address("tap0", "10.8.0.2/24").route("default", via="10.8.0.1", dev="tap0")
+    far.link("v0", kind="veth", link_netnsid=0, inet_conf={"forwarding": 1}).address("v0", "10.9.0.1/24")
+    yield _case("out by a VPN's tap", why, far.nft(_forward()), 1, says=("between v0 and tap0",))
+    dark = _mesh().link("eth0", carrier=False, ifindex=2, inet_conf={"forwarding": 1})
+    yield _case("the way out is dark", "nothing is forwarded anyhow", dark.nft(_forward()))
     behind = _router().link("v0", kind="veth", link_netnsid=0, inet_conf={"forwarding": 1}).address("v0", "10.9.0.1/24")
     yield _case("a namespace's router", why, behind.nft(_forward()), 1, says=("between v0 and eth0",))
     lan = _router().link("eth1", inet_conf={"forwarding": 1}).address("eth1", "2001:db8::1/64")

@@ -68,12 +68,12 @@ class Feed(NamedTuple):
 
 def key(net: str, family: str) -> bytes | None:
     """A prefix as 17 bytes; None where it is none of this family."""
-    address, slash, length = net.partition("/")
+    address, _, length = net.partition("/")
     try:
         packed = socket.inet_pton(socket.AF_INET if family == "inet" else socket.AF_INET6, address)
     except OSError:
         return None
-    return packed.ljust(16, b"\0") + bytes([int(length)]) if slash and length.isdigit() else None
+    return packed.ljust(16, b"\0") + bytes([int(length)]) if length.isdigit() else None
 
 
 def known(view: HostView, family: str) -> dict[int, set[bytes]]:
@@ -95,7 +95,7 @@ def usable(view: HostView, route: BirdRoute, protocol: str) -> bool:
     if not route.best or route.type not in TYPES or route.protocol == protocol:
         return False
     links = [view.stack.by_name.get(name) for name in route.dev]
-    return all(link is not None and link.up and link.operstate != "down" for link in links)
+    return all(link is not None and link.operstate != "down" for link in links)
 
 
 def feeds(view: HostView) -> Iterator[Feed]:
@@ -111,7 +111,7 @@ def feeds(view: HostView) -> Iterator[Feed]:
             for family, held in tables.items():
                 routes = {key(r.net, family): r for r in listed.routes or () if usable(view, r, listed.protocol)}
                 routes.pop(None, None)
-                wanted = {name for name in routes if name is not None}
+                wanted = set(routes)
                 scores = {table: len(wanted & names) for table, names in held.items()}
                 most = max(scores.values())
                 best = [table for table, score in scores.items() if score == most]
@@ -197,7 +197,7 @@ A, B = "198.51.100.0/24", "203.0.113.0/24"
 
 def examples() -> Iterator[Example]:
     told: dict[str, Any] = {"fires": 1, "subject": subject("route", dst=A, table=254)}
-    bad: dict[str, Any] = told | {"severity": "critical"}
+    bad: dict[str, Any] = told | {"severity": "critical", "confidence": "likely"}
     yield _case("one of two is missing", "nothing else covers it", _host(_route(A), _route(B)), B, **bad)
     yield _case("the only one is missing", "it is in no table at all", _host(_route(A)), **bad)
     yield _case(
@@ -210,6 +210,11 @@ def examples() -> Iterator[Example]:
     yield _case("IPv6", "the same", six, "2001:db8:2::/48", fires=1, severity="critical", subject=about)
     other = subject("route", dst=A, table=77)
     yield _case("another table", "where the rest is", _host(_route(A), _route(B)), B, table=77, fires=1, subject=other)
+    main = _host(_route(A), _route(B))
+    main.route("default", via="192.0.2.1", dev="eth0")
+    yield _case("another table, main has a way", "it is asked next", main, B, table=77, fires=1, severity="warning")
+    two = _host(_route(A))
+    yield _case("two tables of BIRD's", "neither has it", two, "10.7.0.0/16", table=77, **told)
     many = _host(*(_route(f"10.{n}.0.0/16") for n in range(4)))
     yield _case("four missing", "told together", many, fires=1, subject=subject("bird-protocol", name="k4"))
     three = _host(*(_route(f"10.{n}.0.0/16") for n in range(3)))
@@ -231,6 +236,6 @@ def _silent() -> Iterator[Example]:
     yield _case("the link has no carrier", "the same", _host(_route(A), carrier=False, operstate="down"))
     yield _case("the link is gone", "the same", _host(_route(A, dev=("eth9",))))
     yield _case("the protocol is down", "it takes its routes away", _host(_route(A), state="down"))
-    session = BirdHost().bgp("up1").exports("up1", routes=(_route(A),))
+    session = BirdHost().bgp("up1").exports("up1", routes=(_route(A, protocol="up2"),))
     session.link("eth0").address("eth0", "192.0.2.5/24")
     yield _case("a session's list", "that goes to a neighbour", session)

@@ -90,8 +90,8 @@ def check(view: HostView) -> Iterator[Draft]:
 
 def _forwards(family: str, link: Link) -> bool:
     if family == "inet":
-        return link.inet_conf.get("forwarding", 0) == 1
-    return link.inet6_conf.get("force_forwarding", 0) == 1
+        return link.inet_conf.get("forwarding") == 1
+    return link.inet6_conf.get("force_forwarding") == 1
 
 
 def _served(family: str, guest: Link, exits: tuple[Link, ...]) -> bool:
@@ -221,7 +221,10 @@ def _one(
     """Silence without a severity, else a finding for each of the families named."""
     families = switches.split() if severity else []
     about = subject("sysctl", name=SWITCH[families[0]]) if len(families) == 1 else None
-    return Example(name=name, why=why, tables=host.build(), fires=len(families), subject=about, severity=severity)
+    weight: dict[str, Any] = {"severity": severity}
+    if severity is not None:
+        weight |= {"confidence": "possible" if severity == "info" else "likely"}
+    return Example(name=name, why=why, tables=host.build(), fires=len(families), subject=about, **weight)
 
 
 def examples() -> Iterator[Example]:
@@ -406,6 +409,7 @@ def _counters() -> Iterator[Example]:
         why="it forwarded, and they send",
         tables=_counted_host(_host().link("tap0", **TAP).route("10.1.0.5/32", dev="tap0"), 9, 1, 2).build(),
         fires=1,
+        severity="critical",
         confidence="certain",
         says=("between the samples",),
     )

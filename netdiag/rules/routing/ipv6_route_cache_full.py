@@ -53,7 +53,7 @@ def check(view: HostView) -> Iterator[Draft]:
     if release and tuple(map(int, release.groups())) >= HEEDLESS:
         return
     most, entries = view.sysctl_int(NAME), view.latest.snmp.get(COUNTER)
-    if not most or most < 0 or entries is None or not NEAR * most <= entries < OVER * most:
+    if not most or entries is None or not NEAR * most <= entries < OVER * most:
         return
     full = entries >= most
     yield RULE.found(
@@ -73,10 +73,17 @@ def check(view: HostView) -> Iterator[Draft]:
 
 def examples() -> Iterator[Example]:
     def case(
-        name: str, why: str, entries: int, most: int | None = 4096, *, kernel: str = "5.10.0", severity: Any = None
+        name: str,
+        why: str,
+        entries: int | None,
+        most: int | None = 4096,
+        *,
+        kernel: str = "5.10.0",
+        severity: Any = None,
     ) -> Example:
         host = HostBuilder() if most is None else HostBuilder().sysctl(NAME, most)
-        host.identity(kernel=kernel).counters(before={"snmp": {COUNTER: 1}}, after={"snmp": {COUNTER: entries}})
+        after = {} if entries is None else {COUNTER: entries}
+        host.identity(kernel=kernel).counters(before={"snmp": {COUNTER: 1}}, after={"snmp": after})
         return Example(name=name, why=why, tables=host.build(), fires=int(bool(severity)), severity=severity)
 
     yield case("full", "the plain fault", 4096, severity="critical")
@@ -88,4 +95,8 @@ def examples() -> Iterator[Example]:
     yield case("the first that does not", "an old file in /etc/sysctl.d harms nobody", 4096, kernel="6.3.0")
     yield case("a kernel of today", "the numbers are numbers", 4096, kernel="6.18.44-fc")
     yield case("no limit", "the default since then", 60000, 2**31 - 1)
+    yield case("four fifths, exactly", "about to be", 8, 10, severity="warning")
+    yield case("over it by a tenth", "this kernel does not heed it", 22, 20)
+    yield case("no such counter", "nobody knows", None)
+    yield case("another kernel's name", "it may heed it", 4096, kernel="custom", severity="critical")
     yield case("no such setting", "a namespace without it", 60000, None)

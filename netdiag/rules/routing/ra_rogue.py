@@ -77,7 +77,7 @@ def check(view: HostView) -> Iterator[Draft]:
         for row, gateway in advertised:
             address = lladdr(view, gateway, oif)
             known = [one for one, mate in other if mate == gateway or (address and lladdr(view, mate, oif) == address)]
-            rivals = [(one, mate) for one, mate in other if one not in known and one.priority >= row.priority]
+            rivals = [(one, mate) for one, mate in other if one.priority >= row.priority]
             if known or (not rivals and (other or len({mate for _, mate in advertised}) < 2)):
                 continue
             against = (
@@ -88,7 +88,6 @@ def check(view: HostView) -> Iterator[Draft]:
             yield RULE.found(
                 subject=subject("route", dst="::/0", table=table, ifname=ifname, gateway=gateway),
                 message=f"{gateway} on {ifname} advertises itself as IPv6 default gateway, beside {against}",
-                severity=None if rivals else "info",
                 confidence=None if rivals else "possible",
                 evidence=[
                     (f"default via {gateway}", f"proto ra metric {row.priority}", "RTM_GETROUTE rtm_protocol"),
@@ -135,4 +134,12 @@ def examples() -> Iterator[Example]:
     yield _case(
         "by its link address", "one router", same.neighbour("2001:db8::2", dev="eth0", lladdr="02:00:00:00:00:09")
     )
+    apart = static(_host("fe80::bad"))
+    for number, gateway in enumerate(("fe80::7", "fe80::bad", "2001:db8::2")):
+        apart.neighbour(gateway, dev="eth0", lladdr=f"02:00:00:00:00:1{number}")
+    yield _case("by its link address, another router", "a stranger", apart, **warn)
+    more = static(static(_host("fe80::1"), "fe80::1"))
+    yield _case("the configured gateway advertises, beside another", "it is known", more)
+    pair = static(_host("fe80::1", "fe80::2"), priority=1)
+    yield _case("a pair of routers, behind the configured one", "they stand by", pair)
     yield _case("other interface", "two uplinks", static(_host("fe80::1"), "2001:db8:1::2", dev="eth1"))

@@ -23,6 +23,7 @@ References
   networkd.conf(5) ManageForeignRoutes=; sysdep/linux/netlink.c of BIRD
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,9 +76,9 @@ def check(view: HostView) -> Iterator[Draft]:
     for family in ("inet", "inet6"):
         before, now = old.routes(family), view.routes(family)
         for protocol in DAEMONS:
-            tables, counts = np.unique(before.table[before.protocol == protocol], return_counts=True)
+            counts = Counter(before.table[before.protocol == protocol].tolist())
             left = set(distinct(now.table[now.protocol == protocol]).tolist())
-            for table, count in zip(tables.tolist(), counts.tolist(), strict=True):
+            for table, count in sorted(counts.items()):
                 if count < FEWEST or table in left:
                     continue
                 kernels = _kernels(view, family) if protocol == BIRD else []
@@ -138,4 +139,19 @@ def examples() -> Iterator[Example]:
     yield case("three before", "the fewest that are told", 3, _host(0), fires=1)
     yield case("BIRD wants none", "its sessions are down", 4, _host(0, wanted=0))
     yield case("the protocol is down", "switched off", 4, _host(0, state="down"))
+    for name in ("bird", "bird_routes"):
+        unread: dict[str, Any] = {"late": (name,)}
+        yield case(f"{name} not read", "nobody knows what it wants", 4, _host(0), **unread)
+    rows = tuple(BirdRoute(net=f"10.{n}.0.0/16", protocol="up2", best=True) for n in range(4))
+    session = _host(0, state="down").protocol("up1", "BGP").exports("up1", routes=rows)
+    yield case("a session's list", "that goes to a neighbour", 4, session)
+    spare = tuple(BirdRoute(net=row.net, protocol="up1", best=False) for row in rows)
+    second = BirdHost().protocol("k4", "Kernel").exports("k4", routes=spare)
+    second.link("eth0").address("eth0", "192.0.2.2/24")
+    yield case("none is the best", "BIRD keeps them for later", 4, second)
+    six = _host(4)
+    for number in range(4):
+        six.route(f"2001:db8:{number}::/48", via="2001:db8::1", dev="eth0", protocol=BIRD)
+    why = "BIRD wants those of IPv4 only"
+    yield Example(name="those of IPv6", why=why, tables=_host(4).build(), baseline=six.build())
     yield case("of another daemon", "its own tables are not read", 4, _host(0), 11, fires=1, severity="info")

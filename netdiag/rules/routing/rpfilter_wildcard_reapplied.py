@@ -53,7 +53,7 @@ def check(view: HostView) -> Iterator[Draft]:
     if any(view.sysctl_int(f"net.ipv4.conf.{which}.rp_filter") != 0 for which in ("all", "default")):
         return
     for link in view.links:
-        if link.loopback or not link.up or link.inet_conf.get("rp_filter") != 1 or link.master is not None:
+        if not link.up or link.inet_conf.get("rp_filter") != 1 or link.master is not None:
             continue
         alike = [one for one in view.links if one is not link and one.up and make(one) == make(link)]
         free = [one for one in alike if one.inet_conf.get("rp_filter") == 0]
@@ -96,5 +96,14 @@ def examples() -> Iterator[Example]:
     yield _case("all of them", "meant", _host(1, 1, 1))
     for which in ("all", "default"):
         yield _case(f"{which} filters", "meant", _host(1, 0, 0).sysctl(f"net.ipv4.conf.{which}.rp_filter", 1))
+    yield _case("two of four", "each of them is one of few", _host(1, 1, 0, 0), 2)
+    down = _host(0, 0).link("tap9", kind="tun", up=False, inet_conf={"rp_filter": 1})
+    yield _case("one that is down", "nothing comes in there", down)
+    idle = _host(1, 0).link("tap9", kind="tun", up=False)
+    yield _case("one of two, and one that is down", "that says nothing", idle)
+    port = _host(0, 0).link("br0", kind="bridge").link("tap9", kind="tun", master="br0", inet_conf={"rp_filter": 1})
+    yield _case("a bridge's port", "no packet is routed there", port)
+    bare = _host(0, 0).link("tap", kind="tun", inet_conf={"rp_filter": 1})
+    yield _case("one without a number", "made for something else", bare)
     uplink = _host(0, 0, 0).link("uplink", inet_conf={"rp_filter": 1})
     yield _case("an uplink", "nothing is like it", uplink)

@@ -88,16 +88,13 @@ def check(view: HostView) -> Iterator[Draft]:
 
 def _judge(view: HostView, family: str, rules: list[PolicyRule]) -> Iterator[Draft]:
     readers = [rule for rule in rules if rule.table == RT_TABLE_MAIN and can_match(rule)]
-    jumps = [rule for rule in rules if rule.goto is not None and not selects(rule)]
+    jumps = [rule for rule in rules if not selects(rule)]
     over = [jump for jump in jumps if any(_jumped(jump, reader, rules) for reader in readers)]
     reached = [reader for reader in readers if not any(_jumped(jump, reader, rules) for jump in over)]
     narrow = bool(reached) and all(rule.src_len and not rule.invert for rule in reached)
     if not narrow and any(rule.suppress_prefixlength is None for rule in reached):
         return
-    # What a rule with suppress_prefixlength sets aside is what it might as well not look up.
-    aside = [rule.suppress_prefixlength for rule in reached if rule.suppress_prefixlength is not None]
-    kept = None if narrow else min(aside, default=None)
-    hidden = _hidden_routes(view, family, kept)
+    hidden = _hidden_routes(view, family)
     if any(rule.l3mdev for rule in rules):
         hidden = [row for row in hidden if row.default or any(hop.gateway for hop in row.hops)]
     losses = [loss for row in hidden if (loss := _loss(view, rules, row)) is not None]
@@ -117,13 +114,11 @@ def _jumped(jump: PolicyRule, reader: PolicyRule, rules: list[PolicyRule]) -> bo
     return rules.index(jump) < rules.index(reader) < target
 
 
-def _hidden_routes(view: HostView, family: str, kept: int | None) -> list[Route]:
-    """Routes of main that no rule gets at: a few of each kind, default routes first."""
+def _hidden_routes(view: HostView, family: str) -> list[Route]:
+    """Routes of main that perhaps no rule gets at: a few, default routes first."""
     routes = view.routes(family)
     positions = view.fib(family).positions(RT_TABLE_MAIN)
     positions = positions[routes.type[positions] == RTN_UNICAST]
-    if kept is not None:
-        positions = positions[routes.dst_len[positions] <= kept]
     if routes.dst.ndim == 2:
         first, second = routes.dst[positions, 0], routes.dst[positions, 1]
         positions = positions[~((first == 0xFF) | ((first == 0xFE) & (second & 0xC0 == 0x80)))]
@@ -138,9 +133,10 @@ def _loss(view: HostView, rules: list[PolicyRule], row: Route) -> Loss | None:
     length = int(row.dst.rpartition("/")[2])
     for address in specimens(row.dst):
         longest = next(view.fib(row.family).candidates(RT_TABLE_MAIN, address), None)
-        for mark in marks if longest is not None and longest.length == length else ():
+        assert longest is not None  # the row itself holds it
+        for mark in marks if longest.length == length else ():
             answer = view.lookup(Query(family=row.family, dst=address, mark=mark))
-            if answer.rule is None and answer.route is None:
+            if answer.rule is None:
                 return Loss(row, address, mark, answer)
             ways = {(hop.oif, hop.gateway) for hop in answer.hops}
             if answer.type == "unicast" and not ways & {(hop.oif, hop.gateway) for hop in row.hops}:
@@ -265,6 +261,15 @@ def examples() -> Iterator[Example]:
     spare = _host().without_rule(32766).rule(500, table=254, src="10.0.0.1", src_len=32).rule(600, table=50)
     spare.route("default", via="10.0.0.9", dev="eth0", table=50)
     yield _case("main for one address, another table for the rest", "source routing", spare)
+    wide = _host().without_rule(32766)
+    wide.rule(500, table=254, src="10.9.0.0", src_len=16, invert=True, suppress_prefixlength=0)
+    yield Example(
+        name="main's default set aside for all but one network",
+        why="the rest has nothing at all",
+        tables=wide.build(),
+        fires=1,
+        says=("rule 500 sets it aside",),
+    )
     aside = _host().without_rule(32766).rule(500, table=254, src="10.0.0.1", src_len=32, suppress_prefixlength=0)
     yield _case("main's default set aside for one address", "the rest has nothing at all", aside, 1)
     detached = _host().without_rule(32766).rule(500, table=254, iif="ppp0", iif_detached=True)
@@ -411,6 +416,7 @@ def _replaced() -> Iterator[Example]:
         fires=1,
         subject=subject("rule", priority=PRIORITY, family="inet"),
         severity="warning",
+        confidence="likely",
     )
     refused = _host().without_rule(32766).rule(32765, action="unreachable")
     yield _case("a refusal instead of main", "a rule that refuses was put there by somebody", refused)

@@ -247,6 +247,8 @@ def _selector_examples(marked: dict[str, Any]) -> Iterator[Example]:
         tables = _host().rule(100, **({"table": 50} | taker)).rule(200, **({"table": 60} | rule)).build()
         return Example(name=name, why=why, tables=tables, fires=fires)
 
+    ten: dict[str, Any]
+    ten_one: dict[str, Any]
     ten, ten_one = {"src": "10.0.0.0", "src_len": 8}, {"src": "10.1.0.0", "src_len": 16}
     yield pair("source inside", "10.1.0.0/16 lies in 10.0.0.0/8", {**ten}, {**ten_one}, 1)
     yield pair("source outside", "the wider rule comes second", {**ten_one}, {**ten}, 0)
@@ -254,6 +256,9 @@ def _selector_examples(marked: dict[str, Any]) -> Iterator[Example]:
     yield pair("source outside, same start", "10.0.0.0/8 is wider than 10.0.0.0/16", {**start}, {**ten}, 0)
     yield pair("source beside", "11.0.0.0/8 is another prefix", {**ten}, {"src": "11.0.0.0", "src_len": 8}, 0)
     yield pair("same source twice", "the second can be a standby, but it is never asked", {**ten}, {**ten}, 1)
+    for name, second, confidence in (("the same", ten, "likely"), ("a part of the same", ten_one, "certain")):
+        tables = _host().rule(100, table=50, **ten).rule(200, table=60, **second).build()
+        yield Example(name=f"how sure: {name}", why="a standby", tables=tables, fires=1, confidence=confidence)  # type: ignore[arg-type]
     to, to_one = {"dst": "10.0.0.0", "dst_len": 8}, {"dst": "10.1.0.0", "dst_len": 16}
     yield pair("destination inside", "every such packet is taken", {**to}, {**to_one}, 1)
     yield pair("destination outside", "other destinations come to the rule", {**to_one}, {**to}, 0)
@@ -350,6 +355,16 @@ def _table_examples(marked: dict[str, Any]) -> Iterator[Example]:
         "routes outside of the rule's destinations",
         "they would not be used in any order",
         beyond.rule(200, table=61, dst="10.8.0.0", dst_len=16),
+    )
+    bare = _host().route("10.8.0.0/16", via="10.1.0.2", dev="eth1", table=50).rule(100, table=50)
+    bits = bare.rule(200, table=60, dst="10.8.0.9", dst_len=16)
+    yield _case("destinations with host bits, the same decision", "the kernel keeps them", bits)
+    spared = _host().route("10.0.0.0/8", via="10.1.0.2", dev="eth1", table=62)
+    spared.route("default", via="10.0.0.2", dev="eth0", table=62).rule(100, table=50)
+    yield _case(
+        "the only difference is what the rule leaves out",
+        "not to 10.0.0.0/8",
+        spared.rule(200, table=62, dst="10.0.0.0", dst_len=8, invert=True),
     )
     agreed = _host().route("10.8.0.0/16", via="10.1.0.2", dev="eth1", table=50).rule(100, table=50)
     yield _case(
