@@ -106,7 +106,7 @@ def _draft(view: HostView, loser: Route, winner: Route, why: str | None) -> Draf
         message=f"{loser.dst} {way_words(view, loser)} of {makers[0]} (metric {loser.priority}) is not used: "
         f"{way_words(view, winner)} of {makers[1]} (metric {winner.priority}) wins in table {table_word(loser.table)}"
         + (f", and {why}" if why else ""),
-        severity="info" if meant else "critical" if why else "warning",
+        severity="critical" if why else "warning",
         confidence="possible" if meant else None,
         evidence=[
             (f"{makers[0]} route {loser.dst}", f"metric {loser.priority}", "RTM_GETROUTE RTA_PRIORITY rtm_protocol"),
@@ -146,7 +146,18 @@ def examples() -> Iterator[Example]:
     yield _case("configured", "an override on purpose looks the same", _host(protocol=4), 1, severity="info")
     lost = _host(protocol=4).neighbour("10.0.0.3", dev="eth0", state="failed")
     yield _case("configured, and dead", "nobody means that", lost, 1, severity="critical")
+    alive = _host(protocol=4).neighbour("10.0.0.3", dev="eth0")
+    yield _case("configured, and alive", "somebody may mean that", alive, 1, severity="info")
     yield _case("same way", "nothing goes wrong", _host(via="10.0.0.2"))
+    for other, fires in ((7, 0), (8, 1)):
+        named = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24")
+        named.route(DST, nh_id=7, priority=32, protocol=12).route(DST, nh_id=other)
+        yield _case(f"nexthop objects 7 and {other}", "hops that the kernel does not tell", named, fires)
+    anchor = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").route(DST, via="10.0.0.3", dev="eth0")
+    anchor.route(DST, type="blackhole", priority=32, protocol=12)
+    yield _case("an anchor", "BIRD's blackhole is there for where nothing else is", anchor)
+    two = _host(priority=40).route("192.0.2.0/24", via="10.0.0.4", dev="eth0", priority=9)
+    yield _case("two of other makers", "no daemon's", two.route("192.0.2.0/24", via="10.0.0.5", dev="eth0", priority=8))
     connected = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24")
     yield _case(
         "connected", "OSPF has the subnet too", connected.route("10.0.0.0/24", dev="eth0", priority=32, protocol=12)

@@ -50,9 +50,9 @@ def check(view: HostView) -> Iterator[Draft]:
         found: dict[tuple[tuple[str | None, int], ...], tuple[Route, Way]] = {}
         for way in ways(view.routes(family), view.nexthops):
             weights = [leg.weight for leg in way.legs]
-            if len(weights) < 2 or max(weights) < TIMES * max(1, min(weights)):
+            if max(weights) < TIMES * min(weights):
                 continue
-            group = tuple(sorted((leg.gateway, leg.weight) for leg in way.legs if leg.gateway))
+            group = tuple(sorted((leg.gateway or view.ifname(leg.oif), leg.weight) for leg in way.legs))
             rows = view.route_rows(family, way.positions[:LOOKED_AT].tolist())
             row = min(rows, key=_place)
             if group not in found or _place(row) < _place(found[group][0]):
@@ -82,3 +82,13 @@ def examples() -> Iterator[Example]:
     yield _case("1 and 10", "from here on", (10, 1), 1)
     yield _case("1 and 9", "links of different speed", (1, 9))
     yield _case("equal", "the usual case", (5, 5))
+    host = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").link("eth1").address("eth1", "10.1.0.1/24")
+    hops = [host.hop("eth0", "10.0.0.2", weight=1), host.hop("eth1", "10.1.0.2", weight=100)]
+    for dst, mtu in (("203.0.113.0/24", 1400), ("198.51.100.0/24", 1300), ("199.0.0.0/8", 1200)):
+        host.route(dst, hops=hops, metrics={"mtu": mtu})
+    lowest = subject("route", dst="198.51.100.0/24")
+    yield Example(name="three over one group", why="the lowest is told", tables=host.build(), fires=1, subject=lowest)
+    dev = HostBuilder().link("ppp0").link("ppp1").link("ppp2")
+    for dst, one in (("203.0.113.0/24", "ppp1"), ("198.51.100.0/24", "ppp2")):
+        dev.route(dst, hops=[dev.hop("ppp0", weight=1), dev.hop(one, weight=100)])
+    yield Example(name="over tunnels without gateways", why="other tunnels, another group", tables=dev.build(), fires=2)

@@ -47,7 +47,7 @@ def ignored(view: HostView, link: Link, family: str) -> bool:
     name = "ignore_routes_with_linkdown"
     conf = link.inet_conf if family == "inet" else link.inet6_conf
     everywhere = family == "inet" and view.sysctl_int(f"net.ipv4.conf.all.{name}") == 1
-    return link.up and not link.lower_up and bool(conf.get(name) or everywhere)
+    return not link.lower_up and bool(conf.get(name) or everywhere)
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -58,7 +58,7 @@ def check(view: HostView) -> Iterator[Draft]:
             for route in listed.routes or () if (daemon.socket, listed.protocol) in up else ():
                 links = [view.stack.by_name.get(name) for name in route.dev]
                 family = "inet6" if ":" in route.net else "inet"
-                if not links or not all(link is not None and ignored(view, link, family) for link in links):
+                if not route.dev or not all(link is not None and ignored(view, link, family) for link in links):
                     continue
                 if (route.dev[0], listed.protocol) in told:
                     continue
@@ -103,3 +103,9 @@ def examples() -> Iterator[Example]:
     yield _case("not ignored", "another rule", own=0)
     yield _case("two next hops", "one of them works", dev=("eth7", "eth0"))
     yield _case("session down", "nobody hears it", state="start")
+    yield _case("to nowhere", "a blackhole has no link", dev=())
+    yield _case("the link is gone", "BIRD follows in a moment", dev=("eth9",))
+    host = BirdHost().protocol("k4", "Kernel")
+    route = BirdRoute(net="10.7.0.0/24", protocol="direct1", best=True, dev=("eth7",))
+    host.exports("k4", routes=(route,)).link("eth7", carrier=False, inet_conf={"ignore_routes_with_linkdown": 1})
+    yield Example(name="given to the kernel", why="that is no neighbour", tables=host.build())
