@@ -40,6 +40,7 @@ RULE = Rule(
     severity="warning",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls"),
     consults=("wireguard",),
+    explains=("bgp-not-established",),
 )
 TIMER = "Restart timer"
 """``599.973/-``: BIRD shows it as long as it runs."""
