@@ -59,9 +59,10 @@ def check(view: HostView) -> Iterator[Draft]:
     for demand in demands(view):
         if demand.kind not in ("guest", "neighbour"):
             continue
-        link, address = view.link(demand.ifindex or 0), demand.query.dst
+        link, address = view.link(demand.ifindex), demand.query.dst
         own = _own(view, demand)
-        if own is None or link is None or not link.lower_up:
+        assert link is not None  # both kinds are found by their link
+        if own is None or not link.lower_up:
             continue
         if demand.kind == "guest":
             yield _draft(demand, own, view.ifname(own.ifindex), f"the guest behind {link.ifname}", "RTM_GETROUTE")
@@ -125,6 +126,8 @@ def examples() -> Iterator[Example]:
     yield _case("on another card", "the same", card, 1)
     shut = _host().link("eth1", up=False).address("eth1", "10.1.0.5/24")
     yield _case("on a card that is down", "it is not in use", shut)
+    away = _host().link("eth9").address("eth9", "10.1.0.5/32").vanished("eth9")
+    yield _case("on a card that went meanwhile", "nobody knows whether it was up", away)
     yield _case("another address", "a service of its own", _host().address("lo", "192.0.2.9/32"))
     beside = _host().neighbour("192.0.2.9", dev="eth0", state="stale").address("lo", "192.0.2.9/32")
     yield _case("a neighbour's that is no gateway", "it was moved here", beside)

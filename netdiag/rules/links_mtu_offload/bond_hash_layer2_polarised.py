@@ -53,7 +53,7 @@ def check(view: HostView) -> Iterator[Draft]:
         info, working = bond.link.info, [leg for leg in bond.legs if leg.works]
         if info.get("mode") not in MODES or info.get("xmit_hash_policy") != "layer2" or len(working) < 2:
             continue
-        counts = {leg.link.ifname: sent.get(leg.link.ifindex, 0) for leg in working}
+        counts = {leg.link.ifname: sent.get(leg.link.ifindex) or 0 for leg in working}
         total, most = sum(counts.values()), max(counts, key=lambda name: counts[name])
         if total < ENOUGH or counts[most] <= SHARE * total or _next_hops(view, bond) != 1:
             continue

@@ -82,7 +82,7 @@ def _cables(view: HostView) -> int:
     if not (view.read_whole("links") and view.read_whole("addresses")):
         return 0
     wide = {row.ifindex for row in view.addresses if row.prefixlen < (32 if row.family == "inet" else 64)}
-    cables = [link for link in view.links if link.kind == "veth" and faces_guest(link) and link.carrier]
+    cables = [link for link in view.links if faces_guest(link) and link.carrier]
     return sum(link.master is not None or link.ifindex not in wide for link in cables)
 
 
@@ -135,6 +135,7 @@ def examples() -> Iterator[Example]:
         ("routed", {}, 0),
         ("without a carrier", {"carrier": False}, 1),
         ("within this namespace", {"link_netnsid": None}, 1),
+        ("of netkit", {"kind": "netkit"}, 0),
         ("of another kind", {"kind": "tun"}, 1),
     )
     for name, cable, fires in cables:
@@ -142,8 +143,13 @@ def examples() -> Iterator[Example]:
         fields: dict[str, Any] = {"kind": "veth", "link_netnsid": 0} | cable
         host.link("v1", **fields)
         yield _case(f"a cable {name}", "a container without processes of its own", host, fires)
-    for prefix, fires in (("192.0.2.2/24", 1), ("192.0.2.2/32", 0), ("2001:db8::2/48", 1), ("fe80::2/64", 0)):
+    wide = (("192.0.2.2/24", 1), ("192.0.2.2/31", 1), ("2001:db8::2/48", 1), ("2001:db8::2/63", 1))
+    for prefix, fires in (*wide, ("192.0.2.2/32", 0), ("fe80::2/64", 0)):
         host = _given("10.1.0.2").link("eth0", kind="veth", link_netnsid=0).address("eth0", prefix)
         yield _case(f"a cable with {prefix}", "a subnet makes it a way out", host, fires)
     blind = _given("10.1.0.2").link("v1", kind="veth", link_netnsid=0)
-    yield _case("cables not read", "namespaces alone tell", blind, 1, late=("links",))
+    for table in ("links", "addresses"):
+        yield _case(f"{table} not read", "namespaces alone tell", blind, 1, late=(table,))
+    port = _given("10.1.0.2").link("cni0", kind="bridge")
+    port.link("v1", kind="veth", link_netnsid=0, master="cni0").address("v1", "192.0.2.2/24")
+    yield _case("a port with an address", "the bridge takes what comes in", port)

@@ -303,6 +303,13 @@ def age_examples() -> Iterator[Example]:
     yield fires("failed over a minute ago", "nothing was sent since: it may be back", host(updated=60.1), "warning")
     yield fires("failed an hour ago", "just within what is worth a warning", host(updated=3600.0), "warning")
     yield fires("failed long ago", "no more than a possibility", host(updated=3600.1), "info")
+    for updated, confidence in ((60.0, "certain"), (60.1, "likely")):
+        tables = host(updated=updated).build()
+        name = f"how sure after {updated} s"
+        yield Example(name=name, why="it may be back", tables=tables, fires=1, confidence=confidence)  # type: ignore[arg-type]
+    idle = host(updated=60.1).link("eth1").address("eth1", "198.51.100.2/24")
+    idle.route("default", via="198.51.100.1", dev="eth1")
+    yield fires("the first of two, over a minute ago", "nothing is lost by it", idle, "info")
 
 
 def several_way_examples() -> Iterator[Example]:

@@ -174,7 +174,6 @@ def _finding(link: Link, row: Neighbour, right: str, source: str) -> Draft:
     shown = f"bridge fdb show dev {quoted(name)}" if right == "no entry" else f"ip -br link show dev {quoted(name)}"
     return RULE.found(
         subject=subject("neighbour", dst=row.dst, ifname=name),
-        severity="info" if then else None,
         confidence="possible" if then else "certain" if source.startswith("RTM_GETLINK") else "likely",
         message=f"{row.dst} on {name} was written down with {row.lladdr}, but {what}"
         + ("" if then else ": what is for it is lost"),
@@ -276,6 +275,17 @@ def _pinned() -> Iterator[Example]:
     yield Example(
         name="it answered from another one", why="then", tables=old, baseline=before, fires=1, severity="info"
     )
+    late: dict[str, Any] = {"late_then": ("neighbours",)}
+    yield Example(name="then not read", why="nobody knows", tables=old, baseline=before, **late)
+    for name, why, then in (
+        ("the card was another kind", "another card", HostBuilder().link("eth0", kind="bridge")),
+        ("another neighbour answered", "not this one", HostBuilder().link("eth0")),
+    ):
+        dst = "192.0.2.9" if "neighbour" in name else "192.0.2.1"
+        tables = then.neighbour(dst, dev="eth0", lladdr=NEW).build()
+        yield Example(name=name, why=why, tables=old, baseline=tables)
+    card = HostBuilder().link("eth0").link("eth1").neighbour("192.0.2.1", dev="eth1", lladdr=NEW)
+    yield Example(name="it answered on another card", why="another network", tables=old, baseline=card.build())
     yield Example(name="as it answered", why="pinned", tables=written(NEW).build(), baseline=before)
     yield Example(name="written down then too", why="nobody knows", tables=old, baseline=written(NEW).build())
 

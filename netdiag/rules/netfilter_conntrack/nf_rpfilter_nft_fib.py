@@ -91,8 +91,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
 
 def _is_filter(step: NftExpression) -> bool:
     """Whether an expression may ask for the way back."""
-    asks = step.name == "fib" and _asks_the_way_back(step.flags, step.key)
-    return asks or (step.name == "match" and step.key == "rpfilter")
+    return _asks_the_way_back(step.flags, step.key) or (step.name == "match" and step.key == "rpfilter")
 
 
 def _asks_the_way_back(flags: tuple[str, ...], result: str | None) -> bool:
@@ -266,6 +265,8 @@ def examples() -> Iterator[Example]:
     yield case(
         "other interface", "the uplink is not filtered", _host(), _fib("saddr", "iif", conditions=[iifname("lan0")])
     )
+    some = _fib("saddr", "iif", conditions=[plain("limit")])
+    yield case("a limited drop", "the next one passes", _host(), some)
     yield case("symmetric host", "the rule is a decision", _host(mark=0), plain_rule)
     yield case("accepted before", "the filter never asks", _host(), _before(iifname("eth0")))
     yield case("the port accepted before", "likewise", _host(), _before(port(17, 51820)))

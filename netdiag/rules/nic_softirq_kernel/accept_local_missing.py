@@ -61,7 +61,7 @@ def _networks(view: HostView, link: Link) -> set[Any]:
     return {
         ipaddress.ip_network(f"{row.local}/{row.prefixlen}", strict=False)
         for row in view.addresses
-        if row.ifindex == link.ifindex and row.family == "inet" and row.prefixlen < 32
+        if row.ifindex == link.ifindex and row.prefixlen < 32
     }
 
 
@@ -94,6 +94,7 @@ def examples() -> Iterator[Example]:
     yield case("both ends here", "the plain state", _loop(), 1)
     yield case("no address on the other", "nobody sends to it", _loop(other=None))
     yield case("other subnet", "two routed ends", _loop(other="10.0.1.2/24"))
+    yield case("a pair", "the shortest subnet", _loop("10.0.0.0/31", "10.0.0.1/31"), 1)
     yield case("host addresses", "no subnet is shared", _loop("10.0.0.1/32", "10.0.0.1/32"))
     yield case("port of a bridge", "a cable into the host's own bridge", _loop(master="br0"))
     yield case("other end down", "nothing passes anyway", _loop(up=False))

@@ -88,3 +88,8 @@ def examples() -> Iterator[Example]:
     yield _case("no tunnel", "ordinary flows have many addresses", tunnels=0)
     yield _case("policy 1", "ports are hashed", policy=1)
     yield _case("one path", "nothing to spread over", paths=1)
+    for name, link in (("a tunnel that is down", {"kind": "gre", "up": False}), ("no peers", {"kind": "wireguard"})):
+        host = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").link("eth1").address("eth1", "10.1.0.1/24")
+        host.route("default", hops=[host.hop("eth0", "10.0.0.2"), host.hop("eth1", "10.1.0.2")], family="inet")
+        host.sysctl("net.ipv4.fib_multipath_hash_policy", 0).link("t0", **link)
+        yield Example(name=name, why="nothing is sent by it", tables=host.build())

@@ -88,7 +88,7 @@ def check(view: HostView) -> Iterator[Draft]:
 
 def _isolating(view: HostView, rule: PolicyRule) -> Route | None:
     """The default route of main, where this rule refuses everything and no packet had another way before it."""
-    if selects(rule) or rule.invert:
+    if selects(rule):
         return None
     own = [other for other in view.rules if other.family == rule.family]
     before, behind = own[: own.index(rule)], own[own.index(rule) + 1 :]

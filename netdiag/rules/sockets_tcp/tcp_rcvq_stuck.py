@@ -58,7 +58,7 @@ def unread(view: HostView) -> Mask:
     table = view.sockets
     both = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & (table.later == 1)
     both &= (table.later_state == ESTABLISHED) & (table.told & TOLD_INFO != 0)
-    both &= (table.rqueue > 0) & (table.later_rqueue > 0)
+    both &= table.rqueue > 0
     received = table.later_received - table.received  # modulo 2**32, as the columns are
     growth = table.later_rqueue.astype(np.int64) - table.rqueue
     return np.asarray(both & (received == growth), np.bool_)
@@ -164,6 +164,7 @@ def examples() -> Iterator[Example]:
     yield case("process not known", "nobody to name", 0, comm=None)
     yield case("five seconds to the millisecond", "long enough", 1, count=3, process="S", ago=5000)
     yield case("in the kernel since a moment", "a disk that is slow", 0, process="D", ago=4999)
+    yield case("an old kernel", "it does not count what was received", 0, told=0)
     yield case("one byte", "unread all the same", 1, rqueue=1, later_rqueue=1)
     yield case("the queue was emptied and came back", "it reads", 0, rqueue=0, later_rqueue=0)
     by_state: dict[str, Confidence] = {"T": "certain", "D": "likely", "S": "likely"}
