@@ -288,6 +288,8 @@ def _selector_examples(marked: dict[str, Any]) -> Iterator[Example]:
     yield pair("other oif", "a socket bound to eth1 does not fit the default route over eth0", {}, {"oif": "eth1"}, 0)
     yield pair("same oif", "a socket bound to eth0 does", {}, {"oif": "eth0", "table": 60}, 1)
     yield pair("not", "a mark that is not 1 comes to the rule", {"fwmark": 1, "invert": True}, {"fwmark": 1}, 0)
+    but = {"dst": "10.0.0.0", "dst_len": 8, "invert": True}
+    yield pair("not to a destination, behind a catch-all", "the rest never comes to it", {}, but, 1)
     yield pair("not, behind a catch-all", "wg-quick's rule behind everything", {}, {"fwmark": 1, "invert": True}, 1)
     yield pair(
         "not, to a destination",
@@ -359,13 +361,11 @@ def _table_examples(marked: dict[str, Any]) -> Iterator[Example]:
     bare = _host().route("10.8.0.0/16", via="10.1.0.2", dev="eth1", table=50).rule(100, table=50)
     bits = bare.rule(200, table=60, dst="10.8.0.9", dst_len=16)
     yield _case("destinations with host bits, the same decision", "the kernel keeps them", bits)
-    spared = _host().route("10.0.0.0/8", via="10.1.0.2", dev="eth1", table=62)
-    spared.route("default", via="10.0.0.2", dev="eth0", table=62).rule(100, table=50)
-    yield _case(
-        "the only difference is what the rule leaves out",
-        "not to 10.0.0.0/8",
-        spared.rule(200, table=62, dst="10.0.0.0", dst_len=8, invert=True),
-    )
+    for dst, fires in (("10.0.0.0/8", 0), ("172.16.0.0/12", 1)):
+        other = _host().route(dst, via="10.1.0.2", dev="eth1", table=62).rule(100, table=50)
+        other.route("default", via="10.0.0.2", dev="eth0", table=62)
+        other.rule(200, table=62, dst="10.0.0.0", dst_len=8, invert=True)
+        yield _case(f"not to 10.0.0.0/8, the only difference is {dst}", "it is left out, or not", other, fires)
     agreed = _host().route("10.8.0.0/16", via="10.1.0.2", dev="eth1", table=50).rule(100, table=50)
     yield _case(
         "same decision for the rule's destinations",
