@@ -138,18 +138,21 @@ class Arrivals:
         same = (rule.ip_proto, rule.sport_start, rule.dport_start, rule.dscp, rule.tos or None, rule.src_len or None)
         if any(selector is not None for selector in same) or rule.iif not in (None, "lo"):
             return [None]
+        length = int(row.dst.rpartition("/")[2])
         for query in self._departures(row, rule):
             if self._view.lookup(query).route != position:
                 continue
             address = row.prefsrc or self.own(link)
             if address is None or (query.mark and self._valid_mark(link)):
                 return [None]  # the firewall may give the mark back to the answers
-            lost = self.dropped(link, (query.dst,), address)
-            if lost is None:
+            back = self._filter.strict(link, Query(family="inet", dst=address, src=query.dst))
+            if back.passes:
+                if back.way.prefixlen is not None and back.way.prefixlen > length:
+                    continue  # a neighbour on the link: it says nothing of who is behind
                 return [None]
             mark = f" with mark {query.mark:#x}" if query.mark and not rule.fwmark else ""
             why = f"rule {rule.priority} ({rule_words(rule)}) sends by it{mark}, so the answers come in there"
-            return [Dropped(link=link, source=query.dst, address=address, way=lost[1], why=why)]
+            return [Dropped(link=link, source=query.dst, address=address, way=back.way, why=why)]
         return []
 
     def _valid_mark(self, link: Link) -> bool:

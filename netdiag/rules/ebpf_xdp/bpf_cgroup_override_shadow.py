@@ -16,7 +16,8 @@ Fix
 
 Not flagged
   Programs attached with "multi", which run one after the other. systemd's own (sd_*): IPAddressDeny= and DeviceAllow=
-  override by design. Two attachments of the same program. Hosts where what runs could not be read.
+  override by design. Two attachments of one program, by name and instructions. Hosts where what runs could not be
+  read.
 
 References
   kernel/bpf/cgroup.c compute_effective_progs(), BPF_F_ALLOW_OVERRIDE and BPF_F_ALLOW_MULTI in
@@ -63,11 +64,11 @@ def check(view: HostView) -> Iterator[Draft]:
         runs = effective(table, cgroup, attach_type)
         if runs is None:
             continue
-        tags = {one.tag for number in runs if (one := programs.get(number)) is not None}
+        same = {(one.tag, one.name) for number in runs if (one := programs.get(number)) is not None}
         for folder in PurePosixPath(cgroup).parents:
             for upper in own.get((attach_type, str(folder)), ()):
                 above, below = programs.get(upper.prog_id), programs.get(rows[0].prog_id)
-                if above is None or above.tag in tags:
+                if above is None or (above.tag, above.name) in same:
                     continue
                 name = above.function or above.name
                 other = (below.function or below.name) if below else str(rows[0].prog_id)
@@ -123,6 +124,8 @@ def examples() -> Iterator[Example]:
     yield Example(name="beside a card's", why="another hook", tables=device, fires=1)
     twin = _host(runs=(3,)).bpf(programs=[program(3, "policy", "aa" * 8)]).build()
     yield Example(name="the same build below", why="loaded twice", tables=twin)
+    named = _host(runs=(3,)).bpf(programs=[program(3, "agent", "aa" * 8)]).build()
+    yield Example(name="the same instructions, another name", why="maps make the difference", tables=named, fires=1)
     unread = _host(runs=(2, 9)).build()
     yield Example(name="another one runs too", why="it could not be read", tables=unread, fires=1)
     other = BpfCgroup(cgroup="/sys/fs/cgroup/app", cgroup_id=2, attach_type="cgroup_inet_ingress", effective=(1, 2))

@@ -1,6 +1,6 @@
 """What it checks
   A rule accepts certain traffic (a port, an interface, a connection's state), and another base chain of the same hook,
-  mostly of another table, drops or rejects every packet of that kind.
+  mostly of another table, drops or rejects every packet of that kind, except on interfaces where it lets anything in.
 
 Why it matters
   In nftables accept ends only the base chain that it stands in; the packet goes on to the next base chain of the hook.
@@ -18,9 +18,11 @@ Fix
 
 Not flagged
   Traffic that the other chain may let through: netdiag asks it with a packet that has what the rule asks for and
-  everything else open. Interfaces that are not there, and loopback where packets are forwarded: none comes by it.
-  Rules that accept by the source alone: exceptions from a list of bans look so. Chains of nat
-  and route, accepts in prerouting and postrouting, which mean "no more rewriting here". Dormant tables.
+  everything else open. Interfaces that are not there, and loopback where packets are forwarded: none comes by it. Where
+  the other chain lets anything in on some interfaces: that it is closed on the rest may be a decision, unless all ways
+  to the world are closed and something listens on that port. Rules that accept by the source alone: exceptions from a
+  list of bans look so. Chains of nat and route, accepts in prerouting and postrouting, which mean "no more rewriting
+  here". Dormant tables.
 
 References
   nft(8) "VERDICT STATEMENTS" (accept); net/netfilter/nf_tables_core.c nft_do_chain(); net/netfilter/core.c
@@ -32,6 +34,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from netdiag.index.netfilter import Netfilter
 from netdiag.index.nftpacket import Packet
@@ -41,6 +44,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft
 from netdiag.model.link import Link
 from netdiag.model.nft import Nft, NftChain, NftExpression, NftRule, NftSet, NftTable
+from netdiag.model.route import RT_TABLE_MAIN
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
     CT_MARK,
@@ -76,6 +80,7 @@ from netdiag.rules.build_nft import (
     table,
     verdict,
 )
+from netdiag.rules.localports import listeners
 from netdiag.rules.nftplaces import chain_name, chain_subject, fact, list_chain, place_words
 from netdiag.rules.nftspecimen import elements, meant
 from netdiag.rules.shape import Example, Rule, quoted
@@ -86,12 +91,15 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "addresses", "nft"),
+    consults=("sockets", "routes"),
     explains=("nf-forward-drop-policy", "wg-listen-port-firewalled"),
 )
 HOOKS = ("input", "forward", "output")
 MOST_LINKS = 6
 MOST, FEWEST, WORK = 300, 20, 150_000
 """Rules tried for one hook: fewer where each try has to walk a long ruleset."""
+UNSPOKEN = 9
+"""A port that hardly any rule names: discard."""
 FEW = 8
 """Elements of a set that are tried."""
 SPECIFIC = {"dport", "iif", "oif", "ct_state", "proto", "daddr", "icmp_type"}
@@ -104,6 +112,9 @@ class Beaten:
 
     at: Place
     stop: Possible
+    packet: Packet
+    trusted: tuple[str, ...]
+    """Interfaces on which it goes through, as anything does there."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -112,13 +123,28 @@ def check(view: HostView) -> Iterator[Draft]:
     whole = view.netfilter
     said: set[tuple[str, ...]] = set()
     for hook in HOOKS:
-        beaten = [one for family in families for one in _beaten(whole, hook, family, names, view.links)]
+        every = (one for family in families for one in _beaten(whole, hook, family, names, view.links))
+        beaten = [one for one in every if _meant(view, one)]
         for first in beaten:
             key = (*_key(first.at), *_key(first.stop.at))
             if key not in said:
                 said.add(key)
                 same = {one.at.rule for one in beaten if (*_key(one.at), *_key(one.stop.at)) == key}
                 yield _finding(hook, first, len(same))
+
+
+def _meant(view: HostView, one: Beaten) -> bool:
+    """Whether somebody wants the traffic: where some interfaces are trusted with anything, that the others are closed
+    may be a decision, unless a service listens on that port and the way out to the world is among the closed ones."""
+    if not one.trusted:
+        return True
+    bound = listeners(view)
+    routes = view.routes(one.packet.family)
+    rows = view.route_rows(one.packet.family, np.flatnonzero((routes.dst_len == 0) & (routes.table == RT_TABLE_MAIN)))
+    outward = {view.ifname(hop.oif) for row in rows for hop in row.hops}
+    own = {row.local for row in view.addresses if row.scope == 0}
+    served = any(one.packet.dport in bound.get(address, ()) for address in ("", *own))
+    return served and bool(outward) and not outward & set(one.trusted)
 
 
 def _key(at: Place) -> tuple[str, str, str]:
@@ -142,9 +168,9 @@ def _beaten(whole: Netfilter, hook: str, family: str, names: list[str], links: I
                 known: dict[str, Any] = {"oif": ""} if hook == "input" else {"iif": ""} if hook == "output" else {}
                 packets = asked.packets((family,), **known) if SPECIFIC & set(asked.fields) else ()
                 real = [packet for packet in packets if _comes_by(packet, hook, links)]
-                stop = _in_vain(alone, whole, hook, real, names)
-                if stop is not None:
-                    yield Beaten(Place(table_, inside, accepting), stop)
+                found = _in_vain(alone, whole, hook, real, names)
+                if found is not None:
+                    yield Beaten(Place(table_, inside, accepting), *found)
                     break
 
 
@@ -158,14 +184,28 @@ def _comes_by(packet: Packet, hook: str, links: Iterable[Link]) -> bool:
 
 def _in_vain(
     alone: Netfilter, whole: Netfilter, hook: str, packets: Iterable[Packet], names: list[str]
-) -> Possible | None:
-    """What stops everything that an accept means, on every interface."""
+) -> tuple[Possible, Packet, tuple[str, ...]] | None:
+    """What stops everything that an accept means, a packet of it, and the interfaces that are trusted with anything:
+    there the accept makes no difference."""
     for packet in packets:
-        tried = _everywhere(packet, names)
-        stops = [stop for one in tried if (stop := _stop(alone, whole, hook, one))]
-        if stops and len(stops) == len(tried):
-            return stops[0]
+        stopped: list[tuple[Possible, Packet]] = []
+        trusted: list[str] = []
+        for one in _everywhere(packet, names):
+            if stop := _stop(alone, whole, hook, one):
+                stopped.append((stop, one))
+            elif hook == "input" and one.dport is not None and _open(whole, replace(one, dport=UNSPOKEN)):
+                trusted.append(one.iif or "")
+            else:
+                break
+        else:
+            if stopped:
+                return (*stopped[0], tuple(trusted))
     return None
+
+
+def _open(whole: Netfilter, packet: Packet) -> bool:
+    """Whether a packet of which no rule speaks is let in."""
+    return whole.hook("input", packet).passes == "yes"
 
 
 def _everywhere(packet: Packet, names: list[str]) -> list[Packet]:
@@ -359,6 +399,7 @@ def _links(web: NftRule) -> Iterator[Example]:
     yield case("open where nothing comes", "eth1 is down", _host().link("eth1", up=False), _own(web), spare, fires=1)
     two, inside = _host().link("eth1"), _firewall(rule(iifname("eth0"), verdict("accept")))
     yield case("open on one of two", "closed on the other is a decision", two, _own(web), inside)
+    yield from _trusting(web)
     yield case("no interface up", "nothing comes at all", HostBuilder().link("eth0", up=False), _own(web), _firewall())
     common = chain("common", rule(iifname("eth0"), verdict("accept")), rule(oifname("eth0"), verdict("accept")))
     ends = [chain(hook, rule(verdict("jump", "common")), hook=hook, policy="drop") for hook in ("input", "output")]
@@ -436,3 +477,28 @@ def _asked() -> Iterator[Example]:
     yield case("asks for a set that is empty", l4proto(6), looked_up("p", DPORT), sets=(plain_set("p"),), fires=0)
     yield case("asks for a set that is not there", l4proto(6), looked_up("p", DPORT), fires=0)
     yield case("asks for a set that holds all", looked_up("p", DPORT), sets=(plain_set("p", ""),), fires=0)
+
+
+def _trusting(web: NftRule) -> Iterator[Example]:
+    """A firewall that lets anything in on wg0."""
+
+    def case(
+        name: str, why: str, *more: NftRule, fires: int = 0, host: HostBuilder | None = None, **sock: Any
+    ) -> Example:
+        base = host or _host().route("default", via="192.0.2.1", dev="eth0")
+        base.link("wg0", kind="wireguard").socket(**({"src": "0.0.0.0", "sport": 8080} | sock))
+        inside = rule(iifname("wg0"), verdict("accept"))
+        tables = base.nft(_own(web), _firewall(inside, *more)).build()
+        return Example(name=name, why=why, tables=tables, fires=fires)
+
+    yield case("trusts the tunnel", "the port is closed to the world, and a service waits there", fires=1)
+    yield case("trusts the tunnel, own address", "the same", fires=1, src="192.0.2.2")
+    yield case("trusts the tunnel, nobody listens", "it may be a decision", sport=80)
+    yield case("trusts the tunnel, on loopback", "nobody from outside can ask it", src="127.0.0.1")
+    yield case("trusts the tunnel, no way to the world", "which is which?", host=_host())
+    yield case("trusts the uplink too", "only others are closed", rule(iifname("eth0"), verdict("accept")))
+    far = _host().link("eth9", up=False).route("default", via="10.0.0.1", dev="eth9", table=7)
+    yield case("trusts the tunnel, a way in another table", "the world is not there", host=far)
+    part = _host().route("default", via="192.0.2.1", dev="eth0").link("eth1")
+    some = rule(iifname("eth1"), port(6, 8080), verdict("accept"))
+    yield case("trusts the tunnel, and the port elsewhere", "closed here is a decision", some, host=part)
