@@ -29,21 +29,17 @@ References
   nf_hook_slow()
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from netdiag.index.netfilter import Netfilter
-from netdiag.index.nftpacket import Packet
 from netdiag.index.nfttext import rule_text
-from netdiag.index.nftverdict import Place, Possible
+from netdiag.index.nftverdict import Place
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft
-from netdiag.model.link import Link
-from netdiag.model.nft import Nft, NftChain, NftExpression, NftRule, NftSet, NftTable
+from netdiag.model.nft import NftExpression, NftRule, NftSet, NftTable
 from netdiag.model.route import RT_TABLE_MAIN
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
@@ -82,8 +78,8 @@ from netdiag.rules.build_nft import (
 )
 from netdiag.rules.localports import listeners
 from netdiag.rules.nftplaces import chain_name, chain_subject, fact, list_chain, place_words
-from netdiag.rules.nftspecimen import elements, meant
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.vainaccepts import Beaten, beaten
 
 RULE = Rule(
     id="nf-accept-does-not-win",
@@ -96,25 +92,6 @@ RULE = Rule(
 )
 HOOKS = ("input", "forward", "output")
 MOST_LINKS = 6
-MOST, FEWEST, WORK = 300, 20, 150_000
-"""Rules tried for one hook: fewer where each try has to walk a long ruleset."""
-UNSPOKEN = 9
-"""A port that hardly any rule names: discard."""
-FEW = 8
-"""Elements of a set that are tried."""
-SPECIFIC = {"dport", "iif", "oif", "ct_state", "proto", "daddr", "icmp_type"}
-"""Fields of which a rule must ask at least one."""
-
-
-@dataclass(frozen=True)
-class Beaten:
-    """A rule whose accept does not help."""
-
-    at: Place
-    stop: Possible
-    packet: Packet
-    trusted: tuple[str, ...]
-    """Interfaces on which it goes through, as anything does there."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -123,13 +100,13 @@ def check(view: HostView) -> Iterator[Draft]:
     whole = view.netfilter
     said: set[tuple[str, ...]] = set()
     for hook in HOOKS:
-        every = (one for family in families for one in _beaten(whole, hook, family, names, view.links))
-        beaten = [one for one in every if _meant(view, one)]
-        for first in beaten:
+        every = (one for family in families for one in beaten(whole, hook, family, names, view.links))
+        lost = [one for one in every if _meant(view, one)]
+        for first in lost:
             key = (*_key(first.at), *_key(first.stop.at))
             if key not in said:
                 said.add(key)
-                same = {one.at.rule for one in beaten if (*_key(one.at), *_key(one.stop.at)) == key}
+                same = {one.at.rule for one in lost if (*_key(one.at), *_key(one.stop.at)) == key}
                 yield _finding(hook, first, len(same))
 
 
@@ -149,102 +126,6 @@ def _meant(view: HostView, one: Beaten) -> bool:
 
 def _key(at: Place) -> tuple[str, str, str]:
     return at.table.family, at.table.name, at.chain.name
-
-
-def _beaten(whole: Netfilter, hook: str, family: str, names: list[str], links: Iterable[Link]) -> Iterator[Beaten]:
-    base = [(t, c) for t, c in whole.base_chains(hook, family) if c.type == "filter"]
-    size = sum(len(c.rules) for t in whole.tables for c in t.chains)
-    left = max(FEWEST, min(MOST, WORK // (size + 1)))
-    for table_, chain_ in base:
-        if not any(_drops(t, c) for t, c in base if c is not chain_):
-            continue
-        alone = Netfilter(Nft(tables=(_only(table_, chain_),)), whole.ifindexes)
-        for inside, accepting in _accepting(table_, chain_):
-            for pick in range(min(elements(table_, accepting), FEW)):
-                left -= 1
-                if left < 0:
-                    return
-                asked = meant(table_, accepting, pick)
-                known: dict[str, Any] = {"oif": ""} if hook == "input" else {"iif": ""} if hook == "output" else {}
-                packets = asked.packets((family,), **known) if SPECIFIC & set(asked.fields) else ()
-                real = [packet for packet in packets if _comes_by(packet, hook, links)]
-                found = _in_vain(alone, whole, hook, real, names)
-                if found is not None:
-                    yield Beaten(Place(table_, inside, accepting), *found)
-                    break
-
-
-def _comes_by(packet: Packet, hook: str, links: Iterable[Link]) -> bool:
-    """Whether there can be such a packet: there is an interface of that name, or one that begins so. What comes by
-    loopback has its route already and is never forwarded (net/ipv4/ip_input.c, ip_rcv_finish_core())."""
-    there = [link.ifname for link in links if hook != "forward" or not link.loopback]
-    named = [name.rstrip("*") for name in (packet.iif, packet.oif) if name]
-    return all(any(one.startswith(name) for one in there) for name in named)
-
-
-def _in_vain(
-    alone: Netfilter, whole: Netfilter, hook: str, packets: Iterable[Packet], names: list[str]
-) -> tuple[Possible, Packet, tuple[str, ...]] | None:
-    """What stops everything that an accept means, a packet of it, and the interfaces that are trusted with anything:
-    there the accept makes no difference."""
-    for packet in packets:
-        stopped: list[tuple[Possible, Packet]] = []
-        trusted: list[str] = []
-        for one in _everywhere(packet, names):
-            if stop := _stop(alone, whole, hook, one):
-                stopped.append((stop, one))
-            elif hook == "input" and one.dport is not None and _open(whole, replace(one, dport=UNSPOKEN)):
-                trusted.append(one.iif or "")
-            else:
-                break
-        else:
-            if stopped:
-                return (*stopped[0], tuple(trusted))
-    return None
-
-
-def _open(whole: Netfilter, packet: Packet) -> bool:
-    """Whether a packet of which no rule speaks is let in."""
-    return whole.hook("input", packet).passes == "yes"
-
-
-def _everywhere(packet: Packet, names: list[str]) -> list[Packet]:
-    """The packet on each interface, where the rule does not say which: loopback is accepted nearly everywhere."""
-    found = [packet] if packet.iif is not None else [replace(packet, iif=name) for name in names]
-    return [each for one in found for each in ([one] if one.oif is not None else [replace(one, oif=n) for n in names])]
-
-
-def _stop(alone: Netfilter, whole: Netfilter, hook: str, packet: Packet) -> Possible | None:
-    """What stops a packet for certain that the rule's own chain accepts for certain."""
-    if alone.hook(hook, packet).passes != "yes":
-        return None
-    found = whole.hook(hook, packet)
-    return found.blocker if found.passes == "no" else None  # rules before may stop some of it (a list of bans)
-
-
-def _only(one: NftTable, base: NftChain) -> NftTable:
-    """The table without its other base chains."""
-    return msgspec.structs.replace(one, chains=tuple(c for c in one.chains if c is base or not c.base))
-
-
-def _drops(one: NftTable, base: NftChain) -> bool:
-    """Whether the chain, or the table's others, can stop anything."""
-    stops = any(
-        e.name == "reject" or e.verdict == "drop" or (e.name == "target" and e.key == "REJECT")
-        for c in one.chains
-        if c is base or not c.base
-        for r in c.rules
-        for e in r.expressions
-    )
-    return base.policy == "drop" or stops
-
-
-def _accepting(one: NftTable, base: NftChain) -> Iterator[tuple[NftChain, NftRule]]:
-    for inside in one.chains:
-        if inside is base or not inside.base:
-            for each in inside.rules:
-                if each.expressions and each.expressions[-1].verdict == "accept":
-                    yield inside, each
 
 
 def _finding(hook: str, first: Beaten, count: int) -> Draft:
@@ -482,13 +363,10 @@ def _asked() -> Iterator[Example]:
 def _trusting(web: NftRule) -> Iterator[Example]:
     """A firewall that lets anything in on wg0."""
 
-    def case(
-        name: str, why: str, *more: NftRule, fires: int = 0, host: HostBuilder | None = None, **sock: Any
-    ) -> Example:
+    def case(name: str, why: str, *more: NftRule, fires: int = 0, host: Any = None, **sock: Any) -> Example:
         base = host or _host().route("default", via="192.0.2.1", dev="eth0")
         base.link("wg0", kind="wireguard").socket(**({"src": "0.0.0.0", "sport": 8080} | sock))
-        inside = rule(iifname("wg0"), verdict("accept"))
-        tables = base.nft(_own(web), _firewall(inside, *more)).build()
+        tables = base.nft(_own(web), _firewall(rule(iifname("wg0"), verdict("accept")), *more)).build()
         return Example(name=name, why=why, tables=tables, fires=fires)
 
     yield case("trusts the tunnel", "the port is closed to the world, and a service waits there", fires=1)
@@ -499,6 +377,6 @@ def _trusting(web: NftRule) -> Iterator[Example]:
     yield case("trusts the uplink too", "only others are closed", rule(iifname("eth0"), verdict("accept")))
     far = _host().link("eth9", up=False).route("default", via="10.0.0.1", dev="eth9", table=7)
     yield case("trusts the tunnel, a way in another table", "the world is not there", host=far)
-    part = _host().route("default", via="192.0.2.1", dev="eth0").link("eth1")
-    some = rule(iifname("eth1"), port(6, 8080), verdict("accept"))
+    part, some = _host().link("eth1"), rule(iifname("eth1"), port(6, 8080), verdict("accept"))
+    part.route("default", via="192.0.2.1", dev="eth0")
     yield case("trusts the tunnel, and the port elsewhere", "closed here is a decision", some, host=part)

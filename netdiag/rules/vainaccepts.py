@@ -1,0 +1,135 @@
+"""Accepts in vain: rules of one base chain whose packets another chain of the hook stops, for nf-accept-does-not-win.
+
+An accept ends its own base chain only (net/netfilter/core.c nf_hook_slow()). Each rule is asked with packets that have
+what it asks for and everything else open. Pure.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from netdiag.index.netfilter import Netfilter
+from netdiag.index.nftpacket import Packet
+from netdiag.index.nftverdict import Place, Possible
+from netdiag.model.link import Link
+from netdiag.model.nft import Nft, NftChain, NftRule, NftTable
+from netdiag.rules.nftspecimen import elements, meant
+
+MOST, FEWEST, WORK = 300, 20, 150_000
+"""Rules tried for one hook: fewer where each try has to walk a long ruleset."""
+UNSPOKEN = 9
+"""A port that hardly any rule names: discard."""
+FEW = 8
+"""Elements of a set that are tried."""
+SPECIFIC = {"dport", "iif", "oif", "ct_state", "proto", "daddr", "icmp_type"}
+"""Fields of which a rule must ask at least one."""
+
+
+@dataclass(frozen=True)
+class Beaten:
+    """A rule whose accept does not help."""
+
+    at: Place
+    stop: Possible
+    packet: Packet
+    trusted: tuple[str, ...]
+    """Interfaces on which it goes through, as anything does there."""
+
+
+def beaten(whole: Netfilter, hook: str, family: str, names: list[str], links: Iterable[Link]) -> Iterator[Beaten]:
+    """The accepts of a hook that stand in vain. ``names``: interfaces by which packets come and go."""
+    base = [(t, c) for t, c in whole.base_chains(hook, family) if c.type == "filter"]
+    size = sum(len(c.rules) for t in whole.tables for c in t.chains)
+    left = max(FEWEST, min(MOST, WORK // (size + 1)))
+    for table_, chain_ in base:
+        if not any(_drops(t, c) for t, c in base if c is not chain_):
+            continue
+        alone = Netfilter(Nft(tables=(_only(table_, chain_),)), whole.ifindexes)
+        for inside, accepting in _accepting(table_, chain_):
+            for pick in range(min(elements(table_, accepting), FEW)):
+                left -= 1
+                if left < 0:
+                    return
+                asked = meant(table_, accepting, pick)
+                known: dict[str, Any] = {"oif": ""} if hook == "input" else {"iif": ""} if hook == "output" else {}
+                packets = asked.packets((family,), **known) if SPECIFIC & set(asked.fields) else ()
+                real = [packet for packet in packets if _comes_by(packet, hook, links)]
+                found = _in_vain(alone, whole, hook, real, names)
+                if found is not None:
+                    yield Beaten(Place(table_, inside, accepting), *found)
+                    break
+
+
+def _comes_by(packet: Packet, hook: str, links: Iterable[Link]) -> bool:
+    """Whether there can be such a packet: there is an interface of that name, or one that begins so. What comes by
+    loopback has its route already and is never forwarded (net/ipv4/ip_input.c, ip_rcv_finish_core())."""
+    there = [link.ifname for link in links if hook != "forward" or not link.loopback]
+    named = [name.rstrip("*") for name in (packet.iif, packet.oif) if name]
+    return all(any(one.startswith(name) for one in there) for name in named)
+
+
+def _in_vain(
+    alone: Netfilter, whole: Netfilter, hook: str, packets: Iterable[Packet], names: list[str]
+) -> tuple[Possible, Packet, tuple[str, ...]] | None:
+    """What stops everything that an accept means, a packet of it, and the interfaces that are trusted with anything:
+    there the accept makes no difference."""
+    for packet in packets:
+        stopped: list[tuple[Possible, Packet]] = []
+        trusted: list[str] = []
+        for one in _everywhere(packet, names):
+            if stop := _stop(alone, whole, hook, one):
+                stopped.append((stop, one))
+            elif hook == "input" and one.dport is not None and _open(whole, replace(one, dport=UNSPOKEN)):
+                trusted.append(one.iif or "")
+            else:
+                break
+        else:
+            if stopped:
+                return (*stopped[0], tuple(trusted))
+    return None
+
+
+def _open(whole: Netfilter, packet: Packet) -> bool:
+    """Whether a packet of which no rule speaks is let in."""
+    return whole.hook("input", packet).passes == "yes"
+
+
+def _everywhere(packet: Packet, names: list[str]) -> list[Packet]:
+    """The packet on each interface, where the rule does not say which: loopback is accepted nearly everywhere."""
+    found = [packet] if packet.iif is not None else [replace(packet, iif=name) for name in names]
+    return [each for one in found for each in ([one] if one.oif is not None else [replace(one, oif=n) for n in names])]
+
+
+def _stop(alone: Netfilter, whole: Netfilter, hook: str, packet: Packet) -> Possible | None:
+    """What stops a packet for certain that the rule's own chain accepts for certain."""
+    if alone.hook(hook, packet).passes != "yes":
+        return None
+    found = whole.hook(hook, packet)
+    return found.blocker if found.passes == "no" else None  # rules before may stop some of it (a list of bans)
+
+
+def _only(one: NftTable, base: NftChain) -> NftTable:
+    """The table without its other base chains."""
+    return msgspec.structs.replace(one, chains=tuple(c for c in one.chains if c is base or not c.base))
+
+
+def _drops(one: NftTable, base: NftChain) -> bool:
+    """Whether the chain, or the table's others, can stop anything."""
+    stops = any(
+        e.name == "reject" or e.verdict == "drop" or (e.name == "target" and e.key == "REJECT")
+        for c in one.chains
+        if c is base or not c.base
+        for r in c.rules
+        for e in r.expressions
+    )
+    return base.policy == "drop" or stops
+
+
+def _accepting(one: NftTable, base: NftChain) -> Iterator[tuple[NftChain, NftRule]]:
+    for inside in one.chains:
+        if inside is base or not inside.base:
+            for each in inside.rules:
+                if each.expressions and each.expressions[-1].verdict == "accept":
+                    yield inside, each
