@@ -17,13 +17,15 @@ Fix
 
 Not flagged
   A foreign route of another metric: both stand, see bird-route-metric-loses-to-static. One that leads the same way as
-  BIRD's. Connected routes. Prefixes that are not there at all: see bird-route-not-in-fib. Right after a restart BIRD
-  may meet its own former routes: those are of proto bird.
+  BIRD's. Connected routes. Prefixes that stand in as many other tables as there are kernel protocols for them. Prefixes
+  that are not there at all: see bird-route-not-in-fib. Right after a restart BIRD may meet its own former routes: those
+  are of proto bird.
 
 References
   nl_add_rte() in sysdep/linux/netlink.c of BIRD; net/ipv4/fib_trie.c fib_table_insert() (EEXIST)
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,6 +60,16 @@ def metric_of(view: HostView, family: str) -> int:
     return int(values[counts.argmax()]) if len(values) else DEFAULT_METRIC
 
 
+def installed(view: HostView, row: Route) -> int:
+    """In how many tables BIRD has a route of that prefix: its kernel protocols need not be for main."""
+    routes, fib = view.routes(row.family), view.fib(row.family)
+    length = int(row.dst.partition("/")[2])
+    return sum(
+        any(int(routes.protocol[at]) == BIRD and int(routes.dst_len[at]) == length for at in covering)
+        for covering in (fib.routes_covering(table, row.dst).tolist() for table in fib.tables())
+    )
+
+
 def foreign(view: HostView, family: str) -> dict[str, Route]:
     """Routes of others in main with BIRD's metric, by prefix, where BIRD has none."""
     routes = view.routes(family)
@@ -89,12 +101,16 @@ def check(view: HostView) -> Iterator[Draft]:
     there = foreign(view, "inet") | foreign(view, "inet6")
     if not there:
         return
-    for daemon in view.bird_routes:
-        for listed in daemon.exports:
-            for wanted in listed.routes or () if (daemon.socket, listed.protocol) in kernels else ():
-                row = there.get(wanted.net)
-                if row is None or not wanted.best or wanted.protocol == listed.protocol or same_way(view, row, wanted):
-                    continue
+    into = [(d, one) for d in view.bird_routes for one in d.exports if (d.socket, one.protocol) in kernels]
+    asked = Counter(
+        net for _, one in into for net in {wanted.net for wanted in one.routes or () if wanted.net in there}
+    )
+    for daemon, listed in into:
+        for wanted in listed.routes or ():
+            row = there.get(wanted.net)
+            if row is None or not wanted.best or wanted.protocol == listed.protocol or same_way(view, row, wanted):
+                continue
+            if installed(view, row) < asked[wanted.net]:
                 yield _draft(view, daemon.socket, listed.protocol, (row, wanted))
 
 
@@ -127,9 +143,11 @@ def _case(name: str, why: str, **more: Any) -> Example:
     wanted = msgspec.structs.replace(wanted, **more.pop("wanted", {}))
     host: Any = BirdHost().bgp("up1").protocol("k4", "Kernel", state=more.pop("state", "up"))
     host.exports(more.pop("listed", "k4"), routes=(wanted,))
+    if more.pop("second", False):
+        host.protocol("k100", "Kernel", state="up").exports("k100", routes=(wanted,))
     host.link("eth0").address("eth0", "192.0.2.5/24").address("eth0", "2001:db8::5/64")
     if own:
-        host.route(own, via=via, dev="eth0", priority=32, protocol=12)
+        host.route(own, via=via, dev="eth0", priority=32, protocol=12, table=more.pop("into", 254))
     given: dict[str, Any] = {"via": "2001:db8::7" if ":" in net else "192.0.2.7", "dev": "eth0", "priority": 32}
     host.route(net, **(given | more))
     return Example(name=name, why=why, tables=host.build(), **expected)
@@ -143,6 +161,10 @@ def examples() -> Iterator[Example]:
         yield _case(f"metric {metric}", "both can stand", priority=metric)
     six = "2001:db8:9::/48"
     yield _case("BIRD's own is there", "the kernel joins them to one of two ways", own=six, net=six, protocol=4)
+    yield _case("BIRD's own is in another table", "its kernel protocol is for that one", own=NET, into=100)
+    yield _case("BIRD's wider one is in another table", "this one is not", own="198.51.0.0/16", into=100, fires=1)
+    both = "one is for main, and fails"
+    yield _case("two kernel protocols, one route", both, own=NET, into=100, second=True, fires=1)
     yield _case("BIRD's wider one is there", "this one is not", own="198.51.0.0/16", fires=1)
     yield _case("to the neighbours only", "nobody installs it", listed="up1", wanted={"protocol": "s1"})
     yield _case("kernel protocol switched off", "BIRD installs nothing now", state="down")
