@@ -158,6 +158,18 @@ def test_a_route_that_was_moved_into_a_tunnel_stands_above_the_filter() -> None:
     assert chain(dropped(host, 5)) == ["wg-route-without-allowedips", ">asym-rpfilter-strict-drop"]
 
 
+def test_a_machine_that_is_gone_stands_above_its_tap() -> None:
+    host = Edge().link("eth0").tap("tap0", holder=None, carrier_up_count=1).route("10.1.0.5/32", dev="tap0")
+    assert chain(host) == ["tap-orphan-dead-vm", ">tap-no-owner-fd"]
+
+
+def test_a_table_that_nobody_asks_takes_the_tunnel_along() -> None:
+    host = edge().address("eth0", "2001:db8::10/64").without_rule(32766)
+    found = chain(host)
+    assert found[0] == "rule-main-missing"
+    assert "wg-allowedips-without-route" not in found
+
+
 def test_two_cards_of_one_segment_and_subnet_have_one_fault() -> None:
     host = Edge()
     for number, name in enumerate(("eth0", "eth1"), 1):

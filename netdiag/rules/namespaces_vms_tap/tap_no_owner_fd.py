@@ -1,6 +1,7 @@
 """What it checks
-  A tap is up and set up for a guest (somebody put a route or a permanent neighbour on it), but no process has it open
-  and none had it since it was made: the virtual machine was never started, or started with another tap.
+  A tap is up and set up for a guest (somebody put a route or a permanent neighbour on it), but no process has it open:
+  the virtual machine was never started, or started with another tap; or it is gone, which tap-orphan-dead-vm then says
+  above this.
 
 Why it matters
   A tap is half a cable. Without a process that reads it the kernel takes its carrier away, and every packet to the
@@ -18,8 +19,8 @@ Fix
 Not flagged
   Taps made ahead for machines that do not exist yet (a warm pool): no route that somebody put there points to them,
   whatever address of the host they carry. Such a tap with an address of its own, or in a bridge, is an info at most.
-  Persistent taps of a stopped machine to which nothing refers. Taps that a process had open before: tap-orphan-dead-vm.
-  Taps that are down. Taps with a carrier: their process may live in another PID namespace.
+  Persistent taps of a stopped machine to which nothing refers. Taps that are down. Taps with a carrier: their process
+  may live in another PID namespace.
 
 References
   drivers/net/tun.c __tun_detach() and tun_net_xmit(); Documentation/networking/tuntap.rst;
@@ -59,10 +60,10 @@ def expected(tap: GuestTap) -> str:
 
 def check(view: HostView) -> Iterator[Draft]:
     for tap in guest_taps(view):
-        if not abandoned(tap) or tap.link.carrier_up_count:
+        if not abandoned(tap):
             continue
-        sign = expected(tap)
-        prepared = tap.connected or tap.link.master is not None
+        sign, times = expected(tap), tap.link.carrier_up_count or 0
+        prepared = not times and (tap.connected or tap.link.master is not None)
         if not sign and not prepared:
             continue
         name = tap.link.ifname
@@ -73,10 +74,10 @@ def check(view: HostView) -> Iterator[Draft]:
             subject=tap.about,
             severity="warning" if sign else "info",
             confidence="certain" if sign else "possible",
-            message=f"no process holds the tap {name}, and none ever did: {what}",
+            message=f"no process holds the tap {name}{' any more' if times else ', and none ever did'}: {what}",
             evidence=(
                 (f"{name} carrier", "0", f"RTM_GETLINK {name} IFLA_CARRIER"),
-                (f"times {name} was attached", 0, "RTM_GETLINK IFLA_CARRIER_UP_COUNT"),
+                (f"times {name} was attached", times, "RTM_GETLINK IFLA_CARRIER_UP_COUNT"),
                 ("processes that hold it", "none", "/proc/*/fdinfo iff:"),
             ),
             confirm=(f"ip -details link show dev {quoted(name)}", holders_command(name)),
@@ -105,6 +106,15 @@ def examples() -> Iterator[Example]:
     several = _routed().link("eth1")
     several.route("10.1.0.0/24", hops=[several.hop("tap0"), several.hop("eth1")])
     yield _case("one of several next hops", "a part of the flows goes there", several, 1)
+    before = _routed(carrier_up_count=1).route("10.1.0.5/32", dev="tap0")
+    gone: dict[str, object] = {
+        "severity": "warning",
+        "says": ("holds the tap tap0 any more: the route to 10.1.0.5/32",),
+    }
+    yield _case("held before", "tap-orphan-dead-vm says why", before, 1, **gone)
+    never = ("and none ever did",)
+    untold = _routed(carrier_up_count=None).route("10.1.0.5/32", dev="tap0")
+    yield _case("count not told", "an old kernel", untold, 1, says=never)
     fixed = _routed().neighbour("10.1.0.5", dev="tap0", state="permanent")
     yield _case("permanent neighbour", "somebody wrote down the guest's hardware address", fixed, 1, severity="warning")
     yield from _silent()
@@ -126,8 +136,8 @@ def _silent() -> Iterator[Example]:
     unseen = _routed(carrier=True).route("10.1.0.5/32", dev="tap0")
     yield _case("carrier without a process", "its process lives in another PID namespace", unseen)
     yield _case("down", "nobody uses it", _routed(up=False).route("10.1.0.5/32", dev="tap0"))
-    before = _routed(carrier_up_count=1).route("10.1.0.5/32", dev="tap0")
-    yield _case("held before", "its machine died: tap-orphan-dead-vm speaks", before)
+    stopped = _routed(carrier_up_count=1).address("tap0", "10.1.0.1/30")
+    yield _case("held before, with an address", "its machine was stopped", stopped)
     tun = HostBuilder().link("tun0", kind="tun", info={"type": "tun"}, carrier=False).route("10.8.0.0/24", dev="tun0")
     yield _case("a VPN's tun", "no machine's", tun)
     stale = _routed().neighbour("10.1.0.5", dev="tap0", state="stale")

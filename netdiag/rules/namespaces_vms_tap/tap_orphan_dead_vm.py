@@ -40,7 +40,14 @@ RULE = Rule(
     title="a virtual machine is gone, its tap and routes are still there",
     severity="warning",
     reads=READS,
-    explains=("neigh-incomplete-storm", "vm-*", "proxy-ndp-missing", "route-linkdown-nexthop-used", "tap-tx-*"),
+    explains=(
+        "tap-no-owner-fd",
+        "neigh-incomplete-storm",
+        "vm-*",
+        "proxy-ndp-missing",
+        "route-linkdown-nexthop-used",
+        "tap-tx-*",
+    ),
 )
 
 

@@ -62,6 +62,7 @@ RULE = Rule(
         "bgp-not-established",
         "bgp-hold-timer-expired",
         "dns-nameserver-unroutable",
+        "wg-allowedips-without-route",
         "wg-endpoint-unroutable",
         "wg-handshake-stale",
         "wg-never-handshaked",
