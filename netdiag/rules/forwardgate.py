@@ -20,6 +20,8 @@ CARRYING = (6, 17, 47, 50, 51, 132)
 ICMP = {"inet": 1, "inet6": 58}
 MOST = 8
 """Interfaces asked for each guest."""
+MANY = 64
+"""Interfaces asked whether anything at all that comes in by them is let through."""
 READS = ("links", "addresses", "routes", "sysctls", "nft")
 
 
@@ -109,8 +111,8 @@ def shut(view: HostView, family: str) -> Shut | None:
     """The first such pair. A tap that waits for its machine counts where nothing else leads inwards."""
     around = sides(view.stack, view.routes(family), view.addresses)
     having = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0}
-    links = [link for link in view.links if link.up and not link.loopback]
-    links = [link for link in links if link.ifindex in having and forwarding(view, link, family)][:MOST]
+    ready = [link for link in view.links if link.up and not link.loopback and forwarding(view, link, family)]
+    links = [link for link in ready if link.ifindex in having][:MOST]
     exits = [link for link in links if link in around.exits and not _tunnel(link) and link.carrier is not False]
     inner = [link for link in links if link not in exits and (link.carrier is not False or _idle(link))]
     inner = [link for link in inner if _inner(link) or _translated(view, family, link, exits)]
@@ -121,8 +123,11 @@ def shut(view: HostView, family: str) -> Shut | None:
     if not exits or not inner:
         return None
     stops = [stopped(owner, replace(kind, iif=one.ifname, oif=other.ifname)) for one, other in pairs]
-    if not all(stops):
-        return None
+    apart = [link for link in ready if link.ifindex not in having and faces_guest(link)]
+    apart = [link for link in apart if link.carrier is not False or _idle(link)][:MANY]
+    lets = (stopped(owner, replace(kind, iif=link.ifname, oif=None)) is None for link in apart)
+    if not all(stops) or any(lets):
+        return None  # what forwards for guests, which have no address of this family, is somebody's policy
     inner.sort(key=_idle)
     stop = stopped(owner, replace(kind, iif=inner[0].ifname, oif=exits[0].ifname))
     talk = replace(kind, ct_state="established", ct_reply=None)

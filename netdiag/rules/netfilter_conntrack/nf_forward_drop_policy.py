@@ -349,6 +349,14 @@ def _several() -> Iterator[Example]:
     dual = _host().address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
     dual.link("wg0", kind="wireguard").address("wg0", "2001:db8:9::1/64").nft(_forward())
     yield _case("a tunnel of the other family", "one policy, told once", dual, 1)
+    for carrier, lets, fires in ((True, "tap*", 0), (False, "tap*", 0), (True, "docker0", 1)):
+        mesh = HostBuilder().sysctl("net.ipv6.conf.all.forwarding", 1).link("eth0").address("eth0", "2001:db8::2/64")
+        mesh.route("default", via="2001:db8::1", dev="eth0").link("docker0", kind="bridge", carrier=False)
+        mesh.link("wg0", kind="wireguard").address("wg0", "2001:db8:9::1/64")
+        mesh.tap("tap7", holder="firecracker" if carrier else None)
+        mesh.nft(_forward(rule(iifname(lets), oifname("eth0"), verdict("accept"))))
+        name = f"a tunnel beside guests without IPv6, carrier {carrier}, {lets} passes"
+        yield _case(name, "a policy that forwards for them, the tunnel is the host's own", mesh, fires)
 
 
 def _silent() -> Iterator[Example]:
