@@ -8,11 +8,12 @@ that cannot be entered, or is gone by then, is left out and named in the detail:
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from netdiag.collectors import Collected, Options, counters, sysctls, wireguard
+from netdiag.collectors.links import read_links
 from netdiag.collectors.taps import with_filters
 from netdiag.model.counters import Counters, CounterSample
 from netdiag.model.coverage import Coverage, Status
@@ -20,7 +21,7 @@ from netdiag.model.namespace import Namespace
 from netdiag.model.netnsstate import NetnsRows, NetnsState
 from netdiag.model.sysctl import Sysctls
 from netdiag.model.tap import Taps
-from netdiag.model.wireguard import Wireguard
+from netdiag.model.wireguard import Wireguard, WireguardDevice
 from netdiag.sources.namespaces import Reply
 from netdiag.sources.netlink.spaces import Space, Sweep, decoded
 from netdiag.sources.netnssweep import DUMPS
@@ -40,10 +41,11 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Holders:
-    """Processes with taps of any namespace, and why there may be more."""
+    """Processes with taps of any namespace, why there may be more, and WireGuard daemons by namespace."""
 
     taps: Taps
     trouble: str
+    daemons: dict[int, WireguardDevice] = field(default_factory=dict)
 
 
 def reachable(source: Source) -> list[Namespace]:
@@ -107,6 +109,35 @@ def sample(source: Source) -> CounterSample:
     return msgspec.structs.replace(counters.read_sample(source), softnet=(), neigh_tables=())
 
 
+def served(source: Source, spaces: list[Space]) -> dict[int, WireguardDevice]:
+    """By namespace, the device of a daemon whose interface stands there; none where another one has that name too."""
+    found: dict[int, WireguardDevice] = {}
+    try:
+        paths = wireguard.sockets(source)
+        own = {link.ifname for link in read_links(source, stats=False)[0]} if paths else set()
+    except Unreadable:
+        return found
+    for ifname, path in paths:
+        ends = [(space, link) for space in spaces for link in space.links if link.ifname == ifname]
+        if len(ends) == 1 and ifname not in own and ends[0][1].kind == "tun":
+            space, link = ends[0]
+            for device in wireguard.read_userspace(source, [(ifname, path)], {ifname: link}, []):
+                found[space.swept.inode] = device
+    return found
+
+
+def tunnels_of(
+    source: Source, space: Space, daemon: WireguardDevice | None, troubles: list[Unreadable]
+) -> list[WireguardDevice]:
+    """The namespace's WireGuard devices. A socket stays in the namespace that a device was made in: where nothing else
+    could carry its packets, they leave by that one."""
+    own = [link for link in space.links if link.kind == "wireguard"]
+    found = wireguard.read_kernel(source, own, troubles) + ([daemon] if daemon else [])
+    names = {device.ifname for device in found}
+    carriers = [link for link in space.links if link.up and not link.loopback and link.ifname not in names]
+    return [msgspec.structs.replace(device, elsewhere=not carriers) for device in found]
+
+
 def completed(source: Source, row: Namespace, space: Space, holders: Holders, options: Options) -> NetnsState:
     """The second round: what is asked inside. Parts that cannot be had are named in the coverage."""
     coverage = core_coverage(space)
@@ -122,13 +153,12 @@ def completed(source: Source, row: Namespace, space: Space, holders: Holders, op
         coverage.append(Coverage(collector="sysctls", status="ok", rows=len(settings.values)))
         counted = Counters(first=sample(inside))
         coverage.append(Coverage(collector="counters", status="ok"))
-        own = [link for link in space.links if link.kind == "wireguard"]
         troubles: list[Unreadable] = []
-        if own:
-            devices = wireguard.read_kernel(inside, own, troubles)
+        devices = tunnels_of(inside, space, holders.daemons.get(row.inode), troubles)
+        if devices:
             tunnels = Wireguard(devices=tuple(devices), at=inside.clock("realtime"))
-        status: Status = "ok" if own and not troubles else "failed" if troubles else "absent"
-        detail = troubles[0].detail if troubles else "" if own else "no WireGuard device of the kernel"
+        status: Status = "failed" if troubles else "ok" if tunnels.devices else "absent"
+        detail = troubles[0].detail if troubles else "" if tunnels.devices else "no WireGuard device"
         coverage.append(Coverage(collector="wireguard", status=status, detail=detail))
     except Unreadable as refusal:
         done = {each.collector for each in coverage}
@@ -174,7 +204,7 @@ def collect(source: Source, options: Options) -> Collected:
     if not rows:
         raise Unreadable("denied" if found else "absent", "no other namespace can be entered")
     tables = swept(source, list(rows.values()))
-    holders = held(source, tables.spaces)
+    holders = replace(held(source, tables.spaces), daemons=served(source, tables.spaces))
     since = source.clock("monotonic")
     states = [completed(source, rows[space.swept.inode], space, holders, options) for space in tables.spaces]
     if options.interval > 0:

@@ -54,7 +54,7 @@ class NetnsState(msgspec.Struct, frozen=True, kw_only=True):
     sysctls: Sysctls = Sysctls()
     """net.* settings that do not belong to one interface."""
     wireguard: Wireguard = Wireguard()
-    """WireGuard devices of the kernel."""
+    """WireGuard devices of the kernel, and of a daemon whose interface is here."""
     taps: Taps = Taps()
     """Processes that hold its tun and tap devices."""
     counters: Counters = Counters(first=CounterSample(at=0.0))

@@ -54,6 +54,9 @@ class WireguardDevice(msgspec.Struct, frozen=True, kw_only=True):
     """True: served by a daemon over a UAPI socket, not by the kernel module."""
     socket: str | None = None
     """Path of that socket."""
+    elsewhere: bool = False
+    """Its encrypted packets leave by another namespace, the one that it was made in: in its own there is no interface
+    up but loopback and tunnels. Only known with ``--all-netns``."""
     peers: tuple[WireguardPeer, ...] = ()
 
 

@@ -51,8 +51,9 @@ def second_looks(view: HostView) -> dict[tuple[str, str], PeerCounters]:
 
 
 def query_to(device: WireguardDevice, peer: WireguardPeer) -> Query | None:
-    """The encrypted packets to a peer, as the routing tables see them; None where its endpoint is not known."""
-    if peer.endpoint is None:
+    """The encrypted packets to a peer, as the routing tables see them; None where its endpoint is not known, or
+    they leave by another namespace."""
+    if peer.endpoint is None or device.elsewhere:
         return None
     address, _, zone = peer.endpoint.partition("%")
     return Query(

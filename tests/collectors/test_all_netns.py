@@ -2,16 +2,23 @@
 
 import io
 import json
-from typing import Any
+from typing import Any, cast
+
+import pytest
 
 from netdiag.collect import Options, collect
 from netdiag.collectors import all_netns
 from netdiag.engine import judge
 from netdiag.index.spaces import of_namespace, snapshots
+from netdiag.model.link import IFF_LOOPBACK, IFF_UP, Link
 from netdiag.model.namespace import Namespace
+from netdiag.model.wireguard import WireguardDevice
 from netdiag.render.json import render_json
 from netdiag.snapshotfile import read_snapshot, snapshot_octets
 from netdiag.sources.live import LiveSource
+from netdiag.sources.netlink.spaces import Space
+from netdiag.sources.netnssweep import Swept
+from netdiag.sources.protocol import Source
 from tests.lab import Host, Lab
 
 
@@ -117,3 +124,40 @@ def test_views_of_another_namespace(lab: Lab) -> None:
     code, _, said = host.netdiag("show", "bird", "--netns", "vm1")
     assert code in (3, 64)
     assert said
+
+
+class Daemons:
+    """A host's own interface wg0, and sockets of daemons for wg0, wg1 and wg2."""
+
+    def listdir(self, path: str) -> tuple[str, ...]:
+        return ("wg0.sock", "wg1.sock", "wg2.sock", "readme")
+
+
+def test_a_daemon_is_of_the_one_namespace_with_a_tun_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not where the host has that name itself, nor where two namespaces have it, nor where it is something else."""
+
+    def answer(source: object, paths: list[tuple[str, str]], by_name: dict[str, Link], _: object) -> list[Any]:
+        return [WireguardDevice(ifname=name, ifindex=by_name[name].ifindex) for name, _ in paths]
+
+    def space(inode: int, *names: str, kind: str = "tun") -> Space:
+        links = (Link(ifindex=7, ifname=name, kind=kind) for name in names)
+        return Space(Swept(inode=inode), links=tuple(links))
+
+    monkeypatch.setattr(all_netns, "read_links", lambda source, stats: ([Link(ifindex=2, ifname="wg0")], None))
+    monkeypatch.setattr(all_netns.wireguard, "read_userspace", answer)
+    source = cast(Source, Daemons())
+    one, other = space(11, "wg1", "wg0"), space(12, "wg2")
+    assert {at: row.ifname for at, row in all_netns.served(source, [one, other]).items()} == {11: "wg1", 12: "wg2"}
+    assert not all_netns.served(source, [space(11, "wg1"), space(12, "wg1"), space(13, "wg2", kind="veth")])
+
+
+def test_a_device_alone_in_its_namespace_has_its_socket_elsewhere() -> None:
+    """Loopback and what is down carry nothing."""
+    device = WireguardDevice(ifname="wg1", ifindex=7)
+    own = Link(ifindex=7, ifname="wg1", kind="tun", flags=IFF_UP)
+    lo, off = Link(ifindex=1, ifname="lo", flags=IFF_UP | IFF_LOOPBACK), Link(ifindex=8, ifname="eth0")
+    source = cast(Source, Daemons())
+    for links, elsewhere in (((own, lo, off), True), ((own, Link(ifindex=8, ifname="eth0", flags=IFF_UP)), False)):
+        space = Space(Swept(inode=11), links=links)
+        (found,) = all_netns.tunnels_of(source, space, device, [])
+        assert found.elsewhere is elsewhere

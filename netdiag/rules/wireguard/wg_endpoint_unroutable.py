@@ -19,14 +19,18 @@ Fix
 Not flagged
   A peer that roamed and is not used: keys too old and no keepalive, told as info only. A peer without an endpoint. A
   device that is down. Where the host has no default route at all, that stands above. An endpoint on this host at which
-  another program listens: a proxy that carries WireGuard in something else.
+  another program listens: a proxy that carries WireGuard in something else. With --all-netns, a device alone in its
+  namespace: its packets leave by the one that it was made in.
 
 References
   drivers/net/wireguard/socket.c send4() send6(), "No route to %pISpfsc for peer"; wg(8) "endpoint"
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from netdiag.index.packet import Lookup
 from netdiag.index.view import HostView
@@ -156,6 +160,10 @@ def examples() -> Iterator[Example]:
             severity="critical",
             says=("no route (ENETUNREACH), no handshake leaves",),
         )
+    apart = _host().build()
+    made = (msgspec.structs.replace(apart.wireguard.devices[0], elsewhere=True),)
+    apart = replace(apart, wireguard=msgspec.structs.replace(apart.wireguard, devices=made))
+    yield Example(name="alone in its namespace", why="its socket is in the one that it was made in", tables=apart)
     for kind, code in (("blackhole", "EINVAL"), ("unreachable", "EHOSTUNREACH"), ("prohibit", "EACCES")):
         host = _host().route("default", via="192.0.2.1", dev="eth0").route("198.51.100.0/24", type=kind)
         yield Example(
