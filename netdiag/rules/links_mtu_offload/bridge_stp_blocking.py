@@ -20,7 +20,8 @@ Fix
   that is down: ip link set dev BRIDGE up; its IPv6 addresses have to be added again.
 
 Not flagged
-  Ports towards other switches that block: an info, for a redundant topology is meant so. Ports without a carrier or
+  Ports towards other switches that block: an info, for a redundant topology is meant so; a cable to another namespace
+  whose far end is a port of a bridge there is one. Ports without a carrier or
   down, and a bridge that is down without guests or without an address. Ports that wait while the protocol is being
   switched off.
 
@@ -33,6 +34,7 @@ from collections.abc import Iterator
 from netdiag.index.guests import faces_guest
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -41,6 +43,7 @@ RULE = Rule(
     title="a bridge port is up but does not forward",
     severity="warning",
     reads=("links", "addresses"),
+    consults=("peer_links",),
     explains=("neigh-*", "vm-*"),
 )
 WAITING = ("listening", "learning")
@@ -61,7 +64,7 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         if by_hand and port.operstate not in ("up", "unknown"):
             continue  # the bridge hears of a carrier up to a second late (net/core/link_watch.c)
-        guest = faces_guest(port)
+        guest = faces_guest(port) and not _switch(view, port)
         if state in WAITING and not guest:
             continue
         name = port.ifname
@@ -85,6 +88,12 @@ def check(view: HostView) -> Iterator[Draft]:
             touches=(subject("link", ifname=bridge.ifname),),
             breaks=(subject("link", ifname=name), subject("tap", ifname=name)),
         )
+
+
+def _switch(view: HostView, port: Link) -> bool:
+    """Whether the far end of a cable is a port of a bridge as well: it speaks the protocol, or floods what it hears."""
+    far = view.stack.veth_peer(port.ifindex) if view.read_whole("peer_links") else None
+    return far is not None and far.master is not None
 
 
 def _down(view: HostView) -> Iterator[Draft]:
@@ -133,6 +142,17 @@ def examples() -> Iterator[Example]:
     switch = _port("blocking", guest=False)
     yield _case("a redundant cable", "that is what the protocol is for", switch, 1, severity="info")
     yield _case("a cable that learns", "over in seconds", _port("learning", guest=False))
+    for far, state, severity in (
+        ({"master": 3}, "listening", None),
+        ({"master": 3}, "blocking", "info"),
+        ({}, "listening", "warning"),
+        ({}, "blocking", "warning"),
+    ):
+        cable = HostBuilder().link("br0", kind="bridge", info={"stp_state": 1})
+        cable.link("p0", kind="veth", master="br0", slave_kind="bridge", slave_info={"state": state})
+        cable.peer("p0", netnsid=0, **far)
+        name = f"{state}, a cable to a {'switch' if far else 'container'} of another namespace"
+        yield _case(name, "switches agree, a container waits", cable, int(severity is not None), severity=severity)
     yield _case("forwards", "healthy", _port("forwarding"))
     for state in STILL:
         hand = _port(state, stp=0, guest=False)
