@@ -86,7 +86,6 @@ def _trap(view: HostView) -> Iterator[Draft]:
         first = next((row.local for row in own if not row.flags & IFA_F_SECONDARY), "the first address")
         dev = quoted(link.ifname)
         yield RULE.found(
-            severity="info",
             confidence="possible",  # nothing is gone yet, so it explains nothing
             subject=subject("link", ifname=link.ifname),
             message=f"deleting {first} from {link.ifname} would delete {secondary[0].local}"

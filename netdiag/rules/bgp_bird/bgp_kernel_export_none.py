@@ -171,8 +171,9 @@ def _case(name: str, why: str, *, export: int | None = 0, default: bool = False,
     host.link("eth0").address("eth0", "192.0.2.2/24").sysctl("net.ipv4.ip_forward", forward)
     for ifname in more.pop("links", ()):
         host.link(ifname, carrier=ifname != "dark")
+    beside = more.pop("beside", "t9")
     for proto, state, carried in more.pop("besides", ()):
-        told = channel(name=carried, table="t9", exported=5, imported=0)
+        told = channel(name=carried, table=beside, exported=5, imported=0)
         host.protocol("other", proto, state=state, channels=(told,), local_as=65001, neighbor_as=65009)
     if "other" in more:
         host.daemon(more.pop("other"))
@@ -236,6 +237,14 @@ def examples() -> Iterator[Example]:
     }
     yield _case("a filter that refuses BGP", "static routes pass it", **some, lists=statics, **says, **crit)
     yield _case("the same, with a default route", "as meant", **some, lists=statics, default=True, **info)
+    for name, proto, state, table, lists in (
+        ("and another, which is down", "Kernel", "down", "master4", statics),
+        ("and another table's", "Kernel", "up", "t9", statics),
+        ("a static protocol is there", "Static", "up", "t9", {"k4": ("other",)}),
+        ("and a session's list", "BGP", "up", "t9", statics | {"up1": ("static1",)}),
+    ):
+        beside: dict[str, Any] = {"besides": ((proto, state, "ipv4"),), "beside": table, "lists": lists}
+        yield _case(f"a filter that refuses BGP, {name}", "the list tells", **some, **beside, **crit)
     yield _case("its filter takes some of BGP", "the others are refused on purpose", **some,
                 lists={"k4": ("static1", "up1")})  # fmt: skip
     yield _case("its list is too long", "nobody knows", **some, lists={"k4": None})
