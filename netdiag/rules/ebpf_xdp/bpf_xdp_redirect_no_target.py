@@ -108,7 +108,6 @@ def check(view: HostView) -> Iterator[Draft]:
             if target.kind == "veth"
             else f"bpftool map delete id {one.id} key {' '.join(map(str, entry.key.to_bytes(4, 'little')))}",
             touches=[subject("link", ifname=name)],
-            severity="info" if guess else None,
             confidence="possible" if guess else None,
         )
 
