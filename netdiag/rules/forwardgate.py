@@ -57,9 +57,8 @@ def but_pings(owner: Netfilter, packet: Packet) -> Possible | None:
     stranger = replace(packet, iif="?", oif="?", saddr=None, daddr=None, proto=ICMP[packet.family])
     if owner.hook("forward", stranger).passes == "no":
         return None
-    stops = (stopped(owner, replace(packet, proto=number)) for number in CARRYING)
-    first = next(stops)
-    return first if first is not None and all(stops) else None
+    kinds = [replace(packet, proto=number) for number in CARRYING]
+    return stopped(owner, kinds[0]) if all(stopped(owner, kind) for kind in kinds) else None
 
 
 def gate(owner: Netfilter, guest: GuestSide, family: str, exits: Sequence[Link], others: Sequence[Link]) -> Gate:

@@ -91,7 +91,7 @@ def cut_connections(view: HostView, family: str) -> Iterator[Sign]:
         row = table.row(position)
         far = ip_address(row.dst.partition("%")[0])
         far = (far.ipv4_mapped or far) if isinstance(far, IPv6Address) else far
-        if (far.version == 4) != (family == "inet") or far.is_loopback or far.is_link_local:
+        if (far.version == 4) != (family == "inet") or far.is_link_local:
             continue
         if any(len(fib.routes_covering(number, f"{far}/{far.max_prefixlen}")) for number in fib.tables()):
             continue

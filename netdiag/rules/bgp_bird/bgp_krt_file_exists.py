@@ -71,22 +71,14 @@ def installed(view: HostView, row: Route) -> int:
 
 
 def foreign(view: HostView, family: str) -> dict[str, Route]:
-    """Routes of others in main with BIRD's metric, by prefix, where BIRD has none."""
+    """Routes of others in main with BIRD's metric, by prefix."""
     routes = view.routes(family)
     here = routes.table == 254
     chosen = here & (routes.priority == metric_of(view, family)) & ~among(routes.protocol, (BIRD, KERNEL))
     if not chosen.any():
         return {}
     rows = view.route_rows(family, np.flatnonzero(chosen)[:4096].tolist())
-    fib = view.fib(family)
-    return {
-        row.dst: row
-        for row in rows
-        if not any(
-            int(routes.protocol[at]) == BIRD and f"/{int(routes.dst_len[at])}" == "/" + row.dst.partition("/")[2]
-            for at in fib.routes_covering(254, row.dst).tolist()
-        )
-    }
+    return {row.dst: row for row in rows}
 
 
 def same_way(view: HostView, row: Route, wanted: BirdRoute) -> bool:

@@ -146,6 +146,8 @@ def examples() -> Iterator[Example]:
     yield _case("first port after it was up", "it had a random one before", _bridge(local=OF_RANDOM))
     yield _case("no address of its own", "nobody talks to it", _bridge(own=False))
     yield _case("link-local by another way", "stable privacy", _bridge(local="fe80::1234:5678:9abc:def0/64"))
+    beside = _bridge(local="fe80::1234:5678:9abc:def0/64").link("eth9").address("eth9", OF_HIGH)
+    yield _case("another interface's link-local address", "it says nothing of the bridge", beside)
     gone = _bridge(ports=(LOW,))
     yield _case("the old port is gone", "what it was made of cannot be told from a random one", gone)
     yield _case("address set to another since", "it is no port's", _bridge(address=RANDOM))

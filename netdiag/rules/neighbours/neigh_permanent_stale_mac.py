@@ -78,20 +78,21 @@ def check(view: HostView) -> Iterator[Draft]:
 
 def _switched(view: HostView) -> Iterator[Draft]:
     """Written entries of bridges that lead away from the cable at whose end the address is."""
-    written = (view.fdb.state & (NUD_PERMANENT | NUD_NOARP) != 0) & (view.fdb.master > 0)
-    own = {link.address for link in view.links if link.kind == "bridge" or link.master is not None}
-    homes: dict[int, dict[str, list[tuple[Link, Link]]]] = {}
-    for row in view.fdb.rows(np.flatnonzero(written)):
-        bridge, port = view.link(row.master or 0), view.link(row.ifindex)
-        if bridge is None or bridge.kind != "bridge" or port is None or row.lladdr in own:
-            continue
-        ends = homes.setdefault(bridge.ifindex, _ends(view, bridge)).get(row.lladdr, [])
-        if len(ends) != 1 or (bridge.info.get("vlan_filtering") and not _in_vlan(view, ends[0][0], row.vlan)):
-            continue
-        home = ends[0][0]
-        fixed = "sticky" in row.flags or home.slave_info.get("learning") is False
-        if row.state == "permanent" or (home.ifindex != port.ifindex and fixed):
-            yield _switched_draft(bridge, port, ends[0], row)
+    written = view.fdb.state & (NUD_PERMANENT | NUD_NOARP) != 0
+    own = {link.address for link in view.links}
+    for bridge in view.links:
+        ends = _ends(view, bridge) if bridge.kind == "bridge" else {}
+        mine = written & (view.fdb.master == bridge.ifindex)
+        for row in view.fdb.rows(np.flatnonzero(mine)) if ends else ():
+            port, found = view.link(row.ifindex), ends.get(row.lladdr, [])
+            if port is None or row.lladdr in own or len(found) != 1:
+                continue
+            home = found[0][0]
+            if bridge.info.get("vlan_filtering") and not _in_vlan(view, home, row.vlan):
+                continue
+            fixed = "sticky" in row.flags or home.slave_info.get("learning") is False
+            if row.state == "permanent" or (home.ifindex != port.ifindex and fixed):
+                yield _switched_draft(bridge, port, found[0], row)
 
 
 def _ends(view: HostView, bridge: Link) -> dict[str, list[tuple[Link, Link]]]:
@@ -303,6 +304,8 @@ def _bridges() -> Iterator[Example]:
         host.peer("v1", netnsid=1, **({"address": NEW} | far))
         row = entry(host, more.pop("lladdr", NEW), None, dev=dev, state=state, flags=flags, vlan=vlan)
         ranges = tuple(BridgeVlan(ifindex=host.ifindex("v1"), vlan=one, vlan_end=one, pvid=True) for one in vlans)
+        if gone := more.pop("gone", None):
+            host.vanished(gone)
         tables = replace(host.build(), fdb=fdb([row]), bridging=Bridging(vlans=ranges))
         return Example(name=f"bridge, {name}", why=why, tables=tables, fires=fires, **more)
 
@@ -318,6 +321,8 @@ def _bridges() -> Iterator[Example]:
     yield case("static, of a port that learns", "the same", flags=0, port={"slave_info": {"learning": True}})
     yield case("sticky at the right port", "pinned on purpose", dev="v1")
     yield case("learned", "it is corrected by itself", state=2, flags=0)
+    yield case("learned, a port that does not learn", "it ages", state=2, flags=0, port=deaf)
+    yield case("the port is gone meanwhile", "its entries go with it", gone="v0")
     yield case("of the device itself", "a filter of the card", state=0x80, flags=2)
     yield case("another address", "who has it cannot be known", lladdr=OLD, first="02:00:00:00:00:09")
     yield case(

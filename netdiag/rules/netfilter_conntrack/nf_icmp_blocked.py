@@ -117,7 +117,7 @@ def check(view: HostView) -> Iterator[Draft]:
             if some and discovery:  # guests' interfaces may be open; the way out lives by its gateway's answers
                 links = [link for link in links if link.ifindex in default_ways(view, family)]
                 stops = [stop for link in links if (stop := _stop(view, hook, need.packet, link))]
-            if not links or len(stops) < len(links) or _closed(view, hook, family, links):
+            if len(stops) < len(links) or _closed(view, hook, family, links):
                 continue
             stop = stops[0]
             key = (stop.at.table.family, stop.at.table.name, stop.at.chain.name)
@@ -273,8 +273,11 @@ def _places(known: NftRule, six: NftRule) -> Iterator[Example]:
     shut = _chain(rule(iifname("eth1"), verdict("accept")))
     lone = two().route("default", via="2001:db8::9", dev="eth0")
     yield case("the way out is closed for all", "it is switched off", lone, shut)
+    typed = [rule(icmp(58, kind), verdict("accept")) for kind in (135, 136)]
+    large = _chain(rule(state("established"), verdict("accept")), *typed, rule(iifname("eth1"), verdict("accept")))
+    yield case("errors pass on the inner side alone", "that may be meant", lone, large)
     large = _chain(known, six, rule(iifname("eth1"), verdict("accept")))
-    yield case("errors pass on the inner side alone", "the rule for all takes them", lone, large)
+    yield case("all pass on the inner side, ICMPv6 everywhere", "the rule for all takes them", lone, large)
     second = _chain(known, rule(iifname("eth1"), verdict("accept")))
     yield case("passes where nothing comes", "eth1 is down", two(up=False), second, fires=1)
     lo = _chain(known, rule(iifname("lo"), verdict("accept")))

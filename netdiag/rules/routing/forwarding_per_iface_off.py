@@ -107,7 +107,7 @@ def weight(view: HostView, link: Link, around: Sides, dead: set[int]) -> tuple[S
             f"it is the only way out of the guests behind {served[0].link.ifname}, no answer returns",
         )
     sent = next((one for one in lucky if _translated(view, one, link)), None)
-    if sent is not None and link in around.exits:
+    if sent is not None:
         return (
             "critical",
             "likely",

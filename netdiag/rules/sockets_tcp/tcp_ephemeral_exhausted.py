@@ -114,7 +114,7 @@ def bound(table: Sockets, mask: Mask, allowed: set[int]) -> Iterator[tuple[int, 
     positions = np.flatnonzero(inside)
     if not len(positions):
         return
-    owner = np.concatenate([table.src[positions], table.family[positions].reshape(-1, 1) == AF_INET], axis=1)
+    owner = np.concatenate([table.src[positions], table.family[positions].reshape(-1, 1)], axis=1)
     _, first, which = np.unique(owner, axis=0, return_index=True, return_inverse=True)
     for group, at in enumerate(first.tolist()):
         members = positions[which.reshape(-1) == group]
@@ -250,12 +250,15 @@ def _bound() -> Iterator[Example]:
         ("ten services, ten ports", "no two share one", "critical", each(10)),
         ("two services, five ports each", "no two share one", "critical", _halved(1, dst="198.51.100.1")),
         ("the same of IPv6", "one range for both", "critical", each(10, src="2001:db8::1")),
+        ("services, ten of eleven", "the kernel looks at an even number", "critical", each(10, ports="40000 40010")),
         ("services, nineteen of twenty", "one is left", "warning", each(19, ports="40000 40019")),
     ):
         yield Example(name=name, why=why, tables=host.build(), severity=severity, **told)  # type: ignore[arg-type]
     for name, why, host in (
         ("one port twice", "connect() chose it", each(11, twice=1)),
         ("nine of ten", "at nine tenths, not above", each(9)),
+        ("eighteen of twenty", "at nine tenths, not above", each(18, ports="40000 40019")),
+        ("ten of twenty", "half are left", each(10, ports="40000 40019")),
         ("nine of nine", "by chance", each(9, ports="40000 40008")),
         ("a server with ten ports", "they are its own", _served()),
         ("two addresses, five each", "each has room", _halved(2)),
