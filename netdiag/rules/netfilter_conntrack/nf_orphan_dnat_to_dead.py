@@ -32,7 +32,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Subject
 from netdiag.model.nft import NftElement, NftExpression, NftSet
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import DPORT, chain, l4proto, nat, port, rule, table
+from netdiag.rules.build_nft import DPORT, chain, in_set, l4proto, nat, port, port_set, rule, table
 from netdiag.rules.deadtargets import dead_targets, finding
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.translations import READS
@@ -182,7 +182,10 @@ def _of_xtables() -> Iterator[Example]:
     ends = (NftExpression(name="immediate", dreg=at, value=f"0a00000{at + 5}") for at in (0, 4))
     some = chain("pre", rule((*ends, NftExpression(name="nat", key="dnat", family="ip", sreg=0, sreg_max=4))),
                  hook="prerouting", priority="dstnat", type="nat")  # fmt: skip
+    none = chain("pre", rule(in_set(6, "open"), nat("dnat", "10.0.0.9")), hook="prerouting", type="nat")
+    empty = table(none, name="nat", sets=(port_set("open"),))
     for name, why, made, fires in (
+        ("a set without elements yet", "the rule is there", empty, 1),
         ("iptables", "the same", xt("DNAT", 3, four, four, ports, ports), 1),
         ("ip6tables", "addresses of sixteen octets", xt("DNAT", 3, six, six, ports, ports, family="ip6"), 1),
         ("iptables, a port only", "the address stays", xt("DNAT", 2, bytes(8), ports, ports), 0),
