@@ -81,7 +81,7 @@ def _in_vain(
         for one in _everywhere(packet, names):
             if stop := _stop(alone, whole, hook, one):
                 stopped.append((stop, one))
-            elif hook == "input" and one.dport is not None and _open(whole, replace(one, dport=UNSPOKEN)):
+            elif hook == "input" and _open(whole, replace(one, dport=UNSPOKEN)):
                 trusted.append(one.iif or "")
             else:
                 break

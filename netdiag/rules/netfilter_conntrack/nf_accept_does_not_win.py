@@ -380,3 +380,6 @@ def _trusting(web: NftRule) -> Iterator[Example]:
     part, some = _host().link("eth1"), rule(iifname("eth1"), port(6, 8080), verdict("accept"))
     part.route("default", via="192.0.2.1", dev="eth0")
     yield case("trusts the tunnel, and the port elsewhere", "closed here is a decision", some, host=part)
+    router = _host().route("default", via="192.0.2.1", dev="eth0").link("wg0").socket(src="0.0.0.0", sport=8080)
+    router.nft(_own(web, hook="forward"), _firewall(rule(iifname("wg0"), verdict("accept")), hook="forward"))
+    yield Example(name="forwards for the tunnel", why="what is forwarded is no service here", tables=router.build())
