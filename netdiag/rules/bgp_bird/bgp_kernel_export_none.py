@@ -254,7 +254,7 @@ def examples() -> Iterator[Example]:
                 table="other4", lists=statics, **crit)  # fmt: skip
     yield _case("a pipe's list", "the other table may give them", learns="t_up", table="t_up", taker="Pipe",
                 kernel=pipe, lists={"k4": None})  # fmt: skip
-    beside = (("Static", "up", "ipv4"), ("Kernel", "up", "ipv4"))
+    others = (("Static", "up", "ipv4"), ("Kernel", "up", "ipv4"))
     lists = {"k4": ("other",), "up1": ("static1",)}
     yield _case("beside a kernel protocol of another table", "that one's list is not asked", **some, lists=lists,
-                besides=beside, **crit)  # fmt: skip
+                besides=others, **crit)  # fmt: skip
