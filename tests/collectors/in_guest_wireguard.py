@@ -2,8 +2,11 @@
 
 import base64
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from netdiag.collectors import Options, links, softirq, wireguard
 from netdiag.engine import judge
@@ -51,6 +54,13 @@ def test_in_the_guest_the_modules_devices_are_those_of_wg() -> None:
     wireguard.collect(RecordingSource(LiveSource(), target), Options(interval=0))
     raw = base64.b64decode(private)
     assert all(raw not in path.read_bytes() for path in target.rglob("*") if path.is_file())
+
+
+@pytest.fixture(autouse=True)
+def taken_away() -> Iterator[None]:
+    """The guest itself is a host of other tests."""
+    yield
+    run("ip", "link", "del", "wg0")
 
 
 def threads() -> list[str]:
