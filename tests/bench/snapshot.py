@@ -1,4 +1,4 @@
-"""A whole snapshot of a big host: collecting, writing, reading back, judging; and judging an ordinary one.
+"""A whole snapshot of a big host: collecting, writing, reading back, judging; and judging a recorded worker.
 
     python -m tests.bench.snapshot PEERS
 
@@ -25,11 +25,12 @@ from netdiag.model.wireguard import Wireguard, WireguardDevice, WireguardPeer
 from netdiag.rules import discover
 from netdiag.snapshotfile import read_snapshot, write_snapshot
 from netdiag.sources.live import LiveSource
+from netdiag.sources.replay import ReplaySource
 from tests.bench.daemons import peers
-from tests.snapshotfile.hosts import small_snapshot
 
 T = TypeVar("T")
 RUNS = 3
+HOSTS = Path(__file__).parents[2] / "fixtures" / "hosts"
 
 
 def cpu() -> float:
@@ -85,7 +86,8 @@ def main(count: int) -> None:
         size = path.stat().st_size / (1 << 20)
     judging, _ = spent(lambda: judge(with_peers(back, count)))
     making, _ = spent(lambda: with_peers(back, count))
-    ordinary, _ = spent(lambda: judge(small_snapshot()))
+    usual = collect(ReplaySource(HOSTS / "ams-worker2" / "recording"), Options())
+    ordinary, _ = spent(lambda: judge(usual))
     print(
         f"collect={collecting:.3f} write={writing:.3f} read={reading:.3f} mib={size:.1f} judge={judging - making:.3f} "
         f"ordinary={ordinary:.3f}"
