@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.lab import Host, Lab
 from tests.lab.taps import hold
+from tests.lab.wait import wait_until
 
 GUESTS = {"tap0": ("10.1.0.5", "06:00:00:00:00:05"), "tap1": ("10.1.0.6", "06:00:00:00:00:06")}
 
@@ -31,9 +32,17 @@ def boot(host: Host, ifname: str) -> int:
 
 
 def stop(host: Host, comm: str = "firecracker") -> None:
-    """Every stand-in of that name is killed."""
-    for pid in [int(word) for word in host.run("pgrep", "-x", comm, check=False).stdout.split()]:
-        host.run("kill", "-9", str(pid), check=False)
+    """Every stand-in of that name is killed, and has let go of its tap: only then can another take it."""
+    pids = host.run("pgrep", "-x", comm, check=False).stdout.split()
+    for pid in pids:
+        host.run("kill", "-9", pid, check=False)
+    for pid in pids:
+        wait_until(lambda pid=pid: _ended(host, pid), 10, f"{comm} has ended")  # type: ignore[misc]
+
+
+def _ended(host: Host, pid: str) -> bool:
+    """Whether a process is gone, or dead and without files (a zombie)."""
+    return host.run("ps", "-o", "stat=", "-p", pid, check=False).stdout.strip()[:1] in ("", "Z")
 
 
 def ask(lab: Lab, host: Host, address: str, ifname: str) -> None:

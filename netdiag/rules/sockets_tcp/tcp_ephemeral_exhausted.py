@@ -86,7 +86,7 @@ def fullest(table: Sockets, mask: Mask, allowed: set[int]) -> Iterator[tuple[int
     """Position of one socket, and how many allowed ports its triple takes, for each triple that takes more than one."""
     inside = mask & among(table.sport, np.fromiter(allowed, np.uint16, len(allowed)))
     positions = np.flatnonzero(inside)
-    if not len(positions):
+    if len(positions) <= NEAR * len(allowed):
         return
     key = np.concatenate(
         [
@@ -109,10 +109,10 @@ def bound(table: Sockets, mask: Mask, allowed: set[int]) -> Iterator[tuple[int, 
 
     connect() chooses for each service anew: over many services it takes some port twice long before they run out.
     """
-    server = np.isin(table.sport, table.sport[listening(table, IPPROTO_TCP)])
-    inside = mask & ~server & np.isin(table.sport, np.fromiter(allowed, np.uint16, len(allowed)))
+    server = among(table.sport, table.sport[listening(table, IPPROTO_TCP)])
+    inside = mask & ~server & among(table.sport, np.fromiter(allowed, np.uint16, len(allowed)))
     positions = np.flatnonzero(inside)
-    if not len(positions):
+    if len(positions) <= NEAR * len(allowed):
         return
     owner = np.concatenate([table.src[positions], table.family[positions].reshape(-1, 1)], axis=1)
     _, first, which = np.unique(owner, axis=0, return_index=True, return_inverse=True)
