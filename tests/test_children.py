@@ -13,6 +13,8 @@ from netdiag.model.coverage import Status
 from netdiag.model.route import Route, Routes, routes_from_rows
 from netdiag.model.sysctl import Sysctls
 
+pytestmark = pytest.mark.timed
+
 Work = tuple[dict[str, Any], int, Status, str, float]
 
 

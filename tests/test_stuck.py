@@ -13,6 +13,8 @@ from netdiag.sources.live import LiveSource
 from netdiag.sources.netlink import constants as nl
 from netdiag.sources.netlink.messages import DumpRequest, DumpResult, Sink
 
+pytestmark = pytest.mark.timed
+
 
 class LockedSource(LiveSource):
     """This host as if somebody held the rtnl lock: questions for interfaces get no answer, ever."""

@@ -14,6 +14,8 @@ import pytest
 from netdiag.schema import published
 from tests.cli.conftest import Netdiag
 
+pytestmark = pytest.mark.timed
+
 VERDICTS = [("ok", 0), ("warning", 1), ("critical", 2), ("unknown", 3)]
 
 

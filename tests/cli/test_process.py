@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timed
+
 COMMAND = [sys.executable, "-m", "netdiag"]
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.cli.conftest import Netdiag
 
+pytestmark = pytest.mark.timed
+
 
 @pytest.fixture
 def known(tmp_path: Path) -> str:

@@ -14,6 +14,8 @@ import yaml
 
 from netdiag.cli.collect import command
 
+pytestmark = pytest.mark.timed
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ROLE = DEPLOY / "ansible/roles/netdiag"
 OPTIONS = {name for parameter in command.params for name in parameter.opts}

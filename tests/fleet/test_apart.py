@@ -24,6 +24,8 @@ from netdiag.rules import discover
 from netdiag.rules.shape import RuleModule
 from tests.fleet.test_store import NOW, put, snapshot
 
+pytestmark = pytest.mark.timed
+
 Check = Callable[[HostView], Iterator[Draft]]
 LIMIT = 1.5
 

@@ -34,7 +34,7 @@ from tests.fleet.test_query import ELSEWHERE
 from tests.fleet.test_store import NOW, example, put, snapshot
 from tests.recordings.test_recordings import FOLDER
 
-pytestmark = pytest.mark.xdist_group("spark")
+pytestmark = [pytest.mark.timed, pytest.mark.xdist_group("spark")]
 
 BROKEN = (
     "fleet-host-cut", "addr-duplicate-across-hosts", "asym-route-pair", "bgp-router-id-dup", "mac-duplicate-on-segment",

@@ -24,6 +24,8 @@ from netdiag.model.sweep import Plan
 from netdiag.snapshotfile import read_snapshot, snapshot_octets
 from tests.snapshotfile.hosts import META
 
+pytestmark = pytest.mark.timed
+
 STARTED = "2026-11-26T02:00:00Z"
 NOW = datetime(2026, 11, 26, 2, 0, 3, tzinfo=UTC)
 DEADLINE = 0.5

@@ -16,6 +16,8 @@ from tests.fleet.sshhosts import Estate, SshHost
 from tests.fleet.test_sweep import begun, of
 from tests.fleet.webserver import Api
 
+pytestmark = pytest.mark.timed
+
 DEADLINE = 3.0
 
 

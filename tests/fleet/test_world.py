@@ -23,7 +23,7 @@ from tests.lab.daemons import key_pair
 
 LONG = bool(os.environ.get("NETDIAG_LONG"))
 ALL = LONG or losses.asked()
-pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.xdist_group("fleet-world")]
+pytestmark = [pytest.mark.lab, pytest.mark.timed, pytest.mark.slow, pytest.mark.xdist_group("fleet-world")]
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
 """A pytest plugin: a test on live hosts that failed is run once more, and both runs are told.
 
 The kernel's own timers (a bridge that learns, neighbours that are probed, link watch) and a busy machine move under
-such tests. What fails twice has failed. More than MOST tests of one run that needed a second look are no accident, and
-fail the run. Tests without a host of a lab, rules' examples above all, get none. Loaded by addopts in setup.cfg;
-pytest-rerunfailures does the running.
+such tests, and those of processes and signals (mark ``timed``). What fails twice has failed. More than MOST tests of
+one run that needed a second look are no accident, and fail the run. All others, rules' examples above all, get none.
+Loaded by addopts in setup.cfg; pytest-rerunfailures does the running.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ MOST = 3
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what has a lab of its own: it can be made anew."""
+    """Mark what has a lab of its own, which can be made anew, and what says that it is timed."""
     for item in items:
-        if "lab" in getattr(item, "fixturenames", ()):
+        if "lab" in getattr(item, "fixturenames", ()) or item.get_closest_marker("timed") is not None:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 

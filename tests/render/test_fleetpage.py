@@ -20,6 +20,8 @@ from netdiag.rules.build_regions import regions
 from tests.render.browser import Browser
 from tests.rules.test_fleet_examples import host
 
+pytestmark = pytest.mark.timed
+
 HOSTILE = "fra-<script>alert(1)</script>\x1b[31m\u202e\"'&" + "x" * 300
 
 OVERLAPS = """

@@ -25,6 +25,8 @@ from netdiag.sources.netlink import wireguard as kernel
 from netdiag.sources.netlink.messages import HEADER
 from netdiag.sources.protocol import Unreadable
 
+pytestmark = pytest.mark.timed
+
 SECRET = bytes(range(100, 132))
 PSK = bytes(range(200, 232))
 FAMILY = 31

@@ -22,6 +22,8 @@ from tests.sources.bird.daemon import (
     restricted,
 )
 
+pytestmark = pytest.mark.timed
+
 STATUS = b"1000-BIRD 2.0.12\n1011-Router ID is 10.0.0.1\n Hostname is edge1\n0013 Daemon is up and running\n"
 SHORT = 0.4
 """Seconds that the client gets where it must run into its deadline."""

@@ -14,6 +14,8 @@ from netdiag.sources.netlink.messages import DumpRequest, NetlinkError, NetlinkT
 from netdiag.sources.netlink.transport import batch, dump
 from tests.sources.netlink.kernel import HeaderRows, Kernel, Raw, Rows, ScriptedSocket, done, error, message, refused
 
+pytestmark = pytest.mark.timed
+
 ROUTES = DumpRequest("RTM_GETROUTE inet", nl.NETLINK_ROUTE, nl.RTM_GETROUTE, bytes(12))
 GUARDED = DumpRequest("RTM_GETROUTE inet", nl.NETLINK_ROUTE, nl.RTM_GETROUTE, bytes(12), (nl.RTNLGRP_IPV4_ROUTE,))
 MULTI, INTR = nl.NLM_F_MULTI, nl.NLM_F_DUMP_INTR
