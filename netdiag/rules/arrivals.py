@@ -19,7 +19,7 @@ from netdiag.index.reversepath import ReversePath, effective
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.distinct import among, distinct
-from netdiag.model.finding import Subject
+from netdiag.model.finding import Subject, subject
 from netdiag.model.link import Link
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RT_TABLE_LOCAL, RTN_UNICAST, Route
@@ -185,6 +185,15 @@ def announced(view: HostView, link: Link) -> str | None:
             if neighbour and any(ipaddress.ip_address(neighbour) in net for net in subnets):
                 return protocol.name
     return None
+
+
+def overruled(view: HostView, dropped: Dropped) -> list[Subject]:
+    """The route back over the interface itself, if there is one, that the route which is taken has beaten: its prefix
+    and table are the same."""
+    if dropped.way.route is None:
+        return []
+    (row,) = view.route_rows("inet6" if ":" in dropped.source else "inet", [dropped.way.route])
+    return [subject("route", dst=row.dst, table=row.table, ifname=dropped.link.ifname)]
 
 
 def led_elsewhere(view: HostView, link: Link) -> Iterator[Subject]:

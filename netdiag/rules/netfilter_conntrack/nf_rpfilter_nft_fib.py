@@ -43,7 +43,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.nft import NftExpression
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
-from netdiag.rules.arrivals import Arrivals, Dropped
+from netdiag.rules.arrivals import Arrivals, Dropped, overruled
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
     CT_DIRECTION,
@@ -210,7 +210,7 @@ def _asymmetric(view: HostView, dropped: Dropped, stop: Possible) -> Draft:
         ],
         confirm=[list_chain(at.table, at.chain), f"ip route get {dropped.source} from {dropped.address}"],
         fix=inserts(at.table, at.chain.name, [nft], [xt]),
-        touches=[subject("link", ifname=link.ifname)],
+        touches=[subject("link", ifname=link.ifname), *overruled(view, dropped)],
         breaks=[subject("address", address=dropped.address, ifname=link.ifname)],
     )
 

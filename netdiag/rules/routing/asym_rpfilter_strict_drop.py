@@ -40,7 +40,7 @@ from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.link import Link
-from netdiag.rules.arrivals import Arrivals, Dropped, announced, led_elsewhere
+from netdiag.rules.arrivals import Arrivals, Dropped, announced, led_elsewhere, overruled
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.build_uplinks import COUNTER, case, sampled, selector_examples, two_uplinks
@@ -156,7 +156,11 @@ def _draft(view: HostView, dropped: Dropped, everywhere: int, moved: int, perhap
             "nstat -asz TcpExtIPReversePathFilter",
         ],
         fix=f"sysctl -w {quoted(setting + '=2')}",
-        touches=[*(subject("link", ifname=name) for name in hops.split(", ") if name), *perhaps],
+        touches=[
+            *(subject("link", ifname=name) for name in hops.split(", ") if name),
+            *overruled(view, dropped),
+            *perhaps,
+        ],
         breaks=[subject("address", address=dropped.address, ifname=link.ifname)],
     )
 

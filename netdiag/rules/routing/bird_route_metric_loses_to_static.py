@@ -119,7 +119,6 @@ def _draft(view: HostView, loser: Route, winner: Route, why: str | None) -> Draf
         fix=f"{ip} route del {winner.dst}{way} table {winner.table}{metric}",
         touches=[subject("link", ifname=view.ifname(hop.oif)) for hop in winner.hops if hop.oif]
         + [subject("neighbour", dst=h.gateway, ifname=view.ifname(h.oif)) for h in winner.hops if h.gateway],
-        breaks=[subject("link", ifname=view.ifname(hop.oif)) for hop in loser.hops if hop.oif],
     )
 
 
