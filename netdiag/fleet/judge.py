@@ -18,7 +18,7 @@ from netdiag.fleet.judged import Judged, judged
 from netdiag.fleet.load import Fleet, view_of
 from netdiag.index.fleet import FleetHost, FleetView, on
 from netdiag.model.coverage import REQUIRED, NotEvaluated
-from netdiag.model.finding import Draft, Finding, Subject, Unjudged, Verdict, finding_id
+from netdiag.model.finding import Draft, Finding, Severity, Subject, Unjudged, Verdict, finding_id
 from netdiag.model.fleetreport import FleetHostLine, FleetReport
 from netdiag.model.snapshot import Snapshot
 from netdiag.rules import discover
@@ -179,7 +179,8 @@ def judge_fleet(fleet: Fleet, workers: Workers | None = None) -> FleetReport:
     explains = {name: module.rule.explains for name, module in own.items()}
     for name, module in between.items():
         explains[name] = explains.get(name, ()) + module.rule.explains
-    usual = {name: module.rule.severity for name, module in (own | between).items()}
+    usual: dict[str, Severity] = {name: module.rule.severity for name, module in own.items()}
+    usual |= dict.fromkeys(between, "critical")  # of what is only information, first what no single host can see
     findings = arrange([*found, *drafts], explains, usual)
     grouped = [
         NotEvaluated(rule=rule, reason=f"{reason} (on {_named(hosts)})")

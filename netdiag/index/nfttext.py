@@ -48,8 +48,9 @@ def split_key(key: bytes, loads: list[Load]) -> list[bytes]:
     return parts
 
 
-def element_text(one: NftElement, loads: list[Load], data: str = "int") -> str:
-    """One element, ``10.0.0.0/8 . 80 : accept``; the types come from what is looked up."""
+def element_text(one: NftElement, loads: list[Load], data: list[Load] | None = None) -> str:
+    """One element, ``10.0.0.0/8 . 80 : accept``; the types come from what is looked up, those of a map's ``data`` from
+    the map."""
     if not one.key:
         text = "*"
     else:
@@ -59,7 +60,10 @@ def element_text(one: NftElement, loads: list[Load], data: str = "int") -> str:
     if one.verdict is not None:
         return f"{text} : {verdict_text(one.verdict, one.chain)}"
     if one.value is not None:
-        return f"{text} : {value_word(data, bytes.fromhex(one.value))}"
+        value = bytes.fromhex(one.value)
+        data = data or [Load("", "int", len(value))]
+        words = (value_word(load.kind, part) for load, part in zip(data, split_key(value, data), strict=True))
+        return f"{text} : {' . '.join(words)}"
     return f"{text} : {one.object}" if one.object else text
 
 
@@ -85,14 +89,23 @@ DATATYPES = {
 
 def set_loads(one: NftSet) -> list[Load]:
     """What the keys of a set are, from the number that nft left with it."""
-    numbers, rest = [], one.key_type & 0xFFFFFFFF  # __be32 on the wire; a file may say anything
+    return _loads(one.key_type, one.key_len)
+
+
+def data_loads(one: NftSet) -> list[Load]:
+    """What the values of a map are."""
+    return _loads(one.data_type or 0, one.data_len or 4)
+
+
+def _loads(datatype: int, length: int) -> list[Load]:
+    numbers, rest = [], datatype & 0xFFFFFFFF  # __be32 on the wire; a file may say anything
     while rest:
         numbers.append(rest & 0x3F)
         rest >>= 6
     known = [DATATYPES.get(number) for number in reversed(numbers)]
     loads = [Load("", kind, size) for kind, size in filter(None, known)]
-    if len(loads) != len(numbers) or sum((load.length + 3) & ~3 for load in loads) < one.key_len:
-        return [Load("", "int", one.key_len)]
+    if len(loads) != len(numbers) or sum((load.length + 3) & ~3 for load in loads) < length:
+        return [Load("", "int", length)]
     return loads
 
 
@@ -247,7 +260,8 @@ class _Speller:
         if found is None or "anonymous" not in found.flags:
             content = f"@{one.set}"
         else:
-            shown = [element_text(element, loads) for element in found.elements[:SHOWN_ELEMENTS]]
+            data = data_loads(found)
+            shown = [element_text(element, loads, data) for element in found.elements[:SHOWN_ELEMENTS]]
             more = ["..."] if len(found.elements) > SHOWN_ELEMENTS or not found.complete else []
             content = f"{{ {', '.join(shown + more)} }}"
         if "verdict" in one.flags:

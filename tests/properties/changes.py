@@ -123,7 +123,7 @@ def renamed(tables: Tables, names: dict[str, str]) -> Tables:
 
 
 CONF = re.compile(r"(net\.ipv[46]\.(?:conf|neigh)\.)(.+)(\.[^.]+)$")
-NUMBERED = re.compile(r"(?!docker|br)([a-z]+)([0-9]+)$")
+NUMBERED = re.compile(r"(?!docker|br|tunl)([a-z]+)([0-9]+)$")
 
 
 def said(text: str, names: dict[str, str]) -> str:
@@ -137,7 +137,8 @@ def said(text: str, names: dict[str, str]) -> str:
 def new_names(tables: Tables) -> dict[str, str]:
     """Another number behind the name of each interface that has one: eth0 becomes eth70.
 
-    What stands before the number stays: people give patterns of it, and docker0 tells whose it is.
+    What stands before the number stays: people give patterns of it, and docker0 tells whose it is. So do names that
+    the kernel gives (tunl0 takes what no other tunnel takes).
     """
     taken = {link.ifname for link in tables.links}
     found = {}

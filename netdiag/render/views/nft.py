@@ -6,7 +6,7 @@ iptables-legacy. ``--family inet`` shows what IPv4 packets meet (tables of ip an
 
 from collections.abc import Iterator
 
-from netdiag.index.nfttext import chain_text, element_text, rule_text, set_loads
+from netdiag.index.nfttext import chain_text, data_loads, element_text, rule_text, set_loads
 from netdiag.model.nft import NftChain, NftRule, NftSet, NftTable
 from netdiag.model.snapshot import Snapshot
 from netdiag.render.tables import Column, Filters, Row, View
@@ -62,7 +62,7 @@ def rule_row(table: NftTable, chain: NftChain, rule: NftRule) -> Row:
 
 def set_row(table: NftTable, one: NftSet) -> Row:
     """A named set or map."""
-    loads = set_loads(one)
+    loads, data = set_loads(one), data_loads(one)
     return without_nothing(
         {
             "family": table.family,
@@ -74,7 +74,7 @@ def set_row(table: NftTable, one: NftSet) -> Row:
             "size": one.size,
             "complete": one.complete,
             "count": len(one.elements),
-            "elem": [element_text(element, loads) for element in one.elements],
+            "elem": [element_text(element, loads, data) for element in one.elements],
         }
     )
 

@@ -85,8 +85,8 @@ def taken(daemon: BirdDaemon, table: str) -> bool | None:
 
 
 def kernel_of(daemon: BirdDaemon, table: str) -> BirdProtocol | None:
-    """The Kernel protocol of the table, else any, else None."""
-    found = [row for row in daemon.protocols if row.proto == "Kernel"]
+    """The Kernel protocol of the table, one that is up first, else any, else None."""
+    found = sorted((row for row in daemon.protocols if row.proto == "Kernel"), key=lambda row: row.state != "up")
     own = (row for row in found if any((one.table or "master") == table for one in row.channels))
     return next(own, found[0] if found else None)
 

@@ -89,9 +89,9 @@ def _believed(view: HostView, one: BpfMap, stale: int) -> bool:
     return (said and one.value_size == 4) or len(good) > stale
 
 
-def _host(kind: str = "hash", *ifindexes: int) -> HostBuilder:
+def _host(kind: str = "hash", *ifindexes: int, name: str = "redirect_to", key: int = 4, value: int = 4) -> HostBuilder:
     host = HostBuilder().link("tap0", kind="tun").bpf(programs=[program(1, "switch", map_ids=(5,))])
-    host.bpf(maps=[BpfMap(id=5, type=kind, name="redirect_to", key_size=4, value_size=4)])
+    host.bpf(maps=[BpfMap(id=5, type=kind, name=name, key_size=key, value_size=value)])
     return host.bpf(entries=[BpfMapEntry(map_id=5, key=n, ifindex=index) for n, index in enumerate(ifindexes)])
 
 
@@ -134,11 +134,11 @@ def examples() -> Iterator[Example]:
     )
     far = _host("hash", 9999).bpf(attachments=[BpfAttachment(hook="tcx", prog_id=1, ifindex=99, direction="ingress")])
     yield Example(name="attached in another namespace", why="its indexes", tables=far.build())
-    six = _host("hash")
+    six = _host("hash", key=16)
     rows = [
         BpfMapEntry(map_id=5, key=0, address=f"fd00::{n}", ifindex=index) for n, index in ((2, 99), (1, 88), (3, 2))
     ]
-    six.bpf(maps=[BpfMap(id=5, type="hash", name="redirect_to", key_size=16, value_size=4)], entries=rows)
+    six.bpf(entries=rows)
     yield Example(
         name="IPv6 addresses as keys",
         why="by address, in their order",
@@ -147,21 +147,19 @@ def examples() -> Iterator[Example]:
         says=("sends key fd00::1 to interface index 88", "and 1 more", "key 253 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1"),
     )
     for size, indexes, fires in ((4, (2, 99), 1), (8, (2, 99), 0), (8, (1, 2, 99), 1), (8, (99,), 0)):
-        host = _host("hash", *indexes)
-        host.bpf(maps=[BpfMap(id=5, type="hash", name="redirect_to", key_size=4, value_size=size)])
+        host = _host("hash", *indexes, value=size)
         host.bpf(entries=[BpfMapEntry(map_id=6, key=n, ifindex=2) for n in range(9)])
         name, why = (
             f"values of {size} bytes that begin with {indexes}",
             "a structure is believed by most of its entries",
         )
         yield Example(name=name, why=why, tables=tc(host, "tap0", 1).build(), fires=fires)
-    devmap = tc(_host("devmap", 99), "tap0", 1).bpf(maps=[BpfMap(id=5, type="devmap", key_size=4, value_size=8)])
+    devmap = tc(_host("devmap", 99, name="", value=8), "tap0", 1)
     yield Example(name="devmap with values of 8 bytes", why="index and program", tables=devmap.build(), fires=1)
 
     def guests(*rows: tuple[str, int]) -> HostBuilder:
         """What a map without a telling name has for addresses, of which 10.0.0.1 to 10.0.0.9 are routed by tap0."""
-        host = _host("hash")
-        host.bpf(maps=[BpfMap(id=5, type="hash", name="guests", key_size=4, value_size=4)])
+        host = _host("hash", name="guests")
         for address, index in rows:
             key = int.from_bytes(socket.inet_aton(address), sys.byteorder)
             host.bpf(entries=[BpfMapEntry(map_id=5, key=key, ifindex=index)])

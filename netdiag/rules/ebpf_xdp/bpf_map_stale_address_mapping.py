@@ -82,10 +82,12 @@ def _finding(view: HostView, one: BpfMap, name: str, differ: list[BpfMapEntry], 
     )
 
 
-def _host(*ifnames: str, moved: str | None = "eth0", gone: bool = False, **fields: Any) -> HostBuilder:
+def _host(
+    *ifnames: str, moved: str | None = "eth0", gone: bool = False, function: str | None = None, **fields: Any
+) -> HostBuilder:
     """Guests 10.0.0.1 ... with a route each by tap0, and what the map says of them."""
     host = HostBuilder().link("eth0").link("tap0", kind="tun").link("tap1", kind="tun")
-    host.bpf(programs=[program(1, "switch", map_ids=(5,))])
+    host.bpf(programs=[program(1, (function or "switch")[:15], function=function, map_ids=(5,))])
     known: dict[str, Any] = {"id": 5, "type": "hash", "name": "vm_ifindex", "key_size": 4, "value_size": 4}
     host.bpf(maps=[BpfMap(**(known | fields))])
     for number, ifname in enumerate(ifnames, 1):
@@ -136,7 +138,7 @@ def examples() -> Iterator[Example]:
     key = int.from_bytes(socket.inet_aton("10.0.0.9"), sys.byteorder)
     gone.bpf(entries=[BpfMapEntry(map_id=5, key=key, ifindex=99)])
     yield Example(name="an index that nobody has", why="bpf-devmap-stale-ifindex tells it", tables=gone.build())
-    named = _host(*one).bpf(programs=[program(1, "switch_of_someb", function="switch_of_somebody", map_ids=(5,))])
+    named = _host(*one, function="switch_of_somebody")
     about = subject("bpf-map", program="switch_of_somebody")
     yield Example(name="whole name", why="as told", tables=named.build(), fires=1, subject=about)
     pair = _host("tap1", "tap0", "tap0", gone=True).route("10.0.0.0/31", dev="tap0")

@@ -81,7 +81,7 @@ def check(view: HostView) -> Iterator[Draft]:
     users = {number: one for one in table.programs if one.id in native for number in one.map_ids}
     maps = {one.id: one for one in table.maps if one.type in ("devmap", "devmap_hash") and one.id in users}
     told: set[int] = set()
-    for entry in table.entries:
+    for entry in sorted(table.entries, key=lambda entry: (entry.map_id, entry.key)):
         target = view.link(entry.ifindex)
         one = maps.get(entry.map_id)
         if one is None or target is None or not target.up or target.ifindex in told:

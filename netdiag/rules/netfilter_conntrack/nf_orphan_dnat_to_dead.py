@@ -206,7 +206,9 @@ def _maps() -> Iterator[Example]:
     ):
         held = tuple(NftElement(key=key, value=to) for key, to in (("1f90", "0a000002"), ("1f91", "0a000009")))
         held += (NftElement(key="1f92"),)  # one that was not told whole
-        backends = NftSet(name="be", handle=1, key_type=13, key_len=2, flags=flags, elements=held)
+        backends = NftSet(
+            name="be", handle=1, key_type=13, key_len=2, data_type=7, data_len=4, flags=flags, elements=held
+        )
         one = rule(l4proto(6), (DPORT, *by_port))
         pre = chain("pre", one, hook="prerouting", priority="dstnat", type="nat")
         host = _host().nft(table(pre, name="nat", sets=(backends,)))

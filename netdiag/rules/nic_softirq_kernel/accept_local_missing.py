@@ -48,21 +48,25 @@ def check(view: HostView) -> Iterator[Draft]:
         far = view.stack.veth_peer(link.ifindex) if link.link_netnsid is None else None
         if far is None or far.ifindex <= link.ifindex or not all(_plain(end) for end in (link, far)):
             continue
-        shared = _networks(view, link) & _networks(view, far)
+        shared = _networks(view, link).keys() & _networks(view, far).keys()
         if shared:
-            yield _draft(link, far, str(min(shared, key=str)))
+            network = min(shared, key=str)
+            one, other = sorted((link, far), key=lambda end: _networks(view, end)[network])
+            yield _draft(one, other, str(network))
 
 
 def _plain(end: Link) -> bool:
     return end.up and end.master is None and not end.inet_conf.get("accept_local")
 
 
-def _networks(view: HostView, link: Link) -> set[Any]:
-    return {
-        ipaddress.ip_network(f"{row.local}/{row.prefixlen}", strict=False)
+def _networks(view: HostView, link: Link) -> dict[Any, Any]:
+    """The subnets of an interface, with its address in each: which end is named does not depend on their numbers."""
+    faces = [
+        ipaddress.ip_interface(f"{row.local}/{row.prefixlen}")
         for row in view.addresses
         if row.ifindex == link.ifindex and row.prefixlen < 32
-    }
+    ]
+    return {face.network: face.ip for face in faces}
 
 
 def _draft(link: Link, far: Link, shared: str) -> Draft:
