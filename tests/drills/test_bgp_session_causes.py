@@ -67,13 +67,14 @@ test_drill = drill_test(
 )
 
 
-def test_a_source_that_the_neighbour_does_not_know_is_a_possibility(lab: Lab) -> None:
+def test_a_source_that_the_neighbour_does_not_know_is_told(lab: Lab) -> None:
+    """As likely after a reset, as possible after a close: which of the two BIRD meets last is a matter of time."""
     host = world(lab)
     host.ip("address add 192.0.2.9/24 dev eth0")
     set_options("source address 192.0.2.9;")(lab, host)
 
     def named() -> bool:
-        found = {row["rule"]: row["severity"] for row in host.report("--interval", "0")["findings"]}
-        return found.get("bgp-source-addr-mismatch") == "info" and "bgp-not-established" in found
+        found = {row["rule"] for row in host.report("--interval", "0")["findings"]}
+        return {"bgp-source-addr-mismatch", "bgp-not-established"} <= found
 
-    lab.wait(named, 15, "the possibility is told")
+    lab.wait(named, 20, "it is told")
