@@ -4,6 +4,7 @@ Each of these was a disagreement once, or is the reason why one was none.
 """
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from tests.index.reader import read_tables
 from tests.index.test_kernel_agreement import run_ip, same
 from tests.lab import Lab, wait_until
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timed]
 
 V0, V1, V2 = 100, 101, 102
 CABLES = [
@@ -421,9 +422,10 @@ def test_one_multicast_packet_changes_the_type_of_all_others_through_a_nexthop_o
         )
         unicast = Query(family="inet", dst="192.0.2.1", ip_proto=6)
         assert host.look(unicast).resolved.type == "unicast"
-        Path("/proc/sys/net/ipv4/route/flush").write_text("1", "ascii")
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # the cache is one a processor
         kinds = set()
-        for _ in range(50):  # the cache is one a processor
+        for _ in range(50):
+            Path("/proc/sys/net/ipv4/route/flush").write_text("1", "ascii")
             host.look(Query(family="inet", dst="239.1.1.1", ip_proto=17))
             kinds.add(host.look(unicast).resolved.type)
         assert "multicast" in kinds
