@@ -27,7 +27,7 @@ __all__ = ["Options", "collect", "collectors"]
 READS_PROCESSES = frozenset({"bpf", "taps", "namespaces", "all_netns", "sockets", "identity"})
 """Collectors that look into other processes (/proc/PID/fdinfo)."""
 
-LEAVES_NAMESPACE = frozenset({"all_netns"})
+LEAVES_NAMESPACE = frozenset({"all_netns", "bpf"})
 """Collectors that enter other namespaces, and stay there."""
 
 SAMPLES_TWICE = frozenset(

@@ -1,5 +1,6 @@
 """eBPF as netdiag reads it, held against bpftool where bpftool knows the thing, else against what the test made."""
 
+import inspect
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from netdiag.collect import LEAVES_NAMESPACE, collectors
 from netdiag.collectors import Collected, Options, bpf, links
 from netdiag.collectors.bpf import far_gro
 from netdiag.model.bpf import Bpf, BpfAttachment
@@ -335,3 +337,10 @@ def test_gro_of_far_ends_is_asked_where_they_are() -> None:
         Link(ifindex=4, ifname="d", link=8, link_netnsid=1),
     ]
     assert far_gro(cast(Source, Spaces()), near) == {1: 0, 2: 1}
+
+
+def test_who_enters_other_namespaces_shares_its_child_with_nobody() -> None:
+    """The tasks that such a child took next would be done there."""
+    sources = {name: inspect.getsource(inspect.getmodule(collector)) for name, collector in collectors().items()}  # type: ignore[arg-type]
+    entering = {name for name, source in sources.items() if ".inside(" in source}
+    assert entering == LEAVES_NAMESPACE

@@ -105,10 +105,14 @@ def take(
 
 
 def _one_by_one(tasks: list[Task], deadline: float, meanwhile: Callable[[], object] | None = None) -> list[Outcome]:
-    """`netdiag.children.run` without children: what a task gives goes through the same frame. Its bug is ours."""
+    """`netdiag.children.run` without children: what a task gives goes through the same frame. Its bug is ours.
+
+    Tasks that may not share a child come last: they can leave the namespace.
+    """
     if meanwhile is not None:
         meanwhile()
-    return [_outcome(task) for task in tasks]
+    done = {task.name: _outcome(task) for task in sorted(tasks, key=lambda task: task.alone)}
+    return [done[task.name] for task in tasks]
 
 
 def _outcome(task: Task) -> Outcome:
