@@ -278,6 +278,13 @@ def _branches() -> Iterator[Example]:
     yield _case("a leaf of another card", "its own branch", rows(({"kind": "htb"}, {}), (other, {})), 2)
     unnamed = {"kind": "pfifo_fast", "handle": 0}, {"kind": "bfifo", "handle": 0x20000, "parent": 0x1}
     yield _case("handle 0", "nothing stands below it by name", rows((unnamed[0], {}), (unnamed[1], {})), 2)
+    shaper, leaf = {"kind": "htb"}, {"handle": 0x200000, "parent": 0x10010}
+    fresh: dict[str, Any] = {"handle": 0x300000, "parent": 0x10020, "stats": QueueStats(packets=10, drops=30)}
+    back = {"stats": QueueStats(packets=2000)}
+    yield _case(
+        "a leaf was replaced beside the one that drops", "its counter went back: it takes nothing from the other's",
+        rows((shaper, {}), (leaf, {}), (fresh, back)), 1, subject=subject("qdisc", ifname="eth0", qdisc="pfifo"),
+    )  # fmt: skip
     clsact: dict[str, Any] = {"kind": "clsact", "handle": 0xFFFF0000, "parent": 0xFFFFFFF1}
     beside = _filtered(rows((clsact, {}), (plain, {})), "police")
     yield _case("clsact beside the root", "their handles look alike", beside, 2)

@@ -274,8 +274,9 @@ def _pinned() -> Iterator[Example]:
     before = HostBuilder().link("eth0").neighbour("192.0.2.1", dev="eth0", lladdr=NEW).build()
     old = written(OLD).build()
     yield Example(
-        name="it answered from another one", why="then", tables=old, baseline=before, fires=1, severity="info"
-    )
+        name="it answered from another one", why="then", tables=old, baseline=before, fires=1, severity="info",
+        says=(f"answered from {NEW} when the baseline was taken",),
+    )  # fmt: skip
     late: dict[str, Any] = {"late_then": ("neighbours",)}
     yield Example(name="then not read", why="nobody knows", tables=old, baseline=before, **late)
     for name, why, then in (
@@ -303,7 +304,8 @@ def _bridges() -> Iterator[Example]:
         host.link("v1", kind="veth", address="02:00:00:00:01:01", **({"master": "br0"} | port))
         host.peer("v1", netnsid=1, **({"address": NEW} | far))
         row = entry(host, more.pop("lladdr", NEW), None, dev=dev, state=state, flags=flags, vlan=vlan)
-        ranges = tuple(BridgeVlan(ifindex=host.ifindex("v1"), vlan=one, vlan_end=one, pvid=True) for one in vlans)
+        of, bare = more.pop("vlans_of", "v1"), more.pop("pvid", True)
+        ranges = tuple(BridgeVlan(ifindex=host.ifindex(of), vlan=one, vlan_end=one, pvid=bare) for one in vlans)
         if gone := more.pop("gone", None):
             host.vanished(gone)
         tables = replace(host.build(), fdb=fdb([row]), bridging=Bridging(vlans=ranges))
@@ -332,7 +334,7 @@ def _bridges() -> Iterator[Example]:
     for name, more in (
         ("far end down", {"far": {"flags": 0}}),
         ("far end in a bridge", {"far": {"master": 9}}),
-        ("port down", {"port": {"up": False}}),
+        ("port down", {"port": {"up": False}, "far": {"flags": 0x1003}}),
         ("bridge down", {"bridge": {"up": False}}),
         ("cable in no bridge", {"port": {"master": None}}),
         ("in an Open vSwitch", {"bridge": {"kind": "openvswitch"}}),
@@ -341,5 +343,7 @@ def _bridges() -> Iterator[Example]:
     tagged: dict[str, Any] = {"bridge": {"kind": "bridge", "info": {"vlan_filtering": 1}}, "vlans": (10,)}
     yield case("in the VLAN of that port", "there it counts", 1, vlan=10, **tagged)
     yield case("in another VLAN", "another network", vlan=20, **tagged)
+    yield case("in the VLAN of the other port", "another network than the far end's", vlan=10, vlans_of="v0", **tagged)
+    yield case("in a VLAN that needs its tag there", "who sends with it cannot be seen", vlan=10, pvid=False, **tagged)
     yield case("without a VLAN, where they count", "nobody asks it", **tagged)
     yield case("a VLAN that is not looked at", "the bridge has none", 1, vlan=20, vlans=(10,))

@@ -330,6 +330,9 @@ def _several() -> Iterator[Example]:
     yield _case(
         "two chains", "each opens to the other's guest", two(opened("tap0", "a"), opened("tap1", "b")), 2, says=alone
     )
+    idle = two(opened("tap0", "a"), opened("tap1", "b"))
+    idle.sysctl("net.ipv4.conf.tap0.forwarding", 0).sysctl("net.ipv4.conf.tap1.forwarding", 0)
+    yield _case("two chains, nothing is forwarded", "each as far as it goes", idle, 2, severity="info", says=alone)
     pair = _forward(rule(iifname("tap*"), oifname("tap*"), verdict("accept")))
     yield _case("a network of one", "nobody else is in it", _host().nft(pair), 1, severity="critical")
     across = [

@@ -53,7 +53,7 @@ def check(view: HostView) -> Iterator[Draft]:
     late = view.sysctl_int("net.ipv6.conf.default.disable_ipv6") != 0
     with_ipv6 = having_ipv6(view)
     for link in view.links:
-        if not link.up or link.loopback or link.inet6_conf.get("disable_ipv6") != 1:
+        if not link.up or link.inet6_conf.get("disable_ipv6") != 1:
             continue
         if link.master is not None and view.stack.vrf(link.ifindex) is None:
             continue
