@@ -3,8 +3,8 @@
   veth): by a policy, or by a last rule that stops whatever reaches it, and no rule before it can accept anything, or
   nothing but ICMP of everybody, which templates (ufw's among them) let through.
   Also where the host has no such guests, but is to forward between a tunnel, another namespace, a translated network
-  or a tap that waits for its machine and its way out, and nothing at all can be forwarded between any two interfaces
-  (a warning: nobody may want it).
+  or a tap that waits for its machine and its way out, and nothing at all, or nothing but ICMP of everybody, can be
+  forwarded between any two interfaces (a warning: nobody may want it).
 
 Why it matters
   Docker sets the policy of FORWARD to drop when it starts and accepts its own bridges only; a firewall's template may
@@ -380,6 +380,17 @@ def _silent() -> Iterator[Example]:
     yield _case("other family", "an ip6 table does not see IPv4", _host().nft(_forward(family="ip6")))
     off = _host().sysctl("net.ipv4.conf.tap0.forwarding", 0)
     yield _case("not forwarded at all", "ip-forward-off speaks", off.nft(_forward()), 1, severity="info")
+    for name, lets, fires in (
+        ("ICMP of everybody", l4proto(1), 1),
+        ("ICMP from the tunnel", (*iifname("wg0"), *l4proto(1)), 0),
+        ("ICMP and TCP", (), 0),
+        ("ICMP of everybody, a guest without addresses beside it", l4proto(1), 1),
+    ):
+        passing = [rule(lets, verdict("accept"))] if lets else [rule(l4proto(n), verdict("accept")) for n in (1, 6)]
+        router = _mesh().nft(_forward(rule(state("established"), verdict("accept")), *passing))
+        if "guest" in name:
+            router.tap("tap7", inet_conf={"forwarding": 1})
+        yield _case(f"a tunnel, {name} passes", "as templates have it, or a policy", router, fires)
     two_off = _host().tap("tap1").address("tap1", "10.0.1.1/30").sysctl("net.ipv4.conf.tap0.forwarding", 0)
     yield _case("two that are not forwarded", "one chain, told once", two_off.nft(_forward()), 1, severity="info",
                 says=("tap0 and 1 more",))  # fmt: skip
