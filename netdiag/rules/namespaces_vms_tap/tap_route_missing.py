@@ -46,7 +46,7 @@ RULE = Rule(
     severity="critical",
     reads=(*READS, "rules", "sysctls"),
     consults=("bpf",),
-    explains=("proxy-ndp-missing", "vm-*", "prefsrc-*"),
+    explains=("proxy-ndp-missing", "vm-*", "prefsrc-*", "addr-wrong-prefixlen"),
 )
 FRESH = 60.0
 """Seconds: a neighbour that was confirmed within them is there."""
