@@ -157,7 +157,7 @@ def pairs(view: HostView) -> Iterator[Demand]:
     """Guests that are alone with this host in the subnet of a tap which somebody holds."""
     for address in view.addresses:
         link = view.link(address.ifindex)
-        if link is None or not (link.up and link.lower_up and link.info.get("type") == "tap"):
+        if link is None or not (link.lower_up and link.info.get("type") == "tap"):
             continue
         if address.prefixlen < PAIR[address.family]:
             continue

@@ -318,13 +318,21 @@ def _underlay_examples() -> Iterator[Example]:
         why="the device's own MTU still holds",
         tables=far.route("198.51.100.0/24", via="192.0.2.9", dev="eth0", metrics={"mtu": 9000}).build(),
     )
-    far = _host().link("t0", kind="vxlan", mtu=1450, info=VXLAN4 | {"remote": "198.51.100.9"})
+    far = _host().link("t0", kind="vxlan", mtu=1451, info=VXLAN4 | {"remote": "198.51.100.9"})
+    yield Example(
+        name="mtu on the route, above the device's, one byte too much",
+        why="what the route says does not make the device wider",
+        tables=far.route("198.51.100.0/24", via="192.0.2.9", dev="eth0", metrics={"mtu": 9000}).build(),
+        fires=1,
+        says=("eth0 mtu 1500",),
+    )
     bound = _host(9000).link("eth1", mtu=1400).link("t0", kind="vxlan", mtu=1500, link="eth0", info=VXLAN4)
     yield Example(
         name="bound to a device that is not the route's",
         why="its packets go out by the device, whatever other routes say",
         tables=bound.route("192.0.2.2/32", dev="eth1").build(),
     )
+    far = _host().link("t0", kind="vxlan", mtu=1500, info=VXLAN4 | {"remote": "198.51.100.9"})
     yield Example(
         name="no route to the far end",
         why="it does not get as far as being too long",

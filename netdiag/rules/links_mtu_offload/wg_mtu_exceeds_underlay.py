@@ -304,6 +304,15 @@ def _learnt_examples() -> Iterator[Example]:
             tables=host.path_mtus(row).build(),
             fires=fires,
         )
+    for wide, mtu, table, fires in ((1420, 1479, 254, 1), (1420, 1479, 100, 0), (1441, 9000, None, 1)):
+        host = _host(wide)
+        row = PathMtu(family="inet", dst=V4, mtu=mtu, ifindex=host.ifindex("eth0"), table=table)
+        yield Example(
+            name=f"a path MTU of {mtu} was learnt in table {table}",
+            why="it belongs to one route; one from before the card's MTU was lowered makes the card no wider",
+            tables=host.path_mtus(row).build(),
+            fires=fires,
+        )
 
 
 def _peer_examples() -> Iterator[Example]:

@@ -308,6 +308,7 @@ def _pairs(tap: dict[str, Any]) -> Iterator[Example]:
     yield _case("the other end of a tap", "the same", refused("10.9.0.1/31", "10.9.0.0"), **crit)
     yield _case("the other end of a tap, IPv6", "the same", refused("2001:db8:9::/127", "2001:db8:9::1"), **crit)
     yield _case("one of several behind a tap", "a ban", refused("10.9.0.1/29", "10.9.0.2"), **info)
+    yield _case("one of two behind a tap, IPv6", "a ban", refused("2001:db8:9::1/126", "2001:db8:9::2"), **info)
     yield _case("one of many behind a tap, IPv6", "a ban", refused("2001:db8:9::1/64", "2001:db8:9::2"), **info)
     yield _case("a tap that nobody holds", "nobody is there", refused("10.9.0.1/30", "10.9.0.2", carrier=False), **info)
     down = refused("10.9.0.1/30", "10.9.0.2", up=False)

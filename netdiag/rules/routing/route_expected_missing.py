@@ -136,7 +136,7 @@ def _draft(
 ) -> Draft:
     family, table, dst = at
     lost = not all(view.lookup(Query(family=family, dst=address)).ok for address in specimens(dst))
-    drops = words.split(maxsplit=1)[0] in DROPS
+    drops = words.partition(" ")[0] in DROPS
     ip = ip_command(family)
     effect = "nothing else takes its packets" if lost else "its packets take another route"
     if other is not None:
