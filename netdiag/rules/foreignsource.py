@@ -98,7 +98,7 @@ def _harm(view: HostView, stale: _Stale, first: Route) -> tuple[Severity, str]:
         if selects(rule) or rule.l3mdev:
             return "critical", f"{lost} (rule {rule.priority}: {rule_words(rule)})"
     asked = (Query(family=stale.family, dst=address) for address in specimens(first.dst))
-    if choosing and any(view.lookup(query).route in stale.positions for query in asked):
+    if any(view.lookup(query).route in stale.positions for query in asked):
         return "critical", lost
     if not leading:
         return "warning", "no rule leads to this table, so nothing uses it yet"

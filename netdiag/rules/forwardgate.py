@@ -20,7 +20,7 @@ CARRYING = (6, 17, 47, 50, 51, 132)
 ICMP = {"inet": 1, "inet6": 58}
 MOST = 8
 """Interfaces asked for each guest."""
-MANY = 64
+MOST_ASKED = 64
 """Interfaces asked whether anything at all that comes in by them is let through."""
 READS = ("links", "addresses", "routes", "sysctls", "nft")
 
@@ -123,12 +123,11 @@ def shut(view: HostView, family: str) -> Shut | None:
         return None
     asked = [replace(kind, iif=one.ifname, oif=other.ifname) for one, other in pairs]
     stops = [stopped(owner, packet) or but_pings(owner, packet) for packet in asked]
-    apart = [link for link in ready if link.ifindex not in having and faces_guest(link)]
-    apart = [link for link in apart if link.carrier is not False or _idle(link)][:MANY]
-    onward = (replace(kind, iif=link.ifname, oif=None) for link in apart)
+    guests = [link for link in ready if faces_guest(link)][:MOST_ASKED]
+    onward = (replace(kind, iif=link.ifname, oif=None) for link in guests)
     lets = (stopped(owner, packet) is None and but_pings(owner, packet) is None for packet in onward)
     if not all(stops) or any(lets):
-        return None  # what forwards for guests, which have no address of this family, is somebody's policy
+        return None  # what lets guests out, be it by interfaces without an address, is somebody's policy
     inner.sort(key=_idle)
     way = replace(kind, iif=inner[0].ifname, oif=exits[0].ifname)
     stop = stopped(owner, way) or but_pings(owner, way)

@@ -296,6 +296,12 @@ def _branches() -> Iterator[Example]:
         idle = tuple(msgspec.structs.replace(row, stats=QueueStats(packets=2000)) for row in made.qdiscs.second[:1])
         queues = msgspec.structs.replace(made.qdiscs, second=(*idle, *made.qdiscs.second[1:]))
         yield _case(name, why, replace(made, qdiscs=queues), 1, severity="warning")
+    made = _leaf(_cable(qdisc="htb"), SHORT)
+    idle: dict[str, Any] = {"ifindex": 4, "stats": QueueStats(packets=1000)}
+    above = (msgspec.structs.replace(made.qdiscs.qdiscs[0], **idle), made.qdiscs.qdiscs[1])
+    moved = (msgspec.structs.replace(made.qdiscs.second[0], **idle), made.qdiscs.second[1])
+    elsewhere = replace(made, qdiscs=msgspec.structs.replace(made.qdiscs, qdiscs=above, second=moved))
+    yield _case("a customer's class, the shaper on another card", "it is none of its", elsewhere, 1, severity="warning")
     prio = _leaf(_cable(qdisc="prio"), SHORT)
     yield _case("a class of no shaper", "a queue that overflows", prio, 1, severity="warning")
 
@@ -325,3 +331,5 @@ def _filters() -> Iterator[Example]:
     yield _case("a policer of the root's", "not what clsact counts", _filtered(plain, "police", parent=0x10000))
     queue = _filtered(_tables("pfifo_fast"), "police")
     yield _case("a queue beside a policer", "the queue overflows", queue, 1, severity="warning")
+    queue = _filtered(_tables("pfifo_fast", kind="tun"), "police")
+    yield _case("a customer's queue beside a policer", "the queue overflows", queue, 1, severity="warning")

@@ -116,9 +116,7 @@ def fate(link: Link, found: Tunnel, bridged: bool) -> tuple[Severity, str]:
 
 def check(view: HostView) -> Iterator[Draft]:
     for link in view.links:
-        found = tunnel(link) if link.up else None
-        below = underlay(view, link, found) if found else None
-        if found is None or below is None:
+        if not link.up or (found := tunnel(link)) is None or (below := underlay(view, link, found)) is None:
             continue
         fits, needed = below.mtu - found.overhead, largest_inner(view, link)
         if needed <= fits:

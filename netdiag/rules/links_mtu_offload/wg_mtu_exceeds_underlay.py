@@ -96,7 +96,7 @@ def _limit(view: HostView, link: Link, prefix: str) -> int:
     family = "inet" if network.version == 4 else "inet6"
     first = network.network_address + (1 if network.num_addresses > 1 else 0)
     answer = view.lookup(Query(family=family, dst=str(first), oif=link.ifindex))
-    if not answer.ok or answer.route is None:
+    if answer.route is None:
         return link.mtu
     extra = view.route_rows(family, [answer.route])[0].extra
     return min(link.mtu, extra.metrics.get("mtu", link.mtu) if extra is not None else link.mtu)

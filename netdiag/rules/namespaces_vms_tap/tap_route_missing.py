@@ -260,6 +260,17 @@ def _prepared_for() -> Iterator[Example]:
             host.route(f"2001:db8::{number}/128", dev=f"tap{number}").route(f"10.1.0.{number}/32", dev=f"tap{number}")
         yield _case(f"addresses of {family} on the others", "they are prepared for it", host, fires)
 
+    for name, mine, local in (
+        ("proxy_arp", on, "fe80::9/64"),
+        ("IPv4", {}, "169.254.0.1/32"),
+        ("none", {}, "fe80::9/64"),
+    ):
+        host = HostBuilder().link("eth0").tap("tap0").route("10.1.0.5/32", dev="tap0")
+        for number in (1, 2):
+            host.tap(f"tap{number}", **mine).address(f"tap{number}", local)  # type: ignore[arg-type]
+            host.route(f"2001:db8::{number}/128", dev=f"tap{number}").route(f"10.1.0.{number}/32", dev=f"tap{number}")
+        yield _case(f"one of three without IPv6, {name} on the others", "IPv4 prepares for no IPv6", host, 1)
+
 
 def _silent() -> Iterator[Example]:
     yield _case("routed", "the healthy worker", _two().route("10.1.0.6/32", dev="tap1"))

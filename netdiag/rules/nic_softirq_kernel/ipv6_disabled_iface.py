@@ -139,6 +139,8 @@ def examples() -> Iterator[Example]:
     yield _case("interface down", "another matter", down)
     bgp: Any = BirdHost().bgp_down("up1", neighbor_address="fe80::1", neighbor_ifname="eth0")
     yield _case("BGP over link-local addresses", "unnumbered sessions need it", bgp.link("eth0", **OFF), **crit)
+    off: Any = BirdHost().bgp("up1", neighbor_address="fe80::1", neighbor_ifname="eth0", state="down", bgp_state="Down")
+    yield _case("BGP that is switched off", "it needs nothing", off.link("eth0", **OFF))
     v4 = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64").link("mgmt", **OFF).address("mgmt", "10.0.0.1/24")
     yield _case("management", "IPv4 only", v4)
     sure: dict[str, Any] = {"severity": "warning", "confidence": "likely"}

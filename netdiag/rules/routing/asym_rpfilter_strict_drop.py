@@ -315,6 +315,10 @@ def _route_examples() -> Iterator[Example]:
         fires=1,
         subject=subject("link", ifname="eth1"),
     )
+    beside = two_uplinks().address("eth1", "198.51.100.9/24").rule(100, table=101, fwmark=1)
+    yield case("another subnet on it, and marked ones", "its neighbours pass, those from beyond do not", beside, 1)
+    unread = two_uplinks().rule(90, table=101, src="10.1.0.1", src_len=32, unknown=1).rule(100, table=101, fwmark=1)
+    yield case("a rule for its own address that is not understood", "it may lead the answers back", unread)
     for length, fires in ((31, 1), (32, 0)):
         one = (
             two_uplinks()
