@@ -294,9 +294,9 @@ def _one_namespace_examples() -> Iterator[Example]:
         subject=subject("link", ifname="a"),
     )
     yield Example(
-        name="both ends here, the second larger by four bytes, with a VLAN of that size",
+        name="both ends here, the first smaller by four bytes, the second with a VLAN of its size",
         why="its tagged frames are four bytes longer still",
-        tables=_both(1500, 1504).link("b.5", kind="vlan", mtu=1504, link="b").build(),
+        tables=_both(1496, 1500).link("b.5", kind="vlan", mtu=1500, link="b").build(),
         fires=1,
     )
     yield Example(name="both ends here and equal", why="nothing differs", tables=_both(9000, 9000).build())
