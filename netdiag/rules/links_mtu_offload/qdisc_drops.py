@@ -297,9 +297,9 @@ def _branches() -> Iterator[Example]:
         queues = msgspec.structs.replace(made.qdiscs, second=(*idle, *made.qdiscs.second[1:]))
         yield _case(name, why, replace(made, qdiscs=queues), 1, severity="warning")
     made = _leaf(_cable(qdisc="htb"), SHORT)
-    idle: dict[str, Any] = {"ifindex": 4, "stats": QueueStats(packets=1000)}
-    above = (msgspec.structs.replace(made.qdiscs.qdiscs[0], **idle), made.qdiscs.qdiscs[1])
-    moved = (msgspec.structs.replace(made.qdiscs.second[0], **idle), made.qdiscs.second[1])
+    still: dict[str, Any] = {"ifindex": 4, "stats": QueueStats(packets=1000)}
+    above = (msgspec.structs.replace(made.qdiscs.qdiscs[0], **still), made.qdiscs.qdiscs[1])
+    moved = (msgspec.structs.replace(made.qdiscs.second[0], **still), made.qdiscs.second[1])
     elsewhere = replace(made, qdiscs=msgspec.structs.replace(made.qdiscs, qdiscs=above, second=moved))
     yield _case("a customer's class, the shaper on another card", "it is none of its", elsewhere, 1, severity="warning")
     prio = _leaf(_cable(qdisc="prio"), SHORT)

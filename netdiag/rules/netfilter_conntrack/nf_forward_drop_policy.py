@@ -326,18 +326,15 @@ def _several() -> Iterator[Example]:
         ways = [rule(iifname(one), oifname(other), verdict("accept")) for one, other in pairs]
         return table(chain(at, *ways, hook="forward", policy="drop"), name=at)
 
-    alone = ("and to tap1 (10.0.1.0/30)",)
-    yield _case(
-        "two chains", "each opens to the other's guest", two(opened("tap0", "a"), opened("tap1", "b")), 2, says=alone
-    )
-    idle = two(opened("tap0", "a"), opened("tap1", "b"))
+    alone, chains = ("and to tap1 (10.0.1.0/30)",), (opened("tap0", "a"), opened("tap1", "b"))
+    yield _case("two chains", "each opens to the other's guest", two(*chains), 2, says=alone)
+    idle = two(*chains)
     idle.sysctl("net.ipv4.conf.tap0.forwarding", 0).sysctl("net.ipv4.conf.tap1.forwarding", 0)
     yield _case("two chains, nothing is forwarded", "each as far as it goes", idle, 2, severity="info", says=alone)
     pair = _forward(rule(iifname("tap*"), oifname("tap*"), verdict("accept")))
     yield _case("a network of one", "nobody else is in it", _host().nft(pair), 1, severity="critical")
-    across = [
-        rule(iifname(one), oifname(other), verdict("accept")) for one, other in (("tap0", "tap1"), ("tap1", "tap0"))
-    ]
+    pairs = (("tap0", "tap1"), ("tap1", "tap0"))
+    across = [rule(iifname(one), oifname(other), verdict("accept")) for one, other in pairs]
     yield _case("a network of two", "they reach each other", two(_forward(*across)))
     net = "10.9.0.0/24"
     sides = (*iifname("tap0"), *saddr(net)), (*oifname("tap0"), *daddr(net))
@@ -352,9 +349,10 @@ def _several() -> Iterator[Example]:
     dual = _host().address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
     dual.link("wg0", kind="wireguard").address("wg0", "2001:db8:9::1/64").nft(_forward())
     yield _case("a tunnel of the other family", "one policy, told once", dual, 1)
-    ways = HostBuilder().sysctl("net.ipv4.ip_forward", 1).link("eth0", inet_conf={"forwarding": 1})
-    ways.address("eth0", "192.0.2.2/24").link("eth1", inet_conf={"forwarding": 1}).address("eth1", "10.2.0.1/24")
-    ways.route("default", via="10.2.0.254", dev="eth1").route("198.51.100.0/24", via="192.0.2.1", dev="eth0")
+    ways = _router(way_out=False).route("198.51.100.0/24", via="192.0.2.1", dev="eth0")
+    ways.link("eth1", inet_conf={"forwarding": 1}).address("eth1", "10.2.0.1/24").route(
+        "default", via="10.2.0.2", dev="eth1"
+    )
     masq = chain("post", rule(oifname("eth0"), plain("masq")), hook="postrouting", type="nat")
     yield _case("two uplinks, both translated", "nobody is inside", ways.nft(_forward(), table(masq, name="nat")))
     out = _router().tap("tap0", holder=None, inet_conf={"forwarding": 1}).address("tap0", "10.0.0.1/30")
