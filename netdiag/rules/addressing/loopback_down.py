@@ -46,7 +46,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "addresses"),
     consults=("sockets",),
-    explains=("addr-missing-expected-lo32",),
+    explains=("addr-missing-expected-lo32", "bird-route-not-in-fib"),
 )
 MOST = 8
 
