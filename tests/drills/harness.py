@@ -74,6 +74,8 @@ class Drill:
     carries: Callable[[Lab, Host], object] | None = None
     """Traffic that the fault stops: true where it gets through. It must before the fault and after the repair, and must
     not under it: then the severity is earned. A callable may take a second."""
+    dear: bool = False
+    """Whether ``carries`` takes longer: it is asked with NETDIAG_LONG and NETDIAG_LOSSES only."""
     pings: bool = True
     """Whether pings between the hosts leave the fault as it is (make severity). Not so where a neighbour that is known
     makes another of it."""
@@ -228,7 +230,7 @@ def _fixed(drill: Drill, lab: Lab, host: Host, first: Finding) -> None:
 
 def _traffic(drill: Drill, lab: Lab, host: Host, passes: bool) -> None:
     """What the fault stops gets through, or does not."""
-    if drill.carries is None:
+    if drill.carries is None or (drill.dear and not losses.thorough()):
         return
     carries = drill.carries
     word = "gets through" if passes else "is lost"

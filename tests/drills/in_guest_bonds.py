@@ -9,6 +9,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from tests.drills import losses
 from tests.drills.harness import Drill, confirm, run_drill
 from tests.lab import Host, Lab
 
@@ -59,6 +60,9 @@ def test_lacp_and_a_leg(lab: Lab) -> None:
     host, switch = cables(lab)
     lag(switch, "lag0", "p0", "p1")
     until(lab, host, None)
+    if losses.thorough():
+        switch.ip("address add 192.0.2.2/24 dev lag0")
+        lab.wait(lambda: losses.goes(host, "192.0.2.2"), 20, "the group carries")
     switch.ip("link set dev p1 down")
     found = until(lab, host, "bond-single-leg")
     assert (found["severity"], found["subject"]) == ("warning", {"kind": "link", "ifname": "bond0"})
@@ -75,17 +79,36 @@ def test_lacp_and_a_leg(lab: Lab) -> None:
     assert found["severity"] in ("warning", "critical")
     for command in found["confirm"]:
         confirm(host, command)
+    if losses.thorough():
+        assert not all([answers_by(switch, port) for port in ("p0", "p1")]), "one leg alone carries"
+        losses.lost(found, "what comes by the other leg")
+
+
+def answers_by(switch: Host, port: str) -> bool:
+    """Whether the host answers what the switch sends it by this port."""
+    switch.ip(f"address add 192.0.2.2/24 dev {port}")
+    try:
+        return any(losses.goes(switch, "192.0.2.1") for _ in range(3))
+    finally:
+        switch.ip(f"address del 192.0.2.2/24 dev {port}")
 
 
 def test_a_bond_that_does_not_look(lab: Lab) -> None:
     host, switch = cables(lab, "mode active-backup miimon 100")
     switch.ip("link set dev p0 up\nlink set dev p1 up")
+    if losses.thorough():
+        switch.ip("link add br0 type bridge\nlink set dev p0 master br0\nlink set dev p1 master br0")
+        switch.ip("address add 192.0.2.2/24 dev br0\nlink set dev br0 up")
+        lab.wait(lambda: losses.goes(host, "192.0.2.2"), 20, "the switch answers")
     until(lab, host, None)
     host.ip("link set dev bond0 type bond miimon 0")
     found = until(lab, host, "bond-miimon-zero")
     assert found["severity"] == "warning"
     switch.ip("link set dev p0 down")
     lab.wait(lambda: findings(host)[0]["severity"] == "critical", 20, "the dead leg is used")
+    if losses.thorough():
+        assert not any(losses.goes(host, "192.0.2.2") for _ in range(3))
+        losses.lost(findings(host)[0], "a dead leg")
     host.run("bash", "-ec", found["fix"])
     switch.ip("link set dev p0 up")
     until(lab, host, None)
@@ -103,12 +126,25 @@ def test_vlans(lab: Lab) -> None:
     assert found["subject"] == {"kind": "link", "ifname": "eth0.5"}
     host.run("bash", "-ec", found["fix"])
     until(lab, host, None)
+    peer.ip(
+        "link add link eth0 name eth0.5 type vlan id 5\naddress add 192.0.2.2/24 dev eth0.5\nlink set dev eth0.5 up"
+    )
+    assert not losses.thorough() or full(peer)
     host.ip("link set dev eth0 mtu 1400")  # and with it the VLAN's, in this kernel
     assert "mtu 1400" in host.run("ip", "link", "show", "dev", "eth0.5").stdout
     (small,) = [row for row in host.report("--interval", "0")["findings"] if row["rule"] == "vlan-parent-mtu-small"]
     assert (small["severity"], small["subject"]["ifname"]) == ("info", "eth0.5")
+    if losses.thorough():
+        assert losses.goes(peer, "192.0.2.1") and not full(peer)
+        losses.lost(small, "full frames of the others on the VLAN")
     host.run("bash", "-ec", small["fix"])
     assert host.read("/sys/class/net/eth0/mtu").strip() == "1500"
+
+
+def full(peer: Host) -> bool:
+    """Whether a ping of 1500 bytes is answered."""
+    asked = "ping -n -c1 -W1 -M do -s 1472 192.0.2.1"
+    return not peer.run(*asked.split(), check=False).returncode
 
 
 def thousands(lab: Lab, host: Host) -> None:
@@ -155,6 +191,21 @@ def test_backlog(lab: Lab) -> None:
         break_=lambda lab, host: BACKLOG.write_text("1"),
         repair=lambda lab, host: BACKLOG.write_text("1000"),
         during=traffic,
+        carries=whole,
+        dear=True,
         expect={"kind": "host"},
     )
     run_drill(drill, lab)
+
+
+def whole(lab: Lab, host: Host) -> bool:
+    """Everything gets there at the first try."""
+    before = sent_again(host)
+    traffic(lab, host)
+    return sent_again(host) == before
+
+
+def sent_again(host: Host) -> int:
+    """Segments of TCP."""
+    names, values = [line.split() for line in host.read("/proc/net/snmp").splitlines() if line.startswith("Tcp:")]
+    return int(values[names.index("RetransSegs")])

@@ -6,7 +6,14 @@ Run by test_of_the_whole_kernel.py beside it, in the guest. Not collected by its
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
+import itertools
+import mmap
+import os
+import signal
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +21,11 @@ from pathlib import Path
 import pytest
 
 from tests.drills import bpfworld
-from tests.drills.harness import Drill, run_in_turn
+from tests.drills.harness import Drill, confirm, run_in_turn
+from tests.drills.losses import goes, lost
 from tests.lab import Host, Lab
+from tests.lab.daemons import key_pair
+from tests.lab.traffic import Listener
 from tests.vm.itself import Itself, only_here
 
 ORPHANS, TCP_MEM = "net/ipv4/tcp_max_orphans", "net/ipv4/tcp_mem"
@@ -24,6 +34,8 @@ FLOWS, JIT, STATS = "net/core/flow_limit_cpu_bitmap", "net/core/bpf_jit_enable",
 TRACKED, BUCKETS = "net/netfilter/nf_conntrack_max", "net/netfilter/nf_conntrack_buckets"
 CLOCK = {"jump": 0.0}
 HELD: list[socket.socket] = []
+LISTENERS: list[Listener] = []
+PORTS = itertools.count(6000)
 SO_SNDBUFFORCE = 32
 
 
@@ -55,7 +67,7 @@ def beside(lab: Lab) -> Host:
     """The guest itself, eth0 192.0.2.1, and a host, 192.0.2.2, that takes what it gets."""
     host, peer = Itself(), lab.host("peer")
     lab.link(host, "eth0", peer, "eth0", a_addresses="192.0.2.1/30", b_addresses="192.0.2.2/30")
-    lab.listen_tcp(peer, "192.0.2.2", 8080)
+    LISTENERS[:] = [lab.listen_tcp(peer, "192.0.2.2", 8080)]
     return host
 
 
@@ -64,12 +76,46 @@ def deserted(lab: Lab, host: Host) -> None:
 
     def work() -> None:
         callers = [socket.create_connection(("192.0.2.2", 8080)) for _ in range(30)]
-        lab.nft(lab.hosts["peer"], "table inet gone { chain i { type filter hook input priority 0; policy drop; }; }")
+        lab.nft(
+            lab.hosts["peer"],
+            "table inet gone { chain i { type filter hook input priority 0; tcp dport 8080 drop; }; }",
+        )
         for caller in callers:
             caller.send(b"?")
             caller.close()
 
     work()
+
+
+def too_many(lab: Lab, host: Host) -> None:
+    """Three times as many as may be."""
+    deserted(lab, host)
+    put(ORPHANS, 10)
+
+
+def at_leisure(lab: Lab, host: Host) -> bool:
+    """A program sends and closes, and who reads slowly gets all of it."""
+    with contextlib.ExitStack() as stack:
+        server = lab.hosts["peer"].inside_network(lambda: socket.create_server(("192.0.2.2", 8081)))
+        stack.enter_context(server).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sender = socket.create_connection(("192.0.2.2", 8081))
+        reader = stack.enter_context(server.accept()[0])
+        sent, got = sender.send(bytes(60_000)), 0
+        sender.close()
+        with contextlib.suppress(ConnectionResetError):
+            while part := reader.recv(60_000):
+                got += len(part)
+        return got == sent
+
+
+def transferred(lab: Lab, host: Host) -> bool:
+    """300 kB get to the peer within two seconds."""
+    before = LISTENERS[0].octets
+    lab.send_tcp(host, "192.0.2.2", 8080, size=300_000)
+    try:
+        return lab.wait(lambda: LISTENERS[0].octets >= before + 300_000, 2)
+    except TimeoutError:
+        return False
 
 
 def back(lab: Lab, host: Host) -> None:
@@ -150,6 +196,36 @@ def scan(lab: Lab, host: Host) -> None:
     lab.hosts["peer"].call(send)
 
 
+def flooded(lab: Lab, host: Host) -> None:
+    """Twenty thousand connections more, each of them in two chains of five hundred."""
+    put(BUCKETS, 512)
+    datagrams(lab, 5001, range(20_000, 40_000))
+
+
+def datagrams(lab: Lab, sport: int, ports: range) -> None:
+    """One from the peer to each port of the host."""
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind(("192.0.2.2", sport))
+            for port in ports:
+                sender.sendto(b"?", ("192.0.2.1", port))
+
+    lab.hosts["peer"].call(send, 60)
+
+
+def fifty_arrive(lab: Lab, host: Host) -> bool:
+    """Fifty connections that are new, to ports that nobody listens at: UDP counts what gets to it."""
+
+    def received() -> int:
+        names, values = [line.split() for line in host.read("/proc/net/snmp").splitlines() if line.startswith("Udp:")]
+        return int(values[names.index("NoPorts")])
+
+    before = received()
+    datagrams(lab, next(PORTS), range(50_000, 50_050))
+    return received() == before + 50
+
+
 def tracked(timeout: int) -> Callable[[Lab, Host], None]:
     """Ten connections of the sixteen that there may be, all of them with so many seconds to go."""
 
@@ -184,11 +260,22 @@ ORPHANED = Drill(
     severity="warning",
     expect={"kind": "sysctl", "name": "net.ipv4.tcp_max_orphans"},
 )
+RESET = Drill(
+    name="more than may be",
+    rule="tcp-orphans",
+    build=unsent,
+    break_=too_many,
+    repair=lambda lab, host: (back(lab, host), put(ORPHANS, 40)),
+    carries=at_leisure,
+    severity="critical",
+    expect={"kind": "sysctl", "name": "net.ipv4.tcp_max_orphans"},
+)
 MEMORY = Drill(
     rule="tcp-mem-pressure",
     build=unsent,
     break_=setting(TCP_MEM, "16 32 64"),
     repair=lambda lab, host: put(TCP_MEM, "20000 30000 40000"),
+    carries=transferred,
     severity="critical",
     expect={"kind": "sysctl", "name": "net.ipv4.tcp_mem"},
 )
@@ -256,10 +343,107 @@ CHAINS = Drill(
 )
 
 
+REFUSED = Drill(
+    name="chains that are too long",
+    rule="ct-buckets-small",
+    build=crowded,
+    break_=flooded,
+    repair=lambda lab, host: (put(BUCKETS, 65536), host.run("conntrack", "-F")),
+    carries=fifty_arrive,
+    during=scan,
+    severity="critical",
+    expect={"kind": "sysctl"},
+)
+
+
 @pytest.mark.parametrize(
     "drills",
-    [(ORPHANED, MEMORY), (STATISTICS, INTERPRETED, LIMITED, SQUEEZED, STEPPED), (DEAD, CHAINS)],
+    [(ORPHANED, RESET, MEMORY), (STATISTICS, INTERPRETED, LIMITED, SQUEEZED, STEPPED), (DEAD, CHAINS, REFUSED)],
     ids=["memory of TCP", "processors", "connection tracking"],
 )
 def test_drills(drills: tuple[Drill, ...], lab: Lab) -> None:
     run_in_turn(drills, lab)
+
+
+def rekeyed(host: Host, peer: str) -> None:
+    """The peer is made anew on this side, so that the next packet begins a handshake."""
+    host.run("wg", "set", "wg0", "peer", peer, "remove")
+    host.run("wg", "set", "wg0", "peer", peer, "allowed-ips", "10.0.0.2/32", "endpoint", "192.0.2.2:51820")
+
+
+def test_wireguard_refuses_a_clock_that_stands_back_and_a_source_that_is_not_allowed(lab: Lab) -> None:
+    """wg-clock-backwards-reject is told between hosts only (tests/fleet), where all have one clock."""
+    hosts = lab.host("edge1"), lab.host("edge2")
+    keys = [key_pair(host) for host in hosts]
+    lab.link(hosts[0], "eth0", hosts[1], "eth0", a_addresses="192.0.2.1/30", b_addresses="192.0.2.2/30")
+    for number, host in enumerate(hosts):
+        host.write("/run/key", keys[number][0])
+        host.ip("link add wg0 type wireguard")
+        peer = ("peer", keys[1 - number][1], "allowed-ips", f"10.0.0.{2 - number}/32")
+        host.run("wg", "set", "wg0", "private-key", "/run/key", "listen-port", "51820", *peer)
+        host.ip(f"address add 10.0.0.{number + 1}/24 dev wg0\nlink set dev wg0 up")
+    rekeyed(hosts[0], keys[1][1])
+    lab.wait(lambda: goes(hosts[0], "10.0.0.2"), 10, "the tunnel carries")
+    now = time.time()
+    try:
+        time.clock_settime(time.CLOCK_REALTIME, now - 1000)
+        rekeyed(hosts[0], keys[1][1])
+        assert not any(goes(hosts[0], "10.0.0.2") for _ in range(5))
+        last = int(hosts[1].run("wg", "show", "wg0", "latest-handshakes").stdout.split()[1])
+        assert last > time.time() + 900, "later than that date, as the page says"
+    finally:
+        time.clock_settime(time.CLOCK_REALTIME, now + 10)
+    rekeyed(hosts[0], keys[1][1])
+    lab.wait(lambda: goes(hosts[0], "10.0.0.2"), 10, "the tunnel carries again")
+    lost({"rule": "wg-clock-backwards-reject", "severity": "critical", "evidence": []}, "in the kernel's WireGuard")
+
+    hosts[1].run("wg", "set", "wg0", "peer", keys[0][1], "allowed-ips", "10.0.0.9/32")
+    found = hosts[1].report("--interval", "1", during=lambda: lab.send_udp(hosts[0], "10.0.0.2", 9, count=20))
+    (told,) = [row for row in found["findings"] if row["rule"] == "wg-rx-allowedips-reject"]
+    assert not goes(hosts[0], "10.0.0.2")
+    lost(told, "in the kernel's WireGuard")
+
+
+SIOCETHTOOL, ETHTOOL_GFEATURES, PAGE = 0x8946, 0x3A, mmap.PAGESIZE
+USERFAULTFD, UFFDIO_API, UFFDIO_REGISTER = 323, 0xC018AA3F, 0xC020AA00
+
+
+def hold_rtnl() -> None:
+    """Ask for a device's features with the question's second word in memory that a process is to bring, and does not:
+    the kernel reads it with the rtnl lock held (net/ethtool/ioctl.c, userfaultfd(2))."""
+    only_here()
+    libc = ctypes.CDLL(None, use_errno=True)
+    memory = mmap.mmap(-1, 2 * PAGE)
+    memory[PAGE - 4 : PAGE] = struct.pack("=I", ETHTOOL_GFEATURES)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    keeper = libc.syscall(ctypes.c_long(USERFAULTFD), ctypes.c_int(os.O_CLOEXEC))
+    assert keeper >= 0, os.strerror(ctypes.get_errno())
+    fcntl.ioctl(keeper, UFFDIO_API, struct.pack("=QQQ", 0xAA, 0, 0))
+    fcntl.ioctl(keeper, UFFDIO_REGISTER, struct.pack("=QQQQ", start + PAGE, PAGE, 1, 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        fcntl.ioctl(asker, SIOCETHTOOL, struct.pack("=16sQ16x", b"lo", start + PAGE - 4))
+    signal.pause()
+
+
+def test_a_held_rtnl_lock(lab: Lab) -> None:
+    """Nothing can be changed or asked for any more; what is configured carries."""
+    host = lab.host("edge1")
+    lab.link(host, "eth0", lab.host("edge2"), "eth0", a_addresses="192.0.2.1/30", b_addresses="192.0.2.2/30")
+    held = host.fork(hold_rtnl)
+    try:
+        lab.wait(lambda: "userfault" in Path(f"/proc/{held}/wchan").read_text(), 20, "the lock is held")
+        asker, adder = host.spawn("timeout", "-s", "KILL", "1", "ip", "link"), host.spawn("ip", *ROUTE)
+        report = host.report("--interval", "0", "--deadline", "12")
+        assert report["findings"][0]["rule"] == "rtnl-stuck", report["findings"]
+        assert adder.poll() is None, "a route is not added"
+        assert asker.poll() is None, "and no signal ends who waits for the lock"
+        assert goes(host, "192.0.2.2")
+        printed = [confirm(host, command) for command in report["findings"][0]["confirm"]]
+        assert "ip link" in printed[1] and " D" in printed[1], printed
+        lost(report["findings"][0], "a route that is to be added")
+    finally:
+        host.end(held)
+    lab.wait(lambda: "198.51.100.0/24" in host.run("ip", "route").stdout, 10, "all go on")
+
+
+ROUTE = ("route", "add", "198.51.100.0/24", "via", "192.0.2.2")

@@ -7,6 +7,7 @@ would break every other test of the machine. Not collected by itself.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import goes
 from tests.lab import Host, Lab
 
 LIMIT = 64
+NEW = itertools.count(201)
 
 
 def limit(entries: int) -> None:
@@ -62,6 +65,13 @@ def sweep(lab: Lab, host: Host) -> None:
     host.call(send)
 
 
+def met(lab: Lab, host: Host) -> bool:
+    """An address of the subnet that the host has not spoken with before answers."""
+    address = f"192.0.2.{next(NEW)}"
+    lab.hosts["peer"].ip(f"address add {address}/24 dev eth0")
+    return goes(host, address)
+
+
 def exempt(lab: Lab) -> Host:
     """Twice the limit of entries that do not count, and as many that the kernel throws out when it needs room."""
     host = build(lab)
@@ -81,6 +91,8 @@ test_drill = drill_test(
         build=build,
         break_=fill,
         repair=lambda lab, host: host.ip("neigh flush dev eth0"),
+        carries=met,
+        dear=True,
         severity="critical",
         expect=ABOUT,
         twin=exempt,

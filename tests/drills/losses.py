@@ -1,8 +1,9 @@
 """What a fault of a drill does to packets: pings between the hosts of the lab before it, under it and after its repair.
 
 Only with ``NETDIAG_LOSSES=FILE`` (``make severity``): each drill then adds a line to the file, from which
-``tests/drills/severity.py`` makes the table of docs/severity.md. Small pings show whether anything gets through, large
-ones (of 1400 bytes, unfragmented) whether full packets do.
+``tests/drills/severity.py`` makes the tables of docs/severity.md. Small pings show whether anything gets through, large
+ones (of 1400 bytes, unfragmented) whether full packets do. What is told in a test that is no ``Drill`` adds its
+evidence (conftest.py beside this file).
 """
 
 import json
@@ -71,8 +72,19 @@ def arrives(sender: str, address: str, *, src: str | None = None, port: int = 90
     return carries
 
 
+def goes(host: Host, address: str, *, name: str = "") -> bool:
+    """Whether a ping from the host to the address is answered, within a third of a second."""
+    source = ("-I", name) if name else ()
+    return not host.run("ping", "-n", "-c1", "-W0.3", *source, address, check=False).returncode
+
+
 def asked() -> bool:
     return "NETDIAG_LOSSES" in os.environ
+
+
+def thorough() -> bool:
+    """Whether there is time to measure what takes seconds to be lost."""
+    return asked() or "NETDIAG_LONG" in os.environ
 
 
 def _addresses(host: Host) -> list[str]:
@@ -104,6 +116,10 @@ def through(lab: Lab, among: Collection[str] = ()) -> set[Pair]:
     return answered
 
 
+FIRST, UNDER, TOLD = range(3)
+"""How a finding stands in the report of a drill: first, explained by the first, or anywhere in a test's report."""
+
+
 def note(
     findings: list[dict[str, Any]],
     explains: tuple[str, ...],
@@ -114,13 +130,29 @@ def note(
 ) -> None:
     """Add what was lost to the file: under the first finding's rule, and under those that stand below it because of it
     (``explains`` of the drill): of theirs the drill's name says so."""
-    lost = sorted(before - broken)
     first = findings[0]
-    rows: list[dict[str, object]] = []
+    seen = {"asked": len(before), "lost": sorted(before - broken), "carries": carries}
     for finding in findings:
         if finding is first or (finding["rule"] in explains and finding["explained_by"]):
             drill = name if finding is first else f"under {first['rule']}" + f", {name}" * bool(name)
-            rows.append({"rule": finding["rule"], "drill": drill, "severity": finding["severity"]})
+            _add(finding, FIRST if finding is first else UNDER, seen | {"drill": drill})
+
+
+def lost(finding: dict[str, Any], name: str = "") -> None:
+    """Add, where somebody asked, that a test saw under this finding the loss of what got through before it."""
+    if asked():
+        note([finding], (), name, True, set(), set())
+
+
+def told(findings: list[dict[str, Any]]) -> None:
+    """Add what a report said, of which nothing is measured."""
+    for finding in {row["rule"]: row for row in findings}.values():
+        _add(finding, TOLD, {"drill": "", "asked": 0, "lost": [], "carries": False})
+
+
+def _add(finding: dict[str, Any], rank: int, seen: dict[str, object]) -> None:
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[0].rpartition("/")[2]
+    evidence = [[row["fact"], row["value"]] for row in finding["evidence"]]
+    row = {"rule": finding["rule"], "severity": finding["severity"], "file": test, "rank": rank, "evidence": evidence}
     with Path(os.environ["NETDIAG_LOSSES"]).open("a", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row | {"asked": len(before), "lost": lost, "carries": carries}) + "\n")
+        file.write(json.dumps(row | seen) + "\n")

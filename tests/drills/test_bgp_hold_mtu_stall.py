@@ -2,9 +2,15 @@
 
 from tests.drills.bgp import conf, reconfigured, session, world
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import goes
 from tests.lab import Host, Lab
 
 MANY = "protocol static many { ipv4; " + " ".join(f"route 10.{n}.0.0/16 blackhole;" for n in range(200)) + " }"
+
+FILTER = (
+    "table inet t { chain i { type filter hook input priority 0; tcp sport 179 meta length > 300 drop; "
+    "tcp dport 179 meta length > 300 drop; }; }"
+)
 
 
 def slow(text: str) -> str:
@@ -22,9 +28,23 @@ def build(lab: Lab) -> Host:
 
 
 def swallow(lab: Lab, host: Host) -> None:
-    chain = "chain i { type filter hook input priority 0; tcp sport 179 meta length > 300 drop; "
-    lab.nft(lab.hosts["edge2"], "table inet t { " + chain + "tcp dport 179 meta length > 300 drop; }; }")
+    lab.nft(lab.hosts["edge2"], FILTER)
     reconfigured(host, slow(conf("edge1", session("up1", "edge2"), MANY)))
+
+
+def announcing(lab: Lab) -> Host:
+    """edge1 announces two hundred prefixes, and an address of one of them is its own."""
+    host = build(lab)
+    host.ip("address add 10.5.0.1/32 dev lo")
+    reconfigured(host, slow(conf("edge1", session("up1", "edge2"), MANY)))
+    lab.wait(lambda: "10.5.0.0/16" in lab.hosts["edge2"].run("ip", "route").stdout, 20, "they have arrived")
+    return host
+
+
+def swallowed_at_the_start(lab: Lab, host: Host) -> None:
+    """The session begins anew, on a way that has become narrower."""
+    lab.nft(lab.hosts["edge2"], FILTER)
+    host.run("birdc", "restart", "up1")
 
 
 def restored(lab: Lab, host: Host) -> None:
@@ -37,6 +57,16 @@ test_drill = drill_test(
         build=build,
         break_=swallow,
         repair=restored,
+        severity="critical",
+        expect={"kind": "bgp-session", "name": "up1"},
+    ),
+    Drill(
+        name="from the start",
+        rule="bgp-hold-mtu-stall",
+        build=announcing,
+        break_=swallowed_at_the_start,
+        repair=restored,
+        carries=lambda lab, host: goes(lab.hosts["edge2"], "10.5.0.1"),
         severity="critical",
         expect={"kind": "bgp-session", "name": "up1"},
     ),

@@ -1,9 +1,11 @@
 """Why a session does not come up, where BIRD itself has little to say: passwords, TTL, multihop, source address."""
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.drills.bgp import conf, reconfigured, session, stands, world
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import goes, lost
 from tests.lab import Host, Lab
 
 ABOUT = {"kind": "bgp-session", "name": "up1"}
@@ -71,10 +73,14 @@ def test_a_source_that_the_neighbour_does_not_know_is_told(lab: Lab) -> None:
     """As likely after a reset, as possible after a close: which of the two BIRD meets last is a matter of time."""
     host = world(lab)
     host.ip("address add 192.0.2.9/24 dev eth0")
+    assert goes(host, "203.0.113.2")
     set_options("source address 192.0.2.9;")(lab, host)
 
-    def named() -> bool:
-        found = {row["rule"] for row in host.report("--interval", "0")["findings"]}
-        return {"bgp-source-addr-mismatch", "bgp-not-established"} <= found
+    def named() -> dict[str, Any] | None:
+        found = {row["rule"]: row for row in host.report("--interval", "0")["findings"]}
+        return found.get("bgp-source-addr-mismatch") if "bgp-not-established" in found else None
 
-    lab.wait(named, 20, "it is told")
+    found = lab.wait(named, 20, "it is told")
+    assert not goes(host, "203.0.113.2")
+    assert found is not None
+    lost(found)

@@ -1,6 +1,7 @@
 """A route typed by hand over one of BIRD's."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import goes
 from tests.lab import Host, Lab
 
 CONF = """
@@ -26,6 +27,18 @@ def twin(lab: Lab) -> Host:
     return host
 
 
+def owned(lab: Lab) -> Host:
+    """BIRD's gateway brings there what is sent."""
+    host = build(lab)
+    lab.hosts["edge2"].ip("address add 198.51.100.1/32 dev lo")
+    return host
+
+
+def overruled(lab: Lab, host: Host) -> None:
+    host.ip("route add 198.51.100.0/24 via 192.0.2.9")
+    lab.wait(lambda: goes(host, "198.51.100.1") or "FAILED" in host.run("ip", "neigh").stdout, 8, "it is given up")
+
+
 test_drill = drill_test(
     Drill(
         rule="bird-route-metric-loses-to-static",
@@ -35,5 +48,16 @@ test_drill = drill_test(
         severity="warning",
         expect={"kind": "route", "dst": "198.51.100.0/24", "table": 254},
         twin=twin,
+    ),
+    Drill(
+        name="to a gateway that is gone",
+        rule="neigh-gateway-failed",
+        build=owned,
+        break_=overruled,
+        repair=lambda lab, host: host.ip("route del 198.51.100.0/24 via 192.0.2.9"),
+        explains=("bird-route-metric-loses-to-static",),
+        carries=lambda lab, host: goes(host, "198.51.100.1"),
+        severity="critical",
+        expect={"kind": "neighbour", "dst": "192.0.2.9"},
     ),
 )

@@ -4,8 +4,12 @@ from collections.abc import Callable
 
 from tests.drills.bpfworld import two_cables
 from tests.drills.harness import Drill, drill_test
+from tests.drills.losses import arrives
 from tests.lab import Host, Lab
 from tests.lab import bpfobjects as make
+
+DROP = 2
+"""TC_ACT_SHOT: what the entry program does with a packet that nobody has judged."""
 
 
 def _load(*, keep: bool, fill: bool = True) -> Callable[[], None]:
@@ -14,7 +18,7 @@ def _load(*, keep: bool, fill: bool = True) -> Callable[[], None]:
         callee = make.program(make.SCHED_CLS, b"callee", verdict=-1)
         if fill:
             make.update(calls, bytes(4), callee.to_bytes(4, "little"))
-        make.pin(make.program(make.SCHED_CLS, b"entry", verdict=-1, maps=[calls]), "entry")
+        make.pin(make.program(make.SCHED_CLS, b"entry", verdict=DROP, first=make.tail_call(calls)), "entry")
         if keep:
             make.pin(calls, "calls")
 
@@ -53,6 +57,7 @@ CLEARED = Drill(
     build=healthy,
     break_=lambda lab, host: host.run("rm", "/sys/fs/bpf/calls"),
     repair=mend,
+    carries=arrives("far0", "192.0.2.1"),
     severity="critical",
     expect={"kind": "bpf-map", "name": "calls", "program": "entry", "ifname": "eth0"},
     twin=not_attached,

@@ -1,5 +1,10 @@
 """The resolver's files and sockets, broken and mended: one drill a rule."""
 
+import contextlib
+import socket
+import threading
+from pathlib import Path
+
 from tests.drills.harness import Drill, drill_test
 from tests.drills.losses import connects
 from tests.drills.socketworld import bound, pair, started
@@ -66,10 +71,41 @@ def hosts_only(lab: Lab) -> Host:
 
 
 def looped(lab: Lab) -> Host:
-    """dnsmasq at 127.0.0.1 asks the world."""
-    host = stub("127.0.0.1", comm="dnsmasq")(lab)  # type: ignore[operator]
+    """dnsmasq at 127.0.0.1 asks the world, which answers."""
+    host = network(lab)
+    resolv(host, "127.0.0.1")
     host.write("/etc/dnsmasq.conf", "server=198.51.100.53\n")
-    return host  # type: ignore[no-any-return]
+    started(host, "dnsmasq", lambda: threading.Thread(target=forward, args=(bound("127.0.0.1", 53),)).start())
+    lab.listen_udp(lab.hosts["client"], "198.51.100.53", 53, echo=True)
+    return host
+
+
+def forward(questions: socket.socket) -> None:
+    """Hand each question to the server of the configuration, and its answer back, if it comes in time."""
+    while True:
+        question, asker = questions.recvfrom(512)
+        server = Path("/etc/dnsmasq.conf").read_text("ascii").strip().removeprefix("server=")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            out.settimeout(0.1)
+            with contextlib.suppress(OSError):
+                out.sendto(question, (server, 53))
+                questions.sendto(out.recv(512), asker)
+
+
+def resolved(lab: Lab, host: Host) -> bool:
+    """A question to the resolver of the host is answered."""
+
+    def ask() -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            asker.settimeout(0.25)
+            asker.connect(("127.0.0.1", 53))
+            try:
+                asker.send(b"a.example.net")
+                return asker.recv(512) == b"a.example.net"
+            except OSError:
+                return False
+
+    return host.call(ask)
 
 
 def consul(lab: Lab) -> Host:
@@ -152,6 +188,7 @@ test_drill = drill_test(
         build=looped,
         break_=lambda lab, host: host.write("/etc/dnsmasq.conf", "server=127.0.0.1\n"),
         repair=lambda lab, host: host.write("/etc/dnsmasq.conf", "server=198.51.100.53\n"),
+        carries=resolved,
         severity="critical",
     ),
     Drill(

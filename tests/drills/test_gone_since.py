@@ -5,7 +5,7 @@ from collections.abc import Callable
 from tests.drills.bgp import conf, session, world
 from tests.drills.bpfworld import program, tc, two_cables
 from tests.drills.harness import Drill, drill_test
-from tests.drills.losses import connects
+from tests.drills.losses import connects, goes, lost
 from tests.lab import Host, Lab
 
 ARGS = ("--interval", "0", "--baseline", "/run/before.netdiag")
@@ -43,6 +43,7 @@ def secondaries(lab: Lab) -> Host:
     host = over_nexthops(lab)
     host.sysctl({"net.ipv4.conf.all.promote_secondaries": 0, "net.ipv4.conf.eth0.promote_secondaries": 0})
     host.ip("address add 198.51.100.2/24 dev eth0\naddress add 198.51.100.3/24 dev eth0")
+    lab.hosts["far"].ip("route add 198.51.100.0/24 dev eth0")
     return host
 
 
@@ -144,10 +145,14 @@ test_drill = drill_test(*DRILLS)
 
 def test_secondary_addresses_go_with_the_first(lab: Lab) -> None:
     host = kept(secondaries)(lab)
+    far = lab.hosts["far"]
+    assert goes(far, "198.51.100.3")
     host.ip("address del 198.51.100.2/24 dev eth0")
     report = host.report(*ARGS)
     first = report["findings"][0]
     assert (first["rule"], first["severity"]) == ("addr-orphaned-primary-delete-flushes-secondary", "critical")
     assert [f for f in report["findings"] if f["severity"] != "info" and not f["explained_by"]] == [first]
+    assert not goes(far, "198.51.100.3")
+    lost(first)
     host.run("bash", "-ec", first["fix"])
     assert not [f for f in host.report(*ARGS)["findings"] if f["severity"] != "info"]

@@ -1,9 +1,12 @@
 """Two machines restored from one snapshot in one namespace."""
 
 from tests.drills.harness import Drill, drill_test
-from tests.drills.tapworld import GUESTS, worker
+from tests.drills.tapworld import GUESTS, ask, worker
 from tests.lab import Host, Lab
 from tests.lab.taps import hold
+
+THIRD = {"10.1.0.7": "06:00:00:00:00:07"}
+PIDS: dict[str, int] = {}
 
 
 def clone(lab: Lab, host: Host) -> None:
@@ -13,6 +16,40 @@ def clone(lab: Lab, host: Host) -> None:
     hold(host, "tap2", guests={address: mac})
     host.ip(f"neigh replace {address} lladdr {mac} dev tap0 nud reachable")
     host.ip(f"neigh replace {address} lladdr {mac} dev tap2 nud stale")
+
+
+def three(lab: Lab) -> Host:
+    """A third machine, with an address and a hardware address of its own."""
+    host = worker(lab)
+    host.ip("tuntap add dev tap2 mode tap vnet_hdr\nlink set tap2 up")
+    host.ip("address add 169.254.0.1/32 dev tap2\nroute add 10.1.0.7/32 dev tap2")
+    host.sysctl({"net/ipv4/conf/tap2/proxy_arp": 1})
+    PIDS["third"] = hold(host, "tap2", guests=THIRD)
+    ask(lab, host, "10.1.0.5", "tap0")
+    return host
+
+
+def restored(lab: Lab, host: Host) -> None:
+    """It comes again as what the first one was when its snapshot was taken, and says so."""
+    address, mac = GUESTS["tap0"]
+    host.end(PIDS["third"])
+    PIDS["third"] = hold(host, "tap2", guests={address: mac})
+    host.ip(f"neigh flush dev tap2\nneigh replace {address} lladdr {mac} dev tap2 nud stale")
+
+
+def anew(lab: Lab, host: Host) -> None:
+    host.end(PIDS["third"])
+    PIDS["third"] = hold(host, "tap2", guests=THIRD)
+    host.ip("neigh flush dev tap2")
+
+
+def delivered(lab: Lab, host: Host) -> bool:
+    """What is for the third machine gets into its tap, and is no question for its hardware address."""
+    lab.send_udp(host, "10.1.0.7", 9)
+    try:
+        return lab.wait(lambda: "lladdr" in host.run("ip", "neigh", "show", "to", "10.1.0.7").stdout, 0.3)
+    except TimeoutError:
+        return False
 
 
 def namespaces(lab: Lab) -> Host:
@@ -33,5 +70,15 @@ test_drill = drill_test(
         severity="critical",
         expect={"kind": "neighbour", "dst": "10.1.0.5"},
         twin=namespaces,
-    )
+    ),
+    Drill(
+        name="restored from the wrong snapshot",
+        rule="vm-clone-dup-ip-mac",
+        build=three,
+        break_=restored,
+        repair=anew,
+        carries=delivered,
+        severity="critical",
+        expect={"kind": "neighbour", "dst": "10.1.0.5"},
+    ),
 )

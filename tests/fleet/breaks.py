@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from struct import pack
 
-from tests.fleet.world import TRANSIT, World
+from tests.drills.losses import arrives, goes
+from tests.fleet.world import SERVICE, TRANSIT, World
 from tests.lab.daemons import key_pair
 
+ETH_ARP = 0x0806
 Pairs = Callable[[str, str], bool]
 Work = Callable[[World], object]
 
@@ -32,6 +36,12 @@ class Break:
     """Hosts whose clock is so many seconds ahead."""
     severity: str = "critical"
     """``info``: it is the first thing that is told, and wakes nobody."""
+    prepares: Work | None = None
+    """What is healthy still, and there only for this fault."""
+    carries: Callable[[World], bool] | None = None
+    """Traffic that gets through before the fault and is lost under it."""
+    dear: bool = False
+    """Whether ``carries`` takes longer: it is asked with NETDIAG_LONG and NETDIAG_LOSSES only."""
     quick: bool = False
     """Whether it is among those that are run every time."""
     name: str = ""
@@ -115,6 +125,56 @@ def _migrate(old: str, new: str) -> Work:
     return work
 
 
+def _arrives(sender: str, address: str, to: str) -> Callable[[World], bool]:
+    """Whether datagrams of a host to an address get to a program of the host that is meant."""
+    return lambda world: bool(arrives(sender, address)(world.lab, world[to]))
+
+
+def _taken(world: World) -> None:
+    """A worker is given the address of the gateway of its region, and says so to the segment, as its scripts do."""
+    world["fra-worker1"].ip("address add 10.1.0.4/24 dev eth0")
+    _tell(world, "fra-worker1", "10.1.0.4")
+
+
+def _given_back(world: World) -> None:
+    world["fra-worker1"].ip("address del 10.1.0.4/24 dev eth0")
+    _tell(world, "fra-gateway1", "10.1.0.4")
+
+
+def _tell(world: World, name: str, address: str) -> None:
+    """A gratuitous ARP request."""
+
+    def work() -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+            sender.bind(("eth0", ETH_ARP))
+            mac, own = sender.getsockname()[4], socket.inet_aton(address)
+            head = b"\xff" * 6 + mac + pack("!HHHBBH", ETH_ARP, 1, 0x0800, 6, 4, 1)
+            sender.send(head + mac + own + bytes(6) + own)
+
+    world[name].call(work)
+
+
+def _to_the_guest(world: World) -> bool:
+    """What an edge sends to a guest gets to the host that has its route."""
+    guest = world.members["ams-worker1"].guest
+    (host,) = [
+        world[name] for name in ("ams-worker1", "sin-worker3") if world[name].run("ip", "route", "show", guest).stdout
+    ]
+    inside = lambda: int(host.read("/sys/class/net/tap0/statistics/tx_packets"))  # noqa: E731
+    before = inside()
+    world.lab.send_udp(world["fra-edge1"], guest, 9, count=5)
+    try:
+        return world.lab.wait(lambda: inside() > before, 0.3)
+    except TimeoutError:
+        return False
+
+
+def _data_arrives(world: World) -> bool:
+    """A full ping through the tunnel is answered."""
+    there = world.members["sin-worker1"].inner
+    return not world["fra-worker1"].run("ping", "-c1", "-W0.3", "-s", "1200", there, check=False).returncode
+
+
 def _ip_core(lines: str) -> Work:
     return lambda world: world.core.ip(lines)
 
@@ -152,11 +212,11 @@ def _transit(world: World) -> None:
 
 
 def _second_link(world: World) -> None:
-    """Another cable between two workers; one goes by it, the other does not, and one has a strict filter."""
+    """Another cable between two workers, by which both go to each other's second address; one has a strict filter."""
     one, two = world["sin-worker1"], world["sin-worker2"]
     world.lab.link(one, "eth9", two, "eth9", a_addresses="10.9.0.1/30", b_addresses="10.9.0.2/30")
     one.ip("address add 10.8.0.1/32 dev lo\nroute add 10.8.0.2/32 via 10.9.0.2 dev eth9 src 10.8.0.1")
-    two.ip("address add 10.8.0.2/32 dev lo\nroute add 10.8.0.1/32 via 10.3.0.1 dev eth0 src 10.8.0.2")
+    two.ip("address add 10.8.0.2/32 dev lo\nroute add 10.8.0.1/32 via 10.9.0.1 dev eth9 src 10.8.0.2")
     one.sysctl({"net/ipv4/conf/eth0/rp_filter": 1})
     one.run("ping", "-c1", "-W1", "10.9.0.2")
     two.run("ping", "-c1", "-W1", "10.3.0.1")
@@ -265,8 +325,8 @@ def _open(world: World) -> None:
     world.announcing()
 
 
-PLAIN = "where source = RTS_STATIC;"
-PREPENDED = "filter { bgp_path.prepend(65001); bgp_path.prepend(65001); accept; };"
+PLAIN = 'where proto = "service";'
+PREPENDED = 'filter { if proto != "service" then reject; bgp_path.prepend(65001); bgp_path.prepend(65001); accept; };'
 
 
 def _filter(old: str, new: str) -> Work:
@@ -313,8 +373,9 @@ BREAKS = (
     ),
     Break(
         rule="addr-duplicate-across-hosts",
-        does=_ip("fra-worker1", "address add 10.1.0.4/24 dev eth0"),
-        mends=_ip("fra-worker1", "address del 10.1.0.4/24 dev eth0"),
+        does=_taken,
+        carries=_arrives("fra-edge1", "10.1.0.4", "fra-gateway1"),
+        mends=_given_back,
         touched=("fra-worker1",),
         hosts=("fra-gateway1", "fra-worker1"),
     ),
@@ -322,6 +383,7 @@ BREAKS = (
         name="addr-duplicate-across-hosts, on lo in another region",
         rule="addr-duplicate-across-hosts",
         does=_ip("ams-worker1", "address add 10.3.0.4/32 dev lo"),
+        carries=_arrives("ams-worker1", "10.3.0.4", "sin-gateway1"),
         mends=_ip("ams-worker1", "address del 10.3.0.4/32 dev lo"),
         touched=("ams-worker1",),
         hosts=("ams-worker1", "sin-gateway1"),
@@ -365,6 +427,7 @@ BREAKS = (
     Break(
         rule="addr-owner-mapping-stale",
         does=_migrate("ams-worker1", "sin-worker3"),
+        carries=_to_the_guest,
         mends=_migrate("sin-worker3", "ams-worker1"),
         touched=("ams-worker1", "sin-worker3"),
         hosts=("ams-worker1", "sin-worker3", "fra-edge1"),
@@ -373,6 +436,7 @@ BREAKS = (
     Break(
         rule="bgp-prefix-announced-nowhere",
         does=lambda w: _birdc(w, ("fra-edge1", "fra-edge2"), "disable transit"),
+        carries=lambda w: goes(w.transit, SERVICE),
         mends=lambda w: (_birdc(w, ("fra-edge1", "fra-edge2"), "enable transit"), w.announcing()),
         touched=("fra-edge1", "fra-edge2"),
         hosts=("fra-edge1", "fra-edge2"),
@@ -388,6 +452,7 @@ BREAKS = (
     Break(
         rule="bgp-session-ends-disagree",
         does=_bad_sibling,
+        carries=lambda w: goes(w["fra-edge1"], "10.1.255.2"),
         mends=_good_sibling,
         touched=("fra-edge1", "fra-edge2"),
         hosts=("fra-edge1", "fra-edge2"),
@@ -409,7 +474,9 @@ BREAKS = (
     ),
     Break(
         rule="asym-route-pair",
-        does=_second_link,
+        prepares=_second_link,
+        does=_ip("sin-worker2", "route replace 10.8.0.1/32 via 10.3.0.1 dev eth0 src 10.8.0.2"),
+        carries=lambda w: goes(w["sin-worker1"], "10.8.0.2"),
         mends=_one_link,
         touched=("sin-worker1", "sin-worker2"),
         hosts=("sin-worker1", "sin-worker2"),
@@ -454,6 +521,7 @@ BREAKS = (
     Break(
         rule="wg-oneway-data",
         does=_large_lost,
+        carries=_data_arrives,
         mends=_all_arrives,
         touched=("fra-worker1", "sin-worker1"),
         hosts=("fra-worker1", "sin-worker1"),

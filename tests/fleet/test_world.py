@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from netdiag.cli.main import run
@@ -78,6 +79,11 @@ def test_draining_provisioning_and_a_roll_out_wake_nobody(world: World) -> None:
     "case", [case for case in BREAKS if case.quick or LONG or losses.asked()], ids=lambda case: case.id
 )
 def test_a_fault_between_hosts_is_named_first(world: World, case: Break) -> None:
+    carries = case.carries if not case.dear or losses.thorough() else None
+    if case.prepares is not None:
+        case.prepares(world)
+    if carries is not None:
+        world.lab.wait(lambda: carries(world), 6, "what the fault is about gets through before it")
     case.does(world)
     try:
         world.sweep(*(name for name in case.touched or tuple(world.members) if name not in case.without))
@@ -93,13 +99,15 @@ def test_a_fault_between_hosts_is_named_first(world: World, case: Break) -> None
         causes = {row.rule for row in found if row.explained_by is None}
         assert causes == {case.rule}, told(report)
         assert len([row for row in found if row.explained_by is None]) == 1, told(report)
+        if carries is not None:
+            world.lab.wait(lambda: not carries(world), 6, "what the fault is about is lost")
         among = {*case.hosts, world.transit.name}
         under = losses.through(world.lab, among) if losses.asked() else set()
     finally:
         case.mends(world)
     if losses.asked():  # make severity
-        cause = {"rule": case.rule, "severity": found[0].severity, "explained_by": None}
-        losses.note([cause], (), f"{case.id} (fleet)", False, losses.through(world.lab, among), under)
+        cause = msgspec.to_builtins(found[0])
+        losses.note([cause], (), f"{case.id} (fleet)", carries is not None, losses.through(world.lab, among), under)
 
 
 def test_path_and_matrix_of_the_fleet(world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,9 @@
     fra-edge1 and 2, eth1 198.51.100.1 and .2 -- switch -- transit 198.51.100.254 AS65010 (BIRD, not collected)
 
 Every host has wg0 with 10.64.REGION.NUMBER and all others as peers, by wireguard-go. Edges announce 203.0.113.7/32,
-which is on their lo. Workers have a guest 10.70.REGION.NUMBER behind tap0, and the program worker_in on tap0 and wg0.
-Gateways have two peers that nobody has heard of yet, made just in time.
+which is on their lo, and to each other 10.1.255.NUMBER/32, which is too. Workers have a guest 10.70.REGION.NUMBER
+behind tap0, and the program worker_in on tap0 and wg0. Gateways have two peers that nobody has heard of yet, made just
+in time.
 
 What takes minutes on a real fleet is not waited for: ``silence`` moves the handshakes back of those pairs that a test
 names and that really said nothing between the two looks of a snapshot.
@@ -49,14 +50,16 @@ SERVICE = "203.0.113.7"
 EDGE = """
 router id 10.1.0.{number};
 protocol device {{}}
+protocol kernel {{ ipv4 {{ export where source = RTS_BGP; }}; }}
 protocol static service {{ ipv4; route 203.0.113.7/32 blackhole; }}
+protocol static own {{ ipv4; route 10.1.255.{number}/32 blackhole; }}
 protocol bgp transit {{
   local 198.51.100.{number} as 65001; neighbor 198.51.100.254 as 65010;
   connect delay time 1; connect retry time 1; error wait time 1, 2; hold time 6; keepalive time 2;
-  ipv4 {{ import all; export where source = RTS_STATIC; }};
+  ipv4 {{ import all; export where proto = "service"; }};
 }}
 protocol bgp sibling {{
-  local 10.1.0.{number} as 65001; neighbor 10.1.0.{other} as 65001;
+  local 10.1.0.{number} as 65001; neighbor 10.1.0.{other} as 65001; direct;
   connect delay time 1; connect retry time 1; error wait time 1, 2; hold time 6; keepalive time 2;
   ipv4 {{ import all; export where source = RTS_STATIC; }};
 }}
@@ -64,6 +67,7 @@ protocol bgp sibling {{
 TRANSIT = """
 router id 198.51.100.254;
 protocol device {}
+protocol kernel { ipv4 { export all; }; }
 template bgp edge { local as 65010; connect delay time 1; error wait time 1, 2; passive;
   ipv4 { import all; export none; }; }
 protocol bgp edge1 from edge { neighbor 198.51.100.1 as 65001; }
@@ -205,7 +209,7 @@ class World:
         for number in (1, 2):
             host = self[f"fra-edge{number}"]
             self.lab.plug(host, "eth1", switch, f"198.51.100.{number}/24")
-            host.ip(f"address add {SERVICE}/32 dev lo")
+            host.ip(f"address add {SERVICE}/32 dev lo\naddress add 10.1.255.{number}/32 dev lo")
             self.birds[host.name] = self.lab.birdd(host, EDGE.format(number=number, other=3 - number))
         self.lab.birdd(self.transit, TRANSIT)
         self.announcing()

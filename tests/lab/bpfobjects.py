@@ -55,6 +55,12 @@ def says(word: bytes) -> bytes:
     return store + point + pack("=BBhi", 0xB7, 2, 0, len(word) + 1) + pack("=BBhi", 0x85, 0, 0, 6)
 
 
+def tail_call(fd: int) -> bytes:
+    """Instructions that go on in the program of slot 0 of a prog_array, if there is one."""
+    words = pack("=BBhiQ", 0x18, 0x12, 0, fd, 0)  # r2 = map; r1 is the context still
+    return words + pack("=BBhi", 0xB7, 3, 0, 0) + pack("=BBhi", 0x85, 0, 0, 12)  # r3 = 0; bpf_tail_call
+
+
 def map_(kind: int, name: bytes, *, key: int = 4, value: int = 4, entries: int = 8, flags: int = 0) -> int:
     """A map."""
     return bpf(MAP_CREATE, pack("=IIIIIII16s", kind, key, value, entries, flags, 0, 0, name))

@@ -10,7 +10,8 @@ Why it matters
   ("unregister_netdevice: waiting for ... to become free" in the kernel's log).
 
 Confirm
-  cat /proc/net/dev answers, timeout 5 ip link does not
+  cat /proc/net/dev answers; (ip link > /dev/null & sleep 2; ps -o pid,stat,wchan:32,cmd -p $!) shows that ip still
+  waits. Not "timeout 5 ip link": no signal ends who waits for the lock, and timeout waits with it.
   ps -eo pid,stat,wchan:32,cmd shows who waits in rtnl_lock, and the one in D state who does not wait for it
 
 Fix
@@ -43,6 +44,8 @@ RULE = Rule(
 
 LOCKED = ("links", "counters")
 """Collectors that need the lock (RTM_GETLINK) and have nothing else in common that could hang."""
+ASK = "(ip link > /dev/null & sleep 2; ps -o pid,stat,wchan:32,cmd -p $!)"
+"""Whether ip still waits, in a shell that does not wait for it."""
 LONG = 5000.0
 """Milliseconds: nobody who works holds the lock as long; removing a thousand interfaces takes about a second."""
 
@@ -62,7 +65,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ("answered", ", ".join(answered), "netdiag's collectors"),
             ("interfaces that /proc tells", len(view.procnet.interfaces), "/proc/net/dev"),
         ],
-        confirm=["cat /proc/net/dev", "timeout 5 ip link", "ps -eo pid,stat,wchan:32,cmd"],
+        confirm=["cat /proc/net/dev", ASK, "ps -eo pid,stat,wchan:32,cmd"],
         fix="move what runs here elsewhere while traffic still flows, keep dmesg, then reboot: nothing frees the lock",
     )
 

@@ -8,7 +8,8 @@ Why it matters
   removal of peers that waits for a packet which never finishes, and a worker that is stuck holding the device's lock.
 
 Confirm
-  timeout 5 wg show IFNAME
+  (wg show IFNAME > /dev/null & sleep 2; ps -o pid,stat,wchan:32,cmd -p $!) shows that wg still waits. Not "timeout 5
+  wg show": no signal ends who waits for the lock, and timeout waits with it.
   ps -eo pid,stat,wchan:32,cmd
 
 Fix
@@ -37,6 +38,7 @@ RULE = Rule(
     confidence="likely",
     reads=("procnet", "links"),
 )
+ASKED = "ps -o pid,stat,wchan:32,cmd"
 LONG = 5000.0
 """Milliseconds: a device with 100,000 peers is told in less than one second."""
 
@@ -54,7 +56,10 @@ def check(view: HostView) -> Iterator[Draft]:
                     ("waited for devices", f"{row.duration_ms / 1000:.1f} s", "WG_CMD_GET_DEVICE"),
                     ("interfaces of kind wireguard", ", ".join(inside), "RTM_GETLINK IFLA_INFO_KIND"),
                 ],
-                confirm=[f"timeout 5 wg show {quoted(inside[0])}; echo $?", "ps -eo pid,stat,wchan:32,cmd"],
+                confirm=[
+                    f"(wg show {quoted(inside[0])} > /dev/null & sleep 2; {ASKED} -p $!)",
+                    "ps -eo pid,stat,wchan:32,cmd",
+                ],
                 fix="echo w > /proc/sysrq-trigger  # keep dmesg for the bug report; then move traffic away and reboot",
                 touches=[subject("link", ifname=name) for name in inside],
             )

@@ -14,7 +14,10 @@ VALUES = 8
 STEPS = 40_000
 
 LD, LDX, STX, ALU, JMP, JMP32, ALU64 = 0, 1, 3, 4, 5, 6, 7
-IMM64, MOV, CALL, EXIT, TAIL_CALL, GOTO = 0x18, 0xB0, 0x80, 0x90, 0xF0, 0x00
+IMM64, MOV, CALL, EXIT, GOTO = 0x18, 0xB0, 0x80, 0x90, 0x00
+TAIL_CALL = 12
+"""The constant of a tail call: the kernel gives its own instruction for it out as this call (bpf_insn_prepare_dump(),
+kernel/bpf/syscall.c). Those of other helpers are distances in its text, which are multiples of 16."""
 FROM_REGISTER, FETCH = 0x08, 0x01
 
 Register = frozenset[int] | None
@@ -100,16 +103,15 @@ def _follow(code: list[Instruction]) -> tuple[dict[int, State], set[int] | None]
         opcode, kind, operation = one[0], one[0] & 7, one[0] & 0xF0
         after = [at + (2 if opcode == IMM64 else 1)]
         if kind in (JMP, JMP32):
-            if operation == TAIL_CALL and kind == JMP:
-                verdicts = None
-                state = (None,) * 6 + state[6:]
-            elif operation == EXIT:
+            if operation == EXIT:
                 if state[0] is None:
                     verdicts = None
                 elif verdicts is not None:
                     verdicts |= {(number + 0x80000000) % 0x100000000 - 0x80000000 for number in state[0]}
                 continue
             elif operation == CALL:
+                if one[1] >> 4 == 0 and one[3] == TAIL_CALL:
+                    verdicts = None
                 state = (None,) * 6 + state[6:]
             else:
                 jump = at + 1 + (one[3] if kind == JMP32 and operation == GOTO else one[2])
