@@ -28,6 +28,7 @@ from netdiag.model.bpf import (
     BpfPin,
     BpfProgram,
     BpfTurnover,
+    with_called,
 )
 from netdiag.model.link import Link
 from netdiag.sources.bpf.answer import CgroupReply, EntriesReply, KeySample
@@ -313,10 +314,9 @@ def netfilter_attachments(links: Iterable[BpfLink]) -> list[BpfAttachment]:
     ]
 
 
-def pressed(programs: Iterable[BpfProgram], maps: Iterable[BpfMap], attachments: Iterable[BpfAttachment]) -> list[int]:
-    """LRU maps of attached programs that are nearly full. LRU maps evict before the last entry is in use."""
-    attached = {row.prog_id for row in attachments}
-    used = {number for one in programs if one.id in attached for number in one.map_ids}
+def pressed(programs: Iterable[BpfProgram], maps: Iterable[BpfMap], running: set[int]) -> list[int]:
+    """LRU maps of these programs that are nearly full. LRU maps evict before the last entry is in use."""
+    used = {number for one in programs if one.id in running for number in one.map_ids}
     return [
         one.id
         for one in maps
@@ -389,8 +389,9 @@ def collect(source: Source, options: Options) -> Collected:
     absent = [refusal for refusal in reader.refusals if refusal.why == "absent"]
     if absent and not attachments and not listed:
         raise absent[0]
-    moved = turnover(reader, pressed(programs, maps, attachments), options.interval)
-    placed = {row.prog_id for row in attachments if row.ifindex}
+    running = with_called((row.prog_id for row in attachments), programs, entries.entries)
+    moved = turnover(reader, pressed(programs, maps, running), options.interval)
+    placed = with_called((row.prog_id for row in attachments if row.ifindex), programs, entries.entries)
     used = {number for one in programs if one.id in placed for number in one.map_ids}
     others = [one.id for one in maps if one.id in used and may_name(one) and not names_something(one)]
     here = {link.ifindex for link in interfaces if not link.loopback}

@@ -6,6 +6,7 @@ packets meet is said by ``attachments``, never by the list of programs. Names of
 """
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -305,6 +306,22 @@ class Bpf(msgspec.Struct, frozen=True, kw_only=True):
     def program(self, prog_id: int | None) -> BpfProgram | None:
         """The program of an id, or None where it was not read or is gone."""
         return next((row for row in self.programs if row.id == prog_id), None)
+
+    def running(self, attached: Iterable[int]) -> set[int]:
+        """Ids of the programs that packets come to by these attached ones: themselves and what they call."""
+        return with_called(attached, self.programs, self.entries)
+
+
+def with_called(attached: Iterable[int], programs: Iterable[BpfProgram], entries: Iterable[BpfMapEntry]) -> set[int]:
+    """These programs, and those that a prog_array of theirs names, which may call further ones (bpf_tail_call)."""
+    slots = [(entry.map_id, entry.prog_id) for entry in entries if entry.prog_id is not None]
+    found, maps = set(attached), {one.id: set(one.map_ids) for one in programs} if slots else {}
+    added = found
+    while added:
+        used = set[int]().union(*(maps.get(number, set[int]()) for number in added))
+        added = {number for map_id, number in slots if map_id in used} - found
+        found |= added
+    return found
 
 
 def type_name(names: tuple[str, ...], number: int) -> str:

@@ -5,9 +5,11 @@ by the interface (``ip rule iif``/``oif``, which makes each interface a router o
 (``ip rule from``, one table an address). Pure; asks for ``rules``, and for what a lookup asks for.
 """
 
+from netdiag.index.guests import sides
 from netdiag.index.policy import Query
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
+from netdiag.model.link import Link
 
 
 def named_by_rule(view: HostView, family: str, ifname: str) -> bool:
@@ -23,3 +25,23 @@ def leaves_by(view: HostView, family: str, src: str, prefix: str, ifindex: int) 
     """
     answers = [view.lookup(Query(family=family, dst=dst, src=src)) for dst in specimens(prefix)]
     return any(answer.oif == ifindex for answer in answers)
+
+
+def inside(view: HostView, family: str, link: Link) -> bool:
+    """A network that lives in this host alone, for its containers and guests: none of the wider subnet's hosts can be
+    behind it, as they may be behind a second card."""
+    if link.kind == "bridge" and not view.stack.ports(link.ifindex):
+        return True
+    guests = sides(view.stack, view.routes(family), view.addresses).guests
+    return any(side.link.ifindex == link.ifindex for side in guests)
+
+
+def bound_arp(view: HostView, link: Link) -> bool:
+    """ARP keeps to the interface that has the address; the larger of all and the interface counts."""
+    return all(effective(view, "ipv4", link, key) >= 1 for key in ("arp_ignore", "arp_announce"))
+
+
+def effective(view: HostView, version: str, link: Link, key: str) -> int:
+    """A setting of which the larger of all and the interface counts."""
+    names = (f"net.{version}.conf.{which}.{key}" for which in ("all", link.ifname))
+    return max(view.sysctl_int(name) or 0 for name in names)

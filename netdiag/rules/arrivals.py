@@ -147,7 +147,7 @@ class Arrivals:
                 return [None]  # the firewall may give the mark back to the answers
             back = self._filter.strict(link, Query(family="inet", dst=address, src=query.dst))
             if back.passes:
-                if back.way.prefixlen is not None and back.way.prefixlen > length:
+                if (back.way.prefixlen or 0) > length:
                     continue  # a neighbour on the link: it says nothing of who is behind
                 return [None]
             mark = f" with mark {query.mark:#x}" if query.mark and not rule.fwmark else ""

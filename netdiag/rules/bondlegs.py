@@ -85,13 +85,13 @@ def bonds(view: HostView) -> Iterator[Bond]:
 
 
 def host(mode: str = LACP, legs: tuple[dict[str, Any], ...] = ({}, {}), **info: Any) -> HostBuilder:
-    """For examples: bond0 with eth0, eth1 ...; a leg's dictionary is its slave_info, ``carrier`` and ``up`` apart."""
+    """For examples: bond0 with eth0, eth1 ...; a leg is its slave_info, but for ``carrier``, ``up``, ``kind``."""
     ad = {"aggregator": 1, "num_ports": 2, "partner_mac": "02:00:00:00:00:99"}
     defaults = {"mode": mode, "miimon": 100, "arp_interval": 0} | ({"ad_info": ad} if mode == LACP else {})
     built = HostBuilder().link("bond0", kind="bond", info=defaults | info)
     for number, leg in enumerate(legs):
         own = dict(leg)
-        fields = {name: own.pop(name) for name in ("carrier", "up") if name in own}
+        fields = {name: own.pop(name) for name in ("carrier", "up", "kind") if name in own}
         state = {"mii_status": "UP", "ad_aggregator_id": 1, "ad_actor_oper_port_state": 0x3D} | own
         built.link(f"eth{number}", master="bond0", slave_kind="bond", slave_info=state, **fields)
     return built

@@ -149,9 +149,12 @@ def _region_not_collected(kind: str) -> Iterator[FleetExample]:
     spread = "fra-a fra-b ams-c ams-d sin-e sin-f"
     ways: tuple[tuple[str, str, str, str, Pairs, bool, str], ...] = (
         ("a region", "both were in one network", "203.0.113.5", "203.0.113.6", _none, False, "region"),
+        ("a region of a /24", "both were in one network", "203.0.113.5", "203.0.113.206", _none, False, "region"),
         ("two hosts", "their networks are two", "203.0.113.5", "198.18.0.6", _none, False, "host host"),
+        ("two hosts side by side", "their networks are two", "203.0.113.5", "203.0.112.6", _none, False, "host host"),
+        ("two hosts among others", "that network is no region's", "192.0.2.5", "192.0.2.6", _none, False, "host host"),
         ("one host", "the other one lives", "203.0.113.5", "203.0.113.6", _listed("ae be ce de"), False, "host"),
-        ("by IPv6", "both were in one network", "2001:db8:9:1::5", "2001:db8:9:2::6", _none, False, "region"),
+        ("by IPv6", "both were in one network", "2001:db8:9:1::5", "2001:db8:9:8002::6", _none, False, "region"),
         ("by IPv6, two", "their networks are two", "2001:db8:9::5", "2001:db8:8::6", _none, False, "host host"),
         ("being made", "nobody has met either", "203.0.113.5", "203.0.113.6", _none, True, ""),
     )
@@ -165,6 +168,11 @@ def _region_not_collected(kind: str) -> Iterator[FleetExample]:
         found = {host: _called_at(tables, there) for host, tables in hosts.items() if not host.startswith("sin")}
         fires = cut.split().count(kind)
         yield FleetExample(name=f"not collected: {name}", why=why, hosts=found, fires=fires)
+    hosts = regions("fra-a ams-c sin-e sin-f sin-g", _listed("ae af ce cf"))
+    there = {key(letter): f"203.0.113.{number}" for number, letter in enumerate("efg", start=5)}
+    found = {host: _called_at(tables, there) for host, tables in hosts.items() if not host.startswith("sin")}
+    fires = 2 * (kind == "host")
+    yield FleetExample(name="not collected: two of three", why="the third one lives", hosts=found, fires=fires)
 
 
 def _called_at(tables: Tables, endpoints: dict[str, str]) -> Tables:

@@ -8,6 +8,7 @@ no. Tables that a rule only consults may be missing; their demands are then miss
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 from itertools import islice
 
 import numpy as np
@@ -28,6 +29,8 @@ CONSULTS = ("bird", "wireguard")
 MOST = 256
 """Questions of one kind; a lookup costs about 0.1 ms."""
 LIVE = NUD_REACHABLE | NUD_DELAY | NUD_PROBE | NUD_STALE | NUD_PERMANENT
+PAIR = {"inet": 30, "inet6": 127}
+"""Bits of a subnet that has room for this host and one guest."""
 FRESH = 300.0
 """Seconds since a handshake within which a peer counts as in use: sessions end after 180 (REJECT_AFTER_TIME)."""
 
@@ -148,3 +151,23 @@ def serves(view: HostView, family: str, address: str) -> bool:
     key, used = view.fib(family).key(address), view.routes(family).gateway
     same = (used == np.frombuffer(key, np.uint8)).all(axis=1) if isinstance(key, bytes) else used == key
     return bool(same.any())
+
+
+def pairs(view: HostView) -> Iterator[Demand]:
+    """Guests that are alone with this host in the subnet of a tap which somebody holds."""
+    for address in view.addresses:
+        link = view.link(address.ifindex)
+        if link is None or not (link.lower_up and link.info.get("type") == "tap"):
+            continue
+        if address.prefixlen < PAIR[address.family]:
+            continue
+        network = ip_network(f"{address.local}/{address.prefixlen}", strict=False)
+        for other in {str(host) for host in network.hosts()} - {address.local}:
+            yield Demand(
+                query=Query(family=address.family, dst=other),
+                words=f"the guest behind {link.ifname}",
+                kind="guest",
+                busy=True,
+                suffers=(subject("link", ifname=link.ifname),),
+                ifindex=link.ifindex,
+            )

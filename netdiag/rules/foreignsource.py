@@ -93,12 +93,12 @@ def _harm(view: HostView, stale: _Stale, first: Route) -> tuple[Severity, str]:
     if stale.family == "inet6":
         lost = "packets leave with a source that gets no answer"
     leading = [rule for rule in view.rules if rule.family == stale.family and _leads(view, rule, stale.table)]
-    choosing = [rule for rule in leading if (rule.invert or not rule.src_len) and rule.iif in (None, "lo")]
+    choosing = [rule for rule in leading if not rule.src_len and rule.iif in (None, "lo")]
     for rule in choosing:
         if selects(rule) or rule.l3mdev:
             return "critical", f"{lost} (rule {rule.priority}: {rule_words(rule)})"
     asked = (Query(family=stale.family, dst=address) for address in specimens(first.dst))
-    if choosing and any(view.lookup(query).route in stale.positions for query in asked):
+    if any(view.lookup(query).route in stale.positions for query in asked):
         return "critical", lost
     if not leading:
         return "warning", "no rule leads to this table, so nothing uses it yet"

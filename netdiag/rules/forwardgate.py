@@ -20,7 +20,7 @@ CARRYING = (6, 17, 47, 50, 51, 132)
 ICMP = {"inet": 1, "inet6": 58}
 MOST = 8
 """Interfaces asked for each guest."""
-MANY = 64
+MOST_ASKED = 64
 """Interfaces asked whether anything at all that comes in by them is let through."""
 READS = ("links", "addresses", "routes", "sysctls", "nft")
 
@@ -121,14 +121,16 @@ def shut(view: HostView, family: str) -> Shut | None:
     pairs = [(one, other) for one in links for other in links if one is not other]
     if not exits or not inner:
         return None
-    stops = [stopped(owner, replace(kind, iif=one.ifname, oif=other.ifname)) for one, other in pairs]
-    apart = [link for link in ready if link.ifindex not in having and faces_guest(link)]
-    apart = [link for link in apart if link.carrier is not False or _idle(link)][:MANY]
-    lets = (stopped(owner, replace(kind, iif=link.ifname, oif=None)) is None for link in apart)
+    asked = [replace(kind, iif=one.ifname, oif=other.ifname) for one, other in pairs]
+    stops = [stopped(owner, packet) or but_pings(owner, packet) for packet in asked]
+    guests = [link for link in ready if faces_guest(link)][:MOST_ASKED]
+    onward = (replace(kind, iif=link.ifname, oif=None) for link in guests)
+    lets = (stopped(owner, packet) is None and but_pings(owner, packet) is None for packet in onward)
     if not all(stops) or any(lets):
-        return None  # what forwards for guests, which have no address of this family, is somebody's policy
+        return None  # what lets guests out, be it by interfaces without an address, is somebody's policy
     inner.sort(key=_idle)
-    stop = stopped(owner, replace(kind, iif=inner[0].ifname, oif=exits[0].ifname))
+    way = replace(kind, iif=inner[0].ifname, oif=exits[0].ifname)
+    stop = stopped(owner, way) or but_pings(owner, way)
     talk = replace(kind, ct_state="established", ct_reply=None)
     answers = any(stopped(owner, replace(talk, iif=one.ifname, oif=other.ifname)) is None for one, other in pairs)
     return Shut(inner=inner[0], way_out=exits[0], stop=stop, answers=answers) if stop is not None else None

@@ -52,10 +52,33 @@ def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bo
     for session in sessions(view):
         if session.protocol.neighbor_ifname == link.ifname and not session.switched_off:
             return f"BGP session {session.name} runs over it", session.source, True
+    ruled = _ruled(view, link)
+    if ruled is not None:
+        return *ruled, False
     alike = [one for one in view.links if one.up and one.ifindex != link.ifindex and make(one) == make(link)]
     having = sorted(one.ifname for one in alike if one.ifindex in with_ipv6)
     if link.ifname != make(link)[1] and len(having) >= ALIKE and 2 * len(having) > len(alike):
         return f"{len(having)} interfaces like it have IPv6 ({having[0]}, ...)", "RTM_GETADDR IFA_ADDRESS", False
+    return None
+
+
+def _ruled(view: HostView, link: Link) -> tuple[str, str] | None:
+    """An IPv6 policy rule for this interface: it names it, or leads packets from an address that this host has no more
+    into a table without IPv6 routes, whose IPv4 routes leave by this interface."""
+    v4 = view.routes("inet")
+    for rule in view.rules:
+        if rule.family != "inet6":
+            continue
+        if link.ifname in (rule.iif, rule.oif):
+            return f"IPv6 policy rule {rule.priority} names it", "RTM_GETRULE inet6 FRA_IIFNAME, FRA_OIFNAME"
+        if rule.src is None or rule.src_len != 128 or not rule.table or view.local.owners(rule.src):
+            continue
+        here = (v4.table == rule.table) & (v4.oif == link.ifindex) & (v4.type == RTN_UNICAST)
+        if here.any() and not len(view.fib("inet6").positions(rule.table)):
+            words = (
+                f"IPv6 policy rule {rule.priority} is for {rule.src}, which no interface has, and table {rule.table}"
+            )
+            return f"{words} has routes over it for IPv4 alone", "RTM_GETRULE inet6 FRA_SRC, RTM_GETROUTE RTA_TABLE"
     return None
 
 

@@ -6,8 +6,8 @@ from netdiag.model.finding import Subject, subject
 from netdiag.model.nft import NftChain, NftRule, NftTable
 from netdiag.rules.shape import quoted
 
-BLANKET = {"counter", "log", "immediate", "reject"}
-"""Expressions of a rule that stops everything that comes to it."""
+BLANKET = {"counter", "log", "immediate", "reject", "target"}
+"""Expressions of a rule that does the same with everything that comes to it."""
 
 
 def chain_subject(table: NftTable, chain: NftChain) -> Subject:
@@ -42,10 +42,8 @@ def inserts(table: NftTable, chain: str, nft: list[str], xt: list[str]) -> str:
 
 
 def is_blanket(rule: NftRule) -> bool:
-    """Whether a rule stops whatever reaches it: a policy written as a last rule."""
-    names = {one.name for one in rule.expressions}
-    xt = [one for one in rule.expressions if one.name == "target"]
-    return not names - BLANKET - {"target"} and all(one.key in ("REJECT", "LOG") for one in xt)
+    """Whether a rule that stops something stops whatever reaches it: a policy written as a last rule."""
+    return not {one.name for one in rule.expressions} - BLANKET
 
 
 def by_default(at: Place) -> bool:

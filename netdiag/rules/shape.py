@@ -97,6 +97,8 @@ class Example:
     confidence: Confidence | None = None
     late: tuple[str, ...] = ()
     """Collectors that did not answer within thirty seconds."""
+    absent: tuple[str, ...] = ()
+    """Collectors whose thing is not on this host."""
     unjudged: bool = False
     """Whether the rule must say that it could not judge something (``Unjudged``)."""
     baseline: Tables | None = None

@@ -54,6 +54,8 @@ class Sign:
     """The way out, where the sign names it; else None."""
     fix: str | None = None
     """Where adding a route is not the fix."""
+    now: bool = False
+    """Packets are lost at this moment, whatever the host was meant to be."""
 
 
 def signs(view: HostView, family: str, *, counters: bool, lonely: bool) -> Iterator[Sign]:
@@ -78,9 +80,8 @@ def cut_tunnels(view: HostView, family: str) -> Iterator[Sign]:
             and view.lookup(Query(family=family, dst=remote)).error == "ENETUNREACH"
         ):
             fact = (f"{link.ifname} remote", remote, f"RTM_GETLINK {link.ifname} IFLA_INFO_DATA")
-            yield Sign(
-                severity="critical", text=f"tunnel {link.ifname} has no route to its far end {remote}", fact=fact
-            )
+            text = f"tunnel {link.ifname} has no route to its far end {remote}"
+            yield Sign(severity="critical", text=text, fact=fact, now=True)
 
 
 def cut_connections(view: HostView, family: str) -> Iterator[Sign]:
@@ -109,7 +110,7 @@ def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
         seconds = view.latest.at - view.counters.at
         text = f"{now} packet{'s were' if now > 1 else ' was'} refused for want of a route within {seconds:.1f} s"
         fact = ("OutNoRoutes and InNoRoutes", f"+{now}", f"{source} {OUT[family]} {FORWARDED[family]}")
-        yield Sign(severity="critical" if lonely else "warning", text=text, fact=fact)
+        yield Sign(severity="critical" if lonely else "warning", text=text, fact=fact, now=True)
     elif (
         total
         and lonely

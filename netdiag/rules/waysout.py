@@ -6,18 +6,23 @@ Used by rules that ask whether a way out is missing, and whether one was meant. 
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
+import numpy as np
+
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
 from netdiag.model.address import Address
 from netdiag.model.distinct import among
 from netdiag.model.link import IFF_POINTOPOINT, Link
+from netdiag.model.neighbour import NTF_PROXY, NUD_DELAY, NUD_PROBE, NUD_REACHABLE, NUD_STALE
+from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE
 
 ROUTING_DAEMONS = (8, 10, 11, 12, 13, 14, 15, 42, 99, 186, 187, 188, 189, 192)
 """RTPROT_* of daemons that compute routes (include/uapi/linux/rtnetlink.h)."""
 ROUTER = 100
 """Routes by gateways from which on a host is taken for one with a table of its own."""
+GOOD = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
 NULL_METRIC = 0xFFFFFFFF
 """Metric of the unreachable default route that older kernels show for IPv6 where there is no real one."""
 LINK_LOCAL = {"inet": ip_network("169.254.0.0/16"), "inet6": ip_network("fe80::/10")}
@@ -31,13 +36,15 @@ class Uplink:
     address: Address
 
 
-def default_oifs(view: HostView, family: str) -> set[int] | None:
+def default_oifs(view: HostView, family: str, *, of_all: bool = False) -> set[int] | None:
     """Interfaces of the default routes (or of what does the same); None where there is none.
 
-    Empty for one that refuses: somebody says that there is no way out.
+    Empty for one that refuses: somebody says that there is no way out. ``of_all``: without what only packets from some
+    source or interface are led to (``ip rule from``, ``iif``).
     """
     routes = view.routes(family)
-    reachable = reachable_tables(view.rules, view.links, family)
+    rules = [rule for rule in view.rules if not (of_all and for_some(rule))]
+    reachable = reachable_tables(rules, view.links, family)
     # IPv6 takes a suppressed route after all where no later rule looks into a table (fib6_rule_lookup()).
     tables = [table for table, shortest in reachable.items() if shortest == 0 or family == "inet6"]
     unicast = among(routes.table, tables) & (routes.type == RTN_UNICAST)
@@ -51,6 +58,11 @@ def default_oifs(view: HostView, family: str) -> set[int] | None:
         return {way.hop.oif for way in ways(routes, view.nexthops, wide)}
     refusing = among(routes.type, (RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT)) & (routes.priority != NULL_METRIC)
     return set() if (refusing & (routes.dst_len == 0) & among(routes.table, tables)).any() else None
+
+
+def for_some(rule: PolicyRule) -> bool:
+    """A policy rule for what comes from some network, or by some interface, alone."""
+    return not rule.invert and (rule.src_len > 0 or rule.iif is not None)
 
 
 def gateways(view: HostView, family: str) -> int:
@@ -77,3 +89,13 @@ def uplinks(view: HostView, family: str) -> list[Uplink]:
         if not link.flags & IFF_POINTOPOINT and ip_address(address.local) not in LINK_LOCAL[family]:
             found.append(Uplink(link=link, address=address))
     return sorted(found, key=lambda uplink: (not uplink.link.up, uplink.link.kind == "tun"))
+
+
+def likely_gateway(view: HostView, family: str, uplink: Uplink) -> str | None:
+    """The one neighbour of the uplink that is known; IPv6: the one that says it is a router. None: cannot be told."""
+    rows = view.neighbours
+    mine = (rows.ifindex == uplink.link.ifindex) & (rows.family == (2 if family == "inet" else 10))
+    known = list(rows.rows(np.flatnonzero(mine & (rows.state & GOOD != 0) & (rows.flags & NTF_PROXY == 0))))
+    if family == "inet6":
+        known = [row for row in known if row.router]
+    return known[0].dst if len(known) == 1 else None

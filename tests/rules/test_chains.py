@@ -6,6 +6,7 @@ through the tunnel, and what the session brought.
 
 from netdiag.engine import judge
 from netdiag.model.finding import Finding
+from netdiag.model.intent import IntendedRoute
 from netdiag.model.link import Stats64
 from netdiag.model.snapshot import Meta, Snapshot
 from netdiag.rules.build_bird import BirdHost
@@ -168,6 +169,15 @@ def test_a_table_that_nobody_asks_takes_the_tunnel_along() -> None:
     found = chain(host)
     assert found[0] == "rule-main-missing"
     assert "wg-allowedips-without-route" not in found
+
+
+def test_a_route_that_is_meant_to_be_there_stands_above_the_tunnel_that_misses_it() -> None:
+    for prefix, dst in (("10.90.0.0/16", "10.90.0.0/16"), ("10.90.7.0/24", "10.90.0.0/16")):
+        host = edge()
+        host.wireguard("wg1").address("wg1", "10.65.0.1/24")
+        host.wg_peer("wg1", "n", allowed_ips=("10.65.0.2/32", prefix), age=20.0, tx_bytes=9_000, rx_bytes=9_000)
+        host.intend(route=(IntendedRoute(family="inet", dst=dst, dev="wg1"),))
+        assert chain(host) == ["route-expected-missing", ">wg-allowedips-without-route"]
 
 
 def test_two_cards_of_one_segment_and_subnet_have_one_fault() -> None:

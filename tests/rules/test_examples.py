@@ -21,13 +21,15 @@ MODULES = discover()
 SEVERITIES = ("info", "warning", "critical")
 
 
-def complete_coverage(without: str | None = None, late: tuple[str, ...] = ()) -> tuple[Coverage, ...]:
-    """Every collector ok, but the one named, and those that were late."""
+def complete_coverage(
+    without: str | None = None, late: tuple[str, ...] = (), absent: tuple[str, ...] = ()
+) -> tuple[Coverage, ...]:
+    """Every collector ok, but the one named, those that were late, and those whose thing is not there."""
     names = sorted(set(COLLECTOR_OF.values()))
     return tuple(
         Coverage(collector=name, status="timeout", duration_ms=30_000.0)
         if name in late
-        else Coverage(collector=name, status="absent" if name == without else "ok")
+        else Coverage(collector=name, status="absent" if name == without or name in absent else "ok")
         for name in names
     )
 
@@ -44,7 +46,7 @@ def given(example: Example, without: str | None = None) -> Told:
 def host_of(example: Example) -> Snapshot:
     """The host of an example, with everything read but what was late."""
     meta = replace(META, labels=example.labels, uptime=example.uptime)
-    return Snapshot(meta=meta, tables=example.tables, coverage=complete_coverage(late=example.late))
+    return Snapshot(meta=meta, tables=example.tables, coverage=complete_coverage(None, example.late, example.absent))
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES.keys())

@@ -16,7 +16,8 @@ Fix
   ip address add ADDRESS/LENGTH dev IFNAME, or withdraw the route until the service is back (birdc disable PROTOCOL).
 
 Not flagged
-  Of what BIRD announces: "AnyIP" (a route of type local holds the address), an address on any interface, prefixes
+  Of what BIRD announces: "AnyIP" (a route of type local holds the address; a unicast one over lo takes nothing in), an
+  address on any interface, prefixes
   shorter than a host route, host routes that lead to a guest or a tunnel, hosts with programs (XDP, tc) that take
   packets before routing, addresses that the packet filter names (DNAT, TPROXY), and what is announced so that others
   drop it: with a blackhole community (RFC 7999, *:666), or by protocols or sessions that are named after it: rtbh,
@@ -145,7 +146,8 @@ def _served(view: HostView, route: BirdRoute) -> bool:
     if ipaddress.ip_address(address).packed.hex() in repr(view.nft):
         return True  # somebody wrote a rule about it: DNAT, TPROXY
     answer = view.lookup(Query(family=family, dst=address))
-    return answer.ok and bool(answer.prefixlen)
+    out = view.link(answer.oif) if answer.oif else None
+    return answer.ok and bool(answer.prefixlen) and not (out is not None and out.loopback)
 
 
 def _attracting(view: HostView, route: BirdRoute, session: str, socket: str, *, sure: bool) -> Draft:
@@ -275,6 +277,8 @@ def examples() -> Iterator[Example]:
     yield _case("communities not told", "it may be asked to drop", _edge(rtbh=None), severity="info", **told)
     way = _edge(rtbh=None, type="unreachable")
     yield _case("communities not told, no blackhole", "nobody asks for that", way, severity="critical", **told)
+    loop = _edge(type="unicast", dev=("lo",)).route(f"{P}/32", dev="lo", protocol=12, priority=32, scope=253)
+    yield _case("its route leads to lo", "what goes there comes back, and nobody takes it", loop, **told)
     guest = _edge(type="unicast", dev=("tap0",)).link("tap0").route(f"{P}/32", dev="tap0", scope=253)
     yield _case("a guest's", "it is passed on", guest)
     yield from _compared()

@@ -194,9 +194,8 @@ def check(view: HostView) -> Iterator[Draft]:
         found = misfit(view, row, link)
         if found is None:
             continue
-        dev = quoted(link.ifname)
+        dev, old = quoted(link.ifname), f"{row.local}/{row.prefixlen}"
         length = found.length if found.length is not None else "LENGTH"
-        old = f"{row.local}/{row.prefixlen}"
         fix = f"ip address add {row.local}/{length} dev {dev} && ip address del {old} dev {dev}"
         what = "has a prefix length that does not fit"
         if found.guest:
@@ -212,6 +211,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             confirm=[f"ip address show dev {dev}", f"ip neigh show dev {dev}; ip route show table all dev {dev}"],
             fix=fix,
+            touches=[subject("link", ifname=link.ifname)],
             breaks=[
                 subject("link", ifname=link.ifname),
                 subject("route", dst="0.0.0.0/0", table=254),

@@ -46,7 +46,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "addresses"),
     consults=("sockets",),
-    explains=("addr-missing-expected-lo32",),
+    explains=("addr-missing-expected-lo32", "bird-route-not-in-fib"),
 )
 MOST = 8
 
@@ -110,4 +110,6 @@ def examples() -> Iterator[Example]:
     yield _case("up", "as it should be", _host(up=True).address("lo", "203.0.113.7/32"))
     wild = _host().socket(src="0.0.0.0", sport=22)
     yield _case("a program at the wildcard", "it serves the network", wild)
+    other = _host(up=True).link("eth1", up=False).socket(src="127.0.0.1", sport=8500)
+    yield _case("another interface is down", "the loopback is not", other)
     yield _case("a stub that is not there", "dns-stub-dead", _host().resolver("127.0.0.53"))

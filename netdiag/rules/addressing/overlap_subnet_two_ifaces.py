@@ -21,12 +21,14 @@ Fix
 
 Not flagged
   Host routes and point-to-point prefixes (/31 and /32, IPv6 /127 and /128) inside a subnet: proxied hosts, peers of a
-  mesh. Subnets in different tables or VRFs, with different metrics if they are equal, or kept apart by policy rules.
-  Both ends of one wire: macvlan and its parent, a veth pair, a bridge and the host's own cable into it. A wider
-  subnet whose interface has proxy_arp (IPv6: proxy_ndp) on, which hands out the narrower one on purpose. Two cards in
-  one IPv4 subnet with arp_ignore and arp_announce set. IPv6 prefixes that routers announce to two cards. Link-local
-  ranges (169.254.0.0/16, fe80::/10). The same address twice: see addr-duplicate-same-host. A slice of an overlay's
-  range (WireGuard, VXLAN, tun ...) on another interface may be the share of this very host: mentioned only (info).
+  mesh. Subnets in different tables or VRFs, with different metrics if they are equal, or kept apart by policy rules
+  (not where the narrower one is a network of containers or guests: what this host sends without a source goes there
+  first). Both ends of one wire: macvlan and its parent, a veth pair, a bridge and the host's own cable into it. A
+  wider subnet whose interface has proxy_arp (IPv6: proxy_ndp) on, which hands out the narrower one on purpose. Two
+  cards in one IPv4 subnet with arp_ignore and arp_announce set. IPv6 prefixes that routers announce to two cards.
+  Link-local ranges (169.254.0.0/16, fe80::/10). The same address twice: see addr-duplicate-same-host. A slice of an
+  overlay's range (WireGuard, VXLAN, tun ...) on another interface may be the share of this very host: mentioned only
+  (info).
 
 References
   net/ipv4/fib_trie.c fib_table_lookup(), net/ipv4/fib_frontend.c fib_add_ifaddr(), fib_validate_source();
@@ -42,7 +44,7 @@ from netdiag.model.address import Address
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import IFF_NOARP, IFF_UP, Link
 from netdiag.model.neighbour import NTF_PROXY
-from netdiag.rules.apart import leaves_by, named_by_rule
+from netdiag.rules.apart import bound_arp, effective, inside, leaves_by, named_by_rule
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -73,14 +75,16 @@ def honest(view: HostView, family: str, inner: Subnet, outer: Subnet) -> bool:
         return True  # addr-duplicate-same-host speaks about it
     if inner.network == outer.network:
         return _equal_is_honest(view, family, inner, outer)
-    return _proxies(view, family, outer.link) or _own_way(view, family, outer, inner.route.dst)
+    if _proxies(view, family, outer.link):
+        return True
+    return not inside(view, family, inner.link) and _own_way(view, family, outer, inner.route.dst)
 
 
 def _equal_is_honest(view: HostView, family: str, one: Subnet, other: Subnet) -> bool:
     if one.route.priority != other.route.priority or named_by_rule(view, family, one.link.ifname):
         return True
     if family == "inet":
-        settled = all(_bound_arp(view, subnet.link) for subnet in (one, other))
+        settled = all(bound_arp(view, subnet.link) for subnet in (one, other))
     else:
         settled = all(subnet.address is not None and _learnt(subnet.address) for subnet in (one, other))
     return settled or all(_own_way(view, family, subnet, one.route.dst) for subnet in (one, other))
@@ -91,22 +95,12 @@ def _own_way(view: HostView, family: str, subnet: Subnet, prefix: str) -> bool:
     return subnet.address is not None and leaves_by(view, family, subnet.address.local, prefix, subnet.link.ifindex)
 
 
-def _bound_arp(view: HostView, link: Link) -> bool:
-    """ARP keeps to the interface that has the address; the larger of all and the interface counts."""
-    return all(_effective(view, "ipv4", link, key) >= 1 for key in ("arp_ignore", "arp_announce"))
-
-
 def _proxies(view: HostView, family: str, link: Link) -> bool:
     if family == "inet":
-        return _effective(view, "ipv4", link, "proxy_arp") >= 1
+        return effective(view, "ipv4", link, "proxy_arp") >= 1
     rows = view.neighbours
     entries = (rows.ifindex == link.ifindex) & (rows.flags & NTF_PROXY != 0)
-    return _effective(view, "ipv6", link, "proxy_ndp") >= 1 or bool(entries.any())
-
-
-def _effective(view: HostView, version: str, link: Link, key: str) -> int:
-    names = (f"net.{version}.conf.{which}.{key}" for which in ("all", link.ifname))
-    return max(view.sysctl_int(name) or 0 for name in names)
+    return effective(view, "ipv6", link, "proxy_ndp") >= 1 or bool(entries.any())
 
 
 def _learnt(address: Address) -> bool:
@@ -374,12 +368,19 @@ def _honest_nested_examples() -> Iterator[Example]:
         .address("eth0", "10.0.0.1/24")
         .address("mv0", "10.0.0.129/25"),
     )
-    host = _host("10.0.0.1/24", "10.0.0.2/25").rule(100, src="10.0.0.1", src_len=32, table=100)
+
+    def ruled(**inner: Any) -> HostBuilder:
+        host = _host("10.0.0.1/24", "10.0.0.2/25", None, inner).rule(100, src="10.0.0.1", src_len=32, table=100)
+        return host.route("10.0.0.0/24", dev="eth0", table=100)
+
     yield _case(
-        "the wide address has a table of its own",
-        "what is sent from it reaches the LAN",
-        host.route("10.0.0.0/24", dev="eth0", table=100),
+        "the wide address has a table of its own", "one of two cards in one network: both reach it", ruled(kind=None)
     )
+    yield _case("the same beside an empty bridge", "what has no source yet goes to the bridge", ruled(), 1)
+    held = ruled().link("veth1", kind="veth", master="br0", link_netnsid=0)
+    yield _case("the same beside containers", "none of the LAN's hosts is behind them", held, 1)
+    wired = ruled().link("eth1", master="br0")
+    yield _case("the same beside a bridge with a card", "the LAN's hosts may be behind it", wired)
     yield _case(
         "a rule by interface",
         "what this host sends of its own accord still goes wrong",

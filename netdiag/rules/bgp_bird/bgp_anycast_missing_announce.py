@@ -186,14 +186,14 @@ def _served(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]
     outward = [row for row in told if row.session.protocol.neighbor_as != row.session.protocol.local_as and _open(row)]
     if not outward or any(row.nets is None for row in told) or _siblings(view, told):
         return
-    if not any(row.proto == "Direct" and row.state == "up" for d in view.bird.daemons for row in d.protocols):
+    if not any(row.proto == "Direct" for daemon in view.bird.daemons for row in daemon.protocols):
         return
     announced = {net for row in told for net in row.nets or ()}
     bound, names = listeners(view), {daemon.router_id for daemon in view.bird.daemons}
     for prefix in _own(view):
         address = prefix.partition("/")[0]
         ports = sorted(bound.get(address, ()))
-        if not ports or address in names or _inner(prefix) or _covered(prefix, announced) or prefix in said:
+        if not ports or address in names or _inner(prefix) or _covered(prefix, announced):
             continue
         said.add(prefix)
         yield _draft(
@@ -358,6 +358,7 @@ def _services() -> Iterator[Example]:
         return host
 
     told: dict[str, Any] = {"fires": 1, "subject": subject("prefix", prefix=P), "severity": "warning", "unjudged": True}
+    told["confidence"] = "likely"
     says = ("it is on lo, port 443 listens on it, and BIRD's direct protocol, or a filter, leaves it out",)
     yield _case("direct protocol without lo", "the service is there, nobody is led to it", edge(), says=says, **told)
     two = edge(P, Q).socket(src="203.0.113.8", sport=53).build()
@@ -374,6 +375,9 @@ def _services() -> Iterator[Example]:
         ("one list unread", edge().bgp("up_2").exports("up_2", routes=None, count=9000)),
     ):
         yield _case(f"a service, {name}", "nobody can tell that it should be", host, unjudged=True)
+    six = BirdRoute(net="2001:db8::7/128", protocol="d1", best=True)
+    other = edge(P, six.net).bgp("up_6").exports("up_6", routes=(six,))
+    yield _case("a service, its IPv6 address is announced", "families are apart", other)
     named = BirdHost().daemon(router_id="203.0.113.7").protocol("d1", "Direct").bgp("up_1")
     named.exports("up_1", routes=())
     named.address("lo", P).socket(src="203.0.113.7", sport=443)

@@ -203,6 +203,12 @@ def examples() -> Iterator[Example]:
     yield _case("to an internal session", "that is what it is for", inside)
     other = _host(routes=learnt).exports("peer", routes=(_route(),))
     yield _case("another AS gets own prefixes", "another contract", other, 1, severity="info")
+    offered = BirdHost().bgp("up1", neighbor_as=3320, channels=(channel(imported=5),)).bgp("peer", neighbor_as=1299)
+    offered.exports("up1", routes=learnt).exports("peer", routes=(_route(),))
+    yield _case("another AS does not get all", "what it gets is another contract", offered, 1, severity="info")
+    two = _host(routes=learnt, second=six, family="ipv6").daemon("/run/bird/other.ctl")
+    two.bgp("peer6", neighbor_as=1299, channels=(channel(name="ipv6", imported=9),))
+    yield _case("another daemon was offered some", "it does not pass them on", two, 1, severity="info")
     for name, fields in (("down", {"state": "start"}), ("own AS not told", {"local_as": None})):
         session = BirdHost().bgp("up1", neighbor_as=3320, **fields).exports("up1", routes=(_route("10.1.0.0/16"),))
         yield _case(f"session {name}", "nothing can be said", session)

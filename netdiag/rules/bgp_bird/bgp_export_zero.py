@@ -1,8 +1,9 @@
 """What it checks
   An established BGP session announces nothing (0 exported), routes were offered to it and its output filter refused
   them, while another session of the same kind announces some: one to the same neighbouring AS, or one with the same
-  filter by name, of the same family and table; where the filter is written in place, any external one with such a
-  filter or "export all" that is given what this host itself makes.
+  filter by name, of the same family and table. Or an external one that is given what this host itself makes, where the
+  filter that refuses is written in place, or its name and the other's say the same but for the session: to_as1 and
+  to_as2, up_one_out and up_two_out of the sessions up_one and up_two.
 
 Why it matters
   The session looks well and attracts no traffic: the neighbour has no route to what this host serves over it. As long
@@ -27,6 +28,7 @@ References
   nest/proto.c channel_show_stats(), nest/rt-table.c export_filter() of BIRD
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,8 +62,9 @@ def refused(one: Standing) -> int:
 
 
 def _mates(view: HostView, one: Standing) -> list[Standing]:
-    """Other external sessions with a filter in place or with none, which let through what this host itself makes."""
-    if one.internal or one.channel.output_filter != IN_PLACE:
+    """Other external sessions that let through what this host itself makes, where the filter is not one that somebody
+    chose by name for something else."""
+    if one.internal or one.channel.output_filter in (NOTHING, ALL, None):
         return []
     made = {(d.socket, row.name) for d in view.bird.daemons for row in d.protocols if row.proto in MAKERS}
     gives = {
@@ -74,10 +77,15 @@ def _mates(view: HostView, one: Standing) -> list[Standing]:
         other
         for other in standing(view)
         if carried(other) == carried(one)
-        and other.channel.output_filter in (IN_PLACE, ALL)
+        and (one.channel.output_filter == IN_PLACE or _stem(one) == _stem(other))
         and other.channel.exported
         and (other.session.daemon.socket, other.session.name) in gives
     ]
+
+
+def _stem(one: Standing) -> str:
+    """The output filter's name without what tells one session's from another's: the session's name, and numbers."""
+    return re.sub(r"\d+", "#", (one.channel.output_filter or "").replace(one.session.name, "@"))
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -176,7 +184,7 @@ def examples() -> Iterator[Example]:
         ("is given what is made here", "s1", {}, True),
         ("is given a neighbour's", "up3", {}, False),
         ("has no filter", "s1", {"output_filter": "ACCEPT"}, True),
-        ("has a filter by name", "s1", {"output_filter": "theirs"}, False),
+        ("has a filter by name", "s1", {"output_filter": "theirs"}, True),
         ("announces nothing", "s1", {"exported": 0}, False),
         ("of the other family", "s1", {"name": "ipv6"}, False),
         ("inside the AS", "s1", {"session": "internal AS4"}, False),
@@ -194,6 +202,25 @@ def examples() -> Iterator[Example]:
     named.bgp("up2", **_good(neighbor_as=65009))
     named.exports("up2", routes=(BirdRoute(net="203.0.113.7/32", protocol="s1", best=True),))
     yield _case("a filter by name beside one in place", "somebody chose it", named, **info)
+    for mine, yours, loud in (
+        ("to_as1", "to_as2", True),
+        ("up1_out", "up2_out", True),
+        ("to_as1", "from_as2", False),
+        ("up1_out", "up2", False),
+    ):
+        host = BirdHost().protocol("s1", "Static").bgp("up1", **_zero(output_filter=mine))
+        host.bgp("up2", **_good(neighbor_as=65009, output_filter=yours))
+        host.exports("up2", routes=(BirdRoute(net="203.0.113.7/32", protocol="s1", best=True),))
+        yield _case(f"{mine} beside {yours}", "a filter for each session", host, **(told if loud else info))
+    words = BirdHost().protocol("s1", "Static").bgp("up_one", **_zero(output_filter="up_one_out"))
+    words.bgp("up_two", **_good(neighbor_as=65009, output_filter="up_two_out"))
+    words.exports("up_two", routes=(BirdRoute(net="203.0.113.7/32", protocol="s1", best=True),))
+    yield _case(
+        "filters named by their sessions",
+        "the same policy",
+        words,
+        **(told | {"subject": subject("bgp-session", name="up_one")}),
+    )
     unknown = BirdHost().bgp("up1", neighbor_as=None, **_zero()).bgp("up2", **_good(neighbor_as=None))
     yield _case("AS not told", "it may be another for each", unknown, **info)
     old = BirdHost().bgp("up1", table="t2", **_zero(table=None)).bgp("up2", **_good(table=None))

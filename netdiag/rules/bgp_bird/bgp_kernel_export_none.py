@@ -29,8 +29,10 @@ References
 from collections.abc import Iterator
 from typing import Any
 
+from netdiag.index.reach import selects
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdChannel, BirdDaemon, BirdProtocol, BirdRoute
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import bird_name, birdc
@@ -43,9 +45,9 @@ RULE = Rule(
     title="what BIRD learns by BGP does not reach the kernel",
     severity="critical",
     confidence="likely",
-    reads=("bird", "links", "routes", "sysctls"),
+    reads=("bird", "links", "routes", "rules", "sysctls"),
     consults=("bird_routes",),
-    explains=("route-default-missing", "bird-route-not-in-fib", "bgp-import-zero"),
+    explains=("route-default-missing", "bird-route-not-in-fib", "bgp-import-zero", "wg-endpoint-unroutable"),
 )
 FORWARDING = {"inet": "net.ipv4.ip_forward", "inet6": "net.ipv6.conf.all.forwarding"}
 
@@ -110,13 +112,19 @@ def _listens(view: HostView, daemon: BirdDaemon, family: str) -> bool:
     return all(one.output_filter == NOTHING and not one.exported for one in told) and len(networks) < 2
 
 
+def for_all(view: HostView, family: str) -> list[int]:
+    """Tables to which a rule leads that selects nothing: a default route of another one is not for every packet."""
+    return [row.table for row in view.rules if row.family == family and row.table is not None and not selects(row)]
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for daemon in view.bird.daemons:
         for (table, family), sources in learnt(daemon).items():
             if taken(daemon, table) and not others_only(view, daemon, table):
                 continue
             routes = view.routes(family)
-            default = ((routes.dst_len == 0) & (routes.type == RTN_UNICAST)).any()
+            used = among(routes.table, for_all(view, family))
+            default = (used & (routes.dst_len == 0) & (routes.type == RTN_UNICAST)).any()
             external = any(row.local_as != row.neighbor_as for row, _ in sources)
             forwards = view.sysctl_int(FORWARDING[family]) == 1
             reflects = not external and any("route-reflector" in (row.session or "") for row, _ in sources)
@@ -181,7 +189,9 @@ def _case(name: str, why: str, *, export: int | None = 0, default: bool = False,
         routes = tuple(BirdRoute(net="198.51.100.0/24", protocol=by) for by in brought or ())
         host.exports(protocol, routes=None if brought is None else routes)
     if default:
-        host.route("default", via="192.0.2.1", dev="eth0")
+        host.route("default", via="192.0.2.1", dev="eth0", table=more.pop("own", 254))
+    if "rule" in more:
+        host.rule(100, **more.pop("rule"))
     return Example(name=name, why=why, tables=host.build(), **more)
 
 
@@ -236,6 +246,9 @@ def examples() -> Iterator[Example]:
         "says": ("5 routes into master4 and gives none of them to the kernel (k4: export (unnamed))",)
     }
     yield _case("a filter that refuses BGP", "static routes pass it", **some, lists=statics, **says, **crit)
+    one = {"src": "203.0.113.0", "src_len": 24, "table": 100}
+    yield _case("a default route by source", "it is not for every packet", default=True, own=100, rule=one, **crit)
+    yield _case("one in a table for all", "every packet has it", default=True, own=100, rule={"table": 100}, **info)
     yield _case("the same, with a default route", "as meant", **some, lists=statics, default=True, **info)
     for name, proto, state, table, lists in (
         ("and another, which is down", "Kernel", "down", "master4", statics),

@@ -17,7 +17,8 @@ Fix
   the static route; the traffic moves to the other sites.
 
 Not flagged
-  Addresses on any interface, in a local route (AnyIP), or behind a route of any table that policy rules lead to.
+  Addresses on any interface, in a local route (AnyIP), or behind a route of any table that policy rules lead to, but
+  for one that leads to lo: its packets come back in until their TTL is over.
   Announcements with a blackhole community (RTBH): the neighbour is asked to drop. Shorter prefixes: aggregates. Hosts
   with XDP programs, which may take the packets before the kernel looks them up: told as a possibility, and so where
   BIRD does not tell the communities. Drained hosts announce nothing.
@@ -35,7 +36,7 @@ from netdiag.index.ways import usable
 from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Xdp
-from netdiag.model.route import RTN_LOCAL
+from netdiag.model.route import RTN_LOCAL, RTN_THROW, RTN_UNICAST, Routes
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule
@@ -61,9 +62,31 @@ def received(view: HostView, address: str) -> bool:
         for group in fib.candidates(table, address):
             if group.length == 0 and int(fib.routes.type[group.positions[0]]) != RTN_LOCAL:
                 break
-            if any(int(fib.routes.type[at]) == RTN_LOCAL or usable(fib.routes, at) for at in group.positions):
+            fates = [_fate(view, fib.routes, at) for at in group.positions]
+            first = next((fate for fate in fates if fate is not None), None)
+            if first:
                 return True
+            if first is not None:
+                break  # the kernel takes the blackhole, and asks no shorter prefix and no higher metric
     return False
+
+
+def _fate(view: HostView, routes: Routes, at: int) -> bool | None:
+    """Whether packets that take the route get to somebody; None where the kernel goes on to the next one."""
+    kind = int(routes.type[at])
+    if kind in (RTN_LOCAL, RTN_UNICAST):
+        return kind == RTN_LOCAL or _forwards(view, routes, at) or None
+    return None if kind == RTN_THROW else False
+
+
+def _forwards(view: HostView, routes: Routes, at: int) -> bool:
+    """Whether packets that take the route go to somebody. Out by a loopback interface they come in again at once, as
+    often as their TTL allows: the prefix route of an IPv6 address on lo, which can outlive the address. The kernel
+    takes the first route of the prefix over lo away with it, and a blackhole of IPv6 is one as well."""
+    if not usable(routes, at):
+        return False
+    hops = view.route_rows(routes.family, [at])[0].hops
+    return any((link := view.stack.by_index.get(hop.oif)) is None or not link.loopback for hop in hops)
 
 
 def announced(view: HostView) -> dict[tuple[str, str, str], list[str]]:
@@ -140,6 +163,14 @@ def examples() -> Iterator[Example]:
     yield _case("forwarded by another table", "to the servers behind", fwd)
     default = _host().route("default", via="192.0.2.1", dev="eth0")
     yield _case("a default route", "that would send it back", default, **crit)
+    looped = _host("2001:db8::7/128").route("2001:db8::7/128", dev="lo", protocol=2, priority=256)
+    yield _case("its prefix route outlived it", "the packets go round on lo", looped, **crit)
+    behind = _host("2001:db8::7/128").link("tap0").route("2001:db8::7/128", dev="tap0", priority=1024)
+    yield _case("a route behind the blackhole", "its metric is higher: it is not asked", behind, **crit)
+    before = _host("2001:db8::7/128").link("tap0").route("2001:db8::7/128", dev="tap0", priority=8)
+    yield _case("a route before the blackhole", "to a guest", before)
+    wider = _host().route("203.0.113.0/28", via="192.0.2.9", dev="eth0")
+    yield _case("a wider one in the blackhole's table", "the longest prefix is taken", wider, **crit)
     tproxy = _host().route("default", dev="lo", type="local", table=100, family="inet").rule(50, fwmark=1, table=100)
     yield _case("TPROXY", "marked packets are delivered", tproxy)
     yield _case("RTBH", "the neighbour is asked to drop", _host(rtbh=(NET,)))

@@ -77,7 +77,7 @@ def check(view: HostView) -> Iterator[Draft]:
         sure = REFUSED in session.error
         if not sure and (session.error not in HANGS_UP or len(own) < 2):
             continue
-        likely = not sure and session.error == RESET and near(view, session) > 1
+        likely = session.error == RESET and near(view, session) > 1
         answer = way(view, session)
         source = session.protocol.source_address
         words = "its source address is none of this host's" if sure else f"one of {len(own)} addresses is its source"
@@ -119,6 +119,9 @@ def examples() -> Iterator[Example]:
     yield _case("closed", "it may be the end of a daemon", HANGS_UP[0], *two, **info)
     yield _case("reset, another subnet", "the kernel would not choose it", RESET, two[0], "10.0.0.3/24", **info)
     yield _case("reset, addresses of a service", "likewise", RESET, two[0], "192.0.2.7/32", **info)
+    link: Any = BirdHost().bgp_down("up1", RESET).link("eth0").address("eth0", two[0]).address("eth0", "10.0.0.3/24")
+    link.address("eth0", "192.0.2.9/24", scope=253)
+    yield Example(name="reset, another of the link's scope", why="no source for it", tables=link.build(), **info)
     yield _case("one address", "there is no other", HANGS_UP[0])
     yield _case("refused", "nobody listens", "Socket: Connection refused", "192.0.2.2/24", "192.0.2.3/24")
     yield Example(name="stands", why="the ordinary case", tables=BirdHost().bgp("up1").build())

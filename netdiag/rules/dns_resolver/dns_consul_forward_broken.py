@@ -100,6 +100,7 @@ def examples() -> Iterator[Example]:
     local, remote = ("127.0.0.1", 8600, "consul"), ("198.51.100.1", 8600, "consul")
     yield case("nothing at 8600", "the plain fault", "critical", local, words="cannot be looked up")
     yield case("by the host's own address", "the same", "critical", ("192.0.2.1", 8600, "consul"))
+    yield case("by another loopback address", "the same", "critical", ("127.0.0.9", 8600, "consul"))
     yield case("the agent at another address", "client_addr", "critical", local, sockets=(("192.0.2.1", 8600),))
     yield case("the agent at another port", "ports.dns", "critical", local, sockets=(("127.0.0.1", 8601),))
     yield case("another server besides", "it answers now and then", "warning", local, remote, words="fail now and then")

@@ -135,6 +135,7 @@ def examples() -> Iterator[Example]:
         ("consul", "127.0.0.1", 8600),
     )
     yield case("only one domain", "it is asked for that alone", 0, [(*to_self, "lan")], own)
+    yield case("one asks the other, which asks nobody", "it has its own way", 0, [both[0]], own, stub)
     yield case("not running", "what it would do is no fault yet", 0, [to_self])
     yield case("somebody else listens there", "named asks the world", 0, [to_self], ("named", "127.0.0.1", 53))
     yield case("a server elsewhere", "as it should be", 0, [("dnsmasq", "198.51.100.1", 53)], own)

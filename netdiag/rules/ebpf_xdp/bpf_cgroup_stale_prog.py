@@ -63,9 +63,13 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     for row in rows:
         one = programs[row.prog_id]
         owned = ("prog", one.id) in kept or any(("map", number) in kept for number in one.map_ids)
-        if owned or one.id in linked or _binds_to_vrf(view, one, row.cgroup or "") or (one.id, row.cgroup) in told:
+        vrf = _binds_to_vrf(view, one, row.cgroup or "")
+        if owned or one.id in linked or vrf or (one.id, row.cgroup) in told:
             continue
         told.add((one.id, row.cgroup))
+        if vrf is None:
+            yield Unjudged(reason="the namespaces were not read whole: a VRF of another one may be its owner")
+            continue
         if row.cgroup_hidden:
             unseen = True
             continue
@@ -86,16 +90,18 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         yield Unjudged(reason="another PID namespace hides processes of a cgroup: an owner may be among them")
 
 
-def _binds_to_vrf(view: HostView, one: BpfProgram, cgroup: str) -> bool:
+def _binds_to_vrf(view: HostView, one: BpfProgram, cgroup: str) -> bool | None:
     """Whether it is what ip vrf exec attaches, once for each cgroup that it was called from: CGROUP/vrf/VRF, and
-    CGROUP/NETNS/vrf/VRF for a network namespace with a name, whose VRFs are not seen from here."""
+    CGROUP/NETNS/vrf/VRF for a network namespace with a name, whose VRFs are not seen from here. None: not known."""
     if one.type != "cgroup_sock" or one.map_ids:
         return False
     if any(link.kind == "vrf" and cgroup.endswith(f"/vrf/{link.ifname}") for link in view.links):
         return True
-    called, found, _ = cgroup.rpartition("/vrf/")
-    others = view.namespaces.namespaces if found and view.read_whole("namespaces") else ()
-    return any(called.endswith(f"/{name}") for space in others if not space.own for name in space.names)
+    called = cgroup.rpartition("/vrf/")[0]
+    spaces = view.namespaces.namespaces
+    if any(called.endswith(f"/{name}") for space in spaces if not space.own for name in space.names):
+        return True
+    return False if not called or view.read_whole("namespaces") else None
 
 
 HOOKS = {"cgroup_inet_ingress": "ingress", "cgroup_inet_egress": "egress", "cgroup_sock_ops": "sock_ops"} | {
@@ -169,5 +175,10 @@ def examples() -> Iterator[Example]:
         host.namespace(7, names=(name,), own=own)
         why = "that VRF is not seen from here"
         yield Example(name=f"ip vrf exec in {name}, own: {own}", why=why, tables=host.build(), fires=fires)
+    late: dict[str, Any] = {"late": ("namespaces",), "why": "a VRF of another namespace may be meant"}
+    unseen = _host("cgroup_sock", "", (), cgroup="/sys/fs/cgroup/user.slice/red/vrf/blue").build()
+    yield Example(name="ip vrf exec, namespaces not read", tables=unseen, unjudged=True, **late)
+    plain = _host("cgroup_sock", "", (), cgroup="/sys/fs/cgroup/user.slice").build()
+    yield Example(name="no VRF's cgroup, namespaces not read", tables=plain, fires=1, **late)
     other = _host("cgroup_sock", "", (), cgroup="/sys/fs/cgroup/vrf/br0").link("br0", kind="bridge")
     yield Example(name="a cgroup of a bridge's name", why="no VRF", tables=other.build(), fires=1)

@@ -1,8 +1,9 @@
 """What it checks
-  A map of a program that is attached here names an interface to send packets to, and there is no such interface:
-  devmaps, and plain hash maps with keys of 4 or 16 bytes whose name says that values are interfaces (ifindex, redirect,
-  tx_port, ip_to_tap), or whose keys are mostly addresses that this host routes by the interface that the value names.
-  A hash's value is an index, or a structure that begins with one: then most entries must name interfaces that exist.
+  A map of a program that is attached here, or that an attached one calls, names an interface to send packets to, and
+  there is no such interface: devmaps, and plain hash maps with keys of 4 or 16 bytes whose name says that values are
+  interfaces (ifindex, redirect, tx_port, ip_to_tap), or whose keys are mostly addresses that this host routes by the
+  interface that the value names. A hash's value is an index, or a structure that begins with one: then most entries
+  must name interfaces that exist.
 
 Why it matters
   The program redirects packets to an index that no interface has: the kernel drops them, and counts that nowhere but
@@ -52,8 +53,8 @@ TYPES = ("hash", "devmap", "devmap_hash")
 def check(view: HostView) -> Iterator[Draft]:
     table = view.bpf
     here = {link.ifindex for link in view.links}
-    attached = {row.prog_id for row in table.attachments if row.ifindex in here}
-    users = {number: one for one in table.programs if one.id in attached for number in one.map_ids}
+    running = table.running(row.prog_id for row in table.attachments if row.ifindex in here)
+    users = {number: one for one in table.programs if one.id in running for number in one.map_ids}
     maps = {one.id: one for one in table.maps if one.type in TYPES and one.id in users}
     stale: dict[int, list[BpfMapEntry]] = {}
     for entry in sorted(table.entries, key=lambda entry: (entry.map_id, entry.key, entry.address or "")):

@@ -1,5 +1,6 @@
 """What it checks
-  An LRU map of an attached program is full, and half or more of its keys were replaced while netdiag looked.
+  An LRU map of an attached program, or of one that it calls, is full, and half or more of its keys were replaced while
+  netdiag looked.
 
 Why it matters
   A full LRU map throws out an old entry for each new one. When the entries live shorter than the flows, live
@@ -47,8 +48,8 @@ LONG = 10.0
 
 def check(view: HostView) -> Iterator[Draft]:
     table = view.bpf
-    attached = {row.prog_id for row in table.attachments}
-    users = {number: one for one in table.programs if one.id in attached for number in one.map_ids}
+    running = table.running(row.prog_id for row in table.attachments)
+    users = {number: one for one in table.programs if one.id in running for number in one.map_ids}
     maps = {one.id: one for one in table.maps}
     for row in table.turnover:
         one, user = maps.get(row.map_id), users.get(row.map_id)

@@ -1,6 +1,6 @@
 """What it checks
-  A hash map (hash, percpu_hash, hash_of_maps, devmap_hash, sockhash) of a program that is attached here has as many
-  entries as it may have, or more than nine tenths of them.
+  A hash map (hash, percpu_hash, hash_of_maps, devmap_hash, sockhash) of a program that is attached here, or that an
+  attached one calls (prog_array), has as many entries as it may have, or more than nine tenths of them.
 
 Why it matters
   A full hash map refuses every new key with E2BIG. What that does the program decides: mostly new flows are not
@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfMap
+from netdiag.model.bpf import BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
@@ -50,8 +50,8 @@ NEARLY = 0.9
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
     table = view.bpf
-    attached = {row.prog_id for row in table.attachments}
-    users = {number: one for one in table.programs if one.id in attached for number in one.map_ids}
+    running = table.running(row.prog_id for row in table.attachments)
+    users = {number: one for one in table.programs if one.id in running for number in one.map_ids}
     for one in table.maps:
         user = users.get(one.id)
         if user is None or one.type not in TYPES or one.flags & RDONLY_PROG or one.frozen or one.max_entries < 2:
@@ -123,6 +123,13 @@ def examples() -> Iterator[Example]:
     away = HostBuilder().bpf(programs=[program(1, map_ids=(5,))])
     away.bpf(maps=[BpfMap(id=5, type="hash", name="flows", max_entries=100, entries=100)])
     yield Example(name="attached nowhere", why="no packet asks for it", tables=away.build())
+    called = HostBuilder().link("tap0", kind="tun")
+    called.bpf(programs=[program(1, "nat", map_ids=(5,)), program(2, "entry", map_ids=(6,))])
+    called.bpf(maps=[BpfMap(id=5, type="hash", name="flows", max_entries=100, entries=100)])
+    called.bpf(maps=[BpfMap(id=6, type="prog_array", name="calls", max_entries=4)])
+    yield Example(name="beside an array", why="nobody calls it", tables=tc(called, "tap0", 2).build())
+    called.bpf(entries=[BpfMapEntry(map_id=6, key=0, prog_id=1)])
+    yield Example(name="of a called program", why="packets come to it", tables=called.build(), fires=1)
     yield Example(name="two of two", why="no setting, and small", tables=_host(2, 2).build(), fires=1, severity="info")
     yield Example(name="a small one, not counted", why="it would only be mentioned", tables=_host(None, 15).build())
     sixteen = _host(None, 16).build()

@@ -1,7 +1,8 @@
 """What it checks
-  A hash map of a program that is attached here maps addresses to interfaces (keys of 4 or 16 bytes, most of which are
-  addresses that this host routes to the very interface that the map names, in the first 32 bits of the value), and some
-  entries name another interface than the routes do, or one for an address that has no route of its own any more.
+  A hash map of a program that is attached here, or that an attached one calls, maps addresses to interfaces (keys of 4
+  or 16 bytes, most of which are addresses that this host routes to the very interface that the map names, in the first
+  32 bits of the value), and some entries name another interface than the routes do, or one for an address that has no
+  route of its own any more.
 
 Why it matters
   The program sends the packets of that address to where the guest lived before: to a stranger's tap, or nowhere. The
@@ -52,8 +53,8 @@ RULE = Rule(
 
 def check(view: HostView) -> Iterator[Draft]:
     table = view.bpf
-    attached = {row.prog_id for row in table.attachments if view.link(row.ifindex)}
-    users = {number: one for one in table.programs if one.id in attached for number in one.map_ids}
+    running = table.running(row.prog_id for row in table.attachments if view.link(row.ifindex))
+    users = {number: one for one in table.programs if one.id in running for number in one.map_ids}
     maps = {one.id: one for one in table.maps if one.type == "hash" and one.id in users}
     for one in maps.values():
         entries = [row for row in table.entries if row.map_id == one.id and view.link(row.ifindex)]

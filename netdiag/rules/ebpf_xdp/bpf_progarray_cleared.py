@@ -1,6 +1,7 @@
 """What it checks
   A program that is attached here uses a prog_array without a single entry, and nothing keeps that map: no pin, and no
-  process that has it open.
+  process that has it open. Or something keeps it, and a program of the same kind that was loaded together with the
+  attached one is attached nowhere and called by nobody: its entry was taken out.
 
 Why it matters
   A prog_array is emptied when the last pin and the last open descriptor of it go, although the program that uses it
@@ -17,9 +18,9 @@ Fix
   bpftool prog load OBJECT PATH pinmaps FOLDER. Packets are handled as before once the programs are in the map.
 
 Not flagged
-  A map with some empty slots: they are for options. An empty one that is pinned or that a process has open: its
-  loader may fill it when there is something to call; told as info. Maps of programs that are not attached here. Maps
-  that were not read to the end.
+  A map with some empty slots: they are for options. An empty one that is pinned or that a process has open, without a
+  program that waits for its call: its loader may fill it when there is something to call; told as info. Maps of
+  programs that are not attached here. Maps that were not read to the end.
 
 References
   kernel/bpf/syscall.c bpf_map_put_uref(), kernel/bpf/arraymap.c prog_array_map_clear(),
@@ -29,9 +30,9 @@ References
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfHolder, BpfMap, BpfMapEntry, BpfPin
+from netdiag.model.bpf import Bpf, BpfHolder, BpfMap, BpfMapEntry, BpfPin, BpfProgram
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import where
+from netdiag.rules.bpfplaces import referred, where
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule, quoted
@@ -42,6 +43,20 @@ RULE = Rule(
     severity="critical",
     reads=("links", "bpf"),
 )
+
+
+TOGETHER = 2.0
+"""Seconds within which one loader loads the programs of one object."""
+
+
+def waiting(table: Bpf, user: BpfProgram) -> str | None:
+    """A program that came with this one, for the same hook, and to which nothing leads."""
+    pinned = {row.id for row in table.pins if row.kind == "prog"}
+    kept = (pinned | {row.id for row in table.holders if row.kind == "prog"}) - referred(table) - {user.id}
+    for one in table.programs:
+        if one.id in kept and one.type == user.type and abs(one.loaded_at - user.loaded_at) < TOGETHER:
+            return one.function or one.name
+    return None
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -69,12 +84,14 @@ def check(view: HostView) -> Iterator[Draft]:
             name = user.function or user.name
             ifname = names.get(row.ifindex)
             place = f"{where(row)} of {ifname}" if ifname else row.hook
+            left = waiting(table, user) if map_id in kept else None
             sure = map_id not in kept
             complete = not {"pins", "holders"} & set(table.unread)
             yield RULE.found(
                 subject=subject("bpf-map", name=one.name, program=name, ifname=ifname),
                 message=f"all {one.max_entries} slots of prog_array {one.name} (map {map_id}) are empty: tail calls of "
-                f"{name} (program {user.id}, {place}) do nothing",
+                f"{name} (program {user.id}, {place}) do nothing"
+                + (f", and {left}, which was loaded with it, is called by nobody" if left else ""),
                 evidence=[
                     (f"map {map_id} {one.name} entries", 0, "BPF_MAP_LOOKUP_ELEM"),
                     (f"map {map_id} pins and holders", "some" if not sure else "none", "bpffs, /proc/PID/fdinfo"),
@@ -83,7 +100,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 confirm=[f"bpftool map dump id {map_id}", f"bpftool prog show id {user.id}"],
                 fix="load and attach again with a loader that pins the map: bpftool prog load OBJECT "
                 f"/sys/fs/bpf/{quoted(name)} pinmaps /sys/fs/bpf/{quoted(name)}_maps",
-                confidence="possible" if not sure else "certain" if complete else "likely",
+                confidence="certain" if sure and complete else "likely" if sure or left else "possible",
                 touches=[subject("link", ifname=ifname)] if ifname else [],
             )
 
@@ -131,6 +148,18 @@ def examples() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
+    pinned = [BpfPin(path="/sys/fs/bpf/m", kind="map", id=5), BpfPin(path="/sys/fs/bpf/p", kind="prog", id=3)]
+    for seconds, kind, loud in ((61.0, "sched_cls", True), (63.0, "sched_cls", False), (61.0, "xdp", False)):
+        mate = program(3, "nat", loaded_at=seconds, type=kind)
+        yield Example(
+            name=f"a {kind} program of {seconds:.0f} s that nobody calls",
+            why="it was loaded to be called" if loud else "it has another purpose",
+            tables=tc(_host().bpf(pins=pinned, programs=[mate]), "tap0", 1).build(),
+            fires=1,
+            severity="critical" if loud else "info",
+        )
+    busy = tc(tc(_host().bpf(pins=pinned, programs=[program(3, "nat", loaded_at=60.0)]), "tap0", 1), "tap0", 3).build()
+    yield Example(name="its mate is attached", why="no call misses", tables=busy, fires=1, severity="info")
     yield Example(
         name="empty and held by a process",
         why="that process may fill it",

@@ -185,6 +185,17 @@ def examples() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
+    name = "handle_ingress_of_guests"
+    long = HostBuilder().link("tap0", kind="tun")
+    long.bpf(programs=[program(n, name[:15], tag * 8, function=name) for n, tag in ((1, "aa"), (2, "bb"))])
+    yield Example(
+        name="a long name with type information",
+        why="BTF has it whole",
+        tables=_on(long).build(),
+        fires=1,
+        severity="warning",
+        confidence="likely",
+    )
     yield from _silent_examples()
 
 

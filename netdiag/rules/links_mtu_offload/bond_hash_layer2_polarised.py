@@ -102,6 +102,8 @@ def examples() -> Iterator[Example]:
     yield _case("layer3+4", "one big flow, then", (2000, 0), xmit_hash_policy="layer3+4")
     yield _case("active-backup", "one leg on purpose", (2000, 0), mode="active-backup")
     yield _case("a thousand packets", "enough to tell", (1000, 0), 1)
+    legs: dict[str, Any] = {"legs": ({"kind": "veth"}, {"kind": "veth"})}
+    yield _case("legs made by software", "they are hashed to all the same", (2000, 0), 1, **legs)
     dark: dict[str, Any] = {"legs": ({}, {"carrier": False})}
     yield _case("one leg is dark", "there is no other", (2000, 0), **dark)
     group = _case("", "", (2000, 0)).tables
@@ -110,4 +112,9 @@ def examples() -> Iterator[Example]:
     index = next(link.ifindex for link in group.links if link.ifname == "bond0")
     made = rows.build().neighbours
     both = replace(group, neighbours=replace(made, ifindex=np.full_like(made.ifindex, index)))
+    router = HostBuilder().link("eth9").neighbour("192.0.2.2", dev="eth9", lladdr="02:00:00:00:00:02")
+    router.neighbour("2001:db8::2", dev="eth9", lladdr="02:00:00:00:00:02")
+    made_of = router.build().neighbours
+    one = replace(group, neighbours=replace(made_of, ifindex=np.full_like(made_of.ifindex, index)))
+    yield Example(name="two addresses of one next hop", why="its hardware address counts", tables=one, fires=1)
     yield Example(name="a multicast group beside", why="no next hop", tables=both, fires=1)

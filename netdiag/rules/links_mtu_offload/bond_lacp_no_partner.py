@@ -88,11 +88,13 @@ def examples() -> Iterator[Example]:
     none: dict[str, Any] = {"ad_info": {"aggregator": 1, "num_ports": 1, "partner_mac": bondlegs.NOBODY}}
     about = {"kind": "link", "ifname": "bond0"}
     lonely = bondlegs.host(legs=(alone, alone | {"ad_aggregator_id": 2}), **none)
-    yield _case("no partner", "the plain fault", lonely, 1, "churned", subject=about, severity="critical")
+    yield _case("no partner", "the plain fault", lonely, 1, "churned", subject=about, severity="critical",
+                confidence="certain")  # fmt: skip
     yield _case("churn unknown", "without the right to see it", lonely, 1, severity="critical")
     yield _case("still watched", "less than a minute", lonely, 1, "monitoring", severity="warning", confidence="likely")
     yield _case("one leg", "still no partner", bondlegs.host(legs=(alone,), **none), 1)
     yield _case("partner", "as it should be", bondlegs.host())
+    yield _case("a partner is still told", "it has just gone", bondlegs.host(legs=(alone, alone)))
     yield _case("just up", "nobody can have answered yet", bondlegs.host(legs=(waiting, waiting), **none))
     yield _case("one leg just up", "it may bring the partner", bondlegs.host(legs=(alone, waiting), **none))
     yield _case("active-backup", "it has no partner", bondlegs.host("active-backup", legs=(alone, alone)))

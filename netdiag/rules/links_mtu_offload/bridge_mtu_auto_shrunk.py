@@ -86,8 +86,10 @@ def larger_ports(view: HostView, ports: list[Link], small: int) -> tuple[list[Li
 def check(view: HostView) -> Iterator[Draft]:
     for bridge in view.links:
         ports = list(view.stack.ports(bridge.ifindex)) if bridge.kind == "bridge" and bridge.up else []
-        small = min((port.mtu for port in ports), default=None)
-        if small is None or bridge.mtu != small:
+        if not ports:
+            continue
+        small = min(port.mtu for port in ports)
+        if bridge.mtu != small:
             continue
         larger, sure = larger_ports(view, ports, small)
         if not larger:

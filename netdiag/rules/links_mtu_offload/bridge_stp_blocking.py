@@ -56,7 +56,7 @@ def check(view: HostView) -> Iterator[Draft]:
     for port in view.links:
         state = str(port.slave_info.get("state", "")).lower()
         bridge = view.stack.master(port.ifindex)
-        if bridge is None or bridge.kind != "bridge":
+        if bridge is None:  # other kinds of masters have no port states of these names
             continue
         by_hand = not bridge.info.get("stp_state")
         still = STILL if by_hand else (*WAITING, "blocking")
@@ -138,7 +138,8 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object
 
 def examples() -> Iterator[Example]:
     yield _case("a guest waits", "its DHCP gives up meanwhile", _port("listening"), 1, severity="warning")
-    yield _case("a guest is blocked", "a loop through it", _port("blocking"), 1, severity="warning")
+    sure: dict[str, object] = {"severity": "warning", "confidence": "certain"}
+    yield _case("a guest is blocked", "a loop through it", _port("blocking"), 1, **sure)
     switch = _port("blocking", guest=False)
     yield _case("a redundant cable", "that is what the protocol is for", switch, 1, severity="info")
     yield _case("a cable that learns", "over in seconds", _port("learning", guest=False))
@@ -156,7 +157,9 @@ def examples() -> Iterator[Example]:
     yield _case("forwards", "healthy", _port("forwarding"))
     for state in STILL:
         hand = _port(state, stp=0, guest=False)
-        yield _case(f"{state} without the protocol", "somebody set it so", hand, 1, severity="warning")
+        yield _case(
+            f"{state} without the protocol", "somebody set it so", hand, 1, severity="warning", confidence="likely"
+        )
     off = _port("listening", stp=0)
     yield _case("listens, the protocol just switched off", "its timer runs on", off)
     yield _case("forwards without the protocol", "the ordinary case", _port("forwarding", stp=0))

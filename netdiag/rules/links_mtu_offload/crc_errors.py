@@ -23,9 +23,11 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from netdiag.index.view import HostView
+from netdiag.model.ethtool import Ethtool, EthtoolCounters
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Stats64
 from netdiag.rules import cards
@@ -70,11 +72,13 @@ def check(view: HostView) -> Iterator[Draft]:
 
 
 def _case(name: str, why: str, before: Stats64, after: Stats64, fires: int = 0, **more: Any) -> Example:
-    kind = more.pop("kind", None)
-    host = HostBuilder().link("eth0", kind=kind)
+    host = HostBuilder().link("eth0", kind=more.pop("kind", None))
+    index, own = host.ifindex("eth0"), more.pop("own", None)
     samples = [{"links": (host.link_counters("eth0", stats=stats),)} for stats in (before, after)]
-    host.counters(before=samples[0], after=samples[1])
-    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
+    tables = host.counters(before=samples[0], after=samples[1]).build()
+    looks = [EthtoolCounters(ifindex=index, ifname="eth0", counters={"fcs_errors": n}) for n in (3, own)] if own else []
+    table = Ethtool(counters=tuple(looks[:1]), seconds=1.0, second=tuple(looks[1:]))
+    return Example(name=name, why=why, tables=replace(tables, ethtool=table), fires=fires, **more)
 
 
 def examples() -> Iterator[Example]:
@@ -86,5 +90,10 @@ def examples() -> Iterator[Example]:
     yield _case("framing", "the same by another name", none, Stats64(rx_packets=1000, rx_frame_errors=2), 1)
     yield _case("the past", "nothing has moved", past, past)
     yield _case("counters went back", "the driver was loaded anew", past, Stats64(rx_crc_errors=3))
+    told: dict[str, Any] = {"own": 5, "says": ("eth0 received 2 damaged frames", "fcs_errors")}
+    yield _case("the driver's own counter", "some tell only there", none, Stats64(rx_packets=1000), 1, **told)
+    both: dict[str, Any] = {"own": 9, "says": ("eth0 received 1 damaged frames",)}
+    yield _case("both", "the kernel's is the one that all cards have", none, few, 1, **both)
+    yield _case("the driver's own, of the past", "nothing has moved", none, Stats64(rx_packets=1000), own=3)
     yield _case("bond", "its leg is named", none, few, kind="bond")
     yield _case("only dropped", "that is no damage", none, Stats64(rx_packets=1, rx_dropped=9, rx_errors=9))

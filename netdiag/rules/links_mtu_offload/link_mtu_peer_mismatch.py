@@ -293,6 +293,12 @@ def _one_namespace_examples() -> Iterator[Example]:
         fires=1,
         subject=subject("link", ifname="a"),
     )
+    yield Example(
+        name="both ends here, the first smaller by four bytes, the second with a VLAN of its size",
+        why="its tagged frames are four bytes longer still",
+        tables=_both(1496, 1500).link("b.5", kind="vlan", mtu=1500, link="b").build(),
+        fires=1,
+    )
     yield Example(name="both ends here and equal", why="nothing differs", tables=_both(9000, 9000).build())
     bridged = _both(1400, 9000, master=4).link("br0", kind="bridge", mtu=1400, ifindex=4)
     yield Example(

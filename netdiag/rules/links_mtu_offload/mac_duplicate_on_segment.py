@@ -85,7 +85,7 @@ def _behind_bridges(view: HostView) -> Iterator[Draft]:
     for bridge in view.links:
         if bridge.kind != "bridge" or not bridge.up:
             continue
-        own = {one.address: one for one in (*view.stack.ports(bridge.ifindex), bridge) if one.address}
+        own = {one.address: one for one in (*view.stack.ports(bridge.ifindex), bridge)}
         seen: dict[tuple[str, frozenset[int] | None], tuple[Link, Link]] = {}
         for port in view.stack.ports(bridge.ifindex):
             far = view.stack.veth_peer(port.ifindex)
@@ -260,9 +260,11 @@ def _segments() -> Iterator[Example]:
     for name, why, filtering, rows, fires in (
         ("different VLANs", "two segments", 1, ((3, 1, True), (4, 2, True)), 0),
         ("one VLAN, and others with a tag", "the same segment", 1, ((3, 1, True), (3, 7, False), (4, 1, True)), 1),
+        ("different VLANs, others in both", "two segments", 1,
+         ((2, 1, True), (3, 1, True), (4, 2, True), (5, 2, True)), 0),
         ("different VLANs, not filtered", "the bridge does not look", 0, ((3, 1, True), (4, 2, True)), 1),
         ("no VLAN told", "as far as is known one", 1, (), 1),
-    ):
+    ):  # fmt: skip
         vlans = tuple(BridgeVlan(ifindex=i, vlan=v, vlan_end=v, pvid=pvid, untagged=pvid) for i, v, pvid in rows)
         tables = replace(_bridge(info={"vlan_filtering": filtering}).build(), bridging=Bridging(vlans=vlans))
         yield Example(name=name, why=why, tables=tables, fires=fires)

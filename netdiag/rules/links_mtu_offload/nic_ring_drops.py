@@ -53,7 +53,7 @@ def check(view: HostView) -> Iterator[Draft]:
     for row in cards.moved(view.deltas, view.links):
         link = row.link
         own = cards.own_counters(view.ethtool, link.ifindex, *WORDS)
-        lost = max((row.by(name) for name in NAMES), default=0) or max(own.values(), default=0)
+        lost = max(row.by(name) for name in NAMES) or max(own.values(), default=0)
         if not lost:
             continue
         rings = getattr(cards.device(view.ethtool, link.ifindex), "rings", {})

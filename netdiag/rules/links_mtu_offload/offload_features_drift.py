@@ -100,7 +100,7 @@ def examples() -> Iterator[Example]:
         made = HostBuilder().link("br0", kind="bridge")
         made = made.link("eth0", master="br0") if master else made.link("eth0")
         row = EthtoolDevice(ifindex=3, ifname="eth0", driver=driver, features=features, features_hw=(hw, hw), **f)
-        all_names = ("tx-tcp-segmentation", "rx-gro", "rx-lro", *(f"bit{n}" for n in range(3, 40)))[:bits]
+        all_names = ("tx-tcp-segmentation", "rx-gro", "rx-lro", *(f"bit{n}" for n in range(3, 64)))[:bits]
         return replace(made.build(), ethtool=Ethtool(devices=(row,), feature_names=all_names))
 
     def case(name: str, why: str, tables: Any, fires: int = 0, **more: Any) -> Example:
@@ -121,8 +121,8 @@ def examples() -> Iterator[Example]:
     yield case("interface gone", "so are its offloads", HostBuilder().link("eth9").build())
     yield case("told now only", "nothing to compare with", host(7), baseline=host())
     yield case("told then only", "nothing to compare", host())
-    wide: dict[str, Any] = {"bits": 40, "hw": 0xFFFFFFFF}
-    for bit in (31, 32, 33):
+    wide: dict[str, Any] = {"bits": 64, "hw": 0xFFFFFFFF}
+    for bit in (31, 32, 33, 63):
         words = [0, 0]
         words[bit // 32] = 1 << bit % 32
         before = host(*words, **wide)

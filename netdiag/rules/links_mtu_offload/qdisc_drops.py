@@ -278,6 +278,13 @@ def _branches() -> Iterator[Example]:
     yield _case("a leaf of another card", "its own branch", rows(({"kind": "htb"}, {}), (other, {})), 2)
     unnamed = {"kind": "pfifo_fast", "handle": 0}, {"kind": "bfifo", "handle": 0x20000, "parent": 0x1}
     yield _case("handle 0", "nothing stands below it by name", rows((unnamed[0], {}), (unnamed[1], {})), 2)
+    shaper, leaf = {"kind": "htb"}, {"handle": 0x200000, "parent": 0x10010}
+    fresh: dict[str, Any] = {"handle": 0x300000, "parent": 0x10020, "stats": QueueStats(packets=10, drops=30)}
+    back = {"stats": QueueStats(packets=2000)}
+    yield _case(
+        "a leaf was replaced beside the one that drops", "its counter went back: it takes nothing from the other's",
+        rows((shaper, {}), (leaf, {}), (fresh, back)), 1, subject=subject("qdisc", ifname="eth0", qdisc="pfifo"),
+    )  # fmt: skip
     clsact: dict[str, Any] = {"kind": "clsact", "handle": 0xFFFF0000, "parent": 0xFFFFFFF1}
     beside = _filtered(rows((clsact, {}), (plain, {})), "police")
     yield _case("clsact beside the root", "their handles look alike", beside, 2)
@@ -289,6 +296,12 @@ def _branches() -> Iterator[Example]:
         idle = tuple(msgspec.structs.replace(row, stats=QueueStats(packets=2000)) for row in made.qdiscs.second[:1])
         queues = msgspec.structs.replace(made.qdiscs, second=(*idle, *made.qdiscs.second[1:]))
         yield _case(name, why, replace(made, qdiscs=queues), 1, severity="warning")
+    made = _leaf(_cable(qdisc="htb"), SHORT)
+    still: dict[str, Any] = {"ifindex": 4, "stats": QueueStats(packets=1000)}
+    above = (msgspec.structs.replace(made.qdiscs.qdiscs[0], **still), made.qdiscs.qdiscs[1])
+    moved = (msgspec.structs.replace(made.qdiscs.second[0], **still), made.qdiscs.second[1])
+    elsewhere = replace(made, qdiscs=msgspec.structs.replace(made.qdiscs, qdiscs=above, second=moved))
+    yield _case("a customer's class, the shaper on another card", "it is none of its", elsewhere, 1, severity="warning")
     prio = _leaf(_cable(qdisc="prio"), SHORT)
     yield _case("a class of no shaper", "a queue that overflows", prio, 1, severity="warning")
 
@@ -318,3 +331,5 @@ def _filters() -> Iterator[Example]:
     yield _case("a policer of the root's", "not what clsact counts", _filtered(plain, "police", parent=0x10000))
     queue = _filtered(_tables("pfifo_fast"), "police")
     yield _case("a queue beside a policer", "the queue overflows", queue, 1, severity="warning")
+    queue = _filtered(_tables("pfifo_fast", kind="tun"), "police")
+    yield _case("a customer's queue beside a policer", "the queue overflows", queue, 1, severity="warning")

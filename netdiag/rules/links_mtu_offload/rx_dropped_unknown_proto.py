@@ -71,6 +71,7 @@ def _case(name: str, why: str, after: Stats64, fires: int = 0, **more: Any) -> E
 
 def examples() -> Iterator[Example]:
     yield _case("LLDP", "the usual reason", Stats64(rx_dropped=8), 1, severity="info")
+    yield _case("a bridge", "it counts what it takes to nobody", Stats64(rx_dropped=8), 1, kind="bridge")
     yield _case("the past", "nothing has moved", Stats64(rx_dropped=7))
     yield _case("missed as well", "another rule speaks", Stats64(rx_dropped=9, rx_missed_errors=1))
     yield _case("tap", "there it is a machine that does not read", Stats64(rx_dropped=9), kind="tun")

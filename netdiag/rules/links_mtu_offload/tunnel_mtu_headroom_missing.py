@@ -116,9 +116,7 @@ def fate(link: Link, found: Tunnel, bridged: bool) -> tuple[Severity, str]:
 
 def check(view: HostView) -> Iterator[Draft]:
     for link in view.links:
-        found = tunnel(link) if link.up else None
-        below = underlay(view, link, found) if found else None
-        if found is None or below is None:
+        if not link.up or (found := tunnel(link)) is None or (below := underlay(view, link, found)) is None:
             continue
         fits, needed = below.mtu - found.overhead, largest_inner(view, link)
         if needed <= fits:
@@ -312,19 +310,18 @@ def _underlay_examples() -> Iterator[Example]:
         subject=ABOUT,
         says=("mtu of route 198.51.100.0/24 1499",),
     )
-    far = _host().link("t0", kind="vxlan", mtu=1450, info=VXLAN4 | {"remote": "198.51.100.9"})
-    yield Example(
-        name="mtu on the route, above the device's",
-        why="the device's own MTU still holds",
-        tables=far.route("198.51.100.0/24", via="192.0.2.9", dev="eth0", metrics={"mtu": 9000}).build(),
-    )
-    far = _host().link("t0", kind="vxlan", mtu=1450, info=VXLAN4 | {"remote": "198.51.100.9"})
+    for mtu, fires in ((1450, 0), (1451, 1)):
+        far = _host().link("t0", kind="vxlan", mtu=mtu, info=VXLAN4 | {"remote": "198.51.100.9"})
+        far.route("198.51.100.0/24", via="192.0.2.9", dev="eth0", metrics={"mtu": 9000})
+        name, why = f"mtu on the route, above the device's: {mtu}", "the device's own MTU still holds"
+        yield Example(name=name, why=why, tables=far.build(), fires=fires)
     bound = _host(9000).link("eth1", mtu=1400).link("t0", kind="vxlan", mtu=1500, link="eth0", info=VXLAN4)
     yield Example(
         name="bound to a device that is not the route's",
         why="its packets go out by the device, whatever other routes say",
         tables=bound.route("192.0.2.2/32", dev="eth1").build(),
     )
+    far = _host().link("t0", kind="vxlan", mtu=1500, info=VXLAN4 | {"remote": "198.51.100.9"})
     yield Example(
         name="no route to the far end",
         why="it does not get as far as being too long",

@@ -134,6 +134,7 @@ def examples() -> Iterator[Example]:
     yield _case("down", "it carries nothing", _tables("pfifo", limit=0, up=False))
     yield _case("fq_codel", "another kind of queue", _tables("fq_codel", limit=0))
     yield _case("no limit told", "nothing to judge", _tables("pfifo"))
+    yield _case("no limit of bytes told", "nothing to judge", _tables("bfifo"))
     yield _case("a card with a queue", "as it should be", _tables("fq_codel", hardware=True))
     gone = _tables("pfifo", limit=0)
     yield _case("an interface that has gone", "nothing to name", replace(gone, links=gone.links[:1]))

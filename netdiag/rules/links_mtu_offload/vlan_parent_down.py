@@ -84,7 +84,9 @@ def examples() -> Iterator[Example]:
     about = subject("link", ifname="eth0.5")
     for kind in KINDS:
         host = _host(kind, parent=False, up=True, address="192.0.2.1/24")
-        yield _case(kind, "up, over a parent that is down", host, 1, subject=about, severity="critical")
+        yield _case(
+            kind, "up, over a parent that is down", host, 1, subject=about, severity="critical", confidence="certain"
+        )
     taken = _host("vlan", parent=False, up=False, address="192.0.2.1/24")
     yield _case("taken down with its parent", "the kernel did that", taken, 1, severity="warning", confidence="likely")
     yield _case("six", "the same with IPv6", _host("vlan", parent=False, up=False, address="2001:db8::1/64"), 1)

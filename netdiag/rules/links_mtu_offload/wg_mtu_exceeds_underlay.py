@@ -96,7 +96,7 @@ def _limit(view: HostView, link: Link, prefix: str) -> int:
     family = "inet" if network.version == 4 else "inet6"
     first = network.network_address + (1 if network.num_addresses > 1 else 0)
     answer = view.lookup(Query(family=family, dst=str(first), oif=link.ifindex))
-    if not answer.ok or answer.route is None:
+    if answer.route is None:
         return link.mtu
     extra = view.route_rows(family, [answer.route])[0].extra
     return min(link.mtu, extra.metrics.get("mtu", link.mtu) if extra is not None else link.mtu)
@@ -301,6 +301,15 @@ def _learnt_examples() -> Iterator[Example]:
         yield Example(
             name=f"a path MTU of {mtu} was learnt for {dst}",
             why="what a router further on told is the way's MTU; for another destination it says nothing",
+            tables=host.path_mtus(row).build(),
+            fires=fires,
+        )
+    for wide, mtu, table, fires in ((1420, 1479, 254, 1), (1420, 1479, 100, 0), (1441, 9000, None, 1)):
+        host = _host(wide)
+        row = PathMtu(family="inet", dst=V4, mtu=mtu, ifindex=host.ifindex("eth0"), table=table)
+        yield Example(
+            name=f"a path MTU of {mtu} was learnt in table {table}",
+            why="it belongs to one route; one from before the card's MTU was lowered makes the card no wider",
             tables=host.path_mtus(row).build(),
             fires=fires,
         )

@@ -17,12 +17,13 @@ Fix
   route and touches no other guest. Whatever starts the machines must do so as well, or it is missing after a restart.
 
 Not flagged
-  Taps in a bridge, an Open vSwitch or another master. Taps whose frames tc or eBPF redirects elsewhere (as
-  Firecracker under CNI has them). Taps that nobody holds (a warm pool), taps that are down (tap-down-vmm-eio). A tap
-  without any sign of routing on this host (no address, no neighbour, no sibling with a route, no proxy_arp, no known
-  VMM on a host that forwards) is an info: a machine may be meant to have no network. Guests with link-local addresses
-  only. A guest that was silent for over a minute. A guest of one family among guests of both, whose tap has nothing
-  of the other family (an address of this host, proxy_arp), as theirs have.
+  Taps in a bridge, an Open vSwitch or another master. Taps whose frames tc or eBPF may redirect elsewhere (as
+  Firecracker under CNI has them), unless a guest's tap with a route has the same programs. Taps that nobody holds (a
+  warm pool), taps that are down (tap-down-vmm-eio). A tap without any sign of routing on this host (no address, no
+  neighbour, no sibling with a route, no proxy_arp, no known VMM on a host that forwards) is an info: a machine may be
+  meant to have no network. Guests with link-local addresses only. A guest that was silent for over a minute. A guest of
+  one family among guests of both, whose tap has nothing of the other family (an address of this host, proxy_arp), as
+  theirs have.
 
 References
   net/ipv4/fib_frontend.c; Documentation/networking/ip-sysctl.rst proxy_arp;
@@ -37,6 +38,7 @@ from netdiag.model.finding import Draft, Severity, subject
 from netdiag.model.link import Xdp
 from netdiag.model.neighbour import Neighbour
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, leads_to, link_local, pid_words
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -46,7 +48,7 @@ RULE = Rule(
     severity="critical",
     reads=(*READS, "rules", "sysctls"),
     consults=("bpf",),
-    explains=("proxy-ndp-missing", "vm-*", "prefsrc-*"),
+    explains=("proxy-ndp-missing", "vm-*", "prefsrc-*", "addr-wrong-prefixlen"),
 )
 FRESH = 60.0
 """Seconds: a neighbour that was confirmed within them is there."""
@@ -57,14 +59,25 @@ def judged(tap: GuestTap) -> bool:
     return tap.link.up and tap.held and tap.link.master is None
 
 
-def redirected(view: HostView, tap: GuestTap) -> bool:
-    """Frames of the tap may be taken elsewhere: by eBPF, or by a filter of tc below clsact or ingress."""
-    if tap.link.xdp is not None or tap.link.ifindex in view.taps.filtered:
-        return True
-    return any(
-        row.ifindex == tap.link.ifindex and (row.hook.startswith(("tc", "netkit")) or row.hook == "xdp")
-        for row in view.bpf.attachments
-    )
+def treatment(view: HostView, tap: GuestTap) -> frozenset[tuple[str, ...]]:
+    """eBPF programs that may take frames of the tap elsewhere: hook, direction, name and instructions of each."""
+    found = set[tuple[str, ...]]()
+    for row in view.bpf.attachments:
+        if row.ifindex == tap.link.ifindex and (row.hook.startswith(("tc", "netkit")) or row.hook == "xdp"):
+            one = view.bpf.program(row.prog_id)
+            known = (row.name, row.tag) if one is None else (one.name, one.tag)
+            found.add((row.hook, row.direction or "", known[0] or "", known[1] or f"program {row.prog_id}"))
+    return frozenset(found)
+
+
+def redirected(view: HostView, tap: GuestTap, siblings: list[GuestTap]) -> bool:
+    """Frames of the tap may be taken elsewhere: by eBPF, or by a filter of tc below clsact or ingress, which are not
+    read. Programs that are also on a guest's tap that has its route leave the frames to routing."""
+    mine = treatment(view, tap)
+    if not mine:
+        return tap.link.xdp is not None or tap.link.ifindex in view.taps.filtered
+    alike = (each for each in siblings if each is not tap and judged(each) and each.routes)
+    return not any(mine <= treatment(view, each) for each in alike)
 
 
 def signs(tap: GuestTap, siblings: list[GuestTap], view: HostView) -> list[str]:
@@ -102,7 +115,7 @@ def families(tap: GuestTap) -> set[str]:
 def check(view: HostView) -> Iterator[Draft]:
     taps = guest_taps(view)
     for tap in taps:
-        if not judged(tap) or redirected(view, tap):
+        if not judged(tap) or redirected(view, tap, taps):
             continue
         if not tap.routes and not tap.connected:
             found = signs(tap, taps, view)
@@ -235,6 +248,13 @@ def examples() -> Iterator[Example]:
     for hook, fires in (("flow_dissector", 1), ("tc", 0), ("netkit", 0), ("xdp", 0)):
         taken = _two().bpf(attachments=[BpfAttachment(prog_id=1, hook=hook, ifindex=4)])  # type: ignore[arg-type]
         yield _case(f"{hook} on the tap", "what may take its frames elsewhere", taken, fires)
+    policy, other = program(1, tag="aa" * 8), program(2, tag="bb" * 8)
+    same = tc(tc(_two().bpf(programs=[policy, other]), "tap0", 1), "tap1", 1)
+    yield _case("the same policy on both", "it leaves the frames of tap0 to routing", same, 1, **critical)
+    unlike = tc(tc(_two().bpf(programs=[policy, other]), "tap0", 1), "tap1", 2)
+    yield _case("another program than its sibling", "it may redirect", unlike)
+    more = tc(tc(tc(_two().bpf(programs=[policy, other]), "tap0", 1), "tap1", 1), "tap1", 2, priority=2)
+    yield _case("one program more than its sibling", "that one may redirect", more)
     aside = _two().bpf(attachments=[BpfAttachment(prog_id=1, hook="tc", ifindex=2)])
     yield _case("tc on the uplink", "its frames are not the tap's", aside, 1, **critical)
     yield from _silent()
@@ -260,6 +280,17 @@ def _prepared_for() -> Iterator[Example]:
             host.route(f"2001:db8::{number}/128", dev=f"tap{number}").route(f"10.1.0.{number}/32", dev=f"tap{number}")
         yield _case(f"addresses of {family} on the others", "they are prepared for it", host, fires)
 
+    for name, mine, local in (
+        ("proxy_arp", on, "fe80::9/64"),
+        ("IPv4", {}, "169.254.0.1/32"),
+        ("none", {}, "fe80::9/64"),
+    ):
+        host = HostBuilder().link("eth0").tap("tap0").route("10.1.0.5/32", dev="tap0")
+        for number in (1, 2):
+            host.tap(f"tap{number}", **mine).address(f"tap{number}", local)  # type: ignore[arg-type]
+            host.route(f"2001:db8::{number}/128", dev=f"tap{number}").route(f"10.1.0.{number}/32", dev=f"tap{number}")
+        yield _case(f"one of three without IPv6, {name} on the others", "IPv4 prepares for no IPv6", host, 1)
+
 
 def _silent() -> Iterator[Example]:
     yield _case("routed", "the healthy worker", _two().route("10.1.0.6/32", dev="tap1"))
@@ -269,6 +300,8 @@ def _silent() -> Iterator[Example]:
     yield _case("warm pool", "nobody holds it", pool)
     bridged = _two().link("br0", kind="bridge")
     yield _case("port of a bridge", "the bridge has the subnet", bridged.tap("tap1", master="br0"))
+    both = _two().tap_filtered("tap0").tap_filtered("tap1")
+    yield _case("filters on both", "what they do is not read", both)
     yield _case("redirected by tc", "Firecracker under CNI: a filter joins tap and veth", _two().tap_filtered("tap1"))
     yield _case("down", "tap-down-vmm-eio speaks", _two().tap("tap1", up=False))
     bare = HostBuilder().link("eth0").tap("tap1")

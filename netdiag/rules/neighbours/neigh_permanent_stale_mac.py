@@ -1,8 +1,9 @@
 """What it checks
   A neighbour that somebody wrote down (permanent) has a hardware address that nothing on that link has: the only other
-  end of the cable has another one, every answer of the guest on that tap came from another one, or the vxlan device
-  has no way to that address. The same in a bridge's own table: an entry that somebody wrote down leads to another port
-  than the one behind which that hardware address is, or, being "permanent", to the bridge itself.
+  end of the cable has another one, every answer of the guest on that tap came from another one, the vxlan device
+  has no way to that address, or it is on a bridge of which all ports are cables to containers, and none ends in it.
+  The same in a bridge's own table: an entry that somebody wrote down leads to another port than the one behind which
+  that hardware address is, or, being "permanent", to the bridge itself.
 
 Why it matters
   A permanent entry is never asked for and never corrected: since the machine behind it was replaced, everything for
@@ -23,9 +24,9 @@ Fix
   right port with the next frame.
 
 Not flagged
-  Entries that match. Links with a bridge, a macvlan or several hosts behind them, where the true address cannot be
-  known from here; an info where the neighbour answered from another address when the baseline was taken: it may have
-  been replaced. Interfaces without neighbour resolution. vxlan devices with a default entry or a remote, which
+  Entries that match. Other links with a bridge, a macvlan or several hosts behind them, where the true address cannot
+  be known from here; an info where the neighbour answered from another address when the baseline was taken: it may
+  have been replaced. Interfaces without neighbour resolution. vxlan devices with a default entry or a remote, which
   carry any address. Entries on interfaces that are down. Bridges: addresses that are not those of a cable's far end,
   a tap's for instance, whose guest nobody can ask; addresses of the bridge and its ports; VLANs in which the port of
   that far end is not; an address that two far ends have (mac-duplicate-on-segment).
@@ -60,6 +61,7 @@ RULE = Rule(
     consults=("fdb", "bridging", "baseline"),
     explains=("tap-route-missing", "bgp-*", "wg-*", "dns-*"),
 )
+NO_END = "no end"
 NOBODY = "00:00:00:00:00:00"
 LEARNED = ("reachable", "stale", "delay", "probe")
 
@@ -70,7 +72,8 @@ def check(view: HostView) -> Iterator[Draft]:
         link = view.link(row.ifindex)
         if row.state != "permanent" or link is None or not link.up or link.noarp:
             continue
-        truth = _peer(view, link) or _guest(link, row, rows) or _tunnel(view, link, row) or _learned(view, link, row)
+        truth = _peer(view, link) or _guest(link, row, rows) or _tunnel(view, link, row)
+        truth = truth or _cabled(view, link, row) or _learned(view, link, row)
         if truth is not None and truth[0] != row.lladdr:
             yield _finding(link, row, *truth)
     yield from _switched(view)
@@ -156,6 +159,20 @@ def _tunnel(view: HostView, link: Link, row: Neighbour) -> tuple[str, str] | Non
     return "no entry", f"RTM_GETNEIGH AF_BRIDGE {link.ifname}"
 
 
+def _cabled(view: HostView, link: Link, row: Neighbour) -> tuple[str, str] | None:
+    """A bridge all of whose ports are cables with one machine at the far end each: none of these has the address."""
+    ports = view.stack.ports(link.ifindex)
+    if link.kind != "bridge" or not any(port.up for port in ports):
+        return None
+    known = {port.address for port in ports} | {link.address}
+    for port in ports:
+        far = view.stack.veth_peer(port.ifindex)
+        if far is None or far.master is not None or not far.address or far.promiscuity:
+            return None
+        known.add(far.address)
+    return None if row.lladdr in known else (NO_END, f"RTM_GETLINK IFLA_ADDRESS, {len(ports)} ports of {link.ifname}")
+
+
 def _learned(view: HostView, link: Link, row: Neighbour) -> tuple[str, str] | None:
     """What the neighbour itself answered when the baseline was taken."""
     old = view.baseline
@@ -170,6 +187,8 @@ def _learned(view: HostView, link: Link, row: Neighbour) -> tuple[str, str] | No
 def _finding(link: Link, row: Neighbour, right: str, source: str) -> Draft:
     name, six, then = link.ifname, "-6 " if row.family == "inet6" else "", "baseline" in source
     what = f"nothing leads to that hardware address over {name}" if right == "no entry" else f"{right} is there"
+    if right == NO_END:
+        what = f"no cable of {name} ends in that hardware address"
     if then:
         what = f"answered from {right} when the baseline was taken: wrong, unless it was replaced"
     shown = f"bridge fdb show dev {quoted(name)}" if right == "no entry" else f"ip -br link show dev {quoted(name)}"
@@ -240,6 +259,7 @@ def examples() -> Iterator[Example]:
         host.neighbour("10.1.0.5", dev="tap0", state="permanent", lladdr=OLD).neighbour("fe80::5", dev=dev, lladdr=NEW)
         yield _case(f"answers {name}", "that need not be this guest", host)
     yield from _tunnels()
+    yield from _bridged()
     yield from _pinned()
     yield from _bridges()
 
@@ -265,6 +285,31 @@ def _tunnels() -> Iterator[Example]:
     yield case("vxlan, entries without an end", "they are the device's own", ((NEW, None, "vx0"),))
 
 
+def _bridged() -> Iterator[Example]:
+    """A neighbour on a bridge, two containers at the ends of its cables."""
+
+    def held(lladdr: str = OLD, **far: Any) -> HostBuilder:
+        host = HostBuilder().link("br0", kind="bridge", address="02:00:00:00:02:00")
+        host.link("v0", kind="veth", master="br0", address="02:00:00:00:01:00").peer("v0", netnsid=0, address=NEW)
+        host.link("v1", kind="veth", master="br0", address="02:00:00:00:01:01")
+        host.peer("v1", netnsid=1, **({"address": "02:00:00:00:00:03"} | far))
+        return host.neighbour("2001:db8:88::11", dev="br0", state="permanent", lladdr=lladdr)
+
+    says = ("no cable of br0 ends in that hardware address", "ip -6 neigh delete 2001:db8:88::11 dev br0")
+    yield _case("container made anew", "no end of a cable has it", held(), 1, says=says, confidence="certain")
+    yield _case("container's", "pinned on purpose", held("02:00:00:00:00:03"))
+    yield _case("container that is down", "its address is known all the same", held(OLD, address=OLD, flags=0))
+    yield _case("this host's end", "it talks to itself", held("02:00:00:00:01:01"))
+    yield _case("a switch behind a container's cable", "many hosts are behind it", held(master=9))
+    yield _case("a macvlan in a container", "it has an address more", held(promiscuity=1))
+    yield _case("a container of unknown address", "it may be its", held(address=None))
+    yield _case("beside a card", "who is on the wire cannot be known", held().link("eth0", master="br0"))
+    yield _case("beside a tap", "nor can a guest be asked", held().tap("tap0", master="br0"))
+    idle = HostBuilder().link("br0", kind="bridge")
+    idle.neighbour("10.0.0.9", dev="br0", state="permanent", lladdr=OLD)
+    yield _case("a bridge without ports", "nobody is there yet", idle)
+
+
 def _pinned() -> Iterator[Example]:
     """What the neighbour answered when the baseline was taken."""
 
@@ -274,8 +319,9 @@ def _pinned() -> Iterator[Example]:
     before = HostBuilder().link("eth0").neighbour("192.0.2.1", dev="eth0", lladdr=NEW).build()
     old = written(OLD).build()
     yield Example(
-        name="it answered from another one", why="then", tables=old, baseline=before, fires=1, severity="info"
-    )
+        name="it answered from another one", why="then", tables=old, baseline=before, fires=1, severity="info",
+        says=(f"answered from {NEW} when the baseline was taken",),
+    )  # fmt: skip
     late: dict[str, Any] = {"late_then": ("neighbours",)}
     yield Example(name="then not read", why="nobody knows", tables=old, baseline=before, **late)
     for name, why, then in (
@@ -303,7 +349,8 @@ def _bridges() -> Iterator[Example]:
         host.link("v1", kind="veth", address="02:00:00:00:01:01", **({"master": "br0"} | port))
         host.peer("v1", netnsid=1, **({"address": NEW} | far))
         row = entry(host, more.pop("lladdr", NEW), None, dev=dev, state=state, flags=flags, vlan=vlan)
-        ranges = tuple(BridgeVlan(ifindex=host.ifindex("v1"), vlan=one, vlan_end=one, pvid=True) for one in vlans)
+        of, bare = more.pop("vlans_of", "v1"), more.pop("pvid", True)
+        ranges = tuple(BridgeVlan(ifindex=host.ifindex(of), vlan=one, vlan_end=one, pvid=bare) for one in vlans)
         if gone := more.pop("gone", None):
             host.vanished(gone)
         tables = replace(host.build(), fdb=fdb([row]), bridging=Bridging(vlans=ranges))
@@ -332,7 +379,7 @@ def _bridges() -> Iterator[Example]:
     for name, more in (
         ("far end down", {"far": {"flags": 0}}),
         ("far end in a bridge", {"far": {"master": 9}}),
-        ("port down", {"port": {"up": False}}),
+        ("port down", {"port": {"up": False}, "far": {"flags": 0x1003}}),
         ("bridge down", {"bridge": {"up": False}}),
         ("cable in no bridge", {"port": {"master": None}}),
         ("in an Open vSwitch", {"bridge": {"kind": "openvswitch"}}),
@@ -341,5 +388,7 @@ def _bridges() -> Iterator[Example]:
     tagged: dict[str, Any] = {"bridge": {"kind": "bridge", "info": {"vlan_filtering": 1}}, "vlans": (10,)}
     yield case("in the VLAN of that port", "there it counts", 1, vlan=10, **tagged)
     yield case("in another VLAN", "another network", vlan=20, **tagged)
+    yield case("in the VLAN of the other port", "another network than the far end's", vlan=10, vlans_of="v0", **tagged)
+    yield case("in a VLAN that needs its tag there", "who sends with it cannot be seen", vlan=10, pvid=False, **tagged)
     yield case("without a VLAN, where they count", "nobody asks it", **tagged)
     yield case("a VLAN that is not looked at", "the bridge has none", 1, vlan=20, vlans=(10,))

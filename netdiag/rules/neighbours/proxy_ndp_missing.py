@@ -200,6 +200,9 @@ def examples() -> Iterator[Example]:
     for name, address, state in (("that went", "2001:db8::b:2", "failed"), ("of IPv4", "10.0.0.9", "reachable")):
         gone = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
         yield _case(f"a neighbour {name}", "nobody to answer for", gone.neighbour(address, dev="tap1", state=state))
+    away = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY).tap("tap2")
+    away.neighbour("2001:db8::b:3", dev="tap2")
+    yield _case("a tap that went meanwhile", "its guest with it", away.vanished("tap2"))
     router = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
     yield _case("neighbours of the uplink", "they answer themselves", router.neighbour("2001:db8::1", dev="eth0"))
     real = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY).link("eth1")

@@ -3,8 +3,8 @@
   veth): by a policy, or by a last rule that stops whatever reaches it, and no rule before it can accept anything, or
   nothing but ICMP of everybody, which templates (ufw's among them) let through.
   Also where the host has no such guests, but is to forward between a tunnel, another namespace, a translated network
-  or a tap that waits for its machine and its way out, and nothing at all can be forwarded between any two interfaces
-  (a warning: nobody may want it).
+  or a tap that waits for its machine and its way out, and nothing at all, or nothing but ICMP of everybody, can be
+  forwarded between any two interfaces (a warning: nobody may want it).
 
 Why it matters
   Docker sets the policy of FORWARD to drop when it starts and accepts its own bridges only; a firewall's template may
@@ -326,15 +326,15 @@ def _several() -> Iterator[Example]:
         ways = [rule(iifname(one), oifname(other), verdict("accept")) for one, other in pairs]
         return table(chain(at, *ways, hook="forward", policy="drop"), name=at)
 
-    alone = ("and to tap1 (10.0.1.0/30)",)
-    yield _case(
-        "two chains", "each opens to the other's guest", two(opened("tap0", "a"), opened("tap1", "b")), 2, says=alone
-    )
+    alone, chains = ("and to tap1 (10.0.1.0/30)",), (opened("tap0", "a"), opened("tap1", "b"))
+    yield _case("two chains", "each opens to the other's guest", two(*chains), 2, says=alone)
+    idle = two(*chains)
+    idle.sysctl("net.ipv4.conf.tap0.forwarding", 0).sysctl("net.ipv4.conf.tap1.forwarding", 0)
+    yield _case("two chains, nothing is forwarded", "each as far as it goes", idle, 2, severity="info", says=alone)
     pair = _forward(rule(iifname("tap*"), oifname("tap*"), verdict("accept")))
     yield _case("a network of one", "nobody else is in it", _host().nft(pair), 1, severity="critical")
-    across = [
-        rule(iifname(one), oifname(other), verdict("accept")) for one, other in (("tap0", "tap1"), ("tap1", "tap0"))
-    ]
+    pairs = (("tap0", "tap1"), ("tap1", "tap0"))
+    across = [rule(iifname(one), oifname(other), verdict("accept")) for one, other in pairs]
     yield _case("a network of two", "they reach each other", two(_forward(*across)))
     net = "10.9.0.0/24"
     sides = (*iifname("tap0"), *saddr(net)), (*oifname("tap0"), *daddr(net))
@@ -349,6 +349,16 @@ def _several() -> Iterator[Example]:
     dual = _host().address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
     dual.link("wg0", kind="wireguard").address("wg0", "2001:db8:9::1/64").nft(_forward())
     yield _case("a tunnel of the other family", "one policy, told once", dual, 1)
+    ways = _router(way_out=False).route("198.51.100.0/24", via="192.0.2.1", dev="eth0")
+    ways.link("eth1", inet_conf={"forwarding": 1}).address("eth1", "10.2.0.1/24").route(
+        "default", via="10.2.0.2", dev="eth1"
+    )
+    masq = chain("post", rule(oifname("eth0"), plain("masq")), hook="postrouting", type="nat")
+    yield _case("two uplinks, both translated", "nobody is inside", ways.nft(_forward(), table(masq, name="nat")))
+    out = _router().tap("tap0", holder=None, inet_conf={"forwarding": 1}).address("tap0", "10.0.0.1/30")
+    out.link("vpn0", kind="wireguard", inet_conf={"forwarding": 1})
+    out.nft(_forward(rule(iifname("tap0"), oifname("vpn0"), verdict("accept"))))
+    yield _case("guests go by a tunnel without an address", "and nowhere else: a policy", out)
     for carrier, lets, fires in ((True, "tap*", 0), (False, "tap*", 0), (True, "docker0", 1)):
         mesh = HostBuilder().sysctl("net.ipv6.conf.all.forwarding", 1).link("eth0").address("eth0", "2001:db8::2/64")
         mesh.route("default", via="2001:db8::1", dev="eth0").link("docker0", kind="bridge", carrier=False)
@@ -377,6 +387,17 @@ def _silent() -> Iterator[Example]:
     yield _case("other family", "an ip6 table does not see IPv4", _host().nft(_forward(family="ip6")))
     off = _host().sysctl("net.ipv4.conf.tap0.forwarding", 0)
     yield _case("not forwarded at all", "ip-forward-off speaks", off.nft(_forward()), 1, severity="info")
+    for name, lets, fires in (
+        ("ICMP of everybody", l4proto(1), 1),
+        ("ICMP from the tunnel", (*iifname("wg0"), *l4proto(1)), 0),
+        ("ICMP and TCP", (), 0),
+        ("ICMP of everybody, a guest without addresses beside it", l4proto(1), 1),
+    ):
+        passing = [rule(lets, verdict("accept"))] if lets else [rule(l4proto(n), verdict("accept")) for n in (1, 6)]
+        router = _mesh().nft(_forward(rule(state("established"), verdict("accept")), *passing))
+        if "guest" in name:
+            router.tap("tap7", inet_conf={"forwarding": 1})
+        yield _case(f"a tunnel, {name} passes", "as templates have it, or a policy", router, fires)
     two_off = _host().tap("tap1").address("tap1", "10.0.1.1/30").sysctl("net.ipv4.conf.tap0.forwarding", 0)
     yield _case("two that are not forwarded", "one chain, told once", two_off.nft(_forward()), 1, severity="info",
                 says=("tap0 and 1 more",))  # fmt: skip

@@ -271,13 +271,16 @@ def _places(known: NftRule, six: NftRule) -> Iterator[Example]:
     both = two().route("default", via="2001:db8::9", dev="eth0").route("default", via="2001:db8:1::9", dev="eth1")
     yield case("passes on one of two ways out", "the other one is a decision", both, inner)
     shut = _chain(rule(iifname("eth1"), verdict("accept")))
-    lone = two().route("default", via="2001:db8::9", dev="eth0")
-    yield case("the way out is closed for all", "it is switched off", lone, shut)
-    typed = [rule(icmp(58, kind), verdict("accept")) for kind in (135, 136)]
+
+    def lone() -> HostBuilder:
+        return two().route("default", via="2001:db8::9", dev="eth0")
+
+    yield case("the way out is closed for all", "it is switched off", lone(), shut)
+    typed = [rule(icmp(*kind), verdict("accept")) for kind in ((58, 135), (58, 136), (1, 3))]
     large = _chain(rule(state("established"), verdict("accept")), *typed, rule(iifname("eth1"), verdict("accept")))
-    yield case("errors pass on the inner side alone", "that may be meant", lone, large)
+    yield case("errors pass on the inner side alone", "that may be meant", lone(), large)
     large = _chain(known, six, rule(iifname("eth1"), verdict("accept")))
-    yield case("all pass on the inner side, ICMPv6 everywhere", "the rule for all takes them", lone, large)
+    yield case("all pass on the inner side, ICMPv6 everywhere", "the rule for all takes them", lone(), large)
     second = _chain(known, rule(iifname("eth1"), verdict("accept")))
     yield case("passes where nothing comes", "eth1 is down", two(up=False), second, fires=1)
     lo = _chain(known, rule(iifname("lo"), verdict("accept")))

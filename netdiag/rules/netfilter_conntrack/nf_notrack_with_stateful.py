@@ -59,7 +59,7 @@ from netdiag.rules.build_nft import (
 )
 from netdiag.rules.forwardgate import forwarding
 from netdiag.rules.localports import callers
-from netdiag.rules.nameservers import DNS_PORT, is_loopback
+from netdiag.rules.nameservers import DNS_PORT
 from netdiag.rules.nameservers import asked as asked_servers
 from netdiag.rules.nftplaces import chain_name, chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.nftspecimen import meant
@@ -123,7 +123,8 @@ def _by(view: HostView, hook: str, packet: Packet) -> list[str]:
     if not answers or not all(view.read_whole(name) for name in RULE.consults):
         return []
     asks = [one for one in asked_servers(view) if (":" in one) == (packet.family == "inet6")]
-    ways = [view.lookup(Query(family=packet.family, dst=one.partition("%")[0])) for one in asks if not is_loopback(one)]
+    ways = [view.lookup(Query(family=packet.family, dst=one.partition("%")[0])) for one in asks]
+    # (To a nameserver on this host no packet leaves: there is no way, and nobody knows whom it asks.)
     return list(dict.fromkeys(view.ifname(hop.oif) for way in ways for hop in way.hops))
 
 
@@ -277,6 +278,7 @@ def _by_interface(question: Expressions, answer: Expressions) -> Iterator[Exampl
         ("two nameservers", "one is heard", ("192.0.2.53", "10.0.0.53"), 0),
         ("a nameserver over IPv6", "it is closed there, too", ("2001:db8::53",), 1),
         ("a nameserver here", "nobody knows whom it asks", ("127.0.0.53",), 0),
+        ("a nameserver here and one outside", "that one is never heard", ("127.0.0.53", "192.0.2.53"), 1),
     ):
         for asks_ in (_raw("output", question), _raw("prerouting", answer)):
             host = _host(asks_, both).link("eth1").link("wg0").address("wg0", "10.0.0.1/24").resolver(*servers)
@@ -331,5 +333,15 @@ def _forwarded() -> Iterator[Example]:
         yield Example(name=name, why="as all.forwarding says", tables=host.build(), fires=fires)
     question = _raw("output", port(6, 8080))
     drops = table(chain("fwd", passes, stops, hook="forward"), name="filter")
-    router = _host(question, drops).link("eth0", inet_conf={"forwarding": 1}).link("tap0", inet_conf={"forwarding": 1})
-    yield Example(name="own packets", why="what is forwarded was not made here", tables=router.build())
+    for name, why, rulesets, fires in (
+        ("own packets", "what is forwarded was not made here", [question], 0),
+        (
+            "own packets and those of others",
+            "of the two rules one is to blame",
+            [question, _raw("prerouting", port(6, 8080))],
+            1,
+        ),
+    ):
+        router = _host(*rulesets, drops).link("eth0", inet_conf={"forwarding": 1})
+        router.link("tap0", inet_conf={"forwarding": 1})
+        yield Example(name=name, why=why, tables=router.build(), fires=fires)

@@ -119,11 +119,12 @@ def _tunnels(view: HostView) -> Iterator[tuple[Possible, Draft]]:
     for device, link in devices(view):
         for peer in device.peers if link.up else ():
             query = query_to(device, peer)
-            if query is None or not (answer := view.lookup(query)).ok or answer.oif is None:
+            if query is None:
                 continue
-            stop = _stopped(view, device, query, answer.oif)
-            if stop is not None:
-                yield stop, _finding(view, device, peer, stop, answer.oif)
+            hops = view.lookup(query).hops
+            stops = [stop for hop in hops if (stop := _stopped(view, device, query, hop.oif))]
+            if stops and len(stops) == len(hops):
+                yield stops[0], _finding(view, device, peer, stops[0], hops[0].oif)
 
 
 def _uplinks(view: HostView) -> Iterator[tuple[Possible, Draft]]:
@@ -300,16 +301,28 @@ def examples() -> Iterator[Example]:
     both.route("default", hops=hops, table=100).rule(100, table=100, fwmark=7, fwmask=0xFFFFFFFF)
     both.wireguard("wg0", fwmark=7).wg_peer("wg0", "a", endpoint="198.51.100.1")
     yield case("several ways with the mark", "by whichever the answers come, none leads back", both, plain_rule, 1)
+    several = _two_cards()
+    several.address("eth0", "2001:db8::2/64").address("eth1", "2001:db8:1::2/64")
+    ways = [several.hop("eth0", "2001:db8::1"), several.hop("eth1", "2001:db8:1::1")]
+    several.route("2001:db8:ffff::/48", hops=ways, table=100)
+    several.rule(100, family="inet6", table=100, fwmark=7, fwmask=0xFFFFFFFF)
+    several.wireguard("wg0", fwmark=7).wg_peer("wg0", "a", endpoint="2001:db8:ffff::1")
+    yield case("IPv6, several ways with the mark", "the same", several, plain_rule, 1)
+    several.route("2001:db8:ffff::/48", via="2001:db8::1", dev="eth0")
+    yield case("one of several ways leads back", "answers may come by that one", several, None)
     yield from _asymmetric_examples()
     dark = HostBuilder().link("eth0").nft(plain_rule).build()
     late = ("wireguard",)
     yield Example(name="WireGuard not read", why="not judged, and not clean", tables=dark, late=late, unjudged=True)
-    yield Example(name="no WireGuard", why="nothing to judge", tables=dark)
+    yield Example(name="no WireGuard", why="nothing to judge", tables=dark, absent=late)
 
 
-def _uplink(word: str = "marked", **fields: Any) -> HostBuilder:
+def _uplink(word: str = "marked", taps: int = 0, **fields: Any) -> HostBuilder:
     """Two uplinks, the default route by eth0; table 101 has that of eth1, and a rule leads there."""
-    host = HostBuilder().link("eth0").link("eth1", **fields)
+    host = HostBuilder().link("eth0")
+    for number in range(taps):
+        host.tap(f"tap{number}")
+    host.link("eth1", **fields)
     host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
     host.route("default", via="10.1.0.2", dev="eth1", table=101)
     if word == "marked":
@@ -351,6 +364,11 @@ def _asymmetric_examples() -> Iterator[Example]:
     yield case("iptables, accepts what has one", "it drops nothing", _xt(0, "accept"))
     yield case("a table that no rule leads to", "the second uplink's address", fib, _uplink(""), 1)
     yield case("a rule for the address", "symmetric", fib, _uplink("by address"))
+    yield case("many guests", "only links that lead on are asked", fib, _uplink("", taps=MOST_LINKS), 1)
+    drop = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").address("lo", "203.0.113.7/32")
+    drop.route("default", via="10.0.0.2", dev="eth0").route("default", dev="lo", table=101)
+    drop.rule(100, table=101, fwmark=1)
+    yield case("sent to loopback to get rid of it", "no answer comes from there", fib, drop)
     yield case("a standby route", "it is not used", fib, _uplink("").rule(40000, table=101))
     yield case("some are accepted before", "who knows", _before(state("established")))
     yield case("of an interface in a bridge", "no packet of IP", fib, _uplink(master=1))

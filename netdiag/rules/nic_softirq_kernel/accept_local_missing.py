@@ -46,7 +46,7 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     for link in view.links:
         far = view.stack.veth_peer(link.ifindex) if link.link_netnsid is None else None
-        if far is None or far.ifindex <= link.ifindex or not all(_plain(end) for end in (link, far)):
+        if far is None or not all(_plain(end) for end in (link, far)):
             continue
         shared = _networks(view, link).keys() & _networks(view, far).keys()
         if shared:

@@ -82,5 +82,8 @@ def examples() -> Iterator[Example]:
     yield case("interface is off", "the same", conf={"accept_redirects": 0})
     yield case("no router", "hosts believe their router", forward=0)
     yield case("interface does not forward", "there the kernel asks for one of the two only", conf={"forwarding": 0})
+    lo = HostBuilder().sysctl("net.ipv4.ip_forward", 1).sysctl(ALL, 1).sysctl("net.ipv4.conf.lo.forwarding", 1)
+    lo.sysctl("net.ipv4.conf.lo.accept_redirects", 1).link("eth0", inet_conf={"forwarding": 1, "accept_redirects": 0})
+    yield Example(name="loopback alone", why="the default there, and nobody is on it", tables=lo.build())
     yield case("down", "nothing comes in", up=False)
     yield case("no neighbours", "a tunnel has no link from which a redirect could come", flags=0x81)

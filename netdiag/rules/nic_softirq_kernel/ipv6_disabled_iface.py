@@ -1,7 +1,8 @@
 """What it checks
   IPv6 is switched off on one interface (disable_ipv6) of a host that uses it, and something there needs it: a WireGuard
-  peer with IPv6 prefixes behind it, a BGP session over that interface, or its like (interfaces of the same kind and
-  name) have IPv6.
+  peer with IPv6 prefixes behind it, a BGP session over that interface, an IPv6 policy rule (by its name, or by an
+  address that went, into a table that has IPv4 routes over it and none of IPv6 any more), or its like (interfaces of
+  the same kind and name) have IPv6.
 
 Why it matters
   The kernel removes every IPv6 address and route of the interface when the switch is set, link-local ones included, and
@@ -41,7 +42,7 @@ RULE = Rule(
     id="ipv6-disabled-iface",
     title="IPv6 is switched off on an interface that needs it",
     severity="critical",
-    reads=("links", "addresses", "routes", "sysctls"),
+    reads=("links", "addresses", "routes", "rules", "sysctls"),
     consults=CONSULTS,
     explains=("bgp-*", "wg-*", "neigh-*"),
 )
@@ -53,7 +54,7 @@ def check(view: HostView) -> Iterator[Draft]:
     late = view.sysctl_int("net.ipv6.conf.default.disable_ipv6") != 0
     with_ipv6 = having_ipv6(view)
     for link in view.links:
-        if not link.up or link.loopback or link.inet6_conf.get("disable_ipv6") != 1:
+        if not link.up or link.inet6_conf.get("disable_ipv6") != 1:
             continue
         if link.master is not None and view.stack.vrf(link.ifindex) is None:
             continue
@@ -98,6 +99,26 @@ def _taps(count: int, *, lone: bool = False) -> HostBuilder:
     return host.link("tap99", kind="tun", info={"type": "tap"}) if lone else host
 
 
+def _ruled() -> Iterator[Example]:
+    """Two uplinks with a table of policy rules for the second one."""
+
+    def host(**rule: Any) -> HostBuilder:
+        built = HostBuilder().link("eth0").link("mgmt", **OFF).address("eth0", "2001:db8::1/64")
+        built.address("mgmt", "10.0.0.1/24").route("default", via="10.0.0.2", dev="mgmt", table=100)
+        given: dict[str, Any] = {"family": "inet6", "src": "2001:db8:1::1", "src_len": 128, "table": 100}
+        return built.rule(1000, **(given | rule))
+
+    sure: dict[str, Any] = {"fires": 1, "severity": "warning", "subject": subject("link", ifname="mgmt")}
+    yield _case("a rule for an address that went with it", "its table has IPv4 left", host(), **sure)
+    yield _case("a rule that names it", "somebody routes IPv6 there", host(src=None, src_len=0, iif="mgmt"), **sure)
+    yield _case("a rule for an address that is there", "another interface has it", host(src="2001:db8::1"))
+    yield _case("a rule for a network", "nobody need have an address of it", host(src="2001:db8:1::", src_len=64))
+    yield _case("a rule for another table", "it is not this interface's", host(table=101))
+    full = host().route("default", via="2001:db8::2", dev="eth0", table=100)
+    yield _case("a table with IPv6 routes", "it leads elsewhere", full)
+    yield _case("a rule of IPv4", "it says nothing of IPv6", host(family="inet", src="10.9.0.1", src_len=32))
+
+
 def examples() -> Iterator[Example]:
     crit: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "certain"}
     about = subject("link", ifname="wg0")
@@ -118,6 +139,8 @@ def examples() -> Iterator[Example]:
     yield _case("interface down", "another matter", down)
     bgp: Any = BirdHost().bgp_down("up1", neighbor_address="fe80::1", neighbor_ifname="eth0")
     yield _case("BGP over link-local addresses", "unnumbered sessions need it", bgp.link("eth0", **OFF), **crit)
+    off: Any = BirdHost().bgp("up1", neighbor_address="fe80::1", neighbor_ifname="eth0", state="down", bgp_state="Down")
+    yield _case("BGP that is switched off", "it needs nothing", off.link("eth0", **OFF))
     v4 = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64").link("mgmt", **OFF).address("mgmt", "10.0.0.1/24")
     yield _case("management", "IPv4 only", v4)
     sure: dict[str, Any] = {"severity": "warning", "confidence": "likely"}
@@ -153,6 +176,7 @@ def examples() -> Iterator[Example]:
     yield _case("in a VRF", "it has addresses of its own", vrf, 1)
     other: Any = BirdHost().bgp_down("up1", neighbor_address="fe80::1", neighbor_ifname="eth0")
     yield _case("BGP over another interface", "this one is not asked", other.link("eth0").link("mgmt", **OFF))
+    yield from _ruled()
     plain = HostBuilder().link("wan", **OFF).link("wan1").link("wan2")
     for number in (1, 2):
         plain.address(f"wan{number}", f"2001:db8:{number}::1/64")

@@ -46,8 +46,8 @@ RATE = 10.0
 
 def check(view: HostView) -> Iterator[Draft]:
     logging = [link.ifname for link in view.links if link.up and link.inet_conf.get("log_martians")]
-    moved, seconds = view.deltas.snmp(COUNTER) or 0, view.deltas.seconds
-    if moved <= RATE * seconds or not (logging or view.sysctl_int(ALL)):
+    moved, seconds = view.deltas.snmp(COUNTER), view.deltas.seconds
+    if moved is None or moved <= RATE * seconds or not (logging or view.sysctl_int(ALL)):
         return
     where = "all interfaces" if view.sysctl_int(ALL) else ", ".join(logging[:3])
     yield RULE.found(

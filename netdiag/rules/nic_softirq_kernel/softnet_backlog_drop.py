@@ -54,7 +54,7 @@ def check(view: HostView) -> Iterator[Draft]:
     if not lost:
         return
     total, processed = sum(lost.values()), sum(moved[cpu].processed for cpu in lost)
-    heavy = total >= SHARE * max(1, processed) and total >= MANY * view.deltas.seconds
+    heavy = total >= SHARE * processed and total >= MANY * view.deltas.seconds
     limit = view.sysctl("net.core.netdev_max_backlog")
     cpus = ", ".join(str(cpu) for cpu in sorted(lost))
     yield RULE.found(
@@ -101,7 +101,7 @@ def examples() -> Iterator[Example]:
         says=("100 packets", "CPU 0"),
     )
     yield _case("a few", "lost, but few", _host({0: (0, 0, 0)}, {0: (9000, 9, 0)}), 1, severity="warning")
-    yield _case("ten", "from here on it is many", _host({0: (0, 0, 0)}, {0: (9000, 10, 0)}), 1, severity="critical")
+    yield _case("ten", "from here on it is many", _host({0: (0, 0, 0)}, {0: (10000, 10, 0)}), 1, severity="critical")
     yield _case("many of very many", "a small part", _host({0: (0, 0, 0)}, {0: (90000, 12, 0)}), 1, severity="warning")
     yield _case("the past", "what was lost last week is over", _host({0: (9, 7000, 0)}, {0: (99, 7000, 0)}))
     yield _case("flow limit", "dropped and counted by both columns", _host({0: (9, 0, 0)}, {0: (99, 50, 50)}))

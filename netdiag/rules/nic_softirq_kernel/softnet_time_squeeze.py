@@ -43,7 +43,7 @@ OFTEN = 100.0
 
 def check(view: HostView) -> Iterator[Draft]:
     seconds = view.deltas.seconds
-    squeezed = {cpu: m.squeezed for cpu, m in moves(view.deltas).items() if m.squeezed >= OFTEN * max(seconds, 1e-3)}
+    squeezed = {cpu: m.squeezed for cpu, m in moves(view.deltas).items() if m.squeezed >= OFTEN * seconds}
     if not squeezed:
         return
     worst = max(squeezed, key=lambda cpu: squeezed[cpu])

@@ -315,6 +315,10 @@ def _route_examples() -> Iterator[Example]:
         fires=1,
         subject=subject("link", ifname="eth1"),
     )
+    beside = two_uplinks().address("eth1", "198.51.100.9/24").rule(100, table=101, fwmark=1)
+    yield case("another subnet on it, and marked ones", "its neighbours pass, those from beyond do not", beside, 1)
+    unread = two_uplinks().rule(90, table=101, src="10.1.0.1", src_len=32, unknown=1).rule(100, table=101, fwmark=1)
+    yield case("a rule for its own address that is not understood", "it may lead the answers back", unread)
     for length, fires in ((31, 1), (32, 0)):
         one = (
             two_uplinks()
@@ -397,6 +401,10 @@ def _counter_examples() -> Iterator[Example]:
     vrf = server(drops=9, eth1=0).link("red", kind="vrf", info={"table": 10}, inet_conf={"rp_filter": 1})
     vrf.address("red", "10.2.0.1/24").route("10.3.0.0/16", via="10.2.0.9", dev="red")
     yield case("a VRF's own routes", "packets come in by its ports", vrf)
+    led = two_uplinks(own=0).link("red", kind="vrf", info={"table": 10}, inet_conf={"rp_filter": 1})
+    led.address("red", "10.2.0.1/32").route("default", dev="red", table=102).rule(100, table=102, fwmark=1)
+    led.rule(101, table=101, src="10.1.0.1", src_len=32)
+    yield case("led into a VRF by a mark", "answers come in by its ports, and go by its own table", led)
     busy = server(drops=9, lo=99).sysctl("net.ipv4.conf.all.rp_filter", 1)
     yield case("busy loopback", "what arrives there is not filtered", busy, 1)
     tap = HostBuilder().link("eth0").link("eth1", kind="tun", inet_conf={"rp_filter": 1}).address("eth1", "10.5.0.1/24")

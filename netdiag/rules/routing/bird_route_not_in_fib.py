@@ -159,8 +159,13 @@ def draft(view: HostView, feed: Feed, routes: list[BirdRoute]) -> Draft:
         severity="critical" if bare else "warning",
         confidence="likely",
         breaks=[subject("route", dst=route.net, table=feed.table) for route in routes[:50]],
-        touches=[subject("link", ifname=name) for name in one.dev],
+        touches=[subject("link", ifname=name) for name in one.dev or _rests(feed, one)],
     )
+
+
+def _rests(feed: Feed, route: BirdRoute) -> tuple[str, ...]:
+    """IPv6 keeps routes that refuse on lo, and loses them when that is down (net/ipv6/route.c fib6_nh_init())."""
+    return ("lo",) if feed.family == "inet6" and route.type != "unicast" else ()
 
 
 def check(view: HostView) -> Iterator[Draft]:

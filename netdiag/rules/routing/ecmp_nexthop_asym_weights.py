@@ -88,6 +88,11 @@ def examples() -> Iterator[Example]:
         host.route(dst, hops=hops, metrics={"mtu": mtu})
     lowest = subject("route", dst="198.51.100.0/24")
     yield Example(name="three over one group", why="the lowest is told", tables=host.build(), fires=1, subject=lowest)
+    other = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").link("eth1").address("eth1", "10.1.0.1/24")
+    for dst, last in (("203.0.113.0/24", 2), ("198.51.100.0/24", 3)):
+        hops = [other.hop(f"eth{number}", f"10.{number}.0.{last}", weight=99 * number + 1) for number in (0, 1)]
+        other.route(dst, hops=hops)
+    yield Example(name="over other gateways there", why="another group", tables=other.build(), fires=2)
     dev = HostBuilder().link("ppp0").link("ppp1").link("ppp2")
     for dst, one in (("203.0.113.0/24", "ppp1"), ("198.51.100.0/24", "ppp2")):
         dev.route(dst, hops=[dev.hop("ppp0", weight=1), dev.hop(one, weight=100)])

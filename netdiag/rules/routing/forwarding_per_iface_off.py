@@ -257,7 +257,8 @@ def _way_out(crit: dict[str, Any], tap: dict[str, Any]) -> Iterator[Example]:
         return built.link("tap0", inet_conf={"forwarding": forwarding}, **tap).route(guest, dev="tap0")
 
     says = ("only way out of the guests behind tap0",)
-    yield _case("the only way out of guests", "their answers are dropped", host(), says=says, **crit)
+    alone: dict[str, Any] = {"says": says, "confidence": "likely"}
+    yield _case("the only way out of guests", "their answers are dropped", host(), **alone, **crit)
     info: dict[str, Any] = {"fires": 1, "severity": "info"}
     spare = host().route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
     yield _case("one of two ways out", "guests may be meant to use the other", spare, **info)
@@ -275,7 +276,8 @@ def _way_out(crit: dict[str, Any], tap: dict[str, Any]) -> Iterator[Example]:
         kept.route("10.50.0.0/16", via=other[0], dev=other[1])
         kept.link("tap0", inet_conf={"forwarding": 1}, **tap).route("10.9.0.1/32", dev="tap0")
         kept.nft(table(chain("post", rules, hook="postrouting", type="nat"), name="nat"))
-        yield _case(f"two ways out, {name}", why, kept, 1, severity=severity)
+        sure = "likely" if severity == "critical" else "possible"
+        yield _case(f"two ways out, {name}", why, kept, 1, severity=severity, confidence=sure)
     both = host(eth0=0, eth1=0).route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
     yield _case("both ways out", "no answer by either", both, 2, severity="critical")
     vpn = _router(eth1=0).route("default", via="10.1.0.2", dev="eth1")

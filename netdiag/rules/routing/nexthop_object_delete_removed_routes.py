@@ -16,7 +16,8 @@ Fix
 
 Not flagged
   Prefixes that have a route in that table again, over whatever nexthop: daemons renumber their objects. Objects of
-  interfaces that are gone. Without a baseline the rule is not evaluated.
+  interfaces that are gone. An info where the object was a blackhole and nothing else takes the packets: they were
+  dropped then and are refused now. Without a baseline the rule is not evaluated.
 
 References
   net/ipv4/nexthop.c __remove_nexthop_fib(), nexthop_flush_dev(); ip-nexthop(8)
@@ -30,7 +31,8 @@ import numpy as np
 from netdiag.index.policy import Query
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.nexthop import Nexthop, NexthopMember
 from netdiag.model.route import Route
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.expected import since
@@ -57,10 +59,14 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         lost = [row for family in ("inet", "inet6") for row in _lost(old, view, family, gone.id)]
         if lost:
-            way = (f"via {gone.gateway} " if gone.gateway else "") + (
-                f"dev {quoted(old.ifname(gone.oif))}" if gone.oif else "blackhole" if gone.blackhole else "group ..."
-            )
-            yield _draft(view, old, gone.id, way, lost)
+            yield _draft(view, old, gone, lost)
+
+
+def _way(old: HostView, gone: Nexthop) -> str:
+    """What the object was, as ``ip nexthop add`` takes it."""
+    if gone.oif:
+        return (f"via {gone.gateway} " if gone.gateway else "") + f"dev {quoted(old.ifname(gone.oif))}"
+    return "blackhole" if gone.blackhole else "group " + "/".join(f"{one.id},{one.weight}" for one in gone.group)
 
 
 def _lost(old: HostView, new: HostView, family: str, number: int) -> list[Route]:
@@ -74,15 +80,16 @@ def _lost(old: HostView, new: HostView, family: str, number: int) -> list[Route]
     return found
 
 
-def _draft(view: HostView, old: HostView, number: int, way: str, lost: list[Route]) -> Draft:
-    first = lost[0]
+def _draft(view: HostView, old: HostView, gone: Nexthop, lost: list[Route]) -> Draft:
+    first, number = lost[0], gone.id
     bare = not all(view.lookup(Query(family=first.family, dst=address)).ok for address in specimens(first.dst))
     more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-    ip = ip_command(first.family)
+    ip, back = ip_command(first.family), f"{first.dst} nhid {number} table {first.table}"
     effect = "nothing else takes their packets" if bare else "their packets take another route"
+    refused = bare and gone.blackhole  # dropped then, refused now
     return RULE.found(
         subject=subject("nexthop", id=number),
-        severity="critical" if bare else "warning",
+        severity="info" if refused else "critical" if bare else "warning",
         message=f"nexthop object {number} is gone {since(old)}, and with it the route {first.dst} of table "
         f"{table_word(first.table)}{more}: {effect}",
         evidence=[
@@ -93,7 +100,7 @@ def _draft(view: HostView, old: HostView, number: int, way: str, lost: list[Rout
             f"ip nexthop show id {number} 2>&1; ip nexthop show; echo",
             f"{ip} route get {specimens(first.dst)[0]}",
         ],
-        fix=f"ip nexthop add id {number} {way} && {ip} route add {first.dst} nhid {number} table {first.table}",
+        fix=f"ip nexthop add id {number} {_way(old, gone)} && {ip} route add {back}",
         breaks=[subject("route", dst=row.dst, table=row.table) for row in lost[:64]],
     )
 
@@ -114,7 +121,8 @@ def examples() -> Iterator[Example]:
         return Example(name=name, why=why, tables=host.build(), **({"baseline": before} | more))
 
     told: dict[str, Any] = {"fires": 1, "subject": subject("nexthop", id=7)}
-    yield case("gone with its route", "the plain fault", _host(None, None), severity="critical", **told)
+    again = ("ip nexthop add id 7 via 192.0.2.9 dev eth0 && ip route add 10.0.0.0/8 nhid 7 table 254",)
+    yield case("gone with its route", "the plain fault", _host(None, None), severity="critical", says=again, **told)
     wide = _host(None, None).route("default", via="192.0.2.1", dev="eth0")
     yield case("another route covers it", "packets go astray", wide, severity="warning", **told)
     yield case("moved to another object", "a daemon renumbered", _host(8, 8))
@@ -124,5 +132,27 @@ def examples() -> Iterator[Example]:
         "another way to say it",
         _host(None, None).route("10.0.0.0/8", via="192.0.2.9", dev="eth0"),
     )
+    yield from _kinds()
     off = HostBuilder().link("eth1")
     yield case("the interface is gone", "so are its routes", off)
+
+
+def _kinds() -> Iterator[Example]:
+    """Objects without a gateway."""
+    group = (NexthopMember(id=8, weight=1), NexthopMember(id=9, weight=20))
+    kinds: tuple[tuple[str, dict[str, Any], str, Severity], ...] = (
+        ("dev ppp0", {"oif": "ppp0"}, "a tunnel", "critical"),
+        ("group 8,1/9,20", {"group": group}, "its legs may be there still", "critical"),
+        ("blackhole", {"blackhole": True}, "dropped then, refused now", "info"),
+    )
+    for words, fields, why, severity in kinds:
+        then = HostBuilder().link("eth0").link("ppp0").nexthop(7, family="inet", **fields)
+        then.route("10.0.0.0/8", nh_id=7)
+        says = (f"ip nexthop add id 7 {words} && ip route add",)
+        tables = HostBuilder().link("eth0").link("ppp0").build()
+        given: dict[str, Any] = {"tables": tables, "baseline": then.build(), "fires": 1, "says": says}
+        yield Example(name=words, why=why, severity=severity, **given)
+    then = HostBuilder().link("eth0").nexthop(7, family="inet", blackhole=True).route("10.0.0.0/8", nh_id=7)
+    now = _host(None, None).route("default", via="192.0.2.1", dev="eth0").build()
+    leak: dict[str, Any] = {"tables": now, "baseline": then.build(), "fires": 1, "severity": "warning"}
+    yield Example(name="blackhole, and a default route", why="what was kept in goes out now", **leak)

@@ -24,22 +24,22 @@ Not flagged
   made them, as long as they hit nobody in use. An aggregate left empty because a bridge lost its address: beside a
   bridge that only switches it looks the same; [[address]] of the intent tells. Single blocked addresses on an own link,
   refusing routes inside a working one's prefix that nobody is known to use, halves of everything (a kill switch): told
-  as info. BIRD's of type unreachable: see route-unreachable-proto-bird. The kernel's, tables that no rule leads to.
+  as info. BIRD's of type unreachable for want of a next hop: see route-unreachable-proto-bird. The kernel's, tables
+  that no rule leads to.
 
 References
   net/ipv4/fib_semantics.c fib_props[], net/ipv6/route.c ip6_pkt_discard() ip6_pkt_prohibit(), ip-route(8), RFC 6666
 """
 
 from collections.abc import Iterator
-from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import rivals, usable
+from netdiag.model.bird import UnresolvedRoute
 from netdiag.model.distinct import among
 from netdiag.model.finding import SEVERITY_RANK, Confidence, Draft, Severity, subject
 from netdiag.model.route import (
@@ -57,23 +57,22 @@ from netdiag.model.route import (
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.demands import CONSULTS, READS, Demand, demands, serves
+from netdiag.rules.demands import CONSULTS, READS, Demand, demands, pairs, serves
 from netdiag.rules.routewords import ip_command, route_subject, table_word, way_words
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.unresolved import known, lost
 
 RULE = Rule(
     id="route-blackhole-unexpected",
     title="a route refuses packets for somebody in use, in front of a route that works",
     severity="critical",
     reads=READS,
-    consults=CONSULTS,
+    consults=(*CONSULTS, "bird_routes"),
     explains=("bgp-*", "wg-*", "neigh-*", "route-onlink-missing-gateway"),
 )
 KERNEL, BOOT, STATIC, BIRD = 2, 3, 4, 12
 REFUSING = (RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT)
 ERRORS = {"blackhole": "EINVAL", "unreachable": "EHOSTUNREACH", "prohibit": "EACCES"}
-PAIR = {"inet": 30, "inet6": 127}
-"""Bits of a subnet that has room for this host and one guest."""
 MOST = 512
 """Refusing routes that are looked at one by one; a host under attack may have thousands of them."""
 
@@ -119,34 +118,16 @@ def weight(view: HostView, demand: Demand, row: Route) -> Severity:
     return "critical" if demand.busy else "info"
 
 
-def pairs(view: HostView) -> Iterator[Demand]:
-    """Guests that are alone with this host in the subnet of a tap which somebody holds."""
-    for address in view.addresses:
-        link = view.link(address.ifindex)
-        if link is None or not (link.up and link.lower_up and link.info.get("type") == "tap"):
-            continue
-        if address.prefixlen < PAIR[address.family]:
-            continue
-        network = ip_network(f"{address.local}/{address.prefixlen}", strict=False)
-        for other in {str(host) for host in network.hosts()} - {address.local}:
-            yield Demand(
-                query=Query(family=address.family, dst=other),
-                words=f"the guest behind {link.ifname}",
-                kind="guest",
-                busy=True,
-                suffers=(subject("link", ifname=link.ifname),),
-                ifindex=link.ifindex,
-            )
-
-
 def by_demand(view: HostView) -> Iterator[Refusal]:
     """What is refused to somebody in use."""
+    told = view.read_whole("bird") and view.read_whole("bird_routes") and bool(view.bird_routes) and known(view)
+    unresolved = {one.route.net for one in lost(view)} if told else None
     for demand in (*demands(view), *pairs(view)):
         answer, family = view.lookup(demand.query), demand.query.family
         if answer.route is None or answer.type not in ERRORS:
             continue
         row = view.routes(family).row(answer.route)
-        if row.protocol == BIRD and row.type == "unreachable":
+        if row.protocol == BIRD and row.type == "unreachable" and (unresolved is None or row.dst in unresolved):
             continue  # route-unreachable-proto-bird and its like
         if demand.kind == "wireguard" and row.dst.endswith(("/32", "/128")):
             continue  # a refusal of the endpoint alone: wg-endpoint-unroutable says it
@@ -327,6 +308,7 @@ def _pairs(tap: dict[str, Any]) -> Iterator[Example]:
     yield _case("the other end of a tap", "the same", refused("10.9.0.1/31", "10.9.0.0"), **crit)
     yield _case("the other end of a tap, IPv6", "the same", refused("2001:db8:9::/127", "2001:db8:9::1"), **crit)
     yield _case("one of several behind a tap", "a ban", refused("10.9.0.1/29", "10.9.0.2"), **info)
+    yield _case("one of two behind a tap, IPv6", "a ban", refused("2001:db8:9::1/126", "2001:db8:9::2"), **info)
     yield _case("one of many behind a tap, IPv6", "a ban", refused("2001:db8:9::1/64", "2001:db8:9::2"), **info)
     yield _case("a tap that nobody holds", "nobody is there", refused("10.9.0.1/30", "10.9.0.2", carrier=False), **info)
     down = refused("10.9.0.1/30", "10.9.0.2", up=False)
@@ -366,7 +348,17 @@ def _aggregates() -> Iterator[Example]:
     rtbh = _hole(session("10.0.3.9"), protocol=12)
     yield _case("BIRD drops a neighbour", "a filter matched too much", rtbh, says=("out of the configuration",), **crit)
     lost = _hole(session("10.0.3.9"), protocol=12, type="unreachable")
-    yield _case("BIRD found no way", "route-unreachable-proto-bird", lost)
+    yield _case("BIRD does not say why", "route-unreachable-proto-bird", lost)
+
+    def bird(**fields: Any) -> HostBuilder:
+        host = _host(BirdHost().protocol("s1", "Static").bgp("up1", neighbor_address="10.0.3.9"))
+        host.unresolved(UnresolvedRoute(net="10.0.3.0/24", protocol="s1", best=True, **fields))
+        return _hole(host, protocol=12, type="unreachable")
+
+    way = bird(recursive=True, next_hop="10.99.0.1")
+    yield _case("BIRD found no way", "route-unreachable-proto-bird", way)
+    null = bird(recursive=False, next_hop=None)
+    yield _case("BIRD's null route of that type", "a static route with the word unreachable", null, **crit)
     fine = _hole(session("198.51.100.7").route("198.51.100.0/24", via="10.0.0.9", dev="eth0"))
     yield _case("a session elsewhere", "its own route works", fine, 1, severity="info")
     dead = _host().route("198.51.100.0/24", via="10.0.0.9", dev="eth0", priority=9, flags=RTNH_F_DEAD)

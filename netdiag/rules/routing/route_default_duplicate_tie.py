@@ -21,9 +21,10 @@ Fix
 Not flagged
   One route with several next hops: that is ECMP, on purpose. IPv6 makes such a route by itself out of a second
   "ip -6 route append default via ..." of the same metric, so a hand-made IPv6 route over two interfaces with equal
-  weights is told as a possibility only. Default routes of different metrics, TOS or tables. Two routes by the same
-  gateway that differ in their source address or protocol. Default routes that all come from router advertisements:
-  two routers, or two uplinks, between which the router preference decides. A tie below a better route.
+  weights is told as a possibility only, unless one of the two has unique local addresses alone (fc00::/7). Default
+  routes of different metrics, TOS or tables. Two routes by the same gateway that differ in their source address or
+  protocol. Default routes that all come from router advertisements: two routers, or two uplinks, between which the
+  router preference decides. A tie below a better route.
 
 References
   net/ipv4/fib_semantics.c fib_select_default() fib_detect_death(), net/ipv4/fib_trie.c fib_find_alias(),
@@ -32,13 +33,14 @@ References
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from ipaddress import IPv6Address, ip_network
+from typing import Any, NamedTuple
 
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
 from netdiag.model.distinct import among
-from netdiag.model.finding import Draft, Subject, subject
+from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, RTNH_F_ONLINK, Route, RouteExtra, RouteHop
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
@@ -47,9 +49,10 @@ RULE = Rule(
     id="route-default-duplicate-tie",
     title="two default routes have the same metric",
     severity="warning",
-    reads=("links", "routes", "rules", "nexthops"),
+    reads=("links", "addresses", "routes", "rules", "nexthops"),
 )
 
+UNIQUE_LOCAL = ip_network("fc00::/7")
 RTPROT_BOOT, RTPROT_STATIC, RTPROT_RA = 3, 4, 9
 PREFERENCE = {1: 0, 0: 1, 3: 2}
 """Router preference of RFC 4191 as RTA_PREF has it (high 1, medium 0, low 3): the order in which it is preferred."""
@@ -173,17 +176,45 @@ def possible(view: HostView, member: Default) -> Draft:
     """The IPv6 multipath route that may be an accident."""
     row, hops = member.row, member.hops
     names = sorted({view.ifname(hop.oif) for hop in hops})
+    unfit = local_only(view, names)
+    said = f"the IPv6 default route of metric {row.priority} spreads flows over {' and '.join(names)}: IPv6 makes "
+    said += "one such route of two default routes with the same metric, meant or not"
+    facts = [("next hops", way_out(view, hops), f"RTM_GETROUTE {row.dst} table {row.table} RTA_MULTIPATH")]
+    if unfit is not None:
+        said += f"; {unfit.ifname} has only {unfit.local}, which nobody beyond answers"
+        facts.append((f"IPv6 addresses of {unfit.ifname}", unfit.local, f"RTM_GETADDR {unfit.ifname} IFA_LOCAL"))
     return RULE.found(
         subject=subject("route", dst=row.dst, table=row.table),
-        confidence="possible",
-        message=f"the IPv6 default route of metric {row.priority} spreads flows over {' and '.join(names)}: IPv6 makes "
-        "one such route of two default routes with the same metric, meant or not",
-        evidence=[("next hops", way_out(view, hops), f"RTM_GETROUTE {row.dst} table {row.table} RTA_MULTIPATH")],
+        confidence="possible" if unfit is None else "likely",
+        message=said,
+        evidence=facts,
         confirm=[f"ip -6 route show default table {row.table}"],
         fix=f"ip -6 route del default dev {quoted(names[1])} table {row.table}  # if {names[1]} shall only stand by: "
         "add it again with a higher metric",
         touches=objects(row, names),
     )
+
+
+class Unfit(NamedTuple):
+    """An interface of a way out whose own addresses are good for this site alone."""
+
+    ifname: str
+    local: str
+
+
+def local_only(view: HostView, names: list[str]) -> Unfit | None:
+    """One of the interfaces has unique local addresses (RFC 4193) alone, another one a global one: what leaves by the
+    first bears an address to which no answer comes (RFC 6724 rule 5: an address of the interface it leaves by)."""
+    found: dict[str, list[IPv6Address]] = {}
+    for row in view.addresses:
+        name = view.ifname(row.ifindex)
+        if row.family == "inet6" and row.scope == 0 and name in names:
+            found.setdefault(name, []).append(IPv6Address(row.local))
+    local = {name: rows for name, rows in found.items() if all(one in UNIQUE_LOCAL for one in rows)}
+    if not local or len(local) == len(found):
+        return None
+    name = sorted(local)[0]
+    return Unfit(name, str(local[name][0]))
 
 
 def objects(row: Route, names: list[str]) -> list[Subject]:
@@ -313,8 +344,8 @@ def examples6() -> Iterator[Example]:
     both = uplinks().route("default", dev="eth1", **ra).route("default", via="fe80::1", dev="eth0", protocol=RTPROT_RA)
     yield silence("IPv6, two routers advertise", "an HA pair, or two uplinks that configure themselves", both)
 
-    def ecmp(weight: int = 1, **fields: Any) -> HostBuilder:
-        built = uplinks()
+    def ecmp(weight: int = 1, on: HostBuilder | None = None, **fields: Any) -> HostBuilder:
+        built = on or uplinks()
         hops = [built.hop("eth0", "fe80::1"), built.hop("eth1", "fe80::9", weight=weight)]
         return built.route("default", hops=hops, family="inet6", **fields)
 
@@ -331,6 +362,19 @@ def examples6() -> Iterator[Example]:
     yield Example(
         name="IPv6, appended, static", why="the same by ifupdown", tables=static.build(), fires=1, severity="info"
     )
+    pairs: tuple[tuple[str, str, Severity], ...] = (
+        ("2001:db8::2/64", "fd00::2/64", "warning"),
+        ("2001:db8::2/64", "2001:db8:1::2/64", "info"),
+        ("fd00:1::2/64", "fd00::2/64", "info"),
+    )
+    for one, other, severity in pairs:
+        two = HostBuilder().link("eth0").link("eth1").address("eth0", one).address("eth1", other)
+        addressed = ecmp(on=two).build()
+        name, why = f"IPv6, appended, {one} beside {other}", "what leaves by eth1 bears its own address"
+        yield Example(name=name, why=why, tables=addressed, fires=1, severity=severity)
+    two = HostBuilder().link("eth0").link("eth1").address("eth0", "fd00::2/64").address("lo", "2001:db8::7/128")
+    bare = ecmp(on=two).build()
+    yield Example(name="IPv6, appended, unnumbered", why="both take lo's", tables=bare, fires=1, severity="info")
     yield silence("IPv6 ECMP with weights", "weights are written by somebody who means ECMP", ecmp(weight=2))
     yield silence("IPv6 ECMP of a routing daemon", "it computed the paths", ecmp(protocol=12))
     yield silence("IPv6 ECMP over a nexthop group", "a group is made on purpose", ecmp(nh_id=7))

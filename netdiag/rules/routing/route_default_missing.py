@@ -28,7 +28,8 @@ Not flagged
   A missing default route is no fault by itself, and from outside two hosts can look the same: one that lost it a
   moment ago and has sent nothing since, and one that was never meant to leave its subnets (a container on an internal
   network, a storage network, a lab). Without one of the signs above netdiag says nothing; state it in the intent, or
-  compare with a baseline, to be told in any case. Silent as well: a default route of any policy table in use;
+  compare with a baseline, to be told in any case. Silent as well: a default route of any policy table in use
+  (one for some sources or interfaces alone, unless packets are refused now, or a tunnel has no way);
   0.0.0.0/1 with 128.0.0.0/1, and 2000::/3; a default route that refuses (unreachable, blackhole, prohibit): somebody
   says that there is no way out; routing daemons' routes or a hundred and more routes by gateways: a BGP router has
   its table; hosts without an address of the family, or only on tunnels; one family where the other one has a default
@@ -45,20 +46,18 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-import numpy as np
-
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import IFF_LOWER_UP, IFF_NOARP, IFF_POINTOPOINT, IFF_UP
-from netdiag.model.neighbour import NTF_PROXY, NTF_ROUTER, NUD_DELAY, NUD_PROBE, NUD_REACHABLE, NUD_STALE
+from netdiag.model.neighbour import NTF_PROXY, NTF_ROUTER
 from netdiag.model.nexthop import NexthopMember
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysmeant import FORWARDED, OUT, Sign, signs
-from netdiag.rules.waysout import NULL_METRIC, ROUTER, Uplink, default_oifs, gateways, uplinks
+from netdiag.rules.waysout import NULL_METRIC, ROUTER, Uplink, default_oifs, gateways, likely_gateway, uplinks
 
 RULE = Rule(
     id="route-default-missing",
@@ -70,7 +69,6 @@ RULE = Rule(
     explains=("bgp-not-established", "bgp-hold-timer-expired", "dns-*", "ip-in-noroutes", "wg-*"),
 )
 
-GOOD = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
 GLOBAL6 = ip_network("2000::/3")
 NAMES = {"inet": ("IPv4", "0.0.0.0/0"), "inet6": ("IPv6", "::/0")}
 BEYOND = {
@@ -88,10 +86,12 @@ class Missing:
     uplink: Uplink
     signs: list[Sign]
     """The weightiest first; never empty."""
+    aside: bool = False
+    """There is one for packets from some sources or interfaces."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    ways_out = {family: default_oifs(view, family) for family in ("inet", "inet6")}
+    ways_out = {family: default_oifs(view, family, of_all=True) for family in ("inet", "inet6")}
     found = []
     for family, other in (("inet", "inet6"), ("inet6", "inet")):
         if ways_out[family] is not None or main_is_out_of_reach(view, family):
@@ -102,9 +102,11 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         elsewhere = ways_out[other]
         shared = [uplink for uplink in up if elsewhere is None or leads_out(uplink, elsewhere)]
+        aside = default_oifs(view, family) is not None
         told = sorted(signs(view, family, counters=bool(shared), lonely=not known), key=lambda sign: sign.severity)
+        told = [sign for sign in told if not aside or sign.now]
         if told:
-            found.append(Missing(family=family, uplink=(shared or up)[0], signs=told))
+            found.append(Missing(family=family, uplink=(shared or up)[0], signs=told, aside=aside))
     if found:
         found.sort(key=lambda missing: missing.signs[0].severity)  # "critical" comes before "warning"
         yield draft(view, found)
@@ -133,13 +135,14 @@ def draft(view: HostView, found: list[Missing]) -> Draft:
     state = ", which has no carrier" if link.up and not link.lower_up else state
     both = f"; no {NAMES[found[1].family][0]} one either" if len(found) > 1 else ""
     ip, sign = ip_command(family), first.signs[0]
+    rest = " for what no policy rule leads elsewhere" if first.aside else ""
     gateway = next((s.gateway for s in first.signs if s.gateway), None) or likely_gateway(view, family, first.uplink)
     add = f"{ip} route add default via {gateway or 'GATEWAY'} dev {quoted(link.ifname)}"
     outside = (at for at in BEYOND[family] if not view.lookup(Query(family=family, dst=at)).ok)
     return RULE.found(
         subject=subject("route", dst=dst, table=RT_TABLE_MAIN),
         severity=sign.severity,
-        message=f"no {version} default route, and {sign.text} (uplink {link.ifname}, {network}{state}){both}",
+        message=f"no {version} default route{rest}, and {sign.text} (uplink {link.ifname}, {network}{state}){both}",
         evidence=[
             (f"{version} default route", "none", f"RTM_GETROUTE {dst}"),
             *(each.fact for each in first.signs[:2]),
@@ -159,16 +162,6 @@ def objects(missing: Missing) -> Iterator[Subject]:
     yield subject("link", ifname=ifname)
     yield subject("route", dst=dst, table=RT_TABLE_MAIN)
     yield subject("route", dst=dst, table=RT_TABLE_MAIN, ifname=ifname)
-
-
-def likely_gateway(view: HostView, family: str, uplink: Uplink) -> str | None:
-    """The one neighbour of the uplink that is known; IPv6: the one that says it is a router. None: cannot be told."""
-    rows = view.neighbours
-    mine = (rows.ifindex == uplink.link.ifindex) & (rows.family == (2 if family == "inet" else 10))
-    known = list(rows.rows(np.flatnonzero(mine & (rows.state & GOOD != 0) & (rows.flags & NTF_PROXY == 0))))
-    if family == "inet6":
-        known = [row for row in known if row.router]
-    return known[0].dst if len(known) == 1 else None
 
 
 def examples() -> Iterator[Example]:
@@ -251,16 +244,8 @@ def refused_examples() -> Iterator[Example]:
     yield silence("some gateway, refused before", "it has the routes that somebody gave it", near)
     busy = host(3, 4).route("10.0.0.0/8", via="192.0.2.9", dev="eth0")
     yield fires("some gateway, refused now", "a route is missing, and no default route catches it", busy, "warning")
-    yield fires(
-        "interface down", "the message says so", host(0, 1, up=False), "critical", "eth0, 192.0.2.2/24, which is down"
-    )
-    yield fires(
-        "no carrier",
-        "the message says so",
-        host(0, 1, carrier=False),
-        "critical",
-        "eth0, 192.0.2.2/24, which has no carrier",
-    )
+    for words, off in (("is down", host(0, 1, up=False)), ("has no carrier", host(0, 1, carrier=False))):
+        yield fires(words, "the message says so", off, "critical", f"eth0, 192.0.2.2/24, which {words}")
 
 
 def other_sign_examples() -> Iterator[Example]:
@@ -286,22 +271,29 @@ def other_sign_examples() -> Iterator[Example]:
     fdb = host().nexthop(7, gateway="198.51.100.9", fdb=True)
     yield silence("nexthop object of a bridge table", "VXLAN uses it, not a route", fdb)
     lost = host().route("default", via="192.0.2.1", dev="eth0", table=100)
-    yield fires(
-        "table without a rule",
-        "the default route is there, its rule is not",
-        lost,
-        "warning",
-        "table 100",
-        "ip rule add lookup 100",
-    )
+    rule = ("table 100", "ip rule add lookup 100")
+    yield fires("table without a rule", "the default route is there, its rule is not", lost, "warning", *rule)
     aside = host().route("default", via="192.0.2.1", dev="eth0", table=100).rule(9, table=100, suppress_prefixlength=0)
     yield silence("table whose default route is not wanted", "a rule leads there", aside)
+    tried = host(0, 1).route("default", via="192.0.2.1", dev="eth0", table=100)
+    tried.rule(9, table=100, suppress_prefixlength=0)
+    yield fires("table whose default route is not wanted, refused now", "IPv4 takes none of it", tried, "warning")
     part = host().route("10.0.0.0/8", via="192.0.2.1", dev="eth0", table=100)
     yield silence("table without a rule, without default route", "no default route was meant", part)
     null = host().route("default", type="unreachable", family="inet", table=100)
     yield silence("table without a rule, refusing", "no way out either", null)
     ruled = lost.rule(100, src="192.0.2.7", src_len=32, table=100)
     yield silence("table with a rule", "policy routing gives some packets a way out", ruled)
+    says = "no IPv4 default route for what no policy rule leads elsewhere, and 1 packet was"
+    chosen: tuple[dict[str, Any], ...] = ({"src": "192.0.2.7", "src_len": 32}, {"iif": "tap0"}, {"fwmark": 7})
+    for number, selector in enumerate(chosen):
+        busy = host(3, 4).route("default", via="192.0.2.1", dev="eth0", table=100).rule(100, table=100, **selector)
+        if number < 2:
+            yield fires(f"table for {selector}", "all others are refused now", busy, "warning", says)
+        else:
+            yield silence(f"table for {selector}", "a VPN client marks what goes by it", busy)
+    lame = host(3).route("default", via="192.0.2.1", dev="eth0", table=100).rule(100, table=100, **chosen[0])
+    yield silence("table for some, refused before", "who knows when", lame)
     main = host(0, 1).without_rule(32766).route("default", via="192.0.2.1", dev="eth0")
     yield silence("no rule for main", "rule-main-missing speaks of that", main)
     yield from _connections()
@@ -369,6 +361,8 @@ def silent_examples() -> Iterator[Example]:
     apart = with_route(type="blackhole", via=None, dev=None, family="inet", table=100)
     yield fires("refusal without a rule", "no packet meets it", apart, "critical")
     spare = host(5, 6, up=False).link("eth1").address("eth1", "198.51.100.2/24")
+    went = host(5, 6).link("eth1").address("eth1", "198.51.100.2/24").vanished("eth1")
+    yield fires("an interface that went meanwhile", "its address is no way out", went, "critical", "uplink eth0")
     yield fires(
         "two interfaces, one down", "the one that is up is named", spare, "critical", "(uplink eth1, 198.51.100.2/24)"
     )
@@ -413,6 +407,11 @@ def family_examples() -> Iterator[Example]:
     yield fires("IPv4 gone, IPv6 there", "both have addresses on the uplink", two(OUT["inet"], v6="eth0"), "warning")
     yield silence("IPv4 for inside only", "IPv6 is the way out, elsewhere", two(OUT["inet"], v6="eth1"))
     yield fires("IPv6 gone, IPv4 there", "the same the other way", two(OUT["inet6"], v4="eth0"), "warning", six=True)
+    second = two(OUT["inet6"], v4="eth1").address("eth1", "2001:db8:1::2/64")
+    yield fires("IPv6 gone, on two", "named where IPv4 goes out", second, "warning", "(uplink eth1", six=True)
+    cut_off = two(OUT["inet6"], v4="eth1").link("vx0", kind="vxlan", info={"remote": "2001:db8:9::9"})
+    says = ("vx0 has no route", "(uplink eth0")
+    yield fires("IPv6 for inside, a tunnel's far end", "it was to be reached", cut_off, "critical", *says, six=True)
     local = two(OUT["inet6"], v4="eth0", address="fd00::2/64")
     yield silence("IPv6 for inside only", "unique-local addresses need no way out", local)
     neither = two(OUT["inet6"], address="fd00::2/64")

@@ -24,18 +24,20 @@ References
   net/ipv4/fib_frontend.c fib_disable_ip(); ip-route(8)
 """
 
+import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from netdiag.index.local import Network
 from netdiag.index.policy import Query
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, Subject, Unjudged, subject
 from netdiag.model.intent import IntendedRoute
-from netdiag.model.route import Route
+from netdiag.model.route import RT_TABLE_MAIN, Route
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.expected import since, untold
 from netdiag.rules.routewords import ip_command, table_word
@@ -46,13 +48,15 @@ RULE = Rule(
     title="a route that this host is meant to have is not there",
     severity="critical",
     reads=("routes", "links", "rules", "sysctls"),
-    consults=("intent.route", "baseline", "nexthops"),
+    consults=("intent.route", "baseline", "nexthops", "wireguard"),
     explains=("route-default-missing", "rule-references-empty-table", "bgp-*", "wg-*", "dns-*", "asym-*"),
 )
 BY_HAND = (3, 4)
 """RTPROT_BOOT, RTPROT_STATIC."""
 DROPS = ("blackhole", "unreachable", "prohibit", "throw")
 """Types of routes that carry nothing, so that nothing is lost with them."""
+MOST = 64
+"""So many prefixes of tunnels are told to belong to it."""
 NAMED = 3
 """So many routes that vanished are told one by one."""
 
@@ -132,7 +136,7 @@ def _draft(
 ) -> Draft:
     family, table, dst = at
     lost = not all(view.lookup(Query(family=family, dst=address)).ok for address in specimens(dst))
-    drops = words.split(maxsplit=1)[0] in DROPS
+    drops = words.partition(" ")[0] in DROPS
     ip = ip_command(family)
     effect = "nothing else takes its packets" if lost else "its packets take another route"
     if other is not None:
@@ -152,8 +156,21 @@ def _draft(
         ],
         confirm=[f"{ip} route show table {table}", f"{ip} route get {specimens(dst)[0]}"],
         fix=f"{ip} route {'replace' if other else 'add'} {words}{blank} table {table}",
-        breaks=[*objects, *_tables(view, family, table)],
+        breaks=[*objects, *_tables(view, family, table), *_into_tunnels(view, dst)],
     )
+
+
+def _into_tunnels(view: HostView, dst: str) -> list[Subject]:
+    """The ways to what WireGuard's peers are allowed, where the route would lead there: never a default route."""
+    net = ipaddress.ip_network(dst)
+    allowed = {prefix for device in view.wireguard.devices for peer in device.peers for prefix in peer.allowed_ips}
+    inside = [ipaddress.ip_network(prefix) for prefix in allowed] if net.prefixlen else []
+    held = [one for one in inside if one.version == net.version and _covers(net, one)]
+    return [subject("route", dst=str(one), table=RT_TABLE_MAIN) for one in sorted(held, key=str)[:MOST]]
+
+
+def _covers(net: Network, one: Network) -> bool:
+    return one.prefixlen >= net.prefixlen and one.network_address in net
 
 
 def _tables(view: HostView, family: str, table: int) -> list[Subject]:

@@ -86,9 +86,9 @@ class Use:
 
 def judged(view: HostView, family: str, way: Way, position: int) -> Use | None:
     """Whether the route at ``position`` loses its traffic, and what is left for it."""
-    routes, fib = view.routes(family), view.fib(family)
-    if not taken(fib, position):
-        return None
+    routes, fib, link = view.routes(family), view.fib(family), view.link(way.hop.oif)
+    if link is None or not taken(fib, position):
+        return None  # (with an interface that went meanwhile its routes did)
     route = routes.row(position)
     alive = tuple(leg for leg in way.legs if not leg.flags & NO_CARRIER)
     if alive:
@@ -97,8 +97,7 @@ def judged(view: HostView, family: str, way: Way, position: int) -> Use | None:
     same = [other for other in others.after if usable(routes, other, unusable=NO_CARRIER)]
     if same:
         return Use(way=way, route=route, left=routes.row(same[0]))
-    link = view.link(way.hop.oif)
-    idle = way.hop.gateway is None or (link is not None and link.kind in IDLE_KINDS)
+    idle = way.hop.gateway is None or link.kind in IDLE_KINDS
     if idle and not route.default:
         return None
     shorter = [other for other in others.shorter if usable(routes, other, unusable=NO_CARRIER)]
@@ -108,13 +107,13 @@ def judged(view: HostView, family: str, way: Way, position: int) -> Use | None:
 def uses(view: HostView, family: str) -> Iterator[Use]:
     """Every way without carrier that is in use, with its most telling route."""
     routes = view.routes(family)
-    down = (routes.flags & NO_CARRIER) == RTNH_F_LINKDOWN
-    down |= np.array([any(is_down(hop) for hop in extra.multipath) for extra in routes.extras] + [False])[routes.extra]
-    down |= (routes.nh_id != 0) & (routes.oif == 0)
-    if not down.any():
+    dark = (routes.flags & NO_CARRIER) == RTNH_F_LINKDOWN
+    dark |= np.array([any(is_down(hop) for hop in extra.multipath) for extra in routes.extras] + [False])[routes.extra]
+    dark |= (routes.nh_id != 0) & (routes.oif == 0)
+    if not dark.any():
         return
-    down &= among(routes.table, list(reachable_tables(view.rules, view.links, family))) & ~on_every_link(routes)
-    for way in ways(routes, view.nexthops, down):
+    dark &= among(routes.table, list(reachable_tables(view.rules, view.links, family))) & ~on_every_link(routes)
+    for way in ways(routes, view.nexthops, dark):
         if not is_down(way.hop):
             continue
         order = np.argsort(routes.dst_len[way.positions], kind="stable")[:LOOKED_AT]
@@ -326,13 +325,17 @@ def single_examples() -> Iterator[Example]:
     tie = spare(down(), priority=0)
     yield fires("same metric", "the second of equals could carry it", tie)
     worse = spare(down(), flags=RTNH_F_LINKDOWN)
-    yield fires("the other without carrier too", "nothing is left, and one finding a way out", worse)
+    none = "nothing else in its table could carry it"
+    yield fires("the other without carrier too", "nothing is left, and one finding a way out", worse, "critical", none)
     null = down().route("default", type="blackhole", family="inet", priority=100)
-    yield fires("only a blackhole is left", "that carries nothing", null)
+    yield fires("only a blackhole is left", "that carries nothing", null, "critical", none)
     inner = spare(down("10.0.0.0/8"), priority=0)
     yield fires("a prefix, the default route is left", "a shorter prefix could carry it", inner, dst="10.0.0.0/8")
     lost = down("10.0.0.0/8")
     yield fires("a prefix, nothing is left", "lost all the same", lost, "warning", dst="10.0.0.0/8")
+    shut = down("10.0.0.0/8").route("default", type="unreachable", family="inet")
+    yield fires("a prefix, all else is refused", "that carries nothing", shut, "warning", none, dst="10.0.0.0/8")
+    yield silence("an interface that went meanwhile", "its routes went with it", down().vanished("eth0"))
     metrics = {"protocol": 2, "priority": 256, "via": None}
     twins = down("fe80::/64", **metrics).route("fe80::/64", dev="eth1", protocol=2, priority=256)
     yield silence("link-local prefix", "every interface has fe80::/64, and needs its own", twins)

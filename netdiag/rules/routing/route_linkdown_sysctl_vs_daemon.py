@@ -87,8 +87,8 @@ def _case(name: str, why: str, fires: int = 0, *, carrier: bool = False, own: in
     route = BirdRoute(net=net, protocol="direct1", best=True, dev=devices)
     host: Any = BirdHost().bgp("up1", state=more.pop("state", "up")).exports("up1", routes=(route,))
     host.link("eth0").address("eth0", "192.0.2.5/24")
-    conf = {"ignore_routes_with_linkdown": own}
-    host.link("eth7", carrier=carrier, inet_conf=conf, inet6_conf=conf)
+    name_ = "ignore_routes_with_linkdown"
+    host.link("eth7", carrier=carrier, inet_conf={name_: own}, inet6_conf={name_: more.pop("own6", own)})
     host.sysctl("net.ipv4.conf.all.ignore_routes_with_linkdown", more.pop("all", 0))
     return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
 
@@ -98,6 +98,8 @@ def examples() -> Iterator[Example]:
     yield _case("no carrier", "the plain fault", 1, severity="warning", subject=about)
     yield _case("by all", "either switch will do for IPv4", 1, own=0, all=1)
     yield _case("IPv6", "its own switch", 1, net="2001:db8:7::/64")
+    yield _case("IPv6, ignored by IPv4 alone", "IPv6 goes on using them", net="2001:db8:7::/64", own6=0)
+    yield _case("ignored by IPv6 alone", "IPv4 goes on using them", own=0, own6=1)
     yield _case("IPv6 and all of IPv4", "all says nothing to IPv6", net="2001:db8:7::/64", own=0, all=1)
     yield _case("carrier", "the ordinary case", carrier=True)
     yield _case("not ignored", "another rule", own=0)

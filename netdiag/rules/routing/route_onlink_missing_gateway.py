@@ -253,7 +253,8 @@ def fault_examples() -> Iterator[Example]:
     peer = bare(stray().address("eth0", "192.0.2.2/24", peer="192.0.2.9"))
     yield fires("far end of an address with a peer", "its prefix is the peer's", peer, "which no subnet of eth0 holds")
     beside = stray().address("eth0", "192.0.3.2/24").link("eth1").address("eth1", "192.0.2.2/24")
-    yield fires("subnet on another interface", "the kernel asks for the route's own interface", beside)
+    none = "which no subnet of eth0 holds"
+    yield fires("subnet on another interface", "the kernel asks for the route's own interface", beside, none)
     half = stray().address("eth0", "192.0.2.130/25")
     yield fires("subnet too small", "192.0.2.128/25 does not hold 192.0.2.1", half)
     custom = stray(table=100).rule(100, table=100, src="198.51.100.7", src_len=32)
@@ -313,6 +314,7 @@ def attached_examples() -> Iterator[Example]:
     ppp = stray(link={"flags": IFF_UP | IFF_LOWER_UP | IFF_POINTOPOINT})
     yield silence("point to point", "there is only one other end", ppp)
     yield silence("own address as gateway", "an old way to write an interface route", stray(via="198.51.100.7"))
+    yield silence("an interface that went meanwhile", "its routes went with it", stray().vanished("eth0"))
     yield silence("dead hop", "the kernel does not use it", stray(flags=RTNH_F_DEAD))
     peer = HostBuilder().link("eth0").route("10.0.0.2/32", dev="eth0", scope=253, protocol=2)
     yield silence("peer address", "the far end has a host route", peer.route("default", via="10.0.0.2", dev="eth0"))

@@ -235,6 +235,8 @@ def examples() -> Iterator[Example]:
     yield one("marked packets", "an uplink's table that a bounce of the link has emptied", 1, fwmark=1, **sure)
     odd = _host().rule(50, action="prohibit", fwmark=1, fwmask=1)
     yield one("beside a ban of odd marks", "packets have no mark by themselves", 1, host=odd)
+    tunnelled = _host().rule(50, action="prohibit", tun_id=1)
+    yield one("beside a ban of a tunnel", "packets are of no tunnel by themselves", 1, host=tunnelled, fwmark=1)
     but = _host().rule(201, action="prohibit", dst="192.0.2.0", dst_len=24, invert=True)
     yield one(
         "refused but for one network", "that one is not the rule's", host=but, dst="192.0.2.0", dst_len=24, invert=True
@@ -410,5 +412,9 @@ def _misnumbered() -> Iterator[Example]:
         ("main without a rule", "another rule says so", full().rule(400, table=254).without_rule(32766)),
     ):
         yield case(name, why, host, unclear)
+    six = full(100).route("default", via="2001:db8::9", dev="eth1", table=100).rule(300, family="inet6", table=100)
+    yield case("the full table has a rule of IPv6", "IPv4 has none", six, meant)
+    cut = full().without_rule(32766)
+    yield case("no rule for main", "rule-main-missing says so", cut, ("its packets to", unclear[1]))
     two = full(100).rule(300, table=1001, iif="eth0")
     yield case("two rules with empty tables", "which one is misnumbered", two, unclear[:1], 2)

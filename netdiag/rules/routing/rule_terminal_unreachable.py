@@ -3,8 +3,9 @@
   them: a later rule with a table of its own matches no packet but those refused, and its table has routes for them.
   Also: what this host demonstrably sends (to the neighbour of a BGP session, a WireGuard endpoint with the device's
   mark, a tunnel's far end, a guest) ends at such a rule although a table behind it has the way. A rule refuses the
-  whole subnet of an own interface by its "to", with live neighbours on it. A rule refuses everything, nothing before it
-  leads anywhere, and main behind it has the default route: not even a tunnel could get out.
+  whole subnet of an own interface by its "to", with live neighbours on it. A rule refuses by its "from", and nothing
+  else, all that a network of guests sends beyond a host that forwards for them. A rule refuses everything, nothing
+  before it leads anywhere, and main behind it has the default route: not even a tunnel could get out.
 
 Why it matters
   Marked or selected traffic dies with EHOSTUNREACH, EACCES or in silence, although "ip route show table" shows its
@@ -34,11 +35,13 @@ References
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from netdiag.index.guests import GuestSide
 from netdiag.index.reach import can_match, selects
 from netdiag.index.shadow import REFUSALS, Shadows, same_packets
 from netdiag.index.view import HostView
 from netdiag.index.ways import usable
 from netdiag.model.finding import Draft, Severity, Subject, subject
+from netdiag.model.neighbour import Neighbour
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import Route
 from netdiag.rules.build import HostBuilder
@@ -48,6 +51,7 @@ from netdiag.rules.deadrules import decided_otherwise
 from netdiag.rules.demands import CONSULTS, READS, Demand, demands
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.shutin import shut_in
 
 RULE = Rule(
     id="rule-terminal-unreachable",
@@ -74,6 +78,10 @@ def check(view: HostView) -> Iterator[Draft]:
         wanted, refused = demand.kind in KINDS and demand.busy, _refused(view, demand)
         if refused is not None and (wanted or _covers(refused[0], demand, refused[1])):
             yield _demanded(view, refused[0], demand, refused[1])
+    for rule in refusing:
+        held = shut_in(view, rule)
+        if held is not None:
+            yield _shutting_in(view, rule, *held)
     cut_off: set[str] = set()
     for family in ("inet", "inet6"):  # IPv6 is shut on purpose, unless IPv4 is as well
         for rule in refusing:
@@ -114,6 +122,18 @@ def _shutting(view: HostView, rule: PolicyRule, row: Route) -> Draft:
     breaks = [subject("host"), subject("route", dst=row.dst, table=254), *links]
     fix = f"{ip_command(rule.family)} rule del pref {rule.priority} {rule_words(rule)}"
     return _draft(view, rule, "critical", words, evidence=evidence, breaks=breaks, fix=fix)
+
+
+def _shutting_in(view: HostView, rule: PolicyRule, side: GuestSide, near: Neighbour) -> Draft:
+    name = side.link.ifname
+    words = f"all that the guests behind {name} send beyond this host, though it forwards for them"
+    evidence = [
+        (f"guests behind {name}", side.prefix, "RTM_GETROUTE, RTM_GETADDR"),
+        (f"neighbour {near.dst} dev {name}", near.state, "RTM_GETNEIGH NDA_DST ndm_state"),
+    ]
+    ip, text = ip_command(rule.family), rule_words(rule)
+    fix = f"{ip} rule del pref {rule.priority} {text}"
+    return _draft(view, rule, "warning", words, evidence=evidence, breaks=[subject("link", ifname=name)], fix=fix)
 
 
 def _guards(view: HostView, rule: PolicyRule) -> bool:
@@ -308,6 +328,7 @@ def examples() -> Iterator[Example]:
         near = bgp.rule(100, action="unreachable", dst="10.0.0.0", dst_len=30)
         yield _case(f"BGP session {state}", "its neighbour is refused", near, **more)
     yield from _own_subnets()
+    yield from _shut_in_examples()
     lookup = _host(BirdHost().bgp("up1", neighbor_address="10.0.0.2"))
     yield _case(
         "an exception before it",
@@ -340,6 +361,42 @@ def _shut() -> Iterator[Example]:
     yield _case("a default route that refuses too", "nothing is to leave", shut(dead))
     gone = _host().without_rule(32766)
     yield _case("without a rule for main", "rule-main-missing speaks", shut(gone))
+
+
+def _shut_in_examples() -> Iterator[Example]:
+    """Guests on a bridge, and a rule for what comes from them."""
+
+    def held(
+        src: str = "10.88.0.0", length: int = 24, *, forwarding: int = 1, state: str = "stale", **more: Any
+    ) -> HostBuilder:
+        host = _host().link("br0", kind="bridge", inet_conf={"forwarding": forwarding}).address("br0", "10.88.0.1/24")
+        host.link("veth1", kind="veth", master="br0", link_netnsid=0)
+        host.neighbour("10.88.0.5", dev="br0", state=state)
+        built: HostBuilder = host.rule(100, action="prohibit", src=src, src_len=length, **more)
+        return built
+
+    says = ("all that the guests behind br0 send", "ip rule del pref 100 from 10.88.0.0/24 prohibit")
+    warn: dict[str, Any] = {"fires": 1, "severity": "warning"}
+    info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    yield _case("a network of guests", "it was left behind", held(), says=says, **warn)
+    yield _case("a net around the guests", "the same", held("10.88.0.0", 16), **warn)
+    yield _case("half of the guests", "some are shut in", held("10.88.0.0", 25), **info)
+    yield _case("guests of a host that does not forward", "they stay inside anyway", held(forwarding=0), **info)
+    yield _case("guests that were never there", "an empty network", held(state="failed"), **info)
+    yield _case("guests' marked packets", "a part of them", held(fwmark=7), **info)
+    yield _case("guests, to one network", "they are kept out of it", held(dst="10.1.0.0", dst_len=24), **info)
+    vpn = held().rule(50, src="10.88.0.0", src_len=16, table=60)
+    yield _case("guests with a way of their own", "a kill switch behind a VPN", vpn, **info)
+    lan = held().rule(50, table=254, suppress_prefixlength=0)
+    yield _case("guests that may talk to the LAN", "a kill switch", lan, **info)
+    six = (
+        _host().link("br0", kind="bridge").address("br0", "2001:db8:88::1/64").sysctl("net.ipv6.conf.all.forwarding", 1)
+    )
+    six.link("veth1", kind="veth", master="br0", link_netnsid=0).neighbour("2001:db8:88::5", dev="br0")
+    six.rule(100, action="blackhole", src="2001:db8:88::", src_len=64, family="inet6")
+    yield _case("a network of guests, IPv6", "the same", six, **warn)
+    still = six.sysctl("net.ipv6.conf.all.forwarding", 0)
+    yield _case("guests of a host that does not forward IPv6", "they stay inside anyway", still, **info)
 
 
 def _own_subnets() -> Iterator[Example]:

@@ -54,6 +54,7 @@ RULE = Rule(
     explains=(
         "wg-allowedips-without-route",
         "wg-route-without-allowedips",
+        "wg-no-endpoint-tx",
         "bgp-not-established",
         "bgp-hold-timer-expired",
         "bgp-bfd-down",

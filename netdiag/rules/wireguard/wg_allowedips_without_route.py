@@ -72,6 +72,8 @@ RULE = Rule(
     explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down"),
 )
 WIDEST = {4: 1, 6: 3}
+MOST_TOLD = 64
+"""Prefixes of which it is told that a route to them is away."""
 
 
 def judged(prefix: str) -> bool:
@@ -158,7 +160,11 @@ def _finding(
         confirm=[route_get(device, specimens(prefix)[0]), f"wg show {quoted(name)} allowed-ips"],
         fix=instead[1] if instead else f"ip {flag}route add {prefix} dev {quoted(name)}",
         confidence="certain" if sure else "likely",
-        touches=[*device_objects(device), *(peer_subject(device, one) for one in peers)],
+        touches=[
+            *device_objects(device),
+            *(peer_subject(device, one) for one in peers),
+            *(subject("route", dst=one, table=254) for _, one in lost[:MOST_TOLD]),
+        ],
         breaks=[
             subject("route", dst=prefix, table=254),
             *(thing for one in peers for thing in inner_neighbours(device, one)),

@@ -19,8 +19,9 @@ Fix
 
 Not flagged
   Peers without an endpoint to which nothing is sent: they will call. Errors of an interface all of whose peers have
-  endpoints. No more packets than the host sent to groups meanwhile: those are no peer's. With --interval 0 there is
-  nothing to compare.
+  endpoints. A gateway for clients that come when they want, most of whose peers have no endpoint while one has called:
+  somebody asked for a client that is away; told as info. No more packets than the host sent to groups meanwhile: those
+  are no peer's. With --interval 0 there is nothing to compare.
 
 References
   drivers/net/wireguard/device.c wg_xmit() "-EDESTADDRREQ"; wg(8) "endpoint"
@@ -46,6 +47,8 @@ RULE = Rule(
     explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down"),
 )
 
+CALLERS = 8
+"""Peers without an endpoint from which on they are clients, not members of a mesh that lost their addresses."""
 GROUPS = ("IpExt.OutMcastPkts", "IpExt.OutBcastPkts", "Ip6OutMcastPkts")
 
 
@@ -77,6 +80,12 @@ def quiet(view: HostView, device: WireguardDevice) -> bool:
     return True
 
 
+def of_callers(device: WireguardDevice) -> bool:
+    """Whether its peers come and go, and some are here: sending to one that is away is daily life."""
+    absent = sum(peer.endpoint is None for peer in device.peers)
+    return absent >= CALLERS and absent * 2 > len(device.peers) > absent
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for device, link in alive(view):
         waiting = [peer for peer in device.peers if peer.endpoint is None and peer.allowed_ips]
@@ -99,6 +108,7 @@ def _finding(view: HostView, device: WireguardDevice, waiting: list[WireguardPee
             (f"{name} {counter}", f"+{count}", f"RTM_GETLINK {name} IFLA_STATS64"),
             ("endpoint", "(none)", source(device, "WGPEER_A_ENDPOINT", "endpoint")),
         ],
+        confidence="possible" if of_callers(device) else None,
         confirm=[f"wg show {quoted(name)} endpoints", f"ip -s link show dev {quoted(name)}"],
         fix=f"wg set {quoted(name)} peer {quoted(peer.public_key)} endpoint ADDRESS:PORT",
         touches=device_objects(device),
@@ -153,6 +163,28 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=subject("wireguard-interface", ifname="wg0"),
     )
+    for absent, here, severity in (
+        (8, 1, "info"),
+        (8, 7, "info"),
+        (8, 8, "warning"),
+        (7, 1, "warning"),
+        (9, 0, "warning"),
+    ):
+        gate = WireguardBuilder().wireguard("wg0")
+        for number in range(absent):
+            gate.wg_peer("wg0", f"away{number}", endpoint=None, allowed_ips=(f"10.1.0.{number}/32",))
+        for number in range(here):
+            gate.wg_peer("wg0", f"here{number}", age=20, allowed_ips=(f"10.2.0.{number}/32",))
+        first, last = ({"links": (gate.link_counters("wg0", stats=Stats64(tx_errors=at)),)} for at in (1, 9))
+        none = {"snmp": dict.fromkeys(GROUPS, 0)}
+        gate.counters(before=none | first, after=none | last)
+        yield Example(
+            name=f"{absent} peers away and {here} here",
+            why="clients that come when they want" if severity == "info" else "a mesh that lost where its members are",
+            tables=gate.build(),
+            fires=1,
+            severity="info" if severity == "info" else "warning",
+        )
     yield Example(name="no errors", why="it will call", tables=_host(errors=0).build())
     yield Example(name="errors elsewhere", why="all have endpoints", tables=_host(endpoint="192.0.2.9").build())
     busy = _host(userspace=True, counter="tx_packets", tx=500)

@@ -1,0 +1,54 @@
+"""Networks of guests all of whose packets a policy rule refuses by where they come from. Pure."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TypeAlias
+
+import msgspec
+
+from netdiag.index.guests import GuestSide, sides
+from netdiag.index.reach import selects
+from netdiag.index.view import HostView
+from netdiag.model.neighbour import Neighbour
+from netdiag.model.policyrule import PolicyRule
+from netdiag.model.route import RT_TABLE_LOCAL
+
+ALIVE = ("reachable", "stale", "delay", "probe")
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+def shut_in(view: HostView, rule: PolicyRule) -> tuple[GuestSide, Neighbour] | None:
+    """The network of guests all of whose packets this rule refuses by their source, although this host forwards for
+    them; with one of them that was there lately. None where an earlier rule has routes for some of them."""
+    alone = msgspec.structs.replace(rule, src=None, src_len=0)
+    if rule.invert or not rule.src_len or selects(alone):
+        return None
+    own = [other for other in view.rules if other.family == rule.family]
+    source = ip_network(f"{rule.src}/{rule.src_len}", strict=False)
+    for earlier in own[: own.index(rule)]:
+        if earlier.table != RT_TABLE_LOCAL and (earlier.invert or not earlier.src_len or _within(earlier, source)):
+            return None
+    for side in sides(view.stack, view.routes(rule.family), view.addresses).guests:
+        subnet = ip_network(side.prefix)
+        if not covers(source, subnet) or not _forwards(view, rule.family, side):
+            continue
+        for row in view.neighbours.rows():
+            near = row.ifindex == side.link.ifindex and row.family == rule.family and row.state in ALIVE
+            if near and ip_address(row.dst) in subnet:
+                return side, row
+    return None
+
+
+def covers(outer: Network, inner: Network) -> bool:
+    """Whether all addresses of ``inner``, of the same family, are in ``outer``."""
+    return outer.version == inner.version and outer.prefixlen <= inner.prefixlen and inner.network_address in outer
+
+
+def _within(rule: PolicyRule, source: Network) -> bool:
+    earlier = ip_network(f"{rule.src}/{rule.src_len}", strict=False)
+    return covers(earlier, source) or covers(source, earlier)
+
+
+def _forwards(view: HostView, family: str, side: GuestSide) -> bool:
+    if family == "inet6":
+        return view.sysctl_int("net.ipv6.conf.all.forwarding") == 1
+    return side.link.inet_conf.get("forwarding") == 1
