@@ -76,6 +76,12 @@ def examples() -> Iterator[Example]:
     changed = "Received: Other configuration change"
     yield _case("the neighbour got a password", "its goodbye is the last that was heard", 0, 1, error=changed, **crit)
     yield _case("does not move", "a scanner last week, or a slow session", 5, 5, fires=1, severity="info")
+    before, after = {"TcpExt.TCPMD5Failure": 5, "TcpExt.TCPMD5NotFound": 0}, {"TcpExt.TCPMD5NotFound": 1}
+    host = BirdHost().bgp_down("up1", "", bgp_state="Connect").link("eth0").address("eth0", "192.0.2.2/24")
+    two = host.counters(before={"snmp": before}, after={"snmp": before | after}).build()
+    says = ("TcpExt TCPMD5NotFound between the samples 1",)
+    yield Example(name="another moved once", why="what moves now is told", tables=two, says=says, **crit)
+    yield _case("the neighbour hung up", "the connection stood", 0, 9, error=tcpauth.RESET, state="Active")
     yield _case("never", "a firewall perhaps", 0, 0)
     yield _case("reset", "a counter that went back says nothing now", 5, 1, fires=1, severity="info")
     yield _case("scanner", "the session stands", 0, 9, up=True)

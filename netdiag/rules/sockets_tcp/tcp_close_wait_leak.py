@@ -28,7 +28,7 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.model.sockets import CLOSE_WAIT, IPPROTO_TCP, TOLD_INFO
+from netdiag.model.sockets import CLOSE_WAIT, IPPROTO_TCP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.sockettables import listening
@@ -48,7 +48,7 @@ def check(view: HostView) -> Iterator[Draft]:
     table = view.sockets
     stay = (table.protocol == IPPROTO_TCP) & (table.state == CLOSE_WAIT)
     stay &= (table.later == 1) & (table.later_state == CLOSE_WAIT)
-    quiet = np.minimum(table.last_data_recv, table.last_data_sent) * (table.told & TOLD_INFO != 0)
+    quiet = np.minimum(table.last_data_recv, table.last_data_sent)  # (0 where the kernel did not tell)
     comms = {owner.inode: owner.comm for owner in view.socket_owners.owners}
     listened = set(table.sport[listening(table, IPPROTO_TCP)].tolist())
     groups: dict[tuple[str, str, int], list[int]] = defaultdict(list)

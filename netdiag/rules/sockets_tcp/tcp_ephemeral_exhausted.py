@@ -114,11 +114,11 @@ def bound(table: Sockets, mask: Mask, allowed: set[int]) -> Iterator[tuple[int, 
     positions = np.flatnonzero(inside)
     if len(positions) <= NEAR * len(allowed):
         return
-    owner = np.concatenate([table.src[positions], table.family[positions].reshape(-1, 1)], axis=1)
+    owner = np.concatenate([table.src[positions], table.family[positions][:, None]], axis=1)
     _, first, which = np.unique(owner, axis=0, return_index=True, return_inverse=True)
     for group, at in enumerate(first.tolist()):
-        members = positions[which.reshape(-1) == group]
-        services = np.concatenate([table.dst[members], table.dport[members].reshape(-1, 1)], axis=1)
+        members = positions[which.ravel() == group]
+        services = np.concatenate([table.dst[members], table.dport[members][:, None]], axis=1)
         taken = len(distinct(table.sport[members]))
         if taken == len(members) and len(np.unique(services, axis=0)) > 1:
             yield int(positions[at]), taken
@@ -245,6 +245,15 @@ def _bound() -> Iterator[Example]:
             host.socket(**({"sport": 40000 + max(number - twice, 0)} | given | fields))
         return host
 
+    twenty: dict[str, Any] = {"ports": "40000 40019"}
+
+    def beside(count: int, host: HostBuilder | None = None) -> HostBuilder:
+        """More from another address of the host."""
+        host = host or each(10, **twenty)
+        for number in range(count):
+            host.socket(src="192.0.2.2", sport=40000 + number, dst=f"198.51.100.{number + 1}", dport=443, state=1)
+        return host
+
     told: dict[str, Any] = {"fires": 1, "confidence": "likely", "says": ("as after bind() before connect()",)}
     for name, why, severity, host in (
         ("ten services, ten ports", "no two share one", "critical", each(10)),
@@ -260,6 +269,8 @@ def _bound() -> Iterator[Example]:
         ("eighteen of twenty", "at nine tenths, not above", each(18, ports="40000 40019")),
         ("ten of twenty", "half are left", each(10, ports="40000 40019")),
         ("nine of nine", "by chance", each(9, ports="40000 40008")),
+        ("ten of twenty for each of two addresses", "each has room", beside(10)),
+        ("eighteen of twenty for one, two for another", "at nine tenths, not above", beside(2, each(18, **twenty))),
         ("a server with ten ports", "they are its own", _served()),
         ("two addresses, five each", "each has room", _halved(2)),
     ):

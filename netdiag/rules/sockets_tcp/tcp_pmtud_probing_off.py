@@ -119,6 +119,9 @@ def examples() -> Iterator[Example]:
         made = HostBuilder().sysctl(NAME, 0).link("eth0", mtu=card, **link).address("eth0", "192.0.2.2/24")
         return made.link("wg0", **wg).address("wg0", "10.9.0.1/24")
 
+    tables = host().build()
+    yield Example(name="the filter was not read", why="it may clamp", tables=tables, late=("nft",), unjudged=True)
+    yield Example(name="no filter at all", why="nothing clamps", tables=tables, absent=("nft",), fires=1)
     yield Example(name="the card is down", why="nothing is larger", tables=host(up=False).build())
     two = host(1420).link("wg1", kind="wireguard", type=65534, mtu=1500).address("wg1", "10.8.0.1/24")
     yield Example(name="a wider tunnel", why="no larger way out", tables=two.build())

@@ -67,7 +67,8 @@ def check(view: HostView) -> Iterator[Draft]:
 def examples() -> Iterator[Example]:
     def case(name: str, why: str, says: Any, limit: int | str, backlog: int, **fields: Any) -> Example:
         host = HostBuilder().sysctl("net.core.somaxconn", limit).socket(sport=80, wqueue=backlog, **fields)
-        return Example(name=name, why=why, tables=host.build(), fires=0 if says is None else 1, severity=says)
+        fires, sure = (0, None) if says is None else (1, "likely")
+        return Example(name=name, why=why, tables=host.build(), fires=fires, severity=says, confidence=sure)  # type: ignore[arg-type]
 
     yield case("cut to eight", "the plain fault", "warning", 8, 8)
     yield case("cut to 127", "below any default", "warning", 127, 127)
@@ -76,5 +77,7 @@ def examples() -> Iterator[Example]:
     yield case("the default", "programs ask for the most there is", None, 4096, 4096)
     yield case("fewer asked", "the program wants so", None, 8, 5)
     yield case("more than the limit", "set after it listened", None, 8, 4096)
+    bare = HostBuilder().socket(sport=80, wqueue=8).build()
+    yield Example(name="the limit was not told", why="a sandbox shows no net.core", tables=bare)
     yield case("not told", "read from /proc", None, 8, 8, told=0)
     yield case("bytes of a connection", "no backlog", None, 8, 8, state=1, dport=9)

@@ -89,6 +89,8 @@ def examples() -> Iterator[Example]:
     yield case("a small somaxconn", "it caps the queue too", "warning", {SENT: 3}, somaxconn=127)
     yield case("counted by the other", "cookies that could not be sent", "warning", {FULL: 1}, room=1)
     yield case("a burst", "enough room, many callers", "info", {SENT: 300}, room=128, somaxconn=128)
+    bare = counted({SENT: 3}, HostBuilder(), others=(SENT, FULL)).build()
+    yield Example(name="no limit was told", why="a sandbox shows none", tables=bare, fires=1, severity="info")
     yield case("none now", "those of the past", None, {}, room=1)
     yield case("went back", "a reset", None, {SENT: -1}, room=1)
     yield case("always by cookie", "somebody wants it so", None, {SENT: 5}, room=1, mode=2)

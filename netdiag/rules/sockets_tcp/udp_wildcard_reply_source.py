@@ -30,7 +30,7 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.distinct import among
-from netdiag.model.finding import Draft
+from netdiag.model.finding import Draft, Severity
 from netdiag.model.sockets import AF_INET, AF_INET6, IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
@@ -100,7 +100,9 @@ def examples() -> Iterator[Example]:
         if vip:
             host.address("lo", vip)
         host.socket(**({"protocol": 17, "sport": 5300, "comm": "game", "dev": None} | fields))
-        return Example(name=name, why=why, tables=host.build(), fires=fires, severity="info" if fires else None)
+        says = (f"service addresses {vip.partition('/')[0]} RTM_GETADDR",) if fires and vip else ()
+        severity: Severity | None = "info" if fires else None
+        return Example(name=name, why=why, tables=host.build(), fires=fires, severity=severity, says=says)
 
     yield case("wildcard on an anycast host", "the plain suspicion", 1)
     yield case("IPv6", "its own family", 1, vip="2001:db8::7/128", src="::")
@@ -124,6 +126,7 @@ def examples() -> Iterator[Example]:
     dummy = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").link("anycast", kind="dummy")
     dummy.address("anycast", "203.0.113.7/32").socket(protocol=17, sport=5300, comm="game")
     yield Example(name="on a dummy", why="the same", tables=dummy.build(), fires=1)
+    yield Example(name="on a dummy that went", why="nobody asks there", tables=dummy.vanished("anycast").build())
     for name, address, fields in (
         ("127.0.0.9 for the world", "127.0.0.9/32", {"scope": 0}),
         ("::1 for the world", "::1/128", {"scope": 0}),

@@ -78,9 +78,9 @@ def check(view: FleetView) -> Iterator[Draft]:
     numbers = np.array([number_of[end.host.name] for end in view.end_list], np.int64)
     host = numbers[edges.columns.near[rows]]
     order = np.argsort(host, kind="stable")
-    first = np.searchsorted(host[order], np.arange(len(names) + 1))
+    first, last = (np.searchsorted(host[order], np.arange(len(names)), side) for side in ("left", "right"))
     for number, name in enumerate(names):
-        own = order[first[number] : first[number + 1]]
+        own = order[first[number] : last[number]]
         said, when = ahead[own], done[rows[own]]
         if len(said) < WITNESSES:
             continue

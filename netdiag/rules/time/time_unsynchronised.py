@@ -104,7 +104,11 @@ def examples() -> Iterator[Example]:
     yield case("enabled and not running", "it died", 1, **enabled)
     yield case("synchronised", "as it should be", 0, daemons=runs(), status=0x1, state=0, maxerror=0.1)
     yield case("nobody keeps the time", "a sandbox", 0)
+    yield case("nobody keeps the time, with systemd", "a machine whose hypervisor does", 0, systemd=True)
     yield case("enabled in an image, no systemd", "a container of a full system", 0, enabled=("chrony.service",))
     yield case("restarted a moment ago", "it needs some seconds", 0, daemons=runs(age=59.9), maxerror=1.0)
+    yield case(
+        "restarted a moment ago, set long ago", "it was right some hours", 0, daemons=runs(age=1.0), maxerror=15.9
+    )
     yield case("just booted", "it needs some minutes", 0, daemons=runs(), boottime=599.9)
     yield case("the kernel did not say", "that proves nothing", 0, daemons=runs(), state=None)

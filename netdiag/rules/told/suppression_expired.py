@@ -41,8 +41,10 @@ RULE = Rule(
 def check(view: HostView) -> Iterator[Draft]:
     told = view.suppressions
     today = view.meta.taken_at[:10]
-    for entry in told.entries if told else ():
-        if told is not None and entry.expires < today:
+    if told is None:
+        return
+    for entry in told.entries:
+        if entry.expires < today:
             yield RULE.found(
                 subject=subject("host", rule=entry.rule, match=entry.match),
                 message=f"the suppression of {entry.rule} on {entry.match} ended on {entry.expires} "

@@ -41,6 +41,7 @@ from netdiag.model.finding import Confidence, Draft, Severity
 from netdiag.model.link import Link
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.build_nft import (
+    CT_DIRECTION,
     chain,
     high_port,
     iif,
@@ -51,6 +52,7 @@ from netdiag.rules.build_nft import (
     port,
     port_set,
     rule,
+    same,
     state,
     table,
     verdict,
@@ -253,6 +255,7 @@ def _doors_examples(case: Any) -> Iterator[Example]:
     alone.link("cni0", kind="bridge").address("cni0", "10.88.0.1/24")
     alone.link("veth1", kind="veth", master="cni0", link_netnsid=0)
     yield case("open on the pods' bridge, which is all there is", "a peer may be a pod", alone, _at_card())
+    yield case("and closed there too", "no peer can come", alone, _input(), 1)
     service = _host().address("lo", "203.0.113.9/32", scope=0)
     yield case("a service address on lo", "from there come only this host's own", service, _input(), 1)
 
@@ -288,11 +291,14 @@ def _doors_examples(case: Any) -> Iterator[Example]:
     heard = table(chain("input", *span.chains[0].rules, ports, hook="input", policy="accept"))
     deaf = table(chain("input", ports, hook="input", policy="accept"))
     yield case("high ports closed on eth0, answers pass", "it begins itself", cards(way6=False), heard)
+    back = rule((CT_DIRECTION, same("01")), verdict("accept"))
+    heard = table(chain("input", back, ports, hook="input", policy="accept"))
+    yield case("high ports closed, answers pass by their direction", "the same", cards(way6=False), heard)
     for age, weight in ((200, "critical"), (20, "warning")):
         closed_ = cards(way6=False, age=age)
         says = ("no answer comes in",)
         name, why = f"high ports closed on eth0, answers too, {weight}", "neither side can begin"
-        yield case(name, why, closed_, deaf, 1, severity=weight, says=says)
+        yield case(name, why, closed_, deaf, 1, severity=weight, confidence="likely", says=says)
     several = cards(way6=False).wg_peer("wg0", "b", endpoint="203.0.113.9", age=200)
     yield case("answers of one peer pass", "it comes by eth1", several, deaf)
     nothing = table(chain("input", rule(iifname("lo"), verdict("accept")), hook="input", policy="drop"))
