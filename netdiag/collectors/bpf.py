@@ -234,10 +234,13 @@ def with_veths(source: Source, veths: list[Link], rows: list[BpfMapEntry]) -> li
 
 
 def with_sent(source: Source, links: Iterable[Link], rows: list[BpfAttachment]) -> list[BpfAttachment]:
-    """The same, XDP of veths with how many packets it sent elsewhere."""
-    sent = told_by_ioctl(source, "xdp", "sent", (link.ifindex for link in links if link.kind == "veth" and link.xdp))
+    """The same, XDP of veths with how many packets it sent elsewhere, and how many of them came nowhere."""
+    numbers = [link.ifindex for link in links if link.kind == "veth" and link.xdp]
+    sent, failed = (told_by_ioctl(source, "xdp", word, numbers) if numbers else {} for word in ("sent", "failed"))
     return [
-        msgspec.structs.replace(row, sent=sent[row.ifindex]) if row.hook == "xdp" and row.ifindex in sent else row
+        msgspec.structs.replace(row, sent=sent[row.ifindex], failed=failed.get(row.ifindex))
+        if row.hook == "xdp" and row.ifindex in sent
+        else row
         for row in rows
     ]
 
@@ -399,8 +402,8 @@ def collect(source: Source, options: Options) -> Collected:
     devmaps = {one.id for one in maps if one.type in DEVMAPS}
     untold = {row.ifindex for row in named if row.map_id in devmaps and row.target_can is None}
     veths = [link for link in interfaces if link.ifindex in untold and link.kind == "veth" and link.link]
+    attachments = with_sent(source, interfaces, attachments)
     if veths:
-        attachments = with_sent(source, interfaces, attachments)
         named = with_veths(source, veths, named)  # the last thing that is read: it may leave this namespace
     table = Bpf(
         programs=programs,

@@ -172,6 +172,8 @@ class BpfAttachment(msgspec.Struct, frozen=True, kw_only=True):
     sent: int | None = None
     """xdp, of a veth: packets that a program sent elsewhere, or failed to, since the interface was made; None: it does
     not tell."""
+    failed: int | None = None
+    """xdp, of a veth: those of ``sent`` that came nowhere, since the interface was made; None: it does not tell."""
     parent: int | None = None
     """tc: handle of the qdisc or class, 0xfffffff2 ingress, 0xfffffff3 egress; None in a shared block."""
     block: int | None = None

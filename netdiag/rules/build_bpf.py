@@ -26,7 +26,7 @@ def tcx(host: HostBuilder, ifname: str, number: int, direction: str = "ingress",
     return host.bpf(attachments=[BpfAttachment(**(row | fields))])
 
 
-def xdp(host: HostBuilder, ifname: str, number: int, mode: str = "native", *, sent: int | None = None) -> HostBuilder:
-    """Attach program ``number`` by XDP; ``sent`` as of BpfAttachment."""
-    row: dict[str, Any] = {"hook": "xdp", "attach_type": "xdp", "direction": "ingress", "mode": mode, "sent": sent}
-    return host.bpf(attachments=[BpfAttachment(**row, prog_id=number, ifindex=host.ifindex(ifname))])
+def xdp(host: HostBuilder, ifname: str, number: int, mode: str = "native", **fields: Any) -> HostBuilder:
+    """Attach program ``number`` by XDP; more fields of BpfAttachment can be given."""
+    row: dict[str, Any] = {"hook": "xdp", "attach_type": "xdp", "direction": "ingress", "mode": mode}
+    return host.bpf(attachments=[BpfAttachment(**(row | fields), prog_id=number, ifindex=host.ifindex(ifname))])

@@ -107,14 +107,17 @@ def counters(talk: socket.socket, name: bytes) -> dict[str, int]:
 
 
 def xdp(talk: socket.socket, name: bytes) -> dict[str, int]:
-    """``took``, frames that a veth took of other interfaces' XDP, and ``sent``, packets of its own that XDP sent
-    elsewhere or could not: sums over its queues, as drivers/net/veth.c names them. Others tell none."""
+    """``took``, frames that a veth took of other interfaces' XDP, ``sent``, packets of its own that XDP sent elsewhere
+    or could not, and ``failed``, those that it could not: sums over its queues, as drivers/net/veth.c names them.
+    Others tell none."""
     found: dict[str, int] = {}
     for text, value in _counted(talk, name):
         word = OF_XDP.fullmatch(text)
         if word:
             key = "took" if word[1] == "xdp_xmit" else "sent"
             found[key] = found.get(key, 0) + value
+            if word[1] == "drops":
+                found["failed"] = found.get("failed", 0) + value
     return found
 
 

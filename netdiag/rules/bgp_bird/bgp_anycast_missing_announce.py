@@ -2,7 +2,8 @@
   A prefix that this host is meant to announce is in no export of a BGP session: [[announce]] of the intent names prefix
   and sessions; or the host announces other addresses of its lo and not this one; or it was announced at the time of
   the baseline; or none of them is announced, a service listens on this very address, and BIRD runs a direct protocol,
-  which would take it from lo.
+  which would take it from lo; or the same ports are open at an address of the other family, which is announced, and
+  none of this family is.
 
 Why it matters
   The address is here and the service runs, so every check on the host is green; but no router leads anybody to it. With
@@ -29,7 +30,7 @@ References
 """
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -184,13 +185,16 @@ def _served(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]
     """Addresses of a host that announces none, on which a service of their own listens, beside a direct protocol: it
     leaves lo out, or a filter refuses what it brings."""
     outward = [row for row in told if row.session.protocol.neighbor_as != row.session.protocol.local_as and _open(row)]
-    if not outward or any(row.nets is None for row in told) or _siblings(view, told):
+    if not outward or any(row.nets is None for row in told):
         return
-    if not any(row.proto == "Direct" for daemon in view.bird.daemons for row in daemon.protocols):
-        return
+    direct = any(row.proto == "Direct" for daemon in view.bird.daemons for row in daemon.protocols)
     announced = {net for row in told for net in row.nets or ()}
     bound, names = listeners(view), {daemon.router_id for daemon in view.bird.daemons}
+    others = _siblings(view, told)
     for prefix in _own(view):
+        twin = _twin(prefix, others, bound) if any(_carries(row, prefix) for row in outward) else None
+        if twin is None and (others or not direct):
+            continue
         address = prefix.partition("/")[0]
         ports = sorted(bound.get(address, ()))
         if not ports or address in names or _inner(prefix) or _covered(prefix, announced):
@@ -199,11 +203,33 @@ def _served(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]
         yield _draft(
             prefix,
             [row.session for row in outward],
-            f"it is on lo, port {ports[0]} listens on it, and BIRD's direct protocol, or a filter, leaves it out",
+            f"it is on lo, port {ports[0]} listens on it, and "
+            + (f"on {twin}, which is announced" if twin else "BIRD's direct protocol, or a filter, leaves it out"),
             "warning",
             f"inet_diag {address} port {ports[0]}",
             likely=True,
         )
+
+
+def _twin(prefix: str, others: list[str], bound: Mapping[str, Collection[int]]) -> str | None:
+    """An announced address of the other family that is the same service's, where none of this family is announced."""
+    six = ":" in prefix
+    if any((":" in net) == six for net in others):
+        return None
+    return next((net for net in others if _alike(bound, net, prefix)), None)
+
+
+def _alike(bound: Mapping[str, Collection[int]], one: str, other: str) -> bool:
+    """Whether the same ports, and some, are open at both addresses."""
+    first, second = (set(bound.get(prefix.partition("/")[0], ())) for prefix in (one, other))
+    return bool(first) and first == second
+
+
+def _carries(row: Told, prefix: str) -> bool:
+    """Whether the session has a channel of the prefix's family that is up and is not told nothing by name."""
+    wanted = "ipv6" if ":" in prefix else "ipv4"
+    channels = row.session.protocol.channels
+    return any(one.name == wanted and one.state in ("UP", None) and one.output_filter != NOTHING for one in channels)
 
 
 def _inner(prefix: str) -> bool:
@@ -375,9 +401,35 @@ def _services() -> Iterator[Example]:
         ("one list unread", edge().bgp("up_2").exports("up_2", routes=None, count=9000)),
     ):
         yield _case(f"a service, {name}", "nobody can tell that it should be", host, unjudged=True)
-    six = BirdRoute(net="2001:db8::7/128", protocol="d1", best=True)
-    other = edge(P, six.net).bgp("up_6").exports("up_6", routes=(six,))
+    far = BirdRoute(net="2001:db8::7/128", protocol="d1", best=True)
+    other = edge(P, far.net).bgp("up_6").exports("up_6", routes=(far,))
     yield _case("a service, its IPv6 address is announced", "families are apart", other)
+    six = "2001:db8:7::7/128"
+
+    def dual(*, ports: tuple[int, ...] = (443,), nets: tuple[str, ...] = (P,), **fields: Any) -> BirdHost:
+        given: dict[str, Any] = {"name": "ipv6", "exported": 0} | fields
+        channels = (channel(exported=1), channel(**given))
+        host = BirdHost().protocol("s1", "Static").bgp("up_1", channels=channels)
+        host.exports("up_1", routes=tuple(BirdRoute(net=net, protocol="s1", best=True) for net in nets))
+        host.address("lo", P).address("lo", six).socket(src="203.0.113.7", sport=443)
+        for port in ports:
+            host.socket(src="2001:db8:7::7", sport=port)
+        return host
+
+    says = ("it is on lo, port 443 listens on it, and on 203.0.113.7/32, which is announced",)
+    lone: dict[str, Any] = {"fires": 1, "subject": subject("prefix", prefix=six), "severity": "warning"}
+    yield _case(
+        "a service of both families, one announced", "half of its clients are elsewhere", dual(), says=says, **lone
+    )
+    for name, host in (
+        ("another port", dual(ports=(53,))),
+        ("one port more", dual(ports=(443, 53))),
+        ("no port", dual(ports=())),
+        ("an aggregate", dual(nets=(P, "2001:db8:7::/48"))),
+        ("no session for that family", dual(state="DOWN")),
+        ("export none", dual(output_filter="REJECT")),
+    ):
+        yield _case(f"a service of both families, {name}", "it may be meant", host)
     named = BirdHost().daemon(router_id="203.0.113.7").protocol("d1", "Direct").bgp("up_1")
     named.exports("up_1", routes=())
     named.address("lo", P).socket(src="203.0.113.7", sport=443)

@@ -17,7 +17,8 @@ Fix
 
 Not flagged
   A nameserver for which there simply is no route, on a host that has no way out: it was inherited from elsewhere; and
-  one beside another that there is a route to: it fails at once. Where there is no route to any it is only told. One
+  one beside another that there is a route to: it fails at once. Where there is no route to any it is a warning on
+  a host that has addresses of that family, and only told on another. One
   behind a gateway that does not answer: neigh-gateway-failed. A second nameserver that cannot be reached behind one
   that can, and one behind an interface that is down, which other rules name: only told. A default route that refuses:
   that host is meant to be cut off. As more than a note: null routes for whole networks (10.0.0.0/8), which no
@@ -135,17 +136,27 @@ def _nowhere(view: HostView, servers: tuple[str, ...]) -> bool:
     return set(answers) == {"ENETUNREACH"} and any(default_oifs(view, family) for family in BROAD)
 
 
+def _has_addresses(view: HostView, servers: tuple[str, ...]) -> bool:
+    """Whether this host has addresses of the family of each: it has that family, and lost the way."""
+    loops = {link.ifindex for link in view.links if link.loopback}
+    own = {row.family for row in view.addresses if row.scope == 0 and row.ifindex not in loops}
+    return {"inet6" if ":" in address else "inet" for address in servers} <= own
+
+
 def check(view: HostView) -> Iterator[Draft]:
     servers = asked(view)
     if not asks_dns(view):
         return
     cut = {address: found for address in servers if (found := trouble(view, address)) is not None}
-    if not cut and _nowhere(view, servers):
+    alone = not cut and _nowhere(view, servers)
+    if alone:
         cut = {servers[0]: Trouble("there is no route to it", note="nor to any other nameserver", fix=NO_ROUTE)}
     for address, found in cut.items():
         severity: Severity = "info"
         if found.note:
             consequence = found.note
+            if alone and _has_addresses(view, servers):
+                severity, consequence = "warning", f"{found.note}: no name can be looked up"
         elif len(cut) == len(servers):
             severity, consequence = "critical", "no name can be looked up"
         elif address == servers[0]:
@@ -232,7 +243,14 @@ def examples() -> Iterator[Example]:
     table.rule(100, ip_proto=17, dport_start=53, dport_end=53, table=99)
     table.route("default", via="192.0.2.254", dev="eth0")
     yield fires("a rule sends questions alone to a default that refuses", "whoever is asked", table, "info")
-    yield fires("no route, but a way out", "IPv4 has one, and only IPv6 is asked", _host("2001:db8:53::1"), "info")
+    lost = ("there is no route to it", "nor to any other nameserver: no name can be looked up")
+    yield fires("no route, but a way out", "IPv6 has lost its own", _host("2001:db8:53::1"), "warning", 1, *lost)
+    four = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").route("default", via="192.0.2.254", dev="eth0")
+    four.address("lo", "2001:db8::7/128").resolver("2001:db8:53::1")
+    yield fires("no route, and no address of that family", "inherited", four, "info")
+    mixed = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64").route("default", via="fe80::1", dev="eth0")
+    mixed.resolver("198.51.100.53")
+    yield fires("IPv6 alone, and only IPv4 is asked", "inherited", mixed, "info")
 
     def segment(state: str = "failed", server: str = "192.0.2.53", **fields: float) -> HostBuilder:
         return _host(server).neighbour(server, dev="eth0", state=state, **fields)

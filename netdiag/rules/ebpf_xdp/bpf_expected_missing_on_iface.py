@@ -25,16 +25,16 @@ Not flagged
   counters were not read, the newest of its kind is information (its agent may be on the way), an older one, whose
   younger sibling has the program, is judged. Fewer siblings
   without a trace: only the intent or a baseline tells. A glob that matches nothing. Another build of the same name
-  where the intent gives no tag. Against a baseline: interfaces of guests that were made anew; all tc programs of an
-  interface gone at once, which is bpf-tc-clsact-removed. Without a [[bpf]] section, a baseline or siblings the rule
-  is not evaluated.
+  where the intent gives no tag. Against a baseline: interfaces of guests that were made anew; a hook at which there is
+  a program that was not there then; all tc programs of an interface gone at once, which is
+  bpf-tc-clsact-removed. Without a [[bpf]] section, a baseline or siblings the rule is not evaluated.
 
 References
   net/sched/cls_bpf.c; net/core/dev.c dev_xdp_attach(); Documentation/bpf/
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -126,15 +126,25 @@ def _meant(view: HostView, want: IntendedProgram, rows: list[Placed]) -> Iterato
 
 
 def _gone(old: HostView, new: HostView, rows: list[Placed]) -> Iterator[Place]:
-    """Programs of the baseline whose interface is still here and that have no successor at their hook."""
-    now = {(row.link.ifname, hook_of(row.at)) for row in rows}
-    for row in placed(old):
-        ifname, hook = row.link.ifname, hook_of(row.at)
-        if same_link(old, new, ifname) is None or (ifname, hook) in now:
+    """Programs of the baseline whose interface is still here and that have no successor at their hook: another that
+    was not there may be an upgrade."""
+    now, then = _names(rows), _names(placed(old))
+    tc = {ifname for ifname, hook in now if hook.startswith("tc-")}
+    for (ifname, hook), names in then.items():
+        here = now.get((ifname, hook), [])
+        if same_link(old, new, ifname) is None or set(here) - set(names):
             continue
-        if hook.startswith("tc-"):
-            continue  # bpf-tc-clsact-removed speaks about hooks that lost everything
-        yield Place(hook, ifname, row.name)
+        if hook.startswith("tc-") and ifname not in tc:
+            continue  # bpf-tc-clsact-removed speaks about interfaces that lost everything
+        yield from (Place(hook, ifname, name) for name in dict.fromkeys(names) if name not in here)
+
+
+def _names(rows: Iterable[Placed]) -> dict[tuple[str, str], list[str]]:
+    """Names of the programs at each interface and hook."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        found.setdefault((row.link.ifname, hook_of(row.at)), []).append(row.name)
+    return found
 
 
 def _crowd(view: HostView) -> list[tuple[str, list[Link]]]:
@@ -324,6 +334,22 @@ def _siblings() -> Iterator[Example]:
     yield Example(name="then not read", why="nobody knows what was there", tables=taps().build(), **late)
     other = xdp(taps(), "tap0", 2).build()
     yield Example(name="replaced since", why="an upgrade", tables=other, baseline=before)
+
+    def ways(*numbers: int, out: bool = True) -> HostBuilder:
+        """Programs at tc ingress of tap0, and one at egress."""
+        host = taps().bpf(programs=[program(7, "count_in", tag="77" * 8), program(8, "count_out", tag="88" * 8)])
+        for number in numbers:
+            tc(host, "tap0", number, priority=number)
+        return tc(host, "tap0", 8, direction="egress") if out else host
+
+    for name, why, now, fires in (
+        ("one direction gone since", "the other is left", ways(), 1),
+        ("one of two at a hook gone since", "nothing came in its place", ways(1), 1),
+        ("one of two replaced since", "an upgrade", ways(1, 2), 0),
+        ("all of tc gone since", "bpf-tc-clsact-removed speaks", ways(out=False), 0),
+        ("both there", "as it should be", ways(1, 7), 0),
+    ):
+        yield Example(name=name, why=why, tables=now.build(), baseline=ways(1, 7).build(), fires=fires)
     anew = HostBuilder().link("tap9").link("tap0", kind="tun").build()
     yield Example(name="made anew since", why="another guest's", tables=anew, baseline=before)
     yield from _traces()

@@ -1,7 +1,9 @@
 """What it checks
   A native XDP program of this host redirects packets by a devmap, and an interface in that map cannot take them: its
   driver says that it has no way to transmit frames of another device's XDP. For a veth that depends on the other end,
-  which must run an XDP program itself or have GRO switched on.
+  which must run an XDP program itself or have GRO switched on. Or, where the program chooses the interface itself
+  (bpf_redirect), or sends packets back: the veth that it sits on counts packets that it could not hand on, and drops
+  some between the samples.
 
 Why it matters
   Every packet that is redirected there is dropped. No interface counts it; only the tracepoint xdp_redirect_err and
@@ -22,7 +24,8 @@ Not flagged
   way. A veth whose other end has a native program or GRO on, or could not be read. Other targets whose driver says
   nothing (before Linux 6.3). Where the other end's namespace cannot be entered to ask for GRO, that it is off, as a
   veth is made, is a guess, and told as info; unless the program sits on a veth that counts packets sent elsewhere, and
-  none of its targets ever took one. Maps of programs that are not attached by XDP here.
+  none of its targets ever took one. Maps of programs that are not attached by XDP here. A veth that counts packets of
+  the past, and drops none now: the program may be another one since then.
 
 References
   net/core/filter.c xdp_do_redirect(), kernel/bpf/devmap.c dev_map_enqueue(), drivers/net/veth.c veth_xdp_xmit() and
@@ -35,7 +38,7 @@ from typing import Any
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, subject
-from netdiag.model.link import Link, Xdp
+from netdiag.model.link import Link, Stats64, Xdp
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, xdp
 from netdiag.rules.shape import Example, Rule, quoted
@@ -46,7 +49,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "bpf"),
-    consults=("peer_links",),
+    consults=("peer_links", "counters"),
 )
 NEVER = ("wireguard", "bridge", "vxlan", "geneve", "gre", "gretap", "ipip", "sit", "vlan", "macvlan", "ipvlan", "vrf")
 """Kinds without ndo_xdp_xmit."""
@@ -76,6 +79,43 @@ def lost(view: HostView, program: int, maps: set[int]) -> int:
 
 
 def check(view: HostView) -> Iterator[Draft]:
+    told = set[int]()
+    for number, draft in _mapped(view):
+        told.add(number)
+        yield draft
+    for row in view.bpf.attachments:
+        found = _in_vain(view, row) if row.prog_id not in told else None
+        if found is not None:
+            yield found
+
+
+def _in_vain(view: HostView, row: BpfAttachment) -> Draft | None:
+    """A program on a veth that hands on packets which nobody takes, by the counters alone."""
+    link, samples = view.link(row.ifindex or 0), (view.counters, view.latest)
+    if link is None or row.mode != "native" or not row.failed:
+        return None
+    dropped = [one.stats.rx_dropped for sample in samples for one in sample.links if one.ifindex == link.ifindex]
+    moved = dropped[-1] - dropped[0] if len(dropped) == len(samples) else 0
+    one = view.bpf.program(row.prog_id)
+    name = (one.function or one.name if one else None) or str(row.prog_id)
+    if moved <= 0:
+        return None
+    return RULE.found(
+        subject=subject("bpf-attachment", hook="xdp", ifname=link.ifname, name=name),
+        message=f"{moved} packets that XDP program {name} of {link.ifname} sent elsewhere were dropped just now: the"
+        " interface that it sends them to cannot take them",
+        evidence=[
+            (f"packets dropped by {link.ifname} between the samples", moved, "RTM_GETLINK rx_dropped"),
+            ("sent elsewhere in vain", row.failed, f"ethtool -S {link.ifname} rx_queue_0_drops"),
+        ],
+        confirm=[f"ethtool -S {quoted(link.ifname)}", f"bpftool prog dump xlated id {row.prog_id}"],
+        fix="ethtool -K PEER gro on  # at the other end of the veth that it sends to, or attach XDP there",
+        touches=[subject("link", ifname=link.ifname)],
+    )
+
+
+def _mapped(view: HostView) -> Iterator[tuple[int, Draft]]:
+    """Interfaces in devmaps, each with the program whose packets it cannot take."""
     table = view.bpf
     native = {row.prog_id for row in table.attachments if row.mode == "native" and view.link(row.ifindex)}
     users = {number: one for one in table.programs if one.id in native for number in one.map_ids}
@@ -94,7 +134,7 @@ def check(view: HostView) -> Iterator[Draft]:
         unread = target.kind == "veth" and entry.target_can is None
         count = lost(view, user.id, maps.keys() & set(user.map_ids)) if unread else 0
         guess = unread and not count
-        yield RULE.found(
+        draft = RULE.found(
             subject=subject("bpf-map", name=one.name, program=user.function or user.name, ifname=name),
             message=f"{one.type} {one.name} (map {one.id}) of XDP program {user.function or user.name} redirects to "
             f"{name}, which {'may not' if guess else 'cannot'} take the packets: {why}, they are dropped",
@@ -110,6 +150,7 @@ def check(view: HostView) -> Iterator[Draft]:
             touches=[subject("link", ifname=name)],
             confidence="possible" if guess else None,
         )
+        yield user.id, draft
 
 
 def _host(
@@ -119,6 +160,7 @@ def _host(
     peer: str | None = "",
     *,
     sent: int | None = None,
+    failed: int | None = None,
     took: int | None = None,
     **link: Any,
 ) -> HostBuilder:
@@ -128,7 +170,7 @@ def _host(
     host.bpf(programs=[program(1, "balancer", type="xdp", map_ids=(5,))])
     host.bpf(maps=[BpfMap(id=5, type="devmap", name="targets", key_size=4, value_size=8)])
     host.bpf(entries=[BpfMapEntry(map_id=5, key=0, ifindex=host.ifindex("v0"), target_can=can, target_took=took)])
-    return xdp(host, "eth0", 1, mode, sent=sent)
+    return xdp(host, "eth0", 1, mode, sent=sent, failed=failed)
 
 
 def examples() -> Iterator[Example]:
@@ -167,6 +209,7 @@ def examples() -> Iterator[Example]:
                   severity="warning")  # fmt: skip
     generic = _host(False, peer="generic").build()
     yield Example(name="generic inside", why="it needs the native one", tables=generic, fires=1)
+    yield from _counted()
     yield Example(
         name="a tunnel",
         why="it can never do it",
@@ -201,3 +244,31 @@ def examples() -> Iterator[Example]:
     yield Example(name="by two maps", why="one interface is told once", tables=xdp(both, "eth1", 2).build(), fires=1)
     alone = _host(False, peer=None).build()
     yield Example(name="it says no, the other end is unknown", why="it would say yes", tables=alone, fires=1)
+
+
+def _counted() -> Iterator[Example]:
+    """Programs that choose the interface themselves."""
+
+    def host(before: int | None, after: int | None, mode: str = "native", **fields: Any) -> HostBuilder:
+        made = HostBuilder().link("eth0", kind="veth").bpf(programs=[program(1, "balancer", type="xdp")])
+        samples = [
+            {"links": (made.link_counters("eth0", stats=Stats64(rx_dropped=value)),)} if value is not None else {}
+            for value in (before, after)
+        ]
+        return xdp(made.counters(before=samples[0], after=samples[1]), "eth0", 1, mode, **fields)
+
+    about = subject("bpf-attachment", hook="xdp", ifname="eth0", name="balancer")
+    told: dict[str, Any] = {"fires": 1, "severity": "warning", "subject": about}
+    for name, why, made, expected in (
+        ("dropped now", "nobody takes them", host(3, 13, sent=20, failed=13), told),
+        ("dropped earlier", "it may have been another program", host(13, 13, sent=20, failed=13), {}),
+        ("drops of another kind", "protocols that nobody takes", host(3, 13, sent=20, failed=0), {}),
+        ("not told", "not a veth", host(3, 13), {}),
+        ("generic, and drops", "it transmits by the ordinary way", host(3, 13, "generic", failed=13), {}),
+        ("made between the samples", "nobody knows when", host(None, 13, failed=13), {}),
+    ):
+        yield Example(name=f"no map, {name}", why=why, tables=made.build(), **expected)
+    both = _host(False, sent=9, failed=9)
+    rows = [{"links": (both.link_counters("eth0", stats=Stats64(rx_dropped=value)),)} for value in (0, 9)]
+    both.counters(before=rows[0], after=rows[1])
+    yield Example(name="by a map, and dropped", why="the map tells more", tables=both.build(), fires=1)

@@ -1,7 +1,8 @@
 """What it checks
   Two peers of one WireGuard interface have prefixes that lie in one another: what is in the longer one goes to its
   peer, also for whom the shorter one was meant. A warning only where the peer with the shorter prefix also has one
-  inside the other's, so that the two are interleaved and both claim the middle.
+  inside the other's, so that the two are interleaved and both claim the middle; or where networks of one other peer
+  fill the shorter prefix, so that nothing of it is left.
 
 Why it matters
   There is no "more specific and up": the longest prefix decides, whether that peer lives or not. A network that was
@@ -51,6 +52,8 @@ class Overlap(NamedTuple):
     narrow: Network
     innermost: Network | None
     """A prefix of the outer peer inside the inner one's."""
+    filled: bool = False
+    """Nothing of the outer prefix is left: all of it goes to the inner peer."""
 
 
 def overlaps(device: WireguardDevice) -> Iterator[Overlap]:
@@ -71,19 +74,31 @@ def overlaps(device: WireguardDevice) -> Iterator[Overlap]:
     for narrow, wide in around.items():
         if owner[narrow] is owner[wide]:
             continue
+        inner = [one for one, over in around.items() if over == wide and owner[one] is owner[narrow]]
         inside = next((one for one, over in around.items() if over == narrow and owner[one] is owner[wide]), None)
         if narrow.prefixlen < narrow.max_prefixlen:
-            yield Overlap(owner[wide], wide, owner[narrow], narrow, inside)
+            yield Overlap(owner[wide], wide, owner[narrow], narrow, inside, _fills(inner, wide))
+
+
+def _fills(inner: list[Network], wide: Network) -> bool:
+    """Whether these prefixes, none of which holds another, are all of a network."""
+    return sum(one.num_addresses for one in inner) == wide.num_addresses
+
+
+def _grave(one: Overlap) -> bool:
+    """Whether nobody can have meant it."""
+    return one.innermost is not None or one.filled
 
 
 def check(view: HostView) -> Iterator[Draft]:
     for device, _ in alive(view):
-        found = sorted(overlaps(device), key=lambda one: (one.innermost is None, str(one.narrow)))
+        found = sorted(overlaps(device), key=lambda one: (not _grave(one), str(one.narrow)))
         if not found:
             continue
         one, name = found[0], device.ifname
         many = f" and {len(found) - 1} more" if len(found) > 1 else ""
         again = f", inside which it has {one.innermost} again" if one.innermost else ""
+        again = again or (", of which nothing is left" if one.filled else "")
         yield RULE.found(
             subject=device_subject(device),
             message=f"{name}: {one.narrow} of peer {one.inner.public_key}{many} lies inside {one.wide} of peer "
@@ -94,7 +109,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             confirm=[f"wg show {quoted(name)} allowed-ips"],
             fix=f"wg set {quoted(name)} peer {quoted(one.outer.public_key)} allowed-ips PREFIXES  # all, split",
-            confidence="likely" if one.innermost else "possible",
+            confidence="likely" if _grave(one) else "possible",
             touches=device_objects(device),
         )
 
@@ -117,6 +132,18 @@ def examples() -> Iterator[Example]:
             confidence="likely",
             says=(f"inside which it has {a[1]} again",),
         )
+    for parts, loud in ((("10.0.2.0/25", "10.0.2.128/25"), True), (("10.0.2.0/25", "10.0.2.128/26"), False)):
+        yield Example(
+            name=f"{parts[1]} in the other's network",
+            why="all of it is taken" if loud else "some of it is left",
+            tables=_host(("10.0.2.0/24", "10.64.0.2/32"), ("10.0.1.0/24", *parts)).build(),
+            fires=1,
+            severity="warning" if loud else "info",
+            says=("of which nothing is left",) if loud else (),
+        )
+    three = _host(("10.0.2.0/24",), ("10.0.2.0/25",)).wg_peer("wg0", "c", allowed_ips=("10.0.2.128/25",))
+    yield Example(name="two sites fill a hub's network", why="a hub for what is not up", tables=three.build(), fires=1,
+                  severity="info")  # fmt: skip
     yield Example(
         name="a network inside a hub's",
         why="an exception, or a mistake",

@@ -19,7 +19,8 @@ Fix
 Not flagged
   Masquerade by rules that name an interface, or that leave the tunnel's destinations out: somebody decided, as on a
   gateway that hides a network on purpose. Tunnels that are the default route, a VPN to the Internet. Hosts that do not
-  forward, or with no private network behind them. Guests of this host: see nf-masquerade-scope.
+  forward, or with no network behind them: a private one, or one whose addresses the rule names. Guests
+  of this host: see nf-masquerade-scope.
 
 References
   nft(8) "NAT STATEMENTS"; wg(8) AllowedIPs; drivers/net/wireguard/receive.c wg_packet_consume_data_done()
@@ -53,6 +54,9 @@ RULE = Rule(
 
 PRIVATE = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
 
+SOURCE = {4: 12, 6: 8}
+"""Bytes into the header at which the source stands."""
+
 
 def check(view: HostView) -> Iterator[Draft]:
     devices = {row.ifname for row in view.wireguard.devices}
@@ -71,16 +75,25 @@ def check(view: HostView) -> Iterator[Draft]:
 
 
 def _behind(view: HostView, row: Subnet, family: str, ways: set[int]) -> bool:
-    """Whether a connected subnet is a network that this host forwards for."""
+    """Whether a connected subnet is a network that this host may forward for."""
     link = row.link
     inner = link.ifindex not in ways and not carries_mesh(link) and link.kind != "vrf"
-    return inner and any(row.network.network_address in one for one in PRIVATE) and forwarding(view, link, family)
+    return inner and forwarding(view, link, family)
+
+
+def _meant(row: Subnet, hidden: Translation) -> bool:
+    """Whether the subnet is a network behind this host: private, or the rule asks for the source. A public one that no
+    rule asks for may be that of a second uplink."""
+    private = any(row.network.network_address in one for one in PRIVATE)
+    assert hidden.at.rule is not None
+    loads = {(one.key, one.offset) for one in hidden.at.rule.expressions if one.name == "payload"}
+    return private or ("network", SOURCE[row.network.version]) in loads
 
 
 def _first(view: HostView, family: str, behind: list[Subnet], mesh: Link) -> tuple[Translation, Subnet] | None:
     for row in behind:
         hidden = unscoped(view, family, str(row.network), mesh)
-        if hidden is not None:
+        if hidden is not None and _meant(row, hidden):
             return hidden, row
     return None
 
@@ -153,6 +166,8 @@ def examples() -> Iterator[Example]:
     yield case("VPN to the Internet", "the tunnel is the way out", _host(default="wg0"))
     yield case("does not forward", "nobody is behind it", _host(forward=0))
     yield case("no network behind", "public addresses on the second card", _host(lan="198.51.100.1/24"))
+    named = _host(saddr("198.51.100.0/24"), lan="198.51.100.1/24")
+    yield case("a public network behind, named by the rule", "peers know its addresses", named, 1)
     guest = _host().tap("tap0", inet_conf={"forwarding": 1}).route("10.1.0.2/32", dev="tap0")
     yield case("guests", "nf-masquerade-scope speaks", guest)
     public = "198.51.100.1/24"
