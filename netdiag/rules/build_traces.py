@@ -20,6 +20,26 @@ def taps(count: int = 1) -> HostBuilder:
     return host.bpf(programs=[program(1, "worker_in"), program(2, "other", tag="bb" * 8)])
 
 
+def baseline_examples() -> Iterator[Example]:
+    """Programs of tc that are gone since the baseline, or are not."""
+
+    def ways(*numbers: int, out: bool = True) -> HostBuilder:
+        """Programs at tc ingress of tap0, and one at egress."""
+        host = taps().bpf(programs=[program(7, "count_in", tag="77" * 8), program(8, "count_out", tag="88" * 8)])
+        for number in numbers:
+            tc(host, "tap0", number, priority=number)
+        return tc(host, "tap0", 8, direction="egress") if out else host
+
+    for name, why, now, fires in (
+        ("one direction gone since", "the other is left", ways(), 1),
+        ("one of two at a hook gone since", "nothing came in its place", ways(1), 1),
+        ("one of two replaced since", "an upgrade", ways(1, 2), 0),
+        ("all of tc gone since", "bpf-tc-clsact-removed speaks", ways(out=False), 0),
+        ("both there", "as it should be", ways(1, 7), 0),
+    ):
+        yield Example(name=name, why=why, tables=now.build(), baseline=ways(1, 7).build(), fires=fires)
+
+
 def trace_examples(two: Callable[..., Tables]) -> Iterator[Example]:
     """What looks like a trace, and is none; and what does not hide one."""
     other = xdp(taps(2), "tap0", 2)

@@ -50,7 +50,7 @@ from netdiag.model.tc import INGRESS, Qdisc, Tc, TcFilter
 from netdiag.rules.bpfplaces import Placed, family_of, hook_of, named, placed, referred
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc, tcx, xdp
-from netdiag.rules.build_traces import taps, trace_examples
+from netdiag.rules.build_traces import baseline_examples, taps, trace_examples
 from netdiag.rules.expected import same_link, since, untold
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -334,22 +334,7 @@ def _siblings() -> Iterator[Example]:
     yield Example(name="then not read", why="nobody knows what was there", tables=taps().build(), **late)
     other = xdp(taps(), "tap0", 2).build()
     yield Example(name="replaced since", why="an upgrade", tables=other, baseline=before)
-
-    def ways(*numbers: int, out: bool = True) -> HostBuilder:
-        """Programs at tc ingress of tap0, and one at egress."""
-        host = taps().bpf(programs=[program(7, "count_in", tag="77" * 8), program(8, "count_out", tag="88" * 8)])
-        for number in numbers:
-            tc(host, "tap0", number, priority=number)
-        return tc(host, "tap0", 8, direction="egress") if out else host
-
-    for name, why, now, fires in (
-        ("one direction gone since", "the other is left", ways(), 1),
-        ("one of two at a hook gone since", "nothing came in its place", ways(1), 1),
-        ("one of two replaced since", "an upgrade", ways(1, 2), 0),
-        ("all of tc gone since", "bpf-tc-clsact-removed speaks", ways(out=False), 0),
-        ("both there", "as it should be", ways(1, 7), 0),
-    ):
-        yield Example(name=name, why=why, tables=now.build(), baseline=ways(1, 7).build(), fires=fires)
+    yield from baseline_examples()
     anew = HostBuilder().link("tap9").link("tap0", kind="tun").build()
     yield Example(name="made anew since", why="another guest's", tables=anew, baseline=before)
     yield from _traces()
