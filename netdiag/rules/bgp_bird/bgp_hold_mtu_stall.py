@@ -10,7 +10,7 @@ Why it matters
 
 Confirm
   ss -tin '( sport = :179 or dport = :179 )'      (backoff, retrans, unacked)
-  ping -M do -s 1472 NEIGHBOUR
+  ping -M do -s 1472 NEIGHBOUR          (as long as a full segment with its headers)
   tracepath -n NEIGHBOUR
 
 Fix
@@ -35,7 +35,7 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP, TOLD_INFO, sockets_from_rows
+from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP, TOLD_INFO, Sockets, sockets_from_rows
 from netdiag.rules.bgpsessions import Session, routed, sessions, touched, way
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule, quoted
@@ -100,11 +100,19 @@ def _draft(view: HostView, session: Session, position: int) -> Draft:
         ],
         confirm=[
             f"ss -tino dst {quoted('[' + address + ']' if ':' in address else address)}",
-            f"ping -c2 -W1 -M do -s {mss + 12} {quoted(address)}",
+            f"ping -c2 -W1 -M do -s {_full(table, position, address)} {quoted(address)}",
         ],
         fix=f"tracepath -n {quoted(address)}; repair the MTU on the way, or lower it here (ip route ... mtu)",
         touches=touched(view, session, answer),
     )
+
+
+def _full(table: Sockets, position: int, address: str) -> int:
+    """What a ping of the size of a full segment carries: with the headers of IP and TCP and a timestamp (RFC 7323),
+    where the path takes that much."""
+    largest, headers = int(table.snd_mss[position]) + 24, 48 if ":" in address else 28
+    path = int(table.pmtu[position])
+    return min(largest, path - headers) if path else largest
 
 
 def _case(name: str, why: str, *, switched_off: bool = False, **fields: Any) -> Example:

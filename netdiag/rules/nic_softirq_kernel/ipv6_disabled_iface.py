@@ -11,7 +11,7 @@ Why it matters
 
 Confirm
   sysctl net.ipv6.conf.IFNAME.disable_ipv6
-  ip -6 address show dev IFNAME      (empty)
+  ip -6 -br address                  (others are there, IFNAME is not)
 
 Fix
   sysctl -w net.ipv6.conf.IFNAME.disable_ipv6=0, then make its addresses and routes again (restart whatever configures
@@ -76,7 +76,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 ("net.ipv6.conf.all.disable_ipv6", 0, "/proc/sys/net/ipv6/conf/all/disable_ipv6"),
                 ("what needs it", words, source),
             ],
-            confirm=[f"sysctl {quoted(name)}", f"ip -d link show dev {quoted(link.ifname)}"],
+            confirm=[f"sysctl {quoted(name)}", "ip -6 -br address"],
             fix=f"sysctl -w {quoted(name)}=0",
         )
 

@@ -12,7 +12,7 @@ Why it matters
 
 Confirm
   sysctl net.ipv6.conf.IFNAME.accept_ra net.ipv6.conf.IFNAME.forwarding
-  ip -6 route show default
+  ip -6 route show default            (expires; or, where there is none, ip -6 route get 2000::, which is refused)
   ip -6 address show dev IFNAME
 
 Fix
@@ -160,6 +160,8 @@ def draft(view: HostView, link: Link, found: Remains) -> Draft:
         facts.append(("router advertisements received", count, "/proc/net/snmp6 Icmp6InRouterAdvertisements"))
     else:
         address = found.addresses[0]
+        if severity == "critical":
+            facts.append(("IPv6 default routes", "none", "RTM_GETROUTE"))
         facts.append((f"{address.local} valid for", f"{address.valid_lft} s", f"RTM_GETADDR {ifname} IFA_CACHEINFO"))
     names = [setting(ifname, "accept_ra"), setting(ifname, "forwarding")]
     about = subject("link", ifname=ifname)
@@ -170,7 +172,11 @@ def draft(view: HostView, link: Link, found: Remains) -> Draft:
         confidence=confidence,
         message=f"{ifname} ignores router advertisements (accept_ra=1 and forwarding=1): {consequence}",
         evidence=facts,
-        confirm=[f"sysctl {' '.join(quoted(name) for name in names)}", f"ip -6 address show dev {quoted(ifname)}"],
+        confirm=[
+            f"sysctl {' '.join(quoted(name) for name in names)}",
+            f"ip -6 address show dev {quoted(ifname)}",
+            "ip -6 route show default" if found.default is not None else "ip -6 route get 2000::",
+        ],
         fix=f"sysctl -w {quoted(names[0])}=2  # and keep it in /etc/sysctl.d",
         touches=[subject("sysctl", name=names[0])],
         breaks=[route, subject("route", dst="::/0", table=254, ifname=ifname)],
