@@ -1,6 +1,7 @@
 """What it checks
   A route by a WireGuard interface that no peer of the interface can serve: not a single address of the route's prefix
-  is among the allowed addresses of any peer. A default route counts where no peer has a prefix nearly as wide.
+  is among the allowed addresses of any peer. A default route counts where no peer has a prefix nearly as wide. And: the
+  neighbour of a BGP session that is down is routed into the interface, by whichever route, and no peer has its address.
 
 Why it matters
   WireGuard chooses the peer by the allowed addresses, and the route's gateway plays no part. Without a peer the packet
@@ -33,17 +34,20 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.model.route import Route
 from netdiag.model.wireguard import WireguardDevice
+from netdiag.rules.bgpsessions import Session, sessions, way
+from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.routewords import ip_command, route_subject, table_word
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.wireguardpeers import source
-from netdiag.rules.wireguardways import alive, device_objects, local_only, network, routes_by, usable_tables
+from netdiag.rules.wireguardways import alive, device_objects, local_only, network, peer_for, routes_by, usable_tables
 
 RULE = Rule(
     id="wg-route-without-allowedips",
     title="a route leads into a WireGuard interface that has no peer for it",
     severity="critical",
     reads=("links", "routes", "rules", "nexthops", "wireguard"),
+    consults=("bird", "addresses", "sysctls"),
     explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down", "asym-rpfilter-strict-drop"),
 )
 RTPROT_KERNEL = 2
@@ -71,6 +75,22 @@ def check(view: HostView) -> Iterator[Draft]:
             dead = [row for row in rows if not served(device, row.dst)]
             if dead:
                 yield _finding(view, device, link, sorted(dead, key=lambda row: (row.table, network(row.dst))))
+            lost = list(_lost(view, device, link, family))
+            by = view.route_rows(family, [route for _, _, route in lost])
+            if lost and not any(row in dead for row in by):
+                yield _neighbours(view, device, by[0], [(session, address) for session, address, _ in lost])
+
+
+def _lost(view: HostView, device: WireguardDevice, link: Link, family: str) -> Iterator[tuple[Session, str, int]]:
+    """BGP sessions that are down, their neighbours for which the device has no peer, and the routes that lead there."""
+    for session in sessions(view):
+        if session.up or session.switched_off or session.waits or session.address is None:
+            continue
+        answer, address = way(view, session), str(session.address)
+        if answer is None or answer.route is None or answer.query.family != family:
+            continue
+        if {hop.oif for hop in answer.hops} == {link.ifindex} and peer_for(device, address) is None:
+            yield session, address, answer.route
 
 
 def _judged(row: Route) -> bool:
@@ -111,6 +131,42 @@ def _finding(view: HostView, device: WireguardDevice, link: Link, dead: list[Rou
             ),
         ],
     )
+
+
+def _neighbours(view: HostView, device: WireguardDevice, row: Route, lost: list[tuple[Session, str]]) -> Draft:
+    name, (session, address) = device.ifname, lost[0]
+    many = f", as for {len(lost) - 1} more" if len(lost) > 1 else ""
+    bits = 128 if ":" in address else 32
+    return RULE.found(
+        subject=route_subject(view, row) | {"ifname": name},
+        message=f"{address}, the neighbour of BGP session {session.name}, is routed into {name} where no peer has it "
+        f"among its allowed addresses{many}: the packets are dropped",
+        evidence=[
+            (f"route to {address}", f"{row.dst} dev {name}", "RTM_GETROUTE RTA_OIF"),
+            (f"peers of {name} with {address}", 0, source(device, "WGPEER_A_ALLOWEDIPS", "allowed_ip")),
+            (f"BGP state of {session.name}", session.state, session.source),
+        ],
+        confirm=[f"ip route get {address}", f"wg show {quoted(name)} allowed-ips", session.confirm],
+        fix=f"wg set {quoted(name)} peer KEY allowed-ips ...,{address}/{bits}"
+        f"  # the neighbour's peer, with all that it has already; or add the peer if it is gone",
+        touches=device_objects(device),
+        breaks=[
+            *(one.subject for one, _ in lost),
+            *(subject("neighbour", dst=text, ifname=name) for _, text in lost),
+        ],
+    )
+
+
+class _Both(BirdHost, WireguardBuilder):
+    """A host with both daemons."""
+
+
+HOLD = "BGP Error: Hold timer expired"
+
+
+def _on(host: Any, *allowed: str) -> Any:
+    host.link("eth0").address("eth0", "192.0.2.2/24")
+    return host.wireguard("wg0").address("wg0", "10.9.0.1/24").wg_peer("wg0", "a", allowed_ips=allowed)
 
 
 def _host(*allowed: str, up: bool = True, **link: Any) -> WireguardBuilder:
@@ -179,3 +235,24 @@ def examples() -> Iterator[Example]:
     )
     lost = _host("10.9.0.2/32").route("10.8.0.0/16", dev="wg0", table=77)
     yield Example(name="a table that nobody looks into", why="no packet comes by", tables=lost.build())
+    for name, error, neighbour, allowed, fires in (
+        ("BGP neighbour without a peer", HOLD, "10.9.0.3", "10.9.0.2/32", 1),
+        ("without a peer, and nothing heard", "", "10.9.0.3", "10.9.0.2/32", 1),
+        ("BGP neighbour with a peer", HOLD, "10.9.0.3", "10.9.0.0/29", 0),
+        ("BGP neighbour elsewhere", HOLD, "192.0.2.3", "10.9.0.2/32", 0),
+    ):
+        spoken: Any = _Both().bgp_down("c2", error, neighbor_address=neighbour)
+        about = {"subject": subject("route", dst="10.9.0.0/24", table=254, ifname="wg0")} if fires else {}
+        tables = _on(spoken, allowed).build()
+        yield Example(name=name, why="where the packets end", tables=tables, fires=fires, **about)  # type: ignore[arg-type]
+    stands = _on(_Both().bgp("c2", neighbor_address="10.9.0.3"), "10.9.0.2/32").build()
+    yield Example(name="BGP that stands", why="it gets through", tables=stands)
+    off: Any = _Both().bgp_down("c2", neighbor_address="10.9.0.3", state="down")
+    yield Example(name="BGP switched off", why="nobody calls", tables=_on(off, "10.9.0.2/32").build())
+    both: Any = _Both().bgp_down("c2", HOLD, neighbor_address="10.9.0.3")
+    both.bgp_down("c3", HOLD, neighbor_address="10.9.0.4")
+    two = _on(both, "10.9.0.2/32").build()
+    yield Example(name="two of them", why="one finding", tables=two, fires=1, says=("as for 1 more",))
+    alone: Any = _Both().bgp_down("c2", HOLD, neighbor_address="10.9.0.3")
+    routed = _on(alone, "10.9.0.2/32").route("10.9.0.3/32", dev="wg0").build()
+    yield Example(name="by a route of its own", why="the route says it", tables=routed, fires=1)
