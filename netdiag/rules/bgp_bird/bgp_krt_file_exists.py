@@ -33,8 +33,8 @@ import msgspec
 import numpy as np
 
 from netdiag.index.view import HostView
-from netdiag.model.bird import BirdRoute
-from netdiag.model.distinct import among
+from netdiag.model.bird import BirdRoute, RouteList
+from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTPROT_NAMES, Route
 from netdiag.rules.bgpsessions import bird_name, birdc
@@ -51,6 +51,8 @@ RULE = Rule(
 )
 BIRD, KERNEL = 12, 2
 DEFAULT_METRIC = 32
+LOOKED_AT = 64
+"""Routes of a list by which its table is recognised."""
 
 
 def metric_of(view: HostView, family: str) -> int:
@@ -60,25 +62,42 @@ def metric_of(view: HostView, family: str) -> int:
     return int(values[counts.argmax()]) if len(values) else DEFAULT_METRIC
 
 
+def stands_in(view: HostView, family: str, table: int, net: str) -> bool:
+    """Whether BIRD has a route of that very prefix in the table."""
+    routes, length = view.routes(family), int(net.partition("/")[2])
+    covering = view.fib(family).routes_covering(table, net).tolist()
+    return any(int(routes.protocol[at]) == BIRD and int(routes.dst_len[at]) == length for at in covering)
+
+
 def installed(view: HostView, row: Route) -> int:
     """In how many tables BIRD has a route of that prefix: its kernel protocols need not be for main."""
-    routes, fib = view.routes(row.family), view.fib(row.family)
-    length = int(row.dst.partition("/")[2])
-    return sum(
-        any(int(routes.protocol[at]) == BIRD and int(routes.dst_len[at]) == length for at in covering)
-        for covering in (fib.routes_covering(table, row.dst).tolist() for table in fib.tables())
-    )
+    return sum(stands_in(view, row.family, table, row.dst) for table in view.fib(row.family).tables())
 
 
-def foreign(view: HostView, family: str) -> dict[str, Route]:
-    """Routes of others in main with BIRD's metric, by prefix."""
+def foreign(view: HostView, family: str) -> dict[str, list[Route]]:
+    """Routes of others with BIRD's metric, in main and in tables that hold routes of BIRD, by prefix."""
     routes = view.routes(family)
-    here = routes.table == 254
+    here = among(routes.table, [254, *distinct(routes.table[routes.protocol == BIRD]).tolist()])
     chosen = here & (routes.priority == metric_of(view, family)) & ~among(routes.protocol, (BIRD, KERNEL))
-    if not chosen.any():
-        return {}
-    rows = view.route_rows(family, np.flatnonzero(chosen)[:4096].tolist())
-    return {row.dst: row for row in rows}
+    found: dict[str, list[Route]] = {}
+    for row in view.route_rows(family, np.flatnonzero(chosen)[:4096].tolist()) if chosen.any() else []:
+        found.setdefault(row.dst, []).append(row)
+    return found
+
+
+def feeds(view: HostView, listed: RouteList, row: Route) -> bool:
+    """Whether the route's table can be the one that a Kernel protocol feeds: as much of the list is there as in main.
+    BIRD does not tell the table."""
+    others = [
+        one.net for one in (listed.routes or ())[:LOOKED_AT] if one.net != row.dst and family_of(one.net) == row.family
+    ]
+    counts = [sum(stands_in(view, row.family, table, net) for net in others) for table in (row.table, 254)]
+    return row.table == 254 or counts[0] >= max(counts[1], 1)
+
+
+def family_of(net: str) -> str:
+    """``inet`` or ``inet6``."""
+    return "inet6" if ":" in net else "inet"
 
 
 def same_way(view: HostView, row: Route, wanted: BirdRoute) -> bool:
@@ -97,13 +116,17 @@ def check(view: HostView) -> Iterator[Draft]:
     asked = Counter(
         net for _, one in into for net in {wanted.net for wanted in one.routes or () if wanted.net in there}
     )
+    told: set[tuple[str, int]] = set()
     for daemon, listed in into:
         for wanted in listed.routes or ():
-            row = there.get(wanted.net)
-            if row is None or not wanted.best or wanted.protocol == listed.protocol or same_way(view, row, wanted):
-                continue
-            if installed(view, row) < asked[wanted.net]:
-                yield _draft(view, daemon.socket, listed.protocol, (row, wanted))
+            for row in there.get(wanted.net, ()):
+                if not wanted.best or wanted.protocol == listed.protocol or same_way(view, row, wanted):
+                    continue
+                if (row.dst, row.table) in told or installed(view, row) >= asked[wanted.net]:
+                    continue
+                if feeds(view, listed, row):
+                    told.add((row.dst, row.table))
+                    yield _draft(view, daemon.socket, listed.protocol, (row, wanted))
 
 
 def _draft(view: HostView, socket: str, kernel: str, pair: tuple[Route, BirdRoute]) -> Draft:
@@ -118,8 +141,11 @@ def _draft(view: HostView, socket: str, kernel: str, pair: tuple[Route, BirdRout
             (f"route {row.dst}", f"proto {maker} metric {row.priority}", "RTM_GETROUTE rtm_protocol RTA_PRIORITY"),
             (f"best route of BIRD from {wanted.protocol}", way, f"birdc show route export {kernel}"),
         ],
-        confirm=[f"{ip} route show {row.dst}", birdc(socket, f"show route export {bird_name(kernel)}")],
-        fix=f"{ip} route del {row.dst} metric {row.priority} proto {row.protocol} && "
+        confirm=[
+            f"{ip} route show {row.dst} table {row.table}",
+            birdc(socket, f"show route export {bird_name(kernel)}"),
+        ],
+        fix=f"{ip} route del {row.dst} table {row.table} metric {row.priority} proto {row.protocol} && "
         + birdc(socket, f"reload out {bird_name(kernel)}"),
     )
 
@@ -134,12 +160,16 @@ def _case(name: str, why: str, **more: Any) -> Example:
     wanted = BirdRoute(net=net, protocol="up1", best=best, via=(via,), dev=("eth0",))
     wanted = msgspec.structs.replace(wanted, **more.pop("wanted", {}))
     host: Any = BirdHost().bgp("up1").protocol("k4", "Kernel", state=more.pop("state", "up"))
-    host.exports(more.pop("listed", "k4"), routes=(wanted,))
+    mate = more.pop("mate", "")
+    more_routes = (msgspec.structs.replace(wanted, net=mate),) if mate else ()
+    host.exports(more.pop("listed", "k4"), routes=(wanted, *more_routes))
     if more.pop("second", False):
         host.protocol("k100", "Kernel", state="up").exports("k100", routes=(wanted,))
     host.link("eth0").address("eth0", "192.0.2.5/24").address("eth0", "2001:db8::5/64")
     if own:
         host.route(own, via=via, dev="eth0", priority=32, protocol=12, table=more.pop("into", 254))
+    if mate:
+        host.route(mate, via=via, dev="eth0", priority=32, protocol=12, table=more["table"])
     given: dict[str, Any] = {"via": "2001:db8::7" if ":" in net else "192.0.2.7", "dev": "eth0", "priority": 32}
     host.route(net, **(given | more))
     return Example(name=name, why=why, tables=host.build(), **expected)
@@ -169,3 +199,5 @@ def examples() -> Iterator[Example]:
     yield _case("of BIRD", "its own", protocol=12)
     yield _case("not the best", "BIRD does not want it", best=False)
     yield _case("another table", "not where BIRD puts it", table=77)
+    for inside, why, fires in (("203.0.113.0/24", "BIRD feeds that table", 1), ("", "BIRD feeds main", 0)):
+        yield _case(f"in table 100, beside {inside or 'nothing'}", why, table=100, mate=inside, fires=fires)
