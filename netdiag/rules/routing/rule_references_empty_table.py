@@ -58,7 +58,7 @@ RULE = Rule(
     title="a policy rule leads to a table without routes",
     severity="warning",
     reads=("links", "addresses", "routes", "rules", "sysctls"),
-    explains=("route-default-missing", "src-addr-selection-wrong", "table-without-rule"),
+    explains=("route-default-missing", "src-addr-selection-wrong", "table-without-rule", "rule-references-empty-table"),
 )
 OWN = (RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL)
 PLACEHOLDERS = {(220, 220), (5270, 52)}
@@ -155,11 +155,19 @@ def _draft(view: HostView, table: int, falls: list[Fall], meant: Unled | None) -
     mark = f" mark {rule.fwmark:#x}" if rule.fwmark and not rule.invert else ""
     asked = f"{ip} route get {answer.query.dst}{mark}"
     plain = answer.query.iif is None and answer.query.src is None
+    dark = None if meant else _dark(view, rule)
+    lost = [subject("link", ifname=dark)] if dark else []
+    leftover = f"{ip} rule del pref {rule.priority} {words}  # if it is a leftover; else fill table {table} again"
     return RULE.found(
         subject=rule_subject(rule, view.rules),
         message=f"rule {rule.priority} ({words}){more} leads to table {table}, which has no route: "
         f"{_consequence(view, answer)}"
-        + (f"; table {meant.table}, which has {meant.rows[0].dst} and no rule, may be meant" if meant else ""),
+        + (f"; table {meant.table}, which has {meant.rows[0].dst} and no rule, may be meant" if meant else "")
+        + (
+            f"; {dark}, which has the address of the rule, has no carrier: what led by it went with that"
+            if dark
+            else ""
+        ),
         confidence="certain" if selects(rule) else "likely",
         evidence=[
             (f"rule {rule.priority}", words, "RTM_GETRULE"),
@@ -174,14 +182,25 @@ def _draft(view: HostView, table: int, falls: list[Fall], meant: Unled | None) -
         ],
         fix=_renumbered(rule, words, meant.table)
         if meant
-        else f"{ip} rule del pref {rule.priority} {words}  # if it is a leftover; else fill table {table} again",
-        touches=[rule_subject(other) for other in (rule, *others)],
+        else f"bring the carrier of {dark} back: cable, switch port, far end; then fill table {table} again"
+        if dark
+        else leftover,
+        touches=[*lost, *(rule_subject(other) for other in (rule, *others))],
         breaks=[
+            *lost,
             *(rule_subject(other) for other in others),
             *([] if answer.ok else [_default(rule)]),
             *([subject("route", dst=meant.rows[0].dst, table=meant.table)] if meant else []),
         ],
     )
+
+
+def _dark(view: HostView, rule: PolicyRule) -> str | None:
+    """The link without a carrier that has the single address from which the rule takes packets."""
+    if rule.src is None or rule.src_len != (32 if rule.family == "inet" else 128):
+        return None
+    links = [view.link(row.ifindex) for row in view.local.owners(rule.src)]
+    return next((link.ifname for link in links if link is not None and link.up and not link.lower_up), None)
 
 
 def _renumbered(rule: PolicyRule, words: str, table: int) -> str:
@@ -250,6 +269,12 @@ def examples() -> Iterator[Example]:
     yield one("own source", "10.1.0.1 is ours and should have its own way", 1, src="10.1.0.1", src_len=32)
     prefix = HostBuilder().link("eth0").address("eth0", "10.1.7.7/32").route("default", dev="eth0", family="inet")
     yield one("own source in a prefix", "10.1.0.0/16 holds our 10.1.7.7", 1, host=prefix, src="10.1.0.0", src_len=16)
+    for carrier, up, word in ((False, True, "bring the carrier of eth1 back"), (False, False, ""), (True, True, "")):
+        host = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+        host.link("eth1", carrier=carrier, up=up).address("eth1", "10.1.0.1/24")
+        says = (word,) if word else ("if it is a leftover",)
+        name = f"own source, link {'up' if up else 'down'}, carrier {carrier}"
+        yield one(name, "nexthop objects go with it", 1, host=host, src="10.1.0.1", src_len=32, says=says)
     yield one("foreign source", "nobody here sends with it: a standby's address", 0, src="192.0.2.5", src_len=32)
     yield one("neighbour's source", "it is on our link, but we do not forward", 0, src="10.1.0.9", src_len=32)
     forwarding = {ifname: {"forwarding": 1} for ifname in ("eth0", "eth1")}
