@@ -17,11 +17,12 @@ Fix
 
 Not flagged
   Of what BIRD announces: "AnyIP" (a route of type local holds the address; a unicast one over lo takes nothing in), an
-  address on any interface, prefixes
-  shorter than a host route, host routes that lead to a guest or a tunnel, hosts with programs (XDP, tc) that take
-  packets before routing, addresses that the packet filter names (DNAT, TPROXY), and what is announced so that others
-  drop it: with a blackhole community (RFC 7999, *:666), or by protocols or sessions that are named after it: rtbh,
-  blackhole, discard, ddos. Blackholes whose communities BIRD did not tell: told as a possibility.
+  address on any interface, prefixes shorter than a host route, host routes that lead to a guest or a tunnel, hosts with
+  eBPF programs on the way in that may take packets before routing (XDP or tc whose verdicts are not known to be others
+  than TX and REDIRECT), unless another address of the same kind is here, addresses that the packet filter names (DNAT,
+  TPROXY), and what is announced so that others drop it: with a blackhole community (RFC 7999, *:666), or by protocols
+  or sessions that are named after it: rtbh, blackhole, discard, ddos. Blackholes whose communities BIRD did not tell:
+  told as a possibility.
   Against a baseline: host addresses of other interfaces than lo, which move with VRRP; drained hosts.
 
 References
@@ -41,8 +42,10 @@ from netdiag.model.bpf import BpfAttachment
 from netdiag.model.finding import Confidence, Draft, Severity, Unjudged, subject
 from netdiag.model.intent import IntendedAddress
 from netdiag.rules.bgpsessions import birdc
+from netdiag.rules.bpfsteering import steering
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.build_bpf import program
 from netdiag.rules.build_nft import chain, daddr, nat, rule, table
 from netdiag.rules.expected import same_link, since, untold
 from netdiag.rules.secondaries import flushed
@@ -114,6 +117,7 @@ def _announced(view: HostView) -> Iterator[tuple[BirdRoute, str, str, bool]]:
     if not (view.read_whole("bird") and view.read_whole("bird_routes")) or view.meta.drained:
         return
     protocols = {(d.socket, p.name): p.proto for d in view.bird.daemons for p in d.protocols}
+    taken = steering(view) and not _here(view, protocols)
     for daemon in view.bird_routes:
         for listed in daemon.exports:
             if protocols.get((daemon.socket, listed.protocol)) != "BGP":
@@ -124,7 +128,21 @@ def _announced(view: HostView) -> Iterator[tuple[BirdRoute, str, str, bool]]:
                     continue
                 if not _host_route(route.net) or route.net in (listed.rtbh or ()) or _served(view, route):
                     continue
+                if taken:
+                    continue
                 yield route, listed.protocol, daemon.socket, listed.rtbh is not None or route.type != "blackhole"
+
+
+def _here(view: HostView, protocols: dict[tuple[str, str], str]) -> bool:
+    """Whether this host has some other address that BIRD's static routes announce: that is how it takes them in."""
+    return any(
+        view.local.is_local(_family(route.net), route.net.partition("/")[0])
+        for daemon in view.bird_routes
+        for listed in daemon.exports
+        if protocols.get((daemon.socket, listed.protocol)) == "BGP"
+        for route in listed.routes or ()
+        if protocols.get((daemon.socket, route.protocol or "")) == "Static" and _host_route(route.net)
+    )
 
 
 def _host_route(net: str) -> bool:
@@ -136,12 +154,10 @@ def _host_route(net: str) -> bool:
 
 
 def _served(view: HostView, route: BirdRoute) -> bool:
-    """Whether packets to the address are taken in, passed on, or may be taken by a program before routing."""
+    """Whether packets to the address are taken in or passed on."""
     address = route.net.partition("/")[0]
     family = _family(address)
     if view.local.is_local(family, address):
-        return True
-    if any(row.hook in ("xdp", "tc", "tcx") for row in view.bpf.attachments):
         return True
     if ipaddress.ip_address(address).packed.hex() in repr(view.nft):
         return True  # somebody wrote a rule about it: DNAT, TPROXY
@@ -288,6 +304,14 @@ def _taken() -> Iterator[Example]:
     """What takes packets before they are routed."""
     balanced = _edge().bpf(attachments=[BpfAttachment(hook="xdp", prog_id=7, ifindex=2)])
     yield _case("a load balancer in XDP", "it takes them off the wire", balanced)
+    for verdicts, fires in (((2,), 1), ((2, 4), 0)):
+        hook = BpfAttachment(hook="xdp", prog_id=7, ifindex=2)
+        counted = _edge().bpf(attachments=[hook], programs=[program(7, "front", verdicts=verdicts)])
+        yield _case(f"XDP that returns {verdicts}", "it counts, or it takes", counted, fires=fires)
+    mate = BirdRoute(net="203.0.113.99/32", type="blackhole", protocol="s1", best=True)
+    hook = BpfAttachment(hook="xdp", prog_id=7, ifindex=2)
+    edge = _edge().exports("up1", routes=(mate,), rtbh=()).address("lo", mate.net).bpf(attachments=[hook])
+    yield _case("XDP, and its like is on lo", "that is how this host takes them in", edge, fires=1)
     policed = _edge().bpf(attachments=[BpfAttachment(hook="cgroup", prog_id=7)])
     yield _case("a program in a cgroup", "it sees what was delivered", policed, fires=1)
     there = table(chain("pre", rule(daddr(f"{P}/32"), nat("dnat", "10.0.0.2")), hook="prerouting", type="nat"))

@@ -20,8 +20,10 @@ Not flagged
   Addresses on any interface, in a local route (AnyIP), or behind a route of any table that policy rules lead to, but
   for one that leads to lo: its packets come back in until their TTL is over.
   Announcements with a blackhole community (RTBH): the neighbour is asked to drop. Shorter prefixes: aggregates. Hosts
-  with XDP programs, which may take the packets before the kernel looks them up: told as a possibility, and so where
-  BIRD does not tell the communities. Drained hosts announce nothing.
+  with eBPF programs on the way in that may take the packets before the kernel looks them up (XDP or tc whose verdicts
+  are not known to be others than TX and REDIRECT): told as a possibility, and so where BIRD does not tell the
+  communities; a warning where such a host has another address that it announces in the same way, for then that is how
+  it takes them in. Drained hosts announce nothing.
 
 References
   RFC 4786, RFC 7999; net/ipv4/route.c ip_route_input_slow()
@@ -38,7 +40,9 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Xdp
 from netdiag.model.route import RTN_LOCAL, RTN_THROW, RTN_UNICAST, Routes
 from netdiag.rules.bgpsessions import bird_name, birdc
+from netdiag.rules.bpfsteering import steering
 from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.build_bpf import program, tc, xdp
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -46,7 +50,7 @@ RULE = Rule(
     title="an address is announced that this host drops packets for",
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules"),
-    consults=("bird_routes",),
+    consults=("bird_routes", "bpf"),
     explains=("bgp-announced-service-down",),
 )
 MOST = 512
@@ -111,18 +115,21 @@ def announced(view: HostView) -> dict[tuple[str, str, str], list[str]]:
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    xdp = any(link.xdp is not None for link in view.links)
-    for (socket, origin, net), told in announced(view).items():
+    found = announced(view)
+    here = {net: received(view, net.partition("/")[0]) for _, _, net in found}
+    taken = steering(view)
+    for (socket, origin, net), told in found.items():
         address = net.partition("/")[0]
-        if received(view, address):
+        if here[net]:
             continue
-        unsure = xdp or any(name.endswith("?") for name in told)
+        unsure = (taken and not any(here.values())) or any(name.endswith("?") for name in told)
         names = [name.removesuffix("?") for name in told]
         yield RULE.found(
             subject=subject("prefix", prefix=net),
             message=f"{net} is announced to {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}, and this host "
             "has neither the address nor a route for it: packets for it are dropped",
-            confidence="possible" if unsure else None,
+            severity="warning" if taken else None,
+            confidence="possible" if unsure else "likely" if taken else None,
             evidence=[
                 (f"announced by {origin}", f"blackhole {net}", f"birdc show route export {names[0]}"),
                 (f"interfaces with {address}", 0, "RTM_GETADDR IFA_LOCAL"),
@@ -191,3 +198,26 @@ def examples() -> Iterator[Example]:
     down = _host()
     down.link("dummy0", kind="dummy", up=False).address("dummy0", NET)
     yield _case("on an interface that is down", "it is there, and that is another fault", down)
+    for kind, verdicts, severity in (
+        ("xdp", (2,), "critical"),
+        ("xdp", (1, 2), "critical"),
+        ("xdp", (2, 3), "info"),
+        ("xdp", (2, 4), "info"),
+        ("xdp", None, "info"),
+        ("tc", (-1,), "critical"),
+        ("tc", (-1, 7), "info"),
+        ("tc egress", (-1, 7), "critical"),
+        ("elsewhere", None, "critical"),
+    ):
+        host = _host(link={"xdp": Xdp(mode="native")} if kind == "xdp" else {}).link("eth9")
+        host.bpf(programs=[program(1, "front", verdicts=verdicts)])
+        if kind == "xdp":
+            xdp(host, "eth0", 1)
+        else:
+            direction = "egress" if kind == "tc egress" else "ingress"
+            tc(host, "eth9" if kind == "elsewhere" else "eth0", 1, direction=direction)
+        yield _case(f"{kind} that returns {verdicts}", "may it take the packets?", host, 1, severity=severity)
+    mate = BirdRoute(net="203.0.113.8/32", type="blackhole", protocol="s1", best=True)
+    for owner, fires, severity in (("203.0.113.8/32", 1, "warning"), ("203.0.113.9/32", 2, "info")):
+        both = _host(link={"xdp": Xdp(mode="native")}).exports("up1", routes=(mate,), rtbh=()).address("lo", owner)
+        yield _case(f"XDP, {owner} is on lo", "how its like is taken in", both, fires, severity=severity)
