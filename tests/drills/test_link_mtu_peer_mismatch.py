@@ -133,6 +133,6 @@ def test_what_is_said_to_be_dropped_is_dropped(lab: Lab) -> None:
     lab.wait(lambda: listener.packets == 6, what="the small datagram behind them has come")
 
     first = host.report("--rule", RULE)["findings"][0]
-    assert "packets over 1504 bytes from eth0 are dropped" in first["message"]
+    assert "packets over 1504 bytes from the peer are dropped" in first["message"]
     counted = {row["fact"].split(" since ")[0]: row["value"] for row in first["evidence"] if "dropped" in row["fact"]}
     assert counted == {"eth0 tx_dropped": "5", "eth0 rx_dropped": "5"}

@@ -97,6 +97,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 for one in (old, new)
             ],
             confirm=[
+                *(["bpftool link show"] if any(one.at.link_id is not None for one in found) else []),
                 f"tc filter show dev {quoted(ifname)} {side}",
                 f"bpftool prog show id {old.at.prog_id}",
                 f"bpftool prog show id {new.at.prog_id}",

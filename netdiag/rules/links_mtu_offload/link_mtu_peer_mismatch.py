@@ -10,8 +10,8 @@ Why it matters
   each announces its own segment size; UDP, tunnels and everything that is routed or bridged through does not.
 
 Confirm
-  ip -d link show dev IFNAME
-  ip -s link show dev IFNAME
+  ip -d link show dev IFNAME           (and dev PEER, here or in its namespace)
+  ip -s link show dev IFNAME           (dropped)
   ping -c1 -M do -s SIZE PEER_ADDRESS, with SIZE = larger MTU - 28
 
 Fix
@@ -102,17 +102,21 @@ def check(view: HostView) -> Iterator[Draft]:
         # What a bridge in another namespace sends through the far end is not seen from here.
         guessed = not same and far.master is not None and out <= far.mtu + VLAN_HLEN
         small, large = (near, far) if near.mtu < far.mtu else (far, near)
+        sender = large.ifname if same or large is near else "the peer"
         where = "" if same else f" (namespace id {near.link_netnsid})"
         yield RULE.found(
             subject=subject("link", ifname=near.ifname),
             message=f"{near.ifname} has mtu {near.mtu}, its peer {far.ifname}{where} has {far.mtu}: "
-            f"packets over {small.mtu + VLAN_HLEN} bytes from {large.ifname} are dropped",
+            f"packets over {small.mtu + VLAN_HLEN} bytes from {sender} are dropped",
             evidence=[
                 (f"{near.ifname} mtu", near.mtu, f"RTM_GETLINK {near.ifname} IFLA_MTU"),
                 (f"peer {far.ifname} mtu", far.mtu, f"RTM_GETLINK {far.ifname}{where} IFLA_MTU"),
                 *_dropped(large, small),
             ],
-            confirm=[f"ip -d link show dev {quoted(near.ifname)}", f"ip -s link show dev {quoted(near.ifname)}"],
+            confirm=[
+                f"ip -d link show dev {quoted(near.ifname)}",
+                f"ip -d link show dev {quoted(far.ifname)}" if same else f"ip -s link show dev {quoted(near.ifname)}",
+            ],
             fix=f"ip link set dev {quoted(near.ifname)} mtu {far.mtu}  # or set the peer to {near.mtu}",
             confidence="likely" if guessed else "certain",
             breaks=[subject("link", ifname=far.ifname)] if same else [],
@@ -207,7 +211,7 @@ def _plain_examples() -> Iterator[Example]:
         fires=1,
         subject=about,
         confidence="certain",
-        says=("over 1504 bytes from eth0", "namespace id 0"),
+        says=("over 1504 bytes from the peer", "namespace id 0"),
     )
     yield Example(
         name="two router ports",
