@@ -104,6 +104,7 @@ def pid_words(tap: GuestTap) -> Iterator[tuple[str, object, str]]:
 
 
 def holders_command(ifname: str) -> str:
-    """Stock command that names the processes with the device open."""
+    """Stock command that names the processes with the device open. (The first grep's own status says that a process
+    ended meanwhile, whatever it found.)"""
     line = quoted("iff:\t" + ifname)
-    return f"grep -lsxF -- {line} /proc/[0-9]*/fdinfo/* || echo nobody holds {quoted(ifname)}"
+    return f"grep -lsxF -- {line} /proc/[0-9]*/fdinfo/* | grep . || echo nobody holds {quoted(ifname)}"

@@ -98,11 +98,13 @@ def at_leisure(lab: Lab, host: Host) -> bool:
     with contextlib.ExitStack() as stack:
         server = lab.hosts["peer"].inside_network(lambda: socket.create_server(("192.0.2.2", 8081)))
         stack.enter_context(server).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sender = socket.create_connection(("192.0.2.2", 8081))
+        sender = socket.create_connection(("192.0.2.2", 8081), 2)
+        sender.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 20)
         reader = stack.enter_context(server.accept()[0])
+        reader.settimeout(2)
         sent, got = sender.send(bytes(60_000)), 0
         sender.close()
-        with contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(OSError):
             while part := reader.recv(60_000):
                 got += len(part)
         return got == sent

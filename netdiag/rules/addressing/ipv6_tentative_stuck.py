@@ -107,7 +107,9 @@ def _draft(link: Link, address: str, count: int, why: tuple[str, tuple[str, obje
         ],
         confirm=[
             f"ip -6 address show dev {quoted(link.ifname)} tentative",
-            f"ip -d link show dev {quoted(link.ifname)}",
+            command.partition("=")[0].replace(" -w", "")
+            if command.startswith("sysctl ")
+            else f"ip -d link show dev {quoted(link.ifname)}",
         ],
         fix=command,
         touches=[subject("link", ifname=link.ifname)],

@@ -29,7 +29,7 @@ from typing import Any
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.shape import Example, Rule
+from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
     id="ip-fragfails",
@@ -55,6 +55,7 @@ def check(view: HostView) -> Iterator[Draft]:
     ends = [link for link in view.links if link.up and not link.loopback]
     narrow = min(ends, key=lambda link: link.mtu, default=None)
     ports = [link for link in ends if narrow is not None and link.mtu == narrow.mtu]
+    shown = [f"ip link show dev {quoted(link.ifname)}" for link in ports[:3]]
     untold = "" if told >= failed else f"; only {told} ICMP messages told a sender"
     yield RULE.found(
         subject=subject("host"),
@@ -70,7 +71,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ("ICMP messages about it", told, f"{' '.join(TOLD)}"),
             ("narrowest interfaces", " ".join(f"{link.ifname} {link.mtu}" for link in ports[:3]), "IFLA_MTU"),
         ],
-        confirm=["nstat -az IpFragFails Ip6FragFails IcmpOutDestUnreachs Icmp6OutPktTooBigs", "ip -br link"],
+        confirm=["nstat -az IpFragFails Ip6FragFails IcmpOutDestUnreachs Icmp6OutPktTooBigs", *shown],
         fix="clamp the MSS on the narrow way: nft add rule inet filter forward tcp flags syn tcp option maxseg size "
         "set rt mtu  # and let ICMP pass",
         touches=[subject("link", ifname=link.ifname) for link in ports],
