@@ -1,7 +1,8 @@
 """What it checks
   What the routing of this host does with a question to each nameserver of /etc/resolv.conf: a route or rule that
   refuses or swallows it (blackhole, unreachable, prohibit), a way over an interface that is down or has no carrier, or
-  to a neighbour that does not answer ARP or neighbour solicitation. Also a link-local address that names no interface,
+  to a neighbour that does not answer ARP or neighbour solicitation, or into a WireGuard device of which no peer has
+  it among its allowed addresses. Also a link-local address that names no interface,
   which the kernel does not send to, and a host with a default route of the other family alone.
 
 Why it matters
@@ -38,19 +39,22 @@ from netdiag.index.packet import Lookup, Query
 from netdiag.index.shadow import REFUSALS
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, Subject, subject
-from netdiag.model.link import IFF_LOWER_UP
+from netdiag.model.link import IFF_LOWER_UP, Link
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nameservers import asked, asks_dns
 from netdiag.rules.neighbours.neigh_gateway_failed import RECENT
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.silentneighbours import failing
 from netdiag.rules.waysout import LINK_LOCAL, default_oifs
+from netdiag.rules.wireguardways import peer_for
 
 RULE = Rule(
     id="dns-nameserver-unroutable",
     title="a nameserver cannot be reached",
     severity="critical",
     reads=("resolver", "links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
+    consults=("wireguard",),
 )
 
 BROAD = {"inet": 16, "inet6": 32}
@@ -108,7 +112,20 @@ def trouble(view: HostView, address: str) -> Trouble | None:
             note="names wait for the interface",
             fix=f"ip link set dev {quoted(name)} up  # or name another nameserver",
         )
-    return _silent(view, host, answer)
+    return _no_peer(view, host, links) or _silent(view, host, answer)
+
+
+def _no_peer(view: HostView, address: str, links: list[Link]) -> Trouble | None:
+    """A way into a WireGuard device of which no peer has the nameserver among its allowed addresses."""
+    devices = {device.ifname: device for device in view.wireguard.devices}
+    if not links or any(link.ifname not in devices or peer_for(devices[link.ifname], address) for link in links):
+        return None
+    name = links[0].ifname
+    return Trouble(
+        f"its way is into {name}, where no peer has it among its allowed addresses",
+        (subject("link", ifname=name), subject("wireguard-interface", ifname=name)),
+        fix=f"wg set {quoted(name)} peer KEY allowed-ips +{address}  # of the peer behind which it is, or name another",
+    )
 
 
 def _silent(view: HostView, address: str, answer: Lookup) -> Trouble | None:
@@ -252,6 +269,15 @@ def examples() -> Iterator[Example]:
     mixed.resolver("198.51.100.53")
     yield fires("IPv6 alone, and only IPv4 is asked", "inherited", mixed, "info")
 
+    def tunnel(*allowed: str) -> WireguardBuilder:
+        host = WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a", allowed_ips=allowed)
+        host.link("eth0").address("eth0", "192.0.2.1/24").address("wg0", "10.64.0.1/24")
+        host.route("default", via="192.0.2.254", dev="eth0").route("10.66.0.0/16", dev="wg0").resolver("10.66.9.53")
+        return host
+
+    words = "its way is into wg0, where no peer has it among its allowed addresses; no name can be looked up"
+    yield fires("nobody in the tunnel has it", "a hole in an aggregate", tunnel("10.66.8.0/24"), "critical", 1, words)
+
     def segment(state: str = "failed", server: str = "192.0.2.53", **fields: float) -> HostBuilder:
         return _host(server).neighbour(server, dev="eth0", state=state, **fields)
 
@@ -292,6 +318,7 @@ def examples() -> Iterator[Example]:
         ),
         ("reached by the default route", "as it should be", _host(far)),
         ("on the link", "as it should be", _host("192.0.2.53")),
+        ("a peer in the tunnel has it", "as it should be", tunnel("10.66.8.0/23")),
         ("no way out at all", "inherited from elsewhere", HostBuilder().link("eth0").resolver(far)),
         ("a family without routes", "fails at once, and the next is asked", _host("2001:db8:53::1", other)),
         (

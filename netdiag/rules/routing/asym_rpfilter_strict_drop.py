@@ -2,7 +2,8 @@
   IPv4: an interface drops packets that must arrive on it, because its reverse path filter is strict (rp_filter 1, the
   larger of "all" and its own) and the way back to their source leaves by another interface. Which packets must arrive
   is read from routes: a table, a mark or a bound socket sends by the interface, so the answers come in there; or the
-  filter's counter moved while only this interface received enough packets to explain it.
+  filter's counter moved while only this interface received enough packets to explain it, or while a BGP session over
+  it announces prefixes, and the default route is elsewhere.
 
 Why it matters
   tcpdump shows the packets arriving, and no program ever gets them: no error, no ICMP, not even in the firewall's
@@ -33,6 +34,7 @@ References
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from netdiag.index.reversepath import STRICT, effective
@@ -62,6 +64,8 @@ RULE = Rule(
     ),
 )
 MOST_LINKS = 64
+WANTED = ("tun", "bridge")
+"""Kinds of interface on which drops are wanted: a guest's tap, a bridge of guests."""
 MOST_ASKED = 6
 
 
@@ -71,7 +75,8 @@ def check(view: HostView) -> Iterator[Draft]:
     if not strict:
         return
     moved = view.moved(COUNTER) or 0
-    suspect, perhaps = _only_receiver(view, strict, moved), list[Subject]()
+    able, perhaps = _receivers(view, strict, moved), list[Subject]()
+    suspect = able[0] if len(able) == 1 and able[0].kind not in WANTED else None
     arrivals = Arrivals(view, strict)
     onward = arrivals.leading_on()
     asked = [link for link in strict if link.ifindex in onward][:MOST_LINKS]
@@ -85,6 +90,8 @@ def check(view: HostView) -> Iterator[Draft]:
     if suspect is not None:
         perhaps = list(led_elsewhere(view, suspect))
         standby = found.get(suspect.ifname, [])[:1] or [*_unexplained(view, arrivals, suspect)][:1]
+    elif not standby:
+        standby = [*_called_in(view, arrivals, able)][:1]
     for dropped in standby:
         # Where several interfaces received enough, one that BGP calls the world in by is where it came in.
         named = dropped.link is suspect or announced(view, dropped.link)
@@ -100,15 +107,21 @@ def _standby(dropped: Dropped) -> bool:
     return dropped.standby
 
 
-def _only_receiver(view: HostView, strict: list[Link], moved: int) -> Link | None:
-    """The one strict interface that received at least as many packets between the samples as the filter dropped.
-
-    None where that is one on which drops are wanted: a guest's tap, or a bridge of guests.
-    """
+def _receivers(view: HostView, strict: list[Link], moved: int) -> list[Link]:
+    """The strict interfaces that received at least as many packets between the samples as the filter dropped."""
     before = {row.ifindex: row.stats.rx_packets for row in view.counters.links}
     received = {row.ifindex: row.stats.rx_packets - before.get(row.ifindex, 0) for row in view.latest.links}
-    able = [link for link in strict if moved and received.get(link.ifindex, 0) >= moved]
-    return able[0] if len(able) == 1 and able[0].kind not in ("tun", "bridge") else None
+    return [link for link in strict if moved and received.get(link.ifindex, 0) >= moved]
+
+
+def _called_in(view: HostView, arrivals: Arrivals, able: list[Link]) -> Iterator[Dropped]:
+    """Where a BGP session calls the world in by an interface by which no answer to it leaves: the first of those whose
+    sources go by a default route elsewhere. On the interface of that route the filter lets in all but inner ones."""
+    for link in able:
+        name = announced(view, link)
+        for lost in _unexplained(view, arrivals, link) if name else ():
+            if not lost.way.prefixlen:
+                yield replace(lost, why=f"BGP session {name} calls them in by it, and the filter drops some now")
 
 
 def _unexplained(view: HostView, arrivals: Arrivals, link: Link) -> Iterator[Dropped]:
@@ -398,6 +411,12 @@ def _counter_examples() -> Iterator[Example]:
         told.route("default", via="10.1.0.2", dev="eth1", priority=200).address("eth1", "2001:db8:1::1/64")
         weight: Any = {"fires": 1, "severity": severity, "why": "whom BGP calls in by it"}
         yield Example(name=f"drops on one of two: {name}", tables=told.build(), **weight)
+        bare = server(BirdHost().bgp("up1", **given), drops=9, eth0=9).address("eth1", "2001:db8:1::1/64")
+        bare.route("198.51.100.0/24", via="10.1.0.2", dev="eth1")
+        alarm: Any = {"fires": 1, "subject": subject("link", ifname="eth1"), "says": ("BGP session up1 calls them in",)}
+        speaks: Any = alarm | {"severity": severity} if severity == "warning" else {}
+        why = "the other session's default route lets in what comes by it"
+        yield Example(name=f"no standby, drops on one of two: {name}", why=why, tables=bare.build(), **speaks)
     vrf = server(drops=9, eth1=0).link("red", kind="vrf", info={"table": 10}, inet_conf={"rp_filter": 1})
     vrf.address("red", "10.2.0.1/24").route("10.3.0.0/16", via="10.2.0.9", dev="red")
     yield case("a VRF's own routes", "packets come in by its ports", vrf)

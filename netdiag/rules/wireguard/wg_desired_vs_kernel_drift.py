@@ -1,6 +1,7 @@
 """What it checks
   A WireGuard device does not have the peers that it is meant to have: [[wireguard]] of the intent names them, with
-  their allowed-ips; or the baseline had peers that are gone and that the host still needs.
+  their allowed-ips; or the baseline had peers that are gone and that the host still needs, or a device with peers of
+  which not even the interface is left.
 
 Why it matters
   Peers live in the kernel only. A device that was made anew starts without any, and a tool that works from a stale list
@@ -94,6 +95,14 @@ def _since(view: HostView, old_view: HostView, old: WireguardDevice, new: Wiregu
     if old_view.meta.drained or view.meta.drained:
         return
     if new is None:
+        kept = {device.public_key for device in view.wireguard.devices}
+        if old.peers and old.ifname not in view.stack.by_name and old.public_key not in kept:
+            yield _whole(
+                old.ifname,
+                f"it is gone, and so are its {len(old.peers)} peers",
+                [("interfaces of that name", 0, "RTM_GETLINK")],
+                f"WG_CMD_GET_DEVICE, {since(old_view)}",
+            )
         return  # its interface is something else now, or the daemon is gone: other rules speak
     here = {peer.public_key for peer in new.peers}
     anew = new.ifindex != old.ifindex or new.public_key is None
@@ -233,6 +242,13 @@ def _compared() -> Iterator[Example]:
     yield case("called on demand", "an idle peer was evicted", _host("a"), _host().route("10.0.0.0/16", dev="wg0"))
     anew = WireguardBuilder().wireguard("wg0", ifindex=9)
     yield case("device made anew", "it starts without peers", _host("a"), anew, fires=1)
+    bare, about = HostBuilder().link("eth0"), subject("wireguard-interface", ifname="wg0")
+    yield case("the device is gone", "nothing made it", _host("a"), bare, fires=1, severity="critical", subject=about)
+    yield case("a device without peers is gone", "nobody misses it", _host(), bare)
+    other = WireguardBuilder().wireguard("wg9")
+    yield case("the device has another name", "it was renamed", _host("a"), other)
+    plain = HostBuilder().link("wg0")
+    yield case("the interface is there", "it is something else now", _host("a"), plain)
     yield case("the same peers", "as it was", _host("a"), _host("a"))
     told = _host().intend(wireguard=(IntendedWireguard(ifname="wg0"),))
     yield case("an intent without peers", "the older look says what it had", kept, told, fires=1)
