@@ -9,8 +9,6 @@ UNDECIDABLE: dict[str, str] = {
     "bgp-double-restart-gr-flush": "needs a series of snapshots: the first restart leaves no trace after the second",
     "sysctl-ipforward-reset": "the reset leaves the kernel's defaults, which look like never having been set; "
     "against --baseline or an intent sysctl-expected-differs names them",
-    "wg-listen-port-random": "a port that was set and one that was drawn look alike: 51820 is in the ephemeral range; "
-    "for a fleet wg-listen-port-mismatch names the consequence",
     "wg-roamed-to-wrong-endpoint": "the kernel keeps the last endpoint only: which one was meant is known to an intent",
     "wg-endpoint-stale-dns": "the kernel keeps no name of an endpoint, only the address that it had",
     "wg-psk-mismatch": "preshared keys never get past the parser, not even as a digest",
