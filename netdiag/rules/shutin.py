@@ -32,15 +32,15 @@ def shut_in(view: HostView, rule: PolicyRule) -> tuple[GuestSide, Neighbour] | N
         if not covers(source, subnet) or not _forwards(view, rule.family, side):
             continue
         for row in view.neighbours.rows():
-            near = row.ifindex == side.link.ifindex and row.family == rule.family and row.state in ALIVE
-            if near and ip_address(row.dst) in subnet:
+            near = row.ifindex == side.link.ifindex and row.state in ALIVE
+            if near and ip_address(row.dst.partition("%")[0]) in subnet:
                 return side, row
     return None
 
 
 def covers(outer: Network, inner: Network) -> bool:
     """Whether all addresses of ``inner``, of the same family, are in ``outer``."""
-    return outer.version == inner.version and outer.prefixlen <= inner.prefixlen and inner.network_address in outer
+    return outer.prefixlen <= inner.prefixlen and inner.network_address in outer
 
 
 def _within(rule: PolicyRule, source: Network) -> bool:

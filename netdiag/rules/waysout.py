@@ -62,7 +62,7 @@ def default_oifs(view: HostView, family: str, *, of_all: bool = False) -> set[in
 
 def for_some(rule: PolicyRule) -> bool:
     """A policy rule for what comes from some network, or by some interface, alone."""
-    return not rule.invert and (rule.src_len > 0 or rule.iif is not None)
+    return not rule.invert and (bool(rule.src_len) or rule.iif is not None)
 
 
 def gateways(view: HostView, family: str) -> int:

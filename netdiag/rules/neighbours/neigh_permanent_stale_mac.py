@@ -288,8 +288,8 @@ def _tunnels() -> Iterator[Example]:
 def _bridged() -> Iterator[Example]:
     """A neighbour on a bridge, two containers at the ends of its cables."""
 
-    def held(lladdr: str = OLD, **far: Any) -> HostBuilder:
-        host = HostBuilder().link("br0", kind="bridge", address="02:00:00:00:02:00")
+    def held(lladdr: str = OLD, kind: str = "bridge", **far: Any) -> HostBuilder:
+        host = HostBuilder().link("br0", kind=kind, address="02:00:00:00:02:00")
         host.link("v0", kind="veth", master="br0", address="02:00:00:00:01:00").peer("v0", netnsid=0, address=NEW)
         host.link("v1", kind="veth", master="br0", address="02:00:00:00:01:01")
         host.peer("v1", netnsid=1, **({"address": "02:00:00:00:00:03"} | far))
@@ -297,6 +297,7 @@ def _bridged() -> Iterator[Example]:
 
     says = ("no cable of br0 ends in that hardware address", "ip -6 neigh delete 2001:db8:88::11 dev br0")
     yield _case("container made anew", "no end of a cable has it", held(), 1, says=says, confidence="certain")
+    yield _case("a bond of cables", "who it leads to is chosen by a protocol", held(kind="bond"))
     yield _case("container's", "pinned on purpose", held("02:00:00:00:00:03"))
     yield _case("container that is down", "its address is known all the same", held(OLD, address=OLD, flags=0))
     yield _case("this host's end", "it talks to itself", held("02:00:00:00:01:01"))

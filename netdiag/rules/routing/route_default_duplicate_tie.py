@@ -369,9 +369,11 @@ def examples6() -> Iterator[Example]:
     )
     for one, other, severity in pairs:
         two = HostBuilder().link("eth0").link("eth1").address("eth0", one).address("eth1", other)
-        addressed = ecmp(on=two).build()
+        addressed = ecmp(on=two.address("eth1", "fe80::2/64")).build()
+        sure, says = ("likely", ("eth1 has only fd00::2,",)) if severity == "warning" else ("possible", ())
         name, why = f"IPv6, appended, {one} beside {other}", "what leaves by eth1 bears its own address"
-        yield Example(name=name, why=why, tables=addressed, fires=1, severity=severity)
+        weight: dict[str, Any] = {"severity": severity, "confidence": sure, "says": says}
+        yield Example(name=name, why=why, tables=addressed, fires=1, **weight)
     two = HostBuilder().link("eth0").link("eth1").address("eth0", "fd00::2/64").address("lo", "2001:db8::7/128")
     bare = ecmp(on=two).build()
     yield Example(name="IPv6, appended, unnumbered", why="both take lo's", tables=bare, fires=1, severity="info")

@@ -285,15 +285,19 @@ def other_sign_examples() -> Iterator[Example]:
     ruled = lost.rule(100, src="192.0.2.7", src_len=32, table=100)
     yield silence("table with a rule", "policy routing gives some packets a way out", ruled)
     says = "no IPv4 default route for what no policy rule leads elsewhere, and 1 packet was"
-    chosen: tuple[dict[str, Any], ...] = ({"src": "192.0.2.7", "src_len": 32}, {"iif": "tap0"}, {"fwmark": 7})
+    one: dict[str, Any] = {"src": "192.0.2.7", "src_len": 32}
+    chosen: tuple[dict[str, Any], ...] = (one, {"iif": "tap0"}, {"fwmark": 7}, one | {"invert": True})
     for number, selector in enumerate(chosen):
         busy = host(3, 4).route("default", via="192.0.2.1", dev="eth0", table=100).rule(100, table=100, **selector)
         if number < 2:
             yield fires(f"table for {selector}", "all others are refused now", busy, "warning", says)
         else:
-            yield silence(f"table for {selector}", "a VPN client marks what goes by it", busy)
+            yield silence(f"table for {selector}", "a VPN client marks what goes by it, or nearly all do", busy)
     lame = host(3).route("default", via="192.0.2.1", dev="eth0", table=100).rule(100, table=100, **chosen[0])
-    yield silence("table for some, refused before", "who knows when", lame)
+    lame.nexthop(7, family="inet", gateway="192.0.2.1", oif="eth0")
+    yield silence("table for some, refused before, an object left", "who knows when", lame)
+    lame.link("vx0", kind="vxlan", info={"remote": "198.51.100.9"})
+    yield fires("table for some, a tunnel cut off", "it is not one of them", lame, "critical", "vx0 has no route")
     main = host(0, 1).without_rule(32766).route("default", via="192.0.2.1", dev="eth0")
     yield silence("no rule for main", "rule-main-missing speaks of that", main)
     yield from _connections()

@@ -387,6 +387,19 @@ def _shut_in_examples() -> Iterator[Example]:
     yield _case("guests, to one network", "they are kept out of it", held(dst="10.1.0.0", dst_len=24), **info)
     vpn = held().rule(50, src="10.88.0.0", src_len=16, table=60)
     yield _case("guests with a way of their own", "a kill switch behind a VPN", vpn, **info)
+    net: dict[str, Any] = {"src": "10.99.0.0", "src_len": 24, "table": 60}
+    dead: dict[str, Any] = {"state": "failed"}
+    for name, why, host, severity in (
+        ("another network", "it is not theirs", held("10.99.0.0"), "info"),
+        ("guests, with host bits", "the kernel keeps them", held("10.88.0.7"), "warning"),
+        ("guests' neighbour, on the card", "not there", held(**dead).neighbour("10.88.0.9", dev="eth0"), "info"),
+        ("guests' link, another network", "not theirs", held(**dead).neighbour("10.77.0.9", dev="br0"), "info"),
+        ("guests, others have a way", "they do not", held().rule(50, **net), "warning"),
+        ("guests, a few have a way", "that may do", held().rule(50, src="10.88.0.9", src_len=25, table=60), "info"),
+        ("guests, all but others have a way", "they are among them", held().rule(50, invert=True, **net), "info"),
+    ):
+        yield _case(f"shut in: {name}", why, host, 1, severity=severity)
+    yield _case("shut in: all but the guests", "they are spared", held(invert=True))
     lan = held().rule(50, table=254, suppress_prefixlength=0)
     yield _case("guests that may talk to the LAN", "a kill switch", lan, **info)
     six = (
