@@ -79,7 +79,8 @@ class Sockets:
     retrans: U1
     """Retransmissions under way without an answer (or probes, by ``timer``)."""
     probes: U1
-    """Unanswered zero window probes."""
+    """Zero window probes in a row, answered or not (net/ipv4/tcp_timer.c tcp_probe_timer(), tcp_output.c
+    tcp_send_probe0())."""
     src: U1
     """Shape (n, 16), network order; IPv4 in the first four bytes, the rest zero."""
     dst: U1

@@ -18,7 +18,8 @@ Fix
   advertisement with a lifetime brings the route back by itself.
 
 Not flagged
-  A default route by whatever way: by hand, of a daemon, in any table that rules lead to, one that refuses. Unique local
+  A default route by whatever way: by hand, of a daemon, in any table that rules lead to (for some sources or
+  interfaces alone does not count), one that refuses. Unique local
   prefixes, which routers without a way out announce on purpose. Interfaces that do not take default routes from
   advertisements (accept_ra, accept_ra_defrtr, forwarding). Addresses by DHCPv6 or by hand.
 
@@ -56,7 +57,7 @@ KNOWN = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    if default_oifs(view, "inet6") is not None:
+    if default_oifs(view, "inet6", of_all=True) is not None:
         return
     for row in view.addresses:
         link = view.link(row.ifindex)
@@ -137,6 +138,9 @@ def examples() -> Iterator[Example]:
     yield case("refused", "somebody says that there is no way out", host().route("::/0", type="unreachable"))
     policy = host().route("default", via="fe80::1", dev="eth0", table=100).rule(100, family="inet6", table=100)
     yield case("in another table", "rules lead there", policy)
+    aside = host().link("eth1").route("default", via="fe80::9", dev="eth1", table=100)
+    aside.rule(100, family="inet6", table=100, src="2001:db8:9::2", src_len=128)
+    yield case("for another source alone", "this address has no use of it", aside, 1)
     yield case("unique local", "announced without a way out", host("fd00:1::2/64"))
     yield case("does not listen", "accept_ra 0", host(conf={"accept_ra": 0}))
     yield case("router itself", "forwarding: accept-ra-with-forwarding", host(conf={"forwarding": 1}))

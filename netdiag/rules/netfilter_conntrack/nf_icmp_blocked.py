@@ -70,7 +70,7 @@ RULE = Rule(
     confidence="likely",
     reads=("links", "addresses", "routes", "sysctls", "nft"),
     consults=("neighbours",),
-    explains=("neigh-gateway-failed",),
+    explains=("neigh-gateway-failed", "ip-fragfails"),
 )
 UNANSWERED = NUD_FAILED | NUD_INCOMPLETE
 
@@ -171,6 +171,7 @@ def _finding(
     """``some``: it passes on other interfaces."""
     at, names = stop.at, ", ".join(link.ifname for link in links)
     where = f"on {names}, where the default route leads" if some else f"on every interface ({names})"
+    own = [subject("host")] if hook == "output" and not unanswered and need.severity != "critical" else []
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
         message=f"{place_words(at)} drops {need.name} at {hook} ({'ICMPv6' if need.packet.proto == 58 else 'ICMP'} type"
@@ -179,7 +180,7 @@ def _finding(
         confirm=[list_chain(at.table, at.chain)],
         fix=inserts(at.table, at.chain.name, [need.nft], [need.xt]),
         severity=need.severity,
-        breaks=unanswered,
+        breaks=[*unanswered, *own],  # what this host says of packets that are too long
     )
 
 

@@ -140,7 +140,7 @@ def judged(view: HostView, link: Link, found: Remains) -> tuple[Severity, Confid
     address = max(found.addresses, key=lambda row: row.valid_lft or 0)
     ends = f"{address.local} runs out in {address.valid_lft} s, not renewed"
     promised = link.inet6_conf.get("accept_ra_defrtr") != 0 and any(is_global(row) for row in found.addresses)
-    if default_oifs(view, "inet6") or not promised:
+    if default_oifs(view, "inet6", of_all=True) or not promised:
         return "warning", "certain", ends
     return "critical", "certain", f"there is no IPv6 default route any more, and {ends}"
 

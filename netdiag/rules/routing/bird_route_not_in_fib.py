@@ -170,7 +170,7 @@ def _rests(feed: Feed, route: BirdRoute) -> tuple[str, ...]:
 
 def check(view: HostView) -> Iterator[Draft]:
     for feed in feeds(view):
-        if len(feed.missing) > NAMED:
+        if len(feed.missing) > NAMED or 1 < len(feed.missing) == feed.wanted:
             yield draft(view, feed, feed.missing)
             continue
         for route in feed.missing:
@@ -223,7 +223,9 @@ def examples() -> Iterator[Example]:
     many = _host(*(_route(f"10.{n}.0.0/16") for n in range(4)))
     yield _case("four missing", "told together", many, fires=1, subject=subject("bird-protocol", name="k4"))
     three = _host(*(_route(f"10.{n}.0.0/16") for n in range(3)))
-    yield _case("three missing", "told one by one", three, fires=3)
+    yield _case("all three missing", "one cause: told together", three, fires=1, says=("3 of 3 routes",))
+    three = _host(_route(A), *(_route(f"10.{n}.0.0/16") for n in range(3)))
+    yield _case("three of four missing", "told one by one", three, A, fires=3)
     yield from _silent()
 
 

@@ -65,7 +65,7 @@ def check(view: HostView) -> Iterator[Draft]:
             f"{waiting} bytes wait, after {probes} probes",
             evidence=[
                 ("bytes that wait", waiting, "SOCK_DIAG tcp idiag_wqueue"),
-                ("probes in a row", probes, "SOCK_DIAG tcp idiag_timer 4, idiag_retrans"),
+                ("probes in a row", probes, "SOCK_DIAG tcp idiag_timer 4, tcpi_backoff, tcpi_probes"),
             ],
             confirm=[f"ss -tnoi dst {dst if ':' not in dst else f'[{dst}]'}"],
             fix="look at the program on the peer, which does not read; here, TCP_USER_TIMEOUT lets go of "
