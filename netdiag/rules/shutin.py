@@ -17,19 +17,25 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 
 def shut_in(view: HostView, rule: PolicyRule) -> tuple[GuestSide, Neighbour] | None:
-    """The network of guests all of whose packets this rule refuses by their source, although this host forwards for
-    them; with one of them that was there lately. None where an earlier rule has routes for some of them."""
-    alone = msgspec.structs.replace(rule, src=None, src_len=0)
-    if rule.invert or not rule.src_len or selects(alone):
+    """The network of guests all of whose packets this rule refuses by their source or interface, although this host
+    forwards for them; with one of them that was there lately. None where an earlier rule has routes for some of them.
+    """
+    alone = msgspec.structs.replace(rule, src=None, src_len=0, iif=None)
+    if rule.invert or bool(rule.src_len) == (rule.iif is not None) or selects(alone):
         return None
     own = [other for other in view.rules if other.family == rule.family]
-    source = ip_network(f"{rule.src}/{rule.src_len}", strict=False)
+    every = "0.0.0.0/0" if rule.family == "inet" else "::/0"
+    source = ip_network(f"{rule.src}/{rule.src_len}" if rule.src_len else every, strict=False)
     for earlier in own[: own.index(rule)]:
-        if earlier.table != RT_TABLE_LOCAL and (earlier.invert or not earlier.src_len or _within(earlier, source)):
+        if earlier.table != RT_TABLE_LOCAL and _may_take(earlier, rule, source):
             return None
     for side in sides(view.stack, view.routes(rule.family), view.addresses).guests:
         subnet = ip_network(side.prefix)
-        if not covers(source, subnet) or not _forwards(view, rule.family, side):
+        if (
+            rule.iif not in (None, side.link.ifname)
+            or not covers(source, subnet)
+            or not _forwards(view, rule.family, side)
+        ):
             continue
         for row in view.neighbours.rows():
             near = row.ifindex == side.link.ifindex and row.state in ALIVE
@@ -43,9 +49,16 @@ def covers(outer: Network, inner: Network) -> bool:
     return outer.prefixlen <= inner.prefixlen and inner.network_address in outer
 
 
-def _within(rule: PolicyRule, source: Network) -> bool:
-    earlier = ip_network(f"{rule.src}/{rule.src_len}", strict=False)
-    return covers(earlier, source) or covers(source, earlier)
+def _may_take(earlier: PolicyRule, rule: PolicyRule, source: Network) -> bool:
+    """Whether a rule in front may have routes for some of the packets."""
+    if earlier.invert:
+        return True
+    if rule.iif is not None and earlier.iif is not None and earlier.iif != rule.iif:
+        return False
+    if not earlier.src_len:
+        return True
+    other = ip_network(f"{earlier.src}/{earlier.src_len}", strict=False)
+    return covers(other, source) or covers(source, other)
 
 
 def _forwards(view: HostView, family: str, side: GuestSide) -> bool:

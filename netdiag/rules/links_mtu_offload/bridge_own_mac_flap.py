@@ -1,7 +1,7 @@
 """What it checks
   A bridge with addresses of its own changed its hardware address since it was brought up: it bears that of one port,
-  and its link-local address was made of that of another port that is still there. Or since the baseline was taken: it
-  bears that of one port, and had another one then.
+  and its link-local address was made of that of another port, or of an interface that was one and is still there. Or
+  since the baseline was taken: it bears that of one port, and had another one then.
 
 Why it matters
   A bridge without a fixed address takes the lowest of its ports'. When a port with a lower one is added (a container,
@@ -75,11 +75,14 @@ def _by_link_local(
     """What the bridge had before, for a person; that address; how it is known."""
     mine = [row.local for row in view.addresses if row.ifindex == bridge.ifindex and row.local.startswith("fe80:")]
     before = {made for each in mine if (made := made_of(each)) is not None}
-    old = sorted(before & set(ports))
+    left = {link.address: link for link in view.links if link.address and link.ifindex != bridge.ifindex}
+    old = sorted(before & set(left))
     if not old or bridge.address in before:
         return None
     fact = (f"link-local address of {bridge.ifname} was made of", old[0], f"RTM_GETADDR {bridge.ifname} IFA_ADDRESS")
-    return f"of its port {ports[old[0]].ifname}, {old[0]}", old[0], fact
+    port = ports.get(old[0])
+    whose = f"its port {port.ifname}" if port else f"{left[old[0]].ifname}, which is no port of it any more"
+    return f"of {whose}, {old[0]}", old[0], fact
 
 
 def _by_baseline(view: HostView, bridge: Link) -> tuple[str, str, tuple[str, object, str]] | None:
@@ -150,6 +153,9 @@ def examples() -> Iterator[Example]:
     yield _case("another interface's link-local address", "it says nothing of the bridge", beside)
     gone = _bridge(ports=(LOW,))
     yield _case("the old port is gone", "what it was made of cannot be told from a random one", gone)
+    left = _bridge(ports=(LOW,)).link("v9", address=HIGH)
+    says = ("of v9, which is no port of it any more", f"address {HIGH}")
+    yield _case("the old port left the bridge", "it took the address with it", left, 1, subject=about, says=says)
     yield _case("address set to another since", "it is no port's", _bridge(address=RANDOM))
     bond = _bridge().link("br0", kind="bond", address=LOW, ifindex=2)
     yield _case("a bond", "it takes its address from its active leg", bond)

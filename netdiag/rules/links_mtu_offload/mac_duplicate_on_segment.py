@@ -29,7 +29,7 @@ References
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -71,8 +71,10 @@ LEARNED = ("reachable", "stale", "delay", "probe")
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    yield from _behind_bridges(view)
-    yield from _neighbours(view)
+    kept = list(_behind_bridges(view))
+    yield from kept
+    said = {draft.finding.subject["address"] for draft in kept}
+    yield from _neighbours(view, said)
 
 
 def _pvids(view: HostView, port: Link) -> frozenset[int] | None:
@@ -141,13 +143,14 @@ def _kept(bridge: Link, own: Link, port: Link, far: Link) -> Draft:
     )
 
 
-def _neighbours(view: HostView) -> Iterator[Draft]:
+def _neighbours(view: HostView, said: Collection[object]) -> Iterator[Draft]:
+    """``said``: hardware addresses of which it was told already where they are twice."""
     own = {row.local for row in view.addresses}
     for row in view.neighbours.rows():
         link = view.link(row.ifindex)
         if link is None or link.kind in SHARING or not row.lladdr or row.lladdr.startswith(ROUTERS):
             continue
-        if row.lladdr != link.address or row.state not in LEARNED or row.dst in own:
+        if row.lladdr != link.address or row.state not in LEARNED or row.dst in own or row.lladdr in said:
             continue
         name = link.ifname
         yield RULE.found(
@@ -187,6 +190,8 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object
 def examples() -> Iterator[Example]:
     about = subject("link", ifname="v1", address=MAC)
     yield _case("two containers on a bridge", "cloned with their address", _bridge(), 1, subject=about)
+    near = _bridge(MAC, OTHER, address=MAC).neighbour("10.0.0.9", dev="br0", lladdr=MAC)
+    yield _case("a container with the bridge's address that was asked for", "one fault", near, 1)
     seen: dict[str, Any] = {"severity": "critical", "confidence": "certain"}
     yield _case("a neighbour with our own address", "seen from one of the two hosts", _host(), 1, **seen)
     both = _host().neighbour("192.0.2.10", dev="eth0", lladdr=MAC)

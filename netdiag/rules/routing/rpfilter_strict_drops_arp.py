@@ -33,6 +33,7 @@ References
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from netdiag.index.packet import Query
 from netdiag.index.reversepath import STRICT, effective
@@ -51,6 +52,8 @@ RULE = Rule(
 )
 REFUSED = "rt_cache.in_martian_src"
 COUNTED = "TcpExt.IPReversePathFilter"
+OVER_IP = ("vxlan", "geneve", "gretap", "ip6gretap")
+"""Kinds of interface for Ethernet in IP packets."""
 ELSEWHERE = "198.51.100.77"
 """Somewhere that only a default route leads to (RFC 5737)."""
 
@@ -114,6 +117,8 @@ def _unanswered(view: HostView, link: Link) -> int:
         return 0
     packets = (deltas.snmp("Ip.InReceives") or 0) + (deltas.snmp("Ip6InReceives") or 0)
     received, sent = after.rx_packets - before.rx_packets, after.tx_packets - before.tx_packets
+    if link.kind in OVER_IP:
+        packets = max(packets - received, 0)  # each of its frames came in an IP packet
     return received - packets - sent
 
 
@@ -126,9 +131,10 @@ def _host(
     packets: int = 0,
     own: int = 1,
     every: int = 0,
+    **link: Any,
 ) -> HostBuilder:
     """Two links, the first with the default route; what moved on the second, which has this rp_filter."""
-    host = HostBuilder().link("eth0").link("eth1", inet_conf={"rp_filter": own})
+    host = HostBuilder().link("eth0").link("eth1", inet_conf={"rp_filter": own}, **link)
     host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").sysctl("net.ipv4.conf.all.rp_filter", every)
     return _sampled(host.route("default", via="10.0.0.2", dev="eth0"), refused, counted, (rx, tx), packets)
 
@@ -187,6 +193,9 @@ def examples() -> Iterator[Example]:
     yield silent("as many answers as requests", "the sources were refused in another namespace", _host(rx=2, tx=2))
     yield fires("one more request than answers", "the near miss", _host(rx=3, tx=2))
     yield silent("IP packets arrived", "they explain what was received", _host(rx=2, packets=2))
+    vxlan: dict[str, Any] = {"kind": "vxlan"}
+    yield fires("tunnel for Ethernet", "each frame came in an IP packet", _host(rx=2, packets=2, **vxlan))
+    yield silent("tunnel for Ethernet, IP in it", "what it carries counts once more", _host(rx=2, packets=4, **vxlan))
     for own, every, name in ((2, 0, "loose"), (0, 0, "off"), (1, 2, "loose by all")):
         yield silent(name, "the larger value counts, and only 1 is strict", _host(own=own, every=every))
     port = (

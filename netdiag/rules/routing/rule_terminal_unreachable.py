@@ -3,9 +3,9 @@
   them: a later rule with a table of its own matches no packet but those refused, and its table has routes for them.
   Also: what this host demonstrably sends (to the neighbour of a BGP session, a WireGuard endpoint with the device's
   mark, a tunnel's far end, a guest) ends at such a rule although a table behind it has the way. A rule refuses the
-  whole subnet of an own interface by its "to", with live neighbours on it. A rule refuses by its "from", and nothing
-  else, all that a network of guests sends beyond a host that forwards for them. A rule refuses everything, nothing
-  before it leads anywhere, and main behind it has the default route: not even a tunnel could get out.
+  whole subnet of an own interface by its "to", with live neighbours on it. A rule refuses by its "from" or "iif", and
+  nothing else, all that a network of guests sends beyond a host that forwards for them. A rule refuses everything,
+  nothing before it leads anywhere, and main behind it has the default route: not even a tunnel could get out.
 
 Why it matters
   Marked or selected traffic dies with EHOSTUNREACH, EACCES or in silence, although "ip route show table" shows its
@@ -383,6 +383,14 @@ def _shut_in_examples() -> Iterator[Example]:
     yield _case("half of the guests", "some are shut in", held("10.88.0.0", 25), **info)
     yield _case("guests of a host that does not forward", "they stay inside anyway", held(forwarding=0), **info)
     yield _case("guests that were never there", "an empty network", held(state="failed"), **info)
+    door = held("0.0.0.0", 0, iif="br0")
+    yield _case("what comes in from guests", "the same by their interface", door, **warn)
+    back = held("0.0.0.0", 0, iif="br0").rule(50, iif="br0", table=60)
+    yield _case("what comes in from guests, after a lookup", "a kill switch behind a VPN", back)
+    beside = held("0.0.0.0", 0, iif="br0").rule(50, iif="eth1", table=60)
+    yield _case("what comes in from guests, beside others", "a table for another interface", beside, **warn)
+    yield _case("what comes in by the uplink", "none of the guests'", held("0.0.0.0", 0, iif="eth0"), **info)
+    yield _case("some of what comes in from guests", "both must hold", held("10.88.0.0", 25, iif="br0"), **info)
     yield _case("guests' marked packets", "a part of them", held(fwmark=7), **info)
     yield _case("guests, to one network", "they are kept out of it", held(dst="10.1.0.0", dst_len=24), **info)
     vpn = held().rule(50, src="10.88.0.0", src_len=16, table=60)
