@@ -188,7 +188,8 @@ def _since(view: HostView, old: HostView, said: set[str]) -> Iterator[Draft]:
         if not row.flags & IFA_F_PERMANENT or row.scope >= 253 or row.local in said or view.local.owners(row.local):
             continue
         at = (row.local, row.prefixlen, ifname)
-        yield _draft(view, at, f"it is gone {since(old)}", f"RTM_GETADDR, {since(old)}", "critical")
+        down = "" if link.up else f", and {ifname} is down, which takes addresses of IPv6 along"
+        yield _draft(view, at, f"it is gone {since(old)}{down}", f"RTM_GETADDR, {since(old)}", "critical")
 
 
 def _draft(
@@ -205,6 +206,8 @@ def _draft(
     bits = 128 if ":" in address else 32
     ip = "ip -6" if bits == 128 else "ip"
     whole = ipaddress.ip_network(f"{address}/{length}", strict=False)
+    link = view.stack.by_name.get(ifname)
+    first = f"ip link set dev {quoted(ifname)} up; " if link is not None and not link.up else ""
     return RULE.found(
         subject=subject("address", address=address, ifname=ifname),
         severity=severity,
@@ -215,7 +218,7 @@ def _draft(
             ("interfaces that have it", len(view.local.owners(address)), "RTM_GETADDR IFA_LOCAL"),
         ],
         confirm=[*(confirm or ()), f"{ip} route get {address} 2>&1"],
-        fix=f"ip address add {address}/{length} dev {quoted(ifname)}",
+        fix=f"{first}ip address add {address}/{length} dev {quoted(ifname)}",
         touches=[subject("link", ifname=ifname)],
         breaks=[
             subject("prefix", prefix=f"{address}/{bits}"),

@@ -1,7 +1,8 @@
 """What it checks
   A control socket of BIRD exists, and behind it is no daemon that answers: nobody listens any more (connection
   refused), or the connection stands and no greeting comes within five seconds, or the connection breaks. The usual
-  places are looked at, and those given with --bird-socket.
+  places are looked at, and those given with --bird-socket. Or there is no socket and no BIRD at all, though the intent
+  says what this host is to announce ([[announce]]), or sessions stood at the time of the baseline.
 
 Why it matters
   BIRD takes its socket with it when it is stopped in order. A socket that is left behind means that it was killed or
@@ -24,7 +25,8 @@ Fix
   configuration or for want of memory does so again. If BIRD was taken away from this host, remove the socket.
 
 Not flagged
-  A host without any control socket: it has no BIRD, or BIRD was stopped on purpose. A socket that netdiag may not
+  A host without any control socket, of which nobody told that it should have one: it has no BIRD, or BIRD was stopped
+  on purpose; and a drained one. A socket that netdiag may not
   open (then the rule is not evaluated). A dead socket with a living daemon on a socket of the same name in another
   folder, left behind by an older package, is told as a possibility only.
 
@@ -33,15 +35,18 @@ References
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdSocket
 from netdiag.model.finding import Confidence, Draft, subject
+from netdiag.model.intent import IntendedAnnouncement
 from netdiag.rules.bgpsessions import birdc
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.expected import since
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -49,6 +54,7 @@ RULE = Rule(
     title="BIRD is gone or hangs, and its control socket is still there",
     severity="critical",
     reads=("bird_sockets", "routes"),
+    consults=("bird", "intent.announce", "baseline", "sockets"),
     explains=(
         "bgp-*",
         "bird-*",
@@ -59,6 +65,8 @@ RULE = Rule(
     ),
 )
 
+PROGRAMS = ("bird", "bird6")
+USUAL = "/run/bird/bird.ctl"
 RTPROT_BIRD = 12
 """include/uapi/linux/rtnetlink.h."""
 
@@ -89,7 +97,42 @@ def confidence_of(dead: BirdSocket, alive: set[str]) -> Confidence:
     return "certain" if dead.hangs or reason(dead) == "Connection refused" else "likely"
 
 
+def missing(view: HostView) -> tuple[str, object, str] | None:
+    """What tells that a BIRD should run, as evidence, on a host that has none."""
+    if view.bird_sockets or view.meta.drained:
+        return None
+    if any(owner.comm in PROGRAMS for owner in view.socket_owners.owners):
+        return None  # its control socket is elsewhere
+    wanted = view.intent.announce or ()
+    if wanted:
+        return "meant to be announced", ", ".join(sorted({one.prefix for one in wanted})[:4]), "intent [[announce]]"
+    before = view.baseline
+    if before is None or before.meta.drained:
+        return None
+    stood = [row.name for daemon in before.bird.daemons for row in daemon.protocols if row.bgp_state == "Established"]
+    return ("sessions that stood", ", ".join(stood[:4]), f"birdc, {since(before)}") if stood else None
+
+
+def _missing(evidence: tuple[str, object, str], routes: int) -> Draft:
+    what, names, source = evidence
+    return RULE.found(
+        subject=subject("socket", path=USUAL),
+        message=f"no BIRD runs on this host; {what}: {names} ({source})",
+        evidence=[
+            evidence,
+            ("control sockets of BIRD", 0, "/run/bird/bird.ctl and the other usual places"),
+            ("kernel routes of protocol bird", routes, "RTM_GETROUTE rtm_protocol 12"),
+        ],
+        confirm=["pgrep -a bird || echo no process", "ls -l /run/bird 2>&1"],
+        fix="systemctl start bird  # look into its log first",
+        breaks=[subject("host")],
+    )
+
+
 def check(view: HostView) -> Iterator[Draft]:
+    evidence = missing(view)
+    if evidence is not None:
+        yield _missing(evidence, installed(view))
     alive = {row.path.rpartition("/")[2] for row in view.bird_sockets if row.alive}
     routes = installed(view)
     for dead in view.bird_sockets:
@@ -203,3 +246,34 @@ def examples() -> Iterator[Example]:
         why="BIRD was stopped in order at this moment",
         tables=gone.build(),
     )
+    yield from _stopped()
+
+
+def _stopped() -> Iterator[Example]:
+    """Hosts without any control socket."""
+    want = IntendedAnnouncement(prefix="203.0.113.7/32", session="up_*")
+    told: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": subject("socket", path=USUAL)}
+
+    def bare(**intent: Any) -> HostBuilder:
+        return HostBuilder().link("eth0").intend(**intent)
+
+    def case(name: str, why: str, host: HostBuilder, before: HostBuilder | None = None, **expected: Any) -> Example:
+        old = before.build() if before is not None else None
+        return Example(name=name, why=why, tables=host.build(), baseline=old, **expected)
+
+    stood = BirdHost().bgp("up1")
+    drained: dict[str, Any] = {"labels": {"drained": "true"}}
+    words = ("no BIRD runs on this host; meant to be announced: 203.0.113.7/32",)
+    yield case("stopped, meant to announce", "nobody started it", bare(announce=(want,)), says=words, **told)
+    yield case("stopped, nothing to announce", "the intent says so", bare(announce=()))
+    yield case("stopped, drained", "on purpose", bare(announce=(want,)), **drained)
+    yield case("nobody told of one", "another host", bare())
+    elsewhere = bare(announce=(want,)).socket(sport=179, comm="bird")
+    yield case("its socket is elsewhere", "it runs", elsewhere)
+    yield case("another listens", "no BIRD", bare(announce=(want,)).socket(sport=179, comm="bgpd"), **told)
+    words = ("sessions that stood: up1",)
+    yield case("stopped since the baseline", "its sessions are lost", bare(), stood, says=words, **told)
+    yield case("stopped since the baseline, drained", "on purpose", bare(), stood, **drained)
+    yield case("no session stood then", "nothing is lost", bare(), BirdHost().bgp_down("up1"))
+    yield case("none then", "another host", bare(), HostBuilder())
+    yield case("running", "as it was", BirdHost().control_socket(alive=True, detail=""), stood)

@@ -38,6 +38,7 @@ from netdiag.index.view import HostView
 from netdiag.index.xtmatch import target
 from netdiag.model.finding import Draft
 from netdiag.model.nft import NftRule
+from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
     CT_DIRECTION,
@@ -71,8 +72,10 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "sysctls", "nft"),
-    consults=("resolver", "routes", "rules", "nexthops", "neighbours"),
+    consults=("resolver", "routes", "rules", "nexthops", "neighbours", "bird"),
+    explains=("bgp-hold-timer-expired", "bgp-not-established"),
 )
+BGP_PORT = 179
 HOOKS = ("prerouting", "output")
 MOST_LINKS = 6
 MOST_FORWARDING = 4
@@ -92,7 +95,7 @@ def check(view: HostView) -> Iterator[Draft]:
             stop = _stop(view, hook, packet, _by(view, hook, packet) or names) if ported else None
             stop = stop or _stop_between(view, hook, packet, names)
             if stop is not None:
-                yield _finding(at, packet, stop)
+                yield _finding(view, at, packet, stop)
                 break
 
 
@@ -165,7 +168,7 @@ def _stop_between(view: HostView, hook: str, packet: Packet, names: list[str]) -
     return stops[0] if stops else None
 
 
-def _finding(at: Place, packet: Packet, stop: Possible) -> Draft:
+def _finding(view: HostView, at: Place, packet: Packet, stop: Possible) -> Draft:
     assert at.rule is not None
     text = rule_text(at.table, at.rule)
     out = at.chain.hook == "output"
@@ -189,6 +192,7 @@ def _finding(at: Place, packet: Packet, stop: Possible) -> Draft:
         confirm=[list_chain(at.table, at.chain), list_chain(stop.at.table, stop.at.chain)],
         fix=inserts(stop.at.table, stop.at.chain.name, nft, xt),
         touches=[chain_subject(stop.at.table, stop.at.chain)],
+        breaks=[one.subject for one in sessions(view)] if BGP_PORT in (packet.dport, packet.sport) else [],
     )
 
 

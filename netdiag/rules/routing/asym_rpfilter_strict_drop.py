@@ -114,12 +114,19 @@ def _receivers(view: HostView, strict: list[Link], moved: int) -> list[Link]:
     return [link for link in strict if moved and received.get(link.ifindex, 0) >= moved]
 
 
+def _has_rivals(view: HostView, name: str) -> bool:
+    """Whether the session brought routes that others beat. One to a neighbour who sends for his own networks only, as
+    at an exchange, has none as a rule: what comes by it is answered by it."""
+    rows = (row for daemon in view.bird.daemons for row in daemon.protocols if row.name == name)
+    return any((one.imported or 0) > (one.preferred or 0) for row in rows for one in row.channels if one.name == "ipv4")
+
+
 def _called_in(view: HostView, arrivals: Arrivals, able: list[Link]) -> Iterator[Dropped]:
     """Where a BGP session calls the world in by an interface by which no answer to it leaves: the first of those whose
     sources go by a default route elsewhere. On the interface of that route the filter lets in all but inner ones."""
     for link in able:
         name = announced(view, link)
-        for lost in _unexplained(view, arrivals, link) if name else ():
+        for lost in _unexplained(view, arrivals, link) if name and _has_rivals(view, name) else ():
             if not lost.way.prefixlen:
                 yield replace(lost, why=f"BGP session {name} calls them in by it, and the filter drops some now")
 
@@ -351,6 +358,10 @@ def _route_examples() -> Iterator[Example]:
     yield case("shared subnet, drops before", "the same", sampled(shared, 0))
 
 
+BEATEN = channel(exported=3, imported=2, preferred=1)
+"""A channel that brought routes of which others beat one."""
+
+
 def _counter_examples() -> Iterator[Example]:
     near = HostBuilder().link("eth0", inet_conf={"rp_filter": 1}).address("eth0", "192.0.2.2/24")
     near.link("eth1", inet_conf={"rp_filter": 1}).address("eth1", "198.51.100.2/24")
@@ -406,7 +417,7 @@ def _counter_examples() -> Iterator[Example]:
         ("BGP announces nothing", "info", {"channels": (channel(exported=0),)}),
         ("BGP with a range", "info", {"neighbor_address": None}),
     ):
-        given: dict[str, Any] = {"neighbor_address": "10.1.0.2", "channels": (channel(exported=3),)} | session
+        given: dict[str, Any] = {"neighbor_address": "10.1.0.2", "channels": (BEATEN,)} | session
         told = server(BirdHost().bgp("up1", **given), drops=9, eth0=9)
         told.route("default", via="10.1.0.2", dev="eth1", priority=200).address("eth1", "2001:db8:1::1/64")
         weight: Any = {"fires": 1, "severity": severity, "why": "whom BGP calls in by it"}
@@ -417,6 +428,9 @@ def _counter_examples() -> Iterator[Example]:
         speaks: Any = alarm | {"severity": severity} if severity == "warning" else {}
         why = "the other session's default route lets in what comes by it"
         yield Example(name=f"no standby, drops on one of two: {name}", why=why, tables=bare.build(), **speaks)
+    peer = channel(exported=3, imported=1, preferred=1)
+    alone = server(BirdHost().bgp("up1", neighbor_address="10.1.0.2", channels=(peer,)), drops=9, eth0=9)
+    yield case("BGP at an exchange", "it sends for its own networks, and spoofed packets come by eth0", alone)
     vrf = server(drops=9, eth1=0).link("red", kind="vrf", info={"table": 10}, inet_conf={"rp_filter": 1})
     vrf.address("red", "10.2.0.1/24").route("10.3.0.0/16", via="10.2.0.9", dev="red")
     yield case("a VRF's own routes", "packets come in by its ports", vrf)

@@ -89,7 +89,12 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         words += ["src", want.prefsrc] if want.prefsrc else []
         words += ["metric", str(want.metric)] if want.metric is not None else []
         yield _draft(
-            view, (want.family, want.table, want.dst), " ".join(map(str, words)), "intent [[route]]", other=other
+            view,
+            (want.family, want.table, want.dst),
+            " ".join(map(str, words)),
+            "intent [[route]]",
+            other=other,
+            dev=want.dev,
         )
     if view.baseline is not None:
         gone = [row for row in _vanished(view.baseline, view) if (row.table, row.dst) not in said]
@@ -118,11 +123,12 @@ def _gone(view: HostView, old: HostView, rows: list[Route]) -> Iterator[Draft]:
         told = lost if len(lost) <= NAMED else lost[:1]
         for row in told:
             hop = row.hops[0] if row.hops else None
+            dev = old.ifname(hop.oif) if hop else None
             words = f"{row.type} {row.dst}" if row.type != "unicast" else row.dst
             words += f" via {hop.gateway}" if hop and hop.gateway else ""
             words += f" dev {quoted(old.ifname(hop.oif))}" if hop else ""
             more = len(lost) - 1 if told is not lost else 0
-            yield _draft(view, (family, table, row.dst), words, f"RTM_GETROUTE, {since(old)}", more=more)
+            yield _draft(view, (family, table, row.dst), words, f"RTM_GETROUTE, {since(old)}", more=more, dev=dev)
 
 
 def _draft(
@@ -133,6 +139,7 @@ def _draft(
     *,
     other: Route | None = None,
     more: int = 0,
+    dev: str | None = None,
 ) -> Draft:
     family, table, dst = at
     lost = not all(view.lookup(Query(family=family, dst=address)).ok for address in specimens(dst))
@@ -156,6 +163,7 @@ def _draft(
         ],
         confirm=[f"{ip} route show table {table}", f"{ip} route get {specimens(dst)[0]}"],
         fix=f"{ip} route {'replace' if other else 'add'} {words}{blank} table {table}",
+        touches=[subject("link", ifname=dev)] if dev else [],
         breaks=[*objects, *_tables(view, family, table), *_into_tunnels(view, dst)],
     )
 

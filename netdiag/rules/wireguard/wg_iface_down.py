@@ -49,6 +49,8 @@ RULE = Rule(
     reads=("links", "addresses", "rules", "wireguard"),
     explains=(
         "bgp-*",
+        "addr-missing-expected-lo32",
+        "route-expected-missing",
         "bird-route-not-in-fib",
         "route-default-missing",
         "rule-references-empty-table",
