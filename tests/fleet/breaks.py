@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from struct import pack
@@ -11,7 +12,9 @@ from tests.drills.losses import arrives, goes
 from tests.fleet.world import SERVICE, TRANSIT, World
 from tests.lab.daemons import key_pair
 
-ETH_ARP = 0x0806
+ETH_ARP, IP_TRANSPARENT = 0x0806, 19
+SECOND = "10.71.2.1"
+"""A guest beside those of tests/fleet/world.py."""
 Pairs = Callable[[str, str], bool]
 Work = Callable[[World], object]
 
@@ -290,6 +293,55 @@ def _all_arrives(world: World) -> None:
     _whole(world)
 
 
+def _another_guest(world: World) -> None:
+    """A second guest on ams-worker1, of which a gateway knows."""
+    member = world.members["ams-worker1"]
+    member.host.ip(f"route add {SECOND}/32 dev tap0")
+    world["fra-gateway1"].ip(f"route add {SECOND}/32 dev wg0")
+    _wg(world, "fra-gateway1", "peer", member.public, "allowed-ips", f"{member.inner}/32,{member.guest}/32,{SECOND}/32")
+
+
+def _refused(world: World) -> None:
+    """The gateway forgets it, and it sends."""
+    member = world.members["ams-worker1"]
+    _wg(world, "fra-gateway1", "peer", member.public, "allowed-ips", f"{member.inner}/32,{member.guest}/32")
+    world["fra-gateway1"].ip(f"route del {SECOND}/32 dev wg0")
+
+    def work() -> None:
+        for _ in range(600):
+            _from_guest(world.members["fra-gateway1"].inner)
+            time.sleep(0.05)
+
+    world.forked[member.host.name] = member.host.fork(work)
+
+
+def _from_guest(to: str) -> None:
+    """A datagram as its guest would send it (IP_TRANSPARENT, ip(7))."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
+        sender.bind((SECOND, 0))
+        sender.sendto(bytes(100), (to, 9009))
+
+
+def _no_other_guest(world: World) -> None:
+    host = world["ams-worker1"]
+    host.end(world.forked.pop(host.name))
+    host.ip(f"route del {SECOND}/32 dev tap0")
+
+
+def _guest_heard(world: World) -> bool:
+    """What it sends gets to a program of the gateway."""
+    gateway = world.members["fra-gateway1"]
+    listener = world.lab.listen_udp(gateway.host, "0.0.0.0", 9009)
+    world["ams-worker1"].call(lambda: _from_guest(gateway.inner))
+    try:
+        return world.lab.wait(lambda: listener.packets > 0, 0.3)
+    except TimeoutError:
+        return False
+    finally:
+        listener.stop()
+
+
 def _half_known(world: World) -> None:
     """fra-worker1 is reinstalled, with a new key; the hosts of ams are told, the others not yet."""
     member = world.members["fra-worker1"]
@@ -525,6 +577,15 @@ BREAKS = (
         mends=_all_arrives,
         touched=("fra-worker1", "sin-worker1"),
         hosts=("fra-worker1", "sin-worker1"),
+    ),
+    Break(
+        rule="wg-rx-allowedips-reject",
+        prepares=_another_guest,
+        does=_refused,
+        mends=_no_other_guest,
+        carries=_guest_heard,
+        touched=("ams-worker1", "fra-gateway1"),
+        hosts=("ams-worker1", "fra-gateway1"),
     ),
     Break(
         name="wg-key-mismatch, half of them know",

@@ -124,6 +124,8 @@ class World:
     strangers: tuple[str, ...] = ()
     at_work: list[Popen[str]] = field(default_factory=list)
     """What a variant has started and must end."""
+    forked: dict[str, int] = field(default_factory=dict)
+    """Likewise, by the name of its host."""
 
     def __getitem__(self, name: str) -> Host:
         return self.members[name].host

@@ -53,6 +53,8 @@ RULE = Rule(
 LEAST = 5
 DATA = 96
 """Bytes of the smallest packet with data, encrypted: a keepalive has 32."""
+SMALLEST = 64
+"""Of a datagram without a word in it. Five such are more than a handshake and keepalives of some seconds."""
 MOST_ROUTES = 2000
 
 
@@ -99,7 +101,7 @@ def _strange(end: End, far: End, own: Cryptokey) -> list[str]:
     sources = [row.local for row in far.addresses]
     for at in (tables.routes.dst_len == 32).nonzero()[0][:MOST_ROUTES].tolist():
         row = tables.routes.row(at)
-        link = links.get(row.oif)
+        link = None if row.gateway else links.get(row.oif)
         if link is not None and link.kind in ("tun", "veth") and link.up and row.type == "unicast" and link != far.link:
             sources.append(row.dst.partition("/")[0])
     found = []
@@ -115,7 +117,7 @@ def check(view: FleetView) -> Iterator[Draft]:
         thrown = _thrown(end) if end.host.read("counters") else None
         if thrown is None:
             continue
-        own, loud = Cryptokey(end.device), dict(_heard(end))
+        own, loud = Cryptokey(end.device), {key for key, size in _heard(end) if size >= LEAST * SMALLEST}
         suspects = [
             (pair, strange)
             for pair in view.where(view.edges.columns.near == number)
@@ -211,6 +213,9 @@ def examples() -> Iterator[FleetExample]:
     yield case("quiet", "nothing came", fleet(heard=0))
     only_a, both = across(("fra-a",), about), across(("fra-a", "fra-b"), about)
     yield case("a quiet peer with a guest", "it sent nothing", fleet(LEAST, heard=0), 1, subject=only_a)
+    least = LEAST * SMALLEST
+    yield case("small packets", "a peer with a guest", fleet(LEAST, heard=least), 1, subject=both)
+    yield case("keepalives of a peer with a guest", "somebody else's", fleet(LEAST, heard=least - 1), 1, subject=only_a)
     yield case("not all of them are errors", "one of the counts is of something else", fleet(LEAST, LEAST - 1))
     for when, names in (("before", ("", "wg0")), ("after", ("wg0", "")), ("by that name", ("wg9", "wg0"))):
         yield case(f"not there {when}", "the interface was made anew", fleet(LEAST, names=names))
@@ -231,7 +236,7 @@ def _no_guests(fleet: Callable[[WireguardBuilder], dict[str, Tables]], about: Su
 
     def far(dev: str | None, dst: str = "10.70.0.9/32", **fields: Any) -> WireguardBuilder:
         b = peered(builder("b"), "a")
-        b.link("tap0", kind="tun").link("tap1", kind="tun", up=False)
+        b.link("tap0", kind="tun").link("tap1", kind="tun", up=False).link("veth0", kind="veth")
         b.route(dst, dev=dev, **fields)
         return b
 
@@ -240,6 +245,7 @@ def _no_guests(fleet: Callable[[WireguardBuilder], dict[str, Tables]], about: Su
     for name, b in (
         ("by the uplink", far("eth0")),
         ("by a tap that is down", far("tap1")),
+        ("by a gateway behind a veth", far("veth0", via="169.254.1.1")),
         ("the host's own address on a tap", far("tap0", type="local", table=255, scope=254)),
         ("refused", far(None, type="blackhole")),
         ("a peer of a daemon's tunnel", own),
