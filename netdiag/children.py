@@ -7,7 +7,8 @@ few children are started, and another one whenever those that run have all been 
 what hangs holds up nobody. After a task that broke, its child is not trusted with another.
 
 A child past the deadline is killed. A child in D state cannot be killed: it is abandoned, never waited for, and the
-report goes out without it.
+report goes out without it. It has let go of what netdiag reads from and writes to: or whoever reads the report through
+a pipe, or over SSH, would wait for it.
 """
 
 import ctypes
@@ -97,6 +98,15 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)  # the parent died between fork and prctl
 
 
+def _let_go(but: set[int]) -> None:
+    """Nothing of this child comes from or goes to where its parent's input and output are. ``but``: descriptors that it
+    needs, which may have those numbers where the parent was started without."""
+    with suppress(OSError):
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for number in {0, 1, 2} - but:
+            os.dup2(nothing, number)
+
+
 def _confine(parent: int, task: Task) -> None:
     """Lower priority, bounded memory, no life after the parent, and nothing but reading."""
     die_with_parent(parent)
@@ -122,6 +132,7 @@ def _work(queue: Queue, memories: list[int], parent_socket: socket.socket, paren
     memory holds a whole frame, ``-`` what broke; then the number of the task."""
     number = -1
     try:
+        _let_go({queue.reader, parent_socket.fileno(), *memories})
         _confine(parent, next(iter(queue.tasks.values())))
         gc.disable()  # a child lives for a few tables: looking for cycles among their rows is work for nothing
         while taken := os.read(queue.reader, 1):

@@ -46,3 +46,13 @@ def test_a_stopped_child_costs_its_own_rows() -> None:
 
     (outcome,) = run([Task(name="links", run=stop)], time.monotonic() + 0.3)  # type: ignore[arg-type]
     assert outcome.coverage.status == "timeout"
+
+
+def test_a_child_that_cannot_be_killed_holds_nobody_up_who_reads_the_report() -> None:
+    """A pipe ends when the last process that could write to it has let go of it."""
+
+    def held() -> tuple[dict[str, object], int, str, str, float]:
+        return {}, 0, "ok", " ".join(os.readlink(f"/proc/self/fd/{number}") for number in range(3)), 0.0
+
+    (outcome,) = run([Task(name="links", run=held)], time.monotonic() + 5.0)  # type: ignore[arg-type]
+    assert outcome.coverage.detail == "/dev/null /dev/null /dev/null"
