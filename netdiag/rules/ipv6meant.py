@@ -71,7 +71,7 @@ def _ruled(view: HostView, link: Link) -> tuple[str, str] | None:
             continue
         if link.ifname in (rule.iif, rule.oif):
             return f"IPv6 policy rule {rule.priority} names it", "RTM_GETRULE inet6 FRA_IIFNAME, FRA_OIFNAME"
-        if rule.src is None or rule.src_len != 128 or not rule.table or view.local.owners(rule.src):
+        if rule.src_len != 128 or not rule.table or view.local.owners(rule.src or ""):
             continue
         here = (v4.table == rule.table) & (v4.oif == link.ifindex) & (v4.type == RTN_UNICAST)
         if here.any() and not len(view.fib("inet6").positions(rule.table)):

@@ -202,6 +202,10 @@ def examples() -> Iterator[Example]:
     named.bgp("up2", **_good(neighbor_as=65009))
     named.exports("up2", routes=(BirdRoute(net="203.0.113.7/32", protocol="s1", best=True),))
     yield _case("a filter by name beside one in place", "somebody chose it", named, **info)
+    untold = BirdHost().protocol("s1", "Static").bgp("up1", **_zero(output_filter=None))
+    untold.bgp("up2", **_good(neighbor_as=65009, output_filter=None))
+    untold.exports("up2", routes=(BirdRoute(net="203.0.113.7/32", protocol="s1", best=True),))
+    yield _case("filters not told", "whether they are alike is not known", untold, **info)
     for mine, yours, loud in (
         ("to_as1", "to_as2", True),
         ("up1_out", "up2_out", True),

@@ -248,6 +248,8 @@ def examples() -> Iterator[Example]:
     yield _case("a filter that refuses BGP", "static routes pass it", **some, lists=statics, **says, **crit)
     one = {"src": "203.0.113.0", "src_len": 24, "table": 100}
     yield _case("a default route by source", "it is not for every packet", default=True, own=100, rule=one, **crit)
+    six_ = {"table": 100, "family": "inet6"}
+    yield _case("one in a table for all of IPv6", "IPv4 is not led there", default=True, own=100, rule=six_, **crit)
     yield _case("one in a table for all", "every packet has it", default=True, own=100, rule={"table": 100}, **info)
     yield _case("the same, with a default route", "as meant", **some, lists=statics, default=True, **info)
     for name, proto, state, table, lists in (

@@ -38,7 +38,7 @@ from netdiag.index.ways import usable
 from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Xdp
-from netdiag.model.route import RTN_LOCAL, RTN_THROW, RTN_UNICAST, Routes
+from netdiag.model.route import RTN_LOCAL, RTN_THROW, RTN_UNICAST, RTNH_F_DEAD, Routes
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.bpfsteering import steering
 from netdiag.rules.build_bird import BirdHost
@@ -160,7 +160,7 @@ def _case(name: str, why: str, host: Any, fires: int = 0, **more: Any) -> Exampl
 
 
 def examples() -> Iterator[Example]:
-    crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "certain"}
     yield _case("the address is gone", "the plain fault", _host(), subject=subject("prefix", prefix=NET), **crit)
     yield _case("IPv6", "the same", _host("2001:db8::7/128"), **crit)
     yield _case("on lo", "the ordinary case", _host().address("lo", NET))
@@ -170,6 +170,13 @@ def examples() -> Iterator[Example]:
     yield _case("forwarded by another table", "to the servers behind", fwd)
     default = _host().route("default", via="192.0.2.1", dev="eth0")
     yield _case("a default route", "that would send it back", default, **crit)
+    led = _host().route("default", via="192.0.2.1", dev="eth0", table=77).rule(50, table=77)
+    yield _case("a default route of another table", "the same", led, **crit)
+    dead = _host("2001:db8::7/128").route("2001:db8::7/128", via="fe80::1", dev="eth0", priority=8, flags=RTNH_F_DEAD)
+    dead.route("2001:db8::/64", via="fe80::9", dev="eth0")
+    yield _case("a dead route before the blackhole", "the blackhole is next, not a shorter prefix", dead, **crit)
+    onto = _host("2001:db8::7/128").route("2001:db8::7/128", dev="lo", priority=8)
+    yield _case("a route over lo before the blackhole", "the packets go round on lo", onto, **crit)
     looped = _host("2001:db8::7/128").route("2001:db8::7/128", dev="lo", protocol=2, priority=256)
     yield _case("its prefix route outlived it", "the packets go round on lo", looped, **crit)
     behind = _host("2001:db8::7/128").link("tap0").route("2001:db8::7/128", dev="tap0", priority=1024)
@@ -220,4 +227,6 @@ def examples() -> Iterator[Example]:
     mate = BirdRoute(net="203.0.113.8/32", type="blackhole", protocol="s1", best=True)
     for owner, fires, severity in (("203.0.113.8/32", 1, "warning"), ("203.0.113.9/32", 2, "info")):
         both = _host(link={"xdp": Xdp(mode="native")}).exports("up1", routes=(mate,), rtbh=()).address("lo", owner)
-        yield _case(f"XDP, {owner} is on lo", "how its like is taken in", both, fires, severity=severity)
+        sure = "likely" if severity == "warning" else "possible"
+        told: dict[str, Any] = {"severity": severity, "confidence": sure}
+        yield _case(f"XDP, {owner} is on lo", "how its like is taken in", both, fires, **told)

@@ -28,6 +28,7 @@ References
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.bpf import Bpf, BpfHolder, BpfMap, BpfMapEntry, BpfPin, BpfProgram
@@ -149,15 +150,25 @@ def examples() -> Iterator[Example]:
         severity="info",
     )
     pinned = [BpfPin(path="/sys/fs/bpf/m", kind="map", id=5), BpfPin(path="/sys/fs/bpf/p", kind="prog", id=3)]
-    for seconds, kind, loud in ((61.0, "sched_cls", True), (63.0, "sched_cls", False), (61.0, "xdp", False)):
-        mate = program(3, "nat", loaded_at=seconds, type=kind)
+    for seconds, kind, loud in ((61.0, "sched_cls", True), (62.0, "sched_cls", False), (61.0, "xdp", False)):
+        mate = program(3, "nat", loaded_at=seconds, type=kind, function="nat_whole_name")
         yield Example(
             name=f"a {kind} program of {seconds:.0f} s that nobody calls",
             why="it was loaded to be called" if loud else "it has another purpose",
             tables=tc(_host().bpf(pins=pinned, programs=[mate]), "tap0", 1).build(),
             fires=1,
             severity="critical" if loud else "info",
+            says=("and nat_whole_name, which was loaded with it",) if loud else (),
         )
+    mate = program(3, "nat", loaded_at=61.0)
+    for name, rows, severity in (
+        ("held by a process", {"holders": [BpfHolder(pid=9, comm="agent", kind="prog", id=3)]}, "critical"),
+        ("no map of its number, held", {"holders": [BpfHolder(pid=9, comm="agent", kind="map", id=3)]}, "info"),
+        ("no map of its number, pinned", {"pins": [BpfPin(path="/sys/fs/bpf/n", kind="map", id=3)]}, "info"),
+    ):
+        host = _host().bpf(pins=pinned[:1], programs=[mate]).bpf(**rows)
+        told: dict[str, Any] = {"fires": 1, "severity": severity}
+        yield Example(name=f"its mate is {name}", why="kept to be called", tables=tc(host, "tap0", 1).build(), **told)
     busy = tc(tc(_host().bpf(pins=pinned, programs=[program(3, "nat", loaded_at=60.0)]), "tap0", 1), "tap0", 3).build()
     yield Example(name="its mate is attached", why="no call misses", tables=busy, fires=1, severity="info")
     yield Example(

@@ -95,11 +95,10 @@ def _in_vain(view: HostView, row: BpfAttachment) -> Draft | None:
     if link is None or row.mode != "native" or not row.failed:
         return None
     dropped = [one.stats.rx_dropped for sample in samples for one in sample.links if one.ifindex == link.ifindex]
-    moved = dropped[-1] - dropped[0] if len(dropped) == len(samples) else 0
-    one = view.bpf.program(row.prog_id)
-    name = (one.function or one.name if one else None) or str(row.prog_id)
-    if moved <= 0:
+    if not dropped or dropped[-1] <= dropped[0]:
         return None
+    moved, one = dropped[-1] - dropped[0], view.bpf.program(row.prog_id)
+    name = (one.function or one.name if one else None) or str(row.prog_id)
     return RULE.found(
         subject=subject("bpf-attachment", hook="xdp", ifname=link.ifname, name=name),
         message=f"{moved} packets that XDP program {name} of {link.ifname} sent elsewhere were dropped just now: the"
@@ -132,7 +131,7 @@ def _mapped(view: HostView) -> Iterator[tuple[int, Draft]]:
         told.add(target.ifindex)
         user, name = users[one.id], target.ifname
         unread = target.kind == "veth" and entry.target_can is None
-        count = lost(view, user.id, maps.keys() & set(user.map_ids)) if unread else 0
+        count = lost(view, user.id, maps.keys() & set(user.map_ids))
         guess = unread and not count
         draft = RULE.found(
             subject=subject("bpf-map", name=one.name, program=user.function or user.name, ifname=name),
@@ -250,9 +249,10 @@ def _counted() -> Iterator[Example]:
     """Programs that choose the interface themselves."""
 
     def host(before: int | None, after: int | None, mode: str = "native", **fields: Any) -> HostBuilder:
-        made = HostBuilder().link("eth0", kind="veth").bpf(programs=[program(1, "balancer", type="xdp")])
+        made = HostBuilder().link("eth0", kind="veth").link("eth1").bpf(programs=[program(1, "balancer", type="xdp")])
+        other = made.link_counters("eth1", stats=Stats64(rx_dropped=5))
         samples = [
-            {"links": (made.link_counters("eth0", stats=Stats64(rx_dropped=value)),)} if value is not None else {}
+            {"links": (other, made.link_counters("eth0", stats=Stats64(rx_dropped=value)))} if value is not None else {}
             for value in (before, after)
         ]
         return xdp(made.counters(before=samples[0], after=samples[1]), "eth0", 1, mode, **fields)
@@ -261,13 +261,18 @@ def _counted() -> Iterator[Example]:
     told: dict[str, Any] = {"fires": 1, "severity": "warning", "subject": about}
     for name, why, made, expected in (
         ("dropped now", "nobody takes them", host(3, 13, sent=20, failed=13), told),
+        ("one dropped now", "nobody takes it", host(3, 4, sent=20, failed=4), told),
         ("dropped earlier", "it may have been another program", host(13, 13, sent=20, failed=13), {}),
         ("drops of another kind", "protocols that nobody takes", host(3, 13, sent=20, failed=0), {}),
         ("not told", "not a veth", host(3, 13), {}),
         ("generic, and drops", "it transmits by the ordinary way", host(3, 13, "generic", failed=13), {}),
+        ("not counted", "nobody knows", host(None, None, failed=13), {}),
         ("made between the samples", "nobody knows when", host(None, 13, failed=13), {}),
     ):
         yield Example(name=f"no map, {name}", why=why, tables=made.build(), **expected)
+    far = BpfAttachment(hook="xdp", prog_id=1, ifindex=99, mode="native", failed=5)
+    yield Example(name="no map, in another namespace", why="its interface is not here",
+                  tables=host(3, 13).bpf(attachments=[far]).build())  # fmt: skip
     both = _host(False, sent=9, failed=9)
     rows = [{"links": (both.link_counters("eth0", stats=Stats64(rx_dropped=value)),)} for value in (0, 9)]
     both.counters(before=rows[0], after=rows[1])

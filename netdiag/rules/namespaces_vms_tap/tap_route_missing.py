@@ -253,6 +253,19 @@ def examples() -> Iterator[Example]:
     yield _case("the same policy on both", "it leaves the frames of tap0 to routing", same, 1, **critical)
     unlike = tc(tc(_two().bpf(programs=[policy, other]), "tap0", 1), "tap1", 2)
     yield _case("another program than its sibling", "it may redirect", unlike)
+    per_tap = _two().bpf(programs=[policy, program(3, tag=policy.tag)])
+    yield _case(
+        "loaded once for each tap", "the same instructions", tc(tc(per_tap, "tap0", 1), "tap1", 3), 1, **critical
+    )
+    nameless = _two().bpf(programs=[program(1, tag=None), program(2, tag=None)])  # type: ignore[arg-type]
+    yield _case("instructions not told", "it may be another", tc(tc(nameless, "tap0", 1), "tap1", 2))
+    half = _two().route("2001:db8::6/128", dev="tap1").neighbour("10.1.0.6", dev="tap1").bpf(programs=[policy, other])
+    yield _case("another program, and a route of IPv6", "it may redirect", tc(tc(half, "tap0", 1), "tap1", 2))
+    pool = HostBuilder().link("eth0").tap("tap0", holder=None).tap("tap1").route("10.1.0.5/32", dev="tap0")
+    pool.bpf(programs=[policy])
+    yield _case("the same policy on a tap of the pool", "nobody lives there", tc(tc(pool, "tap0", 1), "tap1", 1))
+    none = HostBuilder().link("eth0").tap("tap0").tap("tap1").neighbour("10.1.0.6", dev="tap1").bpf(programs=[policy])
+    yield _case("the same policy, no routes at all", "it may redirect", tc(tc(none, "tap0", 1), "tap1", 1))
     more = tc(tc(tc(_two().bpf(programs=[policy, other]), "tap0", 1), "tap1", 1), "tap1", 2, priority=2)
     yield _case("one program more than its sibling", "that one may redirect", more)
     aside = _two().bpf(attachments=[BpfAttachment(prog_id=1, hook="tc", ifindex=2)])
