@@ -1,4 +1,5 @@
 """Guests whose packets a rule for everything sends away: the main table has a host route to them, and is not asked.
+Neighbours in a network of guests count as well, there also for a rule by the destination alone.
 
 Used by rule-shadowed. Pure; nothing can fail.
 """
@@ -6,6 +7,9 @@ Used by rule-shadowed. Pure; nothing can fail.
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import msgspec
+
+from netdiag.index.guests import sides
 from netdiag.index.policy import Lookup
 from netdiag.index.reach import selects
 from netdiag.index.view import HostView
@@ -28,9 +32,13 @@ class SentAway(NamedTuple):
 def sent_away(view: HostView) -> dict[PolicyRule, list[SentAway]]:
     """By the rule that takes the packets."""
     lost: dict[PolicyRule, list[SentAway]] = {}
-    for demand in demands(view) if any(_catches_all(rule) for rule in view.rules) else ():
-        answer = view.lookup(demand.query)
-        if demand.kind != "guest" or answer.rule is None or not _catches_all(answer.rule):
+    networks = {family: _guest_networks(view, family) for family in ("inet", "inet6")}
+    for demand in demands(view) if any(_takes(rule) for rule in view.rules) else ():
+        answer, near = view.lookup(demand.query), demand.ifindex in networks[demand.query.family]
+        near = near and demand.kind == "neighbour"
+        if not (near or demand.kind == "guest") or answer.rule is None or not _takes(answer.rule):
+            continue
+        if not near and not _catches_all(answer.rule):
             continue
         kept = _of_main(view, demand)
         if kept is not None and demand.ifindex not in [hop.oif for hop in answer.hops] and not _alone(answer):
@@ -38,6 +46,16 @@ def sent_away(view: HostView) -> dict[PolicyRule, list[SentAway]]:
             taken = view.routes(demand.query.family).row(answer.route)
             lost.setdefault(answer.rule, []).append(SentAway(demand, taken, kept))
     return lost
+
+
+def _guest_networks(view: HostView, family: str) -> set[int]:
+    """Bridges and taps with a subnet of guests."""
+    return {side.link.ifindex for side in sides(view.stack, view.routes(family), view.addresses).guests}
+
+
+def _takes(rule: PolicyRule) -> bool:
+    """The same of a rule that may ask for the destination."""
+    return _catches_all(msgspec.structs.replace(rule, dst=None, dst_len=0)) and not rule.invert
 
 
 def _catches_all(rule: PolicyRule) -> bool:
@@ -69,6 +87,13 @@ def _host() -> HostBuilder:
     return host.route("default", via="2001:db8::2", dev="eth0", table=50)
 
 
+def _bridged() -> HostBuilder:
+    """A container on a bridge, whose subnet table 80 knows as well."""
+    host = _host().link("br0", kind="bridge").address("br0", "10.88.0.1/24").route("10.88.0.0/24", dev="br0", table=80)
+    host.link("veth1", kind="veth", master="br0", link_netnsid=0)
+    return host.neighbour("10.88.0.5", dev="br0", state="stale")
+
+
 def guest_examples() -> Iterator[Example]:
     """A catch-all in front of main, and a guest that main knows."""
 
@@ -84,6 +109,24 @@ def guest_examples() -> Iterator[Example]:
     )
     only.rule(100, table=90, suppress_prefixlength=0)
     yield Example(name="a guest, default routes apart", why="a wider route takes it", tables=only.build(), **crit)
+    for name, why, rule, fires in (
+        ("a guest on a bridge", "a VPN takes everything", {"table": 50}, 1),
+        (
+            "a guest on a bridge, by its network",
+            "the rule is too wide",
+            {"table": 50, "dst": "10.0.0.0", "dst_len": 8},
+            1,
+        ),
+        (
+            "a guest on a bridge, for one source",
+            "the others find it",
+            {"table": 50, "src": "10.0.0.1", "src_len": 32},
+            0,
+        ),
+        ("a guest on a bridge that the table knows", "by its network", {"table": 80}, 0),
+    ):
+        told = crit if fires else {}
+        yield Example(name=name, why=why, tables=_bridged().rule(100, **rule).build(), **told)
     six = _host().tap("tap0").route("2001:db8:9::5/128", dev="tap0").route("2001:db8:9::5/128", dev="eth1", table=50)
     local = worker(61).route("10.9.0.0/24", dev="lo", table=255, type="local", scope=254)
     other = _host().tap("tap0").route("10.9.0.5/32", dev="tap0", table=70).rule(100, table=50)

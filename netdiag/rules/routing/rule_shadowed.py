@@ -2,7 +2,8 @@
   A policy rule with a table of its own never decides anything: an earlier rule matches at least the same packets and
   always answers, because its table has a default route (or another route for every destination that is left). Also: a
   rule for all packets stands in front of the main table and sends away what a host route of main would bring to a guest
-  behind a tap or a cable.
+  behind a tap or a cable; or it, or a rule by the destination alone, sends away what main would bring to neighbours in
+  a network of guests.
 
 Why it matters
   The table looks right, "ip route show table" shows its routes, and yet no packet is ever routed by it: the traffic
