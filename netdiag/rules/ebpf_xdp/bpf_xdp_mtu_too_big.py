@@ -1,7 +1,7 @@
 """What it checks
   A veth without XDP, or with it in generic mode only, while its siblings (interfaces of the same kind and with a name
-  that differs in its number) run an XDP program natively or [[bpf]] of the intent names one for it, and whose MTU or
-  whose other end's MTU is over what native XDP takes: 3506 bytes with pages of 4 KiB.
+  that differs in its number) run an XDP program natively or [[bpf]] of the intent names one for it, or the baseline
+  had one on it, and whose MTU or whose other end's MTU is over what native XDP takes: 3506 bytes with pages of 4 KiB.
 
 Why it matters
   The kernel refused the program ("Peer MTU is too large to set XDP", ERANGE or EINVAL), and "auto" mode does not fall
@@ -37,6 +37,7 @@ from netdiag.rules.bpfplaces import family_of
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, xdp
 from netdiag.rules.ebpf_xdp.bpf_xdp_generic_fallback import NATIVE_MTU
+from netdiag.rules.expected import same_link, since
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -45,7 +46,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "peer_links", "bpf"),
-    consults=("intent.bpf",),
+    consults=("intent.bpf", "baseline"),
     explains=("bpf-expected-missing-on-iface", "link-mtu-peer-mismatch"),
 )
 
@@ -81,12 +82,28 @@ def _sign(
     for want in view.intent.bpf or ():
         if want.hook == "xdp" and fnmatchcase(link.ifname, want.ifname or ""):
             return f"though it is to run {want.name}", (f"{link.ifname} is to have", want.name, "intent [[bpf]]"), ""
+    before = _before(view, link)
+    if before is not None:
+        name, then = before
+        return f"though it ran {name} {then}", (f"{link.ifname} had", name, f"IFLA_XDP, {then}"), ""
     if sibling is None:
         return None
     other, one = sibling
     title = (one.function or one.name) if one else "a program"
     fact = (f"{other.ifname} XDP", f"native, {title}", f"RTM_GETLINK {other.ifname} IFLA_XDP")
     return f"while {other.ifname} runs {title}", fact, other.ifname
+
+
+def _before(view: HostView, link: Link) -> tuple[str, str] | None:
+    """The program that the interface ran natively at the time of the baseline, and when that was."""
+    old = view.baseline
+    if old is None or same_link(old, view, link.ifname) is None:
+        return None
+    for row in old.bpf.attachments:
+        if row.mode == "native" and row.ifindex is not None and old.ifname(row.ifindex) == link.ifname:
+            one = old.bpf.program(row.prog_id)
+            return (one.function or one.name) if one else "a program", f"at the time of {since(old)[6:]}"
+    return None
 
 
 def _finding(link: Link, big: Link, sign: str, shown: tuple[str, str, str], other: str) -> Draft:
@@ -126,6 +143,14 @@ def examples() -> Iterator[Example]:
         severity="warning",
         says=("its other end eth0 has mtu 9000",),
     )
+    then = xdp(_host(1500, 1500, sibling=False), "v1", 1).build()
+    ran = ("though it ran shield at the time of the baseline of",)
+    now = _host(sibling=False).build()
+    yield Example(name="it ran one then", why="the baseline tells", tables=now, baseline=then, fires=1, says=ran)
+    generic = xdp(_host(1500, 1500, sibling=False), "v1", 1, "generic").build()
+    yield Example(name="it ran one then, generic", why="that takes any MTU", tables=now, baseline=generic)
+    none = _host(1500, 1500, sibling=False).build()
+    yield Example(name="it ran none then", why="nobody means it to", tables=now, baseline=none)
     yield Example(name="one byte too large", why="the limit", tables=_host(1500, NATIVE_MTU + 1).build(), fires=1)
     yield Example(name="own MTU, peer unknown", why="they agree mostly", tables=_host(9000, None).build(), fires=1)
     slow = xdp(_host(), "v1", 1, "generic")

@@ -18,7 +18,8 @@ Fix
 Not flagged
   White space; the intent's texts are compared word by word. Settings that netdiag could not read, which are named under
   "not evaluated". Against a baseline: settings that the kernel computes from its memory, counters, settings of
-  interfaces that are gone or were made anew, and the forwarding of single interfaces where the whole host's changed.
+  interfaces that are gone or were made anew, the forwarding of single interfaces where the whole host's changed, and
+  the IPv6 MTU of an interface that is the interface's own, which it follows.
   Without a [sysctl] section and without a baseline the rule is not evaluated.
 
 References
@@ -80,7 +81,8 @@ def _changed(old: HostView, new: HostView) -> Iterator[tuple[str, str, str]]:
         if now is not None and now.ifindex == link.ifindex and now.kind == link.kind:
             spelled = link.ifname.replace(".", "/")
             names += [f"net.ipv4.conf.{spelled}.{key}" for key in link.inet_conf]
-            names += [f"net.ipv6.conf.{spelled}.{key}" for key in link.inet6_conf]
+            own = (key for key in link.inet6_conf if key != "mtu" or now.inet6_conf.get(key) != now.mtu)
+            names += [f"net.ipv6.conf.{spelled}.{key}" for key in own]
     found = {}
     for name in names:
         before, after = _value(old, name), _value(new, name)
@@ -169,6 +171,11 @@ def _since() -> Iterator[Example]:
     def case(name: str, why: str, now: HostBuilder, then: HostBuilder, fires: int = 0) -> Example:
         return Example(name=name, why=why, tables=now.build(), baseline=then.build(), fires=fires)
 
+    def sized(mtu: int, own: int) -> HostBuilder:
+        return HostBuilder().link("eth0", mtu=mtu, inet6_conf={"mtu": own})
+
+    yield case("its MTU", "that of IPv6 follows", sized(9000, 9000), sized(1500, 1500))
+    yield case("its MTU for IPv6", "a router, or somebody, made it smaller", sized(1500, 1280), sized(1500, 1500), 1)
     yield case("a VLAN's setting", "its name has a dot", conf(host(), ipv4_rp_filter=1), host(), 1)
     yield case("another kind by now", "made anew", conf(host("vlan"), ipv4_rp_filter=1), host())
     yield case("an interface gone", "so are its settings", host(), host(other=True))
