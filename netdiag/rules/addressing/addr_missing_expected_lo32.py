@@ -19,10 +19,10 @@ Not flagged
   Of what BIRD announces: "AnyIP" (a route of type local holds the address; a unicast one over lo takes nothing in), an
   address on any interface, prefixes shorter than a host route, host routes that lead to a guest or a tunnel, hosts with
   eBPF programs on the way in that may take packets before routing (XDP or tc whose verdicts are not known to be others
-  than TX and REDIRECT), unless another address of the same kind is here, addresses that the packet filter names (DNAT,
-  TPROXY), and what is announced so that others drop it: with a blackhole community (RFC 7999, *:666), or by protocols
-  or sessions that are named after it: rtbh, blackhole, discard, ddos. Blackholes whose communities BIRD did not tell:
-  told as a possibility.
+  than TX and REDIRECT), unless another address of the same kind is here, addresses that the packet filter names in a
+  table that translates (DNAT, TPROXY), and what is announced so that others drop it: with a blackhole community (RFC
+  7999, *:666), or by protocols or sessions that are named after it: rtbh, blackhole, discard, ddos. Blackholes whose
+  communities BIRD did not tell: told as a possibility.
   Against a baseline: host addresses of other interfaces than lo, which move with VRRP; drained hosts.
 
 References
@@ -42,7 +42,6 @@ from netdiag.model.bpf import BpfAttachment
 from netdiag.model.finding import Confidence, Draft, Severity, Unjudged, subject
 from netdiag.model.intent import IntendedAddress
 from netdiag.rules.bgpsessions import birdc
-from netdiag.rules.bpfsteering import steering
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_bpf import program
@@ -50,6 +49,7 @@ from netdiag.rules.build_nft import chain, daddr, nat, rule, table
 from netdiag.rules.expected import same_link, since, untold
 from netdiag.rules.secondaries import flushed
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.takenearly import steering, translated
 
 RULE = Rule(
     id="addr-missing-expected-lo32",
@@ -159,8 +159,8 @@ def _served(view: HostView, route: BirdRoute) -> bool:
     family = _family(address)
     if view.local.is_local(family, address):
         return True
-    if ipaddress.ip_address(address).packed.hex() in repr(view.nft):
-        return True  # somebody wrote a rule about it: DNAT, TPROXY
+    if translated(view, address):
+        return True
     answer = view.lookup(Query(family=family, dst=address))
     out = view.link(answer.oif) if answer.oif else None
     return answer.ok and bool(answer.prefixlen) and not (out is not None and out.loopback)

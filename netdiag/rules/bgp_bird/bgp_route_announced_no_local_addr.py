@@ -17,13 +17,13 @@ Fix
   the static route; the traffic moves to the other sites.
 
 Not flagged
-  Addresses on any interface, in a local route (AnyIP), or behind a route of any table that policy rules lead to, but
-  for one that leads to lo: its packets come back in until their TTL is over.
-  Announcements with a blackhole community (RTBH): the neighbour is asked to drop. Shorter prefixes: aggregates. Hosts
-  with eBPF programs on the way in that may take the packets before the kernel looks them up (XDP or tc whose verdicts
-  are not known to be others than TX and REDIRECT): told as a possibility, and so where BIRD does not tell the
-  communities; a warning where such a host has another address that it announces in the same way, for then that is how
-  it takes them in. Drained hosts announce nothing.
+  Addresses on any interface, that the packet filter names in a table that translates (DNAT, TPROXY), in a local route
+  (AnyIP), or behind a route of any table that policy rules lead to, but for one that leads to lo: its packets come back
+  in until their TTL is over. Announcements with a blackhole community (RTBH): the neighbour is asked to drop. Shorter
+  prefixes: aggregates. Hosts with eBPF programs on the way in that may take the packets before the kernel looks them up
+  (XDP or tc whose verdicts are not known to be others than TX and REDIRECT): told as a possibility, and so where BIRD
+  does not tell the communities; a warning where such a host has another address that it announces in the same way, for
+  then that is how it takes them in. Drained hosts announce nothing.
 
 References
   RFC 4786, RFC 7999; net/ipv4/route.c ip_route_input_slow()
@@ -40,17 +40,18 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Xdp
 from netdiag.model.route import RTN_LOCAL, RTN_THROW, RTN_UNICAST, RTNH_F_DEAD, Routes
 from netdiag.rules.bgpsessions import bird_name, birdc
-from netdiag.rules.bpfsteering import steering
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_bpf import program, tc, xdp
+from netdiag.rules.build_nft import chain, daddr, nat, rule, table, verdict
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.takenearly import steering, translated
 
 RULE = Rule(
     id="bgp-route-announced-no-local-addr",
     title="an address is announced that this host drops packets for",
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules"),
-    consults=("bird_routes", "bpf"),
+    consults=("bird_routes", "bpf", "nft"),
     explains=("bgp-announced-service-down",),
 )
 MOST = 512
@@ -62,8 +63,8 @@ def received(view: HostView, address: str) -> bool:
     if view.local.owners(address):
         return True
     fib = view.fib(family)
-    for table in reachable_tables(view.rules, view.links, family):
-        for group in fib.candidates(table, address):
+    for number in reachable_tables(view.rules, view.links, family):
+        for group in fib.candidates(number, address):
             if group.length == 0 and int(fib.routes.type[group.positions[0]]) != RTN_LOCAL:
                 break
             fates = [_fate(view, fib.routes, at) for at in group.positions]
@@ -120,7 +121,7 @@ def check(view: HostView) -> Iterator[Draft]:
     taken = steering(view)
     for (socket, origin, net), told in found.items():
         address = net.partition("/")[0]
-        if here[net]:
+        if here[net] or translated(view, address):
             continue
         unsure = (taken and not any(here.values())) or any(name.endswith("?") for name in told)
         names = [name.removesuffix("?") for name in told]
@@ -230,3 +231,9 @@ def examples() -> Iterator[Example]:
         sure = "likely" if severity == "warning" else "possible"
         told: dict[str, Any] = {"severity": severity, "confidence": sure}
         yield _case(f"XDP, {owner} is on lo", "how its like is taken in", both, fires, **told)
+    for given, fires in ((nat("dnat", "10.0.0.2"), 0), (verdict("accept"), 1)):
+        words = rule(daddr("203.0.113.7/32"), given)
+        named = _host().nft(table(chain("pre", words, hook="prerouting", type="nat" if not fires else "filter")))
+        yield _case("translated" if not fires else "only accepted", "who takes it in", named, fires)
+    other = table(chain("pre", rule(daddr("203.0.113.8/32"), nat("dnat", "10.0.0.2")), hook="prerouting", type="nat"))
+    yield _case("another one translated", "it is not this one", _host().nft(other), 1)

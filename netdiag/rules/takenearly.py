@@ -1,4 +1,5 @@
-"""Whether eBPF may take what arrives for an announced address before the kernel routes it. Pure; nothing can fail.
+"""Whether eBPF or the packet filter may take what arrives for an announced address before the kernel routes it. Pure;
+nothing can fail.
 
 XDP sends packets on by TX and REDIRECT, tc by REDIRECT, or keeps them (STOLEN, QUEUED, TRAP) (include/uapi/linux/bpf.h,
 pkt_cls.h). A program that returns constants and none of these leaves them to the kernel. Only interfaces count on whose
@@ -6,12 +7,16 @@ subnet a neighbour of an established BGP session is, and what lies under them: w
 Where a neighbour is further away, every interface counts.
 """
 
+import ipaddress
+
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment
 from netdiag.rules.bgpsessions import on_subnet, sessions
 
 TAKES = {"xdp": {3, 4}, "tc": {4, 5, 7, 8}, "tcx": {7}}
 """Verdicts after which the kernel does not route the packet, though it is not dropped."""
+TRANSLATES = {"redir", "tproxy", "fwd", "target"}
+"""Expressions of nftables; a target of iptables may be any of them."""
 
 
 def steering(view: HostView) -> bool:
@@ -21,6 +26,22 @@ def steering(view: HostView) -> bool:
     if any(link.xdp is not None and link.ifindex not in known for link in view.links if _counts(facing, link.ifindex)):
         return True
     return any(_counts(facing, row.ifindex) and _takes(view, row) for row in view.bpf.attachments)
+
+
+def translated(view: HostView, address: str) -> bool:
+    """Whether a table of the packet filter names the address, and has rules that send packets elsewhere or deliver
+    them (DNAT, REDIRECT, TPROXY). One that only accepts or counts does not take it in."""
+    named = ipaddress.ip_address(address).packed.hex()
+    return any(
+        named in repr(table)
+        and any(
+            one.key == "dnat" or one.name in TRANSLATES
+            for chain in table.chains
+            for rule in chain.rules
+            for one in rule.expressions
+        )
+        for table in (*view.nft.tables, *view.nft.legacy)
+    )
 
 
 def _counts(facing: set[int] | None, ifindex: int | None) -> bool:
