@@ -18,8 +18,8 @@ Fix
 Not flagged
   An address of one family beside a served one of the other: told as a possibility.
   Which port a service should have is not known here, and is never guessed. Addresses with any listener, TCP or UDP, of
-  their own or for all addresses. Router ids and source addresses of sessions: loopbacks. Hosts with XDP programs or
-  local routes in tables of their own (TPROXY): services without a socket. Addresses that are not here: see
+  their own or for all addresses. Router ids and source addresses of sessions: loopbacks. Hosts with eBPF programs on the
+  way in that may take packets (XDP, tc), or local routes in tables of their own (TPROXY): services without a socket. Addresses that are not here: see
   bgp-route-announced-no-local-addr. Hosts whose sockets could not be read whole.
 
 References
@@ -38,8 +38,10 @@ from netdiag.model.route import RTN_LOCAL
 from netdiag.model.sockets import sockets_from_rows
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.build_bpf import program, xdp
 from netdiag.rules.localports import listeners
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.takenearly import steering
 
 RULE = Rule(
     id="bgp-announced-service-down",
@@ -47,7 +49,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("bird", "links", "addresses", "routes", "sockets"),
-    consults=("bird_routes",),
+    consults=("bird_routes", "bpf"),
 )
 INFRASTRUCTURE = frozenset({22, 53, 68, 123, 161, 179, 323, 546, 3784, 3785, 4784, 51820})
 """Ports that say nothing about a service; 53 only where it is a resolver's own, see ``listeners``."""
@@ -68,7 +70,7 @@ def announced(view: HostView) -> dict[str, tuple[str, str, str]]:
 
 def without_sockets(view: HostView) -> bool:
     """Something may serve without a socket of that address."""
-    if any(link.xdp is not None for link in view.links):
+    if steering(view):
         return True
     return any(
         ((view.routes(family).type == RTN_LOCAL) & (view.routes(family).table != 255)).any()
@@ -133,6 +135,9 @@ def _case(name: str, why: str, *sockets: tuple[str, int], **more: Any) -> Exampl
         host.route("default", dev="lo", type="local", table=100, family="inet")
     kind = {"protocol": 17, "state": 7} if udp else {"protocol": 6, "state": 10}
     rows = [{"family": 2, "src": src, "dst": "0.0.0.0", "sport": port, **kind} for src, port in sockets]
+    if "verdicts" in more:
+        host.bpf(programs=[program(1, "front", verdicts=more.pop("verdicts"))])
+        xdp(host, "eth0", 1)
     return Example(name=name, why=why, tables=replace(host.build(), sockets=sockets_from_rows(rows)), **more)
 
 
@@ -149,6 +154,9 @@ def examples() -> Iterator[Example]:
     yield _case("only SSH", "a loopback, or a service that died", ("0.0.0.0", 22), nets=(A,), fires=1, severity="info")
     yield _case("router id", "a loopback", ("0.0.0.0", 22), nets=(A,), router_id=A)
     yield _case("XDP", "it needs no socket", (A, 443), link={"xdp": Xdp(mode="native")})
+    hook = {"xdp": Xdp(mode="native")}
+    yield _case("XDP that only passes", "it takes nothing", (A, 443), link=hook, verdicts=(2,), **crit)
+    yield _case("XDP that redirects", "it needs no socket", (A, 443), link=hook, verdicts=(2, 4))
     yield _case("TPROXY", "its socket is elsewhere", (A, 443), tproxy=True)
     yield _case("not here", "another rule", (A, 443), nets=("203.0.113.99",))
     yield _case("a UDP socket without a port", "it serves nobody", (A, 53), (B, 0), udp=True, **crit)
