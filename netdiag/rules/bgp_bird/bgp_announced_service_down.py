@@ -18,9 +18,10 @@ Fix
 Not flagged
   An address of one family beside a served one of the other: told as a possibility.
   Which port a service should have is not known here, and is never guessed. Addresses with any listener, TCP or UDP, of
-  their own or for all addresses. Router ids and source addresses of sessions: loopbacks. Hosts with eBPF programs on the
-  way in that may take packets (XDP, tc), or local routes in tables of their own (TPROXY): services without a socket. Addresses that are not here: see
-  bgp-route-announced-no-local-addr. Hosts whose sockets could not be read whole.
+  their own or for all addresses. Router ids and source addresses of sessions: loopbacks. Hosts with eBPF programs on
+  the way in that may take packets (XDP, tc), or local routes in tables of their own (TPROXY): services without a
+  socket. Addresses that are not here: see bgp-route-announced-no-local-addr. Hosts whose sockets could not be read
+  whole.
 
 References
   RFC 4786 section 4.4.1; inet_diag, ss(8)
