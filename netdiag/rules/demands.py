@@ -31,6 +31,9 @@ MOST = 256
 LIVE = NUD_REACHABLE | NUD_DELAY | NUD_PROBE | NUD_STALE | NUD_PERMANENT
 PAIR = {"inet": 30, "inet6": 127}
 """Bits of a subnet that has room for this host and one guest."""
+MOST_INNER = 8
+WIDEST = {4: 16, 6: 32}
+"""Bits: a wider prefix of a peer is an aggregate, of which some may be refused on purpose."""
 FRESH = 300.0
 """Seconds since a handshake within which a peer counts as in use: sessions end after 180 (REJECT_AFTER_TIME)."""
 
@@ -151,6 +154,29 @@ def serves(view: HostView, family: str, address: str) -> bool:
     key, used = view.fib(family).key(address), view.routes(family).gateway
     same = (used == np.frombuffer(key, np.uint8)).all(axis=1) if isinstance(key, bytes) else used == key
     return bool(same.any())
+
+
+def inner(view: HostView) -> Iterator[Demand]:
+    """What living WireGuard peers carry: the first address of each of their prefixes, the widest ones left out."""
+    wireguard = view.wireguard
+    peers = ((device, peer) for device in wireguard.devices for peer in device.peers)
+    for device, peer in islice(peers, MOST):
+        fresh = peer.latest_handshake is not None and wireguard.at - peer.latest_handshake < FRESH
+        for prefix in peer.allowed_ips[:MOST_INNER] if fresh and device.ifindex is not None else ():
+            network = ip_network(prefix, strict=False)
+            if network.prefixlen < WIDEST[network.version]:
+                continue
+            yield Demand(
+                query=Query(
+                    family="inet" if network.version == 4 else "inet6",
+                    dst=str(network[1] if network.num_addresses > 1 else network[0]),
+                ),
+                words=f"of {prefix} behind a living peer of {device.ifname}",
+                kind="inner",
+                busy=True,
+                suffers=(peer_subject(device, peer), device_subject(device)),
+                ifindex=device.ifindex,
+            )
 
 
 def pairs(view: HostView) -> Iterator[Demand]:

@@ -1,9 +1,9 @@
 """What it checks
   A route of type blackhole, unreachable or prohibit refuses what this host demonstrably sends to (the neighbour of a
   BGP session, the endpoint of a WireGuard peer, the far end of a tunnel, a guest (one with a host route, or one that is
-  alone with this host in the subnet of its tap), a live neighbour on a link), although a working route lies behind it:
-  one of a worse metric, or of a shorter prefix. Also: it takes a prefix, by its metric, from a working unicast route
-  of the same prefix.
+  alone with this host in the subnet of its tap), a live neighbour on a link, what a living WireGuard peer carries),
+  although a working route lies behind it: one of a worse metric, or of a shorter prefix. Also: it takes a prefix, by
+  its metric, from a working unicast route of the same prefix.
 
 Why it matters
   A blackhole drops without a word (the sender on this host gets EINVAL), "unreachable" answers with EHOSTUNREACH,
@@ -57,7 +57,7 @@ from netdiag.model.route import (
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.demands import CONSULTS, READS, Demand, demands, pairs, serves
+from netdiag.rules.demands import CONSULTS, READS, Demand, demands, inner, pairs, serves
 from netdiag.rules.routewords import ip_command, route_subject, table_word, way_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.unresolved import known, lost
@@ -122,7 +122,7 @@ def by_demand(view: HostView) -> Iterator[Refusal]:
     """What is refused to somebody in use."""
     told = view.read_whole("bird") and view.read_whole("bird_routes") and bool(view.bird_routes) and known(view)
     unresolved = {one.route.net for one in lost(view)} if told else None
-    for demand in (*demands(view), *pairs(view)):
+    for demand in (*demands(view), *pairs(view), *inner(view)):
         answer, family = view.lookup(demand.query), demand.query.family
         if answer.route is None or answer.type not in ERRORS:
             continue
@@ -131,6 +131,8 @@ def by_demand(view: HostView) -> Iterator[Refusal]:
             continue  # route-unreachable-proto-bird and its like
         if demand.kind == "wireguard" and row.dst.endswith(("/32", "/128")):
             continue  # a refusal of the endpoint alone: wg-endpoint-unroutable says it
+        if demand.kind == "inner" and row.dst.endswith(("/32", "/128")):
+            continue  # one guest of the mesh that was given up
         hidden = left_behind(view, family, answer.route, demand.ifindex)
         if hidden is None:
             continue
@@ -444,3 +446,20 @@ def _of_sessions() -> Iterator[Example]:
     local = _host(BirdHost().bgp("up1", neighbor_address="fe80::9", neighbor_ifname="eth0"))
     local.address("eth0", "fe80::1/64").link("eth1").address("eth1", "fe80::2/64").route("fe80::/80", type="blackhole")
     yield _case("a session of a link", "a link is asked for its own routes alone", local)
+    yield from _inner_examples()
+
+
+def _inner_examples() -> Iterator[Example]:
+    """What a living peer carries."""
+    for dst, allowed, age, severity in (
+        ("10.80.12.0/25", "10.80.12.0/24", 20, "critical"),
+        ("10.80.12.0/25", "10.80.12.0/24", 900, "info"),
+        ("10.80.12.128/25", "10.80.12.0/24", 20, "info"),
+        ("10.80.12.1/32", "10.80.12.0/24", 20, "info"),
+        ("10.80.0.0/17", "10.0.0.0/8", 20, "info"),
+    ):
+        host = WireguardBuilder().wireguard("wg0")
+        host.link("eth0").address("eth0", "192.0.2.2/24")
+        host.wg_peer("wg0", "a", age=age, endpoint="192.0.2.9", allowed_ips=(allowed,))
+        host.route(allowed, dev="wg0").route("default", via="192.0.2.1", dev="eth0").route(dst, type="blackhole")
+        yield _case(f"{dst} in {allowed}, shaken hands {age} s ago", "is it in use?", host, 1, severity=severity)

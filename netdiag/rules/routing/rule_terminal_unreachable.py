@@ -2,10 +2,11 @@
   A policy rule that refuses packets (unreachable, prohibit, blackhole) stands in front of the rule that would route
   them: a later rule with a table of its own matches no packet but those refused, and its table has routes for them.
   Also: what this host demonstrably sends (to the neighbour of a BGP session, a WireGuard endpoint with the device's
-  mark, a tunnel's far end, a guest) ends at such a rule although a table behind it has the way. A rule refuses the
-  whole subnet of an own interface by its "to", with live neighbours on it. A rule refuses by its "from" or "iif", and
-  nothing else, all that a network of guests sends beyond a host that forwards for them. A rule refuses everything,
-  nothing before it leads anywhere, and main behind it has the default route: not even a tunnel could get out.
+  mark, a tunnel's far end, a guest, by its own prefix what a living WireGuard peer carries) ends at such a rule
+  although a table behind it has the way. A rule refuses the whole subnet of an own interface by its "to", with live
+  neighbours on it. A rule refuses by its "from" or "iif", and nothing else, all that a network of guests sends beyond a
+  host that forwards for them. A rule refuses everything, nothing before it leads anywhere, and main behind it has the
+  default route: not even a tunnel could get out.
 
 Why it matters
   Marked or selected traffic dies with EHOSTUNREACH, EACCES or in silence, although "ip route show table" shows its
@@ -48,7 +49,7 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.deadrules import decided_otherwise
-from netdiag.rules.demands import CONSULTS, READS, Demand, demands
+from netdiag.rules.demands import CONSULTS, READS, Demand, demands, inner
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.shutin import shut_in
@@ -77,6 +78,10 @@ def check(view: HostView) -> Iterator[Draft]:
     for demand in demands(view):
         wanted, refused = demand.kind in KINDS and demand.busy, _refused(view, demand)
         if refused is not None and (wanted or _covers(refused[0], demand, refused[1])):
+            yield _demanded(view, refused[0], demand, refused[1])
+    for demand in inner(view):
+        refused = _refused(view, demand)
+        if refused is not None and refused[1].oif == demand.ifindex and _aimed(refused[0], refused[1]):
             yield _demanded(view, refused[0], demand, refused[1])
     for rule in refusing:
         held = shut_in(view, rule)
@@ -158,6 +163,13 @@ def _covers(rule: PolicyRule, demand: Demand, behind: Route) -> bool:
     """Whether the rule names the neighbour's whole subnet, or more, by its "to"."""
     connected = behind.oif == demand.ifindex and behind.gateway is None
     return connected and not rule.invert and 0 < rule.dst_len <= int(behind.dst.partition("/")[2])
+
+
+def _aimed(rule: PolicyRule, behind: Route) -> bool:
+    """Whether the rule names the route's prefix, or a part of it, and nothing else: a guard of all or of some sources
+    may be meant."""
+    bits, single = int(behind.dst.partition("/")[2]), 32 if rule.family == "inet" else 128
+    return not rule.invert and max(bits, 1) <= rule.dst_len < single and not selects(rule, by_dst=False)
 
 
 def _shadowing(view: HostView, rule: PolicyRule, dead: PolicyRule, row: Route) -> Draft:
@@ -440,3 +452,21 @@ def _own_subnets() -> Iterator[Example]:
     yield _case("everything but marked packets", "a kill switch that is on", let)
     marked = refused("10.0.0.0", 24, fwmark=1)
     yield _case("an own subnet for marked packets", "a customer is kept out of it", marked, 1, severity="info")
+    yield from _inner_examples()
+
+
+def _inner_examples() -> Iterator[Example]:
+    """What a living peer carries."""
+    for why, fires, age, rule in (
+        ("it names the peer's prefix", "critical", 20, {"dst": "10.80.12.0", "dst_len": 24}),
+        ("it names half of it", "critical", 20, {"dst": "10.80.12.0", "dst_len": 25}),
+        ("the peer is dead", "info", 900, {"dst": "10.80.12.0", "dst_len": 24}),
+        ("it names one address", "info", 20, {"dst": "10.80.12.1", "dst_len": 32}),
+        ("it names more than the tunnel has", "info", 20, {"dst": "10.80.0.0", "dst_len": 16}),
+        ("it is for one source", "info", 20, {"dst": "10.80.12.0", "dst_len": 24, "src": "10.9.0.9", "src_len": 32}),
+    ):
+        host = WireguardBuilder().wireguard("wg0")
+        host.link("eth0").address("eth0", "192.0.2.2/24")
+        host.wg_peer("wg0", "a", age=age, endpoint="192.0.2.9", allowed_ips=("10.80.12.0/24",))
+        host.route("10.80.12.0/24", dev="wg0").route("default", via="192.0.2.1", dev="eth0")
+        yield _case(f"a peer's prefix: {why}", why, host.rule(40, action="unreachable", **rule), 1, severity=fires)
