@@ -6,7 +6,7 @@ import msgspec
 
 from netdiag.index.nfttext import element_text, rule_text, set_loads
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft
+from netdiag.model.finding import Draft, subject
 from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain, xt_program
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Rule, quoted
@@ -51,12 +51,15 @@ def finding(rule: Rule, one: Target, why: DeadEnd, count: int) -> Draft:
         fix = f"nft {quoted(f'delete element {at.table.family} {at.table.name} {element}')}"  # the others are alive
     else:
         fix = f"nft delete rule {where} handle {at.rule.handle}"
+    if why.off is not None:
+        fix = f"ip link set dev {quoted(why.off)} up"
     return rule.found(
         subject=chain_subject(at.table, at.chain),
         message=f"{chain_name(at.table, at.chain)} sends {what} to {one.address}{more}, and nobody is there: {why.why}",
         evidence=[(f"rule {at.rule.handle} of {chain_name(at.table, at.chain)}", text, "NFT_MSG_GETRULE"), why.fact],
         confirm=[list_chain(at.table, at.chain), f"ip {version}route get {one.address}"],
         fix=fix,
+        touches=[subject("link", ifname=why.ifname)] if why.ifname else [],
     )
 
 

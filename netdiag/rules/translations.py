@@ -54,6 +54,8 @@ class DeadEnd:
     why: str
     fact: tuple[str, object, str]
     ifname: str | None = None
+    off: str | None = None
+    """The interface that has to be switched on."""
 
 
 def targets(view: HostView) -> Iterator[Target]:
@@ -110,11 +112,26 @@ def dead_end(view: HostView, address: str, *, local_only: bool = False) -> DeadE
     reasons = [_hop_dead(view, address, hop.oif, hop.gateway, routed=routed) for hop in answer.hops]
     if all(reasons):
         return reasons[0]
+    off = _switched_off(view, family, address) if answer.prefixlen == 0 else None
+    if off is not None:
+        source = f"RTM_GETLINK {off} ifi_flags"
+        return DeadEnd(f"{off}, whose subnet it is in, is down", (f"{off} flags", "down", source), off, off)
     gateway = answer.hops[0].gateway
     lost = answer.prefixlen == 0 and (_among_guests(view, family, address) or _bogon(view, address, answer.hops[0].oif))
     if gateway and (local_only or lost):
         fact = (f"route to {address}", f"via {gateway} dev {view.ifname(answer.hops[0].oif)}", "policy routing")
         return DeadEnd("no guest of this host has it: its route is the way out", fact)
+    return None
+
+
+def _switched_off(view: HostView, family: str, address: str) -> str | None:
+    """The interface that is down and has the address's subnet: the connected route went with it."""
+    wanted = ipaddress.ip_address(address)
+    for row in view.addresses if family == "inet" else ():  # IPv6 addresses go with the interface
+        link = view.link(row.ifindex)
+        off = link is not None and not link.up and row.family == family
+        if off and wanted in ipaddress.ip_network(f"{row.local}/{row.prefixlen}", strict=False):
+            return view.ifname(row.ifindex)
     return None
 
 

@@ -1,7 +1,7 @@
 """What it checks
   BIRD has learnt routes by BGP into a table, and none of that table reaches the kernel: its Kernel protocol exports
   nothing (the default of BIRD 2 is "export none"), or only routes of other protocols (its filter refuses those of BGP),
-  or there is none, while the kernel has no default route to use instead.
+  or there is none or it is switched off, while the kernel has no default route to use instead.
 
 Why it matters
   Sessions stand, "birdc show route" is full, and the kernel does not know one of these routes: packets are refused
@@ -71,7 +71,15 @@ def learnt(daemon: BirdDaemon) -> dict[tuple[str, str], list[tuple[BirdProtocol,
 
 
 def taken(daemon: BirdDaemon, table: str) -> bool | None:
-    """Whether anything takes routes from the table towards the kernel; None: no Kernel protocol is there."""
+    """Whether anything takes routes from the table towards the kernel; None: no Kernel protocol is there. A pipe does
+    not stand in for the table's own Kernel protocol that is switched off."""
+    own = [
+        row.state == "up"
+        for row in daemon.protocols
+        if row.proto == "Kernel" and any((one.table or "master") == table for one in row.channels)
+    ]
+    if own and not any(own):
+        return None
     kernels = [
         one
         for row in daemon.protocols
@@ -112,6 +120,10 @@ def _listens(view: HostView, daemon: BirdDaemon, family: str) -> bool:
     return all(one.output_filter == NOTHING and not one.exported for one in told) and len(networks) < 2
 
 
+def _said(kernel: BirdProtocol, policy: str | None) -> str:
+    return f"export {policy or 'none'}" if kernel.state == "up" else f"state {kernel.state}"
+
+
 def for_all(view: HostView, family: str) -> list[int]:
     """Tables to which a rule leads that selects nothing: a default route of another one is not for every packet."""
     return [row.table for row in view.rules if row.family == family and row.table is not None and not selects(row)]
@@ -135,7 +147,7 @@ def check(view: HostView) -> Iterator[Draft]:
             yield RULE.found(
                 subject=subject("bird-protocol", name=kernel.name if kernel else table, socket=daemon.socket),
                 message=f"BIRD learnt {count} routes into {table} and gives none of them to the kernel ("
-                + (f"{kernel.name}: export {filtered or 'none'}" if kernel else "no kernel protocol")
+                + (f"{kernel.name}: {_said(kernel, filtered)}" if kernel else "no kernel protocol")
                 + f"); the kernel has {'a' if default else 'no'} default route of that family",
                 severity=None if bad else "info",
                 confidence=None if bad else "possible",
@@ -154,7 +166,9 @@ def check(view: HostView) -> Iterator[Draft]:
                     ),
                     f"ip -{'4' if family == 'inet' else '6'} route show table all | grep -c 'proto bird'",
                 ],
-                fix=f"'export all;' in the {'ipv4' if family == 'inet' else 'ipv6'} channel of its kernel protocol: "
+                fix=birdc(daemon.socket, f"enable {bird_name(kernel.name)}")
+                if kernel is not None and kernel.state != "up"
+                else f"'export all;' in the {'ipv4' if family == 'inet' else 'ipv6'} channel of its kernel protocol: "
                 + birdc(daemon.socket, "configure"),
                 breaks=[subject("route", dst="0.0.0.0/0" if family == "inet" else "::/0", table=254)],
             )
@@ -273,3 +287,8 @@ def examples() -> Iterator[Example]:
     lists = {"k4": ("other",), "up1": ("static1",)}
     yield _case("beside a kernel protocol of another table", "that one's list is not asked", **some, lists=lists,
                 besides=others, **crit)  # fmt: skip
+    piped: dict[str, Any] = {"besides": [("Pipe", "up", "ipv4")], "beside": "master4"}
+    yield _case(
+        "switched off beside a pipe", "its table's routes are in none of its own", kernel_state="down", **piped, **crit
+    )
+    yield _case("exporting beside a pipe", "the ordinary case", export=5, **piped)

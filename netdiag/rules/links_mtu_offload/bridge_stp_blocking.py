@@ -44,7 +44,7 @@ RULE = Rule(
     severity="warning",
     reads=("links", "addresses"),
     consults=("peer_links",),
-    explains=("neigh-*", "vm-*"),
+    explains=("neigh-*", "vm-*", "nf-orphan-dnat-to-dead", "cni-portmap-stale"),
 )
 WAITING = ("listening", "learning")
 STILL = ("disabled", "blocking")

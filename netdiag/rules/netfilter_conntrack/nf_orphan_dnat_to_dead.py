@@ -96,6 +96,13 @@ def examples() -> Iterator[Example]:
     lost = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
     yield case("private, to the Internet", "nobody out there routes it", lost.nft(dead), 1)
     inside = HostBuilder().link("eth0").address("eth0", "172.16.0.2/24").route("default", via="172.16.0.1", dev="eth0")
+    for up, fires in ((False, 1), (True, 0)):
+        hosted = (
+            HostBuilder().link("eth0").address("eth0", "172.16.0.2/24").route("default", via="172.16.0.1", dev="eth0")
+        )
+        hosted.link("br0", kind="bridge", up=up).address("br0", "10.1.0.1/24").tap("tap9", master="br0")
+        hosted.nft(_dnat("10.1.0.5"))
+        yield case(f"its bridge is {'up' if up else 'down'}", "the subnet's route went with it", hosted, fires)
     yield case("private, inside", "the gateway may know the way", inside.nft(_dnat("10.1.0.5")))
     alone = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").nft(dead)
     yield case("no route", "not even a default one", alone, 1)

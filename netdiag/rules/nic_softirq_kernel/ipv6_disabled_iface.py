@@ -44,7 +44,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "sysctls"),
     consults=CONSULTS,
-    explains=("bgp-*", "wg-*", "neigh-*"),
+    explains=("bgp-*", "wg-*", "neigh-*", "tap-route-missing"),
 )
 
 

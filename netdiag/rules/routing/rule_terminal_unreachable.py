@@ -457,13 +457,14 @@ def _own_subnets() -> Iterator[Example]:
 
 def _inner_examples() -> Iterator[Example]:
     """What a living peer carries."""
+    mesh: dict[str, Any] = {"dst": "10.80.12.0", "dst_len": 24}
     for why, fires, age, rule in (
-        ("it names the peer's prefix", "critical", 20, {"dst": "10.80.12.0", "dst_len": 24}),
-        ("it names half of it", "critical", 20, {"dst": "10.80.12.0", "dst_len": 25}),
-        ("the peer is dead", "info", 900, {"dst": "10.80.12.0", "dst_len": 24}),
-        ("it names one address", "info", 20, {"dst": "10.80.12.1", "dst_len": 32}),
-        ("it names more than the tunnel has", "info", 20, {"dst": "10.80.0.0", "dst_len": 16}),
-        ("it is for one source", "info", 20, {"dst": "10.80.12.0", "dst_len": 24, "src": "10.9.0.9", "src_len": 32}),
+        ("it names the peer's prefix", "critical", 20, mesh),
+        ("it names half of it", "critical", 20, mesh | {"dst_len": 25}),
+        ("the peer is dead", "info", 900, mesh),
+        ("it names one address", "info", 20, mesh | {"dst": "10.80.12.1", "dst_len": 32}),
+        ("it names more than the tunnel has", "info", 20, mesh | {"dst": "10.80.0.0", "dst_len": 16}),
+        ("it is for one source", "info", 20, mesh | {"src": "10.9.0.9", "src_len": 32}),
     ):
         host = WireguardBuilder().wireguard("wg0")
         host.link("eth0").address("eth0", "192.0.2.2/24")
