@@ -47,7 +47,7 @@ RULE = Rule(
     confidence="likely",
     reads=("bird", "links", "routes", "rules", "sysctls"),
     consults=("bird_routes",),
-    explains=("route-default-missing", "bird-route-not-in-fib", "bgp-import-zero", "wg-endpoint-unroutable"),
+    explains=("route-default-missing", "bird-route-not-in-fib", "bgp-import-zero", "wg-endpoint-unroutable", "dns-*"),
 )
 FORWARDING = {"inet": "net.ipv4.ip_forward", "inet6": "net.ipv6.conf.all.forwarding"}
 

@@ -167,7 +167,9 @@ def check(view: HostView) -> Iterator[Draft]:
     cut = {address: found for address in servers if (found := trouble(view, address)) is not None}
     alone = not cut and _nowhere(view, servers)
     if alone:
-        cut = {servers[0]: Trouble("there is no route to it", note="nor to any other nameserver", fix=NO_ROUTE)}
+        default = subject("route", dst="::/0" if ":" in servers[0] else "0.0.0.0/0", table=254)
+        reason, note = "there is no route to it", "nor to any other nameserver"
+        cut = {servers[0]: Trouble(reason, (default,), note=note, fix=NO_ROUTE)}
     for address, found in cut.items():
         severity: Severity = "info"
         if found.note:
