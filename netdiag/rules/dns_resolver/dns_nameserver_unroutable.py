@@ -36,10 +36,13 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from netdiag.index.packet import Lookup, Query
+from netdiag.index.reach import reachable_tables, selects
 from netdiag.index.shadow import REFUSALS
 from netdiag.index.view import HostView
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import IFF_LOWER_UP, Link
+from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nameservers import asked, asks_dns
@@ -150,7 +153,15 @@ def _prefix(view: HostView, family: str, position: int | None) -> str:
 def _nowhere(view: HostView, servers: tuple[str, ...]) -> bool:
     """Whether there is no route to any of them, on a host with a default route."""
     answers = [view.lookup(_question(address)).error for address in servers]
-    return set(answers) == {"ENETUNREACH"} and any(default_oifs(view, family) for family in BROAD)
+    return set(answers) == {"ENETUNREACH"} and any(_way_out(view, family) for family in BROAD)
+
+
+def _way_out(view: HostView, family: str) -> bool:
+    """Whether there is a default route, and not only for packets with a mark, from some source or interface."""
+    plain = [rule for rule in view.rules if rule.invert or not selects(rule)]
+    routes, tables = view.routes(family), reachable_tables(plain, view.links, family)
+    wide = among(routes.table, list(tables)) & (routes.type == RTN_UNICAST) & (routes.dst_len == 0)
+    return bool(wide.any()) and bool(default_oifs(view, family))
 
 
 def _has_addresses(view: HostView, servers: tuple[str, ...]) -> bool:
@@ -264,6 +275,12 @@ def examples() -> Iterator[Example]:
     yield fires("a rule sends questions alone to a default that refuses", "whoever is asked", table, "info")
     lost = ("there is no route to it", "nor to any other nameserver: no name can be looked up")
     yield fires("no route, but a way out", "IPv6 has lost its own", _host("2001:db8:53::1"), "warning", 1, *lost)
+    for invert in (False, True):
+        some = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").address("eth0", "2001:db8::1/64")
+        some.route("default", via="192.0.2.254", dev="eth0", table=99).rule(100, table=99, fwmark=1, invert=invert)
+        why = "there is a way out" if invert else "a way for some packets is none"
+        tables = some.resolver("2001:db8:53::1").build()
+        yield Example(name=f"a default for one mark, but for it {invert}", why=why, tables=tables, fires=int(invert))
     four = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").route("default", via="192.0.2.254", dev="eth0")
     four.address("lo", "2001:db8::7/128").resolver("2001:db8:53::1")
     yield fires("no route, and no address of that family", "inherited", four, "info")
