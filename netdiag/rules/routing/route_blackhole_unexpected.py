@@ -58,6 +58,7 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.demands import CONSULTS, READS, Demand, demands, inner, pairs, serves
+from netdiag.rules.innercases import refused_by_route
 from netdiag.rules.routewords import ip_command, route_subject, table_word, way_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.unresolved import known, lost
@@ -446,20 +447,4 @@ def _of_sessions() -> Iterator[Example]:
     local = _host(BirdHost().bgp("up1", neighbor_address="fe80::9", neighbor_ifname="eth0"))
     local.address("eth0", "fe80::1/64").link("eth1").address("eth1", "fe80::2/64").route("fe80::/80", type="blackhole")
     yield _case("a session of a link", "a link is asked for its own routes alone", local)
-    yield from _inner_examples()
-
-
-def _inner_examples() -> Iterator[Example]:
-    """What a living peer carries."""
-    for dst, allowed, age, severity in (
-        ("10.80.12.0/25", "10.80.12.0/24", 20, "critical"),
-        ("10.80.12.0/25", "10.80.12.0/24", 900, "info"),
-        ("10.80.12.128/25", "10.80.12.0/24", 20, "info"),
-        ("10.80.12.1/32", "10.80.12.0/24", 20, "info"),
-        ("10.80.0.0/17", "10.0.0.0/8", 20, "info"),
-    ):
-        host = WireguardBuilder().wireguard("wg0")
-        host.link("eth0").address("eth0", "192.0.2.2/24")
-        host.wg_peer("wg0", "a", age=age, endpoint="192.0.2.9", allowed_ips=(allowed,))
-        host.route(allowed, dev="wg0").route("default", via="192.0.2.1", dev="eth0").route(dst, type="blackhole")
-        yield _case(f"{dst} in {allowed}, shaken hands {age} s ago", "is it in use?", host, 1, severity=severity)
+    yield from refused_by_route()

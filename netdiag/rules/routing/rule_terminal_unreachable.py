@@ -50,6 +50,7 @@ from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.deadrules import decided_otherwise
 from netdiag.rules.demands import CONSULTS, READS, Demand, demands, inner
+from netdiag.rules.innercases import refused_by_rule
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.shutin import shut_in
@@ -452,22 +453,4 @@ def _own_subnets() -> Iterator[Example]:
     yield _case("everything but marked packets", "a kill switch that is on", let)
     marked = refused("10.0.0.0", 24, fwmark=1)
     yield _case("an own subnet for marked packets", "a customer is kept out of it", marked, 1, severity="info")
-    yield from _inner_examples()
-
-
-def _inner_examples() -> Iterator[Example]:
-    """What a living peer carries."""
-    mesh: dict[str, Any] = {"dst": "10.80.12.0", "dst_len": 24}
-    for why, fires, age, rule in (
-        ("it names the peer's prefix", "critical", 20, mesh),
-        ("it names half of it", "critical", 20, mesh | {"dst_len": 25}),
-        ("the peer is dead", "info", 900, mesh),
-        ("it names one address", "info", 20, mesh | {"dst": "10.80.12.1", "dst_len": 32}),
-        ("it names more than the tunnel has", "info", 20, mesh | {"dst": "10.80.0.0", "dst_len": 16}),
-        ("it is for one source", "info", 20, mesh | {"src": "10.9.0.9", "src_len": 32}),
-    ):
-        host = WireguardBuilder().wireguard("wg0")
-        host.link("eth0").address("eth0", "192.0.2.2/24")
-        host.wg_peer("wg0", "a", age=age, endpoint="192.0.2.9", allowed_ips=("10.80.12.0/24",))
-        host.route("10.80.12.0/24", dev="wg0").route("default", via="192.0.2.1", dev="eth0")
-        yield _case(f"a peer's prefix: {why}", why, host.rule(40, action="unreachable", **rule), 1, severity=fires)
+    yield from refused_by_rule()
