@@ -1,4 +1,4 @@
-"""Networks of guests all of whose packets a policy rule refuses by where they come from. Pure."""
+"""Who is shut in: guests whose packets a policy rule refuses by where they come from, or the whole host. Pure."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
@@ -8,9 +8,10 @@ import msgspec
 from netdiag.index.guests import GuestSide, sides
 from netdiag.index.reach import selects
 from netdiag.index.view import HostView
+from netdiag.index.ways import usable
 from netdiag.model.neighbour import Neighbour
 from netdiag.model.policyrule import PolicyRule
-from netdiag.model.route import RT_TABLE_LOCAL
+from netdiag.model.route import RT_TABLE_LOCAL, Route
 
 ALIVE = ("reachable", "stale", "delay", "probe")
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -65,3 +66,20 @@ def _forwards(view: HostView, family: str, side: GuestSide) -> bool:
     if family == "inet6":
         return view.sysctl_int("net.ipv6.conf.all.forwarding") == 1
     return side.link.inet_conf.get("forwarding") == 1
+
+
+def isolating(view: HostView, rule: PolicyRule) -> Route | None:
+    """The default route of main, where this rule refuses everything and no packet had another way before it."""
+    if selects(rule):
+        return None
+    own = [other for other in view.rules if other.family == rule.family]
+    before, behind = own[: own.index(rule)], own[own.index(rule) + 1 :]
+    fib, routes = view.fib(rule.family), view.routes(rule.family)
+    if any(
+        other.goto or other.l3mdev or (other.table != 255 and len(fib.positions(other.table or 0))) for other in before
+    ):
+        return None
+    if not any(other.table == 254 for other in behind):
+        return None
+    ways = (at for at in fib.positions(254).tolist() if routes.dst_len[at] == 0 and usable(routes, at))
+    return next((routes.row(at) for at in ways), None)

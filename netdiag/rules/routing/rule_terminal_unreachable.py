@@ -53,7 +53,7 @@ from netdiag.rules.demands import CONSULTS, READS, Demand, demands, inner
 from netdiag.rules.innercases import refused_by_rule
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.shutin import shut_in
+from netdiag.rules.shutin import isolating, shut_in
 
 RULE = Rule(
     id="rule-terminal-unreachable",
@@ -91,30 +91,13 @@ def check(view: HostView) -> Iterator[Draft]:
     cut_off: set[str] = set()
     for family in ("inet", "inet6"):  # IPv6 is shut on purpose, unless IPv4 is as well
         for rule in refusing:
-            row = _isolating(view, rule) if rule.family == family and (cut_off or family == "inet") else None
+            row = isolating(view, rule) if rule.family == family and (cut_off or family == "inet") else None
             if row is not None:
                 cut_off.add(family)
                 yield _shutting(view, rule, row)
     for rule in refusing:  # of a rule that was told before, this is not told
         if not rule.invert and not _guards(view, rule):
             yield _draft(view, rule, "info", "that may be meant (a kill switch)")
-
-
-def _isolating(view: HostView, rule: PolicyRule) -> Route | None:
-    """The default route of main, where this rule refuses everything and no packet had another way before it."""
-    if selects(rule):
-        return None
-    own = [other for other in view.rules if other.family == rule.family]
-    before, behind = own[: own.index(rule)], own[own.index(rule) + 1 :]
-    fib, routes = view.fib(rule.family), view.routes(rule.family)
-    if any(
-        other.goto or other.l3mdev or (other.table != 255 and len(fib.positions(other.table or 0))) for other in before
-    ):
-        return None
-    if not any(other.table == 254 for other in behind):
-        return None
-    ways = (at for at in fib.positions(254).tolist() if routes.dst_len[at] == 0 and usable(routes, at))
-    return next((routes.row(at) for at in ways), None)
 
 
 def _shutting(view: HostView, rule: PolicyRule, row: Route) -> Draft:
