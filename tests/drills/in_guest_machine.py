@@ -431,7 +431,8 @@ def test_a_held_rtnl_lock(lab: Lab) -> None:
         program = (sys.executable, "-B", "-m", "netdiag", "check", "--json", "--interval", "0", "--deadline", "40")
         report = json.loads(host.run(*program, check=False, timeout=300).stdout)  # half of it is the program's start
         named = [row["rule"] for row in report["findings"]]
-        assert named[:1] == ["rtnl-stuck"], (named, [(row["collector"], row["status"]) for row in report["coverage"]])
+        read = " ".join(f"{row['collector']}:{row['status']}" for row in report["coverage"])
+        assert named[:1] == ["rtnl-stuck"], f"{named} {read}"
         assert adder.poll() is None, "a route is not added"
         assert asker.poll() is None, "and no signal ends who waits for the lock"
         assert goes(host, "192.0.2.2")

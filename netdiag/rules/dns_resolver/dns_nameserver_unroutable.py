@@ -19,7 +19,7 @@ Fix
 Not flagged
   A nameserver for which there simply is no route, on a host that has no way out: it was inherited from elsewhere; and
   one beside another that there is a route to: it fails at once. Where there is no route to any it is a warning on
-  a host that has addresses of that family, and only told on another. One
+  a host that has addresses of that family, unless the nameserver is a private one; else it is only told. One
   behind a gateway that does not answer: neigh-gateway-failed. A second nameserver that cannot be reached behind one
   that can, and one behind an interface that is down, which other rules name: only told. A default route that refuses:
   that host is meant to be cut off. As more than a note: null routes for whole networks (10.0.0.0/8), which no
@@ -32,7 +32,7 @@ References
 """
 
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from netdiag.index.packet import Lookup, Query
@@ -62,6 +62,8 @@ RULE = Rule(
 
 BROAD = {"inet": 16, "inet6": 32}
 """Prefix lengths below which a refusal is a null route for whole networks."""
+PRIVATE = [ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")]
+"""RFC 1918, RFC 6598, RFC 4193."""
 
 
 class Trouble(NamedTuple):
@@ -164,8 +166,11 @@ def _way_out(view: HostView, family: str) -> bool:
     return bool(wide.any()) and bool(default_oifs(view, family))
 
 
-def _has_addresses(view: HostView, servers: tuple[str, ...]) -> bool:
-    """Whether this host has addresses of the family of each: it has that family, and lost the way."""
+def _lost(view: HostView, servers: tuple[str, ...]) -> bool:
+    """Whether this host has addresses of the family of each, and none is a private one, of a network that this host may
+    never have been in: it has that family, and lost the way."""
+    if any(ip_address(address.partition("%")[0]) in network for address in servers for network in PRIVATE):
+        return False
     loops = {link.ifindex for link in view.links if link.loopback}
     own = {row.family for row in view.addresses if row.scope == 0 and row.ifindex not in loops}
     return {"inet6" if ":" in address else "inet" for address in servers} <= own
@@ -185,7 +190,7 @@ def check(view: HostView) -> Iterator[Draft]:
         severity: Severity = "info"
         if found.note:
             consequence = found.note
-            if alone and _has_addresses(view, servers):
+            if alone and _lost(view, servers):
                 severity, consequence = "warning", f"{found.note}: no name can be looked up"
         elif len(cut) == len(servers):
             severity, consequence = "critical", "no name can be looked up"
@@ -284,6 +289,7 @@ def examples() -> Iterator[Example]:
     four = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").route("default", via="192.0.2.254", dev="eth0")
     four.address("lo", "2001:db8::7/128").resolver("2001:db8:53::1")
     yield fires("no route, and no address of that family", "inherited", four, "info")
+    yield fires("no route to a private one", "of another network", _host("fd00:53::1"), "info")
     mixed = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64").route("default", via="fe80::1", dev="eth0")
     mixed.resolver("198.51.100.53")
     yield fires("IPv6 alone, and only IPv4 is asked", "inherited", mixed, "info")

@@ -39,7 +39,7 @@ RULE = Rule(
     title="rtnetlink does not answer: somebody holds the rtnl lock",
     severity="critical",
     confidence="likely",
-    reads=("procnet", "sysctls"),
+    reads=("procnet",),
 )
 
 LOCKED = ("links", "counters")
@@ -76,7 +76,7 @@ def examples() -> Iterator[Example]:
         name="links and counters are late",
         why="the fault: what needs the lock hangs, what does not is there",
         tables=host,
-        late=("links", "counters", "rules"),
+        late=("links", "counters", "rules", "sysctls"),
         fires=1,
         subject=subject("host"),
     )
