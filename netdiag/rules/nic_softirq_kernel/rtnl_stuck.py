@@ -23,7 +23,8 @@ Not flagged
   nothing could answer. A host whose /proc is late as well.
 
 References
-  net/core/rtnetlink.c rtnl_lock() rtnl_dumpit(), Documentation/networking/netdevices.rst, net/core/dev.c
+  net/core/rtnetlink.c rtnl_lock() rtnl_dumpit(); net/ipv6/addrconf.c addrconf_sysctl_addr_gen_mode(), for which a
+  setting cannot be read meanwhile; Documentation/networking/netdevices.rst, net/core/dev.c
   netdev_wait_allrefs_any()
 """
 
