@@ -23,12 +23,18 @@ def untold(view: HostView, section: str) -> Iterator[Unjudged]:
 def same_link(old: HostView, new: HostView, ifname: str) -> Link | None:
     """The interface of that name now, where it is the one of the baseline or does the same work.
 
-    Interfaces of guests that were made anew belong to somebody else. None too where either has none of that name.
+    Interfaces of guests that were made anew belong to somebody else; a tun without Ethernet is a tunnel's, not a
+    guest's. None too where either has none of that name.
     """
     before, after = old.stack.by_name.get(ifname), new.stack.by_name.get(ifname)
     if before is None or after is None or before.kind != after.kind:
         return None
-    if after.kind in EPHEMERAL and before.ifindex != after.ifindex and old.meta.boot_id == new.meta.boot_id:
+    if (
+        after.kind in EPHEMERAL
+        and after.info.get("type") != "tun"
+        and before.ifindex != after.ifindex
+        and old.meta.boot_id == new.meta.boot_id
+    ):
         return None
     return after
 

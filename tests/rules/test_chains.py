@@ -180,6 +180,14 @@ def test_a_route_that_is_meant_to_be_there_stands_above_the_tunnel_that_misses_i
         assert chain(host) == ["route-expected-missing", ">wg-allowedips-without-route"]
 
 
+def test_a_default_route_that_is_meant_stands_above_the_nameserver_behind_it() -> None:
+    host = Edge().link("eth0").address("eth0", "192.0.2.10/24").address("eth0", "2001:db8::10/64")
+    host.route("default", via="2001:db8::1", dev="eth0").resolver("198.51.100.53")
+    assert chain(host) == ["dns-nameserver-unroutable"]
+    host.intend(route=(IntendedRoute(family="inet", dst="0.0.0.0/0"),))
+    assert chain(host) == ["route-expected-missing", ">dns-nameserver-unroutable"]
+
+
 def test_two_cards_of_one_segment_and_subnet_have_one_fault() -> None:
     host = Edge()
     for number, name in enumerate(("eth0", "eth1"), 1):

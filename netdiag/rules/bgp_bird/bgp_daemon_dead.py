@@ -60,6 +60,7 @@ RULE = Rule(
         "bird-*",
         "fib-route-stale-daemon-gone",
         "route-default-missing",
+        "dns-nameserver-unroutable",
         "tcp-rcvq-stuck",
         "unix-bird-socket-stuck",
     ),

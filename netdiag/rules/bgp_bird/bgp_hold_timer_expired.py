@@ -42,7 +42,7 @@ RULE = Rule(
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls", "neighbours"),
     consults=("wireguard",),
-    explains=("bgp-not-established", "route-default-missing"),
+    explains=("bgp-not-established", "route-default-missing", "dns-nameserver-unroutable"),
 )
 ERROR = "Hold timer expired"
 

@@ -44,7 +44,10 @@ RULE = Rule(
     title="an established BGP session brings no route",
     severity="warning",
     reads=("bird", "routes"),
-    explains=("route-default-missing",),
+    explains=(
+        "route-default-missing",
+        "dns-nameserver-unroutable",
+    ),
 )
 BIRD = 12
 """RTPROT_BIRD (include/uapi/linux/rtnetlink.h)."""

@@ -66,7 +66,7 @@ RULE = Rule(
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls", "neighbours"),
     consults=("wireguard",),
-    explains=("route-default-missing", "bgp-gr-stale"),
+    explains=("route-default-missing", "dns-nameserver-unroutable", "bgp-gr-stale"),
 )
 
 REPAIRS = (

@@ -45,7 +45,14 @@ RULE = Rule(
     title="a BGP session has reached its route limit",
     severity="critical",
     reads=("bird",),
-    explains=("bgp-not-established", "bgp-flapping", "bgp-import-zero", "bgp-export-zero", "route-default-missing"),
+    explains=(
+        "bgp-not-established",
+        "bgp-flapping",
+        "bgp-import-zero",
+        "bgp-export-zero",
+        "route-default-missing",
+        "dns-nameserver-unroutable",
+    ),
 )
 
 

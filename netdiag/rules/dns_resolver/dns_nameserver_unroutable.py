@@ -19,7 +19,8 @@ Fix
 Not flagged
   A nameserver for which there simply is no route, on a host that has no way out: it was inherited from elsewhere; and
   one beside another that there is a route to: it fails at once. Where there is no route to any it is a warning on
-  a host that has addresses of that family, unless the nameserver is a private one; else it is only told. One
+  a host that has addresses of that family, unless the nameserver is a private one or the host is drained;
+  else it is only told. One
   behind a gateway that does not answer: neigh-gateway-failed. A second nameserver that cannot be reached behind one
   that can, and one behind an interface that is down, which other rules name: only told. A default route that refuses:
   that host is meant to be cut off. As more than a note: null routes for whole networks (10.0.0.0/8), which no
@@ -43,7 +44,9 @@ from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import IFF_LOWER_UP, Link
 from netdiag.model.route import RTN_UNICAST
+from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nameservers import asked, asks_dns
 from netdiag.rules.neighbours.neigh_gateway_failed import RECENT
@@ -57,7 +60,7 @@ RULE = Rule(
     title="a nameserver cannot be reached",
     severity="critical",
     reads=("resolver", "links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
-    consults=("wireguard",),
+    consults=("wireguard", "bird"),
 )
 
 BROAD = {"inet": 16, "inet6": 32}
@@ -166,6 +169,11 @@ def _way_out(view: HostView, family: str) -> bool:
     return bool(wide.any()) and bool(default_oifs(view, family))
 
 
+def _drained(view: HostView) -> bool:
+    """Whether the host is out of service, or BGP sessions are off, which may have brought its default route."""
+    return view.meta.drained or any(session.switched_off for session in sessions(view))
+
+
 def _lost(view: HostView, servers: tuple[str, ...]) -> bool:
     """Whether this host has addresses of the family of each, and none is a private one, of a network that this host may
     never have been in: it has that family, and lost the way."""
@@ -190,7 +198,7 @@ def check(view: HostView) -> Iterator[Draft]:
         severity: Severity = "info"
         if found.note:
             consequence = found.note
-            if alone and _lost(view, servers):
+            if alone and _lost(view, servers) and not _drained(view):
                 severity, consequence = "warning", f"{found.note}: no name can be looked up"
         elif len(cut) == len(servers):
             severity, consequence = "critical", "no name can be looked up"
@@ -203,6 +211,7 @@ def check(view: HostView) -> Iterator[Draft]:
         yield RULE.found(
             subject=subject("prefix", prefix=address),
             severity=severity,
+            confidence="likely" if alone and severity == "warning" else None,
             message=f"questions to nameserver {address} do not leave this host: {found.reason}; {consequence}",
             evidence=[
                 ("nameservers", " ".join(servers), "/etc/resolv.conf"),
@@ -290,6 +299,14 @@ def examples() -> Iterator[Example]:
     four.address("lo", "2001:db8::7/128").resolver("2001:db8:53::1")
     yield fires("no route, and no address of that family", "inherited", four, "info")
     yield fires("no route to a private one", "of another network", _host("fd00:53::1"), "info")
+    for name, session, severity in (
+        ("switched off", {"state": "down", "bgp_state": None}, "info"),
+        ("there", {}, "warning"),
+    ):
+        edge = BirdHost().bgp("up1", **session)
+        edge.link("eth0").address("eth0", "192.0.2.1/24").address("eth0", "2001:db8::1/64")
+        edge.route("default", via="192.0.2.254", dev="eth0").resolver("2001:db8:53::1")
+        yield fires(f"no route, a BGP session is {name}", "it may have brought it", edge, severity)  # type: ignore[arg-type]
     mixed = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64").route("default", via="fe80::1", dev="eth0")
     mixed.resolver("198.51.100.53")
     yield fires("IPv6 alone, and only IPv4 is asked", "inherited", mixed, "info")

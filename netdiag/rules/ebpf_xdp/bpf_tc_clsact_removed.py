@@ -87,6 +87,10 @@ def examples() -> Iterator[Example]:
     yield case("moved to tcx", "the same work by another hook", tcx(_host(), "eth0", 1))
     guest = tc(HostBuilder().link("tap0", kind="tun").bpf(programs=[program(1)]), "tap0", 1).build()
     anew = HostBuilder().link("eth0").link("tap0", kind="tun")
+    wg: dict[str, Any] = {"kind": "tun", "info": {"type": "tun"}}
+    tunnel = tc(HostBuilder().link("wg0", **wg).bpf(programs=[program(1)]), "wg0", 1).build()
+    restarted = HostBuilder().link("eth0").link("wg0", **wg)
+    yield case("of a tunnel whose daemon restarted", "the same work, without them", restarted, baseline=tunnel, fires=1)
     yield case("a guest's, made anew", "another guest's", anew, baseline=guest)
     yield case("the interface is gone", "so are its programs", HostBuilder().link("eth1"))
     yield case("none then", "nothing to lose", _host(), baseline=_host().build())

@@ -54,6 +54,7 @@ RULE = Rule(
     explains=(
         "table-without-rule",
         "route-default-missing",
+        "dns-nameserver-unroutable",
         "asym-rpfilter-strict-drop",
         "nf-rpfilter-nft-fib",
         "rule-*",

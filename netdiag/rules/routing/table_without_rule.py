@@ -57,6 +57,7 @@ RULE = Rule(
     consults=("sysctls",),
     explains=(
         "route-default-missing",
+        "dns-nameserver-unroutable",
         "asym-rpfilter-strict-drop",
         "nf-rpfilter-nft-fib",
         "src-addr-selection-wrong",

@@ -58,6 +58,7 @@ RULE = Rule(
         "bgp-not-established",
         "bgp-hold-timer-expired",
         "bgp-bfd-down",
+        "dns-nameserver-unroutable",
     ),
 )
 

@@ -45,7 +45,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "routes"),
     consults=("intent.wireguard", "baseline", "wireguard"),
-    explains=("wg-*", "bgp-*"),
+    explains=("wg-*", "bgp-*", "dns-nameserver-unroutable"),
 )
 NAMED = 3
 """So many peers are told one by one."""

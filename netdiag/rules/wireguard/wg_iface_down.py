@@ -53,6 +53,7 @@ RULE = Rule(
         "route-expected-missing",
         "bird-route-not-in-fib",
         "route-default-missing",
+        "dns-nameserver-unroutable",
         "rule-references-empty-table",
         "prefsrc-not-local",
         "route-src-*",

@@ -48,7 +48,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "routes", "rules", "nexthops", "wireguard"),
     consults=("bird", "addresses", "sysctls"),
-    explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down", "asym-rpfilter-strict-drop"),
+    explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down", "asym-rpfilter-strict-drop", "dns-*"),
 )
 RTPROT_KERNEL = 2
 WIDE = {4: 3, 6: 16}
