@@ -2,10 +2,11 @@
 
 import re
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from struct import pack
 from typing import NamedTuple
 
+from netdiag.index.guests import faces_guest, sides
 from netdiag.index.view import HostView
 from netdiag.model.bpf import Bpf, BpfAttachment, BpfMapEntry, BpfProgram
 from netdiag.model.link import Link
@@ -37,15 +38,23 @@ def key_words(entry: BpfMapEntry) -> str:
     return " ".join(map(str, octets))
 
 
-def routed(view: HostView, address: str) -> set[int]:
-    """Interfaces of the routes for this address alone, in any table."""
+def guests_only(view: HostView) -> set[int]:
+    """Taps and ends of veth pairs into other namespaces that are no way further on: a network there is a guest's."""
+    around = [sides(view.stack, view.routes(family), ()) for family in ("inet", "inet6")]
+    exits = {link.ifindex for side in around for link in side.exits}
+    return {link.ifindex for link in view.links if faces_guest(link) and link.ifindex not in exits}
+
+
+def routed(view: HostView, address: str, guests: Collection[int] = ()) -> set[int]:
+    """Interfaces of the routes for this address alone, in any table; or for a network on one of the ``guests``."""
     family = "inet6" if ":" in address else "inet"
     fib, found = view.fib(family), set[int]()
     for table in fib.tables():
         for group in fib.candidates(table, address):
-            if group.length >= OWN[family]:
-                rows = view.route_rows(family, group.positions)
-                found |= {hop.oif for row in rows if row.type == "unicast" for hop in row.hops}
+            rows = view.route_rows(family, group.positions)
+            hops = {hop.oif for row in rows if row.type == "unicast" for hop in row.hops}
+            if group.length >= OWN[family] or (group.length and hops and hops.issubset(guests)):
+                found |= hops
             break
     return found
 

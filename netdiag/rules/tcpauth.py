@@ -15,7 +15,9 @@ READS = ("bird", "links", "addresses", "routes", "rules", "sysctls", "counters")
 MUTE = ("", "Socket: Connection timed out", *RESTARTS)
 """What BIRD says where nothing comes back; why the neighbour ended the session before stays until the next one."""
 RESET = "Socket: Connection reset by peer"
-"""The connection stood, and the neighbour, of which nothing is heard, gave it up."""
+CLOSED = "Socket: Connection closed"
+GIVEN_UP = (RESET, CLOSED)
+"""The connection stood, and the neighbour, of which nothing is heard, gave it up: in one way or the other."""
 
 
 def stuck(view: HostView, states: Iterable[str], errors: tuple[str, ...] = MUTE) -> list[Session]:
@@ -43,9 +45,9 @@ def findings(
     name = told or once
     if name is None:
         return
-    for session in stuck(view, states, (*MUTE, RESET) if reset and told else MUTE):
+    for session in stuck(view, states, (*MUTE, *GIVEN_UP) if reset and told else MUTE):
         answer = way(view, session)
-        hears = f" ({session.error})" if session.error == RESET else " without an error"
+        hears = f" ({session.error})" if session.error in GIVEN_UP else " without an error"
         yield rule.found(
             subject=session.subject,
             message=f"BGP session {session.name} to {session.neighbour} stays in {session.state}{hears}, and "

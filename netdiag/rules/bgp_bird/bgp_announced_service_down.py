@@ -1,6 +1,7 @@
 """What it checks
   A single address (/32, /128) of this host is announced by BGP, and nothing listens on it, while another announced
-  address of the same host has listeners of its own. As a possibility: an announced address on a host where nothing
+  address of the same host has listeners of its own; or some listened on this very address at the time of the baseline,
+  on ports where nothing listens for it now. As a possibility: an announced address on a host where nothing
   listens but infrastructure (SSH, BGP, BFD).
 
 Why it matters
@@ -40,7 +41,7 @@ from netdiag.model.sockets import sockets_from_rows
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_bpf import program, xdp
-from netdiag.rules.localports import listeners
+from netdiag.rules.localports import UNTOUCHED, listeners
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.takenearly import steering
 
@@ -50,10 +51,18 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("bird", "links", "addresses", "routes", "sockets"),
-    consults=("bird_routes", "bpf"),
+    consults=("bird_routes", "baseline", "bpf"),
 )
 INFRASTRUCTURE = frozenset({22, 53, 68, 123, 161, 179, 323, 546, 3784, 3785, 4784, 51820})
 """Ports that say nothing about a service; 53 only where it is a resolver's own, see ``listeners``."""
+
+
+EPHEMERAL = range(UNTOUCHED[0], UNTOUCHED[1] + 1)
+
+
+def serves(port: int) -> bool:
+    """Whether a socket on that port of a single address is most likely a service's, and no client's of UDP."""
+    return port == 53 or (port not in INFRASTRUCTURE and port not in EPHEMERAL)
 
 
 def announced(view: HostView) -> dict[str, tuple[str, str, str]]:
@@ -88,8 +97,13 @@ def check(view: HostView) -> Iterator[Draft]:
     ports = listeners(view)
     everywhere = ports.get("", set()) - INFRASTRUCTURE
     served = {address: ports[address] for address in told if ports.get(address)}
+    before = listeners(view.baseline) if view.baseline is not None else {}
     for address, (socket, session, net) in told.items():
         if address in served or address in loopbacks:
+            continue
+        gone = sorted(port for port in before.get(address, set()) - ports.get("", set()) if serves(port))
+        if gone and view.baseline is not None:
+            yield _ended(address, told[address], gone, view.baseline)
             continue
         kin = [one for one in served if (":" in one) == (":" in address)]  # a service need not speak both families
         mate = next((one for one in kin if served[one] - everywhere), None)
@@ -112,6 +126,23 @@ def check(view: HostView) -> Iterator[Draft]:
             fix=f"start the service on {address}, or take {net} out of what BIRD announces",
             touches=[subject("address", address=address)],
         )
+
+
+def _ended(address: str, where: tuple[str, str, str], gone: list[int], old: HostView) -> Draft:
+    (socket, session, net), words = where, ", ".join(map(str, gone[:3]))
+    return RULE.found(
+        subject=subject("prefix", prefix=net),
+        message=f"{net} is announced to {session}, and nothing listens on it (port {words} was open at the baseline "
+        f"of {old.meta.taken_at})",
+        evidence=[
+            (f"announced to {session}", net, f"birdc show route export {session}"),
+            (f"listening sockets on {address}", 0, "INET_DIAG LISTEN"),
+            (f"ports that listened on {address}", words, "baseline INET_DIAG LISTEN"),
+        ],
+        confirm=["ss -ltun", birdc(socket, f"show route export {bird_name(session)}")],
+        fix=f"start the service on {address}, or take {net} out of what BIRD announces",
+        touches=[subject("address", address=address)],
+    )
 
 
 A, B = "203.0.113.7", "203.0.113.8"
@@ -164,3 +195,19 @@ def examples() -> Iterator[Example]:
     yield _case("a network that begins with it", "no single address", (A, 443), nets=(A, f"{B}/31"))
     yield _case("by a session that is down", "nobody hears it", (A, 443), listed="up2")
     yield _case("to the kernel", "nobody else hears it", (A, 443), listed="k4")
+
+    def ended(name: str, why: str, *now: tuple[str, int], port: int = 443, fires: int = 0, **more: Any) -> Example:
+        old = _case("before", "", (B, port), ("0.0.0.0", 22), udp=more.pop("udp", False))
+        told: dict[str, Any] = crit | {"says": (f"(port {port} was open at the baseline of ",)} if fires else {}
+        return _case(name, why, ("0.0.0.0", 22), *now, nets=(B,), baseline=old.tables, **(told | more))
+
+    yield ended("listened at the baseline", "the service is gone", fires=1)
+    yield ended("listened at the baseline, a resolver", "the service is gone", port=53, fires=1)
+    yield ended("listened at the baseline, another service for all", "that one is another", ("0.0.0.0", 80), fires=1)
+    yield ended("listens for all addresses by now", "it was set up otherwise", ("0.0.0.0", 443))
+    yield ended("still listens", "the ordinary case", (B, 443))
+    yield ended("listens on another port of it by now", "it is served", (B, 8443))
+    only: dict[str, Any] = {"fires": 1, "severity": "info"}
+    for number, what in ((179, "no service"), (40000, "a client's port")):
+        said = _case("", "", ("0.0.0.0", 22), nets=(B,), baseline=_case("", "", (B, number)).tables, **only)
+        yield replace(said, name=f"port {number} was open at the baseline", why=what)

@@ -1,7 +1,7 @@
 """What it checks
-  A BGP session hangs on its way up (OpenSent, OpenConfirm, Connect, Active) without an error, or is reset by the
-  neighbour in the end, while the kernel drops TCP segments whose TTL is below what the session demands (TTL security,
-  RFC 5082), as two samples of its counter show.
+  A BGP session hangs on its way up (OpenSent, OpenConfirm, Connect, Active) without an error, or is reset or closed by
+  the neighbour in the end, while the kernel drops TCP segments whose TTL is below what the session demands (TTL
+  security, RFC 5082), as two samples of its counter show.
 
 Why it matters
   With "ttl security" on one side only, the other side sends with a small TTL: what it sends is dropped here without a
@@ -78,5 +78,9 @@ def examples() -> Iterator[Example]:
     reset = "Socket: Connection reset by peer"
     said = ("stays in OpenSent (Socket: Connection reset by peer), and the kernel drops",)
     yield _case("reset", "the neighbour waited in vain", 0, 1, state="OpenSent", error=reset, fires=1, says=said)
+    said = ("stays in OpenSent (Socket: Connection closed), and the kernel drops",)
+    closed: dict[str, Any] = {"state": "OpenSent", "error": "Socket: Connection closed"}
+    yield _case("closed by the neighbour", "it started anew and waits in vain", 0, 1, fires=1, says=said, **closed)
+    yield _case("closed, and the counter stands", "it hangs up for another reason", 3, 3, **closed)
     yield _case("reset, and the counter stands", "it hangs up for another reason", 3, 3, error=reset)
     yield _case("refused", "somebody answers", 0, 9, error="Socket: Connection refused")

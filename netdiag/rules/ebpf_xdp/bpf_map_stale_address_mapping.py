@@ -1,8 +1,8 @@
 """What it checks
   A hash map of a program that is attached here, or that an attached one calls, maps addresses to interfaces (keys of 4
   or 16 bytes, most of which are addresses that this host routes to the very interface that the map names, in the first
-  32 bits of the value), and some entries name another interface than the routes do, or one for an address that has no
-  route of its own any more.
+  32 bits of the value, each alone or with a guest's network on a tap or veth of its own), and some entries name another
+  interface than the routes do, or one for an address that has no route of its own any more.
 
 Why it matters
   The program sends the packets of that address to where the guest lived before: to a stranger's tap, or nowhere. The
@@ -37,7 +37,7 @@ import msgspec
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import key_address, key_words, routed
+from netdiag.rules.bpfplaces import guests_only, key_address, key_words, routed
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
@@ -56,9 +56,10 @@ def check(view: HostView) -> Iterator[Draft]:
     running = table.running(row.prog_id for row in table.attachments if view.link(row.ifindex))
     users = {number: one for one in table.programs if one.id in running for number in one.map_ids}
     maps = {one.id: one for one in table.maps if one.type == "hash" and one.id in users}
+    guests = guests_only(view) if maps else set()
     for one in maps.values():
         entries = [row for row in table.entries if row.map_id == one.id and view.link(row.ifindex)]
-        ways = {key_address(row): routed(view, key_address(row)) for row in entries}
+        ways = {key_address(row): routed(view, key_address(row), guests) for row in entries}
         agree = [row for row in entries if row.ifindex in ways[key_address(row)]]
         differ = [row for row in entries if row.ifindex not in ways[key_address(row)]]
         if differ and len(agree) > len(differ):
@@ -161,8 +162,27 @@ def examples() -> Iterator[Example]:
     told = ("sends fd00::1 to tap1, and the routes send it to tap0", "key 253 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 ")
     yield Example(name="IPv6, structures as values", why="the same", tables=moved, fires=1, says=told)
     yield Example(name="IPv6, all agree", why="as it should be", tables=longer(*right).build())
-    shared = longer(("fd00::1", 128, "tap1"), right[0], ("fd00:0:0:1::", 64, "tap0")).build()
-    yield Example(name="IPv6, a route for a network", why="as many as agree: it is nobody's own", tables=shared)
+    wide = (("fd00::1", 128, "tap1"), right[0], ("fd00:0:0:1::", 64, "tap0"))
+    shared = longer(*wide).route("fd00:9::/32", via="fd00::2", dev="tap0").build()
+    yield Example(name="IPv6, a route for a network", why="as many as agree: others are behind it", tables=shared)
+    tap: dict[str, Any] = {"kind": "tun", "info": {"type": "tap"}}
+
+    def nets(length: int, *, moved: str = "tap2", kind: dict[str, Any] = tap) -> HostBuilder:
+        """Three guests with a network each on a tap of its own, of which the map knows one elsewhere."""
+        host = _host(key_size=16, value_size=4).link("tap2", **kind).link("tap3", **kind).link("tap4", **kind)
+        for number, ifname in ((2, moved), (3, "tap3"), (4, "tap4")):
+            host.route(f"fd00:0:0:{number}::/{length}", dev=f"tap{number}")
+            found = BpfMapEntry(map_id=5, key=0, address=f"fd00:0:0:{number}::2", ifindex=host.ifindex(ifname))
+            host.bpf(entries=[found])
+        return host
+
+    told = ("sends fd00:0:0:2::2 to tap4, and the routes send it to tap2",)
+    yield Example(
+        name="a network for each guest", why="the same", tables=nets(64, moved="tap4").build(), fires=1, says=told
+    )
+    yield Example(name="a network for each guest, all agree", why="as it should be", tables=nets(64).build())
+    cards = nets(64, moved="tap4", kind={}).build()
+    yield Example(name="networks on cards", why="anybody may be on them", tables=cards)
     four = longer(right[0], ("fd00::3", 128, "tap0")).route("10.0.0.9/32", dev="tap0")
     four.bpf(entries=[BpfMapEntry(map_id=5, key=0, address="::ffff:10.0.0.9", ifindex=four.ifindex("tap1"))])
     told = ("sends 10.0.0.9 to tap1", "key 0 0 0 0 0 0 0 0 0 0 255 255 10 0 0 9 ")

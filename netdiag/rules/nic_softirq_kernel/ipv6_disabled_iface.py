@@ -18,10 +18,10 @@ Fix
   the interface). Nothing of IPv4 is touched. Look for the line in /etc/sysctl.d that set it.
 
 Not flagged
-  Hosts on which IPv6 is off as a whole (all). Where it is off for new interfaces (default), only what its like have
-  counts: an interface that was made after the switch was set. Interfaces for IPv4 only, with nothing that asks for
-  IPv6: management, containers' networks. Ports of a bridge, legs of a bond: they need none. Interfaces that are down.
-  An MTU below 1280: see mtu-too-low-disables-ipv6.
+  Hosts on which IPv6 is off as a whole (all), or for new interfaces (default) while no other has it. Where it is off
+  for new ones and others have it, it is a warning: an interface that was made after the switch was set. Interfaces for
+  IPv4 only, with nothing that asks for IPv6: management, containers' networks. Ports of a bridge, legs of a bond: they
+  need none. Interfaces that are down. An MTU below 1280: see mtu-too-low-disables-ipv6.
 
 References
   net/ipv6/addrconf.c addrconf_disable_ipv6(), Documentation/networking/ip-sysctl.rst disable_ipv6
@@ -62,8 +62,9 @@ def check(view: HostView) -> Iterator[Draft]:
         if why is None:
             continue
         words, source, certain = why
-        if late and certain:
-            continue  # where new interfaces begin without it, each that has it was named: this one was not
+        if late and certain and not with_ipv6 - {link.ifindex}:
+            continue  # new interfaces begin without it, and nobody has it: the host does without
+        certain = certain and not late  # each that has it was named: perhaps this one is not meant to
         slashed = "." in link.ifname
         name = f"net/ipv6/conf/{link.ifname}/disable_ipv6" if slashed else f"net.ipv6.conf.{link.ifname}.disable_ipv6"
         yield RULE.found(
@@ -135,6 +136,10 @@ def examples() -> Iterator[Example]:
     for which in ("all", "default"):
         host = _wg("fd00::2/128", **OFF).sysctl(f"net.ipv6.conf.{which}.disable_ipv6", 1)
         yield _case(f"off for {which}", "the host does without", host)
+    made = _wg("fd00::2/128", **OFF).sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+    made.link("eth9").address("eth9", "2001:db8:9::1/64")
+    sure: dict[str, Any] = {"fires": 1, "severity": "warning", "confidence": "likely", "subject": about}
+    yield _case("off for new ones, others have it", "it was made after the switch was set", made, **sure)
     down = _wg("fd00::2/128", up=False, **OFF)
     yield _case("interface down", "another matter", down)
     bgp: Any = BirdHost().bgp_down("up1", neighbor_address="fe80::1", neighbor_ifname="eth0")

@@ -2,7 +2,8 @@
   IPv4: packets with a mark leave by an interface with a strict reverse path filter (rp_filter 1), as a policy rule with
   "fwmark" says; the way back without the mark is another one, with the mark it is this one; and src_valid_mark is 0 on
   the interface and on "all". So the filter asks without the mark and drops the answers. Looked at are the encrypted
-  packets of WireGuard interfaces with a mark, and rules of the form "not fwmark MARK", as wg-quick makes them.
+  packets of WireGuard interfaces with a mark, rules of the form "not fwmark MARK", as wg-quick makes them, and plain
+  "fwmark" rules whose mark the firewall gives, in prerouting, to what comes in by the interface.
 
 Why it matters
   The encrypted packets leave and every answer to them is dropped: no handshake ever completes, while tcpdump shows the
@@ -20,8 +21,8 @@ Fix
 
 Not flagged
   Loose or no filters (the larger of "all" and the interface counts). Hosts where the way back is the same with and
-  without the mark. IPv6, which has no such filter in its routing. Plain "fwmark" rules without WireGuard, which
-  asym-rpfilter-strict-drop judges. Members of a VRF.
+  without the mark. IPv6, which has no such filter in its routing. Plain "fwmark" rules whose mark no
+  packet has when it comes in: asym-rpfilter-strict-drop judges them. Members of a VRF.
 
 References
   Documentation/networking/ip-sysctl.rst src_valid_mark; net/ipv4/fib_frontend.c __fib_validate_source();
@@ -29,14 +30,19 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
+from netdiag.index.nftpacket import Packet
 from netdiag.index.packet import Query
 from netdiag.index.reversepath import STRICT, effective
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
+from netdiag.rules.build_nft import chain, iifname, table
+from netdiag.rules.build_nft import plain as does
+from netdiag.rules.build_nft import rule as nft_rule
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.wireguardpeers import query_to
@@ -48,9 +54,13 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
-    consults=("wireguard",),
+    consults=("wireguard", "nft"),
     explains=("asym-rpfilter-strict-drop", "rpfilter-strict-drops-arp", "wg-handshake-stale", "wg-never-handshaked"),
 )
+
+
+MOST_MARKS = 64
+"""Marks of plain rules that are looked up; a host that balances over uplinks has a handful."""
 
 
 class Marked(NamedTuple):
@@ -69,11 +79,34 @@ def marked(view: HostView) -> Iterator[Marked]:
             query = query_to(device, peer)
             if query is not None and query.family == "inet":
                 yield Marked(query, f"the encrypted packets of {device.ifname}", device.ifname)
+    everywhere = view.sysctl_int("net.ipv4.conf.all.rp_filter") or 0
+    strict = {link.ifindex for link in view.links if effective(link, everywhere) == STRICT}
+    asked: set[int] = set()
     for rule in view.rules:
-        if rule.family == "inet" and rule.invert and rule.fwmark:
-            for address in specimens("0.0.0.0/0")[:3]:
-                query = Query(family="inet", dst=address, mark=rule.fwmark)
-                yield Marked(query, f"packets with mark {rule.fwmark:#x} (rule {rule.priority})")
+        if rule.family != "inet" or not rule.fwmark:
+            continue
+        if not rule.invert:
+            if not strict or rule.fwmark in asked or len(asked) >= MOST_MARKS:
+                continue
+            asked.add(rule.fwmark)
+        whose = f"packets with mark {rule.fwmark:#x} (rule {rule.priority})"
+        for address in specimens("0.0.0.0/0")[:3]:
+            query = Query(family="inet", dst=address, mark=rule.fwmark)
+            if rule.invert:
+                yield Marked(query, whose)
+                continue
+            link = view.link(view.lookup(query).oif or 0)
+            if link is not None and link.ifindex in strict and _given(view, link, address, rule.fwmark):
+                yield Marked(query, f"{whose}, which the firewall gives to what comes in by {link.ifname} as well,")
+
+
+def _given(view: HostView, link: Link, address: str, mark: int) -> bool:
+    """Whether what comes from the address by this interface has the mark when it is routed."""
+    came = Packet(iif=link.ifname, iifindex=link.ifindex, saddr=address, ct_mark=None)
+    return any(
+        view.netfilter.hook("prerouting", replace(came, ct_state=state, ct_reply=reply)).packet.mark == mark
+        for state, reply in (("new", False), ("established", True))
+    )
 
 
 def forgotten(view: HostView, one: Marked) -> Link | None:
@@ -204,5 +237,19 @@ def examples() -> Iterator[Example]:
     yield Example(name="no rule", why="no other way back", tables=_bare().build())
     plain = _bare().rule(100, table=7, fwmark=5)
     yield Example(name="plain rule", why="asym-rpfilter-strict-drop judges it", tables=plain.build())
+    for name, mark, ifname, kept, fires in (
+        ("plain rule, its mark given", 5, "eth0", 0, 1),
+        ("plain rule, another mark given", 6, "eth0", 0, 0),
+        ("plain rule, its mark given on another interface", 5, "eth7", 0, 0),
+        ("plain rule, its mark given and kept", 5, "eth0", 1, 0),
+    ):
+        two = WireguardBuilder().link("eth0", inet_conf={"rp_filter": 1, "src_valid_mark": kept}).link("eth1")
+        two.address("eth0", "192.0.2.2/24").address("eth1", "10.1.0.2/24").rule(100, table=7, fwmark=5)
+        two.route("default", via="10.1.0.1", dev="eth1").route("default", via="192.0.2.1", dev="eth0", table=7)
+        given = does("immediate", dreg=0, value=mark.to_bytes(4, "little").hex()), does("meta", key="mark", sreg=0)
+        gives = nft_rule(iifname(ifname), *given)
+        two.nft(table(chain("pre", gives, hook="prerouting", priority="mangle"), family="ip"))
+        says = ("which the firewall gives to what comes in by eth0",) if fires else ()
+        yield Example(name=name, why="the filter forgets it", tables=two.build(), fires=fires, says=says)
     own = _host(fwmark=0).without_rule(32765)
     yield Example(name="no mark", why="the way back is the way out", tables=own.build())
