@@ -7,13 +7,17 @@ import msgspec
 
 from netdiag.index.guests import GuestSide, sides
 from netdiag.index.reach import selects
+from netdiag.index.shadow import Shadow
 from netdiag.index.view import HostView
 from netdiag.index.ways import usable
 from netdiag.model.neighbour import Neighbour
 from netdiag.model.policyrule import PolicyRule
-from netdiag.model.route import RT_TABLE_LOCAL, Route
+from netdiag.model.route import RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, Route
+from netdiag.rules.deadrules import decided_otherwise
 
 ALIVE = ("reachable", "stale", "delay", "probe")
+MOST_INSIDE = 1000
+"""Routes inside the network of a rule that are looked at."""
 Network: TypeAlias = IPv4Network | IPv6Network
 
 
@@ -83,3 +87,35 @@ def isolating(view: HostView, rule: PolicyRule) -> Route | None:
         return None
     ways = (at for at in fib.positions(254).tolist() if routes.dst_len[at] == 0 and usable(routes, at))
     return next((routes.row(at) for at in ways), None)
+
+
+def refused_inward(view: HostView, rule: PolicyRule) -> tuple[PolicyRule, Route] | None:
+    """A later rule for the packets of a network, all of which come in by the interface from which this rule refuses
+    them, and a route of its table: so that rule is for nobody but this host itself."""
+    alone = msgspec.structs.replace(rule, src=None, src_len=0, iif=None)
+    if rule.invert or rule.iif is None or selects(alone):
+        return None
+    own = [other for other in view.rules if other.family == rule.family]
+    for later in own[own.index(rule) + 1 :]:
+        special = later.table in (None, RT_TABLE_LOCAL, RT_TABLE_MAIN, RT_TABLE_DEFAULT)
+        if special or later.invert or not later.src_len or later.iif is not None:
+            continue
+        source = ip_network(f"{later.src}/{later.src_len}", strict=False)
+        if rule.src_len and not covers(ip_network(f"{rule.src}/{rule.src_len}", strict=False), source):
+            continue
+        row = decided_otherwise(view, Shadow(later, rule)) if _homes(view, rule.family, source) == {rule.iif} else None
+        if row is not None:
+            return later, row
+    return None
+
+
+def _homes(view: HostView, family: str, network: Network) -> set[str]:
+    """The interfaces that lead to parts of a network, or to the whole; empty where they are too many to tell."""
+    fib, found = view.fib(family), set[str]()
+    for table in fib.tables():
+        positions = fib.routes_within(table, str(network)).tolist()
+        if len(positions) > MOST_INSIDE:
+            return set()
+        rows = (row for row in view.route_rows(family, positions) if row.type == "unicast")
+        found |= {view.ifname(hop.oif) for row in rows for hop in row.hops if hop.oif}
+    return found

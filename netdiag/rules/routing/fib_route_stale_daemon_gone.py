@@ -1,6 +1,7 @@
 """What it checks
   The kernel holds routes of a routing daemon (BIRD, FRR), and no such daemon runs in this namespace: none answers on a
-  control socket, and no listening Unix socket is one of its.
+  control socket, and no listening Unix socket is one of its. Or a table holds routes of BIRD, and none of them is among
+  those that the BIRDs which do run give to the kernel: another one did, or this one before its configuration changed.
 
 Why it matters
   Nobody will take these routes away when the network changes: traffic goes where it went when the daemon died, until
@@ -18,8 +19,10 @@ Fix
 Not flagged
   A daemon whose control socket answers, or one of whose Unix sockets listens in this namespace, at whatever path.
   A control socket without a daemon: see bgp-daemon-dead, which speaks first. Routes of keepalived, DHCP and the like,
-  which are not a routing daemon's. Where the list of sockets was not read whole: told as info only. A daemon that was
-  stopped with "persist" or restarts gracefully leaves its routes on purpose, for minutes: hence only a warning.
+  which are not a routing daemon's. Tables of which a running BIRD gives a single route to the kernel; any, where it has
+  a kernel protocol that is down, or gives more routes than are read. Where the list of sockets was not read whole: told
+  as info only. A daemon that was stopped with "persist" or restarts gracefully leaves its routes on purpose, for
+  minutes: hence only a warning.
 
 References
   include/uapi/linux/rtnetlink.h RTPROT_*; sysdep/linux/netlink.c of BIRD; zebra(8) --retain; RFC 4724
@@ -32,7 +35,8 @@ from typing import Any
 import numpy as np
 
 from netdiag.index.view import HostView
-from netdiag.model.distinct import among
+from netdiag.model.bird import BirdRoute
+from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTPROT_NAMES
 from netdiag.model.sockets import SocketOwner, SocketOwners, UnixListener
@@ -47,10 +51,12 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("routes", "bird_sockets"),
-    consults=("sockets",),
+    consults=("sockets", "bird", "bird_routes"),
 )
 BIRD = (12,)
 FRR = (11, 186, 187, 188, 189, 192)
+MOST_COMPARED = 1000
+"""Routes of one table that are looked for in BIRD's lists."""
 MARKS = {"bird": ("bird", ".ctl"), "frr": ("frr", "zebra", "zserv", "quagga")}
 """Parts of the paths and program names of a daemon's Unix sockets."""
 
@@ -64,7 +70,59 @@ def lives(view: HostView, which: str) -> bool:
     return any(mark in word for mark in MARKS[which] for word in words)
 
 
+def given(view: HostView) -> set[str] | None:
+    """The networks that the BIRDs of this host give to the kernel; None where that is not known in full, or where a
+    BIRD may run that did not answer."""
+    daemons, names = view.bird.daemons, view.socket_owners
+    if not daemons or not (view.read_whole("bird") and view.read_whole("bird_routes") and view.read_whole("sockets")):
+        return None
+    listening = [row for row in names.unix if any(mark in row.path.lower() for mark in MARKS["bird"])]
+    programs = {row.pid for row in names.owners if "bird" in row.comm.lower()}
+    if max(len(listening), len(programs)) > len(daemons) or not all(row.alive for row in view.bird_sockets):
+        return None
+    lists = {(d.socket, one.protocol): one.routes for d in view.bird_routes for one in d.exports}
+    kernels = [(d.socket, row) for d in daemons for row in d.protocols if row.proto == "Kernel"]
+    found: set[str] = set()
+    for socket, row in kernels:
+        routes = lists.get((socket, row.name))
+        if row.state != "up" or routes is None:
+            return None
+        found |= {route.net for route in routes}
+    return found if kernels else None
+
+
+def nobodys(view: HostView) -> Iterator[Draft]:
+    """Tables with routes of BIRD none of which a BIRD gives to the kernel."""
+    wanted = given(view)
+    if wanted is None:
+        return
+    for family in ("inet", "inet6"):
+        routes = view.routes(family)
+        held = np.flatnonzero(among(routes.protocol, BIRD))
+        for table in distinct(routes.table[held]).tolist():
+            mine = held[routes.table[held] == table]
+            rows = [routes.row(int(position)) for position in mine[:MOST_COMPARED]]
+            if any(row.dst in wanted for row in rows):
+                continue
+            word, ip = table_word(table), ip_command(family)
+            yield RULE.found(
+                subject=subject("bird-protocol", name="bird", family=family, table=table),
+                message=f"{len(mine)} {'IPv4' if family == 'inet' else 'IPv6'} routes of bird in table {word} "
+                f"({rows[0].dst}, ...) are in the kernel, and no BIRD that runs here gives it one of them: nothing "
+                "keeps them true",
+                evidence=[
+                    (f"routes of protocol bird in table {word}", len(mine), "RTM_GETROUTE rtm_protocol"),
+                    ("of these among the routes that BIRD gives to the kernel", 0, "birdc show route export PROTOCOL"),
+                    ("BIRDs that answer", len(view.bird.daemons), "connect(2) to BIRD's control sockets"),
+                ],
+                confirm=[f"{ip} route show table {word} proto 12", "ss -xl"],
+                fix=f"start the BIRD again that filled table {word}, or, if it is gone for good: {ip} route flush "
+                f"table {word} proto 12",
+            )
+
+
 def check(view: HostView) -> Iterator[Draft]:
+    yield from nobodys(view)
     dead = any(not row.alive for row in view.bird_sockets)
     for which, protocols in (("bird", BIRD), ("frr", FRR)):
         if lives(view, which):
@@ -101,11 +159,12 @@ def _host(protocol: int = 12, host: Any = None) -> Any:
 
 
 def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
-    unix, comm = more.pop("unix", None), more.pop("comm", None)
+    unix, comm, first = more.pop("unix", None), more.pop("comm", None), more.pop("more", 0)
     tables = host.build()
+    known = (UnixListener(path="/run/bird/bird.ctl", inode=6),) if first else ()
     owners = SocketOwners(
         complete=True,
-        unix=(UnixListener(path=unix, inode=7),) if unix else (),
+        unix=(*known, *((UnixListener(path=unix, inode=7),) if unix else ())),
         owners=(SocketOwner(inode=7, pid=9, comm=comm),) if comm else (),
     )
     return Example(name=name, why=why, tables=replace(tables, socket_owners=owners), fires=fires, **more)
@@ -132,3 +191,24 @@ def examples() -> Iterator[Example]:
     yield _case("speaks TCP alone", "its program is there", _host(186), comm="zebra")
     hung = _host(12, BirdHost().control_socket(hangs=True))
     yield _case("it hangs", "it is there", hung)
+    yield from _second()
+
+
+def _second() -> Iterator[Example]:
+    """A BIRD that runs, and routes of another one in a table of their own."""
+
+    def host(*nets: str, state: str = "up", known: bool = True) -> HostBuilder:
+        built: Any = BirdHost().protocol("k4", "Kernel", state=state)
+        listed = tuple(BirdRoute(net=net, protocol="s1", best=True) for net in nets)
+        built.exports("k4", routes=listed if known else None, count=30_000)
+        return _host(12, built).route("198.51.101.0/24", via="10.0.0.2", dev="eth0", table=100, protocol=12)
+
+    main, other = "198.51.100.0/24", "198.51.101.0/24"
+    about = subject("bird-protocol", name="bird", table=100)
+    found: dict[str, Any] = {"subject": about, "says": ("in table 100", "ip route flush table 100 proto 12")}
+    yield _case("one of two", "its table is left", host(main), 1, severity="warning", **found)
+    yield _case("one BIRD for both tables", "the ordinary case", host(main, other))
+    yield _case("the kernel protocol is down", "it may keep its routes (persist)", host(main, state="down"))
+    yield _case("too many to list", "they may be among them", host(main, known=False))
+    twice = host(main)
+    yield _case("a second one at another path", "it may be its", twice, unix="/srv/x/bird2.ctl", comm="bird", more=1)

@@ -1,6 +1,7 @@
 """What it checks
   A policy rule that refuses packets (unreachable, prohibit, blackhole) stands in front of the rule that would route
-  them: a later rule with a table of its own matches no packet but those refused, and its table has routes for them.
+  them: a later rule with a table of its own matches no packet but those refused, and its table has routes for them; or
+  it is for the packets of a network that only the interface leads to from which this one refuses them (a warning).
   Also: what this host demonstrably sends (to the neighbour of a BGP session, a WireGuard endpoint with the device's
   mark, a tunnel's far end, a guest, by its own prefix what a living WireGuard peer carries) ends at such a rule
   although a table behind it has the way. A rule refuses the whole subnet of an own interface by its "to", with live
@@ -53,7 +54,7 @@ from netdiag.rules.demands import CONSULTS, READS, Demand, demands, inner
 from netdiag.rules.innercases import refused_by_rule
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.shutin import isolating, shut_in
+from netdiag.rules.shutin import isolating, refused_inward, shut_in
 
 RULE = Rule(
     id="rule-terminal-unreachable",
@@ -76,6 +77,10 @@ def check(view: HostView) -> Iterator[Draft]:
             row = decided_otherwise(view, shadow) if shadow.by.action in REFUSALS else None
             if row is not None:
                 yield _shadowing(view, shadow.by, shadow.rule, row)
+    for rule in refusing:
+        behind = refused_inward(view, rule)
+        if behind is not None:
+            yield _shadowing(view, rule, *behind, inward=True)
     for demand in demands(view):
         wanted, refused = demand.kind in KINDS and demand.busy, _refused(view, demand)
         if refused is not None and (wanted or _covers(refused[0], demand, refused[1])):
@@ -156,14 +161,16 @@ def _aimed(rule: PolicyRule, behind: Route) -> bool:
     return not rule.invert and max(bits, 1) <= rule.dst_len < single and not selects(rule, by_dst=False)
 
 
-def _shadowing(view: HostView, rule: PolicyRule, dead: PolicyRule, row: Route) -> Draft:
-    words = f"so that rule {dead.priority} ({rule_words(dead)}) never gets a packet, though table "
+def _shadowing(view: HostView, rule: PolicyRule, dead: PolicyRule, row: Route, *, inward: bool = False) -> Draft:
+    never = "never gets a packet" + (f" of that network, which is behind {rule.iif} alone," if inward else ",")
+    words = f"so that rule {dead.priority} ({rule_words(dead)}) {never} though table "
     words += f"{table_word(dead.table)} has {row.dst} {way_words(view, row)}"
     evidence = [
         (f"rule {dead.priority}", rule_words(dead), "RTM_GETRULE"),
         (f"{row.dst} in table {table_word(dead.table)}, never used", way_words(view, row), "RTM_GETROUTE"),
     ]
-    return _draft(view, rule, "critical", words, evidence=evidence, breaks=[rule_subject(dead)])
+    severity: Severity = "warning" if inward else "critical"
+    return _draft(view, rule, severity, words, evidence=evidence, breaks=[rule_subject(dead)])
 
 
 def _demanded(view: HostView, rule: PolicyRule, demand: Demand, behind: Route) -> Draft:
@@ -324,6 +331,7 @@ def examples() -> Iterator[Example]:
         near = bgp.rule(100, action="unreachable", dst="10.0.0.0", dst_len=30)
         yield _case(f"BGP session {state}", "its neighbour is refused", near, **more)
     yield from _own_subnets()
+    yield from _inward()
     yield from _shut_in_examples()
     lookup = _host(BirdHost().bgp("up1", neighbor_address="10.0.0.2"))
     yield _case(
@@ -437,3 +445,25 @@ def _own_subnets() -> Iterator[Example]:
     marked = refused("10.0.0.0", 24, fwmark=1)
     yield _case("an own subnet for marked packets", "a customer is kept out of it", marked, 1, severity="info")
     yield from refused_by_rule()
+
+
+def _inward() -> Iterator[Example]:
+    """A network of guests with a table of its own, refused where it comes in."""
+
+    def host(*, iif: str = "veth0", src: str | None = None, later: str = "10.66.0.0", **more: Any) -> HostBuilder:
+        built: HostBuilder = _host().link("veth0").address("veth0", "10.66.1.1/24").link("veth1")
+        built.rule(100, action="prohibit", iif=iif, src=src, src_len=16 if src else 0)
+        return built.rule(200, src=later, src_len=16, **({"table": 60} | more))
+
+    about = subject("rule", priority=100, family="inet")
+    warn: dict[str, Any] = {"fires": 1, "severity": "warning", "subject": about}
+    says = ("of that network, which is behind veth0 alone, though table 60 has",)
+    info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    yield _case("where it comes in", "nobody else is of that network", host(), says=says, **warn)
+    yield _case("where it comes in, and from it", "the same", host(src="10.66.0.0"), **warn)
+    yield _case("where it comes in, from another", "it is spared", host(src="10.67.0.0"), **info)
+    yield _case("where others come in", "the network is elsewhere", host(iif="eth1"), **info)
+    two = host().address("veth1", "10.66.2.1/24")
+    yield _case("where a part of it comes in", "one of several is shut out on purpose", two, **info)
+    yield _case("a network that is not here", "where it comes in is not known", host(later="10.99.0.0"), **info)
+    yield _case("where it comes in, no table for it", "the lookup would find nothing", host(table=61), **info)
