@@ -176,9 +176,9 @@ def examples() -> Iterator[Example]:
             host.bpf(entries=[found])
         return host
 
-    told = ("sends fd00:0:0:2::2 to tap4, and the routes send it to tap2",)
+    seen = ("sends fd00:0:0:2::2 to tap4, and the routes send it to tap2",)
     yield Example(
-        name="a network for each guest", why="the same", tables=nets(64, moved="tap4").build(), fires=1, says=told
+        name="a network for each guest", why="the same", tables=nets(64, moved="tap4").build(), fires=1, says=seen
     )
     yield Example(name="a network for each guest, all agree", why="as it should be", tables=nets(64).build())
     cards = nets(64, moved="tap4", kind={}).build()

@@ -138,8 +138,8 @@ def examples() -> Iterator[Example]:
         yield _case(f"off for {which}", "the host does without", host)
     made = _wg("fd00::2/128", **OFF).sysctl("net.ipv6.conf.default.disable_ipv6", 1)
     made.link("eth9").address("eth9", "2001:db8:9::1/64")
-    sure: dict[str, Any] = {"fires": 1, "severity": "warning", "confidence": "likely", "subject": about}
-    yield _case("off for new ones, others have it", "it was made after the switch was set", made, **sure)
+    late: dict[str, Any] = {"fires": 1, "severity": "warning", "confidence": "likely", "subject": about}
+    yield _case("off for new ones, others have it", "it was made after the switch was set", made, **late)
     down = _wg("fd00::2/128", up=False, **OFF)
     yield _case("interface down", "another matter", down)
     bgp: Any = BirdHost().bgp_down("up1", neighbor_address="fe80::1", neighbor_ifname="eth0")

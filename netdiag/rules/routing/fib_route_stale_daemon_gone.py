@@ -201,7 +201,8 @@ def _second() -> Iterator[Example]:
         built: Any = BirdHost().protocol("k4", "Kernel", state=state)
         listed = tuple(BirdRoute(net=net, protocol="s1", best=True) for net in nets)
         built.exports("k4", routes=listed if known else None, count=30_000)
-        return _host(12, built).route("198.51.101.0/24", via="10.0.0.2", dev="eth0", table=100, protocol=12)
+        both: HostBuilder = _host(12, built)
+        return both.route("198.51.101.0/24", via="10.0.0.2", dev="eth0", table=100, protocol=12)
 
     main, other = "198.51.100.0/24", "198.51.101.0/24"
     about = subject("bird-protocol", name="bird", table=100)
