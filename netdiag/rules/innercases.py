@@ -1,8 +1,12 @@
-"""Examples of hosts that refuse what a WireGuard peer carries: by a rule, and by a route. Nothing can fail."""
+"""Examples of hosts that refuse what a WireGuard peer carries, by a rule and by a route, or guests where they come in.
+
+Nothing can fail.
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
+from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example
 
@@ -30,6 +34,32 @@ def refused_by_rule() -> Iterator[Example]:
     for why, severity, age, rule in cases:
         tables = _peer("10.80.12.0/24", age).rule(40, action="unreachable", **rule).build()
         yield Example(name=f"a peer's prefix: {why}", why=why, tables=tables, fires=1, severity=severity)
+
+
+def refused_where_it_comes_in() -> Iterator[Example]:
+    """For rule-terminal-unreachable: a network of guests with a table of its own."""
+    at_door: dict[str, Any] = {"iif": "veth0"}
+    own: dict[str, Any] = {"src": "10.66.0.0", "src_len": 16}
+    cases: tuple[tuple[str, str, dict[str, Any], dict[str, Any], str], ...] = (
+        ("plain", "nobody else is of that network", at_door, {}, "warning"),
+        ("and from it", "the same", at_door | own, {}, "warning"),
+        ("from another", "it is spared", at_door | own | {"src": "10.67.0.0"}, {}, "info"),
+        ("where others come in", "the network is elsewhere", {"iif": "eth1"}, {}, "info"),
+        ("a network that is not here", "its door is not known", at_door, {"src": "10.99.0.0"}, "info"),
+        ("no table for it", "the lookup would find nothing", at_door, {"table": 61}, "info"),
+        ("a part of it", "one of several is shut out on purpose", at_door, {"door": "veth1"}, "info"),
+    )
+    for name, why, rule, more, severity in cases:
+        host = HostBuilder().link("eth1").link("veth0").link("veth1").address("veth0", "10.66.1.1/24")
+        host.address("eth1", "10.1.0.1/24").route("default", via="10.1.0.2", dev="eth1", table=60)
+        if "door" in more:
+            host.address(more["door"], "10.66.2.1/24")
+        host.rule(100, action="prohibit", **rule)
+        host.rule(200, src=more.get("src", "10.66.0.0"), src_len=16, table=more.get("table", 60))
+        says = ("of that network, which is behind veth0 alone, though table 60 has",) if severity == "warning" else ()
+        yield Example(
+            name=f"where it comes in: {name}", why=why, tables=host.build(), fires=1, severity=severity, says=says
+        )
 
 
 def refused_by_route() -> Iterator[Example]:

@@ -51,7 +51,7 @@ from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.deadrules import decided_otherwise
 from netdiag.rules.demands import CONSULTS, READS, Demand, demands, inner
-from netdiag.rules.innercases import refused_by_rule
+from netdiag.rules.innercases import refused_by_rule, refused_where_it_comes_in
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.shutin import isolating, refused_inward, shut_in
@@ -331,7 +331,7 @@ def examples() -> Iterator[Example]:
         near = bgp.rule(100, action="unreachable", dst="10.0.0.0", dst_len=30)
         yield _case(f"BGP session {state}", "its neighbour is refused", near, **more)
     yield from _own_subnets()
-    yield from _inward()
+    yield from refused_where_it_comes_in()
     yield from _shut_in_examples()
     lookup = _host(BirdHost().bgp("up1", neighbor_address="10.0.0.2"))
     yield _case(
@@ -445,25 +445,3 @@ def _own_subnets() -> Iterator[Example]:
     marked = refused("10.0.0.0", 24, fwmark=1)
     yield _case("an own subnet for marked packets", "a customer is kept out of it", marked, 1, severity="info")
     yield from refused_by_rule()
-
-
-def _inward() -> Iterator[Example]:
-    """A network of guests with a table of its own, refused where it comes in."""
-
-    def host(*, iif: str = "veth0", src: str | None = None, later: str = "10.66.0.0", **more: Any) -> HostBuilder:
-        built: HostBuilder = _host().link("veth0").address("veth0", "10.66.1.1/24").link("veth1")
-        built.rule(100, action="prohibit", iif=iif, src=src, src_len=16 if src else 0)
-        return built.rule(200, src=later, src_len=16, **({"table": 60} | more))
-
-    about = subject("rule", priority=100, family="inet")
-    warn: dict[str, Any] = {"fires": 1, "severity": "warning", "subject": about}
-    says = ("of that network, which is behind veth0 alone, though table 60 has",)
-    info: dict[str, Any] = {"fires": 1, "severity": "info"}
-    yield _case("where it comes in", "nobody else is of that network", host(), says=says, **warn)
-    yield _case("where it comes in, and from it", "the same", host(src="10.66.0.0"), **warn)
-    yield _case("where it comes in, from another", "it is spared", host(src="10.67.0.0"), **info)
-    yield _case("where others come in", "the network is elsewhere", host(iif="eth1"), **info)
-    two = host().address("veth1", "10.66.2.1/24")
-    yield _case("where a part of it comes in", "one of several is shut out on purpose", two, **info)
-    yield _case("a network that is not here", "where it comes in is not known", host(later="10.99.0.0"), **info)
-    yield _case("where it comes in, no table for it", "the lookup would find nothing", host(table=61), **info)
