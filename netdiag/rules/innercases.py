@@ -40,7 +40,7 @@ def refused_where_it_comes_in() -> Iterator[Example]:
     """For rule-terminal-unreachable: a network of guests with a table of its own."""
     at_door: dict[str, Any] = {"iif": "veth0"}
     own: dict[str, Any] = {"src": "10.66.0.0", "src_len": 16}
-    cases: tuple[tuple[str, str, dict[str, Any], dict[str, Any], str], ...] = (
+    cases: tuple[tuple[str, str, dict[str, Any], dict[str, Any], Any], ...] = (
         ("plain", "nobody else is of that network", at_door, {}, "warning"),
         ("and from it", "the same", at_door | own, {}, "warning"),
         ("from another", "it is spared", at_door | own | {"src": "10.67.0.0"}, {}, "info"),
