@@ -3,6 +3,7 @@
 Tables that a rule only consults (WireGuard, BIRD) may be missing; their signs are then missing as well. Pure.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence
 from netdiag.model.link import Link
+from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import sessions
 
@@ -63,23 +65,28 @@ def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bo
 
 
 def _ruled(view: HostView, link: Link) -> tuple[str, str] | None:
-    """An IPv6 policy rule for this interface: it names it, or leads packets from an address that this host has no more
+    """What an IPv6 policy rule for this interface says: words, and the source of the fact."""
+    for rule in rules_for(view, link):
+        if rule.src is None or link.ifname in (rule.iif, rule.oif):
+            return f"IPv6 policy rule {rule.priority} names it", "RTM_GETRULE inet6 FRA_IIFNAME, FRA_OIFNAME"
+        words = f"IPv6 policy rule {rule.priority} is for {rule.src}, which no interface has, and table {rule.table}"
+        return f"{words} has routes over it for IPv4 alone", "RTM_GETRULE inet6 FRA_SRC, RTM_GETROUTE RTA_TABLE"
+    return None
+
+
+def rules_for(view: HostView, link: Link) -> Iterator[PolicyRule]:
+    """IPv6 policy rules for this interface: they name it, or lead packets from an address that this host has no more
     into a table without IPv6 routes, whose IPv4 routes leave by this interface."""
     v4 = view.routes("inet")
     for rule in view.rules:
         if rule.family != "inet6":
             continue
         if link.ifname in (rule.iif, rule.oif):
-            return f"IPv6 policy rule {rule.priority} names it", "RTM_GETRULE inet6 FRA_IIFNAME, FRA_OIFNAME"
-        if rule.src_len != 128 or not rule.table or view.local.owners(rule.src or ""):
-            continue
-        here = (v4.table == rule.table) & (v4.oif == link.ifindex) & (v4.type == RTN_UNICAST)
-        if here.any() and not len(view.fib("inet6").positions(rule.table)):
-            words = (
-                f"IPv6 policy rule {rule.priority} is for {rule.src}, which no interface has, and table {rule.table}"
-            )
-            return f"{words} has routes over it for IPv4 alone", "RTM_GETRULE inet6 FRA_SRC, RTM_GETROUTE RTA_TABLE"
-    return None
+            yield rule
+        elif rule.src is not None and rule.src_len == 128 and rule.table and not view.local.owners(rule.src):
+            here = (v4.table == rule.table) & (v4.oif == link.ifindex) & (v4.type == RTN_UNICAST)
+            if here.any() and not len(view.fib("inet6").positions(rule.table)):
+                yield rule
 
 
 def having_ipv6(view: HostView) -> set[int]:

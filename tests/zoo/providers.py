@@ -17,7 +17,7 @@ SESSION = "connect delay time 1; hold time 6; keepalive time 2;"
 
 def _pinging(host: Host, address: str, *more: str) -> None:
     """Somebody who asks all the time, also between the two samples."""
-    ping(host, address)
+    host.run("ping", "-c1", "-W2", *more, address)
     host.spawn("ping", "-q", "-i", "0.02", *more, address)
 
 

@@ -35,7 +35,8 @@ from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.ipv6meant import CONSULTS, having_ipv6, needs
+from netdiag.rules.ipv6meant import CONSULTS, having_ipv6, needs, rules_for
+from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -44,7 +45,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "sysctls"),
     consults=CONSULTS,
-    explains=("bgp-*", "wg-*", "neigh-*", "tap-route-missing"),
+    explains=("bgp-*", "wg-*", "neigh-*", "tap-route-missing", "rule-references-empty-table"),
 )
 
 
@@ -79,6 +80,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             confirm=[f"sysctl {quoted(name)}", "ip -6 -br address"],
             fix=f"sysctl -w {quoted(name)}=0",
+            breaks=[rule_subject(rule, view.rules) for rule in rules_for(view, link)],
         )
 
 
