@@ -18,6 +18,7 @@ from netdiag.index.policy import Lookup, Query
 from netdiag.index.view import HostView
 from netdiag.model.bird import BfdSession, BirdChannel, BirdDaemon, BirdProtocol
 from netdiag.model.finding import Severity, Subject, subject
+from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.shape import quoted
 from netdiag.rules.wireguardpeers import device_subject, devices, peer_subject, way_to
 from netdiag.rules.wireguardways import peer_for
@@ -375,3 +376,13 @@ def routed(view: HostView, answer: Lookup | None) -> list[tuple[str, object, str
         return [("route to the neighbour", answer.error, "RTM_GETROUTE, policy rules")]
     ways = [f"{f'via {hop.gateway} ' if hop.gateway else ''}dev {view.ifname(hop.oif)}" for hop in answer.hops[:3]]
     return [("route to the neighbour", ", ".join(ways), "RTM_GETROUTE, policy rules")]
+
+
+def default_lost(view: HostView, session: Session) -> list[Subject]:
+    """The default route, where the host has none of the neighbour's family: an external session may have brought it."""
+    row, family = session.protocol, "inet6" if ":" in (session.protocol.neighbor_address or "") else "inet"
+    routes = view.routes(family)
+    there = ((routes.dst_len == 0) & (routes.type == RTN_UNICAST)).any()
+    if there or row.local_as == row.neighbor_as:
+        return []
+    return [subject("route", dst="::/0" if family == "inet6" else "0.0.0.0/0", table=254)]

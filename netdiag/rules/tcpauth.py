@@ -8,7 +8,17 @@ from collections.abc import Iterable, Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft
-from netdiag.rules.bgpsessions import RESTARTS, Session, down_severity, loss_words, routed, sessions, touched, way
+from netdiag.rules.bgpsessions import (
+    RESTARTS,
+    Session,
+    default_lost,
+    down_severity,
+    loss_words,
+    routed,
+    sessions,
+    touched,
+    way,
+)
 from netdiag.rules.shape import Rule
 
 READS = ("bird", "links", "addresses", "routes", "rules", "sysctls", "counters")
@@ -65,4 +75,5 @@ def findings(
             + ", then: "
             + session.command("configure"),
             touches=touched(view, session, answer),
+            breaks=default_lost(view, session),
         )

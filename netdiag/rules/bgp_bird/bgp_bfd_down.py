@@ -42,6 +42,7 @@ from netdiag.rules.bgpsessions import (
     Session,
     bfd_closed,
     bird_name,
+    default_lost,
     down_severity,
     entries,
     fell_before,
@@ -61,7 +62,7 @@ RULE = Rule(
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls", "neighbours"),
     consults=("wireguard",),
-    explains=("bgp-not-established", "bgp-flapping", "route-default-missing"),
+    explains=("bgp-not-established", "bgp-flapping", "route-default-missing", "dns-nameserver-unroutable"),
 )
 
 LONG = 30.0
@@ -116,7 +117,9 @@ def check(view: HostView) -> Iterator[Draft]:
             severity=severity,
             confidence="possible" if severity == "info" else "certain" if "BFD" in session.error else "likely",
             touches=touched(view, session, answer),
-            breaks=[subject("route", dst=default, table=254)] if severity == "critical" else [],
+            breaks=[subject("route", dst=default, table=254)]
+            if severity == "critical"
+            else default_lost(view, session),
         )
 
 

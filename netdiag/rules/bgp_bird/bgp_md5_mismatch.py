@@ -41,7 +41,7 @@ RULE = Rule(
     confidence="likely",
     reads=tcpauth.READS,
     consults=("wireguard",),
-    explains=("bgp-not-established", "route-default-missing"),
+    explains=("bgp-not-established", "route-default-missing", "dns-nameserver-unroutable"),
 )
 COUNTERS = ("TCPMD5Failure", "TCPMD5Unexpected", "TCPMD5NotFound")
 

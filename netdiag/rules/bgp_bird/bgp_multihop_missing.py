@@ -29,7 +29,17 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bgpsessions import Session, down_severity, loss_words, on_subnet, routed, sessions, touched, way
+from netdiag.rules.bgpsessions import (
+    Session,
+    default_lost,
+    down_severity,
+    loss_words,
+    on_subnet,
+    routed,
+    sessions,
+    touched,
+    way,
+)
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -40,7 +50,7 @@ RULE = Rule(
     confidence="likely",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls"),
     consults=("wireguard",),
-    explains=("bgp-not-established", "route-default-missing"),
+    explains=("bgp-not-established", "route-default-missing", "dns-nameserver-unroutable"),
 )
 
 
@@ -78,6 +88,7 @@ def check(view: HostView) -> Iterator[Draft]:
             fix=f"add 'multihop;' to protocol bgp {session.name} in BIRD's configuration, then: "
             + session.command("configure"),
             touches=touched(view, session, answer),
+            breaks=default_lost(view, session),
         )
 
 

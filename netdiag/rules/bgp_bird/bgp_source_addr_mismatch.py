@@ -33,7 +33,7 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bgpsessions import Session, down_severity, loss_words, routed, sessions, touched, way
+from netdiag.rules.bgpsessions import Session, default_lost, down_severity, loss_words, routed, sessions, touched, way
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -43,7 +43,7 @@ RULE = Rule(
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls"),
     consults=("wireguard",),
-    explains=("bgp-not-established", "route-default-missing"),
+    explains=("bgp-not-established", "route-default-missing", "dns-nameserver-unroutable"),
 )
 REFUSED = "Cannot assign requested address"
 RESET = "Socket: Connection reset by peer"
@@ -97,6 +97,7 @@ def check(view: HostView) -> Iterator[Draft]:
             fix=f"set 'source address' of protocol bgp {session.name} to an address of this host that the neighbour "
             f"expects, then: {session.command('configure')}",
             touches=touched(view, session, answer),
+            breaks=default_lost(view, session),
         )
 
 
