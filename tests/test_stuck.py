@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -24,6 +25,11 @@ class LockedSource(LiveSource):
             signal.pause()
         return super().dump(request, sink)
 
+    def read_many(self, paths: Sequence[str]) -> dict[str, bytes]:
+        if any(path.endswith("/addr_gen_mode") for path in paths):  # takes the lock, though it only reads
+            signal.pause()
+        return super().read_many(paths)
+
 
 @pytest.mark.slow
 def test_a_held_rtnl_lock_is_named_first() -> None:
@@ -33,6 +39,7 @@ def test_a_held_rtnl_lock_is_named_first() -> None:
     assert time.monotonic() - started < 20
     status = {row.collector: row.status for row in snapshot.coverage}
     assert (status["links"], status["counters"], status["procnet"]) == ("timeout", "timeout", "ok")
+    assert status["sysctls"] == "timeout"
     assert report.verdict == "unknown"
     assert report.findings[0].rule == "rtnl-stuck"
     assert any(interface.ifname == "lo" for interface in snapshot.tables.procnet.interfaces)
