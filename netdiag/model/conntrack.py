@@ -215,6 +215,11 @@ class ConntrackState(msgspec.Struct, frozen=True, kw_only=True):
     second: dict[str, int] = {}
     """The same, later."""
 
+    def chains_too_long(self) -> int:
+        """New connections that were dropped between the samples because their chain was too long (chaintoolong of
+        conntrack -S). The kernel counts them among insert_failed as well, and heads the column "chainlength"."""
+        return self.moved("chainlength") or self.moved("chaintoolong") or 0
+
     def moved(self, counter: str) -> int | None:
         """How far a counter moved between the samples; None where it is missing, went back, or there is one sample."""
         before, after = self.first.get(counter), self.second.get(counter)

@@ -10,7 +10,6 @@ Run by test_vrf.py beside it, in the guest. Not collected by itself.
 from __future__ import annotations
 
 from tests.drills.harness import Drill, run_in_turn
-from tests.drills.losses import connects
 from tests.lab import Host, Lab
 from tests.lab.daemons import key_pair
 
@@ -95,7 +94,7 @@ DRILLS = (
         build=provider,
         break_=restarted,
         repair=None,
-        carries=connects("10.2.0.2", count=0),
+        carries=lambda lab, host: " dev wg1 " in host.run("ip", "route", "get", "10.2.0.2").stdout,
         severity="critical",
         expect={"kind": "wireguard-interface", "ifname": "wg1"},
     ),

@@ -45,7 +45,7 @@ CHAIN, MANY = 4, 4096
 
 def check(view: HostView) -> Iterator[Draft]:
     state = view.conntrack_state
-    refused = state.moved("chaintoolong") or 0
+    refused = state.chains_too_long()
     long = bool(state.buckets) and state.count >= MANY and state.count > CHAIN * state.buckets
     if not refused and not long:
         return
@@ -60,7 +60,7 @@ def check(view: HostView) -> Iterator[Draft]:
         evidence=[
             ("entries", state.count, "/proc/sys/net/netfilter/nf_conntrack_count"),
             ("buckets", state.buckets, "/proc/sys/net/netfilter/nf_conntrack_buckets"),
-            ("refused between the looks", refused, "/proc/net/stat/nf_conntrack chaintoolong"),
+            ("refused between the looks", refused, "/proc/net/stat/nf_conntrack chainlength"),
         ],
         confirm=[f"sysctl net.netfilter.nf_conntrack_count {NAME}", "conntrack -S"],
         fix=f"sysctl -w {NAME}={wanted}",
@@ -69,9 +69,9 @@ def check(view: HostView) -> Iterator[Draft]:
 
 def _case(name: str, why: str, fires: int = 0, *, refused: int | None = None, **fields: Any) -> Example:
     severity = fields.pop("severity", None)
-    looks: dict[str, Any] = {"at": 10.0, "first": {"chaintoolong": 5}}
+    looks: dict[str, Any] = {"at": 10.0, "first": {"chainlength": 5}}
     if refused is not None:
-        looks |= {"second_at": 11.0, "second": {"chaintoolong": 5 + refused}}
+        looks |= {"second_at": 11.0, "second": {"chainlength": 5 + refused}}
     tables = HostBuilder().conntrack_state(**(looks | {"buckets": 1024, "max": 65536} | fields)).build()
     return Example(name=name, why=why, tables=tables, fires=fires, severity=severity)
 
