@@ -22,11 +22,11 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 
 def shut_in(view: HostView, rule: PolicyRule) -> tuple[GuestSide, Neighbour] | None:
-    """The network of guests all of whose packets this rule refuses by their source or interface, although this host
+    """The network of guests all of whose packets this rule refuses by source, interface or both, although this host
     forwards for them; with one of them that was there lately. None where an earlier rule has routes for some of them.
     """
     alone = msgspec.structs.replace(rule, src=None, src_len=0, iif=None)
-    if rule.invert or bool(rule.src_len) == (rule.iif is not None) or selects(alone):
+    if rule.invert or (not rule.src_len and rule.iif is None) or selects(alone):
         return None
     own = [other for other in view.rules if other.family == rule.family]
     every = "0.0.0.0/0" if rule.family == "inet" else "::/0"

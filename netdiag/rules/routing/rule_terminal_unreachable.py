@@ -5,9 +5,9 @@
   Also: what this host demonstrably sends (to the neighbour of a BGP session, a WireGuard endpoint with the device's
   mark, a tunnel's far end, a guest, by its own prefix what a living WireGuard peer carries) ends at such a rule
   although a table behind it has the way. A rule refuses the whole subnet of an own interface by its "to", with live
-  neighbours on it. A rule refuses by its "from" or "iif", and nothing else, all that a network of guests sends beyond a
-  host that forwards for them. A rule refuses everything, nothing before it leads anywhere, and main behind it has the
-  default route: not even a tunnel could get out.
+  neighbours on it. A rule refuses by its "from", "iif" or both, and nothing else, all that a network of guests sends
+  beyond a host that forwards for them. A rule refuses everything, nothing before it leads anywhere, and main behind it
+  has the default route: not even a tunnel could get out.
 
 Why it matters
   Marked or selected traffic dies with EHOSTUNREACH, EACCES or in silence, although "ip route show table" shows its
@@ -387,6 +387,11 @@ def _shut_in_examples() -> Iterator[Example]:
     yield _case("half of the guests", "some are shut in", held("10.88.0.0", 25), **info)
     yield _case("guests of a host that does not forward", "they stay inside anyway", held(forwarding=0), **info)
     yield _case("guests that were never there", "an empty network", held(state="failed"), **info)
+    yield _case("a network of guests, by their interface", "the same", held(iif="br0"), **warn)
+    by_door = held().rule(50, iif="br0", table=60)
+    yield _case("a network of guests, whose interface has a way", "a kill switch behind a VPN", by_door, **info)
+    by_net = held("0.0.0.0", 0, iif="br0").rule(50, src="10.88.0.0", src_len=24, table=60)
+    yield _case("what comes in from guests, whose network has a way", "the same", by_net, **info)
     door = held("0.0.0.0", 0, iif="br0")
     yield _case("what comes in from guests", "the same by their interface", door, **warn)
     back = held("0.0.0.0", 0, iif="br0").rule(50, iif="br0", table=60)

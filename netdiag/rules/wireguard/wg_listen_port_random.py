@@ -56,11 +56,11 @@ def check(view: HostView) -> Iterator[Draft]:
     before = view.baseline
     if before is None or view.meta.drained or before.meta.drained:
         return
-    then = {device.public_key: device for device in before.wireguard.devices if device.public_key}
+    then = {device.public_key: device for device in before.wireguard.devices}
     drawn = _drawn(view)
     for device in view.wireguard.devices:
         old = then.get(device.public_key or "")
-        if old is None or not old.listen_port or not device.listen_port or old.listen_port == device.listen_port:
+        if old is None or not old.listen_port or old.listen_port == device.listen_port:
             continue
         if device.listen_port in USUAL or device.listen_port not in drawn:
             continue
@@ -119,7 +119,7 @@ def examples() -> Iterator[Example]:
     )
     for port, name in ((51839, "the twentieth"), (500, "one below the range"), (61000, "one above the range")):
         yield case(f"{name} is gone", "nobody draws it", _host(43117), _host(port), **told)
-    for port in (51840, 32768, 60999):
+    for port in (51819, 51840, 32768, 60999):
         yield case(f"{port} is gone", "it may have been drawn as well", _host(43117), _host(port))
     waiting = _host(40000, endpoint=None)
     yield case("peers call this host", "they had found the old one", _host(43117), waiting, **told)
@@ -130,8 +130,12 @@ def examples() -> Iterator[Example]:
     yield case("the same", "as it was", _host(43117, endpoint=None), _host(43117, endpoint=None))
     narrow = _host(30000, ports="20000 31000")
     yield case("another range", "it is drawn from that", narrow, _host(40000), **told)
+    for port, fires in ((31000, told), (31001, {})):
+        now = _host(port, ports="20000 31000")
+        yield case(f"another range, {port}", "its end is drawn as well", now, _host(40000), **fires)
     yield case("another range, another port", "somebody chose it", _host(43117, ports="20000 31000"), _host(51820))
     yield case("a range that is none", "the kernel's own", _host(43117, ports="20000"), _host(51820), **told)
+    yield case("a range of words", "the kernel's own", _host(43117, ports="a b"), _host(51820), **told)
     yield case("not told now", "nobody knows", _host(None), _host(51820))
     yield case("not told then", "nobody knows", _host(43117), _host(None))
     drained: dict[str, Any] = {"labels": {"drained": "true"}}

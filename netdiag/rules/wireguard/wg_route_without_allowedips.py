@@ -84,7 +84,7 @@ def check(view: HostView) -> Iterator[Draft]:
 def _lost(view: HostView, device: WireguardDevice, link: Link, family: str) -> Iterator[tuple[Session, str, int]]:
     """BGP sessions that are down, their neighbours for which the device has no peer, and the routes that lead there."""
     for session in sessions(view):
-        if session.up or session.switched_off or session.waits or session.address is None:
+        if session.up or session.switched_off or session.waits:
             continue
         answer, address = way(view, session), str(session.address)
         if answer is None or answer.route is None or answer.query.family != family:
@@ -213,6 +213,11 @@ def examples() -> Iterator[Example]:
     ):
         few = _host(allowed).route(dst, dev="wg0").build()
         yield Example(name=f"{dst} with a peer for {allowed}", why="nearly all of it is dropped", tables=few, fires=1)
+    for dst, quiet_ in (("fe80::/10", 0), ("ff02::/16", 0), ("fe80::/9", 1), ("fd77::/16", 1)):
+        tables = _host("fd01::2/128").route(dst, dev="wg0").build()
+        yield Example(
+            name=f"{dst} by hand", why="what stays on the link is sent on to nobody", tables=tables, fires=quiet_
+        )
     several = _host("10.9.0.2/32").route("10.7.0.0/16", dev="wg0").route("10.8.0.0/16", dev="wg0")
     yield Example(name="two routes", why="one finding", tables=several.build(), fires=1, says=("and 1 more routes",))
     legs = _host("10.9.0.2/32")
@@ -249,6 +254,13 @@ def examples() -> Iterator[Example]:
     yield Example(name="BGP that stands", why="it gets through", tables=stands)
     off: Any = _Both().bgp_down("c2", neighbor_address="10.9.0.3", state="down")
     yield Example(name="BGP switched off", why="nobody calls", tables=_on(off, "10.9.0.2/32").build())
+    idle: dict[str, Any] = {"info": "Passive", "bgp_state": "Passive"}
+    for name, fields in (
+        ("that waits", {"neighbor_address": "10.9.0.3"} | idle),
+        ("of a range", {"neighbor_address": None}),
+    ):
+        quiet: Any = _Both().bgp_down("c2", HOLD, **fields)
+        yield Example(name=f"BGP {name}", why="nobody is called", tables=_on(quiet, "10.9.0.2/32").build())
     both: Any = _Both().bgp_down("c2", HOLD, neighbor_address="10.9.0.3")
     both.bgp_down("c3", HOLD, neighbor_address="10.9.0.4")
     two = _on(both, "10.9.0.2/32").build()
