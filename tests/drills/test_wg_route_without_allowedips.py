@@ -19,7 +19,7 @@ def office(lab: Lab) -> Host:
 
 def aggregate(lab: Lab) -> Host:
     host = build(lab)
-    host.ip("route add 10.0.0.0/8 dev wg0")
+    host.ip("route add 10.0.0.0/9 dev wg0")  # a nameserver of the machine in the rest of 10/8 is none of it
     return host
 
 
