@@ -352,9 +352,8 @@ def _shut() -> Iterator[Example]:
     yield _case("both families", "the host is cut off", shut(shut(both), "inet6"), 2, severity="critical")
     lan = _host().rule(90, table=254, suppress_prefixlength=0)
     yield _case("everything but the LAN", "a kill switch that leaves the neighbours", shut(lan))
-    yield _case(
-        "after a goto", "some packets take another way", shut(_host().rule(90, action="goto", goto=32766, fwmark=1))
-    )
+    past = _host().rule(90, action="goto", goto=32766, fwmark=1)
+    yield _case("after a goto", "some packets take another way", shut(past))
     yield _case("after VRFs", "they have their tables", shut(_host().rule(90, l3mdev=True)))
     yield _case("after a table with nothing in it", "that helps nobody", shut(_host().rule(90, fwmark=1, table=61)), 1)
     bare = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24")
@@ -388,12 +387,10 @@ def _shut_in_examples() -> Iterator[Example]:
     yield _case("guests of a host that does not forward", "they stay inside anyway", held(forwarding=0), **info)
     yield _case("guests that were never there", "an empty network", held(state="failed"), **info)
     yield _case("a network of guests, by their interface", "the same", held(iif="br0"), **warn)
-    by_door = held().rule(50, iif="br0", table=60)
-    yield _case("a network of guests, whose interface has a way", "a kill switch behind a VPN", by_door, **info)
-    by_net = held("0.0.0.0", 0, iif="br0").rule(50, src="10.88.0.0", src_len=24, table=60)
-    yield _case("what comes in from guests, whose network has a way", "the same", by_net, **info)
     door = held("0.0.0.0", 0, iif="br0")
     yield _case("what comes in from guests", "the same by their interface", door, **warn)
+    led = door.rule(50, src="10.88.0.0", src_len=24, table=60)
+    yield _case("what comes in from guests, whose network has a way", "a kill switch behind a VPN", led, **info)
     back = held("0.0.0.0", 0, iif="br0").rule(50, iif="br0", table=60)
     yield _case("what comes in from guests, after a lookup", "a kill switch behind a VPN", back)
     beside = held("0.0.0.0", 0, iif="br0").rule(50, iif="eth1", table=60)
@@ -408,6 +405,7 @@ def _shut_in_examples() -> Iterator[Example]:
     dead: dict[str, Any] = {"state": "failed"}
     for name, why, host, severity in (
         ("another network", "it is not theirs", held("10.99.0.0"), "info"),
+        ("guests whose interface has a way", "behind a VPN", held().rule(50, iif="br0", table=60), "info"),
         ("guests, with host bits", "the kernel keeps them", held("10.88.0.7"), "warning"),
         ("guests' neighbour, on the card", "not there", held(**dead).neighbour("10.88.0.9", dev="eth0"), "info"),
         ("guests' link, another network", "not theirs", held(**dead).neighbour("10.77.0.9", dev="br0"), "info"),
