@@ -10,8 +10,8 @@ Why it matters
   ("unregister_netdevice: waiting for ... to become free" in the kernel's log).
 
 Confirm
-  cat /proc/net/dev answers; (ip link > /dev/null & sleep 2; ps -o pid,stat,wchan:32,cmd -p $!) shows that ip still
-  waits. Not "timeout 5 ip link": no signal ends who waits for the lock, and timeout waits with it.
+  cat /proc/net/dev answers; (ip link > /dev/null 2>&1 & sleep 2; ps -o pid,stat,wchan:32,cmd -p $!) shows that ip
+  still waits. Not "timeout 5 ip link": no signal ends who waits for the lock, and timeout waits with it.
   ps -eo pid,stat,wchan:32,cmd shows who waits in rtnl_lock, and the one in D state who does not wait for it
 
 Fix
@@ -45,7 +45,7 @@ RULE = Rule(
 
 LOCKED = ("links", "counters")
 """Collectors that need the lock (RTM_GETLINK) and have nothing else in common that could hang."""
-ASK = "(ip link > /dev/null & sleep 2; ps -o pid,stat,wchan:32,cmd -p $!)"
+ASK = "(ip link > /dev/null 2>&1 & sleep 2; ps -o pid,stat,wchan:32,cmd -p $!)"
 """Whether ip still waits, in a shell that does not wait for it."""
 LONG = 5000.0
 """Milliseconds: nobody who works holds the lock as long; removing a thousand interfaces takes about a second."""

@@ -8,8 +8,8 @@ Why it matters
   removal of peers that waits for a packet which never finishes, and a worker that is stuck holding the device's lock.
 
 Confirm
-  (wg show IFNAME > /dev/null & sleep 2; ps -o pid,stat,wchan:32,cmd -p $!) shows that wg still waits. Not "timeout 5
-  wg show": no signal ends who waits for the lock, and timeout waits with it.
+  (wg show IFNAME > /dev/null 2>&1 & sleep 2; ps -o pid,stat,wchan:32,cmd -p $!) shows that wg still waits. Not
+  "timeout 5 wg show": no signal ends who waits for the lock, and timeout waits with it.
   ps -eo pid,stat,wchan:32,cmd
 
 Fix
@@ -57,7 +57,7 @@ def check(view: HostView) -> Iterator[Draft]:
                     ("interfaces of kind wireguard", ", ".join(inside), "RTM_GETLINK IFLA_INFO_KIND"),
                 ],
                 confirm=[
-                    f"(wg show {quoted(inside[0])} > /dev/null & sleep 2; {ASKED} -p $!)",
+                    f"(wg show {quoted(inside[0])} > /dev/null 2>&1 & sleep 2; {ASKED} -p $!)",
                     "ps -eo pid,stat,wchan:32,cmd",
                 ],
                 fix="echo w > /proc/sysrq-trigger  # keep dmesg for the bug report; then move traffic away and reboot",
