@@ -22,8 +22,9 @@ Not flagged
   that are not established, which have rules of their own. A prefix covered by an aggregate that is announced, where
   only the host's other addresses or its services tell. Lists longer than netdiag reads: named under "not evaluated".
   Addresses on lo of a host that announces none of them, where no service is bound to one or no direct protocol runs:
-  without an intent nobody can tell that it should. One that is the source of a BGP session or a router id: the
-  router's own. Inner addresses (RFC 1918, ULA) beside public ones, or that only a service speaks for.
+  without an intent nobody can tell that it should. A router's own: the source of a BGP session, a router id, or an
+  address out of another block (/24, /64) than the announced ones, without a service. Inner addresses (RFC 1918, ULA)
+  beside public ones, or that only a service speaks for.
 
 References
   BIRD user's guide: protocols static and direct; nest/rt-table.c
@@ -157,14 +158,18 @@ def _siblings(view: HostView, told: list[Told]) -> list[str]:
 
 
 def _guessed(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]:
-    others = _siblings(view, told)
+    others, bound = _siblings(view, told), listeners(view)
     announced = {net for row in told for net in row.nets or ()}
+    routers = {f"{daemon.router_id}/32" for daemon in view.bird.daemons}
     for prefix in _own(view):
         family = [net for net in others if (":" in net) == (":" in prefix)]
-        if not family or _covered(prefix, announced):
+        if not family or _covered(prefix, announced) or prefix in routers:
             continue
-        if _inner(prefix) != _inner(family[0]):
-            continue  # an inner address beside a public one: two purposes
+        address = prefix.partition("/")[0]
+        blocks = [other.replace("/32", "/24").replace("/128", "/64") for other in family]
+        beside = any(ipaddress.ip_address(address) in ipaddress.ip_network(block, strict=False) for block in blocks)
+        if not (beside or bound.get(address)) or _inner(prefix) != _inner(family[0]):
+            continue  # the router's own, or an inner address beside a public one: another purpose
         said.add(prefix)
         yield _draft(
             prefix,
@@ -359,10 +364,16 @@ def _untold() -> Iterator[Example]:
     yield _case("IPv6, both are announced", "::1 is no service", _host(v6, w6, own=(v6, w6)))
     yield _case("only the IPv6 one is announced", "families are apart", _host(v6, own=(P, v6)))
     yield _case("a network of the other family", "it covers nothing of this one", _host(Q, "2001:db8::/32"), **told)
-    lan = _host(P, Q).address("lo", "203.0.113.65/26")
-    yield _case("a network on lo", "no single address", lan)  # type: ignore[arg-type]
-    card = _host(P, Q).link("eth0").address("eth0", "203.0.113.9/32")
-    yield _case("an address of a card", "no service's", card)  # type: ignore[arg-type]
+    for own_address, sibling in (("2001:db8:0:1::1", w6), ("198.51.100.1", Q)):
+        own = _host(sibling, own=(f"{own_address}/{sibling.rpartition('/')[2]}", sibling))
+        yield _case(f"{own_address}, out of another block", "the router's own", own)
+        yield _case(f"{own_address}, with a service", "that is for it", own.socket(src=own_address, sport=443), fires=1)  # type: ignore[arg-type]
+    router: Any = BirdHost().daemon(router_id="203.0.113.7").bgp("up_1")
+    router.exports("up_1", routes=(BirdRoute(net=Q, best=True),)).address("lo", P).address("lo", Q)
+    yield _case("a router id beside it", "the router's own", router)
+    yield _case("a network on lo", "no single address", _host(P, Q, own=("203.0.113.65/26", P, Q)))
+    card: Any = _host(P, Q).link("eth0").address("eth0", "203.0.113.9/32")
+    yield _case("an address of a card", "no service's", card)
     kernel = _host(Q).protocol("k9", "Kernel", state="down")
     yield _case("a protocol that makes no routes is off", "that is no drain", kernel, **told)
     yield from _services()
