@@ -23,9 +23,9 @@ Not flagged
   else it is only told. One
   behind a gateway that does not answer: neigh-gateway-failed. A second nameserver that cannot be reached behind one
   that can, and one behind an interface that is down, which other rules name: only told. A default route that refuses:
-  that host is meant to be cut off. As more than a note: null routes for whole networks (10.0.0.0/8), which no
-  nameserver was meant by, questions alone that a rule refuses, and a neighbour that was asked more than a minute ago.
-  Loopback addresses. A host that does not ask the DNS.
+  that host is meant to be cut off. As more than a note: null routes, and ways into a mesh, for whole networks
+  (10.0.0.0/8), which no nameserver was meant by, questions alone that a rule refuses, and a neighbour that was asked
+  more than a minute ago. Loopback addresses. A host that does not ask the DNS.
 
 References
   resolv.conf(5) timeout, attempts; ip-route(8) blackhole; net/ipv4/route.c ip_route_output_key_hash_rcu();
@@ -120,11 +120,12 @@ def trouble(view: HostView, address: str) -> Trouble | None:
             note="names wait for the interface",
             fix=f"ip link set dev {quoted(name)} up  # or name another nameserver",
         )
-    return _no_peer(view, host, links) or _silent(view, host, answer)
+    return _no_peer(view, host, answer, links) or _silent(view, host, answer)
 
 
-def _no_peer(view: HostView, address: str, links: list[Link]) -> Trouble | None:
-    """A way into a WireGuard device of which no peer has the nameserver among its allowed addresses."""
+def _no_peer(view: HostView, address: str, answer: Lookup, links: list[Link]) -> Trouble | None:
+    """A way into a WireGuard device of which no peer has the nameserver among its allowed addresses; a note where the
+    way is one for whole networks (10.0.0.0/8), of which a mesh has a part."""
     devices = {device.ifname: device for device in view.wireguard.devices}
     if not links or any(link.ifname not in devices or peer_for(devices[link.ifname], address) for link in links):
         return None
@@ -132,6 +133,7 @@ def _no_peer(view: HostView, address: str, links: list[Link]) -> Trouble | None:
     return Trouble(
         f"its way is into {name}, where no peer has it among its allowed addresses",
         (subject("link", ifname=name), subject("wireguard-interface", ifname=name)),
+        note=INHERITED if (answer.prefixlen or 0) < BROAD["inet6" if ":" in address else "inet"] else None,
         fix=f"wg set {quoted(name)} peer KEY allowed-ips +{address}  # of the peer behind which it is, or name another",
     )
 
@@ -311,14 +313,16 @@ def examples() -> Iterator[Example]:
     mixed.resolver("198.51.100.53")
     yield fires("IPv6 alone, and only IPv4 is asked", "inherited", mixed, "info")
 
-    def tunnel(*allowed: str) -> WireguardBuilder:
+    def tunnel(*allowed: str, to: str = "10.66.0.0/16") -> WireguardBuilder:
         host = WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a", allowed_ips=allowed)
         host.link("eth0").address("eth0", "192.0.2.1/24").address("wg0", "10.64.0.1/24")
-        host.route("default", via="192.0.2.254", dev="eth0").route("10.66.0.0/16", dev="wg0").resolver("10.66.9.53")
+        host.route("default", via="192.0.2.254", dev="eth0").route(to, dev="wg0").resolver("10.66.9.53")
         return host
 
     words = "its way is into wg0, where no peer has it among its allowed addresses; no name can be looked up"
     yield fires("nobody in the tunnel has it", "a hole in an aggregate", tunnel("10.66.8.0/24"), "critical", 1, words)
+    wide = tunnel("10.66.8.0/24", to="10.64.0.0/14")
+    yield fires("nobody in the tunnel has it, by a route for whole networks", "inherited", wide, "info")
 
     def segment(state: str = "failed", server: str = "192.0.2.53", **fields: float) -> HostBuilder:
         return _host(server).neighbour(server, dev="eth0", state=state, **fields)
