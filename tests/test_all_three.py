@@ -39,6 +39,7 @@ def build(lab: Lab) -> tuple[Host, int]:
     lab.birdd(far, bgp.conf("edge2", bgp.session("down1", "edge1")))
     daemon = lab.birdd(host, bgp.conf("edge1", bgp.session("up1", "edge2"), STATIC))
     lab.wait(lambda: bgp.established(host, 1), 20, "the session stands")
+    host.ip("address add 203.0.113.1/32 dev lo")  # the session announces it
     bpfworld.program(host, "gate", b"gate", verdict=-1)
     bpfworld.tc(host, "eth0", "gate", 1)
 

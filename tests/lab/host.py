@@ -294,9 +294,11 @@ class Host:
             os.close(reader)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            _, status = os.waitpid(pid, 0)
         if not content:
-            raise LabError(f"{self.name}: {work!r} died without an answer")
+            code = os.waitstatus_to_exitcode(status)
+            how = f"signal {-code}" if code < 0 else f"status {code}"
+            raise LabError(f"{self.name}: {work!r} died without an answer ({how})")
         good, result = pickle.loads(content)  # written by our own fork
         if not good:
             raise LabError(f"{self.name}: {work!r} raised\n{result}")

@@ -55,6 +55,7 @@ RELATED = {
     "neigh-gc-thresh-overflow": "it counts the neighbours of all interfaces: one more can be one too many",
     "rule-main-missing": "without table main a network that only stands there cannot be reached",
     "rule-expected-missing": "likewise: whether packets still have a way depends on what is in table main",
+    "rule-shadowed": "what takes all packets takes those to a further guest as well",
     "ip-forward-off": "a further guest is a further reason to forward",
     "forwarding-per-iface-off": "likewise",
     "nf-forward-drop-policy": "likewise",
@@ -160,6 +161,7 @@ DERIVED = {
     "time-step-detected": "the difference of two clocks' differences",
     "wg-peer-count-bloat": "a count of peers",
     "route-blackhole-unexpected the route that it hides": "a card that went between two dumps is called by its number",
+    "wg-listen-port-random that the old one was set": "the kernel's own range where the setting was not read",
     "route-default-missing connection": "the IPv4 address of a socket for both families",
 }
 """Rules with evidence that is in no table (all of it, or one fact), and how they come by it."""

@@ -171,6 +171,7 @@ def _draft(view: HostView, family: str, lost: list[Loss], how: str, jumps: list[
             subject("host"),
             *(subject("link", ifname=ifname) for ifname in links),
             *(route_subject(view, loss.row) for loss in lost[:4]),
+            *(subject("route", dst=loss.row.dst, table=RT_TABLE_MAIN) for loss in lost if loss.row.default),
         ],
     )
 
