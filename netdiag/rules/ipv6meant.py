@@ -67,7 +67,7 @@ def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bo
 def _ruled(view: HostView, link: Link) -> tuple[str, str] | None:
     """What an IPv6 policy rule for this interface says: words, and the source of the fact."""
     for rule in rules_for(view, link):
-        if rule.src is None or link.ifname in (rule.iif, rule.oif):
+        if link.ifname in (rule.iif, rule.oif):
             return f"IPv6 policy rule {rule.priority} names it", "RTM_GETRULE inet6 FRA_IIFNAME, FRA_OIFNAME"
         words = f"IPv6 policy rule {rule.priority} is for {rule.src}, which no interface has, and table {rule.table}"
         return f"{words} has routes over it for IPv4 alone", "RTM_GETRULE inet6 FRA_SRC, RTM_GETROUTE RTA_TABLE"

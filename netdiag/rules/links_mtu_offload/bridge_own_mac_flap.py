@@ -75,7 +75,7 @@ def _by_link_local(
     """What the bridge had before, for a person; that address; how it is known."""
     mine = [row.local for row in view.addresses if row.ifindex == bridge.ifindex and row.local.startswith("fe80:")]
     before = {made for each in mine if (made := made_of(each)) is not None}
-    left = {link.address: link for link in view.links if link.address and link.ifindex != bridge.ifindex}
+    left = {link.address: link for link in view.links}
     old = sorted(before & set(left))
     if not old or bridge.address in before:
         return None
