@@ -9,6 +9,7 @@ from typing import Any
 from netdiag.model.finding import subject
 from netdiag.model.link import Stats64
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example
 
 COUNTER = "TcpExt.IPReversePathFilter"
@@ -35,6 +36,42 @@ def sampled(host: HostBuilder, drops: int, *, eth0: int = 0, eth1: int = 9, lo: 
 def case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
     """One host."""
     return Example(name=name, why=why, tables=host.build(), fires=fires)
+
+
+def received_examples() -> Iterator[Example]:
+    """What each interface received, and what BGP brought by it."""
+
+    def strict(host: HostBuilder) -> HostBuilder:
+        for number in (0, 1):
+            host.link(f"eth{number}", inet_conf={"rp_filter": 1}).address(f"eth{number}", f"10.{number}.0.1/24")
+        return host.route("default", via="10.0.0.2", dev="eth0")
+
+    for name, drops, first, second, fires in (
+        ("born between the samples", 9, None, 9, 1),
+        ("born between the samples, with fewer packets", 9, None, 8, 0),
+        ("gone between the samples", 1, 100, None, 0),
+    ):
+        host, samples = strict(HostBuilder()), []
+        for count, received in ((0, first), (drops, second)):
+            rows = [host.link_counters("eth0", stats=Stats64(rx_packets=100))]
+            if received is not None:
+                rows.append(host.link_counters("eth1", stats=Stats64(rx_packets=received)))
+            samples.append({"snmp": {COUNTER: 5 + count}, "links": tuple(rows)})
+        tables = host.counters(before=samples[0], after=samples[1])
+        yield case(f"eth1 {name}", "what it received is all that it has counted", tables, fires)
+
+    beaten, equal = channel(exported=3, imported=2, preferred=1), channel(exported=3, imported=1, preferred=1)
+    other = channel("ipv6", exported=3, imported=2, preferred=1)
+    for name, channels, fires in (
+        ("a route that is beaten", (channel(exported=3, imported=1, preferred=0),), 1),
+        ("no routes", (channel(exported=3, imported=0, preferred=0),), 0),
+        ("its own networks, and IPv6 that is beaten", (equal, other), 0),
+    ):
+        bird = BirdHost().bgp("up1", neighbor_address="10.1.0.2", channels=channels)
+        yield case(f"BGP brings {name}", "is there another way?", sampled(strict(bird), 9, eth0=9), fires)
+    two = BirdHost().bgp("up1", neighbor_address="10.1.0.2", channels=(equal,))
+    two.bgp("up0", neighbor_address="10.0.0.2", channels=(beaten,))
+    yield case("BGP at an exchange, and an uplink's", "the uplink's is beaten", sampled(strict(two), 9, eth0=9))
 
 
 def selector_examples() -> Iterator[Example]:

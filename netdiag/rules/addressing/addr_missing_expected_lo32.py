@@ -315,6 +315,18 @@ def _taken() -> Iterator[Example]:
     hook = BpfAttachment(hook="xdp", prog_id=7, ifindex=2)
     edge = _edge().exports("up1", routes=(mate,), rtbh=()).address("lo", mate.net).bpf(attachments=[hook])
     yield _case("XDP, and its like is on lo", "that is how this host takes them in", edge, fires=1)
+    for name, maker, net, to in (
+        ("of the host itself", "d1", mate.net, "up1"),
+        ("of a link of two", "s1", "198.51.100.0/31", "up1"),
+        ("for the kernel alone", "s1", mate.net, "k4"),
+    ):
+        own = _edge().protocol("d1", "Direct").protocol("k4", "Kernel")
+        shown = BirdRoute(net=net, type="unicast", protocol=maker, best=True)
+        sent = (BirdRoute(net=f"{P}/32", type="blackhole", protocol="s1", best=True),)
+        own.exports("up1", routes=(*sent, shown) if to == "up1" else sent, rtbh=())
+        own = own.exports("k4", routes=(shown,)) if to == "k4" else own
+        own.address("lo", net).bpf(attachments=[hook])
+        yield _case(f"XDP, and an address {name} is here", "no service that BIRD announces", own)
     policed = _edge().bpf(attachments=[BpfAttachment(hook="cgroup", prog_id=7)])
     yield _case("a program in a cgroup", "it sees what was delivered", policed, fires=1)
     there = table(chain("pre", rule(daddr(f"{P}/32"), nat("dnat", "10.0.0.2")), hook="prerouting", type="nat"))

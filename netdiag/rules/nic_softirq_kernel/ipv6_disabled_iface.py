@@ -112,8 +112,12 @@ def _ruled() -> Iterator[Example]:
         return built.rule(1000, **(given | rule))
 
     sure: dict[str, Any] = {"fires": 1, "severity": "warning", "subject": subject("link", ifname="mgmt")}
-    yield _case("a rule for an address that went with it", "its table has IPv4 left", host(), **sure)
-    yield _case("a rule that names it", "somebody routes IPv6 there", host(src=None, src_len=0, iif="mgmt"), **sure)
+    words = "rule 1000 is for 2001:db8:1::1, which no interface has"
+    yield _case("a rule for an address that went with it", "its table has IPv4 left", host(), says=(words,), **sure)
+    for given in ({"src": None, "src_len": 0}, {}):
+        named = host(iif="mgmt", **given)
+        about = f"a rule that names it, {len(given)} of 2"
+        yield _case(about, "somebody routes IPv6 there", named, says=("policy rule 1000 names it",), **sure)
     yield _case("a rule for an address that is there", "another interface has it", host(src="2001:db8::1"))
     yield _case("a rule for a network", "nobody need have an address of it", host(src="2001:db8:1::", src_len=64))
     yield _case("a rule for another table", "it is not this interface's", host(table=101))

@@ -176,6 +176,11 @@ def _since() -> Iterator[Example]:
 
     yield case("its MTU", "that of IPv6 follows", sized(9000, 9000), sized(1500, 1500))
     yield case("its MTU for IPv6", "a router, or somebody, made it smaller", sized(1500, 1280), sized(1500, 1500), 1)
+    now, then = [
+        HostBuilder().link("eth0", mtu=9000, inet6_conf={"mldv1_unsolicited_report_interval": number})
+        for number in (9000, 10000)
+    ]
+    yield case("a number that is its MTU by chance", "it follows nothing", now, then, 1)
     yield case("a VLAN's setting", "its name has a dot", conf(host(), ipv4_rp_filter=1), host(), 1)
     yield case("another kind by now", "made anew", conf(host("vlan"), ipv4_rp_filter=1), host())
     yield case("an interface gone", "so are its settings", host(), host(other=True))

@@ -217,10 +217,9 @@ SLAAC: dict[str, Any] = {
 }
 
 
-def fires(name: str, why: str, built: HostBuilder, severity: Severity) -> Example:
-    return Example(
-        name=name, why=why, tables=built.build(), fires=1, subject=ABOUT, severity=severity, confidence="certain"
-    )
+def fires(name: str, why: str, built: HostBuilder, severity: Severity, *says: str) -> Example:
+    told: dict[str, Any] = {"subject": ABOUT, "severity": severity, "confidence": "certain", "says": says}
+    return Example(name=name, why=why, tables=built.build(), fires=1, **told)
 
 
 def silence(name: str, why: str, built: HostBuilder) -> Example:
@@ -228,7 +227,11 @@ def silence(name: str, why: str, built: HostBuilder) -> Example:
 
 
 def fault_examples() -> Iterator[Example]:
-    yield fires("default route deleted", "the plain fault: forwarding was turned on", router(), "critical")
+    none = "IPv6 default routes none RTM_GETROUTE"
+    yield fires("default route deleted", "the plain fault: forwarding was turned on", router(), "critical", none)
+    some = router().route("default", via="fe80::9", dev="eth0", table=100)
+    some.rule(100, family="inet6", table=100, src="2001:db8:9::", src_len=48)
+    yield fires("default route for one network's packets", "none for the host's own", some, "critical", none)
     yield fires("default route running out", "accept_ra was 2 when it was learnt", router(default=True), "warning")
     alone = router(slaac=False, default=True)
     yield fires("default route alone", "the advertisement announced no prefix", alone, "warning")

@@ -45,7 +45,7 @@ from netdiag.model.link import Link
 from netdiag.rules.arrivals import Arrivals, Dropped, announced, led_elsewhere, overruled
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
-from netdiag.rules.build_uplinks import COUNTER, case, sampled, selector_examples, two_uplinks
+from netdiag.rules.build_uplinks import COUNTER, case, received_examples, sampled, selector_examples, two_uplinks
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -255,6 +255,7 @@ def examples() -> Iterator[Example]:
     yield from _address_examples()
     yield from _route_examples()
     yield from _counter_examples()
+    yield from received_examples()
 
 
 def _address_examples() -> Iterator[Example]:

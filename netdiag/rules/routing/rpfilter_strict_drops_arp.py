@@ -195,6 +195,9 @@ def examples() -> Iterator[Example]:
     yield silent("IP packets arrived", "they explain what was received", _host(rx=2, packets=2))
     vxlan: dict[str, Any] = {"kind": "vxlan"}
     yield fires("tunnel for Ethernet", "each frame came in an IP packet", _host(rx=2, packets=2, **vxlan))
+    yield fires("tunnel for Ethernet, one frame", "one is enough", _host(rx=1, packets=1, **vxlan))
+    merged = _host(rx=2, tx=2, packets=1, **vxlan)
+    yield silent("tunnel for Ethernet, answered", "two frames came in packets that were merged (GRO)", merged)
     yield silent("tunnel for Ethernet, IP in it", "what it carries counts once more", _host(rx=2, packets=4, **vxlan))
     for own, every, name in ((2, 0, "loose"), (0, 0, "off"), (1, 2, "loose by all")):
         yield silent(name, "the larger value counts, and only 1 is strict", _host(own=own, every=every))

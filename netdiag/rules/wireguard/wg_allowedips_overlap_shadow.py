@@ -141,6 +141,8 @@ def examples() -> Iterator[Example]:
             severity="warning" if loud else "info",
             says=("of which nothing is left",) if loud else (),
         )
+    apart = _host(("10.0.2.0/24", "10.5.0.0/16"), ("10.0.2.0/25", "10.5.0.0/25")).build()
+    yield Example(name="half, and as much elsewhere", why="half is left", tables=apart, fires=1, severity="info")
     three = _host(("10.0.2.0/24",), ("10.0.2.0/25",)).wg_peer("wg0", "c", allowed_ips=("10.0.2.128/25",))
     yield Example(name="two sites fill a hub's network", why="a hub for what is not up", tables=three.build(), fires=1,
                   severity="info")  # fmt: skip
@@ -167,5 +169,5 @@ def examples() -> Iterator[Example]:
         yield Example(name=name, why=why, tables=host, fires=1, severity="info")
     halves = _host(("0.0.0.0/1", "128.0.0.0/1"), ("10.1.0.0/24",))
     yield Example(name="halves of a default", why="a hub", tables=halves.build())
-    apart = _host(("10.0.0.0/16",), ("192.168.0.0/24",))
-    yield Example(name="networks apart", why="there is a wider one, around something else", tables=apart.build())
+    away = _host(("10.0.0.0/16",), ("192.168.0.0/24",))
+    yield Example(name="networks apart", why="there is a wider one, around something else", tables=away.build())

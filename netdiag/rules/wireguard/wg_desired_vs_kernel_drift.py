@@ -243,7 +243,8 @@ def _compared() -> Iterator[Example]:
     anew = WireguardBuilder().wireguard("wg0", ifindex=9)
     yield case("device made anew", "it starts without peers", _host("a"), anew, fires=1)
     bare, about = HostBuilder().link("eth0"), subject("wireguard-interface", ifname="wg0")
-    yield case("the device is gone", "nothing made it", _host("a"), bare, fires=1, severity="critical", subject=about)
+    said: dict[str, Any] = {"severity": "critical", "subject": about, "says": ("interfaces of that name 0 RTM",)}
+    yield case("the device is gone", "nothing made it", _host("a"), bare, fires=1, **said)
     yield case("a device without peers is gone", "nobody misses it", _host(), bare)
     other = WireguardBuilder().wireguard("wg9")
     yield case("the device has another name", "it was renamed", _host("a"), other)

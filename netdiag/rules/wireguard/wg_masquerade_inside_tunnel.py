@@ -139,6 +139,18 @@ def _host(
     return host.nft(table(post, family="ip"))
 
 
+def _six(*conditions: Any) -> Any:
+    host, conf = WireguardBuilder(), {"forwarding": 1}
+    host.sysctl("net.ipv6.conf.all.forwarding", 1)
+    host.link("eth0", inet6_conf=conf).address("eth0", "2001:db8::2/64")
+    host.link("eth1", inet6_conf=conf).address("eth1", "2001:db8:7::1/64")
+    host.wireguard("wg0", inet6_conf=conf).address("wg0", "fd00:9::1/64")
+    host.wg_peer("wg0", "a", allowed_ips=("fd00:9::2/128", "2001:db8:8::/64"))
+    host.route("default", dev="eth0", via="2001:db8::1")
+    post = chain("post", rule(*conditions, plain("masq")), hook="postrouting", priority="srcnat", type="nat")
+    return host.nft(table(post, family="ip6"))
+
+
 def examples() -> Iterator[Example]:
     def case(name: str, why: str, host: Any, fires: int = 0) -> Example:
         return Example(name=name, why=why, tables=host.build(), fires=fires, severity="warning" if fires else None)
@@ -168,6 +180,9 @@ def examples() -> Iterator[Example]:
     yield case("no network behind", "public addresses on the second card", _host(lan="198.51.100.1/24"))
     named = _host(saddr("198.51.100.0/24"), lan="198.51.100.1/24")
     yield case("a public network behind, named by the rule", "peers know its addresses", named, 1)
+    for prefix, fires in (("2001:db8:7::/64", 1), (None, 0)):
+        six = _six(*(saddr(prefix),) if prefix else ())
+        yield case(f"a public network of IPv6, source {prefix}", "named, or not known to be behind", six, fires)
     guest = _host().tap("tap0", inet_conf={"forwarding": 1}).route("10.1.0.2/32", dev="tap0")
     yield case("guests", "nf-masquerade-scope speaks", guest)
     public = "198.51.100.1/24"

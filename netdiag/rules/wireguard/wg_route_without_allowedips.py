@@ -268,3 +268,6 @@ def examples() -> Iterator[Example]:
     alone: Any = _Both().bgp_down("c2", HOLD, neighbor_address="10.9.0.3")
     routed = _on(alone, "10.9.0.2/32").route("10.9.0.3/32", dev="wg0").build()
     yield Example(name="by a route of its own", why="the route says it", tables=routed, fires=1)
+    more: Any = _Both().bgp_down("c2", HOLD, neighbor_address="10.9.0.3")
+    told = _on(more, "10.9.0.2/32").route("10.9.0.3/32", dev="wg0").route("10.7.0.0/16", dev="wg0").build()
+    yield Example(name="by one of two dead routes", why="one finding says both", tables=told, fires=1)

@@ -226,6 +226,9 @@ def examples() -> Iterator[FleetExample]:
     loud = PeerCounters(ifname="wg0", public_key=key("p"), rx_bytes=9000, tx_bytes=0)
     unknown = fleet(LEAST, peers=(phone,), looks=(loud,))
     yield case("an unknown peer is loud too", "its sources are not known", unknown, 1, subject=both)
+    added = PeerCounters(ifname="wg0", public_key=key("n"), rx_bytes=9000, tx_bytes=0)
+    yield case("a peer that was added between the looks", "how much is new is not known",
+               fleet(LEAST, looks=(added,)), 1, subject=both)  # fmt: skip
     taken = WireguardPeer(public_key=key("c"), allowed_ips=("10.70.0.9/32",))
     yield case("allowed to another peer", "a guest that moved", fleet(LEAST, peers=(taken,)), 1, subject=both)
     yield from _no_guests(lambda b: fleet(LEAST, guest=False) | {"fra-b": finished("b", b)}, only_a)
