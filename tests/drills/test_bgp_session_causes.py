@@ -73,7 +73,7 @@ def test_a_source_that_the_neighbour_does_not_know_is_told(lab: Lab) -> None:
     """As likely after a reset, as possible after a close: which of the two BIRD meets last is a matter of time."""
     host = world(lab)
     host.ip("address add 192.0.2.9/24 dev eth0")
-    assert goes(host, "203.0.113.2")
+    lab.wait(lambda: goes(host, "203.0.113.2"), 6, "the route is in use")
     set_options("source address 192.0.2.9;")(lab, host)
 
     def named() -> dict[str, Any] | None:
