@@ -14,6 +14,7 @@ from typing import Any, cast
 from netdiag.index.fleetedges import HANDSHAKE_LIFE, Edges, Fetch, Mask, columns_of
 from netdiag.index.gaps import COLLECTOR_OF, gaps
 from netdiag.model.address import Address
+from netdiag.model.bird import Bird
 from netdiag.model.finding import Subject
 from netdiag.model.link import Link
 from netdiag.model.snapshot import Snapshot, Tables
@@ -42,6 +43,9 @@ class FleetHost:
 
     cards: tuple[WireguardDevice, ...] | None = None
     """Its WireGuard devices without their peers, where a store tells them apart; None: they are in its tables."""
+
+    birds: tuple[Bird, ...] = ()
+    """Its BIRD daemons as the snapshots before told, oldest first; empty for a store, which keeps nights."""
 
     @property
     def tables(self) -> Tables:

@@ -126,6 +126,8 @@ class FleetExample:
     hosts: dict[str, Tables]
     earlier: dict[str, Tables] = field(default_factory=dict)
     """Tables of the snapshot before, of the hosts that have one."""
+    older: dict[str, tuple[Tables, ...]] = field(default_factory=dict)
+    """Tables of all snapshots before, oldest first, where more than one matters."""
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
     """Labels of the hosts that have some."""
     symptoms: dict[str, frozenset[str]] = field(default_factory=dict)

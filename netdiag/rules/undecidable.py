@@ -5,7 +5,6 @@
 
 UNDECIDABLE: dict[str, str] = {
     "route-table-size-jump": "needs a series of snapshots: one look, or one baseline, does not tell growth from a leak",
-    "bgp-flapping": "needs a series of snapshots: BIRD keeps the time of the last change only, and no count",
     "bgp-double-restart-gr-flush": "needs a series of snapshots: the first restart leaves no trace after the second",
     "sysctl-ipforward-reset": "the reset leaves the kernel's defaults, which look like never having been set; "
     "against --baseline or an intent sysctl-expected-differs names them",

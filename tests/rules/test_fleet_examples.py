@@ -28,12 +28,14 @@ def host(name: str, tables: Tables) -> FleetHost:
 
 def view_of(hosts: dict[str, Tables], without: str | None = None, example: FleetExample | None = None) -> FleetView:
     earlier = example.earlier if example is not None else {}
+    older = example.older if example is not None else {}
     labels = example.labels if example is not None else {}
     found = []
     for name, tables in sorted(hosts.items()):
         before = snapshot(name, earlier[name], None, {}) if name in earlier else None
         now = snapshot(name, tables, without, labels.get(name, {}))
-        found.append(FleetHost(name=name, snapshot=now, previous=before))
+        birds = tuple(one.bird for one in older.get(name, ()))
+        found.append(FleetHost(name=name, snapshot=now, previous=before, birds=birds))
     symptoms = {
         rule: {name: (on(name, subject("host", name=name)),) for name in names}
         for rule, names in (example.symptoms if example is not None else {}).items()
