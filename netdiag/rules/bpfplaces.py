@@ -53,7 +53,7 @@ def routed(view: HostView, address: str, guests: Collection[int] = ()) -> set[in
         for group in fib.candidates(table, address):
             rows = view.route_rows(family, group.positions)
             hops = {hop.oif for row in rows if row.type == "unicast" for hop in row.hops}
-            if group.length >= OWN[family] or (group.length and hops and hops.issubset(guests)):
+            if group.length >= OWN[family] or (group.length and hops.issubset(guests)):
                 found |= hops
             break
     return found

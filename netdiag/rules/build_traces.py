@@ -35,6 +35,7 @@ def baseline_examples() -> Iterator[Example]:
         ("one of two at a hook gone since", "nothing came in its place", ways(1), 1),
         ("one of two replaced since", "an upgrade", ways(1, 2), 0),
         ("all of tc gone since", "bpf-tc-clsact-removed speaks", ways(out=False), 0),
+        ("all of tc gone since, XDP is there", "bpf-tc-clsact-removed speaks", xdp(ways(out=False), "tap0", 1), 0),
         ("both there", "as it should be", ways(1, 7), 0),
     ):
         yield Example(name=name, why=why, tables=now.build(), baseline=ways(1, 7).build(), fires=fires)

@@ -203,11 +203,12 @@ def examples() -> Iterator[Example]:
 
     yield ended("listened at the baseline", "the service is gone", fires=1)
     yield ended("listened at the baseline, a resolver", "the service is gone", port=53, fires=1)
+    yield ended("listened at the baseline, above the ports of clients", "the service is gone", port=61000, fires=1)
     yield ended("listened at the baseline, another service for all", "that one is another", ("0.0.0.0", 80), fires=1)
     yield ended("listens for all addresses by now", "it was set up otherwise", ("0.0.0.0", 443))
     yield ended("still listens", "the ordinary case", (B, 443))
     yield ended("listens on another port of it by now", "it is served", (B, 8443))
     only: dict[str, Any] = {"fires": 1, "severity": "info"}
-    for number, what in ((179, "no service"), (40000, "a client's port")):
+    for number, what in ((179, "no service"), (40000, "a client's port"), (60999, "the last of clients")):
         said = _case("", "", ("0.0.0.0", 22), nets=(B,), baseline=_case("", "", (B, number)).tables, **only)
         yield replace(said, name=f"port {number} was open at the baseline", why=what)

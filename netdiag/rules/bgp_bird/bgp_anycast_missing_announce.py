@@ -225,9 +225,9 @@ def _twin(prefix: str, others: list[str], bound: Mapping[str, Collection[int]]) 
 
 
 def _alike(bound: Mapping[str, Collection[int]], one: str, other: str) -> bool:
-    """Whether the same ports, and some, are open at both addresses."""
+    """Whether the same ports are open at both addresses."""
     first, second = (set(bound.get(prefix.partition("/")[0], ())) for prefix in (one, other))
-    return bool(first) and first == second
+    return first == second
 
 
 def _carries(row: Told, prefix: str) -> bool:
@@ -333,7 +333,7 @@ def _untold() -> Iterator[Example]:
     yield _case("its sibling is announced", "two addresses of one kind", _host(Q), severity="warning", **told)
     yield _case("both are announced", "as it should be", _host(P, Q))
     yield _case("none is announced", "nobody said that they should be", _host(), unjudged=True)
-    inner = _host(Q, own=("10.9.9.9/32", Q))
+    inner: Any = _host(Q, own=("10.9.9.9/32", Q)).socket(src="10.9.9.9", sport=22)
     yield _case("an inner address", "a router's own name beside the public one", inner)
     yield _case("an aggregate covers it", "routers lead here all the same", _host(Q, "203.0.113.0/24"))
     far = _host(Q).bgp("rr", source_address="203.0.113.7", neighbor_address="203.0.113.1").exports("rr", routes=())
@@ -361,7 +361,8 @@ def _untold() -> Iterator[Example]:
     yield Example(name="drained by hand since", why="the intent has had its say", tables=off.build(), baseline=before)
     v6, w6 = "2001:db8::7/128", "2001:db8::8/128"
     yield _case("IPv6, its sibling is announced", "the same", _host(w6, own=(v6, w6)), fires=1)
-    yield _case("IPv6, both are announced", "::1 is no service", _host(v6, w6, own=(v6, w6)))
+    both: Any = _host(v6, w6, own=(v6, w6)).socket(src="::1", sport=53)
+    yield _case("IPv6, both are announced", "::1 is no service", both)
     yield _case("only the IPv6 one is announced", "families are apart", _host(v6, own=(P, v6)))
     yield _case("a network of the other family", "it covers nothing of this one", _host(Q, "2001:db8::/32"), **told)
     for own_address, sibling in (("2001:db8:0:1::1", w6), ("198.51.100.1", Q)):
@@ -442,8 +443,7 @@ def _services() -> Iterator[Example]:
     ):
         yield _case(f"a service of both families, {name}", "it may be meant", host)
     named = BirdHost().daemon(router_id="203.0.113.7").protocol("d1", "Direct").bgp("up_1")
-    named.exports("up_1", routes=())
-    named.address("lo", P).socket(src="203.0.113.7", sport=443)
+    named.exports("up_1", routes=()).address("lo", P).socket(src="203.0.113.7", sport=443)
     yield Example(name="a router id", why="the router's own", tables=named.build(), unjudged=True)
     covered = edge().exports("up_1", routes=())
     covered.bgp("up_2").exports("up_2", routes=(BirdRoute(net="203.0.113.0/24", protocol="d1", best=True),))

@@ -223,6 +223,9 @@ def examples() -> Iterator[Example]:
     yield _case("counts not told, some", "the filter tells", kernel={"exported": None, "output_filter": "ACCEPT"})
     pipe = {"peer_table": "master4", "exported": None}
     yield _case("a pipe takes them", "to another table", learns="t_up", table="t_up", taker="Pipe", kernel=pipe)
+    down: dict[str, Any] = {"kernel": pipe, "besides": (("Kernel", "down", "ipv4"),)}
+    why = "that one is down, and no matter"
+    yield _case("a pipe beside another table's kernel protocol", why, learns="t_up", table="t_up", taker="Pipe", **down)
     old: dict[str, Any] = {"channel": "main", "learns": None, "table": None}
     yield _case("BIRD 1.6 for IPv4", "it has a default route", default=True, **old, **info)
     six = "/run/bird6.ctl"

@@ -160,16 +160,19 @@ def _case(name: str, why: str, **more: Any) -> Example:
     wanted = BirdRoute(net=net, protocol="up1", best=best, via=(via,), dev=("eth0",))
     wanted = msgspec.structs.replace(wanted, **more.pop("wanted", {}))
     host: Any = BirdHost().bgp("up1").protocol("k4", "Kernel", state=more.pop("state", "up"))
-    mate = more.pop("mate", "")
-    more_routes = (msgspec.structs.replace(wanted, net=mate),) if mate else ()
+    mate, main = more.pop("mate", ""), more.pop("main", ())
+    mates = dict.fromkeys((*((mate,) if mate else ()), *main))
+    more_routes = tuple(msgspec.structs.replace(wanted, net=one) for one in mates)
     host.exports(more.pop("listed", "k4"), routes=(wanted, *more_routes))
     if more.pop("second", False):
-        host.protocol("k100", "Kernel", state="up").exports("k100", routes=(wanted,))
+        host.protocol("k100", "Kernel", state="up").exports("k100", routes=(wanted, *more_routes))
     host.link("eth0").address("eth0", "192.0.2.5/24").address("eth0", "2001:db8::5/64")
     if own:
         host.route(own, via=via, dev="eth0", priority=32, protocol=12, table=more.pop("into", 254))
     if mate:
         host.route(mate, via=via, dev="eth0", priority=32, protocol=12, table=more["table"])
+    for one in main:
+        host.route(one, via=via, dev="eth0", priority=32, protocol=12)
     given: dict[str, Any] = {"via": "2001:db8::7" if ":" in net else "192.0.2.7", "dev": "eth0", "priority": 32}
     host.route(net, **(given | more))
     return Example(name=name, why=why, tables=host.build(), **expected)
@@ -201,3 +204,9 @@ def examples() -> Iterator[Example]:
     yield _case("another table", "not where BIRD puts it", table=77)
     for inside, why, fires in (("203.0.113.0/24", "BIRD feeds that table", 1), ("", "BIRD feeds main", 0)):
         yield _case(f"in table 100, beside {inside or 'nothing'}", why, table=100, mate=inside, fires=fires)
+    one, other = "203.0.113.0/24", "203.0.114.0/24"
+    fed: dict[str, Any] = {"table": 100, "own": NET, "second": True, "fires": 1}
+    yield _case("in table 100 of two that are fed alike", "main has it", mate=one, main=(one,), **fed)
+    yield _case("in table 100, and BIRD's is not in main", "main has more of the list", table=100, mate=one,
+                main=(one, other))  # fmt: skip
+    yield _case("in table 100, beside what is not in the list", "another feeds it", table=100, own=one, into=100)

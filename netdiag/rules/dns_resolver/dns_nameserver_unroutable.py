@@ -33,15 +33,16 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from netdiag.index.packet import Lookup, Query
 from netdiag.index.reach import reachable_tables, selects
 from netdiag.index.shadow import REFUSALS
 from netdiag.index.view import HostView
 from netdiag.model.distinct import among
-from netdiag.model.finding import Draft, Severity, Subject, subject
+from netdiag.model.finding import Confidence, Draft, Severity, Subject, subject
 from netdiag.model.link import IFF_LOWER_UP, Link
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import sessions
@@ -247,9 +248,16 @@ def examples() -> Iterator[Example]:
         return host.route(dst, type=kind, dev="lo" if ":" in dst else None)
 
     def fires(
-        name: str, why: str, host: HostBuilder, severity: Severity = "critical", count: int = 1, *says: str
+        name: str,
+        why: str,
+        host: HostBuilder,
+        severity: Severity = "critical",
+        count: int = 1,
+        *says: str,
+        confidence: Confidence = "certain",
     ) -> Example:
-        return Example(name=name, why=why, tables=host.build(), fires=count, severity=severity, says=says)
+        expected: dict[str, Any] = {"severity": severity, "confidence": confidence, "says": says}
+        return Example(name=name, why=why, tables=host.build(), fires=count, **expected)
 
     words = f"the blackhole route {far}/32 in table 254; no name can be looked up"
     yield fires("blackholed", "the plain fault", refusing(_host(far)), "critical", 1, words)
@@ -290,7 +298,18 @@ def examples() -> Iterator[Example]:
     table.route("default", via="192.0.2.254", dev="eth0")
     yield fires("a rule sends questions alone to a default that refuses", "whoever is asked", table, "info")
     lost = ("there is no route to it", "nor to any other nameserver: no name can be looked up")
-    yield fires("no route, but a way out", "IPv6 has lost its own", _host("2001:db8:53::1"), "warning", 1, *lost)
+    likely: dict[str, Any] = {"confidence": "likely"}
+    six = _host("2001:db8:53::1")
+    yield fires("no route, but a way out", "IPv6 has lost its own", six, "warning", 1, *lost, **likely)
+    off = fires("no route, but a way out, drained", "its default route may be taken away", six, "info")
+    yield replace(off, labels={"drained": "true"})
+    bare = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").address("eth0", "fe80::1/64")
+    bare.route("default", via="192.0.2.254", dev="eth0").resolver("2001:db8:53::1")
+    yield fires("no route, and a link-local address alone", "every interface has one", bare, "info")
+    edge = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64").address("lo", "192.0.2.1/32")
+    edge.route("default", via="192.0.2.254", dev="eth0", onlink=True).resolver("2001:db8:53::1")
+    why = "IPv6 has lost its own"
+    yield fires("no route, IPv4 is on lo", why, edge, "warning", 1, *lost, **likely)
     for invert in (False, True):
         some = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").address("eth0", "2001:db8::1/64")
         some.route("default", via="192.0.2.254", dev="eth0", table=99).rule(100, table=99, fwmark=1, invert=invert)
@@ -308,7 +327,8 @@ def examples() -> Iterator[Example]:
         edge = BirdHost().bgp("up1", **session)
         edge.link("eth0").address("eth0", "192.0.2.1/24").address("eth0", "2001:db8::1/64")
         edge.route("default", via="192.0.2.254", dev="eth0").resolver("2001:db8:53::1")
-        yield fires(f"no route, a BGP session is {name}", "it may have brought it", edge, severity)  # type: ignore[arg-type]
+        sure: dict[str, Any] = {"severity": severity, "confidence": "certain" if severity == "info" else "likely"}
+        yield fires(f"no route, a BGP session is {name}", "it may have brought it", edge, **sure)
     mixed = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64").route("default", via="fe80::1", dev="eth0")
     mixed.resolver("198.51.100.53")
     yield fires("IPv6 alone, and only IPv4 is asked", "inherited", mixed, "info")
@@ -364,6 +384,11 @@ def examples() -> Iterator[Example]:
         ),
         ("reached by the default route", "as it should be", _host(far)),
         ("on the link", "as it should be", _host("192.0.2.53")),
+        (
+            "no route, and the default of IPv4 is left out by its rule",
+            "no way out",
+            _host("2001:db8:53::1").without_rule(32766).rule(100, table=254, suppress_prefixlength=0),
+        ),
         ("a peer in the tunnel has it", "as it should be", tunnel("10.66.8.0/23")),
         ("no way out at all", "inherited from elsewhere", HostBuilder().link("eth0").resolver(far)),
         ("a family without routes", "fails at once, and the next is asked", _host("2001:db8:53::1", other)),

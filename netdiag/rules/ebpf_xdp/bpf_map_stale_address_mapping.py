@@ -181,6 +181,8 @@ def examples() -> Iterator[Example]:
         name="a network for each guest", why="the same", tables=nets(64, moved="tap4").build(), fires=1, says=seen
     )
     yield Example(name="a network for each guest, all agree", why="as it should be", tables=nets(64).build())
+    onward = nets(64, moved="tap4").route("default", via="fd00:0:0:3::1", dev="tap3").build()
+    yield Example(name="one of the taps is the way out", why="anybody may be behind it", tables=onward)
     cards = nets(64, moved="tap4", kind={}).build()
     yield Example(name="networks on cards", why="anybody may be on them", tables=cards)
     four = longer(right[0], ("fd00::3", 128, "tap0")).route("10.0.0.9/32", dev="tap0")

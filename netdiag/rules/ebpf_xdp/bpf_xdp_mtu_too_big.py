@@ -147,6 +147,16 @@ def examples() -> Iterator[Example]:
     ran = ("though it ran shield at the time of the baseline of",)
     now = _host(sibling=False).build()
     yield Example(name="it ran one then", why="the baseline tells", tables=now, baseline=then, fires=1, says=ran)
+    anew = _host(sibling=False, ifindex=77).build()
+    yield Example(name="it ran one then, and was made anew", why="another guest's", tables=anew, baseline=then)
+    beside = _host(1500, 1500).build()
+    yield Example(name="another ran one then", why="nobody means this one to", tables=now, baseline=beside)
+    long = _host(1500, 1500, sibling=False)
+    long.bpf(programs=[program(2, "shield_for_all_", function="shield_for_all_guests", type="xdp")])
+    then, ran = xdp(long, "v1", 2).build(), ("though it ran shield_for_all_guests at the time",)
+    yield Example(
+        name="it ran one of a long name then", why="types tell it", tables=now, baseline=then, fires=1, says=ran
+    )
     generic = xdp(_host(1500, 1500, sibling=False), "v1", 1, "generic").build()
     yield Example(name="it ran one then, generic", why="that takes any MTU", tables=now, baseline=generic)
     none = _host(1500, 1500, sibling=False).build()

@@ -74,7 +74,7 @@ def given(view: HostView) -> set[str] | None:
     """The networks that the BIRDs of this host give to the kernel; None where that is not known in full, or where a
     BIRD may run that did not answer."""
     daemons, names = view.bird.daemons, view.socket_owners
-    if not daemons or not (view.read_whole("bird") and view.read_whole("bird_routes") and view.read_whole("sockets")):
+    if not (view.read_whole("bird") and view.read_whole("bird_routes") and view.read_whole("sockets")):
         return None
     listening = [row for row in names.unix if any(mark in row.path.lower() for mark in MARKS["bird"])]
     programs = {row.pid for row in names.owners if "bird" in row.comm.lower()}
@@ -165,7 +165,10 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -
     owners = SocketOwners(
         complete=True,
         unix=(*known, *((UnixListener(path=unix, inode=7),) if unix else ())),
-        owners=(SocketOwner(inode=7, pid=9, comm=comm),) if comm else (),
+        owners=(
+            *((SocketOwner(inode=6, pid=8, comm="bird"),) if first else ()),
+            *((SocketOwner(inode=7, pid=9, comm=comm),) if comm else ()),
+        ),
     )
     return Example(name=name, why=why, tables=replace(tables, socket_owners=owners), fires=fires, **more)
 
@@ -212,4 +215,18 @@ def _second() -> Iterator[Example]:
     yield _case("the kernel protocol is down", "it may keep its routes (persist)", host(main, state="down"))
     yield _case("too many to list", "they may be among them", host(main, known=False))
     twice = host(main)
-    yield _case("a second one at another path", "it may be its", twice, unix="/srv/x/bird2.ctl", comm="bird", more=1)
+    dbus: dict[str, Any] = {"unix": "/run/dbus/system_bus_socket", "comm": "dbus-daemon", "more": 1}
+    yield _case("beside another program", "that is no BIRD", host(main), 1, **dbus)
+    second: dict[str, Any] = {"unix": "/srv/r/x", "comm": "bird", "more": 1}
+    yield _case("a second one at a path of no telling name", "its program tells", host(main), **second)
+    for table in ("bird", "bird_routes", "sockets"):
+        yield _case(f"one of two, {table} not read", "it may be given all the same", host(main), late=(table,))
+    hung: Any = BirdHost().protocol("k4", "Kernel").protocol("s1", "Static")
+    hung.exports("k4", routes=(BirdRoute(net=main, protocol="s1", best=True),)).control_socket("/run/b2", hangs=True)
+    left = _host(12, hung).route(other, via="10.0.0.2", dev="eth0", table=100, protocol=12)
+    yield _case("a second one hangs", "it may be its", left)
+    static: Any = BirdHost().protocol("k4", "Kernel").protocol("s1", "Static")
+    static.exports("k4", routes=(BirdRoute(net=main, protocol="s1", best=True),))
+    left = _host(12, static).route(other, via="10.0.0.2", dev="eth0", table=100, protocol=12)
+    yield _case("a protocol of BIRD that feeds no kernel", "its list is not asked", left, 1)
+    yield _case("a second one at another path", "it may be its", twice, unix="/srv/x/bird2.ctl", more=1)

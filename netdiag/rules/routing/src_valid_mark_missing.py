@@ -40,7 +40,7 @@ from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
-from netdiag.rules.build_nft import chain, iifname, table
+from netdiag.rules.build_nft import CT_DIRECTION, chain, iifname, table
 from netdiag.rules.build_nft import plain as does
 from netdiag.rules.build_nft import rule as nft_rule
 from netdiag.rules.build_wireguard import WireguardBuilder
@@ -251,5 +251,18 @@ def examples() -> Iterator[Example]:
         two.nft(table(chain("pre", gives, hook="prerouting", priority="mangle"), family="ip"))
         says = ("which the firewall gives to what comes in by eth0",) if fires else ()
         yield Example(name=name, why="the filter forgets it", tables=two.build(), fires=fires, says=says)
+    nowhere = _bare().rule(100, table=7, fwmark=5).without_routes(table=7)
+    nowhere.route("default", type="unreachable", family="inet", table=7)
+    yield Example(name="plain rule, to nowhere", why="no interface asks", tables=nowhere.build())
+    for reply in (0, 1):
+        way = WireguardBuilder().link("eth0", inet_conf={"rp_filter": 1}).address("eth0", "192.0.2.2/24").link("eth1")
+        way.address("eth1", "10.1.0.2/24").rule(100, table=7, fwmark=5).route("default", via="10.1.0.1", dev="eth1")
+        way.route("default", via="192.0.2.1", dev="eth0", table=7)
+        given = does("immediate", dreg=0, value="05000000"), does("meta", key="mark", sreg=0)
+        asks = (CT_DIRECTION,), does("cmp", sreg=0, op="eq", value=f"{reply:02x}")
+        gives = nft_rule(*asks, *given)
+        way.nft(table(chain("pre", gives, hook="prerouting", priority="mangle"), family="ip"))
+        name = f"plain rule, its mark given by direction {reply}"
+        yield Example(name=name, why="the filter forgets it", tables=way.build(), fires=1)
     own = _host(fwmark=0).without_rule(32765)
     yield Example(name="no mark", why="the way back is the way out", tables=own.build())
