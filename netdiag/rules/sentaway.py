@@ -127,6 +127,7 @@ def guest_examples() -> Iterator[Example]:
     ):
         told = crit if fires else {}
         yield Example(name=name, why=why, tables=_bridged().rule(100, **rule).build(), **told)
+    last = _bridged().without_rule(32766).route("default", via="10.0.0.2", dev="eth0", table=253).rule(100, table=61)
     six = _host().tap("tap0").route("2001:db8:9::5/128", dev="tap0").route("2001:db8:9::5/128", dev="eth1", table=50)
     local = worker(61).route("10.9.0.0/24", dev="lo", table=255, type="local", scope=254)
     other = _host().tap("tap0").route("10.9.0.5/32", dev="tap0", table=70).rule(100, table=50)
@@ -146,6 +147,7 @@ def guest_examples() -> Iterator[Example]:
         ),
         ("a guest of IPv6 that moved", "the table knows where to", six.rule(100, table=50, family="inet6")),
         ("a guest, and no rule for it", "rule-main-missing speaks", worker(61).without_rule(32766)),
+        ("a guest on a bridge, and no rule for it", "rule-main-missing speaks", last),
         ("a guest that main sends elsewhere as well", "nobody reaches it", away.rule(100, table=50)),
         ("a guest of a network that has a rule", "it says where to", worker(dst="10.9.0.0", dst_len=16)),
         ("a neighbour", "a tunnel may take everything", lan.rule(100, table=50)),

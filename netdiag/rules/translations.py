@@ -129,7 +129,7 @@ def _switched_off(view: HostView, family: str, address: str) -> str | None:
     wanted = ipaddress.ip_address(address)
     for row in view.addresses if family == "inet" else ():  # IPv6 addresses go with the interface
         link = view.link(row.ifindex)
-        off = link is not None and not link.up and row.family == family
+        off = link is not None and not link.up
         if off and wanted in ipaddress.ip_network(f"{row.local}/{row.prefixlen}", strict=False):
             return view.ifname(row.ifindex)
     return None

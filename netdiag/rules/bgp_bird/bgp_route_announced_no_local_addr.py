@@ -41,8 +41,8 @@ from netdiag.model.link import Xdp
 from netdiag.model.route import RTN_LOCAL, RTN_THROW, RTN_UNICAST, RTNH_F_DEAD, Routes
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
-from netdiag.rules.build_bpf import program, tc, xdp
-from netdiag.rules.build_nft import chain, daddr, nat, rule, table, verdict
+from netdiag.rules.build_bpf import program, tc, tcx, xdp
+from netdiag.rules.build_nft import chain, daddr, nat, plain, rule, table, verdict
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.takenearly import steering, translated
 
@@ -214,13 +214,24 @@ def examples() -> Iterator[Example]:
         ("xdp", None, "info"),
         ("tc", (-1,), "critical"),
         ("tc", (-1, 7), "info"),
+        ("tc", (-1, 4), "info"),
+        ("tc", (-1, 5), "info"),
+        ("tc", (-1, 8), "info"),
         ("tc egress", (-1, 7), "critical"),
+        ("tcx", (-1,), "critical"),
+        ("tcx", (-1, 7), "info"),
+        ("xdp unread, and tc", (-1,), "info"),
+        ("xdp unread elsewhere, and tc", (-1,), "critical"),
         ("elsewhere", None, "critical"),
     ):
-        host = _host(link={"xdp": Xdp(mode="native")} if kind == "xdp" else {}).link("eth9")
+        hook = {"xdp": Xdp(mode="native")}
+        host = _host(link=hook if kind in ("xdp", "xdp unread, and tc") else {})
+        host.link("eth9", **(hook if kind == "xdp unread elsewhere, and tc" else {}))
         host.bpf(programs=[program(1, "front", verdicts=verdicts)])
         if kind == "xdp":
             xdp(host, "eth0", 1)
+        elif kind == "tcx":
+            tcx(host, "eth0", 1)
         else:
             direction = "egress" if kind == "tc egress" else "ingress"
             tc(host, "eth9" if kind == "elsewhere" else "eth0", 1, direction=direction)
@@ -231,9 +242,9 @@ def examples() -> Iterator[Example]:
         sure = "likely" if severity == "warning" else "possible"
         told: dict[str, Any] = {"severity": severity, "confidence": sure}
         yield _case(f"XDP, {owner} is on lo", "how its like is taken in", both, fires, **told)
-    for given, fires in ((nat("dnat", "10.0.0.2"), 0), (verdict("accept"), 1)):
+    for given, fires in ((nat("dnat", "10.0.0.2"), 0), (plain("redir"), 0), (verdict("accept"), 1)):
         words = rule(daddr("203.0.113.7/32"), given)
         named = _host().nft(table(chain("pre", words, hook="prerouting", type="nat" if not fires else "filter")))
-        yield _case("translated" if not fires else "only accepted", "who takes it in", named, fires)
+        yield _case(f"named by a rule, {given[-1].name}", "who takes it in", named, fires)
     other = table(chain("pre", rule(daddr("203.0.113.8/32"), nat("dnat", "10.0.0.2")), hook="prerouting", type="nat"))
     yield _case("another one translated", "it is not this one", _host().nft(other), 1)

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
+from netdiag.model.address import IFA_F_NOPREFIXROUTE, IFA_F_PERMANENT
 from netdiag.model.finding import Draft, Subject
 from netdiag.model.nft import NftElement, NftExpression, NftSet
 from netdiag.rules.build import HostBuilder
@@ -103,6 +104,16 @@ def examples() -> Iterator[Example]:
         hosted.link("br0", kind="bridge", up=up).address("br0", "10.1.0.1/24").tap("tap9", master="br0")
         hosted.nft(_dnat("10.1.0.5"))
         yield case(f"its bridge is {'up' if up else 'down'}", "the subnet's route went with it", hosted, fires)
+    no_route: dict[str, Any] = {"flags": IFA_F_NOPREFIXROUTE | IFA_F_PERMANENT}
+    for name, why, fields, gone in (
+        ("another network's bridge is down", "it may be of the gateway's", {}, False),
+        ("its bridge makes no route", "somebody meant that", dict(no_route), False),
+        ("its bridge went while it was read", "nothing is known of it", dict(no_route), True),
+    ):
+        hosted = HostBuilder().link("eth0").address("eth0", "172.16.0.2/24")
+        hosted.route("default", via="172.16.0.1", dev="eth0").link("br0", kind="bridge", up=bool(fields))
+        hosted.address("br0", "10.1.0.1/24" if fields else "10.5.0.1/24", **fields).nft(_dnat("10.1.0.5"))
+        yield case(name, why, hosted.vanished("br0") if gone else hosted)
     yield case("private, inside", "the gateway may know the way", inside.nft(_dnat("10.1.0.5")))
     alone = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").nft(dead)
     yield case("no route", "not even a default one", alone, 1)
