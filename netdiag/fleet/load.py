@@ -119,5 +119,5 @@ def of_files(sources: Sequence[str]) -> Fleet:
 def _host(name: str, snapshots: list[Snapshot]) -> FleetHost:
     ordered = sorted(snapshots, key=lambda snapshot: snapshot.meta.taken_at)
     earlier = [row for row in ordered[:-1] if row.meta.taken_at < ordered[-1].meta.taken_at]
-    birds = tuple(row.tables.bird for row in earlier)
-    return FleetHost(name=name, snapshot=ordered[-1], previous=earlier[-1] if earlier else None, birds=birds)
+    looks = tuple(partial(getattr, row.tables, "bird") for row in earlier)
+    return FleetHost(name=name, snapshot=ordered[-1], previous=earlier[-1] if earlier else None, looks=looks)

@@ -44,8 +44,13 @@ class FleetHost:
     cards: tuple[WireguardDevice, ...] | None = None
     """Its WireGuard devices without their peers, where a store tells them apart; None: they are in its tables."""
 
-    birds: tuple[Bird, ...] = ()
-    """Its BIRD daemons as the snapshots before told, oldest first; empty for a store, which keeps nights."""
+    looks: tuple[Callable[[], Bird], ...] = ()
+    """Gives its BIRD daemons as each of the snapshots before told, oldest first: those of the last day, and one."""
+
+    @cached_property
+    def birds(self) -> list[Bird]:
+        """Its BIRD daemons as the snapshots before and the newest told, oldest first."""
+        return [*(look() for look in self.looks), self.tables.bird]
 
     @property
     def tables(self) -> Tables:

@@ -1,6 +1,7 @@
 """A BGP session that is restarted between the snapshots of one host; ``netdiag fleet check`` judges their folder."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,18 @@ def collected(host: Host, folder: Path, number: int) -> dict[str, Any]:
     return report
 
 
+def later(lab: Lab, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    lab.wait(lambda: time.monotonic() > until, seconds + 2)
+
+
 def test_a_session_that_is_restarted_between_snapshots(lab: Lab, tmp_path: Path) -> None:
     host = world(lab)
     tmp_path.chmod(0o755)
     report: dict[str, Any] = {}
     for number in range(3):
-        if number:
+        if number:  # a second is the least that tells two changes apart
+            later(lab, 1.5)
             host.run("birdc", "restart", "up1")
             lab.wait(lambda: stands(host, "up1"), 10, "the session is back")
         report = collected(host, tmp_path, number)

@@ -48,6 +48,10 @@ def example(rule: str) -> FleetExample:
 def write(folder: Path, one: FleetExample) -> None:
     for host, tables in one.earlier.items():
         put(folder, f"{host}.before.netdiag", snapshot(host, tables, taken_at="2026-11-25T22:00:00Z"))
+    for host, looks in one.older.items():
+        for hour, tables in enumerate(looks):
+            taken_at = f"2026-11-25T2{hour}:00:00Z"
+            put(folder, f"{host}.{hour}.netdiag", snapshot(host, tables, taken_at=taken_at))
     for host, tables in one.hosts.items():
         put(folder, f"{host}.netdiag", snapshot(host, tables))
 

@@ -1,5 +1,7 @@
 """Every example of every rule of a fleet; and how causes between hosts stand above what the hosts report."""
 
+from functools import partial
+
 import pytest
 
 from netdiag.fleet.judge import across_hosts, judge_fleet
@@ -34,8 +36,8 @@ def view_of(hosts: dict[str, Tables], without: str | None = None, example: Fleet
     for name, tables in sorted(hosts.items()):
         before = snapshot(name, earlier[name], None, {}) if name in earlier else None
         now = snapshot(name, tables, without, labels.get(name, {}))
-        birds = tuple(one.bird for one in older.get(name, ()))
-        found.append(FleetHost(name=name, snapshot=now, previous=before, birds=birds))
+        looks = tuple(partial(getattr, one, "bird") for one in older.get(name, ()))
+        found.append(FleetHost(name=name, snapshot=now, previous=before, looks=looks))
     symptoms = {
         rule: {name: (on(name, subject("host", name=name)),) for name in names}
         for rule, names in (example.symptoms if example is not None else {}).items()

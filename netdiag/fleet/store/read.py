@@ -6,7 +6,7 @@ Raises StoreRefused where a part is missing or damaged.
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from netdiag.fleet.night import moment
 from netdiag.fleet.store.lazytables import Fetch, LazyTables
 from netdiag.fleet.store.place import Load, Part, Place, StoreRefused
 from netdiag.index.fleet import FleetHost
+from netdiag.model.bird import Bird
 from netdiag.model.coverage import Coverage
 from netdiag.model.fleetreport import Notice, Unreached
 from netdiag.model.snapshot import Meta, Snapshot
@@ -114,6 +115,14 @@ def cards(store: Place, loads: Iterable[Load] | None = None) -> Iterator[Card]:
                 yield Card(**dict(zip(names, cells, strict=True)), part=part, row=row)
 
 
+def _lately(earlier: list[Card], newest: Card) -> list[Card]:
+    """Of the snapshots before, oldest first, those of the day before the newest, and the one before these."""
+    end = moment(newest.taken_at)
+    times = [(moment(card.taken_at), card) for card in earlier]
+    day = [card for at, card in times if at is not None and end is not None and end - at <= timedelta(days=1)]
+    return earlier[-len(day) - 1 :] if day else earlier[-1:]
+
+
 class StoredFleet:
     """The hosts of a store, on one night or as they are now."""
 
@@ -125,6 +134,8 @@ class StoredFleet:
         self.loads = list(store.loads() if loads is None else loads)
         if not self.loads:
             raise StoreRefused(f"{store.name}: the store is empty")
+        self.lately: dict[str, list[Card]] = {}
+        """The snapshots of each host before its newest: those of the last day, and one."""
         self.series = self._series()
 
     @cached_property
@@ -149,6 +160,7 @@ class StoredFleet:
             rows.sort(key=lambda card: card.taken_at)
             earlier = [card for card in rows[:-1] if card.taken_at < rows[-1].taken_at]
             series[host] = [*earlier[-1:], rows[-1]]
+            self.lately[host] = _lately(earlier, rows[-1])
         self.gone = sorted(set(found) - set(series) - set(missed))
         if not series and not missed:
             raise StoreRefused(f"{self.store.name}: nothing of night {self.night}; there are {', '.join(self.nights)}")
@@ -196,7 +208,11 @@ class StoredFleet:
                 previous=self.snapshot(rows[0]) if len(rows) > 1 else None,
                 judged=self.fetch(card) if kept else None,
                 cards=cards_of.get(name, ()),
+                looks=tuple(partial(self._bird, card) for card in self.lately[name]),
             )
+
+    def _bird(self, card: Card) -> Bird:
+        return self.snapshot(card).tables.bird
 
     def snapshot(self, card: Card) -> Snapshot:
         """One snapshot. Raises StoreRefused."""
