@@ -63,7 +63,7 @@ def check(view: HostView) -> Iterator[Draft]:
         if why is None:
             continue
         words, source, certain = why
-        if late and certain and not with_ipv6 - {link.ifindex}:
+        if late and not with_ipv6 - {link.ifindex}:
             continue  # new interfaces begin without it, and nobody has it: the host does without
         certain = certain and not late  # each that has it was named: perhaps this one is not meant to
         slashed = "." in link.ifname
@@ -144,6 +144,9 @@ def examples() -> Iterator[Example]:
         yield _case(f"off for {which}", "the host does without", host)
     made = _wg("fd00::2/128", **OFF).sysctl("net.ipv6.conf.default.disable_ipv6", 1)
     made.link("eth9").address("eth9", "2001:db8:9::1/64")
+    left = HostBuilder().link("wg0", kind="wireguard", **OFF).sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+    left.rule(100, family="inet6", iif="wg0", table=100).rule(101, family="inet6", iif="wg0", table=101)
+    yield _case("off for new ones, and rules were left behind", "the host does without", left)
     late: dict[str, Any] = {"fires": 1, "severity": "warning", "confidence": "likely", "subject": about}
     yield _case("off for new ones, others have it", "it was made after the switch was set", made, **late)
     down = _wg("fd00::2/128", up=False, **OFF)
