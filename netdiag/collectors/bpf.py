@@ -189,12 +189,17 @@ def guessed(source: Source, numbers: list[int], here: set[int]) -> list[BpfMapEn
 
 def told_by_ioctl(source: Source, question: str, word: str, numbers: Iterable[int]) -> dict[int, int]:
     """One number of each interface, by ifindex; those that could not be asked, or do not tell it, are left out."""
+    answers = asked_by_ioctl(source, question, numbers)
+    return {ifindex: answer[word] for ifindex, answer in answers.items() if word in answer}
+
+
+def asked_by_ioctl(source: Source, question: str, numbers: Iterable[int]) -> dict[int, dict[str, int]]:
+    """All that each interface answers, by ifindex; those that could not be asked are left out."""
     try:
         raw = source.fetch("ethtool", "\n".join([question, *map(str, numbers)]))
-        answers = msgspec.json.decode(raw, type=dict[int, dict[str, int]])
+        return msgspec.json.decode(raw, type=dict[int, dict[str, int]])
     except (Unreadable, msgspec.MsgspecError):
         return {}
-    return {ifindex: answer[word] for ifindex, answer in answers.items() if word in answer}
 
 
 def far_gro(source: Source, ends: Iterable[Link]) -> dict[int, int]:
@@ -236,13 +241,13 @@ def with_veths(source: Source, veths: list[Link], rows: list[BpfMapEntry]) -> li
 def with_sent(source: Source, links: Iterable[Link], rows: list[BpfAttachment]) -> list[BpfAttachment]:
     """The same, XDP of veths with how many packets it sent elsewhere, and how many of them came nowhere."""
     numbers = [link.ifindex for link in links if link.kind == "veth" and link.xdp]
-    sent, failed = (told_by_ioctl(source, "xdp", word, numbers) if numbers else {} for word in ("sent", "failed"))
-    return [
-        msgspec.structs.replace(row, sent=sent[row.ifindex], failed=failed.get(row.ifindex))
-        if row.hook == "xdp" and row.ifindex in sent
-        else row
-        for row in rows
-    ]
+    told = asked_by_ioctl(source, "xdp", numbers) if numbers else {}
+    found = []
+    for row in rows:
+        answer = told.get(row.ifindex or 0, {}) if row.hook == "xdp" else {}
+        changed = "sent" in answer
+        found.append(msgspec.structs.replace(row, sent=answer["sent"], failed=answer.get("failed")) if changed else row)
+    return found
 
 
 def tc_attachments(reader: Reader) -> list[BpfAttachment]:

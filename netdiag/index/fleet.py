@@ -45,7 +45,8 @@ class FleetHost:
     """Its WireGuard devices without their peers, where a store tells them apart; None: they are in its tables."""
 
     looks: tuple[Callable[[], Bird], ...] = ()
-    """Gives its BIRD daemons as each of the snapshots before told, oldest first: those of the last day, and one."""
+    """Gives its BIRD daemons as each of the snapshots before told, oldest first; of a store those of the last day, and
+    one."""
 
     @cached_property
     def birds(self) -> list[Bird]:

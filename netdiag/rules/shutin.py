@@ -14,6 +14,7 @@ from netdiag.model.neighbour import Neighbour
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, Route
 from netdiag.rules.deadrules import decided_otherwise
+from netdiag.rules.forwardgate import forwarding
 
 ALIVE = ("reachable", "stale", "delay", "probe")
 MOST_INSIDE = 1000
@@ -39,7 +40,7 @@ def shut_in(view: HostView, rule: PolicyRule) -> tuple[GuestSide, Neighbour] | N
         if (
             rule.iif not in (None, side.link.ifname)
             or not covers(source, subnet)
-            or not _forwards(view, rule.family, side)
+            or not forwarding(view, side.link, rule.family)
         ):
             continue
         for row in view.neighbours.rows():
@@ -64,12 +65,6 @@ def _may_take(earlier: PolicyRule, rule: PolicyRule, source: Network) -> bool:
         return True
     other = ip_network(f"{earlier.src}/{earlier.src_len}", strict=False)
     return covers(other, source) or covers(source, other)
-
-
-def _forwards(view: HostView, family: str, side: GuestSide) -> bool:
-    if family == "inet6":
-        return view.sysctl_int("net.ipv6.conf.all.forwarding") == 1
-    return side.link.inet_conf.get("forwarding") == 1
 
 
 def isolating(view: HostView, rule: PolicyRule) -> Route | None:

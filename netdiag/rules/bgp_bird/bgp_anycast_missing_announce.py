@@ -39,6 +39,7 @@ from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Draft, Severity, Unjudged, subject
 from netdiag.model.intent import IntendedAnnouncement
+from netdiag.rules.bgp_bird.bgp_export_leak import private
 from netdiag.rules.bgpsessions import Session, bird_name, sessions
 from netdiag.rules.bgpsiblings import NOTHING
 from netdiag.rules.build_bird import BirdHost, channel
@@ -54,10 +55,6 @@ RULE = Rule(
     consults=("intent.announce", "baseline", "sockets"),
     explains=("bgp-prefix-announced-nowhere", "bgp-asym-announce-drift"),
 )
-INNER = tuple(
-    ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
-)
-"""RFC 1918, RFC 6598, RFC 4193."""
 MAKERS = ("Static", "Direct")
 
 
@@ -168,7 +165,7 @@ def _guessed(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft
         address = prefix.partition("/")[0]
         blocks = [other.replace("/32", "/24").replace("/128", "/64") for other in family]
         beside = any(ipaddress.ip_address(address) in ipaddress.ip_network(block, strict=False) for block in blocks)
-        if not (beside or bound.get(address)) or _inner(prefix) != _inner(family[0]):
+        if not (beside or bound.get(address)) or private(prefix) != private(family[0]):
             continue  # the router's own, or an inner address beside a public one: another purpose
         said.add(prefix)
         yield _draft(
@@ -202,7 +199,7 @@ def _served(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]
             continue
         address = prefix.partition("/")[0]
         ports = sorted(bound.get(address, ()))
-        if not ports or address in names or _inner(prefix) or _covered(prefix, announced):
+        if not ports or address in names or private(prefix) or _covered(prefix, announced):
             continue
         said.add(prefix)
         yield _draft(
@@ -235,12 +232,6 @@ def _carries(row: Told, prefix: str) -> bool:
     wanted = "ipv6" if ":" in prefix else "ipv4"
     channels = row.session.protocol.channels
     return any(one.name == wanted and one.state in ("UP", None) and one.output_filter != NOTHING for one in channels)
-
-
-def _inner(prefix: str) -> bool:
-    """Whether the address is one of those that only a company's own network knows."""
-    found = ipaddress.ip_network(prefix)
-    return any(found.network_address in net for net in INNER)
 
 
 def _covered(prefix: str, announced: set[str]) -> bool:

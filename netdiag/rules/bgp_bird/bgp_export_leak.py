@@ -62,7 +62,7 @@ def external(row: BirdProtocol) -> bool:
 
 
 def private(net: str) -> bool:
-    """Whether the prefix is of a private network."""
+    """Whether the prefix, or the address, is of a network that others do not know: RFC 1918, RFC 6598, RFC 4193."""
     try:
         asked = ipaddress.ip_network(net)
     except ValueError:

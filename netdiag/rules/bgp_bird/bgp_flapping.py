@@ -20,8 +20,8 @@ Fix
 Not flagged
   One change: somebody restarted the session. Changes with the daemon's start or with a new configuration. Sessions that
   are switched off. Changes between snapshots that are not there: a session that flaps ten times between two of them
-  changes once. With fewer than three snapshots of a host nothing is said of it, and where no host has three the rule
-  is not evaluated: a sweep a night shows no flapping.
+  changes once. With fewer than three snapshots of a host nothing is said of it. Where no host has three, or BIRD did
+  not answer in some of them, the rule is not evaluated: a sweep a night shows no flapping.
 
 References
   nest/proto.c proto_notify_state(), last_state_change; RFC 4271 section 8; RFC 2439
@@ -35,6 +35,7 @@ from netdiag.index.fleet import FleetHost, FleetView, across
 from netdiag.model.bird import Bird
 from netdiag.model.finding import Draft, Unjudged
 from netdiag.rules.bgpsessions import Session, moment
+from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import FleetExample, Rule
 
@@ -55,9 +56,12 @@ SAME = timedelta(seconds=1)
 
 
 def check(view: FleetView) -> Iterator[Draft | Unjudged]:
-    series = [host for host in view.reading("bird") if len(host.looks) + 1 >= LOOKS]
-    if not series:
+    several = [host for host in view.reading("bird") if len(host.looks) + 1 >= LOOKS]
+    series = [host for host in several if sum(bool(bird.daemons) for bird in host.birds) >= LOOKS]
+    if not several:
         yield Unjudged(reason=f"no host has {LOOKS} snapshots")
+    elif len(series) < len(several):
+        yield Unjudged(reason=f"fewer than {LOOKS} snapshots tell of BIRD: {len(several) - len(series)} hosts")
     for host in series:
         for session in _sessions(host.tables.bird):
             times = [] if session.switched_off else _changes(host, session)
@@ -129,6 +133,9 @@ def examples() -> Iterator[FleetExample]:
     yield case("once", "somebody restarted it", 0, one, two, two)
     yield case("never", "as it should be", 0, two, two, two)
     yield case("two snapshots", "they show one change", 0, one, two, unjudged=True)
+    dumb = HostBuilder().build()
+    yield case("BIRD was not read in one of three", "two looks show one change", 0, one, dumb, three, unjudged=True)
+    yield case("BIRD was not read in one of four", "three are left", 1, one, dumb, two, three)
     begun = look("11:30:00.000", last_reboot="2026-01-02 11:30:00.000")
     yield case("with the daemon's start", "all of them began anew", 0, one, two, begun)
     loaded = look("11:30:00.000", last_reconfiguration="2026-01-02 11:30:00.000")

@@ -34,7 +34,7 @@ References
 
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from netdiag.index.packet import Lookup, Query
@@ -45,6 +45,7 @@ from netdiag.model.distinct import among
 from netdiag.model.finding import Confidence, Draft, Severity, Subject, subject
 from netdiag.model.link import IFF_LOWER_UP, Link
 from netdiag.model.route import RTN_UNICAST
+from netdiag.rules.bgp_bird.bgp_export_leak import private
 from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
@@ -66,8 +67,6 @@ RULE = Rule(
 
 BROAD = {"inet": 16, "inet6": 32}
 """Prefix lengths below which a refusal is a null route for whole networks."""
-PRIVATE = [ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")]
-"""RFC 1918, RFC 6598, RFC 4193."""
 
 
 class Trouble(NamedTuple):
@@ -180,7 +179,7 @@ def _drained(view: HostView) -> bool:
 def _lost(view: HostView, servers: tuple[str, ...]) -> bool:
     """Whether this host has addresses of the family of each, and none is a private one, of a network that this host may
     never have been in: it has that family, and lost the way."""
-    if any(ip_address(address.partition("%")[0]) in network for address in servers for network in PRIVATE):
+    if any(private(address.partition("%")[0]) for address in servers):
         return False
     loops = {link.ifindex for link in view.links if link.loopback}
     own = {row.family for row in view.addresses if row.scope == 0 and row.ifindex not in loops}
