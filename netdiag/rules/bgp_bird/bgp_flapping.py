@@ -133,6 +133,8 @@ def examples() -> Iterator[FleetExample]:
     yield case("once", "somebody restarted it", 0, one, two, two)
     yield case("never", "as it should be", 0, two, two, two)
     yield case("two snapshots", "they show one change", 0, one, two, unjudged=True)
+    hosts, older = {"fra-edge1": three, "fra-edge2": two}, {"fra-edge1": (one, two), "fra-edge2": (one,)}
+    yield FleetExample(name="two of another host", why="nothing is said of it", hosts=hosts, older=older, fires=1)
     dumb = HostBuilder().build()
     yield case("BIRD was not read in one of three", "two looks show one change", 0, one, dumb, three, unjudged=True)
     yield case("BIRD was not read in one of four", "three are left", 1, one, dumb, two, three)
