@@ -1,8 +1,9 @@
 """What it checks
   An established BGP session brings no route (0 imported) although the neighbour sends some: its input filter refused
   every one. Judged where another session of the same kind does bring routes: one to the same neighbouring AS, or one
-  with the same filter by name, of the same family and table; or where this host has no other default route of the
-  family, so that nobody can have wanted it so.
+  with the same filter by name, of the same family and table; or where nobody can have wanted it so: this host has no
+  other default route of the family, or it forwards packets of the family, or the same session brings routes of the
+  other family. The last two of a filter that somebody wrote, not of "import none".
 
 Why it matters
   The session looks well and nothing goes over it. With a sibling that brings routes the second way is missing when the
@@ -20,8 +21,9 @@ Fix
 Not flagged
   "import none" on a session without a sibling that imports: it only announces, by choice. A neighbour that sends
   nothing, or has withdrawn what it sent. Sessions inside the AS with "import none". Clients of a route server. A
-  session established less than three seconds ago. Another filter that refuses all, where this host has a default route
-  from elsewhere and no sibling to compare with, is told as information only: an announcer may be written so too.
+  session established less than three seconds ago. Another filter that refuses all, on a host that does not forward, has
+  a default route from elsewhere and no sibling to compare with, is told as information only: an announcer may be
+  written so too.
 
 References
   nest/proto.c channel_show_stats(), nest/rt-table.c rte_update2() of BIRD
@@ -43,7 +45,7 @@ RULE = Rule(
     id="bgp-import-zero",
     title="an established BGP session brings no route",
     severity="warning",
-    reads=("bird", "routes"),
+    reads=("bird", "routes", "sysctls"),
     explains=(
         "route-default-missing",
         "dns-nameserver-unroutable",
@@ -51,6 +53,7 @@ RULE = Rule(
 )
 BIRD = 12
 """RTPROT_BIRD (include/uapi/linux/rtnetlink.h)."""
+FORWARDING = {False: "net.ipv4.ip_forward", True: "net.ipv6.conf.all.forwarding"}
 
 
 def refused(one: Standing) -> int:
@@ -62,12 +65,22 @@ def refused(one: Standing) -> int:
     return one.channel.filtered or (0 if gone is not None and gone.received else counts.filtered or 0)
 
 
-def way_out(view: HostView, one: Standing) -> bool:
-    """Somebody else than BIRD gave this host a default route."""
-    six = one.channel.name == "ipv6" or (
+def of_ipv6(one: Standing) -> bool:
+    """The family of the routes; BIRD 1.6 has a daemon for each."""
+    return one.channel.name == "ipv6" or (
         one.channel.name == "main" and ":" in (one.session.protocol.neighbor_address or "")
     )
-    routes = view.routes("inet6" if six else "inet")
+
+
+def missed(view: HostView, one: Standing) -> bool:
+    """A host that only announces does neither: it forwards, or learns routes of the other family over the session."""
+    others = (other.imported for other in one.session.protocol.channels if other is not one.channel)
+    return view.sysctl_int(FORWARDING[of_ipv6(one)]) == 1 or any(others)
+
+
+def way_out(view: HostView, one: Standing) -> bool:
+    """Somebody else than BIRD gave this host a default route."""
+    routes = view.routes("inet6" if of_ipv6(one) else "inet")
     return bool(((routes.dst_len == 0) & (routes.type == RTN_UNICAST) & (routes.protocol != BIRD)).any())
 
 
@@ -81,7 +94,7 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         session, policy = one.session, one.channel.input_filter
         words = f", while {better[0].session.name} brings {better[0].channel.imported}" if better else ""
-        lost = bool(better) or not way_out(view, one)
+        lost = bool(better) or not way_out(view, one) or missed(view, one)
         default = "::/0" if one.channel.name == "ipv6" else "0.0.0.0/0"
         yield RULE.found(
             subject=session.subject,
@@ -98,7 +111,7 @@ def check(view: HostView) -> Iterator[Draft]:
             confirm=[session.confirm],
             fix=f"{session.command('configure')}  # after repairing the import filter of {session.name} in bird.conf",
             confidence="likely" if lost else "possible",
-            breaks=[subject("route", dst=default, table=254)] if lost and not better else [],
+            breaks=[] if better or way_out(view, one) else [subject("route", dst=default, table=254)],
         )
 
 
@@ -176,6 +189,7 @@ def examples() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
+    yield from _of_routers(told)
     untold = BirdHost().bgp("up1", **_zero(import_withdraws=None)).bgp("up2", **_good())
     yield _case("withdrawals not told", "what was refused counts", untold, **told)
     for name, near, channel_name, calm in (
@@ -225,6 +239,23 @@ def examples() -> Iterator[Example]:
     old = BirdHost().bgp("up1", table="t2", **_zero(table=None)).bgp("up2", **_good(table=None))
     yield _case("BIRD 1.6, another table", "no sibling", old, **info)
     yield from _silent()
+
+
+def _of_routers(told: dict[str, Any]) -> Iterator[Example]:
+    """A default route from elsewhere, and no sibling."""
+    info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    for name, family, wanted in (("IPv4", "net.ipv4.ip_forward", told), ("IPv6", "net.ipv6.conf.all.forwarding", info)):
+        router = BirdHost().bgp("up1", **_zero())
+        router.sysctl(family, 1)
+        yield _case(f"it forwards {name}", "a router wants routes", router, **wanted)
+    router = BirdHost().bgp("up1", **_zero(input_filter="REJECT"))
+    router.sysctl("net.ipv4.ip_forward", 1)
+    yield _case("it forwards, and imports none", "by choice", router)
+    for imported, wanted in ((2, told), (0, info)):
+        both = _zero()
+        both["channels"] += (channel(name="ipv6", imported=imported, input_filter="ACCEPT"),)
+        host = BirdHost().bgp("up1", **both)
+        yield _case(f"{imported} of IPv6 over the same session", "who learns does not only announce", host, **wanted)
 
 
 def _silent() -> Iterator[Example]:

@@ -1,7 +1,8 @@
 """What it checks
   BIRD has learnt routes by BGP into a table, and none of that table reaches the kernel: its Kernel protocol exports
   nothing (the default of BIRD 2 is "export none"), or only routes of other protocols (its filter refuses those of BGP),
-  or there is none or it is switched off, while the kernel has no default route to use instead.
+  or there is none or it is switched off, while the kernel has no default route to use instead; or, as a warning, on a
+  host that forwards and to whose kernel BIRD gives what it learns of the other family.
 
 Why it matters
   Sessions stand, "birdc show route" is full, and the kernel does not know one of these routes: packets are refused
@@ -17,10 +18,10 @@ Fix
 
 Not flagged
   Route reflectors, collectors and looking glasses, which install nothing on purpose, and hosts that only announce: as
-  long as the kernel has a default route of that family, or does not forward and has internal sessions only, or every
-  session has "export none" and there is no second network that it could forward for, it is told as info; so are
-  internal sessions with route reflection. Tables of which some Kernel protocol takes routes, or into which the kernel's
-  routes are the only ones.
+  long as the kernel has a default route of that family and nothing of the other family is given to it either, or does
+  not forward and has internal sessions only, or every session has "export none" and there is no second network that it
+  could forward for, it is told as info; so are internal sessions with route reflection. Tables of which some Kernel
+  protocol takes routes, or into which the kernel's routes are the only ones.
 
 References
   BIRD user's guide, protocol kernel; proto_setup channel defaults in nest/proto.c
@@ -28,6 +29,8 @@ References
 
 from collections.abc import Iterator
 from typing import Any
+
+import msgspec
 
 from netdiag.index.reach import selects
 from netdiag.index.view import HostView
@@ -129,7 +132,18 @@ def for_all(view: HostView, family: str) -> list[int]:
     return [row.table for row in view.rules if row.family == family and row.table is not None and not selects(row)]
 
 
+def given(view: HostView) -> set[str]:
+    """Families of which some routes that BGP brought go to the kernel."""
+    return {
+        family
+        for daemon in view.bird.daemons
+        for table, family in learnt(daemon)
+        if taken(daemon, table) and not others_only(view, daemon, table)
+    }
+
+
 def check(view: HostView) -> Iterator[Draft]:
+    installs = given(view)
     for daemon in view.bird.daemons:
         for (table, family), sources in learnt(daemon).items():
             if taken(daemon, table) and not others_only(view, daemon, table):
@@ -140,7 +154,9 @@ def check(view: HostView) -> Iterator[Draft]:
             external = any(row.local_as != row.neighbor_as for row, _ in sources)
             forwards = view.sysctl_int(FORWARDING[family]) == 1
             reflects = not external and any("route-reflector" in (row.session or "") for row, _ in sources)
-            bad = not default and (external or forwards) and not reflects and not _listens(view, daemon, family)
+            meant = reflects or _listens(view, daemon, family) or not (external or forwards)
+            bad = not meant and not default
+            uneven = not meant and forwards and bool(installs - {family})
             kernel = kernel_of(daemon, table)
             count = sum(number for _, number in sources)
             filtered = kernel.channels[0].output_filter if kernel is not None and kernel.channels else None
@@ -149,8 +165,8 @@ def check(view: HostView) -> Iterator[Draft]:
                 message=f"BIRD learnt {count} routes into {table} and gives none of them to the kernel ("
                 + (f"{kernel.name}: {_said(kernel, filtered)}" if kernel else "no kernel protocol")
                 + f"); the kernel has {'a' if default else 'no'} default route of that family",
-                severity=None if bad else "info",
-                confidence=None if bad else "possible",
+                severity=None if bad else "warning" if uneven else "info",
+                confidence=None if bad or uneven else "possible",
                 evidence=[
                     ("routes learnt by BGP", count, f"birdc show protocols all {sources[0][0].name}"),
                     ("output filter of the kernel protocol", filtered or "no protocol", "birdc show protocols all"),
@@ -269,6 +285,7 @@ def examples() -> Iterator[Example]:
     yield _case("one in a table for all of IPv6", "IPv4 is not led there", default=True, own=100, rule=six_, **crit)
     yield _case("one in a table for all", "every packet has it", default=True, own=100, rule={"table": 100}, **info)
     yield _case("the same, with a default route", "as meant", **some, lists=statics, default=True, **info)
+    yield from _of_two_families()
     for name, proto, state, table, lists in (
         ("and another, which is down", "Kernel", "down", "master4", statics),
         ("and another table's", "Kernel", "up", "t9", statics),
@@ -295,3 +312,27 @@ def examples() -> Iterator[Example]:
         "switched off beside a pipe", "its table's routes are in none of its own", kernel_state="down", **piped, **crit
     )
     yield _case("exporting beside a pipe", "the ordinary case", export=5, **piped)
+
+
+def _of_two_families() -> Iterator[Example]:
+    """A default route of IPv4, none of BIRD's in the kernel, and a second family beside it."""
+
+    def host(taker: str = "ipv6", forward: int = 1, exported: int = 3, filter_: str | None = "ACCEPT") -> Any:
+        four, six = channel(imported=5, preferred=5, table="master4"), channel(name="ipv6", table="master6")
+        made: Any = BirdHost().bgp("up1", channels=(four, msgspec.structs.replace(six, imported=3, preferred=3)))
+        for name, table in (("ipv4", "master4"), ("ipv6", "master6")):
+            out = {"exported": exported, "output_filter": filter_} if name == taker else {"exported": 0}
+            made.protocol(f"k{name[3:]}", "Kernel", channels=(channel(**{"name": name, "table": table, **out}),))  # type: ignore[arg-type]
+        made.link("eth0").address("eth0", "192.0.2.2/24").address("eth0", "2001:db8::2/64")
+        made.route("default", via="192.0.2.1", dev="eth0").route("default", via="2001:db8::1", dev="eth0")
+        return made.sysctl("net.ipv4.ip_forward", forward).sysctl("net.ipv6.conf.all.forwarding", forward)
+
+    def case(name: str, why: str, made: Any, **more: Any) -> Example:
+        return Example(name=name, why=why, tables=made.build(), **more)
+
+    warn: dict[str, Any] = {"severity": "warning", "confidence": "likely", "fires": 1}
+    yield case("IPv6 alone is given", "the other was forgotten", host(), subject=subject("bird-protocol", name="k4"),
+               **warn)  # fmt: skip
+    yield case("IPv4 alone is given", "the other way round", host("ipv4"), **warn)
+    yield case("IPv6 alone, not forwarding", "it may only announce IPv4", host(forward=0), fires=1, severity="info")
+    yield case("neither is given", "a collector, as it seems", host("none"), fires=2, severity="info")

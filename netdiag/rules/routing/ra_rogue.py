@@ -1,6 +1,7 @@
 """What it checks
   A router advertisement brought an IPv6 default route over an interface on which somebody configured another gateway
-  for the default route, and the kernel may take the advertised one. Several advertising routers on one link, with none
+  for the default route, and the kernel may take the advertised one. Likewise over a bridge of guests alone or a guest's
+  tap, where the configured gateway is behind another interface. Several advertising routers on one link, with none
   configured, are told as info.
 
 Why it matters
@@ -21,7 +22,7 @@ Fix
 Not flagged
   Hosts that have only advertised default routes (a pair of routers advertises two: info). An advertised route of worse
   metric than the configured one. An advertised gateway that is the configured one, by address or by link address.
-  A configured default route over another interface.
+  A configured default route over another interface, unless only guests can advertise.
 
 References
   RFC 6104, RFC 6105, RFC 4861 section 6.3.4; net/ipv6/ndisc.c ndisc_router_discovery(), net/ipv6/route.c find_rr_leaf()
@@ -32,6 +33,7 @@ from typing import Any
 
 import numpy as np
 
+from netdiag.index.guests import faces_guest
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTN_UNICAST, RTPROT_NAMES, Route
@@ -71,9 +73,26 @@ def defaults(view: HostView) -> dict[tuple[int, int], tuple[list[tuple[Route, st
     return found
 
 
+def of_guests(view: HostView, ifindex: int) -> bool:
+    """A bridge all of whose ports are guests', or a tap with a host route to its guest; any other tap may be a VPN's,
+    and a veth this host's own way out."""
+    link = view.link(ifindex)
+    if link is None or link.kind not in ("bridge", "tun"):
+        return False
+    if link.kind == "tun":
+        tables = ((view.routes("inet"), 32), (view.routes("inet6"), 128))
+        return faces_guest(link) and any(((it.oif == ifindex) & (it.dst_len == bits)).any() for it, bits in tables)
+    ports = view.stack.ports(ifindex)
+    return bool(ports) and all(faces_guest(port) for port in ports)
+
+
 def check(view: HostView) -> Iterator[Draft]:
-    for (table, oif), (advertised, other) in defaults(view).items():
+    found = defaults(view)
+    for (table, oif), (advertised, other) in found.items():
         ifname = view.ifname(oif)
+        if of_guests(view, oif) and not other:
+            away = (others for (of, at), (_, others) in found.items() if of == table and at != oif)
+            other = [each for others in away for each in others]  # noqa: PLW2901
         for row, gateway in advertised:
             address = lladdr(view, gateway, oif)
             known = [one for one, mate in other if mate == gateway or (address and lladdr(view, mate, oif) == address)]
@@ -143,3 +162,25 @@ def examples() -> Iterator[Example]:
     pair = static(_host("fe80::1", "fe80::2"), priority=1)
     yield _case("a pair of routers, behind the configured one", "they stand by", pair)
     yield _case("other interface", "two uplinks", static(_host("fe80::1"), "2001:db8:1::2", dev="eth1"))
+    yield from _of_guests()
+
+
+def _of_guests() -> Iterator[Example]:
+    """The configured gateway is behind eth0; who advertises is behind br0 or a tap."""
+
+    def host(dev: str = "br0", priority: int = 1024, gateway: bool = True) -> HostBuilder:
+        made = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64").link("br0", kind="bridge")
+        made.link("v1", kind="veth", master="br0", link_netnsid=1).tap("tap0", master="br0").tap("tap1").tap("tap2")
+        made.link("br1", kind="bridge").route("10.1.0.5/32", dev="tap1").link("tun0", kind="tun", info={"type": "tun"})
+        if gateway:
+            made.route("default", via="2001:db8::2", dev="eth0", protocol=4)
+        return made.route("default", via="fe80::bad", dev=dev, protocol=RA, expires=9000, priority=priority)
+
+    warn: dict[str, Any] = {"fires": 1, "severity": "warning", "says": ("beside static gateway 2001:db8::2",)}
+    for dev in ("br0", "tap1"):
+        yield _case(f"a guest behind {dev}", "this host is their gateway, not they its", host(dev), **warn)
+    yield _case("a guest, worse metric", "it stands by", host(priority=1025))
+    yield _case("a bridge with a way out alone", "somebody else made it a bridge", host(gateway=False))
+    yield _case("a bridge with a card", "the card's link may have routers", host().link("eth1", master="br0"))
+    for dev, why in (("br1", "nobody is known to be there"), ("tap2", "it may be a VPN's"), ("tun0", "likewise")):
+        yield _case(f"behind {dev}", why, host(dev))

@@ -1,7 +1,8 @@
 """What it checks
   A route of type blackhole, unreachable or prohibit refuses what this host demonstrably sends to (the neighbour of a
   BGP session, the endpoint of a WireGuard peer, the far end of a tunnel, a guest (one with a host route, or one that is
-  alone with this host in the subnet of its tap), a live neighbour on a link, what a living WireGuard peer carries),
+  alone with this host in the subnet of its tap, or a live one on a bridge of guests), a live neighbour on a link, what
+  a living WireGuard peer carries, the far end of a connection that a program of this host opened),
   although a working route lies behind it: one of a worse metric, or of a shorter prefix. Also: it takes a prefix, by
   its metric, from a working unicast route of the same prefix.
 
@@ -38,27 +39,24 @@ import numpy as np
 
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
-from netdiag.index.ways import rivals, usable
 from netdiag.model.bird import UnresolvedRoute
 from netdiag.model.distinct import among
 from netdiag.model.finding import SEVERITY_RANK, Confidence, Draft, Severity, subject
 from netdiag.model.route import (
-    RT_TABLE_LOCAL,
-    RT_TABLE_MAIN,
     RTN_BLACKHOLE,
-    RTN_LOCAL,
     RTN_PROHIBIT,
-    RTN_UNICAST,
     RTN_UNREACHABLE,
     RTNH_F_DEAD,
     RTPROT_NAMES,
-    Route,
 )
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.demands import CONSULTS, READS, Demand, demands, inner, pairs, serves
+from netdiag.rules.demands import CONSULTS, READS, Demand, demands, inner, pairs
+from netdiag.rules.dialled import dialled
 from netdiag.rules.innercases import refused_by_route
+from netdiag.rules.refusalcases import refused_bridged, refused_dialled
+from netdiag.rules.refusals import aggregate, left_behind, weight
 from netdiag.rules.routewords import ip_command, route_subject, table_word, way_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.unresolved import known, lost
@@ -68,7 +66,7 @@ RULE = Rule(
     title="a route refuses packets for somebody in use, in front of a route that works",
     severity="critical",
     reads=READS,
-    consults=(*CONSULTS, "bird_routes"),
+    consults=(*CONSULTS, "bird_routes", "sockets"),
     explains=("bgp-*", "wg-*", "neigh-*", "route-onlink-missing-gateway"),
 )
 KERNEL, BOOT, STATIC, BIRD = 2, 3, 4, 12
@@ -89,41 +87,11 @@ class Refusal(NamedTuple):
     demand: Demand | None
 
 
-def left_behind(view: HostView, family: str, position: int, ifindex: int | None = None) -> int | None:
-    """A working unicast route of the same table that would take the packets; for ``ifindex`` only a link's own."""
-    routes, behind = view.routes(family), rivals(view.fib(family), position)
-    for other in (*behind.after, *behind.shorter):
-        row = routes.row(other)
-        if usable(routes, other) and (ifindex is None or (row.oif == ifindex and row.gateway is None)):
-            return other
-    return None
-
-
-def aggregate(view: HostView, family: str, position: int) -> bool:
-    """Whether more specific unicast or local routes lie in its prefix: then it catches only the rest."""
-    row, fib = view.routes(family).row(position), view.fib(family)
-    for table in {row.table, RT_TABLE_MAIN, RT_TABLE_LOCAL}:
-        for other in fib.routes_within(table, row.dst)[:64].tolist():
-            if fib.routes.type[other] in (RTN_UNICAST, RTN_LOCAL):
-                return True
-    return False
-
-
-def weight(view: HostView, demand: Demand, row: Route) -> Severity:
-    """How bad it is to refuse that one."""
-    if demand.kind == "neighbour":
-        alone = row.dst.endswith(("/32", "/128"))
-        if alone and not serves(view, row.family, demand.query.dst):
-            return "info"
-        return "critical" if demand.busy and not alone else "warning"
-    return "critical" if demand.busy else "info"
-
-
 def by_demand(view: HostView) -> Iterator[Refusal]:
     """What is refused to somebody in use."""
     told = view.read_whole("bird") and view.read_whole("bird_routes") and bool(view.bird_routes) and known(view)
     unresolved = {one.route.net for one in lost(view)} if told else None
-    for demand in (*demands(view), *pairs(view), *inner(view)):
+    for demand in (*demands(view), *pairs(view), *inner(view), *dialled(view)):
         answer, family = view.lookup(demand.query), demand.query.family
         if answer.route is None or answer.type not in ERRORS:
             continue
@@ -448,3 +416,5 @@ def _of_sessions() -> Iterator[Example]:
     local.address("eth0", "fe80::1/64").link("eth1").address("eth1", "fe80::2/64").route("fe80::/80", type="blackhole")
     yield _case("a session of a link", "a link is asked for its own routes alone", local)
     yield from refused_by_route()
+    yield from refused_dialled()
+    yield from refused_bridged()

@@ -1,0 +1,63 @@
+"""Connections that programs of this host opened, as what it sends to: demands (rules/demands.py) from the socket table.
+
+Who was dialled is wanted; who dialled this host may be an attacker whom somebody shut out on purpose. A connection
+counts as dialled where nothing listens on its local port. Pure; nothing can fail.
+"""
+
+from collections.abc import Iterator
+from ipaddress import IPv6Address, ip_address
+
+import numpy as np
+
+from netdiag.index.packet import Query
+from netdiag.index.view import HostView
+from netdiag.model.distinct import among, distinct
+from netdiag.model.finding import subject
+from netdiag.model.sockets import AF_INET, AF_INET6, ESTABLISHED, IPPROTO_TCP, SYN_SENT
+from netdiag.rules.demands import Demand
+from netdiag.rules.sockettables import comm_of, endpoint, listening
+
+MOST = 128
+"""Connections that are asked about, one for each far end and port."""
+
+
+def dialled(view: HostView) -> Iterator[Demand]:
+    """TCP connections to others that stand or are being opened; busy where bytes wait for an answer."""
+    table = view.sockets
+    mine = (table.protocol == IPPROTO_TCP) & among(table.family, (AF_INET, AF_INET6))
+    mine &= among(table.state, (ESTABLISHED, SYN_SENT))
+    mine &= ~among(table.sport, distinct(table.sport[listening(table, IPPROTO_TCP)]).tolist())
+    told = set[tuple[str, int]]()
+    for position in sorted(np.flatnonzero(mine).tolist(), key=lambda at: int(table.wqueue[at]) == 0):
+        row = table.row(position)
+        dst, src = _plain(row.dst), _plain(row.src)
+        if (dst, row.dport) in told or ip_address(dst).is_loopback or ip_address(dst).is_link_local:
+            continue
+        told.add((dst, row.dport))
+        comm = comm_of(view, row.inode)
+        yield Demand(
+            query=Query(
+                family="inet6" if ":" in dst else "inet",
+                dst=dst,
+                src=src,
+                oif=row.ifindex or None,
+                mark=int(table.mark[position]),
+                uid=row.uid,
+                ip_proto=IPPROTO_TCP,
+                sport=row.sport,
+                dport=row.dport,
+            ),
+            words=f"{comm + chr(39) + 's' if comm else 'a'} connection to {endpoint(dst, row.dport)}",
+            kind="connection",
+            busy=bool(table.wqueue[position]),
+            suffers=(subject("socket", netid=row.netid, src=row.src, sport=row.sport),),
+        )
+        if len(told) >= MOST:
+            return
+
+
+def _plain(address: str) -> str:
+    """IPv4 over a socket of IPv6 as IPv4."""
+    ip = ip_address(address)
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return str(mapped or ip)
