@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from netdiag.index.guests import faces_guest, sides
 from netdiag.index.view import HostView
-from netdiag.model.bpf import Bpf, BpfAttachment, BpfMapEntry, BpfProgram
+from netdiag.model.bpf import Bpf, BpfAttachment, BpfMap, BpfMapEntry, BpfProgram
 from netdiag.model.link import Link
 
 MAPPED = "::ffff:"
@@ -57,6 +57,17 @@ def routed(view: HostView, address: str, guests: Collection[int] = ()) -> set[in
                 found |= hops
             break
     return found
+
+
+def by_address(
+    view: HostView, one: BpfMap, guests: Collection[int]
+) -> tuple[list[BpfMapEntry], list[BpfMapEntry], dict[str, set[int]]]:
+    """Entries of a map that name the interface by which this host routes their key, those that name another one or
+    none that exists, and the interfaces of the routes by address."""
+    entries = [row for row in view.bpf.entries if row.map_id == one.id and row.ifindex]
+    ways = {key_address(row): routed(view, key_address(row), guests) for row in entries}
+    agree = [row for row in entries if row.ifindex in ways[key_address(row)]]
+    return agree, [row for row in entries if row.ifindex not in ways[key_address(row)]], ways
 
 
 def family_of(ifname: str) -> str:

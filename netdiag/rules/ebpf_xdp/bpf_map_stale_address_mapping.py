@@ -2,7 +2,7 @@
   A hash map of a program that is attached here, or that an attached one calls, maps addresses to interfaces (keys of 4
   or 16 bytes, most of which are addresses that this host routes to the very interface that the map names, in the first
   32 bits of the value, each alone or with a guest's network on a tap or veth of its own), and some entries name another
-  interface than the routes do, or one for an address that has no route of its own any more.
+  interface than the routes do, or one that does not exist, or one for an address that has no route of its own any more.
 
 Why it matters
   The program sends the packets of that address to where the guest lived before: to a stranger's tap, or nowhere. The
@@ -19,9 +19,9 @@ Fix
 Not flagged
   Maps whose keys are no addresses that this host routes; an entry that agrees with the route. A map in which as many
   entries disagree as agree: it is about something else. Entries without a route of their own in a map without any
-  entry that agrees. Interfaces that do not exist (bpf-devmap-stale-ifindex). The time in which a migration forwards
-  looks like the fault and ends by itself. Other maps than plain hashes, and beyond sixteen of them those whose names do
-  not say that values are interfaces, are not read.
+  entry that agrees: where such a one names an interface that does not exist, bpf-devmap-stale-ifindex may tell it. The
+  time in which a migration forwards looks like the fault and ends by itself. Other maps than plain hashes, and beyond
+  sixteen of them those whose names do not say that values are interfaces, are not read.
 
 References
   net/core/filter.c bpf_redirect(), bpf_fib_lookup(); bpftool-map(8)
@@ -37,7 +37,7 @@ import msgspec
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import guests_only, key_address, key_words, routed
+from netdiag.rules.bpfplaces import by_address, guests_only, key_address, key_words
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
@@ -58,10 +58,7 @@ def check(view: HostView) -> Iterator[Draft]:
     maps = {one.id: one for one in table.maps if one.type == "hash" and one.id in users}
     guests = guests_only(view) if maps else set()
     for one in maps.values():
-        entries = [row for row in table.entries if row.map_id == one.id and view.link(row.ifindex)]
-        ways = {key_address(row): routed(view, key_address(row), guests) for row in entries}
-        agree = [row for row in entries if row.ifindex in ways[key_address(row)]]
-        differ = [row for row in entries if row.ifindex not in ways[key_address(row)]]
+        agree, differ, ways = by_address(view, one, guests)
         if differ and len(agree) > len(differ):
             user = users[one.id]
             yield _finding(view, one, user.function or user.name, differ, ways[key_address(differ[0])])
@@ -71,9 +68,11 @@ def _finding(view: HostView, one: BpfMap, name: str, differ: list[BpfMapEntry], 
     first, address = differ[0], key_address(differ[0])
     where = " and ".join(sorted(view.ifname(number) for number in way)) or "nowhere of its own"
     many = f", and {len(differ) - 1} more" if len(differ) > 1 else ""
+    there = view.link(first.ifindex)
+    held = there.ifname if there else f"interface index {first.ifindex}, which does not exist"
     return RULE.found(
         subject=subject("bpf-map", name=one.name, program=name),
-        message=f"map {one.name} ({one.id}) of {name} sends {address} to {view.ifname(first.ifindex or 0)}, and the "
+        message=f"map {one.name} ({one.id}) of {name} sends {address} to {held}, and the "
         f"routes send it to {where}{many}",
         evidence=[
             (f"map {one.id} key {address}", f"ifindex {first.ifindex}", "BPF_MAP_LOOKUP_ELEM"),
@@ -139,7 +138,12 @@ def examples() -> Iterator[Example]:
     gone = _host("tap0", "tap0", "tap0")
     key = int.from_bytes(socket.inet_aton("10.0.0.9"), sys.byteorder)
     gone.bpf(entries=[BpfMapEntry(map_id=5, key=key, ifindex=99)])
-    yield Example(name="an index that nobody has", why="bpf-devmap-stale-ifindex tells it", tables=gone.build())
+    says = ("sends 10.0.0.9 to interface index 99, which does not exist, and the routes send it to nowhere of its own",)
+    yield Example(name="an index that nobody has", why="its tap went", tables=gone.build(), fires=1, says=says)
+    some = _host("tap0", "tap1", "tap1").bpf(entries=gone.build().bpf.entries[-1:]).build()
+    yield Example(
+        name="an index that nobody has, and few agree", why="bpf-devmap-stale-ifindex may tell it", tables=some
+    )
     named = _host(*one, function="switch_of_somebody")
     about = subject("bpf-map", program="switch_of_somebody")
     yield Example(name="whole name", why="as told", tables=named.build(), fires=1, subject=about)
