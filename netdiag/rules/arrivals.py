@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec import structs
 
 from netdiag.index.fib import Positions
 from netdiag.index.packet import Lookup, Query
 from netdiag.index.reach import can_match
-from netdiag.index.reversepath import ReversePath, effective
+from netdiag.index.reversepath import Reverse, ReversePath, effective
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.distinct import among, distinct
@@ -52,10 +53,13 @@ class Dropped:
 class Arrivals:
     """The question for one host and its strict interfaces."""
 
-    def __init__(self, view: HostView, strict: Iterable[Link]) -> None:
+    def __init__(self, view: HostView, strict: Iterable[Link], family: str = "inet") -> None:
+        """``family``: IPv6 has no rp_filter; its filters are rules of the firewall, which ask as _back() does."""
         self._view = view
+        self._family = family
+        self._bits = 32 if family == "inet" else 128
         self._filter = ReversePath(view.lookup, self._devices)
-        self._rules = [rule for rule in view.rules if rule.family == "inet"]
+        self._rules = [rule for rule in view.rules if rule.family == family]
         self._marks = sorted({rule.fwmark for rule in self._rules if rule.fwmark})[:MOST_MARKS]
         self._onward = self._onward_routes({link.ifindex for link in strict})
 
@@ -64,34 +68,50 @@ class Arrivals:
 
     def _onward_routes(self, indexes: set[int]) -> Positions:
         """Routes over these interfaces that lead further than to one address on the link."""
-        routes = self._view.routes("inet")
+        routes = self._view.routes(self._family)
         pointers = [at for at, extra in enumerate(routes.extras) if any(hop.oif in indexes for hop in extra.multipath)]
         over = among(routes.oif, sorted(indexes))
         over = over | among(routes.extra, pointers) if pointers else over
         over = over & (routes.type == RTN_UNICAST) & (routes.protocol != KERNEL) & (routes.table != RT_TABLE_LOCAL)
-        positions = np.flatnonzero(over & (routes.dst_len < 32))
-        return positions if len(positions) < MANY else positions[routes.dst_len[positions] <= 16]
+        positions = np.flatnonzero(over & (routes.dst_len < self._bits))
+        return positions if len(positions) < MANY else positions[routes.dst_len[positions] <= self._bits // 2]
 
     def leading_on(self) -> set[int]:
         """Interfaces, by ifindex, that have a route which leads on."""
-        routes, onward = self._view.routes("inet"), self._onward
+        routes, onward = self._view.routes(self._family), self._onward
         pointers = distinct(routes.extra[onward]).tolist()
         several = {hop.oif for at in pointers if at >= 0 for hop in routes.extras[at].multipath}
         return several | set(distinct(routes.oif[onward]).tolist())
 
     def own(self, link: Link) -> str | None:
-        """The interface's first IPv4 address of global scope."""
-        own = (a for a in self._view.addresses if a.ifindex == link.ifindex and a.family == "inet" and a.scope == 0)
+        """The interface's first address of global scope."""
+        mine = (a for a in self._view.addresses if a.ifindex == link.ifindex and a.family == self._family)
+        own = (address for address in mine if address.scope == 0)
         return next((address.local for address in own), None)
 
-    def dropped(self, link: Link, sources: Iterable[str], address: str, length: int = 32) -> tuple[str, Lookup] | None:
+    def _back(self, link: Link, address: str, source: str) -> Reverse:
+        """Whether the filter lets in a packet to an address of this host.
+
+        IPv6: nft_fib6_eval() and rpfilter_lookup_reverse6() look for a route by this very interface
+        (RT6_LOOKUP_F_IFACE), and pass over those by others that a packet would take.
+        """
+        if self._family == "inet":
+            return self._filter.strict(link, Query(family="inet", dst=address, src=source))
+        asked = Query(family="inet6", dst=source, src=address)
+        bound = self._view.lookup(structs.replace(asked, oif=link.ifindex))
+        answers = (bound, *bound.alternatives)
+        here = any(hop.oif == link.ifindex for way in answers if way.type == "unicast" for hop in way.hops)
+        passes = here or any(way.type == "local" for way in answers)
+        return Reverse(passes, bound if passes else self._view.lookup(asked))
+
+    def dropped(self, link: Link, sources: Iterable[str], address: str, length: int = 128) -> tuple[str, Lookup] | None:
         """The first source and its way back where the filter lets none of the sources in; else None.
 
         A source that passes by a prefix longer than ``length`` says nothing about the route in question.
         """
         first = None
         for source in sources:
-            reverse = self._filter.strict(link, Query(family="inet", dst=address, src=source))
+            reverse = self._back(link, address, source)
             if reverse.passes:
                 if reverse.way.prefixlen is not None and reverse.way.prefixlen > length:
                     continue
@@ -119,14 +139,14 @@ class Arrivals:
 
     def _ways_over(self, link: Link) -> Iterator[tuple[int, Route]]:
         """A few routes over the interface: for each table those of the shortest prefixes."""
-        routes, positions = self._view.routes("inet"), self._onward
+        routes, positions = self._view.routes(self._family), self._onward
         several = [at for at, extra in enumerate(routes.extras) if any(h.oif == link.ifindex for h in extra.multipath)]
         over = routes.oif[positions] == link.ifindex
         positions = positions[over | among(routes.extra[positions], several) if several else over]
         for table in distinct(routes.table[positions])[:MOST_TABLES].tolist():
             here = positions[routes.table[positions] == table]
             shortest = here[np.argsort(routes.dst_len[here], kind="stable")][:MOST_ROUTES].tolist()
-            yield from zip(shortest, self._view.route_rows("inet", shortest), strict=True)
+            yield from zip(shortest, self._view.route_rows(self._family, shortest), strict=True)
 
     def _answers(self, link: Link, position: int, row: Route, rule: PolicyRule) -> list[Dropped | None]:
         """For a rule by which packets do leave over this route: their answers where they are dropped, None where they
@@ -145,7 +165,7 @@ class Arrivals:
             address = row.prefsrc or self.own(link)
             if address is None or (query.mark and self._valid_mark(link)):
                 return [None]  # the firewall may give the mark back to the answers
-            back = self._filter.strict(link, Query(family="inet", dst=address, src=query.dst))
+            back = self._back(link, address, query.dst)
             if back.passes:
                 if (back.way.prefixlen or 0) > length:
                     continue  # a neighbour on the link: it says nothing of who is behind
@@ -156,6 +176,8 @@ class Arrivals:
         return []
 
     def _valid_mark(self, link: Link) -> bool:
+        if self._family == "inet6":
+            return False  # the question is the firewall's: it asks with the mark if it says so
         everywhere = self._view.sysctl_int("net.ipv4.conf.all.src_valid_mark") or 0
         return effective(link, everywhere, "src_valid_mark") > 0
 
@@ -169,7 +191,7 @@ class Arrivals:
             routed = max(routed, wanted, key=lambda network: network.prefixlen)
         for mark in marks:
             for destination in specimens(str(routed)):
-                yield Query(family="inet", dst=destination, mark=mark, uid=uid, oif=oif)
+                yield Query(family=self._family, dst=destination, mark=mark, uid=uid, oif=oif)
 
 
 def announced(view: HostView, link: Link) -> str | None:

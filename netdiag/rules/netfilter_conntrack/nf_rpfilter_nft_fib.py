@@ -130,11 +130,14 @@ def _tunnels(view: HostView) -> Iterator[tuple[Possible, Draft]]:
 def _uplinks(view: HostView) -> Iterator[tuple[Possible, Draft]]:
     """Filters that drop what must arrive on an interface by the routes over it."""
     links = [link for link in view.links if link.lower_up and not link.loopback and link.master is None]
-    arrivals = Arrivals(view, links)
-    onward = arrivals.leading_on()
-    for link in [link for link in links if link.ifindex in onward][:MOST_LINKS]:
-        for dropped in arrivals.expected(link):
+    for family in ("inet", "inet6"):
+        arrivals = Arrivals(view, links, family)
+        onward = arrivals.leading_on()
+        asked = [link for link in links if link.ifindex in onward][:MOST_LINKS]
+        for dropped in (lost for link in asked for lost in arrivals.expected(link)):
+            link = dropped.link
             packet = Packet(
+                family=family,
                 iif=link.ifname,
                 iifindex=link.ifindex,
                 saddr=dropped.source,
@@ -199,6 +202,7 @@ def _asymmetric(view: HostView, dropped: Dropped, stop: Possible) -> Draft:
     at, link = stop.at, dropped.link
     hops = ", ".join(sorted({view.ifname(hop.oif) for hop in dropped.way.hops if hop.oif}))
     back = f"leaves by {hops}" if hops else f"does not exist ({dropped.way.error})"
+    version = "-6 " if ":" in dropped.source else ""
     nft, xt = f"iifname {quoted(link.ifname)} accept", f"-i {quoted(link.ifname)} -j ACCEPT"
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
@@ -209,7 +213,7 @@ def _asymmetric(view: HostView, dropped: Dropped, stop: Possible) -> Draft:
             fact(stop),
             (f"way back to {dropped.source}", hops or dropped.way.error, "policy rules and tables as read"),
         ],
-        confirm=[list_chain(at.table, at.chain), f"ip route get {dropped.source} from {dropped.address}"],
+        confirm=[list_chain(at.table, at.chain), f"ip {version}route get {dropped.source} from {dropped.address}"],
         fix=inserts(at.table, at.chain.name, [nft], [xt]),
         touches=[subject("link", ifname=link.ifname), *overruled(view, dropped)],
         breaks=[subject("address", address=dropped.address, ifname=link.ifname)],
@@ -374,3 +378,17 @@ def _asymmetric_examples() -> Iterator[Example]:
     yield case("of an interface in a bridge", "no packet of IP", fib, _uplink(master=1))
     yield case("of an interface without carrier", "no packet", fib, _uplink(carrier=False))
     yield case("with the mark in the question", "it may be restored", _fib("saddr", "mark", "iif"))
+    yield case("IPv6, answers to marked packets", "the unmarked way leaves by eth0", fib, _six(), 1)
+    second = _six().route("default", via="2001:db8:1::2", dev="eth1", priority=2000)
+    yield case("IPv6, a standby by that uplink", "the question is bound to eth1, and finds it", fib, second)
+    yield case("IPv6, with the mark", "it may be restored", _fib("saddr", "mark", "iif"), _six())
+    yield case("IPv6, a rule for the address", "symmetric", fib, _six(src="2001:db8:1::1", src_len=128))
+
+
+def _six(**rule: Any) -> HostBuilder:
+    """Two uplinks of IPv6, as of IPv4 above."""
+    host = HostBuilder().link("eth0").link("eth1")
+    host.address("eth0", "2001:db8::1/64").address("eth1", "2001:db8:1::1/64")
+    host.route("default", via="2001:db8::2", dev="eth0")
+    host.route("default", via="2001:db8:1::2", dev="eth1", table=101)
+    return host.rule(100, family="inet6", table=101, **(rule or {"fwmark": 1, "fwmask": 0xFFFFFFFF}))
