@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from msgspec import structs
 
 from netdiag.index.fib import Positions
 from netdiag.index.packet import Lookup, Query
@@ -46,6 +45,8 @@ class Dropped:
     """The way back."""
     why: str
     """Why such packets must be expected."""
+    mark: int = 0
+    """That of the packets whose answers they are."""
     standby: bool = False
     """Only a route that is not used now speaks for them."""
 
@@ -92,17 +93,15 @@ class Arrivals:
     def _back(self, link: Link, address: str, source: str) -> Reverse:
         """Whether the filter lets in a packet to an address of this host.
 
-        IPv6: nft_fib6_eval() and rpfilter_lookup_reverse6() look for a route by this very interface
-        (RT6_LOOKUP_F_IFACE), and pass over those by others that a packet would take.
+        IPv6: nft_fib6_eval() and rpfilter_lookup_reverse6() ask as for a packet, and compare the interface; a standby
+        route of a higher metric by this interface does not count.
         """
         if self._family == "inet":
             return self._filter.strict(link, Query(family="inet", dst=address, src=source))
-        asked = Query(family="inet6", dst=source, src=address)
-        bound = self._view.lookup(structs.replace(asked, oif=link.ifindex))
-        answers = (bound, *bound.alternatives)
-        here = any(hop.oif == link.ifindex for way in answers if way.type == "unicast" for hop in way.hops)
-        passes = here or any(way.type == "local" for way in answers)
-        return Reverse(passes, bound if passes else self._view.lookup(asked))
+        way = self._view.lookup(Query(family="inet6", dst=source, src=address))
+        answers = [one for one in (way, *way.alternatives) if one.type == "unicast"]
+        here = any(hop.oif == link.ifindex for one in answers for hop in one.hops)
+        return Reverse(here or way.type == "local", way)
 
     def dropped(self, link: Link, sources: Iterable[str], address: str, length: int = 128) -> tuple[str, Lookup] | None:
         """The first source and its way back where the filter lets none of the sources in; else None.
@@ -172,7 +171,7 @@ class Arrivals:
                 return [None]
             mark = f" with mark {query.mark:#x}" if query.mark and not rule.fwmark else ""
             why = f"rule {rule.priority} ({rule_words(rule)}) sends by it{mark}, so the answers come in there"
-            return [Dropped(link=link, source=query.dst, address=address, way=back.way, why=why)]
+            return [Dropped(link=link, source=query.dst, address=address, way=back.way, why=why, mark=query.mark)]
         return []
 
     def _valid_mark(self, link: Link) -> bool:

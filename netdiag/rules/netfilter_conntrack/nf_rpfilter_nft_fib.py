@@ -130,11 +130,14 @@ def _tunnels(view: HostView) -> Iterator[tuple[Possible, Draft]]:
 def _uplinks(view: HostView) -> Iterator[tuple[Possible, Draft]]:
     """Filters that drop what must arrive on an interface by the routes over it."""
     links = [link for link in view.links if link.lower_up and not link.loopback and link.master is None]
+    tunnels = {device.fwmark for device, _ in devices(view) if device.fwmark}
     for family in ("inet", "inet6"):
         arrivals = Arrivals(view, links, family)
         onward = arrivals.leading_on()
         asked = [link for link in links if link.ifindex in onward][:MOST_LINKS]
         for dropped in (lost for link in asked for lost in arrivals.expected(link)):
+            if dropped.mark in tunnels:
+                continue  # WireGuard's own packets, by the way to each endpoint
             link = dropped.link
             packet = Packet(
                 family=family,
@@ -380,7 +383,9 @@ def _asymmetric_examples() -> Iterator[Example]:
     yield case("with the mark in the question", "it may be restored", _fib("saddr", "mark", "iif"))
     yield case("IPv6, answers to marked packets", "the unmarked way leaves by eth0", fib, _six(), 1)
     second = _six().route("default", via="2001:db8:1::2", dev="eth1", priority=2000)
-    yield case("IPv6, a standby by that uplink", "the question is bound to eth1, and finds it", fib, second)
+    yield case("IPv6, a standby by that uplink", "it is not taken, and so not found", fib, second, 1)
+    best = _six().route("default", via="2001:db8:1::2", dev="eth1", priority=500)
+    yield case("IPv6, the better one by that uplink", "it is found", fib, best)
     yield case("IPv6, with the mark", "it may be restored", _fib("saddr", "mark", "iif"), _six())
     yield case("IPv6, a rule for the address", "symmetric", fib, _six(src="2001:db8:1::1", src_len=128))
 
