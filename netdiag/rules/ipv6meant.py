@@ -13,7 +13,7 @@ from netdiag.model.finding import Confidence
 from netdiag.model.link import Link
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RTN_UNICAST
-from netdiag.rules.bgpsessions import sessions
+from netdiag.rules.bgpsessions import Session, on_subnet, sessions
 
 CONSULTS = ("wireguard", "bird")
 IPV6_MIN_MTU = 1280
@@ -54,6 +54,9 @@ def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bo
     for session in sessions(view):
         if session.protocol.neighbor_ifname == link.ifname and not session.switched_off:
             return f"BGP session {session.name} runs over it", session.source, True
+    lost = bereft(view, link)
+    if lost:
+        return f"BGP session {lost[0].name} lost its subnet with it", lost[0].source, False
     ruled = _ruled(view, link)
     if ruled is not None:
         return *ruled, False
@@ -62,6 +65,26 @@ def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bo
     if link.ifname != make(link)[1] and len(having) >= ALIKE and 2 * len(having) > len(alike):
         return f"{len(having)} interfaces like it have IPv6 ({having[0]}, ...)", "RTM_GETADDR IFA_ADDRESS", False
     return None
+
+
+def bereft(view: HostView, link: Link) -> list[Session]:
+    """IPv6 sessions to a neighbour on a subnet that no interface has any more, where it was this one's: a session of
+    IPv4 to the same AS goes over it, or no other interface with an IPv4 address has IPv6 switched off."""
+    near = {row.ifindex for row in view.addresses if row.family == "inet"}
+    off = [one for one in view.links if one.up and one.inet6_conf.get("disable_ipv6") == 1 and one.ifindex in near]
+    if link not in off or view.stack.ports(link.ifindex) or link.loopback:
+        return []
+    found, every = list[Session](), list(sessions(view))
+    for session in every:
+        row, address = session.protocol, session.address
+        direct = row.neighbor_as != row.local_as and not row.neighbor_ifname and "multihop" not in (row.session or "")
+        if address is None or address.version != 6 or session.up or session.switched_off or not direct:
+            continue
+        mates = [one for one in every if one.protocol.neighbor_as == row.neighbor_as and one is not session]
+        beside = any(link.ifname in on_subnet(view, mate) for mate in mates)
+        if not on_subnet(view, session) and (beside or len(off) == 1):
+            found.append(session)
+    return found
 
 
 def _ruled(view: HostView, link: Link) -> tuple[str, str] | None:

@@ -1,9 +1,9 @@
 """What it checks
   A prefix that this host is meant to announce is in no export of a BGP session: [[announce]] of the intent names prefix
   and sessions; or the host announces other addresses of its lo and not this one; or it was announced at the time of
-  the baseline; or none of them is announced, a service listens on this very address, and BIRD runs a direct protocol,
-  which would take it from lo; or the same ports are open at an address of the other family, which is announced, and
-  none of this family is.
+  the baseline; or none of its family is announced, a service listens on this very address, and BIRD runs a direct
+  protocol, which would take it from lo; or the same ports are open at an address of the other family, which is
+  announced, and none of this family is.
 
 Why it matters
   The address is here and the service runs, so every check on the host is green; but no router leads anybody to it. With
@@ -194,8 +194,10 @@ def _served(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]
     bound, names = listeners(view), {daemon.router_id for daemon in view.bird.daemons}
     others = _siblings(view, told)
     for prefix in _own(view):
-        twin = _twin(prefix, others, bound) if any(_carries(row, prefix) for row in outward) else None
-        if twin is None and (others or not direct):
+        carried = any(_carries(row, prefix) for row in outward)
+        twin = _twin(prefix, others, bound) if carried else None
+        mute = carried and not any((":" in net) == (":" in prefix) for net in announced)
+        if twin is None and (not direct or (others and not mute)):
             continue
         address = prefix.partition("/")[0]
         ports = sorted(bound.get(address, ()))
@@ -433,6 +435,10 @@ def _services() -> Iterator[Example]:
         ("export none", dual(output_filter="REJECT")),
     ):
         yield _case(f"a service of both families, {name}", "it may be meant", host)
+    alone = dual(ports=(53,)).protocol("d1", "Direct")
+    yield _case("a direct protocol, and nothing of the family", "a filter refuses it", alone, **lone)
+    wide = dual(ports=(53,), nets=(P, "2001:db8::/48")).protocol("d1", "Direct")
+    yield _case("a direct protocol, and others of the family", "it may be meant", wide)
     named = BirdHost().daemon(router_id="203.0.113.7").protocol("d1", "Direct").bgp("up_1")
     named.exports("up_1", routes=()).address("lo", P).socket(src="203.0.113.7", sport=443)
     yield Example(name="a router id", why="the router's own", tables=named.build(), unjudged=True)

@@ -17,8 +17,10 @@ Fix
 Not flagged
   Taps with several queues, which many descriptors share. A process and its own helpers that hold the same tap. A
   process that names several taps and holds them. A tap of that name in another namespace. Processes that only name
-  the tap on their command line (a shell, an editor). A process with /dev/net/tun open in vain that names no tap is an
-  info if it is a virtual machine monitor: its tap may have been deleted under it.
+  the tap on their command line (a shell, an editor). A monitor with /dev/net/tun open in vain that names no tap (it was
+  told over its API) is a warning as well: its tap was refused, or deleted under it, and either way its machine is cut
+  off. Where the same process holds a tap besides, it is an info. The moment between open() and TUNSETIFF looks alike
+  and lasts microseconds.
 
 References
   drivers/net/tun.c tun_attach() (EBUSY), tun_chr_show_fdinfo(); https://github.com/cocoonstack/cocoon/issues/141
@@ -77,13 +79,14 @@ def check(view: HostView) -> Iterator[Draft]:
                 touches=tap.objects,
                 breaks=tap.objects,
             )
+    served = {holder.pid for holder in view.taps.holders if holder.ifname is not None}
     for holder in unattached(view.taps):
         if holder.vmm is not None and holder.pid not in told:
             told.add(holder.pid)
             yield RULE.found(
                 subject=subject("tap", comm=holder.comm),
-                severity="info",
-                confidence="possible",
+                severity="info" if holder.pid in served else "warning",
+                confidence="possible" if holder.pid in served else "likely",
                 message=f"{holder.vmm} (pid {holder.pid}) has /dev/net/tun open without a device behind it: its tap "
                 "was refused, or deleted under it",
                 evidence=(("device behind it", "none", f"/proc/{holder.pid}/fdinfo iff:"),),
@@ -107,7 +110,10 @@ def examples() -> Iterator[Example]:
     vmm = _taps().tap_wish("tap0", 50, vmm="qemu", comm="qemu-system-x86")
     yield _case("a monitor without any tap", "it closed the file that was refused", vmm, 1, severity="warning")
     nameless = _taps().tap_holder(None, pid=50, comm="firecracker")
-    yield _case("no name on the command line", "configured over its API", nameless, 1, severity="info")
+    yield _case("no name on the command line", "configured over its API", nameless, 1, severity="warning")
+    second = _taps().tap("tap1", holder=None).tap_holder("tap1", pid=50, comm="firecracker")
+    second.tap_holder(None, pid=50, comm="firecracker")
+    yield _case("one tap more in vain", "its machine has another one", second, 1, severity="info")
     yield _case("its own holder", "a machine names its own tap", _taps().tap_wish("tap0", 1000, vmm="firecracker"))
     many = _taps(multi_queue=True).tap_holder(None, pid=50, comm="vmm").tap_wish("tap0", 50)
     yield _case("several queues", "they are shared", many)

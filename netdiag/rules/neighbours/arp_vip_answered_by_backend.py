@@ -1,6 +1,7 @@
 """What it checks
-  A service address on lo (or on another interface without a wire) lies in the subnet of an interface on which this
-  host answers ARP for it, because arp_ignore is 0 there, while the host is set up as one of several that have it.
+  A service address on lo (or on another interface without a wire: a dummy, IPIP, a bridge without ports) lies in the
+  subnet of an interface on which this host answers ARP for it, because arp_ignore is 0 there, while the host is set up
+  as one of several that have it.
 
 Why it matters
   With direct server return every backend has the service address, and only the balancer may answer for it. A backend
@@ -53,7 +54,7 @@ def check(view: HostView) -> Iterator[Draft]:
     wires = [subnet for subnet in connected(view, "inet") if not subnet.link.noarp]
     for address in view.addresses:
         link = view.link(address.ifindex)
-        if address.prefixlen != 32 or link is None or not _without_wire(link):
+        if address.prefixlen != 32 or link is None or not _without_wire(view, link):
             continue
         vip = ipaddress.ip_address(address.local)
         if vip.is_link_local:
@@ -64,8 +65,8 @@ def check(view: HostView) -> Iterator[Draft]:
                 break
 
 
-def _without_wire(link: Link) -> bool:
-    return link.loopback or link.kind in WIRELESS
+def _without_wire(view: HostView, link: Link) -> bool:
+    return link.loopback or link.kind in WIRELESS or (link.kind == "bridge" and not view.stack.ports(link.ifindex))
 
 
 def _arp(view: HostView, link: Link, key: str) -> int:
@@ -131,6 +132,10 @@ def examples() -> Iterator[Example]:
     yield _case("half configured", "announce is set, ignore was lost", _backend(), 1, subject=about, severity="warning",
                 confidence="likely")  # fmt: skip
     yield _case("on the balancer's tunnel", "LVS-TUN", _backend(announce=0, on="tunl0"), 1, severity="warning")
+    bridged = _backend("203.0.113.7/32").link("vip0", kind="bridge").address("vip0", "192.0.2.100/32")
+    yield _case("on a bridge without ports", "it is no wire", bridged, 1, severity="warning")
+    wired = _backend("203.0.113.7/32").link("br0", kind="bridge").address("br0", "192.0.2.100/32")
+    yield _case("on a bridge with a port", "arp-flux speaks", wired.link("p0", master="br0"))
     yield _case("the only owner?", "nothing says that it is shared", _backend(announce=0), 1, severity="info")
     yield _case("configured", "the healthy backend", _backend(ignore=1))
     yield _case("by all", "the larger counts", _backend().sysctl("net.ipv4.conf.all.arp_ignore", 1))

@@ -1,8 +1,9 @@
 """What it checks
   IPv6 is switched off on one interface (disable_ipv6) of a host that uses it, and something there needs it: a WireGuard
-  peer with IPv6 prefixes behind it, a BGP session over that interface, an IPv6 policy rule (by its name, or by an
-  address that went, into a table that has IPv4 routes over it and none of IPv6 any more), or its like (interfaces of
-  the same kind and name) have IPv6.
+  peer with IPv6 prefixes behind it, a BGP session over that interface, or one that is down since its neighbour's subnet
+  went with it (one of IPv4 to the same AS goes over it, or nothing else has IPv6 off), an IPv6 policy rule (by its
+  name, or by an address that went, into a table that has IPv4 routes over it and none of IPv6 any more), or its like
+  (interfaces of the same kind and name) have IPv6.
 
 Why it matters
   The kernel removes every IPv6 address and route of the interface when the switch is set, link-local ones included, and
@@ -35,7 +36,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.ipv6meant import CONSULTS, having_ipv6, needs, rules_for
+from netdiag.rules.ipv6meant import CONSULTS, bereft, having_ipv6, needs, rules_for
 from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -80,7 +81,10 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             confirm=[f"sysctl {quoted(name)}", "ip -6 -br address"],
             fix=f"sysctl -w {quoted(name)}=0",
-            breaks=[rule_subject(rule, view.rules) for rule in rules_for(view, link)],
+            breaks=[
+                *(rule_subject(rule, view.rules) for rule in rules_for(view, link)),
+                *(session.subject for session in bereft(view, link)),
+            ],
         )
 
 
@@ -126,7 +130,30 @@ def _ruled() -> Iterator[Example]:
     yield _case("a rule of IPv4", "it says nothing of IPv6", host(family="inet", src="10.9.0.1", src_len=32))
 
 
+def _bgp() -> Iterator[Example]:
+    """Sessions of both families to one neighbour, of which that of IPv6 lost its subnet."""
+
+    def host(v6: str = "2001:db8:5::1", **fields: Any) -> HostBuilder:
+        built = BirdHost()
+        built.bgp_down("up6", "Error: Neighbor lost", bgp_state="Idle", neighbor_address=v6, **fields)
+        built.link("wan7", **OFF).address("wan7", "192.0.2.2/30").link("eth0").address("eth0", "2001:db8::2/64")
+        return built
+
+    sure: dict[str, Any] = {"fires": 1, "severity": "warning", "subject": subject("link", ifname="wan7")}
+    says = ("though BGP session up6 lost its subnet with it",)
+    yield _case("BGP lost its subnet, and nothing else has IPv6 off", "it was there", host(), says=says, **sure)
+    two = host().link("mgmt", **OFF).address("mgmt", "10.0.0.1/24")
+    yield _case("BGP lost its subnet, two without IPv6", "which of them had it is not known", two)
+    twin = host().link("mgmt", **OFF).address("mgmt", "10.0.0.1/24")
+    assert isinstance(twin, BirdHost)
+    twin.bgp("up4", neighbor_address="192.0.2.1")
+    yield _case("two without IPv6, one with the session of IPv4", "the same neighbour", twin, **sure)
+    yield _case("the neighbour's subnet is elsewhere", "another fault", host("2001:db8::1"))
+    yield _case("an inner session", "it need not be on a subnet", host(neighbor_as=65001))
+
+
 def examples() -> Iterator[Example]:
+    yield from _bgp()
     crit: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "certain"}
     about = subject("link", ifname="wg0")
     yield _case(
