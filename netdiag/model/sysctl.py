@@ -41,5 +41,6 @@ class NeighTable(msgspec.Struct, frozen=True, kw_only=True):
     table_fulls: int | None = None
     """How often an entry was refused because the table was full, since boot."""
     allocs: int | None = None
+    res_failed: int | None = None
     forced_gc_runs: int | None = None
     unresolved_discards: int | None = None

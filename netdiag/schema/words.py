@@ -206,6 +206,7 @@ COUNTERS = {
     "NeighTable.thresh2": "gc_thresh2: above it entries are collected after five seconds.",
     "NeighTable.gc_interval_ms": "How often garbage is collected, in milliseconds.",
     "NeighTable.allocs": "Entries made since boot.",
+    "NeighTable.res_failed": "Entries of which nobody answered, since boot (ndts_res_failed).",
     "NeighTable.forced_gc_runs": "Collections that a full table forced, since boot.",
     "NeighTable.unresolved_discards": "Packets dropped from the queue of an unresolved entry, since boot.",
     "Sysctls.values": "Text of the setting by dotted name.",

@@ -1,6 +1,7 @@
 """What it checks
   At least 256 neighbour entries of one interface wait for an answer or got none within the last half minute, some of
-  them wait at this very moment, and the kernel made more new entries while netdiag looked.
+  them wait at this very moment, and it goes on while netdiag looks: the kernel made new entries, or gave up others
+  (who sends to the same addresses again and again needs no new ones).
 
 Why it matters
   Somebody sends to address after address of a subnet in which nobody has them: a scan that comes in from outside and
@@ -9,7 +10,7 @@ Why it matters
 
 Confirm
   ip -4 -s neigh show dev IFNAME nud incomplete | wc -l
-  ip -s ntable show name arp_cache      (allocs and res_failed move)
+  ip -s ntable show name arp_cache      (allocs or res_failed moves)
   tcpdump -ni IFNAME arp
 
 Fix
@@ -53,7 +54,7 @@ SOME = 32
 RECENT = 30.0
 """Seconds since the kernel gave one up."""
 MORE = 16
-"""Entries that the kernel made between the looks: the sender goes on."""
+"""Entries that the kernel made or gave up between the looks: the sender goes on."""
 YOUNG = 300.0
 """Seconds since boot in which a host looks for its neighbours."""
 TABLES = {"inet": "arp_cache", "inet6": "ndisc_cache"}
@@ -62,7 +63,7 @@ TABLES = {"inet": "arp_cache", "inet6": "ndisc_cache"}
 def check(view: HostView) -> Iterator[Draft]:
     table = view.neighbours
     for family, number in (("inet", 2), ("inet6", 10)):
-        if _made(view, family) < MORE:
+        if max(_moved(view, family, "allocs"), _moved(view, family, "res_failed")) < MORE:
             continue
         asked = (table.family == number) & (table.flags & NTF_PROXY == 0)
         waiting = asked & (table.state == NUD_INCOMPLETE)
@@ -76,17 +77,18 @@ def check(view: HostView) -> Iterator[Draft]:
                 yield _draft(view, link, now, lately, example)
 
 
-def _made(view: HostView, family: str) -> int:
-    """Entries made between the looks; of the whole machine."""
-    name = TABLES[family]
-    before = {row.name: row.allocs for row in view.deltas.first.neigh_tables}.get(name)
-    after = {row.name: row.allocs for row in view.deltas.second.neigh_tables}.get(name)
+def _moved(view: HostView, family: str, counter: str) -> int:
+    """How far a counter of the table went between the looks; of the whole machine."""
+    looks = (view.deltas.first, view.deltas.second)
+    before, after = (
+        next((getattr(row, counter) for row in look.neigh_tables if row.name == TABLES[family]), None) for look in looks
+    )
     return max(0, after - before) if before is not None and after is not None else 0
 
 
 def _draft(view: HostView, link: Link, now: int, lately: int, example: Neighbour) -> Draft:
     family = example.family
-    version = "-4" if family == "inet" else "-6"
+    version, name = "-4" if family == "inet" else "-6", TABLES[family]
     young = view.meta.uptime is not None and view.meta.uptime < YOUNG
     return RULE.found(
         subject=subject("link", ifname=link.ifname),
@@ -96,11 +98,12 @@ def _draft(view: HostView, link: Link, now: int, lately: int, example: Neighbour
         evidence=[
             (f"incomplete neighbours on {link.ifname}", now, "RTM_GETNEIGH NDA_STATE"),
             (f"failed in the last {RECENT:.0f} s", lately, "RTM_GETNEIGH NDA_CACHEINFO"),
-            ("entries made between the looks", _made(view, family), f"RTM_GETNEIGHTBL {TABLES[family]} NDTA_STATS"),
+            ("entries made between the looks", _moved(view, family, "allocs"), f"RTM_GETNEIGHTBL {name} NDTA_STATS"),
+            ("entries given up between the looks", _moved(view, family, "res_failed"), f"{name} ndts_res_failed"),
         ],
         confirm=[
             f"ip {version} -s neigh show dev {quoted(link.ifname)} nud incomplete | head",
-            f"ip -s ntable show name {TABLES[family]}",
+            f"ip -s ntable show name {name}",
         ],
         fix=f"tcpdump -c 20 -ni {quoted(link.ifname)} {'arp' if family == 'inet' else 'icmp6'}"
         "  # who is asked for; then find who sends there",
@@ -109,18 +112,20 @@ def _draft(view: HostView, link: Link, now: int, lately: int, example: Neighbour
     )
 
 
-def _host(waiting: int, failed: int = 0, *, age: float = 5.0, made: int = 16, dev: str = "eth0") -> HostBuilder:
+def _host(
+    waiting: int, failed: int = 0, *, age: float = 5.0, made: int = 16, gave_up: int = 0, dev: str = "eth0"
+) -> HostBuilder:
     host = HostBuilder().link("eth0").address("eth0", "10.0.0.1/16").link("eth1")
     for number in range(waiting + failed):
         state = "incomplete" if number < waiting else "failed"
         at = dev if number % 2 else "eth0"
         host.neighbour(f"10.0.{number // 250}.{number % 250 + 2}", dev=at, state=state, updated=age)
-    tables = [({"neigh_tables": (_table(50 + extra),)}) for extra in (0, made)]
+    tables = [({"neigh_tables": (_table(50 + new, 70 + lost),)}) for new, lost in ((0, 0), (made, gave_up))]
     return host.counters(before=tables[0], after=tables[1])
 
 
-def _table(allocs: int) -> NeighTable:
-    return NeighTable(name="arp_cache", family="inet", allocs=allocs)
+def _table(allocs: int, res_failed: int | None = None) -> NeighTable:
+    return NeighTable(name="arp_cache", family="inet", allocs=allocs, res_failed=res_failed)
 
 
 def examples() -> Iterator[Example]:
@@ -135,6 +140,8 @@ def examples() -> Iterator[Example]:
     yield case("given up long ago", "an old sweep", _host(128, 200, age=31.0))
     yield case("given up just now", "the sender goes on", _host(128, 128, age=30.0), 1)
     yield case("few new ones", "the sender has ended", _host(256, made=15))
+    yield case("the same ones again", "entries that failed wait anew", _host(256, made=0, gave_up=16), 1)
+    yield case("few given up again", "the sender has ended", _host(256, made=0, gave_up=15))
     yield case("counter set back", "another machine", _host(256, made=-3))
     yield case("over two interfaces", "each has its own subnet", _host(400, dev="eth1"))
     for name, before, after in (

@@ -345,7 +345,8 @@ class NeighTableSink(_Sink):
                     fields["entries"] = _fixed(_NDT_CONFIG, payload)[2]
                 elif kind == nl.NDTA_STATS:
                     stats = _fixed(_NDT_STATS, payload)
-                    fields |= {"allocs": stats[0], "forced_gc_runs": stats[9], "table_fulls": stats[10]}
+                    fields |= {"allocs": stats[0], "res_failed": stats[3]}
+                    fields |= {"forced_gc_runs": stats[9], "table_fulls": stats[10]}
                 elif kind == nl.NDTA_PARMS:
                     self._parms(family, payload)
                 elif kind != 9:  # NDTA_PAD
