@@ -12,7 +12,7 @@ from typing import Any
 from netdiag.index.nftloads import Context, Load, meta, other, payload
 from netdiag.index.nftpacket import CT_BITS, Packet
 from netdiag.index.nftwords import L4
-from netdiag.model.nft import NftExpression, NftRule, NftTable
+from netdiag.model.nft import NftChain, NftElement, NftExpression, NftRule, NftTable
 
 FAMILY_OF = {2: "inet", 10: "inet6"}
 FIELDS = {
@@ -46,11 +46,58 @@ class Meant:
                 yield replace(base, **({"family": family} | known | self.fields))
 
 
-def meant(table: NftTable, rule: NftRule, pick: int = 0) -> Meant:
-    """Read a rule's comparisons; of a set that it asks, the element ``pick``, or the last one where it has fewer."""
-    found = Meant(family={"ip": "inet", "ip6": "inet6"}.get(table.family))
-    at = Context(table.family)
+@dataclass(frozen=True)
+class Step:
+    """A rule, of which one element of a set is taken: what a packet met on its way into a chain."""
+
+    rule: NftRule
+    pick: int = 0
+
+
+def verdicts(table: NftTable, rule: NftRule) -> Iterator[tuple[str, str | None, int]]:
+    """Each verdict that a rule can end with, the chain that it leads to, and which element of a verdict map gives it
+    (0 where the rule says it itself)."""
     for one in rule.expressions:
+        if one.verdict is not None:
+            yield one.verdict, one.chain, 0
+        elif one.name == "lookup" and "verdict" in one.flags:
+            for pick, element in enumerate(_elements(table, one)):
+                if element.verdict is not None:
+                    yield element.verdict, element.chain, pick
+
+
+def below(table: NftTable, base: NftChain) -> Iterator[tuple[NftChain, tuple[Step, ...]]]:
+    """A base chain and every chain that jumps and verdict maps lead to from it, each with one way down to it."""
+    known = {base.name}
+    waiting: list[tuple[NftChain, tuple[Step, ...]]] = [(base, ())]
+    while waiting:
+        chain, way = waiting.pop(0)
+        yield chain, way
+        for rule in chain.rules:
+            for verdict, name, pick in verdicts(table, rule):
+                under = table.chain(name or "") if verdict in ("jump", "goto") and name not in known else None
+                if under is not None:
+                    known.add(under.name)
+                    waiting.append((under, (*way, Step(rule, pick))))
+
+
+def _elements(table: NftTable, one: NftExpression) -> tuple[NftElement, ...]:
+    known = table.set(one.set or "")
+    return known.elements if known is not None else ()
+
+
+def meant(table: NftTable, rule: NftRule, pick: int = 0, way: tuple[Step, ...] = ()) -> Meant:
+    """Read a rule's comparisons, and those that lead to its chain; of a set that it asks, the element ``pick``, or the
+    last one where it has fewer."""
+    found = Meant(family={"ip": "inet", "ip6": "inet6"}.get(table.family))
+    for step in (*way, Step(rule, pick)):
+        _read(found, table, step)
+    return found
+
+
+def _read(found: Meant, table: NftTable, step: Step) -> None:
+    found.loads, at, pick = {}, Context(table.family), step.pick
+    for one in step.rule.expressions:
         if one.name == "bitwise" and one.sreg in found.loads:
             found.loads[one.dreg or 0] = replace(found.loads[one.sreg], mask=bytes.fromhex(one.mask or ""))
         elif one.name == "cmp" and one.sreg in found.loads:
@@ -59,7 +106,6 @@ def meant(table: NftTable, rule: NftRule, pick: int = 0) -> Meant:
             _looked_up(found, at, table, one, pick)
         elif one.dreg is not None:
             found.loads[one.dreg] = _loaded(one, at)
-    return found
 
 
 def _loaded(one: NftExpression, at: Context) -> Load:

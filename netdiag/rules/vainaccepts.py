@@ -15,7 +15,7 @@ from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Place, Possible
 from netdiag.model.link import Link
 from netdiag.model.nft import Nft, NftChain, NftRule, NftTable
-from netdiag.rules.nftspecimen import elements, meant
+from netdiag.rules.nftspecimen import Step, below, elements, meant, verdicts
 
 MOST, FEWEST, WORK = 300, 20, 150_000
 """Rules tried for one hook: fewer where each try has to walk a long ruleset."""
@@ -47,12 +47,12 @@ def beaten(whole: Netfilter, hook: str, family: str, names: list[str], links: It
         if not any(_drops(t, c) for t, c in base if c is not chain_):
             continue
         alone = Netfilter(Nft(tables=(_only(table_, chain_),)), whole.ifindexes)
-        for inside, accepting in _accepting(table_, chain_):
-            for pick in range(min(elements(table_, accepting), FEW)):
+        for inside, way, accepting, picks in _accepting(table_, chain_):
+            for pick in picks:
                 left -= 1
                 if left < 0:
                     return
-                asked = meant(table_, accepting, pick)
+                asked = meant(table_, accepting, pick, way)
                 known: dict[str, Any] = {"oif": ""} if hook == "input" else {"iif": ""} if hook == "output" else {}
                 packets = asked.packets((family,), **known) if SPECIFIC & set(asked.fields) else ()
                 real = [packet for packet in packets if _comes_by(packet, hook, links)]
@@ -117,19 +117,17 @@ def _only(one: NftTable, base: NftChain) -> NftTable:
 
 def _drops(one: NftTable, base: NftChain) -> bool:
     """Whether the chain, or the table's others, can stop anything."""
-    stops = any(
-        e.name == "reject" or e.verdict == "drop" or (e.name == "target" and e.key == "REJECT")
-        for c in one.chains
-        if c is base or not c.base
-        for r in c.rules
-        for e in r.expressions
-    )
-    return base.policy == "drop" or stops
+    rules = [r for c in one.chains if c is base or not c.base for r in c.rules]
+    stops = any(e.name == "reject" or (e.name == "target" and e.key == "REJECT") for r in rules for e in r.expressions)
+    return base.policy == "drop" or stops or any(said == "drop" for r in rules for said, _, _ in verdicts(one, r))
 
 
-def _accepting(one: NftTable, base: NftChain) -> Iterator[tuple[NftChain, NftRule]]:
-    for inside in one.chains:
-        if inside is base or not inside.base:
-            for each in inside.rules:
-                if each.expressions and each.expressions[-1].verdict == "accept":
-                    yield inside, each
+def _accepting(one: NftTable, base: NftChain) -> Iterator[tuple[NftChain, tuple[Step, ...], NftRule, Iterable[int]]]:
+    """Rules that accept in the chain and in those that it leads to: the way there, and the elements of their sets that
+    are to be tried."""
+    for inside, way in below(one, base):
+        for each in inside.rules:
+            if each.expressions and each.expressions[-1].verdict == "accept":
+                yield inside, way, each, range(min(elements(one, each), FEW))
+            elif picks := [pick for verdict, _, pick in verdicts(one, each) if verdict == "accept"][:FEW]:
+                yield inside, way, each, picks

@@ -39,7 +39,7 @@ from netdiag.index.nfttext import rule_text
 from netdiag.index.nftverdict import Place
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft
-from netdiag.model.nft import NftExpression, NftRule, NftSet, NftTable
+from netdiag.model.nft import NftElement, NftExpression, NftRule, NftSet, NftTable
 from netdiag.model.route import RT_TABLE_MAIN
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
@@ -248,6 +248,28 @@ def _chains(web: NftRule) -> Iterator[Example]:
         name="own",
     )
     yield case("accepted in a chain below", "a jump is part of the chain", inner, _firewall(), fires=1, says=("8080",))
+    zones = NftElement(key=b"eth0".ljust(16, b"\0").hex(), verdict="jump", chain="zone")
+    maps = (
+        NftSet(name="zones", handle=1, key_len=16, elements=(zones,)),
+        NftSet(name="ports", handle=2, key_len=2, elements=(NftElement(key="1f90", verdict="accept"),)),
+    )
+    mapped = table(
+        chain("mine", rule((IIFNAME, *plain("lookup", sreg=0, set="zones", flags=("verdict",)))), hook="input"),
+        chain("zone", rule(l4proto(6), (DPORT, *plain("lookup", sreg=0, set="ports", flags=("verdict",))))),
+        chain("unused", other),
+        name="own",
+        sets=maps,
+    )
+    yield case("accepted by a map", "a zone for each interface, a map of ports", mapped, _firewall(), fires=1)
+    taken = _firewall(rule(iifname("eth0"), port(6, 8080), verdict("accept")))
+    yield case("accepted by a map, and here", "the same door is open", mapped, taken)
+    apart = table(
+        chain("mine", rule(verdict("jump", "open")), hook="forward"),
+        chain("open", web),
+        chain("later", hook="input"),
+        name="own",
+    )
+    yield case("accepted below another hook", "no packet to this host gets there", apart, _firewall())
     parts = table(chain("mine", web, hook="forward", policy="drop"), chain("later", hook="input"), name="own")
     yield case("accepted for another hook", "the forward chain's accept is not the input's", parts, _firewall())
     beside = table(chain("mine", web, hook="input", priority=-10), chain("in", hook="input", policy="drop"), name="own")

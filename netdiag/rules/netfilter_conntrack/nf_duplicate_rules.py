@@ -30,9 +30,9 @@ import msgspec
 from netdiag.index.nfttext import rule_text
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft
-from netdiag.model.nft import NftExpression, NftRule
+from netdiag.model.nft import NftElement, NftExpression, NftRule, NftSet, NftTable
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import chain, iifname, plain, rule, saddr, table, verdict
+from netdiag.rules.build_nft import chain, iifname, in_set, plain, rule, saddr, table, verdict
 from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain
 from netdiag.rules.shape import Example, Rule
 
@@ -51,15 +51,24 @@ MATCHES = frozenset(
 """Extensions of iptables whose answer depends on more than the packet."""
 
 
-def _key(one: NftRule) -> tuple[NftExpression, ...] | None:
-    """What makes two rules equal; None for rules that may be repeated on purpose."""
+def _key(at: NftTable, one: NftRule) -> tuple[NftExpression, ...] | None:
+    """What makes two rules equal; None for rules that may be repeated on purpose. The sets that are written inside
+    rules have a name each: what is in them counts."""
     parts = []
     for step in one.expressions:
         if step.name in STATEFUL or (step.name == "match" and step.key in MATCHES):
             return None
         if step.name != "counter":
-            parts.append(msgspec.structs.replace(step, packets=None, octets=None))
+            parts.append(msgspec.structs.replace(step, packets=None, octets=None, set=_set(at, step.set)))
     return tuple(parts) or None
+
+
+def _set(at: NftTable, name: str | None) -> str | None:
+    """The name of a set, or the content of one that is part of the rule."""
+    known = at.set(name) if name is not None else None
+    if known is None or "anonymous" not in known.flags or not known.complete:
+        return name
+    return _words(known.elements).decode()
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -67,7 +76,7 @@ def check(view: HostView) -> Iterator[Draft]:
         for at in () if one.dormant else one.chains:
             if len(at.rules) < SOME:
                 continue
-            keys = [(_words(key), row) for row in at.rules if (key := _key(row)) is not None]
+            keys = [(_words(key), row) for row in at.rules if (key := _key(one, row)) is not None]
             counted = Counter(words for words, _ in keys)
             if not counted:
                 continue
@@ -91,7 +100,7 @@ def check(view: HostView) -> Iterator[Draft]:
             )
 
 
-def _words(key: tuple[NftExpression, ...]) -> bytes:
+def _words(key: tuple[NftExpression, ...] | tuple[NftElement, ...]) -> bytes:
     return msgspec.json.encode(key)
 
 
@@ -125,3 +134,18 @@ def examples() -> Iterator[Example]:
     hours = NftExpression(name="meta", key="time", dreg=0), NftExpression(name="cmp", op="gt", sreg=0, value="00")
     timed = rule(hours, verdict("drop"))
     yield case("copies that ask for the time", "all the same at any time", *[timed] * MANY, fires=1, severity="warning")
+
+    def ports(number: int, *keys: str) -> NftSet:
+        elements = tuple(NftElement(key=key) for key in keys)
+        return NftSet(name=f"__set{number}", handle=number, flags=("anonymous", "constant"), elements=elements)
+
+    listed = [rule(in_set(6, f"__set{number}"), verdict("accept")) for number in range(MANY)]
+    alike = tuple(ports(number, "0050", "01bb") for number in range(MANY))
+    yield case("copies with sets of their own", "each copy has one", *listed, sets=alike, fires=1, severity="warning")
+    apart = tuple(ports(number, f"{number:04x}", "01bb") for number in range(MANY))
+    yield case("sets that differ", "each rule is another", *listed, sets=apart)
+    part = tuple(msgspec.structs.replace(one, complete=False) for one in alike)
+    yield case("sets that were read in part", "nobody knows", *listed, sets=part)
+    named = rule(in_set(6, "web"), verdict("accept"))
+    web = (msgspec.structs.replace(alike[0], name="web", flags=()),)
+    yield case("copies with one set", "it is the same", *[named] * SOME, sets=web, fires=1, severity="info")

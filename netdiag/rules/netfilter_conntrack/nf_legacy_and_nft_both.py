@@ -34,6 +34,7 @@ from netdiag.model.nft import NftTable
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, iifname, plain, port, rule, table, verdict
 from netdiag.rules.nftplaces import chain_subject, xt_program
+from netdiag.rules.nftspecimen import verdicts
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -69,7 +70,8 @@ def _filled(one: NftTable) -> bool:
 def _stops(tables: Iterable[NftTable]) -> bool:
     return any(
         chain.policy == "drop"
-        or any(e.verdict == "drop" or e.key == "REJECT" for one in chain.rules for e in one.expressions)
+        or any(e.key == "REJECT" for one in chain.rules for e in one.expressions)
+        or any(said == "drop" for one in chain.rules for said, _, _ in verdicts(table, one))
         for table in tables
         for chain in table.chains
     )

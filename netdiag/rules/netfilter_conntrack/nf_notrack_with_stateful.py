@@ -37,12 +37,13 @@ from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.index.xtmatch import target
 from netdiag.model.finding import Draft
-from netdiag.model.nft import NftRule
+from netdiag.model.nft import NftElement, NftRule, NftSet, NftTable
 from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
     CT_DIRECTION,
     DPORT,
+    L4PROTO,
     Expressions,
     chain,
     iifname,
@@ -63,7 +64,7 @@ from netdiag.rules.localports import callers
 from netdiag.rules.nameservers import DNS_PORT
 from netdiag.rules.nameservers import asked as asked_servers
 from netdiag.rules.nftplaces import chain_name, chain_subject, fact, inserts, list_chain, place_words
-from netdiag.rules.nftspecimen import meant
+from netdiag.rules.nftspecimen import Meant, below, meant
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -85,9 +86,7 @@ WORDS = {6: "tcp", 17: "udp", 132: "sctp"}
 def check(view: HostView) -> Iterator[Draft]:
     names = [link.ifname for link in view.links if link.up and not link.loopback][:MOST_LINKS]
     families = tuple(sorted({row.family for row in view.addresses if row.scope == 0})) or ("inet",)
-    for at in _notracks(view):
-        assert at.rule is not None
-        asked, hook = meant(at.table, at.rule), at.chain.hook or ""
+    for at, hook, asked in _notracks(view):
         ported = bool({"sport", "dport"} & set(asked.fields))
         if not ported and "iif" not in asked.fields:
             continue
@@ -95,17 +94,19 @@ def check(view: HostView) -> Iterator[Draft]:
             stop = _stop(view, hook, packet, _by(view, hook, packet) or names) if ported else None
             stop = stop or _stop_between(view, hook, packet, names)
             if stop is not None:
-                yield _finding(view, at, packet, stop)
+                yield _finding(view, at, hook, packet, stop)
                 break
 
 
-def _notracks(view: HostView) -> Iterator[Place]:
+def _notracks(view: HostView) -> Iterator[tuple[Place, str, Meant]]:
+    """Rules that leave packets untracked, in base chains and what these lead to; their hook, and what they are for."""
     for one in view.netfilter.tables:
-        for each in one.chains:
-            if each.hook in HOOKS and not one.dormant:
-                for inside in each.rules:
-                    if _is_notrack(inside):
-                        yield Place(one, each, inside)
+        for base in one.chains:
+            if base.hook in HOOKS and not one.dormant:
+                for inside, way in below(one, base):
+                    for each in inside.rules:
+                        if _is_notrack(each):
+                            yield Place(one, inside, each), base.hook, meant(one, each, way=way)
 
 
 def _is_notrack(one: NftRule) -> bool:
@@ -134,13 +135,16 @@ def _by(view: HostView, hook: str, packet: Packet) -> list[str]:
 def _stop(view: HostView, hook: str, packet: Packet, names: list[str]) -> Possible | None:
     """What drops the answers to what leaves untracked, or what comes in untracked, on every interface."""
     if hook == "output":
+        leaves = replace(packet, iif="", oif=packet.oif or (names or [""])[0])
+        if view.netfilter.hook("output", leaves).packet.ct_state not in ("untracked", None):
+            return None  # something before the rule takes it out of the chain
         packet = replace(packet, iif=packet.oif, sport=packet.dport, dport=packet.sport)
         packet = replace(packet, saddr=packet.daddr, daddr=packet.saddr)
     stops = []
     for name in [packet.iif] if packet.iif else names:
         comes = replace(packet, iif=name, oif="", ct_state="new", daddr_type="local", ct_reply=None)
         before = view.netfilter.hook("prerouting", comes)
-        if before.passes == "no":
+        if before.passes == "no" or (hook == "prerouting" and before.packet.ct_state != "untracked"):
             return None
         # An answer to what was never tracked is a connection of its own; in prerouting it may be untracked as well.
         found = view.netfilter.hook("input", before.packet)
@@ -168,10 +172,10 @@ def _stop_between(view: HostView, hook: str, packet: Packet, names: list[str]) -
     return stops[0] if stops else None
 
 
-def _finding(view: HostView, at: Place, packet: Packet, stop: Possible) -> Draft:
+def _finding(view: HostView, at: Place, hook: str, packet: Packet, stop: Possible) -> Draft:
     assert at.rule is not None
     text = rule_text(at.table, at.rule)
-    out = at.chain.hook == "output"
+    out = hook == "output"
     to, since = ("sport", "dport") if out else ("dport", "sport")
     asked = packet.dport is not None and (out or packet.sport is None)
     key, number = (to, packet.dport) if asked else (since, packet.sport)
@@ -253,6 +257,7 @@ def examples() -> Iterator[Example]:
     yield case("switched off", "a dormant table", msgspec.structs.replace(come, flags=("dormant",)), _filter())
     unused = table(chain("spare", rule(answer, plain("notrack"))), name="raw")
     yield case("a chain that nobody calls", "no packet gets there", unused, _filter())
+    yield from _below(case, answer, come)
     for name, bits, fires in (("notrack", "0100", 1), ("a helper or a zone", "0000", 0)):
         xt = table(
             chain("PREROUTING", rule(answer, plain("target", key="CT", value=bits)), hook="prerouting", priority=-300)
@@ -260,6 +265,36 @@ def examples() -> Iterator[Example]:
         yield case(f"iptables -j CT with {name}", "the target does several things", xt, _filter(), fires=fires)
     yield from _by_interface(question, answer)
     yield from _forwarded()
+
+
+def _below(case: Any, answer: Expressions, come: NftTable) -> Iterator[Example]:
+    """The rule is not in the base chain itself."""
+
+    def raw(*conditions: Any, first: tuple[Any, ...] = (), hook: str = "prerouting") -> Any:
+        inner = chain("inner", *first, rule(answer, plain("notrack")))
+        return table(chain("pre", *(rule(*c) for c in conditions), hook=hook, priority="raw"), inner, name="raw")
+
+    jump = verdict("jump", "inner")
+    says = ("inet raw inner leaves", "udp sport 53 accept")
+    yield case("in a chain below", "a jump is part of the chain", raw((jump,)), _filter(), fires=1, says=says)
+    by_map = msgspec.structs.replace(
+        raw(((L4PROTO, *plain("lookup", sreg=0, set="m", flags=("verdict",))),)),
+        sets=(NftSet(name="m", handle=1, key_len=1, elements=(NftElement(key="11", verdict="jump", chain="inner"),)),),
+    )
+    yield case("in a chain below, by a map", "each protocol has its chain", by_map, _filter(), fires=1, says=says)
+    narrow = raw((iifname("eth0"), jump))
+    yield case("in a chain below, of one interface", "the jump asks for it", narrow, _filter(), fires=1)
+    let = raw((jump,), first=(rule(verdict("return")),))
+    yield case("in a chain below, behind a return", "no packet gets there", let, _filter())
+    first = table(
+        chain("pre", rule(verdict("accept")), *come.chains[0].rules, hook="prerouting", priority="raw"), name="raw"
+    )
+    yield case("behind an accept", "no packet gets there", first, _filter())
+    out = table(
+        chain("out", rule(verdict("accept")), rule(answer, plain("notrack")), hook="output", priority="raw"), name="raw"
+    )
+    yield case("behind an accept, output", "no packet gets there", out, _filter())
+    yield case("in a chain below that nobody calls", "no packet gets there", raw(), _filter())
 
 
 def _by_interface(question: Expressions, answer: Expressions) -> Iterator[Example]:
