@@ -1,6 +1,6 @@
 """The lookups over one namespace's tables, each built when first asked for and shared by all rules. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from netdiag.index.alike import Alike
@@ -10,6 +10,7 @@ from netdiag.index.local import LocalAddresses
 from netdiag.index.netfilter import Netfilter
 from netdiag.index.policy import Lookup, Query, Routing
 from netdiag.model.counters import CounterSample
+from netdiag.model.policyrule import PolicyRule
 from netdiag.model.snapshot import Tables
 
 
@@ -43,6 +44,7 @@ class HostIndex:
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
         self._lookups: dict[Query, Lookup] = {}
+        self._behind: dict[PolicyRule, Routing] = {}
 
     @cached_property
     def stack(self) -> LinkStack:
@@ -72,6 +74,15 @@ class HostIndex:
             if len(self._lookups) < LOOKUPS:
                 self._lookups[query] = known
         return known
+
+    def lookup_behind(self, query: Query, rule: PolicyRule) -> Lookup:
+        """What the policy rules behind one would decide for a packet, were they asked."""
+        known = self._behind.get(rule)
+        if known is None:
+            mine = [one for one in self.tables.rules if one.family == rule.family]
+            rest = tuple(mine[mine.index(rule) + 1 :]) if rule in mine else ()
+            known = self._behind[rule] = Routing(replace(self.tables, rules=rest), self.fib, self.stack)
+        return known.lookup(query)
 
     @cached_property
     def routing(self) -> Routing:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from netdiag.index.fib import Fib
 from netdiag.index.links import LinkStack
-from netdiag.index.reach import can_match
+from netdiag.index.reach import can_match, selects
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_THROW, RTNH_F_DEAD, Route
 
@@ -122,15 +122,18 @@ class Shadows:
     def find(self) -> Iterator[Shadow]:
         """Every rule with a table of its own that never gets a packet, with the first rule that takes them all.
 
-        Rules for the tables main, default and local are left out: a catch-all in front of them is how one replaces
-        them.
+        Rules for the tables main, default and local are left out, and what stands behind main for all packets as
+        default does: a catch-all in front of them is how one replaces them.
         """
         covers = _Covers()
+        plain = (rule.table == RT_TABLE_MAIN and self._may_cover(rule) and not selects(rule) for rule in self._rules)
+        main = next((at for at, found in enumerate(plain) if found), 0)
         for position, rule in enumerate(self._rules):
             own = rule.table not in (None, RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL)
             if own and can_match(rule):
                 takers = sorted(other for other in covers.of(rule) if self._takes(other, position))
-                if takers:
+                last_resort = not selects(rule) and position > main and main
+                if takers and not (last_resort and takers[0] < main):
                     yield Shadow(rule, self._rules[takers[0]])
             if self._may_cover(rule):
                 covers.add(position, rule)

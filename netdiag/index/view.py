@@ -316,6 +316,11 @@ class HostView:
         self._need("links", "routes", "rules", "sysctls")
         return self._index.lookup(query)
 
+    def lookup_behind(self, query: Query, rule: PolicyRule) -> Lookup:
+        """What the policy rules behind ``rule`` would decide for this packet, were they asked."""
+        self._need("links", "routes", "rules", "sysctls")
+        return self._index.lookup_behind(query, rule)
+
     def link(self, ifindex: int | None) -> Link | None:
         """The link with this index; None for none."""
         self._need("links")

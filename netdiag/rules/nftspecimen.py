@@ -81,6 +81,12 @@ def below(table: NftTable, base: NftChain) -> Iterator[tuple[NftChain, tuple[Ste
                     waiting.append((under, (*way, Step(rule, pick))))
 
 
+def hooks_of(table: NftTable, chain: NftChain) -> set[str]:
+    """The hooks whose base chains lead to a chain, by jumps or by itself."""
+    bases = (base for base in table.chains if base.base)
+    return {base.hook or "" for base in bases if any(under is chain for under, _ in below(table, base))}
+
+
 def _elements(table: NftTable, one: NftExpression) -> tuple[NftElement, ...]:
     known = table.set(one.set or "")
     return known.elements if known is not None else ()

@@ -68,7 +68,8 @@ def _may_take(earlier: PolicyRule, rule: PolicyRule, source: Network) -> bool:
 
 
 def isolating(view: HostView, rule: PolicyRule) -> Route | None:
-    """The default route of main, where this rule refuses everything and no packet had another way before it."""
+    """The default route of main, or of a table behind it for all packets, where this rule refuses everything and no
+    packet had another way before it."""
     if selects(rule):
         return None
     own = [other for other in view.rules if other.family == rule.family]
@@ -80,7 +81,9 @@ def isolating(view: HostView, rule: PolicyRule) -> Route | None:
         return None
     if not any(other.table == 254 for other in behind):
         return None
-    ways = (at for at in fib.positions(254).tolist() if routes.dst_len[at] == 0 and usable(routes, at))
+    tables = [other.table or 0 for other in behind if other.action == "lookup" and not selects(other)]
+    rows = (at for table in dict.fromkeys([RT_TABLE_MAIN, *tables]) for at in fib.positions(table).tolist())
+    ways = (at for at in rows if routes.dst_len[at] == 0 and usable(routes, at))
     return next((routes.row(at) for at in ways), None)
 
 

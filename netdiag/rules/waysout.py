@@ -8,7 +8,8 @@ from ipaddress import ip_address, ip_network
 
 import numpy as np
 
-from netdiag.index.reach import reachable_tables
+from netdiag.index.policy import Query
+from netdiag.index.reach import reachable_tables, selects
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
 from netdiag.model.address import Address
@@ -16,7 +17,15 @@ from netdiag.model.distinct import among
 from netdiag.model.link import IFF_POINTOPOINT, Link
 from netdiag.model.neighbour import NTF_PROXY, NUD_DELAY, NUD_PROBE, NUD_REACHABLE, NUD_STALE
 from netdiag.model.policyrule import PolicyRule
-from netdiag.model.route import RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE
+from netdiag.model.route import (
+    RT_TABLE_LOCAL,
+    RT_TABLE_MAIN,
+    RTN_BLACKHOLE,
+    RTN_PROHIBIT,
+    RTN_UNICAST,
+    RTN_UNREACHABLE,
+    Route,
+)
 
 ROUTING_DAEMONS = (8, 10, 11, 12, 13, 14, 15, 42, 99, 186, 187, 188, 189, 192)
 """RTPROT_* of daemons that compute routes (include/uapi/linux/rtnetlink.h)."""
@@ -58,6 +67,27 @@ def default_oifs(view: HostView, family: str, *, of_all: bool = False) -> set[in
         return {way.hop.oif for way in ways(routes, view.nexthops, wide)}
     refusing = among(routes.type, (RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT)) & (routes.priority != NULL_METRIC)
     return set() if (refusing & (routes.dst_len == 0) & among(routes.table, tables)).any() else None
+
+
+def common_tables(view: HostView, family: str) -> set[int]:
+    """Main, and where the policy rules were read the tables that rules without any condition lead to: what is in them
+    is for all packets that nothing before takes."""
+    if not view.read_whole("rules"):
+        return {RT_TABLE_MAIN}
+    mine = (rule for rule in view.rules if rule.family == family and rule.suppress_prefixlength is None)
+    plain = {rule.table or 0 for rule in mine if rule.action == "lookup" and not selects(rule)}
+    return (plain | {RT_TABLE_MAIN}) - {RT_TABLE_LOCAL}
+
+
+def led_on(view: HostView, route: Route) -> int | None:
+    """The route of a later table that takes all packets of this one, were it not there; None where there is none, or
+    where only some packets are led to its table."""
+    mine = (rule for rule in view.rules if rule.family == route.family and rule.table == route.table)
+    own = next((rule for rule in mine if rule.action == "lookup" and not selects(rule)), None)
+    if own is None or route.default:
+        return None
+    answer = view.lookup_behind(Query(family=route.family, dst=route.dst.partition("/")[0]), own)
+    return answer.route if answer.type == "unicast" else None
 
 
 def for_some(rule: PolicyRule) -> bool:

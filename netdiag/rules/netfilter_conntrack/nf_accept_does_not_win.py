@@ -38,9 +38,9 @@ import numpy as np
 from netdiag.index.nfttext import rule_text
 from netdiag.index.nftverdict import Place
 from netdiag.index.view import HostView
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft
 from netdiag.model.nft import NftElement, NftExpression, NftRule, NftSet, NftTable
-from netdiag.model.route import RT_TABLE_MAIN
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
     CT_MARK,
@@ -80,6 +80,7 @@ from netdiag.rules.localports import listeners
 from netdiag.rules.nftplaces import chain_name, chain_subject, fact, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.vainaccepts import Beaten, beaten
+from netdiag.rules.waysout import common_tables
 
 RULE = Rule(
     id="nf-accept-does-not-win",
@@ -87,7 +88,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "addresses", "nft"),
-    consults=("sockets", "routes"),
+    consults=("sockets", "routes", "rules"),
     explains=("nf-forward-drop-policy", "wg-listen-port-firewalled"),
 )
 HOOKS = ("input", "forward", "output")
@@ -117,7 +118,8 @@ def _meant(view: HostView, one: Beaten) -> bool:
         return True
     bound = listeners(view)
     routes = view.routes(one.packet.family)
-    rows = view.route_rows(one.packet.family, np.flatnonzero((routes.dst_len == 0) & (routes.table == RT_TABLE_MAIN)))
+    tables = list(common_tables(view, one.packet.family))
+    rows = view.route_rows(one.packet.family, np.flatnonzero((routes.dst_len == 0) & among(routes.table, tables)))
     outward = {view.ifname(hop.oif) for row in rows for hop in row.hops}
     own = {row.local for row in view.addresses if row.scope == 0}
     served = any(one.packet.dport in bound.get(address, ()) for address in ("", *own))
@@ -404,6 +406,8 @@ def _trusting(web: NftRule) -> Iterator[Example]:
     yield case("trusts one of two uplinks", "the world comes in by it", uplink, host=pair)
     far = _host().link("eth9", up=False).route("default", via="10.0.0.1", dev="eth9", table=7)
     yield case("trusts the tunnel, a way in another table", "the world is not there", host=far)
+    last = _host().route("default", via="192.0.2.1", dev="eth0", table=7).rule(33000, table=7)
+    yield case("trusts the tunnel, the way out is in the last table", "all packets are led there", fires=1, host=last)
     part, some = _host().link("eth1"), rule(iifname("eth1"), port(6, 8080), verdict("accept"))
     part.route("default", via="192.0.2.1", dev="eth0")
     yield case("trusts the tunnel, and the port elsewhere", "closed here is a decision", some, host=part)

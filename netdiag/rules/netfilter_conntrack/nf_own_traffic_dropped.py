@@ -42,6 +42,7 @@ from netdiag.model.finding import SEVERITY_RANK, Draft, Severity, Subject, subje
 from netdiag.rules.bgpsessions import sessions, way
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
+    chain,
     daddr,
     high_port,
     iifname,
@@ -52,6 +53,8 @@ from netdiag.rules.build_nft import (
     rule,
     saddr,
     state,
+    table,
+    verdict,
 )
 from netdiag.rules.build_talks import (
     ACCEPT,
@@ -67,7 +70,8 @@ from netdiag.rules.build_talks import (
 )
 from netdiag.rules.localports import callers
 from netdiag.rules.nameservers import DNS_PORT, asked, asks_dns, is_loopback
-from netdiag.rules.nftplaces import by_default, chain_subject, fact, inserts, list_chain, place_words
+from netdiag.rules.nftplaces import by_default, chain_subject, fact, inserts, is_blanket, list_chain, place_words
+from netdiag.rules.nftspecimen import below, hooks_of
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.wireguardpeers import device_subject, endpoint_word, peer_subject, query_to
 from netdiag.rules.wireguardways import alive, sending
@@ -264,7 +268,10 @@ def check(view: HostView) -> Iterator[Draft]:
 
 def _unlisted(blocker: Possible) -> bool:
     """Whether a list of what may leave does not name it: nobody closed it."""
-    return blocker.at.chain.hook in ("output", "postrouting") and by_default(blocker.at)
+    table, at = blocker.at.table, blocker.at.chain
+    ways = [way for base in table.chains if base.base for under, way in below(table, base) if under is at]
+    named = any(not is_blanket(step.rule) for way in ways for step in way)
+    return hooks_of(table, at) <= {"output", "postrouting"} and by_default(blocker.at) and not named
 
 
 def _waits(view: HostView) -> bool:
@@ -278,7 +285,7 @@ def _waits(view: HostView) -> bool:
 def _draft(rows: list[tuple[Talk, Possible]], *, sure: bool) -> Draft:
     (talk, blocker), at = rows[0], rows[0][1].at
     word, more = WORDS[talk.out.proto or 0], f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-    inwards = at.chain.hook in ("input", "prerouting", "ingress")
+    inwards = bool(hooks_of(at.table, at.chain) & {"input", "prerouting", "ingress"})
     ports = [f"{word} {'s' if inwards and not talk.apart else 'd'}port {talk.out.dport}"]
     if talk.local_port is not None and not talk.apart:
         ports.append(f"{word} {'d' if inwards else 's'}port {talk.local_port}")
@@ -380,6 +387,7 @@ def examples() -> Iterator[Example]:
     rejected = at_hook("output", rule(plain("target", key="REJECT"), compat=True))
     guess: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
     yield case("a last REJECT of iptables", "a policy in other words", asks("198.51.100.53"), rejected, **guess)
+    yield from _below(case, asks, guess, bad)
     mystery = rule(plain("target", key="X"))
     yield case("a target not known here", "it may let all pass", asks("198.51.100.53"), at_hook("output", mystery))
     behind = at_hook("output", mystery, rule(port(UDP, 53), DROP))
@@ -424,3 +432,15 @@ def examples() -> Iterator[Example]:
     yield from by_way()
     twice = wg_host().wg_peer("wg0", "b", endpoint="192.0.2.8", age=20.0)
     yield case("two peers", "one rule, one finding", twice, at_hook("output", closed), says=("and 1 more",), **bad)
+
+
+def _below(case: Any, asks: Any, guess: dict[str, Any], bad: dict[str, Any]) -> Iterator[Example]:
+    """What stops questions or answers stands in a chain below."""
+    last, jump = chain("last", rule(plain("reject"))), verdict("jump", "last")
+    for name, hook, conditions, more in (
+        ("a last REJECT below", "output", (), guess),
+        ("closed below, by the jump", "output", port(UDP, 53), bad),
+        ("answers closed below", "input", port(UDP, 53, source=True), bad | {"says": ("udp sport 53 accept",)}),
+    ):
+        ruleset = table(chain("base", rule(conditions, jump), hook=hook), last)
+        yield case(name, "a jump is part of the chain", asks("198.51.100.53"), ruleset, **more)

@@ -40,12 +40,14 @@ from netdiag.model.finding import Draft, subject
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.waysout import common_tables
 
 RULE = Rule(
     id="bird-route-not-in-fib",
     title="a route of BIRD is not in the kernel",
     severity="critical",
     reads=("bird", "bird_routes", "routes", "links"),
+    consults=("rules",),
     explains=("route-default-missing", "bgp-nexthop-unreachable"),
 )
 TYPES = ("unicast", "blackhole", "unreachable", "prohibit")
@@ -123,9 +125,9 @@ def feeds(view: HostView) -> Iterator[Feed]:
 
 
 def exposed(view: HostView, feed: Feed, route: BirdRoute) -> bool:
-    """Nothing else takes the packets of this route."""
-    fib = view.fib(feed.family)
-    return route.type == "unicast" and not any(len(fib.routes_covering(t, route.net)) for t in {feed.table, 254})
+    """Nothing else takes the packets of this route, in its table, in main, or in one that all packets are led to."""
+    fib, tables = view.fib(feed.family), {feed.table, *common_tables(view, feed.family)}
+    return route.type == "unicast" and not any(len(fib.routes_covering(t, route.net)) for t in tables)
 
 
 def draft(view: HostView, feed: Feed, routes: list[BirdRoute]) -> Draft:
@@ -218,6 +220,13 @@ def examples() -> Iterator[Example]:
     main = _host(_route(A), _route(B))
     main.route("default", via="192.0.2.1", dev="eth0")
     yield _case("another table, main has a way", "it is asked next", main, B, table=77, fires=1, severity="warning")
+    last = _host(_route(A), _route(B))
+    last.rule(33000, table=90).route("default", via="192.0.2.1", dev="eth0", table=90)
+    yield _case("the last table has a way", "it is asked after main", last, B, fires=1, severity="warning")
+    yield _case("the last table, rules not read", "main does not", last, fires=1, severity="critical", late=("rules",))
+    some = _host(_route(A), _route(B))
+    some.rule(33000, table=90, fwmark=1).route("default", via="192.0.2.1", dev="eth0", table=90)
+    yield _case("a table for marked packets has a way", "others have none", some, B, fires=1, severity="critical")
     two = _host(_route(A))
     yield _case("two tables of BIRD's", "neither has it", two, "10.7.0.0/16", table=77, **told)
     many = _host(*(_route(f"10.{n}.0.0/16") for n in range(4)))

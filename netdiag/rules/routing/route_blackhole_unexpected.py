@@ -43,6 +43,7 @@ from netdiag.model.bird import UnresolvedRoute
 from netdiag.model.distinct import among
 from netdiag.model.finding import SEVERITY_RANK, Confidence, Draft, Severity, subject
 from netdiag.model.route import (
+    RT_TABLE_MAIN,
     RTN_BLACKHOLE,
     RTN_PROHIBIT,
     RTN_UNREACHABLE,
@@ -55,6 +56,7 @@ from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.demands import CONSULTS, READS, Demand, demands, inner, pairs
 from netdiag.rules.dialled import dialled
 from netdiag.rules.innercases import refused_by_route
+from netdiag.rules.lastcases import last_resort_hidden
 from netdiag.rules.refusalcases import refused_bridged, refused_dialled
 from netdiag.rules.refusals import aggregate, left_behind, weight
 from netdiag.rules.routewords import ip_command, route_subject, table_word, way_words
@@ -103,6 +105,10 @@ def by_demand(view: HostView) -> Iterator[Refusal]:
         if demand.kind == "inner" and row.dst.endswith(("/32", "/128")):
             continue  # one guest of the mesh that was given up
         hidden = left_behind(view, family, answer.route, demand.ifindex)
+        if hidden is None and row.table == RT_TABLE_MAIN and answer.rule is not None and demand.ifindex is None:
+            # A refusal in a table before main is what a kill switch is made of.
+            behind = view.lookup_behind(demand.query, answer.rule)
+            hidden = behind.route if behind.type == "unicast" else None
         if hidden is None:
             continue
         only_default = view.routes(family).dst_len[hidden] == 0
@@ -259,6 +265,7 @@ def examples() -> Iterator[Example]:
     onlink.route("default", via="10.0.0.1", dev="eth0", onlink=True)
     yield _case("private nets kept in, gateway on link", "gateways are not routed to", _hole(onlink, "10.0.0.0/8"))
     yield from _in_use()
+    yield from last_resort_hidden()
     yield from _aggregates()
 
 
@@ -267,10 +274,8 @@ def _pairs(tap: dict[str, Any]) -> Iterator[Example]:
 
     def refused(subnet: str, guest: str, **link: Any) -> HostBuilder:
         host = _host().link("tap0", **(tap | link)).address("tap0", subnet)
-        length = "128" if ":" in guest else "32"
-        built: HostBuilder = host.route(
-            f"{guest}/{length}", type="blackhole", family="inet6" if ":" in guest else "inet"
-        )
+        length, family = ("128", "inet6") if ":" in guest else ("32", "inet")
+        built: HostBuilder = host.route(f"{guest}/{length}", type="blackhole", family=family)
         return built
 
     crit: dict[str, Any] = {"fires": 1, "severity": "critical", "says": ("the guest behind tap0",)}
@@ -346,13 +351,8 @@ def _aggregates() -> Iterator[Example]:
     yield _case("half of everything behind", "a VPN does that", half, 1, severity="info")
     for name, host, severity in (("gateway", "2001:db8::2", "warning"), ("host", "2001:db8::3", "info")):
         six = _host().route("default", via="2001:db8::2", dev="eth0").neighbour(host, dev="eth0")
-        yield _case(
-            f"an IPv6 {name}",
-            "it is a gateway or not",
-            six.route(f"{host}/128", type="blackhole"),
-            1,
-            severity=severity,
-        )
+        six.route(f"{host}/128", type="blackhole")
+        yield _case(f"an IPv6 {name}", "it is a gateway or not", six, 1, severity=severity)
 
 
 def _in_use() -> Iterator[Example]:

@@ -51,6 +51,7 @@ from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, RTNH_F_ONLINK, Rou
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.waysout import led_on
 
 RULE = Rule(
     id="route-linkdown-nexthop-used",
@@ -100,7 +101,9 @@ def judged(view: HostView, family: str, way: Way, position: int) -> Use | None:
     idle = way.hop.gateway is None or link.kind in IDLE_KINDS
     if idle and not route.default:
         return None
-    shorter = [other for other in others.shorter if usable(routes, other, unusable=NO_CARRIER)]
+    later = led_on(view, route)
+    shorter = [*others.shorter, *([] if later is None else [later])]
+    shorter = [other for other in shorter if usable(routes, other, unusable=NO_CARRIER)]
     return Use(way=way, route=route, left=routes.row(shorter[0]) if shorter else None)
 
 
@@ -331,6 +334,8 @@ def single_examples() -> Iterator[Example]:
     yield fires("only a blackhole is left", "that carries nothing", null, "critical", none)
     inner = spare(down("10.0.0.0/8"), priority=0)
     yield fires("a prefix, the default route is left", "a shorter prefix could carry it", inner, dst="10.0.0.0/8")
+    last = spare(down("10.0.0.0/8"), table=90).rule(33000, table=90)
+    yield fires("a prefix, the last table is left", "it could carry it", last, dst="10.0.0.0/8")
     lost = down("10.0.0.0/8")
     yield fires("a prefix, nothing is left", "lost all the same", lost, "warning", dst="10.0.0.0/8")
     shut = down("10.0.0.0/8").route("default", type="unreachable", family="inet")

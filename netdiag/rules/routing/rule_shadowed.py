@@ -47,6 +47,7 @@ from netdiag.model.route import Route, RouteExtra
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.deadrules import common_part, decided_otherwise
 from netdiag.rules.demands import CONSULTS, READS
+from netdiag.rules.lastcases import last_resort_dead
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
 from netdiag.rules.sentaway import SentAway, guest_examples, sent_away
 from netdiag.rules.shape import Example, Rule
@@ -163,6 +164,11 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
 
 
 def examples() -> Iterator[Example]:
+    yield from _examples()
+    yield from last_resort_dead()
+
+
+def _examples() -> Iterator[Example]:
     about = subject("rule", priority=200, family="inet")
     marked: dict[str, Any] = {"table": 60, "fwmark": 1}
     yield Example(

@@ -6,8 +6,8 @@
   mark, a tunnel's far end, a guest, by its own prefix what a living WireGuard peer carries) ends at such a rule
   although a table behind it has the way. A rule refuses the whole subnet of an own interface by its "to", with live
   neighbours on it. A rule refuses by its "from", "iif" or both, and nothing else, all that a network of guests sends
-  beyond a host that forwards for them. A rule refuses everything, nothing before it leads anywhere, and main behind it
-  has the default route: not even a tunnel could get out.
+  beyond a host that forwards for them. A rule refuses everything, nothing before it leads anywhere, and main, or a
+  table behind it for all packets, has the default route: not even a tunnel could get out.
 
 Why it matters
   Marked or selected traffic dies with EHOSTUNREACH, EACCES or in silence, although "ip route show table" shows its
@@ -52,6 +52,7 @@ from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.deadrules import decided_otherwise
 from netdiag.rules.demands import CONSULTS, READS, Demand, demands, inner
 from netdiag.rules.innercases import refused_by_rule, refused_where_it_comes_in
+from netdiag.rules.lastcases import last_resort_refused
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.shutin import isolating, refused_inward, shut_in
@@ -107,13 +108,12 @@ def check(view: HostView) -> Iterator[Draft]:
 
 def _shutting(view: HostView, rule: PolicyRule, row: Route) -> Draft:
     version = "IPv4" if rule.family == "inet" else "IPv6"
-    words = (
-        f"and that is all {version} that leaves this host: nothing before it leads anywhere, and main with its default"
-    )
-    words += f" route {way_words(view, row)} is not asked"
+    table, way = table_word(row.table), way_words(view, row)
+    words = f"and that is all {version} that leaves this host: nothing before it leads anywhere, and {table} with its"
+    words += f" default route {way} is not asked"
     links = [subject("link", ifname=view.ifname(hop.oif)) for hop in row.hops if hop.oif]
-    evidence = [("default route of main, never used", way_words(view, row), "RTM_GETROUTE")]
-    breaks = [subject("host"), subject("route", dst=row.dst, table=254), *links]
+    evidence = [(f"default route of {table}, never used", way, "RTM_GETROUTE")]
+    breaks = [subject("host"), subject("route", dst=row.dst, table=row.table), *links]
     fix = f"{ip_command(rule.family)} rule del pref {rule.priority} {rule_words(rule)}"
     return _draft(view, rule, "critical", words, evidence=evidence, breaks=breaks, fix=fix)
 
@@ -137,10 +137,14 @@ def _guards(view: HostView, rule: PolicyRule) -> bool:
 
 
 def _refused(view: HostView, demand: Demand) -> tuple[PolicyRule, Route] | None:
-    """The rule that refuses somebody in use, and the route of the main table that would take the packets."""
+    """The rule that refuses somebody in use, and the route that would take the packets: that of the rules behind it,
+    or one of main."""
     answer, family = view.lookup(demand.query), demand.query.family
     if answer.rule is None or answer.rule.action not in REFUSALS:
         return None
+    behind = view.lookup_behind(demand.query, answer.rule)
+    if behind.route is not None and behind.type == "unicast" and usable(view.routes(family), behind.route):
+        return answer.rule, view.routes(family).row(behind.route)
     for group in view.fib(family).candidates(254, demand.query.dst):
         for position in group.positions:
             if usable(view.routes(family), position):
@@ -238,19 +242,11 @@ def examples() -> Iterator[Example]:
     six = _host().rule(100, action="unreachable", fwmark=1, family="inet6")
     yield _case("IPv6", "the same", six.rule(200, fwmark=1, table=60, family="inet6"), **crit)
     src = _host().rule(100, action="prohibit", src="10.8.0.0", src_len=16)
-    yield _case(
-        "a wider source",
-        "it takes the narrower one's packets",
-        src.rule(200, src="10.8.1.0", src_len=24, table=60),
-        **crit,
-    )
+    src.rule(200, src="10.8.1.0", src_len=24, table=60)
+    yield _case("a wider source", "it takes the narrower one's packets", src, **crit)
     part = _host().rule(100, action="prohibit", src="10.8.1.0", src_len=24)
-    yield _case(
-        "a part of it",
-        "one network of several is shut out on purpose",
-        part.rule(200, src="10.8.0.0", src_len=16, table=60),
-        **info,
-    )
+    part.rule(200, src="10.8.0.0", src_len=16, table=60)
+    yield _case("a part of it", "one network of several is shut out on purpose", part, **info)
     yield _case(
         "kill switch behind its lookup",
         "it refuses what has no route",
@@ -364,6 +360,7 @@ def _shut() -> Iterator[Example]:
     yield _case("a default route that refuses too", "nothing is to leave", shut(dead))
     gone = _host().without_rule(32766)
     yield _case("without a rule for main", "rule-main-missing speaks", shut(gone))
+    yield from last_resort_refused()
 
 
 def _shut_in_examples() -> Iterator[Example]:

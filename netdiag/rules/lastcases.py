@@ -1,0 +1,69 @@
+"""Examples of several rules: hosts whose default routes stand in a table behind main, for all packets."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.shape import Example
+
+LAST = 90
+"""The table; its rule stands behind those of main and default."""
+
+
+def _host(built: Any = None, family: str = "inet") -> Any:
+    host = (built or HostBuilder()).link("eth0").link("eth1").address("eth0", "10.0.0.1/24")
+    host.address("eth0", "2001:db8::1/64").route("default", via="10.0.0.2", dev="eth0", table=LAST)
+    host.route("default", via="2001:db8::2", dev="eth0", table=LAST)
+    return host.rule(33000, table=LAST, family=family)
+
+
+def _session() -> Any:
+    return BirdHost().bgp("up1", neighbor_address="203.0.113.9")
+
+
+def last_resort_refused() -> Iterator[Example]:
+    """For rule-terminal-unreachable: a rule in front refuses."""
+
+    def case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
+        return Example(name=f"the last table: {name}", why=why, tables=host.build(), fires=fires, **more)
+
+    says = ("and 90 with its default route via 10.0.0.2 dev eth0",)
+    all_ = _host().rule(100, action="unreachable")
+    yield case("everything", "the host is cut off", all_, 1, severity="critical", says=says)
+    six = _host(family="inet6").rule(100, action="unreachable", family="inet6")
+    yield case("everything of IPv6", "nothing of it is to leave beside a VPN", six)
+    lan = _host().rule(90, table=254, suppress_prefixlength=0).rule(100, action="unreachable")
+    yield case("everything but the LAN", "a kill switch that leaves the neighbours", lan)
+    ban: dict[str, Any] = {"action": "prohibit", "dst": "203.0.113.0", "dst_len": 24}
+    session = _host(_session()).rule(90, **ban)
+    yield case("a session", "its neighbour is refused", session, 1, severity="critical")
+    apart = _host(_session(), "inet6").rule(90, **ban)
+    yield case("a session, and the table is of the other family", "nothing would take it", apart, 1, severity="info")
+    dead = _host(_session()).rule(90, **ban).rule(95, action="unreachable", dst="203.0.113.9", dst_len=32)
+    yield case("a session, refused twice", "nothing would take it", dead, 2, severity="info")
+
+
+def last_resort_hidden() -> Iterator[Example]:
+    """For route-blackhole-unexpected: a route of main refuses."""
+
+    def case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
+        return Example(name=f"the last table: {name}", why=why, tables=host.build(), fires=fires, **more)
+
+    hole: dict[str, Any] = {"type": "blackhole", "family": "inet"}
+    cut = _host(_session()).route("203.0.113.0/24", **hole)
+    yield case("a session", "a hole in the default route", cut, 1, severity="critical")
+    apart = _host(_session(), "inet6").route("203.0.113.0/24", **hole)
+    yield case("a session, and the table is of the other family", "nothing would take it", apart)
+    kill = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+    kill = kill.route("default", table=LAST, **hole).rule(90, fwmark=0, fwmask=1, table=LAST)
+    yield case("a kill switch before main", "its table is a VPN's", kill)
+
+
+def last_resort_dead() -> Iterator[Example]:
+    """For rule-shadowed: a rule in front of main takes everything."""
+    host = _host().route("default", via="10.1.0.2", dev="eth1", table=50).address("eth1", "10.1.0.1/24")
+    why = "a catch-all in front of main is how one replaces both"
+    yield Example(name="the last table", why=why, tables=host.rule(100, table=50).build())
+    main = _host().address("eth1", "10.1.0.1/24").route("default", via="10.1.0.2", dev="eth1")
+    yield Example(name="the last table behind main", why="main has a default route", tables=main.build(), fires=1)
