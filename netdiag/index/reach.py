@@ -8,6 +8,8 @@ any packet, while one that is in it may be looked at for few. Pure.
 import ipaddress
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from netdiag.model.link import Link
 from netdiag.model.policyrule import PolicyRule
 
@@ -30,6 +32,14 @@ def selects(rule: PolicyRule, *, by_dst: bool = True) -> bool:
     )
     more = rule.src_len or (rule.dst_len and by_dst) or rule.tos or rule.unknown
     return any(value is not None for value in given) or bool(more)
+
+
+def takes_own(rule: PolicyRule) -> bool:
+    """Whether every packet that this host begins, and whose source is still open, matches: the rule selects nothing, or
+    not a source (one that is open is in no network, whatever else the rule names), or what comes from here."""
+    if rule.invert:
+        return bool(rule.src_len)
+    return not selects(msgspec.structs.replace(rule, iif=None if rule.iif == "lo" else rule.iif))
 
 
 def can_match(rule: PolicyRule) -> bool:

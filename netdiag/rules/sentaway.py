@@ -11,7 +11,7 @@ import msgspec
 
 from netdiag.index.guests import sides
 from netdiag.index.policy import Lookup
-from netdiag.index.reach import selects
+from netdiag.index.reach import takes_own
 from netdiag.index.view import HostView
 from netdiag.model.finding import subject
 from netdiag.model.policyrule import PolicyRule
@@ -55,12 +55,12 @@ def _guest_networks(view: HostView, family: str) -> set[int]:
 
 def _takes(rule: PolicyRule) -> bool:
     """The same of a rule that may ask for the destination."""
-    return _catches_all(msgspec.structs.replace(rule, dst=None, dst_len=0)) and not rule.invert
+    return _catches_all(rule if rule.invert else msgspec.structs.replace(rule, dst=None, dst_len=0))
 
 
 def _catches_all(rule: PolicyRule) -> bool:
-    """A rule for every packet, in front of the main table, with a table of its own."""
-    return rule.table not in (None, RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL) and not selects(rule)
+    """A rule for every packet that this host begins, in front of the main table, with a table of its own."""
+    return rule.table not in (None, RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL) and takes_own(rule)
 
 
 def _alone(answer: Lookup) -> bool:
@@ -124,6 +124,19 @@ def guest_examples() -> Iterator[Example]:
             0,
         ),
         ("a guest on a bridge that the table knows", "by its network", {"table": 80}, 0),
+        (
+            "a guest on a bridge, for all but one source",
+            "what the host sends has none yet",
+            {"table": 50, "src": "10.66.0.0", "src_len": 16, "invert": True},
+            1,
+        ),
+        ("a guest on a bridge, for what the host sends", "nothing else goes to it", {"table": 50, "iif": "lo"}, 1),
+        (
+            "a guest on a bridge, for all but a mark",
+            "wg-quick",
+            {"table": 50, "fwmark": 51820, "invert": True},
+            0,
+        ),
     ):
         told = crit if fires else {}
         yield Example(name=name, why=why, tables=_bridged().rule(100, **rule).build(), **told)

@@ -6,7 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from netdiag.index.guests import GuestSide, sides
-from netdiag.index.reach import selects
+from netdiag.index.reach import selects, takes_own
 from netdiag.index.shadow import Shadow
 from netdiag.index.view import HostView
 from netdiag.index.ways import usable
@@ -68,9 +68,9 @@ def _may_take(earlier: PolicyRule, rule: PolicyRule, source: Network) -> bool:
 
 
 def isolating(view: HostView, rule: PolicyRule) -> Route | None:
-    """The default route of main, or of a table behind it for all packets, where this rule refuses everything and no
-    packet had another way before it."""
-    if selects(rule):
+    """The default route of main, or of a table behind it for all packets, where this rule refuses everything (or all
+    that this host begins) and no packet had another way before it."""
+    if not takes_own(rule):
         return None
     own = [other for other in view.rules if other.family == rule.family]
     before, behind = own[: own.index(rule)], own[own.index(rule) + 1 :]

@@ -6,8 +6,9 @@
   mark, a tunnel's far end, a guest, by its own prefix what a living WireGuard peer carries) ends at such a rule
   although a table behind it has the way. A rule refuses the whole subnet of an own interface by its "to", with live
   neighbours on it. A rule refuses by its "from", "iif" or both, and nothing else, all that a network of guests sends
-  beyond a host that forwards for them. A rule refuses everything, nothing before it leads anywhere, and main, or a
-  table behind it for all packets, has the default route: not even a tunnel could get out.
+  beyond a host that forwards for them. A rule refuses everything, or all that this host begins ("not from NETWORK": a
+  source that is still open is in none; "iif lo"), nothing before it leads anywhere, and main, or a table behind it for
+  all packets, has the default route: not even a tunnel could get out.
 
 Why it matters
   Marked or selected traffic dies with EHOSTUNREACH, EACCES or in silence, although "ip route show table" shows its
@@ -109,8 +110,8 @@ def check(view: HostView) -> Iterator[Draft]:
 def _shutting(view: HostView, rule: PolicyRule, row: Route) -> Draft:
     version = "IPv4" if rule.family == "inet" else "IPv6"
     table, way = table_word(row.table), way_words(view, row)
-    words = f"and that is all {version} that leaves this host: nothing before it leads anywhere, and {table} with its"
-    words += f" default route {way} is not asked"
+    words = f"and that is all {version} that {'this host begins' if selects(rule) else 'leaves this host'}: nothing "
+    words += f"before it leads anywhere, and {table} with its default route {way} is not asked"
     links = [subject("link", ifname=view.ifname(hop.oif)) for hop in row.hops if hop.oif]
     evidence = [(f"default route of {table}, never used", way, "RTM_GETROUTE")]
     breaks = [subject("host"), subject("route", dst=row.dst, table=row.table), *links]
@@ -329,12 +330,11 @@ def examples() -> Iterator[Example]:
     yield from _own_subnets()
     yield from refused_where_it_comes_in()
     yield from _shut_in_examples()
-    lookup = _host(BirdHost().bgp("up1", neighbor_address="10.0.0.2"))
-    yield _case(
-        "an exception before it",
-        "the neighbour is let out first",
-        lookup.rule(50, dst="10.0.0.0", dst_len=24, table=254).rule(100, action="unreachable"),
-    )
+    far = _host(BirdHost().bgp("up1", neighbor_address="10.70.0.9")).without_rule(32766)
+    far.rule(100, action="prohibit", dst="10.64.0.0", dst_len=10).rule(200, dst="10.70.0.0", dst_len=15, table=60)
+    yield _case("a neighbour that another table leads to", "main is not the only one", far, **crit)
+    out = _host(BirdHost().bgp("up1", neighbor_address="10.0.0.2")).rule(50, dst="10.0.0.0", dst_len=24, table=254)
+    yield _case("an exception before it", "the neighbour is let out", out.rule(100, action="unreachable"))
 
 
 def _shut() -> Iterator[Example]:
@@ -346,6 +346,8 @@ def _shut() -> Iterator[Example]:
     yield _case("IPv6 alone", "nothing of it is to leave beside a VPN", shut(both, "inet6"))
     both = _host().route("default", via="2001:db8::2", dev="eth1")
     yield _case("both families", "the host is cut off", shut(shut(both), "inet6"), 2, severity="critical")
+    for name, more in (("lo", {"iif": "lo"}), ("not", {"src": "10.66.0.0", "src_len": 16, "invert": True})):
+        yield _case(f"all that this host begins: {name}", "it gets EACCES", shut(**more), 1, says=("this host begins",))
     lan = _host().rule(90, table=254, suppress_prefixlength=0)
     yield _case("everything but the LAN", "a kill switch that leaves the neighbours", shut(lan))
     past = _host().rule(90, action="goto", goto=32766, fwmark=1)
@@ -378,6 +380,7 @@ def _shut_in_examples() -> Iterator[Example]:
     says = ("all that the guests behind br0 send", "ip rule del pref 100 from 10.88.0.0/24 prohibit")
     warn: dict[str, Any] = {"fires": 1, "severity": "warning"}
     info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
     yield _case("a network of guests", "it was left behind", held(), says=says, **warn)
     yield _case("a net around the guests", "the same", held("10.88.0.0", 16), **warn)
     yield _case("half of the guests", "some are shut in", held("10.88.0.0", 25), **info)
@@ -411,7 +414,7 @@ def _shut_in_examples() -> Iterator[Example]:
         ("guests, all but others have a way", "they are among them", held().rule(50, invert=True, **net), "info"),
     ):
         yield _case(f"shut in: {name}", why, host, 1, severity=severity)
-    yield _case("shut in: all but the guests", "they are spared", held(invert=True))
+    yield _case("shut in: all but the guests", "they are spared, the host is not", held(invert=True), **crit)
     lan = held().rule(50, table=254, suppress_prefixlength=0)
     yield _case("guests that may talk to the LAN", "a kill switch", lan, **info)
     six = (
