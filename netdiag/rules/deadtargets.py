@@ -9,6 +9,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain, xt_program
 from netdiag.rules.nftspecimen import meant
+from netdiag.rules.routewords import around
 from netdiag.rules.shape import Rule, quoted
 from netdiag.rules.translations import DeadEnd, Target, dead_end, family_of, targets
 
@@ -59,7 +60,7 @@ def finding(rule: Rule, one: Target, why: DeadEnd, count: int) -> Draft:
         evidence=[(f"rule {at.rule.handle} of {chain_name(at.table, at.chain)}", text, "NFT_MSG_GETRULE"), why.fact],
         confirm=[list_chain(at.table, at.chain), f"ip {version}route get {one.address}"],
         fix=fix,
-        touches=[subject("link", ifname=why.ifname)] if why.ifname else [],
+        touches=[around(one.address), *([subject("link", ifname=why.ifname)] if why.ifname else [])],
     )
 
 

@@ -4,6 +4,7 @@ Used by rules that speak about single routes. Spelling as iproute2's (ip-route(8
 """
 
 from collections.abc import Iterable
+from ipaddress import ip_network
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Subject, subject
@@ -109,3 +110,8 @@ def rule_words(rule: PolicyRule) -> str:
 
 def _ports(start: int, end: int | None) -> str:
     return str(start) if end in (None, start) else f"{start}-{end}"
+
+
+def around(address: str) -> Subject:
+    """The network that an address is likely in (/24, /64): what a lost subnet and those who look for it share."""
+    return subject("prefix", prefix=str(ip_network(f"{address}/{64 if ':' in address else 24}", strict=False)))

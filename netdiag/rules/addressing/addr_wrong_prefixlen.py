@@ -45,7 +45,7 @@ from netdiag.rules.bgpsessions import Session, down_severity, sessions, way
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.gatewaysbeside import any_route, gateway_beside, in_net
-from netdiag.rules.routewords import ip_command
+from netdiag.rules.routewords import around, ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysmeant import OUT
 
@@ -56,13 +56,7 @@ RULE = Rule(
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "counters"),
     consults=("bird", "sysctls"),
-    explains=(
-        "route-onlink-missing-gateway",
-        "route-default-missing",
-        "neigh-*",
-        "bgp-not-established",
-        "bgp-multihop-missing",
-    ),
+    explains=("route-onlink-missing-gateway", "route-default-missing", "neigh-*", "bgp-*", "nf-orphan-dnat-to-dead"),
 )
 
 
@@ -189,9 +183,7 @@ def check(view: HostView) -> Iterator[Draft]:
         link = view.link(row.ifindex)
         if link is None or not link.up or row.peer is not None or row.scope != 0:
             continue
-        if not link.flags & IFF_BROADCAST or link.flags & IFF_NOARP:
-            continue
-        found = misfit(view, row, link)
+        found = misfit(view, row, link) if link.flags & IFF_BROADCAST and not link.flags & IFF_NOARP else None
         if found is None:
             continue
         dev, old = quoted(link.ifname), f"{row.local}/{row.prefixlen}"
@@ -216,6 +208,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 subject("link", ifname=link.ifname),
                 subject("route", dst="0.0.0.0/0", table=254),
                 *([found.session] if found.session else []),
+                around(row.local),
             ],
         )
 
