@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from netdiag.index.guests import faces_guest, sides
 from netdiag.index.nftpacket import Packet
@@ -22,6 +23,8 @@ from netdiag.model.neighbour import (
     NUD_DELAY,
     NUD_FAILED,
     NUD_INCOMPLETE,
+    NUD_NOARP,
+    NUD_PERMANENT,
     NUD_PROBE,
     NUD_REACHABLE,
     NUD_STALE,
@@ -30,6 +33,9 @@ from netdiag.model.nft import NftElement, NftRule, NftSet, NftTable
 
 READS = ("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "nft")
 NUD_KNOWN = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
+CONSULTS = ("fdb",)
+FRESH = 60.0
+"""Seconds: a bridge still knows the port of whoever was heard within them (it forgets after 300)."""
 MOST_TARGETS = 256
 """Targets of one map that are looked at."""
 
@@ -148,6 +154,10 @@ def _hop_dead(view: HostView, address: str, oif: int, gateway: str | None, *, ro
     if _failed(view, link, address):
         fact = (f"neighbour {address} dev {name}", "failed", "RTM_GETNEIGH NDA_STATE")
         return DeadEnd(f"it does not answer on {name}", fact, name)
+    lladdr = _unplugged(view, link, address)
+    if lladdr is not None:
+        fact = (f"{lladdr}, by which {address} is known", f"behind no port of {name}", "RTM_GETNEIGH AF_BRIDGE")
+        return DeadEnd(f"the port of {name} behind which it was is gone", fact, name)
     guests = None if routed else _others_only(view, link, address)
     if guests is not None:
         fact = (f"guests on {name}", f"{guests}, all with other addresses", "RTM_GETNEIGH, RTM_GETLINK")
@@ -155,11 +165,34 @@ def _hop_dead(view: HostView, address: str, oif: int, gateway: str | None, *, ro
     return None
 
 
+def _behind(view: HostView, link: Link) -> set[bytes] | None:
+    """The hardware addresses that a bridge has behind its ports; None where that was not read, or it learns none."""
+    if link.kind != "bridge" or not view.read_whole("fdb"):
+        return None
+    mine = view.fdb.master == link.ifindex
+    learned = mine & (view.fdb.state & (NUD_PERMANENT | NUD_NOARP) == 0)
+    return {bytes(row) for row in view.fdb.lladdr[mine]} if bool(learned.any()) else None
+
+
+def _unplugged(view: HostView, link: Link, address: str) -> str | None:
+    """The hardware address of a guest that was heard a moment ago, and that no port of its bridge has any more: with a
+    port go its entries at once, the neighbour stays for a minute or for good."""
+    behind = _behind(view, link)
+    if behind is None:
+        return None
+    for row in view.neighbours.rows(np.flatnonzero(_entry(view, link, address))):
+        heard = row.state in ("reachable", "delay", "probe") and row.confirmed is not None and row.confirmed < FRESH
+        if heard and row.lladdr is not None and bytes.fromhex(row.lladdr.replace(":", "")) not in behind:
+            return row.lladdr
+    return None
+
+
 def _others_only(view: HostView, link: Link, address: str) -> int | None:
     """How many guests are on a link, where each of them is known by another address; None where one may have it.
 
-    A guest that ever spoke to its gateway is in the neighbour table, and stays there as long as the table is small. So
-    where there are as many other hardware addresses as ports, nobody is left.
+    A guest that speaks to its gateway is in the neighbour table. So where there are as many other hardware addresses as
+    ports, nobody is left. Those of guests that are gone stay in the table as well: on a bridge they count only where
+    the bridge has them behind a port, or where they were heard a moment ago.
     """
     ports = [port for port in view.stack.ports(link.ifindex) if port.up and port.carrier is not False]
     guests = len(ports) if link.kind == "bridge" else 1
@@ -172,7 +205,11 @@ def _others_only(view: HostView, link: Link, address: str) -> int | None:
     if bool((table.dst[rows] == own).all(axis=1).any()):
         return None
     link_local = table.dst[:, 0] == 0xFE
-    known = {bytes(row) for row in table.lladdr[rows & (table.lladdr_len > 0) & ~link_local]}
+    behind = _behind(view, link)
+    if link.kind == "bridge" and behind is None:
+        rows &= table.confirmed < FRESH
+    known = {bytes(row)[:6] for row in table.lladdr[rows & (table.lladdr_len > 0) & ~link_local]}
+    known = known if behind is None else known & behind
     return guests if len(known) >= guests else None
 
 
@@ -190,11 +227,16 @@ def _bogon(view: HostView, address: str, oif: int) -> bool:
 
 
 def _failed(view: HostView, link: Link, address: str) -> bool:
+    rows = _entry(view, link, address)
+    return bool((view.neighbours.state[rows] & (NUD_FAILED | NUD_INCOMPLETE)).any())
+
+
+def _entry(view: HostView, link: Link, address: str) -> npt.NDArray[np.bool_]:
+    """Which row of the neighbour table is this address on this link."""
     table = view.neighbours
     raw = np.frombuffer(ipaddress.ip_address(address).packed.ljust(16, b"\0"), np.uint8)
     rows = (table.ifindex == link.ifindex) & (table.flags & NTF_PROXY == 0) & (table.dst == raw).all(axis=1)
-    rows &= table.family == (10 if ":" in address else 2)
-    return bool((table.state[rows] & (NUD_FAILED | NUD_INCOMPLETE)).any())
+    return np.asarray(rows & (table.family == (10 if ":" in address else 2)), np.bool_)
 
 
 def _among_guests(view: HostView, family: str, address: str) -> bool:

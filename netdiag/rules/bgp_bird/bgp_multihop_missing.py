@@ -1,10 +1,12 @@
 """What it checks
-  An eBGP session of BIRD sits in Idle without any error, because it waits for an interface on whose subnet the
-  neighbour is, and the neighbour is on no subnet of this host, though there is a route to it.
+  A session of BIRD sits in Idle without any error, because it waits for an interface on whose subnet the neighbour is,
+  and the neighbour is on no subnet of this host, though there is a route to it. An external session does so without
+  "multihop", an internal one with "direct".
 
 Why it matters
-  Without "multihop" BIRD takes the neighbour of an external session for directly connected and does not even call it
-  as long as no interface has its subnet. The session never comes up, and nothing is logged.
+  Without "multihop" BIRD takes the neighbour of an external session for directly connected (with "direct" that of an
+  internal one, to loopback addresses as a rule) and does not even call it as long as no interface has its subnet. The
+  session never comes up, and nothing is logged.
 
 Confirm
   birdc show protocols all NAME      (Idle)
@@ -12,13 +14,14 @@ Confirm
   ip -br address show
 
 Fix
-  Put "multihop;" (or "multihop 2;") into the session, and a source address where the neighbour expects one; then
-  birdc configure. The neighbour needs it as well. If the neighbour ought to be on a link, it is the address of that
-  link that is missing: give it back.
+  Put "multihop;" (or "multihop 2;") into the session, in place of "direct;" if that is there, and a source address
+  where the neighbour expects one; then birdc configure. The neighbour needs it as well. If the neighbour ought to be on
+  a link, it is the address of that link that is missing: give it back.
 
 Not flagged
-  Internal sessions (multihop by default). Neighbours on a subnet of any interface, also one that is down; link-local
-  neighbours. Sessions with an error: they have called. Sessions that are switched off, passive, or just started.
+  A session whose neighbour another session has too: it may wait for that one. Neighbours on a subnet of any interface,
+  also one that is down; link-local neighbours. Sessions with an error: they have called. Sessions that are switched
+  off, passive, or just started.
 
 References
   proto/bgp/bgp.c bgp_start() bgp_start_locked() of BIRD: "neighbor address ... on interface"; RFC 4271
@@ -59,13 +62,13 @@ SETTLED = 2.0
 
 
 def waits_for_link(session: Session) -> bool:
-    """Idle for want of an interface."""
+    """Idle for want of an interface: a multihop session calls at once, unless another one has the neighbour."""
     row = session.protocol
-    internal = row.local_as is not None and row.local_as == row.neighbor_as
+    others = sum(other.neighbor_address == row.neighbor_address for other in session.daemon.protocols)
     age = session.age()
     fresh = age is not None and age < SETTLED
     asleep = row.state == "start" and session.state == "Idle" and not session.error
-    return asleep and not internal and not session.waits and not fresh
+    return asleep and others == 1 and not session.waits and not fresh
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -73,11 +76,14 @@ def check(view: HostView) -> Iterator[Draft]:
         answer = way(view, session) if waits_for_link(session) else None
         if answer is None or on_subnet(view, session) or not answer.ok:
             continue
-        address = session.protocol.neighbor_address or ""
+        address, row = session.protocol.neighbor_address or "", session.protocol
+        internal = row.local_as is not None and row.local_as == row.neighbor_as
+        why = "is direct" if internal else "has no multihop"
+        instead = "put 'multihop;' in place of 'direct;' in" if internal else "add 'multihop;' to"
         yield RULE.found(
             subject=session.subject,
             message=f"BGP session {session.name} to {session.neighbour} waits in Idle: the neighbour is on no subnet "
-            f"of this host, and the session has no multihop; {loss_words(view, session)}",
+            f"of this host, and the session {why}; {loss_words(view, session)}",
             severity=down_severity(view, session),
             evidence=[
                 ("BGP state", "Idle, no error", session.source),
@@ -85,15 +91,14 @@ def check(view: HostView) -> Iterator[Draft]:
                 *routed(view, answer),
             ],
             confirm=[session.confirm, f"ip route get {quoted(address)}"],
-            fix=f"add 'multihop;' to protocol bgp {session.name} in BIRD's configuration, then: "
-            + session.command("configure"),
+            fix=f"{instead} protocol bgp {session.name} in BIRD's configuration, then: " + session.command("configure"),
             touches=touched(view, session, answer),
             breaks=default_lost(view, session),
         )
 
 
 def _case(name: str, why: str, **fields: Any) -> Example:
-    expected = {key: fields.pop(key) for key in ("fires", "severity", "subject") if key in fields}
+    expected = {key: fields.pop(key) for key in ("fires", "severity", "subject", "says") if key in fields}
     error, routed_ = fields.pop("error", ""), fields.pop("routed", True)
     given: dict[str, Any] = {"bgp_state": "Idle", "neighbor_address": "198.51.100.1"}
     host: Any = BirdHost().bgp_down("up1", error, **(given | fields))
@@ -108,7 +113,12 @@ def examples() -> Iterator[Example]:
     yield _case("behind a gateway", "the plain fault", fires=1, severity="critical", subject=about)
     yield _case("on a subnet", "something else is wrong", neighbor_address="192.0.2.1")
     yield _case("on the subnet of an interface that is down", "it waits for that", neighbor_address="203.0.113.1")
-    yield _case("internal", "multihop by default", neighbor_as=65001)
+    yield _case("internal", "it is direct: multihop, the default, would have called", neighbor_as=65001, fires=1,
+                says=("the session is direct", "in place of 'direct;'"))  # fmt: skip
+    twins: Any = BirdHost().bgp_down("up1", bgp_state="Idle", neighbor_address="198.51.100.1", neighbor_as=65001)
+    twins.bgp("up2", neighbor_address="198.51.100.1").link("eth0").address("eth0", "192.0.2.2/24")
+    twins.route("default", via="192.0.2.1", dev="eth0")
+    yield Example(name="two sessions with one neighbour", why="it waits for the other", tables=twins.build())
     yield _case("it has called", "an error means that it tried", error="Error: Neighbor lost")
     yield _case("calling", "it does not wait", bgp_state="Active")
     yield _case("link-local", "its interface is named", neighbor_address="fe80::1", neighbor_ifname="eth0")

@@ -32,7 +32,7 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, nat, port, rule, table, verdict
 from netdiag.rules.deadtargets import dead_targets, finding
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.translations import READS
+from netdiag.rules.translations import CONSULTS, READS
 
 RULE = Rule(
     id="cni-portmap-stale",
@@ -40,6 +40,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=READS,
+    consults=CONSULTS,
 )
 
 

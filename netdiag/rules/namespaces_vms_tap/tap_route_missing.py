@@ -48,7 +48,7 @@ RULE = Rule(
     severity="critical",
     reads=(*READS, "rules", "sysctls"),
     consults=("bpf",),
-    explains=("proxy-ndp-missing", "vm-*", "prefsrc-*", "addr-wrong-prefixlen"),
+    explains=("proxy-ndp-missing", "vm-stale-neigh-after-restore", "prefsrc-*", "addr-wrong-prefixlen"),
 )
 FRESH = 60.0
 """Seconds: a neighbour that was confirmed within them is there."""

@@ -18,7 +18,8 @@ Fix
 Not flagged
   The same address on taps of separate namespaces: that is the recommended design, and each namespace is judged on its
   own. Link-local addresses, which belong to one link. A neighbour that failed or was never resolved on one of the taps.
-  Equal hardware addresses alone, on taps that are routed: each tap is a link of its own.
+  Equal hardware addresses alone, on taps that are routed: each tap is a link of its own. Clones in one bridge: it knows
+  their common hardware address behind one port at a time, so one look does not show the second.
 
 References
   https://github.com/firecracker-microvm/firecracker/blob/main/docs/snapshotting/network-for-clones.md;

@@ -40,7 +40,7 @@ from netdiag.rules.build_nft import chain, rule, state, table, verdict
 from netdiag.rules.nftplaces import fact, list_chain, place_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.trackedflows import TCP, groups
-from netdiag.rules.translations import READS, dead_end, new_packet
+from netdiag.rules.translations import CONSULTS, READS, dead_end, new_packet
 
 RULE = Rule(
     id="ct-asym-half-seen",
@@ -48,6 +48,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=(*READS, "conntrack", "conntrack_state"),
+    consults=CONSULTS,
     explains=("ct-invalid-rst",),
 )
 SOME = 3

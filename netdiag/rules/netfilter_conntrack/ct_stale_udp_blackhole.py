@@ -25,6 +25,7 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from netdiag.index.nftverdict import Translation
 from netdiag.index.view import HostView
@@ -32,10 +33,11 @@ from netdiag.model.conntrack import IPS_DST_NAT, IPS_SEEN_REPLY, ConntrackEntry
 from netdiag.model.finding import Draft, subject
 from netdiag.model.nft import NftExpression
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.build_nft import Expressions, chain, iifname, nat, plain, port, rule, same, table
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.trackedflows import UDP, Group, groups
-from netdiag.rules.translations import READS, dead_end, new_packet
+from netdiag.rules.translations import CONSULTS, READS, dead_end, new_packet
 
 RULE = Rule(
     id="ct-stale-udp-blackhole",
@@ -43,6 +45,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=(*READS, "conntrack"),
+    consults=CONSULTS,
 )
 SAME = ("family", "orig_dst", "orig_dport", "reply_src", "reply_sport", "status")
 
@@ -153,6 +156,30 @@ def examples() -> Iterator[Example]:
         early = _flow(_host("10.0.0.3", to=to), "192.0.2.2", dport=53, status=unanswered)
         yield case(f"before the rule, {name}", why, early, fires)
     yield from _senders()
+    yield from _unplugged()
+
+
+def _unplugged() -> Iterator[Example]:
+    """A backend in a bridge whose port is gone, while the neighbour table still has it."""
+    here, gone, other = "02:00:00:00:00:03", "02:00:00:00:00:02", "02:00:00:00:00:09"
+    for name, why, ports, confirmed, fires in (
+        ("its port is gone", "nobody is behind its hardware address", (here,), 5.0, 1),
+        ("its port is there", "it drains", (here, gone), 5.0, 0),
+        ("heard long ago", "a bridge forgets who is silent", (here,), 90.0, 0),
+        ("the bridge has learned nothing", "a hub", (), 5.0, 0),
+    ):
+        host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+        host.link("br0", kind="bridge").address("br0", "10.0.0.1/24").tap("tap8", master="br0").tap(
+            "tap9", master="br0"
+        )
+        host.neighbour("10.0.0.2", dev="br0", lladdr=gone, confirmed=confirmed)
+        host.neighbour("10.0.0.3", dev="br0", lladdr=here, state="stale")
+        one = rule(port(17, 53), nat("dnat", "10.0.0.3", 5353))
+        host.nft(table(chain("pre", one, hook="prerouting", priority="dstnat", type="nat"), family="ip"))
+        rows = [entry(host, lladdr, None, dev="tap9", state=2, flags=0) for lladdr in ports]
+        rows.append(entry(host, other, None, dev="tap9", flags=0))
+        tables = replace(_flow(host, "10.0.0.2").build(), fdb=fdb(rows))
+        yield Example(name=name, why=why, tables=tables, fires=fires)
 
 
 def _senders() -> Iterator[Example]:

@@ -1,7 +1,8 @@
 """What it checks
   A rule rewrites the destination of packets to an address that nobody can have: there is no route to it, its interface
-  is down or has no carrier, its bridge has no ports, it does not answer ARP or neighbour discovery, it lies among this
-  host's guests and none of them has it, or it is private (RFC 1918) and would leave by an uplink with public addresses.
+  is down or has no carrier, its bridge has no ports, or has lost the one behind which it was heard a moment ago, it
+  does not answer ARP or neighbour discovery, it lies among this host's guests and none of them has it, or it is private
+  (RFC 1918) and would leave by an uplink with public addresses.
 
 Why it matters
   The port on this host is taken by a guest that is gone: connections time out, and a new allocation of the same port
@@ -26,6 +27,7 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from netdiag.index.view import HostView
@@ -33,10 +35,11 @@ from netdiag.model.address import IFA_F_NOPREFIXROUTE, IFA_F_PERMANENT
 from netdiag.model.finding import Draft, Subject
 from netdiag.model.nft import NftElement, NftExpression, NftSet
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.build_nft import DPORT, chain, in_set, l4proto, nat, port, port_set, rule, table
 from netdiag.rules.deadtargets import dead_targets, finding
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.translations import READS
+from netdiag.rules.translations import CONSULTS, READS
 
 RULE = Rule(
     id="nf-orphan-dnat-to-dead",
@@ -44,6 +47,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=READS,
+    consults=CONSULTS,
 )
 
 
@@ -129,6 +133,7 @@ def examples() -> Iterator[Example]:
     yield from _maps()
     yield from _ways()
     yield from _silent()
+    yield from _gone()
     yield from _of_xtables()
 
 
@@ -183,6 +188,21 @@ def _silent() -> Iterator[Example]:
     yield case("IPv6, a link-local address", "each guest has one beside its own", local, 0, target)
     asked = _bridged("tap9").neighbour(target, dev="br0", state="failed")
     yield case("IPv6, no answer", "it was asked for", asked, 1, target, says=("it does not answer on br0",))
+
+
+def _gone() -> Iterator[Example]:
+    """A guest that is gone stays in the neighbour table: it is no sign that the port of today is another's."""
+    old, new = "02:00:00:00:00:07", "02:00:00:00:00:05"
+    for name, why, ports, confirmed, fires in (
+        ("who is known is gone", "the one guest has not spoken to this host yet", (new,), 1.0, 0),
+        ("who is known is there", "the one guest is another", (old,), 900.0, 1),
+        ("nobody is told to be there, heard lately", "as many neighbours as ports", (), 59.0, 1),
+        ("nobody is told to be there, long ago", "it may have left since", (), 60.0, 0),
+    ):
+        host = _bridged("tap9").neighbour("10.1.0.7", dev="br0", lladdr=old, state="stale", confirmed=confirmed)
+        host.nft(_dnat("10.1.0.5"))
+        rows = [entry(host, lladdr, None, dev="tap9", state=2, flags=0) for lladdr in ports]
+        yield Example(name=name, why=why, tables=replace(host.build(), fdb=fdb(rows)), fires=fires)
 
 
 def _of_xtables() -> Iterator[Example]:

@@ -59,6 +59,9 @@ RULE = Rule(
         "prefsrc-not-local",
         "bgp-*",
         "tap-*",
+        "addr-missing-*",
+        "addr-expected-*",
+        "route-expected-missing",
     ),
 )
 

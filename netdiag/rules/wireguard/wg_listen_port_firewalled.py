@@ -2,7 +2,7 @@
   New packets to the UDP port of a WireGuard device are dropped or rejected at ingress or input, on every interface by
   which its peers come, while the device has peers that can only begin by themselves: their endpoint is not known
   here. Or this very port is closed, while the one beside it is open, or the filter lets the answers of no peer in
-  either: then it is a warning, and critical where a peer has been silent for three minutes.
+  either, or those of some: then it is a warning, and critical where a peer has been silent for three minutes.
 
 Why it matters
   WireGuard is silent, so nobody notices a closed port: peers that this host speaks to first work (their answers belong
@@ -32,7 +32,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from netdiag.index.guests import sides
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import HookVerdict, Possible
 from netdiag.index.policy import Query
@@ -61,7 +60,16 @@ from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.wireguardpeers import REJECT_AFTER_TIME, device_subject, devices, peer_subject, query_to, source
+from netdiag.rules.wireguarddoors import MOST_ASKED, cards, doors
+from netdiag.rules.wireguardpeers import (
+    REJECT_AFTER_TIME,
+    device_subject,
+    devices,
+    endpoint_word,
+    peer_subject,
+    query_to,
+    source,
+)
 
 RULE = Rule(
     id="wg-listen-port-firewalled",
@@ -78,50 +86,31 @@ RULE = Rule(
     ),
 )
 FAMILIES = ("inet", "inet6")
-MOST_ASKED = 64
-"""Peers whose ways are looked up; with more of them they may come by any interface."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
     for device, link in devices(view):
         if not link.up or not device.listen_port or not device.peers:
             continue
-        everywhere = _stop(view, device, {family: _cards(view, family) for family in FAMILIES})
-        here = _stop(view, device, {family: _doors(view, device, family) for family in FAMILIES})
+        everywhere = _stop(view, device, {family: cards(view, family) for family in FAMILIES})
+        here = _stop(view, device, {family: doors(view, device, family) for family in FAMILIES})
         if everywhere is not None:
             yield from _judged(view, device, everywhere)
         elif here is not None and (_by_name(device, here) or _singled_out(view, device) or _deaf(view, device)):
             yield from _judged(view, device, here)  # open elsewhere: a policy of a client would be no fault
-
-
-def _cards(view: HostView, family: str) -> list[Link]:
-    """Interfaces with an address of the family by which somebody may come, not through a tunnel; those to this host's
-    own guests only where there is no other."""
-    inside = {link.ifindex for _, link in devices(view)}
-    with_address = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0} - inside
-    cards = [link for link in view.links if link.up and not link.loopback and link.ifindex in with_address]
-    guests = {side.link.ifindex for side in sides(view.stack, view.routes(family), view.addresses).guests}
-    return [link for link in cards if link.ifindex not in guests] or cards
-
-
-def _doors(view: HostView, device: WireguardDevice, family: str) -> list[Link]:
-    """Interfaces with an address of the family by which peers come: the ways to their endpoints; any, where the
-    endpoint of one is not known, or there is no way to it."""
-    links = _cards(view, family)
-    asked = [query for peer in device.peers[:MOST_ASKED] if (query := query_to(device, peer)) is not None]
-    if len(asked) < len(device.peers):
-        return links
-    used = {hop.oif for query in asked if query.family == family for hop in view.lookup(query).hops}
-    # where every peer has a way in the other family, this one does not matter
-    elsewhere = all(query.family != family and view.lookup(query).hops for query in asked)
-    return [link for link in links if link.ifindex in used] or ([] if elsewhere else links)
+        elif unheard := [(peer, stop) for peer in device.peers[:MOST_ASKED] if (stop := _unheard(view, device, peer))]:
+            lost = [peer for peer, _ in unheard]
+            quiet = any(not _fresh(view, peer) for peer in lost)
+            more = f" and {len(lost) - 1} more" if lost[1:] else ""
+            word = f"no answer of {endpoint_word(lost[0])}{more} comes in"
+            yield _finding(device, unheard[0][1], lost, word, ("critical" if quiet else "warning", "likely"))
 
 
 def _singled_out(view: HostView, device: WireguardDevice) -> bool:
     """Whether a datagram to the port beside it would pass: somebody closed this very port."""
     beside = (device.listen_port or 0) % 65535 + 1
-    doors = ((family, link) for family in FAMILIES for link in _doors(view, device, family))
-    return any(_asked(view, device, link, family, port=beside).passes != "no" for family, link in doors)
+    ways = ((family, link) for family in FAMILIES for link in doors(view, device, family))
+    return any(_asked(view, device, link, family, port=beside).passes != "no" for family, link in ways)
 
 
 def _deaf(view: HostView, device: WireguardDevice) -> bool:
@@ -133,10 +122,24 @@ def _deaf(view: HostView, device: WireguardDevice) -> bool:
     )
 
 
-def _stop(view: HostView, device: WireguardDevice, doors: dict[str, list[Link]]) -> Possible | None:
+def _unheard(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> Possible | None:
+    """What drops every answer of this peer, though others may be heard. It answers by the way to it where it is on
+    the link, or has been silent; who is further away and was heard may come by another interface."""
+    query = query_to(device, peer)
+    hops = view.lookup(query).hops if query is not None else ()
+    if query is None or not hops:
+        return None
+    far = any(hop.gateway is not None for hop in hops) and _fresh(view, peer)
+    ways = [link for hop in hops if (link := view.link(hop.oif))]
+    asked = cards(view, query.family) if far else ways
+    found = [_asked(view, device, link, query.family, answers=query) for link in asked]
+    return found[0].blocker if found and all(one.passes == "no" for one in found) else None
+
+
+def _stop(view: HostView, device: WireguardDevice, ways: dict[str, list[Link]]) -> Possible | None:
     """What stops the port, where something does on every one of these interfaces."""
     stop = None
-    for family, links in doors.items():
+    for family, links in ways.items():
         for link in links:
             found = _asked(view, device, link, family)
             if found.passes != "no":
@@ -259,7 +262,7 @@ def _doors_examples(case: Any) -> Iterator[Example]:
     service = _host().address("lo", "203.0.113.9/32", scope=0)
     yield case("a service address on lo", "from there come only this host's own", service, _input(), 1)
 
-    def cards(*, age: float = 200, way6: bool = True) -> Any:
+    def two_cards(*, age: float = 200, way6: bool = True) -> Any:
         """A card for each family, and a peer that comes by eth0."""
         host = _host(endpoint="2001:db8:9::9" if way6 else "198.51.100.1", age=age)
         host.address("eth0", "2001:db8::1/64").link("eth1").address("eth1", "203.0.113.1/24")
@@ -268,48 +271,61 @@ def _doors_examples(case: Any) -> Iterator[Example]:
 
     by6 = _input(closed, policy="accept", family="ip6")
     yield case(
-        "closed for IPv6, by which all peers come", "IPv4 matters to nobody", cards(), by6, 1, severity="critical"
+        "closed for IPv6, by which all peers come", "IPv4 matters to nobody", two_cards(), by6, 1, severity="critical"
     )
-    lost = cards().without_routes(table=254, family="inet6")
+    lost = two_cards().without_routes(table=254, family="inet6")
     yield case("closed for IPv6, and no way to the peers", "they may come by IPv4", lost, by6)
     ban = _input(rule(iifname("eth0"), in_set(17, "banned"), verdict("drop")), policy="accept",
                  sets=(port_set("banned", 1194, 51820),))  # fmt: skip
     yield case(
         "closed on eth0 by a set",
         "this port among others, and not the next",
-        cards(way6=False),
+        two_cards(way6=False),
         ban,
         1,
         severity="critical",
     )
     whole = _input(rule(iifname("eth0"), port(17, 51820), verdict("drop")), rule(iifname("eth0"), verdict("drop")),
                    policy="accept")  # fmt: skip
-    yield case("closed on eth0 by number, and all else there", "somebody meant it", cards(way6=False), whole, 1,
+    yield case("closed on eth0 by number, and all else there", "somebody meant it", two_cards(way6=False), whole, 1,
                severity="warning")  # fmt: skip
     span = _input(policy="accept", family="ip")
     ports = rule(iifname("eth0"), l4proto(17), high_port(50000), verdict("drop"))
     heard = table(chain("input", *span.chains[0].rules, ports, hook="input", policy="accept"))
     deaf = table(chain("input", ports, hook="input", policy="accept"))
-    yield case("high ports closed on eth0, answers pass", "it begins itself", cards(way6=False), heard)
+    yield case("high ports closed on eth0, answers pass", "it begins itself", two_cards(way6=False), heard)
     back = rule((CT_DIRECTION, same("01")), verdict("accept"))
     heard = table(chain("input", back, ports, hook="input", policy="accept"))
-    yield case("high ports closed, answers pass by their direction", "the same", cards(way6=False), heard)
+    yield case("high ports closed, answers pass by their direction", "the same", two_cards(way6=False), heard)
+    raw = table(chain("pre", rule(iifname("eth0"), port(17, 51820), verdict("drop")), hook="prerouting", priority=-300),
+                family="ip6")  # fmt: skip
+    for name, far, age, fires in (
+        ("on the link", False, 20, 1),
+        ("further away, heard lately", True, 20, 0),
+        ("further away and silent", True, 200, 1),
+    ):
+        some = two_cards(way6=False).wg_peer("wg0", "c", endpoint="2001:db8:9::9" if far else "2001:db8::7", age=age)
+        some.address("eth1", "2001:db8:1::1/64").route("default", via="2001:db8::9", dev="eth0")
+        why = "it may come by eth1" if not fires else "its answers are dropped, the other peer's are not"
+        says = ("no answer of [2001:db8:", " comes in") if fires else ()
+        yield case(f"closed on eth0 for IPv6, a peer {name}", why, some, raw, fires, says=says)
     for age, weight in ((200, "critical"), (20, "warning")):
-        closed_ = cards(way6=False, age=age)
+        closed_ = two_cards(way6=False, age=age)
         says = ("no answer comes in",)
         name, why = f"high ports closed on eth0, answers too, {weight}", "neither side can begin"
         yield case(name, why, closed_, deaf, 1, severity=weight, confidence="likely", says=says)
-    several = cards(way6=False).wg_peer("wg0", "b", endpoint="203.0.113.9", age=200)
-    yield case("answers of one peer pass", "it comes by eth1", several, deaf)
+    several = two_cards(way6=False).wg_peer("wg0", "b", endpoint="203.0.113.9", age=200)
+    yield case("answers of one peer pass", "the other is not heard", several, deaf, 1, severity="critical",
+               says=("no answer of 198.51.100.1:51820 comes in",))  # fmt: skip
     nothing = table(chain("input", rule(iifname("lo"), verdict("accept")), hook="input", policy="drop"))
     yield case("nothing comes in at all", "a client whose answers are lost", _host(endpoint="192.0.2.9", age=200),
                nothing, 1, severity="critical", says=("no answer comes in",))  # fmt: skip
     lost = _host(endpoint="198.51.100.9", age=200)
     yield case("nothing comes in, and no way to the peer", "another fault", lost, nothing, 1,
                severity="warning", says=("were not heard lately",))  # fmt: skip
-    any_ = cards(way6=False).wg_peer("wg0", "b", endpoint=None)
+    any_ = two_cards(way6=False).wg_peer("wg0", "b", endpoint=None)
     yield case("closed on eth0, one peer comes from anywhere", "by eth1 it can", any_, whole)
-    mixed = cards(way6=False).wg_peer("wg0", "b", endpoint="2001:db8:7::9", age=200)
+    mixed = two_cards(way6=False).wg_peer("wg0", "b", endpoint="2001:db8:7::9", age=200)
     mixed.address("eth1", "2001:db8:7::1/64")
     both = table(
         chain("input", rule(iifname("eth0"), port(17, 51820), verdict("drop")), hook="input", policy="accept"),
