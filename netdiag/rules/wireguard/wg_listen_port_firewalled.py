@@ -307,8 +307,8 @@ def _doors_examples(case: Any) -> Iterator[Example]:
         some = two_cards(way6=False).wg_peer("wg0", "c", endpoint="2001:db8:9::9" if far else "2001:db8::7", age=age)
         some.address("eth1", "2001:db8:1::1/64").route("default", via="2001:db8::9", dev="eth0")
         why = "it may come by eth1" if not fires else "its answers are dropped, the other peer's are not"
-        says = ("no answer of [2001:db8:", " comes in") if fires else ()
-        yield case(f"closed on eth0 for IPv6, a peer {name}", why, some, raw, fires, says=says)
+        heard_of = ("no answer of [2001:db8:", " comes in") if fires else ()
+        yield case(f"closed on eth0 for IPv6, a peer {name}", why, some, raw, fires, says=heard_of)
     for age, weight in ((200, "critical"), (20, "warning")):
         closed_ = two_cards(way6=False, age=age)
         says = ("no answer comes in",)
