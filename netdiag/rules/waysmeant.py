@@ -5,19 +5,23 @@ Used by rules that ask whether a default route is missing; netdiag.rules.waysout
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 
 import numpy as np
 
+from netdiag.index.fib import Fib
 from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
+from netdiag.model.conntrack import IPS_SEEN_REPLY
 from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Severity
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
 from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP
 from netdiag.rules.routewords import ip_command, table_word
 from netdiag.rules.shape import quoted
+from netdiag.rules.wireguardpeers import query_to
+from netdiag.rules.wireguardways import alive
 
 TUNNELS = (
     "wireguard",
@@ -36,7 +40,7 @@ TUNNELS = (
 """Kinds of interface whose other side, a daemon or the kernel, sends by itself and tries again. (Not the process
 behind a tap: what a guest sends is forwarded, and counts elsewhere.)"""
 MOST = 1000
-"""Connections that are looked at."""
+"""Connections that are looked at, and far ends of tracked ones."""
 OUT = {"inet": "Ip.OutNoRoutes", "inet6": "Ip6OutNoRoutes"}
 FORWARDED = {"inet": "IpExt.InNoRoutes", "inet6": "Ip6InNoRoutes"}
 """Packets of others, refused by a host that forwards (ip_error() of net/ipv4/route.c)."""
@@ -61,7 +65,9 @@ class Sign:
 def signs(view: HostView, family: str, *, counters: bool, lonely: bool) -> Iterator[Sign]:
     """Every sign, the weightiest first. ``counters``: refused packets count; ``lonely``: no route by any gateway."""
     yield from cut_tunnels(view, family)
+    yield from cut_peers(view, family)
     yield from cut_connections(view, family)
+    yield from cut_flows(view, family)
     if counters:
         yield from refused(view, family, lonely=lonely)
     yield from lone_halves(view, family)
@@ -84,21 +90,70 @@ def cut_tunnels(view: HostView, family: str) -> Iterator[Sign]:
             yield Sign(severity="critical", text=text, fact=fact, now=True)
 
 
+def cut_peers(view: HostView, family: str) -> Iterator[Sign]:
+    """Endpoints of WireGuard in several networks, to none of which there is a route."""
+    lost: dict[object, str] = {}
+    for device, _ in alive(view):
+        for peer in device.peers:
+            query = query_to(device, peer)
+            if query is None or query.family != family:
+                continue
+            answer = view.lookup(query)
+            if answer.error != "ENETUNREACH":
+                if answer.hops and answer.hops[0].gateway is not None:
+                    return
+                continue
+            lost.setdefault(ip_network(f"{query.dst}/{24 if family == 'inet' else 48}", strict=False), query.dst)
+    if len(lost) > 1:
+        text = f"WireGuard has no route to any of {len(lost)} networks of peers"
+        yield Sign(severity="critical", text=text, fact=("no route to", min(lost.values()), "WGPEER_A_ENDPOINT"))
+
+
 def cut_connections(view: HostView, family: str) -> Iterator[Sign]:
     """A TCP connection under way to where no route of any table leads: there was one when it began."""
     table, fib = view.sockets, view.fib(family)
-    alive = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & (table.ifindex == 0)
-    for position in np.flatnonzero(alive)[:MOST].tolist():
+    living = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & (table.ifindex == 0)
+    for position in np.flatnonzero(living)[:MOST].tolist():
         row = table.row(position)
         far = ip_address(row.dst.partition("%")[0])
         far = (far.ipv4_mapped or far) if isinstance(far, IPv6Address) else far
         if (far.version == 4) != (family == "inet") or far.is_link_local:
             continue
-        if any(len(fib.routes_covering(number, f"{far}/{far.max_prefixlen}")) for number in fib.tables()):
+        if covered(fib, str(far)):
             continue
         fact = ("connection", f"to {far} port {row.dport}, established", "SOCK_DIAG tcp")
         yield Sign(severity="critical", text=f"the connection to {far} that is under way has no route", fact=fact)
         return
+
+
+def cut_flows(view: HostView, family: str) -> Iterator[Sign]:
+    """A tracked connection that was answered, between an address that this host still has on a network and one to
+    which no route of any table leads: there was one when the answer came."""
+    table, fib = view.conntrack, view.fib(family)
+    own = {row.local for row in view.addresses if not row.scope}
+    packed = [np.frombuffer(ip_address(address).packed.ljust(16, b"\0"), np.uint8) for address in own]
+    answered = (table.family == (2 if family == "inet" else 10)) & (table.status & IPS_SEEN_REPLY != 0)
+    for near, far in (("reply_dst", "reply_src"), ("orig_dst", "orig_src"), ("reply_src", "orig_src")):
+        mine = np.zeros(len(table), np.bool_)
+        for raw in packed:
+            mine |= (getattr(table, near) == raw).all(axis=1)
+        rows = np.flatnonzero(mine & answered)
+        _, first = np.unique(getattr(table, far)[rows], axis=0, return_index=True)
+        for position in sorted(rows[first].tolist())[:MOST]:
+            entry = table.row(position)
+            away = entry.reply_src if far == "reply_src" else entry.orig_src
+            known = ip_address(away).is_link_local or covered(fib, away)
+            if not known:
+                fact = ("tracked connection", f"{entry.orig_src} to {entry.orig_dst}, answered", "CTNETLINK CTA_STATUS")
+                text = f"the connection with {away} that was answered has no route"
+                yield Sign(severity="critical", text=text, fact=fact)
+                return
+
+
+def covered(fib: Fib, address: str) -> bool:
+    """Whether a route of any table leads to an address."""
+    whole = f"{address}/{32 if ':' not in address else 128}"
+    return any(len(fib.routes_covering(number, whole)) for number in fib.tables())
 
 
 def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
@@ -117,9 +172,8 @@ def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
         and not any(link.up and link.kind in TUNNELS and link.info.get("type") != "tap" for link in view.links)
     ):
         text = f"{total} packet{'s have' if total > 1 else ' has'} been refused for want of a route"
-        yield Sign(
-            severity="warning", text=text, fact=("OutNoRoutes", total, f"{source.partition(',')[0]} {OUT[family]}")
-        )
+        fact = ("OutNoRoutes", str(total), f"{source.partition(',')[0]} {OUT[family]}")
+        yield Sign(severity="warning", text=text, fact=fact)
 
 
 def lone_halves(view: HostView, family: str) -> Iterator[Sign]:

@@ -95,17 +95,16 @@ def for_some(rule: PolicyRule) -> bool:
     return not rule.invert and (bool(rule.src_len) or rule.iif is not None)
 
 
-def gateways(view: HostView, family: str) -> int:
-    """How many routes go by a gateway; ROUTER where a routing daemon made one of them."""
+def gateways(view: HostView, family: str) -> tuple[int, bool]:
+    """How many routes go by a gateway, and whether a routing daemon made one of them."""
     routes = view.routes(family)
     tables = list(reachable_tables(view.rules, view.links, family))
-    count = 0
+    count, learned = 0, False
     for way in ways(routes, view.nexthops, among(routes.table, tables)):
         if way.hop.gateway is not None:
             count += len(way.positions)
-            if among(routes.protocol[way.positions], ROUTING_DAEMONS).any():
-                return ROUTER
-    return count
+            learned |= bool(among(routes.protocol[way.positions], ROUTING_DAEMONS).any())
+    return count, learned
 
 
 def uplinks(view: HostView, family: str) -> list[Uplink]:

@@ -3,7 +3,9 @@
   something shows that it is meant to reach further:
   - packets were refused for want of a route while netdiag looked (OutNoRoutes; InNoRoutes of what it forwards);
   - the same at any time since the namespace was made, where it has no route by any gateway and no tunnel at all;
-  - a tunnel whose far end has no route, or a TCP connection under way to where no route of any table leads;
+  - a tunnel whose far end has no route, or endpoints of WireGuard in several networks, none of which has one;
+  - a TCP connection under way, or a tracked connection that was answered, with an address to which no route of any
+    table leads;
   - 0.0.0.0/1 without 128.0.0.0/1 (or ::/1 without 8000::/1): two routes that together stand for a default route;
   - a nexthop object with a gateway that no route uses any more;
   - a default route in a table that no rule leads to.
@@ -31,8 +33,9 @@ Not flagged
   compare with a baseline, to be told in any case. Silent as well: a default route of any policy table in use
   (one for some sources or interfaces alone, unless packets are refused now, or a tunnel has no way);
   0.0.0.0/1 with 128.0.0.0/1, and 2000::/3; a default route that refuses (unreachable, blackhole, prohibit): somebody
-  says that there is no way out; routing daemons' routes or a hundred and more routes by gateways: a BGP router has
-  its table; hosts without an address of the family, or only on tunnels; one family where the other one has a default
+  says that there is no way out; a hundred and more routes by gateways: a BGP router has its table (with fewer, of
+  which a routing daemon made some, only what is lost now counts, as a warning: a far router may have taken it back);
+  hosts without an address of the family, or only on tunnels; one family where the other one has a default
   route, unless both have addresses on that interface (resolvers try both families and count a refusal). What was
   refused in the past on a host with tunnels (taps of guests are none): their daemons send before the network is up.
 
@@ -42,18 +45,26 @@ References
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, Severity, Subject, subject
+from netdiag.model.finding import SEVERITY_RANK, Draft, Subject, subject
 from netdiag.model.link import IFF_LOWER_UP, IFF_NOARP, IFF_POINTOPOINT, IFF_UP
 from netdiag.model.neighbour import NTF_PROXY, NTF_ROUTER
 from netdiag.model.nexthop import NexthopMember
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_waysmeant import (
+    connection_examples,
+    fires,
+    flow_examples,
+    host,
+    peer_examples,
+    silence,
+)
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysmeant import FORWARDED, OUT, Sign, signs
@@ -65,7 +76,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "counters"),
-    consults=("sockets",),
+    consults=("sockets", "conntrack", "wireguard"),
     explains=("bgp-not-established", "bgp-hold-timer-expired", "dns-*", "ip-in-noroutes", "wg-*"),
 )
 
@@ -97,19 +108,26 @@ def check(view: HostView) -> Iterator[Draft]:
         if ways_out[family] is not None or main_is_out_of_reach(view, family):
             continue
         up = uplinks(view, family)
-        known = gateways(view, family) if up else ROUTER
-        if known >= ROUTER:
+        count, learned = gateways(view, family)
+        if not up or count >= ROUTER:
             continue
         elsewhere = ways_out[other]
         shared = [uplink for uplink in up if elsewhere is None or leads_out(uplink, elsewhere)]
         aside = default_oifs(view, family) is not None
-        told = sorted(signs(view, family, counters=bool(shared), lonely=not known), key=lambda sign: sign.severity)
-        told = [sign for sign in told if not aside or sign.now]
+        told = list(signs(view, family, counters=bool(shared), lonely=not count))
+        if learned:  # what has no route may be what a far router took back
+            told = [replace(sign, severity="warning") for sign in told if sign.severity == "critical" or sign.now]
+        told = sorted((sign for sign in told if not aside or sign.now), key=weight)
         if told:
             found.append(Missing(family=family, uplink=(shared or up)[0], signs=told, aside=aside))
     if found:
-        found.sort(key=lambda missing: missing.signs[0].severity)  # "critical" comes before "warning"
+        found.sort(key=lambda missing: weight(missing.signs[0]))
         yield draft(view, found)
+
+
+def weight(sign: Sign) -> int:
+    """The weightiest is the least."""
+    return SEVERITY_RANK[sign.severity]
 
 
 def main_is_out_of_reach(view: HostView, family: str) -> bool:
@@ -167,37 +185,11 @@ def objects(missing: Missing) -> Iterator[Subject]:
 def examples() -> Iterator[Example]:
     yield from refused_examples()
     yield from other_sign_examples()
+    yield from connection_examples()
+    yield from flow_examples()
+    yield from peer_examples()
     yield from silent_examples()
     yield from family_examples()
-
-
-ABOUT = subject("route", dst="0.0.0.0/0", table=254)
-ABOUT6 = subject("route", dst="::/0", table=254)
-
-
-def host(before: int = 0, after: int | None = None, counter: str = OUT["inet"], **link: Any) -> HostBuilder:
-    """One uplink with an address in a subnet, and how many packets were refused in either sample."""
-    built = HostBuilder().link("eth0", **link).address("eth0", "192.0.2.2/24")
-    last = before if after is None else after
-    return built.counters(before={"snmp": {counter: before}}, after={"snmp": {counter: last}})
-
-
-def fires(name: str, why: str, built: HostBuilder, severity: Severity, *says: str, six: bool = False) -> Example:
-    about = ABOUT6 if six else ABOUT
-    return Example(
-        name=name,
-        why=why,
-        tables=built.build(),
-        fires=1,
-        subject=about,
-        severity=severity,
-        confidence="likely",
-        says=says,
-    )
-
-
-def silence(name: str, why: str, built: HostBuilder) -> Example:
-    return Example(name=name, why=why, tables=built.build())
 
 
 def refused_examples() -> Iterator[Example]:
@@ -300,34 +292,8 @@ def other_sign_examples() -> Iterator[Example]:
     yield fires("table for some, a tunnel cut off", "it is not one of them", lame, "critical", "vx0 has no route")
     main = host(0, 1).without_rule(32766).route("default", via="192.0.2.1", dev="eth0")
     yield silence("no rule for main", "rule-main-missing speaks of that", main)
-    yield from _connections()
     apart = host(0, 1).without_rule(32766).rule(32766, table=254, suppress_prefixlength=0)
     yield fires("default routes of main not wanted", "nor is there another", apart, "critical")
-
-
-def _connections() -> Iterator[Example]:
-    """TCP connections of a host without a default route."""
-
-    def talking(dst: str = "198.51.100.9", **fields: Any) -> HostBuilder:
-        given = {"src": "192.0.2.2", "sport": 40000, "dst": dst, "dport": 443, "state": 1}
-        return host().socket(**(given | fields))
-
-    says = ("the connection to 198.51.100.9 that is under way has no route",)
-    yield fires("a connection under way", "there was a route when it began", talking(), "critical", *says)
-    mapped = talking("::ffff:198.51.100.9", src="::ffff:192.0.2.2")
-    yield fires("of a socket for both families", "it is IPv4", mapped, "critical", *says)
-    six = talking("2001:db8:1::9", src="2001:db8::2").address("eth0", "2001:db8::2/64")
-    yield fires("of IPv6", "the other family", six, "critical", "2001:db8:1::9 that is under way", six=True)
-    for name, built in (
-        ("on the link", talking("192.0.2.9")),
-        ("on loopback", talking("127.0.0.1")),
-        ("by a link-local address", talking("169.254.1.1")),
-        ("that has not begun", talking(state=2)),
-        ("of an interface", talking(ifindex=2)),
-        ("by UDP", talking(protocol=17)),
-        ("of a mark with its own way", talking().route("198.51.100.0/24", dev="eth0", table=9)),
-    ):
-        yield silence(f"a connection {name}", "it says nothing of a default route", built)
 
 
 def silent_examples() -> Iterator[Example]:
@@ -375,7 +341,12 @@ def silent_examples() -> Iterator[Example]:
         yield silence(f"{kind} default route", "somebody says that there is no way out", null)
     thrown = with_route(type="throw", via=None, dev=None, family="inet")
     yield fires("throw default route", "it only sends on to the next rule", thrown, "critical")
-    yield silence("routing daemon", "BIRD has its table", with_route("203.0.113.0/24", protocol=12))
+    learned = with_route("203.0.113.0/24", protocol=12)
+    yield fires("some routes of BIRD's, refused now", "a few routes are no table of all networks", learned, "warning")
+    before = host(5).route("203.0.113.0/24", via="192.0.2.1", dev="eth0", protocol=12)
+    yield silence("some routes of BIRD's, refused before", "what a far router took back meanwhile", before)
+    before.nexthop(7, family="inet", gateway="192.0.2.1", oif="eth0")
+    yield silence("some routes of BIRD's, an object left", "whoever made it", before)
     many = host(5, 6)
     for number in range(ROUTER - 1):
         many.route(f"10.0.{number}.0/24", via="192.0.2.1", dev="eth0")

@@ -1,0 +1,143 @@
+"""Small hosts without a default route, for the examples of route-default-missing: what shows that one was meant."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.model.conntrack import IPS_CONFIRMED
+from netdiag.model.finding import Severity, subject
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.shape import Example
+from netdiag.rules.waysmeant import OUT
+
+ABOUT = subject("route", dst="0.0.0.0/0", table=254)
+ABOUT6 = subject("route", dst="::/0", table=254)
+
+
+def host(before: int = 0, after: int | None = None, counter: str = OUT["inet"], **link: Any) -> HostBuilder:
+    """One uplink with an address in a subnet, and how many packets were refused in either sample."""
+    built = HostBuilder().link("eth0", **link).address("eth0", "192.0.2.2/24")
+    last = before if after is None else after
+    return built.counters(before={"snmp": {counter: before}}, after={"snmp": {counter: last}})
+
+
+def fires(name: str, why: str, built: HostBuilder, severity: Severity, *says: str, six: bool = False) -> Example:
+    """The rule speaks, of one family."""
+    about = ABOUT6 if six else ABOUT
+    return Example(
+        name=name,
+        why=why,
+        tables=built.build(),
+        fires=1,
+        subject=about,
+        severity=severity,
+        confidence="likely",
+        says=says,
+    )
+
+
+def silence(name: str, why: str, built: HostBuilder) -> Example:
+    """The rule says nothing."""
+    return Example(name=name, why=why, tables=built.build())
+
+
+def connection_examples() -> Iterator[Example]:
+    """TCP connections of a host without a default route."""
+
+    def talking(dst: str = "198.51.100.9", **fields: Any) -> HostBuilder:
+        given = {"src": "192.0.2.2", "sport": 40000, "dst": dst, "dport": 443, "state": 1}
+        return host().socket(**(given | fields))
+
+    says = ("the connection to 198.51.100.9 that is under way has no route",)
+    yield fires("a connection under way", "there was a route when it began", talking(), "critical", *says)
+    learned = talking().route("203.0.113.0/24", via="192.0.2.1", dev="eth0", protocol=12)
+    yield fires("and a few routes of BIRD's", "perhaps a far router took it back", learned, "warning", *says)
+    mapped = talking("::ffff:198.51.100.9", src="::ffff:192.0.2.2")
+    yield fires("of a socket for both families", "it is IPv4", mapped, "critical", *says)
+    six = talking("2001:db8:1::9", src="2001:db8::2").address("eth0", "2001:db8::2/64")
+    yield fires("of IPv6", "the other family", six, "critical", "2001:db8:1::9 that is under way", six=True)
+    for name, built in (
+        ("on the link", talking("192.0.2.9")),
+        ("on loopback", talking("127.0.0.1")),
+        ("by a link-local address", talking("169.254.1.1")),
+        ("that has not begun", talking(state=2)),
+        ("of an interface", talking(ifindex=2)),
+        ("by UDP", talking(protocol=17)),
+        ("of a mark with its own way", talking().route("198.51.100.0/24", dev="eth0", table=9)),
+    ):
+        yield silence(f"a connection {name}", "it says nothing of a default route", built)
+
+
+def flow_examples() -> Iterator[Example]:
+    """Tracked connections of a host without a default route."""
+
+    def flow(orig: str, reply: str, built: HostBuilder | None = None, **fields: Any) -> HostBuilder:
+        return (built or host()).conntrack(17, orig, reply, **fields)
+
+    out, back = "192.0.2.2 40000 198.51.100.9 53", "198.51.100.9 53 192.0.2.2 40000"
+    says = ("the connection with 198.51.100.9 that was answered has no route",)
+    yield fires("an answered question", "the answer came by a route that is gone", flow(out, back), "critical", *says)
+    came = flow("198.51.100.9 40000 192.0.2.2 443", "192.0.2.2 443 198.51.100.9 40000")
+    yield fires("an answered client", "the answer went by a route that is gone", came, "critical", *says)
+    guest = flow("10.9.0.2 40000 198.51.100.9 53", "198.51.100.9 53 192.0.2.2 40000")
+    yield fires("a guest's, as this host", "its source is translated", guest, "critical", *says)
+    sent = flow("198.51.100.9 40000 192.0.2.2 443", "10.9.0.2 443 198.51.100.9 40000")
+    yield fires("to a guest, as this host", "its destination is translated", sent, "critical", *says)
+    local = flow("192.0.2.2 40000 10.9.0.1 53", "198.51.100.9 53 192.0.2.2 40000")
+    yield fires("sent elsewhere by a rule", "where it goes counts", local, "critical", *says)
+    inside = host().address("eth0", "2001:db8::2/64")
+    says6 = ("2001:db8:1::9 that was answered",)
+    six = flow("2001:db8::2 40000 2001:db8:1::9 53", "2001:db8:1::9 53 2001:db8::2 40000", inside)
+    yield fires("an answered question of IPv6", "the other family", six, "critical", *says6, six=True)
+    link = ("192.0.2.2 1 192.0.2.9 53", "192.0.2.9 53 192.0.2.2 1")
+    last = flow(*link)
+    yield fires("the second of two", "the first is of the link", flow(out, back, last), "critical", *says)
+    near = ("10.9.0.1 1 10.8.0.2 53", "10.8.0.2 53 10.9.0.1 1")
+    silent: tuple[tuple[str, HostBuilder], ...] = (
+        ("without an answer", flow(out, back, status=IPS_CONFIRMED)),
+        ("of the link", flow(*link)),
+        ("with itself", flow("192.0.2.2 1 192.0.2.2 53", "192.0.2.2 53 192.0.2.2 1")),
+        (
+            "with another address of its own",
+            flow("192.0.2.2 1 10.0.0.1 2", "10.0.0.1 2 192.0.2.2 1").address("lo", "10.0.0.1/32"),
+        ),
+        ("by an address that went", flow(*near)),
+        (
+            "by an address of scope link",
+            flow("10.9.0.1 1 10.8.0.2 5", "10.8.0.2 5 10.9.0.1 1").address("eth0", "10.9.0.1/24", scope=253),
+        ),
+        ("with a link-local address", flow("192.0.2.2 1 169.254.1.1 53", "169.254.1.1 53 192.0.2.2 1")),
+        ("forwarded as it was", flow("10.9.0.2 1 10.8.0.2 53", "10.8.0.2 53 10.9.0.2 1")),
+        ("that another table carries", flow(out, back).route("198.51.100.0/24", dev="eth0", table=9)),
+    )
+    for name, built in silent:
+        yield silence(f"a tracked connection {name}", "it says nothing of a default route", built)
+
+
+def peer_examples() -> Iterator[Example]:
+    """Peers of WireGuard on a host without a default route."""
+
+    def mesh(*endpoints: str) -> WireguardBuilder:
+        built = WireguardBuilder().wireguard("wg0")
+        built.link("eth0").address("eth0", "192.0.2.2/24")
+        for letter, endpoint in zip("abc", endpoints, strict=False):
+            built.wg_peer("wg0", letter, endpoint=endpoint)
+        return built
+
+    far = mesh("198.51.100.9", "203.0.113.9")
+    says = ("WireGuard has no route to any of 2 networks of peers",)
+    yield fires("peers of two networks", "the mesh went by the default route", far, "critical", *says)
+    near = mesh("198.51.100.9", "203.0.113.9", "192.0.2.9")
+    yield fires("and one on the link", "it needs none", near, "critical", *says)
+    yield silence("peers of one network", "its own route may be what is missing", mesh("198.51.100.9", "198.51.100.8"))
+    one = mesh("198.51.100.9", "203.0.113.9", "10.1.0.9").route("10.1.0.0/16", via="192.0.2.1", dev="eth0")
+    yield silence("one of three by a gateway", "who is routed has a route", one)
+    other = mesh("198.51.100.9", "203.0.113.9", "2001:db8:1::9").wg_peer("wg0", "z", endpoint=None)
+    other.address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
+    yield fires("beside a routed one of IPv6, and an unknown one", "not its way", other, "critical", *says)
+    six = mesh("2001:db8:1::9", "2001:db8:2::9")
+    yield silence("peers of the other family", "there is no IPv6 here at all", six)
+    null = mesh("198.51.100.9", "203.0.113.9")
+    for dst in ("198.51.100.0/24", "203.0.113.0/24"):
+        null.route(dst, type="blackhole", family="inet")
+    yield silence("peers whose networks are refused", "they have routes", null)
