@@ -26,6 +26,9 @@ Mask = npt.NDArray[np.bool_]
 
 KERNEL = 2
 """RTPROT_KERNEL: connected routes, and the route to the far end of a point-to-point address."""
+WIRES = (None, "bond", "team", "vlan", "macsec")
+"""Kinds of interfaces with a wire behind them."""
+ARPHRD_ETHER = 1
 SMALL_V4 = 29
 """Bits: a tap with an IPv4 subnet of up to eight addresses is a single guest's; VPNs give their taps wider ones."""
 
@@ -63,6 +66,13 @@ def faces_guest(link: Link) -> bool:
     if link.kind == "tun":
         return link.info.get("type") == "tap"
     return link.kind in PAIRED and link.link_netnsid is not None
+
+
+def switched(stack: LinkStack, link: Link) -> bool:
+    """A bridge with a card, a bond or a VLAN among its ports: what is behind it is a network as behind that port, also
+    where guests hang on it (``vmbr0``)."""
+    ports = stack.ports(link.ifindex) if link.kind == "bridge" else ()
+    return any(port.kind in WIRES and port.type == ARPHRD_ETHER for port in ports)
 
 
 def sides(stack: LinkStack, routes: Routes, addresses: Iterable[Address]) -> Sides:

@@ -40,6 +40,7 @@ def case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
 
 def received_examples() -> Iterator[Example]:
     """What each interface received, and what BGP brought by it."""
+    yield from _bridged()
 
     def strict(host: HostBuilder) -> HostBuilder:
         for number in (0, 1):
@@ -133,3 +134,13 @@ def selector_examples() -> Iterator[Example]:
     )
     valid = quick.sysctl("net.ipv4.conf.all.src_valid_mark", 1)
     yield case("full tunnel with src_valid_mark", "as wg-quick sets it up", valid)
+
+
+def _bridged() -> Iterator[Example]:
+    """The second uplink is a bridge: with a card it is one, with guests alone their network."""
+    for port, fires in ((None, 1), ("tun", 0)):
+        host = HostBuilder().link("eth0", inet_conf={"rp_filter": 1})
+        host.link("eth1", kind="bridge", inet_conf={"rp_filter": 1}).link("port", kind=port, master="eth1")
+        host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+        name = f"drops on a bridge with a {port or 'card'}"
+        yield case(name, "who is behind it is told by its ports", sampled(host, 9, eth1=9), fires)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netdiag.index.guests import switched
 from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence
 from netdiag.model.link import Link
@@ -168,11 +169,12 @@ def _host_uses_ipv6(view: HostView, link: Link) -> Reason | None:
     """Some interface has a global IPv6 address, this one none. For the way out that says something, else little."""
     used = [row for row in view.addresses if row.family == "inet6" and row.scope == 0]
     alone = link.kind in ("bridge", "tun") and not view.stack.ports(link.ifindex)
-    if not used or link.type != ARPHRD_ETHER or not (link.kind in PLAIN or alone):
+    plain = link.kind in PLAIN or switched(view.stack, link)
+    if not used or link.type != ARPHRD_ETHER or not (plain or alone):
         return None
     where = view.ifname(used[0].ifindex)
     fact = (f"IPv6 address of {where}", used[0].local, f"RTM_GETADDR {where} IFA_LOCAL")
-    if link.kind in PLAIN and _default_route(view, link):
+    if plain and _default_route(view, link):
         return Reason("though it is the way out of a host that uses IPv6", fact)
     if any(row.ifindex == link.ifindex for row in view.addresses):
         return Reason("and this host uses IPv6 elsewhere", fact, "possible")

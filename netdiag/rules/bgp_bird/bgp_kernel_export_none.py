@@ -37,6 +37,7 @@ from netdiag.index.view import HostView
 from netdiag.model.bird import BirdChannel, BirdDaemon, BirdProtocol, BirdRoute
 from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.bgpsiblings import NOTHING
@@ -119,8 +120,17 @@ def _listens(view: HostView, daemon: BirdDaemon, family: str) -> bool:
     """Whether the host only collects routes: it tells nobody any, by name, and has one network at most."""
     sessions = [row for row in daemon.protocols if row.proto == "BGP" and row.state == "up"]
     told = [one for row in sessions for one in row.channels if family_of(one, daemon) == family]
-    networks = [link for link in view.links if link.lower_up and not link.loopback]
+    networks = [link for link in view.links if _network(view, link)]
     return all(one.output_filter == NOTHING and not one.exported for one in told) and len(networks) < 2
+
+
+def _network(view: HostView, link: Link) -> bool:
+    """Whether it is a network of its own: no port of another interface, and not only there for those over it."""
+    master = view.stack.master(link.ifindex)
+    if not link.lower_up or link.loopback or (master is not None and master.kind != "vrf"):
+        return False
+    used = any((view.routes(family).oif == link.ifindex).any() for family in ("inet", "inet6"))
+    return used or not view.stack.uppers(link.ifindex)
 
 
 def _said(kernel: BirdProtocol, policy: str | None) -> str:
@@ -207,6 +217,8 @@ def _case(name: str, why: str, *, export: int | None = 0, default: bool = False,
         kernel = channel(**(out | {"name": called} | more.pop("kernel", {})))
         host.protocol("k4", more.pop("taker", "Kernel"), state=more.pop("kernel_state", "up"), channels=(kernel,))
     host.link("eth0").address("eth0", "192.0.2.2/24").sysctl("net.ipv4.ip_forward", forward)
+    for ifname, fields in more.pop("below", {}).items():
+        host.link(ifname, **fields)
     for ifname in more.pop("links", ()):
         host.link(ifname, carrier=ifname != "dark")
     beside = more.pop("beside", "t9")
@@ -258,6 +270,12 @@ def examples() -> Iterator[Example]:
     mute = {"output_filter": "REJECT", "exported": 0}
     yield _case("collector", "it listens on one network, and tells nobody", told=mute, forward=1, **info)
     yield _case("collector with a dark card", "no network", told=mute, links=("dark",), **info)
+    stack = {"bond0": {"kind": "bond"}, "eth8": {"master": "bond0"}, "bond0.7": {"kind": "vlan", "link": "bond0"}}
+    yield _case("it listens, and has a bond with a VLAN", "a second network", told=mute, below=stack, **crit)
+    legs = {"eth8": {"master": "eth0"}, "eth9": {"master": "eth0"}}
+    yield _case("collector with a bridge", "its ports are no networks", told=mute, below=legs, **info)
+    over = {"mv0": {"kind": "macvlan", "link": "eth0"}}
+    yield _case("it listens by a card and by a macvlan", "two networks", told=mute, below=over, **crit)
     for other, wanted in (
         (("BGP", "up", "ipv4"), crit),
         (("BGP", "up", "ipv6"), info),

@@ -31,6 +31,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
+from netdiag.index.guests import switched
 from netdiag.index.packet import Query
 from netdiag.index.subnets import Network, Subnet, connected
 from netdiag.index.view import HostView
@@ -57,8 +58,9 @@ EVERYTHING = 2
 
 def check(view: HostView) -> Iterator[Draft]:
     for family in ("inet", "inet6"):
-        bridges = [subnet for subnet in connected(view, family) if subnet.link.kind == "bridge"]
-        for subnet in bridges:
+        for subnet in connected(view, family):
+            if subnet.link.kind != "bridge" or switched(view.stack, subnet.link):
+                continue  # (behind a bridge with a card is a network as behind the card)
             found = _overlap(view, subnet)
             if found is not None:
                 yield found
@@ -182,3 +184,8 @@ def _silent() -> Iterator[Example]:
     yield _case("the host's own address", "another fault", other)
     yield _case("a quarter of everything", "as good as a full tunnel", _mesh("0.0.0.0/2", route=False))
     yield _case("inside a card's subnet", "nobody's container bridge", _mesh("192.0.2.64/26", route=False))
+    lan = _mesh("10.9.0.64/26", bridge="vmbr0", prefix="10.9.0.1/24", route=False)
+    yield _case("inside a bridge's subnet", "only its guests are there", lan, 1)
+    lan = _mesh("10.9.0.64/26", bridge="vmbr0", prefix="10.9.0.1/24", route=False)
+    lan.link("eth1", master="vmbr0").tap("tap1", master="vmbr0")
+    yield _case("inside the subnet of a bridge with a card", "as behind the card", lan)

@@ -37,6 +37,7 @@ from typing import Any
 
 import numpy as np
 
+from netdiag.index.guests import switched
 from netdiag.index.subnets import Subnet, connected, segment
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
@@ -61,7 +62,7 @@ MOST = 32
 def check(view: HostView) -> Iterator[Draft]:
     subnets: dict[int, Subnet] = {}
     for subnet in connected(view, "inet"):
-        if _card(subnet.link):
+        if _card(view, subnet.link):
             subnets.setdefault(subnet.link.ifindex, subnet)
     if len(subnets) > MOST:
         return
@@ -77,8 +78,9 @@ def check(view: HostView) -> Iterator[Draft]:
         yield _draft(view, one, other, wrong, why)
 
 
-def _card(link: Link) -> bool:
-    return not link.noarp and link.master is None and link.kind not in ("ipvlan", "bridge", "vxlan") and link.type == 1
+def _card(view: HostView, link: Link) -> bool:
+    wired = link.kind not in ("ipvlan", "bridge", "vxlan") or switched(view.stack, link)
+    return not link.noarp and link.master is None and wired and link.type == 1
 
 
 def _shared(view: HostView, one: Subnet, other: Subnet) -> tuple[str, object, str] | None:
@@ -178,6 +180,11 @@ def examples() -> Iterator[Example]:
 
     yield case("one neighbour on both", "only on one segment can that be", _heard(_host()), 1)
     yield case("one subnet on both", "it is meant to be one segment", _host("10.1.0.2/24"), 1)
+    for what, fires in (("card", 1), ("tap", 0)):
+        bridged = HostBuilder().link("eth0").link("br0", kind="bridge").address("eth0", "10.1.0.1/24")
+        bridged.address("br0", "10.1.0.2/24")
+        bridged = bridged.link("eth9", master="br0") if what == "card" else bridged.tap("tap9", master="br0")
+        yield case(f"one subnet on a card and on a bridge with a {what}", "which leads out, or not", bridged, fires)
     metric = HostBuilder().link("eth0").link("eth1").address("eth0", "10.1.0.1/24")
     metric.address("eth1", "10.1.0.2/24", flags=0x280, rt_priority=600)
     metric.route("10.1.0.0/24", dev="eth1", protocol=2, scope=253, prefsrc="10.1.0.2", priority=600)

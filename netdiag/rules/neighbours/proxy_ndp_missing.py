@@ -32,6 +32,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netdiag.index.guests import switched
 from netdiag.index.subnets import connected
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
@@ -97,20 +98,21 @@ def _guests(view: HostView, uplink: Link) -> list[Guest]:
     found: dict[str, Guest] = {}
     for route in view.route_rows("inet6", np.flatnonzero(rows)[:LOOKED_AT].tolist()):
         link = view.link(route.oif or 0)
-        if link is not None and _faces_guests(link):
+        if link is not None and _faces_guests(view, link):
             address = route.dst.partition("/")[0]
             found[address] = Guest(address, link.ifname, "RTM_GETROUTE")
     near = view.neighbours
     alive = (near.state & LIVE != 0) & (near.family == 10) & (near.flags & NTF_PROXY == 0)
     for row in near.rows(np.flatnonzero(alive & (near.ifindex != uplink.ifindex))[:LOOKED_AT]):
         link = view.link(row.ifindex)
-        if link is not None and _faces_guests(link):
+        if link is not None and _faces_guests(view, link):
             found.setdefault(row.dst, Guest(row.dst, link.ifname, "RTM_GETNEIGH"))
     return sorted(found.values(), key=lambda guest: ipaddress.IPv6Address(guest.address))
 
 
-def _faces_guests(link: Link) -> bool:
-    return link.kind in GUEST_KINDS and link.up and link.carrier is not False
+def _faces_guests(view: HostView, link: Link) -> bool:
+    alive = link.kind in GUEST_KINDS and link.up and link.carrier is not False
+    return alive and not switched(view.stack, link)
 
 
 def _switched_off(link: Link, served: list[Guest]) -> Draft:
@@ -207,6 +209,10 @@ def examples() -> Iterator[Example]:
     yield _case("neighbours of the uplink", "they answer themselves", router.neighbour("2001:db8::1", dev="eth0"))
     real = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY).link("eth1")
     yield _case("a neighbour behind a real link", "no guest", real.neighbour("2001:db8::9", dev="eth1"))
+    for kind, fires in ((None, 0), ("tun", 1), ("bond", 0), ("veth", 1)):
+        lan = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY).link("br0", kind="bridge")
+        lan.link("port", master="br0", kind=kind).neighbour("2001:db8::9", dev="br0")
+        yield _case(f"a neighbour behind a bridge with a {kind or 'card'}", "a network is behind a card", lan, fires)
     outside = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
     yield _case("outside the prefix", "that block is routed", outside.route("2001:db8:1::9/128", dev="tap1"))
     stopped = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)

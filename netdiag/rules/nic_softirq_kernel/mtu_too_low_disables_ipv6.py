@@ -393,6 +393,8 @@ def _host_examples() -> Iterator[Example]:
         "its containers have 1200 as well: an overlay",
         dual_stack(kind="bridge").link("v0", kind="veth", mtu=1200, master="eth0"),
     )
+    uplink = dual_stack(kind="bridge").link("eth9", mtu=1200, master="eth0").route("default", **out)
+    yield _case("bridge of 1200 with a card, the way out", "as a card", uplink, 1, severity="warning")
     for kind in ("bridge", "tun"):
         told: dict[str, Any] = {"severity": "info", "confidence": "possible"}
         yield _case(f"lone {kind} of 1200", "it may be meant for IPv4", dual_stack(kind=kind), 1, **told)

@@ -37,6 +37,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from netdiag.index.guests import switched
 from netdiag.index.reversepath import STRICT, effective
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
@@ -76,7 +77,8 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     moved = view.moved(COUNTER) or 0
     able, perhaps = _receivers(view, strict, moved), list[Subject]()
-    suspect = able[0] if len(able) == 1 and able[0].kind not in WANTED else None
+    meant = [link for link in able if link.kind in WANTED and not switched(view.stack, link)]
+    suspect = able[0] if len(able) == 1 and not meant else None
     arrivals = Arrivals(view, strict)
     onward = arrivals.leading_on()
     asked = [link for link in strict if link.ifindex in onward][:MOST_LINKS]

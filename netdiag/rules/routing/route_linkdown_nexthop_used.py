@@ -42,6 +42,7 @@ from typing import Any
 
 import numpy as np
 
+from netdiag.index.guests import switched
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import Mask, Way, rivals, taken, usable, ways
@@ -98,7 +99,7 @@ def judged(view: HostView, family: str, way: Way, position: int) -> Use | None:
     same = [other for other in others.after if usable(routes, other, unusable=NO_CARRIER)]
     if same:
         return Use(way=way, route=route, left=routes.row(same[0]))
-    idle = way.hop.gateway is None or link.kind in IDLE_KINDS
+    idle = way.hop.gateway is None or (link.kind in IDLE_KINDS and not switched(view.stack, link))
     if idle and not route.default:
         return None
     later = led_on(view, route)
@@ -285,15 +286,8 @@ def fires(
     name: str, why: str, built: HostBuilder, severity: Severity = "critical", *says: str, **about: str | int
 ) -> Example:
     keys: dict[str, Any] = {"dst": "0.0.0.0/0", "table": 254, "ifname": "eth0"} | about
-    return Example(
-        name=name,
-        why=why,
-        tables=built.build(),
-        fires=1,
-        subject=subject("route", **keys),
-        severity=severity,
-        says=says,
-    )
+    row = subject("route", **keys)
+    return Example(name=name, why=why, tables=built.build(), fires=1, subject=row, severity=severity, says=says)
 
 
 def silence(name: str, why: str, built: HostBuilder) -> Example:
@@ -384,6 +378,8 @@ def idle_examples() -> Iterator[Example]:
     yield silence("docker0", "a bridge without containers, and the default route is no way to them", docker)
     guest = spare(down("10.0.0.0/8", link=bridge), priority=0)
     yield silence("gateway behind an empty bridge", "the router guest is not running", guest)
+    wire = spare(down("10.0.0.0/8", link=bridge), priority=0).link("eth9", carrier=False, master="eth0")
+    yield fires("gateway behind a bridge with a card", "its cable is out", wire, dst="10.0.0.0/8")
     tap = spare(down("10.0.0.0/8", link={"kind": "tun"}), priority=0)
     yield silence("gateway behind a tap", "the machine is not running", tap)
     veth = spare(down("10.9.0.7/32", via=None, link={"kind": "veth"}), priority=0)
