@@ -3,11 +3,13 @@ about them.
 
 BIRD gives such a route the type unreachable and keeps it, installs it and announces it. Meant are static routes with
 the word ``unreachable`` and BGP routes with a blackhole community (RFC 7999 and its private forerunners, ``*:666``).
-A directly connected eBGP session never leaves a next hop unresolved ("gateway direct"): there a filter made the route
-unreachable. Pure.
+A directly connected eBGP session takes no route whose next hop is elsewhere ("gateway direct"), and resolves it at once
+where it is on the link: there a filter made the route unreachable. With "gateway recursive" such a session takes any,
+so that a next hop on no link of the host is one that was not resolved. Pure.
 """
 
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 import numpy as np
@@ -38,12 +40,23 @@ def known(view: HostView) -> bool:
     return all(daemon.unresolved is not None for daemon in view.bird_routes)
 
 
-def meant(route: UnresolvedRoute, protocol: BirdProtocol) -> bool:
+def on_link(view: HostView, protocol: BirdProtocol, hop: str) -> bool:
+    """The next hop is the neighbour itself, or in a subnet of this host."""
+    try:
+        address = ip_address(hop)
+        subnets = (ip_network(f"{row.local}/{row.prefixlen}", strict=False) for row in view.addresses)
+        return hop == protocol.neighbor_address or address.is_link_local or any(address in one for one in subnets)
+    except ValueError:
+        return True  # not told: nothing is known against it
+
+
+def meant(view: HostView, route: UnresolvedRoute, protocol: BirdProtocol) -> bool:
     """It refuses on purpose."""
     if any(community.rpartition(":")[2] == "666" for community in route.communities):
         return True
     if protocol.proto == "BGP":
-        return route.next_hop is None or "multihop" not in (protocol.session or "multihop")
+        direct = "multihop" not in (protocol.session or "multihop")
+        return route.next_hop is None or (direct and on_link(view, protocol, route.next_hop))
     return not route.recursive
 
 
@@ -77,7 +90,7 @@ def lost(view: HostView) -> Iterator[Lost]:
                     told.setdefault(route.net, []).append(listed.protocol)
         for one in daemon.unresolved or ():
             protocol = protocols.get((daemon.socket, one.protocol or ""))
-            if one.best and protocol is not None and not meant(one, protocol):
+            if one.best and protocol is not None and not meant(view, one, protocol):
                 yield Lost(daemon.socket, one, protocol, tuple(told.get(one.net, ())))
 
 

@@ -17,10 +17,10 @@ Fix
 
 Not flagged
   Routes with a blackhole community (65535:666, *:666): null routes on purpose. Those that an import filter made
-  unreachable (on directly connected sessions nothing else can). Static routes of type unreachable or blackhole. Routes
-  that are not the best, and such as are not in the kernel: a route reflector. What is announced onward in spite of
-  it: see bgp-exports-unreachable-route. A BIRD that does
-  not tell the attributes of these routes: not evaluated.
+  unreachable (on directly connected sessions, all whose next hop is on the link). Static routes of type unreachable or
+  blackhole. Routes that are not the best, and such as are not in the kernel: a route reflector. What is announced
+  onward in spite of it: see bgp-exports-unreachable-route. A BIRD that does not tell the attributes of these routes:
+  not evaluated.
 
 References
   RFC 4271 section 9.1.2.1; nest/rt-table.c rt_next_hop_update_rte(), proto/bgp/packet.c bgp_apply_next_hop() of BIRD
@@ -85,7 +85,7 @@ def _gone(net: str = "10.60.0.0/24", **fields: Any) -> UnresolvedRoute:
 def _case(name: str, why: str, *rows: UnresolvedRoute, told: bool = False, **expected: Any) -> Example:
     session = expected.pop("session", "internal multihop AS4")
     host = BirdHost().bgp("up1", session=session).bgp("up2", neighbor_address="192.0.2.9")
-    host.protocol("s1", "Static")
+    host.protocol("s1", "Static").link("eth0").address("eth0", "192.0.2.66/26")
     listed = tuple(BirdRoute(net=row.net, type="unreachable", best=True, protocol="up1") for row in rows)
     host.exports("up2", routes=listed if told else ())
     host.unresolved(*rows)
@@ -105,7 +105,11 @@ def examples() -> Iterator[Example]:
         yield _case(f"community {community}", "null-routed on purpose", _gone(communities=(community,)))
     yield _case("another community", "it says nothing about that", _gone(communities=("65002:665",)), **crit)
     yield _case("not the best", "another route carries it", _gone(best=False))
-    yield _case("direct session", "a filter made it unreachable", _gone(), session="external AS4")
+    yield _case("direct session", "gateway recursive: nothing leads to that next hop", _gone(), session="external AS4",
+                **crit)  # fmt: skip
+    for hop in ("192.0.2.1", "192.0.2.77", "fe80::1", "not told"):
+        near = _gone(next_hop=hop)
+        yield _case(f"direct session, next hop {hop}", "a filter made it unreachable", near, session="external AS4")
     yield _case("static recursive", "route-unreachable-proto-bird", _gone(protocol="s1", recursive=True))
     yield _case("announced", "bgp-exports-unreachable-route speaks", _gone(), told=True)
     yield _case("not in the kernel", "a route reflector installs nothing", _gone(), installed=False)

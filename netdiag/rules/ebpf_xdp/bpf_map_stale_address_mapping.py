@@ -18,15 +18,17 @@ Fix
 
 Not flagged
   Maps whose keys are no addresses that this host routes; an entry that agrees with the route. A map in which as many
-  entries disagree as agree: it is about something else. Entries without a route of their own in a map without any
-  entry that agrees: where such a one names an interface that does not exist, bpf-devmap-stale-ifindex may tell it. The
-  time in which a migration forwards looks like the fault and ends by itself. Other maps than plain hashes, and beyond
-  sixteen of them those whose names do not say that values are interfaces, are not read.
+  entries disagree as agree: it is about something else, unless some agree and every entry is an address of a guest with
+  a guest's interface, or the map's name says that it holds interfaces of such. Entries without a route of their own in
+  a map without any entry that agrees: where such a one names an interface that does not exist, bpf-devmap-stale-ifindex
+  may tell it. The time in which a migration forwards looks like the fault and ends by itself. Other maps than plain
+  hashes, and beyond sixteen of them those whose names do not say that values are interfaces, are not read.
 
 References
   net/core/filter.c bpf_redirect(), bpf_fib_lookup(); bpftool-map(8)
 """
 
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -50,6 +52,9 @@ RULE = Rule(
     reads=("links", "routes", "bpf"),
 )
 
+NAMED = re.compile("if_?index|ifidx|tap|veth|redir", re.IGNORECASE)
+"""Names of maps whose values are interfaces."""
+
 
 def check(view: HostView) -> Iterator[Draft]:
     table = view.bpf
@@ -59,9 +64,19 @@ def check(view: HostView) -> Iterator[Draft]:
     guests = guests_only(view) if maps else set()
     for one in maps.values():
         agree, differ, ways = by_address(view, one, guests)
-        if differ and len(agree) > len(differ):
+        if differ and (len(agree) > len(differ) or _of_guests(one, [*agree, *differ], ways, guests, bool(agree))):
             user = users[one.id]
             yield _finding(view, one, user.function or user.name, differ, ways[key_address(differ[0])])
+
+
+def _of_guests(
+    one: BpfMap, entries: list[BpfMapEntry], ways: dict[str, set[int]], guests: set[int], some: bool
+) -> bool:
+    """Every key is an address of a guest and every value a guest's interface: numbers of another kind do not fall so,
+    where some agree or the name says it."""
+    if not (some or NAMED.search(one.name)):
+        return False
+    return all(row.ifindex in guests and ways[key_address(row)] and ways[key_address(row)] <= guests for row in entries)
 
 
 def _finding(view: HostView, one: BpfMap, name: str, differ: list[BpfMapEntry], way: set[int]) -> Draft:
@@ -119,8 +134,9 @@ def examples() -> Iterator[Example]:
         says=("nowhere of its own",),
     )
     yield Example(name="all agree", why="as it should be", tables=_host("tap0", "tap0").build())
-    yield Example(name="as many as agree", why="it may be about ports", tables=_host("tap1", "tap0").build())
-    yield Example(name="none agrees", why="no addresses at all", tables=_host("tap1", "tap1").build())
+    yield Example(name="as many as agree", why="it may be about ports", tables=_host("eth0", "tap0").build())
+    yield Example(name="none agrees", why="no addresses at all", tables=_host("tap1", "tap1", name="port").build())
+    yield from _of_two()
     yield Example(name="not attached", why="no packet asks", tables=_host("tap1", "tap0", "tap0", moved=None).build())
     one = "tap1", "tap0", "tap0"
     group = BpfAttachment(hook="cgroup", prog_id=1, attach_type="cgroup_inet_egress", cgroup="/sys/fs/cgroup")
@@ -193,3 +209,19 @@ def examples() -> Iterator[Example]:
     four.bpf(entries=[BpfMapEntry(map_id=5, key=0, address="::ffff:10.0.0.9", ifindex=four.ifindex("tap1"))])
     told = ("sends 10.0.0.9 to tap1", "key 0 0 0 0 0 0 0 0 0 0 255 255 10 0 0 9 ")
     yield Example(name="IPv4 in IPv6 keys", why="routed as IPv4", tables=four.build(), fires=1, says=told)
+
+
+def _of_two() -> Iterator[Example]:
+    """As many entries agree as not, or none does, of guests alone."""
+
+    def case(name: str, why: str, host: HostBuilder, fires: int) -> Example:
+        tap: dict[str, Any] = {"kind": "tun", "info": {"type": "tap"}}
+        for ifname in ("tap0", "tap1"):
+            host.link(ifname, ifindex=host.ifindex(ifname), **tap)
+        return Example(name=name, why=why, tables=host.build(), fires=fires)
+
+    yield case("one of two guests", "all are guests' addresses and interfaces", _host("tap1", "tap0", name="g"), 1)
+    yield case("one of two, the other of a card", "it may be about ports", _host("tap0", "eth0", name="g"), 0)
+    yield case("both, by name", "the interfaces were swapped", _host("tap1", "tap1"), 1)
+    yield case("both, without a name", "numbers of something else", _host("tap1", "tap1", name="g"), 0)
+    yield case("one of two, its route gone", "who knows", _host("tap0", "tap0", gone=True, name="g"), 0)
