@@ -1,6 +1,8 @@
 """What it checks
   A host with service addresses on lo (or a dummy interface), and UDP servers of its own bound to the wildcard address:
-  their answers may leave from another address than the one that was asked.
+  their answers may leave from another address than the one that was asked. Where connection tracking has both, a
+  question to one address without an answer and a flow from the same port of another one to the very client, it is no
+  suspicion but a warning.
 
 Why it matters
   A UDP server that answers with sendto() lets the kernel choose the source: the preferred source of the route, which
@@ -15,7 +17,8 @@ Fix
   Bind the server to the service address (one socket an address), or let it use IP_PKTINFO / IPV6_RECVPKTINFO.
 
 Not flagged
-  It cannot be seen from outside whether a program uses IP_PKTINFO: this is only ever told as possible. Programs known
+  It cannot be seen from outside whether a program uses IP_PKTINFO: without tracked answers this is only told as
+  possible. Flows between equal ports, where both sides may have begun. Programs known
   to do so; the kernel's own sockets; clients (DHCP, ports that the kernel chose); sockets bound to an address or to an
   interface; hosts without service addresses.
 
@@ -29,19 +32,21 @@ from typing import Any
 import numpy as np
 
 from netdiag.index.view import HostView
+from netdiag.model.conntrack import IPS_SEEN_REPLY, ConntrackEntry
 from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, Severity
 from netdiag.model.sockets import AF_INET, AF_INET6, IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.sockettables import about, any_address, comm_of, listening, named
+from netdiag.rules.sockettables import about, any_address, comm_of, endpoint, listening, named, packed
 
 RULE = Rule(
     id="udp-wildcard-reply-source",
     title="a UDP server may answer from the wrong address",
-    severity="info",
-    confidence="possible",
+    severity="warning",
+    confidence="likely",
     reads=("sockets", "links", "addresses", "sysctls"),
+    consults=("conntrack",),
 )
 CAREFUL = frozenset(
     (
@@ -53,6 +58,8 @@ CAREFUL = frozenset(
 """Programs that answer from the address that was asked, or that nobody asks by a service address."""
 CLIENT_PORTS = (67, 68, 546, 547, 3784, 4784, 4789, 5353, 5355, 8472)
 NAMED = 5
+MOST = 4096
+"""Tracked flows without an answer that are looked at."""
 
 
 def service_addresses(view: HostView) -> dict[int, list[str]]:
@@ -67,7 +74,29 @@ def service_addresses(view: HostView) -> dict[int, list[str]]:
     return found
 
 
+def strayed(view: HostView) -> dict[int, tuple[ConntrackEntry, ConntrackEntry]]:
+    """By port, a question to an address of this host and what left for the client from another one instead."""
+    flows = view.conntrack
+    chosen = (flows.proto == IPPROTO_UDP) & (flows.status & IPS_SEEN_REPLY == 0)
+    chosen &= flows.orig_sport != flows.orig_dport
+    if not chosen.any():
+        return {}
+    own = {row.local for row in view.addresses}
+    here = np.array([packed(address)[1].tobytes() for address in own], "S16")
+    chosen &= np.isin(flows.orig_src.view("S16")[:, 0], here) | np.isin(flows.orig_dst.view("S16")[:, 0], here)
+    rows = [flows.row(position) for position in np.flatnonzero(chosen)[:MOST].tolist()]
+    out = {(one.orig_dst, one.orig_dport, one.orig_sport): one for one in rows if one.orig_src in own}
+    found: dict[int, tuple[ConntrackEntry, ConntrackEntry]] = {}
+    for asked in rows:
+        answer = out.get((asked.orig_src, asked.orig_sport, asked.orig_dport))
+        if asked.orig_dst in own and answer is not None and answer.orig_src != asked.orig_dst:
+            found.setdefault(asked.orig_dport, (asked, answer))
+    return found
+
+
 def check(view: HostView) -> Iterator[Draft]:
+    proven = strayed(view)
+    yield from _proven(view, proven)
     services = service_addresses(view)
     table = view.sockets
     words = (view.sysctl("net.ipv4.ip_local_port_range") or "32768 60999").split()
@@ -76,6 +105,8 @@ def check(view: HostView) -> Iterator[Draft]:
     chosen &= (table.sport < int(words[0])) | (table.sport > int(words[-1]))
     for position in np.flatnonzero(chosen).tolist()[:NAMED]:
         row = table.row(position)
+        if row.sport in proven:
+            continue
         family = int(table.family[position])
         both = family == AF_INET6 and not table.v6only[position]
         addresses = services[family] + (services[AF_INET] if both else [])
@@ -84,6 +115,8 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         yield RULE.found(
             subject=about(row),
+            severity="info",
+            confidence="possible",
             message=f"{named(view, row)} may answer questions to {addresses[0]} from another address",
             evidence=[
                 ("bound to", row.src, f"SOCK_DIAG udp sport {row.sport}"),
@@ -92,6 +125,31 @@ def check(view: HostView) -> Iterator[Draft]:
             confirm=[f"ss -lunp sport = :{row.sport}", "ip -br address show dev lo"],
             fix=f"bind the server to {addresses[0]}, or let it use IP_PKTINFO",
         )
+
+
+def _proven(view: HostView, proven: dict[int, tuple[ConntrackEntry, ConntrackEntry]]) -> Iterator[Draft]:
+    """Servers at the wildcard whose answers were seen to leave from another address."""
+    table = view.sockets
+    waiting = listening(table, IPPROTO_UDP) & any_address(table)
+    for port, (asked, answer) in proven.items():
+        for position in np.flatnonzero(waiting & (table.sport == port))[:1].tolist():
+            row = table.row(position)
+            yield RULE.found(
+                subject=about(row),
+                message=f"{named(view, row)} was asked at {asked.orig_dst} by {asked.orig_src} and answered from "
+                f"{answer.orig_src}: clients ignore such answers",
+                evidence=[
+                    (f"question without an answer, to {asked.orig_dst}", _words(asked), "IPCTNL_MSG_CT_GET"),
+                    (f"what left instead, from {answer.orig_src}", _words(answer), "IPCTNL_MSG_CT_GET"),
+                    ("bound to", row.src, f"SOCK_DIAG udp sport {row.sport}"),
+                ],
+                confirm=[f"ss -lunp sport = :{port}", f"conntrack -L -p udp -s {asked.orig_src}"],
+                fix=f"bind the server to {asked.orig_dst}, or let it use IP_PKTINFO",
+            )
+
+
+def _words(flow: ConntrackEntry) -> str:
+    return f"{endpoint(flow.orig_src, flow.orig_sport)} to {endpoint(flow.orig_dst, flow.orig_dport)}, not replied"
 
 
 def examples() -> Iterator[Example]:
@@ -135,3 +193,29 @@ def examples() -> Iterator[Example]:
         only = HostBuilder().address("lo", address, **fields).socket(protocol=17, sport=5300, comm="game", src="::")
         yield Example(name=name, why="nobody outside asks it", tables=only.build())
     yield case("no port yet", "nobody can ask it", 0, sport=0)
+    yield from _tracked()
+
+
+def _tracked() -> Iterator[Example]:
+    """A question to the service, and what left for the client."""
+
+    def case(name: str, why: str, answer: str, *, status: int = 8, fires: bool = False, **fields: Any) -> Example:
+        host = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").address("eth0", "2001:db8::1/64")
+        host.address("lo", "203.0.113.7/32").address("lo", "2001:db8:7::7/128")
+        six = ":" in answer
+        host.socket(**({"protocol": 17, "sport": 5300, "comm": "unbound", "src": "::" if six else "0.0.0.0"} | fields))
+        asked = "2001:db8::9 45000 2001:db8:7::7 5300" if six else "192.0.2.9 45000 203.0.113.7 5300"
+        for flow in (asked, answer):
+            one, its, other, at = flow.split()
+            host.conntrack(17, flow, f"{other} {at} {one} {its}", status=status)
+        severity: Severity | None = "warning" if fires else None
+        return Example(name=name, why=why, tables=host.build(), fires=int(fires), severity=severity)
+
+    stray = "192.0.2.1 5300 192.0.2.9 45000"
+    yield case("tracked: from another address", "the client ignores it", stray, fires=True)
+    yield case("tracked: IPv6", "the same", "2001:db8::1 5300 2001:db8::9 45000", fires=True)
+    yield case("tracked: from the one that was asked", "one flow", "203.0.113.7 5300 192.0.2.9 45000")
+    yield case("tracked: to another port", "another conversation", "192.0.2.1 5300 192.0.2.9 45001")
+    yield case("tracked: somebody else's", "it is forwarded", "198.51.100.7 5300 192.0.2.9 45000")
+    yield case("tracked: replied", "both went both ways", stray, status=0xA)
+    yield case("tracked: bound to an address", "whoever sent that", stray, src="203.0.113.7")
