@@ -70,9 +70,9 @@ def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bo
 
 def bereft(view: HostView, link: Link) -> list[Session]:
     """IPv6 sessions to a neighbour on a subnet that no interface has any more, where it was this one's: a session of
-    IPv4 to the same AS goes over it, or no other interface with an IPv4 address has IPv6 switched off."""
+    IPv4 to the same AS goes over it, or no other interface with an IPv4 address is without IPv6."""
     near = {row.ifindex for row in view.addresses if row.family == "inet"}
-    off = [one for one in view.links if one.up and one.inet6_conf.get("disable_ipv6") == 1 and one.ifindex in near]
+    off = [one for one in view.links if one.up and _off(one) and one.ifindex in near]
     if link not in off or view.stack.ports(link.ifindex) or link.loopback:
         return []
     found, every = list[Session](), list(sessions(view))
@@ -86,6 +86,11 @@ def bereft(view: HostView, link: Link) -> list[Session]:
         if not on_subnet(view, session) and (beside or len(off) == 1):
             found.append(session)
     return found
+
+
+def _off(link: Link) -> bool:
+    """Switched off, or taken off for an MTU that is too small."""
+    return link.inet6_conf.get("disable_ipv6") == 1 or (link.mtu < IPV6_MIN_MTU and not link.inet6_conf)
 
 
 def _ruled(view: HostView, link: Link) -> tuple[str, str] | None:

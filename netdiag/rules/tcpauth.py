@@ -1,7 +1,8 @@
 """BGP sessions whose TCP segments the kernel throws away before BIRD sees them: a wrong password, a wrong TTL.
 
 Neither side is told, so BIRD has no error to show; only TcpExt counters move. Totals since boot are never judged: a
-scanner of port 179 makes them rise as well. Pure.
+scanner of port 179 makes them rise as well; but of a session that hangs after its connection stood (``once``), what
+was dropped before is told as well. Pure.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,8 +27,10 @@ MUTE = ("", "Socket: Connection timed out", *RESTARTS)
 """What BIRD says where nothing comes back; why the neighbour ended the session before stays until the next one."""
 RESET = "Socket: Connection reset by peer"
 CLOSED = "Socket: Connection closed"
-GIVEN_UP = (RESET, CLOSED)
-"""The connection stood, and the neighbour, of which nothing is heard, gave it up: in one way or the other."""
+EXPIRED = "BGP Error: Hold timer expired"
+GIVEN_UP = (RESET, CLOSED, EXPIRED)
+"""The connection stood, and the neighbour, of which nothing is heard, gave it up: in one way or the other; or this
+side did, when its hold time was over."""
 
 
 def stuck(view: HostView, states: Iterable[str], errors: tuple[str, ...] = MUTE) -> list[Session]:
@@ -45,9 +48,11 @@ def findings(
     what: str,
     fix: str,
     reset: bool = False,
+    hangs: str | None = None,
 ) -> Iterator[Draft]:
     """A finding for each stuck session, where one of the counters moved; a possibility where it once did. ``reset``:
-    connections do come to stand, so that a moving counter is also why a neighbour gave one up."""
+    connections do come to stand, so that a moving counter is also why a side gave one up. ``hangs``: a state that is
+    over within a round trip, unless what comes is dropped: there drops of the past count."""
     totals = {name: view.latest.snmp.get(f"TcpExt.{name}", 0) for name in counters}
     moved = {name: view.moved(f"TcpExt.{name}") or 0 for name in totals}
     told = next((name for name in totals if moved[name]), None)
@@ -56,6 +61,7 @@ def findings(
     if name is None:
         return
     for session in stuck(view, states, (*MUTE, *GIVEN_UP) if reset and told else MUTE):
+        likely = bool(told) or session.state == hangs
         answer = way(view, session)
         hears = f" ({session.error})" if session.error in GIVEN_UP else " without an error"
         yield rule.found(
@@ -63,7 +69,7 @@ def findings(
             message=f"BGP session {session.name} to {session.neighbour} stays in {session.state}{hears}, and "
             f"the kernel {'drops' if told else 'has dropped'} TCP segments {what}; {loss_words(view, session)}",
             severity=down_severity(view, session),
-            confidence="likely" if told else "possible",
+            confidence="likely" if likely else "possible",
             evidence=[
                 (f"TcpExt {name} between the samples", moved[name], f"/proc/net/netstat TcpExt.{name}"),
                 (f"TcpExt {name} since boot", totals[name], f"/proc/net/netstat TcpExt.{name}"),

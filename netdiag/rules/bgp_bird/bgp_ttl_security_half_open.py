@@ -1,7 +1,7 @@
 """What it checks
   A BGP session hangs on its way up (OpenSent, OpenConfirm, Connect, Active) without an error, or is reset or closed by
-  the neighbour in the end, while the kernel drops TCP segments whose TTL is below what the session demands (TTL
-  security, RFC 5082), as two samples of its counter show.
+  the neighbour, or given up here, in the end, while the kernel drops TCP segments whose TTL is below what the session
+  demands (TTL security, RFC 5082), as two samples of its counter show.
 
 Why it matters
   With "ttl security" on one side only, the other side sends with a small TTL: what it sends is dropped here without a
@@ -18,8 +18,10 @@ Fix
   configure: the session restarts.
 
 Not flagged
-  A counter that does not move: a possibility only. A moving counter while no session hangs: somebody else's packets,
-  which is what TTL security is for. Sessions with another error, passive ones, sessions that stand.
+  A counter that does not move: a possibility only, but of a session in OpenConfirm, which is over within a round trip
+  where the neighbour is heard (it sends again after longer and longer, and a second may see none of it). A moving
+  counter while no session hangs: somebody else's packets, which is what TTL security is for. Sessions with another
+  error, passive ones, sessions that stand.
 
 References
   RFC 5082; net/ipv4/tcp_ipv4.c tcp_v4_rcv() min_ttl, LINUX_MIB_TCPMINTTLDROP
@@ -41,7 +43,7 @@ RULE = Rule(
     confidence="likely",
     reads=tcpauth.READS,
     consults=("wireguard",),
-    explains=("bgp-not-established", "route-default-missing", "dns-nameserver-unroutable"),
+    explains=("bgp-not-established", "bgp-hold-timer-expired", "route-default-missing", "dns-nameserver-unroutable"),
 )
 STATES = ("OpenSent", "OpenConfirm", "Connect", "Active", "Idle")
 
@@ -55,6 +57,7 @@ def check(view: HostView) -> Iterator[Draft]:
         what="whose TTL is too low",
         fix="set 'ttl security' alike in protocol bgp {name} and on {address}",
         reset=True,
+        hangs="OpenConfirm",
     )
 
 
@@ -72,7 +75,13 @@ def examples() -> Iterator[Example]:
     about = subject("bgp-session", name="up1")
     for state in ("OpenConfirm", "OpenSent", "Connect"):
         yield _case(state, "on the way up", 0, 1, state=state, fires=1, severity="critical", subject=about)
-    yield _case("does not move", "dropped some time ago", 3, 3, fires=1, severity="info")
+    yield _case("does not move", "the neighbour sends again after longer and longer", 3, 3, fires=1,
+                severity="critical", confidence="likely", says=("has dropped TCP segments",))  # fmt: skip
+    yield _case("does not move, and nothing stood", "dropped some time ago", 3, 3, state="Active", fires=1,
+                severity="info")  # fmt: skip
+    expired: dict[str, Any] = {"state": "Idle", "error": "BGP Error: Hold timer expired"}
+    yield _case("given up when the hold time was over", "nothing is heard", 0, 1, fires=1, **expired)
+    yield _case("given up, and the counter stands", "nothing was sent", 3, 3, **expired)
     yield _case("never", "something else", 0, 0)
     yield _case("stranger's packets", "the session stands", 0, 9, state="Established")
     reset = "Socket: Connection reset by peer"

@@ -1,8 +1,8 @@
 """What it checks
   An interface with an MTU below 1280 on which IPv6 therefore does not run, where something says that it should: a
   policy rule for IPv6 names the interface, WireGuard peers have IPv6 prefixes behind it, a BGP session runs over it or
-  its like have IPv6, the other end of its cable or the device below it carries 1280 and more, a bridge has ports that
-  do, or it is the way out of a host that uses IPv6.
+  lost its neighbour's subnet with it, its like have IPv6, the other end of its cable or the device below it carries
+  1280 and more, a bridge has ports that do, or it is the way out of a host that uses IPv6.
 
 Why it matters
   IPv6 needs links of 1280 bytes. When an interface's MTU falls below, the kernel takes IPv6 off it without a word:
@@ -39,8 +39,9 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, subject
 from netdiag.model.link import IFF_LOOPBACK, IFF_UP, Link
 from netdiag.rules.build import INET6_CONF, HostBuilder
+from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.ipv6meant import CONSULTS, IPV6_MIN_MTU, reason
+from netdiag.rules.ipv6meant import CONSULTS, IPV6_MIN_MTU, bereft, reason
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -102,11 +103,13 @@ def check(view: HostView) -> Iterator[Draft]:
             confirm=[f"ip -d link show dev {ifname}", "ls /proc/sys/net/ipv6/conf"],
             fix=f"ip link set dev {ifname} mtu {found.mtu}  # then add its IPv6 addresses and routes again",
             confidence=found.confidence,
+            breaks=[session.subject for session in bereft(view, link)],
         )
 
 
 def examples() -> Iterator[Example]:
     yield from _needed_examples()
+    yield from _bgp_examples()
     yield from _cable_examples()
     yield from _stack_examples()
     yield from _host_examples()
@@ -117,6 +120,17 @@ ABOUT = subject("link", ifname="eth0")
 
 def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **told: Any) -> Example:
     return Example(name=name, why=why, tables=host.build(), fires=fires, **told)
+
+
+def _bgp_examples() -> Iterator[Example]:
+    """A session whose neighbour's subnet went, and who had it."""
+    for mtu, fires in ((1279, 1), (1280, 0)):
+        host = BirdHost()
+        host.bgp_down("up6", "Error: Neighbor lost", bgp_state="Idle", neighbor_address="2001:db8:5::1")
+        host.link("wan7", mtu=mtu, inet6_conf=INET6_CONF if mtu >= IPV6_MIN_MTU else {}).address("wan7", "192.0.2.2/30")
+        host.link("eth0").address("eth0", "2001:db8::2/64")
+        says = ("though BGP session up6 lost its subnet with it",) if fires else ()
+        yield _case(f"BGP lost its subnet, mtu {mtu}", "it was there", host, fires, says=says)
 
 
 def _needed_examples() -> Iterator[Example]:
