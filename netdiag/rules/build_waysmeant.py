@@ -56,13 +56,20 @@ def connection_examples() -> Iterator[Example]:
     yield fires("of a socket for both families", "it is IPv4", mapped, "critical", *says)
     six = talking("2001:db8:1::9", src="2001:db8::2").address("eth0", "2001:db8::2/64")
     yield fires("of IPv6", "the other family", six, "critical", "2001:db8:1::9 that is under way", six=True)
+    for name, past in (
+        ("closed a moment ago", talking(state=6)),
+        ("that the peer has closed", talking(state=8)),
+        ("of UDP", talking(protocol=17)),
+    ):
+        yield fires(f"a connection {name}", "there was a route", past, "warning", "there was a way to")
     for name, built in (
         ("on the link", talking("192.0.2.9")),
         ("on loopback", talking("127.0.0.1")),
         ("by a link-local address", talking("169.254.1.1")),
         ("that has not begun", talking(state=2)),
         ("of an interface", talking(ifindex=2)),
-        ("by UDP", talking(protocol=17)),
+        ("of UDP from an address that went", talking(protocol=17, src="192.0.2.77")),
+        ("of UDP to a group", talking("239.1.1.1", protocol=17)),
         ("of a mark with its own way", talking().route("198.51.100.0/24", dev="eth0", table=9)),
     ):
         yield silence(f"a connection {name}", "it says nothing of a default route", built)

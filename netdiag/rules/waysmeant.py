@@ -17,7 +17,17 @@ from netdiag.model.conntrack import IPS_SEEN_REPLY
 from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Severity
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
-from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP
+from netdiag.model.sockets import (
+    CLOSE_WAIT,
+    CLOSING,
+    ESTABLISHED,
+    FIN_WAIT1,
+    FIN_WAIT2,
+    IPPROTO_TCP,
+    IPPROTO_UDP,
+    LAST_ACK,
+    TIME_WAIT,
+)
 from netdiag.rules.routewords import ip_command, table_word
 from netdiag.rules.shape import quoted
 from netdiag.rules.wireguardpeers import query_to
@@ -39,6 +49,12 @@ TUNNELS = (
 )
 """Kinds of interface whose other side, a daemon or the kernel, sends by itself and tries again. (Not the process
 behind a tap: what a guest sends is forwarded, and counts elsewhere.)"""
+ENDING = (FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING, TIME_WAIT)
+BEYOND = {
+    "inet": ("192.0.2.1", "198.51.100.1", "203.0.113.1", "192.88.99.1"),
+    "inet6": ("2001:db8::1", "2001:db8:ffff::1", "3fff::1"),
+}
+"""Addresses to try a lookup with: documentation prefixes, and one of a range that is no longer used."""
 MOST = 1000
 """Connections that are looked at, and far ends of tracked ones."""
 OUT = {"inet": "Ip.OutNoRoutes", "inet6": "Ip6OutNoRoutes"}
@@ -110,10 +126,14 @@ def cut_peers(view: HostView, family: str) -> Iterator[Sign]:
 
 
 def cut_connections(view: HostView, family: str) -> Iterator[Sign]:
-    """A TCP connection under way to where no route of any table leads: there was one when it began."""
+    """A connection to where no route of any table leads: there was one when it began. One of TCP that is established is
+    losing its packets; one that is ending or has just ended (TIME_WAIT lasts a minute), or a connected UDP socket, only
+    tells that there was one, and counts where its own address is still here."""
     table, fib = view.sockets, view.fib(family)
-    living = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & (table.ifindex == 0)
-    for position in np.flatnonzero(living)[:MOST].tolist():
+    open_ = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & (table.ifindex == 0)
+    ending = (table.protocol == IPPROTO_TCP) & among(table.state, ENDING)
+    once = (ending | (table.protocol == IPPROTO_UDP) & (table.state == ESTABLISHED)) & (table.ifindex == 0)
+    for position in (*np.flatnonzero(open_)[:MOST].tolist(), *np.flatnonzero(once)[:MOST].tolist()):
         row = table.row(position)
         far = ip_address(row.dst.partition("%")[0])
         far = (far.ipv4_mapped or far) if isinstance(far, IPv6Address) else far
@@ -121,8 +141,18 @@ def cut_connections(view: HostView, family: str) -> Iterator[Sign]:
             continue
         if covered(fib, str(far)):
             continue
-        fact = ("connection", f"to {far} port {row.dport}, established", "SOCK_DIAG tcp")
-        yield Sign(severity="critical", text=f"the connection to {far} that is under way has no route", fact=fact)
+        if open_[position]:
+            fact = ("connection", f"to {far} port {row.dport}, established", "SOCK_DIAG tcp")
+            yield Sign(severity="critical", text=f"the connection to {far} that is under way has no route", fact=fact)
+            return
+        near = ip_address(row.src.partition("%")[0])
+        near = (near.ipv4_mapped or near) if isinstance(near, IPv6Address) else near
+        if not view.local.owners(str(near)) or far.is_multicast or str(far) == "255.255.255.255":
+            continue  # (those need no route where the socket names its interface)
+        netid = row.netid
+        fact = ("connection", f"from {near} to {far} port {row.dport}, {row.state}", f"SOCK_DIAG {netid}")
+        text = f"there was a way to {far} when {netid} port {row.sport} was connected to it"
+        yield Sign(severity="warning", text=text, fact=fact)
         return
 
 

@@ -1,6 +1,11 @@
-"""By which interfaces the peers of a WireGuard device come. Pure."""
+"""By which interfaces the peers of a WireGuard device come, and whether the host's filter lets them in. Pure."""
+
+from dataclasses import replace
 
 from netdiag.index.guests import sides
+from netdiag.index.nftpacket import Packet
+from netdiag.index.nftverdict import HookVerdict, Possible
+from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.link import Link
 from netdiag.model.wireguard import WireguardDevice
@@ -8,6 +13,8 @@ from netdiag.rules.wireguardpeers import devices, query_to
 
 MOST_ASKED = 64
 """Peers whose ways are looked up; with more of them they may come by any interface."""
+SERVICES = (22, 53, 80, 179, 443)
+"""TCP ports of which a filter that is made for a family lets some in."""
 
 
 def cards(view: HostView, family: str) -> list[Link]:
@@ -31,3 +38,50 @@ def doors(view: HostView, device: WireguardDevice, family: str) -> list[Link]:
     # where every peer has a way in the other family, this one does not matter
     elsewhere = all(query.family != family and view.lookup(query).hops for query in asked)
     return [link for link in links if link.ifindex in used] or ([] if elsewhere else links)
+
+
+def let_in(
+    view: HostView,
+    device: WireguardDevice,
+    link: Link,
+    family: str,
+    *,
+    port: int | None = None,
+    answers: Query | None = None,
+    proto: int = 17,
+) -> HookVerdict:
+    """What becomes of a packet that begins, or of an answer to what was sent."""
+    packet = Packet(family=family, iif=link.ifname, proto=proto, dport=port or device.listen_port, daddr_type="local")
+    if answers is not None:
+        packet = replace(packet, saddr=answers.dst, sport=answers.dport, ct_state="established", ct_reply=True)
+    at_card = view.netfilter.hook("ingress", packet)
+    if at_card.passes == "no":
+        return at_card
+    before = view.netfilter.hook("prerouting", at_card.packet)
+    return before if before.passes == "no" else view.netfilter.hook("input", before.packet)
+
+
+def half_closed(view: HostView, device: WireguardDevice) -> tuple[str, Possible] | None:
+    """The family of which nothing comes in to the port, and what stops it, where the other family is open to anything:
+    it has no filter, so that nobody opened the port there. None where somebody did, or where the family is shut
+    altogether."""
+    port = device.listen_port or 0
+    for family, other in (("inet", "inet6"), ("inet6", "inet")):
+        near, beyond = cards(view, family), cards(view, other)
+        said = [let_in(view, device, link, family) for link in near]
+        if not beyond or not said or any(one.passes != "no" for one in said):
+            continue
+        unfiltered = all(
+            let_in(view, device, link, other, port=number).passes == "yes"
+            for link in beyond
+            for number in (port, port % 65535 + 1)
+        )
+        made = any(
+            let_in(view, device, link, family, port=number, proto=6).passes != "no"
+            for link in near
+            for number in SERVICES
+        )
+        stop = said[-1].blocker
+        if unfiltered and made and stop is not None:
+            return family, stop
+    return None

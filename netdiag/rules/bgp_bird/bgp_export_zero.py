@@ -3,7 +3,9 @@
   them, while another session of the same kind announces some: one to the same neighbouring AS, or one with the same
   filter by name, of the same family and table. Or an external one that is given what this host itself makes, where the
   filter that refuses is written in place, or its name and the other's say the same but for the session: to_as1 and
-  to_as2, up_one_out and up_two_out of the sessions up_one and up_two.
+  to_as2, up_one_out and up_two_out of the sessions up_one and up_two. Or one to a neighbouring AS that is told of a
+  service address of this host (alone in its prefix, on lo) in the other family, where there is one of this family too,
+  and the filters go together by their names (out4 and out6) or this one is written in place.
 
 Why it matters
   The session looks well and attracts no traffic: the neighbour has no route to what this host serves over it. As long
@@ -45,12 +47,14 @@ RULE = Rule(
     title="an established BGP session announces nothing",
     severity="warning",
     reads=("bird",),
-    consults=("bird_routes",),
+    consults=("bird_routes", "links", "addresses"),
     explains=("bgp-prefix-announced-nowhere", "bgp-anycast-missing-announce"),
 )
 
 
 MAKERS = ("Static", "Direct")
+FAMILIES = ("ipv4", "ipv6")
+"""Names of BIRD's channels."""
 ALL = "ACCEPT"
 """What BIRD calls "export all"."""
 
@@ -83,6 +87,34 @@ def _mates(view: HostView, one: Standing) -> list[Standing]:
     ]
 
 
+def _twins(view: HostView, one: Standing) -> list[Standing]:
+    """Sessions of the other family to the same neighbouring AS that announce a service address of this host (one on lo,
+    alone in its prefix), where this host has service addresses of this family as well, and a filter refused all."""
+    asn, family = one.session.protocol.neighbor_as, one.channel.name
+    if one.internal or asn is None or one.channel.output_filter in (NOTHING, ALL, None) or family not in FAMILIES:
+        return []
+    served = [row for row in view.addresses if (at := view.link(row.ifindex)) and at.loopback and row.scope == 0]
+    own = {f"{row.local}/{row.prefixlen}" for row in served if row.prefixlen == (32 if row.family == "inet" else 128)}
+    if not any((":" in prefix) == (family == "ipv6") for prefix in own):
+        return []
+    gives = {
+        (d.socket, listed.protocol)
+        for d in view.bird_routes
+        for listed in d.exports
+        if any(route.net in own and (":" in route.net) != (family == "ipv6") for route in listed.routes or ())
+    }
+    return [
+        other
+        for other in standing(view)
+        if other.session.protocol.neighbor_as == asn
+        and other.channel.name in FAMILIES
+        and other.channel.name != family
+        and (one.channel.output_filter == IN_PLACE or _stem(one) == _stem(other))
+        and other.channel.exported
+        and (other.session.daemon.socket, other.session.name) in gives
+    ]
+
+
 def _stem(one: Standing) -> str:
     """The output filter's name without what tells one session's from another's: the session's name, and numbers."""
     return re.sub(r"\d+", "#", (one.channel.output_filter or "").replace(one.session.name, "@"))
@@ -94,6 +126,7 @@ def check(view: HostView) -> Iterator[Draft]:
         if not count:
             continue
         better = [other for other in siblings(view, one, "output") if other.channel.exported] or _mates(view, one)
+        better = better or _twins(view, one)
         if not better and (one.channel.output_filter == NOTHING or one.internal):
             continue
         session, policy = one.session, one.channel.output_filter
@@ -225,11 +258,36 @@ def examples() -> Iterator[Example]:
         words,
         **(told | {"subject": subject("bgp-session", name="up_one")}),
     )
+    yield from _of_two_families(told)
     unknown = BirdHost().bgp("up1", neighbor_as=None, **_zero()).bgp("up2", **_good(neighbor_as=None))
     yield _case("AS not told", "it may be another for each", unknown, **info)
     old = BirdHost().bgp("up1", table="t2", **_zero(table=None)).bgp("up2", **_good(table=None))
     yield _case("BIRD 1.6, another table", "no sibling", old, **info)
     yield from _silent()
+
+
+def _of_two_families(told: dict[str, Any]) -> Iterator[Example]:
+    """A service with an address of each family on lo, and one session a family to the same neighbouring AS."""
+
+    def host(
+        service: str = "2001:db8:7::7/128", mine: str = "out6", yours: str = "out4", net: str = "203.0.113.7/32"
+    ) -> BirdHost:
+        host = BirdHost().bgp("up1", **_zero(name="ipv6", output_filter=mine)).bgp("up2", **_good(output_filter=yours))
+        host.exports("up2", routes=(BirdRoute(net=net, protocol="s1", best=True),))
+        host.link("eth0").address("eth0", "2001:db8:1::1/128").address("lo", "203.0.113.7/32", scope=0)
+        host.address("lo", service, scope=0)
+        return host
+
+    info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    yield _case("the service is announced by IPv4", "its IPv6 is not", host(), **told)
+    yield _case("the service by IPv4, in place", "its IPv6 is not", host(mine="(unnamed)"), **told)
+    for name, why, one in (
+        ("no service of IPv6", "a host without one", host("10.0.0.7/32")),
+        ("a subnet on lo", "that is no service", host("2001:db8:7::7/64")),
+        ("another filter", "somebody chose it", host(mine="drained")),
+        ("IPv4 announces something else", "a network behind it", host(net="198.51.100.0/24")),
+    ):
+        yield _case(name, why, one, **info)
 
 
 def _silent() -> Iterator[Example]:

@@ -2,7 +2,8 @@
   Forwarding of IPv4 is on (net.ipv4.ip_forward), but off on one interface by its own setting, while its like forwards:
   another next hop of the same route, another guest's interface, or nothing but one interface is left that forwards.
   Also on the only way out of guests that forward, or on the one of the default route by which their addresses are
-  translated: what they send leaves, and no answer comes back.
+  translated: what they send leaves, and no answer comes back. Or on the one behind which a BGP neighbour is told by
+  this host's BIRD of networks that are behind another interface: it sends what is for there.
 
 Why it matters
   The kernel asks the interface on which a packet arrives. What comes in there is dropped; the other direction works,
@@ -32,12 +33,17 @@ from typing import Any
 
 from netdiag.index.guests import GuestSide, Sides, sides
 from netdiag.index.nftpacket import Packet
+from netdiag.index.policy import Query
+from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
+from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.link import Link
 from netdiag.model.nexthop import NexthopMember
+from netdiag.rules import bgpsessions
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_nft import chain, nat, oifname, plain, rule, saddr, table, verdict
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.unscoped import default_ways
@@ -46,11 +52,13 @@ RULE = Rule(
     id="forwarding-per-iface-off",
     title="one interface of a router does not forward what arrives on it",
     severity="critical",
-    reads=("links", "addresses", "routes", "nexthops", "sysctls", "counters"),
-    consults=("nft",),
+    reads=("links", "addresses", "routes", "rules", "nexthops", "sysctls", "counters"),
+    consults=("nft", "bird", "bird_routes"),
 )
 SURE = ("routed", "bridged", "small")
 """Kinds of guests' interfaces that are none of a VPN, and no cable to another host (GuestSide.kind)."""
+MOST = 64
+"""Routes to one BGP neighbour that are looked at."""
 NOTICED = 3
 """Refused packets between the samples; a stray or two are normal on any network."""
 
@@ -116,6 +124,8 @@ def weight(view: HostView, link: Link, around: Sides, dead: set[int]) -> tuple[S
     if partners:
         other = view.ifname(min(partners))
         return "critical", "likely", f"it shares a route with {other}, which forwards"
+    if (invited := _invited(view, link, dead)) is not None:
+        return "critical", "likely", invited
     if len(alive) < 2:
         return "warning", "likely", "no two interfaces are left to forward between"
     return "info", "possible", "that may be meant"
@@ -128,6 +138,28 @@ def _translated(view: HostView, guest: GuestSide, link: Link) -> bool:
     packet = Packet(iif="", oif=link.ifname, oifindex=link.ifindex, saddr=guest.prefix, mark=None, ct_mark=None)
     said = view.netfilter.hook("postrouting", packet).translations
     return any(one.kind in ("snat", "masquerade") for one in said)
+
+
+def _invited(view: HostView, link: Link, dead: set[int]) -> str | None:
+    """A BGP neighbour behind the interface whom this host tells of a network that is behind another one: it sends what
+    is for there, and gets nothing through. None: there is none, or BIRD was not read."""
+    there = {
+        (session.daemon.socket, session.name): session
+        for session in bgpsessions.sessions(view)
+        if session.up and (answer := bgpsessions.way(view, session)) is not None and answer.oif == link.ifindex
+    }
+    for daemon in view.bird_routes if there else ():
+        for listed in daemon.exports:
+            session = there.get((daemon.socket, listed.protocol))
+            for route in (listed.routes or ())[:MOST] if session is not None else ():
+                if ":" in route.net or route.net.startswith("0.0.0.0/0"):
+                    continue
+                answer = view.lookup(Query(family="inet", dst=specimens(route.net)[0]))
+                outward = answer.type == "unicast" and answer.oif not in (None, link.ifindex, *dead)
+                if session is not None and outward:
+                    beyond = view.ifname(answer.oif or 0)
+                    return f"the neighbour of BGP session {session.name} is told of {route.net} behind {beyond}"
+    return None
 
 
 def view_seconds(view: HostView) -> float:
@@ -223,6 +255,7 @@ def examples() -> Iterator[Example]:
     yield _case("port of a bridge with an address", "the bridge takes its packets all the same", far)
     six = _router().link("eth3", inet_conf={"forwarding": 0}).address("eth3", "2001:db8::1/64")
     yield _case("an interface without IPv4", "nothing of it arrives", six)
+    yield from _transit(crit)
     yield from _shared_ways(crit)
     down = _router().link("eth3", up=False, inet_conf={"forwarding": 0}).address("eth3", "10.3.0.1/24")
     yield _case("an interface that is down", "nothing arrives", down)
@@ -285,6 +318,29 @@ def _way_out(crit: dict[str, Any], tap: dict[str, Any]) -> Iterator[Example]:
     yield _case("a tap that may be a VPN's", "the host is its client, perhaps", vpn, **info)
     down = host().link("eth3", inet_conf={"forwarding": 0}).address("eth3", "10.3.0.1/24")
     yield _case("a subnet beside the only way out", "it is no way out", down, says=says, **crit)
+
+
+def _transit(crit: dict[str, Any]) -> Iterator[Example]:
+    """A BGP neighbour behind the interface that does not forward, and what it is told."""
+
+    def told(net: str, *, up: bool = True, near: str = "10.1.0.2") -> HostBuilder:
+        host = BirdHost().bgp("up1", neighbor_address=near) if up else BirdHost().bgp_down("up1", neighbor_address=near)
+        host.exports("up1", routes=(BirdRoute(net=net, protocol="down1"),)).sysctl("net.ipv4.ip_forward", 1)
+        for number, name in enumerate(("eth0", "eth1", "eth2")):
+            host.link(name, inet_conf={"forwarding": 0 if name == "eth1" else 1}).address(name, f"10.{number}.0.1/24")
+        host.route("default", via="10.1.0.2", dev="eth1").route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
+        return host.route("10.7.0.1/32", dev="lo", table=255, type="local", scope=254)
+
+    says = ("BGP session up1 is told of 10.50.0.0/16 behind eth0",)
+    yield _case("a neighbour is told of a network beyond", "it sends there", told("10.50.0.0/16"), says=says, **crit)
+    for name, why, host in (
+        ("of an own address", "that is delivered here", told("10.7.0.1/32")),
+        ("of a network of its own side", "it sends nothing of it here", told("10.60.0.0/16")),
+        ("by a session that is down", "of nothing", told("10.50.0.0/16", up=False)),
+        ("on another side", "that forwards", told("10.50.0.0/16", near="10.2.0.2")),
+        ("of IPv6", "that is not asked of the interface", told("2001:db8:50::/48")),
+    ):
+        yield _case(f"a neighbour is told {name}", why, host, 1, severity="info")
 
 
 def _shared_ways(crit: dict[str, Any]) -> Iterator[Example]:

@@ -4,8 +4,8 @@
   - packets were refused for want of a route while netdiag looked (OutNoRoutes; InNoRoutes of what it forwards);
   - the same at any time since the namespace was made, where it has no route by any gateway and no tunnel at all;
   - a tunnel whose far end has no route, or endpoints of WireGuard in several networks, none of which has one;
-  - a TCP connection under way, or a tracked connection that was answered, with an address to which no route of any
-    table leads;
+  - a TCP connection under way (or in TIME_WAIT), a connected UDP socket, or a tracked connection that was answered,
+    with an address to which no route of any table leads;
   - 0.0.0.0/1 without 128.0.0.0/1 (or ::/1 without 8000::/1): two routes that together stand for a default route;
   - a nexthop object with a gateway that no route uses any more;
   - a default route in a table that no rule leads to.
@@ -67,7 +67,7 @@ from netdiag.rules.build_waysmeant import (
 )
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.waysmeant import FORWARDED, OUT, Sign, signs
+from netdiag.rules.waysmeant import BEYOND, FORWARDED, OUT, Sign, signs
 from netdiag.rules.waysout import NULL_METRIC, ROUTER, Uplink, default_oifs, gateways, likely_gateway, uplinks
 
 RULE = Rule(
@@ -82,11 +82,6 @@ RULE = Rule(
 
 GLOBAL6 = ip_network("2000::/3")
 NAMES = {"inet": ("IPv4", "0.0.0.0/0"), "inet6": ("IPv6", "::/0")}
-BEYOND = {
-    "inet": ("192.0.2.1", "198.51.100.1", "203.0.113.1", "192.88.99.1"),
-    "inet6": ("2001:db8::1", "2001:db8:ffff::1", "3fff::1"),
-}
-"""Addresses to try a lookup with: documentation prefixes, and one of a range that is no longer used."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,8 @@ Not flagged
   throw, blackhole, unreachable or prohibit routes. A table whose routes all lead over dead next hops. Tables that a
   routing daemon fills (BIRD, FRR ...), for a looking glass or for later use: told as info; a warning where nothing of
   it is in a table that is looked at, and this host has no other way to what it holds: then it is its only table, gone
-  astray. A table that some rule names, even one that cannot match now.
+  astray; or where the daemon fills another table with the same prefixes by another way, and that one has a rule for
+  some packets (a table an uplink). A table that some rule names, even one that cannot match now.
 
 References
   net/core/fib_rules.c, ip-rule(8), Documentation/networking/vrf.rst, networkd.conf(5)
@@ -36,7 +37,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netdiag.index.policy import Query
-from netdiag.index.reach import jumped_over, reachable_tables
+from netdiag.index.reach import jumped_over, reachable_tables, selects
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.index.ways import usable
@@ -147,10 +148,25 @@ def _astray(view: HostView, family: str, table: int, rows: list[Route]) -> bool:
     return not elsewhere.any() and bool(lost)
 
 
+def _mate(view: HostView, family: str, table: int, rows: list[Route]) -> PolicyRule | None:
+    """The rule of another table that a daemon fills with the same prefixes by another gateway or interface, for some
+    packets: one table an uplink, each with its rule, and this one has lost its own."""
+    mine = {row.dst: row.hops for row in rows if row.hops}
+    for rule in view.rules:
+        if rule.family != family or rule.table in (*OWN, table, None) or not selects(rule):
+            continue
+        theirs = carrying(view, family, rule.table or 0)
+        if any(row.protocol in DAEMONS and row.dst in mine and row.hops != mine[row.dst] for row in theirs):
+            return rule
+    return None
+
+
 def _draft(view: HostView, family: str, table: int, rows: list[Route], jump: PolicyRule | None) -> Draft:
     row, ip = rows[0], ip_command(family)
     fed = jump is None and all(one.protocol in DAEMONS for one in rows)
     astray = fed and _astray(view, family, table, rows)
+    mate = _mate(view, family, table, rows) if fed and not astray else None
+    guess = fed and not astray and mate is None
     twins: list[PolicyRule] = [rule for rule in view.rules if rule.table == table and rule.family != family]
     other = f"; IPv{'4' if family == 'inet6' else '6'} has rule {twins[0].priority} for it" if twins else ""
     way = f"no {ip} rule leads to it" if jump is None else f"the goto of {ip} rule {jump.priority} leads past its rule"
@@ -158,9 +174,10 @@ def _draft(view: HostView, family: str, table: int, rows: list[Route], jump: Pol
     return RULE.found(
         subject=subject("route", dst=row.dst, table=table),
         message=f"table {table} has {row.dst} {way_words(view, row)}, and {way}{other}"
-        + (f"; nothing of {RTPROT_NAMES.get(row.protocol, row.protocol)} is in a table in use" if astray else ""),
-        severity="info" if fed and not twins and not astray else "warning",
-        confidence="possible" if fed and not twins and not astray else None,
+        + (f"; nothing of {RTPROT_NAMES.get(row.protocol, row.protocol)} is in a table in use" if astray else "")
+        + (f"; table {mate.table}, filled like it by another way, has rule {mate.priority}" if mate else ""),
+        severity="info" if guess and not twins else "warning",
+        confidence="possible" if guess and not twins else None,
         evidence=[
             (f"routes in table {table}", len(view.fib(family).positions(table)), "RTM_GETROUTE RTA_TABLE"),
             (f"made by {RTPROT_NAMES.get(row.protocol, row.protocol)}", row.dst, "RTM_GETROUTE rtm_protocol"),
@@ -250,6 +267,22 @@ def examples() -> Iterator[Example]:
     yield _case("a rule for an interface that is gone", "somebody means it", idle)
     fed = _own(protocol=12)
     yield _case("a daemon's table", "a looking glass, or for later use", fed, 1, severity="info")
+    for name, why, fields, rule, severity in (
+        ("beside one for the other uplink", "a table an uplink", {}, {"src": "10.0.0.1", "src_len": 32}, "warning"),
+        (
+            "beside a copy with a rule",
+            "it would decide the same",
+            {"via": "10.1.0.2", "dev": "eth1"},
+            {"iif": "a"},
+            "info",
+        ),
+        ("beside one for other prefixes", "another purpose", {"dst": "10.7.0.0/16"}, {"iif": "a"}, "info"),
+        ("beside one for all packets", "that stands for main", {}, {}, "info"),
+        ("beside an operator's", "not filled like it", {"protocol": 3}, {"iif": "a"}, "info"),
+    ):
+        given: dict[str, Any] = {"dst": "default", "via": "10.0.0.2", "dev": "eth0", "protocol": 12} | fields
+        mated = _own(protocol=12).route(given.pop("dst"), table=200, **given).rule(200, table=200, **rule)
+        yield _case(f"a daemon's table {name}", why, mated, 1, severity=severity)
     alone = HostBuilder().link("eth1").address("eth1", "10.1.0.1/24").rule(32766, table=254)
     astray = alone.route("198.51.100.0/24", via="10.1.0.2", dev="eth1", table=200, protocol=12)
     yield _case(

@@ -2,7 +2,8 @@
   New packets to the UDP port of a WireGuard device are dropped or rejected at ingress or input, on every interface by
   which its peers come, while the device has peers that can only begin by themselves: their endpoint is not known
   here. Or this very port is closed, while the one beside it is open, or the filter lets the answers of no peer in
-  either, or those of some: then it is a warning, and critical where a peer has been silent for three minutes.
+  either, or those of some: then it is a warning, and critical where a peer has been silent for three minutes. Closed
+  for one family alone is a warning as well, where the other one has no filter at all: nobody opened the port there.
 
 Why it matters
   WireGuard is silent, so nobody notices a closed port: peers that this host speaks to first work (their answers belong
@@ -29,12 +30,9 @@ References
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
-from netdiag.index.nftpacket import Packet
-from netdiag.index.nftverdict import HookVerdict, Possible
-from netdiag.index.policy import Query
+from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, Severity
 from netdiag.model.link import Link
@@ -60,7 +58,7 @@ from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.wireguarddoors import MOST_ASKED, cards, doors
+from netdiag.rules.wireguarddoors import MOST_ASKED, cards, doors, half_closed, let_in
 from netdiag.rules.wireguardpeers import (
     REJECT_AFTER_TIME,
     device_subject,
@@ -86,12 +84,14 @@ RULE = Rule(
     ),
 )
 FAMILIES = ("inet", "inet6")
+NAMES = {"inet": "IPv4", "inet6": "IPv6"}
 
 
 def check(view: HostView) -> Iterator[Draft]:
     for device, link in devices(view):
         if not link.up or not device.listen_port or not device.peers:
             continue
+        waiting = [peer for peer in device.peers if peer.endpoint is None]
         everywhere = _stop(view, device, {family: cards(view, family) for family in FAMILIES})
         here = _stop(view, device, {family: doors(view, device, family) for family in FAMILIES})
         if everywhere is not None:
@@ -104,13 +104,16 @@ def check(view: HostView) -> Iterator[Draft]:
             more = f" and {len(lost) - 1} more" if lost[1:] else ""
             word = f"no answer of {endpoint_word(lost[0])}{more} comes in"
             yield _finding(device, unheard[0][1], lost, word, ("critical" if quiet else "warning", "likely"))
+        elif waiting and (half := half_closed(view, device)) is not None:
+            word = f"{len(waiting)} peers can only begin themselves, and {NAMES[half[0]]} is what the filter is for"
+            yield _finding(device, half[1], waiting, word, ("warning", "likely"))
 
 
 def _singled_out(view: HostView, device: WireguardDevice) -> bool:
     """Whether a datagram to the port beside it would pass: somebody closed this very port."""
     beside = (device.listen_port or 0) % 65535 + 1
     ways = ((family, link) for family in FAMILIES for link in doors(view, device, family))
-    return any(_asked(view, device, link, family, port=beside).passes != "no" for family, link in ways)
+    return any(let_in(view, device, link, family, port=beside).passes != "no" for family, link in ways)
 
 
 def _deaf(view: HostView, device: WireguardDevice) -> bool:
@@ -118,7 +121,7 @@ def _deaf(view: HostView, device: WireguardDevice) -> bool:
     asked = [query for peer in device.peers[:MOST_ASKED] if (query := query_to(device, peer)) is not None]
     ways = [(query, link) for query in asked for hop in view.lookup(query).hops if (link := view.link(hop.oif))]
     return bool(ways) and all(
-        _asked(view, device, link, query.family, answers=query).passes == "no" for query, link in ways
+        let_in(view, device, link, query.family, answers=query).passes == "no" for query, link in ways
     )
 
 
@@ -132,7 +135,7 @@ def _unheard(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> Po
     far = any(hop.gateway is not None for hop in hops) and _fresh(view, peer)
     ways = [link for hop in hops if (link := view.link(hop.oif))]
     asked = cards(view, query.family) if far else ways
-    found = [_asked(view, device, link, query.family, answers=query) for link in asked]
+    found = [let_in(view, device, link, query.family, answers=query) for link in asked]
     return found[0].blocker if found and all(one.passes == "no" for one in found) else None
 
 
@@ -141,31 +144,11 @@ def _stop(view: HostView, device: WireguardDevice, ways: dict[str, list[Link]]) 
     stop = None
     for family, links in ways.items():
         for link in links:
-            found = _asked(view, device, link, family)
+            found = let_in(view, device, link, family)
             if found.passes != "no":
                 return None
             stop = found.blocker
     return stop
-
-
-def _asked(
-    view: HostView,
-    device: WireguardDevice,
-    link: Link,
-    family: str,
-    *,
-    port: int | None = None,
-    answers: Query | None = None,
-) -> HookVerdict:
-    """What becomes of a packet that begins, or of an answer to what was sent."""
-    packet = Packet(family=family, iif=link.ifname, proto=17, dport=port or device.listen_port, daddr_type="local")
-    if answers is not None:
-        packet = replace(packet, saddr=answers.dst, sport=answers.dport, ct_state="established", ct_reply=True)
-    at_card = view.netfilter.hook("ingress", packet)
-    if at_card.passes == "no":
-        return at_card
-    before = view.netfilter.hook("prerouting", at_card.packet)
-    return before if before.passes == "no" else view.netfilter.hook("input", before.packet)
 
 
 def _judged(view: HostView, device: WireguardDevice, stop: Possible) -> Iterator[Draft]:
@@ -241,6 +224,7 @@ def _doors_examples(case: Any) -> Iterator[Example]:
     closed = rule(port(17, 51820), verdict("drop"))
     v4 = _input(closed, policy="accept", family="ip")
     yield case("closed for IPv4, which is all there is", "IPv6 is open to nobody", _host(), v4, 1)
+    yield from _half_examples(case)
     local = _host().address("eth0", "fe80::1/64")
     yield case("and a link-local address", "no peer comes from the link", local, v4, 1)
     opens = _input(rule(iifname("eth1"), verdict("accept")), rule(iifname("lo"), verdict("accept")))
@@ -335,6 +319,23 @@ def _doors_examples(case: Any) -> Iterator[Example]:
     yield case(
         "each family closed where its peers come", "IPv4 is open on eth1, by which none of it comes", mixed, both, 1
     )
+
+
+def _half_examples(case: Any) -> Iterator[Example]:
+    """A filter for one family, on a host with both."""
+
+    def both() -> WireguardBuilder:
+        built = _host()
+        built.address("eth0", "2001:db8::1/64")
+        return built
+
+    ssh, served = rule(port(6, 22), verdict("accept")), both()
+    says = ("IPv4 is what the filter is for",)
+    no4 = _input(ssh, family="ip")
+    yield case("closed for IPv4, IPv6 has no filter", "nobody opened it", both(), no4, 1, severity="warning", says=says)
+    served.nft(_input(rule(port(17, 51820), verdict("accept")), family="ip6"))
+    yield case("closed for IPv4, opened for IPv6", "it is served there", served, no4)
+    yield case("IPv6 shut altogether", "nobody uses it", both(), _input(family="ip6"))
 
 
 def _input(*rules: Any, policy: str = "drop", **fields: Any) -> Any:
