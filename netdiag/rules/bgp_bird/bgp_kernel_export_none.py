@@ -2,11 +2,12 @@
   BIRD has learnt routes by BGP into a table, and none of that table reaches the kernel: its Kernel protocol exports
   nothing (the default of BIRD 2 is "export none"), or only routes of other protocols (its filter refuses those of BGP),
   or there is none or it is switched off, while the kernel has no default route to use instead; or, as a warning, on a
-  host that forwards and to whose kernel BIRD gives what it learns of the other family.
+  host that forwards and to whose kernel BIRD gives what it learns of the other family, or whose default route leaves
+  by another interface than the one behind which an external neighbour told its routes.
 
 Why it matters
   Sessions stand, "birdc show route" is full, and the kernel does not know one of these routes: packets are refused
-  with "Network is unreachable".
+  with "Network is unreachable", or follow the default route to where nobody may know the way.
 
 Confirm
   birdc show protocols all KERNEL      (Output filter, Routes: ... exported)
@@ -18,10 +19,11 @@ Fix
 
 Not flagged
   Route reflectors, collectors and looking glasses, which install nothing on purpose, and hosts that only announce: as
-  long as the kernel has a default route of that family and nothing of the other family is given to it either, or does
-  not forward and has internal sessions only, or every session has "export none" and there is no second network that it
-  could forward for, it is told as info; so are internal sessions with route reflection. Tables of which some Kernel
-  protocol takes routes, or into which the kernel's routes are the only ones.
+  long as the kernel has a default route of that family, by the interface by which the routes were told, and nothing of
+  the other family is given to it either, or does not forward and has internal sessions only, or every session has
+  "export none" and there is no second network that it could forward for, it is told as info; so are internal sessions
+  with route reflection. Tables of which some Kernel protocol takes routes, or into which the kernel's routes are the
+  only ones.
 
 References
   BIRD user's guide, protocol kernel; proto_setup channel defaults in nest/proto.c
@@ -32,6 +34,7 @@ from typing import Any
 
 import msgspec
 
+from netdiag.index.packet import Query
 from netdiag.index.reach import selects
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdChannel, BirdDaemon, BirdProtocol, BirdRoute
@@ -43,13 +46,14 @@ from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.bgpsiblings import NOTHING
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.waysout import default_oifs
 
 RULE = Rule(
     id="bgp-kernel-export-none",
     title="what BIRD learns by BGP does not reach the kernel",
     severity="critical",
     confidence="likely",
-    reads=("bird", "links", "routes", "rules", "sysctls"),
+    reads=("bird", "links", "addresses", "routes", "rules", "nexthops", "sysctls"),
     consults=("bird_routes",),
     explains=("route-default-missing", "bird-route-not-in-fib", "bgp-import-zero", "wg-endpoint-unroutable", "dns-*"),
 )
@@ -133,6 +137,19 @@ def _network(view: HostView, link: Link) -> bool:
     return used or not view.stack.uppers(link.ifindex)
 
 
+def _astray(view: HostView, family: str, sources: list[tuple[BirdProtocol, int]]) -> tuple[str, str] | None:
+    """An interface behind which an external neighbour told its routes, and by which no default route leaves; and one
+    by which it does."""
+    used = default_oifs(view, family, of_all=True) or set()
+    for row, _ in sources:
+        if row.local_as == row.neighbor_as or row.neighbor_address is None:
+            continue
+        way = view.lookup(Query(family="inet6" if ":" in row.neighbor_address else "inet", dst=row.neighbor_address))
+        if row.neighbor_ifname is None and used and way.hops and not used & {hop.oif for hop in way.hops}:
+            return view.ifname(way.hops[0].oif), view.ifname(min(used))
+    return None
+
+
 def _said(kernel: BirdProtocol, policy: str | None) -> str:
     return f"export {policy or 'none'}" if kernel.state == "up" else f"state {kernel.state}"
 
@@ -167,6 +184,7 @@ def check(view: HostView) -> Iterator[Draft]:
             meant = reflects or _listens(view, daemon, family) or not (external or forwards)
             bad = not meant and not default
             uneven = not meant and forwards and bool(installs - {family})
+            astray = _astray(view, family, sources) if not meant and forwards and default else None
             kernel = kernel_of(daemon, table)
             count = sum(number for _, number in sources)
             filtered = kernel.channels[0].output_filter if kernel is not None and kernel.channels else None
@@ -174,9 +192,10 @@ def check(view: HostView) -> Iterator[Draft]:
                 subject=subject("bird-protocol", name=kernel.name if kernel else table, socket=daemon.socket),
                 message=f"BIRD learnt {count} routes into {table} and gives none of them to the kernel ("
                 + (f"{kernel.name}: {_said(kernel, filtered)}" if kernel else "no kernel protocol")
-                + f"); the kernel has {'a' if default else 'no'} default route of that family",
-                severity=None if bad else "warning" if uneven else "info",
-                confidence=None if bad or uneven else "possible",
+                + f"); the kernel has {'a' if default else 'no'} default route of that family"
+                + (f", by {astray[1]}: what was told behind {astray[0]} goes there" if astray else ""),
+                severity=None if bad else "warning" if uneven or astray else "info",
+                confidence=None if bad or uneven or astray else "possible",
                 evidence=[
                     ("routes learnt by BGP", count, f"birdc show protocols all {sources[0][0].name}"),
                     ("output filter of the kernel protocol", filtered or "no protocol", "birdc show protocols all"),
@@ -304,6 +323,7 @@ def examples() -> Iterator[Example]:
     yield _case("one in a table for all", "every packet has it", default=True, own=100, rule={"table": 100}, **info)
     yield _case("the same, with a default route", "as meant", **some, lists=statics, default=True, **info)
     yield from _of_two_families()
+    yield from _ways()
     for name, proto, state, table, lists in (
         ("and another, which is down", "Kernel", "down", "master4", statics),
         ("and another table's", "Kernel", "up", "t9", statics),
@@ -330,6 +350,27 @@ def examples() -> Iterator[Example]:
         "switched off beside a pipe", "its table's routes are in none of its own", kernel_state="down", **piped, **crit
     )
     yield _case("exporting beside a pipe", "the ordinary case", export=5, **piped)
+
+
+def _ways() -> Iterator[Example]:
+    """A default route, and a neighbour behind another interface or the same."""
+    for name, why, neighbour, forward, severity in (
+        ("told behind another uplink", "the default route leads elsewhere", "198.51.100.1", 1, "warning"),
+        ("told behind another uplink, IPv6 session", "what counts is where it is", "2001:db8:1::1", 1, "warning"),
+        ("told behind the same uplink", "they would change nothing", "192.0.2.1", 1, "info"),
+        ("told behind another uplink, does not forward", "it only announces", "198.51.100.1", 0, "info"),
+        ("told from nowhere", "no way is known", "203.0.113.1", 1, "info"),
+    ):
+        host: Any = BirdHost().bgp("up1", neighbor_address=neighbour, channels=(channel(imported=5, preferred=5),))
+        host.protocol("k4", "Kernel", channels=(channel(exported=0, output_filter="REJECT"),))
+        host.link("eth0").address("eth0", "192.0.2.2/24").link("eth1").address("eth1", "198.51.100.2/24")
+        host.address("eth1", "2001:db8:1::2/64").route("default", via="192.0.2.1", dev="eth0")
+        host.route("203.0.113.0/24", type="unreachable").sysctl("net.ipv4.ip_forward", forward)
+        told = ("by eth0: what was told behind eth1 goes there",) if severity == "warning" else ()
+        if neighbour == "198.51.100.1":
+            host.route("default", via="198.51.100.1", dev="eth1", table=100)
+            host.rule(100, src="198.51.100.2", src_len=32, table=100)
+        yield Example(name=name, why=why, tables=host.build(), fires=1, severity=severity, says=told)  # type: ignore[arg-type]
 
 
 def _of_two_families() -> Iterator[Example]:

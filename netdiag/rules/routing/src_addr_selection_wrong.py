@@ -2,7 +2,8 @@
   What this host sends to the Internet without having chosen a source gets an address that the Internet cannot answer:
   one of a private range (RFC 1918, shared 100.64.0.0/10, link-local, IPv6 ULA) that belongs to another interface than
   the one it leaves by, a tunnel's or a guest bridge's for instance, although the host has a public address; or one of
-  that interface itself, which has a public address too and whose gateway is a public one. Asked are the routing
+  that interface itself, which has a public address too and whose gateway is a public one. Or, on a host with private
+  addresses only, the route names a tunnel's address instead of the uplink's own (a warning). Asked are the routing
   tables, as the kernel does for a socket that is not bound; every next hop counts. Nothing on the way out may rewrite
   the source.
 
@@ -28,7 +29,8 @@ Not flagged
   where it has no public address, or the next hop is private, link-local or none: a router there may translate, and a
   public address beside it is then that of a service. Private loopback addresses that the route names: a fabric that
   translates at its border. Public sources wherever they are, anycast on lo among them. Hosts without any public
-  address. Ways out through a tunnel or a VRF.
+  address, but for the address of a tunnel that no BGP session may have told others of. Ways out through a tunnel or a
+  VRF.
 
 References
   net/ipv4/devinet.c inet_select_addr(); net/ipv4/fib_semantics.c fib_result_prefsrc(); RFC 6724 section 5; RFC 1918;
@@ -51,6 +53,7 @@ from netdiag.model.link import Link
 from netdiag.model.nft import Nft, XtTable
 from netdiag.model.route import Route
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.build_nft import chain, nat, rule, table
 from netdiag.rules.routewords import ip_command, route_subject, route_words, table_word
 from netdiag.rules.shape import Example, Rule, quoted
@@ -61,7 +64,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "procnet"),
-    consults=("nft",),
+    consults=("nft", "bird"),
 )
 PRIVATE = [
     ipaddress.ip_network(prefix)
@@ -101,13 +104,27 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     for family in FAR:
         own = [row for row in view.addresses if row.family == family and not private(row.local) and row.scope == 0]
         public = [row for row in own if not row.flags & IFA_F_DEPRECATED]
-        wrong = next((one for one in _wrong(view, family, firewall, public)), None) if public else None
+        every = _wrong(view, family, firewall, public)
+        wrong = next((one for one in every if public or _of_tunnel(view, one)), None)
         if wrong is None:
             continue
+        if not public:
+            public = [row for row in view.addresses if row.family == family and row.ifindex == wrong.out.ifindex]
+            public = [row for row in public if row.scope == 0]
         if unread:
             yield Unjudged(reason=f"nft: {unread[0].status}: the source may be rewritten on the way out")
             continue
         yield _draft(view, wrong, _best(view, public, wrong))
+
+
+def _of_tunnel(view: HostView, wrong: Wrong) -> bool:
+    """Of a host without public addresses: whether the route names a tunnel's address, though the way out has one of its
+    own, and no BGP session tells anybody of it."""
+    family = wrong.answer.query.family
+    mine = any(r.ifindex == wrong.out.ifindex and r.family == family and r.scope == 0 for r in view.addresses)
+    sessions = (row for daemon in view.bird.daemons for row in daemon.protocols if row.proto == "BGP")
+    told = any(one.exported for row in sessions if row.state == "up" for one in row.channels)
+    return mine and not told and (wrong.owner.kind in CARRIERS or tunnel(wrong.owner) is not None)
 
 
 def _wrong(view: HostView, family: str, firewall: Netfilter, public: list[Address]) -> Iterator[Wrong]:
@@ -171,6 +188,7 @@ def _best(view: HostView, public: list[Address], wrong: Wrong) -> str:
 
 
 def _draft(view: HostView, wrong: Wrong, better: str) -> Draft:
+    world = "to the world" if not private(better) else "on that interface"
     family = wrong.answer.query.family
     assert wrong.hop.route is not None  # it was looked up
     row: Route = view.route_rows(family, [wrong.hop.route])[0]
@@ -186,12 +204,13 @@ def _draft(view: HostView, wrong: Wrong, better: str) -> Draft:
     return RULE.found(
         subject=route_subject(view, row),
         message=f"packets to the Internet by {wrong.out.ifname} carry the source {wrong.source} of "
-        f"{wrong.owner.ifname}, which nobody there can answer: {why}; this host is {better} to the world",
+        f"{wrong.owner.ifname}, which nobody there can answer: {why}; this host is {better} {world}",
+        severity="critical" if not private(better) else "warning",
         confidence="possible" if chosen_by_itself else "likely",
         evidence=[
             (f"source to {wrong.dst}", wrong.source, f"table {table_word(row.table)} {row.dst}, RTM_GETADDR"),
             ("interface of that address", wrong.owner.ifname, "RTM_GETADDR"),
-            ("public address of this host", better, "RTM_GETADDR"),
+            ("address of this host that can be answered", better, "RTM_GETADDR"),
         ],
         confirm=[f"ip route get {wrong.dst}", "ip -br address", f"ip address show dev {quoted(wrong.out.ifname)}"],
         fix=fix,
@@ -258,6 +277,7 @@ def examples() -> Iterator[Example]:
     yield silent("private uplink", "behind somebody's NAT", _edge(uplink="192.168.1.2/24"))
     yield silent("public uplink", "its own address is taken", _edge(uplink="192.0.2.9/24"))
     yield silent("no public address", "nothing better to send with", _edge(public=None))
+    yield from _private_only()
     yield silent("tunnel with a public address", "the Internet can answer that", _edge(wg="198.51.100.9/24"))
     fabric = _edge(src="10.255.0.1").address("lo", "10.255.0.1/32")
     yield silent("private loopback named", "a fabric that translates at its border", fabric)
@@ -322,6 +342,27 @@ def _beside() -> Iterator[Example]:
         six.route("default", dev="eth0", via=via, prefsrc="fd00::5")
         why = "a link-local router may translate"
         yield Example(name=f"ULA named, by {via}", why=why, tables=six.build(), fires=fires)
+
+
+def _private_only() -> Iterator[Example]:
+    """A host without a public address, whose default route names another private one than the uplink's own."""
+    for name, why, fields, exported, fires in (
+        ("names the tunnel's", "nobody out there has a way to it", {}, 0, 1),
+        ("names the tunnel's, and tells BGP something", "the neighbour may know a way", {}, 3, 0),
+        ("names the tunnel's, the uplink has none", "nothing better to send with", {"uplink": None}, 0, 0),
+        ("names none", "the uplink's own is taken", {"src": None}, 0, 0),
+        ("names its own", "as it should be", {"src": "192.168.1.2"}, 0, 0),
+    ):
+        edge = _edge(**({"src": "10.8.0.1", "uplink": "192.168.1.2/24", "public": None} | fields))  # type: ignore[arg-type]
+        host = edge.build()
+        told = BirdHost().bgp("up1", channels=(channel(exported=exported),)).build()
+        severity = "warning" if fires else None
+        tables = replace(host, bird=told.bird)
+        says = ("source 10.8.0.1 of wg0", "this host is 192.168.1.2 on that interface") if fires else ()
+        yield Example(name=f"private, {name}", why=why, tables=tables, fires=fires, severity=severity, says=says)  # type: ignore[arg-type]
+    inner = HostBuilder().link("eth0").address("eth0", "192.168.1.2/24").link("br0", kind="bridge")
+    inner.address("br0", "10.9.0.1/24").route("default", via="192.168.1.1", dev="eth0", prefsrc="10.9.0.1")
+    yield Example(name="private, names a bridge's", why="the router may know its network", tables=inner.build())
 
 
 def _better() -> Iterator[Example]:
