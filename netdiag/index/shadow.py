@@ -16,6 +16,8 @@ import ipaddress
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from netdiag.index.fib import Fib
 from netdiag.index.links import LinkStack
 from netdiag.index.reach import can_match, selects
@@ -78,6 +80,11 @@ def _narrowed(name: str, kind: Hashable, facet: tuple[Hashable, Hashable]) -> Ha
     return value
 
 
+def without_mark(rule: PolicyRule) -> bool:
+    """Whether a rule takes whatever has not a certain mark, and asks for nothing else."""
+    return rule.invert and bool(rule.fwmark) and set(_facets(rule)) == {"mark"} and not rule.l3mdev
+
+
 class _Covers:
     """Earlier rules by what they select, so that those that cover a later one are found without trying all."""
 
@@ -119,8 +126,10 @@ class Shadows:
             if rule.goto is not None and rule.goto in first
         ]
 
-    def find(self) -> Iterator[Shadow]:
+    def find(self, *, unmarked: bool = False) -> Iterator[Shadow]:
         """Every rule with a table of its own that never gets a packet, with the first rule that takes them all.
+
+        ``unmarked``: packets without a mark are meant, so that a "not fwmark" takes them all.
 
         Rules for the tables main, default and local are left out, and what stands behind main for all packets as
         default does: a catch-all in front of them is how one replaces them.
@@ -135,6 +144,8 @@ class Shadows:
                 last_resort = not selects(rule) and position > main and main
                 if takers and not (last_resort and takers[0] < main):
                     yield Shadow(rule, self._rules[takers[0]])
+            if unmarked and without_mark(rule) and self._may_cover(replace(rule, invert=False)):
+                covers.add(position, replace(rule, fwmark=None, fwmask=None))
             if self._may_cover(rule):
                 covers.add(position, rule)
 

@@ -23,7 +23,8 @@ Fix
 Not flagged
   An earlier rule with suppress_prefixlength or suppress_ifgroup, whose results can be set aside; one whose table
   lacks a default route, or has a throw route, or only routes over dead next hops: a later rule is then the fallback.
-  A goto that leads around the earlier rule. Packets bound to another interface (oif) than the earlier route's. "not".
+  A goto that leads around the earlier rule. Packets bound to another interface (oif) than the earlier route's. "not",
+  but for "not fwmark" (wg-quick) in front of a rule for an own address, where the firewall marks nothing.
   Rules for the tables main, default and local: a catch-all in front of them replaces them on purpose, as long as no
   guest loses its packets; one to whom the other table has a host route has moved. A rule that
   refuses (unreachable ...): behind the lookup that it guards it is right, in front of it see
@@ -51,13 +52,14 @@ from netdiag.rules.lastcases import last_resort_dead
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
 from netdiag.rules.sentaway import SentAway, guest_examples, sent_away
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.unmarked import unmarked, unmarked_examples
 
 RULE = Rule(
     id="rule-shadowed",
     title="a policy rule never gets a packet, because an earlier one takes them all",
     severity="critical",
     reads=READS,
-    consults=CONSULTS,
+    consults=(*CONSULTS, "nft"),
     explains=("asym-rpfilter-*", "src-addr-*", "tap-route-missing", "wg-endpoint-via-*", "wg-fwmark-*"),
 )
 MOST_NAMED = 4
@@ -66,7 +68,7 @@ MOST_NAMED = 4
 def check(view: HostView) -> Iterator[Draft]:
     for family in ("inet", "inet6"):
         behind: dict[PolicyRule, list[tuple[PolicyRule, Route]]] = {}
-        for shadow in Shadows(view.rules, view.fib(family), view.stack).find():
+        for shadow in (*Shadows(view.rules, view.fib(family), view.stack).find(), *unmarked(view, family)):
             if shadow.by.action in REFUSALS:
                 continue  # rule-terminal-unreachable
             row = decided_otherwise(view, shadow)
@@ -104,11 +106,12 @@ def _draft(view: HostView, taker: PolicyRule, dead: list[tuple[PolicyRule, Route
     others = ", ".join(str(other.priority) for other, _ in dead[1:MOST_NAMED])
     more = f" (nor do {others}{' ...' if len(dead) > MOST_NAMED else ''})" if others else ""
     answer = f"table {table_word(taker.table)} has a route for all of them"
+    gets = "gets no packet without the mark" if taker.invert else "never gets a packet"
     links = sorted({view.ifname(hop.oif) for _, kept in dead for hop in kept.hops if hop.oif})
     asked = _question(view, rule, row)
     return RULE.found(
         subject=rule_subject(rule, view.rules),
-        message=f"rule {rule.priority} ({rule_words(rule)}) never gets a packet{more}: "
+        message=f"rule {rule.priority} ({rule_words(rule)}) {gets}{more}: "
         f"rule {taker.priority} ({rule_words(taker)}) comes first and {answer}",
         severity="warning",
         confidence="likely" if same_packets(rule, taker) else None,  # the second may be meant as a standby
@@ -179,9 +182,8 @@ def _examples() -> Iterator[Example]:
         subject=about,
         severity="warning",
     )
-    yield _case(
-        "catch-all behind", "the right order of the same two rules", _host().rule(300, table=50).rule(200, **marked)
-    )
+    behind = _host().rule(300, table=50).rule(200, **marked)
+    yield _case("catch-all behind", "the right order of the same two rules", behind)
     yield Example(
         name="IPv6",
         why="the rules of IPv6 are a list of their own",
@@ -189,11 +191,8 @@ def _examples() -> Iterator[Example]:
         fires=1,
         subject=subject("rule", priority=200, family="inet6"),
     )
-    yield _case(
-        "the other family",
-        "a rule of IPv6 takes no IPv4 packet",
-        _host().rule(100, table=50, family="inet6").rule(200, **marked),
-    )
+    other = _host().rule(100, table=50, family="inet6").rule(200, **marked)
+    yield _case("the other family", "a rule of IPv6 takes no IPv4 packet", other)
     yield Example(
         name="behind the main table",
         why="a rule above 32766 where main has a default route",
@@ -447,4 +446,4 @@ def _table_examples(marked: dict[str, Any]) -> Iterator[Example]:
     yield _case(
         "wg-quick", "its two rules are in the right order", quick.rule(32765, table=51820, fwmark=51820, invert=True)
     )
-    yield from guest_examples()
+    yield from (*guest_examples(), *unmarked_examples())
