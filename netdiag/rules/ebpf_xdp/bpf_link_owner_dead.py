@@ -1,11 +1,12 @@
 """What it checks
   A program on an interface or cgroup of this host is attached by a bpf_link that only one process keeps: the link is
-  pinned nowhere. It names the process.
+  pinned nowhere. It names the process. And, with a baseline: such an attachment is gone, and so is the process that
+  held it then.
 
 Why it matters
   The attachment ends in the moment in which that process ends, is restarted or killed for memory; packets then pass
-  without the program until the new process has attached again. Nothing is wrong now: this is worth knowing before a
-  restart, and when somebody asks where a program went.
+  without the program until the new process has attached again. As long as it runs nothing is wrong: that is worth
+  knowing before a restart. Once it has gone, what the program did (policy, accounting, steering) is not done any more.
 
 Confirm
   bpftool link show id LINK
@@ -16,8 +17,10 @@ Fix
   pin is removed, also when the agent is meant to take it away.
 
 Not flagged
-  This is never more than information: that an attachment ends with its agent is what many want. Pinned links, links
-  held by several processes, programs attached without a link. Hosts where pins or processes could not be read.
+  While the process lives this is never more than information: that an attachment ends with its agent is what many
+  want. Pinned links, links held by several processes, programs attached without a link. Hosts where pins or processes
+  could not be read. Attachments that are gone while the process still holds others: it took them away itself; those
+  whose place another program has, and those of interfaces that are gone or were made anew for another guest.
 
 References
   kernel/bpf/syscall.c bpf_link_put(); libbpf bpf_link__pin(); bpftool-link(8)
@@ -26,37 +29,49 @@ References
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfAttachment, BpfHolder, BpfPin
+from netdiag.model.bpf import Bpf, BpfAttachment, BpfHolder, BpfPin
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import where
+from netdiag.rules.bpfplaces import hook_of, placed, where
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc, tcx
-from netdiag.rules.shape import Example, Rule
+from netdiag.rules.expected import same_link, since
+from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
     id="bpf-link-owner-dead",
     title="an eBPF attachment ends with the one process that holds it",
-    severity="info",
+    severity="warning",
+    confidence="likely",
     reads=("links", "bpf"),
+    consults=("baseline",),
+    explains=("bpf-tc-clsact-removed", "bpf-expected-missing-on-iface"),
 )
+UNREAD = {"pins", "holders", "links"}
+Owner = tuple[int, str]
+"""A process: pid and comm."""
+
+
+def owners(table: Bpf) -> dict[int, Owner]:
+    """By link, the one process that keeps it; links that are pinned or held by several are left out."""
+    pinned = {pin.id for pin in table.pins if pin.kind == "link"}
+    holders: dict[int, set[Owner]] = {}
+    for holder in table.holders:
+        if holder.kind == "link":
+            holders.setdefault(holder.id, set()).add((holder.pid, holder.comm))
+    return {number: next(iter(who)) for number, who in holders.items() if len(who) == 1 and number not in pinned}
 
 
 def check(view: HostView) -> Iterator[Draft]:
     table = view.bpf
-    if {"pins", "holders", "links"} & set(table.unread):
+    if UNREAD & set(table.unread):
         return
-    pinned = {pin.id for pin in table.pins if pin.kind == "link"}
-    holders: dict[int | None, set[tuple[int, str]]] = {}
-    for holder in table.holders:
-        if holder.kind == "link":
-            holders.setdefault(holder.id, set()).add((holder.pid, holder.comm))
-    programs = {one.id: one for one in table.programs}
+    yield from _died(view)
+    owner, programs = owners(table), {one.id: one for one in table.programs}
     for row in table.attachments:
-        who = holders.get(row.link_id, set())
         link = view.link(row.ifindex)
-        if len(who) != 1 or row.link_id in pinned or (link is None and row.hook != "cgroup"):
+        if row.link_id not in owner or (link is None and row.hook != "cgroup"):
             continue
-        ((pid, comm),) = who
+        pid, comm = owner[row.link_id]
         one = programs.get(row.prog_id)
         name = (one.function or one.name) if one else str(row.prog_id)
         place = f"{where(row)} of {link.ifname}" if link else f"{row.attach_type} of {row.cgroup}"
@@ -64,6 +79,8 @@ def check(view: HostView) -> Iterator[Draft]:
             subject=subject(
                 "bpf-attachment", ifname=link.ifname if link else None, hook=row.attach_type or row.hook, name=name
             ),
+            severity="info",
+            confidence="certain",
             message=f"{name} ({place}) is attached by a link that only {comm} (process {pid}) holds: it goes with it",
             evidence=[
                 (f"link {row.link_id} held by", f"{comm} ({pid})", f"/proc/{pid}/fdinfo link_id"),
@@ -72,6 +89,38 @@ def check(view: HostView) -> Iterator[Draft]:
             confirm=[f"bpftool link show id {row.link_id}", f"ls -l /proc/{pid}/fd"],
             fix=f"bpftool link pin id {row.link_id} /sys/fs/bpf/NAME  # if it is to outlive {comm}",
             touches=[subject("link", ifname=link.ifname)] if link else [],
+        )
+
+
+def _died(view: HostView) -> Iterator[Draft]:
+    """Attachments of the baseline that went with the process that held them."""
+    old = view.baseline
+    if old is None or not old.read_whole("bpf") or UNREAD & set(old.bpf.unread):
+        return
+    owner = owners(old.bpf)
+    alive = {(holder.pid, holder.comm) for holder in view.bpf.holders}
+    now = {(row.link.ifname, hook_of(row.at)) for row in placed(view)}
+    for row in placed(old):
+        ifname, hook, who = row.link.ifname, hook_of(row.at), owner.get(row.at.link_id or 0)
+        if who is None or who in alive or (ifname, hook) in now or same_link(old, view, ifname) is None:
+            continue
+        pid, comm = who
+        yield RULE.found(
+            subject=subject("bpf-attachment", ifname=ifname, hook=row.at.attach_type or row.at.hook, name=row.name),
+            message=f"{row.name} ({where(row.at)} of {ifname}) is gone {since(old)}: only {comm} (process {pid}) held "
+            "its link, and that process is gone as well",
+            evidence=[
+                (f"link of {row.name} held by, then", f"{comm} ({pid})", f"/proc/{pid}/fdinfo link_id, {since(old)}"),
+                (f"programs at {hook} of {ifname}", 0, "BPF_PROG_QUERY"),
+                (f"{comm} ({pid}) among the holders of eBPF objects", 0, "/proc/PID/fdinfo"),
+            ],
+            confirm=[f"bpftool net show dev {quoted(ifname)}"],
+            fix=f"start {comm} again; and let it pin its links: bpftool link pin id LINK /sys/fs/bpf/NAME",
+            touches=[subject("link", ifname=ifname)],
+            breaks=[
+                subject("link", ifname=ifname),
+                subject("bpf-attachment", ifname=ifname, hook=hook, name=row.name),
+            ],
         )
 
 
@@ -107,3 +156,31 @@ def examples() -> Iterator[Example]:
     yield Example(name="of a cgroup", why="the same", tables=made, fires=1)
     plain = HostBuilder().link("eth0").bpf(programs=[program(1)], holders=held)
     yield Example(name="without a link", why="its filter keeps it", tables=tc(plain, "eth0", 1).build())
+    yield from _died_examples()
+
+
+def _died_examples() -> Iterator[Example]:
+    """Since a baseline in which agent, process 77, held the link alone."""
+    before, bare = _host(77).build(), HostBuilder().link("eth0")
+    here = [BpfHolder(pid=77, comm="agent", kind="map", id=9)]
+    again = tcx(HostBuilder().link("eth0").bpf(programs=[program(2, "other")]), "eth0", 2, link_id=4)
+    pin = _host(77).bpf(pins=[BpfPin(path="/sys/fs/bpf/l", kind="link", id=3)])
+    yield Example(
+        name="gone with its agent",
+        why="nobody attached it again",
+        tables=bare.build(),
+        baseline=before,
+        fires=1,
+        severity="warning",
+        subject=subject("bpf-attachment", ifname="eth0", name="policy"),
+        says=("only agent (process 77) held its link",),
+    )
+    for name, tables, then in (
+        ("the agent lives", HostBuilder().link("eth0").bpf(holders=here).build(), before),
+        ("another is in its place", again.build(), before),
+        ("the interface is gone", HostBuilder().link("eth1").build(), before),
+        ("it was pinned", bare.build(), pin.build()),
+        ("two held it", bare.build(), _host(77, 78).build()),
+        ("holders were not read then", bare.build(), _host(77).bpf(unread=["holders"]).build()),
+    ):
+        yield Example(name=f"gone, and {name}", why="not for its agent's death", tables=tables, baseline=then)
