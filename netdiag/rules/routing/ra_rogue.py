@@ -2,7 +2,8 @@
   A router advertisement brought an IPv6 default route over an interface on which somebody configured another gateway
   for the default route, and the kernel may take the advertised one. Likewise over a bridge of guests alone or a guest's
   tap, where the configured gateway is behind another interface. Several advertising routers on one link, with none
-  configured, are told as info.
+  configured, are told as info; of those one that was not there at the time of the baseline, beside one that was, is a
+  warning.
 
 Why it matters
   Anybody on the link can advertise: a virtual machine with a wrong image, a laptop that shares its uplink. Traffic
@@ -20,7 +21,8 @@ Fix
   takes over at once. Find the sender by its link address; RA guard on the switch stops it for everybody.
 
 Not flagged
-  Hosts that have only advertised default routes (a pair of routers advertises two: info). An advertised route of worse
+  Hosts that have only advertised default routes (a pair of routers advertises two: info), but for what is new since a
+  baseline; a router that took another's place. An advertised route of worse
   metric than the configured one. An advertised gateway that is the configured one, by address or by link address.
   A configured default route over another interface, unless only guests can advertise.
 
@@ -38,6 +40,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTN_UNICAST, RTPROT_NAMES, Route
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.expected import same_link, since
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -46,6 +49,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "routes", "neighbours"),
+    consults=("baseline",),
     explains=("neigh-gateway-failed", "route-default-duplicate-tie"),
 )
 RA = 9
@@ -99,6 +103,7 @@ def check(view: HostView) -> Iterator[Draft]:
             rivals = [(one, mate) for one, mate in other if one.priority >= row.priority]
             if known or (not rivals and (other or len({mate for _, mate in advertised}) < 2)):
                 continue
+            fresh = not rivals and _new(view, ifname, gateway, {mate for _, mate in advertised})
             against = (
                 f"{RTPROT_NAMES.get(rivals[0][0].protocol, rivals[0][0].protocol)} gateway {rivals[0][1]}"
                 if rivals
@@ -106,8 +111,9 @@ def check(view: HostView) -> Iterator[Draft]:
             )
             yield RULE.found(
                 subject=subject("route", dst="::/0", table=table, ifname=ifname, gateway=gateway),
-                message=f"{gateway} on {ifname} advertises itself as IPv6 default gateway, beside {against}",
-                confidence=None if rivals else "possible",
+                message=f"{gateway} on {ifname} advertises itself as IPv6 default gateway, beside {against}"
+                + (f", and did not {since(view.baseline)}" if fresh and view.baseline else ""),
+                confidence=None if rivals or fresh else "possible",
                 evidence=[
                     (f"default via {gateway}", f"proto ra metric {row.priority}", "RTM_GETROUTE rtm_protocol"),
                     ("link address of the advertiser", address or "unknown", "RTM_GETNEIGH NDA_LLADDR"),
@@ -118,6 +124,15 @@ def check(view: HostView) -> Iterator[Draft]:
                 f"ip -6 route del default via {gateway} dev {quoted(ifname)} proto ra",
                 breaks=[subject("neighbour", dst=gateway, ifname=ifname), subject("route", dst="::/0", table=table)],
             )
+
+
+def _new(view: HostView, ifname: str, gateway: str, all_: set[str]) -> bool:
+    """Whether a router advertises that did not at the time of the baseline, beside one that did."""
+    old = view.baseline
+    if old is None or not old.read_whole("routes") or same_link(old, view, ifname) is None:
+        return False
+    then = {mate for (_, oif), (rows, _) in defaults(old).items() if old.ifname(oif) == ifname for _, mate in rows}
+    return gateway not in then and bool(then & all_)
 
 
 def _host(*gateways: str, **fields: Any) -> HostBuilder:
@@ -148,6 +163,16 @@ def examples() -> Iterator[Example]:
     yield _case("worse metric", "it stands by", static(_host("fe80::bad", priority=1025)))
     yield _case("only advertised", "how most hosts find their gateway", _host("fe80::1"))
     yield _case("a pair of routers", "or one of them is a stranger", _host("fe80::1", "fe80::2"), 2, severity="info")
+    for then, why, severity in (
+        (("fe80::1",), "one of them is new", "warning"),
+        (("fe80::1", "fe80::2"), "both were there", "info"),
+        (("fe80::3",), "both took its place", "info"),
+        ((), "the first look was before either", "info"),
+    ):
+        tables, old = _host("fe80::1", "fe80::2").build(), _host(*then).build()
+        name = f"a pair of routers, {' and '.join(then) or 'none'} at the time of the baseline"
+        fires = 2  # of the pair the new one is worse
+        yield Example(name=name, why=why, tables=tables, baseline=old, fires=fires, severity=severity)  # type: ignore[arg-type]
     yield _case("the configured gateway advertises", "the same address", static(_host("fe80::1"), "fe80::1"))
     same = static(_host("fe80::1")).neighbour("fe80::1", dev="eth0", lladdr="02:00:00:00:00:09")
     yield _case(

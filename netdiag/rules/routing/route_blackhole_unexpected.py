@@ -93,14 +93,17 @@ def by_demand(view: HostView) -> Iterator[Refusal]:
     """What is refused to somebody in use."""
     told = view.read_whole("bird") and view.read_whole("bird_routes") and bool(view.bird_routes) and known(view)
     unresolved = {one.route.net for one in lost(view)} if told else None
-    for demand in (*demands(view), *pairs(view), *inner(view), *dialled(view)):
+    asked = (*demands(view), *pairs(view), *inner(view), *dialled(view))
+    endpoints = {demand.query.dst for demand in asked if demand.kind == "wireguard"}
+    for demand in asked:
         answer, family = view.lookup(demand.query), demand.query.family
         if answer.route is None or answer.type not in ERRORS:
             continue
         row = view.routes(family).row(answer.route)
         if row.protocol == BIRD and row.type == "unreachable" and (unresolved is None or row.dst in unresolved):
             continue  # route-unreachable-proto-bird and its like
-        if demand.kind == "wireguard" and row.dst.endswith(("/32", "/128")):
+        endpoint = demand.kind == "wireguard" or (demand.kind == "neighbour" and demand.query.dst in endpoints)
+        if endpoint and row.dst.endswith(("/32", "/128")):
             continue  # a refusal of the endpoint alone: wg-endpoint-unroutable says it
         if demand.kind == "inner" and row.dst.endswith(("/32", "/128")):
             continue  # one guest of the mesh that was given up
@@ -259,6 +262,10 @@ def examples() -> Iterator[Example]:
         yield _case(
             f"endpoint last seen {age:g} s ago", "in use or not", _hole(wg, "198.51.100.0/24"), 1, severity=severity
         )
+    near = _host(WireguardBuilder()).wireguard("wg0").wg_peer("wg0", "a", age=20.0, endpoint="10.0.3.7")
+    near.neighbour("10.0.3.7", dev="eth0", state="reachable")
+    yield _case("an endpoint on an own link, alone", "wg-endpoint-unroutable says it", _hole(near, "10.0.3.7/32"), 1,
+                severity="info")  # fmt: skip
     unused = _hole(_host(BirdHost().bgp("up1", neighbor_address="10.0.3.9")), table=77)
     yield _case("a table that nothing leads to", "refuses nobody", unused)
     onlink = HostBuilder().link("eth0").address("eth0", "203.0.113.5/32").neighbour("10.0.0.1", dev="eth0")
