@@ -1,16 +1,22 @@
-"""A gateway that the prefix of an interface's address just misses; and whether there is any way at all.
+"""A gateway that the prefix of an interface's address just misses, or misses since a baseline; and whether there is
+any way at all.
 
 Used where the length of a prefix is judged. Pure; asks for links, addresses, routes, rules and nexthops; ValueError for
 an address that is none.
 """
 
 import ipaddress
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.address import Address
 from netdiag.model.distinct import among
 from netdiag.model.route import RTN_UNICAST
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.expected import same_link
 from netdiag.rules.routing.route_onlink_missing_gateway import attached, by_gateway, holds
+from netdiag.rules.shape import Example
 
 
 def in_net(local: str, length: int, other: str) -> bool:
@@ -37,3 +43,44 @@ def gateway_beside(view: HostView, row: Address) -> str | None:
     networks = attached(view, row.family, [row.ifindex]).get(row.ifindex, []) if beside else []
     own = {address.local for address in view.addresses}
     return next((at for at in beside if not holds(networks, at) and at not in own), None)
+
+
+def lost_by_length(view: HostView, row: Address) -> tuple[str, int] | None:
+    """A gateway that the subnet of this very address held at the time of the baseline, when it had another length, and
+    that no prefix of the interface holds now; and the length of then."""
+    old, link = view.baseline, view.link(row.ifindex)
+    if old is None or link is None or not (old.read_whole("addresses") and old.read_whole("routes")):
+        return None
+    if same_link(old, view, link.ifname) is None:
+        return None
+    before = old.stack.by_name[link.ifname].ifindex
+    then = [one for one in old.addresses if (one.ifindex, one.local) == (before, row.local)]
+    if len(then) != 1 or then[0].prefixlen >= row.prefixlen:
+        return None
+    length = then[0].prefixlen
+    used = [at for ifindex, at in by_gateway(old, row.family) if ifindex == before and in_net(row.local, length, at)]
+    networks = attached(view, row.family, [row.ifindex]).get(row.ifindex, []) if used else []
+    return next(((at, length) for at in used if not holds(networks, at)), None)
+
+
+def length_examples(about: dict[str, Any]) -> Iterator[Example]:
+    """An address that had another length at the time of the baseline. ``about``: the subject of the finding."""
+
+    def host(prefix: str, via: str | None = None, **route: Any) -> HostBuilder:
+        made = HostBuilder().link("eth0").address("eth0", prefix)
+        return made.route("default", via=via, **({"dev": "eth0"} | route)) if via else made
+
+    def case(now: HostBuilder, then: HostBuilder, why: str, fires: int = 0, **more: Any) -> Example:
+        return Example(name=f"since the baseline: {why}", why=why, tables=now.build(), baseline=then.build(),
+                       fires=fires, **more)  # fmt: skip
+
+    before: Callable[[], HostBuilder] = lambda: host("10.0.4.5/22", "10.0.7.254")  # noqa: E731
+    loud: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": about}
+    yield case(host("10.0.4.5/24"), before(), "its gateway is in no prefix any more", **loud)
+    yield case(host("10.0.4.5/22"), before(), "the same length, and no route")
+    yield case(host("10.0.4.5/24").address("eth0", "10.0.7.5/24"), before(), "another address has the gateway")
+    yield case(host("10.0.4.5/24", "10.0.4.1"), host("10.0.4.5/22", "10.0.4.1"), "narrower, and the gateway is in it")
+    yield case(host("10.0.4.5/20"), before(), "wider")
+    yield case(host("10.0.4.6/24"), before(), "another address")
+    six = host("2001:db8:0:4::5/64"), host("2001:db8:0:4::5/60", "2001:db8:0:7::1")
+    yield case(*six, "IPv6, its gateway is in no prefix any more", fires=1, severity="critical")

@@ -1,7 +1,8 @@
 """What it checks
   The prefix length of an address does not fit what else is known of its subnet: the broadcast address belongs to
   another length; another address of the same interface and subnet has another length; a gateway of the interface lies
-  beside its prefix, in the net around it (/24, /64), and nothing else attaches that gateway; or it is the only address
+  beside its prefix, in the net around it (/24, /64), and nothing else attaches that gateway; or it had a shorter length
+  at the time of the baseline, with a gateway inside that is in no prefix now; or it is the only address
   of an Ethernet interface, alone in its prefix (/32, /128), with no route at all by that interface, while neighbours of
   the surrounding net are known there, or a BGP session waits for one that BIRD finds on no interface, or IPv4 has no
   other route at all and packets were refused for want of one.
@@ -44,7 +45,7 @@ from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import Session, down_severity, sessions, way
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
-from netdiag.rules.gatewaysbeside import any_route, gateway_beside, in_net
+from netdiag.rules.gatewaysbeside import any_route, gateway_beside, in_net, length_examples, lost_by_length
 from netdiag.rules.routewords import around, ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysmeant import OUT
@@ -55,8 +56,8 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "counters"),
-    consults=("bird", "sysctls"),
-    explains=("route-onlink-missing-gateway", "route-default-missing", "neigh-*", "bgp-*", "nf-orphan-dnat-to-dead"),
+    consults=("bird", "sysctls", "baseline"),
+    explains=("route-onlink-missing-gateway", "route-*-missing", "neigh-*", "bgp-*", "nf-orphan-dnat-to-dead"),
 )
 
 
@@ -87,6 +88,10 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
         wider = ipaddress.ip_network(f"{other.local}/{other.prefixlen}", strict=False)
         if wider.prefixlen < row.prefixlen and ipaddress.ip_address(row.local) in wider:
             return Misfit(f"{other.local} on the same interface has /{other.prefixlen}", other.prefixlen, "warning")
+    lost = lost_by_length(view, row)
+    if lost is not None:
+        why = f"with the /{lost[1]} that it had at the time of the baseline it had gateway {lost[0]} in it"
+        return Misfit(why, lost[1], "critical")
     beside = gateway_beside(view, row)
     if beside is not None:
         both = next(length for length in range(row.prefixlen, 0, -1) if in_net(row.local, length, beside))
@@ -206,7 +211,7 @@ def check(view: HostView) -> Iterator[Draft]:
             touches=[subject("link", ifname=link.ifname)],
             breaks=[
                 subject("link", ifname=link.ifname),
-                subject("route", dst="0.0.0.0/0", table=254),
+                subject("route", dst="0.0.0.0/0" if row.family == "inet" else "::/0", table=254),
                 *([found.session] if found.session else []),
                 around(row.local),
             ],
@@ -222,6 +227,7 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -
 
 
 def examples() -> Iterator[Example]:
+    yield from length_examples(subject("address", ifname="eth0", address="10.0.4.5/24"))
     yield _case(
         "broadcast of a shorter length",
         "a /25 was typed",
