@@ -48,10 +48,10 @@ def findings(
     what: str,
     fix: str,
     reset: bool = False,
-    hangs: str | None = None,
+    hangs: tuple[str, ...] = (),
 ) -> Iterator[Draft]:
     """A finding for each stuck session, where one of the counters moved; a possibility where it once did. ``reset``:
-    connections do come to stand, so that a moving counter is also why a side gave one up. ``hangs``: a state that is
+    connections do come to stand, so that a moving counter is also why a side gave one up. ``hangs``: states that are
     over within a round trip, unless what comes is dropped: there drops of the past count."""
     totals = {name: view.latest.snmp.get(f"TcpExt.{name}", 0) for name in counters}
     moved = {name: view.moved(f"TcpExt.{name}") or 0 for name in totals}
@@ -61,7 +61,7 @@ def findings(
     if name is None:
         return
     for session in stuck(view, states, (*MUTE, *GIVEN_UP) if reset and told else MUTE):
-        likely = bool(told) or session.state == hangs
+        likely = bool(told) or session.state in hangs
         answer = way(view, session)
         hears = f" ({session.error})" if session.error in GIVEN_UP else " without an error"
         yield rule.found(

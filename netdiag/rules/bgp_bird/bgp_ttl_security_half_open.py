@@ -18,10 +18,10 @@ Fix
   configure: the session restarts.
 
 Not flagged
-  A counter that does not move: a possibility only, but of a session in OpenConfirm, which is over within a round trip
-  where the neighbour is heard (it sends again after longer and longer, and a second may see none of it). A moving
-  counter while no session hangs: somebody else's packets, which is what TTL security is for. Sessions with another
-  error, passive ones, sessions that stand.
+  A counter that does not move: a possibility only, but of a session in OpenSent or OpenConfirm, which are over in a
+  round trip where the neighbour is heard (it sends again after longer and longer, and a second may see none of it). A
+  moving counter while no session hangs: somebody else's packets, which is what TTL security is for. Sessions with
+  another error, passive ones, sessions that stand.
 
 References
   RFC 5082; net/ipv4/tcp_ipv4.c tcp_v4_rcv() min_ttl, LINUX_MIB_TCPMINTTLDROP
@@ -57,7 +57,7 @@ def check(view: HostView) -> Iterator[Draft]:
         what="whose TTL is too low",
         fix="set 'ttl security' alike in protocol bgp {name} and on {address}",
         reset=True,
-        hangs="OpenConfirm",
+        hangs=("OpenSent", "OpenConfirm"),
     )
 
 
@@ -77,6 +77,8 @@ def examples() -> Iterator[Example]:
         yield _case(state, "on the way up", 0, 1, state=state, fires=1, severity="critical", subject=about)
     yield _case("does not move", "the neighbour sends again after longer and longer", 3, 3, fires=1,
                 severity="critical", confidence="likely", says=("has dropped TCP segments",))  # fmt: skip
+    yield _case("does not move in OpenSent", "the neighbour's OPEN never came", 3, 3, state="OpenSent", fires=1,
+                severity="critical", confidence="likely")  # fmt: skip
     yield _case("does not move, and nothing stood", "dropped some time ago", 3, 3, state="Active", fires=1,
                 severity="info")  # fmt: skip
     expired: dict[str, Any] = {"state": "Idle", "error": "BGP Error: Hold timer expired"}
