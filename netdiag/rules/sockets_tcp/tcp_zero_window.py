@@ -1,6 +1,7 @@
 """What it checks
   Connections on which this host has something to send and the peer grants no window: the kernel only probes, time
-  after time, while both ends look established.
+  after time, while both ends look established. And the other way round: connections whose receive buffer is full here,
+  so that this host grants no window, and of which nothing was read between two looks.
 
 Why it matters
   The peer's program does not read. What this host's program writes is stuck behind it, and with it often a whole pool
@@ -10,11 +11,12 @@ Confirm
   ss -tnoi: timer:(persist,...) and Send-Q
 
 Fix
-  Look at the program on the peer. Here: a write timeout (TCP_USER_TIMEOUT) lets go of such connections.
+  Look at the program on the peer. Here: a write timeout (TCP_USER_TIMEOUT) lets go of such connections. Where the full
+  buffer is here: look at the program that holds the connection (ss -tmnp).
 
 Not flagged
-  As more than a note: fewer than six probes in a row, some twelve seconds: a consumer that pauses. Connections without
-  anything to send.
+  As more than a note: fewer than six probes in a row, some twelve seconds: a consumer that pauses. A full buffer here
+  for less than that, or of a client: somebody may be reading page by page. Connections without anything to send.
 
 References
   net/ipv4/tcp_timer.c tcp_probe_timer(); RFC 9293 section 3.8.6.1; idiag_timer 4 of inet_diag
@@ -28,10 +30,10 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, subject
-from netdiag.model.sockets import IPPROTO_TCP, LISTEN
+from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP, LISTEN, TOLD_INFO, TOLD_SKMEM
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.sockettables import endpoint
+from netdiag.rules.sockettables import comm_of, endpoint, listening
 
 RULE = Rule(
     id="tcp-zero-window",
@@ -40,6 +42,10 @@ RULE = Rule(
     reads=("sockets",),
 )
 PROBE_TIMER, LONG = 4, 6
+FULL = (3, 4)
+"""Share of the receive buffer from which on no window is left for a whole segment."""
+PAUSE = 12_000
+"""Milliseconds: as long as six probes take."""
 SHOWN = 5
 
 
@@ -71,6 +77,36 @@ def check(view: HostView) -> Iterator[Draft]:
             fix="look at the program on the peer, which does not read; here, TCP_USER_TIMEOUT lets go of "
             "such connections",
         )
+    yield from _full_here(view)
+
+
+def _full_here(view: HostView) -> Iterator[Draft]:
+    """Connections whose program here leaves the receive buffer full: the window that this host grants is closed."""
+    table = view.sockets
+    full = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & (table.told & TOLD_SKMEM != 0)
+    full &= (table.rqueue > 0) & (table.rcvbuf > 0) & (table.rmem.astype(np.int64) * FULL[1] >= table.rcvbuf * FULL[0])
+    same = (table.later_received == table.received) & (table.later_rqueue == table.rqueue)
+    full &= (table.later == 1) & same
+    served = set(table.sport[listening(table, IPPROTO_TCP)].tolist())
+    for position in np.flatnonzero(full)[:SHOWN].tolist():
+        row, quiet = table.row(position), int(table.later_last_data_recv[position])
+        service, known = row.sport in served, bool(table.told[position] & TOLD_INFO)
+        comm = comm_of(view, row.inode) or "a program"
+        place = {"sport": row.sport} if service else {"dst": row.dst, "dport": row.dport}
+        yield RULE.found(
+            subject=subject("socket", netid="tcp", comm=comm, **place),
+            severity="warning" if service and known and quiet >= PAUSE else "info",
+            message=f"{comm} leaves {table.rqueue[position]} bytes from {endpoint(row.dst, row.dport)} unread: the "
+            "receive buffer is full, and the peer may send nothing more",
+            evidence=[
+                ("memory of the receive queue", int(table.rmem[position]), "SK_MEMINFO_RMEM_ALLOC"),
+                ("receive buffer", int(table.rcvbuf[position]), "SK_MEMINFO_RCVBUF"),
+                ("read between the looks", "0 bytes", "tcpi_bytes_received, idiag_rqueue"),
+                *([("last data came, ms ago", quiet, "tcpi_last_data_recv")] if known else []),
+            ],
+            confirm=["ss -tmnpi state established"],
+            fix=f"look at {comm}, which does not read this connection; restart it where it hangs",
+        )
 
 
 def examples() -> Iterator[Example]:
@@ -93,3 +129,29 @@ def examples() -> Iterator[Example]:
         one = case(name, "the peer is no service", "warning", sport=sport, dport=dport)
         yield replace(one, says=("2001:db8::9 has closed",))
     yield case("keepalive", "an idle connection", None, timer=2)
+    yield from _full_examples()
+
+
+def _full_examples() -> Iterator[Example]:
+    """A receive buffer that nobody empties."""
+
+    def case(name: str, why: str, says: Any, *, listens: bool = True, **fields: Any) -> Example:
+        row: dict[str, Any] = {"src": "192.0.2.1", "sport": 80, "dst": "192.0.2.9", "dport": 4000, "state": 1}
+        row |= {"rqueue": 9000, "rmem": 96, "rcvbuf": 128, "received": 9000, "comm": "web", "told": 7}
+        row |= {"later": 1, "later_rqueue": 9000, "later_received": 9000, "later_last_data_recv": 12_000}
+        host = HostBuilder().socket(**(row | fields))
+        if listens:
+            host.socket(src="0.0.0.0", sport=80)
+        return Example(name=name, why=why, tables=host.build(), fires=0 if says is None else 1, severity=says)
+
+    yield case("a service's buffer is full", "it does not read", "warning")
+    yield case("a client's buffer is full", "somebody reads page by page", "info", listens=False)
+    yield case("full for eleven seconds", "it may be busy", "info", later_last_data_recv=11_999)
+    yield case("times not told", "how long is not known", "info", told=5)
+    yield case("nearly full", "a window is left", None, rmem=95)
+    yield case("something was read", "slow", None, later_rqueue=8000)
+    yield case("something came", "there was room", None, later_received=9100)
+    yield case("one look", "it may be read a moment later", None, later=0)
+    yield case("memory not told", "how full it is is not known", None, told=2)
+    yield case("nothing to read", "memory of something else", None, rqueue=0, later_rqueue=0)
+    yield case("closed by the peer", "it waits for the program, tcp-close-wait-leak", None, state=8)
