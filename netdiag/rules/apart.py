@@ -2,14 +2,23 @@
 
 A host with two cards in one subnet, or with one address twice, works if packets are routed by where they come from:
 by the interface (``ip rule iif``/``oif``, which makes each interface a router of its own) or by the source address
-(``ip rule from``, one table an address). Pure; asks for ``rules``, and for what a lookup asks for.
+(``ip rule from``, one table an address). Pure; asks for ``rules``, for what a lookup asks for, and ``neighbours``.
 """
+
+from ipaddress import ip_address
+
+import numpy as np
 
 from netdiag.index.guests import sides
 from netdiag.index.policy import Query
 from netdiag.index.specimen import specimens
+from netdiag.index.subnets import Subnet
 from netdiag.index.view import HostView
 from netdiag.model.link import Link
+from netdiag.model.neighbour import NUD_DELAY, NUD_PROBE, NUD_REACHABLE, NUD_STALE
+from netdiag.rules.silentneighbours import failing
+
+HEARD = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
 
 
 def named_by_rule(view: HostView, family: str, ifname: str) -> bool:
@@ -34,6 +43,19 @@ def inside(view: HostView, family: str, link: Link) -> bool:
         return True
     guests = sides(view.stack, view.routes(family), view.addresses).guests
     return any(side.link.ifindex == link.ifindex for side in guests)
+
+
+def found_behind(view: HostView, first: Subnet, second: Subnet) -> bool:
+    """One subnet twice: somebody of it was heard behind the second interface, and behind the first, by which packets
+    leave, somebody was asked and nobody answers. On one link the others would."""
+    table, heard = view.neighbours, set[int]()
+    for row in table.rows(np.flatnonzero(table.state & HEARD != 0)):
+        if row.ifindex in (first.link.ifindex, second.link.ifindex) and ip_address(row.dst) in first.network:
+            heard.add(row.ifindex)
+    if heard != {second.link.ifindex}:
+        return False
+    asked = (dst for ifindex, dst in failing(view) if ifindex == first.link.ifindex)
+    return any(dst is not None and ip_address(dst) in first.network for dst in asked)
 
 
 def bound_arp(view: HostView, link: Link) -> bool:

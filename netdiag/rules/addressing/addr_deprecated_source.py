@@ -1,6 +1,7 @@
 """What it checks
-  Every global IPv6 address of the interface that leads to the Internet is deprecated (its preferred lifetime is over),
-  and what this host sends there carries a deprecated address, or a unique local one of another interface instead.
+  Every public IPv6 address of the interface that leads to the Internet is deprecated (its preferred lifetime is over),
+  and what this host sends there carries a deprecated address, or a unique local one (its own or another interface's)
+  instead.
 
 Why it matters
   The router stopped announcing the prefix, or somebody set preferred_lft 0. As long as there is nothing else the kernel
@@ -61,16 +62,17 @@ def check(view: HostView) -> Iterator[Draft]:
         for hop in answer.hops:
             own = [row for row in view.addresses if row.ifindex == hop.oif and _global(row)]
             link = view.link(hop.oif)
-            if hop.oif in said or not own or not all(row.flags & IFA_F_DEPRECATED for row in own):
+            aged = [row for row in own if row.flags & IFA_F_DEPRECATED]
+            if hop.oif in said or not aged or any(row not in aged and not _ula(row.local) for row in own):
                 continue
             chosen = sources.select(hop.oif, dst)
             if link is None or chosen is None:
                 continue
-            old = next((row for row in own if row.local == chosen), None)
-            if old is None and (ipaddress.ip_address(chosen) not in ULA or _ula(own[0].local)):
+            old = next((row for row in aged if row.local == chosen), None)
+            if old is None and (not _ula(chosen) or all(_ula(row.local) for row in aged)):
                 continue  # another address of the host that the Internet can answer: it was meant
             said.add(hop.oif)
-            yield _draft(view, link.ifname, old or own[0], chosen, dst)
+            yield _draft(view, link.ifname, old or next(row for row in aged if not _ula(row.local)), chosen, dst)
 
 
 def _global(row: Address) -> bool:
@@ -84,9 +86,11 @@ def _ula(address: str) -> bool:
 
 def _draft(view: HostView, ifname: str, old: Address, chosen: str, dst: str) -> Draft:
     other = chosen != old.local
+    apart = not any(row.local == chosen and row.ifindex == old.ifindex for row in view.addresses)
+    instead = f"so packets carry {chosen}{' of another interface' if apart else ''}"
     meant = old.prefixlen == 128 and old.valid_lft is None and not other
     left = "never expires" if old.valid_lft is None else f"goes in {old.valid_lft} s"
-    what = f"so packets carry {chosen} of another interface" if other else f"and packets still carry it; it {left}"
+    what = instead if other else f"and packets still carry it; it {left}"
     return RULE.found(
         subject=subject("address", address=old.local, ifname=ifname),
         message=f"{old.local}, the global address of {ifname} on the way to the Internet, is deprecated, {what}",
@@ -136,6 +140,12 @@ def examples() -> Iterator[Example]:
     none = HostBuilder().link("eth0").address("eth0", "fe80::2/64").route("default", via="fe80::1", dev="eth0")
     none.link("wg0", kind="wireguard", type=65534).address("wg0", "fd00:9::1/64")
     yield case("no global one", "ula-gua-scope-mixup speaks", none)
+    own = host().address("eth0", "fd00:1::2/64")
+    yield case(
+        "a unique local one beside it", "no answer finds it", own, "warning", says=("so packets carry fd00:1::2",)
+    )
+    fades = host("fd00:1::2/64").address("eth0", "fd00:2::2/64")
+    yield case("an old unique local one fades out", "the other is as good", fades)
     yield case("gone meanwhile", "it is not known what it was", host().vanished("eth0"))
     taken = HostBuilder().address("lo", "2001:db8:7::7/128", flags=0xA0).route("::/0", dev="lo", type="local")
     yield case("everything is taken in", "nothing leaves", taken)

@@ -21,14 +21,14 @@ Fix
 
 Not flagged
   Host routes and point-to-point prefixes (/31 and /32, IPv6 /127 and /128) inside a subnet: proxied hosts, peers of a
-  mesh. Subnets in different tables or VRFs, with different metrics if they are equal, or kept apart by policy rules
-  (not where the narrower one is a network of containers or guests: what this host sends without a source goes there
-  first). Both ends of one wire: macvlan and its parent, a veth pair, a bridge and the host's own cable into it. A
-  wider subnet whose interface has proxy_arp (IPv6: proxy_ndp) on, which hands out the narrower one on purpose. Two
-  cards in one IPv4 subnet with arp_ignore and arp_announce set. IPv6 prefixes that routers announce to two cards.
-  Link-local ranges (169.254.0.0/16, fe80::/10). The same address twice: see addr-duplicate-same-host. A slice of an
-  overlay's range (WireGuard, VXLAN, tun ...) on another interface may be the share of this very host: mentioned only
-  (info).
+  mesh. Equal subnets with different metrics, unless somebody was heard behind the second interface and nobody that was
+  asked answers behind the first. Subnets in different tables or VRFs, or kept apart by policy rules (not where the
+  narrower one is a network of containers or guests: what this host sends without a source goes there first). Both ends
+  of one wire: macvlan and its parent, a veth pair, a bridge and the host's own cable into it. A wider subnet whose
+  interface has proxy_arp (IPv6: proxy_ndp) on, which hands out the narrower one on purpose. Two cards in one IPv4
+  subnet with arp_ignore and arp_announce set. IPv6 prefixes that routers announce to two cards. Link-local ranges
+  (169.254.0.0/16, fe80::/10). The same address twice: see addr-duplicate-same-host. A slice of an overlay's range
+  (WireGuard, VXLAN, tun ...) on another interface may be the share of this very host: mentioned only (info).
 
 References
   net/ipv4/fib_trie.c fib_table_lookup(), net/ipv4/fib_frontend.c fib_add_ifaddr(), fib_validate_source();
@@ -44,8 +44,9 @@ from netdiag.model.address import Address
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import IFF_NOARP, IFF_UP, Link
 from netdiag.model.neighbour import NTF_PROXY
-from netdiag.rules.apart import bound_arp, effective, inside, leaves_by, named_by_rule
+from netdiag.rules.apart import bound_arp, effective, found_behind, inside, leaves_by, named_by_rule
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.overlapcases import equal_and_lost, equal_and_meant
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -81,6 +82,9 @@ def honest(view: HostView, family: str, inner: Subnet, outer: Subnet) -> bool:
 
 
 def _equal_is_honest(view: HostView, family: str, one: Subnet, other: Subnet) -> bool:
+    first, second = sorted((one, other), key=lambda subnet: subnet.route.priority)
+    if found_behind(view, first, second):
+        return False
     if one.route.priority != other.route.priority or named_by_rule(view, family, one.link.ifname):
         return True
     if family == "inet":
@@ -164,7 +168,8 @@ def examples() -> Iterator[Example]:
     yield from _nested_examples()
     yield from _equal_examples()
     yield from _honest_nested_examples()
-    yield from _honest_equal_examples()
+    yield from equal_and_meant()
+    yield from equal_and_lost()
 
 
 def _host(
@@ -405,45 +410,3 @@ def _honest_nested_examples() -> Iterator[Example]:
     yield _case("a prefix without an address", "by a router, which gave none", host, 1)
     host = _host("169.254.0.1/16", "169.254.9.1/30").address("eth0", "fe80::1/10").address("br0", "fe80::2/64")
     yield _case("link-local ranges", "they belong to their link", host)
-
-
-def _honest_equal_examples() -> Iterator[Example]:
-    def cards(one: str = "192.0.2.1/24", other: str = "192.0.2.2/24") -> HostBuilder:
-        return HostBuilder().link("eth0").link("eth1").address("eth0", one).address("eth1", other)
-
-    host = HostBuilder().link("eth0").link("wlan0").address("eth0", "192.0.2.1/24")
-    yield _case(
-        "cable and radio with different metrics",
-        "somebody said which one to prefer",
-        host.route("192.0.2.0/24", dev="wlan0", protocol=2, scope=253, priority=600),
-    )
-    host = cards().rule(100, src="192.0.2.1", src_len=32, table=100).rule(101, src="192.0.2.2", src_len=32, table=101)
-    yield _case(
-        "two cards with a table each",
-        "each address sends by its own card",
-        host.route("192.0.2.0/24", dev="eth0", table=100).route("192.0.2.0/24", dev="eth1", table=101),
-    )
-    host = cards().rule(101, src="192.0.2.2", src_len=32, table=101)
-    yield _case(
-        "the second card has a table",
-        "that is enough: the first one wins in table main",
-        host.route("192.0.2.0/24", dev="eth1", table=101),
-    )
-    yield _case(
-        "the second card is routed by rule",
-        "policy rules make a router of it",
-        cards().rule(100, table=100, oif="eth1"),
-    )
-    host = cards().sysctl("net.ipv4.conf.all.arp_ignore", 1)
-    for ifname in ("eth0", "eth1"):
-        host.sysctl(f"net.ipv4.conf.{ifname}.arp_announce", 2)
-    yield _case("ARP bound to the card that has the address", "storage networks over two cards are built so", host)
-    host = HostBuilder().link("eth0").link("eth1")
-    yield _case(
-        "a prefix announced to two cards",
-        "routers announce it to whoever listens; IPv6 answers for an address only where it is",
-        host.address("eth0", "2001:db8::1/64", valid_lft=3600).address("eth1", "2001:db8::2/64", proto=2),
-    )
-    yield _case("the same address twice", "that is another rule's affair", cards("192.0.2.1/24", "192.0.2.1/24"))
-    pair = HostBuilder().link("v0", kind="veth", link=3).link("v1", kind="veth", link=2)
-    yield _case("both ends of a cable", "one wire", pair.address("v0", "192.0.2.1/24").address("v1", "192.0.2.2/24"))

@@ -1,8 +1,8 @@
 """What it checks
   A single address (/32, /128) of this host is announced by BGP, and nothing listens on it, while another announced
   address of the same host has listeners of its own; or some listened on this very address at the time of the baseline,
-  on ports where nothing listens for it now. As a possibility: an announced address on a host where nothing
-  listens but infrastructure (SSH, BGP, BFD).
+  on ports where nothing listens for it now, or for all addresses, where nothing but infrastructure does any more. As a
+  possibility: an announced address on a host where nothing listens but infrastructure (SSH, BGP, BFD).
 
 Why it matters
   Anycast draws clients to the nearest site that announces. Where the service died and the announcement stayed, they get
@@ -102,6 +102,8 @@ def check(view: HostView) -> Iterator[Draft]:
         if address in served or address in loopbacks:
             continue
         gone = sorted(port for port in before.get(address, set()) - ports.get("", set()) if serves(port))
+        if not gone and not everywhere:  # it was served by a socket for all addresses, and there is none any more
+            gone = sorted(port for port in before.get("", set()) - ports.get("", set()) if serves(port))
         if gone and view.baseline is not None:
             yield _ended(address, told[address], gone, view.baseline)
             continue
@@ -208,6 +210,11 @@ def examples() -> Iterator[Example]:
     yield ended("listens for all addresses by now", "it was set up otherwise", ("0.0.0.0", 443))
     yield ended("still listens", "the ordinary case", (B, 443))
     yield ended("listens on another port of it by now", "it is served", (B, 8443))
+    for name, now, fires in (("nothing is left", (), 1), ("another is left", (("0.0.0.0", 9100),), 0)):
+        old = _case("", "", ("0.0.0.0", 443), ("0.0.0.0", 22)).tables
+        told: dict[str, Any] = crit | {"says": ("(port 443 was open at the baseline of",)} if fires else {}
+        yield _case(f"listened for all addresses, {name}", "which service was it?", ("0.0.0.0", 22), *now, nets=(B,),
+                    baseline=old, **({"fires": fires} | told))  # fmt: skip
     only: dict[str, Any] = {"fires": 1, "severity": "info"}
     for number, what in ((179, "no service"), (40000, "a client's port"), (60999, "the last of clients")):
         said = _case("", "", ("0.0.0.0", 22), nets=(B,), baseline=_case("", "", (B, number)).tables, **only)

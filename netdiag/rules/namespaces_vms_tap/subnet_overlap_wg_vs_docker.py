@@ -49,7 +49,7 @@ RULE = Rule(
     explains=("wg-allowedips-without-route", "wg-never-handshaked", "bgp-*", "asym-rpfilter-strict-drop"),
 )
 CHOSEN = re.compile(
-    r"docker0|docker_gwbridge|br-[0-9a-f]{12}|podman\d+|cni-podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|virbr\d+"
+    r"docker\d+|docker_gwbridge|br-[0-9a-f]{12}|podman\d+|cni-podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|virbr\d+"
 )
 """Bridges whose subnet an engine chose by itself."""
 EVERYTHING = 2

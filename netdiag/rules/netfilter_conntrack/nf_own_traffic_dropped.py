@@ -21,7 +21,8 @@ Not flagged
   A session or peer that can still begin from one side. Filters that may let the packets through (a set, a mark, a
   socket's owner that is not known). Sessions that are switched off or wait for others, peers without an endpoint or
   not in use. A port that is closed for everybody: see wg-listen-port-firewalled. A nameserver that is closed beside one
-  that is open; nameservers on this host. A list of what may leave, with nothing about nameservers in it: the host may
+  that is open; nameservers on this host. A list of what may leave, with nothing about nameservers in it (TCP port 53
+  counts, where the next port is closed): the host may
   do without names on purpose and its resolv.conf be a leftover; info, until a program is seen waiting for an answer.
 
 References
@@ -35,7 +36,7 @@ from itertools import islice
 from typing import Any
 
 from netdiag.index.nftpacket import Packet
-from netdiag.index.nftverdict import HookVerdict, Possible
+from netdiag.index.nftverdict import Possible
 from netdiag.index.policy import Lookup, Query
 from netdiag.index.view import HostView
 from netdiag.model.finding import SEVERITY_RANK, Draft, Severity, Subject, subject
@@ -72,6 +73,7 @@ from netdiag.rules.localports import callers
 from netdiag.rules.nameservers import DNS_PORT, asked, asks_dns, is_loopback
 from netdiag.rules.nftplaces import by_default, chain_subject, fact, inserts, is_blanket, list_chain, place_words
 from netdiag.rules.nftspecimen import below, hooks_of
+from netdiag.rules.ownhooks import comes_in, goes_out, names_dns
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.wireguardpeers import device_subject, endpoint_word, peer_subject, query_to
 from netdiag.rules.wireguardways import alive, sending
@@ -212,39 +214,25 @@ def _packet(view: HostView, answer: Lookup | None, proto: int) -> Packet | None:
     )
 
 
-def _in(view: HostView, packet: Packet) -> HookVerdict:
-    """What becomes of a packet that comes in for this host."""
-    at_card = view.netfilter.hook("ingress", packet)
-    if at_card.passes == "no":
-        return at_card
-    before = view.netfilter.hook("prerouting", at_card.packet)
-    return before if before.passes == "no" else view.netfilter.hook("input", before.packet)
-
-
-def _out(view: HostView, packet: Packet) -> HookVerdict:
-    """What becomes of a packet that this host sends."""
-    made = view.netfilter.hook("output", packet)
-    after = made if made.passes == "no" else view.netfilter.hook("postrouting", made.packet)
-    return after if after.passes == "no" else view.netfilter.hook("egress", after.packet)
-
-
 def stop(view: HostView, talk: Talk) -> Possible | None:
     """What stops a conversation that neither side can begin."""
     oif = talk.out.oif or ""
-    outwards = _out(view, talk.out)
+    outwards = goes_out(view, talk.out)
     if talk.apart:
-        way_in = _in(view, replace(talk.first_in(oif), sport=None))
+        way_in = comes_in(view, replace(talk.first_in(oif), sport=None))
         return next((each.blocker for each in (way_in, outwards) if each.passes == "no"), None)
     for port_ in callers(view):  # that a service's port is open helps no answer
-        calls = outwards if outwards.passes == "no" else _in(view, talk.reply(oif, port_))
+        calls = outwards if outwards.passes == "no" else comes_in(view, talk.reply(oif, port_))
         if calls.passes != "no" or "untracked" in (outwards.packet.ct_state, calls.packet.ct_state):
             return None  # nf-notrack-with-stateful speaks about answers that are not known
     if talk.local_port is None:
         return calls.blocker
     first = talk.first_in(oif)
-    inwards = _in(view, first)
-    called = inwards if inwards.passes == "no" else _out(view, talk.answer_out())
-    closed = talk.out.proto == UDP and outwards.passes != "no" and _in(view, replace(first, saddr=None)).passes == "no"
+    inwards = comes_in(view, first)
+    called = inwards if inwards.passes == "no" else goes_out(view, talk.answer_out())
+    closed = (
+        talk.out.proto == UDP and outwards.passes != "no" and comes_in(view, replace(first, saddr=None)).passes == "no"
+    )
     return None if called.passes != "no" or closed else calls.blocker
 
 
@@ -255,6 +243,7 @@ def check(view: HostView) -> Iterator[Draft]:
     stopped = [(talk, stop(view, talk)) for talk in islice(talks(view), MOST)]
     unanswered = [(talk, stop(view, talk)) for talk in questions(view)]
     mute = all(blocker is not None and _unlisted(blocker) for _, blocker in unanswered) and not _waits(view)
+    mute = mute and not any(names_dns(view, talk.out) for talk, _ in unanswered)
     if all(blocker is not None for _, blocker in unanswered):
         stopped += unanswered
     for talk, blocker in stopped:
@@ -411,6 +400,10 @@ def examples() -> Iterator[Example]:
     yield case("the ports that it calls from", "as its own setting says", moved, seldom)
     leaves = at_hook("output", rule(port(TCP, 443), ACCEPT), policy="drop")
     yield case("not on the list of what may leave", "it may do without", asks("198.51.100.53"), leaves, **guess)
+    for what, more, fires in (("port 53 alone", 53, bad), ("any port", None, guess)):
+        calls = rule(port(TCP, more), ACCEPT) if more else rule(l4proto(TCP), ACCEPT)
+        named = at_hook("output", calls, policy="drop")
+        yield case(f"by TCP, {what}", "are nameservers on the list?", asks("198.51.100.53"), named, **fires)
     waiting = asks("198.51.100.53").socket(protocol=17, dport=53)
     yield case("a program waits for the answer", "it does not do without", waiting, leaves, **bad)
     deaf: dict[str, Any] = {"late": ("sockets",), **guess}

@@ -88,7 +88,7 @@ def given(view: HostView) -> set[str] | None:
         if row.state != "up" or routes is None:
             return None
         found |= {route.net for route in routes}
-    return found if kernels else None
+    return found if any(row.protocols for row in daemons) else None
 
 
 def nobodys(view: HostView) -> Iterator[Draft]:
@@ -212,6 +212,9 @@ def _second() -> Iterator[Example]:
     found: dict[str, Any] = {"subject": about, "says": ("in table 100", "ip route flush table 100 proto 12")}
     yield _case("one of two", "its table is left", host(main), 1, severity="warning", **found)
     yield _case("one BIRD for both tables", "the ordinary case", host(main, other))
+    bare: Any = BirdHost().bgp("up1").exports("up1", routes=())
+    says = ("in table main",)
+    yield _case("a BIRD without a kernel protocol", "whoever made them is gone", _host(12, bare), 1, says=says)
     yield _case("the kernel protocol is down", "it may keep its routes (persist)", host(main, state="down"))
     yield _case("too many to list", "they may be among them", host(main, known=False))
     twice = host(main)
