@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from netdiag.model.conntrack import IPS_CONFIRMED
+from netdiag.model.conntrack import IPS_CONFIRMED, IPS_OFFLOAD, IPS_SEEN_REPLY
 from netdiag.model.finding import Severity, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_wireguard import WireguardBuilder
@@ -62,6 +62,10 @@ def connection_examples() -> Iterator[Example]:
         ("of UDP", talking(protocol=17)),
     ):
         yield fires(f"a connection {name}", "there was a route", past, "warning", "there was a way to")
+    guest = talking("172.20.0.2", state=6)
+    yield silence("a connection with a guest closed a moment ago", "its bridge went with it", guest)
+    several = guest.socket(src="192.0.2.2", sport=40001, dst="10.9.0.2", dport=443, state=6)
+    yield fires("and with another private network", "both by one way", several, "warning", "a way to 172.20.0.2")
     for name, built in (
         ("on the link", talking("192.0.2.9")),
         ("on loopback", talking("127.0.0.1")),
@@ -96,6 +100,26 @@ def flow_examples() -> Iterator[Example]:
     says6 = ("2001:db8:1::9 that was answered",)
     six = flow("2001:db8::2 40000 2001:db8:1::9 53", "2001:db8:1::9 53 2001:db8::2 40000", inside)
     yield fires("an answered question of IPv6", "the other family", six, "critical", *says6, six=True)
+    private = ("172.20.0.2 40000 192.0.2.2 443", "192.0.2.2 443 172.20.0.2 40000")
+    yield silence("a tracked connection of a guest", "its bridge went with it", flow(*private))
+    both = flow("192.0.2.2 40000 10.9.0.2 53", "10.9.0.2 53 192.0.2.2 40000", flow(*private))
+    yield fires("of two private networks", "both by one way", both, "critical", "10.9.0.2 that was answered")
+    tcp: dict[str, Any] = {"tcp_state": "established", "timeout": 431_700}
+    for name, state, fields, fired in (
+        ("seen lately", {"tcp_timeout_established": 432_000}, tcp, 1),
+        ("not seen lately", {"tcp_timeout_established": 432_001}, tcp, 0),
+        ("of a time that is not known", {}, tcp, 0),
+        ("offloaded", {}, tcp | {"status": IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_OFFLOAD, "timeout": 0}, 1),
+        ("closing", {}, tcp | {"tcp_state": "time_wait", "timeout": 9}, 1),
+    ):
+        built = flow(out, back, **fields).conntrack_state(settings=state)
+        what = f"a tracked TCP connection {name}"
+        if fired:
+            yield fires(what, "it had its way a moment ago", built, "critical", *says)
+        else:
+            yield silence(what, "such entries are kept for days", built)
+    learned = flow(out, back).route("203.0.113.0/24", via="192.0.2.1", dev="eth0", protocol=12)
+    yield silence("a tracked connection, and a few routes of BIRD's", "a far router took it back", learned)
     link = ("192.0.2.2 1 192.0.2.9 53", "192.0.2.9 53 192.0.2.2 1")
     last = flow(*link)
     yield fires("the second of two", "the first is of the link", flow(out, back, last), "critical", *says)

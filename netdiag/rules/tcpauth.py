@@ -1,14 +1,15 @@
 """BGP sessions whose TCP segments the kernel throws away before BIRD sees them: a wrong password, a wrong TTL.
 
 Neither side is told, so BIRD has no error to show; only TcpExt counters move. Totals since boot are never judged: a
-scanner of port 179 makes them rise as well; but of a session that hangs after its connection stood (``once``), what
-was dropped before is told as well. Pure.
+scanner of port 179 makes them rise as well; but of a session that hangs after its connection stood, and whose neighbour
+acknowledges nothing of what it was sent, what was dropped before is told as well. Pure.
 """
 
 from collections.abc import Iterable, Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft
+from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP
 from netdiag.rules.bgpsessions import (
     RESTARTS,
     Session,
@@ -21,7 +22,9 @@ from netdiag.rules.bgpsessions import (
     way,
 )
 from netdiag.rules.shape import Rule
+from netdiag.rules.sockettables import packed
 
+BGP_PORT = 179
 READS = ("bird", "links", "addresses", "routes", "rules", "sysctls", "counters")
 MUTE = ("", "Socket: Connection timed out", *RESTARTS)
 """What BIRD says where nothing comes back; why the neighbour ended the session before stays until the next one."""
@@ -39,6 +42,18 @@ def stuck(view: HostView, states: Iterable[str], errors: tuple[str, ...] = MUTE)
     return [session for session in sessions(view) if session.state in wanted and session.error in errors]
 
 
+def unheard(view: HostView, session: Session) -> bool:
+    """Whether the neighbour's kernel acknowledges nothing of what it was sent: one that is there does so at once, busy
+    as its BIRD may be. (The acknowledgements are what is dropped.)"""
+    address, table = session.protocol.neighbor_address, view.sockets
+    if session.address is None or address is None or not view.read_whole("sockets"):
+        return False
+    family, raw = packed(address)
+    row = (table.family == family) & (table.dst == raw).all(axis=1) & (table.protocol == IPPROTO_TCP)
+    row &= (table.sport == BGP_PORT) | (table.dport == BGP_PORT)
+    return bool((row & (table.state == ESTABLISHED) & (table.wqueue > 0)).any())
+
+
 def findings(
     rule: Rule,
     view: HostView,
@@ -52,7 +67,8 @@ def findings(
 ) -> Iterator[Draft]:
     """A finding for each stuck session, where one of the counters moved; a possibility where it once did. ``reset``:
     connections do come to stand, so that a moving counter is also why a side gave one up. ``hangs``: states that are
-    over within a round trip, unless what comes is dropped: there drops of the past count."""
+    over within a round trip, unless what comes is dropped: there drops of the past count, in OpenConfirm where nothing
+    of what was sent is acknowledged (such a rule consults "sockets"; before, the OPEN may just have been)."""
     totals = {name: view.latest.snmp.get(f"TcpExt.{name}", 0) for name in counters}
     moved = {name: view.moved(f"TcpExt.{name}") or 0 for name in totals}
     told = next((name for name in totals if moved[name]), None)
@@ -61,7 +77,8 @@ def findings(
     if name is None:
         return
     for session in stuck(view, states, (*MUTE, *GIVEN_UP) if reset and told else MUTE):
-        likely = bool(told) or session.state in hangs
+        hung = session.state in hangs and (session.state != "OpenConfirm" or unheard(view, session))
+        likely = bool(told) or hung
         answer = way(view, session)
         hears = f" ({session.error})" if session.error in GIVEN_UP else " without an error"
         yield rule.found(

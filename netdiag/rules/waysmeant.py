@@ -5,15 +5,16 @@ Used by rules that ask whether a default route is missing; netdiag.rules.waysout
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import numpy as np
+import numpy.typing as npt
 
 from netdiag.index.fib import Fib
 from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
-from netdiag.model.conntrack import IPS_SEEN_REPLY
+from netdiag.model.conntrack import IPS_HW_OFFLOAD, IPS_OFFLOAD, IPS_SEEN_REPLY, TCP_STATES
 from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Severity
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
@@ -55,6 +56,11 @@ BEYOND = {
     "inet6": ("2001:db8::1", "2001:db8:ffff::1", "3fff::1"),
 }
 """Addresses to try a lookup with: documentation prefixes, and one of a range that is no longer used."""
+PRIVATE4 = tuple(IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
+PRIVATE6 = IPv6Network("fc00::/7")
+TRACKED = TCP_STATES.index("established")
+LATELY = 300
+"""Seconds since the last packet of a tracked connection that is taken to be in use."""
 MOST = 1000
 """Connections that are looked at, and far ends of tracked ones."""
 OUT = {"inet": "Ip.OutNoRoutes", "inet6": "Ip6OutNoRoutes"}
@@ -76,6 +82,8 @@ class Sign:
     """Where adding a route is not the fix."""
     now: bool = False
     """Packets are lost at this moment, whatever the host was meant to be."""
+    past: bool = False
+    """It tells of a way that there was, of which nobody may miss anything."""
 
 
 def signs(view: HostView, family: str, *, counters: bool, lonely: bool) -> Iterator[Sign]:
@@ -130,6 +138,7 @@ def cut_connections(view: HostView, family: str) -> Iterator[Sign]:
     losing its packets; one that is ending or has just ended (TIME_WAIT lasts a minute), or a connected UDP socket, only
     tells that there was one, and counts where its own address is still here."""
     table, fib = view.sockets, view.fib(family)
+    lost = dict[IPv4Network | IPv6Network, Sign]()
     open_ = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & (table.ifindex == 0)
     ending = (table.protocol == IPPROTO_TCP) & among(table.state, ENDING)
     once = (ending | (table.protocol == IPPROTO_UDP) & (table.state == ESTABLISHED)) & (table.ifindex == 0)
@@ -152,8 +161,36 @@ def cut_connections(view: HostView, family: str) -> Iterator[Sign]:
         netid = row.netid
         fact = ("connection", f"from {near} to {far} port {row.dport}, {row.state}", f"SOCK_DIAG {netid}")
         text = f"there was a way to {far} when {netid} port {row.sport} was connected to it"
-        yield Sign(severity="warning", text=text, fact=fact)
-        return
+        lost.setdefault(network(far), Sign(severity="warning", text=text, fact=fact, past=True))
+        if telling(lost):
+            yield next(iter(lost.values()))
+            return
+
+
+def network(address: IPv4Address | IPv6Address) -> IPv4Network | IPv6Network:
+    """The network that an address is likely in."""
+    return ip_network(f"{address}/{24 if address.version == 4 else 64}", strict=False)
+
+
+def telling(lost: dict[IPv4Network | IPv6Network, Sign]) -> bool:
+    """Whether ways that are gone tell of a default route: into the world, or into several networks. Into one private
+    network there may have been a route of its own, that went with its bridge or tunnel."""
+    return len(lost) > 1 or any(not private(net) for net in lost)
+
+
+def private(net: IPv4Network | IPv6Network) -> bool:
+    """RFC 1918, RFC 6598, RFC 4193."""
+    if isinstance(net, IPv6Network):
+        return net.subnet_of(PRIVATE6)
+    return any(net.subnet_of(of) for of in PRIVATE4)
+
+
+def ended(view: HostView) -> npt.NDArray[np.bool_]:
+    """Which tracked connections are established TCP of which nothing was seen lately: they stay for days."""
+    table = view.conntrack
+    quiet = (table.tcp_state == TRACKED) & (table.status & (IPS_OFFLOAD | IPS_HW_OFFLOAD) == 0)
+    full = view.conntrack_state.settings.get("tcp_timeout_established") if view.read_whole("conntrack_state") else None
+    return np.asarray(quiet & (table.timeout.astype(np.int64) < full - LATELY) if full is not None else quiet, np.bool_)
 
 
 def cut_flows(view: HostView, family: str) -> Iterator[Sign]:
@@ -162,7 +199,8 @@ def cut_flows(view: HostView, family: str) -> Iterator[Sign]:
     table, fib = view.conntrack, view.fib(family)
     own = {row.local for row in view.addresses if not row.scope}
     packed = [np.frombuffer(ip_address(address).packed.ljust(16, b"\0"), np.uint8) for address in own]
-    answered = (table.family == (2 if family == "inet" else 10)) & (table.status & IPS_SEEN_REPLY != 0)
+    answered = (table.family == (2 if family == "inet" else 10)) & (table.status & IPS_SEEN_REPLY != 0) & ~ended(view)
+    lost = dict[IPv4Network | IPv6Network, Sign]()
     for near, far in (("reply_dst", "reply_src"), ("orig_dst", "orig_src"), ("reply_src", "orig_src")):
         mine = np.zeros(len(table), np.bool_)
         for raw in packed:
@@ -176,7 +214,9 @@ def cut_flows(view: HostView, family: str) -> Iterator[Sign]:
             if not known:
                 fact = ("tracked connection", f"{entry.orig_src} to {entry.orig_dst}, answered", "CTNETLINK CTA_STATUS")
                 text = f"the connection with {away} that was answered has no route"
-                yield Sign(severity="critical", text=text, fact=fact)
+                lost.setdefault(network(ip_address(away)), Sign(severity="critical", text=text, fact=fact, past=True))
+            if telling(lost):
+                yield next(iter(lost.values()))
                 return
 
 

@@ -63,10 +63,13 @@ def let_in(
 
 def half_closed(view: HostView, device: WireguardDevice) -> tuple[str, Possible] | None:
     """The family of which nothing comes in to the port, and what stops it, where the other family is open to anything:
-    it has no filter, so that nobody opened the port there. None where somebody did, or where the family is shut
-    altogether."""
+    it has no filter, so that nobody opened the port there. None where somebody did, where the family is shut
+    altogether, or where peers come by the other one alone: it may be the one that is served."""
     port = device.listen_port or 0
+    met = {query.family for peer in device.peers if peer.latest_handshake and (query := query_to(device, peer))}
     for family, other in (("inet", "inet6"), ("inet6", "inet")):
+        if other in met and family not in met:
+            continue
         near, beyond = cards(view, family), cards(view, other)
         said = [let_in(view, device, link, family) for link in near]
         if not beyond or not said or any(one.passes != "no" for one in said):

@@ -2,8 +2,9 @@
   An established BGP session brings no route (0 imported) although the neighbour sends some: its input filter refused
   every one. Judged where another session of the same kind does bring routes: one to the same neighbouring AS, or one
   with the same filter by name, of the same family and table; or where nobody can have wanted it so: this host has no
-  other default route of the family, or it forwards packets of the family, or the same session brings routes of the
-  other family. The last two of a filter that somebody wrote, not of "import none".
+  other default route of the family, or it forwards packets of the family and the session did bring routes before, or
+  the same session brings routes of the other family. The last two of a filter that somebody wrote, not of "import
+  none".
 
 Why it matters
   The session looks well and nothing goes over it. With a sibling that brings routes the second way is missing when the
@@ -21,9 +22,10 @@ Fix
 Not flagged
   "import none" on a session without a sibling that imports: it only announces, by choice. A neighbour that sends
   nothing, or has withdrawn what it sent. Sessions inside the AS with "import none". Clients of a route server. A
-  session established less than three seconds ago. Another filter that refuses all, on a host that does not forward, has
-  a default route from elsewhere and no sibling to compare with, is told as information only: an announcer may be
-  written so too.
+  session established less than three seconds ago. Another filter that refuses all, on a host that has a default route
+  from elsewhere and no sibling to compare with, is told as information only: an announcer may be written so too
+  ("import filter { reject; }" on a node that forwards for its guests and announces them). BIRD counts what a filter
+  accepted since the session stands, so a filter that was broken before that is not told from one that is meant.
 
 References
   nest/proto.c channel_show_stats(), nest/rt-table.c rte_update2() of BIRD
@@ -73,9 +75,11 @@ def of_ipv6(one: Standing) -> bool:
 
 
 def missed(view: HostView, one: Standing) -> bool:
-    """A host that only announces does neither: it forwards, or learns routes of the other family over the session."""
-    others = (other.imported for other in one.session.protocol.channels if other is not one.channel)
-    return view.sysctl_int(FORWARDING[of_ipv6(one)]) == 1 or any(others)
+    """A host that only announces does neither: it forwards and learned routes of the session before, or it learns those
+    of the other family over it."""
+    counts, channels = one.channel.import_updates, one.session.protocol.channels
+    learned = counts is not None and bool(counts.accepted) and view.sysctl_int(FORWARDING[of_ipv6(one)]) == 1
+    return learned or any(other.imported for other in channels if other is not one.channel)
 
 
 def way_out(view: HostView, one: Standing) -> bool:
@@ -244,10 +248,16 @@ def examples() -> Iterator[Example]:
 def _of_routers(told: dict[str, Any]) -> Iterator[Example]:
     """A default route from elsewhere, and no sibling."""
     info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    before = UpdateCounts(received=14, rejected=0, filtered=7, accepted=7)
     for name, family, wanted in (("IPv4", "net.ipv4.ip_forward", told), ("IPv6", "net.ipv6.conf.all.forwarding", info)):
-        router = BirdHost().bgp("up1", **_zero())
+        router = BirdHost().bgp("up1", **_zero(import_updates=before))
         router.sysctl(family, 1)
-        yield _case(f"it forwards {name}", "a router wants routes", router, **wanted)
+        yield _case(f"it forwards {name}, and took routes before", "a router wants them", router, **wanted)
+    node = BirdHost().bgp("up1", **_zero())
+    node.sysctl("net.ipv4.ip_forward", 1)
+    yield _case("it forwards, and never took a route", "a node that announces its guests alone", node, **info)
+    still = BirdHost().bgp("up1", **_zero(import_updates=before))
+    yield _case("took routes before, and forwards nothing", "it has its default route", still, **info)
     router = BirdHost().bgp("up1", **_zero(input_filter="REJECT"))
     router.sysctl("net.ipv4.ip_forward", 1)
     yield _case("it forwards, and imports none", "by choice", router)

@@ -18,9 +18,10 @@ Fix
   configure: the session restarts.
 
 Not flagged
-  A counter that does not move: a possibility only, but of a session in OpenSent or OpenConfirm, which are over in a
-  round trip where the neighbour is heard (it sends again after longer and longer, and a second may see none of it). A
-  moving counter while no session hangs: somebody else's packets, which is what TTL security is for. Sessions with
+  A counter that does not move: a possibility only, but of a session in OpenSent, or in OpenConfirm while the neighbour
+  acknowledges none of its bytes (it sends again after longer and longer, and a second may see none of it). A neighbour
+  that is there acknowledges at once, slow as it may be to confirm: just booted, or with hundreds of sessions to bring
+  up. A moving counter while no session hangs: somebody else's packets, which is what TTL security is for. Sessions with
   another error, passive ones, sessions that stand.
 
 References
@@ -42,7 +43,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=tcpauth.READS,
-    consults=("wireguard",),
+    consults=("wireguard", "sockets"),
     explains=("bgp-not-established", "bgp-hold-timer-expired", "route-default-missing", "dns-nameserver-unroutable"),
 )
 STATES = ("OpenSent", "OpenConfirm", "Connect", "Active", "Idle")
@@ -61,8 +62,15 @@ def check(view: HostView) -> Iterator[Draft]:
     )
 
 
-def _case(name: str, why: str, before: int, after: int, *, state: str = "OpenConfirm", **more: Any) -> Example:
+def _case(
+    name: str, why: str, before: int, after: int, *, state: str = "OpenConfirm", sent: int | None = None, **more: Any
+) -> Example:
+    """``sent``: bytes to the neighbour that it has not acknowledged; None: no connection."""
     host: Any = BirdHost().bgp_down("up1", more.pop("error", ""), bgp_state=state)
+    socket = more.pop("socket", {})
+    if sent is not None:
+        given: dict[str, Any] = {"src": "192.0.2.2", "sport": 179, "dst": "192.0.2.1", "dport": 40000, "state": 1}
+        host.socket(**(given | {"wqueue": sent} | socket))
     if state == "Established":
         host = BirdHost().bgp("up1")
     host.link("eth0").address("eth0", "192.0.2.2/24")
@@ -75,10 +83,22 @@ def examples() -> Iterator[Example]:
     about = subject("bgp-session", name="up1")
     for state in ("OpenConfirm", "OpenSent", "Connect"):
         yield _case(state, "on the way up", 0, 1, state=state, fires=1, severity="critical", subject=about)
-    yield _case("does not move", "the neighbour sends again after longer and longer", 3, 3, fires=1,
-                severity="critical", confidence="likely", says=("has dropped TCP segments",))  # fmt: skip
     yield _case("does not move in OpenSent", "the neighbour's OPEN never came", 3, 3, state="OpenSent", fires=1,
                 severity="critical", confidence="likely")  # fmt: skip
+    hangs: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "likely", "sent": 72}
+    says = ("has dropped TCP segments",)
+    yield _case("does not move", "the neighbour sends again after longer and longer", 3, 3, says=says, **hangs)
+    out = {"sport": 40000, "dport": 179}
+    yield _case("does not move, called from here", "the same", 3, 3, says=says, socket=out, **hangs)
+    slow: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
+    for name, why, bytes_, other in (
+        ("all is acknowledged", "the neighbour is slow, and strangers were dropped", 0, {}),
+        ("no connection is left", "nothing tells", None, {}),
+        ("another neighbour's bytes wait", "not its connection", 72, {"dst": "192.0.2.9"}),
+        ("bytes of another service wait", "not its connection", 72, {"sport": 22}),
+        ("bytes of a connection that ends wait", "it is given up", 72, {"state": 4}),
+    ):
+        yield _case(f"does not move, {name}", why, 3, 3, sent=bytes_, socket=other, **slow)
     yield _case("does not move, and nothing stood", "dropped some time ago", 3, 3, state="Active", fires=1,
                 severity="info")  # fmt: skip
     expired: dict[str, Any] = {"state": "Idle", "error": "BGP Error: Hold timer expired"}

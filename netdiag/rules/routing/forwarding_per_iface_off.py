@@ -2,8 +2,8 @@
   Forwarding of IPv4 is on (net.ipv4.ip_forward), but off on one interface by its own setting, while its like forwards:
   another next hop of the same route, another guest's interface, or nothing but one interface is left that forwards.
   Also on the only way out of guests that forward, or on the one of the default route by which their addresses are
-  translated: what they send leaves, and no answer comes back. Or on the one behind which a BGP neighbour is told by
-  this host's BIRD of networks that are behind another interface: it sends what is for there.
+  translated: what they send leaves, and no answer comes back. Or on the one behind which a BGP neighbour of another AS,
+  which tells this host of routes, is told by its BIRD of networks behind another interface: it sends what is for there.
 
 Why it matters
   The kernel asks the interface on which a packet arrives. What comes in there is dropped; the other direction works,
@@ -22,7 +22,8 @@ Fix
 Not flagged
   Hosts that do not forward (ip_forward 0). Loopback, interfaces that are down, without an IPv4 address or route, ports
   of a bridge and legs of a bond. An interface alone of its kind, such as one for management: isolated on purpose, told
-  as info where it has a way further on; as a fault where packets are being dropped now. IPv6.
+  as info where it has a way further on; as a fault where packets are being dropped now. BGP neighbours there that are
+  told everything and tell nothing (collectors, looking glasses), and those of the own AS. IPv6.
 
 References
   net/ipv4/route.c ip_route_input_slow() IN_DEV_FORWARD(), ip_error(); net/ipv4/devinet.c inet_forward_change()
@@ -37,13 +38,13 @@ from netdiag.index.policy import Query
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
-from netdiag.model.bird import BirdRoute
+from netdiag.model.bird import BirdRoute, UpdateCounts
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.link import Link
 from netdiag.model.nexthop import NexthopMember
 from netdiag.rules import bgpsessions
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.build_nft import chain, nat, oifname, plain, rule, saddr, table, verdict
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.unscoped import default_ways
@@ -146,8 +147,9 @@ def _invited(view: HostView, link: Link, dead: set[int]) -> str | None:
     there = {
         (session.daemon.socket, session.name): session
         for session in bgpsessions.sessions(view)
-        if session.up and (answer := bgpsessions.way(view, session)) is not None and answer.oif == link.ifindex
-    }
+        if session.up and _trades(session)
+        and (answer := bgpsessions.way(view, session)) is not None and answer.oif == link.ifindex
+    }  # fmt: skip
     for daemon in view.bird_routes if there else ():
         for listed in daemon.exports:
             session = there.get((daemon.socket, listed.protocol))
@@ -160,6 +162,15 @@ def _invited(view: HostView, link: Link, dead: set[int]) -> str | None:
                     beyond = view.ifname(answer.oif or 0)
                     return f"the neighbour of BGP session {session.name} is told of {route.net} behind {beyond}"
     return None
+
+
+def _trades(session: bgpsessions.Session) -> bool:
+    """Whether the neighbour takes this host for its next hop, and is a router itself: of another AS (inside one, the
+    next hop that this host learned stays), and it announces routes. A collector on a network for administration gets
+    all routes and has none."""
+    row = session.protocol
+    given = (one.imported or (one.import_updates and one.import_updates.received) for one in row.channels)
+    return row.neighbor_as != row.local_as and any(given)
 
 
 def view_seconds(view: HostView) -> float:
@@ -323,8 +334,14 @@ def _way_out(crit: dict[str, Any], tap: dict[str, Any]) -> Iterator[Example]:
 def _transit(crit: dict[str, Any]) -> Iterator[Example]:
     """A BGP neighbour behind the interface that does not forward, and what it is told."""
 
-    def told(net: str, *, up: bool = True, near: str = "10.1.0.2") -> HostBuilder:
-        host = BirdHost().bgp("up1", neighbor_address=near) if up else BirdHost().bgp_down("up1", neighbor_address=near)
+    def told(net: str, *, up: bool = True, near: str = "10.1.0.2", asn: int = 65002, **fields: Any) -> HostBuilder:
+        host = BirdHost()
+        of: dict[str, Any] = {"neighbor_address": near, "neighbor_as": asn}
+        host = (
+            host.bgp("up1", channels=(channel(**({"imported": 3} | fields)),), **of)
+            if up
+            else host.bgp_down("up1", **of)
+        )
         host.exports("up1", routes=(BirdRoute(net=net, protocol="down1"),)).sysctl("net.ipv4.ip_forward", 1)
         for number, name in enumerate(("eth0", "eth1", "eth2")):
             host.link(name, inet_conf={"forwarding": 0 if name == "eth1" else 1}).address(name, f"10.{number}.0.1/24")
@@ -333,12 +350,16 @@ def _transit(crit: dict[str, Any]) -> Iterator[Example]:
 
     says = ("BGP session up1 is told of 10.50.0.0/16 behind eth0",)
     yield _case("a neighbour is told of a network beyond", "it sends there", told("10.50.0.0/16"), says=says, **crit)
+    refused = told("10.50.0.0/16", imported=0, import_updates=UpdateCounts(received=1))
+    yield _case("a neighbour whose routes are refused", "it is a router all the same", refused, says=says, **crit)
     for name, why, host in (
         ("of an own address", "that is delivered here", told("10.7.0.1/32")),
         ("of a network of its own side", "it sends nothing of it here", told("10.60.0.0/16")),
         ("by a session that is down", "of nothing", told("10.50.0.0/16", up=False)),
         ("on another side", "that forwards", told("10.50.0.0/16", near="10.2.0.2")),
         ("of IPv6", "that is not asked of the interface", told("2001:db8:50::/48")),
+        ("and tells nothing", "a collector on a network for administration", told("10.50.0.0/16", imported=0)),
+        ("and is of the own AS", "it keeps the next hop", told("10.50.0.0/16", asn=65001)),
     ):
         yield _case(f"a neighbour is told {name}", why, host, 1, severity="info")
 

@@ -35,6 +35,8 @@ Not flagged
   0.0.0.0/1 with 128.0.0.0/1, and 2000::/3; a default route that refuses (unreachable, blackhole, prohibit): somebody
   says that there is no way out; a hundred and more routes by gateways: a BGP router has its table (with fewer, of
   which a routing daemon made some, only what is lost now counts, as a warning: a far router may have taken it back);
+  what was tracked or has ended, into a single private network: that may have had a route of its own, gone with its
+  bridge or tunnel; tracked TCP connections of which nothing was seen for five minutes, which are kept for days;
   hosts without an address of the family, or only on tunnels; one family where the other one has a default
   route, unless both have addresses on that interface (resolvers try both families and count a refusal). What was
   refused in the past on a host with tunnels (taps of guests are none): their daemons send before the network is up.
@@ -76,7 +78,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "counters"),
-    consults=("sockets", "conntrack", "wireguard"),
+    consults=("sockets", "conntrack", "conntrack_state", "wireguard"),
     explains=("bgp-not-established", "bgp-hold-timer-expired", "dns-*", "ip-in-noroutes", "wg-*"),
 )
 
@@ -111,7 +113,8 @@ def check(view: HostView) -> Iterator[Draft]:
         aside = default_oifs(view, family) is not None
         told = list(signs(view, family, counters=bool(shared), lonely=not count))
         if learned:  # what has no route may be what a far router took back
-            told = [replace(sign, severity="warning") for sign in told if sign.severity == "critical" or sign.now]
+            told = [sign for sign in told if (sign.severity == "critical" or sign.now) and not sign.past]
+            told = [replace(sign, severity="warning") for sign in told]
         told = sorted((sign for sign in told if not aside or sign.now), key=weight)
         if told:
             found.append(Missing(family=family, uplink=(shared or up)[0], signs=told, aside=aside))

@@ -23,7 +23,8 @@ Not flagged
   A port that may be reached by some interface, from some source, through a set, a map or a mark: the filter is asked
   with the packet, not searched for the number. Clients, whose peers all have an endpoint, behind a filter that lets
   nothing in: they begin themselves; it is info where such a peer has not shaken hands lately, a warning where it has
-  single addresses and no keepalive, as the members of a mesh. Devices that are down.
+  single addresses and no keepalive, as the members of a mesh. One family closed, where the peers that were ever heard
+  came by the other one. Devices that are down.
 
 References
   drivers/net/wireguard/socket.c wg_socket_init(); wireguard.com "Conceptual Overview"; nft(8)
@@ -335,6 +336,10 @@ def _half_examples(case: Any) -> Iterator[Example]:
     yield case("closed for IPv4, IPv6 has no filter", "nobody opened it", both(), no4, 1, severity="warning", says=says)
     served.nft(_input(rule(port(17, 51820), verdict("accept")), family="ip6"))
     yield case("closed for IPv4, opened for IPv6", "it is served there", served, no4)
+    for name, fires in (("2001:db8:9::9", 0), ("198.51.100.9", 1)):
+        met = both().wg_peer("wg0", "b", endpoint=name, age=9.0).route("default", via="2001:db8::9", dev="eth0")
+        met.route("default", via="192.0.2.9", dev="eth0")
+        yield case(f"closed for IPv4, and {name} shook hands", "peers come by IPv6, or they do not", met, no4, fires)
     yield case("IPv6 shut altogether", "nobody uses it", both(), _input(family="ip6"))
 
 
