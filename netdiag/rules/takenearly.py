@@ -28,10 +28,12 @@ def steering(view: HostView) -> bool:
     return any(_counts(facing, row.ifindex) and _takes(view, row) for row in view.bpf.attachments)
 
 
-def translated(view: HostView, address: str) -> bool:
-    """Whether a table of the packet filter names the address, and has rules that send packets elsewhere or deliver
-    them (DNAT, REDIRECT, TPROXY). One that only accepts or counts does not take it in."""
-    named = ipaddress.ip_address(address).packed.hex()
+def translated(view: HostView, net: str) -> bool:
+    """Whether a table of the packet filter names the address, or one of the prefix (as far as whole octets tell), and
+    has rules that send packets elsewhere or deliver them (DNAT, REDIRECT, TPROXY). One that only accepts or counts does
+    not take it in."""
+    network = ipaddress.ip_network(net)
+    named = network.network_address.packed[: network.prefixlen // 8].hex()
     return any(
         named in repr(table)
         and any(

@@ -1,6 +1,8 @@
 """What it checks
   A single address (/32, /128) is announced by BGP from a static blackhole route of BIRD, and this host neither has the
-  address, nor a local route for it, nor a route that would forward it.
+  address, nor a local route for it, nor a route that would forward it. Or a shorter prefix, of public addresses, of
+  which this host has no address and no route to any part, not even the blackhole: what comes for it goes out again by
+  the default route (a warning).
 
 Why it matters
   That is how anycast services are announced: a static route brings the prefix into BGP, the address on lo receives the
@@ -20,18 +22,21 @@ Not flagged
   Addresses on any interface, that the packet filter names in a table that translates (DNAT, TPROXY), in a local route
   (AnyIP), or behind a route of any table that policy rules lead to, but for one that leads to lo: its packets come back
   in until their TTL is over. Announcements with a blackhole community (RTBH): the neighbour is asked to drop. Shorter
-  prefixes: aggregates. Hosts with eBPF programs on the way in that may take the packets before the kernel looks them up
-  (XDP or tc whose verdicts are not known to be others than TX and REDIRECT): told as a possibility, and so where BIRD
-  does not tell the communities; a warning where such a host has another address that it announces in the same way, for
-  then that is how it takes them in. Drained hosts announce nothing.
+  prefixes: aggregates, where anything of them is here or the blackhole stands in the kernel as well, and blocks of
+  private addresses, which wait for guests. Hosts with eBPF programs on the way in that may take the packets before
+  the kernel looks them up (XDP or tc whose verdicts are not known to be others than TX and REDIRECT): told as a
+  possibility, and so where BIRD does not tell the communities; a warning where such a host has another address that
+  it announces in the same way, for then that is how it takes them in. Drained hosts announce nothing.
 
 References
   RFC 4786, RFC 7999; net/ipv4/route.c ip_route_input_slow()
 """
 
+import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
+from netdiag.index.packet import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import usable
@@ -39,6 +44,7 @@ from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Xdp
 from netdiag.model.route import RTN_LOCAL, RTN_THROW, RTN_UNICAST, RTNH_F_DEAD, Routes
+from netdiag.rules.bgp_bird.bgp_export_leak import private
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_bpf import program, tc, tcx, xdp
@@ -50,7 +56,7 @@ RULE = Rule(
     id="bgp-route-announced-no-local-addr",
     title="an address is announced that this host drops packets for",
     severity="critical",
-    reads=("bird", "links", "addresses", "routes", "rules"),
+    reads=("bird", "links", "addresses", "routes", "rules", "sysctls"),
     consults=("bird_routes", "bpf", "nft"),
     explains=("bgp-announced-service-down",),
 )
@@ -95,7 +101,7 @@ def _forwards(view: HostView, routes: Routes, at: int) -> bool:
 
 
 def announced(view: HostView) -> dict[tuple[str, str, str], list[str]]:
-    """Single addresses from static blackholes, by socket, protocol and prefix, with the sessions that hear them."""
+    """Prefixes from static blackholes, by socket, protocol and prefix, with the sessions that hear them."""
     kinds = {(daemon.socket, row.name): row for daemon in view.bird.daemons for row in daemon.protocols}
     found: dict[tuple[str, str, str], list[str]] = {}
     for daemon in view.bird_routes:
@@ -105,9 +111,8 @@ def announced(view: HostView) -> dict[tuple[str, str, str], list[str]]:
                 continue
             for route in listed.routes or ():
                 origin = kinds.get((daemon.socket, route.protocol or ""))
-                single = route.net.endswith("/128" if ":" in route.net else "/32")
                 static = origin is not None and origin.proto == "Static"
-                if route.type != "blackhole" or not single or not static or route.net in (listed.rtbh or ()):
+                if route.type != "blackhole" or not static or route.net in (listed.rtbh or ()):
                     continue
                 key = (daemon.socket, route.protocol or "", route.net)
                 if len(found) < MOST or key in found:
@@ -115,8 +120,58 @@ def announced(view: HostView) -> dict[tuple[str, str, str], list[str]]:
     return found
 
 
+def single(net: str) -> bool:
+    """Whether a prefix is one address."""
+    return net.endswith("/128" if ":" in net else "/32")
+
+
+def empty(view: HostView, net: str) -> bool:
+    """Whether a host has no address and no route of a prefix of public addresses, and no wider one but the default."""
+    network = ipaddress.ip_network(net)
+    family = "inet6" if ":" in net else "inet"
+    first = str(network.network_address)
+    if single(net) or not network.prefixlen or private(net) or received(view, first) or translated(view, net):
+        return False
+    if any(row.family == family and ipaddress.ip_address(row.local) in network for row in view.addresses):
+        return False
+    fib = view.fib(family)
+    return not any(
+        len(fib.routes_within(number, net)) or any(group.length for group in fib.candidates(number, first))
+        for number in reachable_tables(view.rules, view.links, family)
+    )
+
+
+def _aggregate(view: HostView, told: tuple[str, str, list[str]], net: str) -> Draft:
+    """``told``: the daemon's socket, the static protocol, the sessions."""
+    socket, origin, names = told
+    first = net.partition("/")[0]
+    way = view.lookup(Query(family="inet6" if ":" in net else "inet", dst=first))
+    fate = f"goes out again by {view.ifname(way.oif)}" if way.ok and way.oif else "is refused"
+    return RULE.found(
+        subject=subject("prefix", prefix=net),
+        message=f"{net} is announced to {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}, and this host has "
+        f"no address and no route of it: what comes for it {fate}",
+        severity="warning",
+        confidence="likely",
+        evidence=[
+            (f"announced by {origin}", f"blackhole {net}", f"birdc show route export {names[0]}"),
+            (f"addresses in {net}", 0, "RTM_GETADDR IFA_LOCAL"),
+            (f"routes in {net}, or wider ones but the default", 0, "RTM_GETROUTE"),
+        ],
+        confirm=[birdc(socket, f"show route export {bird_name(names[0])}"), f"ip route get {first}"],
+        fix=f"{birdc(socket, f'disable {bird_name(origin)}')}  # or give its routes to the kernel, and the host what "
+        "the prefix is for",
+    )
+
+
 def check(view: HostView) -> Iterator[Draft]:
-    found = announced(view)
+    every = announced(view)
+    found = {key: told for key, told in every.items() if single(key[2])}
+    wide = {key: told for key, told in every.items() if not single(key[2]) and not any(n.endswith("?") for n in told)}
+    if wide and not steering(view):
+        for (socket, origin, net), told in wide.items():
+            if empty(view, net):
+                yield _aggregate(view, (socket, origin, told), net)
     here = {net: received(view, net.partition("/")[0]) for _, _, net in found}
     taken = steering(view)
     for (socket, origin, net), told in found.items():
@@ -156,6 +211,41 @@ def _host(net: str = NET, *, type: str = "blackhole", rtbh: tuple[str, ...] | No
     return host.route(net, type="blackhole", protocol=12, priority=32)
 
 
+def _aggregates() -> Iterator[Example]:
+    """A prefix that is announced and of which nothing is here."""
+
+    def host(net: str = "203.0.113.0/24", rtbh: tuple[str, ...] | None = (), **link: Any) -> Any:
+        made = BirdHost().bgp("up1").protocol("s1", "Static")
+        made.exports("up1", routes=(BirdRoute(net=net, type="blackhole", protocol="s1", best=True),), rtbh=rtbh)
+        made.link("eth0", **link).address("eth0", "192.0.2.2/24").address("eth0", "2001:db8:1::2/64")
+        made.route("default", via="2001:db8:1::1", dev="eth0")
+        return made.route("default", via="192.0.2.1", dev="eth0")
+
+    def case(name: str, why: str, made: Any, *says: str) -> Example:
+        severity: Any = "warning" if says else None
+        return _case(f"aggregate, {name}", why, made, 1 if says else 0, severity=severity, says=says)
+
+    yield case("nothing of it here", "it goes round", host(), "what comes for it goes out again by eth0")
+    yield case("nothing of it here, IPv6", "the same", host("2001:db8:9::/48"), "goes out again by eth0")
+    lost = host().without_routes(table=254, family="inet")
+    yield case("nothing at all here", "no route", lost, "what comes for it is refused")
+    yield case("an address of it", "that is what it is for", host().address("lo", NET))
+    yield case("an address beside it", "of another", host().address("lo", "203.0.112.7/32"), "out again")
+    yield case("a route to a part", "to those behind", host().route("203.0.113.64/26", via="192.0.2.9", dev="eth0"))
+    yield case("a wider route", "to those behind", host().route("203.0.112.0/22", via="192.0.2.9", dev="eth0"))
+    yield case("the blackhole", "nothing goes round", host().route("203.0.113.0/24", type="blackhole"))
+    yield case("private", "a block that waits for guests", host("10.7.0.0/24"))
+    yield case("unique local", "the same", host("fd00:7::/64"))
+    yield case("all", "a default route for others", host("0.0.0.0/0"))
+    yield case("communities not told", "it may be RTBH", host(rtbh=None))
+    yield case("XDP", "a program may take the packets", host(xdp=Xdp(mode="native")))
+    proxy = host().route("default", dev="lo", type="local", table=100, family="inet").rule(50, fwmark=1, table=100)
+    yield case("TPROXY", "marked packets are delivered", proxy)
+    for named, says in (("203.0.113.9/32", ()), ("203.0.112.9/32", ("out again",))):
+        to = table(chain("pre", rule(daddr(named), nat("dnat", "10.0.0.2")), hook="prerouting", type="nat"))
+        yield case(f"{named} translated", "who takes it in", host().nft(to), *says)
+
+
 def _case(name: str, why: str, host: Any, fires: int = 0, **more: Any) -> Example:
     return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
 
@@ -192,6 +282,7 @@ def examples() -> Iterator[Example]:
     yield _case("communities not told", "it may be RTBH", _host(rtbh=None), 1, severity="info")
     yield _case("XDP", "a program may take the packets", _host(link={"xdp": Xdp(mode="native")}), 1, severity="info")
     yield _case("aggregate", "how they are originated", _host("203.0.113.0/24"))
+    yield from _aggregates()
     yield _case("learnt", "not ours", _host(proto="BGP"))
     yield _case("session down", "nobody hears it", _host(state="start"))
     gone = _host(proto="BGP")
