@@ -87,6 +87,10 @@ class BpfMap(msgspec.Struct, frozen=True, kw_only=True):
     """True: there are more than ``entries``; counting was ended."""
     btf_id: int | None = None
     """Id of its type information; None: it has none."""
+    value_member: str | None = None
+    """Plain hashes whose values are structures: the member whose name says that it is an interface's index."""
+    value_member_at: int | None = None
+    """Bytes in front of it."""
     ifindex: int | None = None
     """The card that holds the map; None: the machine's memory."""
     netns: int | None = None

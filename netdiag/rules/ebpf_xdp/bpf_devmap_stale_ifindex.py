@@ -1,8 +1,9 @@
 """What it checks
   A map of a program that is attached here, or that an attached one calls, names an interface to send packets to, and
   there is no such interface: devmaps, and plain hash maps with keys of 4 or 16 bytes whose name says that values are
-  interfaces (ifindex, redirect, tx_port, ip_to_tap). A hash's value is an index, or a structure that begins with one:
-  then most entries must name interfaces that exist.
+  interfaces (ifindex, redirect, tx_port, ip_to_tap). A hash's value is an index, or a structure: of one whose type
+  information names a member so (``ifindex``) that member counts, also where the map's own name says nothing, if the
+  program may redirect at all; of others the first 32 bits, and then most entries must name interfaces that exist.
 
 Why it matters
   The program redirects packets to an index that no interface has: the kernel drops them, and counts that nowhere but
@@ -32,7 +33,7 @@ import sys
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import INTERFACES, BpfAttachment, BpfMap, BpfMapEntry
+from netdiag.model.bpf import INTERFACES, BpfAttachment, BpfMap, BpfMapEntry, BpfProgram
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.bpfplaces import by_address, guests_only, key_words
 from netdiag.rules.build import HostBuilder
@@ -48,6 +49,7 @@ RULE = Rule(
     consults=("routes",),
 )
 TYPES = ("hash", "devmap", "devmap_hash")
+XDP_REDIRECT, TC_ACT_REDIRECT = 4, 7
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -62,7 +64,7 @@ def check(view: HostView) -> Iterator[Draft]:
             stale.setdefault(entry.map_id, []).append(entry)
     for number, entries in stale.items():
         one, user, first = maps[number], users[number], entries[0]
-        if one.type == "hash" and not _believed(view, one, len(entries)):
+        if one.type == "hash" and not _believed(view, one, user, len(entries)):
             continue
         key = first.address or str(first.key)
         name = user.function or user.name
@@ -80,15 +82,26 @@ def check(view: HostView) -> Iterator[Draft]:
         )
 
 
-def _believed(view: HostView, one: BpfMap, stale: int) -> bool:
-    """Whether the values of a hash are interfaces: its name says so, and of structures those that exist prove it."""
-    if INTERFACES.search(one.name) is None:
+def _believed(view: HostView, one: BpfMap, user: BpfProgram, stale: int) -> bool:
+    """Whether the values of a hash are interfaces to send to: its name says so, and of structures those that exist
+    prove it, or a member does. That counts of a program that may redirect: one that only counts packets by their
+    interface returns constants."""
+    redirect = {"xdp": XDP_REDIRECT, "sched_cls": TC_ACT_REDIRECT}.get(user.type)
+    member = one.value_member is not None and (user.verdicts is None or redirect in user.verdicts)
+    if INTERFACES.search(one.name) is None and not member:
         return False
     agree, differ, _ = by_address(view, one, guests_only(view))
     if len(agree) > len(differ):
         return False  # addresses of guests: bpf-map-stale-address-mapping
     good = [entry for entry in view.bpf.entries if entry.map_id == one.id and view.link(entry.ifindex)]
-    return one.value_size == 4 or len(good) > stale
+    return one.value_size == 4 or member or len(good) > stale
+
+
+def _structures(member: str | None, *ifindexes: int, verdicts: tuple[int, ...] | None = None) -> HostBuilder:
+    """A map whose name says nothing, and whose values are structures."""
+    host = HostBuilder().link("tap0", kind="tun").bpf(programs=[program(1, "switch", map_ids=(5,), verdicts=verdicts)])
+    host.bpf(maps=[BpfMap(id=5, type="hash", name="places", key_size=4, value_size=8, value_member=member)])
+    return host.bpf(entries=[BpfMapEntry(map_id=5, key=n, ifindex=index) for n, index in enumerate(ifindexes)])
 
 
 def _host(kind: str = "hash", *ifindexes: int, name: str = "redirect_to", key: int = 4, value: int = 4) -> HostBuilder:
@@ -114,6 +127,14 @@ def examples() -> Iterator[Example]:
         fires=1,
         says=("key 1 to interface index 88", "and 1 more", "key 1 0 0 0"),
     )
+    for name, why, member, verdicts, fires in (
+        ("a member called ifindex", "its type information tells", "ifindex", None, 1),
+        ("a member called ifindex, redirects", "by a constant too", "ifindex", (0, 7), 1),
+        ("a member called ifindex, only counts", "it sends nothing", "ifindex", (-1, 0), 0),
+        ("no such member", "it may be anything", None, None, 0),
+    ):
+        host = tc(_structures(member, 9999, verdicts=verdicts), "tap0", 1)
+        yield Example(name=name, why=why, tables=host.build(), fires=fires)
     for kind in ("devmap", "devmap_hash"):
         yield Example(
             name=f"{kind} with an unknown index",

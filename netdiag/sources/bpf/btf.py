@@ -12,7 +12,11 @@ _HEADER = Struct("=HBBIIIII")
 _TYPE = Struct("=III")
 """struct btf_type: name_off, info, size or type."""
 MAGIC = 0xEB9F
-ENUM = 6
+STRUCT, ENUM = 4, 6
+THROUGH = (8, 9, 10, 11, 18)
+"""typedef, volatile, const, restrict, type_tag: a name or a quality of another type."""
+CHAIN = 16
+"""Such types in a row that are followed."""
 MORE = {1: 4, 3: 12, 14: 4, 17: 4}
 """Bytes behind a struct btf_type by kind: int, array, var, decl_tag."""
 MORE_EACH = {4: 12, 5: 12, 6: 8, 13: 8, 15: 12, 19: 12}
@@ -38,6 +42,44 @@ def type_name_of(btf: bytes, number: int) -> str | None:
         position += _TYPE.size + MORE.get(kind, 0) + MORE_EACH.get(kind, 0) * members
         current += 1
     return None
+
+
+def members(btf: bytes, number: int) -> tuple[tuple[str, int], ...]:
+    """Names and offsets in bytes of the members of the structure with this number, typedefs and qualifiers before it
+    followed; empty for another type. Bit fields are left out."""
+    types = _types(btf)
+    for _ in range(CHAIN):
+        found = types.get(number)
+        if found is None or found[0] not in THROUGH:
+            break
+        number = found[2]
+    if found is None or found[0] != STRUCT:
+        return ()
+    _, _, _, _, _, _, str_off, str_len = _HEADER.unpack_from(btf)
+    strings = _HEADER.unpack_from(btf)[3] + str_off
+    _, count, _, at = found
+    rows = (unpack_from("=III", btf, at + 12 * n) for n in range(count) if at + 12 * n + 12 <= len(btf))
+    return tuple(
+        (_string(btf, strings, str_len, name), (offset & 0xFFFFFF) // 8)
+        for name, _, offset in rows
+        if offset & 7 == 0 and offset >> 24 == 0
+    )
+
+
+def _types(btf: bytes) -> dict[int, tuple[int, int, int, int]]:
+    """By number: kind, count of members, size or type, and where what follows begins."""
+    if len(btf) < _HEADER.size:
+        return {}
+    magic, _, _, length, type_off, type_len, _, _ = _HEADER.unpack_from(btf)
+    position, end = length + type_off, min(length + type_off + type_len, len(btf))
+    found: dict[int, tuple[int, int, int, int]] = {}
+    while magic == MAGIC and position + _TYPE.size <= end:
+        _, about, other = _TYPE.unpack_from(btf, position)
+        kind, count = about >> 24 & 0x1F, about & 0xFFFF
+        position += _TYPE.size
+        found[len(found) + 1] = (kind, count, other, position)
+        position += MORE.get(kind, 0) + MORE_EACH.get(kind, 0) * count
+    return found
 
 
 def enumerators(btf: bytes, name: str) -> dict[int, str]:

@@ -51,7 +51,8 @@ def may_name(one: BpfMap) -> bool:
 
 def names_something(one: BpfMap) -> bool:
     """Whether the values of a map are worth reading: they name an interface, a processor, a program or a map."""
-    return one.type in NAMING or (may_name(one) and INTERFACES.search(one.name) is not None)
+    told = one.value_member is not None or INTERFACES.search(one.name) is not None
+    return one.type in NAMING or (may_name(one) and told)
 
 
 class Contents:
@@ -117,6 +118,8 @@ class Contents:
 def _entry(one: BpfMap, key: bytes, value: bytes) -> BpfMapEntry | None:
     """One entry: struct bpf_devmap_val, struct bpf_cpumap_val, an id, or a structure that begins with one."""
     first, second = unpack_from("=II", value)
+    if one.value_member_at is not None and one.value_member_at + 4 <= len(value):
+        first = unpack_from("=I", value, one.value_member_at)[0]
     if len(key) != 4:
         address = socket.inet_ntop(socket.AF_INET6, key)
         return BpfMapEntry(map_id=one.id, key=0, address=address, ifindex=first) if first else None

@@ -15,10 +15,10 @@ from typing import TypeVar
 
 import msgspec
 
-from netdiag.model.bpf import BpfLink, BpfMap, BpfProgram, type_name
+from netdiag.model.bpf import INTERFACES, BpfLink, BpfMap, BpfProgram, type_name
 from netdiag.model.text import kernel_text
 from netdiag.sources.bpf import names
-from netdiag.sources.bpf.btf import type_name_of
+from netdiag.sources.bpf.btf import members, type_name_of
 from netdiag.sources.bpf.calls import Calls, Kind
 from netdiag.sources.bpf.verdicts import LIMIT, returned
 
@@ -37,9 +37,11 @@ _PROGRAM = Struct("=II8sIIQQQIIQ16sIIQQIIQQII")
 PROGRAM_SIZE, PROGRAM_MAP_COUNT, PROGRAM_FUNC, PROGRAM_RUN = 232, 52, 132, 192
 PROGRAM_TRANSLATED, PROGRAM_TEXT = 20, 32
 WITH_VERDICT = ("xdp", "sched_cls")
-_MAP = Struct("=IIIIII16sIIQQI")
-"""struct bpf_map_info up to btf_id."""
+_MAP = Struct("=IIIIII16sIIQQIII")
+"""struct bpf_map_info up to btf_value_type_id."""
 MAP_SIZE = 88
+HASH = 1
+"""BPF_MAP_TYPE_HASH."""
 LINK_SIZE = 96
 _LINK = Struct("=III")
 
@@ -157,23 +159,25 @@ class Programs:
         try:
             self.calls.info(fd, buffer)
             if btf_id not in self.btf:
-                self.btf[btf_id] = self._btf(btf_id)
+                self.btf[btf_id] = type_information(self.calls, btf_id)
         except OSError:
             return None  # not for us to see: the short name stands
         return type_name_of(self.btf[btf_id], unpack_from("=I", first, 4)[0])
 
-    def _btf(self, btf_id: int) -> bytes:
-        info = ctypes.create_string_buffer(32)  # struct bpf_btf_info: btf, btf_size, id, name, name_len, kernel_btf
-        with opened(self.calls.fd_by_id("btf", btf_id)) as fd:
-            self.calls.info(fd, info)
-            size = unpack_from("=I", info, 8)[0]
-            if not 0 < size <= BTF_LIMIT:
-                return b""
-            content = ctypes.create_string_buffer(size)
-            info.raw = bytes(32)
-            pack_into("=QI", info, 0, ctypes.addressof(content), size)
-            self.calls.info(fd, info)
-        return content.raw
+
+def type_information(calls: Calls, btf_id: int) -> bytes:
+    """The BTF object with this id; empty where it is too large. Raises OSError."""
+    info = ctypes.create_string_buffer(32)  # struct bpf_btf_info: btf, btf_size, id, name, name_len, kernel_btf
+    with opened(calls.fd_by_id("btf", btf_id)) as fd:
+        calls.info(fd, info)
+        size = unpack_from("=I", info, 8)[0]
+        if not 0 < size <= BTF_LIMIT:
+            return b""
+        content = ctypes.create_string_buffer(size)
+        info.raw = bytes(32)
+        pack_into("=QI", info, 0, ctypes.addressof(content), size)
+        calls.info(fd, info)
+    return content.raw
 
 
 def _frozen(fd: int) -> bool | None:
@@ -192,6 +196,7 @@ class Maps:
 
     def __init__(self, calls: Calls) -> None:
         self.calls = calls
+        self.btf: dict[int, bytes] = {}
         self.buffer = ctypes.create_string_buffer(MAP_SIZE)
         self.blank = bytes(MAP_SIZE)
 
@@ -199,8 +204,12 @@ class Maps:
         """One map."""
         self.buffer.raw = self.blank
         self.calls.info(fd, self.buffer)
-        kind, _, key, value, most, flags, name, ifindex, _, _, netns, btf_id = _MAP.unpack_from(self.buffer)
+        told = _MAP.unpack_from(self.buffer)
+        kind, _, key, value, most, flags, name, ifindex, _, _, netns, btf_id, _, value_type = told
+        named = self._interface_member(btf_id, value_type) if btf_id and kind == HASH and value > 4 else None
         return BpfMap(
+            value_member=named[0] if named else None,
+            value_member_at=named[1] if named else None,
             id=number,
             type=type_name(names.MAPS, kind),
             name=kernel_text(name),
@@ -213,6 +222,16 @@ class Maps:
             ifindex=ifindex or None,
             netns=netns or None,
         )
+
+    def _interface_member(self, btf_id: int, value_type: int) -> tuple[str, int] | None:
+        """The member of a value's structure whose name says that it is an interface's index."""
+        try:
+            if btf_id not in self.btf:
+                self.btf[btf_id] = type_information(self.calls, btf_id)
+        except OSError:
+            return None  # not for us to see
+        listed = members(self.btf[btf_id], value_type)
+        return next(((name, at) for name, at in listed if INTERFACES.search(name)), None)
 
 
 class Links:
