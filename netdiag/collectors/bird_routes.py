@@ -17,6 +17,9 @@ from netdiag.sources.bird import protocols, replies, unresolved
 from netdiag.sources.protocol import Source, Unreadable
 
 UNREACHABLE = "show route all where dest = RTD_UNREACHABLE"
+DEFAULT = ("master", "master4", "master6")
+TABLES_CAP = 16
+"""Tables beside those that are asked by name."""
 Rtbh = dict[str, tuple[str, ...]]
 ROUTE_CAP = 20_000
 """Routes of one list; a table beyond that is compared by count. 100,000 routes are about 8 MB of text."""
@@ -67,7 +70,8 @@ def read_exports(source: Source, path: str, found: tuple[BirdProtocol, ...]) -> 
 
 def read_unresolved(source: Source, path: str, found: tuple[BirdProtocol, ...]) -> tuple[UnresolvedRoute, ...] | None:
     """Routes of type unreachable with their attributes, and which static routes are recursive; None where the daemon
-    does not tell (it may not know the words)."""
+    does not tell (it may not know the words). Without a word about tables BIRD answers for its default ones alone: the
+    others of the kernel's protocols are asked by name."""
     statics = [f"show static {quoted(p.name)}" for p in found if p.proto == "Static" and p.state == "up"]
     try:
         raw = source.fetch("bird", "\n".join((path, UNREACHABLE, *statics)))
@@ -78,7 +82,20 @@ def read_unresolved(source: Source, path: str, found: tuple[BirdProtocol, ...]) 
     if lines is None or replies.refused(lines) or replies.broken(raw):
         return None
     recursive = {net: hop for command in statics for net, hop in unresolved.recursive(said.get(command, [])).items()}
-    return unresolved.routes(lines, recursive)
+    known = list(unresolved.routes(lines, recursive))
+    kernels = [channel.table for row in found if row.proto == "Kernel" for channel in row.channels if channel.table]
+    named = [f"{UNREACHABLE} table {table}" for table in dict.fromkeys(kernels) if table not in DEFAULT][:TABLES_CAP]
+    try:
+        more = replies.split(source.fetch("bird", "\n".join((path, *named)))) if named else {}
+    except Unreadable:
+        return None
+    for command in named:
+        if replies.refused(more.get(command, [])):
+            return None
+        there = {(row.net, row.protocol) for row in known}
+        others = unresolved.routes(more.get(command, []), recursive)
+        known += [row for row in others if (row.net, row.protocol) not in there]
+    return tuple(known)
 
 
 def read_attributes(

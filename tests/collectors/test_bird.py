@@ -22,6 +22,9 @@ EDGE1 = f"""
 router id 192.0.2.1;
 ipv4 table spare;
 ipv4 table unused;
+ipv4 table far;
+protocol kernel k_far {{ kernel table 78; ipv4 {{ table far; export all; }}; }}
+protocol static lost {{ ipv4 {{ table far; }}; route 198.51.109.0/24 recursive 10.255.255.1; }}
 protocol device {{}}
 protocol direct {{ ipv4; }}
 protocol kernel k4 {{ ipv4 {{ export all; import none; }}; }}
@@ -176,7 +179,7 @@ def test_bird_2(lab: Lab) -> None:
     lab.wait(lambda: re.search("Import updates: +2 ", birdc(host, "show protocols all up_b")), 10, "two routes came")
     daemon = agree(host)
     assert (daemon.version, daemon.router_id, daemon.hostname) == ("2.0.12", "192.0.2.1", "edge1")
-    assert set(daemon.tables) == {"master4", "master6", "spare", "unused"}
+    assert set(daemon.tables) == {"master4", "master6", "spare", "unused", "far"}
     by_name = {row.name: row for row in daemon.protocols}
     first = by_name["up.a-1:x"]
     assert (first.neighbor_address, first.neighbor_as, first.local_as) == ("192.0.2.2", 65002, 65001)
@@ -192,6 +195,9 @@ def test_bird_2(lab: Lab) -> None:
     assert (bfd.protocol, bfd.address, bfd.ifname, bfd.state) == ("bfd.1", "192.0.2.2", "eth0", "Up")
     assert {(row.ifname, row.state) for row in daemon.interfaces} >= {("lo", "up"), ("eth0", "up")}
     assert any(address.startswith("192.0.2.1/") for row in daemon.interfaces for address in row.addresses)
+    (routes,) = host.call(lambda: read(bird_routes)).tables["bird_routes"]
+    gone = [(row.net, row.table, row.next_hop) for row in routes.unresolved or () if row.protocol == "lost"]
+    assert gone == [("198.51.109.0/24", "far", "10.255.255.1")]
     exported = lists(host)
     assert {kind for _, kind in exported["k4"]} == {"unicast", "blackhole", "unreachable", "prohibit"}
     assert exported["up_b"] == set()
