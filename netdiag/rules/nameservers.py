@@ -4,10 +4,13 @@ Pure; nothing can fail.
 """
 
 import ipaddress
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from netdiag.index.nftpacket import Packet
+from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
 from netdiag.model.sockets import IPPROTO_TCP, IPPROTO_UDP
 from netdiag.rules.sockettables import at_address, comm_of, listening, served
@@ -92,3 +95,22 @@ def redirected(view: HostView, address: str, port: int = DNS_PORT) -> bool:
     question = Packet(family=family, oif="lo", daddr=bare, proto=protocol(view), dport=port, daddr_type="local")
     verdict = view.netfilter.hook("output", question)
     return any(one.kind in REDIRECTS for one in verdict.translations)
+
+
+def closed(view: HostView, address: str) -> Possible | None:
+    """What of this host's own filter stops every question to an address of this host, on its way out or in by
+    loopback; None where they may pass. The rule must consult nft."""
+    bare = address.partition("%")[0]
+    family = "inet6" if ":" in bare else "inet"
+    ends: dict[str, Any] = {"family": family, "daddr": bare, "saddr": bare, "daddr_type": "local"}
+    packet = Packet(**ends, proto=protocol(view), dport=DNS_PORT, oif="lo", oifindex=1)
+    for hook in ("output", "postrouting", "prerouting", "input"):
+        if hook == "prerouting":
+            packet = replace(packet, oif="", oifindex=None, iif="lo", iifindex=1)
+        verdict = view.netfilter.hook(hook, packet)
+        if verdict.passes == "no":
+            return verdict.blocker
+        if verdict.translations:
+            return None
+        packet = verdict.packet
+    return None

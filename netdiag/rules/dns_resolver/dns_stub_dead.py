@@ -1,7 +1,8 @@
 """What it checks
   A nameserver of /etc/resolv.conf is a loopback address or one of this host's own, and no socket of this network
   namespace waits there at port 53: systemd-resolved, dnsmasq, unbound or a node-local cache that is dead, listens at
-  another address or port, or lives in another namespace.
+  another address or port, or lives in another namespace. Or one waits there, and the host's own filter drops every
+  question on its way over loopback.
 
 Why it matters
   Questions to it are refused at once. Where it is the only nameserver no name can be looked up at all; a container or
@@ -27,12 +28,14 @@ References
 from collections.abc import Iterator
 from typing import Any
 
+from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfCgroup
 from netdiag.model.finding import Draft, Severity, subject
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import chain, meta, plain, port, rule, table, verdict
-from netdiag.rules.nameservers import IPVS, alive, asked, asks_dns, own, redirected
+from netdiag.rules.build_nft import chain, iifname, meta, plain, port, rule, table, verdict
+from netdiag.rules.nameservers import IPVS, alive, asked, asks_dns, closed, own, redirected
+from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -52,7 +55,8 @@ def check(view: HostView) -> Iterator[Draft]:
     if not asks_dns(view):
         return
     servers = asked(view)
-    dead = [address for address in servers if own(view, address) and not alive(view, address)]
+    shut = {address: stop for address in servers if own(view, address) and (stop := closed(view, address))}
+    dead = [address for address in servers if own(view, address) and (address in shut or not alive(view, address))]
     if not dead:
         return
     address = dead[0]
@@ -63,6 +67,9 @@ def check(view: HostView) -> Iterator[Draft]:
         severity, consequence = "critical", "no name can be looked up"
     elif servers[0] == address:
         severity, consequence = "warning", "every lookup tries it first in vain"
+    if address in shut and alive(view, address):
+        yield _shut(address, shut[address], severity, consequence)
+        return
     yield RULE.found(
         subject=subject("socket", netid="udp", src=address, sport=53),
         severity=severity,
@@ -76,6 +83,20 @@ def check(view: HostView) -> Iterator[Draft]:
         confirm=["grep nameserver /etc/resolv.conf", "ss -lun"],
         fix="systemctl restart systemd-resolved  # or the resolver that should be there; in a namespace of its own: "
         "name one that can be reached",
+    )
+
+
+def _shut(address: str, stop: Possible, severity: Severity, consequence: str) -> Draft:
+    """The resolver waits there, and the host's own filter keeps the questions from it."""
+    at = stop.at
+    return RULE.found(
+        subject=subject("socket", netid="udp", src=address, sport=53),
+        severity=severity,
+        message=f"{place_words(at)} stops questions to nameserver {address} on this host: {consequence}",
+        evidence=[fact(stop), (f"{address} port 53 waits for questions", "yes", "SOCK_DIAG udp")],
+        confirm=[list_chain(at.table, at.chain), "grep nameserver /etc/resolv.conf"],
+        fix=inserts(at.table, at.chain.name, ["iifname lo accept"], ["-i lo -j ACCEPT"]),
+        touches=[chain_subject(at.table, at.chain)],
     )
 
 
@@ -148,3 +169,14 @@ def examples() -> Iterator[Example]:
     yield case("Docker's resolver by TCP only", "questions go by UDP", ("127.0.0.11",), elsewhere, says="critical")
     yield case("hosts only", "nobody asks", stub, hosts=("files",))
     yield case("resolved by its socket", "the file is not asked", stub, hosts=("files", "resolve", "dns"))
+    for name, hook, part, severity in (
+        ("closed", "input", rule(port(17, 53), verdict("drop")), "critical"),
+        ("closed on the way out", "output", rule(port(17, 53), verdict("drop")), "critical"),
+        ("closed for IPv6", "input", rule(meta("nfproto", b"\x0a"), port(17, 53), verdict("drop")), None),
+        ("closed on the card", "input", rule(iifname("br0"), port(17, 53), verdict("drop")), None),
+        ("closed for TCP", "input", rule(port(6, 53), verdict("drop")), None),
+    ):
+        ruled = HostBuilder().link("br0").resolver("127.0.0.53").socket(protocol=17, sport=53, src="127.0.0.53")
+        ruled.nft(table(chain("one", part, hook=hook)))
+        yield Example(name=f"it waits, and the port is {name}", why="by the host's own filter", tables=ruled.build(),
+                      fires=1 if severity else 0, severity=severity, says=("stops questions",) if severity else ())  # type: ignore[arg-type]  # fmt: skip
