@@ -58,6 +58,7 @@ RULE = Rule(
     consults=("bird",),
     explains=(
         "rpfilter-strict-drops-arp",
+        "rpfilter-wildcard-reapplied",
         "bgp-not-established",
         "bgp-hold-timer-expired",
         "wg-handshake-stale",

@@ -43,7 +43,6 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "sysctls"),
-    explains=("asym-rpfilter-strict-drop",),
 )
 ALIKE = 2
 
