@@ -1,7 +1,8 @@
 """What it checks
   A WireGuard peer that is in use but has no allowed addresses, "allowed ips: (none)": it has an endpoint, and living
   keys or a persistent keepalive. A prefix belongs to one peer of a device; giving it to another one, with wg set, wg
-  addconf or twice in one file, takes it from the first without a word.
+  addconf or twice in one file, takes it from the first without a word. Against a baseline also a peer in use that lost
+  its address in the device's own subnet, and another peer of the device, known then as well, has it now.
 
 Why it matters
   The peer looks well: handshakes are fresh, keepalives go both ways. But no packet is sent to it, and each one that
@@ -20,8 +21,10 @@ Fix
 
 Not flagged
   A peer without an endpoint, or without keepalive and handshake: prepared, waiting to be given its prefixes. A peer
-  whose keys are dead and which has no keepalive: parked, told as info only. A peer with at least one prefix. A device
-  that is down. A peer kept warm on purpose with a keepalive and no prefixes looks exactly like the fault: suppress it.
+  whose keys are dead and which has no keepalive: parked, told as info only. A peer with at least one prefix, where no
+  baseline tells of more. A prefix that a new peer has, or that nobody has any more, or that is outside the device's own
+  subnet: a guest's, which moves with the guest. A device that is down. A peer kept warm on purpose with a keepalive and
+  no prefixes looks exactly like the fault: suppress it.
 
 References
   drivers/net/wireguard/allowedips.c add(), which moves a node to its new peer; receive.c
@@ -29,12 +32,14 @@ References
 """
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, subject
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.build_wireguard import WireguardBuilder, key
+from netdiag.rules.expected import since
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.wireguardpeers import (
     REJECT_AFTER_TIME,
@@ -51,6 +56,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "wireguard"),
+    consults=("baseline", "addresses"),
     explains=(
         "wg-allowedips-without-route",
         "wg-route-without-allowedips",
@@ -81,6 +87,54 @@ def check(view: HostView) -> Iterator[Draft]:
             confidence = in_use(peer, at) if link.up and not peer.allowed_ips else None
             if confidence is not None:
                 yield _finding(device, peer, at, confidence)
+        yield from _taken(view, device) if link.up else ()
+
+
+def inside(prefix: str, subnet: IPv4Network | IPv6Network) -> bool:
+    """Whether a prefix is a part of a subnet, and not all of it."""
+    net = ip_network(prefix, strict=False)
+    return net.version == subnet.version and net != subnet and net.subnet_of(subnet)  # type: ignore[arg-type]
+
+
+def _taken(view: HostView, device: WireguardDevice) -> Iterator[Draft]:
+    """Peers in use that lost part of their prefixes to others since the baseline."""
+    old = view.baseline
+    if old is None or not old.read_whole("wireguard"):
+        return
+    before = {
+        one.public_key: one for each in old.wireguard.devices if each.ifname == device.ifname for one in each.peers
+    }
+    mine = (row for row in view.addresses if view.ifname(row.ifindex) == device.ifname and row.scope == 0)
+    subnets = [ip_network(f"{row.local}/{row.prefixlen}", strict=False) for row in mine]
+    holder = {prefix: peer for peer in device.peers for prefix in peer.allowed_ips}
+    for peer in device.peers:
+        then = before.get(peer.public_key)
+        if then is None or not peer.allowed_ips or in_use(peer, view.wireguard.at) != "likely":
+            continue
+        lost = [
+            (prefix, other)
+            for prefix in then.allowed_ips
+            if any(inside(prefix, subnet) for subnet in subnets)
+            and (other := holder.get(prefix)) is not None
+            and other is not peer
+            and other.public_key in before
+        ]
+        if lost:
+            prefix, other = lost[0]
+            more, name = f" and {len(lost) - 1} more" if len(lost) > 1 else "", device.ifname
+            yield RULE.found(
+                subject=peer_subject(device, peer),
+                message=f"peer {peer.public_key} of {name} at {endpoint_word(peer)} lost {prefix}{more} to peer "
+                f"{other.public_key} {since(old)}: what is for it goes there, and what it sends from there is dropped",
+                evidence=[
+                    (f"{prefix} belonged to", peer.public_key, f"allowed ips of {name}, {since(old)}"),
+                    (f"{prefix} belongs to", other.public_key, source(device, "WGPEER_A_ALLOWEDIPS", "allowed_ip")),
+                ],
+                confirm=[f"wg show {quoted(name)} allowed-ips"],
+                fix=f"wg set {quoted(name)} peer {quoted(peer.public_key)} allowed-ips {','.join(then.allowed_ips)}",
+                touches=[device_subject(device), peer_subject(device, other)],
+                breaks=[subject("link", ifname=name), *(subject("route", dst=one, table=254) for one, _ in lost)],
+            )
 
 
 def _finding(device: WireguardDevice, peer: WireguardPeer, at: float, confidence: Confidence) -> Draft:
@@ -115,6 +169,7 @@ def _finding(device: WireguardDevice, peer: WireguardPeer, at: float, confidence
 def examples() -> Iterator[Example]:
     yield from _fault_examples()
     yield from _quiet_examples()
+    yield from _taken_examples()
 
 
 ABOUT = subject("wireguard-peer", ifname="wg0", public_key=key("a"))
@@ -126,6 +181,31 @@ def _host(
     """A device with the peer in question and another one that has its prefix."""
     host = WireguardBuilder().wireguard("wg0", up=up, userspace=userspace)
     return host.wg_peer("wg0", "a", allowed_ips=allowed_ips, **peer).wg_peer("wg0", "b", age=20)
+
+
+def _taken_examples() -> Iterator[Example]:
+    """Two peers, of which the first had 10.0.0.2/32 and fd00:2::/48 at the time of the baseline."""
+
+    def host(first: tuple[str, ...], second: tuple[str, ...], *names: str, age: float = 20) -> WireguardBuilder:
+        made = WireguardBuilder().wireguard("wg0")
+        made.address("wg0", "10.0.0.1/24")
+        for name, allowed in zip(names or ("a", "b"), (first, second), strict=False):
+            made.wg_peer("wg0", name, age=age, endpoint="192.0.2.2", allowed_ips=allowed)
+        return made
+
+    mine, its = ("10.0.0.2/32", "fd00:2::/48"), ("10.0.0.3/32",)
+    moved = (("fd00:2::/48",), ("10.0.0.3/32", "10.0.0.2/32"))
+    for name, now, then, fires in (
+        ("it went to the other", host(*moved), host(mine, its), 1),
+        ("nobody has it now", host(("fd00:2::/48",), its), host(mine, its), 0),
+        ("a new peer has it", host(*moved), host(mine, (), "a"), 0),
+        ("it is not in use", host(*moved, age=9000), host(mine, its), 0),
+        ("as it was", host(mine, its), host(mine, its), 0),
+        ("it was a guest's", host(mine[:1], (*its, mine[1])), host(mine, its), 0),
+    ):
+        about = ABOUT if fires else None
+        yield Example(name=f"a prefix of the baseline, and {name}", why=name, tables=now.build(),
+                      baseline=then.build(), fires=fires, subject=about)  # fmt: skip
 
 
 def _fault_examples() -> Iterator[Example]:
