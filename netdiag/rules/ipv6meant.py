@@ -70,7 +70,8 @@ def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bo
 
 def bereft(view: HostView, link: Link) -> list[Session]:
     """IPv6 sessions to a neighbour on a subnet that no interface has any more, where it was this one's: a session of
-    IPv4 to the same AS goes over it, or no other interface with an IPv4 address is without IPv6."""
+    IPv4 to the same AS goes over it, or no other card with an IPv4 address is without IPv6. (Engines switch it off on
+    bridges of guests.)"""
     near = {row.ifindex for row in view.addresses if row.family == "inet"}
     off = [one for one in view.links if one.up and _off(one) and one.ifindex in near]
     if link not in off or view.stack.ports(link.ifindex) or link.loopback:
@@ -83,7 +84,8 @@ def bereft(view: HostView, link: Link) -> list[Session]:
             continue
         mates = [one for one in every if one.protocol.neighbor_as == row.neighbor_as and one is not session]
         beside = any(link.ifname in on_subnet(view, mate) for mate in mates)
-        if not on_subnet(view, session) and (beside or len(off) == 1):
+        alone = [one for one in off if one.kind in PLAIN] == [link]
+        if not on_subnet(view, session) and (beside or alone):
             found.append(session)
     return found
 

@@ -3,7 +3,7 @@
   them, while another session of the same kind announces some: one to the same neighbouring AS, or one with the same
   filter by name, of the same family and table. Or an external one that is given what this host itself makes, where the
   filter that refuses is written in place, or its name and the other's say the same but for the session: to_as1 and
-  to_as2, up_one_out and up_two_out of the sessions up_one and up_two. Or one to a neighbouring AS that is told of a
+  to_as2, up_one_out and up_two_out of the sessions up_one and up_two. Or one to a neighbouring AS that is told of every
   service address of this host (alone in its prefix, on lo) in the other family, where there is one of this family too,
   and the filters go together by their names (out4 and out6) or this one is written in place.
 
@@ -22,9 +22,10 @@ Fix
 
 Not flagged
   A session without a sibling that announces something: a collector, a looking glass, a drained host whose sessions are
-  all at zero. A channel to which nothing was offered, or whose routes all came from that neighbour. Sessions inside the
-  AS with "export none". Clients of a route server. A session established less than three seconds ago. With a filter
-  other than "none" that refuses everything and no sibling to compare with, it is told as information only.
+  all at zero. One family alone, where some address on lo is announced in neither: it is the router's own. A channel to
+  which nothing was offered, or whose routes all came from that neighbour. Sessions inside the AS with "export none".
+  Clients of a route server. A session established less than three seconds ago. With a filter other than "none" that
+  refuses everything and no sibling to compare with, it is told as information only.
 
 References
   nest/proto.c channel_show_stats(), nest/rt-table.c export_filter() of BIRD
@@ -88,21 +89,23 @@ def _mates(view: HostView, one: Standing) -> list[Standing]:
 
 
 def _twins(view: HostView, one: Standing) -> list[Standing]:
-    """Sessions of the other family to the same neighbouring AS that announce a service address of this host (one on lo,
-    alone in its prefix), where this host has service addresses of this family as well, and a filter refused all."""
+    """Sessions of the other family to the same neighbouring AS that announce service addresses of this host (those on
+    lo, alone in their prefixes), where this host has service addresses of this family as well, and a filter refused
+    all. Where one of the other family is announced to nobody, it is the host's own, and so may be that of this one."""
     asn, family = one.session.protocol.neighbor_as, one.channel.name
     if one.internal or asn is None or one.channel.output_filter in (NOTHING, ALL, None) or family not in FAMILIES:
         return []
     served = [row for row in view.addresses if (at := view.link(row.ifindex)) and at.loopback and row.scope == 0]
     own = {f"{row.local}/{row.prefixlen}" for row in served if row.prefixlen == (32 if row.family == "inet" else 128)}
-    if not any((":" in prefix) == (family == "ipv6") for prefix in own):
-        return []
-    gives = {
-        (d.socket, listed.protocol)
+    theirs = {prefix for prefix in own if (":" in prefix) != (family == "ipv6")}
+    told = {
+        (d.socket, listed.protocol): {route.net for route in listed.routes or ()} & theirs
         for d in view.bird_routes
         for listed in d.exports
-        if any(route.net in own and (":" in route.net) != (family == "ipv6") for route in listed.routes or ())
     }
+    gives = {session for session, nets in told.items() if nets}
+    if own == theirs or theirs - set().union(*told.values()):
+        return []
     return [
         other
         for other in standing(view)
@@ -270,12 +273,16 @@ def _of_two_families(told: dict[str, Any]) -> Iterator[Example]:
     """A service with an address of each family on lo, and one session a family to the same neighbouring AS."""
 
     def host(
-        service: str = "2001:db8:7::7/128", mine: str = "out6", yours: str = "out4", net: str = "203.0.113.7/32"
+        service: str = "2001:db8:7::7/128",
+        mine: str = "out6",
+        yours: str = "out4",
+        net: str = "203.0.113.7/32",
+        router: str = "127.0.0.2/8",
     ) -> BirdHost:
         host = BirdHost().bgp("up1", **_zero(name="ipv6", output_filter=mine)).bgp("up2", **_good(output_filter=yours))
         host.exports("up2", routes=(BirdRoute(net=net, protocol="s1", best=True),))
         host.link("eth0").address("eth0", "2001:db8:1::1/128").address("lo", "203.0.113.7/32", scope=0)
-        host.address("lo", service, scope=0)
+        host.address("lo", service, scope=0).address("lo", router, scope=0)
         return host
 
     info: dict[str, Any] = {"fires": 1, "severity": "info"}
@@ -286,6 +293,7 @@ def _of_two_families(told: dict[str, Any]) -> Iterator[Example]:
         ("a subnet on lo", "that is no service", host("2001:db8:7::7/64")),
         ("another filter", "somebody chose it", host(mine="drained")),
         ("IPv4 announces something else", "a network behind it", host(net="198.51.100.0/24")),
+        ("a loopback of each family", "it is the router's own", host(router="10.255.0.1/32")),
     ):
         yield _case(name, why, one, **info)
 

@@ -22,14 +22,16 @@ Not flagged
   long as the kernel has a default route of that family, by the interface by which the routes were told, and nothing of
   the other family is given to it either, or does not forward and has internal sessions only, or every session has
   "export none" and there is no second network that it could forward for, it is told as info; so are internal sessions
-  with route reflection. Tables of which some Kernel protocol takes routes, or into which the kernel's routes are the
-  only ones.
+  with route reflection, a route a session (a default route, and the kernel has one) while the other family is given,
+  and a neighbour by whose interface a policy rule leads what leaves from a service address: it is announced there.
+  Tables of which some Kernel protocol takes routes, or into which the kernel's routes are the only ones.
 
 References
   BIRD user's guide, protocol kernel; proto_setup channel defaults in nest/proto.c
 """
 
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import msgspec
@@ -145,9 +147,21 @@ def _astray(view: HostView, family: str, sources: list[tuple[BirdProtocol, int]]
         if row.local_as == row.neighbor_as or row.neighbor_address is None:
             continue
         way = view.lookup(Query(family="inet6" if ":" in row.neighbor_address else "inet", dst=row.neighbor_address))
-        if row.neighbor_ifname is None and used and way.hops and not used & {hop.oif for hop in way.hops}:
+        oifs = {hop.oif for hop in way.hops}
+        if row.neighbor_ifname is None and used and oifs and not used & oifs and not _served_by(view, family, oifs):
             return view.ifname(way.hops[0].oif), view.ifname(min(used))
     return None
+
+
+def _served_by(view: HostView, family: str, oifs: set[int]) -> bool:
+    """Whether what leaves from a service address (on lo or a dummy) has a default route by one of these interfaces."""
+    routes = view.routes(family)
+    out = (routes.dst_len == 0) & (routes.type == RTN_UNICAST) & among(routes.oif, list(oifs))
+    by_source = [rule for rule in view.rules if rule.family == family and rule.src_len and not rule.invert]
+    led = [rule for rule in by_source if out[routes.table == (rule.table or 0)].any()]
+    nets = [ip_network(f"{rule.src}/{rule.src_len}", strict=False) for rule in led]
+    served = [row for row in view.addresses if (at := view.link(row.ifindex)) and (at.loopback or at.kind == "dummy")]
+    return any(ip_address(row.local) in net for row in served for net in nets)
 
 
 def _said(kernel: BirdProtocol, policy: str | None) -> str:
@@ -182,11 +196,11 @@ def check(view: HostView) -> Iterator[Draft]:
             forwards = view.sysctl_int(FORWARDING[family]) == 1
             reflects = not external and any("route-reflector" in (row.session or "") for row, _ in sources)
             meant = reflects or _listens(view, daemon, family) or not (external or forwards)
+            count = sum(number for _, number in sources)
             bad = not meant and not default
-            uneven = not meant and forwards and bool(installs - {family})
+            uneven = not meant and forwards and bool(installs - {family}) and count > len(sources)
             astray = _astray(view, family, sources) if not meant and forwards and default else None
             kernel = kernel_of(daemon, table)
-            count = sum(number for _, number in sources)
             filtered = kernel.channels[0].output_filter if kernel is not None and kernel.channels else None
             yield RULE.found(
                 subject=subject("bird-protocol", name=kernel.name if kernel else table, socket=daemon.socket),
@@ -371,16 +385,20 @@ def _ways() -> Iterator[Example]:
             host.route("default", via="198.51.100.1", dev="eth1", table=100)
             host.rule(100, src="198.51.100.2", src_len=32, table=100)
         yield Example(name=name, why=why, tables=host.build(), fires=1, severity=severity, says=told)  # type: ignore[arg-type]
+        if severity == "warning":
+            host.address("lo", "203.0.113.7/32").rule(90, src="203.0.113.0", src_len=24, table=100)
+            led = host.route("default", via="198.51.100.1", dev="eth1", table=100).build()
+            yield Example(name=f"{name}, a service leaves there", why="announced", tables=led, fires=1, severity="info")
 
 
 def _of_two_families() -> Iterator[Example]:
     """A default route of IPv4, none of BIRD's in the kernel, and a second family beside it."""
 
-    def host(taker: str = "ipv6", forward: int = 1, exported: int = 3, filter_: str | None = "ACCEPT") -> Any:
-        four, six = channel(imported=5, preferred=5, table="master4"), channel(name="ipv6", table="master6")
+    def host(taker: str = "ipv6", forward: int = 1, exported: int = 3, learned: int = 2) -> Any:
+        four, six = channel(imported=learned, preferred=learned, table="master4"), channel(name="ipv6", table="master6")
         made: Any = BirdHost().bgp("up1", channels=(four, msgspec.structs.replace(six, imported=3, preferred=3)))
         for name, table in (("ipv4", "master4"), ("ipv6", "master6")):
-            out = {"exported": exported, "output_filter": filter_} if name == taker else {"exported": 0}
+            out = {"exported": exported, "output_filter": "ACCEPT"} if name == taker else {"exported": 0}
             made.protocol(f"k{name[3:]}", "Kernel", channels=(channel(**{"name": name, "table": table, **out}),))  # type: ignore[arg-type]
         made.link("eth0").address("eth0", "192.0.2.2/24").address("eth0", "2001:db8::2/64")
         made.route("default", via="192.0.2.1", dev="eth0").route("default", via="2001:db8::1", dev="eth0")
@@ -393,5 +411,6 @@ def _of_two_families() -> Iterator[Example]:
     yield case("IPv6 alone is given", "the other was forgotten", host(), subject=subject("bird-protocol", name="k4"),
                **warn)  # fmt: skip
     yield case("IPv4 alone is given", "the other way round", host("ipv4"), **warn)
+    yield case("IPv6 is given, one route of IPv4 learnt", "the default", host(learned=1), fires=1, severity="info")
     yield case("IPv6 alone, not forwarding", "it may only announce IPv4", host(forward=0), fires=1, severity="info")
     yield case("neither is given", "a collector, as it seems", host("none"), fires=2, severity="info")

@@ -16,7 +16,8 @@ Fix
   Spoofed sources are no longer stopped there by the kernel: see that a firewall does.
 
 Not flagged
-  Loose filtering (2). One interface of two where no file tells which was meant. Hosts where "all" or "default" filters.
+  Loose filtering (2). Interfaces without it that a file of sysctl.d names: exceptions from what holds for the others.
+  One interface of two where no file tells which was meant. Hosts where "all" or "default" filters.
   Interfaces that have no like, such as an uplink that is filtered on purpose, and groups that are filtered as a whole.
   What a strict filter drops is asym-rpfilter-strict-drop's to say.
 
@@ -53,6 +54,12 @@ def _pattern(view: HostView) -> str | None:
     return rows[-1].path if rows and rows[-1].value.strip() == "1" else None
 
 
+def _excepted(view: HostView, link: Link) -> bool:
+    """Whether a file of sysctl.d names this very interface: what it has is an exception that somebody made."""
+    names = {f"net.ipv4.conf.{link.ifname}.rp_filter", f"net/ipv4/conf/{link.ifname}/rp_filter"}
+    return any(row.name in names for row in view.sysctls_at_boot or ())
+
+
 def make(link: Link) -> tuple[str | None, str]:
     """Kind, and name without its number."""
     return link.kind, link.ifname.rstrip("0123456789")
@@ -67,7 +74,7 @@ def check(view: HostView) -> Iterator[Draft]:
         if not link.up or link.inet_conf.get("rp_filter") != 1 or link.master is not None:
             continue
         alike = [one for one in view.links if one is not link and one.up and make(one) == make(link)]
-        free = [one for one in alike if one.inet_conf.get("rp_filter") == 0]
+        free = [one for one in alike if one.inet_conf.get("rp_filter") == 0 and not _excepted(view, one)]
         if link.ifname == make(link)[1] or len(free) < fewest or 2 * len(free) <= len(alike):
             continue
         path = (
@@ -115,6 +122,8 @@ def examples() -> Iterator[Example]:
     yield _case("one of two, and a loose pattern", "that did not set it", _host(1, 0), files=(loose,))
     yield _case("one of two, overruled", "the last line counts", _host(1, 0), files=(glob, loose))
     other = msgspec.structs.replace(glob, name="net.ipv4.conf.tap0.rp_filter")
+    free = msgspec.structs.replace(glob, name="net.ipv4.conf.tap1.rp_filter", value="0")
+    yield _case("one of two, and the other by its name", "that is the exception", _host(1, 0), files=(glob, free))
     yield _case("one of two, by its name", "meant for this one", _host(1, 0), files=(other,))
     yield _case("half of them", "two groups", _host(1, 1, 1, 0, 0))
     yield _case("loose", "it drops little", _host(2, 0, 0))

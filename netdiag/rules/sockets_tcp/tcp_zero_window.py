@@ -16,7 +16,8 @@ Fix
 
 Not flagged
   As more than a note: fewer than six probes in a row, some twelve seconds: a consumer that pauses. A full buffer here
-  for less than that, or of a client: somebody may be reading page by page. Connections without anything to send.
+  for less than that, or of a client: somebody may be reading page by page; or of a service that reads its other
+  connections meanwhile: it holds this one back, as proxies and brokers do. Connections without anything to send.
 
 References
   net/ipv4/tcp_timer.c tcp_probe_timer(); RFC 9293 section 3.8.6.1; idiag_timer 4 of inet_diag
@@ -88,14 +89,17 @@ def _full_here(view: HostView) -> Iterator[Draft]:
     same = (table.later_received == table.received) & (table.later_rqueue == table.rqueue)
     full &= (table.later == 1) & same
     served = set(table.sport[listening(table, IPPROTO_TCP)].tolist())
+    read = (table.protocol == IPPROTO_TCP) & (table.later == 1) & (table.later_rqueue == 0)
+    at_work = set(table.sport[read & (table.later_received > table.received)].tolist())
     for position in np.flatnonzero(full)[:SHOWN].tolist():
         row, quiet = table.row(position), int(table.later_last_data_recv[position])
         service, known = row.sport in served, bool(table.told[position] & TOLD_INFO)
         comm = comm_of(view, row.inode) or "a program"
+        hangs = service and row.sport not in at_work and known and quiet >= PAUSE
         place = {"sport": row.sport} if service else {"dst": row.dst, "dport": row.dport}
         yield RULE.found(
             subject=subject("socket", netid="tcp", comm=comm, **place),
-            severity="warning" if service and known and quiet >= PAUSE else "info",
+            severity="warning" if hangs else "info",
             message=f"{comm} leaves {table.rqueue[position]} bytes from {endpoint(row.dst, row.dport)} unread: the "
             "receive buffer is full, and the peer may send nothing more",
             evidence=[
@@ -135,19 +139,29 @@ def examples() -> Iterator[Example]:
 def _full_examples() -> Iterator[Example]:
     """A receive buffer that nobody empties."""
 
-    def case(name: str, why: str, says: Any, *, listens: bool = True, **fields: Any) -> Example:
+    def case(name: str, why: str, says: Any, *, listens: bool = True, beside: Any = None, **fields: Any) -> Example:
         row: dict[str, Any] = {"src": "192.0.2.1", "sport": 80, "dst": "192.0.2.9", "dport": 4000, "state": 1}
         row |= {"rqueue": 9000, "rmem": 96, "rcvbuf": 128, "received": 9000, "comm": "web", "told": 7}
         row |= {"later": 1, "later_rqueue": 9000, "later_received": 9000, "later_last_data_recv": 12_000}
         host = HostBuilder().socket(**(row | fields))
         if listens:
             host.socket(src="0.0.0.0", sport=80)
+        if beside:
+            other = {"dst": "192.0.2.8", "received": 10, "later_received": 20, "later_rqueue": 0}
+            host.socket(**(row | other | beside))
         return Example(name=name, why=why, tables=host.build(), fires=0 if says is None else 1, severity=says)
 
     yield case("a service's buffer is full", "it does not read", "warning")
     yield case("a client's buffer is full", "somebody reads page by page", "info", listens=False)
     yield case("full for eleven seconds", "it may be busy", "info", later_last_data_recv=11_999)
     yield case("times not told", "how long is not known", "info", told=5)
+    for what, beside, severity in (
+        ("another connection is read", {"rqueue": 0}, "info"),
+        ("another one is quiet", {"rqueue": 0, "later_received": 10}, "warning"),
+        ("another one is left as well", {"later_rqueue": 9}, "warning"),
+        ("one of another service is read", {"sport": 81}, "warning"),
+    ):
+        yield case(f"full, and {what}", "it holds one back, or hangs", severity, beside=beside)
     yield case("nearly full", "a window is left", None, rmem=95)
     yield case("something was read", "slow", None, later_rqueue=8000)
     yield case("something came", "there was room", None, later_received=9100)
