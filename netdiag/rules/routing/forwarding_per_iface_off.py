@@ -1,9 +1,10 @@
 """What it checks
   Forwarding of IPv4 is on (net.ipv4.ip_forward), but off on one interface by its own setting, while its like forwards:
   another next hop of the same route, another guest's interface, or nothing but one interface is left that forwards.
-  Also on the only way out of guests that forward, or on the one of the default route by which their addresses are
-  translated: what they send leaves, and no answer comes back. Or on the one behind which a BGP neighbour of another AS,
-  which tells this host of routes, is told by its BIRD of networks behind another interface: it sends what is for there.
+  Also on the only way out of guests that forward (one that only this host's own address is led to is none of theirs),
+  or on the one of the default route by which their addresses are translated: what they send leaves, and no answer
+  comes back. Or on the one behind which a BGP neighbour of another AS, which tells this host of routes, is told by
+  its BIRD of networks behind another interface: it sends what is for there.
 
 Why it matters
   The kernel asks the interface on which a packet arrives. What comes in there is dropped; the other direction works,
@@ -35,10 +36,12 @@ from typing import Any
 from netdiag.index.guests import GuestSide, Sides, sides
 from netdiag.index.nftpacket import Packet
 from netdiag.index.policy import Query
+from netdiag.index.reach import reachable_tables
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
 from netdiag.model.bird import BirdRoute, UpdateCounts
+from netdiag.model.distinct import among
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.link import Link
 from netdiag.model.nexthop import NexthopMember
@@ -58,6 +61,8 @@ RULE = Rule(
 )
 SURE = ("routed", "bridged", "small")
 """Kinds of guests' interfaces that are none of a VPN, and no cable to another host (GuestSide.kind)."""
+CONNECTED = 2
+"""RTPROT_KERNEL."""
 MOST = 64
 """Routes to one BGP neighbour that are looked at."""
 NOTICED = 3
@@ -109,7 +114,7 @@ def weight(view: HostView, link: Link, around: Sides, dead: set[int]) -> tuple[S
     guest = guests.get(link.ifindex)
     if guest is not None and guest.kind != "subnet" and lucky:  # a wide subnet on a tap may be a VPN's
         return "critical", "likely", f"its guests have no network, those of {lucky[0].link.ifname} have"
-    if served and link in around.exits and all(other.ifindex in dead for other in around.exits):
+    if served and link in around.exits and not (_open(view, around) - dead):
         return (
             "critical",
             "likely",
@@ -130,6 +135,19 @@ def weight(view: HostView, link: Link, around: Sides, dead: set[int]) -> tuple[S
     if len(alive) < 2:
         return "warning", "likely", "no two interfaces are left to forward between"
     return "info", "possible", "that may be meant"
+
+
+def _open(view: HostView, around: Sides) -> set[int]:
+    """The ways out that guests may take: not those to which only packets from one of this host's addresses are led."""
+    rules = [
+        rule
+        for rule in view.rules
+        if rule.invert or rule.src_len != 32 or not view.local.is_local("inet", rule.src or "")
+    ]
+    routes = view.routes("inet")
+    led = among(routes.table, reachable_tables(rules, view.links, "inet")) & (routes.protocol != CONNECTED)
+    guests = {guest.link.ifindex for guest in around.guests if guest.kind in SURE}
+    return {way.hop.oif for way in ways(routes, view.nexthops, led)} - guests
 
 
 def _translated(view: HostView, guest: GuestSide, link: Link) -> bool:
@@ -306,6 +324,11 @@ def _way_out(crit: dict[str, Any], tap: dict[str, Any]) -> Iterator[Example]:
     info: dict[str, Any] = {"fires": 1, "severity": "info"}
     spare = host().route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
     yield _case("one of two ways out", "guests may be meant to use the other", spare, **info)
+    for name, own, fires in (("for one of its addresses", "10.0.0.1", crit), ("for a guest", "10.9.0.1", info)):
+        led = host().route("default", via="10.0.0.2", dev="eth0", table=7).rule(50, src=own, src_len=32, table=7)
+        yield _case(f"another way out {name}", "whose packets take it", led, **fires)
+    tunnel = host().link("tun0", kind="tun", inet_conf={"forwarding": 1}).address("tun0", "10.77.0.2/24")
+    yield _case("a tunnel beside it", "it may be their way", tunnel.route("0.0.0.0/1", dev="tun0"), **info)
     masq = plain("masq")
     for name, why, out, rules, severity in (
         ("translated there", "their way to the world", "eth1", rule(oifname("eth1"), masq), "critical"),
