@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from netdiag.model.finding import CONFIDENCE_RANK, SEVERITY_RANK, Draft, Finding, Severity, Subject
+from netdiag.model.finding import CONFIDENCE_RANK, SEVERITY_RANK, Draft, Finding, Severity, Subject, family_of
 
 Key = tuple[str | None, tuple[tuple[str, str], ...]]
 
@@ -56,9 +56,17 @@ def _causes(drafts: list[Draft], explains: Mapping[str, tuple[str, ...]]) -> dic
                 other = drafts[position].finding
                 if draft.finding.suppressed is not None and other.suppressed is None:
                     continue  # what was accepted must not swallow what was not
-                if other.id != draft.finding.id and any(fnmatchcase(other.rule, pattern) for pattern in patterns):
+                if other.id != draft.finding.id and _can_cause(draft, drafts[position], patterns):
                     causes[other.id].add(draft.finding.id)
     return causes
+
+
+def _can_cause(draft: Draft, below: Draft, patterns: tuple[str, ...]) -> bool:
+    """Whether a rule explains another one's finding by its name, and the two are not about different families."""
+    rule = below.finding.rule
+    named = rule in patterns if below.own_cause else any(fnmatchcase(rule, pattern) for pattern in patterns)
+    suffers = family_of((below.finding.subject, *below.touches)) if named and draft.family else None
+    return named and suffers in (None, draft.family)
 
 
 def _reaches(parents: Mapping[str, str], start: str, goal: str) -> bool:

@@ -4,9 +4,10 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from netdiag.correlate import arrange
-from netdiag.model.finding import Confidence, Draft, Finding, Severity, Subject, finding_id, subject
+from netdiag.model.finding import Confidence, Draft, Finding, Severity, Subject, family_of, finding_id, subject
 
 ETH0 = subject("link", ifname="eth0")
 GATEWAY = subject("neighbour", dst="192.0.2.1", ifname="eth0")
@@ -153,3 +154,44 @@ def test_whatever_the_rules_claim(drafts: list[Draft], explains: dict[str, tuple
     shuffled = list(drafts)
     random.shuffle(shuffled)
     assert arrange(shuffled, explains) == found, "the order of the rules does not matter"
+
+
+def test_a_fault_of_one_family_explains_nothing_of_the_other() -> None:
+    four, six = ("neighbour", "192.0.2.9"), ("neighbour", "2001:db8::9")
+    sessions = [
+        draft("session-down", subject("bgp-session", name=name), touches=(ETH0, subject(kind, dst=dst, ifname="eth0")))
+        for name, (kind, dst) in (("up4", four), ("up6", six))
+    ]
+    unknown = draft("session-down", subject("bgp-session", name="up"), touches=(ETH0,))
+    both = draft(
+        "session-down", subject("bgp-session", name="two"), touches=(*sessions[0].touches, *sessions[1].touches)
+    )
+    for family, below in (
+        ("inet6", {"up6", "up", "two"}),
+        ("inet", {"up4", "up", "two"}),
+        (None, {"up4", "up6", "up", "two"}),
+    ):
+        cause = draft("address-lost", subject("address", address="fe80::1", ifname="eth0"), breaks=(ETH0,))
+        cause = replace(cause, family=family)
+        found = arrange([cause, *sessions, unknown, both], {"address-lost": ("session-*",)})
+        assert {str(one.subject["name"]) for one in found if one.explained_by} == below, family
+
+
+def test_what_has_its_own_cause_is_explained_by_its_full_name_alone() -> None:
+    cause = draft("link-broken", ETH0, severity="critical")
+    below = replace(draft("session-refused", SESSION, touches=(ETH0,)), own_cause=True)
+    for pattern, explained in (("session-*", False), ("*", False), ("session-refused", True)):
+        assert bool(arrange([cause, below], {"link-broken": (pattern,)})[1].explained_by) == explained
+
+
+def test_the_family_of_objects_is_that_of_all_their_addresses() -> None:
+    for things, family in (
+        ((ETH0,), None),
+        ((GATEWAY,), "inet"),
+        ((ETH0, subject("route", dst="::/0", table=254)), "inet6"),
+        ((GATEWAY, subject("prefix", prefix="2001:db8::/32")), None),
+        ((subject("rule", priority=9, family="inet6"),), "inet6"),
+        ((subject("address", address="192.0.2.1/24", ifname="eth0"),), "inet"),
+        ((subject("nft-chain", family="bridge", table="t", chain="c"),), None),
+    ):
+        assert family_of(things) == family

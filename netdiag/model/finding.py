@@ -4,7 +4,7 @@ The shapes are the public ``netdiag.report/1``: fields are added, never renamed 
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, cast
 
 import msgspec
@@ -110,6 +110,23 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     finding: Finding
     touches: tuple[Subject, ...] = ()
     breaks: tuple[Subject, ...] = ()
+    family: str | None = None
+    """``inet`` or ``inet6``: packets of that family alone suffer. None: of both, or it cannot be told."""
+    own_cause: bool = False
+    """What was found has a cause of its own: nothing explains it but a rule that names it in full."""
+
+
+ADDRESSED = ("dst", "address", "prefix")
+"""Keys of subjects that hold an address or a prefix."""
+
+
+def family_of(things: Sequence[Subject]) -> str | None:
+    """The family of the addresses and prefixes in some objects, and of those that name theirs; None where there is
+    none, or where there are both."""
+    found = {str(thing["family"]) for thing in things if thing.get("family") in ("inet", "inet6")}
+    texts = [str(thing[key]) for thing in things for key in ADDRESSED if key in thing]
+    found |= {"inet6" if ":" in text else "inet" for text in texts if ":" in text or text.count(".") == 3}
+    return found.pop() if len(found) == 1 else None
 
 
 class Unjudged(msgspec.Struct, frozen=True, kw_only=True):

@@ -302,6 +302,7 @@ def touched(view: HostView, session: Session, answer: Lookup | None) -> list[Sub
     if not hops and row.neighbor_address is not None:
         near = on_subnet(view, session)
         found += [subject("link", ifname=name) for name in near]
+        found += [subject("neighbour", dst=row.neighbor_address, ifname=name) for name in near]
         if answer is not None and not near:
             default = "0.0.0.0/0" if answer.query.family == "inet" else "::/0"
             found.append(subject("route", dst=default, table=254))

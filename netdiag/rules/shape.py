@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from netdiag.model.finding import Confidence, Draft, Evidence, Finding, Severity, Subject, Unjudged
+from netdiag.model.finding import Confidence, Draft, Evidence, Finding, Severity, Subject, Unjudged, family_of
 from netdiag.model.intent import Suppressions
 from netdiag.model.snapshot import Tables
 
@@ -48,6 +48,12 @@ class Rule:
     from what is not in them."""
     explains: tuple[str, ...] = ()
     """Rule ids (globs allowed: ``bgp-*``) whose findings this fault can be the cause of, on objects that it breaks."""
+    family: str | None = None
+    """``inet`` or ``inet6``: it finds what packets of that family alone suffer from; ``each``: each finding is about
+    the family of the addresses that it names. Then it explains nothing of the other one. None: about both."""
+    own_cause: bool = False
+    """What it finds is not the consequence of a link, a route or a filter: only a rule that names it in full in its
+    ``explains`` can be its cause."""
     machine_wide: bool = False
     """It judges what all network namespaces of the machine share: with ``--all-netns`` it runs once, not in each."""
     scope: str = "host"
@@ -79,7 +85,10 @@ class Rule:
             confirm=tuple(confirm),
             fix=fix,
         )
-        return Draft(finding=finding, touches=tuple(touches), breaks=tuple(breaks))
+        touches, breaks, family = tuple(touches), tuple(breaks), self.family
+        if family == "each":
+            family = family_of((subject,)) or family_of((*touches, *breaks))
+        return Draft(finding=finding, touches=touches, breaks=breaks, family=family, own_cause=self.own_cause)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from netdiag.model.neighbour import neighbours_from_rows
 from netdiag.model.route import routes_from_rows
 from netdiag.model.snapshot import Tables
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost
 from tests.properties.rewriting import columns_shuffled, rewritten, shuffled
 
 NUMBERS = {"ifindex", "oif", "master", "link", "active_slave", "managed", "filtered"}
@@ -179,6 +180,23 @@ def joined(tables: Tables, more: HostBuilder) -> Tables:
             [*tables.neighbours.rows(), *(rewritten(row, leaf) for row in added.neighbours.rows())]
         ),
         sysctls=msgspec.structs.replace(tables.sysctls, values=sysctls),
+    )
+
+
+def with_sessions(tables: Tables, ifindex: int) -> Tables:
+    """The host with two BGP sessions to neighbours that do not answer, one of each family, by an interface."""
+    name = next(link.ifname for link in tables.links if link.ifindex == ifindex)
+    host = BirdHost().bgp_down("zz4", neighbor_address="198.18.77.2").bgp_down("zz6", neighbor_address="2a0f:77::2")
+    more = host.link(name, ifindex=ifindex).address(name, "198.18.77.1/24").address(name, "2a0f:77::1/64").build()
+    four, six = ([row for row in table.rows() if row.oif == ifindex] for table in (more.routes, more.routes6))
+    return replace(
+        tables,
+        addresses=tables.addresses + tuple(row for row in more.addresses if row.ifindex == ifindex),
+        routes=routes_from_rows("inet", [*tables.routes.rows(), *four]),
+        routes6=routes_from_rows("inet6", [*tables.routes6.rows(), *six]),
+        bird=more.bird,
+        bird_routes=more.bird_routes,
+        bird_sockets=more.bird_sockets,
     )
 
 

@@ -17,13 +17,23 @@ from hypothesis import strategies as st
 
 from netdiag.collect import Options, collect
 from netdiag.engine import judge
-from netdiag.model.finding import Finding, Report
+from netdiag.model.finding import Finding, Report, family_of
 from netdiag.model.snapshot import Snapshot, Tables
 from netdiag.rules import discover
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, RuleModule
 from netdiag.sources.replay import ReplaySource
-from tests.properties.changes import joined, new_names, new_numbers, renamed, renumbered, reordered, said, unrelated
+from tests.properties.changes import (
+    joined,
+    new_names,
+    new_numbers,
+    renamed,
+    renumbered,
+    reordered,
+    said,
+    unrelated,
+    with_sessions,
+)
 from tests.properties.evidence import everything, unfounded
 from tests.recordings.test_recordings import FOLDER, NAMES
 from tests.rules.test_examples import MODULES, host_of
@@ -155,6 +165,35 @@ def test_a_healthy_thing_beside_it_changes_no_alarm(case: tuple[RuleModule, Exam
 
 
 FIRING: st.SearchStrategy[Case] = st.deferred(lambda: st.sampled_from([case for case in cases() if case[1].fires]))
+BOTH_FAMILIES = {
+    "route-linkdown-nexthop-used": "the interface has no carrier, whatever the route",
+    "nf-own-traffic-dropped": "it names one of the conversations that a rule stops, and counts the others",
+    "wg-endpoint-via-own-tunnel": "a tunnel carries both",
+    "wg-route-without-allowedips": "it names one of the neighbours",
+}
+"""Rules whose findings name addresses of one family and are about both."""
+
+
+@OFTEN
+@drawn(FIRING)
+def test_a_fault_of_one_family_hides_no_session_of_the_other(case: tuple[RuleModule, Example]) -> None:
+    module, example = case
+    own = {row.ifindex for row in example.tables.addresses}
+    ways = [link for link in example.tables.links if link.up and not link.loopback and not link.master]
+    ways = [link for link in ways if link.ifindex in own]
+    if not ways or example.tables.bird.daemons:
+        return
+    near = replace(example, tables=with_sessions(example.tables, ways[0].ifindex))
+    modules = {name: MODULES[name] for name in (module.id, "bgp-not-established")}
+    report = judge(host_of(near), modules=modules, told=told(near))
+    by_id = {finding.id: finding for finding in report.findings}
+    for name, family in (("zz4", "inet"), ("zz6", "inet6")):
+        for finding in report.findings:
+            cause = by_id.get(finding.explained_by or "")
+            if finding.subject.get("name") == name and cause is not None and cause.rule not in BOTH_FAMILIES:
+                assert family_of([cause.subject]) in (None, family), (name, cause.message)
+
+
 DERIVED = {
     "ip-forward-off": "the subnet of a guest is worked out from both ends of a point-to-point tap",
     "suppression-expired": "the day is told by a person, not read",

@@ -56,6 +56,7 @@ RULE = Rule(
     severity="warning",
     reads=("links", "addresses", "routes", "rules"),
     explains=("arp-flux", "asym-rpfilter-strict-drop", "neigh-gateway-failed", "neigh-incomplete-storm", "rpfilter-*"),
+    family="each",
 )
 
 RTPROT_KERNEL = 2

@@ -57,7 +57,15 @@ RULE = Rule(
     severity="critical",
     reads=("addresses", "links", "routes", "rules", "sysctls"),
     consults=("intent.address", "baseline", "bird", "bird_routes", "bpf", "nft"),
-    explains=("bgp-anycast-missing-announce", "prefsrc-not-local", "route-src-*", "route-default-missing", "bgp-*"),
+    explains=(
+        "bgp-anycast-missing-announce",
+        "prefsrc-not-local",
+        "route-src-*",
+        "route-default-missing",
+        "bgp-*",
+        "bgp-export-zero",
+    ),
+    family="each",
 )
 OWN = ("Static", "Direct", "Device")
 """BIRD's protocols that make routes of this host."""

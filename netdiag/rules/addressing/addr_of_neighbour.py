@@ -52,6 +52,7 @@ RULE = Rule(
         "bgp-*",
         "wg-*",
     ),
+    family="each",
 )
 
 

@@ -44,6 +44,7 @@ RULE = Rule(
     reads=("links", "addresses", "sysctls"),
     consults=("baseline",),
     explains=("prefsrc-not-local", "route-*", "bgp-*", "wg-*"),
+    family="each",
 )
 
 

@@ -58,6 +58,7 @@ RULE = Rule(
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "counters"),
     consults=("bird", "sysctls", "baseline"),
     explains=("route-onlink-missing-gateway", "route-*-missing", "neigh-*", "bgp-*", "nf-orphan-dnat-to-dead"),
+    family="each",
 )
 
 
@@ -210,7 +211,7 @@ def check(view: HostView) -> Iterator[Draft]:
             fix=fix,
             touches=[subject("link", ifname=link.ifname)],
             breaks=[
-                subject("link", ifname=link.ifname),
+                subject("route", dst=str(ipaddress.ip_interface(old).network), table=254),
                 subject("route", dst="0.0.0.0/0" if row.family == "inet" else "::/0", table=254),
                 *([found.session] if found.session else []),
                 around(row.local),

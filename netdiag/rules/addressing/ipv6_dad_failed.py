@@ -47,6 +47,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "addresses"),
     explains=("prefsrc-not-local", "route-src-*", "overlap-subnet-two-ifaces", "neigh-*", "bgp-*"),
+    family="inet6",
 )
 
 

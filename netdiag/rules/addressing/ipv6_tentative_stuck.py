@@ -47,6 +47,7 @@ RULE = Rule(
     severity="warning",
     reads=("links", "addresses"),
     explains=("ipv6-*", "bgp-*", "prefsrc-not-local"),
+    family="inet6",
 )
 SLOW = 5
 """Probes, one a second, beyond which nobody waits any more."""

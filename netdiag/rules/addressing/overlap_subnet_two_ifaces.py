@@ -55,6 +55,7 @@ RULE = Rule(
     severity="warning",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
     explains=("arp-flux", "asym-rpfilter-strict-drop", "rpfilter-*", "subnet-overlap-wg-vs-docker"),
+    family="each",
 )
 
 IFAPROT_KERNEL_RA = 2

@@ -54,6 +54,7 @@ RULE = Rule(
     reads=("bird", "bird_routes", "addresses", "links", "routes"),
     consults=("intent.announce", "baseline", "sockets"),
     explains=("bgp-prefix-announced-nowhere", "bgp-asym-announce-drift"),
+    own_cause=True,
 )
 MAKERS = ("Static", "Direct")
 

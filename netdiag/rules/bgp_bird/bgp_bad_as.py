@@ -47,6 +47,7 @@ RULE = Rule(
     severity="critical",
     reads=("bird",),
     explains=("bgp-not-established", "bgp-flapping", "route-default-missing"),
+    own_cause=True,
 )
 
 

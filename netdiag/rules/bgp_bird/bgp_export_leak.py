@@ -45,6 +45,7 @@ RULE = Rule(
     reads=("bird",),
     consults=("bird_routes",),
     explains=("bgp-prefix-limit-hit",),
+    own_cause=True,
 )
 PRIVATE = tuple(
     ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")

@@ -50,6 +50,7 @@ RULE = Rule(
     reads=("bird",),
     consults=("bird_routes", "links", "addresses"),
     explains=("bgp-prefix-announced-nowhere", "bgp-anycast-missing-announce"),
+    own_cause=True,
 )
 
 

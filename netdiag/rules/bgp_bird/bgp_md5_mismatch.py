@@ -42,6 +42,7 @@ RULE = Rule(
     reads=tcpauth.READS,
     consults=("wireguard",),
     explains=("bgp-not-established", "route-default-missing", "dns-nameserver-unroutable"),
+    own_cause=True,
 )
 COUNTERS = ("TCPMD5Failure", "TCPMD5Unexpected", "TCPMD5NotFound")
 

@@ -53,6 +53,7 @@ RULE = Rule(
         "route-default-missing",
         "dns-nameserver-unroutable",
     ),
+    own_cause=True,
 )
 
 

@@ -36,6 +36,7 @@ RULE = Rule(
     title="the validating cache of RPKI is not connected",
     severity="warning",
     reads=("bird",),
+    own_cause=True,
 )
 
 

@@ -37,6 +37,7 @@ RULE = Rule(
     reads=("bird",),
     explains=("bgp-not-established", "bgp-import-zero"),
     scope="fleet",
+    own_cause=True,
 )
 
 

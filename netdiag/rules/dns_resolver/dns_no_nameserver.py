@@ -39,6 +39,7 @@ RULE = Rule(
     title="no nameserver is known",
     severity="critical",
     reads=("resolver", "sockets", "links", "addresses"),
+    own_cause=True,
 )
 
 

@@ -41,6 +41,7 @@ RULE = Rule(
     title="a resolver forwards to itself",
     severity="critical",
     reads=("resolver", "sockets", "addresses", "routes"),
+    own_cause=True,
 )
 
 

@@ -44,6 +44,7 @@ RULE = Rule(
     severity="critical",
     reads=("resolver", "sockets", "links", "addresses", "routes"),
     consults=("nft", "bpf"),
+    own_cause=True,
 )
 
 

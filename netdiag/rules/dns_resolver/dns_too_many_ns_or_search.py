@@ -31,6 +31,7 @@ RULE = Rule(
     title="nameservers that are never asked, or lookups that multiply",
     severity="info",
     reads=("resolver",),
+    own_cause=True,
 )
 NDOTS, DOMAINS = 5, 4
 

@@ -54,6 +54,7 @@ RULE = Rule(
     confidence="likely",
     reads=("links", "peer_links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
     explains=("overlap-subnet-two-ifaces",),
+    family="inet",
 )
 MOST = 32
 """Interfaces that are compared with each other; a host with more has guests, not cards."""

@@ -49,6 +49,7 @@ RULE = Rule(
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
     explains=("route-default-missing", "ip-in-noroutes"),
+    family="inet6",
 )
 GLOBAL = ipaddress.ip_network("2000::/3")
 KERNEL_RA = 2

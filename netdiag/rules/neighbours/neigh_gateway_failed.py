@@ -59,6 +59,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "routes", "rules", "nexthops", "neighbours", "sysctls"),
     explains=("bgp-*", "wg-*", "bird-*", "dns-*", "tcp-*", "neigh-incomplete-storm", "neigh-app-*"),
+    family="each",
 )
 
 RECENT, OLD = 60.0, 3600.0

@@ -60,6 +60,7 @@ RULE = Rule(
     reads=("links", "peer_links", "neighbours"),
     consults=("fdb", "bridging", "baseline"),
     explains=("tap-route-missing", "bgp-*", "wg-*", "dns-*"),
+    family="each",
 )
 NO_END = "no end"
 NOBODY = "00:00:00:00:00:00"

@@ -53,6 +53,7 @@ RULE = Rule(
     severity="warning",
     reads=("links", "addresses", "routes", "rules", "nexthops", "sysctls", "neighbours"),
     explains=("neigh-*",),
+    family="inet",
 )
 LOOKED_AT = 2000
 """Routes that are looked at."""

@@ -47,6 +47,7 @@ RULE = Rule(
     reads=("links", "addresses", "routes", "rules", "sysctls"),
     consults=CONSULTS,
     explains=("bgp-*", "wg-*", "neigh-*", "tap-route-missing", "rule-references-empty-table"),
+    family="inet6",
 )
 
 

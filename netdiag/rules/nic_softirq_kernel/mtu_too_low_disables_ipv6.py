@@ -64,6 +64,7 @@ RULE = Rule(
         "addr-expected-*",
         "route-expected-missing",
     ),
+    family="inet6",
 )
 
 

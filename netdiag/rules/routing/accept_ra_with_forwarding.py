@@ -56,6 +56,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "counters"),
     explains=("route-default-missing", "dns-*", "wg-endpoint-unroutable"),
+    family="inet6",
 )
 
 RTPROT_RA = 9

@@ -64,6 +64,7 @@ RULE = Rule(
         "wg-handshake-stale",
         "wg-never-handshaked",
     ),
+    family="inet",
 )
 MOST_LINKS = 64
 WANTED = ("tun", "bridge")

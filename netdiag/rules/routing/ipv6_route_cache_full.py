@@ -40,6 +40,7 @@ RULE = Rule(
     confidence="likely",
     reads=("sysctls", "counters", "identity"),
     explains=("tcp-*", "bgp-*", "dns-*"),
+    family="inet6",
 )
 NAME = "net.ipv6.route.max_size"
 COUNTER = "rt6_stats.dst_entries"

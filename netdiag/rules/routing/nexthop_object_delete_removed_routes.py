@@ -45,7 +45,15 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("nexthops", "routes", "links", "rules", "sysctls", "baseline"),
-    explains=("route-default-missing", "route-expected-missing", "bird-route-not-in-fib", "bgp-*", "wg-*"),
+    explains=(
+        "route-default-missing",
+        "route-expected-missing",
+        "bird-route-not-in-fib",
+        "bgp-*",
+        "bgp-export-zero",
+        "bgp-anycast-missing-announce",
+        "wg-*",
+    ),
 )
 
 

@@ -45,6 +45,7 @@ RULE = Rule(
     severity="critical",
     reads=foreignsource.READS,
     explains=("src-addr-selection-wrong",),
+    family="each",
 )
 
 

@@ -51,6 +51,7 @@ RULE = Rule(
     reads=("links", "routes", "neighbours"),
     consults=("baseline",),
     explains=("neigh-gateway-failed", "route-default-duplicate-tie"),
+    family="inet6",
 )
 RA = 9
 """RTPROT_RA; KERNEL on kernels before 4.12, where such a route expires."""

@@ -70,6 +70,7 @@ RULE = Rule(
     reads=READS,
     consults=(*CONSULTS, "bird_routes", "sockets"),
     explains=("bgp-*", "wg-*", "neigh-*", "route-onlink-missing-gateway"),
+    family="each",
 )
 KERNEL, BOOT, STATIC, BIRD = 2, 3, 4, 12
 REFUSING = (RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT)

@@ -80,6 +80,7 @@ RULE = Rule(
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "counters"),
     consults=("sockets", "conntrack", "conntrack_state", "wireguard"),
     explains=("bgp-not-established", "bgp-hold-timer-expired", "dns-*", "ip-in-noroutes", "wg-*"),
+    family="each",
 )
 
 GLOBAL6 = ip_network("2000::/3")

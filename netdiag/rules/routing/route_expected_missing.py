@@ -49,7 +49,17 @@ RULE = Rule(
     severity="critical",
     reads=("routes", "links", "rules", "sysctls"),
     consults=("intent.route", "baseline", "nexthops", "wireguard"),
-    explains=("route-default-missing", "rule-references-empty-table", "bgp-*", "wg-*", "dns-*", "asym-*"),
+    explains=(
+        "route-default-missing",
+        "rule-references-empty-table",
+        "bgp-*",
+        "bgp-export-zero",
+        "bgp-anycast-missing-announce",
+        "wg-*",
+        "dns-*",
+        "asym-*",
+    ),
+    family="each",
 )
 BY_HAND = (3, 4)
 """RTPROT_BOOT, RTPROT_STATIC."""

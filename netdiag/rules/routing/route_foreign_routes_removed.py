@@ -47,7 +47,14 @@ RULE = Rule(
     confidence="likely",
     reads=("routes", "baseline"),
     consults=("bird", "bird_routes"),
-    explains=("bird-route-not-in-fib", "route-default-missing", "rule-references-empty-table", "bgp-*"),
+    explains=(
+        "bird-route-not-in-fib",
+        "route-default-missing",
+        "rule-references-empty-table",
+        "bgp-*",
+        "bgp-export-zero",
+        "bgp-anycast-missing-announce",
+    ),
 )
 BIRD = 12
 DAEMONS = (11, BIRD, 42, 99, 186, 187, 188, 189, 192)

@@ -44,6 +44,7 @@ RULE = Rule(
     reads=READS,
     consults=CONSULTS,
     explains=("neigh-*", "wg-endpoint-unroutable", "bgp-not-established", "asym-rpfilter-strict-drop"),
+    family="each",
 )
 
 

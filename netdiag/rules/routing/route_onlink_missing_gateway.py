@@ -55,6 +55,7 @@ RULE = Rule(
     severity="warning",
     reads=("links", "addresses", "routes", "rules", "nexthops"),
     explains=("neigh-gateway-failed",),
+    family="each",
 )
 
 LINK_LOCAL = ipaddress.ip_network("fe80::/10")

@@ -43,6 +43,7 @@ RULE = Rule(
     severity="critical",
     reads=foreignsource.READS,
     explains=("src-addr-selection-wrong",),
+    family="each",
 )
 
 

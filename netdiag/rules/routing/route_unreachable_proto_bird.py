@@ -44,6 +44,7 @@ RULE = Rule(
     reads=("links", "addresses", "routes", "rules", "sysctls"),
     consults=("bird", "bird_routes"),
     explains=("route-default-missing", "wg-*", "bgp-not-established"),
+    family="each",
 )
 
 

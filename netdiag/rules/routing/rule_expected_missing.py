@@ -61,6 +61,7 @@ RULE = Rule(
         "wg-*",
         "bgp-*",
     ),
+    family="each",
 )
 FIELDS = ("family", "priority", "table", "action", "iif", "oif", "fwmark", "tos", "goto", "uid_start", "uid_end")
 """Fields that are spelled alike in the intent and in the model."""

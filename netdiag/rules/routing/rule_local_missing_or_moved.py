@@ -55,6 +55,7 @@ RULE = Rule(
         "dns-*",
         "tcp-*",
     ),
+    family="each",
 )
 MOST = 64
 """Addresses of a family that are asked for."""

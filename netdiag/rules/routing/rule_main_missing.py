@@ -67,6 +67,7 @@ RULE = Rule(
         "wg-handshake-stale",
         "wg-never-handshaked",
     ),
+    family="each",
 )
 MOST_ASKED = 24
 MOST_MARKS = 8

@@ -59,6 +59,7 @@ RULE = Rule(
     severity="warning",
     reads=("links", "addresses", "routes", "rules", "sysctls"),
     explains=("route-default-missing", "src-addr-selection-wrong", "table-without-rule", "rule-references-empty-table"),
+    family="each",
 )
 OWN = (RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL)
 PLACEHOLDERS = {(220, 220), (5270, 52)}

@@ -66,6 +66,7 @@ RULE = Rule(
     reads=READS,
     consults=CONSULTS,
     explains=("bgp-*", "wg-*", "rule-shadowed", "src-addr-selection-wrong"),
+    family="each",
 )
 KINDS = ("bgp", "wireguard", "tunnel", "guest")
 
@@ -248,11 +249,8 @@ def examples() -> Iterator[Example]:
     part = _host().rule(100, action="prohibit", src="10.8.1.0", src_len=24)
     part.rule(200, src="10.8.0.0", src_len=16, table=60)
     yield _case("a part of it", "one network of several is shut out on purpose", part, **info)
-    yield _case(
-        "kill switch behind its lookup",
-        "it refuses what has no route",
-        _host().rule(100, fwmark=1, table=60).rule(200, action="unreachable", fwmark=1),
-    )
+    guard = _host().rule(100, fwmark=1, table=60).rule(200, action="unreachable", fwmark=1)
+    yield _case("kill switch behind its lookup", "it refuses what has no route", guard)
     yield _case(
         "empty table",
         "the lookup would find nothing",

@@ -56,6 +56,7 @@ RULE = Rule(
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
     consults=("wireguard", "nft"),
     explains=("asym-rpfilter-strict-drop", "rpfilter-strict-drops-arp", "wg-handshake-stale", "wg-never-handshaked"),
+    family="inet",
 )
 
 

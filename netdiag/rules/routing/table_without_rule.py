@@ -65,6 +65,7 @@ RULE = Rule(
         "bgp-*",
         "wg-[!f]*",
     ),
+    family="each",
 )
 OWN = (0, 253, 254, 255)
 DAEMONS = (8, 10, 11, 12, 42, 99, 186, 187, 188, 189, 192)
@@ -187,8 +188,8 @@ def _draft(view: HostView, family: str, table: int, rows: list[Route], jump: Pol
         fix=f"{ip} rule del pref {jump.priority} {rule_words(jump)}" if jump else rule_for(view, family, table, rows),
         touches=[subject("link", ifname=name) for name in links],
         breaks=[
-            *(subject("link", ifname=name) for name in links),
             *(subject("route", dst=one.dst, table=254) for one in rows[:4]),
+            *(subject("route", dst=one.dst, table=254, ifname=name) for one in rows[:4] for name in links),
         ],
     )
 

@@ -36,6 +36,7 @@ RULE = Rule(
     title="the backlog of listeners is cut short",
     severity="warning",
     reads=("sockets", "sysctls"),
+    own_cause=True,
 )
 OLD_DEFAULT, DEFAULT = 128, 4096
 

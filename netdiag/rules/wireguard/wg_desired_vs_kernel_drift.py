@@ -45,7 +45,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "routes"),
     consults=("intent.wireguard", "baseline", "wireguard"),
-    explains=("wg-*", "bgp-*", "dns-nameserver-unroutable"),
+    explains=("wg-*", "bgp-*", "bgp-export-zero", "bgp-anycast-missing-announce", "dns-nameserver-unroutable"),
 )
 NAMED = 3
 """So many peers are told one by one."""

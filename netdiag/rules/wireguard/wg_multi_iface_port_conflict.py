@@ -39,6 +39,7 @@ RULE = Rule(
     confidence="likely",
     reads=("links", "wireguard"),
     explains=("wg-iface-down",),
+    own_cause=True,
 )
 
 

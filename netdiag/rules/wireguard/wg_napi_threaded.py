@@ -43,6 +43,7 @@ RULE = Rule(
     severity="info",
     confidence="possible",
     reads=("links", "wireguard", "softirq"),
+    own_cause=True,
 )
 
 

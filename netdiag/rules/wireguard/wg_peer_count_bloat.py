@@ -39,6 +39,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "wireguard"),
+    own_cause=True,
 )
 MANY, TOO_MANY, SHARE, DAY, FRESH = 1000, 4000, 0.9, 86_400, 600
 

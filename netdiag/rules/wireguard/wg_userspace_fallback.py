@@ -40,6 +40,7 @@ RULE = Rule(
     title="a WireGuard interface is served in userspace",
     severity="info",
     reads=("links", "wireguard"),
+    own_cause=True,
 )
 
 
