@@ -89,6 +89,7 @@ RULE = Rule(
         "bgp-hold-timer-expired",
         "wg-never-handshaked",
         "wg-handshake-stale",
+        "wg-listen-port-firewalled",
         "dns-*",
     ),
 )
