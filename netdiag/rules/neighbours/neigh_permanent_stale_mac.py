@@ -27,9 +27,10 @@ Not flagged
   Entries that match. Other links with a bridge, a macvlan or several hosts behind them, where the true address cannot
   be known from here; an info where the neighbour answered from another address when the baseline was taken: it may
   have been replaced. Interfaces without neighbour resolution. vxlan devices with a default entry or a remote, which
-  carry any address. Entries on interfaces that are down. Bridges: addresses that are not those of a cable's far end,
-  a tap's for instance, whose guest nobody can ask; addresses of the bridge and its ports; VLANs in which the port of
-  that far end is not; an address that two far ends have (mac-duplicate-on-segment).
+  carry any address, and those that a daemon or routes guide (l2miss, external). Entries on interfaces that are down.
+  Bridges: addresses that are not those of a cable's far end, a tap's for instance, whose guest nobody can ask;
+  addresses of the bridge and its ports; VLANs in which the port of that far end is not; an address that two far ends
+  have (mac-duplicate-on-segment).
 
 References
   net/core/neighbour.c (NUD_PERMANENT); net/bridge/br_fdb.c br_fdb_update(), br_input.c;
@@ -64,6 +65,8 @@ RULE = Rule(
 )
 NO_END = "no end"
 NOBODY = "00:00:00:00:00:00"
+GUIDED = ("remote", "group", "external", "l2miss")
+"""What makes a vxlan device carry an address without an entry: a far end for all, routes, a daemon that is asked."""
 LEARNED = ("reachable", "stale", "delay", "probe")
 
 
@@ -152,10 +155,11 @@ def _guest(link: Link, row: Neighbour, rows: list[Neighbour]) -> tuple[str, str]
 
 def _tunnel(view: HostView, link: Link, row: Neighbour) -> tuple[str, str] | None:
     """vxlan: nothing where the address has a way."""
-    if link.kind != "vxlan" or not view.read_whole("fdb") or link.info.get("remote") or link.info.get("group"):
+    if link.kind != "vxlan" or not view.read_whole("fdb") or any(link.info.get(key) for key in GUIDED):
         return None
-    ways = {entry.lladdr for entry in view.fdb.rows() if entry.ifindex == link.ifindex and entry.dst}
-    if not ways or row.lladdr in ways or NOBODY in ways:
+    mine = [entry for entry in view.fdb.rows() if entry.ifindex == link.ifindex]
+    ways = {entry.lladdr for entry in mine if entry.dst or entry.lladdr in (row.lladdr, NOBODY)}  # or by nexthop object
+    if row.lladdr in ways or NOBODY in ways:
         return None
     return "no entry", f"RTM_GETNEIGH AF_BRIDGE {link.ifname}"
 
@@ -240,7 +244,7 @@ def examples() -> Iterator[Example]:
     two.neighbour("10.1.0.6", dev="tap0", lladdr=NEW).neighbour("fe80::5", dev="tap0", lladdr=OLD)
     yield _case("several hosts in the guest", "a bridge inside it", two)
     vxlan = HostBuilder().link("vx0", kind="vxlan").neighbour("10.244.1.0", dev="vx0", state="permanent", lladdr=OLD)
-    yield _case("vxlan without entries", "external control, or none yet", vxlan)
+    yield _case("vxlan without entries", "it carries nothing at all", vxlan, 1)
     yield _case("an entry without a hardware address", "nothing was written down", _cable(None))  # type: ignore[arg-type]
     yield _case("the far end has no address", "nothing to compare with", _cable(address=None))
     for name, fields in (("down", {"up": False}), ("without resolution", {"flags": 0x100C3})):
@@ -279,11 +283,12 @@ def _tunnels() -> Iterator[Example]:
     yield case("vxlan, the node is another one", "no entry leads to the old address", other, 1, confidence="likely")
     yield case("vxlan, with its entry", "the healthy node", ((OLD, "192.0.2.9", "vx0"),))
     yield case("vxlan, floods", "what is not known goes to all", (*other, (NOBODY, "192.0.2.9", "vx0")))
-    for key in ("remote", "group"):
-        yield case(f"vxlan with a {key}", "everything goes there", other, info={key: "192.0.2.9"})
+    for key, value in (("remote", "192.0.2.9"), ("group", "239.0.0.9"), ("external", True), ("l2miss", True)):
+        yield case(f"vxlan with {key}", "another way is found", other, info={key: value})
     yield case("vxlan, entries not read", "it may be among them", other, late=("fdb",))
-    yield case("vxlan, entries of another device", "they say nothing of this one", ((NEW, "192.0.2.9", "vx1"),))
-    yield case("vxlan, entries without an end", "they are the device's own", ((NEW, None, "vx0"),))
+    yield case("vxlan, entries of another device", "this one has none", ((NEW, "192.0.2.9", "vx1"),), 1)
+    yield case("vxlan, entries without an end", "they are the device's own", ((NEW, None, "vx0"),), 1)
+    yield case("vxlan, by a nexthop object", "the ends are there", ((OLD, None, "vx0"),))
 
 
 def _bridged() -> Iterator[Example]:

@@ -47,6 +47,7 @@ from netdiag.rules.build_nft import (
     Expressions,
     chain,
     iifname,
+    l4proto,
     looked_up,
     oifname,
     plain,
@@ -78,6 +79,7 @@ RULE = Rule(
 )
 BGP_PORT = 179
 HOOKS = ("prerouting", "output")
+TCP = 6
 MOST_LINKS = 6
 MOST_FORWARDING = 4
 WORDS = {6: "tcp", 17: "udp", 132: "sctp"}
@@ -93,6 +95,8 @@ def check(view: HostView) -> Iterator[Draft]:
         for packet in asked.packets(families, **_caller(view, hook, asked.fields)):
             stop = _stop(view, hook, packet, _by(view, hook, packet) or names) if ported else None
             stop = stop or _stop_between(view, hook, packet, names)
+            if stop is None and packet.proto is None:
+                stop = _stop_between(view, hook, replace(packet, proto=TCP), names)
             if stop is not None:
                 yield _finding(view, at, hook, packet, stop)
                 break
@@ -362,6 +366,12 @@ def _forwarded() -> Iterator[Example]:
         host.link("tap7", inet_conf={"forwarding": 1})
         says = ("ct state untracked accept",) if fires else ()
         yield Example(name=f"{name} untracked, forwarded", why=why, tables=host.build(), fires=fires, says=says)
+    pings = table(chain("fwd", rule(l4proto(1), verdict("accept")), passes, stops, hook="forward"), name="filter")
+    for name, rules in (("all TCP", pings), ("none of it", table(chain("fwd", hook="forward"), name="filter"))):
+        host = _host(_raw("prerouting", iifname("tap7")), rules).link("eth0", inet_conf={"forwarding": 1})
+        host.link("tap7", inet_conf={"forwarding": 1})
+        fires = int(name == "all TCP")
+        yield Example(name=f"a whole interface, {name} dropped", why="pings pass", tables=host.build(), fires=fires)
     yield case("back where it came from", "that alone passes", passes, *back, stops, fires=1)
     known = rule(saddr("192.0.2.53/32"), verdict("accept"))
     yield case("forwarded from some", "they may be all that come", passes, known, stops)

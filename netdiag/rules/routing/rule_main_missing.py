@@ -2,7 +2,7 @@
   No policy rule of the family looks up the main table (254), or none does without setting its default route aside
   (suppress_prefixlength), while main holds routes; judged by asking for destinations of these routes. Also: the only
   rules for main that are left are for packets from certain addresses ("from"), so that a socket that has not chosen its
-  address yet, which is nearly every one, finds no route.
+  address yet, which is nearly every one, finds no route; or for what comes in by certain interfaces ("iif").
 
 Why it matters
   Almost everything writes its routes to main: ip route, DHCP, router advertisements, most daemons. Without the rule
@@ -22,9 +22,9 @@ Fix
 
 Not flagged
   A main table that is empty (a namespace that needs no routes), or holds only link-local ones. Rules for main with
-  other selectors than "from": some packets use main by design, and the rest is to have no way. Hosts where other
-  tables have a route for all that main has (a custom table that holds everything): where they decide otherwise it is
-  info, and a warning only where packets for a subnet of an own link leave by another link. VRF designs (a rule with
+  other selectors than "from" and "iif": some packets use main by design, and the rest is to have no way. Hosts where
+  other tables have a route for all that main has (a custom table that holds everything): where they decide otherwise it
+  is info, and a warning only where packets for a subnet of an own link leave by another link. VRF designs (a rule with
   l3mdev) in which main holds connected routes only. A rule that refuses everything in front of main: see
   rule-terminal-unreachable.
 
@@ -93,7 +93,7 @@ def _judge(view: HostView, family: str, rules: list[PolicyRule]) -> Iterator[Dra
     jumps = [rule for rule in rules if not selects(rule)]
     over = [jump for jump in jumps if any(_jumped(jump, reader, rules) for reader in readers)]
     reached = [reader for reader in readers if not any(_jumped(jump, reader, rules) for jump in over)]
-    narrow = bool(reached) and all(rule.src_len and not rule.invert for rule in reached)
+    narrow = bool(reached) and all((rule.src_len or rule.iif) and not rule.invert for rule in reached)
     if not narrow and any(rule.suppress_prefixlength is None for rule in reached):
         return
     hidden = _hidden_routes(view, family)
@@ -104,7 +104,8 @@ def _judge(view: HostView, family: str, rules: list[PolicyRule]) -> Iterator[Dra
     if lost:
         how = f"rule {reached[0].priority} sets it aside" if reached else "no rule leads to it"
         if narrow:
-            how = f"rule {reached[0].priority}: {rule_words(reached[0])}, takes no packet whose source is still open"
+            whose = "whose source is still open" if reached[0].src_len else "that this host itself sends"
+            how = f"rule {reached[0].priority}: {rule_words(reached[0])}, takes no packet {whose}"
         yield _draft(view, family, lost, f"a goto in rule {over[0].priority} leads past it" if over else how, over)
     elif losses and not narrow:
         yield _differs(view, family, next((loss for loss in losses if _astray(loss)), losses[0]))
@@ -256,6 +257,9 @@ def examples() -> Iterator[Example]:
         severity="critical",
         says=("rule 32766: from 10.0.0.0/8 lookup main, takes no packet", "packets to 198.51.100.1 fail"),
     )
+    for iif, fires in (("eth0", 1), ("lo", 0)):  # what the host sends comes from lo
+        only = _host().without_rule(32766).rule(32766, table=254, iif=iif)
+        yield _case(f"main for what comes in by {iif}", "is the host's own among it?", only, fires)
     twice = _host().without_rule(32766).rule(500, table=254, src="10.0.0.1", src_len=32)
     yield _case("one of two rules for main is for all", "the others come by that", twice.rule(600, table=254))
     yield _case("one of two rules for main is for a mark", "a design", twice.rule(600, table=254, fwmark=1))
@@ -441,10 +445,4 @@ def _replaced() -> Iterator[Example]:
         1,
     )
     managed = vrf.route("default", via="10.0.0.2", dev="eth0")
-    yield Example(
-        name="VRF design with a default route in main",
-        why="the management interface outside the VRFs is cut off",
-        tables=managed.build(),
-        fires=1,
-        severity="critical",
-    )
+    yield _case("VRF design with a default route in main", "the interface outside the VRFs is cut off", managed, 1)
