@@ -172,3 +172,27 @@ def peer_examples() -> Iterator[Example]:
     for dst in ("198.51.100.0/24", "203.0.113.0/24"):
         null.route(dst, type="blackhole", family="inet")
     yield silence("peers whose networks are refused", "they have routes", null)
+
+
+def taken_back_examples() -> Iterator[Example]:
+    """A default route that was there at the time of the baseline."""
+
+    def way(made: HostBuilder, protocol: int = 12, **fields: Any) -> HostBuilder:
+        return made.route("default", via="192.0.2.1", dev="eth0", **({"protocol": protocol} | fields))
+
+    def learned() -> HostBuilder:
+        return host().route("203.0.113.0/24", via="192.0.2.1", dev="eth0", protocol=12)
+
+    def case(name: str, why: str, now: HostBuilder, then: HostBuilder, severity: Severity | None) -> Example:
+        return Example(name=f"of the baseline: {name}", why=why, tables=now.build(), baseline=then.build(),
+                       fires=1 if severity else 0, severity=severity)  # fmt: skip
+
+    yield case("BIRD's, and a few routes are left", "a far router took it back", learned(), way(learned()), "warning")
+    yield case("BIRD's, and nothing is left", "nobody leads out", host(), way(host()), "critical")
+    yield case("a static one", "route-expected-missing speaks", host(), way(host(), 4), None)
+    yield case("none", "it never had one", learned(), learned(), None)
+    yield case("of a table without a rule", "it was not used then", learned(), way(learned(), table=77), None)
+    yield case("BIRD's, and it is there", "as it was", way(learned()), way(learned()), None)
+    tables = learned().build()
+    yield Example(name="of the baseline: BIRD's, and drained now", why="somebody's will", tables=tables,
+                  baseline=way(learned()).build(), labels={"drained": "true"})  # fmt: skip

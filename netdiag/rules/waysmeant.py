@@ -17,7 +17,7 @@ from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_HW_OFFLOAD, IPS_OFFLOAD, IPS_SEEN_REPLY, TCP_STATES
 from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Severity
-from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
+from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST, RTPROT_NAMES
 from netdiag.model.sockets import (
     CLOSE_WAIT,
     CLOSING,
@@ -31,6 +31,7 @@ from netdiag.model.sockets import (
 )
 from netdiag.rules.routewords import ip_command, table_word
 from netdiag.rules.shape import quoted
+from netdiag.rules.waysout import ROUTING_DAEMONS
 from netdiag.rules.wireguardpeers import query_to
 from netdiag.rules.wireguardways import alive
 
@@ -97,6 +98,7 @@ def signs(view: HostView, family: str, *, counters: bool, lonely: bool) -> Itera
     yield from lone_halves(view, family)
     yield from left_objects(view, family)
     yield from left_tables(view, family)
+    yield from taken_back(view, family)
 
 
 def cut_tunnels(view: HostView, family: str) -> Iterator[Sign]:
@@ -292,4 +294,25 @@ def left_tables(view: HostView, family: str) -> Iterator[Sign]:
             text=f"the one of table {table_word(table)} is out of reach: no policy rule leads there",
             fact=(f"default route of table {table}", "no rule", "RTM_GETROUTE RTA_TABLE, RTM_GETRULE FRA_TABLE"),
             fix=f"{ip_command(family)} rule add lookup {table}  # with the selector that the rule had",
+        )
+
+
+def taken_back(view: HostView, family: str) -> Iterator[Sign]:
+    """A default route that a routing daemon had made at the time of the baseline, in a table that rules led to. Of
+    those that others had made route-expected-missing speaks."""
+    old = view.baseline
+    if old is None or view.meta.drained or not (old.read_whole("routes") and old.read_whole("rules")):
+        return
+    routes = old.routes(family)
+    chosen = (routes.dst_len == 0) & (routes.type == RTN_UNICAST) & among(routes.protocol, ROUTING_DAEMONS)
+    chosen &= among(routes.table, list(reachable_tables(old.rules, old.links, family)))
+    for row in old.route_rows(family, np.flatnonzero(chosen)[:1].tolist()):
+        via = next((hop.gateway for hop in row.hops if hop.gateway), None)
+        maker = RTPROT_NAMES.get(row.protocol, str(row.protocol))
+        yield Sign(
+            severity="critical",
+            text=f"{maker} had made one via {via or 'an interface'} at the time of the baseline of {old.meta.taken_at}",
+            fact=(f"default route of {maker} then", f"via {via}", "RTM_GETROUTE, baseline"),
+            fix=f"see why {maker} has none any more: which neighbour gave it, and what the import filter does with it",
+            now=True,
         )

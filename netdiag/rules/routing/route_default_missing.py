@@ -8,7 +8,8 @@
     with an address to which no route of any table leads;
   - 0.0.0.0/1 without 128.0.0.0/1 (or ::/1 without 8000::/1): two routes that together stand for a default route;
   - a nexthop object with a gateway that no route uses any more;
-  - a default route in a table that no rule leads to.
+  - a default route in a table that no rule leads to;
+  - a routing daemon's default route at the time of the baseline.
 
 Why it matters
   The host reaches its own subnets and nothing else: senders get "Network is unreachable", what it forwards is
@@ -66,6 +67,7 @@ from netdiag.rules.build_waysmeant import (
     host,
     peer_examples,
     silence,
+    taken_back_examples,
 )
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
@@ -78,7 +80,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "counters"),
-    consults=("sockets", "conntrack", "conntrack_state", "wireguard"),
+    consults=("sockets", "conntrack", "conntrack_state", "wireguard", "baseline"),
     explains=("bgp-not-established", "bgp-hold-timer-expired", "dns-*", "ip-in-noroutes", "wg-*"),
     family="each",
 )
@@ -187,6 +189,7 @@ def examples() -> Iterator[Example]:
     yield from connection_examples()
     yield from flow_examples()
     yield from peer_examples()
+    yield from taken_back_examples()
     yield from silent_examples()
     yield from family_examples()
 
