@@ -34,6 +34,8 @@ class Reason(NamedTuple):
     """Bytes that the link beyond carries."""
 
 
+ALIKE_SOURCE = "RTM_GETADDR IFA_ADDRESS"
+"""Source of the fact that others of the same make have IPv6."""
 ALIKE = 2
 """So many interfaces of the same make must have IPv6."""
 
@@ -64,7 +66,7 @@ def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bo
     alike = [one for one in view.links if one.up and one.ifindex != link.ifindex and make(one) == make(link)]
     having = sorted(one.ifname for one in alike if one.ifindex in with_ipv6)
     if link.ifname != make(link)[1] and len(having) >= ALIKE and 2 * len(having) > len(alike):
-        return f"{len(having)} interfaces like it have IPv6 ({having[0]}, ...)", "RTM_GETADDR IFA_ADDRESS", False
+        return f"{len(having)} interfaces like it have IPv6 ({having[0]}, ...)", ALIKE_SOURCE, False
     return None
 
 

@@ -22,7 +22,8 @@ Not flagged
   Hosts on which IPv6 is off as a whole (all), or for new interfaces (default) while no other has it. Where it is off
   for new ones and others have it, it is a warning: an interface that was made after the switch was set. Interfaces for
   IPv4 only, with nothing that asks for IPv6: management, containers' networks. Ports of a bridge, legs of a bond: they
-  need none. Interfaces that are down. An MTU below 1280: see mtu-too-low-disables-ipv6.
+  need none. A way out (a gateway is behind it) that has nothing against it but that its like have IPv6: it may be for
+  IPv4 alone; info. Interfaces that are down. An MTU below 1280: see mtu-too-low-disables-ipv6.
 
 References
   net/ipv6/addrconf.c addrconf_disable_ipv6(), Documentation/networking/ip-sysctl.rst disable_ipv6
@@ -31,12 +32,13 @@ References
 from collections.abc import Iterator
 from typing import Any
 
+from netdiag.index.guests import sides
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.ipv6meant import CONSULTS, bereft, having_ipv6, needs, rules_for
+from netdiag.rules.ipv6meant import ALIKE_SOURCE, CONSULTS, bereft, having_ipv6, needs, rules_for
 from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -56,6 +58,7 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     late = view.sysctl_int("net.ipv6.conf.default.disable_ipv6") != 0
     with_ipv6 = having_ipv6(view)
+    exits = {link.ifindex for link in sides(view.stack, view.routes("inet"), view.addresses).exits}
     for link in view.links:
         if not link.up or link.inet6_conf.get("disable_ipv6") != 1:
             continue
@@ -67,6 +70,7 @@ def check(view: HostView) -> Iterator[Draft]:
         words, source, certain = why
         if late and not with_ipv6 - {link.ifindex}:
             continue  # new interfaces begin without it, and nobody has it: the host does without
+        weak = source == ALIKE_SOURCE and link.ifindex in exits  # a way out that is for IPv4 alone is somebody's will
         certain = certain and not late  # each that has it was named: perhaps this one is not meant to
         slashed = "." in link.ifname
         name = f"net/ipv6/conf/{link.ifname}/disable_ipv6" if slashed else f"net.ipv6.conf.{link.ifname}.disable_ipv6"
@@ -74,7 +78,7 @@ def check(view: HostView) -> Iterator[Draft]:
             subject=subject("link", ifname=link.ifname),
             message=f"IPv6 is switched off on {link.ifname} (disable_ipv6), though {words}",
             severity="critical" if certain else "warning",
-            confidence="certain" if certain else "likely",
+            confidence="possible" if weak else "certain" if certain else "likely",
             evidence=[
                 (name, 1, f"RTM_GETLINK {link.ifname} IFLA_INET6_CONF disable_ipv6"),
                 ("net.ipv6.conf.all.disable_ipv6", 0, "/proc/sys/net/ipv6/conf/all/disable_ipv6"),
@@ -105,6 +109,18 @@ def _taps(count: int, *, lone: bool = False) -> HostBuilder:
     for number in range(1, count + 1):
         host.link(f"tap{number}", kind="tun", info={"type": "tap"}).route(f"2001:db8::{number}/128", dev=f"tap{number}")
     return host.link("tap99", kind="tun", info={"type": "tap"}) if lone else host
+
+
+def _ways_out() -> Iterator[Example]:
+    """An uplink among its like, with a gateway of IPv4 behind it, or none."""
+    for via, severity in (("10.0.0.2", "info"), (None, "warning")):
+        host = HostBuilder().link("eth1", **OFF).address("eth1", "10.0.0.1/24")
+        for number in (2, 3):
+            host.link(f"eth{number}").address(f"eth{number}", f"2001:db8:{number}::1/64")
+        if via:
+            host.route("10.9.0.0/16", via=via, dev="eth1")
+        name = f"one of three cards, {'with' if via else 'without'} a gateway"
+        yield _case(name, "is it for IPv4 alone?", host, 1, severity=severity)
 
 
 def _ruled() -> Iterator[Example]:
@@ -162,6 +178,7 @@ def _bgp() -> Iterator[Example]:
 
 def examples() -> Iterator[Example]:
     yield from _bgp()
+    yield from _ways_out()
     crit: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "certain"}
     about = subject("link", ifname="wg0")
     yield _case(
