@@ -1,7 +1,8 @@
 """What it checks
   The gateway of a route in use does not answer ARP or neighbour solicitation: its neighbour entry is FAILED, or
-  INCOMPLETE for a second or more. In use means: a policy rule leads to the table, and the kernel takes the route for
-  its prefix. Gateways of both families, of multipath routes, of nexthop objects, and IPv6 gateways of IPv4 routes.
+  INCOMPLETE for a second or more; or nobody asks, because ARP is off on an Ethernet link (NOARP). In use means: a rule
+  leads to the table, and the kernel takes the route for its prefix. Gateways of both families, of multipath routes, of
+  nexthop objects, and IPv6 gateways of IPv4 routes.
 
 Why it matters
   The route stands there as if all were well, and everything that follows it ends at this host: packets wait in the
@@ -49,6 +50,7 @@ from netdiag.model.neighbour import NTF_PROXY, NTF_ROUTER, Neighbour
 from netdiag.model.nexthop import NexthopMember
 from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, RTNH_F_ONLINK, Route, RouteHop
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.gatewaycases import unasked
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.silentneighbours import Key, failing
@@ -68,6 +70,7 @@ LOOKED_AT = 64
 """Routes of one gateway that are tried for being taken, the shortest prefixes first."""
 
 LOSSES = ("all", "share", "none")
+UNASKED = "noarp"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +138,7 @@ def uses(view: HostView, silent: dict[Key, Neighbour]) -> Iterator[tuple[Key, Us
 
 def weight(neighbour: Neighbour, found: list[Use]) -> tuple[Severity, Confidence]:
     """How bad, and how sure: by what is lost, and by how long ago the gateway was last asked."""
-    age = neighbour.updated or 0.0
+    age = 0.0 if neighbour.state == UNASKED else neighbour.updated or 0.0
     if age > OLD:
         return "info", "possible"
     lost = any(use.loss != "none" for use in found)
@@ -187,8 +190,10 @@ def sentence(gateways: list[Gateway], link: Link | None, ifname: str) -> str:
     others = "".join(f"; nor does {gateway.neighbour.dst}" for gateway in gateways[1:4])
     others += f" and {len(gateways) - 4} more" if len(gateways) > 4 else ""
     carrier = link is not None and link.up and not link.lower_up
+    off, words = neighbour.state == UNASKED, f"does not answer {asked} ({neighbour.state})"
     return (
-        f"gateway {neighbour.dst} on {ifname} does not answer {asked} ({neighbour.state}): {named(worst.route)}{more} "
+        f"gateway {neighbour.dst} on {ifname} "
+        f"{f'is not asked for, because ARP is off on {ifname}' if off else words}: {named(worst.route)}{more} "
         f"use{'' if count > 1 else 's'} it, {fate}{others}"
         + (f"; {ifname} has no carrier, look there first" if carrier else "")
     )
@@ -231,7 +236,9 @@ def draft(view: HostView, ifindex: int, gateways: list[Gateway]) -> Draft:
             f"ip -s neigh show {neighbour.dst} dev {quoted(ifname)}",
             f"{ip_command(route.family)} route show {route.dst} table {route.table}",
         ],
-        fix=f"ip neigh flush to {neighbour.dst} dev {quoted(ifname)}  # once it is back on {ifname}: "
+        fix=f"ip link set dev {quoted(ifname)} arp on"
+        if neighbour.state == UNASKED
+        else f"ip neigh flush to {neighbour.dst} dev {quoted(ifname)}  # once it is back on {ifname}: "
         "look at the gateway, its address, the cable, the VLAN",
         touches=[subject("link", ifname=ifname), *routes, *entries],
         breaks=[*routes, *entries],
@@ -239,6 +246,7 @@ def draft(view: HostView, ifindex: int, gateways: list[Gateway]) -> Draft:
 
 
 def examples() -> Iterator[Example]:
+    yield from unasked()
     yield from plain_examples()
     yield from age_examples()
     yield from several_way_examples()
@@ -282,9 +290,8 @@ def plain_examples() -> Iterator[Example]:
     yield fires("IPv6 link-local gateway", "the same over ND", nd, "critical", says, about=ABOUT6)
     for state in ("reachable", "stale", "delay", "probe", "permanent", "noarp"):
         yield silence(state, "the kernel has an address to send to", host(state=state))
-    no_entry = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
-    yield silence("no entry", "nobody has asked yet: that proves nothing", no_entry)
     stray = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    yield silence("no entry", "nobody has asked yet: that proves nothing", stray)
     stray.neighbour("192.0.2.77", dev="eth0", state="failed")
     yield silence("failed, no gateway", "somebody asked for an address that is not there: a normal probe", stray)
     yield silence("proxy entry", "an entry that answers for others has no state", host(flags=NTF_PROXY))
@@ -304,10 +311,9 @@ def age_examples() -> Iterator[Example]:
     yield fires("failed over a minute ago", "nothing was sent since: it may be back", host(updated=60.1), "warning")
     yield fires("failed an hour ago", "just within what is worth a warning", host(updated=3600.0), "warning")
     yield fires("failed long ago", "no more than a possibility", host(updated=3600.1), "info")
-    for updated, confidence in ((60.0, "certain"), (60.1, "likely")):
-        tables = host(updated=updated).build()
-        name = f"how sure after {updated} s"
-        yield Example(name=name, why="it may be back", tables=tables, fires=1, confidence=confidence)  # type: ignore[arg-type]
+    for at, sure in ((60.0, "certain"), (60.1, "likely")):
+        tables, name = host(updated=at).build(), f"how sure after {at} s"
+        yield Example(name=name, why="it may be back", tables=tables, fires=1, confidence=sure)  # type: ignore[arg-type]
     idle = host(updated=60.1).link("eth1").address("eth1", "198.51.100.2/24")
     idle.route("default", via="198.51.100.1", dev="eth1")
     yield fires("the first of two, over a minute ago", "nothing is lost by it", idle, "info")

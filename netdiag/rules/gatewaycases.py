@@ -1,0 +1,34 @@
+"""Examples of gateways that nobody asks for, because ARP is off, for neigh-gateway-failed. Nothing can fail."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example
+
+OWN, OTHER = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
+NOARP, PLAIN = 0x110C3, 0x11043
+"""Flags of a link that is up, with IFF_NOARP and without."""
+
+
+def unasked() -> Iterator[Example]:
+    """The entry of the gateway is of state NOARP."""
+
+    def host(lladdr: str = OWN, gateway: str = "192.0.2.1", **fields: Any) -> HostBuilder:
+        made = HostBuilder().link("eth0", address=OWN, **({"flags": NOARP} | fields))
+        made.address("eth0", "192.0.2.2/24").address("eth0", "2001:db8::2/64")
+        made.route("default", via=gateway, dev="eth0")
+        return made.neighbour(gateway, dev="eth0", state="noarp", lladdr=lladdr, updated=9000.0)
+
+    for name, why, made, fires in (
+        ("ARP is off", "frames bear this host's own address", host(), 1),
+        ("ARP is off, IPv6", "the same", host(gateway="2001:db8::1"), 1),
+        ("ARP is off on a bridge", "the same", host(kind="bridge"), 1),
+        ("another address is given", "somebody wrote it down", host(OTHER), 0),
+        ("ARP is on by now", "the entry is of before", host(flags=PLAIN), 0),
+        ("ipvlan", "its frames need no hardware address", host(kind="ipvlan"), 0),
+        ("no Ethernet", "a tunnel has none", host(type=65534), 0),
+    ):
+        says = ("is not asked for, because ARP is off on eth0",) if fires else ()
+        severity: Any = "critical" if fires else None
+        yield Example(name=name, why=why, tables=made.build(), fires=fires, severity=severity, says=says)
