@@ -9,19 +9,37 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
+from netdiag.index.guests import faces_guest
+from netdiag.index.links import PAIRED
+from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.address import Address
 from netdiag.model.distinct import among
+from netdiag.model.link import Link
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.expected import same_link
 from netdiag.rules.routing.route_onlink_missing_gateway import attached, by_gateway, holds
 from netdiag.rules.shape import Example
 
+SEEN = ("reachable", "stale", "delay", "probe")
+"""States of a neighbour that was there lately; none that somebody wrote."""
+MOST = 64
+
 
 def in_net(local: str, length: int, other: str) -> bool:
     """Whether an address lies in the net of that length around another one."""
     return ipaddress.ip_address(other) in ipaddress.ip_network(f"{local}/{length}", strict=False)
+
+
+def length_of(local: str, broadcast: str) -> int | None:
+    """The length whose subnet of that address ends with that broadcast address."""
+    for length in range(30, 7, -1):
+        if str(ipaddress.ip_network(f"{local}/{length}", strict=False).broadcast_address) == broadcast:
+            return length
+    return None
 
 
 def any_route(view: HostView) -> bool:
@@ -43,6 +61,29 @@ def gateway_beside(view: HostView, row: Address) -> str | None:
     networks = attached(view, row.family, [row.ifindex]).get(row.ifindex, []) if beside else []
     own = {address.local for address in view.addresses}
     return next((at for at in beside if not holds(networks, at) and at not in own), None)
+
+
+def guest_beside(view: HostView, row: Address, link: Link) -> str | None:
+    """A guest on a bridge, tap or cable of this host that the prefix of its only address just misses: the guest was
+    there lately, no prefix of the interface holds it, and its packets go to the default route, or nowhere. On an
+    uplink the other side may be the one that is wrong: who asks for this host gets an entry, whatever its address."""
+    mine = [one for one in view.addresses if (one.ifindex, one.family, one.scope) == (row.ifindex, row.family, 0)]
+    routes, table = view.routes(row.family), view.neighbours
+    outwards = bool(((routes.dst_len == 0) & (routes.oif == link.ifindex)).any())
+    inside = link.kind == "bridge" and any(faces_guest(port) or port.kind in PAIRED for port in
+                                           view.stack.ports(link.ifindex))  # fmt: skip
+    if row.family != "inet" or len(mine) > 1 or outwards or not (inside or faces_guest(link)):
+        return None
+    own = {address.local for address in view.addresses}
+    networks = attached(view, row.family, [row.ifindex]).get(row.ifindex, [])
+    for entry in table.rows(np.flatnonzero((table.ifindex == link.ifindex) & (table.lladdr_len > 0))[:MOST]):
+        at = entry.dst
+        if ":" in at or entry.state not in SEEN or at in own or holds(networks, at) or not in_net(row.local, 24, at):
+            continue
+        answer = view.lookup(Query(family=row.family, dst=at))
+        if not answer.ok or answer.prefixlen == 0:
+            return at
+    return None
 
 
 def lost_by_length(view: HostView, row: Address) -> tuple[str, int] | None:
@@ -84,3 +125,33 @@ def length_examples(about: dict[str, Any]) -> Iterator[Example]:
     yield case(host("10.0.4.6/24"), before(), "another address")
     six = host("2001:db8:0:4::5/64"), host("2001:db8:0:4::5/60", "2001:db8:0:7::1")
     yield case(*six, "IPv6, its gateway is in no prefix any more", fires=1, severity="critical")
+
+
+def guest_examples() -> Iterator[Example]:
+    """Guests of a bridge beside the prefix of its address."""
+
+    def host(prefix: str = "10.90.0.1/30", at: str = "10.90.0.5", port: str = "br0", **entry: Any) -> HostBuilder:
+        made = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+        made.link("br0", kind="bridge").address("br0", prefix)
+        made.tap("tap0", master=port if port != "eth0" else None)
+        return made.neighbour(at, dev="br0", **({"state": "stale"} | entry))
+
+    says = ("guest 10.90.0.5 is in no prefix of br0",)
+    yield Example(name="a guest beside a bridge's prefix", why="a /30 was typed", tables=host().build(), fires=1,
+                  severity="critical", says=says)  # fmt: skip
+    second = host().address("br0", "10.90.1.1/24")
+    routed = host().route("10.90.0.5/32", dev="br0")
+    away = host().route("10.90.0.4/30", via="192.0.2.9", dev="eth0")
+    for name, why, made in (
+        ("in it", "as it must be", host("10.90.0.1/24")),
+        ("far from it", "another network on the wire", host(at="10.91.0.5")),
+        ("that does not answer", "nobody", host(state="failed")),
+        ("that somebody wrote", "it need not be there", host(state="permanent")),
+        ("of two networks", "which one is too narrow?", second),
+        ("with a route of its own", "it is reached", routed),
+        ("whose network is elsewhere", "it moved", away),
+        ("of a bridge without guests", "a cable to others, who may be wrong", host(port="eth0")),
+    ):
+        yield Example(name=f"a guest beside a bridge's prefix, {name}", why=why, tables=made.build())
+    uplink = host().route("default", via="10.90.0.2", dev="br0", priority=9)
+    yield Example(name="beside the prefix of a way out", why="the other side may be wrong", tables=uplink.build())

@@ -1,11 +1,11 @@
 """What it checks
   The prefix length of an address does not fit what else is known of its subnet: the broadcast address belongs to
   another length; another address of the same interface and subnet has another length; a gateway of the interface lies
-  beside its prefix, in the net around it (/24, /64), and nothing else attaches that gateway; or it had a shorter length
-  at the time of the baseline, with a gateway inside that is in no prefix now; or it is the only address
-  of an Ethernet interface, alone in its prefix (/32, /128), with no route at all by that interface, while neighbours of
-  the surrounding net are known there, or a BGP session waits for one that BIRD finds on no interface, or IPv4 has no
-  other route at all and packets were refused for want of one.
+  beside its prefix, in the net around it (/24, /64), and nothing else attaches that gateway; or a guest on a bridge or
+  tap does; or it had a shorter length at the time of the baseline, with a gateway inside that is in no prefix now; or
+  it is the only address of an Ethernet interface, alone in its prefix (/32, /128), with no route at all by that
+  interface, while neighbours of the surrounding net are known there, or a BGP session waits for one that BIRD finds on
+  no interface, or IPv4 has no other route at all and packets were refused for want of one.
 
 Why it matters
   Too long: neighbours on the same wire are sent to the gateway, or nowhere; a gateway outside the prefix cannot be
@@ -45,7 +45,16 @@ from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import Session, down_severity, sessions, way
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
-from netdiag.rules.gatewaysbeside import any_route, gateway_beside, in_net, length_examples, lost_by_length
+from netdiag.rules.gatewaysbeside import (
+    any_route,
+    gateway_beside,
+    guest_beside,
+    guest_examples,
+    in_net,
+    length_examples,
+    length_of,
+    lost_by_length,
+)
 from netdiag.rules.routewords import around, ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysmeant import OUT
@@ -79,7 +88,7 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
     single = row.prefixlen == (32 if row.family == "inet" else 128)
     net = ipaddress.ip_network(f"{row.local}/{row.prefixlen}", strict=False)
     if row.broadcast not in (None, "255.255.255.255", str(net.broadcast_address)):
-        meant = _length_of(row.local, str(row.broadcast))
+        meant = length_of(row.local, str(row.broadcast))
         pair = row.prefixlen == 31
         if meant is not None and not pair and not (single and _routed(view, row, link)):
             return Misfit(f"its broadcast address {row.broadcast} is that of a /{meant}", meant, "warning")
@@ -99,6 +108,10 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
         both = both if row.family == "inet" else 64
         why = f"gateway {beside} of {link.ifname} is next to it and in no prefix of {link.ifname}"
         return Misfit(why, both, "warning")
+    missed = None if single else guest_beside(view, row, link)
+    if missed is not None:
+        both = next(length for length in range(row.prefixlen, 0, -1) if in_net(row.local, length, missed))
+        return Misfit(f"guest {missed} is in no prefix of {link.ifname}", both, "critical")
     if single and not _routed(view, row, link) and not _subnet_below(view, row, link):
         near = _neighbours(view, row, link)
         shared = _shared(view, row)
@@ -117,14 +130,6 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
         if row.family == "inet" and refused and not any_route(view):
             why = f"it has no subnet, IPv4 has no route at all, and {refused} packets were refused"
             return Misfit(why, None, "critical")
-    return None
-
-
-def _length_of(local: str, broadcast: str) -> int | None:
-    """The length whose subnet of that address ends with that broadcast address."""
-    for length in range(30, 7, -1):
-        if str(ipaddress.ip_network(f"{local}/{length}", strict=False).broadcast_address) == broadcast:
-            return length
     return None
 
 
@@ -229,13 +234,9 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -
 
 def examples() -> Iterator[Example]:
     yield from length_examples(subject("address", ifname="eth0", address="10.0.4.5/24"))
-    yield _case(
-        "broadcast of a shorter length",
-        "a /25 was typed",
-        _host("10.0.0.5/25", broadcast="10.0.0.255"),
-        1,
-        says=("that of a /24",),
-    )
+    typed = _host("10.0.0.5/25", broadcast="10.0.0.255")
+    yield _case("broadcast of a shorter length", "a /25 was typed", typed, 1, says=("that of a /24",))
+    yield from guest_examples()
     yield _case("broadcast of its length", "the ordinary case", _host(broadcast="10.0.0.255"))
     yield _case("no broadcast", "ip address add sets none", _host("10.0.0.5/25"))
     yield _case("all ones", "it fits every subnet", _host(broadcast="255.255.255.255"))
@@ -243,12 +244,8 @@ def examples() -> Iterator[Example]:
     yield _case("two lengths", "one of them is wrong", _host().address("eth0", "10.0.0.6/25"), 1, says=("has /24",))
     yield _case("two subnets", "a second net on the wire", _host().address("eth0", "10.0.1.6/25"))
     yield _case("virtual address", "a /32 beside the subnet", _host().address("eth0", "10.0.0.6/32"))
-    yield _case(
-        "/32 alone, with a neighbour",
-        "the wire has a subnet",
-        _host("10.0.0.5/32").neighbour("10.0.0.1", dev="eth0"),
-        1,
-    )
+    wired = _host("10.0.0.5/32").neighbour("10.0.0.1", dev="eth0")
+    yield _case("/32 alone, with a neighbour", "the wire has a subnet", wired, 1)
     yield _case("/32 alone", "nothing is known there", _host("10.0.0.5/32"))
     cloud = _host("10.0.0.5/32").neighbour("10.0.0.1", dev="eth0")
     yield _case("cloud", "its gateway is onlink", cloud.route("default", via="10.0.0.1", dev="eth0", onlink=True))
