@@ -111,7 +111,7 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
     missed = None if single else guest_beside(view, row, link)
     if missed is not None:
         both = next(length for length in range(row.prefixlen, 0, -1) if in_net(row.local, length, missed))
-        return Misfit(f"guest {missed} is in no prefix of {link.ifname}", both, "critical")
+        return Misfit(f"guest {missed} is in no prefix of {link.ifname}", both, "warning")
     if single and not _routed(view, row, link) and not _subnet_below(view, row, link):
         near = _neighbours(view, row, link)
         shared = _shared(view, row)
