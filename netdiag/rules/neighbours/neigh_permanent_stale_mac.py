@@ -2,6 +2,8 @@
   A neighbour that somebody wrote down (permanent) has a hardware address that nothing on that link has: the only other
   end of the cable has another one, every answer of the guest on that tap came from another one, the vxlan device
   has no way to that address, or it is on a bridge of which all ports are cables to containers, and none ends in it.
+  As a warning: it is the default gateway, the other family's gateway on the link answers from another one, and nobody
+  else there has it.
   The same in a bridge's own table: an entry that somebody wrote down leads to another port than the one behind which
   that hardware address is, or, being "permanent", to the bridge itself.
 
@@ -26,11 +28,11 @@ Fix
 Not flagged
   Entries that match. Other links with a bridge, a macvlan or several hosts behind them, where the true address cannot
   be known from here; an info where the neighbour answered from another address when the baseline was taken: it may
-  have been replaced. Interfaces without neighbour resolution. vxlan devices with a default entry or a remote, which
-  carry any address, and those that a daemon or routes guide (l2miss, external). Entries on interfaces that are down.
-  Bridges: addresses that are not those of a cable's far end, a tap's for instance, whose guest nobody can ask;
-  addresses of the bridge and its ports; VLANs in which the port of that far end is not; an address that two far ends
-  have (mac-duplicate-on-segment).
+  have been replaced. A gateway beside one of the other family with a shared address (VRRP, HSRP). Interfaces without
+  neighbour resolution or that are down. vxlan devices with a default entry or a remote, which carry any address, and
+  those that a daemon or routes guide (l2miss, external). Bridges: addresses that are not those of a cable's far end, a
+  tap's for instance, whose guest nobody can ask; addresses of the bridge and its ports; VLANs in which the port of that
+  far end is not; an address that two far ends have (mac-duplicate-on-segment).
 
 References
   net/core/neighbour.c (NUD_PERMANENT); net/bridge/br_fdb.c br_fdb_update(), br_input.c;
@@ -59,7 +61,7 @@ RULE = Rule(
     title="a neighbour that was written down has the wrong hardware address",
     severity="critical",
     reads=("links", "peer_links", "neighbours"),
-    consults=("fdb", "bridging", "baseline"),
+    consults=("fdb", "bridging", "baseline", "routes"),
     explains=("tap-route-missing", "bgp-*", "wg-*", "dns-*"),
     family="each",
 )
@@ -67,6 +69,10 @@ NO_END = "no end"
 NOBODY = "00:00:00:00:00:00"
 GUIDED = ("remote", "group", "external", "l2miss")
 """What makes a vxlan device carry an address without an entry: a far end for all, routes, a daemon that is asked."""
+ROUTER = "the other family's gateway"
+MOST_DEFAULTS = 64
+SHARED = ("00:00:5e:00:01:", "00:00:5e:00:02:", "00:00:0c:", "00:05:73:a0:")
+"""Beginnings of hardware addresses that routers share, one for each family (VRRP, HSRP)."""
 LEARNED = ("reachable", "stale", "delay", "probe")
 
 
@@ -77,7 +83,7 @@ def check(view: HostView) -> Iterator[Draft]:
         if row.state != "permanent" or link is None or not link.up or link.noarp:
             continue
         truth = _peer(view, link) or _guest(link, row, rows) or _tunnel(view, link, row)
-        truth = truth or _cabled(view, link, row) or _learned(view, link, row)
+        truth = truth or _cabled(view, link, row) or _learned(view, link, row) or _router(view, row, rows)
         if truth is not None and truth[0] != row.lladdr:
             yield _finding(link, row, *truth)
     yield from _switched(view)
@@ -189,19 +195,42 @@ def _learned(view: HostView, link: Link, row: Neighbour) -> tuple[str, str] | No
     return None
 
 
+def _router(view: HostView, row: Neighbour, rows: list[Neighbour]) -> tuple[str, str] | None:
+    """A default gateway of which nobody on the link has the hardware address, beside the other family's, which answers
+    from another one: mostly they are one router."""
+    if not view.read_whole("routes"):
+        return None
+    gateways = set[str | None]()
+    for family in ("inet", "inet6"):
+        routes = view.routes(family)
+        for route in view.route_rows(family, np.flatnonzero(routes.dst_len == 0)[:MOST_DEFAULTS].tolist()):
+            gateways |= {hop.gateway for hop in route.hops if hop.oif == row.ifindex}
+    heard = [one for one in rows if one.ifindex == row.ifindex and one.state in LEARNED]
+    known = {one.lladdr for one in heard}
+    twin = next((one for one in heard if one.dst in gateways and one.family != row.family), None)
+    if row.dst not in gateways or twin is None or row.lladdr in known:
+        return None
+    shared = any(str(one.lladdr).startswith(SHARED) for one in (row, twin))
+    return None if shared else (str(twin.lladdr), f"RTM_GETNEIGH {twin.dst}, {ROUTER}")
+
+
 def _finding(link: Link, row: Neighbour, right: str, source: str) -> Draft:
     name, six, then = link.ifname, "-6 " if row.family == "inet6" else "", "baseline" in source
     what = f"nothing leads to that hardware address over {name}" if right == "no entry" else f"{right} is there"
     if right == NO_END:
         what = f"no cable of {name} ends in that hardware address"
+    router = source.endswith(ROUTER)
+    if router:
+        what = f"nobody on {name} has that, and the other family's gateway answers from {right}"
     if then:
         what = f"answered from {right} when the baseline was taken: wrong, unless it was replaced"
     shown = f"bridge fdb show dev {quoted(name)}" if right == "no entry" else f"ip -br link show dev {quoted(name)}"
     return RULE.found(
         subject=subject("neighbour", dst=row.dst, ifname=name),
+        severity="warning" if router else None,
         confidence="possible" if then else "certain" if source.startswith("RTM_GETLINK") else "likely",
         message=f"{row.dst} on {name} was written down with {row.lladdr}, but {what}"
-        + ("" if then else ": what is for it is lost"),
+        + ("" if then else ": what is for it is lost" if not router else ": if it is the same router, all is lost"),
         evidence=(
             (f"neighbour {row.dst}", f"{row.lladdr} permanent", f"RTM_GETNEIGH {name} NDA_LLADDR"),
             ("other end", right, source),
@@ -264,6 +293,7 @@ def examples() -> Iterator[Example]:
         host.neighbour("10.1.0.5", dev="tap0", state="permanent", lladdr=OLD).neighbour("fe80::5", dev=dev, lladdr=NEW)
         yield _case(f"answers {name}", "that need not be this guest", host)
     yield from _tunnels()
+    yield from _gateways()
     yield from _bridged()
     yield from _pinned()
     yield from _bridges()
@@ -289,6 +319,25 @@ def _tunnels() -> Iterator[Example]:
     yield case("vxlan, entries of another device", "this one has none", ((NEW, "192.0.2.9", "vx1"),), 1)
     yield case("vxlan, entries without an end", "they are the device's own", ((NEW, None, "vx0"),), 1)
     yield case("vxlan, by a nexthop object", "the ends are there", ((OLD, None, "vx0"),))
+
+
+def _gateways() -> Iterator[Example]:
+    """The IPv4 gateway was written down, the IPv6 gateway was heard."""
+
+    def host(lladdr: str = OLD, heard: str = NEW, state: str = "stale", six: str = "2001:db8::1") -> HostBuilder:
+        made = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").address("eth0", "2001:db8::2/64")
+        made.route("default", via="192.0.2.1", dev="eth0").route("default", via="2001:db8::1", dev="eth0")
+        made.neighbour("192.0.2.1", dev="eth0", state="permanent", lladdr=lladdr)
+        return made.neighbour(six, dev="eth0", state=state, lladdr=heard)
+
+    warn: dict[str, object] = {"severity": "warning", "confidence": "likely"}
+    yield _case("gateway beside the other family's", "mostly one router", host(), 1, **warn)
+    yield _case("gateway, the same as the other family's", "as it should be", host(NEW))
+    yield _case("gateway beside no gateway", "another machine", host(six="2001:db8::7"))
+    yield _case("gateway, nobody heard", "nothing to compare with", host(state="failed"))
+    yield _case("gateway beside a shared one", "each family has its own", host(heard="00:00:5e:00:02:01"))
+    other = host().neighbour("192.0.2.3", dev="eth0", state="stale", lladdr=OLD)
+    yield _case("gateway whose address was heard", "another router on the link", other)
 
 
 def _bridged() -> Iterator[Example]:
