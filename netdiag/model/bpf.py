@@ -19,6 +19,8 @@ INTERFACES = re.compile(
     re.IGNORECASE,
 )
 """Names of plain hash maps that say that a value is, or begins with, the index of an interface."""
+INWARD = re.compile(r"(in|ingress|rx|src|from|last)_", re.IGNORECASE)
+"""How names begin that say that packets came in by an interface: a program remembers it, and sends nothing there."""
 
 
 class BpfProgram(msgspec.Struct, frozen=True, kw_only=True):

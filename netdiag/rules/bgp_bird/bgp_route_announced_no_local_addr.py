@@ -22,11 +22,12 @@ Not flagged
   Addresses on any interface, that the packet filter names in a table that translates (DNAT, TPROXY), in a local route
   (AnyIP), or behind a route of any table that policy rules lead to, but for one that leads to lo: its packets come back
   in until their TTL is over. Announcements with a blackhole community (RTBH): the neighbour is asked to drop. Shorter
-  prefixes: aggregates, where anything of them is here or the blackhole stands in the kernel as well, and blocks of
-  private addresses, which wait for guests. Hosts with eBPF programs on the way in that may take the packets before
-  the kernel looks them up (XDP or tc whose verdicts are not known to be others than TX and REDIRECT): told as a
-  possibility, and so where BIRD does not tell the communities; a warning where such a host has another address that
-  it announces in the same way, for then that is how it takes them in. Drained hosts announce nothing.
+  prefixes: aggregates, where anything of them is here or the blackhole stands in the kernel as well; blocks of
+  private addresses and those longer than /24 (IPv6: /48), which wait for guests; and what is told inside the AS alone:
+  a route reflector gives the edges what they announce. Hosts with eBPF programs on the way in that may take the packets
+  before the kernel looks them up (XDP or tc whose verdicts are not known to be others than TX and REDIRECT): told as a
+  possibility, and so where BIRD does not tell the communities; a warning where such a host has another address that it
+  announces in the same way, for then that is how it takes them in. Drained hosts announce nothing.
 
 References
   RFC 4786, RFC 7999; net/ipv4/route.c ip_route_input_slow()
@@ -120,15 +121,22 @@ def announced(view: HostView) -> dict[tuple[str, str, str], list[str]]:
     return found
 
 
+LONGEST = {"inet": 24, "inet6": 48}
+"""Bits of the longest prefix that the Internet takes; what is longer is one host's share of it."""
+
+
 def single(net: str) -> bool:
     """Whether a prefix is one address."""
     return net.endswith("/128" if ":" in net else "/32")
 
 
 def empty(view: HostView, net: str) -> bool:
-    """Whether a host has no address and no route of a prefix of public addresses, and no wider one but the default."""
+    """Whether a host has no address and no route of a prefix of public addresses that the Internet takes, and no wider
+    one but the default."""
     network = ipaddress.ip_network(net)
     family = "inet6" if ":" in net else "inet"
+    if network.prefixlen > LONGEST[family]:
+        return False
     first = str(network.network_address)
     if single(net) or not network.prefixlen or private(net) or received(view, first) or translated(view, net):
         return False
@@ -168,10 +176,15 @@ def check(view: HostView) -> Iterator[Draft]:
     every = announced(view)
     found = {key: told for key, told in every.items() if single(key[2])}
     wide = {key: told for key, told in every.items() if not single(key[2]) and not any(n.endswith("?") for n in told)}
+    abroad = {
+        daemon.socket: {row.name for row in daemon.protocols if row.neighbor_as != row.local_as}
+        for daemon in view.bird.daemons
+    }
     if wide and not steering(view):
         for (socket, origin, net), told in wide.items():
-            if empty(view, net):
-                yield _aggregate(view, (socket, origin, told), net)
+            names = [name for name in told if name in abroad.get(socket, ())]
+            if names and empty(view, net):
+                yield _aggregate(view, (socket, origin, names), net)
     here = {net: received(view, net.partition("/")[0]) for _, _, net in found}
     taken = steering(view)
     for (socket, origin, net), told in found.items():
@@ -214,8 +227,17 @@ def _host(net: str = NET, *, type: str = "blackhole", rtbh: tuple[str, ...] | No
 def _aggregates() -> Iterator[Example]:
     """A prefix that is announced and of which nothing is here."""
 
-    def host(net: str = "203.0.113.0/24", rtbh: tuple[str, ...] | None = (), **link: Any) -> Any:
-        made = BirdHost().bgp("up1").protocol("s1", "Static")
+    def host(
+        net: str = "203.0.113.0/24",
+        rtbh: tuple[str, ...] | None = (),
+        asn: int = 65002,
+        inner: bool = False,
+        **link: Any,
+    ) -> Any:
+        made = BirdHost().bgp("up1", neighbor_as=asn).protocol("s1", "Static")
+        if inner:
+            made.bgp("rr", neighbor_as=65001)
+            made.exports("rr", routes=(BirdRoute(net=net, type="blackhole", protocol="s1", best=True),), rtbh=rtbh)
         made.exports("up1", routes=(BirdRoute(net=net, type="blackhole", protocol="s1", best=True),), rtbh=rtbh)
         made.link("eth0", **link).address("eth0", "192.0.2.2/24").address("eth0", "2001:db8:1::2/64")
         made.route("default", via="2001:db8:1::1", dev="eth0")
@@ -237,6 +259,10 @@ def _aggregates() -> Iterator[Example]:
     yield case("private", "a block that waits for guests", host("10.7.0.0/24"))
     yield case("unique local", "the same", host("fd00:7::/64"))
     yield case("all", "a default route for others", host("0.0.0.0/0"))
+    yield case("a worker's share", "it waits for guests", host("203.0.113.64/26"))
+    yield case("a worker's share of IPv6", "the same", host("2001:db8:9:1::/64"))
+    yield case("told inside the AS", "a reflector gives it to the edges", host(asn=65001))
+    yield case("told inside the AS and outside", "what comes in goes round", host(inner=True), "to up1, and")
     yield case("communities not told", "it may be RTBH", host(rtbh=None))
     yield case("XDP", "a program may take the packets", host(xdp=Xdp(mode="native")))
     proxy = host().route("default", dev="lo", type="local", table=100, family="inet").rule(50, fwmark=1, table=100)

@@ -17,7 +17,8 @@ Fix
   the agent write the map anew, and look why it missed the move.
 
 Not flagged
-  Maps whose keys are no addresses that this host routes; an entry that agrees with the route. A map in which as many
+  Maps whose keys are no addresses that this host routes; an entry that agrees with the route; three guests and more, no
+  fewer than agree, whose packets go to one other guest: a firewall or cache in front of them. A map in which as many
   entries disagree as agree: it is about something else, unless some agree and every entry is an address of a guest with
   a guest's interface, or the map's name says that it holds interfaces of such. Entries without a route of their own in
   a map without any entry that agrees: where such a one names an interface that does not exist, bpf-devmap-stale-ifindex
@@ -73,8 +74,9 @@ def _of_guests(
     one: BpfMap, entries: list[BpfMapEntry], ways: dict[str, set[int]], guests: set[int], some: bool
 ) -> bool:
     """Every key is an address of a guest and every value a guest's interface: numbers of another kind do not fall so,
-    where some agree or the name says it."""
-    if not (some or NAMED.search(one.name)):
+    where some agree or the name says it. Not three and more that are sent to one guest, as to a firewall."""
+    elsewhere = [row.ifindex for row in entries if row.ifindex not in ways[key_address(row)]]
+    if not (some or NAMED.search(one.name)) or (len(elsewhere) > 2 and len(set(elsewhere)) == 1):
         return False
     return all(row.ifindex in guests and ways[key_address(row)] and ways[key_address(row)] <= guests for row in entries)
 
@@ -223,5 +225,6 @@ def _of_two() -> Iterator[Example]:
     yield case("one of two guests", "all are guests' addresses and interfaces", _host("tap1", "tap0", name="g"), 1)
     yield case("one of two, the other of a card", "it may be about ports", _host("tap0", "eth0", name="g"), 0)
     yield case("both, by name", "the interfaces were swapped", _host("tap1", "tap1"), 1)
+    yield case("three, by name", "a guest that all packets pass first", _host("tap1", "tap1", "tap1"), 0)
     yield case("both, without a name", "numbers of something else", _host("tap1", "tap1", name="g"), 0)
     yield case("one of two, its route gone", "who knows", _host("tap0", "tap0", gone=True, name="g"), 0)

@@ -21,9 +21,9 @@ Not flagged
   A session or peer that can still begin from one side. Filters that may let the packets through (a set, a mark, a
   socket's owner that is not known). Sessions that are switched off or wait for others, peers without an endpoint or
   not in use. A port that is closed for everybody: see wg-listen-port-firewalled. A nameserver that is closed beside one
-  that is open; nameservers on this host. A list of what may leave, with nothing about nameservers in it (TCP port 53
-  counts, where the next port is closed): the host may
-  do without names on purpose and its resolv.conf be a leftover; info, until a program is seen waiting for an answer.
+  that is open; nameservers on this host. A list of what may leave (one for all, or a chain an interface), with nothing
+  about nameservers in it (TCP port 53 counts, where the next port is closed): the host may do without names on purpose
+  and its resolv.conf be a leftover; info, until a program is seen waiting for an answer.
 
 References
   net/netfilter/core.c nf_hook_slow(), nft(8) "CHAINS"; RFC 4271 section 8.2.1; RFC 5881
@@ -49,6 +49,7 @@ from netdiag.rules.build_nft import (
     iifname,
     l4proto,
     meta,
+    oifname,
     plain,
     port,
     rule,
@@ -98,6 +99,8 @@ BFD, BFD_MULTIHOP = 3784, 4784
 MOST = 128
 """Conversations that are asked about."""
 WORDS = {TCP: "tcp", UDP: "udp"}
+OTHERS = {"inet": "203.0.113.253", "inet6": "2001:db8:ffff::fd"}
+"""Addresses that no filter names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +246,7 @@ def check(view: HostView) -> Iterator[Draft]:
     found: dict[tuple[str, str, str, int | None], list[tuple[Talk, Possible]]] = {}
     stopped = [(talk, stop(view, talk)) for talk in islice(talks(view), MOST)]
     unanswered = [(talk, stop(view, talk)) for talk in questions(view)]
-    mute = all(blocker is not None and _unlisted(blocker) for _, blocker in unanswered) and not _waits(view)
+    mute = all(at is not None and _unlisted(view, talk, at) for talk, at in unanswered) and not _waits(view)
     mute = mute and not any(names_dns(view, talk.out) for talk, _ in unanswered)
     if all(blocker is not None for _, blocker in unanswered):
         stopped += unanswered
@@ -256,11 +259,15 @@ def check(view: HostView) -> Iterator[Draft]:
         yield _draft(rows, sure=not mute or any(talk.out.dport != DNS_PORT for talk, _ in rows))
 
 
-def _unlisted(blocker: Possible) -> bool:
-    """Whether a list of what may leave does not name it: nobody closed it."""
+def _unlisted(view: HostView, talk: Talk, blocker: Possible) -> bool:
+    """Whether a list of what may leave does not name it: nobody closed it. What leads to the place where it ends may
+    name an interface (a list for each zone): then the port beside, and another address, end there as well."""
     table, at = blocker.at.table, blocker.at.chain
     ways = [way for base in table.chains if base.base for under, way in below(table, base) if under is at]
+    beside = (replace(talk.out, dport=DNS_PORT + 1), replace(talk.out, daddr=OTHERS[talk.out.family]))
+    ends = (goes_out(view, one).blocker for one in beside)
     named = any(not is_blanket(step.rule) for way in ways for step in way)
+    named = named and not all(end is not None and end.at == blocker.at for end in ends)
     return hooks_of(table, at) <= {"output", "postrouting"} and by_default(blocker.at) and not named
 
 
@@ -434,6 +441,8 @@ def _below(case: Any, asks: Any, guess: dict[str, Any], bad: dict[str, Any]) -> 
     for name, hook, conditions, more in (
         ("a last REJECT below", "output", (), guess),
         ("closed below, by the jump", "output", port(UDP, 53), bad),
+        ("closed below, by the nameserver", "output", daddr("198.51.100.53"), bad),
+        ("a last REJECT of a zone", "output", oifname("eth0"), guess),
         ("answers closed below", "input", port(UDP, 53, source=True), bad | {"says": ("udp sport 53 accept",)}),
     ):
         ruleset = table(chain("base", rule(conditions, jump), hook=hook), last)

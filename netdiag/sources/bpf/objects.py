@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from netdiag.model.bpf import INTERFACES, BpfLink, BpfMap, BpfProgram, type_name
+from netdiag.model.bpf import INTERFACES, INWARD, BpfLink, BpfMap, BpfProgram, type_name
 from netdiag.model.text import kernel_text
 from netdiag.sources.bpf import names
 from netdiag.sources.bpf.btf import members, type_name_of
@@ -224,14 +224,16 @@ class Maps:
         )
 
     def _interface_member(self, btf_id: int, value_type: int) -> tuple[str, int] | None:
-        """The member of a value's structure whose name says that it is an interface's index."""
+        """The member of a value's structure whose name says that it is the index of an interface, and not of the one
+        by which packets came in."""
         try:
             if btf_id not in self.btf:
                 self.btf[btf_id] = type_information(self.calls, btf_id)
         except OSError:
             return None  # not for us to see
         listed = members(self.btf[btf_id], value_type)
-        return next(((name, at) for name, at in listed if INTERFACES.search(name)), None)
+        outward = ((name, at) for name, at in listed if INTERFACES.search(name) and not INWARD.match(name))
+        return next(outward, None)
 
 
 class Links:
