@@ -38,6 +38,7 @@ def edge(*, carrier: bool = True, gateway: str = "reachable", age: float = 20.0,
         tx_bytes=9_000,
         rx_bytes=9_000,
     )
+    host.protocol("kernel4", "Kernel")
     if error:
         host.bgp_down("mesh", error, neighbor_address="10.64.0.11")
     else:
