@@ -130,7 +130,7 @@ def _unicast(routes: Routes) -> Mask:
     return np.asarray(routes.type == RTN_UNICAST)
 
 
-def _with_gateway(routes: Routes) -> Mask:
+def with_gateway(routes: Routes) -> Mask:
     """Rows with a single next hop that has a gateway, of either family."""
     gateway = routes.gateway != 0 if routes.gateway.ndim == 1 else routes.gateway.any(axis=1)
     pointers = [pointer for pointer, extra in enumerate(routes.extras) if extra.via is not None]
@@ -155,7 +155,7 @@ def _onward(routes: Routes) -> tuple[set[int], set[int]]:
     """Interfaces with a gateway behind them, and interfaces with a default route."""
     unicast = _unicast(routes)
     whole = unicast & (routes.dst_len == 0)
-    onward = _indexes(routes.oif[unicast & _with_gateway(routes)])
+    onward = _indexes(routes.oif[unicast & with_gateway(routes)])
     onward |= {hop.oif for hop in _hops(routes, unicast) if hop.gateway is not None}
     return onward, _indexes(routes.oif[whole]) | {hop.oif for hop in _hops(routes, whole)}
 
@@ -167,7 +167,7 @@ def _host_routes(routes: Routes, candidates: set[int], subnets: dict[int, list[A
     neighbours in the interface's own subnet (a route with an mtu or a source of its own): they are reached anyway.
     """
     v4 = routes.family == "inet"
-    rows = _unicast(routes) & ~_with_gateway(routes) & (routes.dst_len == (32 if v4 else 128))
+    rows = _unicast(routes) & ~with_gateway(routes) & (routes.dst_len == (32 if v4 else 128))
     rows &= (routes.protocol != KERNEL) & among(routes.oif, sorted(candidates))
     dst = routes.dst
     rows &= (dst >> 16 != 0xA9FE) if v4 else ~((dst[:, 0] == 0xFE) & (dst[:, 1] & 0xC0 == 0x80))

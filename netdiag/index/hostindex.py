@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from netdiag.index.alike import Alike
+from netdiag.index.expanded import with_hops
 from netdiag.index.fib import Fib
 from netdiag.index.links import LinkStack
 from netdiag.index.local import LocalAddresses
@@ -42,7 +43,7 @@ class HostIndex:
     """The lookups over one namespace's tables, each built when first asked for."""
 
     def __init__(self, tables: Tables) -> None:
-        self.tables = tables
+        self.tables = with_hops(tables)
         self._lookups: dict[Query, Lookup] = {}
         self._behind: dict[PolicyRule, Routing] = {}
 

@@ -137,7 +137,12 @@ def selector_examples() -> Iterator[Example]:
 
 
 def _bridged() -> Iterator[Example]:
-    """The second uplink is a bridge: with a card it is one, with guests alone their network."""
+    """The second uplink is a bridge: with a card it is one, with guests alone their network. And gateways of IPv6."""
+    for via, fires in (("fe80::9", 1), (None, 0)):
+        host = HostBuilder().link("eth0", inet_conf={"rp_filter": 1}).link("eth1", inet_conf={"rp_filter": 1})
+        host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
+        host.route("0.0.0.0/0", via=via, dev="eth0")
+        yield case(f"drops, and the default route is by {via}", "who is behind it", sampled(host, 9, eth1=9), fires)
     for port, fires in ((None, 1), ("tun", 0)):
         host = HostBuilder().link("eth0", inet_conf={"rp_filter": 1})
         host.link("eth1", kind="bridge", inet_conf={"rp_filter": 1}).link("port", kind=port, master="eth1")

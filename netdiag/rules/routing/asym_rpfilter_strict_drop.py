@@ -37,7 +37,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from netdiag.index.guests import switched
+from netdiag.index.guests import switched, with_gateway
 from netdiag.index.reversepath import STRICT, effective
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
@@ -141,7 +141,7 @@ def _unexplained(view: HostView, arrivals: Arrivals, link: Link) -> Iterator[Dro
     routes = view.routes("inet")
     if address is None:
         return
-    onward = (routes.gateway != 0).nonzero()[0][:MOST_ASKED].tolist()
+    onward = with_gateway(routes).nonzero()[0][:MOST_ASKED].tolist()
     for row in view.route_rows("inet", onward):
         # The interface's own subnet passes, of course: it says nothing about the route's prefix.
         lost = arrivals.dropped(link, specimens(row.dst), address, length=int(row.dst.rpartition("/")[2]))

@@ -80,15 +80,18 @@ def off(view: HostView) -> list[Link]:
     ]  # fmt: skip
 
 
+MOST_SHARED = 1000
+"""Routes of one next hop that are looked at."""
+
+
 def mates(view: HostView) -> dict[int, set[int]]:
-    """For each interface those that share a route of several next hops, or a prefix, with it."""
-    shared: dict[tuple[int, str], set[int]] = {}
+    """For each interface those that share a route of several next hops with it, or have a default route as well."""
+    shared: dict[tuple[int, int], set[int]] = {}
     routes = view.routes("inet")
     several = (routes.dst_len == 0) | (routes.extra >= 0) | (routes.nh_id != 0)
     for way in ways(routes, view.nexthops, several):
-        position = int(way.positions[0])
-        if way.hop.gateway is not None:
-            shared.setdefault((way.table, str(routes.row(position).dst)), set()).add(way.hop.oif)
+        for at in way.positions[:MOST_SHARED].tolist() if way.hop.gateway is not None else ():
+            shared.setdefault((way.table, -1 if routes.dst_len[at] == 0 else at), set()).add(way.hop.oif)
     found: dict[int, set[int]] = {}
     for group in shared.values():
         for oif in group:
@@ -400,3 +403,13 @@ def _shared_ways(crit: dict[str, Any]) -> Iterator[Example]:
     spare = _router(eth1=0).route(net, via="10.0.0.2", dev="eth0")
     spare.route(net, via="10.1.0.2", dev="eth1", priority=9)
     yield _case("a spare way to a network", "it may be one way only", spare, 1, severity="info")
+    objects = _router(eth1=0).nexthop(2, oif="eth0", gateway="10.0.0.2", family="inet")
+    objects.nexthop(3, oif="eth1", gateway="10.1.0.2", family="inet")
+    objects.route(net, via="10.0.0.2", dev="eth0", nh_id=2).route(net, via="10.1.0.2", dev="eth1", nh_id=3, priority=9)
+    yield _case("a spare way to a network, by nexthop objects", "the same", objects, 1, severity="info")
+    small = _router(eth1=0).route(net, via="10.0.0.2", dev="eth0", metrics={"mtu": 1400})
+    small.route(net, via="10.1.0.2", dev="eth1", priority=9, metrics={"mtu": 1400})
+    yield _case("a spare way to a network, with an MTU", "the same", small, 1, severity="info")
+    later = _router(eth1=0).route("10.40.0.0/16", via="10.0.0.2", dev="eth0", metrics={"mtu": 1400})
+    later.route(net, hops=[later.hop("eth0", "10.0.0.2"), later.hop("eth1", "10.1.0.2")])
+    yield _case("one of two ways to the second network", "another route by the first way stands before", later, **crit)
