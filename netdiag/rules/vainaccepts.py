@@ -81,7 +81,7 @@ def _in_vain(
         for one in _everywhere(packet, names):
             if stop := _stop(alone, whole, hook, one):
                 stopped.append((stop, one))
-            elif hook == "input" and _open(whole, replace(one, dport=UNSPOKEN)):
+            elif hook != "output" and _open(whole, hook, replace(one, dport=UNSPOKEN)):
                 trusted.append(one.iif or "")
             else:
                 break
@@ -91,9 +91,9 @@ def _in_vain(
     return None
 
 
-def _open(whole: Netfilter, packet: Packet) -> bool:
-    """Whether a packet of which no rule speaks is let in."""
-    return whole.hook("input", packet).passes == "yes"
+def _open(whole: Netfilter, hook: str, packet: Packet) -> bool:
+    """Whether a packet of which no rule speaks is let in, or through."""
+    return whole.hook(hook, packet).passes == "yes"
 
 
 def _everywhere(packet: Packet, names: list[str]) -> list[Packet]:

@@ -20,15 +20,16 @@ Not flagged
   Traffic that the other chain may let through: netdiag asks it with a packet that has what the rule asks for and
   everything else open. Interfaces that are not there, and loopback where packets are forwarded: none comes by it. Where
   the other chain lets anything in on some interfaces: that it is closed on the rest may be a decision, unless all ways
-  to the world are closed and something listens on that port. Rules that accept by the source alone: exceptions from a
-  list of bans look so. Chains of nat and route, accepts in prerouting and postrouting, which mean "no more rewriting
-  here". Dormant tables.
+  to the world are closed and something listens on that port, or the rule is for a port of one host behind this one.
+  Rules that accept by the source alone: exceptions from a list of bans look so. Chains of nat and route, accepts in
+  prerouting and postrouting, which mean "no more rewriting here". Dormant tables.
 
 References
   nft(8) "VERDICT STATEMENTS" (accept); net/netfilter/nf_tables_core.c nft_do_chain(); net/netfilter/core.c
   nf_hook_slow()
 """
 
+import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,6 +39,7 @@ import numpy as np
 from netdiag.index.nfttext import rule_text
 from netdiag.index.nftverdict import Place
 from netdiag.index.view import HostView
+from netdiag.model.address import Address
 from netdiag.model.distinct import among
 from netdiag.model.finding import Draft
 from netdiag.model.nft import NftElement, NftExpression, NftRule, NftSet, NftTable
@@ -102,7 +104,7 @@ def check(view: HostView) -> Iterator[Draft]:
     said: set[tuple[str, ...]] = set()
     for hook in HOOKS:
         every = (one for family in families for one in beaten(whole, hook, family, names, view.links))
-        lost = [one for one in every if _meant(view, one)]
+        lost = [one for one in every if _meant(view, one, hook)]
         for first in lost:
             key = (*_key(first.at), *_key(first.stop.at))
             if key not in said:
@@ -111,9 +113,10 @@ def check(view: HostView) -> Iterator[Draft]:
                 yield _finding(hook, first, len(same))
 
 
-def _meant(view: HostView, one: Beaten) -> bool:
+def _meant(view: HostView, one: Beaten, hook: str) -> bool:
     """Whether somebody wants the traffic: where some interfaces are trusted with anything, that the others are closed
-    may be a decision, unless a service listens on that port and the way out to the world is among the closed ones."""
+    may be a decision, unless the way out to the world is among the closed ones, and a service listens on that port, or
+    the rule publishes a port of one host behind this one."""
     if not one.trusted:
         return True
     bound = listeners(view)
@@ -123,7 +126,17 @@ def _meant(view: HostView, one: Beaten) -> bool:
     outward = {view.ifname(hop.oif) for row in rows for hop in row.hops}
     own = {row.local for row in view.addresses if row.scope == 0}
     served = any(one.packet.dport in bound.get(address, ()) for address in ("", *own))
+    if hook == "forward":
+        inner = [row for row in view.addresses if row.scope == 0 and view.ifname(row.ifindex) not in outward]
+        served = one.packet.dport is not None and any(_within(one.packet.daddr, row) for row in inner)
     return served and bool(outward) and not outward & set(one.trusted)
+
+
+def _within(address: str | None, own: Address) -> bool:
+    """Whether it is one address, of the subnet of an address of this host."""
+    asked = ipaddress.ip_network(address or "::/0", strict=False)
+    subnet = ipaddress.ip_network(f"{own.local}/{own.prefixlen}", strict=False)
+    return asked.num_addresses == 1 and asked.network_address in subnet
 
 
 def _key(at: Place) -> tuple[str, str, str]:
@@ -414,3 +427,10 @@ def _trusting(web: NftRule) -> Iterator[Example]:
     router = _host().route("default", via="192.0.2.1", dev="eth0").link("wg0").socket(src="0.0.0.0", sport=8080)
     router.nft(_own(web, hook="forward"), _firewall(rule(iifname("wg0"), verdict("accept")), hook="forward"))
     yield Example(name="forwards for the tunnel", why="what is forwarded is no service here", tables=router.build())
+    for to, fires in (("10.1.0.5/32", 1), ("10.1.0.0/24", 0), ("192.0.2.9/32", 0), ("10.9.0.5/32", 0)):
+        guests = _host().route("default", via="192.0.2.1", dev="eth0").link("br0", kind="bridge")
+        guests.address("br0", "10.1.0.1/24")
+        published = _own(rule(daddr(to), port(6, 8443), verdict("accept")), hook="forward")
+        guests.nft(published, _firewall(rule(iifname("br0"), verdict("accept")), hook="forward"))
+        name, why = f"publishes a port of {to}", "one host behind this one, or what else is it for?"
+        yield Example(name=name, why=why, tables=guests.build(), fires=fires)
