@@ -166,8 +166,13 @@ def _hop_dead(view: HostView, address: str, oif: int, gateway: str | None, *, ro
 
 
 def _behind(view: HostView, link: Link) -> set[bytes] | None:
-    """The hardware addresses that a bridge has behind its ports; None where that was not read, or it learns none."""
+    """The hardware addresses that a bridge has behind its ports; None where that was not read, it learns none or not
+    behind each port, or forgets them sooner than FRESH."""
     if link.kind != "bridge" or not view.read_whole("fdb"):
+        return None
+    ageing = link.info.get("ageing_time")  # hundredths of a second
+    deaf = any(port.slave_info.get("learning") is False for port in view.stack.ports(link.ifindex))
+    if deaf or (isinstance(ageing, int) and ageing < FRESH * 100):
         return None
     mine = view.fdb.master == link.ifindex
     learned = mine & (view.fdb.state & (NUD_PERMANENT | NUD_NOARP) == 0)

@@ -162,16 +162,19 @@ def examples() -> Iterator[Example]:
 def _unplugged() -> Iterator[Example]:
     """A backend in a bridge whose port is gone, while the neighbour table still has it."""
     here, gone, other = "02:00:00:00:00:03", "02:00:00:00:00:02", "02:00:00:00:00:09"
-    for name, why, ports, confirmed, fires in (
-        ("its port is gone", "nobody is behind its hardware address", (here,), 5.0, 1),
-        ("its port is there", "it drains", (here, gone), 5.0, 0),
-        ("heard long ago", "a bridge forgets who is silent", (here,), 90.0, 0),
-        ("the bridge has learned nothing", "a hub", (), 5.0, 0),
+    for name, why, ports, confirmed, fires, more in (
+        ("its port is gone", "nobody is behind its hardware address", (here,), 5.0, 1, {}),
+        ("its port is gone, by an ageing of a minute", "the same", (here,), 5.0, 1, {"ageing_time": 6000}),
+        ("its port is gone, or it was silent", "forgotten within seconds", (here,), 5.0, 0, {"ageing_time": 5999}),
+        ("a port that does not learn", "it may be behind that", (here,), 5.0, 0, {"learning": False}),
+        ("its port is there", "it drains", (here, gone), 5.0, 0, {}),
+        ("heard long ago", "a bridge forgets who is silent", (here,), 90.0, 0, {}),
+        ("the bridge has learned nothing", "a hub", (), 5.0, 0, {}),
     ):
         host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
-        host.link("br0", kind="bridge").address("br0", "10.0.0.1/24").tap("tap8", master="br0").tap(
-            "tap9", master="br0"
-        )
+        info = {key: value for key, value in more.items() if key == "ageing_time"}
+        host.link("br0", kind="bridge", info=info).address("br0", "10.0.0.1/24").tap("tap9", master="br0")
+        host.tap("tap8", master="br0", slave_info={"learning": more.get("learning", True)})
         host.neighbour("10.0.0.2", dev="br0", lladdr=gone, confirmed=confirmed)
         host.neighbour("10.0.0.3", dev="br0", lladdr=here, state="stale")
         one = rule(port(17, 53), nat("dnat", "10.0.0.3", 5353))

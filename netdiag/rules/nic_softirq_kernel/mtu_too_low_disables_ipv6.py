@@ -61,7 +61,6 @@ RULE = Rule(
         "bgp-*",
         "tap-*",
         "addr-missing-*",
-        "addr-expected-*",
         "route-expected-missing",
     ),
     family="inet6",
