@@ -1,4 +1,6 @@
-"""Examples of gateways that nobody asks for, because ARP is off, for neigh-gateway-failed. Nothing can fail."""
+"""Examples of gateways: those that nobody asks for, because ARP is off, and those that somebody wrote down. Nothing can
+fail.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -32,3 +34,28 @@ def unasked() -> Iterator[Example]:
         says = ("is not asked for, because ARP is off on eth0",) if fires else ()
         severity: Any = "critical" if fires else None
         yield Example(name=name, why=why, tables=made.build(), fires=fires, severity=severity, says=says)
+
+
+def written_down() -> Iterator[Example]:
+    """For neigh-permanent-stale-mac: the IPv4 gateway was written down, the IPv6 gateway was heard."""
+
+    def host(
+        lladdr: str = OTHER, heard: str = OWN, state: str = "stale", six: str = "2001:db8::1", age: float = 2.0
+    ) -> Any:
+        made = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").address("eth0", "2001:db8::2/64")
+        made.route("default", via="192.0.2.1", dev="eth0").route("default", via="2001:db8::1", dev="eth0")
+        made.neighbour("192.0.2.1", dev="eth0", state="permanent", lladdr=lladdr, updated=age)
+        return made.neighbour(six, dev="eth0", state=state, lladdr=heard)
+
+    other = host().neighbour("192.0.2.3", dev="eth0", state="stale", lladdr=OTHER)
+    for name, why, made, fires in (
+        ("beside the other family's", "mostly one router", host(), 1),
+        ("the same as the other family's", "as it should be", host(OWN), 0),
+        ("beside no gateway", "another machine", host(six="2001:db8::7"), 0),
+        ("nobody heard", "nothing to compare with", host(state="failed"), 0),
+        ("beside a shared one", "each family has its own", host(heard="00:00:5e:00:02:01"), 0),
+        ("confirmed since", "it answers", host(age=2.1), 0),
+        ("whose address was heard", "another router on the link", other, 0),
+    ):
+        more: dict[str, Any] = {"severity": "warning", "confidence": "likely"} if fires else {}
+        yield Example(name=f"gateway, {name}", why=why, tables=made.build(), fires=fires, **more)

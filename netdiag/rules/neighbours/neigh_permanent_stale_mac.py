@@ -28,11 +28,12 @@ Fix
 Not flagged
   Entries that match. Other links with a bridge, a macvlan or several hosts behind them, where the true address cannot
   be known from here; an info where the neighbour answered from another address when the baseline was taken: it may
-  have been replaced. A gateway beside one of the other family with a shared address (VRRP, HSRP). Interfaces without
-  neighbour resolution or that are down. vxlan devices with a default entry or a remote, which carry any address, and
-  those that a daemon or routes guide (l2miss, external). Bridges: addresses that are not those of a cable's far end, a
-  tap's for instance, whose guest nobody can ask; addresses of the bridge and its ports; VLANs in which the port of that
-  far end is not; an address that two far ends have (mac-duplicate-on-segment).
+  have been replaced. A gateway beside one of the other family with a shared address (VRRP, HSRP), or that TCP confirmed
+  since it was written down: each family has its router. Interfaces without neighbour resolution or that are down. vxlan
+  devices with a default entry or a remote, which carry any address, and those that a daemon or routes guide (l2miss,
+  external). Bridges: addresses that are not those of a cable's far end, a tap's for instance, whose guest nobody can
+  ask; addresses of the bridge and its ports; VLANs in which the port of that far end is not; an address that two far
+  ends have (mac-duplicate-on-segment).
 
 References
   net/core/neighbour.c (NUD_PERMANENT); net/bridge/br_fdb.c br_fdb_update(), br_input.c;
@@ -54,6 +55,7 @@ from netdiag.model.neighbour import Neighbour
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.expected import same_link, since
+from netdiag.rules.gatewaycases import written_down
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -208,7 +210,8 @@ def _router(view: HostView, row: Neighbour, rows: list[Neighbour]) -> tuple[str,
     heard = [one for one in rows if one.ifindex == row.ifindex and one.state in LEARNED]
     known = {one.lladdr for one in heard}
     twin = next((one for one in heard if one.dst in gateways and one.family != row.family), None)
-    if row.dst not in gateways or twin is None or row.lladdr in known:
+    works = row.confirmed is not None and row.updated is not None and row.confirmed + 1 < row.updated
+    if row.dst not in gateways or twin is None or row.lladdr in known or works:  # (both times begin as one)
         return None
     shared = any(str(one.lladdr).startswith(SHARED) for one in (row, twin))
     return None if shared else (str(twin.lladdr), f"RTM_GETNEIGH {twin.dst}, {ROUTER}")
@@ -293,7 +296,7 @@ def examples() -> Iterator[Example]:
         host.neighbour("10.1.0.5", dev="tap0", state="permanent", lladdr=OLD).neighbour("fe80::5", dev=dev, lladdr=NEW)
         yield _case(f"answers {name}", "that need not be this guest", host)
     yield from _tunnels()
-    yield from _gateways()
+    yield from written_down()
     yield from _bridged()
     yield from _pinned()
     yield from _bridges()
@@ -319,25 +322,6 @@ def _tunnels() -> Iterator[Example]:
     yield case("vxlan, entries of another device", "this one has none", ((NEW, "192.0.2.9", "vx1"),), 1)
     yield case("vxlan, entries without an end", "they are the device's own", ((NEW, None, "vx0"),), 1)
     yield case("vxlan, by a nexthop object", "the ends are there", ((OLD, None, "vx0"),))
-
-
-def _gateways() -> Iterator[Example]:
-    """The IPv4 gateway was written down, the IPv6 gateway was heard."""
-
-    def host(lladdr: str = OLD, heard: str = NEW, state: str = "stale", six: str = "2001:db8::1") -> HostBuilder:
-        made = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").address("eth0", "2001:db8::2/64")
-        made.route("default", via="192.0.2.1", dev="eth0").route("default", via="2001:db8::1", dev="eth0")
-        made.neighbour("192.0.2.1", dev="eth0", state="permanent", lladdr=lladdr)
-        return made.neighbour(six, dev="eth0", state=state, lladdr=heard)
-
-    warn: dict[str, object] = {"severity": "warning", "confidence": "likely"}
-    yield _case("gateway beside the other family's", "mostly one router", host(), 1, **warn)
-    yield _case("gateway, the same as the other family's", "as it should be", host(NEW))
-    yield _case("gateway beside no gateway", "another machine", host(six="2001:db8::7"))
-    yield _case("gateway, nobody heard", "nothing to compare with", host(state="failed"))
-    yield _case("gateway beside a shared one", "each family has its own", host(heard="00:00:5e:00:02:01"))
-    other = host().neighbour("192.0.2.3", dev="eth0", state="stale", lladdr=OLD)
-    yield _case("gateway whose address was heard", "another router on the link", other)
 
 
 def _bridged() -> Iterator[Example]:
