@@ -2,7 +2,8 @@
   A rule rewrites the destination of packets to an address that nobody can have: there is no route to it, its interface
   is down or has no carrier, its bridge has no ports, or has lost the one behind which it was heard a moment ago, it
   does not answer ARP or neighbour discovery, it lies among this host's guests and none of them has it, or it is private
-  (RFC 1918) and would leave by an uplink with public addresses.
+  (RFC 1918) and would leave by an uplink with public addresses. Or to a port of this host itself (redirect, or an own
+  address) on which nothing listens.
 
 Why it matters
   The port on this host is taken by a guest that is gone: connections time out, and a new allocation of the same port
@@ -19,8 +20,8 @@ Fix
 
 Not flagged
   Targets that this host knows nothing bad of: on another host behind a gateway, on a link where no neighbour was asked
-  yet. The host's own addresses. Dormant tables. Rules of CNI's portmap (cni-portmap-stale). An allocation that is just
-  starting looks the same for some seconds: look twice.
+  yet. Ports of this host on which something listens, or where sockets could not be read. Dormant tables. Rules of CNI's
+  portmap (cni-portmap-stale). An allocation that is just starting looks the same for some seconds: look twice.
 
 References
   net/netfilter/nft_nat.c; nft(8) "NAT STATEMENTS"
@@ -36,8 +37,9 @@ from netdiag.model.finding import Draft, Subject
 from netdiag.model.nft import NftElement, NftExpression, NftSet
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_fdb import entry, fdb
-from netdiag.rules.build_nft import DPORT, chain, in_set, l4proto, nat, port, port_set, rule, table
+from netdiag.rules.build_nft import DPORT, chain, in_set, l4proto, nat, plain, port, port_set, rule, table
 from netdiag.rules.deadtargets import dead_targets, finding
+from netdiag.rules.deafports import deaf_finding, deaf_ports
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.translations import CONSULTS, READS
 
@@ -47,13 +49,20 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=READS,
-    consults=CONSULTS,
+    consults=(*CONSULTS, "sockets"),
 )
 
 
 def check(view: HostView) -> Iterator[Draft]:
+    said = set[tuple[str, str, str]]()
     for one, why, count in dead_targets(view, cni=False):
+        said.add((one.at.table.family, one.at.table.name, one.at.chain.name))
         yield finding(RULE, one, why, count)
+    for deaf in deaf_ports(view):
+        key = deaf.at.table.family, deaf.at.table.name, deaf.at.chain.name
+        if key not in said:
+            said.add(key)
+            yield deaf_finding(RULE, deaf)
 
 
 def _host(*, holder: str | None = "firecracker") -> HostBuilder:
@@ -127,7 +136,8 @@ def examples() -> Iterator[Example]:
     yield case("alive", "the guest is there", _host().nft(_dnat("10.0.0.2")))
     yield case("another host", "behind the gateway, not among the guests", _host().nft(_dnat("203.0.113.9")))
     yield case("never asked", "no neighbour entry proves nothing", _bridged("tap9").nft(dead))
-    yield case("own address", "a redirect in other words", _host().nft(_dnat("192.0.2.2")))
+    yield case("own address", "a redirect in other words, and nobody is there", _host().nft(_dnat("192.0.2.2")), 1)
+    yield from _deaf()
     yield case("dormant", "not in force", _host().nft(_dnat("10.0.0.9", dormant=True)))
     yield case("portmap of CNI", "cni-portmap-stale speaks", _bridged().nft(_dnat("10.1.0.5", name="CNI-DN-1234")))
     yield from _maps()
@@ -149,7 +159,7 @@ def _ways() -> Iterator[Example]:
     out = HostBuilder().link("eth0", carrier=False).address("eth0", "192.0.2.2/24")
     out.route("default", via="192.0.2.1", dev="eth0")
     yield case("far away, and the cable is out", "that is another fault", out, "203.0.113.9")
-    yield case("own, and the cable is out", "it is delivered here", out, "192.0.2.2")
+    yield case("own, and the cable is out", "it is delivered here", out.socket(sport=80), "192.0.2.2")
     yield case("went while it was read", "nothing is known of the link", _host().vanished("tap0"), "10.0.0.2")
     hand = _bridged("tap9").neighbour("10.1.0.7", dev="br0").neighbour("2001:db8:9::7", dev="br0")
     hand.route("10.1.0.5/32", dev="br0").route("2001:db8:9::5/128", dev="br0")
@@ -252,3 +262,33 @@ def _maps() -> Iterator[Example]:
         host = _host().nft(table(pre, name="nat", sets=(backends,)))
         why = "one of its two targets is gone"
         yield Example(name=name, why=why, tables=host.build(), fires=1, says=words)
+
+
+def _deaf() -> Iterator[Example]:
+    """Packets for port 8080 are sent to port 3128 of this host."""
+    redirect = (NftExpression(name="immediate", dreg=0, value="0c38"), NftExpression(name="redir", sreg_port=0))
+
+    def case(name: str, why: str, to: Any, fires: int = 0, proto: int = 6, **socket: Any) -> Example:
+        pre = chain("pre", rule(port(proto, 8080), to), hook="prerouting", priority="dstnat", type="nat")
+        host = _host().nft(table(pre, name="nat"))
+        if socket:
+            host.socket(**socket)
+        more: dict[str, Any] = {"late": ("sockets",)} if name == "sockets not read" else {}
+        return Example(name=f"redirect: {name}", why=why, tables=host.build(), fires=fires, **more)
+
+    own = nat("dnat", "192.0.2.2", 3128)
+    yield case("nothing listens", "the proxy ended", redirect, 1)
+    yield case("nothing listens, by address", "the same", own, 1)
+    two = chain("pre", *(rule(port(6, at), redirect) for at in (80, 443)), hook="prerouting", type="nat")
+    both = _host().nft(table(two, name="nat")).build()
+    yield Example(name="redirect: two in a chain", why="told once", tables=both, fires=1)
+    yield case("something listens", "as it should be", redirect, sport=3128)
+    yield case("something listens, by address", "as it should be", own, sport=3128, src="192.0.2.2")
+    yield case("it listens for IPv6 and takes both", "as it should be", redirect, sport=3128, src="::")
+    yield case("another port", "it is not asked", redirect, 1, sport=3129)
+    yield case("by UDP", "TCP is another matter", redirect, 1, 17, sport=3128)
+    yield case("on loopback alone", "they come to the interface's address", redirect, 1, sport=3128, src="127.0.0.1")
+    yield case("another address", "it is not asked", own, 1, sport=3128, src="192.0.2.77")
+    yield case("sockets not read", "it may be there", redirect)
+    yield case("the same port", "nothing is changed", plain("redir"))
+    yield case("another host", "who listens there is not known", nat("dnat", "203.0.113.9", 3128))

@@ -1,0 +1,103 @@
+"""Rules that send packets to a port of this host on which nothing listens, for nf-orphan-dnat-to-dead. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from netdiag.index.nfttext import rule_text
+from netdiag.index.nftverdict import Place, Translation
+from netdiag.index.view import HostView
+from netdiag.index.xtmatch import target
+from netdiag.model.finding import Draft, subject
+from netdiag.model.nft import NftRule
+from netdiag.model.sockets import IPPROTO_TCP, IPPROTO_UDP
+from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain
+from netdiag.rules.nftspecimen import Step, below, meant
+from netdiag.rules.shape import Rule, quoted
+from netdiag.rules.sockettables import endpoint, listening, served
+
+WORDS = {IPPROTO_TCP: "tcp", IPPROTO_UDP: "udp"}
+MOST = 64
+"""Rules that are tried; a host with more has them from a program that keeps them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deaf:
+    """A port that packets are sent to, of an address of this host (None: that of the interface they come in by)."""
+
+    at: Place
+    address: str | None
+    port: int
+    proto: int
+
+
+def deaf_ports(view: HostView) -> Iterator[Deaf]:
+    """One for each rule; none where sockets were not read whole, or an address is another host's."""
+    rules = list(_redirecting(view)) if view.read_whole("sockets") else []
+    for place, way in rules[:MOST]:
+        assert place.rule is not None  # no policy
+        for packet in meant(place.table, place.rule, way=way).packets():
+            comes = replace(packet, oif="", daddr_type="local", ct_reply=None)
+            if packet.proto not in WORDS:
+                continue
+            done = view.netfilter.hook("prerouting", comes).translations
+            hit = next((one for one in done if one.at.rule is place.rule and one.certain), None)
+            found = _deaf(view, hit, packet.proto or 0, packet.family) if hit is not None else None
+            if found is not None:
+                yield found
+                break
+
+
+def _redirecting(view: HostView) -> Iterator[tuple[Place, tuple[Step, ...]]]:
+    """Rules of nat at prerouting that rewrite the destination, with a way to each."""
+    for table in view.netfilter.tables:
+        for base in table.chains:
+            if base.hook == "prerouting" and base.type == "nat" and not table.dormant:
+                for inside, way in below(table, base):
+                    yield from ((Place(table, inside, one), way) for one in inside.rules if _redirects(one))
+
+
+def _redirects(rule: NftRule) -> bool:
+    names = {(one.name, one.key) for one in rule.expressions}
+    by_xt = any(target(one, "inet").nat in ("redirect", "dnat") for one in rule.expressions if one.name == "target")
+    return by_xt or ("nat", "dnat") in names or any(name == "redir" for name, _ in names)
+
+
+def _deaf(view: HostView, one: Translation, proto: int, family: str) -> Deaf | None:
+    if one.port is None or one.kind not in ("redirect", "dnat"):
+        return None
+    if one.kind == "redirect":
+        table = view.sockets
+        heard = listening(table, proto) & (table.sport == one.port)
+        heard &= (table.src[:, 0] != 127) | (table.family != 2)  # not at an address that nobody outside reaches
+        waits = bool(np.any(heard))
+    elif one.addr is None or not view.local.is_local(family, one.addr):
+        return None
+    else:
+        waits = served(view, one.addr, one.port, proto)
+    return None if waits else Deaf(at=one.at, address=one.addr, port=one.port, proto=proto)
+
+
+def deaf_finding(rule: Rule, one: Deaf) -> Draft:
+    """The report of one rule."""
+    at = one.at
+    assert at.rule is not None
+    where = endpoint(one.address, one.port) if one.address else f"port {one.port}"
+    word = WORDS[one.proto]
+    fix = f"start the service on {word} port {one.port}"
+    if not at.table.legacy:
+        place = f"{at.table.family} {quoted(at.table.name)} {quoted(at.chain.name)}"
+        fix += f", or: nft delete rule {place} handle {at.rule.handle}"
+    return rule.found(
+        subject=chain_subject(at.table, at.chain),
+        message=f"{chain_name(at.table, at.chain)} sends {word} packets to {where} of this host, and nothing listens "
+        "there: connections are refused",
+        evidence=[
+            (f"rule {at.rule.handle} of that chain", rule_text(at.table, at.rule), "NFT_MSG_GETRULE"),
+            (f"{word} sockets that listen on port {one.port}", "none for it", "SOCK_DIAG"),
+        ],
+        confirm=[list_chain(at.table, at.chain), f"ss -ln{word[0]} sport = :{one.port}"],
+        fix=fix,
+        touches=[subject("socket", netid=word, sport=one.port)],
+    )
