@@ -1,7 +1,9 @@
 """What it checks
   A route that BIRD gives to the kernel (its best route, as the Kernel protocol's export list shows it) is in no routing
   table that holds the rest of that list. Which kernel table a Kernel protocol feeds is not told by BIRD: it is the one
-  with most of its routes, and where several tie, a route is missing only if none of them has it.
+  with most of its routes, and where several tie, a route is missing only if none of them has it. Where all its routes
+  are in tables that other Kernel protocols of this daemon feed, and one table to which a policy rule leads is empty,
+  all of them are missing from that one: BIRD lets no two feed one table.
 
 Why it matters
   BIRD believes in the route, announces it and chooses by it; the kernel sends the packets elsewhere, or nowhere.
@@ -39,6 +41,7 @@ from netdiag.model.distinct import distinct
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.waysout import common_tables
 
@@ -48,11 +51,12 @@ RULE = Rule(
     severity="critical",
     reads=("bird", "bird_routes", "routes", "links"),
     consults=("rules",),
-    explains=("route-default-missing", "bgp-nexthop-unreachable"),
+    explains=("route-default-missing", "bgp-nexthop-unreachable", "rule-references-empty-table"),
 )
 TYPES = ("unicast", "blackhole", "unreachable", "prohibit")
 BIRD = 12
 """RTPROT_BIRD (include/uapi/linux/rtnetlink.h)."""
+MAIN, KERNELS_OWN = 254, (253, 254, 255)
 NAMED = 3
 """So many missing routes of a protocol are told one by one; more are told together."""
 
@@ -66,6 +70,14 @@ class Feed(NamedTuple):
     table: int
     wanted: int
     missing: list[BirdRoute]
+
+
+class Claim(NamedTuple):
+    """A Kernel protocol of whose list nothing is missing: its routes, and how many of them each table has."""
+
+    protocol: str
+    routes: list[BirdRoute]
+    tables: dict[int, int]
 
 
 def key(net: str, family: str) -> bytes | None:
@@ -107,10 +119,11 @@ def feeds(view: HostView) -> Iterator[Feed]:
         (d.socket, p.name) for d in view.bird.daemons for p in d.protocols if p.proto == "Kernel" and p.state == "up"
     }
     for daemon in view.bird_routes:
-        for listed in daemon.exports:
-            if (daemon.socket, listed.protocol) not in kernels:
-                continue
-            for family, held in tables.items():
+        for family, held in tables.items():
+            claims: list[Claim] = []
+            for listed in daemon.exports:
+                if (daemon.socket, listed.protocol) not in kernels:
+                    continue
                 routes = {key(r.net, family): r for r in listed.routes or () if usable(view, r, listed.protocol)}
                 routes.pop(None, None)
                 wanted = set(routes)
@@ -122,6 +135,29 @@ def feeds(view: HostView) -> Iterator[Feed]:
                     table = best[0] if len(best) == 1 else 254
                     missing = sorted((routes[name] for name in lost), key=lambda route: route.net)
                     yield Feed(daemon.socket, listed.protocol, family, table, len(wanted), missing)
+                elif wanted:
+                    order = sorted((routes[name] for name in wanted), key=lambda route: route.net)
+                    claims.append(Claim(listed.protocol, order, {t: score for t, score in scores.items() if score}))
+            yield from _homeless(view, daemon.socket, family, claims)
+
+
+def _homeless(view: HostView, socket_: str, family: str, claims: list[Claim]) -> Iterator[Feed]:
+    """A Kernel protocol all of whose routes are in tables that others of this daemon feed, while one table to which a
+    rule leads is empty: BIRD lets no two of them feed one table, so this one's was emptied as a whole."""
+    led = {rule.table or 0 for rule in view.rules if rule.family == family} - {0, *KERNELS_OWN}
+    empty = [table for table in led if not len(view.fib(family).positions(table))]
+    taken: set[int] = set()
+    for claim in sorted(claims, key=lambda claim: (not _of_master(claim), -len(claim.routes), claim.protocol)):
+        free = [table for table in claim.tables if table not in taken]
+        if free:
+            taken.add(max(free, key=lambda table: (claim.tables[table], table == MAIN)))
+        elif len(empty) == 1:
+            yield Feed(socket_, claim.protocol, family, empty[0], len(claim.routes), claim.routes)
+
+
+def _of_master(claim: Claim) -> bool:
+    """Whether its routes are from BIRD's main table, which is what goes to the kernel's main table as a rule."""
+    return (claim.routes[0].table or "").startswith("master")
 
 
 def exposed(view: HostView, feed: Feed, route: BirdRoute) -> bool:
@@ -160,7 +196,10 @@ def draft(view: HostView, feed: Feed, routes: list[BirdRoute]) -> Draft:
         fix=birdc(feed.socket, f"reload out {bird_name(feed.protocol)}"),
         severity="critical" if bare else "warning",
         confidence="likely",
-        breaks=[subject("route", dst=route.net, table=feed.table) for route in routes[:50]],
+        breaks=[
+            *(subject("route", dst=route.net, table=feed.table) for route in routes[:50]),
+            *(rule_subject(rule) for rule in view.rules if (rule.family, rule.table) == (feed.family, feed.table)),
+        ],
         touches=[subject("link", ifname=name) for name in one.dev or _rests(feed, one)],
     )
 
@@ -238,7 +277,32 @@ def examples() -> Iterator[Example]:
     yield _case("all three missing", "one cause: told together", three, fires=1, says=("3 of 3 routes",))
     three = _host(_route(A), *(_route(f"10.{n}.0.0/16") for n in range(3)))
     yield _case("three of four missing", "told one by one", three, A, fires=3)
+    yield from _two_feeds()
     yield from _silent()
+
+
+def _two_feeds() -> Iterator[Example]:
+    """Two Kernel protocols with the same routes: one feeds main, the other a table of its own."""
+
+    def host(*there: tuple[str, int], rules: tuple[int, ...] = (100,), second: str = A) -> BirdHost:
+        host = _host(_route(A), _route(B)).protocol("cust", "Kernel")
+        host.exports("cust", routes=(_route(second, table="customers"),))
+        for net, table in ((A, 254), (B, 254), *there):
+            host.route(net, dev="eth0", via="192.0.2.1", protocol=12, table=table)
+        for number, table in enumerate(rules):
+            host.rule(1000 + number, table=table, fwmark=number + 1)
+        return host
+
+    about, says = subject("route", dst=A, table=100), ("gives to the kernel by cust",)
+    yield _case("a table emptied as a whole", "main has the same", host(), fires=1, subject=about, says=says,
+                severity="warning")  # fmt: skip
+    for name, why, one in (
+        ("each has its own", "as it should be", host((A, 100))),
+        ("the other's is another one", "that is not empty", host((A, 77))),
+        ("no rule for an empty table", "which one it was is not known", host(rules=())),
+        ("rules for two empty tables", "which one it was is not known", host(rules=(100, 101))),
+    ):
+        yield _case(f"two feeds: {name}", why, one)
 
 
 def _silent() -> Iterator[Example]:

@@ -36,7 +36,7 @@ from netdiag.model.nexthop import Nexthop, NexthopMember
 from netdiag.model.route import Route
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.expected import since
-from netdiag.rules.routewords import ip_command, table_word
+from netdiag.rules.routewords import ip_command, rule_subject, table_word
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -49,6 +49,7 @@ RULE = Rule(
         "route-default-missing",
         "route-expected-missing",
         "bird-route-not-in-fib",
+        "rule-references-empty-table",
         "bgp-*",
         "bgp-export-zero",
         "bgp-anycast-missing-announce",
@@ -90,6 +91,7 @@ def _lost(old: HostView, new: HostView, family: str, number: int) -> list[Route]
 
 def _draft(view: HostView, old: HostView, gone: Nexthop, lost: list[Route]) -> Draft:
     first, number = lost[0], gone.id
+    places = {(row.family, row.table) for row in lost}
     bare = not all(view.lookup(Query(family=first.family, dst=address)).ok for address in specimens(first.dst))
     more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
     ip, back = ip_command(first.family), f"{first.dst} nhid {number} table {first.table}"
@@ -109,7 +111,10 @@ def _draft(view: HostView, old: HostView, gone: Nexthop, lost: list[Route]) -> D
             f"{ip} route get {specimens(first.dst)[0]}",
         ],
         fix=f"ip nexthop add id {number} {_way(old, gone)} && {ip} route add {back}",
-        breaks=[subject("route", dst=row.dst, table=row.table) for row in lost[:64]],
+        breaks=[
+            *(subject("route", dst=row.dst, table=row.table) for row in lost[:64]),
+            *(rule_subject(rule) for rule in view.rules if (rule.family, rule.table) in places),
+        ],
     )
 
 
