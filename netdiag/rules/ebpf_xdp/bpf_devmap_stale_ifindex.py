@@ -3,7 +3,9 @@
   there is no such interface: devmaps, and plain hash maps with keys of 4 or 16 bytes whose name says that values are
   interfaces (ifindex, redirect, tx_port, ip_to_tap). A hash's value is an index, or a structure: of one whose type
   information names a member so (``ifindex``) that member counts, also where the map's own name says nothing, if the
-  program may redirect at all; of others the first 32 bits, and then most entries must name interfaces that exist.
+  program may redirect at all; of others the first 32 bits, and then most entries must name interfaces that exist. And
+  whatever its name, a map of a program that may redirect, whose values show it: for each that nobody has there are
+  three that are guests' interfaces, all different, and none is anything else.
 
 Why it matters
   The program redirects packets to an index that no interface has: the kernel drops them, and counts that nowhere but
@@ -30,7 +32,7 @@ References
 
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.bpf import INTERFACES, BpfAttachment, BpfMap, BpfMapEntry, BpfProgram
@@ -87,12 +89,14 @@ def _believed(view: HostView, one: BpfMap, user: BpfProgram, stale: int) -> bool
     prove it, or a member does. That counts of a program that may redirect: one that only counts packets by their
     interface returns constants."""
     redirect = {"xdp": XDP_REDIRECT, "sched_cls": TC_ACT_REDIRECT}.get(user.type)
-    member = one.value_member is not None and (user.verdicts is None or redirect in user.verdicts)
-    if INTERFACES.search(one.name) is None and not member:
-        return False
-    agree, differ, _ = by_address(view, one, guests_only(view))
+    sends = user.verdicts is None or redirect in user.verdicts
+    member = one.value_member is not None and sends
+    guests = guests_only(view)
+    agree, differ, _ = by_address(view, one, guests)
     if len(agree) > len(differ):
         return False  # addresses of guests: bpf-map-stale-address-mapping
+    if INTERFACES.search(one.name) is None and not member:
+        return sends and _one_each(view, one, guests, stale)
     good = [entry for entry in view.bpf.entries if entry.map_id == one.id and view.link(entry.ifindex)]
     return one.value_size == 4 or member or len(good) > stale
 
@@ -102,6 +106,16 @@ def _structures(member: str | None, *ifindexes: int, verdicts: tuple[int, ...] |
     host = HostBuilder().link("tap0", kind="tun").bpf(programs=[program(1, "switch", map_ids=(5,), verdicts=verdicts)])
     host.bpf(maps=[BpfMap(id=5, type="hash", name="places", key_size=4, value_size=8, value_member=member)])
     return host.bpf(entries=[BpfMapEntry(map_id=5, key=n, ifindex=index) for n, index in enumerate(ifindexes)])
+
+
+def _one_each(view: HostView, one: BpfMap, guests: Collection[int], stale: int) -> bool:
+    """Whether the values show it, whatever the name: three guests' interfaces for each that nobody has, all different,
+    and nothing else; and no keys that are interfaces themselves, for then the values are something about them."""
+    entries = [entry for entry in view.bpf.entries if entry.map_id == one.id and entry.ifindex]
+    good = [entry.ifindex for entry in entries if entry.ifindex in guests]
+    keyed = sum(entry.address is None and view.link(entry.key) is not None for entry in entries)
+    different = len(set(good)) == len(good) == len(entries) - stale
+    return different and len(good) >= 3 * stale and keyed <= len(entries) // 2
 
 
 def _host(kind: str = "hash", *ifindexes: int, name: str = "redirect_to", key: int = 4, value: int = 4) -> HostBuilder:
@@ -143,6 +157,7 @@ def examples() -> Iterator[Example]:
             fires=1,
             severity="info",
         )
+    yield from _by_values()
     yield Example(name="all exist", why="lo is 1, tap0 is 2", tables=tc(_host("hash", 1, 2), "tap0", 1).build())
     yield Example(name="not attached here", why="another namespace's indexes", tables=_host("hash", 9999).build())
     yield Example(
@@ -193,3 +208,25 @@ def examples() -> Iterator[Example]:
         yield Example(name=f"addresses of guests in {called}", why=why, tables=guests(called).build())
     other = tc(_host("hash", 2, 2, 99, name="guests"), "tap0", 1).build()
     yield Example(name="a map of no telling name", why="its values may be anything", tables=other)
+
+
+def _by_values() -> Iterator[Example]:
+    """Maps whose names say nothing; tap0 to tap3 are 2 to 5, eth0 is 6."""
+    for name, why, values, first, size, fires in (
+        ("three guests and one that nobody has", "what else could they be", (2, 3, 4, 99), 100, 4, 1),
+        ("the same, of a program that redirects nothing", "numbers of something", (2, 3, 4, 99), 101, 4, 0),
+        ("the same, in structures", "likewise", (2, 3, 4, 99), 100, 8, 1),
+        ("two guests and one that nobody has", "numbers, perhaps", (2, 3, 99), 100, 4, 0),
+        ("four guests and two that nobody has", "numbers, perhaps", (2, 3, 4, 5, 98, 99), 100, 4, 0),
+        ("a guest twice", "numbers of something", (2, 3, 4, 4, 99), 100, 4, 0),
+        ("an uplink among them", "numbers of something", (2, 3, 4, 6, 99), 100, 4, 0),
+        ("keys that are interfaces", "something about them", (2, 3, 4, 99), 2, 4, 0),
+    ):
+        host = HostBuilder()
+        for tap in range(4):
+            host.tap(f"tap{tap}").route(f"10.9.0.{tap + 1}/32", dev=f"tap{tap}")
+        host.link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+        host.bpf(programs=[program(1, "steer", map_ids=(5,), verdicts=(-1,) if first == 101 else None)])
+        host.bpf(maps=[BpfMap(id=5, type="hash", name="vms", key_size=4, value_size=size)])
+        host.bpf(entries=[BpfMapEntry(map_id=5, key=first + n, ifindex=index) for n, index in enumerate(values)])
+        yield Example(name=f"no name, {name}", why=why, tables=tc(host, "tap0", 1).build(), fires=fires)
