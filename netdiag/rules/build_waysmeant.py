@@ -196,3 +196,25 @@ def taken_back_examples() -> Iterator[Example]:
     tables = learned().build()
     yield Example(name="of the baseline: BIRD's, and drained now", why="somebody's will", tables=tables,
                   baseline=way(learned()).build(), labels={"drained": "true"})  # fmt: skip
+
+
+def marked_examples() -> Iterator[Example]:
+    """Both families lead marked packets to table 100; IPv6 alone has a default route of all."""
+
+    def halved(now: int | None, mark: int = 7, **other: Any) -> HostBuilder:
+        built = host(3, now).address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
+        for family, via in (("inet", "192.0.2.1"), ("inet6", "2001:db8::1")):
+            built.route("default", via=via, dev="eth0", table=100)
+            fields = {"fwmark": 7, "table": 100} | (other if family == "inet6" else {"fwmark": mark})
+            built.rule(100, family=family, **fields)
+        return built
+
+    says = "no IPv4 default route for what no policy rule leads elsewhere, and "
+    yield fires("marks alike, refused now", "one family lost its own", halved(4), "critical", says)
+    yield fires("marks alike, refused before", "the same", halved(None), "warning", says)
+    near = halved(None).route("10.0.0.0/8", via="192.0.2.9", dev="eth0")
+    yield silence("marks alike, some gateway, refused before", "it has the routes that somebody gave it", near)
+    for name, mark, other in (("another mark", 8, {}), ("all but a mark there", 7, {"invert": True})):
+        yield silence(f"marked, {name}", "a VPN client marks what goes by it", halved(4, mark, **other))
+    gone = halved(4).without_routes(table=254, family="inet6")
+    yield silence("marked in both families alone", "nothing else is meant to leave", gone)

@@ -45,14 +45,14 @@ class Uplink:
     address: Address
 
 
-def default_oifs(view: HostView, family: str, *, of_all: bool = False) -> set[int] | None:
+def default_oifs(view: HostView, family: str, *, of_all: bool = False, marked: bool = True) -> set[int] | None:
     """Interfaces of the default routes (or of what does the same); None where there is none.
 
     Empty for one that refuses: somebody says that there is no way out. ``of_all``: without what only packets from some
-    source or interface are led to (``ip rule from``, ``iif``).
+    source or interface are led to (``ip rule from``, ``iif``); not ``marked``: nor with some mark.
     """
     routes = view.routes(family)
-    rules = [rule for rule in view.rules if not (of_all and for_some(rule))]
+    rules = [rule for rule in view.rules if not (of_all and for_some(rule)) and (marked or not by_mark(rule))]
     reachable = reachable_tables(rules, view.links, family)
     # IPv6 takes a suppressed route after all where no later rule looks into a table (fib6_rule_lookup()).
     tables = [table for table, shortest in reachable.items() if shortest == 0 or family == "inet6"]
@@ -95,10 +95,27 @@ def for_some(rule: PolicyRule) -> bool:
     return not rule.invert and (bool(rule.src_len) or rule.iif is not None)
 
 
-def gateways(view: HostView, family: str) -> tuple[int, bool]:
-    """How many routes go by a gateway, and whether a routing daemon made one of them."""
+def by_mark(rule: PolicyRule) -> bool:
+    """A policy rule for what has some mark alone."""
+    return not rule.invert and rule.fwmark is not None
+
+
+def main_for_one_family(view: HostView, family: str, other: str) -> bool:
+    """Whether packets without a mark have a default route in the other family alone, while both lead the same marks to
+    tables of their own: whoever made these rules made both families alike, so that one default route is gone."""
+    marks = {rule.fwmark for rule in view.rules if rule.family == family and by_mark(rule)}
+    twins = {rule.fwmark for rule in view.rules if rule.family == other and by_mark(rule)}
+    if not marks or marks != twins or default_oifs(view, family, of_all=True, marked=False) is not None:
+        return False
+    return bool(default_oifs(view, other, of_all=True, marked=False))
+
+
+def gateways(view: HostView, family: str, *, marked: bool = True) -> tuple[int, bool]:
+    """How many routes go by a gateway, and whether a routing daemon made one of them; not ``marked``: of those that
+    packets without a mark may take."""
     routes = view.routes(family)
-    tables = list(reachable_tables(view.rules, view.links, family))
+    rules = [rule for rule in view.rules if marked or not by_mark(rule)]
+    tables = list(reachable_tables(rules, view.links, family))
     count, learned = 0, False
     for way in ways(routes, view.nexthops, among(routes.table, tables)):
         if way.hop.gateway is not None:

@@ -1,7 +1,9 @@
 """What it checks
   An external BGP session is given routes that are not this host's to give: private prefixes announced to a public AS;
   or routes learnt from another external session, although another session to the same AS, to
-  which such routes were offered as well, gets none of them.
+  which such routes were offered as well, gets none of them; or those of one provider given to another. A provider is
+  an AS with a neighbour by which a default route of the kernel goes: no routing daemon made that route, or the first
+  provider is given nothing of the second, which it was offered.
 
 Why it matters
   The neighbour, and everybody behind it, sends traffic for these prefixes here: for somebody else's networks, over
@@ -19,8 +21,9 @@ Fix
 Not flagged
   Routes made here (static, direct, kernel, an IGP) or learnt by internal sessions, where they are public. Private
   prefixes to a private AS: inner networks. Routes passed from one external neighbour to another where every session to
-  that AS gets such: transit, route servers, customers; told as info. A default route given to a customer. Route lists
-  beyond the cap: not evaluated for that session.
+  that AS gets such, and one of the two is no provider: transit, route servers, customers; told as info. So are routes
+  passed both ways between neighbours that gave us our default routes by BGP: a ring or a fabric of routers does that.
+  A default route given to a customer. Route lists beyond the cap: not evaluated for that session.
 
 References
   RFC 7908, RFC 8212, RFC 6996 (private AS numbers), RFC 1918, RFC 6598, RFC 4193
@@ -31,11 +34,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
+from netdiag.index.ways import ways
 from netdiag.model.bird import BirdProtocol, BirdRoute
+from netdiag.model.distinct import among
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.rules.bgpsessions import Session, bird_name, sessions
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.waysout import ROUTING_DAEMONS
 
 RULE = Rule(
     id="bgp-export-leak",
@@ -43,7 +49,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("bird",),
-    consults=("bird_routes",),
+    consults=("bird_routes", "routes", "nexthops"),
     explains=("bgp-prefix-limit-hit",),
     own_cause=True,
 )
@@ -71,6 +77,11 @@ def private(net: str) -> bool:
     return any(asked.version == one.version and asked.subnet_of(one) for one in PRIVATE)  # type: ignore[arg-type]
 
 
+def all_(route: BirdRoute) -> bool:
+    """A default route."""
+    return route.net.endswith("/0")
+
+
 def check(view: HostView) -> Iterator[Draft]:
     lists = {(d.socket, one.protocol): one.routes for d in view.bird_routes for one in d.exports}
     rows = {(d.socket, row.name): row for d in view.bird.daemons for row in d.protocols}
@@ -80,11 +91,16 @@ def check(view: HostView) -> Iterator[Draft]:
         for route in lists.get((session.daemon.socket, session.name)) or ():
             origin = rows.get((session.daemon.socket, route.protocol or ""))
             other = origin is not None and external(origin) and origin.neighbor_as != session.protocol.neighbor_as
-            if other and not route.net.endswith("/0"):
+            if other and not all_(route):
                 found.append(route)
         return found
 
     outward = [one for one in sessions(view) if one.up and external(one.protocol)]
+    leaf, providers = _providers(view, outward)
+    given = {
+        (socket, route.protocol or "") for (socket, _), told in lists.items() for route in told or () if all_(route)
+    }
+    providers |= {rows[place].neighbor_as for place in given if place in rows and external(rows[place])}
     for session in outward:
         routes = lists.get((session.daemon.socket, session.name)) or ()
         inner = [route for route in routes if private(route.net)]
@@ -102,11 +118,37 @@ def check(view: HostView) -> Iterator[Draft]:
             ]
             spared = next((one.name for one in mates if not foreign(one)), None)
             origin = passed[0].protocol
+            home = {rows[session.daemon.socket, route.protocol or ""].neighbor_as for route in passed} & providers
+            asn = session.protocol.neighbor_as
+            silent = [one for one in outward if one.protocol.neighbor_as in home and one.protocol.neighbor_as != asn]
+            silent = [one for one in silent if lists.get((one.daemon.socket, one.name)) and _offered(one, outward)]
+            spared_too = next((one.name for one in silent if not foreign(one)), None)
             if spared:
                 words = f"were learnt from {origin}, and {spared} to the same AS gets none of them"
                 yield _draft(session, passed, words, "critical")
+            elif asn in providers and home & leaf and asn in leaf:
+                words = f"were learnt from {origin}: default routes go by both, so this host is a customer of both"
+                yield _draft(session, passed, words, "critical")
+            elif asn in providers and spared_too:
+                words = f"were learnt from {origin}: default routes go by both, and {spared_too} is given nothing of it"
+                yield _draft(session, passed, words, "critical")
             else:
                 yield _draft(session, passed, f"were learnt from {origin}: transit, or a leak", "info", "possible")
+
+
+def _providers(view: HostView, outward: list[Session]) -> tuple[set[int | None], set[int | None]]:
+    """AS numbers of the neighbours by which the kernel's default routes go: of those that no routing daemon made, and
+    of all."""
+    leaf, every = set[int | None](), set[int | None]()
+    near = {str(one.address): one.protocol.neighbor_as for one in outward if one.address is not None}
+    for family in ("inet", "inet6"):
+        routes = view.routes(family)
+        for way in ways(routes, view.nexthops, routes.dst_len == 0):
+            asn = near.get(way.hop.gateway or "")
+            every.add(asn)
+            if not among(routes.protocol[way.positions], ROUTING_DAEMONS).all():
+                leaf.add(asn)
+    return leaf - {None}, every - {None}
 
 
 def _offered(mate: Session, outward: list[Session]) -> bool:
@@ -210,6 +252,44 @@ def examples() -> Iterator[Example]:
     two = _host(routes=learnt, second=six, family="ipv6").daemon("/run/bird/other.ctl")
     two.bgp("peer6", neighbor_as=1299, channels=(channel(name="ipv6", imported=9),))
     yield _case("another daemon was offered some", "it does not pass them on", two, 1, severity="info")
+    yield from _provider_examples(crit)
     for name, fields in (("down", {"state": "start"}), ("own AS not told", {"local_as": None})):
         session = BirdHost().bgp("up1", neighbor_as=3320, **fields).exports("up1", routes=(_route("10.1.0.0/16"),))
         yield _case(f"session {name}", "nothing can be said", session)
+
+
+def _provider_examples(crit: dict[str, Any]) -> Iterator[Example]:
+    """``up1`` is given what ``peer`` told."""
+    words = "default routes go by both, "
+
+    def host(*via: str, protocol: int = 4, back: tuple[BirdRoute, ...] | None = (_route(),), gave: int = 2) -> BirdHost:
+        built = BirdHost().protocol("s1", "Static")
+        built.bgp("up1", neighbor_as=3320, channels=(channel(imported=gave),))
+        built.bgp("peer", neighbor_as=1299, neighbor_address="192.0.2.9", channels=(channel(imported=3),))
+        built.exports("up1", routes=(_route(), _route("203.0.113.0/24", "peer")))
+        if back is not None:
+            built.exports("peer", routes=back)
+        built.link("eth0").address("eth0", "192.0.2.7/24")
+        for number, gateway in enumerate(via):
+            built.route("default", via=gateway, dev="eth0", protocol=protocol, priority=number)
+        return built
+
+    both, both_ways = ("192.0.2.1", "192.0.2.9"), (_route("198.18.0.0/24", "up1"),)
+    leaf, spared = (f"{words}so this host",), (f"{words}and peer is given nothing of it",)
+    yield _case("between providers", "static routes go by both", host(*both), says=leaf, **crit)
+    yield _case("between providers, both ways", "nobody's router", host(*both, back=both_ways), 2, severity="critical",
+                says=leaf)  # fmt: skip
+    yield _case("between providers by BGP", "it goes one way only", host(*both, protocol=12), says=spared, **crit)
+    fabric = host(*both, protocol=12, back=both_ways)
+    yield _case("between providers by BGP, both ways", "a ring of routers", fabric, 2, severity="info")
+    for name, back, gave in (("nothing was offered", (_route(),), 0), ("its list is not known", None, 2),
+                             ("it is told nothing at all", (), 2)):  # fmt: skip
+        mute = host(*both, protocol=12, back=back, gave=gave)
+        yield _case(f"between providers by BGP, {name}", "no filter is seen", mute, 1, severity="info")
+    for one in both:
+        yield _case(f"a provider and another, {one}", "a customer, or a peer", host(one), 1, severity="info")
+    told = host("192.0.2.1", protocol=12).protocol("kernel4", "Kernel")
+    told.exports("kernel4", routes=(_route("0.0.0.0/0", "peer"),))
+    yield _case("one provider's default in BIRD", "the kernel's goes by the other", told, says=spared, **crit)
+    own = host("192.0.2.1", protocol=12).exports("kernel4", routes=(_route("0.0.0.0/0", "s1"), _route("::/0", "gone")))
+    yield _case("a default of our own", "nobody gave it", own, 1, severity="info")

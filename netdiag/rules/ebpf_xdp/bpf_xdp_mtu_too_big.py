@@ -47,7 +47,7 @@ RULE = Rule(
     confidence="likely",
     reads=("links", "peer_links", "bpf"),
     consults=("intent.bpf", "baseline"),
-    explains=("bpf-expected-missing-on-iface", "link-mtu-peer-mismatch"),
+    explains=("bpf-expected-missing-on-iface", "link-mtu-peer-mismatch", "bridge-mtu-auto-shrunk"),
 )
 
 

@@ -21,8 +21,9 @@ Fix
 Not flagged
   Addresses that no interface's subnet holds: they are routed to this host (anycast by BGP), nobody asks for them by
   ARP. arp_ignore 1, 2, 3 or 8, of "all" or of the interface. A host of which nothing says that others have the
-  address too (no arp_announce 2, no such setting of the interface that has the address, no IPIP device): it may be its
-  only owner, which is an info.
+  address too (no arp_announce 2, no such setting of the interface that has the address, no IPIP device, no kube-ipvs0,
+  which every node has alike, no BGP session by which BIRD announces it as one of an anycast group): it may be its only
+  owner, which is an info.
   127.0.0.0/8 and link-local addresses.
 
 References
@@ -35,9 +36,11 @@ from collections.abc import Iterator
 from netdiag.index.subnets import Subnet, connected
 from netdiag.index.view import HostView
 from netdiag.model.address import Address
+from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -46,6 +49,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "addresses", "routes", "sysctls"),
+    consults=("bird_routes", "bird"),
 )
 WIRELESS = ("dummy", "ipip", "tunl")
 
@@ -75,7 +79,16 @@ def _arp(view: HostView, link: Link, key: str) -> int:
     return max(value or 0 for value in values)
 
 
-def _shared(view: HostView, link: Link, wire: Link) -> str:
+def _announced(view: HostView, vip: str) -> str:
+    """The BGP session by which BIRD announces the address alone; empty where there is none."""
+    rows = ((daemon.socket, row) for daemon in view.bird.daemons for row in daemon.protocols)
+    bgp = {(socket, row.name) for socket, row in rows if row.proto == "BGP"}
+    told = ((daemon.socket, one) for daemon in view.bird_routes for one in daemon.exports)
+    mine = (one for socket, one in told if (socket, one.protocol) in bgp)
+    return next((one.protocol for one in mine if any(route.net == f"{vip}/32" for route in one.routes or ())), "")
+
+
+def _shared(view: HostView, vip: str, link: Link, wire: Link) -> str:
     """What says that other hosts have the address too."""
     if _arp(view, wire, "arp_announce") >= 2:
         return f"arp_announce is 2 on {wire.ifname}, as backends of a balancer have it"
@@ -88,19 +101,23 @@ def _shared(view: HostView, link: Link, wire: Link) -> str:
         return f"it is on the tunnel {link.ifname} of a balancer"
     if any(each.up and each.ifname == "tunl0" for each in view.links):
         return "tunl0 is up, by which a balancer reaches its backends"
+    if link.ifname == "kube-ipvs0":
+        return "every node of a cluster has it on kube-ipvs0"
+    if session := _announced(view, vip):
+        return f"BIRD announces it to {session}, as every host of an anycast group does"
     return ""
 
 
 def _finding(view: HostView, address: Address, link: Link, subnet: Subnet) -> Draft:
     wire, vip = subnet.link.ifname, address.local
     conf = f"net/ipv4/conf/{wire}"
-    why = _shared(view, link, subnet.link)
+    why = _shared(view, vip, link, subnet.link)
     return RULE.found(
         subject=subject("address", local=vip, ifname=link.ifname),
         severity="warning" if why else "info",
         confidence="likely" if why else "possible",
         message=f"{wire} answers ARP for {vip}, which is on {link.ifname}"
-        + (f"; {why}: the answer is the balancer's" if why else ": right only if no other host has that address"),
+        + (f"; {why}: one host alone may answer" if why else ": right only if no other host has that address"),
         evidence=(
             (f"{vip}/32", f"on {link.ifname}, inside {subnet.network} of {wire}", "RTM_GETADDR, RTM_GETROUTE"),
             ("arp_ignore, the larger of all and the interface", 0, f"RTM_GETLINK {wire} IFLA_INET_CONF"),
@@ -137,6 +154,19 @@ def examples() -> Iterator[Example]:
     wired = _backend("203.0.113.7/32").link("br0", kind="bridge").address("br0", "192.0.2.100/32")
     yield _case("on a bridge with a port", "arp-flux speaks", wired.link("p0", master="br0"))
     yield _case("the only owner?", "nothing says that it is shared", _backend(announce=0), 1, severity="info")
+    kube = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").link("kube-ipvs0", kind="dummy", flags=0x82)
+    kube.address("kube-ipvs0", "192.0.2.100/32")
+    yield _case("on kube-ipvs0", "every node has it", kube, 1, severity="warning", says=("of a cluster",))
+    for name, proto, routes, severity in (
+        ("announced", "BGP", (BirdRoute(net="192.0.2.100/32"),), "warning"),
+        ("announced to the kernel", "Kernel", (BirdRoute(net="192.0.2.100/32"),), "info"),
+        ("its subnet announced", "BGP", (BirdRoute(net="192.0.2.0/24"),), "info"),
+        ("a session of which nothing was read", "BGP", None, "info"),
+    ):
+        bird = BirdHost().protocol("up1", proto).exports("up1", routes=routes)
+        bird.link("eth0").address("eth0", "192.0.2.2/24").address("lo", "192.0.2.100/32")
+        why = "others of the group have it too" if severity == "warning" else "nothing says that it is shared"
+        yield _case(name, why, bird, 1, severity=severity)
     yield _case("configured", "the healthy backend", _backend(ignore=1))
     yield _case("by all", "the larger counts", _backend().sysctl("net.ipv4.conf.all.arp_ignore", 1))
     yield _case("arp_ignore 8", "it answers for nothing", _backend(ignore=8))

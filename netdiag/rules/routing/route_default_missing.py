@@ -32,7 +32,8 @@ Not flagged
   moment ago and has sent nothing since, and one that was never meant to leave its subnets (a container on an internal
   network, a storage network, a lab). Without one of the signs above netdiag says nothing; state it in the intent, or
   compare with a baseline, to be told in any case. Silent as well: a default route of any policy table in use
-  (one for some sources or interfaces alone, unless packets are refused now, or a tunnel has no way);
+  (one for some sources or interfaces alone, unless packets are refused now, or a tunnel has no way; one for some
+  marks alone, unless the other family has the same marks and a default route for all besides);
   0.0.0.0/1 with 128.0.0.0/1, and 2000::/3; a default route that refuses (unreachable, blackhole, prohibit): somebody
   says that there is no way out; a hundred and more routes by gateways: a BGP router has its table (with fewer, of
   which a routing daemon made some, only what is lost now counts, as a warning: a far router may have taken it back);
@@ -65,6 +66,7 @@ from netdiag.rules.build_waysmeant import (
     fires,
     flow_examples,
     host,
+    marked_examples,
     peer_examples,
     silence,
     taken_back_examples,
@@ -72,7 +74,16 @@ from netdiag.rules.build_waysmeant import (
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysmeant import BEYOND, FORWARDED, OUT, Sign, signs
-from netdiag.rules.waysout import NULL_METRIC, ROUTER, Uplink, default_oifs, gateways, likely_gateway, uplinks
+from netdiag.rules.waysout import (
+    NULL_METRIC,
+    ROUTER,
+    Uplink,
+    default_oifs,
+    gateways,
+    likely_gateway,
+    main_for_one_family,
+    uplinks,
+)
 
 RULE = Rule(
     id="route-default-missing",
@@ -105,10 +116,11 @@ def check(view: HostView) -> Iterator[Draft]:
     ways_out = {family: default_oifs(view, family, of_all=True) for family in ("inet", "inet6")}
     found = []
     for family, other in (("inet", "inet6"), ("inet6", "inet")):
-        if ways_out[family] is not None or main_is_out_of_reach(view, family):
+        halved = ways_out[family] is not None and main_for_one_family(view, family, other)
+        if (ways_out[family] is not None and not halved) or main_is_out_of_reach(view, family):
             continue
         up = uplinks(view, family)
-        count, learned = gateways(view, family)
+        count, learned = gateways(view, family, marked=not halved)
         if not up or count >= ROUTER:
             continue
         elsewhere = ways_out[other]
@@ -118,7 +130,7 @@ def check(view: HostView) -> Iterator[Draft]:
         if learned:  # what has no route may be what a far router took back
             told = [sign for sign in told if (sign.severity == "critical" or sign.now) and not sign.past]
             told = [replace(sign, severity="warning") for sign in told]
-        told = sorted((sign for sign in told if not aside or sign.now), key=weight)
+        told = sorted((sign for sign in told if not aside or halved or sign.now), key=weight)
         if told:
             found.append(Missing(family=family, uplink=(shared or up)[0], signs=told, aside=aside))
     if found:
@@ -287,6 +299,7 @@ def other_sign_examples() -> Iterator[Example]:
             yield fires(f"table for {selector}", "all others are refused now", busy, "warning", says)
         else:
             yield silence(f"table for {selector}", "a VPN client marks what goes by it, or nearly all do", busy)
+    yield from marked_examples()
     lame = host(3).route("default", via="192.0.2.1", dev="eth0", table=100).rule(100, table=100, **chosen[0])
     lame.nexthop(7, family="inet", gateway="192.0.2.1", oif="eth0")
     yield silence("table for some, refused before, an object left", "who knows when", lame)
