@@ -20,7 +20,8 @@ Not flagged
   Traffic that the other chain may let through: netdiag asks it with a packet that has what the rule asks for and
   everything else open. Interfaces that are not there, and loopback where packets are forwarded: none comes by it. Where
   the other chain lets anything in on some interfaces: that it is closed on the rest may be a decision, unless all ways
-  to the world are closed and something listens on that port, or the rule is for a port of one host behind this one.
+  to the world are closed and something listens on that port, or the rule is for a port of one host behind this one (not
+  an engine's: Docker accepts whatever is published, and who may come is for the firewall to say).
   Rules that accept by the source alone: exceptions from a list of bans look so. Chains of nat and route, accepts in
   prerouting and postrouting, which mean "no more rewriting here". Dormant tables.
 
@@ -30,6 +31,7 @@ References
 """
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,6 +96,8 @@ RULE = Rule(
     explains=("nf-forward-drop-policy", "wg-listen-port-firewalled"),
 )
 HOOKS = ("input", "forward", "output")
+ENGINES = re.compile(r"DOCKER|CNI-|NETAVARK|PODMAN|KUBE-|cali-|CILIUM_|LIBVIRT_|LXC|lxd|incus|fwd\.")
+"""How chains begin that an engine fills for its guests (the last: of LXD's and Incus' own tables)."""
 MOST_LINKS = 6
 
 
@@ -127,6 +131,8 @@ def _meant(view: HostView, one: Beaten, hook: str) -> bool:
     own = {row.local for row in view.addresses if row.scope == 0}
     served = any(one.packet.dport in bound.get(address, ()) for address in ("", *own))
     if hook == "forward":
+        if ENGINES.match(one.at.chain.name):
+            return False  # whatever is published is accepted there: nobody said that the world is to have it
         inner = [row for row in view.addresses if row.scope == 0 and view.ifname(row.ifindex) not in outward]
         served = one.packet.dport is not None and any(_within(one.packet.daddr, row) for row in inner)
     return served and bool(outward) and not outward & set(one.trusted)
@@ -427,10 +433,15 @@ def _trusting(web: NftRule) -> Iterator[Example]:
     router = _host().route("default", via="192.0.2.1", dev="eth0").link("wg0").socket(src="0.0.0.0", sport=8080)
     router.nft(_own(web, hook="forward"), _firewall(rule(iifname("wg0"), verdict("accept")), hook="forward"))
     yield Example(name="forwards for the tunnel", why="what is forwarded is no service here", tables=router.build())
-    for to, fires in (("10.1.0.5/32", 1), ("10.1.0.0/24", 0), ("192.0.2.9/32", 0), ("10.9.0.5/32", 0)):
+    one, others = "10.1.0.5/32", ("10.1.0.0/24", "192.0.2.9/32", "10.9.0.5/32")
+    for to, below, fires in ((one, None, 1), (one, "DOCKER", 0), *((other, None, 0) for other in others)):
         guests = _host().route("default", via="192.0.2.1", dev="eth0").link("br0", kind="bridge")
         guests.address("br0", "10.1.0.1/24")
-        published = _own(rule(daddr(to), port(6, 8443), verdict("accept")), hook="forward")
+        accepts = rule(daddr(to), port(6, 8443), verdict("accept"))
+        published = _own(accepts, hook="forward")
+        if below:
+            jump = chain("mine", rule(verdict("jump", below)), hook="forward", priority=-10)
+            published = table(jump, chain(below, accepts), name="own")
         guests.nft(published, _firewall(rule(iifname("br0"), verdict("accept")), hook="forward"))
-        name, why = f"publishes a port of {to}", "one host behind this one, or what else is it for?"
+        name, why = f"publishes a port of {to} in {below}", "one host behind this one, or what else is it for?"
         yield Example(name=name, why=why, tables=guests.build(), fires=fires)
