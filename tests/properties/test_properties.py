@@ -35,6 +35,7 @@ from tests.properties.changes import (
     with_sessions,
 )
 from tests.properties.evidence import everything, unfounded
+from tests.properties.shapes import OTHERWISE, SHAPES
 from tests.recordings.test_recordings import FOLDER, NAMES
 from tests.rules.test_examples import MODULES, host_of
 from tests.rules.test_examples import given as told
@@ -162,6 +163,17 @@ def test_a_healthy_thing_beside_it_changes_no_alarm(case: tuple[RuleModule, Exam
     for what, more in unrelated(example.tables).items():
         after = alarms(report_of(module, replace(example, tables=joined(example.tables, more))))
         assert after == before, what
+
+
+@OFTEN
+@drawn(one_of(OTHERWISE), st.sampled_from(sorted(SHAPES)))
+def test_other_words_of_the_kernel_say_the_same(case: tuple[RuleModule, Example], shape: str) -> None:
+    module, example = case
+    tables = SHAPES[shape](example.tables)
+    older = example.baseline and (SHAPES[shape](example.baseline) or example.baseline)
+    if tables is not None:
+        other = replace(example, tables=tables, baseline=older)
+        assert weighed(report_of(module, other)) == weighed(report_of(module, example)), shape
 
 
 FIRING: st.SearchStrategy[Case] = st.deferred(lambda: st.sampled_from([case for case in cases() if case[1].fires]))
