@@ -18,9 +18,9 @@ Fix
   and this host sees one direction only, dropping is the wrong cure: see ct-asym-half-seen.
 
 Not flagged
-  Hosts that drop invalid packets in forward, or translate nothing that is forwarded. A few packets: scanners and
-  strangers' answers are invalid as well. Without tracked TCP connections that are translated. With one sample nothing
-  can be said.
+  Hosts that drop invalid packets in forward (and in input, where they give guests an address of their own), or
+  translate nothing that is forwarded. A few packets: scanners and strangers' answers are invalid as well. Without
+  tracked TCP connections that are translated. With one sample nothing can be said.
 
 References
   net/netfilter/nf_conntrack_proto_tcp.c tcp_in_window(); kubernetes issue 74839
@@ -34,6 +34,7 @@ import numpy as np
 
 from netdiag.index.nftpacket import Packet
 from netdiag.index.view import HostView
+from netdiag.model.conntrack import IPS_SEEN_REPLY
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, plain, rule, state, table, verdict
@@ -49,6 +50,8 @@ RULE = Rule(
     reads=(*READS, "conntrack", "conntrack_state"),
 )
 SOME = 3
+ESTABLISHED, CLOSE = 3, 8
+"""Positions in TCP_STATES; CLOSE: a reset was seen within the last ten seconds (nf_conntrack_tcp_timeout_close)."""
 LIBERAL = "net.netfilter.nf_conntrack_tcp_be_liberal"
 
 
@@ -60,18 +63,20 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     invalid = state_.moved("invalid")
     if invalid is None or invalid < SOME or state_.settings.get("tcp_be_liberal") == 1:
         return
-    flow = _forwarded(view)
-    if flow is None:
+    open_, text = _through(view), _own(view)
+    if open_ is None and text is None:
         return
-    packet, text = flow
-    judged = view.netfilter.hook("forward", replace(packet, oif=None, ct_state="invalid", ct_reply=None))
-    if judged.passes == "no":
-        return
+    way = (
+        "the forward hook lets them pass: they leave untranslated, and peers reset connections such as"
+        if open_ is not None
+        else "the input hook lets them in: answers that nobody translates back come to this host, which resets "
+        "connections such as"
+    )
+    text = open_ or text
     seconds = round(state_.second_at - state_.at, 1)
     yield RULE.found(
         subject=subject("conntrack", table="nf_conntrack"),
-        message=f"{invalid} invalid packets in {seconds} s, and the forward hook lets them pass: they leave"
-        f" untranslated, and peers reset connections such as {text}",
+        message=f"{invalid} invalid packets in {seconds} s, and {way} {text}",
         evidence=[
             ("invalid", invalid, "/proc/net/stat/nf_conntrack invalid, between the looks"),
             (LIBERAL, state_.settings.get("tcp_be_liberal"), f"/proc/sys/{LIBERAL.replace('.', '/')}"),
@@ -82,11 +87,38 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     )
 
 
+def _through(view: HostView) -> str | None:
+    """A translated TCP connection of others, the invalid packets of which are forwarded."""
+    flow = _forwarded(view)
+    if flow is None:
+        return None
+    judged = view.netfilter.hook("forward", replace(flow[0], oif=None, ct_state="invalid", ct_reply=None))
+    return None if judged.passes == "no" else flow[1]
+
+
+def _own(view: HostView) -> str | None:
+    """One of several connections that were reset just now, with a source that was translated to an own address, where
+    an invalid answer comes in."""
+    ct = view.conntrack
+    changed = (ct.reply_dst != ct.orig_src).any(axis=1) & (ct.status & IPS_SEEN_REPLY != 0)
+    keep = np.asarray((ct.proto == TCP) & (ct.tcp_state == CLOSE) & changed)
+    for group in groups(view, keep, ("family", "reply_dst", "reply_src")):
+        one = group.entry
+        guest = not view.local.is_local(one.family, one.orig_src) and view.local.is_local(one.family, one.reply_dst)
+        if not guest or group.count < SOME:
+            continue
+        answer = new_packet(view, TCP, (one.reply_src, one.reply_sport, one.reply_dst, one.reply_dport))
+        answer = replace(answer, ct_state="invalid", ct_reply=None, ct_mark=None)
+        if view.netfilter.hook("input", answer).passes == "yes":
+            return f"{one.orig_src} to {one.orig_dst} port {one.orig_dport}"
+    return None
+
+
 def _forwarded(view: HostView) -> tuple[Packet, str] | None:
     """A translated TCP connection of others."""
     ct = view.conntrack
     changed = (ct.reply_dst != ct.orig_src).any(axis=1) | (ct.reply_src != ct.orig_dst).any(axis=1)
-    keep = np.asarray((ct.proto == TCP) & (ct.tcp_state == 3) & changed)
+    keep = np.asarray((ct.proto == TCP) & (ct.tcp_state == ESTABLISHED) & changed)
     for group in groups(view, keep, ("family", "orig_dst", "reply_src")):
         one = group.entry
         ends = (one.orig_src, one.orig_sport, one.reply_src, one.reply_sport)
@@ -120,4 +152,37 @@ def examples() -> Iterator[Example]:
     yield case("liberal", "windows are not judged", _host(liberal=1))
     yield case("nothing translated", "a router may pass what it likes", _host(translated=False))
     yield case("one sample", "there is nothing to compare", _host(second=False), unjudged=True)
+    yield from _masqueraded()
     yield case("set back", "a counter that went back says nothing", _host(moved=-5))
+
+
+def _masqueraded() -> Iterator[Example]:
+    """Connections of a guest, with this host's address, which were reset; the forward hook drops what is invalid."""
+
+    def case(
+        name: str,
+        why: str,
+        fires: int = 0,
+        *,
+        count: int = 3,
+        own: str = "192.0.2.2",
+        tcp: str = "close",
+        **chains: Any,
+    ) -> Example:
+        host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+        host.tap("tap0").route("10.0.0.2/32", dev="tap0")
+        looks: dict[str, Any] = {"at": 1.0, "first": {"invalid": 1}, "second_at": 2.0, "second": {"invalid": 9}}
+        host.conntrack_state(**looks, settings={"tcp_be_liberal": 0})
+        for number in range(count):
+            host.conntrack(6, f"10.0.0.2 {4000 + number} 203.0.113.9 443", f"203.0.113.9 443 {own} {4000 + number}",
+                           tcp_state=tcp)  # fmt: skip
+        drop = rule(state("invalid"), verdict("drop"))
+        host.nft(table(chain("fwd", drop, hook="forward"), chain("in", **({"hook": "input"} | chains)), name="t"))
+        says = ("the input hook lets them in",) if fires else ()
+        return Example(name=f"masqueraded: {name}", why=why, tables=host.build(), fires=fires, says=says)
+
+    yield case("reset", "this host answers what is not translated back", 1)
+    yield case("two reset", "it happens", count=2)
+    yield case("ended well", "nobody reset them", tcp="time_wait")
+    yield case("the input hook is closed", "nothing answers", policy="drop")
+    yield case("an address of another host", "the answers do not come here", own="192.0.2.77")
