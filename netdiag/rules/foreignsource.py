@@ -1,7 +1,7 @@
 """What two rules say alike about routes whose preferred source is no address of this host.
 
-prefsrc-not-local speaks about the tables main and local, route-src-stale-custom-table about all others; the search is
-netdiag.index.prefsrc. Pure; nothing can fail.
+prefsrc-not-local speaks about all tables, route-src-stale-custom-table, which explains it there, about those beside
+main and local; the search is netdiag.index.prefsrc. Pure; nothing can fail.
 """
 
 from collections.abc import Iterator

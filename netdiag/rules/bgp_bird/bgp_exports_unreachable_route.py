@@ -40,7 +40,12 @@ RULE = Rule(
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls"),
     consults=("bird_routes",),
-    explains=("route-unreachable-proto-bird", "bgp-route-announced-no-local-addr", "bgp-export-leak"),
+    explains=(
+        "route-unreachable-proto-bird",
+        "bgp-nexthop-unreachable",
+        "bgp-route-announced-no-local-addr",
+        "bgp-export-leak",
+    ),
 )
 
 

@@ -1,5 +1,7 @@
 """What it checks
-  BGP routes that BIRD chose as best are of type unreachable, because BIRD cannot resolve their next hop.
+  BGP routes that BIRD chose as best, or recursive static ones, are of type unreachable, because BIRD cannot resolve
+  their next hop. Of static ones route-unreachable-proto-bird speaks first, of what is announced onward in spite of it
+  bgp-exports-unreachable-route: this stands below.
 
 Why it matters
   The session stands and the prefixes are in the table, yet packets for them are refused (the kernel gets a route of
@@ -18,9 +20,8 @@ Fix
 Not flagged
   Routes with a blackhole community (65535:666, *:666): null routes on purpose. Those that an import filter made
   unreachable (on directly connected sessions, all whose next hop is on the link). Static routes of type unreachable or
-  blackhole. Routes that are not the best, and such as are not in the kernel: a route reflector. What is announced
-  onward in spite of it: see bgp-exports-unreachable-route. A BIRD that does not tell the attributes of these routes:
-  not evaluated.
+  blackhole. Routes that are not the best, and such as are not in the kernel: a route reflector. A BIRD that does not
+  tell the attributes of these routes: not evaluated.
 
 References
   RFC 4271 section 9.1.2.1; nest/rt-table.c rt_next_hop_update_rte(), proto/bgp/packet.c bgp_apply_next_hop() of BIRD
@@ -39,7 +40,7 @@ from netdiag.rules.unresolved import grouped, held, known, lost, prefixes, way
 
 RULE = Rule(
     id="bgp-nexthop-unreachable",
-    title="the next hop of BGP routes cannot be resolved",
+    title="the next hop of BIRD's routes cannot be resolved",
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls"),
     consults=("bird_routes",),
@@ -52,13 +53,17 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         yield Unjudged(reason="BIRD does not tell the attributes of its unreachable routes")
     alone = len(view.bird.daemons) == 1
     there = held(view)
-    found = grouped(row for row in lost(view) if not row.told and row.route.net in there)
+    found = grouped(row for row in lost(view) if row.route.net in there)
     for (socket, name, hop), rows in found.items():
-        if rows[0].protocol.proto != "BGP":
-            continue
-        several = len(rows) > 1
+        several, learnt = len(rows) > 1, rows[0].protocol.proto == "BGP"
+        first = learnt and not any(row.told for row in rows)
+        where = [
+            *(subject("prefix", prefix=row.route.net) for row in rows[:64]),
+            *(subject("route", dst=row.route.net, table=254) for row in rows[:64]),
+        ]
+        kind = "bgp-session" if learnt else "bird-protocol"
         yield RULE.found(
-            subject=subject("bgp-session", name=name, socket=None if alone else socket, next_hop=hop),
+            subject=subject(kind, name=name, socket=None if alone else socket, next_hop=hop),
             message=f"BIRD cannot resolve next hop {hop} of {prefixes(rows)} from {name}: "
             f"{'these prefixes are' if several else 'the prefix is'} unreachable",
             evidence=[
@@ -69,11 +74,10 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
                 birdc(socket, f"show route for {hop}"),
                 birdc(socket, f"show route all protocol {bird_name(name)} where dest = RTD_UNREACHABLE"),
             ],
-            fix=f"give BIRD a route to {hop}, or set 'next hop self' for this session on "
-            f"{rows[0].protocol.neighbor_address}",
-            breaks=[subject("prefix", prefix=row.route.net) for row in rows[:64]]
-            + [subject("route", dst=row.route.net, table=254) for row in rows[:64]],
-            touches=[subject("bgp-session", name=name, socket=None if alone else socket)],
+            fix=f"give BIRD a route to {hop}"
+            + (f", or set 'next hop self' for this session on {rows[0].protocol.neighbor_address}" if learnt else ""),
+            breaks=where if first else [],
+            touches=[subject(kind, name=name, socket=None if alone else socket), *(() if first else where)],
         )
 
 
@@ -110,8 +114,10 @@ def examples() -> Iterator[Example]:
     for hop in ("192.0.2.1", "192.0.2.77", "fe80::1", "not told"):
         near = _gone(next_hop=hop)
         yield _case(f"direct session, next hop {hop}", "a filter made it unreachable", near, session="external AS4")
-    yield _case("static recursive", "route-unreachable-proto-bird", _gone(protocol="s1", recursive=True))
-    yield _case("announced", "bgp-exports-unreachable-route speaks", _gone(), told=True)
+    static = subject("bird-protocol", name="s1", next_hop="10.77.7.7")
+    yield _case("static recursive", "the same; told below", _gone(protocol="s1", recursive=True), fires=1,
+                subject=static)  # fmt: skip
+    yield _case("announced", "the same; told below", _gone(), told=True, **crit)
     yield _case("not in the kernel", "a route reflector installs nothing", _gone(), installed=False)
     yield _case("none", "the ordinary case")
     silent = BirdHost().bgp("up1").exports("up1", routes=())

@@ -1,5 +1,6 @@
 """What it checks
-  A route of the main table names a preferred source (src) that is no address of this host any more.
+  A route names a preferred source (src) that is no address of this host any more: in the main table, or in another
+  one, where route-src-stale-custom-table says why it stayed, and this stands below.
 
 Why it matters
   The source was checked when the route was made, and never again. A program that does not choose its own source gets
@@ -7,7 +8,7 @@ Why it matters
   fine; datagrams of unconnected sockets leave with a source that nobody answers to. IPv6: everything leaves with it.
 
 Confirm
-  ip route show table main src SOURCE
+  ip route show table all src SOURCE
   ip route get DESTINATION from SOURCE     (an error: the source is not ours)
   ip -br address show
 
@@ -20,8 +21,7 @@ Fix
 Not flagged
   An address on another interface, on lo, in a VRF, on an interface that is down, or still tentative: it is this
   host's. Sources held by a route of type local ("AnyIP"). Hosts with ip_nonlocal_bind of that family set, which are
-  built to use addresses that are elsewhere for the moment. Other tables than main and local: see
-  route-src-stale-custom-table. Routes that a better one hides are a warning only.
+  built to use addresses that are elsewhere for the moment. Routes that a better one hides are a warning only.
 
 References
   net/ipv4/fib_semantics.c fib_valid_prefsrc() and fib_sync_down_addr(): deleting an IPv4 address deletes such routes
@@ -41,7 +41,7 @@ from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
     id="prefsrc-not-local",
-    title="a route of the main table sends from an address that this host does not have",
+    title="a route sends from an address that this host does not have",
     severity="critical",
     reads=foreignsource.READS,
     explains=("src-addr-selection-wrong",),
@@ -51,6 +51,7 @@ RULE = Rule(
 
 def check(view: HostView) -> Iterator[Draft]:
     yield from foreignsource.findings(RULE, view, main=True)
+    yield from foreignsource.findings(RULE, view, main=False)
 
 
 def _host() -> HostBuilder:
@@ -169,6 +170,6 @@ def _silent() -> Iterator[Example]:
         1,
     )
     custom = _host().route("203.0.113.0/24", via="10.0.0.2", dev="eth0", prefsrc="192.0.2.5", table=99)
-    yield _case("custom table", "route-src-stale-custom-table speaks about it: never both", custom.rule(100, table=99))
+    yield _case("custom table", "the kernel leaves it there: told below", custom.rule(100, table=99), 1)
     broadcast = _host().route("10.9.0.255/32", dev="eth0", prefsrc="192.0.2.5", table=255, type="broadcast")
     yield _case("broadcast route", "nothing is sent from its source", broadcast)

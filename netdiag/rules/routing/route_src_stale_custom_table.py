@@ -42,7 +42,7 @@ RULE = Rule(
     title="a route of a custom table sends from an address that this host no longer has",
     severity="critical",
     reads=foreignsource.READS,
-    explains=("src-addr-selection-wrong",),
+    explains=("prefsrc-not-local", "src-addr-selection-wrong"),
     family="each",
 )
 

@@ -43,7 +43,7 @@ RULE = Rule(
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "sysctls"),
     consults=("bird", "bird_routes"),
-    explains=("route-default-missing", "wg-*", "bgp-not-established"),
+    explains=("bgp-nexthop-unreachable", "route-default-missing", "wg-*", "bgp-not-established"),
     family="each",
 )
 
