@@ -20,7 +20,7 @@ Not flagged
   A daemon whose control socket answers, or one of whose Unix sockets listens in this namespace, at whatever path.
   A control socket without a daemon: see bgp-daemon-dead, which speaks first. Routes of keepalived, DHCP and the like,
   which are not a routing daemon's. Tables of which a running BIRD gives a single route to the kernel; any, where it has
-  a kernel protocol that is down, or gives more routes than are read. Where the list of sockets was not read whole: told
+  a kernel protocol that is down, or gives more routes than are read, or recovers from a restart. Where the list of sockets was not read whole: told
   as info only. A daemon that was stopped with "persist" or restarts gracefully leaves its routes on purpose, for
   minutes: hence only a warning.
 
@@ -79,6 +79,8 @@ def given(view: HostView) -> set[str] | None:
     listening = [row for row in names.unix if any(mark in row.path.lower() for mark in MARKS["bird"])]
     programs = {row.pid for row in names.owners if "bird" in row.comm.lower()}
     if max(len(listening), len(programs)) > len(daemons) or not all(row.alive for row in view.bird_sockets):
+        return None
+    if any(daemon.recovery_left is not None for daemon in daemons):  # what it gave before it restarted still stands
         return None
     lists = {(d.socket, one.protocol): one.routes for d in view.bird_routes for one in d.exports}
     kernels = [(d.socket, row) for d in daemons for row in d.protocols if row.proto == "Kernel"]
@@ -212,6 +214,8 @@ def _second() -> Iterator[Example]:
     found: dict[str, Any] = {"subject": about, "says": ("in table 100", "ip route flush table 100 proto 12")}
     yield _case("one of two", "its table is left", host(main), 1, severity="warning", **found)
     yield _case("one BIRD for both tables", "the ordinary case", host(main, other))
+    begun: Any = BirdHost().bgp("up1").exports("up1", routes=()).daemon(recovery_left=100.0, recovery_wait=240.0)
+    yield _case("a BIRD that recovers", "it has not given the kernel anything yet", _host(12, begun))
     bare: Any = BirdHost().bgp("up1").exports("up1", routes=())
     says = ("in table main",)
     yield _case("a BIRD without a kernel protocol", "whoever made them is gone", _host(12, bare), 1, says=says)
