@@ -20,9 +20,9 @@ Not flagged
   A daemon whose control socket answers, or one of whose Unix sockets listens in this namespace, at whatever path.
   A control socket without a daemon: see bgp-daemon-dead, which speaks first. Routes of keepalived, DHCP and the like,
   which are not a routing daemon's. Tables of which a running BIRD gives a single route to the kernel; any, where it has
-  a kernel protocol that is down, or gives more routes than are read, or recovers from a restart. Where the list of sockets was not read whole: told
-  as info only. A daemon that was stopped with "persist" or restarts gracefully leaves its routes on purpose, for
-  minutes: hence only a warning.
+  a kernel protocol that is down, gives more routes than are read, or recovers from a restart. Where the list of sockets
+  was not read whole: told as info only. A daemon that was stopped with "persist" or restarts gracefully leaves its
+  routes on purpose, for minutes: hence only a warning.
 
 References
   include/uapi/linux/rtnetlink.h RTPROT_*; sysdep/linux/netlink.c of BIRD; zebra(8) --retain; RFC 4724
