@@ -116,6 +116,8 @@ def _follow(code: list[Instruction]) -> tuple[dict[int, State], set[int] | None]
             else:
                 jump = at + 1 + (one[3] if kind == JMP32 and operation == GOTO else one[2])
                 after = [jump] if operation == GOTO else [*after, jump]
+        elif opcode == IMM64 and one[1] >> 4 == 0 and at + 1 < len(code) and not code[at + 1][3]:
+            state = _with(state, one[1] & 15, frozenset((one[3] & 0xFFFFFFFF,)))  # no address of a map or function
         else:
             state = _straight(state, one)
         for number in after:
