@@ -24,9 +24,11 @@ Fix
 
 Not flagged
   A BFD session that an administrator has put down (AdminDown). One that is down while BGP stands and that went down
-  when the BGP session began: the neighbour does not speak BFD. One of a static route or another protocol. A BGP
-  session that is down for another reason, with BFD down because of it: a neighbour's daemon that ended takes BFD with
-  it, and "Connection closed" with BFD down at the same moment is taken for that.
+  when the BGP session began: the neighbour does not speak BFD. One of a static route or another protocol. A BGP session
+  that is down for another reason, with BFD down because of it: a neighbour's daemon that ended takes BFD with it, and
+  "Connection closed" with BFD down at the same moment is taken for that. Sessions over one tunnel whose underlay has
+  lost its address are told one by one: where a default route takes the encrypted packets away, nothing else shows it
+  until the handshakes are stale, three minutes later, unless a baseline knows the address.
 
 References
   RFC 5880, RFC 5881, RFC 5882 section 4, proto/bgp/bgp.c bgp_bfd_notify() and proto/bfd/ of BIRD
