@@ -22,8 +22,8 @@ Not flagged
   Addresses that no interface's subnet holds: they are routed to this host (anycast by BGP), nobody asks for them by
   ARP. arp_ignore 1, 2, 3 or 8, of "all" or of the interface. A host of which nothing says that others have the
   address too (no arp_announce 2, no such setting of the interface that has the address, no IPIP device, no kube-ipvs0,
-  which every node has alike, no BGP session by which BIRD announces it as one of an anycast group): it may be its only
-  owner, which is an info.
+  which every node has alike): it may be its only owner, which is an info. So it is where BIRD announces the address:
+  every host of an anycast group does so, and as well the one that has it, a router its own.
   127.0.0.0/8 and link-local addresses.
 
 References
@@ -88,7 +88,7 @@ def _announced(view: HostView, vip: str) -> str:
     return next((one.protocol for one in mine if any(route.net == f"{vip}/32" for route in one.routes or ())), "")
 
 
-def _shared(view: HostView, vip: str, link: Link, wire: Link) -> str:
+def _shared(view: HostView, link: Link, wire: Link) -> str:
     """What says that other hosts have the address too."""
     if _arp(view, wire, "arp_announce") >= 2:
         return f"arp_announce is 2 on {wire.ifname}, as backends of a balancer have it"
@@ -103,21 +103,21 @@ def _shared(view: HostView, vip: str, link: Link, wire: Link) -> str:
         return "tunl0 is up, by which a balancer reaches its backends"
     if link.ifname == "kube-ipvs0":
         return "every node of a cluster has it on kube-ipvs0"
-    if session := _announced(view, vip):
-        return f"BIRD announces it to {session}, as every host of an anycast group does"
     return ""
 
 
 def _finding(view: HostView, address: Address, link: Link, subnet: Subnet) -> Draft:
     wire, vip = subnet.link.ifname, address.local
     conf = f"net/ipv4/conf/{wire}"
-    why = _shared(view, vip, link, subnet.link)
+    why = _shared(view, link, subnet.link)
+    session = "" if why else _announced(view, vip)
     return RULE.found(
         subject=subject("address", local=vip, ifname=link.ifname),
         severity="warning" if why else "info",
         confidence="likely" if why else "possible",
         message=f"{wire} answers ARP for {vip}, which is on {link.ifname}"
-        + (f"; {why}: one host alone may answer" if why else ": right only if no other host has that address"),
+        + (f"; {why}: one host alone may answer" if why else ": right only if no other host has that address")
+        + (f" (BIRD announces it to {session}: alone, or as one of an anycast group?)" if session else ""),
         evidence=(
             (f"{vip}/32", f"on {link.ifname}, inside {subnet.network} of {wire}", "RTM_GETADDR, RTM_GETROUTE"),
             ("arp_ignore, the larger of all and the interface", 0, f"RTM_GETLINK {wire} IFLA_INET_CONF"),
@@ -157,16 +157,15 @@ def examples() -> Iterator[Example]:
     kube = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").link("kube-ipvs0", kind="dummy", flags=0x82)
     kube.address("kube-ipvs0", "192.0.2.100/32")
     yield _case("on kube-ipvs0", "every node has it", kube, 1, severity="warning", says=("of a cluster",))
-    for name, proto, routes, severity in (
-        ("announced", "BGP", (BirdRoute(net="192.0.2.100/32"),), "warning"),
-        ("announced to the kernel", "Kernel", (BirdRoute(net="192.0.2.100/32"),), "info"),
-        ("its subnet announced", "BGP", (BirdRoute(net="192.0.2.0/24"),), "info"),
-        ("a session of which nothing was read", "BGP", None, "info"),
+    for name, proto, routes, says in (
+        ("announced", "BGP", (BirdRoute(net="192.0.2.100/32"),), ("BIRD announces it to up1",)),
+        ("announced to the kernel", "Kernel", (BirdRoute(net="192.0.2.100/32"),), ()),
+        ("its subnet announced", "BGP", (BirdRoute(net="192.0.2.0/24"),), ()),
+        ("a session of which nothing was read", "BGP", None, ()),
     ):
         bird = BirdHost().protocol("up1", proto).exports("up1", routes=routes)
         bird.link("eth0").address("eth0", "192.0.2.2/24").address("lo", "192.0.2.100/32")
-        why = "others of the group have it too" if severity == "warning" else "nothing says that it is shared"
-        yield _case(name, why, bird, 1, severity=severity)
+        yield _case(name, "nothing says that it is shared", bird, 1, severity="info", says=says)
     yield _case("configured", "the healthy backend", _backend(ignore=1))
     yield _case("by all", "the larger counts", _backend().sysctl("net.ipv4.conf.all.arp_ignore", 1))
     yield _case("arp_ignore 8", "it answers for nothing", _backend(ignore=8))
