@@ -3,6 +3,7 @@
 The bytes were checked by the kernel when they were loaded, but are walked as if not: what cannot be true ends the walk.
 """
 
+from functools import lru_cache
 from struct import Struct, unpack_from
 
 from netdiag.model.text import kernel_text
@@ -25,23 +26,11 @@ MORE_EACH = {4: 12, 5: 12, 6: 8, 13: 8, 15: 12, 19: 12}
 
 def type_name_of(btf: bytes, number: int) -> str | None:
     """Name of the type with this number (1 is the first); None where there is none."""
-    if len(btf) < _HEADER.size:
+    found = _types(btf).get(number)
+    if found is None:
         return None
-    magic, _, _, length, type_off, type_len, str_off, str_len = _HEADER.unpack_from(btf)
-    if magic != MAGIC:
-        return None
-    position, end, strings = length + type_off, length + type_off + type_len, length + str_off
-    current = 1
-    while position + _TYPE.size <= min(end, len(btf)):
-        name, about, _ = _TYPE.unpack_from(btf, position)
-        if current == number:
-            if not 0 < name < str_len:
-                return None
-            return kernel_text(btf[strings + name : strings + str_len]) or None
-        kind, members = about >> 24 & 0x1F, about & 0xFFFF
-        position += _TYPE.size + MORE.get(kind, 0) + MORE_EACH.get(kind, 0) * members
-        current += 1
-    return None
+    name: int = unpack_from("=I", btf, found[3] - _TYPE.size)[0]
+    return _string(btf, name) or None
 
 
 def members(btf: bytes, number: int) -> tuple[tuple[str, int], ...]:
@@ -55,19 +44,19 @@ def members(btf: bytes, number: int) -> tuple[tuple[str, int], ...]:
         number = found[2]
     if found is None or found[0] != STRUCT:
         return ()
-    _, _, _, _, _, _, str_off, str_len = _HEADER.unpack_from(btf)
-    strings = _HEADER.unpack_from(btf)[3] + str_off
     _, count, _, at = found
     rows = (unpack_from("=III", btf, at + 12 * n) for n in range(count) if at + 12 * n + 12 <= len(btf))
     return tuple(
-        (_string(btf, strings, str_len, name), (offset & 0xFFFFFF) // 8)
+        (_string(btf, name), (offset & 0xFFFFFF) // 8)
         for name, _, offset in rows
         if offset & 7 == 0 and offset >> 24 == 0
     )
 
 
+@lru_cache(maxsize=16)
 def _types(btf: bytes) -> dict[int, tuple[int, int, int, int]]:
-    """By number: kind, count of members, size or type, and where what follows begins."""
+    """By number: kind, count of members, size or type, and where what follows begins. The maps of one program share
+    one object: it is taken apart once."""
     if len(btf) < _HEADER.size:
         return {}
     magic, _, _, length, type_off, type_len, _, _ = _HEADER.unpack_from(btf)
@@ -98,10 +87,15 @@ def enumerators(btf: bytes, name: str) -> dict[int, str]:
         position += _TYPE.size
         if kind == ENUM and called == wanted and members and position + 8 * members <= end:
             rows = (unpack_from("=Ii", btf, position + 8 * number) for number in range(members))
-            return {value: _string(btf, strings, str_len, offset) for offset, value in rows}
+            return {value: _string(btf, offset) for offset, value in rows}
         position += MORE.get(kind, 0) + MORE_EACH.get(kind, 0) * members
     return {}
 
 
-def _string(btf: bytes, strings: int, size: int, offset: int) -> str:
-    return kernel_text(btf[strings + offset : strings + min(size, offset + 128)].partition(b"\0")[0])
+def _string(btf: bytes, offset: int) -> str:
+    """The name at an offset of the section of strings; empty where there is none."""
+    _, _, _, length, _, _, str_off, str_len = _HEADER.unpack_from(btf)
+    if not 0 < offset < str_len:
+        return ""
+    start = length + str_off
+    return kernel_text(btf[start + offset : start + min(str_len, offset + 128)].partition(b"\0")[0])
