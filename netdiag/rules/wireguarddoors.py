@@ -61,6 +61,32 @@ def let_in(
     return before if before.passes == "no" else view.netfilter.hook("input", before.packet)
 
 
+def singled_out(view: HostView, device: WireguardDevice) -> bool:
+    """Whether a datagram to the port beside it would pass: somebody closed this very port."""
+    beside = (device.listen_port or 0) % 65535 + 1
+    ways = ((family, link) for family in ("inet", "inet6") for link in doors(view, device, family))
+    return any(let_in(view, device, link, family, port=beside).passes != "no" for family, link in ways)
+
+
+def deaf(view: HostView, device: WireguardDevice) -> bool:
+    """Whether not even the answers of the peers whose endpoints are known come in."""
+    asked = [query for peer in device.peers[:MOST_ASKED] if (query := query_to(device, peer)) is not None]
+    ways = [(query, link) for query in asked for hop in view.lookup(query).hops if (link := view.link(hop.oif))]
+    return bool(ways) and all(
+        let_in(view, device, link, query.family, answers=query).passes == "no" for query, link in ways
+    )
+
+
+def was_open(view: HostView, device: WireguardDevice) -> bool:
+    """Whether the filter of the baseline let somebody begin at this port of the device."""
+    old = view.baseline
+    if old is None or not old.read_whole("nft"):
+        return False
+    ours = [one for one, _ in devices(old) if (one.ifname, one.listen_port) == (device.ifname, device.listen_port)]
+    ways = ((family, link) for family in ("inet", "inet6") for link in cards(old, family))
+    return bool(ours) and any(let_in(old, ours[0], link, family).passes == "yes" for family, link in ways)
+
+
 def half_closed(view: HostView, device: WireguardDevice) -> tuple[str, Possible] | None:
     """The family of which nothing comes in to the port, and what stops it, where the other family is open to anything:
     it has no filter, so that nobody opened the port there. None where somebody did, where the family is shut

@@ -3,7 +3,8 @@
   or routes learnt from another external session, although another session to the same AS, to
   which such routes were offered as well, gets none of them; or those of one provider given to another. A provider is
   an AS with a neighbour by which a default route of the kernel goes: no routing daemon made that route, or the first
-  provider is given nothing of the second, which it was offered.
+  provider is given nothing of the second, which it was offered; or those of a session of which it was given none at the
+  time of the baseline, when they were there.
 
 Why it matters
   The neighbour, and everybody behind it, sends traffic for these prefixes here: for somebody else's networks, over
@@ -49,7 +50,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("bird",),
-    consults=("bird_routes", "routes", "nexthops"),
+    consults=("bird_routes", "routes", "nexthops", "baseline"),
     explains=("bgp-prefix-limit-hit",),
     own_cause=True,
 )
@@ -82,18 +83,40 @@ def all_(route: BirdRoute) -> bool:
     return route.net.endswith("/0")
 
 
-def check(view: HostView) -> Iterator[Draft]:
-    lists = {(d.socket, one.protocol): one.routes for d in view.bird_routes for one in d.exports}
-    rows = {(d.socket, row.name): row for d in view.bird.daemons for row in d.protocols}
+class Told:
+    """What BIRD tells its protocols, on this host now or at the time of the baseline."""
 
-    def foreign(session: Session) -> list[BirdRoute]:
+    def __init__(self, view: HostView) -> None:
+        self.lists = {(d.socket, one.protocol): one.routes for d in view.bird_routes for one in d.exports}
+        self.rows = {(d.socket, row.name): row for d in view.bird.daemons for row in d.protocols}
+
+    def foreign(self, place: tuple[str, str]) -> list[BirdRoute]:
+        """Routes that a session is given, and an external session to another AS brought."""
         found = []
-        for route in lists.get((session.daemon.socket, session.name)) or ():
-            origin = rows.get((session.daemon.socket, route.protocol or ""))
-            other = origin is not None and external(origin) and origin.neighbor_as != session.protocol.neighbor_as
+        for route in self.lists.get(place) or ():
+            origin = self.rows.get((place[0], route.protocol or ""))
+            other = origin is not None and external(origin) and origin.neighbor_as != self.rows[place].neighbor_as
             if other and not all_(route):
                 found.append(route)
         return found
+
+    def spared(self, place: tuple[str, str], since: list[BirdRoute]) -> bool:
+        """Whether the session was given routes, and none of the protocols that brought these, which had some."""
+        routes = self.lists.get(place)
+        origins = {(place[0], route.protocol or "") for route in since}
+        had = [row for origin in origins if (row := self.rows.get(origin)) is not None]
+        offered = any(one.imported for row in had for one in row.channels)
+        known = place in self.rows and external(self.rows[place])
+        return bool(routes) and known and offered and not self.foreign(place)
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    now = Told(view)
+    before = Told(view.baseline) if view.baseline is not None and view.baseline.read_whole("bird_routes") else None
+    lists, rows = now.lists, now.rows
+
+    def foreign(session: Session) -> list[BirdRoute]:
+        return now.foreign((session.daemon.socket, session.name))
 
     outward = [one for one in sessions(view) if one.up and external(one.protocol)]
     leaf, providers = _providers(view, outward)
@@ -131,6 +154,9 @@ def check(view: HostView) -> Iterator[Draft]:
                 yield _draft(session, passed, words, "critical")
             elif asn in providers and spared_too:
                 words = f"were learnt from {origin}: default routes go by both, and {spared_too} is given nothing of it"
+                yield _draft(session, passed, words, "critical")
+            elif before is not None and before.spared((session.daemon.socket, session.name), passed):
+                words = f"were learnt from {origin}: it was given none such at the time of the baseline"
                 yield _draft(session, passed, words, "critical")
             else:
                 yield _draft(session, passed, f"were learnt from {origin}: transit, or a leak", "info", "possible")
@@ -291,5 +317,29 @@ def _provider_examples(crit: dict[str, Any]) -> Iterator[Example]:
     told = host("192.0.2.1", protocol=12).protocol("kernel4", "Kernel")
     told.exports("kernel4", routes=(_route("0.0.0.0/0", "peer"),))
     yield _case("one provider's default in BIRD", "the kernel's goes by the other", told, says=spared, **crit)
+    yield from _since_examples(host())
     own = host("192.0.2.1", protocol=12).exports("kernel4", routes=(_route("0.0.0.0/0", "s1"), _route("::/0", "gone")))
     yield _case("a default of our own", "nobody gave it", own, 1, severity="info")
+
+
+def _since_examples(now: BirdHost) -> Iterator[Example]:
+    """``up1`` is given what ``peer`` told; earlier it may not have been."""
+
+    def then(routes: tuple[BirdRoute, ...] | None, imported: int = 3, **fields: Any) -> BirdHost:
+        built = BirdHost().protocol("s1", "Static").bgp("up1", neighbor_as=3320, **fields)
+        built.bgp("peer", neighbor_as=1299, neighbor_address="192.0.2.9", channels=(channel(imported=imported),))
+        return built.exports("up1", routes=routes) if routes is not None else built
+
+    own, both = (_route(),), (_route(), _route("203.0.113.0/24", "peer"))
+    says = ("it was given none such at the time of the baseline",)
+    for name, old, severity in (
+        ("it was given its own", then(own), "critical"),
+        ("it was given the same", then(both), "info"),
+        ("there was nothing to give", then(own, 0), "info"),
+        ("it was drained", then(()), "info"),
+        ("its list was not known", then(None), "info"),
+        ("its AS was not told", then(own, local_as=None), "info"),
+        ("there was no session", BirdHost().protocol("s1", "Static"), "info"),
+    ):
+        more: dict[str, Any] = {"baseline": old.build(), "says": says if severity == "critical" else ()}
+        yield _case(f"at the time of the baseline {name}", "a filter changed", now, 1, severity=severity, **more)

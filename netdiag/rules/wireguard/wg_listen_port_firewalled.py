@@ -2,8 +2,9 @@
   New packets to the UDP port of a WireGuard device are dropped or rejected at ingress or input, on every interface by
   which its peers come, while the device has peers that can only begin by themselves: their endpoint is not known
   here. Or this very port is closed, while the one beside it is open, or the filter lets the answers of no peer in
-  either, or those of some: then it is a warning, and critical where a peer has been silent for three minutes. Closed
-  for one family alone is a warning as well, where the other one has no filter at all: nobody opened the port there.
+  either, or those of some, or the port was open at the time of the baseline: then it is a warning, and critical where
+  a peer has been silent for three minutes. Closed for one family alone is a warning as well, where the other one has
+  no filter at all: nobody opened the port there.
 
 Why it matters
   WireGuard is silent, so nobody notices a closed port: peers that this host speaks to first work (their answers belong
@@ -59,7 +60,7 @@ from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.wireguarddoors import MOST_ASKED, cards, doors, half_closed, let_in
+from netdiag.rules.wireguarddoors import MOST_ASKED, cards, deaf, doors, half_closed, let_in, singled_out, was_open
 from netdiag.rules.wireguardpeers import (
     REJECT_AFTER_TIME,
     device_subject,
@@ -76,6 +77,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "sysctls", "wireguard", "nft"),
+    consults=("baseline",),
     explains=(
         "wg-never-handshaked",
         "wg-handshake-stale",
@@ -97,7 +99,7 @@ def check(view: HostView) -> Iterator[Draft]:
         here = _stop(view, device, {family: doors(view, device, family) for family in FAMILIES})
         if everywhere is not None:
             yield from _judged(view, device, everywhere)
-        elif here is not None and (_by_name(device, here) or _singled_out(view, device) or _deaf(view, device)):
+        elif here is not None and (_by_name(device, here) or singled_out(view, device) or deaf(view, device)):
             yield from _judged(view, device, here)  # open elsewhere: a policy of a client would be no fault
         elif unheard := [(peer, stop) for peer in device.peers[:MOST_ASKED] if (stop := _unheard(view, device, peer))]:
             lost = [peer for peer, _ in unheard]
@@ -108,22 +110,6 @@ def check(view: HostView) -> Iterator[Draft]:
         elif waiting and (half := half_closed(view, device)) is not None:
             word = f"{len(waiting)} peers can only begin themselves, and {NAMES[half[0]]} is what the filter is for"
             yield _finding(device, half[1], waiting, word, ("warning", "likely"))
-
-
-def _singled_out(view: HostView, device: WireguardDevice) -> bool:
-    """Whether a datagram to the port beside it would pass: somebody closed this very port."""
-    beside = (device.listen_port or 0) % 65535 + 1
-    ways = ((family, link) for family in FAMILIES for link in doors(view, device, family))
-    return any(let_in(view, device, link, family, port=beside).passes != "no" for family, link in ways)
-
-
-def _deaf(view: HostView, device: WireguardDevice) -> bool:
-    """Whether not even the answers of the peers whose endpoints are known come in."""
-    asked = [query for peer in device.peers[:MOST_ASKED] if (query := query_to(device, peer)) is not None]
-    ways = [(query, link) for query in asked for hop in view.lookup(query).hops if (link := view.link(hop.oif))]
-    return bool(ways) and all(
-        let_in(view, device, link, query.family, answers=query).passes == "no" for query, link in ways
-    )
 
 
 def _unheard(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> Possible | None:
@@ -157,19 +143,23 @@ def _judged(view: HostView, device: WireguardDevice, stop: Possible) -> Iterator
     quiet = [peer for peer in device.peers if not _fresh(view, peer)]
     if waiting:
         yield _finding(device, stop, waiting, f"{len(waiting)} peers can only begin themselves", ("critical", "likely"))
-    elif _singled_out(view, device):
+    elif why := _why(view, device):
         weight: tuple[Severity, Confidence] = ("critical" if quiet else "warning", "likely")
-        yield _finding(
-            device, stop, quiet or list(device.peers), "peers cannot begin, and this very port is named", weight
-        )
-    elif _deaf(view, device):
-        weight = ("critical" if quiet else "warning", "likely")
-        yield _finding(device, stop, quiet or list(device.peers), "peers cannot begin, and no answer comes in", weight)
+        yield _finding(device, stop, quiet or list(device.peers), f"peers cannot begin, and {why}", weight)
     elif _by_name(device, stop) or any(_leaf(peer) for peer in quiet):
         word = f"{len(quiet)} peers that were not heard lately cannot begin" if quiet else "peers can only answer"
         yield _finding(device, stop, quiet, word, ("warning", "likely"))
     elif quiet:
         yield _finding(device, stop, quiet, "peers cannot begin", ("info", "possible"))
+
+
+def _why(view: HostView, device: WireguardDevice) -> str:
+    """What shows that the port is not closed on purpose."""
+    if singled_out(view, device):
+        return "this very port is named"
+    if deaf(view, device):
+        return "no answer comes in"
+    return "it was open at the time of the baseline" if was_open(view, device) else ""
 
 
 def _by_name(device: WireguardDevice, stop: Possible) -> bool:
@@ -413,6 +403,11 @@ def examples() -> Iterator[Example]:
         yield case(f"closed by number and all else too, keys {age} s old", "what works lives from being known", named,
                    _input(closed), 1, severity="warning", confidence="likely", says=(word,))  # fmt: skip
     last = _host(endpoint="198.51.100.1", age=30)
+    for name, then, fires in (("open", opened, 1), ("closed", closed, 0)):
+        old, now = _host(endpoint="198.51.100.1", age=30), _host(endpoint="198.51.100.1", age=30)
+        old.nft(_input(then))
+        why = "somebody opened it, and it is lost"
+        yield case(f"client, {name} then", why, now, _input(), fires, baseline=old.build())
     yield case("client, a last rule that rejects", "it begins itself", last, _input(reject, policy="accept"))
     yield from _doors_examples(case)
     by_name = _input(rule(iifname("eth0"), port(17, 51820), verdict("drop")), policy="accept")
