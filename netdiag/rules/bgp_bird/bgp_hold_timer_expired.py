@@ -54,6 +54,10 @@ def check(view: HostView) -> Iterator[Draft]:
         row, answer = session.protocol, way(view, session)
         theirs = session.error.startswith("Received")
         silent = "the neighbour heard nothing from here" if theirs else "nothing came from the neighbour"
+        mute = any(state in ("failed", "incomplete") for _, state, _ in entries(view, session))
+        if mute and not theirs:
+            asked = "neighbour solicitation" if ":" in (row.neighbor_address or "") else "ARP"
+            silent += f", which does not answer {asked} either"
         kept = row.neighbor_graceful_restart or session.waits
         yield RULE.found(
             subject=session.subject,
@@ -86,6 +90,10 @@ def examples() -> Iterator[Example]:
     crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": about}
     yield _case("ours", "the plain fault", BirdHost().bgp_down("up1", ours), says=("nothing came",), **crit)
     yield _case("theirs", "the other direction", BirdHost().bgp_down("up1", theirs), says=("heard nothing",), **crit)
+    dead = BirdHost().bgp_down("up1", ours)
+    dead.link("eth0").address("eth0", "192.0.2.2/24").neighbour("192.0.2.1", dev="eth0", state="failed")
+    says = ("which does not answer ARP either",)
+    yield Example(name="no answer to ARP", why="its card, its cable", tables=dead.build(), says=says, **crit)
     second = BirdHost().bgp_down("up1", ours).bgp("up2", neighbor_address="192.0.2.9")
     yield _case("one of two", "the other carries its routes", second, fires=1, severity="warning")
     shut = BirdHost().bgp_down("up1", ours, bgp_state="Down", state="down")
