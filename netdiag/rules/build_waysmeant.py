@@ -5,6 +5,7 @@ from typing import Any
 
 from netdiag.model.conntrack import IPS_CONFIRMED, IPS_OFFLOAD, IPS_SEEN_REPLY
 from netdiag.model.finding import Severity, subject
+from netdiag.model.intent import IntendedRoute
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example
@@ -189,13 +190,22 @@ def taken_back_examples() -> Iterator[Example]:
 
     yield case("BIRD's, and a few routes are left", "a far router took it back", learned(), way(learned()), "warning")
     yield case("BIRD's, and nothing is left", "nobody leads out", host(), way(host()), "critical")
-    yield case("a static one", "route-expected-missing speaks", host(), way(host(), 4), None)
+    yield case("a static one", "somebody's own", host(), way(host(), 4), "critical")
+    yield case("a static one, and a few routes are left", "no far router took that back", learned(), way(learned(), 4),
+               "critical")  # fmt: skip
     yield case("none", "it never had one", learned(), learned(), None)
     yield case("of a table without a rule", "it was not used then", learned(), way(learned(), table=77), None)
     yield case("BIRD's, and it is there", "as it was", way(learned()), way(learned()), None)
     tables = learned().build()
     yield Example(name="of the baseline: BIRD's, and drained now", why="somebody's will", tables=tables,
                   baseline=way(learned()).build(), labels={"drained": "true"})  # fmt: skip
+    for want, fires_ in ((("inet", "0.0.0.0/0"), 1), (("inet6", "::/0"), 0), (("inet", "10.0.0.0/8"), 0)):
+        named = host().intend(route=(IntendedRoute(family=want[0], dst=want[1], gateway="192.0.2.1"),)).build()
+        yield Example(name=f"of the intent: {want[1]}", why="is it the default route?", tables=named, fires=fires_,
+                      severity="critical" if fires_ else None)  # fmt: skip
+    refused = IntendedRoute(family="inet", dst="0.0.0.0/0", type="unreachable")
+    tables = host().intend(route=(refused,)).build()
+    yield Example(name="of the intent: one that refuses", why="it leads nowhere", tables=tables)
 
 
 def marked_examples() -> Iterator[Example]:

@@ -64,6 +64,7 @@ LATELY = 300
 """Seconds since the last packet of a tracked connection that is taken to be in use."""
 MOST = 1000
 """Connections that are looked at, and far ends of tracked ones."""
+DEFAULTS = {"inet": "0.0.0.0/0", "inet6": "::/0"}
 OUT = {"inet": "Ip.OutNoRoutes", "inet6": "Ip6OutNoRoutes"}
 FORWARDED = {"inet": "IpExt.InNoRoutes", "inet6": "Ip6InNoRoutes"}
 """Packets of others, refused by a host that forwards (ip_error() of net/ipv4/route.c)."""
@@ -83,6 +84,8 @@ class Sign:
     """Where adding a route is not the fix."""
     now: bool = False
     """Packets are lost at this moment, whatever the host was meant to be."""
+    meant: bool = False
+    """Somebody said so, or it was there by somebody's hand: no far router can have taken it back."""
     past: bool = False
     """It tells of a way that there was, of which nobody may miss anything."""
 
@@ -98,6 +101,7 @@ def signs(view: HostView, family: str, *, counters: bool, lonely: bool) -> Itera
     yield from lone_halves(view, family)
     yield from left_objects(view, family)
     yield from left_tables(view, family)
+    yield from told(view, family)
     yield from taken_back(view, family)
 
 
@@ -297,22 +301,43 @@ def left_tables(view: HostView, family: str) -> Iterator[Sign]:
         )
 
 
+def told(view: HostView, family: str) -> Iterator[Sign]:
+    """A default route that the intent names."""
+    for want in view.intent.route or ():
+        if (want.family, want.dst) != (family, DEFAULTS[family]) or want.type not in (None, "unicast"):
+            continue
+        way = (f" via {want.gateway}" if want.gateway else "") + (f" dev {want.dev}" if want.dev else "")
+        yield Sign(
+            severity="critical",
+            text=f"the intent names one{way}",
+            fact=("default route that is meant", f"{want.dst}{way}", "intent [[route]]"),
+            gateway=want.gateway,
+            now=True,
+            meant=True,
+        )
+
+
 def taken_back(view: HostView, family: str) -> Iterator[Sign]:
-    """A default route that a routing daemon had made at the time of the baseline, in a table that rules led to. Of
-    those that others had made route-expected-missing speaks."""
+    """A default route of the baseline, in a table that rules led to."""
     old = view.baseline
     if old is None or view.meta.drained or not (old.read_whole("routes") and old.read_whole("rules")):
         return
     routes = old.routes(family)
-    chosen = (routes.dst_len == 0) & (routes.type == RTN_UNICAST) & among(routes.protocol, ROUTING_DAEMONS)
+    chosen = (routes.dst_len == 0) & (routes.type == RTN_UNICAST)
     chosen &= among(routes.table, list(reachable_tables(old.rules, old.links, family)))
     for row in old.route_rows(family, np.flatnonzero(chosen)[:1].tolist()):
+        by_daemon = row.protocol in ROUTING_DAEMONS
         via = next((hop.gateway for hop in row.hops if hop.gateway), None)
         maker = RTPROT_NAMES.get(row.protocol, str(row.protocol))
+        way = f"via {via}" if via else f"dev {old.ifname(row.oif or 0)}"
         yield Sign(
             severity="critical",
-            text=f"{maker} had made one via {via or 'an interface'} at the time of the baseline of {old.meta.taken_at}",
-            fact=(f"default route of {maker} then", f"via {via}", "RTM_GETROUTE, baseline"),
-            fix=f"see why {maker} has none any more: which neighbour gave it, and what the import filter does with it",
+            text=f"there was one of {maker} {way} at the time of the baseline of {old.meta.taken_at}",
+            fact=(f"default route of {maker} then", way, "RTM_GETROUTE, baseline"),
+            gateway=via,
+            fix=f"see why {maker} has none any more: which neighbour gave it, and what the import filter does with it"
+            if by_daemon
+            else None,
             now=True,
+            meant=not by_daemon,
         )

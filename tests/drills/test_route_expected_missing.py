@@ -12,8 +12,9 @@ def plain(lab: Lab) -> Host:
     return host
 
 
-def intended(lab: Lab, text: str = '[[route]]\ndst = "default"\ntable = "main"\n') -> Host:
+def intended(lab: Lab, text: str = '[[route]]\ndst = "198.51.100.0/24"\ntable = "main"\n') -> Host:
     host = plain(lab)
+    host.ip("route add 198.51.100.0/24 via 192.0.2.1\nroute del default")
     host.run("mkdir", "-p", "/etc/netdiag")
     host.write("/etc/netdiag/intent.toml", text)
     return host
@@ -30,11 +31,11 @@ BY_INTENT = Drill(
     rule=RULE,
     name="intent",
     build=intended,
-    break_=lambda lab, host: host.ip("route del default"),
-    repair=lambda lab, host: host.ip("route add default via 192.0.2.1"),
+    break_=lambda lab, host: host.ip("route del 198.51.100.0/24"),
+    repair=lambda lab, host: host.ip("route add 198.51.100.0/24 via 192.0.2.1"),
     severity="critical",
     carries=connects("198.51.100.9"),
-    expect={"kind": "route", "dst": "0.0.0.0/0", "table": 254},
+    expect={"kind": "route", "dst": "198.51.100.0/24", "table": 254},
 )
 BY_BASELINE = Drill(
     rule=RULE,

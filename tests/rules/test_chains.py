@@ -186,7 +186,7 @@ def test_a_default_route_that_is_meant_stands_above_the_nameserver_behind_it() -
     host.route("default", via="2001:db8::1", dev="eth0").resolver("198.51.100.53")
     assert chain(host) == ["dns-nameserver-unroutable"]
     host.intend(route=(IntendedRoute(family="inet", dst="0.0.0.0/0"),))
-    assert chain(host) == ["route-expected-missing", ">dns-nameserver-unroutable"]
+    assert chain(host) == ["route-default-missing", ">route-expected-missing", ">>dns-nameserver-unroutable"]
 
 
 def test_two_cards_of_one_segment_and_subnet_have_one_fault() -> None:

@@ -9,7 +9,7 @@
   - 0.0.0.0/1 without 128.0.0.0/1 (or ::/1 without 8000::/1): two routes that together stand for a default route;
   - a nexthop object with a gateway that no route uses any more;
   - a default route in a table that no rule leads to;
-  - a routing daemon's default route at the time of the baseline.
+  - [[route]] of the intent names one, or there was one at the time of the baseline.
 
 Why it matters
   The host reaches its own subnets and nothing else: senders get "Network is unreachable", what it forwards is
@@ -91,8 +91,15 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "counters"),
-    consults=("sockets", "conntrack", "conntrack_state", "wireguard", "baseline"),
-    explains=("bgp-not-established", "bgp-hold-timer-expired", "dns-*", "ip-in-noroutes", "wg-*"),
+    consults=("sockets", "conntrack", "conntrack_state", "wireguard", "baseline", "intent.route"),
+    explains=(
+        "route-expected-missing",
+        "bgp-not-established",
+        "bgp-hold-timer-expired",
+        "dns-*",
+        "ip-in-noroutes",
+        "wg-*",
+    ),
     family="each",
 )
 
@@ -129,7 +136,7 @@ def check(view: HostView) -> Iterator[Draft]:
         told = list(signs(view, family, counters=bool(shared), lonely=not count))
         if learned:  # what has no route may be what a far router took back
             told = [sign for sign in told if (sign.severity == "critical" or sign.now) and not sign.past]
-            told = [replace(sign, severity="warning") for sign in told]
+            told = [sign if sign.meant else replace(sign, severity="warning") for sign in told]
         told = sorted((sign for sign in told if not aside or halved or sign.now), key=weight)
         if told:
             found.append(Missing(family=family, uplink=(shared or up)[0], signs=told, aside=aside))

@@ -50,7 +50,6 @@ RULE = Rule(
     reads=("routes", "links", "rules", "sysctls"),
     consults=("intent.route", "baseline", "nexthops", "wireguard"),
     explains=(
-        "route-default-missing",
         "rule-references-empty-table",
         "bgp-*",
         "bgp-export-zero",
