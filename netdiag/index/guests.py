@@ -131,9 +131,10 @@ def _unicast(routes: Routes) -> Mask:
 
 
 def with_gateway(routes: Routes) -> Mask:
-    """Rows with a single next hop that has a gateway, of either family."""
+    """Rows with a next hop that has a gateway, of either family."""
     gateway = routes.gateway != 0 if routes.gateway.ndim == 1 else routes.gateway.any(axis=1)
-    pointers = [pointer for pointer, extra in enumerate(routes.extras) if extra.via is not None]
+    legs = ((extra.via, *(hop.gateway for hop in extra.multipath)) for extra in routes.extras)
+    pointers = [pointer for pointer, gateways in enumerate(legs) if any(gateways)]
     return np.asarray(gateway | among(routes.extra, pointers) if pointers else gateway)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netdiag.index.fib import Fib
+from netdiag.model.distinct import among
 from netdiag.model.nexthop import Nexthop
 from netdiag.model.route import RTN_UNICAST, RTNH_F_DEAD, RTNH_F_LINKDOWN, RTNH_F_ONLINK, RouteHop, Routes, address_text
 
@@ -165,6 +166,12 @@ def rivals(fib: Fib, position: int) -> Rivals:
             at = mates.index(position)
             before, after = mates[:at], mates[at + 1 :]
     return Rivals(before=before, after=after, shorter=shorter)
+
+
+def led_by(routes: Routes, ifindex: int) -> Mask:
+    """Routes with a next hop by the interface, the only one or one of several. Shape (n,) bool."""
+    legs = [number for number, extra in enumerate(routes.extras) if any(h.oif == ifindex for h in extra.multipath)]
+    return np.asarray((routes.oif == ifindex) | among(routes.extra, legs) if legs else routes.oif == ifindex)
 
 
 def usable(routes: Routes, position: int, *, unusable: int = RTNH_F_DEAD) -> bool:

@@ -153,7 +153,9 @@ def serves(view: HostView, family: str, address: str) -> bool:
     """Whether it is a gateway of some route."""
     key, used = view.fib(family).key(address), view.routes(family).gateway
     same = (used == np.frombuffer(key, np.uint8)).all(axis=1) if isinstance(key, bytes) else used == key
-    return bool(same.any())
+    return bool(same.any()) or any(
+        address in (extra.via, *(hop.gateway for hop in extra.multipath)) for extra in view.routes(family).extras
+    )
 
 
 def inner(view: HostView) -> Iterator[Demand]:

@@ -15,6 +15,7 @@ from netdiag.index.guests import faces_guest
 from netdiag.index.links import PAIRED
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
+from netdiag.index.ways import led_by
 from netdiag.model.address import Address
 from netdiag.model.distinct import among
 from netdiag.model.link import Link
@@ -69,7 +70,7 @@ def guest_beside(view: HostView, row: Address, link: Link) -> str | None:
     uplink the other side may be the one that is wrong: who asks for this host gets an entry, whatever its address."""
     mine = [one for one in view.addresses if (one.ifindex, one.family, one.scope) == (row.ifindex, row.family, 0)]
     routes, table = view.routes(row.family), view.neighbours
-    outwards = bool(((routes.dst_len == 0) & (routes.oif == link.ifindex)).any())
+    outwards = bool(((routes.dst_len == 0) & led_by(routes, link.ifindex)).any())
     inside = link.kind == "bridge" and any(faces_guest(port) or port.kind in PAIRED for port in
                                            view.stack.ports(link.ifindex))  # fmt: skip
     if row.family != "inet" or len(mine) > 1 or outwards or not (inside or faces_guest(link)):

@@ -13,6 +13,7 @@ from netdiag.index.guests import sides
 from netdiag.index.policy import Lookup
 from netdiag.index.reach import takes_own
 from netdiag.index.view import HostView
+from netdiag.index.ways import led_by
 from netdiag.model.finding import subject
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, Route
@@ -72,7 +73,7 @@ def _of_main(view: HostView, demand: Demand) -> Route | None:
     """The main table's host route to a guest, over an interface with a carrier that is nobody's way out."""
     routes = view.routes(demand.query.family)
     group = next(view.fib(demand.query.family).candidates(RT_TABLE_MAIN, demand.query.dst), None)
-    outwards = bool(((routes.dst_len == 0) & (routes.oif == demand.ifindex)).any())
+    outwards = bool(((routes.dst_len == 0) & led_by(routes, demand.ifindex or 0)).any())
     if group is None or outwards:
         return None
     row, link = routes.row(group.positions[0]), view.link(demand.ifindex)

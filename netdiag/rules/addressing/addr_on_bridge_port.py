@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from netdiag.index.view import HostView
-from netdiag.index.ways import usable
+from netdiag.index.ways import led_by, usable
 from netdiag.model.address import Address
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
@@ -81,7 +81,7 @@ def check(view: HostView) -> Iterator[Draft]:
 def _ways(view: HostView, family: str, port: Link) -> list[Route]:
     """Routes of a family by the port, the widest first; not those that every interface has."""
     routes = view.routes(family)
-    by = np.flatnonzero(routes.oif == port.ifindex)
+    by = np.flatnonzero(led_by(routes, port.ifindex))
     by = by[np.argsort(routes.dst_len[by], kind="stable")]
     rows = view.route_rows(family, [at for at in by.tolist() if usable(routes, at)])
     own = {f"{row.local}/128" for row in view.addresses}
@@ -132,6 +132,9 @@ def examples() -> Iterator[Example]:
     yield _case("IPv6", "the same", _host().address("eth1", "2001:db8::2/64"), **bad)
     gateway = _host().address("eth1", "192.0.2.2/32").route("default", via="192.0.2.1", dev="eth1", onlink=True)
     yield _case("a single address with its default route", "as clouds have it", gateway, **bad)
+    legs = _host().address("eth1", "192.0.2.2/32").link("eth7").address("eth7", "198.51.100.2/24")
+    legs.route("default", hops=[legs.hop("eth1", "192.0.2.1"), legs.hop("eth7", "198.51.100.1")])
+    yield _case("a single address with one of two ways", "a half of what leaves", legs, **bad)
     table = _host().address("eth1", "192.0.2.2/24").without_routes(table=254)
     table.route("default", via="192.0.2.1", dev="eth1", table=200)
     yield _case("a route in a table of its own", "policy routing", table, says=("in table 200",), **bad)

@@ -38,10 +38,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netdiag.index.view import HostView
+from netdiag.index.ways import led_by
 from netdiag.model.address import Address
 from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import IFF_BROADCAST, IFF_NOARP, Link
-from netdiag.model.route import RTN_UNICAST
+from netdiag.model.route import RTN_UNICAST, RTNH_F_ONLINK
 from netdiag.rules.bgpsessions import Session, down_severity, sessions, way
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
@@ -136,7 +137,7 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
 def _routed(view: HostView, row: Address, link: Link) -> bool:
     """Whether anything but the address itself is routed by the interface."""
     routes = view.routes(row.family)
-    mine = (routes.oif == link.ifindex) & (routes.type == RTN_UNICAST)
+    mine = led_by(routes, link.ifindex) & (routes.type == RTN_UNICAST)
     if row.family == "inet6":
         own = np.frombuffer(ipaddress.ip_address(row.local).packed, np.uint8)
         mine &= ~((routes.dst[:, 0] == 0xFE) & (routes.dst[:, 1] == 0x80))
@@ -249,6 +250,8 @@ def examples() -> Iterator[Example]:
     yield _case("/32 alone", "nothing is known there", _host("10.0.0.5/32"))
     cloud = _host("10.0.0.5/32").neighbour("10.0.0.1", dev="eth0")
     yield _case("cloud", "its gateway is onlink", cloud.route("default", via="10.0.0.1", dev="eth0", onlink=True))
+    wired.route("default", hops=[wired.hop("eth0", f"10.0.0.{at}", flags=RTNH_F_ONLINK) for at in (1, 2)])
+    yield _case("cloud, two gateways", "the same", wired)
     six = _host("2001:db8::5/128").neighbour("2001:db8::1", dev="eth0").route("2001:db8::5/128", dev="eth0")
     yield _case("IPv6 /128 alone", "the same", six, 1)
 

@@ -39,6 +39,7 @@ import msgspec
 from netdiag.index.packet import Query
 from netdiag.index.reach import selects
 from netdiag.index.view import HostView
+from netdiag.index.ways import led_by
 from netdiag.model.bird import BirdChannel, BirdDaemon, BirdProtocol, BirdRoute
 from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
@@ -135,7 +136,7 @@ def _network(view: HostView, link: Link) -> bool:
     master = view.stack.master(link.ifindex)
     if not link.lower_up or link.loopback or (master is not None and master.kind != "vrf"):
         return False
-    used = any((view.routes(family).oif == link.ifindex).any() for family in ("inet", "inet6"))
+    used = any(led_by(view.routes(family), link.ifindex).any() for family in ("inet", "inet6"))
     return used or not view.stack.uppers(link.ifindex)
 
 

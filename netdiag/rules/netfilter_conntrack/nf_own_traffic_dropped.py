@@ -119,12 +119,12 @@ class Talk:
     apart: bool = False
     """Each side sends for itself to the same port: what stops one way is enough."""
 
-    def first_in(self, iif: str) -> Packet:
+    def first_in(self, iif: str | None) -> Packet:
         """The first packet where the other side calls."""
         called = replace(self.reply(iif), sport=self._far_caller(), dport=self.local_port, ct_state="new")
         return replace(called, ct_reply=False, tcp_flags=self.out.tcp_flags)
 
-    def reply(self, iif: str, port: int | None = None) -> Packet:
+    def reply(self, iif: str | None, port: int | None = None) -> Packet:
         """The answer to ``out``, to the port that it was sent from."""
         out = self.out
         turned = replace(out, saddr=out.daddr, daddr=None, sport=out.dport, dport=out.sport or port, tcp_flags=None)
@@ -207,20 +207,20 @@ def questions(view: HostView) -> list[Talk]:
 
 
 def _packet(view: HostView, answer: Lookup | None, proto: int) -> Packet | None:
-    if answer is None or answer.type != "unicast" or len(answer.hops) != 1:
+    if answer is None or answer.type != "unicast" or not answer.hops:
         return None
     return Packet(
         family=answer.query.family,
         daddr=answer.query.dst,
         proto=proto,
-        oif=view.ifname(answer.hops[0].oif),
+        oif=view.ifname(answer.oif) if answer.oif is not None else None,  # of several, any
         daddr_type="unicast",
     )
 
 
 def stop(view: HostView, talk: Talk) -> Possible | None:
     """What stops a conversation that neither side can begin."""
-    oif = talk.out.oif or ""
+    oif = talk.out.oif
     outwards = goes_out(view, talk.out)
     if talk.apart:
         way_in = comes_in(view, replace(talk.first_in(oif), sport=None))

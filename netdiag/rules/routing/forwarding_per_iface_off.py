@@ -39,7 +39,7 @@ from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
-from netdiag.index.ways import ways
+from netdiag.index.ways import led_by, ways
 from netdiag.model.bird import BirdRoute, UpdateCounts
 from netdiag.model.distinct import among
 from netdiag.model.finding import Confidence, Draft, Severity, subject
@@ -76,7 +76,7 @@ def off(view: HostView) -> list[Link]:
         for link in view.links
         if not link.loopback and link.inet_conf.get("forwarding") == 0 and link.kind != "vrf"
         and (view.stack.vrf(link.ifindex) is not None or link.master is None)
-        and (view.routes("inet").oif == link.ifindex).any()
+        and led_by(view.routes("inet"), link.ifindex).any()
     ]  # fmt: skip
 
 

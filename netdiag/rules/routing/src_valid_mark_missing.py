@@ -96,8 +96,9 @@ def marked(view: HostView) -> Iterator[Marked]:
             if rule.invert:
                 yield Marked(query, whose)
                 continue
-            link = view.link(view.lookup(query).oif or 0)
-            if link is not None and link.ifindex in strict and _given(view, link, address, rule.fwmark):
+            ways = (view.link(hop.oif) for hop in view.lookup(query).hops)
+            links = [link for link in ways if link is not None and link.ifindex in strict]
+            for link in [link for link in links if _given(view, link, address, rule.fwmark)][:1]:
                 yield Marked(query, f"{whose}, which the firewall gives to what comes in by {link.ifname} as well,")
 
 
@@ -111,18 +112,17 @@ def _given(view: HostView, link: Link, address: str, mark: int) -> bool:
 
 
 def forgotten(view: HostView, one: Marked) -> Link | None:
-    """The interface that drops the answers because it asks without the mark."""
-    out = view.lookup(one.query)
-    link = view.link(out.oif or 0)
-    if link is None or view.stack.vrf(link.ifindex) is not None:
-        return None
+    """The interface that drops the answers because it asks without the mark; of several next hops the first."""
     everywhere = view.sysctl_int("net.ipv4.conf.all.rp_filter") or 0
-    keeps = view.sysctl_int("net.ipv4.conf.all.src_valid_mark") or link.inet_conf.get("src_valid_mark", 0)
-    if effective(link, everywhere) != STRICT or keeps:
-        return None
+    keeps = view.sysctl_int("net.ipv4.conf.all.src_valid_mark")
     back = view.lookup(Query(family="inet", dst=one.query.dst))
     named = {hop.oif for answer in (back, *back.alternatives) for hop in (*answer.hops, *answer.left_out)}
-    return link if link.ifindex not in named else None
+    for link in (view.link(hop.oif) for hop in view.lookup(one.query).hops):
+        if link is None or view.stack.vrf(link.ifindex) is not None or link.ifindex in named:
+            continue
+        if effective(link, everywhere) == STRICT and not (keeps or link.inet_conf.get("src_valid_mark", 0)):
+            return link
+    return None
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -182,7 +182,24 @@ def _bare() -> WireguardBuilder:
     return host
 
 
+def _two_ways() -> Iterator[Example]:
+    """The default route of main has two next hops: the first, the second, both or none of them is strict."""
+    for first, second, fires in ((1, 1, 1), (0, 1, 1), (1, 0, 1), (0, 0, 0)):
+        host = _host(first).without_routes(table=254)
+        host.link("eth1", inet_conf={"rp_filter": second}).address("eth1", "198.51.100.2/24")
+        host.route("192.0.2.0/24", dev="eth0", protocol=2, scope=253)
+        host.route("default", hops=[host.hop("eth0", "192.0.2.1"), host.hop("eth1", "198.51.100.1")])
+        says = (f"filter of {'eth0' if first else 'eth1'} asks without the mark",) if fires else ()
+        name = f"two ways, strict {first} {second}"
+        yield Example(name=name, why="one is enough", tables=host.build(), fires=fires, says=says)
+
+
 def examples() -> Iterator[Example]:
+    yield from _examples()
+    yield from _two_ways()
+
+
+def _examples() -> Iterator[Example]:
     about = subject("sysctl", name="net.ipv4.conf.eth0.src_valid_mark")
     yield Example(
         name="wg-quick's rules, strict",
