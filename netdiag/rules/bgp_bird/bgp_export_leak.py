@@ -1,10 +1,10 @@
 """What it checks
   An external BGP session is given routes that are not this host's to give: private prefixes announced to a public AS;
-  or routes learnt from another external session, although another session to the same AS, to
-  which such routes were offered as well, gets none of them; or those of one provider given to another. A provider is
-  an AS with a neighbour by which a default route of the kernel goes: no routing daemon made that route, or the first
-  provider is given nothing of the second, which it was offered; or those of a session of which it was given none at the
-  time of the baseline, when they were there.
+  or routes learnt from another external session, although another session to the same AS, to which such routes were
+  offered as well, gets none of them; or those of one provider given to another. A provider is an AS with a neighbour
+  by which a default route of the kernel goes (not one for some marks alone): no routing daemon made that route, or
+  the first provider is given nothing of the second, which it was offered; or those of a session of which it was given
+  none at the time of the baseline, when they were there.
 
 Why it matters
   The neighbour, and everybody behind it, sends traffic for these prefixes here: for somebody else's networks, over
@@ -34,6 +34,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
+from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
 from netdiag.model.bird import BirdProtocol, BirdRoute
@@ -42,7 +43,7 @@ from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.rules.bgpsessions import Session, bird_name, sessions
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.waysout import ROUTING_DAEMONS
+from netdiag.rules.waysout import ROUTING_DAEMONS, by_mark
 
 RULE = Rule(
     id="bgp-export-leak",
@@ -50,7 +51,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("bird",),
-    consults=("bird_routes", "routes", "nexthops", "baseline"),
+    consults=("bird_routes", "routes", "rules", "links", "nexthops", "baseline"),
     explains=("bgp-prefix-limit-hit",),
     own_cause=True,
 )
@@ -163,13 +164,15 @@ def check(view: HostView) -> Iterator[Draft]:
 
 
 def _providers(view: HostView, outward: list[Session]) -> tuple[set[int | None], set[int | None]]:
-    """AS numbers of the neighbours by which the kernel's default routes go: of those that no routing daemon made, and
-    of all."""
+    """AS numbers of the neighbours by which the kernel's default routes go, those for some marks aside: of those that
+    no routing daemon made, and of all."""
     leaf, every = set[int | None](), set[int | None]()
     near = {str(one.address): one.protocol.neighbor_as for one in outward if one.address is not None}
+    rules = [rule for rule in view.rules if not by_mark(rule)]
     for family in ("inet", "inet6"):
         routes = view.routes(family)
-        for way in ways(routes, view.nexthops, routes.dst_len == 0):
+        tables = list(reachable_tables(rules, view.links, family))
+        for way in ways(routes, view.nexthops, (routes.dst_len == 0) & among(routes.table, tables)):
             asn = near.get(way.hop.gateway or "")
             every.add(asn)
             if not among(routes.protocol[way.positions], ROUTING_DAEMONS).all():
@@ -317,6 +320,14 @@ def _provider_examples(crit: dict[str, Any]) -> Iterator[Example]:
     told = host("192.0.2.1", protocol=12).protocol("kernel4", "Kernel")
     told.exports("kernel4", routes=(_route("0.0.0.0/0", "peer"),))
     yield _case("one provider's default in BIRD", "the kernel's goes by the other", told, says=spared, **crit)
+    for name, rule, severity in (("a mark", {"fwmark": 7}, "info"), ("its address", {"src": "192.0.2.7", "src_len": 32},
+                                 "critical"), ("nothing", None, "info")):  # fmt: skip
+        policy = host("192.0.2.9")
+        policy.route("default", via="192.0.2.1", dev="eth0", table=100, protocol=4)
+        if rule is not None:
+            policy.rule(100, table=100, **rule)
+        why = "what is marked may go by a customer, an uplink has a table of its own"
+        yield _case(f"the second default route is for {name}", why, policy, 1, severity=severity)
     yield from _since_examples(host())
     own = host("192.0.2.1", protocol=12).exports("kernel4", routes=(_route("0.0.0.0/0", "s1"), _route("::/0", "gone")))
     yield _case("a default of our own", "nobody gave it", own, 1, severity="info")
