@@ -198,3 +198,10 @@ def test_two_cards_of_one_segment_and_subnet_have_one_fault() -> None:
     for number, name in enumerate(("eth0", "eth1"), 1):
         apart.link(name).address(name, f"10.1.0.{number}/24")
     assert chain(apart) == ["overlap-subnet-two-ifaces", ">arp-flux"], "that they are one segment is a guess"
+
+
+def test_a_length_that_misses_the_gateway_stands_above_the_routes_by_it() -> None:
+    for own, gateway in (("192.0.2.10/29", "192.0.2.1"), ("2001:db8::10/128", "2001:db8::1")):
+        host = Edge()
+        host.link("eth0").address("eth0", own).route("default", via=gateway, dev="eth0")
+        assert chain(host) == ["addr-wrong-prefixlen", ">route-onlink-missing-gateway"]

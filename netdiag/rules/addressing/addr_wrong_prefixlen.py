@@ -80,8 +80,8 @@ class Misfit(NamedTuple):
     severity: Severity
     guest: str | None = None
     """An address that should have a route of its own: the length is meant."""
-    session: Subject | None = None
-    """A BGP session that waits for the subnet."""
+    waits: Subject | None = None
+    """A BGP session that waits for the subnet, or the entry of the gateway that is in none."""
 
 
 def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
@@ -102,13 +102,13 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
     lost = lost_by_length(view, row)
     if lost is not None:
         why = f"with the /{lost[1]} that it had at the time of the baseline it had gateway {lost[0]} in it"
-        return Misfit(why, lost[1], "critical")
+        return Misfit(why, lost[1], "critical", waits=subject("neighbour", dst=lost[0], ifname=link.ifname))
     beside = gateway_beside(view, row)
     if beside is not None:
         both = next(length for length in range(row.prefixlen, 0, -1) if in_net(row.local, length, beside))
         both = both if row.family == "inet" else 64
         why = f"gateway {beside} of {link.ifname} is next to it and in no prefix of {link.ifname}"
-        return Misfit(why, both, "warning")
+        return Misfit(why, both, "warning", waits=subject("neighbour", dst=beside, ifname=link.ifname))
     missed = None if single else guest_beside(view, row, link)
     if missed is not None:
         both = next(length for length in range(row.prefixlen, 0, -1) if in_net(row.local, length, missed))
@@ -120,7 +120,7 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
         if session is not None:
             at = session.protocol.neighbor_address
             why = f"{at} of BGP session {session.name} is next to it and in no prefix of {link.ifname}"
-            return Misfit(why, None, down_severity(view, session), session=session.subject)
+            return Misfit(why, None, down_severity(view, session), waits=session.subject)
         if near and shared:
             return Misfit(
                 f"{shared} has it too, and no route leads over {link.ifname} to {near}", None, "warning", near
@@ -219,7 +219,7 @@ def check(view: HostView) -> Iterator[Draft]:
             breaks=[
                 subject("route", dst=str(ipaddress.ip_interface(old).network), table=254),
                 subject("route", dst="0.0.0.0/0" if row.family == "inet" else "::/0", table=254),
-                *([found.session] if found.session else []),
+                *([found.waits] if found.waits else []),
                 around(row.local),
             ],
         )

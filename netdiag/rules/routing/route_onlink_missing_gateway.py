@@ -143,7 +143,7 @@ def draft(view: HostView, family: str, gateway: str, ifname: str, through: list[
             f"ip -br address show dev {quoted(ifname)}",
         ],
         fix=fix(route, gateway, ifname, dash) if own is None else connected(view, own, ifname),
-        touches=[link],
+        touches=[link, subject("neighbour", dst=gateway, ifname=ifname)],
         breaks=[subject("neighbour", dst=gateway, ifname=ifname)],
     )
 
