@@ -10,6 +10,7 @@ import numpy as np
 
 from netdiag.index.guests import switched
 from netdiag.index.view import HostView
+from netdiag.index.ways import led_by
 from netdiag.model.finding import Confidence
 from netdiag.model.link import Link
 from netdiag.model.policyrule import PolicyRule
@@ -117,7 +118,7 @@ def rules_for(view: HostView, link: Link) -> Iterator[PolicyRule]:
         if link.ifname in (rule.iif, rule.oif):
             yield rule
         elif rule.src is not None and rule.src_len == 128 and rule.table and not view.local.owners(rule.src):
-            here = (v4.table == rule.table) & (v4.oif == link.ifindex) & (v4.type == RTN_UNICAST)
+            here = (v4.table == rule.table) & led_by(v4, link.ifindex) & (v4.type == RTN_UNICAST)
             if here.any() and not len(view.fib("inet6").positions(rule.table)):
                 yield rule
 

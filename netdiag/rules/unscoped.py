@@ -7,6 +7,7 @@ from itertools import zip_longest
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Translation
 from netdiag.index.view import HostView
+from netdiag.index.ways import led_by
 from netdiag.model.link import Link
 from netdiag.model.nft import NftExpression
 from netdiag.model.route import RTN_UNICAST
@@ -53,7 +54,7 @@ def _certain(view: HostView, packet: Packet) -> list[Translation]:
 def _as_uplink(view: HostView, packet: Packet, mesh: Link) -> Translation | None:
     """The rule that gives packets into the tunnel the address of an uplink, which nobody there is told to let in."""
     routes, ways = view.routes(packet.family), default_ways(view, packet.family)
-    rows = ((routes.oif == mesh.ifindex) & (routes.type == RTN_UNICAST)).nonzero()[0]
+    rows = (led_by(routes, mesh.ifindex) & (routes.type == RTN_UNICAST)).nonzero()[0]
     for row in view.route_rows(packet.family, rows[:MOST_ASKED].tolist()):
         for one in _certain(view, replace(packet, daddr=row.dst))[:1]:
             owners = {owner.ifindex for owner in view.local.owners(one.addr)} if one.addr else set()

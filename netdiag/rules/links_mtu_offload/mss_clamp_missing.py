@@ -32,6 +32,7 @@ from typing import Any
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
+from netdiag.index.ways import led_by
 from netdiag.model.bpf import BpfAttachment
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
@@ -114,7 +115,7 @@ def _tunnel(link: Link) -> bool:
 def _used(view: HostView, family: str, tunnel: Link) -> bool:
     """Whether routes lead into it that say nothing of a smaller size themselves."""
     routes = view.routes(family)
-    rows = ((routes.oif == tunnel.ifindex) & (routes.type == RTN_UNICAST)).nonzero()[0].tolist()
+    rows = (led_by(routes, tunnel.ifindex) & (routes.type == RTN_UNICAST)).nonzero()[0].tolist()
     pointers = [int(routes.extra[row]) for row in rows]
     return any(number < 0 or not {"advmss", "mtu"} & set(routes.extras[number].metrics) for number in pointers)
 
@@ -172,6 +173,9 @@ def examples() -> Iterator[Example]:
         return Example(name=name, why=why, tables=host.build(), fires=fires)
 
     yield case("muted and unclamped", "the plain fault", _host(_mute()), 1)
+    two = _host(_mute()).link("wg1", kind="wireguard", mtu=1420, inet_conf={"forwarding": 1}).without_routes(table=254)
+    two.route("10.0.0.0/8", hops=[two.hop("wg0"), two.hop("wg1")])
+    yield case("two tunnels for one network", "each takes a half of the flows, one is told", two, 1)
     yield case("errors may leave", "path MTU discovery works", _host())
     clamp = _clamp(plain("exthdr", key="tcpopt", number=2, offset=2, length=2, sreg=0))
     yield case("clamped", "segments are small from the start", _host(_mute(), clamp))
