@@ -18,10 +18,13 @@ Fix
 Not flagged
   Another driver or firmware than then: its defaults are its own. Interfaces that were made anew, and those that are not
   there any more. Features that cannot be changed. Ports that joined or left a bridge or bond since, which switches LRO
-  and others by itself. Without a baseline: not evaluated.
+  and others by itself; and a bridge, a bond or what lies upon one whose ports are not those of the baseline: it has the
+  offloads that all of them have. Taps and tuns: the guest's driver, or the program that holds them, chooses, at every
+  start. Without a baseline: not evaluated.
 
 References
-  Documentation/networking/netdev-features.rst; ethtool(8) -k -K; net/core/dev.c netdev_update_features()
+  Documentation/networking/netdev-features.rst; ethtool(8) -k -K; net/core/dev.c netdev_update_features(),
+  netdev_increment_features(); drivers/net/tun.c set_offload() (TUNSETOFFLOAD)
 """
 
 from collections.abc import Iterator
@@ -66,13 +69,20 @@ def check(view: HostView) -> Iterator[Draft]:
         if now is None or not before.features or not now.features:
             continue
         joined = (old.stack.by_name[before.ifname].master is None) != (link.master is None)
-        if joined or (before.driver, before.firmware) != (now.driver, now.firmware):
+        if joined or link.kind == "tun" or _below(old, before.ifname) != _below(view, before.ifname):
+            continue
+        if (before.driver, before.firmware) != (now.driver, now.firmware):
             continue
         common = set(view.ethtool.feature_names) & set(old.ethtool.feature_names)
         free = names(view.ethtool, now.features_hw) & common
         was, has = names(old.ethtool, before.features) & free, names(view.ethtool, now.features) & free
         if was != has:
             yield _draft(link.ifname, was, has, since(old))
+
+
+def _below(view: HostView, ifname: str) -> set[str]:
+    """The names of the interfaces whose offloads decide those of one that lies upon them."""
+    return {layer.link.ifname for layer in view.stack.egress_stack(view.stack.by_name[ifname].ifindex)[1:]}
 
 
 def _draft(ifname: str, was: set[str], has: set[str], ago: str) -> Draft:
@@ -113,6 +123,7 @@ def examples() -> Iterator[Example]:
     yield case("another driver", "its defaults are its own", host(2, driver="i40e"))
     yield case("another firmware", "the same", host(2, firmware="2.0"))
     yield case("port of a bridge since", "the bridge switches LRO off", host(2, master=True))
+    yield from _of_others()
     yield case("a feature that was not known", "an older kernel had no name for it", host(3), baseline=host(3, bits=2))
     yield case("not told", "the driver was not asked", host(0, hw=7), baseline=host(3, bits=0))
     yield case("no baseline", "nothing to compare with", host(2), baseline=None, unjudged=True)
@@ -129,3 +140,26 @@ def examples() -> Iterator[Example]:
         more = {"baseline": before, "says": (f"bit{bit} off",)}
         yield case(f"bit {bit} of two words", "words are of 32", host(0, 0, **wide), 1, **more)
     yield case("fewer words than names", "the rest is off", host(2, bits=40), 1, baseline=host(3, bits=40))
+
+
+def _of_others() -> Iterator[Example]:
+    """br0 has a port, and a VLAN lies upon it; tap1 is another port, or a guest's interface alone."""
+
+    def host(ifname: str, *features: int, ports: tuple[str, ...] = ("tap0",)) -> Any:
+        made = HostBuilder().link("br0", kind="bridge").link("br0.7", kind="vlan", link="br0")
+        for port in ("tap0", "tap1"):
+            made.tap(port, **({"master": "br0"} if port in ports else {}))
+        ifindex = ("lo", "br0", "br0.7", "tap0", "tap1").index(ifname) + 1
+        row = EthtoolDevice(ifindex=ifindex, ifname=ifname, driver="any", features=features, features_hw=(7,))
+        return replace(made.build(), ethtool=Ethtool(devices=(row,), feature_names=("a", "b", "c")))
+
+    for name, why, ifname, ports, fires in (
+        ("a bridge", "somebody switched it", "br0", ("tap0",), 1),
+        ("a bridge with its first port", "it has what its ports have", "br0", (), 0),
+        ("a bridge whose other port went", "likewise", "br0", ("tap0", "tap1"), 0),
+        ("a VLAN of a bridge", "somebody switched it", "br0.7", ("tap0",), 1),
+        ("a VLAN of a bridge with another port", "it has what is below it", "br0.7", ("tap0", "tap1"), 0),
+        ("a tap", "another guest, or the same one as it boots", "tap1", ("tap0",), 0),
+    ):
+        before = host(ifname, 3, ports=ports)
+        yield Example(name=name, why=why, tables=host(ifname, 2), baseline=before, fires=fires)

@@ -17,8 +17,10 @@ Not flagged
   A route that is there with other attributes than the intent leaves open. Against a baseline: routes of daemons, of
   DHCP and of router advertisements, which come and go; the kernel's own, which follow the addresses; routes over
   interfaces that are gone; a prefix that now has another route in that table; routes over nexthop objects that are
-  gone (see nexthop-object-delete-removed-routes). Without a [[route]] section and without a baseline it is not
-  evaluated.
+  gone (see nexthop-object-delete-removed-routes); a single address that was refused or dropped (fail2ban, a victim of
+  an attack): such bans end; single addresses over a VPN's tun, no WireGuard of ours, in a table of its own that leads
+  there still: the VPN's daemon adds and takes them with its peers (Tailscale's table 52). Without a [[route]] section
+  and without a baseline it is not evaluated.
 
 References
   net/ipv4/fib_frontend.c fib_disable_ip(); ip-route(8)
@@ -119,9 +121,26 @@ def _vanished(old: HostView, new: HostView) -> Iterator[Route]:
             covering = new.route_rows(family, new.fib(family).routes_covering(row.table, row.dst))
             if any(other.dst == row.dst for other in covering) or any(n not in new.stack.by_name for n in names):
                 continue
+            if _passes(new, row, names):
+                continue
             if row.nh_id is not None and not (new.read_whole("nexthops") and row.nh_id in {n.id for n in new.nexthops}):
                 continue
             yield row
+
+
+def _passes(new: HostView, row: Route, names: list[str]) -> bool:
+    """Whether it is a single address's route of a kind that programs add and take away by themselves."""
+    if not row.dst.endswith("/32" if row.family == "inet" else "/128"):
+        return False
+    if row.type in DROPS:
+        return True
+    link = new.stack.by_name[names[0]] if len(names) == 1 and row.hops[0].gateway is None else None
+    if link is None or link.info.get("type") != "tun" or row.table == RT_TABLE_MAIN:
+        return False
+    if not new.read_whole("wireguard") or link.ifname in {device.ifname for device in new.wireguard.devices}:
+        return False  # its peers say what belongs there
+    routes = new.routes(row.family)
+    return bool(((routes.table == row.table) & (routes.oif == link.ifindex)).any())
 
 
 def _gone(view: HostView, old: HostView, rows: list[Route]) -> Iterator[Draft]:
@@ -282,6 +301,22 @@ def _since() -> Iterator[Example]:
     yield Example(name="its object is here", why="the route alone is gone", tables=kept, baseline=over.build(), fires=1)
     late: dict[str, Any] = {"late": ("nexthops",), "tables": kept, "baseline": over.build()}
     yield Example(name="objects not read", why="whether it is gone is not known", **late)
+    ban = _host().route("198.51.100.7/32", type="unreachable", protocol=3)
+    yield case("a ban that ended", "of one address, as fail2ban makes and takes it", ban)
+
+    def tailnet(*peers: int, kind: str = "tun", table: int = 52) -> HostBuilder:
+        made = _host().link("ts0", kind="tun", info={"type": kind}).route("10.77.0.0/16", dev="ts0", table=table)
+        for peer in peers:
+            made.route(f"100.90.1.{peer}/32", dev="ts0", table=table)
+        return made
+
+    for name, why, then, now, fires in (
+        ("a peer of a tailnet that left", "its daemon took the route", tailnet(2, 3), tailnet(3), 0),
+        ("of a guest's tap", "nobody but us makes that", tailnet(2, 3, kind="tap"), tailnet(3, kind="tap"), 1),
+        ("over a tun, of main", "somebody wrote it there", tailnet(2, table=254), tailnet(table=254), 1),
+        ("all over a tun", "nothing leads there", tailnet(2), _host().link("ts0", kind="tun", info={"type": "tun"}), 2),
+    ):
+        yield Example(name=name, why=why, tables=now.build(), baseline=then.build(), fires=fires)
     many = _host()
     for third in range(4):
         many.route(f"10.{third}.0.0/16", via="192.0.2.9", dev="eth0")
