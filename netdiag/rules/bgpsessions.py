@@ -38,6 +38,8 @@ _REFUSALS = ("Received: Cease", "Socket: Connection reset by peer")
 """What the other end's BFD going down looks like from here."""
 RESTARTS = ("Received: Administrative reset", "Received: Other configuration change")
 """The neighbour ended the session and is about to begin it anew (RFC 4486)."""
+HOLD_TIMER = "Hold timer expired"
+"""Nothing came for the whole hold time: on this side (BGP Error), or on the other (Received)."""
 _CLOSED = "Socket: Connection closed"
 """The same, or a daemon that was killed."""
 

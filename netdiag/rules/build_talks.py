@@ -23,9 +23,9 @@ from netdiag.rules.build_nft import (
     verdict,
 )
 from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.owntalks import BGP, TCP, UDP
 from netdiag.rules.shape import Example
 
-TCP, UDP, BGP = 6, 17, 179
 DROP, ACCEPT = verdict("drop"), verdict("accept")
 
 

@@ -14,9 +14,10 @@ Confirm
   ping -M do -s 1472 NEIGHBOUR
 
 Fix
-  Find what swallows the packets: route and link to the neighbour, firewall rules on both sides, path MTU (see
-  bgp-hold-mtu-stall), load of both daemons. BIRD calls again by itself; birdc restart NAME tries at once and costs
-  nothing while the session is down.
+  Where this host's own filter stops them, the finding names the rule and opens it. Else find what swallows the
+  packets: route and link to the neighbour, firewall rules on both sides, path MTU (see bgp-hold-mtu-stall), load of
+  both daemons. BIRD calls again by itself; birdc restart NAME tries at once and costs nothing while the session is
+  down.
 
 Not flagged
   Sessions that are switched off, or stand again. A neighbour that restarts gracefully, and one that restarted a moment
@@ -32,8 +33,13 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
+from netdiag.rules.bgpsessions import HOLD_TIMER as ERROR
 from netdiag.rules.bgpsessions import bird_name, down_severity, entries, loss_words, routed, sessions, touched, way
 from netdiag.rules.build_bird import BirdHost, channel
+from netdiag.rules.build_nft import port, rule
+from netdiag.rules.build_talks import DROP, at_hook
+from netdiag.rules.nftplaces import fact, list_chain, place_words
+from netdiag.rules.owntalks import BGP, TCP, of_session, opened, stop
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -41,10 +47,9 @@ RULE = Rule(
     title="a BGP session was lost because one direction fell silent",
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls", "neighbours"),
-    consults=("wireguard",),
-    explains=("bgp-not-established", "route-default-missing", "dns-nameserver-unroutable"),
+    consults=("wireguard", "nft", "nexthops", "sockets"),
+    explains=("bgp-not-established", "nf-own-traffic-dropped", "route-default-missing", "dns-nameserver-unroutable"),
 )
-ERROR = "Hold timer expired"
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -58,6 +63,10 @@ def check(view: HostView) -> Iterator[Draft]:
         if mute and not theirs:
             asked = "neighbour solicitation" if ":" in (row.neighbor_address or "") else "ARP"
             silent += f", which does not answer {asked} either"
+        talk = of_session(view, session) if view.netfilter.tables else None
+        blocker = stop(view, talk) if talk is not None else None
+        if blocker is not None:
+            silent += f" ({place_words(blocker.at)} stops its packets)"
         kept = row.neighbor_graceful_restart or session.waits
         yield RULE.found(
             subject=session.subject,
@@ -67,13 +76,20 @@ def check(view: HostView) -> Iterator[Draft]:
             confidence="possible" if kept else None,
             evidence=[
                 ("last error", session.error, session.source),
+                *([fact(blocker)] if blocker is not None else []),
                 ("BGP state", session.state, session.source),
                 ("in this state since", row.since or "unknown", session.source),
                 *routed(view, answer),
                 *entries(view, session),
             ],
-            confirm=[session.confirm, "ss -tina state all '( sport = :179 or dport = :179 )'"],
-            fix=f"find what swallows packets {'to' if theirs else 'from'} {row.neighbor_address} (link, firewall, "
+            confirm=[
+                session.confirm,
+                *([list_chain(blocker.at.table, blocker.at.chain)] if blocker is not None else []),
+                "ss -tina state all '( sport = :179 or dport = :179 )'",
+            ],
+            fix=opened(talk, blocker)
+            if talk is not None and blocker is not None
+            else f"find what swallows packets {'to' if theirs else 'from'} {row.neighbor_address} (link, firewall, "
             f"MTU), then: {session.command(f'restart {bird_name(session.name)}')}",
             touches=touched(view, session, answer),
         )
@@ -94,10 +110,18 @@ def examples() -> Iterator[Example]:
     dead.link("eth0").address("eth0", "192.0.2.2/24").neighbour("192.0.2.1", dev="eth0", state="failed")
     says = ("which does not answer ARP either",)
     yield Example(name="no answer to ARP", why="its card, its cable", tables=dead.build(), says=says, **crit)
+    both = rule(port(TCP, BGP), DROP), rule(port(TCP, BGP, source=True), DROP)
+    shut = BirdHost().bgp_down("up1", ours)
+    shut.nft(at_hook("input", *both))
+    named = (" of inet filter input (tcp sport 179 drop) stops its packets", "nft 'insert rule inet filter input")
+    yield _case("dropped here", "the host's own filter", shut, says=named, **crit)
+    half = BirdHost().bgp_down("up1", ours)
+    half.nft(at_hook("input", both[0]))
+    yield _case("half of it dropped here", "that stops no session", half, says=("find what swallows",), **crit)
     second = BirdHost().bgp_down("up1", ours).bgp("up2", neighbor_address="192.0.2.9")
     yield _case("one of two", "the other carries its routes", second, fires=1, severity="warning")
-    shut = BirdHost().bgp_down("up1", ours, bgp_state="Down", state="down")
-    yield _case("disabled after the error", "BIRD did that by itself", shut, **crit)
+    stopped = BirdHost().bgp_down("up1", ours, bgp_state="Down", state="down")
+    yield _case("disabled after the error", "BIRD did that by itself", stopped, **crit)
     away = channel("ipv6")
     third = BirdHost().bgp_down("up1", ours).bgp("up2", neighbor_address="192.0.2.9").bgp("up3", channels=(away,))
     words = ("1 other session still up (up2)",)

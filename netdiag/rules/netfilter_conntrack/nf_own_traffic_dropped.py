@@ -18,6 +18,7 @@ Fix
   accept in another chain does not help: each chain of a hook decides for itself.
 
 Not flagged
+  (Of a single session whose hold timer has expired bgp-hold-timer-expired speaks first, and names the rule.)
   A session or peer that can still begin from one side. Filters that may let the packets through (a set, a mark, a
   socket's owner that is not known). Sessions that are switched off or wait for others, peers without an endpoint or
   not in use. A port that is closed for everybody: see wg-listen-port-firewalled. A nameserver that is closed beside one
@@ -31,16 +32,13 @@ References
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
-from netdiag.index.policy import Lookup, Query
 from netdiag.index.view import HostView
-from netdiag.model.finding import SEVERITY_RANK, Draft, Severity, Subject, subject
-from netdiag.rules.bgpsessions import sessions, way
+from netdiag.model.finding import SEVERITY_RANK, Draft, Severity
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
     chain,
@@ -60,24 +58,19 @@ from netdiag.rules.build_nft import (
 )
 from netdiag.rules.build_talks import (
     ACCEPT,
-    BGP,
     DROP,
-    TCP,
-    UDP,
     at_hook,
     bgp_host,
     by_direction,
     by_way,
     wg_host,
 )
-from netdiag.rules.localports import callers
-from netdiag.rules.nameservers import DNS_PORT, asked, asks_dns, is_loopback
-from netdiag.rules.nftplaces import by_default, chain_subject, fact, inserts, is_blanket, list_chain, place_words
+from netdiag.rules.nameservers import DNS_PORT
+from netdiag.rules.nftplaces import by_default, chain_subject, fact, is_blanket, list_chain, place_words
 from netdiag.rules.nftspecimen import below, hooks_of
-from netdiag.rules.ownhooks import comes_in, goes_out, names_dns
+from netdiag.rules.ownhooks import goes_out, names_dns
+from netdiag.rules.owntalks import BFD, BGP, MOST, TCP, UDP, Talk, opened, questions, stop, talks
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.wireguardpeers import device_subject, endpoint_word, peer_subject, query_to
-from netdiag.rules.wireguardways import alive, sending
 
 RULE = Rule(
     id="nf-own-traffic-dropped",
@@ -94,150 +87,8 @@ RULE = Rule(
         "dns-*",
     ),
 )
-SYN = 2
-BFD, BFD_MULTIHOP = 3784, 4784
-MOST = 128
-"""Conversations that are asked about."""
-WORDS = {TCP: "tcp", UDP: "udp"}
 OTHERS = {"inet": "203.0.113.253", "inet6": "2001:db8:ffff::fd"}
 """Addresses that no filter names."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Talk:
-    """A conversation of this host with one other; ports as seen from here, None: any."""
-
-    words: str
-    out: Packet
-    """Its first packet, sent by this host."""
-    local_port: int | None
-    """Where the other side calls; None: it never does."""
-    suffers: tuple[Subject, ...]
-    end: str = ": neither side can begin"
-    """What follows from it."""
-    severity: Severity = "critical"
-    apart: bool = False
-    """Each side sends for itself to the same port: what stops one way is enough."""
-
-    def first_in(self, iif: str | None) -> Packet:
-        """The first packet where the other side calls."""
-        called = replace(self.reply(iif), sport=self._far_caller(), dport=self.local_port, ct_state="new")
-        return replace(called, ct_reply=False, tcp_flags=self.out.tcp_flags)
-
-    def reply(self, iif: str | None, port: int | None = None) -> Packet:
-        """The answer to ``out``, to the port that it was sent from."""
-        out = self.out
-        turned = replace(out, saddr=out.daddr, daddr=None, sport=out.dport, dport=out.sport or port, tcp_flags=None)
-        return replace(turned, iif=iif, oif="", ct_state="established", ct_reply=True, daddr_type="local")
-
-    def answer_out(self) -> Packet:
-        """This host's answer to ``first_in``."""
-        answer = replace(self.out, sport=self.local_port, dport=self._far_caller(), tcp_flags=None)
-        return replace(answer, ct_state="established", ct_reply=True)
-
-    def _far_caller(self) -> int | None:
-        return self.out.dport if self.out.proto == UDP else None
-
-
-def talks(view: HostView) -> Iterator[Talk]:
-    """BGP sessions that should stand and WireGuard endpoints in use, with a way to them."""
-    if view.read_whole("bird"):
-        for session in sessions(view):
-            answer, address = way(view, session), session.protocol.neighbor_address
-            if session.switched_off or session.waits:
-                continue
-            number = session.protocol.other.get("Neighbor port", str(BGP))
-            port_ = int(number) if number.isdigit() else None
-            packet = _packet(view, answer, TCP)
-            if packet is not None:
-                yield Talk(
-                    words=f"BGP session {session.name} with {address}",
-                    out=replace(packet, dport=port_, tcp_flags=SYN),
-                    local_port=BGP,
-                    suffers=(session.subject,),
-                )
-            bfd, packet = session.bfd(), _packet(view, answer, UDP)
-            # where it took the session down, bgp-bfd-down says so
-            if session.up and bfd is not None and bfd.state in ("Down", "Init") and packet is not None:
-                heard = BFD_MULTIHOP if "multihop" in (session.protocol.session or "") else BFD
-                yield Talk(
-                    words=f"BFD of session {session.name} with {address}",
-                    out=replace(packet, dport=heard),
-                    local_port=heard,
-                    suffers=(session.subject,),
-                    end=": BFD cannot come up",
-                    severity="warning",
-                    apart=True,
-                )
-    if not view.read_whole("wireguard"):
-        return
-    for device, _ in alive(view):
-        for peer in device.peers:
-            query = query_to(device, peer)
-            wanted = sending(peer, view.wireguard.at) or (peer.latest_handshake is None and peer.tx_bytes)
-            packet = _packet(view, view.lookup(query), UDP) if query is not None and wanted else None
-            if packet is not None:
-                yield Talk(
-                    words=f"{device.ifname}'s packets to {endpoint_word(peer)}",
-                    out=replace(
-                        packet, sport=device.listen_port, dport=peer.endpoint_port, mark=device.fwmark or 0, uid=0
-                    ),
-                    local_port=device.listen_port,
-                    suffers=(peer_subject(device, peer), device_subject(device)),
-                )
-
-
-def questions(view: HostView) -> list[Talk]:
-    """To the nameservers that are not on this host; none where there is no way to one of them."""
-    if not view.read_whole("resolver") or not asks_dns(view):
-        return []
-    found = []
-    for address in asked(view):
-        host, family = address.partition("%")[0], "inet6" if ":" in address else "inet"
-        packet = None
-        if not is_loopback(address):
-            packet = _packet(view, view.lookup(Query(family=family, dst=host, ip_proto=UDP, dport=DNS_PORT)), UDP)
-        if packet is None:
-            return []
-        suffers = (subject("prefix", prefix=address),)
-        out = replace(packet, dport=DNS_PORT)
-        words, end = f"questions to nameserver {address}", ": no name can be looked up"
-        found.append(Talk(words=words, out=out, local_port=None, suffers=suffers, end=end))
-    return found
-
-
-def _packet(view: HostView, answer: Lookup | None, proto: int) -> Packet | None:
-    if answer is None or answer.type != "unicast" or not answer.hops:
-        return None
-    return Packet(
-        family=answer.query.family,
-        daddr=answer.query.dst,
-        proto=proto,
-        oif=view.ifname(answer.oif) if answer.oif is not None else None,  # of several, any
-        daddr_type="unicast",
-    )
-
-
-def stop(view: HostView, talk: Talk) -> Possible | None:
-    """What stops a conversation that neither side can begin."""
-    oif = talk.out.oif
-    outwards = goes_out(view, talk.out)
-    if talk.apart:
-        way_in = comes_in(view, replace(talk.first_in(oif), sport=None))
-        return next((each.blocker for each in (way_in, outwards) if each.passes == "no"), None)
-    for port_ in callers(view):  # that a service's port is open helps no answer
-        calls = outwards if outwards.passes == "no" else comes_in(view, talk.reply(oif, port_))
-        if calls.passes != "no" or "untracked" in (outwards.packet.ct_state, calls.packet.ct_state):
-            return None  # nf-notrack-with-stateful speaks about answers that are not known
-    if talk.local_port is None:
-        return calls.blocker
-    first = talk.first_in(oif)
-    inwards = comes_in(view, first)
-    called = inwards if inwards.passes == "no" else goes_out(view, talk.answer_out())
-    closed = (
-        talk.out.proto == UDP and outwards.passes != "no" and comes_in(view, replace(first, saddr=None)).passes == "no"
-    )
-    return None if called.passes != "no" or closed else calls.blocker
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -281,12 +132,9 @@ def _waits(view: HostView) -> bool:
 
 def _draft(rows: list[tuple[Talk, Possible]], *, sure: bool) -> Draft:
     (talk, blocker), at = rows[0], rows[0][1].at
-    word, more = WORDS[talk.out.proto or 0], f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-    inwards = bool(hooks_of(at.table, at.chain) & {"input", "prerouting", "ingress"})
-    ports = [f"{word} {'s' if inwards and not talk.apart else 'd'}port {talk.out.dport}"]
-    if talk.local_port is not None and not talk.apart:
-        ports.append(f"{word} {'d' if inwards else 's'}port {talk.local_port}")
-    flags = [f"-p {word} --{one.split()[1]} {one.split()[2]} -j ACCEPT" for one in ports]
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    told = len(rows) == 1 and talk.lost
+    suffers = [thing for each, _ in rows for thing in each.suffers]
     worst: Severity = min((each.severity for each, _ in rows), key=SEVERITY_RANK.__getitem__)
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
@@ -296,11 +144,11 @@ def _draft(rows: list[tuple[Talk, Possible]], *, sure: bool) -> Draft:
             *(("cannot pass", each.words, "NFT_MSG_GETRULE, with the packets of both sides") for each, _ in rows[:3]),
         ],
         confirm=[list_chain(at.table, at.chain)],
-        fix=inserts(at.table, at.chain.name, [f"{one} accept" for one in ports], flags),
+        fix=opened(talk, blocker),
         severity=worst,
         confidence=None if sure else "possible",
-        touches=[thing for each, _ in rows for thing in each.suffers],
-        breaks=[thing for each, _ in rows for thing in each.suffers],
+        touches=suffers if told else [thing for each, _ in rows if not each.lost for thing in each.suffers],
+        breaks=[] if told else suffers,
     )
 
 
