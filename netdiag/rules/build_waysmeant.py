@@ -196,6 +196,17 @@ def taken_back_examples() -> Iterator[Example]:
     yield case("none", "it never had one", learned(), learned(), None)
     yield case("of a table without a rule", "it was not used then", learned(), way(learned(), table=77), None)
     yield case("BIRD's, and it is there", "as it was", way(learned()), way(learned()), None)
+
+    def aside(*tables: int) -> HostBuilder:
+        made = host()
+        for table in tables:
+            way(made, 4, table=table)
+        return made.rule(900, src="192.0.2.2", src_len=32, table=77).rule(901, iif="eth0", table=78)
+
+    yield case("for a source alone, and it is there", "it never had one of all", aside(77), aside(77), None)
+    yield case("for two, and one is there", "not one of all either", aside(77), aside(77, 78), None)
+    yield case("for a source alone, and it is gone", "nobody leads out", aside(), aside(77), "critical")
+    yield case("of all, and one for a source is there", "the others have none", aside(77), aside(77, 254), "critical")
     tables = learned().build()
     yield Example(name="of the baseline: BIRD's, and drained now", why="somebody's will", tables=tables,
                   baseline=way(learned()).build(), labels={"drained": "true"})  # fmt: skip
@@ -203,6 +214,10 @@ def taken_back_examples() -> Iterator[Example]:
         named = host().intend(route=(IntendedRoute(family=want[0], dst=want[1], gateway="192.0.2.1"),)).build()
         yield Example(name=f"of the intent: {want[1]}", why="is it the default route?", tables=named, fires=fires_,
                       severity="critical" if fires_ else None)  # fmt: skip
+    other = IntendedRoute(family="inet", dst="0.0.0.0/0", table=77)
+    yield Example(
+        name="of the intent: of a source's table", why="it is there", tables=aside(77).intend(route=(other,)).build()
+    )
     refused = IntendedRoute(family="inet", dst="0.0.0.0/0", type="unreachable")
     tables = host().intend(route=(refused,)).build()
     yield Example(name="of the intent: one that refuses", why="it leads nowhere", tables=tables)

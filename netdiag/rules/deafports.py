@@ -33,8 +33,10 @@ class Deaf:
 
 
 def deaf_ports(view: HostView) -> Iterator[Deaf]:
-    """One for each rule; none where sockets were not read whole, or an address is another host's."""
-    rules = list(_redirecting(view)) if view.read_whole("sockets") else []
+    """One for each rule; none where sockets were not read whole, a program chooses them (BPF_SK_LOOKUP), or an address
+    is another host's."""
+    chosen = any(one.hook == "sk_lookup" for one in view.bpf.attachments)
+    rules = list(_redirecting(view)) if view.read_whole("sockets") and not chosen else []
     for place, way in rules[:MOST]:
         assert place.rule is not None  # no policy
         for packet in meant(place.table, place.rule, way=way).packets():

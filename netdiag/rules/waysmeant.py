@@ -31,7 +31,7 @@ from netdiag.model.sockets import (
 )
 from netdiag.rules.routewords import ip_command, table_word
 from netdiag.rules.shape import quoted
-from netdiag.rules.waysout import ROUTING_DAEMONS
+from netdiag.rules.waysout import ROUTING_DAEMONS, for_some
 from netdiag.rules.wireguardpeers import query_to
 from netdiag.rules.wireguardways import alive
 
@@ -302,9 +302,12 @@ def left_tables(view: HostView, family: str) -> Iterator[Sign]:
 
 
 def told(view: HostView, family: str) -> Iterator[Sign]:
-    """A default route that the intent names."""
+    """A default route of main that the intent names: of other tables, which some packets alone may be led to,
+    route-expected-missing speaks."""
     for want in view.intent.route or ():
-        if (want.family, want.dst) != (family, DEFAULTS[family]) or want.type not in (None, "unicast"):
+        if (want.family, want.dst, want.table) != (family, DEFAULTS[family], RT_TABLE_MAIN):
+            continue
+        if want.type not in (None, "unicast"):
             continue
         way = (f" via {want.gateway}" if want.gateway else "") + (f" dev {want.dev}" if want.dev else "")
         yield Sign(
@@ -318,13 +321,20 @@ def told(view: HostView, family: str) -> Iterator[Sign]:
 
 
 def taken_back(view: HostView, family: str) -> Iterator[Sign]:
-    """A default route of the baseline, in a table that rules led to."""
+    """A default route of the baseline, in a table that rules led to and that has none now. Where some packets still
+    have one, of a table that all were led to."""
     old = view.baseline
     if old is None or view.meta.drained or not (old.read_whole("routes") and old.read_whole("rules")):
         return
     routes = old.routes(family)
     chosen = (routes.dst_len == 0) & (routes.type == RTN_UNICAST)
-    chosen &= among(routes.table, list(reachable_tables(old.rules, old.links, family)))
+    led = set(reachable_tables(old.rules, old.links, family))
+    today = view.routes(family)
+    there = today.table[(today.dst_len == 0) & (today.type == RTN_UNICAST)]
+    kept = led & set(distinct(there).tolist())
+    if kept:
+        led = set(reachable_tables([rule for rule in old.rules if not for_some(rule)], old.links, family)) - kept
+    chosen &= among(routes.table, list(led))
     for row in old.route_rows(family, np.flatnonzero(chosen)[:1].tolist()):
         by_daemon = row.protocol in ROUTING_DAEMONS
         via = next((hop.gateway for hop in row.hops if hop.gateway), None)

@@ -20,8 +20,9 @@ Fix
 
 Not flagged
   Targets that this host knows nothing bad of: on another host behind a gateway, on a link where no neighbour was asked
-  yet. Ports of this host on which something listens, or where sockets could not be read. Dormant tables. Rules of CNI's
-  portmap (cni-portmap-stale). An allocation that is just starting looks the same for some seconds: look twice.
+  yet. Ports of this host on which something listens, or where sockets could not be read, or where a program of eBPF
+  chooses the socket (sk_lookup). Dormant tables. Rules of CNI's portmap (cni-portmap-stale). An allocation that is just
+  starting looks the same for some seconds: look twice.
 
 References
   net/netfilter/nft_nat.c; nft(8) "NAT STATEMENTS"
@@ -33,9 +34,11 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.address import IFA_F_NOPREFIXROUTE, IFA_F_PERMANENT
+from netdiag.model.bpf import BpfAttachment
 from netdiag.model.finding import Draft, Subject
 from netdiag.model.nft import NftElement, NftExpression, NftSet
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program
 from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.build_nft import DPORT, chain, in_set, l4proto, nat, plain, port, port_set, rule, table
 from netdiag.rules.deadtargets import dead_targets, finding
@@ -49,7 +52,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=READS,
-    consults=(*CONSULTS, "sockets"),
+    consults=(*CONSULTS, "sockets", "bpf"),
 )
 
 
@@ -292,3 +295,7 @@ def _deaf() -> Iterator[Example]:
     yield case("sockets not read", "it may be there", redirect)
     yield case("the same port", "nothing is changed", plain("redir"))
     yield case("another host", "who listens there is not known", nat("dnat", "203.0.113.9", 3128))
+    pre = chain("pre", rule(port(6, 8080), redirect), hook="prerouting", priority="dstnat", type="nat")
+    steered = _host().nft(table(pre, name="nat")).bpf(programs=[program(1, "steer", type="sk_lookup")])
+    steered.bpf(attachments=[BpfAttachment(hook="sk_lookup", prog_id=1)])
+    yield Example(name="redirect: a program chooses the socket", why="of any port", tables=steered.build())

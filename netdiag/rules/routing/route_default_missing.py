@@ -9,7 +9,8 @@
   - 0.0.0.0/1 without 128.0.0.0/1 (or ::/1 without 8000::/1): two routes that together stand for a default route;
   - a nexthop object with a gateway that no route uses any more;
   - a default route in a table that no rule leads to;
-  - [[route]] of the intent names one, or there was one at the time of the baseline.
+  - [[route]] of the intent names one of table main, or there was one at the time of the baseline, in a table that has
+    none now; where some packets still have one, in a table for all.
 
 Why it matters
   The host reaches its own subnets and nothing else: senders get "Network is unreachable", what it forwards is

@@ -137,8 +137,10 @@ def _passes(new: HostView, row: Route, names: list[str]) -> bool:
     link = new.stack.by_name[names[0]] if len(names) == 1 and row.hops[0].gateway is None else None
     if link is None or link.info.get("type") != "tun" or row.table == RT_TABLE_MAIN:
         return False
-    if not new.read_whole("wireguard") or link.ifname in {device.ifname for device in new.wireguard.devices}:
+    if link.ifname in {device.ifname for device in new.wireguard.devices}:
         return False  # its peers say what belongs there
+    if not (new.read_whole("wireguard") or new.absent("wireguard")):
+        return False
     routes = new.routes(row.family)
     return bool(((routes.table == row.table) & (routes.oif == link.ifindex)).any())
 
@@ -317,6 +319,8 @@ def _since() -> Iterator[Example]:
         ("all over a tun", "nothing leads there", tailnet(2), _host().link("ts0", kind="tun", info={"type": "tun"}), 2),
     ):
         yield Example(name=name, why=why, tables=now.build(), baseline=then.build(), fires=fires)
+    late = {"late": ("wireguard",), "tables": tailnet(3).build(), "baseline": tailnet(2, 3).build()}
+    yield Example(name="of a tailnet, or of a mesh", why="whose the tun is was not read", fires=1, **late)
     many = _host()
     for third in range(4):
         many.route(f"10.{third}.0.0/16", via="192.0.2.9", dev="eth0")
