@@ -1,5 +1,7 @@
 """Forwarding entries of bridges and vxlan devices for the examples of rules. Wrong input raises: an example is code."""
 
+from ipaddress import ip_address
+
 import numpy as np
 
 from netdiag.model.bridge import FLAGS, Fdb, FdbEntry
@@ -41,7 +43,7 @@ def fdb(rows: list[FdbEntry]) -> Fdb:
     states = {"permanent": 0x80, "static": 0x40, "": 2}
     bits = {word: bit for bit, word in FLAGS.items()}
     lladdrs = b"".join(bytes.fromhex(row.lladdr.replace(":", "")) for row in rows)
-    raw = [b"" if row.dst is None else bytes(map(int, row.dst.split("."))) for row in rows]
+    raw = [b"" if row.dst is None else ip_address(row.dst).packed for row in rows]
     count = len(rows)
     return Fdb(
         ifindex=np.array([row.ifindex for row in rows], np.int32),

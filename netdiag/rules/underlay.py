@@ -5,6 +5,7 @@ for the far end, else the route's own metric, else the device's (ipv4_mtu() in n
 net/ipv6/route.c). Pure; asks for what a lookup asks for.
 """
 
+import socket
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.link import Link
 from netdiag.model.pathmtu import PathMtu
+
+MOST_ENDS = 64
+"""Tunnel ends of one device that are looked up; they leave by a handful of uplinks."""
 
 
 class Underlay(NamedTuple):
@@ -29,6 +33,18 @@ def bound(view: HostView, link: Link) -> Link | None:
     """The device that a tunnel is bound to. VXLAN names it in its own settings alone (IFLA_VXLAN_LINK)."""
     told = link.info.get("link")
     return view.stack.lower(link.ifindex) or (view.link(told) if isinstance(told, int) else None)
+
+
+def far_ends(view: HostView, link: Link, family: str) -> list[str]:
+    """The tunnel ends that a VXLAN device's forwarding entries name, at most ``MOST_ENDS``; all are of the device's own
+    family (vxlan_fdb_add() in drivers/net/vxlan/vxlan_core.c refuses others)."""
+    if link.kind != "vxlan":
+        return []
+    length, version = (16, socket.AF_INET6) if family == "inet6" else (4, socket.AF_INET)
+    table = view.fdb
+    mine = (table.ifindex == link.ifindex) & (table.dst_len == length)
+    ends = {row[:length].tobytes() for row in table.dst[mine]}
+    return [socket.inet_ntop(version, end) for end in sorted(ends)[:MOST_ENDS]]
 
 
 def by_device(link: Link, family: str) -> Underlay:

@@ -19,11 +19,12 @@ Fix
 Not flagged
   Maps whose keys are no addresses that this host routes; an entry that agrees with the route; three guests and more, no
   fewer than agree, whose packets go to one other guest: a firewall or cache in front of them. A map in which as many
-  entries disagree as agree: it is about something else, unless some agree and every entry is an address of a guest with
-  a guest's interface, or the map's name says that it holds interfaces of such. Entries without a route of their own in
-  a map without any entry that agrees: where such a one names an interface that does not exist, bpf-devmap-stale-ifindex
-  may tell it. The time in which a migration forwards looks like the fault and ends by itself. Other maps than plain
-  hashes, and beyond sixteen of them those whose names do not say that values are interfaces, are not read.
+  entries disagree as agree: it is about something else, unless some agree and every entry is an address of a guest (or
+  of one that left: a route of its own by another interface) with a guest's interface, or the map's name says that it
+  holds interfaces of such. Entries without a route of their own in a map without any entry that agrees: where such a
+  one names an interface that does not exist, bpf-devmap-stale-ifindex may tell it. The time in which a migration
+  forwards looks like the fault and ends by itself. Other maps than plain hashes, and beyond sixteen of them those whose
+  names do not say that values are interfaces, are not read.
 
 References
   net/core/filter.c bpf_redirect(), bpf_fib_lookup(); bpftool-map(8)
@@ -65,20 +66,25 @@ def check(view: HostView) -> Iterator[Draft]:
     guests = guests_only(view) if maps else set()
     for one in maps.values():
         agree, differ, ways = by_address(view, one, guests)
-        if differ and (len(agree) > len(differ) or _of_guests(one, [*agree, *differ], ways, guests, bool(agree))):
+        if differ and (len(agree) > len(differ) or _of_guests(one, agree, differ, ways, guests)):
             user = users[one.id]
             yield _finding(view, one, user.function or user.name, differ, ways[key_address(differ[0])])
 
 
 def _of_guests(
-    one: BpfMap, entries: list[BpfMapEntry], ways: dict[str, set[int]], guests: set[int], some: bool
+    one: BpfMap, agree: list[BpfMapEntry], differ: list[BpfMapEntry], ways: dict[str, set[int]], guests: set[int]
 ) -> bool:
     """Every key is an address of a guest and every value a guest's interface: numbers of another kind do not fall so,
-    where some agree or the name says it. Not three and more that are sent to one guest, as to a firewall."""
-    elsewhere = [row.ifindex for row in entries if row.ifindex not in ways[key_address(row)]]
-    if not (some or NAMED.search(one.name)) or (len(elsewhere) > 2 and len(set(elsewhere)) == 1):
+    where some agree or the name says it. Not three and more that are sent to one guest, as to a firewall. Where no
+    fewer agree than not, the guest's own route may lead away from here by now."""
+    elsewhere = [row.ifindex for row in differ]
+    if not (agree or NAMED.search(one.name)) or (len(elsewhere) > 2 and len(set(elsewhere)) == 1):
         return False
-    return all(row.ifindex in guests and ways[key_address(row)] and ways[key_address(row)] <= guests for row in entries)
+    here = len(agree) < len(differ)
+    return all(
+        row.ifindex in guests and ways[key_address(row)] and (not here or ways[key_address(row)] <= guests)
+        for row in (*agree, *differ)
+    )
 
 
 def _finding(view: HostView, one: BpfMap, name: str, differ: list[BpfMapEntry], way: set[int]) -> Draft:
@@ -227,4 +233,6 @@ def _of_two() -> Iterator[Example]:
     yield case("both, by name", "the interfaces were swapped", _host("tap1", "tap1"), 1)
     yield case("three, by name", "a guest that all packets pass first", _host("tap1", "tap1", "tap1"), 0)
     yield case("both, without a name", "numbers of something else", _host("tap1", "tap1", name="g"), 0)
+    left = _host("tap1", "tap0", name="g", gone=True).route("10.0.0.1/32", dev="eth0")
+    yield case("one of two guests left", "its route leads to another host", left, 1)
     yield case("one of two, its route gone", "who knows", _host("tap0", "tap0", gone=True, name="g"), 0)

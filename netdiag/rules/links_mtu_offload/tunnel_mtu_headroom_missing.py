@@ -1,9 +1,9 @@
 """What it checks
   A VXLAN, Geneve, GRE, IPIP, SIT or ip6tnl interface that takes packets which no longer fit its underlay once its own
   headers are around them. The underlay is the device that the tunnel is bound to, else the one of the route to its
-  far end; an mtu on that route counts. Overheads: VXLAN and Geneve 50 bytes over IPv4, 70 over IPv6; GRE 24 (with
-  key, checksum, sequence 4 more each), with Ethernet 14 more; IPIP and SIT 20; ip6tnl 40, and 8 more for the
-  encapsulation limit that it has by default.
+  far end, or of those that VXLAN's entries name; an mtu on that route counts. Overheads: VXLAN and Geneve 50 bytes over
+  IPv4, 70 over IPv6; GRE 24 (with key, checksum, sequence 4 more each), with Ethernet 14 more; IPIP and SIT 20; ip6tnl
+  40, and 8 more for the encapsulation limit that it has by default.
 
 Why it matters
   Handshakes and pings pass, full-sized packets do not. What becomes of one that is too long depends on the tunnel:
@@ -27,7 +27,7 @@ Fix
 
 Not flagged
   A tunnel whose MTU leaves room, also over a jumbo underlay. One that is down. One whose far end or underlay is not
-  known from its settings (external, no remote and no device, underlay in another namespace). One whose every route
+  known (external; no remote, no device and no entries; underlay in another namespace). One whose every route
   has an mtu that fits, or that is a port of a bridge where nobody sends more. GRE with ignore-df and nopmtudisc,
   which is asked to fragment, is only mentioned (info). Encapsulation by XDP or tc programs, and clamping of the TCP
   MSS, cannot be seen here. WireGuard: see wg-mtu-exceeds-underlay.
@@ -48,15 +48,17 @@ from netdiag.model.finding import Draft, Severity, subject
 from netdiag.model.link import Link
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_vtep import examples as vtep_examples
 from netdiag.rules.framesize import largest_sent
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.underlay import Underlay, bound, by_device, by_route
+from netdiag.rules.underlay import Underlay, bound, by_device, by_route, far_ends
 
 RULE = Rule(
     id="tunnel-mtu-headroom-missing",
     title="a tunnel takes packets that do not fit its underlay",
     severity="critical",
     reads=("links", "peer_links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
+    consults=("fdb",),
     explains=("bgp-hold-mtu-stall", "mss-clamp-missing", "pmtud-*", "vxlan-tx-csum-offload-corrupt"),
 )
 
@@ -67,10 +69,13 @@ def underlay(view: HostView, link: Link, found: Tunnel) -> Underlay | None:
         return None
     lower = bound(view, link)
     ways = [by_device(lower, found.outer)] if lower is not None else []
-    if found.remote is not None:
+    ends = (
+        [found.remote] if found.remote is not None else [] if lower is not None else far_ends(view, link, found.outer)
+    )
+    for end in ends:
         query = Query(
             family=found.outer,
-            dst=found.remote,
+            dst=end,
             src=found.local,
             oif=lower.ifindex if lower else None,
             mark=found.mark,
@@ -152,6 +157,7 @@ def examples() -> Iterator[Example]:
     yield from _fate_examples()
     yield from _underlay_examples()
     yield from _sender_examples()
+    yield from vtep_examples()
 
 
 ABOUT = subject("link", ifname="t0")

@@ -3,7 +3,8 @@
   "fwmark" says; the way back without the mark is another one, with the mark it is this one; and src_valid_mark is 0 on
   the interface and on "all". So the filter asks without the mark and drops the answers. Looked at are the encrypted
   packets of WireGuard interfaces with a mark, rules of the form "not fwmark MARK", as wg-quick makes them, and plain
-  "fwmark" rules whose mark the firewall gives, in prerouting, to what comes in by the interface.
+  "fwmark" rules whose mark the firewall gives, in prerouting, to what comes in by the interface, be it only to
+  answers, out of the connection's mark.
 
 Why it matters
   The encrypted packets leave and every answer to them is dropped: no handshake ever completes, while tcpdump shows the
@@ -103,12 +104,18 @@ def marked(view: HostView) -> Iterator[Marked]:
 
 
 def _given(view: HostView, link: Link, address: str, mark: int) -> bool:
-    """Whether what comes from the address by this interface has the mark when it is routed."""
+    """Whether what comes from the address by this interface has the mark when it is routed: for all that comes, or for
+    answers of connections that the firewall gave the mark."""
     came = Packet(iif=link.ifname, iifindex=link.ifindex, saddr=address, ct_mark=None)
-    return any(
-        view.netfilter.hook("prerouting", replace(came, ct_state=state, ct_reply=reply)).packet.mark == mark
-        for state, reply in (("new", False), ("established", True))
-    )
+    answer = replace(came, ct_state="established", ct_reply=True)
+    cases = [came, answer, *([replace(answer, ct_mark=mark)] if _kept(view, mark) else [])]
+    return any(view.netfilter.hook("prerouting", one).packet.mark == mark for one in cases)
+
+
+def _kept(view: HostView, mark: int) -> bool:
+    """Whether a packet's mark becomes, or may become, the mark of its connection."""
+    sent = Packet(mark=mark)
+    return any(view.netfilter.hook(hook, sent).packet.ct_mark != 0 for hook in ("output", "postrouting", "prerouting"))
 
 
 def forgotten(view: HostView, one: Marked) -> Link | None:
@@ -269,6 +276,19 @@ def _examples() -> Iterator[Example]:
         two.nft(table(chain("pre", gives, hook="prerouting", priority="mangle"), family="ip"))
         says = ("which the firewall gives to what comes in by eth0",) if fires else ()
         yield Example(name=name, why="the filter forgets it", tables=two.build(), fires=fires, says=says)
+    for name, saved, kept, fires in (
+        ("plain rule, its mark kept by the connection", True, 0, 1),
+        ("plain rule, its mark restored and never kept", False, 0, 0),
+        ("plain rule, its mark kept and asked with", True, 1, 0),
+    ):
+        two = WireguardBuilder().link("eth0", inet_conf={"rp_filter": 1, "src_valid_mark": kept}).link("eth1")
+        two.address("eth0", "192.0.2.2/24").address("eth1", "10.1.0.2/24").rule(100, table=7, fwmark=5)
+        two.route("default", via="10.1.0.1", dev="eth1").route("default", via="192.0.2.1", dev="eth0", table=7)
+        back = nft_rule(iifname("eth0"), does("ct", key="mark", dreg=0), does("meta", key="mark", sreg=0))
+        save = nft_rule(does("meta", key="mark", dreg=0), does("ct", key="mark", sreg=0))
+        out = [chain("out", save, hook="output", priority="mangle")] if saved else []
+        two.nft(table(chain("pre", back, hook="prerouting", priority="mangle"), *out, family="ip"))
+        yield Example(name=name, why="the filter forgets it", tables=two.build(), fires=fires)
     nowhere = _bare().rule(100, table=7, fwmark=5).without_routes(table=7)
     nowhere.route("default", type="unreachable", family="inet", table=7)
     yield Example(name="plain rule, to nowhere", why="no interface asks", tables=nowhere.build())

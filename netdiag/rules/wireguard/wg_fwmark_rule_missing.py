@@ -19,8 +19,8 @@ Fix
 
 Not flagged
   A mark that is only used in the firewall: no default route by the interface. Any rule with the mark, inverted or not,
-  with a mask or not. A default route by the interface in a table that other rules lead to, while the encrypted packets
-  get out by themselves. A device that is down.
+  with a mask or not, but for one that asks for a few bits of it only. A default route by the interface in a table that
+  other rules lead to, while the encrypted packets get out by themselves. A device that is down.
 
 References
   wg-quick(8) "Table", add_default() of wg-quick; net/core/fib_rules.c fib_rule_match(); wg(8) "fwmark"
@@ -56,6 +56,8 @@ RULE = Rule(
     ),
 )
 FAMILIES = {"inet": 4, "inet6": 6}
+WHOLE = 8
+"""Bits of a mask that mean a mark rather than a flag in it."""
 
 
 def takes_everything(device: WireguardDevice, family: str) -> bool:
@@ -65,11 +67,14 @@ def takes_everything(device: WireguardDevice, family: str) -> bool:
 
 
 def asked_for(view: HostView, device: WireguardDevice, family: str) -> bool:
-    """Whether a policy rule tells the device's packets from others."""
-    return any(
-        rule.family == family and device.fwmark & (0xFFFFFFFF if rule.fwmask is None else rule.fwmask) == rule.fwmark
-        for rule in view.rules
-    )
+    """Whether a policy rule tells the device's packets from others. One for a few bits, of which the mark has some by
+    chance, does not: another user of marks made it."""
+    for rule in view.rules:
+        mask = 0xFFFFFFFF if rule.fwmask is None else rule.fwmask
+        marked = rule.family == family and device.fwmark & mask == rule.fwmark
+        if marked and (rule.invert or rule.fwmark == device.fwmark or mask.bit_count() >= WHOLE):
+            return True
+    return False
 
 
 def comes_back(view: HostView, device: WireguardDevice, link: Link) -> bool:
@@ -157,6 +162,8 @@ def examples() -> Iterator[Example]:
         says=("nothing leaves",),
     )
     suppressed = _host().rule(32764, table=51820, suppress_prefixlength=0)
+    bit = _host().rule(900, table=77, fwmark=0x20, fwmask=0x20).route("default", via="192.0.2.1", dev="eth0", table=77)
+    yield Example(name="a rule for a bit", why="the mark has it by chance", tables=bit.build(), fires=1)
     yield Example(name="a rule without defaults", why="it is out of reach too", tables=suppressed.build(), fires=1)
     halves = _halves("0.0.0.0/1", "128.0.0.0/1", allowed="0.0.0.0/1")
     yield Example(name="in halves", why="as OpenVPN and others write it", tables=halves.build(), fires=1, subject=about)
