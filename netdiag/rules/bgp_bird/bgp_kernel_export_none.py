@@ -34,8 +34,6 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-import msgspec
-
 from netdiag.index.packet import Query
 from netdiag.index.reach import selects
 from netdiag.index.view import HostView
@@ -48,6 +46,7 @@ from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.bgpsiblings import NOTHING
 from netdiag.rules.build_bird import BirdHost, channel
+from netdiag.rules.kernelcases import of_two_families, ways_told
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.waysout import default_oifs
 
@@ -132,24 +131,26 @@ def _listens(view: HostView, daemon: BirdDaemon, family: str) -> bool:
 
 
 def _network(view: HostView, link: Link) -> bool:
-    """Whether it is a network of its own: no port of another interface, and not only there for those over it."""
+    """Whether it is a network of its own: no port of another interface, no VRF, not only there for those over it."""
     master = view.stack.master(link.ifindex)
-    if not link.lower_up or link.loopback or (master is not None and master.kind != "vrf"):
+    if not link.lower_up or link.loopback or link.kind == "vrf" or (master is not None and master.kind != "vrf"):
         return False
     used = any(led_by(view.routes(family), link.ifindex).any() for family in ("inet", "inet6"))
     return used or not view.stack.uppers(link.ifindex)
 
 
-def _astray(view: HostView, family: str, sources: list[tuple[BirdProtocol, int]]) -> tuple[str, str] | None:
-    """An interface behind which an external neighbour told its routes, and by which no default route leaves; and one
-    by which it does."""
-    used = default_oifs(view, family, of_all=True) or set()
+def _astray(
+    view: HostView, family: str, sources: list[tuple[BirdProtocol, int]], used: set[int]
+) -> tuple[str, str] | None:
+    """An interface behind which an external neighbour told its routes, and by which no default route (they leave by
+    ``used``) leaves; and one by which it does."""
     for row, _ in sources:
         if row.local_as == row.neighbor_as or row.neighbor_address is None:
             continue
-        way = view.lookup(Query(family="inet6" if ":" in row.neighbor_address else "inet", dst=row.neighbor_address))
+        of = "inet6" if ":" in row.neighbor_address else "inet"
+        way = view.lookup(Query(family=of, dst=row.neighbor_address, oif=row.neighbor_ifname))
         oifs = {hop.oif for hop in way.hops}
-        if row.neighbor_ifname is None and used and oifs and not used & oifs and not _served_by(view, family, oifs):
+        if oifs and not used & oifs and not _served_by(view, family, oifs):
             return view.ifname(way.hops[0].oif), view.ifname(min(used))
     return None
 
@@ -158,7 +159,7 @@ def _served_by(view: HostView, family: str, oifs: set[int]) -> bool:
     """Whether what leaves from a service address (on lo or a dummy) has a default route by one of these interfaces."""
     routes = view.routes(family)
     out = (routes.dst_len == 0) & (routes.type == RTN_UNICAST) & among(routes.oif, list(oifs))
-    by_source = [rule for rule in view.rules if rule.family == family and rule.src_len and not rule.invert]
+    by_source = [rule for rule in view.rules if rule.family == family and rule.src_len]
     led = [rule for rule in by_source if out[routes.table == (rule.table or 0)].any()]
     nets = [ip_network(f"{rule.src}/{rule.src_len}", strict=False) for rule in led]
     served = [row for row in view.addresses if (at := view.link(row.ifindex)) and (at.loopback or at.kind == "dummy")]
@@ -191,8 +192,9 @@ def check(view: HostView) -> Iterator[Draft]:
             if taken(daemon, table) and not others_only(view, daemon, table):
                 continue
             routes = view.routes(family)
-            used = among(routes.table, for_all(view, family))
-            default = (used & (routes.dst_len == 0) & (routes.type == RTN_UNICAST)).any()
+            wide = among(routes.table, for_all(view, family)) & (routes.dst_len == 0) & (routes.type == RTN_UNICAST)
+            leaving = default_oifs(view, family, of_all=True) if wide.any() else None
+            default = bool(leaving)
             external = any(row.local_as != row.neighbor_as for row, _ in sources)
             forwards = view.sysctl_int(FORWARDING[family]) == 1
             reflects = not external and any("route-reflector" in (row.session or "") for row, _ in sources)
@@ -200,7 +202,7 @@ def check(view: HostView) -> Iterator[Draft]:
             count = sum(number for _, number in sources)
             bad = not meant and not default
             uneven = not meant and forwards and bool(installs - {family}) and count > len(sources)
-            astray = _astray(view, family, sources) if not meant and forwards and default else None
+            astray = _astray(view, family, sources, leaving) if leaving and not meant and forwards else None
             kernel = kernel_of(daemon, table)
             filtered = kernel.channels[0].output_filter if kernel is not None and kernel.channels else None
             yield RULE.found(
@@ -253,6 +255,8 @@ def _case(name: str, why: str, *, export: int | None = 0, default: bool = False,
     host.link("eth0").address("eth0", "192.0.2.2/24").sysctl("net.ipv4.ip_forward", forward)
     for ifname, fields in more.pop("below", {}).items():
         host.link(ifname, **fields)
+    for ifname, address in more.pop("own_of", {}).items():
+        host.address(ifname, address)
     for ifname in more.pop("links", ()):
         host.link(ifname, carrier=ifname != "dark")
     beside = more.pop("beside", "t9")
@@ -266,8 +270,8 @@ def _case(name: str, why: str, *, export: int | None = 0, default: bool = False,
         host.exports(protocol, routes=None if brought is None else routes)
     if default:
         host.route("default", via="192.0.2.1", dev="eth0", table=more.pop("own", 254))
-    if "rule" in more:
-        host.rule(100, **more.pop("rule"))
+    for fields in more.pop("rules", ()):
+        host.rule(100, **fields)
     return Example(name=name, why=why, tables=host.build(), **more)
 
 
@@ -308,6 +312,13 @@ def examples() -> Iterator[Example]:
     yield _case("it listens, and has a bond with a VLAN", "a second network", told=mute, below=stack, **crit)
     legs = {"eth8": {"master": "eth0"}, "eth9": {"master": "eth0"}}
     yield _case("collector with a bridge", "its ports are no networks", told=mute, below=legs, **info)
+    port: dict[str, Any] = {"own_of": {"eth9": "198.51.100.2/24"}, "below": legs}
+    yield _case("collector with a bridge, a port of which has an address", "the bridge takes all", told=mute, **port,
+                **info)  # fmt: skip
+    red: dict[str, Any] = {"red": {"kind": "vrf", "info": {"table": 10}}}
+    yield _case("collector with a VRF", "that is no network", told=mute, below=red, **info)
+    far: dict[str, Any] = {"own_of": {"eth9": "198.51.100.2/24"}, "below": red | {"eth9": {"master": "red"}}}
+    yield _case("it listens, and a VRF has a network", "a second one", told=mute, **far, **crit)
     over = {"mv0": {"kind": "macvlan", "link": "eth0"}}
     yield _case("it listens by a card and by a macvlan", "two networks", told=mute, below=over, **crit)
     for other, wanted in (
@@ -332,13 +343,20 @@ def examples() -> Iterator[Example]:
     }
     yield _case("a filter that refuses BGP", "static routes pass it", **some, lists=statics, **says, **crit)
     one = {"src": "203.0.113.0", "src_len": 24, "table": 100}
-    yield _case("a default route by source", "it is not for every packet", default=True, own=100, rule=one, **crit)
+    yield _case("a default route by source", "it is not for every packet", default=True, own=100, rules=(one,), **crit)
     six_ = {"table": 100, "family": "inet6"}
-    yield _case("one in a table for all of IPv6", "IPv4 is not led there", default=True, own=100, rule=six_, **crit)
-    yield _case("one in a table for all", "every packet has it", default=True, own=100, rule={"table": 100}, **info)
+    yield _case("one in a table for all of IPv6", "IPv4 is not led there", default=True, own=100, rules=(six_,), **crit)
+    yield _case("one in a table for all", "every packet has it", default=True, own=100, rules=({"table": 100},), **info)
+    marked = {"table": 100, "fwmark": 5}
+    yield _case("one by mark, and all of IPv6 is led there", "only what is marked has it", default=True, own=100,
+                rules=(marked, six_), **crit)  # fmt: skip
+    yield _case("a default route whose rule suppresses it", "no packet takes it", default=True, own=100,
+                rules=({"table": 100, "suppress_prefixlength": 0},), **crit)  # fmt: skip
+    yield _case("it forwards, and has a default route", "whose neighbour's address birdc does not tell", default=True,
+                forward=1, **info)  # fmt: skip
     yield _case("the same, with a default route", "as meant", **some, lists=statics, default=True, **info)
-    yield from _of_two_families()
-    yield from _ways()
+    yield from of_two_families()
+    yield from ways_told()
     for name, proto, state, table, lists in (
         ("and another, which is down", "Kernel", "down", "master4", statics),
         ("and another table's", "Kernel", "up", "t9", statics),
@@ -365,53 +383,3 @@ def examples() -> Iterator[Example]:
         "switched off beside a pipe", "its table's routes are in none of its own", kernel_state="down", **piped, **crit
     )
     yield _case("exporting beside a pipe", "the ordinary case", export=5, **piped)
-
-
-def _ways() -> Iterator[Example]:
-    """A default route, and a neighbour behind another interface or the same."""
-    for name, why, neighbour, forward, severity in (
-        ("told behind another uplink", "the default route leads elsewhere", "198.51.100.1", 1, "warning"),
-        ("told behind another uplink, IPv6 session", "what counts is where it is", "2001:db8:1::1", 1, "warning"),
-        ("told behind the same uplink", "they would change nothing", "192.0.2.1", 1, "info"),
-        ("told behind another uplink, does not forward", "it only announces", "198.51.100.1", 0, "info"),
-        ("told from nowhere", "no way is known", "203.0.113.1", 1, "info"),
-    ):
-        host: Any = BirdHost().bgp("up1", neighbor_address=neighbour, channels=(channel(imported=5, preferred=5),))
-        host.protocol("k4", "Kernel", channels=(channel(exported=0, output_filter="REJECT"),))
-        host.link("eth0").address("eth0", "192.0.2.2/24").link("eth1").address("eth1", "198.51.100.2/24")
-        host.address("eth1", "2001:db8:1::2/64").route("default", via="192.0.2.1", dev="eth0")
-        host.route("203.0.113.0/24", type="unreachable").sysctl("net.ipv4.ip_forward", forward)
-        told = ("by eth0: what was told behind eth1 goes there",) if severity == "warning" else ()
-        if neighbour == "198.51.100.1":
-            host.route("default", via="198.51.100.1", dev="eth1", table=100)
-            host.rule(100, src="198.51.100.2", src_len=32, table=100)
-        yield Example(name=name, why=why, tables=host.build(), fires=1, severity=severity, says=told)  # type: ignore[arg-type]
-        if severity == "warning":
-            host.address("lo", "203.0.113.7/32").rule(90, src="203.0.113.0", src_len=24, table=100)
-            led = host.route("default", via="198.51.100.1", dev="eth1", table=100).build()
-            yield Example(name=f"{name}, a service leaves there", why="announced", tables=led, fires=1, severity="info")
-
-
-def _of_two_families() -> Iterator[Example]:
-    """A default route of IPv4, none of BIRD's in the kernel, and a second family beside it."""
-
-    def host(taker: str = "ipv6", forward: int = 1, exported: int = 3, learned: int = 2) -> Any:
-        four, six = channel(imported=learned, preferred=learned, table="master4"), channel(name="ipv6", table="master6")
-        made: Any = BirdHost().bgp("up1", channels=(four, msgspec.structs.replace(six, imported=3, preferred=3)))
-        for name, table in (("ipv4", "master4"), ("ipv6", "master6")):
-            out = {"exported": exported, "output_filter": "ACCEPT"} if name == taker else {"exported": 0}
-            made.protocol(f"k{name[3:]}", "Kernel", channels=(channel(**{"name": name, "table": table, **out}),))  # type: ignore[arg-type]
-        made.link("eth0").address("eth0", "192.0.2.2/24").address("eth0", "2001:db8::2/64")
-        made.route("default", via="192.0.2.1", dev="eth0").route("default", via="2001:db8::1", dev="eth0")
-        return made.sysctl("net.ipv4.ip_forward", forward).sysctl("net.ipv6.conf.all.forwarding", forward)
-
-    def case(name: str, why: str, made: Any, **more: Any) -> Example:
-        return Example(name=name, why=why, tables=made.build(), **more)
-
-    warn: dict[str, Any] = {"severity": "warning", "confidence": "likely", "fires": 1}
-    yield case("IPv6 alone is given", "the other was forgotten", host(), subject=subject("bird-protocol", name="k4"),
-               **warn)  # fmt: skip
-    yield case("IPv4 alone is given", "the other way round", host("ipv4"), **warn)
-    yield case("IPv6 is given, one route of IPv4 learnt", "the default", host(learned=1), fires=1, severity="info")
-    yield case("IPv6 alone, not forwarding", "it may only announce IPv4", host(forward=0), fires=1, severity="info")
-    yield case("neither is given", "a collector, as it seems", host("none"), fires=2, severity="info")
