@@ -71,17 +71,16 @@ def guest_beside(view: HostView, row: Address, link: Link) -> str | None:
     mine = [one for one in view.addresses if (one.ifindex, one.family, one.scope) == (row.ifindex, row.family, 0)]
     routes, table = view.routes(row.family), view.neighbours
     outwards = bool(((routes.dst_len == 0) & led_by(routes, link.ifindex)).any())
-    inside = link.kind == "bridge" and any(faces_guest(port) or port.kind in PAIRED for port in
-                                           view.stack.ports(link.ifindex))  # fmt: skip
+    inside = any(faces_guest(port) or port.kind in PAIRED for port in view.stack.ports(link.ifindex))
     if row.family != "inet" or len(mine) > 1 or outwards or not (inside or faces_guest(link)):
         return None
-    own = {address.local for address in view.addresses}
     networks = attached(view, row.family, [row.ifindex]).get(row.ifindex, [])
+    vrf = view.stack.vrf(link.ifindex)
     for entry in table.rows(np.flatnonzero((table.ifindex == link.ifindex) & (table.lladdr_len > 0))[:MOST]):
         at = entry.dst
-        if ":" in at or entry.state not in SEEN or at in own or holds(networks, at) or not in_net(row.local, 24, at):
+        if entry.state not in SEEN or holds(networks, at) or not in_net(row.local, 24, at):
             continue
-        answer = view.lookup(Query(family=row.family, dst=at))
+        answer = view.lookup(Query(family=row.family, dst=at, oif=vrf.ifname if vrf else None))
         if not answer.ok or answer.prefixlen == 0:
             return at
     return None
@@ -124,6 +123,14 @@ def length_examples(about: dict[str, Any]) -> Iterator[Example]:
     yield case(host("10.0.4.5/24", "10.0.4.1"), host("10.0.4.5/22", "10.0.4.1"), "narrower, and the gateway is in it")
     yield case(host("10.0.4.5/20"), before(), "wider")
     yield case(host("10.0.4.6/24"), before(), "another address")
+    bare = host("10.0.4.5/22").without_routes(table=254)
+    yield case(bare, before(), "the same length, and no prefix route")
+    cloud = host("10.0.4.5/22", "203.0.113.1").route("203.0.113.1/32", dev="eth0", scope=253)
+    yield case(host("10.0.4.5/24"), cloud, "narrower, and the gateway was never in it")
+    two = host("10.0.4.5/22").link("eth1").address("eth1", "10.0.7.5/24").route("default", via="10.0.7.254", dev="eth1")
+    yield case(host("10.0.4.5/24"), two, "narrower, and the gateway was that of another interface")
+    for gone in ("addresses", "routes"):
+        yield case(host("10.0.4.5/24"), before(), f"its {gone} were not read", late_then=(gone,))
     six = host("2001:db8:0:4::5/64"), host("2001:db8:0:4::5/60", "2001:db8:0:7::1")
     yield case(*six, "IPv6, its gateway is in no prefix any more", fires=1, severity="critical")
 
@@ -134,24 +141,58 @@ def guest_examples() -> Iterator[Example]:
     def host(prefix: str = "10.90.0.1/30", at: str = "10.90.0.5", port: str = "br0", **entry: Any) -> HostBuilder:
         made = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
         made.link("br0", kind="bridge").address("br0", prefix)
-        made.tap("tap0", master=port if port != "eth0" else None)
+        if port == "veth":
+            made.link("veth0", kind="veth", master="br0")
+        elif port == "eth1":
+            made.link("eth1", master="br0")
+        elif port:
+            made.tap("tap0", master=port)
         return made.neighbour(at, dev="br0", **({"state": "stale"} | entry))
 
-    says = ("guest 10.90.0.5 is in no prefix of br0",)
-    yield Example(name="a guest beside a bridge's prefix", why="a /30 was typed", tables=host().build(), fires=1,
-                  severity="warning", says=says)  # fmt: skip
+    def table_of_red(at: str = "10.90.0.5") -> HostBuilder:
+        made = HostBuilder().link("red", kind="vrf", info={"table": 10}).rule(1000, l3mdev=True)
+        made.rule(1000, l3mdev=True, family="inet6").link("br0", kind="bridge", master="red")
+        made.address("br0", "10.90.0.1/30").without_routes(table=254).without_routes(table=255)
+        made.route("10.90.0.1/32", dev="br0", table=10, type="local", scope=254)
+        made.route("10.90.0.0/30", dev="br0", table=10, scope=253, protocol=2)
+        made.link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+        made.tap("tap0", master="br0")
+        return made.neighbour(at, dev="br0", state="stale")
+
+    loud: dict[str, Any] = {"fires": 1, "severity": "warning", "says": ("guest 10.90.0.5 is in no prefix of br0",)}
+    nowhere = host().without_routes(table=254).route("10.90.0.0/30", dev="br0", scope=253)
+    own = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    own.tap("tap0").address("tap0", "10.90.0.1/30").neighbour("10.90.0.5", dev="tap0", state="stale")
+    far = loud | {"says": ("guest 10.90.0.200 is",)}
+    alone = loud | {"says": ("guest 10.90.0.5 is in no prefix of tap0",)}
+    for name, why, made, expected in (
+        ("", "a /30 was typed", host(), loud),
+        (", on a cable", "a container hangs on a veth pair", host(port="veth"), loud),
+        (", without a default route", "nothing leads there", nowhere, loud),
+        (", at the other end of the /24", "the net around is looked at", host(at="10.90.0.200"), far),
+        (", in a VRF", "the VRF's table has no way to it", table_of_red(), loud),
+        (", on a tap without a bridge", "the address is the tap's own", own, alone),
+    ):
+        yield Example(name=f"a guest beside a bridge's prefix{name}", why=why, tables=made.build(), **expected)
     second = host().address("br0", "10.90.1.1/24")
     routed = host().route("10.90.0.5/32", dev="br0")
+    chosen = host().route("10.90.0.0/24", dev="br0", table=100).rule(100, src="10.90.0.1", src_len=32, table=100)
     away = host().route("10.90.0.4/30", via="192.0.2.9", dev="eth0")
     for name, why, made in (
         ("in it", "as it must be", host("10.90.0.1/24")),
         ("far from it", "another network on the wire", host(at="10.91.0.5")),
+        ("in the /24 beside", "likewise", host(at="10.90.1.5")),
         ("that does not answer", "nobody", host(state="failed")),
         ("that somebody wrote", "it need not be there", host(state="permanent")),
         ("of two networks", "which one is too narrow?", second),
         ("with a route of its own", "it is reached", routed),
+        ("with a route by source", "answers take it", chosen),
         ("whose network is elsewhere", "it moved", away),
-        ("of a bridge without guests", "a cable to others, who may be wrong", host(port="eth0")),
+        ("of a bridge without guests", "a cable to others, who may be wrong", host(port="eth1")),
+        ("of an empty bridge", "likewise", host(port="")),
+        ("in it, in a VRF", "the main table is not asked", table_of_red(at="10.90.0.2")),
+        ("with a route in its VRF", "it is reached", table_of_red().route("10.90.0.5/32", dev="br0", table=10)),
+        ("of IPv6", "a prefix need not be on the link", host("2001:db8::1/126", at="2001:db8::5")),
     ):
         yield Example(name=f"a guest beside a bridge's prefix, {name}", why=why, tables=made.build())
     uplink = host().route("default", via="10.90.0.2", dev="br0", priority=9)
