@@ -14,6 +14,7 @@ from netdiag.model.link import IFF_LOWER_UP, IFF_NOARP, IFF_POINTOPOINT, IFF_RUN
 from netdiag.model.snapshot import Tables
 from netdiag.model.wireguard import PeerCounters, Wireguard, WireguardDevice, WireguardPeer
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, iifname, rule, state, table, verdict
 
 NOW = 1_790_000_000.0
 """Unix time of the first look."""
@@ -121,3 +122,20 @@ class WireguardBuilder(HostBuilder):
             second=tuple(self._looks.values()),
         )
         return replace(super().build(), wireguard=table)
+
+
+def wg_host(*, at: int = 51820, endpoint: str | None = None, age: float | None = None, **peer: Any) -> WireguardBuilder:
+    """A host with one card, and a device with one peer; ``at``: the port of the device."""
+    host = WireguardBuilder()
+    host.link("eth0").address("eth0", "192.0.2.1/24")
+    host.wireguard("wg0", listen_port=at).wg_peer("wg0", "a", endpoint=endpoint, age=age, **peer).address(
+        "wg0", "10.0.0.1/24"
+    )
+    return host
+
+
+def wg_input(*rules: Any, policy: str = "drop", **fields: Any) -> Any:
+    """A table of nftables whose chain at input lets answers and lo in, and has these rules after."""
+    first = rule(state("established", "related"), verdict("accept"))
+    lo = rule(iifname("lo"), verdict("accept"))
+    return table(chain("input", first, lo, *rules, hook="input", policy=policy), **fields)

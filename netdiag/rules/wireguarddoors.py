@@ -61,9 +61,14 @@ def let_in(
     return before if before.passes == "no" else view.netfilter.hook("input", before.packet)
 
 
+def _beside(port: int) -> int:
+    """The next port; after the last one the first."""
+    return port % 65535 + 1
+
+
 def singled_out(view: HostView, device: WireguardDevice) -> bool:
     """Whether a datagram to the port beside it would pass: somebody closed this very port."""
-    beside = (device.listen_port or 0) % 65535 + 1
+    beside = _beside(device.listen_port or 0)
     ways = ((family, link) for family in ("inet", "inet6") for link in doors(view, device, family))
     return any(let_in(view, device, link, family, port=beside).passes != "no" for family, link in ways)
 
@@ -96,14 +101,14 @@ def half_closed(view: HostView, device: WireguardDevice) -> tuple[str, Possible]
     for family, other in (("inet", "inet6"), ("inet6", "inet")):
         if other in met and family not in met:
             continue
-        near, beyond = cards(view, family), cards(view, other)
+        near = cards(view, family)
         said = [let_in(view, device, link, family) for link in near]
-        if not beyond or not said or any(one.passes != "no" for one in said):
+        if not said or any(one.passes != "no" for one in said):
             continue
         unfiltered = all(
             let_in(view, device, link, other, port=number).passes == "yes"
-            for link in beyond
-            for number in (port, port % 65535 + 1)
+            for link in cards(view, other)
+            for number in (port, _beside(port))
         )
         made = any(
             let_in(view, device, link, family, port=number, proto=6).passes != "no"

@@ -39,6 +39,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, Severity
 from netdiag.model.link import Link
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
+from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
     CT_DIRECTION,
     chain,
@@ -52,11 +53,10 @@ from netdiag.rules.build_nft import (
     port_set,
     rule,
     same,
-    state,
     table,
     verdict,
 )
-from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.build_wireguard import WireguardBuilder, wg_host, wg_input
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Example, Rule, quoted
@@ -198,34 +198,30 @@ def _finding(
     )
 
 
-def _host(*, endpoint: str | None = None, age: float | None = None, **peer: Any) -> WireguardBuilder:
-    host = WireguardBuilder()
-    host.link("eth0").address("eth0", "192.0.2.1/24")
-    host.wireguard("wg0").wg_peer("wg0", "a", endpoint=endpoint, age=age, **peer).address("wg0", "10.0.0.1/24")
-    return host
-
-
 def _at_card() -> Any:
     """The port is dropped where it comes in by eth0."""
-    return _input(rule(iifname("eth0"), port(17, 51820), verdict("drop")), policy="accept")
+    return wg_input(rule(iifname("eth0"), port(17, 51820), verdict("drop")), policy="accept")
 
 
 def _doors_examples(case: Any) -> Iterator[Example]:
     """Which interfaces count: those with an address of the family by which somebody may come."""
     closed = rule(port(17, 51820), verdict("drop"))
-    v4 = _input(closed, policy="accept", family="ip")
-    yield case("closed for IPv4, which is all there is", "IPv6 is open to nobody", _host(), v4, 1)
+    v4 = wg_input(closed, policy="accept", family="ip")
+    yield case("closed for IPv4, which is all there is", "IPv6 is open to nobody", wg_host(), v4, 1)
     yield from _half_examples(case)
-    local = _host().address("eth0", "fe80::1/64")
-    yield case("and a link-local address", "no peer comes from the link", local, v4, 1)
-    opens = _input(rule(iifname("eth1"), verdict("accept")), rule(iifname("lo"), verdict("accept")))
+    local = wg_host().address("eth0", "fe80::1/64")
+    yield case("and a link-local address", "no peer comes from the link", local, v4, 1, severity="critical")
+    nested = wg_host(endpoint="198.51.100.9", age=200).wireguard("wg1").address("wg1", "10.9.0.1/24")
+    nested.route("198.51.100.9/32", dev="wg1").address("eth0", "2001:db8::1/64")
+    yield case("closed for IPv4, its peer comes through a tunnel", "IPv6 does not help it", nested, v4, 1)
+    opens = wg_input(rule(iifname("eth1"), verdict("accept")), rule(iifname("lo"), verdict("accept")))
     for name, why, link, address in (
         ("opened on a card that is down", "nothing comes by it", {"up": False}, "203.0.113.1/24"),
         ("opened on a card without an address", "a port of a bridge, it may be", {}, None),
     ):
-        two = _host().link("eth1", **link)
+        two = wg_host().link("eth1", **link)
         yield case(name, why, two.address("eth1", address) if address else two, opens, 1)
-    pods = _host().wg_peer("wg0", "b", endpoint=None)
+    pods = wg_host().wg_peer("wg0", "b", endpoint=None)
     pods.link("cni0", kind="bridge").address("cni0", "10.88.0.1/24")
     pods.link("veth1", kind="veth", master="cni0", link_netnsid=0)
     yield case("open on the bridge of the pods", "no peer comes from there", pods, _at_card(), 1)
@@ -233,24 +229,24 @@ def _doors_examples(case: Any) -> Iterator[Example]:
     alone.link("cni0", kind="bridge").address("cni0", "10.88.0.1/24")
     alone.link("veth1", kind="veth", master="cni0", link_netnsid=0)
     yield case("open on the pods' bridge, which is all there is", "a peer may be a pod", alone, _at_card())
-    yield case("and closed there too", "no peer can come", alone, _input(), 1)
-    service = _host().address("lo", "203.0.113.9/32", scope=0)
-    yield case("a service address on lo", "from there come only this host's own", service, _input(), 1)
+    yield case("and closed there too", "no peer can come", alone, wg_input(), 1)
+    service = wg_host().address("lo", "203.0.113.9/32", scope=0)
+    yield case("a service address on lo", "from there come only this host's own", service, wg_input(), 1)
 
     def two_cards(*, age: float = 200, way6: bool = True) -> Any:
         """A card for each family, and a peer that comes by eth0."""
-        host = _host(endpoint="2001:db8:9::9" if way6 else "198.51.100.1", age=age)
+        host = wg_host(endpoint="2001:db8:9::9" if way6 else "198.51.100.1", age=age)
         host.address("eth0", "2001:db8::1/64").link("eth1").address("eth1", "203.0.113.1/24")
         host.route("default", via="192.0.2.9", dev="eth0")
         return host.route("default", via="2001:db8::9", dev="eth0") if way6 else host
 
-    by6 = _input(closed, policy="accept", family="ip6")
+    by6 = wg_input(closed, policy="accept", family="ip6")
     yield case(
         "closed for IPv6, by which all peers come", "IPv4 matters to nobody", two_cards(), by6, 1, severity="critical"
     )
     lost = two_cards().without_routes(table=254, family="inet6")
     yield case("closed for IPv6, and no way to the peers", "they may come by IPv4", lost, by6)
-    ban = _input(rule(iifname("eth0"), in_set(17, "banned"), verdict("drop")), policy="accept",
+    ban = wg_input(rule(iifname("eth0"), in_set(17, "banned"), verdict("drop")), policy="accept",
                  sets=(port_set("banned", 1194, 51820),))  # fmt: skip
     yield case(
         "closed on eth0 by a set",
@@ -260,11 +256,11 @@ def _doors_examples(case: Any) -> Iterator[Example]:
         1,
         severity="critical",
     )
-    whole = _input(rule(iifname("eth0"), port(17, 51820), verdict("drop")), rule(iifname("eth0"), verdict("drop")),
+    whole = wg_input(rule(iifname("eth0"), port(17, 51820), verdict("drop")), rule(iifname("eth0"), verdict("drop")),
                    policy="accept")  # fmt: skip
     yield case("closed on eth0 by number, and all else there", "somebody meant it", two_cards(way6=False), whole, 1,
                severity="warning")  # fmt: skip
-    span = _input(policy="accept", family="ip")
+    span = wg_input(policy="accept", family="ip")
     ports = rule(iifname("eth0"), l4proto(17), high_port(50000), verdict("drop"))
     heard = table(chain("input", *span.chains[0].rules, ports, hook="input", policy="accept"))
     deaf = table(chain("input", ports, hook="input", policy="accept"))
@@ -293,9 +289,9 @@ def _doors_examples(case: Any) -> Iterator[Example]:
     yield case("answers of one peer pass", "the other is not heard", several, deaf, 1, severity="critical",
                says=("no answer of 198.51.100.1:51820 comes in",))  # fmt: skip
     nothing = table(chain("input", rule(iifname("lo"), verdict("accept")), hook="input", policy="drop"))
-    yield case("nothing comes in at all", "a client whose answers are lost", _host(endpoint="192.0.2.9", age=200),
+    yield case("nothing comes in at all", "a client whose answers are lost", wg_host(endpoint="192.0.2.9", age=200),
                nothing, 1, severity="critical", says=("no answer comes in",))  # fmt: skip
-    lost = _host(endpoint="198.51.100.9", age=200)
+    lost = wg_host(endpoint="198.51.100.9", age=200)
     yield case("nothing comes in, and no way to the peer", "another fault", lost, nothing, 1,
                severity="warning", says=("were not heard lately",))  # fmt: skip
     any_ = two_cards(way6=False).wg_peer("wg0", "b", endpoint=None)
@@ -316,27 +312,32 @@ def _half_examples(case: Any) -> Iterator[Example]:
     """A filter for one family, on a host with both."""
 
     def both() -> WireguardBuilder:
-        built = _host()
+        built = wg_host()
         built.address("eth0", "2001:db8::1/64")
         return built
 
     ssh, served = rule(port(6, 22), verdict("accept")), both()
     says = ("IPv4 is what the filter is for",)
-    no4 = _input(ssh, family="ip")
+    no4 = wg_input(ssh, family="ip")
     yield case("closed for IPv4, IPv6 has no filter", "nobody opened it", both(), no4, 1, severity="warning", says=says)
-    served.nft(_input(rule(port(17, 51820), verdict("accept")), family="ip6"))
+    served.nft(wg_input(rule(port(17, 51820), verdict("accept")), family="ip6"))
     yield case("closed for IPv4, opened for IPv6", "it is served there", served, no4)
-    for name, fires in (("2001:db8:9::9", 0), ("198.51.100.9", 1)):
-        met = both().wg_peer("wg0", "b", endpoint=name, age=9.0).route("default", via="2001:db8::9", dev="eth0")
-        met.route("default", via="192.0.2.9", dev="eth0")
-        yield case(f"closed for IPv4, and {name} shook hands", "peers come by IPv6, or they do not", met, no4, fires)
-    yield case("IPv6 shut altogether", "nobody uses it", both(), _input(family="ip6"))
-
-
-def _input(*rules: Any, policy: str = "drop", **fields: Any) -> Any:
-    first = rule(state("established", "related"), verdict("accept"))
-    lo = rule(iifname("lo"), verdict("accept"))
-    return table(chain("input", first, lo, *rules, hook="input", policy=policy), **fields)
+    for age, names, fires in (
+        (9.0, ("2001:db8:9::9",), 0),
+        (None, ("2001:db8:9::9",), 1),
+        (9.0, ("198.51.100.9",), 1),
+        (9.0, ("2001:db8:9::9", "198.51.100.9"), 1),
+    ):
+        met = both()
+        met.route("default", via="2001:db8::9", dev="eth0").route("default", via="192.0.2.9", dev="eth0")
+        for letter, name in zip("bc", names, strict=False):
+            met.wg_peer("wg0", letter, endpoint=name, age=age)
+        done = f"{' and '.join(names)} {'shook hands' if age else 'never came'}"
+        yield case(f"closed for IPv4, {done}", "peers come by IPv6 alone, or they do not", met, no4, fires)
+    cards_ = both().link("eth1").address("eth1", "203.0.113.1/24")
+    let = wg_input(ssh, rule(iifname("eth0"), verdict("accept")), family="ip")
+    yield case("closed for IPv4 on one of two cards", "by the other one they come", cards_, let)
+    yield case("IPv6 shut altogether", "nobody uses it", both(), wg_input(family="ip6"))
 
 
 def examples() -> Iterator[Example]:
@@ -346,94 +347,98 @@ def examples() -> Iterator[Example]:
 
     closed = rule(port(17, 51820), verdict("drop"))
     opened = rule(port(17, 51820), verdict("accept"))
-    yield case("default drop", "the plain fault", _host(), _input(), 1, severity="critical", confidence="likely")
+    yield case("default drop", "the plain fault", wg_host(), wg_input(), 1, severity="critical", confidence="likely")
     numbered = rule(iif(1), verdict("accept"))
-    yield case("default drop, lo let in by its number", "iif lo, without quotes", _host(), _input(numbered), 1)
-    opened_there = _input(rule(iif(2), verdict("accept")))
-    yield case("the card let in by its number", "iif eth0", _host(), opened_there)
-    yield case("closed by number", "a rule does the same", _host(), _input(closed, policy="accept"), 1)
+    yield case("default drop, lo let in by its number", "iif lo, without quotes", wg_host(), wg_input(numbered), 1)
+    opened_there = wg_input(rule(iif(2), verdict("accept")))
+    yield case("the card let in by its number", "iif eth0", wg_host(), opened_there)
+    yield case("closed by number", "a rule does the same", wg_host(), wg_input(closed, policy="accept"), 1)
     reject = rule(plain("reject", number=2, code=1))
-    yield case("rejected", "a last rule that rejects", _host(), _input(reject, policy="accept"), 1)
+    yield case("rejected", "a last rule that rejects", wg_host(), wg_input(reject, policy="accept"), 1)
     raw = table(chain("early", closed, hook="prerouting", priority="raw"), name="ddos")
-    yield case("closed before input", "prerouting drops as well", _host(), raw, 1)
-    wrong = _input(rule(port(17, 51821), verdict("accept")))
+    yield case("closed before input", "prerouting drops as well", wg_host(), raw, 1)
+    wrong = wg_input(rule(port(17, 51821), verdict("accept")))
     card = table(chain("card", closed, hook="ingress"), name="early", family="netdev")
-    yield case("closed at the card", "netdev's ingress drops as well", _host(), card, 1)
-    yield case("another port opened", "the device moved to another port", _host(), wrong, 1)
-    yield case("opened", "as it must be", _host(), _input(opened))
-    named = _input(rule(in_set(17, "ports"), verdict("accept")), sets=(port_set("ports", 53, 51820),))
-    yield case("opened by a set", "what counts is the verdict", _host(), named)
-    wan = _input(rule(iifname("eth*"), verdict("accept")))
-    yield case("opened by interface", "a wildcard", _host(), wan)
-    limited = _input(rule(port(17, 51820), plain("limit", number=5), verdict("accept")))
-    yield case("opened with a limit", "some pass", _host(), limited)
-    one = _host(endpoint="198.51.100.1", age=30)
+    yield case("closed at the card", "netdev's ingress drops as well", wg_host(), card, 1)
+    yield case("another port opened", "the device moved to another port", wg_host(), wrong, 1)
+    yield case("opened", "as it must be", wg_host(), wg_input(opened))
+    named = wg_input(rule(in_set(17, "ports"), verdict("accept")), sets=(port_set("ports", 53, 51820),))
+    yield case("opened by a set", "what counts is the verdict", wg_host(), named)
+    wan = wg_input(rule(iifname("eth*"), verdict("accept")))
+    yield case("opened by interface", "a wildcard", wg_host(), wan)
+    limited = wg_input(rule(port(17, 51820), plain("limit", number=5), verdict("accept")))
+    yield case("opened with a limit", "some pass", wg_host(), limited)
+    one = wg_host(endpoint="198.51.100.1", age=30)
     yield case(
         "closed by number, peers known",
         "only who is spoken to first works",
         one,
-        _input(closed, policy="accept"),
+        wg_input(closed, policy="accept"),
         1,
         severity="warning",
     )
-    dead = _host(endpoint="198.51.100.1", age=200)
+    dead = wg_host(endpoint="198.51.100.1", age=200)
     yield case(
         "closed by number, a peer is silent",
         "and this one did not",
         dead,
-        _input(closed, policy="accept"),
+        wg_input(closed, policy="accept"),
         1,
         severity="critical",
         confidence="likely",
     )
-    client = _host(endpoint="198.51.100.1", age=30)
-    yield case("client", "it begins itself, and that works", client, _input())
+    client = wg_host(endpoint="198.51.100.1", age=30)
+    yield case("client", "it begins itself, and that works", client, wg_input())
     wide = WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a", endpoint="198.51.100.1", allowed_ips=("10.0.0.0/8",))
     wide.link("eth0").address("eth0", "192.0.2.1/24")
-    yield case("quiet server of a client", "the client begins itself", wide, _input(), 1, severity="info")
-    quiet = _host(endpoint="198.51.100.1", age=900)
-    yield case("quiet peer of a mesh", "it may want to begin", quiet, _input(), 1, severity="warning",
+    yield case("quiet server of a client", "the client begins itself", wide, wg_input(), 1, severity="info")
+    quiet = wg_host(endpoint="198.51.100.1", age=900)
+    yield case("quiet peer of a mesh", "it may want to begin", quiet, wg_input(), 1, severity="warning",
                confidence="likely")  # fmt: skip
-    kept = _host(endpoint="198.51.100.1", age=900, persistent_keepalive=25)
-    yield case("quiet peer with a keepalive", "it is called from here", kept, _input(), 1, severity="info")
-    bare = _host(endpoint="198.51.100.1", age=900, allowed_ips=())
-    yield case("quiet peer without addresses", "it can want nothing", bare, _input(), 1, severity="info")
+    kept = wg_host(endpoint="198.51.100.1", age=900, persistent_keepalive=25)
+    yield case("quiet peer with a keepalive", "it is called from here", kept, wg_input(), 1, severity="info")
+    bare = wg_host(endpoint="198.51.100.1", age=900, allowed_ips=())
+    yield case("quiet peer without addresses", "it can want nothing", bare, wg_input(), 1, severity="info")
     for age, word in ((180, "peers can only answer"), (181, "1 peers that were not heard lately cannot begin")):
-        named = _host(endpoint="198.51.100.1", age=age)
+        named = wg_host(endpoint="198.51.100.1", age=age)
         yield case(f"closed by number and all else too, keys {age} s old", "what works lives from being known", named,
-                   _input(closed), 1, severity="warning", confidence="likely", says=(word,))  # fmt: skip
-    last = _host(endpoint="198.51.100.1", age=30)
-    for name, then, fires in (("open", opened, 1), ("closed", closed, 0)):
-        old, now = _host(endpoint="198.51.100.1", age=30), _host(endpoint="198.51.100.1", age=30)
-        old.nft(_input(then))
-        why = "somebody opened it, and it is lost"
-        yield case(f"client, {name} then", why, now, _input(), fires, baseline=old.build())
-    yield case("client, a last rule that rejects", "it begins itself", last, _input(reject, policy="accept"))
+                   wg_input(closed), 1, severity="warning", confidence="likely", says=(word,))  # fmt: skip
+    last = wg_host(endpoint="198.51.100.1", age=30)
+    for name, then, fires, more in (
+        ("open", wg_host(endpoint="198.51.100.1", age=30).nft(wg_input(opened)), 1, {}),
+        ("closed", wg_host(endpoint="198.51.100.1", age=30).nft(wg_input(closed)), 0, {}),
+        ("its filter not read", wg_host(endpoint="198.51.100.1", age=30), 0, {"late_then": ("nft",)}),
+        ("no such device", HostBuilder().link("eth0").address("eth0", "192.0.2.1/24"), 0, {}),
+        ("another port open", wg_host(endpoint="198.51.100.1", age=30, at=51821), 0, {}),
+    ):
+        now, why = wg_host(endpoint="198.51.100.1", age=30), "somebody opened it, and it is lost"
+        yield case(f"client, {name} then", why, now, wg_input(), fires, baseline=then.build(), **more)
+    yield case("client, a last rule that rejects", "it begins itself", last, wg_input(reject, policy="accept"))
     yield from _doors_examples(case)
-    by_name = _input(rule(iifname("eth0"), port(17, 51820), verdict("drop")), policy="accept")
+    by_name = wg_input(rule(iifname("eth0"), port(17, 51820), verdict("drop")), policy="accept")
     for name, where, fires in (("behind it", "eth0", 1), ("elsewhere", "eth1", 0)):
-        two = _host(endpoint="198.51.100.1", age=200)
+        two = wg_host(endpoint="198.51.100.1", age=200)
         two.link("eth1").address("eth1", "203.0.113.1/24").route(
             "default", via=f"{'192.0.2' if where == 'eth0' else '203.0.113'}.9", dev=where
         )
         yield case(f"closed on eth0, peers {name}", "what counts is where they come in", two, by_name, fires)
-    inner = _host(endpoint="198.51.100.1", age=900)
+    inner = wg_host(endpoint="198.51.100.1", age=900)
     inner.link("docker0", kind="bridge").address("docker0", "172.17.0.1/16")
     inner.route("default", via="192.0.2.9", dev="eth0")
     yield case("client with an open bridge", "nobody comes by the bridge, and it begins itself", inner,
-               _input(rule(iifname("docker0"), verdict("accept"))))  # fmt: skip
-    some = _host()
+               wg_input(rule(iifname("docker0"), verdict("accept"))))  # fmt: skip
+    some = wg_host()
     some.link("eth1").address("eth1", "203.0.113.1/24")
     yield case("closed on eth0, peers come from anywhere", "by eth1 they can", some, by_name)
     none = WireguardBuilder().wireguard("wg0")
     none.link("eth0").address("eth0", "192.0.2.1/24")
-    yield case("no peers", "nobody knocks", none, _input(closed, policy="accept"))
+    yield case("no peers", "nobody knocks", none, wg_input(closed, policy="accept"))
     for name, why, fields in (
         ("device down", "wg-iface-down says it", {"up": False}),
         ("no port yet", "the module takes one when it comes up", {"listen_port": 0}),
     ):
         off = WireguardBuilder().wireguard("wg0", **fields).wg_peer("wg0", "a", endpoint=None)
         off.link("eth0").address("eth0", "192.0.2.1/24")
-        yield case(name, why, off, _input())
+        yield case(name, why, off, wg_input())
     no = WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a", endpoint=None)
-    yield case("no address outside", "nobody can come", no, _input())
+    yield case("no address outside", "nobody can come", no, wg_input())
