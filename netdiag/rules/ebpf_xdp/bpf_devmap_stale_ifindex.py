@@ -5,7 +5,7 @@
   information names a member so (``ifindex``) that member counts, also where the map's own name says nothing, if the
   program may redirect at all; of others the first 32 bits, and then most entries must name interfaces that exist. And
   whatever its name, a map of a program that may redirect, whose values show it: for each that nobody has there are
-  three that are guests' interfaces, all different, and none is anything else.
+  three that are guests' interfaces, all different and none below 32, and none is anything else.
 
 Why it matters
   The program redirects packets to an index that no interface has: the kernel drops them, and counts that nowhere but
@@ -51,6 +51,9 @@ RULE = Rule(
     consults=("routes",),
 )
 TYPES = ("hash", "devmap", "devmap_hash")
+SMALL = 32
+"""Less than this may be the number of anything: a slot, a class, a queue. A worker that has made guests for a day has
+larger indexes."""
 XDP_REDIRECT, TC_ACT_REDIRECT = 4, 7
 
 
@@ -110,12 +113,14 @@ def _structures(member: str | None, *ifindexes: int, verdicts: tuple[int, ...] |
 
 def _one_each(view: HostView, one: BpfMap, guests: Collection[int], stale: int) -> bool:
     """Whether the values show it, whatever the name: three guests' interfaces for each that nobody has, all different,
-    and nothing else; and no keys that are interfaces themselves, for then the values are something about them."""
+    none so small that it may be the number of something, and nothing else; and no keys that are interfaces themselves,
+    for then the values are something about them."""
     entries = [entry for entry in view.bpf.entries if entry.map_id == one.id and entry.ifindex]
     good = [entry.ifindex for entry in entries if entry.ifindex in guests]
     keyed = sum(entry.address is None and view.link(entry.key) is not None for entry in entries)
     different = len(set(good)) == len(good) == len(entries) - stale
-    return different and len(good) >= 3 * stale and keyed <= len(entries) // 2
+    counts = any(index is not None and index < SMALL for index in good)
+    return different and not counts and len(good) >= 3 * stale and keyed <= len(entries) // 2
 
 
 def _host(kind: str = "hash", *ifindexes: int, name: str = "redirect_to", key: int = 4, value: int = 4) -> HostBuilder:
@@ -211,21 +216,23 @@ def examples() -> Iterator[Example]:
 
 
 def _by_values() -> Iterator[Example]:
-    """Maps whose names say nothing; tap0 to tap3 are 2 to 5, eth0 is 6."""
+    """Maps whose names say nothing; tap0 to tap3 are 42 to 45, eth0 is 6."""
     for name, why, values, first, size, fires in (
-        ("three guests and one that nobody has", "what else could they be", (2, 3, 4, 99), 100, 4, 1),
-        ("the same, of a program that redirects nothing", "numbers of something", (2, 3, 4, 99), 101, 4, 0),
-        ("the same, in structures", "likewise", (2, 3, 4, 99), 100, 8, 1),
-        ("two guests and one that nobody has", "numbers, perhaps", (2, 3, 99), 100, 4, 0),
-        ("four guests and two that nobody has", "numbers, perhaps", (2, 3, 4, 5, 98, 99), 100, 4, 0),
-        ("a guest twice", "numbers of something", (2, 3, 4, 4, 99), 100, 4, 0),
-        ("an uplink among them", "numbers of something", (2, 3, 4, 6, 99), 100, 4, 0),
-        ("keys that are interfaces", "something about them", (2, 3, 4, 99), 2, 4, 0),
+        ("three guests and one that nobody has", "what else could they be", (42, 43, 44, 99), 100, 4, 1),
+        ("the same, of a program that redirects nothing", "numbers of something", (42, 43, 44, 99), 101, 4, 0),
+        ("the same, in structures", "likewise", (42, 43, 44, 99), 100, 8, 1),
+        ("two guests and one that nobody has", "numbers, perhaps", (42, 43, 99), 100, 4, 0),
+        ("four guests and two that nobody has", "numbers, perhaps", (42, 43, 44, 45, 98, 99), 100, 4, 0),
+        ("a guest twice", "numbers of something", (42, 43, 44, 44, 99), 100, 4, 0),
+        ("an uplink among them", "numbers of something", (42, 43, 44, 6, 99), 100, 4, 0),
+        ("small numbers", "slots, classes, queues", (9, 10, 11, 13), 100, 4, 0),
+        ("keys that are interfaces", "something about them", (42, 43, 44, 99), 42, 4, 0),
     ):
         host = HostBuilder()
         for tap in range(4):
-            host.tap(f"tap{tap}").route(f"10.9.0.{tap + 1}/32", dev=f"tap{tap}")
-        host.link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+            ifindex = tap + (9 if name == "small numbers" else 42)
+            host.tap(f"tap{tap}", ifindex=ifindex).route(f"10.9.0.{tap + 1}/32", dev=f"tap{tap}")
+        host.link("eth0", ifindex=6).address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
         host.bpf(programs=[program(1, "steer", map_ids=(5,), verdicts=(-1,) if first == 101 else None)])
         host.bpf(maps=[BpfMap(id=5, type="hash", name="vms", key_size=4, value_size=size)])
         host.bpf(entries=[BpfMapEntry(map_id=5, key=first + n, ifindex=index) for n, index in enumerate(values)])
