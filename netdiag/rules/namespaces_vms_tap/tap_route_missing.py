@@ -22,8 +22,8 @@ Not flagged
   warm pool), taps that are down (tap-down-vmm-eio). A tap without any sign of routing on this host (no address, no
   neighbour, no sibling with a route, no proxy_arp, no known VMM on a host that forwards) is an info: a machine may be
   meant to have no network. Guests with link-local addresses only. A guest that was silent for over a minute. A guest of
-  one family among guests of both, whose tap has nothing of the other family (an address of this host, proxy_arp), as
-  theirs have.
+  one family among guests of both, whose tap has nothing of the other family that theirs all have: an address of this
+  host or proxy_arp, or a neighbour.
 
 References
   net/ipv4/fib_frontend.c; Documentation/networking/ip-sysctl.rst proxy_arp;
@@ -163,13 +163,21 @@ def _prepared(view: HostView, tap: GuestTap, family: str) -> bool:
     )
 
 
+def _heard(_: HostView, tap: GuestTap, family: str) -> bool:
+    """Whether the guest was heard in this family, by a link-local address at least."""
+    return any(row.family == family for row in tap.neighbours)
+
+
 def _family_missing(view: HostView, tap: GuestTap, taps: list[GuestTap]) -> str | None:
     """The family that at least two other running guests have routes of, all of them, and this one has not."""
     others = [each for each in taps if each is not tap and judged(each) and each.routes]
     if len(others) < 2 or not tap.routes:
         return None
     for family, name in (("inet", "IPv4"), ("inet6", "IPv6")):
-        single = not _prepared(view, tap, family) and all(_prepared(view, each, family) for each in others)
+        single = any(
+            not shows(view, tap, family) and all(shows(view, each, family) for each in others)
+            for shows in (_prepared, _heard)
+        )
         if family not in families(tap) and not single and all(family in families(each) for each in others):
             return name
     return None
@@ -303,6 +311,14 @@ def _prepared_for() -> Iterator[Example]:
             host.tap(f"tap{number}", **mine).address(f"tap{number}", local)  # type: ignore[arg-type]
             host.route(f"2001:db8::{number}/128", dev=f"tap{number}").route(f"10.1.0.{number}/32", dev=f"tap{number}")
         yield _case(f"one of three without IPv6, {name} on the others", "IPv4 prepares for no IPv6", host, 1)
+    for name, near, fires in (("unheard", None, 0), ("heard by IPv4", "10.1.0.5", 0), ("heard", "fe80::5", 1)):
+        host = HostBuilder().link("eth0").tap("tap0").route("10.1.0.5/32", dev="tap0")
+        for number in (1, 2):
+            host.tap(f"tap{number}").neighbour(f"fe80::{number}", dev=f"tap{number}", state="stale")
+            host.route(f"2001:db8::{number}/128", dev=f"tap{number}").route(f"10.1.0.{number}/32", dev=f"tap{number}")
+        if near:
+            host.neighbour(near, dev="tap0", state="stale", confirmed=600.0)
+        yield _case(f"one of three without IPv6, {name}", "the others speak it; it may be of IPv4 alone", host, fires)
 
 
 def _silent() -> Iterator[Example]:
