@@ -21,10 +21,10 @@ Fix
   then take the way that the program has for unknown ones.
 
 Not flagged
-  Entries of interfaces that exist, up or down. Maps of which most keys are addresses that this host routes by the
-  interface that the value names: bpf-map-stale-address-mapping tells those. Maps of programs that are attached nowhere
-  here: the index may mean an interface of another namespace. Maps that were not read. A devmap with an index unknown
-  here: the kernel takes entries out when an interface goes, so this is one of another namespace; told as info.
+  Entries of interfaces that exist, up or down. Where most keys are addresses that this host routes by the interface
+  that the value names, bpf-map-stale-address-mapping stands above this finding. Maps of programs that are attached
+  nowhere here: the index may mean an interface of another namespace. Maps that were not read. A devmap with an index
+  unknown here: the kernel takes entries out when an interface goes, so this is one of another namespace; told as info.
 
 References
   net/core/filter.c bpf_redirect(), xdp_do_redirect(), kernel/bpf/devmap.c dev_map_notification()
@@ -97,7 +97,7 @@ def _believed(view: HostView, one: BpfMap, user: BpfProgram, stale: int) -> bool
     guests = guests_only(view)
     agree, differ, _ = by_address(view, one, guests)
     if len(agree) > len(differ):
-        return False  # addresses of guests: bpf-map-stale-address-mapping
+        return True  # addresses of guests: bpf-map-stale-address-mapping stands above it
     if INTERFACES.search(one.name) is None and not member:
         return sends and _one_each(view, one, guests, stale)
     good = [entry for entry in view.bpf.entries if entry.map_id == one.id and view.link(entry.ifindex)]
@@ -209,8 +209,8 @@ def examples() -> Iterator[Example]:
         return tc(host, "tap0", 1)
 
     for called in ("guests", "redirect_to"):
-        why = "bpf-map-stale-address-mapping tells it"
-        yield Example(name=f"addresses of guests in {called}", why=why, tables=guests(called).build())
+        why = "bpf-map-stale-address-mapping stands above it"
+        yield Example(name=f"addresses of guests in {called}", why=why, tables=guests(called).build(), fires=1)
     other = tc(_host("hash", 2, 2, 99, name="guests"), "tap0", 1).build()
     yield Example(name="a map of no telling name", why="its values may be anything", tables=other)
 

@@ -52,6 +52,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "routes", "bpf"),
+    explains=("bpf-devmap-stale-ifindex",),
 )
 
 NAMED = re.compile("if_?index|ifidx|tap|veth|redir", re.IGNORECASE)
