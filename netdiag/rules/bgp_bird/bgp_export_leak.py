@@ -24,7 +24,9 @@ Not flagged
   prefixes to a private AS: inner networks. Routes passed from one external neighbour to another where every session to
   that AS gets such, and one of the two is no provider: transit, route servers, customers; told as info. So are routes
   passed both ways between neighbours that gave us our default routes by BGP: a ring or a fabric of routers does that.
-  A default route given to a customer. Route lists beyond the cap: not evaluated for that session.
+  So are those of a neighbour that was given the session's own at the time of the baseline: the way back is new only
+  because one of the two lost a route. A default route given to a customer. Route lists beyond the cap: not evaluated
+  for that session.
 
 References
   RFC 7908, RFC 8212, RFC 6996 (private AS numbers), RFC 1918, RFC 6598, RFC 4193
@@ -102,13 +104,23 @@ class Told:
         return found
 
     def spared(self, place: tuple[str, str], since: list[BirdRoute]) -> bool:
-        """Whether the session was given routes, and none of the protocols that brought these, which had some."""
+        """Whether the session was given routes, and none of the protocols that brought these, which had some; and was
+        no part of a ring or a fabric: one whose own routes these neighbours were given gets theirs as the ways change.
+        """
         routes = self.lists.get(place)
         origins = {(place[0], route.protocol or "") for route in since}
         had = [row for origin in origins if (row := self.rows.get(origin)) is not None]
         offered = any(one.imported for row in had for one in row.channels)
         known = place in self.rows and external(self.rows[place])
-        return bool(routes) and known and offered and not self.foreign(place)
+        asns = {row.neighbor_as for row in had}
+        ring = known and any(
+            row.neighbor_as in asns
+            and self.rows[place[0], route.protocol or ""].neighbor_as == self.rows[place].neighbor_as
+            for other, row in self.rows.items()
+            if other[0] == place[0]
+            for route in self.foreign(other)
+        )
+        return bool(routes) and known and offered and not ring and not self.foreign(place)
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -349,6 +361,8 @@ def _since_examples(now: BirdHost) -> Iterator[Example]:
         ("there was nothing to give", then(own, 0), "info"),
         ("it was drained", then(()), "info"),
         ("its list was not known", then(None), "info"),
+        ("its routes went the other way", then(own).exports("peer", routes=(_route("198.18.0.0/24", "up1"),)), "info"),
+        ("own routes went the other way", then(own).exports("peer", routes=own), "critical"),
         ("its AS was not told", then(own, local_as=None), "info"),
         ("there was no session", BirdHost().protocol("s1", "Static"), "info"),
     ):
