@@ -44,18 +44,18 @@ def deaf_ports(view: HostView) -> Iterator[Deaf]:
             if packet.proto not in WORDS:
                 continue
             done = view.netfilter.hook("prerouting", comes).translations
-            hit = next((one for one in done if one.at.rule is place.rule and one.certain), None)
-            found = _deaf(view, hit, packet.proto or 0, packet.family) if hit is not None else None
+            hit = next((one for one in done if one.certain), None)
+            found = _deaf(view, hit, packet.proto, packet.family) if hit is not None else None
             if found is not None:
                 yield found
                 break
 
 
 def _redirecting(view: HostView) -> Iterator[tuple[Place, tuple[Step, ...]]]:
-    """Rules of nat at prerouting that rewrite the destination, with a way to each."""
+    """Rules at prerouting that rewrite the destination, and a way to each; if they are in force is asked later."""
     for table in view.netfilter.tables:
         for base in table.chains:
-            if base.hook == "prerouting" and base.type == "nat" and not table.dormant:
+            if base.hook == "prerouting":
                 for inside, way in below(table, base):
                     yield from ((Place(table, inside, one), way) for one in inside.rules if _redirects(one))
 
@@ -67,7 +67,7 @@ def _redirects(rule: NftRule) -> bool:
 
 
 def _deaf(view: HostView, one: Translation, proto: int, family: str) -> Deaf | None:
-    if one.port is None or one.kind not in ("redirect", "dnat"):
+    if one.port is None:
         return None
     if one.kind == "redirect":
         table = view.sockets

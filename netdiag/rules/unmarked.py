@@ -34,10 +34,10 @@ def unmarked(view: HostView, family: str) -> Iterator[Shadow]:
 
 def _own(view: HostView, rule: PolicyRule) -> str | None:
     """The address of this host that the rule selects; None where it selects more, or anything else."""
-    if rule.fwmark or rule.fwmask or rule.iif not in (None, "lo") or not rule.src_len or not rule.src:
+    if rule.fwmask or rule.iif not in (None, "lo") or not rule.src:
         return None
     network = ipaddress.ip_network(f"{rule.src}/{rule.src_len}", strict=False)
-    own = (row for row in view.addresses if row.family == rule.family and row.scope == 0)
+    own = (row for row in view.addresses if row.scope == 0)
     return next((row.local for row in own if ipaddress.ip_address(row.local) in network), None)
 
 
@@ -49,6 +49,14 @@ def unmarked_examples() -> Iterator[Example]:
         ("wg-quick in front of an address's rule", "its packets have no mark", tunnel, mine, 1),
         ("wg-quick in front of a subnet's rule", "this host's address is in it", tunnel,
          mine | {"src": "10.1.0.0", "src_len": 24}, 1),
+        ("wg-quick in front of a subnet's rule with an odd name", "the kernel masks what was typed", tunnel,
+         mine | {"src": "10.1.0.77", "src_len": 24}, 1),
+        ("wg-quick, then a rule for what this host sends", "from lo", tunnel, mine | {"iif": "lo"}, 1),
+        ("wg-quick, then a rule for what comes in", "the firewall may mark it", tunnel, mine | {"iif": "eth1"}, 0),
+        ("wg-quick, then a rule for a link's address", "its packets stay on the link", tunnel,
+         mine | {"src": "169.254.1.1"}, 0),
+        ("wg-quick, and no nftables in the kernel", "nothing gives a mark", tunnel, mine, 1),
+        ("wg-quick, and the firewall was not read", "something may give the mark", tunnel, mine, 0),
         ("wg-quick behind an address's rule", "in the right order", mine, tunnel, 0),
         ("wg-quick, then a rule for its own packets", "they have the mark", tunnel, {"table": 60}, 0),
         ("wg-quick, then a rule for a guest", "the firewall may mark it", tunnel, mine | {"src": "10.9.0.9"}, 0),
@@ -59,8 +67,11 @@ def unmarked_examples() -> Iterator[Example]:
          tunnel | {"src": "10.1.0.1", "src_len": 32}, mine, 0),
     ):  # fmt: skip
         host = HostBuilder().link("eth0").link("eth1").link("wg0").address("eth0", "10.0.0.1/24")
-        host.address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+        host.address("eth1", "169.254.1.1/16", scope=253).address("eth1", "10.1.0.1/24").route(
+            "default", via="10.0.0.2", dev="eth0"
+        )
         host.route("default", via="10.1.0.2", dev="eth1", table=60).route("default", dev="wg0", table=51820)
         host.rule(998, table=254, suppress_prefixlength=0).rule(999, **first).rule(1000, **second)
         says = ("gets no packet without the mark",) if fires else ()
-        yield Example(name=name, why=why, tables=host.build(), fires=fires, says=says)
+        late, absent = ("nft",) * name.endswith("not read"), ("nft",) * ("no nftables" in name)
+        yield Example(name=name, why=why, tables=host.build(), fires=fires, says=says, late=late, absent=absent)

@@ -282,6 +282,18 @@ def _deaf() -> Iterator[Example]:
     own = nat("dnat", "192.0.2.2", 3128)
     yield case("nothing listens", "the proxy ended", redirect, 1)
     yield case("nothing listens, by address", "the same", own, 1)
+    value = bytes((1, 0, 0, 0, 2, 0, 0, 0)) + bytes(8) + (3128).to_bytes(2, "big") * 2
+    old = rule(l4proto(6), (NftExpression(name="target", key="REDIRECT", value=value.hex()),), compat=True)
+    unknown = rule(port(6, 8080), (NftExpression(name="match", key="time", value="00"),), redirect, compat=True)
+    xt: dict[str, Any] = {"says": ("start the service on tcp port 3128")}
+    for name, why, one, fires, more in (
+        ("the way to delete it", "handle of the rule", rule(port(6, 8080), redirect), 1, {"says": ("pre handle 2",)}),
+        ("of iptables", "-j REDIRECT --to-ports 3128", old, 1, xt),
+        ("at some hours", "whether it is in force now is not known", unknown, 0, {}),
+    ):
+        pre = chain("pre", one, hook="prerouting", priority="dstnat", type="nat")
+        tables = _host().nft(table(pre, name="nat", family="ip")).build()
+        yield Example(name=f"redirect: {name}", why=why, tables=tables, fires=fires, **more)
     two = chain("pre", *(rule(port(6, at), redirect) for at in (80, 443)), hook="prerouting", type="nat")
     both = _host().nft(table(two, name="nat")).build()
     yield Example(name="redirect: two in a chain", why="told once", tables=both, fires=1)
