@@ -82,9 +82,7 @@ def of_guests(view: HostView, ifindex: int) -> bool:
     """A bridge all of whose ports are guests', or a tap with a host route to its guest; any other tap may be a VPN's,
     and a veth this host's own way out."""
     link = view.link(ifindex)
-    if link is None or link.kind not in ("bridge", "tun"):
-        return False
-    if link.kind == "tun":
+    if link is not None and link.kind == "tun":
         tables = ((view.routes("inet"), 32), (view.routes("inet6"), 128))
         return faces_guest(link) and any(((it.oif == ifindex) & (it.dst_len == bits)).any() for it, bits in tables)
     ports = view.stack.ports(ifindex)
@@ -96,7 +94,7 @@ def check(view: HostView) -> Iterator[Draft]:
     for (table, oif), (advertised, other) in found.items():
         ifname = view.ifname(oif)
         if of_guests(view, oif) and not other:
-            away = (others for (of, at), (_, others) in found.items() if of == table and at != oif)
+            away = (others for (of, _), (_, others) in found.items() if of == table)
             other = [each for others in away for each in others]  # noqa: PLW2901
         for row, gateway in advertised:
             address = lladdr(view, gateway, oif)
@@ -104,7 +102,7 @@ def check(view: HostView) -> Iterator[Draft]:
             rivals = [(one, mate) for one, mate in other if one.priority >= row.priority]
             if known or (not rivals and (other or len({mate for _, mate in advertised}) < 2)):
                 continue
-            fresh = not rivals and _new(view, ifname, gateway, {mate for _, mate in advertised})
+            fresh = _new(view, ifname, gateway, {mate for _, mate in advertised})
             against = (
                 f"{RTPROT_NAMES.get(rivals[0][0].protocol, rivals[0][0].protocol)} gateway {rivals[0][1]}"
                 if rivals
@@ -174,6 +172,19 @@ def examples() -> Iterator[Example]:
         name = f"a pair of routers, {' and '.join(then) or 'none'} at the time of the baseline"
         fires = 2  # of the pair the new one is worse
         yield Example(name=name, why=why, tables=tables, baseline=old, fires=fires, severity=severity)  # type: ignore[arg-type]
+    then_on: dict[str, Any] = {"fires": 2, "severity": "info"}
+    for name, before, more_ in (
+        ("not read", _host("fe80::1"), {"late_then": ("routes",)}),
+        ("of another interface", _host("fe80::1", dev="eth1"), {}),
+        ("of a bridge of that name", HostBuilder().link("eth0", kind="bridge")
+         .route("default", via="fe80::1", dev="eth0", protocol=RA, expires=9000), {}),
+    ):  # fmt: skip
+        tables = _host("fe80::1", "fe80::2").build()
+        why = "whether one of them is new cannot be said"
+        given: dict[str, Any] = then_on | more_
+        yield Example(
+            name=f"a pair of routers, baseline {name}", why=why, tables=tables, baseline=before.build(), **given
+        )
     yield _case("the configured gateway advertises", "the same address", static(_host("fe80::1"), "fe80::1"))
     same = static(_host("fe80::1")).neighbour("fe80::1", dev="eth0", lladdr="02:00:00:00:00:09")
     yield _case(
@@ -198,15 +209,25 @@ def _of_guests() -> Iterator[Example]:
         made = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64").link("br0", kind="bridge")
         made.link("v1", kind="veth", master="br0", link_netnsid=1).tap("tap0", master="br0").tap("tap1").tap("tap2")
         made.link("br1", kind="bridge").route("10.1.0.5/32", dev="tap1").link("tun0", kind="tun", info={"type": "tun"})
+        made.tap("tap6").route("2001:db8:6::5/128", dev="tap6").tap("tap7").route("2001:db8:7::/64", dev="tap7")
+        made.route("10.1.0.7/32", dev="tun0").link("old0", kind="bridge")
         if gateway:
             made.route("default", via="2001:db8::2", dev="eth0", protocol=4)
         return made.route("default", via="fe80::bad", dev=dev, protocol=RA, expires=9000, priority=priority)
 
     warn: dict[str, Any] = {"fires": 1, "severity": "warning", "says": ("beside static gateway 2001:db8::2",)}
-    for dev in ("br0", "tap1"):
+    for dev in ("br0", "tap1", "tap6"):
         yield _case(f"a guest behind {dev}", "this host is their gateway, not they its", host(dev), **warn)
+    own = host().route("default", via="fe80::bad", dev="br0", protocol=4)
+    yield _case("a router behind the bridge", "somebody configured it", own)
+    first = host().route("default", via="fe80::1", dev="br0", protocol=4, priority=1)
+    yield _case("behind a better router of the bridge", "it stands by", first)
+    apart = host(gateway=False).route("default", via="2001:db8::2", dev="eth0", protocol=4, table=100)
+    yield _case("the configured gateway in another table", "they do not compete", apart)
+    yield _case("an interface that is gone", "what it was cannot be said", host("old0").vanished("old0"))
     yield _case("a guest, worse metric", "it stands by", host(priority=1025))
     yield _case("a bridge with a way out alone", "somebody else made it a bridge", host(gateway=False))
     yield _case("a bridge with a card", "the card's link may have routers", host().link("eth1", master="br0"))
-    for dev, why in (("br1", "nobody is known to be there"), ("tap2", "it may be a VPN's"), ("tun0", "likewise")):
+    for dev, why in (("br1", "nobody is known to be there"), ("tap2", "it may be a VPN's"), ("tun0", "likewise"),
+                     ("tap7", "likewise")):  # fmt: skip
         yield _case(f"behind {dev}", why, host(dev))

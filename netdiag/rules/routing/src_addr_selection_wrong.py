@@ -109,8 +109,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         if wrong is None:
             continue
         if not public:
-            public = [row for row in view.addresses if row.family == family and row.ifindex == wrong.out.ifindex]
-            public = [row for row in public if row.scope == 0]
+            public = [row for row in view.addresses if row.family == family and row.scope == 0]
         if unread:
             yield Unjudged(reason=f"nft: {unread[0].status}: the source may be rewritten on the way out")
             continue
@@ -360,6 +359,27 @@ def _private_only() -> Iterator[Example]:
         tables = replace(host, bird=told.bird)
         says = ("source 10.8.0.1 of wg0", "this host is 192.168.1.2 on that interface") if fires else ()
         yield Example(name=f"private, {name}", why=why, tables=tables, fires=fires, severity=severity, says=says)  # type: ignore[arg-type]
+    fires, says = 1, ("source 10.8.0.1 of wg0", "this host is 192.168.1.2 on that interface")
+    for name, fields in (
+        ("of a session that is down", {"state": "start"}),
+        ("of BIRD's kernel protocol", {"proto": "Kernel"}),
+    ):
+        of: dict[str, Any] = {"proto": "BGP", "state": "up", "channels": (channel(exported=3),)} | fields
+        told = BirdHost().protocol("p1", **of).build()
+        host = _edge(src="10.8.0.1", uplink="192.168.1.2/24", public=None).build()
+        why = "no neighbour hears it"
+        yield Example(name=f"private, {name}", why=why, tables=replace(host, bird=told.bird), fires=fires, says=says)
+    for name, address, scope in (
+        ("has IPv6 alone", "2001:db8::2/64", 0),
+        ("has one of the link", "192.168.1.2/24", 253),
+    ):
+        bare = _edge(src="10.8.0.1", public=None).address("eth0", address, scope=scope)
+        yield Example(name=f"private, the uplink {name}", why="nothing better to send with", tables=bare.build())
+    gre = HostBuilder().link("eth0").address("eth0", "169.254.7.7/16", scope=253).address("eth0", "2001:db8::2/64")
+    gre.address("eth0", "192.168.1.2/24").link("g0", kind="gre", type=778, info={"remote": "192.0.2.99"})
+    gre.address("g0", "10.8.0.1/24").route("default", via="192.168.1.1", dev="eth0", prefsrc="10.8.0.1")
+    says = ("source 10.8.0.1 of g0", "this host is 192.168.1.2 on that interface")
+    yield Example(name="private, names a GRE tunnel's", why="likewise", tables=gre.build(), fires=1, says=says)
     inner = HostBuilder().link("eth0").address("eth0", "192.168.1.2/24").link("br0", kind="bridge")
     inner.address("br0", "10.9.0.1/24").route("default", via="192.168.1.1", dev="eth0", prefsrc="10.9.0.1")
     yield Example(name="private, names a bridge's", why="the router may know its network", tables=inner.build())

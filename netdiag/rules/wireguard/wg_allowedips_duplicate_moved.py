@@ -104,7 +104,7 @@ def _taken(view: HostView, device: WireguardDevice) -> Iterator[Draft]:
     before = {
         one.public_key: one for each in old.wireguard.devices if each.ifname == device.ifname for one in each.peers
     }
-    mine = (row for row in view.addresses if view.ifname(row.ifindex) == device.ifname and row.scope == 0)
+    mine = (row for row in view.addresses if view.ifname(row.ifindex) == device.ifname)
     subnets = [ip_network(f"{row.local}/{row.prefixlen}", strict=False) for row in mine]
     holder = {prefix: peer for peer in device.peers for prefix in peer.allowed_ips}
     for peer in device.peers:
@@ -186,11 +186,13 @@ def _host(
 def _taken_examples() -> Iterator[Example]:
     """Two peers, of which the first had 10.0.0.2/32 and fd00:2::/48 at the time of the baseline."""
 
-    def host(first: tuple[str, ...], second: tuple[str, ...], *names: str, age: float = 20) -> WireguardBuilder:
-        made = WireguardBuilder().wireguard("wg0")
-        made.address("wg0", "10.0.0.1/24")
+    def host(
+        first: tuple[str, ...], second: tuple[str, ...], *names: str, age: float = 20, on: str = "wg0"
+    ) -> WireguardBuilder:
+        made = WireguardBuilder().wireguard(on)
+        made.address(on, "10.0.0.1/24").link("eth0").address("eth0", "fd00::1/16")
         for name, allowed in zip(names or ("a", "b"), (first, second), strict=False):
-            made.wg_peer("wg0", name, age=age, endpoint="192.0.2.2", allowed_ips=allowed)
+            made.wg_peer(on, name, age=age, endpoint="192.0.2.2", allowed_ips=allowed)
         return made
 
     mine, its = ("10.0.0.2/32", "fd00:2::/48"), ("10.0.0.3/32",)
@@ -201,11 +203,18 @@ def _taken_examples() -> Iterator[Example]:
         ("a new peer has it", host(*moved), host(mine, (), "a"), 0),
         ("it is not in use", host(*moved, age=9000), host(mine, its), 0),
         ("as it was", host(mine, its), host(mine, its), 0),
+        ("all went to the other", host((), (*its, *mine)), host(mine, its), 1),
+        ("it was the whole subnet", host(("10.9.0.0/24",), ("10.0.0.0/24",)), host(("10.0.0.0/24",), its), 0),
+        ("it was of another network", host(("10.8.0.0/24",), ("10.9.0.0/16",)), host(("10.9.0.0/16",), its), 0),
+        ("it was another device's", host(*moved), host(mine, its, on="wg1"), 0),
         ("it was a guest's", host(mine[:1], (*its, mine[1])), host(mine, its), 0),
     ):
         about = ABOUT if fires else None
         yield Example(name=f"a prefix of the baseline, and {name}", why=name, tables=now.build(),
                       baseline=then.build(), fires=fires, subject=about)  # fmt: skip
+    tables, old = host(*moved).build(), host(mine, its).build()
+    yield Example(name="a baseline without WireGuard", why="whose it was cannot be said", tables=tables,
+                  baseline=old, late_then=("wireguard",))  # fmt: skip
 
 
 def _fault_examples() -> Iterator[Example]:
