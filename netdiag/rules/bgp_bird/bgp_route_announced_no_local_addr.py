@@ -138,9 +138,9 @@ def empty(view: HostView, net: str) -> bool:
     if network.prefixlen > LONGEST[family]:
         return False
     first = str(network.network_address)
-    if single(net) or not network.prefixlen or private(net) or received(view, first) or translated(view, net):
+    if private(net) or received(view, first) or translated(view, net):
         return False
-    if any(row.family == family and ipaddress.ip_address(row.local) in network for row in view.addresses):
+    if any(ipaddress.ip_address(row.local) in network for row in view.addresses):
         return False
     fib = view.fib(family)
     return not any(
@@ -175,18 +175,17 @@ def _aggregate(view: HostView, told: tuple[str, str, list[str]], net: str) -> Dr
 def check(view: HostView) -> Iterator[Draft]:
     every = announced(view)
     found = {key: told for key, told in every.items() if single(key[2])}
-    wide = {key: told for key, told in every.items() if not single(key[2]) and not any(n.endswith("?") for n in told)}
     abroad = {
         daemon.socket: {row.name for row in daemon.protocols if row.neighbor_as != row.local_as}
         for daemon in view.bird.daemons
     }
-    if wide and not steering(view):
-        for (socket, origin, net), told in wide.items():
+    taken = steering(view)
+    if not taken:
+        for (socket, origin, net), told in every.items():  # one whose communities are not told bears a "?"
             names = [name for name in told if name in abroad.get(socket, ())]
             if names and empty(view, net):
                 yield _aggregate(view, (socket, origin, names), net)
     here = {net: received(view, net.partition("/")[0]) for _, _, net in found}
-    taken = steering(view)
     for (socket, origin, net), told in found.items():
         address = net.partition("/")[0]
         if here[net] or translated(view, address):
@@ -245,7 +244,9 @@ def _aggregates() -> Iterator[Example]:
 
     def case(name: str, why: str, made: Any, *says: str) -> Example:
         severity: Any = "warning" if says else None
-        return _case(f"aggregate, {name}", why, made, 1 if says else 0, severity=severity, says=says)
+        sure: Any = "likely" if says else None
+        fires = 1 if says else 0
+        return _case(f"aggregate, {name}", why, made, fires, severity=severity, confidence=sure, says=says)
 
     yield case("nothing of it here", "it goes round", host(), "what comes for it goes out again by eth0")
     yield case("nothing of it here, IPv6", "the same", host("2001:db8:9::/48"), "goes out again by eth0")
@@ -255,6 +256,13 @@ def _aggregates() -> Iterator[Example]:
     yield case("an address beside it", "of another", host().address("lo", "203.0.112.7/32"), "out again")
     yield case("a route to a part", "to those behind", host().route("203.0.113.64/26", via="192.0.2.9", dev="eth0"))
     yield case("a wider route", "to those behind", host().route("203.0.112.0/22", via="192.0.2.9", dev="eth0"))
+    kept = host().route("203.0.112.0/22", type="blackhole")
+    yield case("a wider blackhole", "nothing goes round", kept)
+    yield case("half of what the Internet takes", "it waits for guests", host("203.0.113.0/25"))
+    yield case("half of that of IPv6", "the same", host("2001:db8:8::/49"))
+    half = host().bgp("up2", neighbor_as=65003)
+    half.exports("up2", routes=(BirdRoute(net="203.0.113.0/24", type="blackhole", protocol="s1"),), rtbh=None)
+    yield case("communities told of one session", "that one is no RTBH", half, "is announced to up1, and")
     yield case("the blackhole", "nothing goes round", host().route("203.0.113.0/24", type="blackhole"))
     yield case("private", "a block that waits for guests", host("10.7.0.0/24"))
     yield case("unique local", "the same", host("fd00:7::/64"))

@@ -257,6 +257,14 @@ def examples() -> Iterator[Example]:
         sets=(plain_set("p", "0035"),),
     )
     yield case("all but a port", "nobody knows what is left", but, _filter())
+    named = msgspec.structs.replace(come, name="old", flags=("dormant",))
+    says = ("inet raw prerouting leaves",)
+    yield case("one switched off beside one that is on", "that one does it", named, come, _filter(), fires=1, says=says)
+    lets = table(chain("pre", rule(answer, plain("counter")), rule(answer, plain("notrack")), hook="prerouting",
+                       priority="raw"), name="raw")  # fmt: skip
+    yield case("counted before", "the other rule does it", lets, _filter(), fires=1, says=("notrack` untracked",))
+    drops = table(chain("pre", rule(answer, verdict("drop")), hook="prerouting", priority="mangle"), name="first")
+    yield case("dropped before the filter", "the filter has no part", _raw("output", question), drops, _filter())
     yield case("no notrack", "a plain stateful filter", _filter())
     yield case("switched off", "a dormant table", msgspec.structs.replace(come, flags=("dormant",)), _filter())
     unused = table(chain("spare", rule(answer, plain("notrack"))), name="raw")
@@ -312,6 +320,8 @@ def _by_interface(question: Expressions, answer: Expressions) -> Iterator[Exampl
     yield case("open where nothing comes", "eth1 is down", asks, _filter(one), up=False)
     narrow = _raw("output", oifname("eth0"), question)
     yield case("asks by one interface", "the answers come by it, and there it is closed", narrow, _filter(one))
+    second = _raw("output", oifname("eth1"), question)
+    yield case("asks by the second interface", "the answers come by it", second, _filter())
     come = _raw("prerouting", iifname("eth0"), answer)
     yield case("answers by one interface", "the open one gets none", come, _filter(one))
     both = _filter(rule(iifname("eth1"), verdict("accept")), rule(iifname("wg0"), verdict("accept")))
@@ -366,11 +376,16 @@ def _forwarded() -> Iterator[Example]:
         host.link("tap7", inet_conf={"forwarding": 1})
         says = ("ct state untracked accept",) if fires else ()
         yield Example(name=f"{name} untracked, forwarded", why=why, tables=host.build(), fires=fires, says=says)
+    only = table(chain("fwd", passes, rule(l4proto(6), verdict("drop")), hook="forward"), name="filter")
     pings = table(chain("fwd", rule(l4proto(1), verdict("accept")), passes, stops, hook="forward"), name="filter")
-    for name, rules in (("all TCP", pings), ("none of it", table(chain("fwd", hook="forward"), name="filter"))):
+    for name, rules in (
+        ("all TCP", pings),
+        ("TCP alone", only),
+        ("none of it", table(chain("fwd", hook="forward"), name="filter")),
+    ):
         host = _host(_raw("prerouting", iifname("tap7")), rules).link("eth0", inet_conf={"forwarding": 1})
         host.link("tap7", inet_conf={"forwarding": 1})
-        fires = int(name == "all TCP")
+        fires = int(name != "none of it")
         yield Example(name=f"a whole interface, {name} dropped", why="pings pass", tables=host.build(), fires=fires)
     yield case("back where it came from", "that alone passes", passes, *back, stops, fires=1)
     known = rule(saddr("192.0.2.53/32"), verdict("accept"))

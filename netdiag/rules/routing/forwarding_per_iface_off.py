@@ -86,12 +86,12 @@ MOST_SHARED = 1000
 
 def mates(view: HostView) -> dict[int, set[int]]:
     """For each interface those that share a route of several next hops with it, or have a default route as well."""
-    shared: dict[tuple[int, int], set[int]] = {}
+    shared: dict[tuple[int, int | None], set[int]] = {}
     routes = view.routes("inet")
     several = (routes.dst_len == 0) | (routes.extra >= 0) | (routes.nh_id != 0)
     for way in ways(routes, view.nexthops, several):
         for at in way.positions[:MOST_SHARED].tolist() if way.hop.gateway is not None else ():
-            shared.setdefault((way.table, -1 if routes.dst_len[at] == 0 else at), set()).add(way.hop.oif)
+            shared.setdefault((way.table, None if routes.dst_len[at] == 0 else at), set()).add(way.hop.oif)
     found: dict[int, set[int]] = {}
     for group in shared.values():
         for oif in group:
@@ -330,6 +330,12 @@ def _way_out(crit: dict[str, Any], tap: dict[str, Any]) -> Iterator[Example]:
     for name, own, fires in (("for one of its addresses", "10.0.0.1", crit), ("for a guest", "10.9.0.1", info)):
         led = host().route("default", via="10.0.0.2", dev="eth0", table=7).rule(50, src=own, src_len=32, table=7)
         yield _case(f"another way out {name}", "whose packets take it", led, **fires)
+    but = host().route("default", via="10.0.0.2", dev="eth0", table=7)
+    but.rule(50, src="10.0.0.1", src_len=32, invert=True, table=7)
+    yield _case("another way out for all but one of its addresses", "guests may take it", but, **info)
+    wide = host().link("vpn0", inet_conf={"forwarding": 1}, **tap).address("vpn0", "10.66.0.1/24")
+    yield _case("a wide tap beside it", "a VPN's, which may be their way",
+                wide.route("10.80.0.0/16", via="10.66.0.9", dev="vpn0"), **info)  # fmt: skip
     tunnel = host().link("tun0", kind="tun", inet_conf={"forwarding": 1}).address("tun0", "10.77.0.2/24")
     yield _case("a tunnel beside it", "it may be their way", tunnel.route("0.0.0.0/1", dev="tun0"), **info)
     masq = plain("masq")
@@ -366,7 +372,7 @@ def _transit(crit: dict[str, Any]) -> Iterator[Example]:
         host = (
             host.bgp("up1", channels=(channel(**({"imported": 3} | fields)),), **of)
             if up
-            else host.bgp_down("up1", **of)
+            else host.bgp_down("up1", channels=(channel(imported=3),), **of)
         )
         host.exports("up1", routes=(BirdRoute(net=net, protocol="down1"),)).sysctl("net.ipv4.ip_forward", 1)
         for number, name in enumerate(("eth0", "eth1", "eth2")):
@@ -375,12 +381,23 @@ def _transit(crit: dict[str, Any]) -> Iterator[Example]:
         return host.route("10.7.0.1/32", dev="lo", table=255, type="local", scope=254)
 
     says = ("BGP session up1 is told of 10.50.0.0/16 behind eth0",)
+    crit = crit | {"confidence": "likely"}
     yield _case("a neighbour is told of a network beyond", "it sends there", told("10.50.0.0/16"), says=says, **crit)
     refused = told("10.50.0.0/16", imported=0, import_updates=UpdateCounts(received=1))
     yield _case("a neighbour whose routes are refused", "it is a router all the same", refused, says=says, **crit)
     for name, why, host in (
         ("of an own address", "that is delivered here", told("10.7.0.1/32")),
         ("of a network of its own side", "it sends nothing of it here", told("10.60.0.0/16")),
+        (
+            "of a default route",
+            "what is for everywhere",
+            told("0.0.0.0/0").route("0.0.0.0/1", via="10.0.0.2", dev="eth0"),
+        ),
+        (
+            "and has told nothing so far",
+            "likewise",
+            told("10.50.0.0/16", imported=0, import_updates=UpdateCounts(received=0)),
+        ),
         ("by a session that is down", "of nothing", told("10.50.0.0/16", up=False)),
         ("on another side", "that forwards", told("10.50.0.0/16", near="10.2.0.2")),
         ("of IPv6", "that is not asked of the interface", told("2001:db8:50::/48")),
