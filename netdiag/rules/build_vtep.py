@@ -24,3 +24,8 @@ def examples() -> Iterator[Example]:
         host.link("eth1", mtu=1400).address("eth1", "10.9.0.1/24").link("t0", kind="vxlan", mtu=mtu, info=info)
         rows = [entry(host, f"02:00:00:00:00:0{n}", end, dev="t0") for n, end in enumerate(ends)]
         yield Example(name=name, why=why, tables=replace(host.build(), fdb=fdb(rows)), fires=fires)
+    alone = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24")
+    alone.link("t0", kind="vxlan", mtu=9000, info={"id": 5, "remote": "0.0.0.0"})
+    yield Example(name="no device and no far end", why="nobody knows where it sends", tables=alone.build())
+    why = "only they would tell"
+    yield Example(name="entries that were not read", why=why, tables=alone.build(), late=("fdb",), unjudged=True)

@@ -6,11 +6,12 @@ net/ipv6/route.c). Pure; asks for what a lookup asks for.
 """
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
+from netdiag.model.finding import Unjudged
 from netdiag.model.link import Link
 from netdiag.model.pathmtu import PathMtu
 
@@ -45,6 +46,13 @@ def far_ends(view: HostView, link: Link, family: str) -> list[str]:
     mine = (table.ifindex == link.ifindex) & (table.dst_len == length)
     ends = {row[:length].tobytes() for row in table.dst[mine]}
     return [socket.inet_ntop(version, end) for end in sorted(ends)[:MOST_ENDS]]
+
+
+def ends_unread(view: HostView, link: Link, remote: str | None) -> Iterator[Unjudged]:
+    """A VXLAN device that only its forwarding entries tell the far ends of, and they were not read."""
+    open_ = link.kind == "vxlan" and remote is None and link.link_netnsid is None and bound(view, link) is None
+    if open_ and not view.read_whole("fdb"):
+        yield Unjudged(reason=f"{link.ifname}: its far ends are not known, fdb was not read")
 
 
 def by_device(link: Link, family: str) -> Underlay:

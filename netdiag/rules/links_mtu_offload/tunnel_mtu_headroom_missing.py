@@ -44,14 +44,14 @@ from netdiag.index.encapsulation import Tunnel, tunnel
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.distinct import among, distinct
-from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.finding import Draft, Severity, Unjudged, subject
 from netdiag.model.link import Link
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_vtep import examples as vtep_examples
 from netdiag.rules.framesize import largest_sent
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.underlay import Underlay, bound, by_device, by_route, far_ends
+from netdiag.rules.underlay import Underlay, bound, by_device, by_route, ends_unread, far_ends
 
 RULE = Rule(
     id="tunnel-mtu-headroom-missing",
@@ -119,9 +119,12 @@ def fate(link: Link, found: Tunnel, bridged: bool) -> tuple[Severity, str]:
     return ("critical", f"{lost}, if they have DF") if bridged else ("warning", "are cut into fragments or refused")
 
 
-def check(view: HostView) -> Iterator[Draft]:
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
     for link in view.links:
-        if not link.up or (found := tunnel(link)) is None or (below := underlay(view, link, found)) is None:
+        if not link.up or (found := tunnel(link)) is None:
+            continue
+        if (below := underlay(view, link, found)) is None:
+            yield from ends_unread(view, link, found.remote)
             continue
         fits, needed = below.mtu - found.overhead, largest_inner(view, link)
         if needed <= fits:
@@ -290,11 +293,6 @@ def _underlay_examples() -> Iterator[Example]:
         tables=over(1550, local="2001:db8::1").build(),
         fires=1,
         severity="critical",
-    )
-    yield Example(
-        name="no device and no far end",
-        why="nobody knows where it sends",
-        tables=_tunnel("vxlan", 9000, {"id": 5, "remote": "0.0.0.0"}).build(),
     )
     yield Example(
         name="external",
