@@ -342,8 +342,8 @@ def taken_back(view: HostView, family: str) -> Iterator[Sign]:
         way = f"via {via}" if via else f"dev {old.ifname(row.oif or 0)}"
         yield Sign(
             severity="critical",
-            text=f"there was one of {maker} {way} at the time of the baseline of {old.meta.taken_at}",
-            fact=(f"default route of {maker} then", way, "RTM_GETROUTE, baseline"),
+            text=f"there was one {way} (proto {maker}) at the time of the baseline of {old.meta.taken_at}",
+            fact=("default route then", f"{way} proto {maker}", "RTM_GETROUTE, baseline"),
             gateway=via,
             fix=f"see why {maker} has none any more: which neighbour gave it, and what the import filter does with it"
             if by_daemon
