@@ -75,17 +75,17 @@ def bereft(view: HostView, link: Link) -> list[Session]:
     """IPv6 sessions to a neighbour on a subnet that no interface has any more, where it was this one's: a session of
     IPv4 to the same AS goes over it, or no other card with an IPv4 address is without IPv6. (Engines switch it off on
     bridges of guests.)"""
-    near = {row.ifindex for row in view.addresses if row.family == "inet"}
-    off = [one for one in view.links if one.up and _off(one) and one.ifindex in near]
-    if link not in off or view.stack.ports(link.ifindex) or link.loopback:
+    near = {row.ifindex for row in view.addresses}
+    off = [one for one in view.links if one.up and _off(one) and one.ifindex in near and not one.loopback]
+    if link.kind == "bridge":
         return []
     found, every = list[Session](), list(sessions(view))
     for session in every:
         row, address = session.protocol, session.address
-        direct = row.neighbor_as != row.local_as and not row.neighbor_ifname and "multihop" not in (row.session or "")
+        direct = row.neighbor_as != row.local_as and "multihop" not in (row.session or "")
         if address is None or address.version != 6 or session.up or session.switched_off or not direct:
             continue
-        mates = [one for one in every if one.protocol.neighbor_as == row.neighbor_as and one is not session]
+        mates = [one for one in every if one.protocol.neighbor_as == row.neighbor_as]
         beside = any(link.ifname in on_subnet(view, mate) for mate in mates)
         alone = [one for one in off if one.kind in PLAIN] == [link]
         if not on_subnet(view, session) and (beside or alone):
@@ -95,7 +95,7 @@ def bereft(view: HostView, link: Link) -> list[Session]:
 
 def _off(link: Link) -> bool:
     """Switched off, or taken off for an MTU that is too small."""
-    return link.inet6_conf.get("disable_ipv6") == 1 or (link.mtu < IPV6_MIN_MTU and not link.inet6_conf)
+    return link.inet6_conf.get("disable_ipv6") == 1 or link.mtu < IPV6_MIN_MTU
 
 
 def _ruled(view: HostView, link: Link) -> tuple[str, str] | None:

@@ -150,11 +150,11 @@ def _ruled() -> Iterator[Example]:
 def _bgp() -> Iterator[Example]:
     """Sessions of both families to one neighbour, of which that of IPv6 lost its subnet."""
 
-    def host(v6: str = "2001:db8:5::1", **fields: Any) -> HostBuilder:
-        built = BirdHost()
-        built.bgp_down("up6", "Error: Neighbor lost", bgp_state="Idle", neighbor_address=v6, **fields)
-        built.link("wan7", **OFF).address("wan7", "192.0.2.2/30").link("eth0").address("eth0", "2001:db8::2/64")
-        return built
+    def host(v6: str | None = "2001:db8:5::1", *, on: str = "wan7", **fields: Any) -> HostBuilder:
+        built, state = BirdHost(), {"bgp_state": "Idle", "neighbor_address": v6}
+        built.bgp_down("up6", "Error: Neighbor lost", **(state | fields))
+        built.link(on, kind="bond" if on == "bond7" else None, **OFF).address(on, "192.0.2.2/30")
+        return built.link("eth0").address("eth0", "2001:db8::2/64")
 
     sure: dict[str, Any] = {"fires": 1, "severity": "warning", "subject": subject("link", ifname="wan7")}
     says = ("though BGP session up6 lost its subnet with it",)
@@ -168,6 +168,39 @@ def _bgp() -> Iterator[Example]:
     bridge.link("virbr0", kind="bridge", **OFF).address("virbr0", "192.168.122.1/24")
     bridge.link("eth0").address("eth0", "2001:db8::2/64")
     yield _case("BGP lost its subnet, and but a bridge of guests is without IPv6", "it was not there", bridge)
+    for name, why, other in (
+        (
+            "and one that is down",
+            "nothing runs over it",
+            host().link("mgmt", up=False, **OFF).address("mgmt", "10.0.0.1/24"),
+        ),
+        ("and a card without an address", "it is on no subnet", host().link("eth9", **OFF)),
+        ("and lo", "no subnet is behind it", host().link("lo", type=772, ifindex=1, flags=0x10049, **OFF)),
+    ):
+        yield _case(f"BGP lost its subnet, {name} has IPv6 off", why, other, says=says, **sure)
+    legs = host(on="bond7").link("eth1", master="bond7").link("eth2", master="bond7")
+    about = sure | {"subject": subject("link", ifname="bond7")}
+    yield _case("BGP lost its subnet on a bond", "its legs are no guests", legs, says=says, **about)
+    for name, why, session in (
+        ("of IPv4", "IPv6 has no part in it", {"v6": "198.51.100.1"}),
+        ("by several hops", "it needs no subnet", {"session": "external multihop AS65002"}),
+        ("that stands", "it has a way", {"state": "up", "bgp_state": "Established", "last_error": None}),
+        (
+            "that is switched off",
+            "nobody wants it",
+            {"state": "down", "bgp_state": None, "last_error": None, "info": ""},
+        ),
+        ("for a range of neighbours", "nobody in particular", {"v6": None}),
+    ):
+        yield _case(f"a session {name} on no subnet", why, host(**session))
+    pooled = BirdHost().bgp("up4", neighbor_address="192.168.122.5")
+    pooled.bgp_down("up6", "Error: Neighbor lost", bgp_state="Idle", neighbor_address="2001:db8:5::1")
+    pooled.link("virbr0", kind="bridge", **OFF).address("virbr0", "192.168.122.1/24")
+    yield _case("an engine's bridge with a session of IPv4", "guests peer by IPv4", pooled)
+    stranger = host().link("mgmt", **OFF).address("mgmt", "10.0.0.1/24")
+    assert isinstance(stranger, BirdHost)
+    stranger.bgp("up4", neighbor_address="192.0.2.1", neighbor_as=65009)
+    yield _case("two without IPv6, one with a session of another AS", "another neighbour", stranger)
     twin = host().link("mgmt", **OFF).address("mgmt", "10.0.0.1/24")
     assert isinstance(twin, BirdHost)
     twin.bgp("up4", neighbor_address="192.0.2.1")

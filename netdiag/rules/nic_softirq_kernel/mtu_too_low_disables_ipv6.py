@@ -129,6 +129,7 @@ def _bgp_examples() -> Iterator[Example]:
         host.bgp_down("up6", "Error: Neighbor lost", bgp_state="Idle", neighbor_address="2001:db8:5::1")
         host.link("wan7", mtu=mtu, inet6_conf=INET6_CONF if mtu >= IPV6_MIN_MTU else {}).address("wan7", "192.0.2.2/30")
         host.link("eth0").address("eth0", "2001:db8::2/64")
+        host.link("lan", mtu=1280, inet6_conf=INET6_CONF).address("lan", "10.0.0.1/24")
         says = ("though BGP session up6 lost its subnet with it",) if fires else ()
         yield _case(f"BGP lost its subnet, mtu {mtu}", "it was there", host, fires, says=says)
 
