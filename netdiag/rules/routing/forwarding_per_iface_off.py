@@ -88,7 +88,7 @@ def mates(view: HostView) -> dict[int, set[int]]:
     """For each interface those that share a route of several next hops with it, or have a default route as well."""
     shared: dict[tuple[int, int | None], set[int]] = {}
     routes = view.routes("inet")
-    several = (routes.dst_len == 0) | (routes.extra >= 0) | (routes.nh_id != 0)
+    several = (routes.dst_len == 0) | (routes.extra >= 0)  # the view puts the hops of a nexthop object in
     for way in ways(routes, view.nexthops, several):
         for at in way.positions[:MOST_SHARED].tolist() if way.hop.gateway is not None else ():
             shared.setdefault((way.table, None if routes.dst_len[at] == 0 else at), set()).add(way.hop.oif)
@@ -335,7 +335,7 @@ def _way_out(crit: dict[str, Any], tap: dict[str, Any]) -> Iterator[Example]:
     yield _case("another way out for all but one of its addresses", "guests may take it", but, **info)
     wide = host().link("vpn0", inet_conf={"forwarding": 1}, **tap).address("vpn0", "10.66.0.1/24")
     yield _case("a wide tap beside it", "a VPN's, which may be their way",
-                wide.route("10.80.0.0/16", via="10.66.0.9", dev="vpn0"), **info)  # fmt: skip
+                wide.route("10.80.0.0/16", dev="vpn0"), **info)  # fmt: skip
     tunnel = host().link("tun0", kind="tun", inet_conf={"forwarding": 1}).address("tun0", "10.77.0.2/24")
     yield _case("a tunnel beside it", "it may be their way", tunnel.route("0.0.0.0/1", dev="tun0"), **info)
     masq = plain("masq")
@@ -391,7 +391,7 @@ def _transit(crit: dict[str, Any]) -> Iterator[Example]:
         (
             "of a default route",
             "what is for everywhere",
-            told("0.0.0.0/0").route("0.0.0.0/1", via="10.0.0.2", dev="eth0"),
+            told("0.0.0.0/0").route("128.0.0.0/1", via="10.0.0.2", dev="eth0"),
         ),
         (
             "and has told nothing so far",

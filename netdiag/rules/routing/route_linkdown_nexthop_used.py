@@ -113,7 +113,6 @@ def uses(view: HostView, family: str) -> Iterator[Use]:
     routes = view.routes(family)
     dark = (routes.flags & NO_CARRIER) == RTNH_F_LINKDOWN
     dark |= np.array([any(is_down(hop) for hop in extra.multipath) for extra in routes.extras] + [False])[routes.extra]
-    dark |= (routes.nh_id != 0) & (routes.oif == 0)
     if not dark.any():
         return
     dark &= among(routes.table, list(reachable_tables(view.rules, view.links, family))) & ~on_every_link(routes)

@@ -152,7 +152,7 @@ def _astray(view: HostView, family: str, table: int, rows: list[Route]) -> bool:
 def _mate(view: HostView, family: str, table: int, rows: list[Route]) -> PolicyRule | None:
     """The rule of another table that a daemon fills with the same prefixes by another gateway or interface, for some
     packets: one table an uplink, each with its rule, and this one has lost its own."""
-    mine = {row.dst: row.hops for row in rows if row.hops}
+    mine = {row.dst: row.hops for row in rows}
     for rule in view.rules:
         if rule.family != family or rule.table in (*OWN, table, None) or not selects(rule):
             continue
@@ -280,9 +280,12 @@ def examples() -> Iterator[Example]:
         ("beside one for other prefixes", "another purpose", {"dst": "10.7.0.0/16"}, {"iif": "a"}, "info"),
         ("beside one for all packets", "that stands for main", {}, {}, "info"),
         ("beside an operator's", "not filled like it", {"protocol": 3}, {"iif": "a"}, "info"),
+        ("beside main with a mark", "that is not an uplink's", {"table": 254}, {"fwmark": 9, "table": 254}, "info"),
     ):
         given: dict[str, Any] = {"dst": "default", "via": "10.0.0.2", "dev": "eth0", "protocol": 12} | fields
-        mated = _own(protocol=12).route(given.pop("dst"), table=200, **given).rule(200, table=200, **rule)
+        mated = (
+            _own(protocol=12).route(given.pop("dst"), **({"table": 200} | given)).rule(200, **({"table": 200} | rule))
+        )
         yield _case(f"a daemon's table {name}", why, mated, 1, severity=severity)
     alone = HostBuilder().link("eth1").address("eth1", "10.1.0.1/24").rule(32766, table=254)
     astray = alone.route("198.51.100.0/24", via="10.1.0.2", dev="eth1", table=200, protocol=12)
