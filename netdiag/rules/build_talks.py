@@ -94,6 +94,8 @@ def by_way() -> Iterator[Example]:
         why = "whichever the answers come by"
         name = f"a neighbour by two ways, {up}, {'both' if fires else 'one of them'} closed"
         yield Example(name=name, why=why, tables=host.nft(ruleset).build(), fires=fires)
+    astray = bgp_host(True, neighbor_address="198.51.100.9").bfd("198.51.100.9", state="Down").nft(shut)
+    yield Example(name="BFD without a way", why="another fault", tables=astray.build())
     here = bgp_host(neighbor_address="192.0.2.2").nft(shut)
     yield Example(name="a session with itself", why="nothing leaves", tables=here.build())
     ranged = bgp_host(neighbor_address=None).nft(shut)

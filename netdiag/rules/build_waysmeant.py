@@ -241,5 +241,15 @@ def marked_examples() -> Iterator[Example]:
     yield silence("marks alike, some gateway, refused before", "it has the routes that somebody gave it", near)
     for name, mark, other in (("another mark", 8, {}), ("all but a mark there", 7, {"invert": True})):
         yield silence(f"marked, {name}", "a VPN client marks what goes by it", halved(4, mark, **other))
+    more = halved(4).rule(101, family="inet6", fwmark=8, table=100)
+    yield silence("marked, one mark more there", "the families are not alike", more)
+    own = halved(4).route("default", via="192.0.2.1", dev="eth0")
+    yield silence("marks alike, and each has its own", "as it must be", own)
+    some = halved(4).rule(101, src="192.0.2.2", src_len=32, table=101)
+    some.route("default", via="192.0.2.1", dev="eth0", table=101)
+    yield fires("marks alike, one for some source left", "others have none", some, "warning", says)
     gone = halved(4).without_routes(table=254, family="inet6")
+    yield silence("marked in both families, one for some source", "nothing else is meant to leave",
+                  halved(4).without_routes(table=254, family="inet6").rule(101, family="inet6", src="2001:db8::2",
+                  src_len=128, table=101).route("default", via="2001:db8::1", dev="eth0", table=101))  # fmt: skip
     yield silence("marked in both families alone", "nothing else is meant to leave", gone)

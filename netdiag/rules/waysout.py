@@ -75,7 +75,7 @@ def common_tables(view: HostView, family: str) -> set[int]:
     if not view.read_whole("rules"):
         return {RT_TABLE_MAIN}
     mine = (rule for rule in view.rules if rule.family == family and rule.suppress_prefixlength is None)
-    plain = {rule.table or 0 for rule in mine if rule.action == "lookup" and not selects(rule)}
+    plain = {rule.table for rule in mine if rule.table is not None and not selects(rule)}
     return (plain | {RT_TABLE_MAIN}) - {RT_TABLE_LOCAL}
 
 
@@ -105,7 +105,7 @@ def main_for_one_family(view: HostView, family: str, other: str) -> bool:
     tables of their own: whoever made these rules made both families alike, so that one default route is gone."""
     marks = {rule.fwmark for rule in view.rules if rule.family == family and by_mark(rule)}
     twins = {rule.fwmark for rule in view.rules if rule.family == other and by_mark(rule)}
-    if not marks or marks != twins or default_oifs(view, family, of_all=True, marked=False) is not None:
+    if marks != twins or default_oifs(view, family, of_all=True, marked=False) is not None:
         return False
     return bool(default_oifs(view, other, of_all=True, marked=False))
 

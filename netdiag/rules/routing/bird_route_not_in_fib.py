@@ -266,6 +266,10 @@ def examples() -> Iterator[Example]:
     some = _host(_route(A), _route(B))
     some.rule(33000, table=90, fwmark=1).route("default", via="192.0.2.1", dev="eth0", table=90)
     yield _case("a table for marked packets has a way", "others have none", some, B, fires=1, severity="critical")
+    for name, rule in (("is suppressed", {"suppress_prefixlength": 0}), ("is for IPv6", {"family": "inet6"})):
+        held = _host(_route(A), _route(B))
+        held.rule(33000, table=90, **rule).route("default", via="192.0.2.1", dev="eth0", table=90)
+        yield _case(f"a last table whose rule {name}", "no way of it", held, B, fires=1, severity="critical")
     two = _host(_route(A))
     yield _case("two tables of BIRD's", "neither has it", two, "10.7.0.0/16", table=77, **told)
     many = _host(*(_route(f"10.{n}.0.0/16") for n in range(4)))
