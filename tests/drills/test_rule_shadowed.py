@@ -14,7 +14,8 @@ def build(lab: Lab) -> Host:
         lab.link(host, f"eth{number}", gateway, f"eth{number}", a_addresses=near, b_addresses=far)
     host.ip("route add default via 10.0.0.2\nroute add default via 10.0.0.2 table 50")
     host.ip("route add default via 10.1.0.2 table 60\nrule add pref 200 fwmark 1 lookup 60")
-    host.ip("route add default via 2001:db8:0::2 table 50\nroute add default via 2001:db8:1::2 table 60")
+    host.ip("route add default via 2001:db8:0::2\nroute add default via 2001:db8:0::2 table 50")
+    host.ip("route add default via 2001:db8:1::2 table 60")
     host.sh("ip -6 rule add pref 200 fwmark 1 lookup 60")
     return host
 

@@ -29,6 +29,7 @@ def build(lab: Lab) -> Host:
     for last in range(3, 8):
         peer.ip(f"address add 192.0.2.{last}/24 dev eth0")
     lab.nft(host, RULES)
+    lab.listen_tcp(host, "192.0.2.1", 80)
     return host
 
 

@@ -118,7 +118,8 @@ def test_a_neighbour_out_of_reach_needs_a_default_route() -> None:
 def test_a_neighbour_on_a_subnet_of_an_interface_that_is_down_needs_that() -> None:
     host = BirdHost().bgp("up1")
     host.link("eth0", up=False).address("eth0", "192.0.2.2/24").link("eth1").address("eth1", "198.51.100.2/24")
-    assert _touched(host) == [subject("link", ifname="eth0")]
+    near = subject("neighbour", dst="192.0.2.1", ifname="eth0")
+    assert _touched(host) == [subject("link", ifname="eth0"), near]
 
 
 def test_a_link_local_neighbour_needs_the_interface_named_with_it() -> None:
