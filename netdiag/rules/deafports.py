@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from netdiag.index.nfttext import rule_text
 from netdiag.index.nftverdict import Place, Translation
 from netdiag.index.view import HostView
 from netdiag.index.xtmatch import target
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.nft import NftRule
 from netdiag.model.sockets import IPPROTO_TCP, IPPROTO_UDP
 from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain
@@ -32,23 +33,33 @@ class Deaf:
     proto: int
 
 
-def deaf_ports(view: HostView) -> Iterator[Deaf]:
-    """One for each rule; none where sockets were not read whole, a program chooses them (BPF_SK_LOOKUP), or an address
-    is another host's."""
-    chosen = any(one.hook == "sk_lookup" for one in view.bpf.attachments)
-    rules = list(_redirecting(view)) if view.read_whole("sockets") and not chosen else []
-    for place, way in rules[:MOST]:
+def deaf_ports(view: HostView) -> Iterator[Deaf | Unjudged]:
+    """One for each rule that sends packets to such a port, none where a program chooses sockets (BPF_SK_LOOKUP);
+    ``Unjudged`` where there are such rules and sockets were not read whole."""
+    if any(one.hook == "sk_lookup" for one in view.bpf.attachments):
+        return
+    for ports in _own_ports(view):
+        if not view.read_whole("sockets"):
+            yield Unjudged(reason=f"sockets were not read whole: whether something listens on port {ports[0].port}")
+            return
+        yield from (one for one in ports if not _waits(view, one))
+
+
+def _own_ports(view: HostView) -> Iterator[list[Deaf]]:
+    """For each rule that sends packets to ports of this host those ports; never empty."""
+    for place, way in islice(_redirecting(view), MOST):
         assert place.rule is not None  # no policy
+        found = []
         for packet in meant(place.table, place.rule, way=way).packets():
-            comes = replace(packet, oif="", daddr_type="local", ct_reply=None)
             if packet.proto not in WORDS:
                 continue
+            comes = replace(packet, oif="", daddr_type="local", ct_reply=None)
             done = view.netfilter.hook("prerouting", comes).translations
             hit = next((one for one in done if one.certain), None)
-            found = _deaf(view, hit, packet.proto, packet.family) if hit is not None else None
-            if found is not None:
-                yield found
-                break
+            if hit is not None and hit.port is not None and _is_own(view, hit, packet.family):
+                found.append(Deaf(at=hit.at, address=hit.addr, port=hit.port, proto=packet.proto))
+        if found:
+            yield found
 
 
 def _redirecting(view: HostView) -> Iterator[tuple[Place, tuple[Step, ...]]]:
@@ -66,19 +77,18 @@ def _redirects(rule: NftRule) -> bool:
     return by_xt or ("nat", "dnat") in names or any(name == "redir" for name, _ in names)
 
 
-def _deaf(view: HostView, one: Translation, proto: int, family: str) -> Deaf | None:
-    if one.port is None:
-        return None
-    if one.kind == "redirect":
-        table = view.sockets
-        heard = listening(table, proto) & (table.sport == one.port)
-        heard &= (table.src[:, 0] != 127) | (table.family != 2)  # not at an address that nobody outside reaches
-        waits = bool(np.any(heard))
-    elif one.addr is None or not view.local.is_local(family, one.addr):
-        return None
-    else:
-        waits = served(view, one.addr, one.port, proto)
-    return None if waits else Deaf(at=one.at, address=one.addr, port=one.port, proto=proto)
+def _is_own(view: HostView, one: Translation, family: str) -> bool:
+    return one.kind == "redirect" or (one.addr is not None and view.local.is_local(family, one.addr))
+
+
+def _waits(view: HostView, one: Deaf) -> bool:
+    """Whether something listens for what a rule sends there."""
+    if one.address is not None:
+        return served(view, one.address, one.port, one.proto)
+    table = view.sockets
+    heard = listening(table, one.proto) & (table.sport == one.port)
+    heard &= (table.src[:, 0] != 127) | (table.family != 2)  # not at an address that nobody outside reaches
+    return bool(np.any(heard))
 
 
 def deaf_finding(rule: Rule, one: Deaf) -> Draft:

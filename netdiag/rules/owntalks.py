@@ -16,12 +16,11 @@ from netdiag.rules.localports import callers
 from netdiag.rules.nameservers import DNS_PORT, asked, asks_dns, is_loopback
 from netdiag.rules.nftplaces import inserts
 from netdiag.rules.nftspecimen import hooks_of
-from netdiag.rules.ownhooks import comes_in, goes_out
+from netdiag.rules.ownhooks import SYN, comes_in, goes_out
 from netdiag.rules.wireguardpeers import device_subject, endpoint_word, peer_subject, query_to
 from netdiag.rules.wireguardways import alive, sending
 
 TCP, UDP, BGP = 6, 17, 179
-SYN = 2
 BFD, BFD_MULTIHOP = 3784, 4784
 MOST = 128
 """Conversations that are asked about."""

@@ -33,8 +33,17 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bgpsessions import HOLD_TIMER as ERROR
-from netdiag.rules.bgpsessions import bird_name, down_severity, entries, loss_words, routed, sessions, touched, way
+from netdiag.rules.bgpsessions import (
+    HOLD_TIMER,
+    bird_name,
+    down_severity,
+    entries,
+    loss_words,
+    routed,
+    sessions,
+    touched,
+    way,
+)
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.build_nft import port, rule
 from netdiag.rules.build_talks import DROP, at_hook
@@ -54,7 +63,7 @@ RULE = Rule(
 
 def check(view: HostView) -> Iterator[Draft]:
     for session in sessions(view):
-        if session.up or ERROR not in session.error:
+        if session.up or HOLD_TIMER not in session.error:
             continue
         row, answer = session.protocol, way(view, session)
         theirs = session.error.startswith("Received")
@@ -101,7 +110,7 @@ def _case(name: str, why: str, host: BirdHost, **expected: Any) -> Example:
 
 
 def examples() -> Iterator[Example]:
-    ours, theirs = f"BGP Error: {ERROR}", f"Received: {ERROR}"
+    ours, theirs = f"BGP Error: {HOLD_TIMER}", f"Received: {HOLD_TIMER}"
     about = subject("bgp-session", name="up1")
     crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": about}
     yield _case("ours", "the plain fault", BirdHost().bgp_down("up1", ours), says=("nothing came",), **crit)

@@ -20,9 +20,9 @@ Fix
 
 Not flagged
   Targets that this host knows nothing bad of: on another host behind a gateway, on a link where no neighbour was asked
-  yet. Ports of this host on which something listens, or where sockets could not be read, or where a program of eBPF
-  chooses the socket (sk_lookup). Dormant tables. Rules of CNI's portmap (cni-portmap-stale). An allocation that is just
-  starting looks the same for some seconds: look twice.
+  yet. Ports of this host on which something listens, or where a program of eBPF chooses the socket (sk_lookup); where
+  sockets could not be read they are not evaluated. Dormant tables. Rules of CNI's portmap (cni-portmap-stale). An
+  allocation that is just starting looks the same for some seconds: look twice.
 
 References
   net/netfilter/nft_nat.c; nft(8) "NAT STATEMENTS"
@@ -35,7 +35,7 @@ from typing import Any
 from netdiag.index.view import HostView
 from netdiag.model.address import IFA_F_NOPREFIXROUTE, IFA_F_PERMANENT
 from netdiag.model.bpf import BpfAttachment
-from netdiag.model.finding import Draft, Subject
+from netdiag.model.finding import Draft, Subject, Unjudged
 from netdiag.model.nft import NftElement, NftExpression, NftSet
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program
@@ -56,12 +56,15 @@ RULE = Rule(
 )
 
 
-def check(view: HostView) -> Iterator[Draft]:
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
     said = set[tuple[str, str, str]]()
     for one, why, count in dead_targets(view, cni=False):
         said.add((one.at.table.family, one.at.table.name, one.at.chain.name))
         yield finding(RULE, one, why, count)
     for deaf in deaf_ports(view):
+        if isinstance(deaf, Unjudged):
+            yield deaf
+            continue
         key = deaf.at.table.family, deaf.at.table.name, deaf.at.chain.name
         if key not in said:
             said.add(key)
@@ -276,7 +279,7 @@ def _deaf() -> Iterator[Example]:
         host = _host().nft(table(pre, name="nat"))
         if socket:
             host.socket(**socket)
-        more: dict[str, Any] = {"late": ("sockets",)} if name == "sockets not read" else {}
+        more: dict[str, Any] = {"late": ("sockets",), "unjudged": True} if name == "sockets not read" else {}
         return Example(name=f"redirect: {name}", why=why, tables=host.build(), fires=fires, **more)
 
     own = nat("dnat", "192.0.2.2", 3128)
