@@ -3,8 +3,8 @@
 Used by rules that ask whether a default route is missing; netdiag.rules.waysout says whether there is one. Pure.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import numpy as np
@@ -103,6 +103,13 @@ def signs(view: HostView, family: str, *, counters: bool, lonely: bool) -> Itera
     yield from left_tables(view, family)
     yield from told(view, family)
     yield from taken_back(view, family)
+
+
+def beside_learned(every: Iterable[Sign]) -> Iterator[Sign]:
+    """Those that count where a routing daemon made some routes: what has none may be what a far router took back."""
+    for sign in every:
+        if (sign.severity == "critical" or sign.now) and not sign.past:
+            yield sign if sign.meant else replace(sign, severity="warning")
 
 
 def cut_tunnels(view: HostView, family: str) -> Iterator[Sign]:

@@ -50,7 +50,7 @@ References
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -74,7 +74,7 @@ from netdiag.rules.build_waysmeant import (
 )
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.waysmeant import BEYOND, FORWARDED, OUT, Sign, signs
+from netdiag.rules.waysmeant import BEYOND, FORWARDED, OUT, Sign, beside_learned, signs
 from netdiag.rules.waysout import (
     NULL_METRIC,
     ROUTER,
@@ -122,28 +122,33 @@ class Missing:
 
 def check(view: HostView) -> Iterator[Draft]:
     ways_out = {family: default_oifs(view, family, of_all=True) for family in ("inet", "inet6")}
-    found = []
-    for family, other in (("inet", "inet6"), ("inet6", "inet")):
-        halved = ways_out[family] is not None and main_for_one_family(view, family, other)
-        if (ways_out[family] is not None and not halved) or main_is_out_of_reach(view, family):
-            continue
-        up = uplinks(view, family)
-        count, learned = gateways(view, family, marked=not halved)
-        if not up or count >= ROUTER:
-            continue
-        elsewhere = ways_out[other]
-        shared = [uplink for uplink in up if elsewhere is None or leads_out(uplink, elsewhere)]
-        aside = default_oifs(view, family) is not None
-        told = list(signs(view, family, counters=bool(shared), lonely=not count))
-        if learned:  # what has no route may be what a far router took back
-            told = [sign for sign in told if (sign.severity == "critical" or sign.now) and not sign.past]
-            told = [sign if sign.meant else replace(sign, severity="warning") for sign in told]
-        told = sorted((sign for sign in told if not aside or halved or sign.now), key=weight)
-        if told:
-            found.append(Missing(family=family, uplink=(shared or up)[0], signs=told, aside=aside))
+    asked = (missing(view, "inet", ways_out), missing(view, "inet6", ways_out))
+    found = sorted((each for each in asked if each), key=lambda each: weight(each.signs[0]))
     if found:
-        found.sort(key=lambda missing: weight(missing.signs[0]))
         yield draft(view, found)
+
+
+def missing(view: HostView, family: str, ways_out: dict[str, set[int] | None]) -> Missing | None:
+    """What `family` misses, if something shows that it needs a default route.
+
+    `ways_out`: by family, the interfaces that the default routes for all packets go out by; None: there is no such.
+    """
+    other = "inet6" if family == "inet" else "inet"
+    halved = ways_out[family] is not None and main_for_one_family(view, family, other)
+    if (ways_out[family] is not None and not halved) or main_is_out_of_reach(view, family):
+        return None
+    up = uplinks(view, family)
+    count, learned = gateways(view, family, marked=not halved)
+    if not up or count >= ROUTER:
+        return None
+    elsewhere = ways_out[other]
+    shared = [uplink for uplink in up if elsewhere is None or leads_out(uplink, elsewhere)]
+    every = signs(view, family, counters=bool(shared), lonely=not count)
+    aside = default_oifs(view, family) is not None
+    told = beside_learned(every) if learned else every
+    told = (sign for sign in told if not aside or halved or sign.now)
+    counted = sorted(told, key=weight)
+    return Missing(family=family, uplink=(shared or up)[0], signs=counted, aside=aside) if counted else None
 
 
 def weight(sign: Sign) -> int:
