@@ -183,7 +183,8 @@ def _index(host: "PathHost", ifname: str | None) -> int:
 
 def _packet(host: "PathHost", said: "PathPacket", *, df: bool, zone: str) -> "Packet":
     """The packet with its names resolved. Raises Usage."""
-    from netdiag.path.trail import PROTOCOLS, Packet
+    from netdiag.model.protocols import PROTOCOLS
+    from netdiag.path.trail import Packet
 
     index = _index(host, said.iif)
     proto = "icmpv6" if said.proto == "icmp" and said.family == "inet6" else said.proto

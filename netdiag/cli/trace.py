@@ -82,7 +82,8 @@ def packet(session: Session, *, address: str | None, **said: Any) -> int:
 
 
 def _wanted(address: str | None, said: dict[str, Any]) -> "Wanted":
-    from netdiag.trace.events import PROTOCOLS, Wanted
+    from netdiag.model.protocols import PROTOCOLS
+    from netdiag.trace.events import Wanted
     from netdiag.trace.session import own_namespace
 
     try:

@@ -13,15 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from netdiag.collectors import Collected, Options, verdict_of
+from netdiag.model.protocols import IPPROTO_RAW, IPPROTO_TCP, IPPROTO_UDP
 from netdiag.model.sockets import (
     CLOSE,
     CLOSE_WAIT,
     ESTABLISHED,
     FIN_WAIT1,
     FIN_WAIT2,
-    IPPROTO_RAW,
-    IPPROTO_TCP,
-    IPPROTO_UDP,
     LISTEN,
     RouteListener,
     SocketOwner,

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from netdiag.fleet.load import Fleet, FleetRefused
 from netdiag.index.fleet import FleetView
 from netdiag.model.fleetpath import FleetHop, FleetPathReport, FleetWay
+from netdiag.model.protocols import PROTOCOLS
 from netdiag.model.walk import PathPacket
 from netdiag.path.fleetwalk import FleetEnd, FleetWays
-from netdiag.path.trail import PROTOCOLS, Packet
+from netdiag.path.trail import Packet
 
 
 class Start(NamedTuple):

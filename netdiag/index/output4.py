@@ -24,11 +24,11 @@ from netdiag.index.links import LinkStack
 from netdiag.index.local import LocalAddresses
 from netdiag.index.packet import Flow, Hop, Lookup
 from netdiag.index.source4 import RT_SCOPE_HOST, RT_SCOPE_LINK, Sources4
+from netdiag.model.protocols import IPPROTO_IGMP
 from netdiag.model.route import Routes
 
 LIMITED_BROADCAST = 0xFFFFFFFF
 LOOPBACK_ADDRESS = 0x7F000001
-IPPROTO_IGMP = 2
 LOOPBACK = 1
 
 

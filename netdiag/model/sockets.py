@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from netdiag.model.protocols import IPPROTO_RAW, IPPROTO_TCP, IPPROTO_UDP
+
 AF_INET, AF_INET6, AF_PACKET = 2, 10, 17
-IPPROTO_TCP, IPPROTO_UDP, IPPROTO_RAW = 6, 17, 255
 ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING = range(
     1, 12
 )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from netdiag.model.bpf import BpfAttachment
 from netdiag.model.link import Link
+from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
 from netdiag.model.walk import Fate
 from netdiag.path import frames
 from netdiag.path.host import Aim, PathHost, Ran
@@ -209,9 +210,9 @@ def cgroups(host: PathHost, packet: Packet, out: bool, trail: Trail) -> None:
     """Name the programs of cgroups that may see it: which they are depends on the cgroup of the program at its end."""
     four = packet.family == "inet"
     kinds = {"cgroup_inet_egress"} if out else {"cgroup_inet_ingress"}
-    if out and packet.ip_proto in (None, frames.UDP):
+    if out and packet.ip_proto in (None, IPPROTO_UDP):
         kinds.add("cgroup_udp4_sendmsg" if four else "cgroup_udp6_sendmsg")
-    if out and packet.ip_proto in (None, frames.TCP, frames.UDP):
+    if out and packet.ip_proto in (None, IPPROTO_TCP, IPPROTO_UDP):
         kinds.add("cgroup_inet4_connect" if four else "cgroup_inet6_connect")
     seen: set[tuple[int, str | None]] = set()
     for row in host.tables.bpf.attachments:

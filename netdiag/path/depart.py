@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from netdiag.index.packet import Hop, Lookup
 from netdiag.model.link import Link
+from netdiag.model.protocols import IPPROTO_ICMPV6
 from netdiag.model.walk import Fate, PathWay
 from netdiag.path import arrive, bpf, decide, multipath, neighbours, sizes
 from netdiag.path.arrive import judged
@@ -19,7 +20,7 @@ from netdiag.path.host import PathHost
 from netdiag.path.sizes import Limit
 from netdiag.path.trail import End, Packet, Trail
 
-ICMPV6, ADVERTISED = 58, 136
+ADVERTISED = 136
 Again = Callable[[Packet, Trail], End]
 """The tables are asked once more about an own packet whose destination or mark a hook changed."""
 
@@ -174,7 +175,7 @@ class Depart:
             return None
         src = self._host.sources6.select(out.ifindex, near) or packet.src
         heard = Packet(
-            family="inet6", src=near, dst=src or "::", iif=out.ifindex, ip_proto=ICMPV6, icmp_type=ADVERTISED
+            family="inet6", src=near, dst=src or "::", iif=out.ifindex, ip_proto=IPPROTO_ICMPV6, icmp_type=ADVERTISED
         )
         for hook in ("prerouting", "input"):
             heard, ended, _ = self._firewall.meet(hook, heard, Trail(), iif=out)

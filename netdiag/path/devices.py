@@ -12,6 +12,7 @@ from typing import NamedTuple
 from netdiag.index.encapsulation import Tunnel, tunnel
 from netdiag.index.links import PAIRED, encapsulation_overhead
 from netdiag.model.link import Link
+from netdiag.model.protocols import IPPROTO_UDP
 from netdiag.model.walk import Fate
 from netdiag.path import bpf
 from netdiag.path.fdb import Ports
@@ -20,7 +21,6 @@ from netdiag.path.sizes import Limit, narrower, of_device
 from netdiag.path.trail import End, Packet, Trail
 from netdiag.path.wireguard import Wireguard
 
-UDP = 17
 VLAN_TAG = 4
 """A cable and a port of a bridge take so much more than their mtu (is_skb_forwardable() of net/core/dev.c)."""
 BELOW = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"})
@@ -235,7 +235,7 @@ class Devices:
         return ways[0]
 
     def _through(self, link: Link, sized: Tunnel, remote: str, packet: Packet, trail: Trail, *, heard: bool) -> Carried:
-        cut = sized.outer == "inet" and sized.ip_proto == UDP
+        cut = sized.outer == "inet" and sized.ip_proto == IPPROTO_UDP
         outer = Packet(
             family="inet6" if ":" in remote else "inet",
             dst=remote,

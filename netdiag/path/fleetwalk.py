@@ -23,6 +23,7 @@ from netdiag.index.fleet import FleetHost, FleetView, Pair
 from netdiag.index.view import HostIndex
 from netdiag.model.address import Address
 from netdiag.model.link import Link
+from netdiag.model.protocols import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_UDP
 from netdiag.model.walk import Fate, PathStep
 from netdiag.path.host import PathHost
 from netdiag.path.sizes import Limit, narrower
@@ -36,8 +37,6 @@ DEEPEST = 3
 """Tunnels in tunnels."""
 REPLY = {"inet": 0, "inet6": 129}
 """Types of an echo reply."""
-ICMP = (1, 58)
-UDP = 17
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +170,9 @@ class FleetWays:
             return packet
         if at.host in known:
             return replace(packet, related=True, ct="established", undone=known[at.host])
-        if packet.ip_proto == UDP:
+        if packet.ip_proto == IPPROTO_UDP:
             return replace(packet, related=False, ct="new", undone=None)
-        answers = REPLY[packet.family] if packet.ip_proto in ICMP else None
+        answers = REPLY[packet.family] if packet.ip_proto in (IPPROTO_ICMP, IPPROTO_ICMPV6) else None
         return replace(packet, related=False, ct="invalid" if packet.ip_proto else None, undone=None, icmp_type=answers)
 
     def _several(

@@ -8,12 +8,12 @@ import ipaddress
 from dataclasses import replace
 from struct import pack, unpack, unpack_from
 
+from netdiag.model.protocols import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP
 from netdiag.path.trail import Packet
 
 ETHERNET = 14
 SHORTEST = 64
 """Bytes of the IP packet where no size was asked for."""
-ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 SYN, SYN_ACK = 0x02, 0x12
 
 
@@ -23,7 +23,7 @@ def frame(packet: Packet, source: str | None = None, destination: str | None = N
     src, dst = _address(packet.src, v4), _address(packet.dst, v4)
     header = 20 if v4 else 40
     room = max(packet.size or SHORTEST, header + 20) - header
-    proto = packet.ip_proto or UDP
+    proto = packet.ip_proto or IPPROTO_UDP
     body = _transport(packet, proto, room, src + dst)
     if v4:
         flags = 0x4000 if packet.df else 0
@@ -41,17 +41,17 @@ def _address(text: str | None, v4: bool) -> bytes:
 
 def _transport(packet: Packet, proto: int, room: int, ends: bytes) -> bytes:
     sport, dport = packet.sport or 0, packet.dport or 0
-    if proto == TCP:
+    if proto == IPPROTO_TCP:
         flags = SYN_ACK if packet.related else SYN
         body, at = pack("!HHIIBBHHH", sport, dport, 1, 0, 0x50, flags, 0xFFFF, 0, 0), 16
-    elif proto in (ICMP, ICMPV6):
-        kind = packet.icmp_type or {ICMP: 0 if packet.related else 8}.get(proto, 129 if packet.related else 128)
+    elif proto in (IPPROTO_ICMP, IPPROTO_ICMPV6):
+        kind = packet.icmp_type or {IPPROTO_ICMP: 0 if packet.related else 8}.get(proto, 129 if packet.related else 128)
         body, at = pack("!BBHHH", kind, 0, 0, 1, 1), 2
     else:
         body, at = pack("!HHHH", sport, dport, room, 0), 6
     body = body.ljust(room, b"\0")
-    pseudo = b"" if proto == ICMP else ends + pack("!IHBB", room, 0, 0, proto)
-    if proto not in (ICMP, TCP, UDP, ICMPV6):
+    pseudo = b"" if proto == IPPROTO_ICMP else ends + pack("!IHBB", room, 0, 0, proto)
+    if proto not in (IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMPV6):
         return body
     return body[:at] + pack("!H", checksum(pseudo + body) or 0xFFFF) + body[at + 2 :]
 
@@ -76,7 +76,8 @@ def changed(packet: Packet, before: bytes, after: bytes) -> Packet | None:
     if v4 and after[ETHERNET] != 0x45:
         return None
     src, dst = (str(ipaddress.ip_address(after[start : start + size])) for start in (at, at + size))
-    ports = unpack_from("!HH", after, ETHERNET + header) if packet.ip_proto in (TCP, UDP, None) else (None, None)
+    ported = packet.ip_proto in (IPPROTO_TCP, IPPROTO_UDP, None)
+    ports = unpack_from("!HH", after, ETHERNET + header) if ported else (None, None)
     kept = [
         new if old is not None or new else old for old, new in zip((packet.sport, packet.dport), ports, strict=True)
     ]

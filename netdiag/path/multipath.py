@@ -6,10 +6,10 @@ said, and not for an own packet whose source belongs to one of the interfaces: n
 
 from netdiag.index.flowhash import chosen, flow_hash
 from netdiag.index.packet import Lookup
+from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
 from netdiag.path.host import PathHost
 from netdiag.path.trail import Packet
 
-TCP, UDP = 6, 17
 L3, L4 = 0, 1
 """Values of net.ipv4.fib_multipath_hash_policy that are known here."""
 SILENT = frozenset({"failed", "incomplete"})
@@ -30,7 +30,7 @@ def member(host: PathHost, packet: Packet, answer: Lookup) -> int | None:
             return None
     ports = None
     if policy == L4:
-        if packet.ip_proto not in (TCP, UDP) or packet.sport is None or packet.dport is None:
+        if packet.ip_proto not in (IPPROTO_TCP, IPPROTO_UDP) or packet.sport is None or packet.dport is None:
             return None
         ports = packet.sport, packet.dport
     value = flow_hash(seed or 0, packet.src, packet.dst, ports=ports, proto=packet.ip_proto or 0 if ports else 0)

@@ -6,10 +6,11 @@ Pure; nothing can fail.
 
 import msgspec
 
+from netdiag.model.protocols import PROTOCOLS
 from netdiag.model.trace import TraceEvent, TraceReport
 from netdiag.model.walk import PathPacket, PathReport
 from netdiag.path.host import PathHost
-from netdiag.path.trail import PROTOCOLS, Packet
+from netdiag.path.trail import Packet
 from netdiag.path.walk import walk
 
 DECIDED = frozenset(

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from netdiag.index.packet import Query
+from netdiag.model.protocols import PROTOCOL_NAMES
 from netdiag.model.walk import Fate, Layer, PathStep, PathWay
-
-PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58}
 
 
 class Ends(NamedTuple):
@@ -76,8 +75,7 @@ class Packet:
 
     def text(self) -> str:
         """``udp 10.0.0.1 > 192.0.2.9:51820``."""
-        names = {number: name for name, number in PROTOCOLS.items()}
-        proto = names.get(self.ip_proto or 0, str(self.ip_proto)) if self.ip_proto else "ip"
+        proto = PROTOCOL_NAMES.get(self.ip_proto or 0, str(self.ip_proto)) if self.ip_proto else "ip"
         return f"{proto} {_end(self.src or '(not chosen)', self.sport)} > {_end(self.dst, self.dport)}"
 
     def answer(self, iif: int, src: str | None) -> "Packet":

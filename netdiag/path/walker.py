@@ -9,6 +9,7 @@ from typing import Any
 
 from netdiag.index.packet import Lookup
 from netdiag.model.link import Link
+from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.model.walk import Fate
 from netdiag.path import arrive, bpf, decide
 from netdiag.path.arrive import judged
@@ -20,7 +21,6 @@ from netdiag.path.trail import End, Packet, Trail
 from netdiag.path.wireguard import Wireguard
 
 LOOPBACK = 1
-TCP = 6
 NEEDED = ("links", "addresses", "routes", "rules", "sysctls", "nexthops")
 DEEPEST = 8
 """Tunnels in tunnels and namespaces behind namespaces that are followed."""
@@ -89,7 +89,7 @@ class Walker:
         if packet.family == "inet6":
             src = self._host.sources6.select(0, packet.dst) if answer.errno else None
         else:
-            chosen = {hop.src for hop in answer.hops} if packet.ip_proto == TCP and not answer.errno else set()
+            chosen = {hop.src for hop in answer.hops} if packet.ip_proto == IPPROTO_TCP and not answer.errno else set()
             src = next(iter(chosen)) if len(chosen) == 1 else None
         if src is None or answer.type == "local":
             return packet, answer

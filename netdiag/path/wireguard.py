@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from netdiag.index.cryptokey import Allowed
 from netdiag.model.link import Link
+from netdiag.model.protocols import IPPROTO_UDP
 from netdiag.model.walk import Fate
 from netdiag.path.host import PathHost
 from netdiag.path.trail import Packet, Trail
@@ -20,7 +21,6 @@ REJECT_AFTER_TIME = 180
 TRACKED = 100
 """Seconds: connection tracking keeps silent UDP for 120."""
 PADDING = 16
-UDP = 17
 
 
 class Encrypted(NamedTuple):
@@ -70,7 +70,7 @@ class Wireguard:
                 dst=address,
                 oif=self._zone(zone),
                 mark=self._keys.device.fwmark,
-                ip_proto=UDP,
+                ip_proto=IPPROTO_UDP,
                 sport=self._keys.device.listen_port,
                 dport=peer.endpoint_port,
                 size=self._padded(packet.size, OVERHEAD[family]),

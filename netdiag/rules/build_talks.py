@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.model.nft import NftExpression
+from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP, IPPROTO_UDP
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_nft import (
     CT_DIRECTION,
@@ -23,7 +24,6 @@ from netdiag.rules.build_nft import (
     verdict,
 )
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.owntalks import BGP, TCP, UDP
 from netdiag.rules.shape import Example
 
 DROP, ACCEPT = verdict("drop"), verdict("accept")
@@ -56,28 +56,32 @@ def by_direction() -> Iterator[Example]:
         return Example(name=name, why=why, tables=host.nft(*tables).build(), fires=fires)
 
     answers = rule((CT_DIRECTION, same("01")), ACCEPT)
-    calls, listens = rule(port(TCP, BGP), DROP), rule(port(TCP, BGP, source=True), DROP)
+    calls, listens = rule(port(IPPROTO_TCP, BGP_PORT), DROP), rule(port(IPPROTO_TCP, BGP_PORT, source=True), DROP)
     back = at_hook("input", answers, policy="drop")
     yield case("answers, by their direction", "we call", bgp_host(), back)
     out = at_hook("output", calls, name="out")
     yield case("answers only, and no call", "they may not call in", bgp_host(), back, out, fires=1)
     both = at_hook("output", answers, calls, listens)
     yield case("our answers, by their direction", "they call", bgp_host(), both)
-    seldom = at_hook("input", rule(port(TCP, BGP, source=True), plain("limit"), DROP), calls)
+    seldom = at_hook("input", rule(port(IPPROTO_TCP, BGP_PORT, source=True), plain("limit"), DROP), calls)
     yield case("some answers are dropped", "the next one passes", bgp_host(), seldom)
-    begins = (*l4proto(TCP), NftExpression(name="payload", key="transport", dreg=0, offset=13, length=1), same("02"))
+    begins = (
+        *l4proto(IPPROTO_TCP),
+        NftExpression(name="payload", key="transport", dreg=0, offset=13, length=1),
+        same("02"),
+    )
     first = at_hook("output", rule(begins, DROP)), at_hook("input", rule(begins, DROP), name="in")
     yield case("no connection begins", "neither here nor there", bgp_host(), *first, fires=1)
     known = at_hook("input", rule(state("established"), ACCEPT), policy="drop")
     free = table(chain("raw", rule(plain("notrack")), hook="prerouting", priority="raw"), name="raw")
     yield case("answers that are not tracked", "nf-notrack-with-stateful speaks", bgp_host(), known, free)
-    heard = rule(port(UDP, 51820), state("established"), ACCEPT)
+    heard = rule(port(IPPROTO_UDP, 51820), state("established"), ACCEPT)
     peer = at_hook("input", heard, rule(saddr("192.0.2.9/32"), DROP))
     yield case("a peer's answers to our port", "we begin", wg_host(), peer)
-    closed = rule(port(UDP, 51820), DROP)
+    closed = rule(port(IPPROTO_UDP, 51820), DROP)
     ends = at_hook("output", closed), at_hook("input", closed, name="in")
     yield case("WireGuard both ways", "nobody can begin", wg_host(), *ends, fires=1)
-    own = rule(mark(0), meta("skuid", bytes(4)), port(UDP, 51820), DROP)
+    own = rule(mark(0), meta("skuid", bytes(4)), port(IPPROTO_UDP, 51820), DROP)
     yield case("WireGuard, as the kernel sends it", "no mark, no user", wg_host(), at_hook("output", own), fires=1)
 
 

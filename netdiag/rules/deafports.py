@@ -12,13 +12,13 @@ from netdiag.index.view import HostView
 from netdiag.index.xtmatch import target
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.nft import NftRule
-from netdiag.model.sockets import IPPROTO_TCP, IPPROTO_UDP
+from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP, PROTOCOL_NAMES
 from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain
 from netdiag.rules.nftspecimen import Step, below, meant
 from netdiag.rules.shape import Rule, quoted
 from netdiag.rules.sockettables import endpoint, listening, served
 
-WORDS = {IPPROTO_TCP: "tcp", IPPROTO_UDP: "udp"}
+PORTED = (IPPROTO_TCP, IPPROTO_UDP)
 MOST = 64
 """Rules that are tried; a host with more has them from a program that keeps them."""
 
@@ -51,7 +51,7 @@ def _own_ports(view: HostView) -> Iterator[list[Deaf]]:
         assert place.rule is not None  # no policy
         found = []
         for packet in meant(place.table, place.rule, way=way).packets():
-            if packet.proto not in WORDS:
+            if packet.proto not in PORTED:
                 continue
             comes = replace(packet, oif="", daddr_type="local", ct_reply=None)
             done = view.netfilter.hook("prerouting", comes).translations
@@ -96,7 +96,7 @@ def deaf_finding(rule: Rule, one: Deaf) -> Draft:
     at = one.at
     assert at.rule is not None
     where = endpoint(one.address, one.port) if one.address else f"port {one.port}"
-    word = WORDS[one.proto]
+    word = PROTOCOL_NAMES[one.proto]
     fix = f"start the service on {word} port {one.port}"
     if not at.table.legacy:
         place = f"{at.table.family} {quoted(at.table.name)} {quoted(at.chain.name)}"

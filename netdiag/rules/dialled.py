@@ -13,7 +13,8 @@ from netdiag.index.packet import Query
 from netdiag.index.view import HostView
 from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import subject
-from netdiag.model.sockets import AF_INET, AF_INET6, ESTABLISHED, IPPROTO_TCP, SYN_SENT
+from netdiag.model.protocols import IPPROTO_TCP
+from netdiag.model.sockets import AF_INET, AF_INET6, ESTABLISHED, SYN_SENT
 from netdiag.rules.demands import Demand
 from netdiag.rules.sockettables import comm_of, endpoint, listening
 

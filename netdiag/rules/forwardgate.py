@@ -13,11 +13,12 @@ from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
 from netdiag.model.link import Link
+from netdiag.model.protocols import IPPROTO_ICMP, IPPROTO_ICMPV6
 from netdiag.rules.unscoped import default_ways
 
 CARRYING = (6, 17, 47, 50, 51, 132)
 """TCP, UDP, GRE, ESP, AH, SCTP: where none of them may pass, ICMP alone makes no network."""
-ICMP = {"inet": 1, "inet6": 58}
+ICMP = {"inet": IPPROTO_ICMP, "inet6": IPPROTO_ICMPV6}
 MOST = 8
 """Interfaces asked for each guest."""
 MOST_ASKED = 64

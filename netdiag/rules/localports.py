@@ -3,7 +3,8 @@
 import numpy as np
 
 from netdiag.index.view import HostView
-from netdiag.model.sockets import CLOSE, IPPROTO_TCP, IPPROTO_UDP, LISTEN
+from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
+from netdiag.model.sockets import CLOSE, LISTEN
 
 ANY = ("0.0.0.0", "::", "")
 """Local addresses of sockets that take packets to any."""

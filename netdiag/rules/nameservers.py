@@ -12,7 +12,7 @@ import numpy as np
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
-from netdiag.model.sockets import IPPROTO_TCP, IPPROTO_UDP
+from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
 from netdiag.rules.sockettables import at_address, comm_of, listening, served
 
 ASKED = 3

@@ -7,9 +7,10 @@ from dataclasses import replace
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import HookVerdict
 from netdiag.index.view import HostView
+from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.rules.nameservers import DNS_PORT
 
-TCP, SYN = 6, 2
+SYN = 2
 
 
 def comes_in(view: HostView, packet: Packet) -> HookVerdict:
@@ -31,6 +32,6 @@ def goes_out(view: HostView, packet: Packet) -> HookVerdict:
 def names_dns(view: HostView, question: Packet) -> bool:
     """Whether the filters that stop a question by UDP know nameservers: port 53 may be called by TCP, and the next port
     not."""
-    calls = (replace(question, proto=TCP, dport=DNS_PORT + more, tcp_flags=SYN) for more in (0, 1))
+    calls = (replace(question, proto=IPPROTO_TCP, dport=DNS_PORT + more, tcp_flags=SYN) for more in (0, 1))
     asked, beside = (goes_out(view, one).passes for one in calls)
     return asked != "no" and beside == "no"

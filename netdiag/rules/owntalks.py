@@ -11,6 +11,7 @@ from netdiag.index.nftverdict import Possible
 from netdiag.index.policy import Lookup, Query
 from netdiag.index.view import HostView
 from netdiag.model.finding import Severity, Subject, subject
+from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP, IPPROTO_UDP, PROTOCOL_NAMES
 from netdiag.rules.bgpsessions import HOLD_TIMER, Session, sessions, way
 from netdiag.rules.localports import callers
 from netdiag.rules.nameservers import DNS_PORT, asked, asks_dns, is_loopback
@@ -20,11 +21,9 @@ from netdiag.rules.ownhooks import SYN, comes_in, goes_out
 from netdiag.rules.wireguardpeers import device_subject, endpoint_word, peer_subject, query_to
 from netdiag.rules.wireguardways import alive, sending
 
-TCP, UDP, BGP = 6, 17, 179
 BFD, BFD_MULTIHOP = 3784, 4784
 MOST = 128
 """Conversations that are asked about."""
-WORDS = {TCP: "tcp", UDP: "udp"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,7 @@ class Talk:
         return replace(answer, ct_state="established", ct_reply=True)
 
     def _far_caller(self) -> int | None:
-        return self.out.dport if self.out.proto == UDP else None
+        return self.out.dport if self.out.proto == IPPROTO_UDP else None
 
 
 def talks(view: HostView) -> Iterator[Talk]:
@@ -75,7 +74,7 @@ def talks(view: HostView) -> Iterator[Talk]:
             talk = of_session(view, session)
             if talk is not None:
                 yield talk
-            bfd, packet = session.bfd(), packet_to(view, answer, UDP)
+            bfd, packet = session.bfd(), packet_to(view, answer, IPPROTO_UDP)
             # where it took the session down, bgp-bfd-down says so
             if session.up and bfd is not None and bfd.state in ("Down", "Init") and packet is not None:
                 heard = BFD_MULTIHOP if "multihop" in (session.protocol.session or "") else BFD
@@ -94,7 +93,7 @@ def talks(view: HostView) -> Iterator[Talk]:
         for peer in device.peers:
             query = query_to(device, peer)
             wanted = sending(peer, view.wireguard.at) or (peer.latest_handshake is None and peer.tx_bytes)
-            packet = packet_to(view, view.lookup(query), UDP) if query is not None and wanted else None
+            packet = packet_to(view, view.lookup(query), IPPROTO_UDP) if query is not None and wanted else None
             if packet is not None:
                 yield Talk(
                     words=f"{device.ifname}'s packets to {endpoint_word(peer)}",
@@ -108,14 +107,14 @@ def talks(view: HostView) -> Iterator[Talk]:
 
 def of_session(view: HostView, session: Session) -> Talk | None:
     """The TCP connection of a BGP session; None where there is no way to the neighbour."""
-    number = session.protocol.other.get("Neighbor port", str(BGP))
-    packet = packet_to(view, way(view, session), TCP)
+    number = session.protocol.other.get("Neighbor port", str(BGP_PORT))
+    packet = packet_to(view, way(view, session), IPPROTO_TCP)
     if packet is None:
         return None
     return Talk(
         words=f"BGP session {session.name} with {session.protocol.neighbor_address}",
         out=replace(packet, dport=int(number) if number.isdigit() else None, tcp_flags=SYN),
-        local_port=BGP,
+        local_port=BGP_PORT,
         suffers=(session.subject,),
         lost=not session.up and HOLD_TIMER in session.error,
     )
@@ -130,7 +129,9 @@ def questions(view: HostView) -> list[Talk]:
         host, family = address.partition("%")[0], "inet6" if ":" in address else "inet"
         packet = None
         if not is_loopback(address):
-            packet = packet_to(view, view.lookup(Query(family=family, dst=host, ip_proto=UDP, dport=DNS_PORT)), UDP)
+            packet = packet_to(
+                view, view.lookup(Query(family=family, dst=host, ip_proto=IPPROTO_UDP, dport=DNS_PORT)), IPPROTO_UDP
+            )
         if packet is None:
             return []
         suffers = (subject("prefix", prefix=address),)
@@ -170,14 +171,16 @@ def stop(view: HostView, talk: Talk) -> Possible | None:
     inwards = comes_in(view, first)
     called = inwards if inwards.passes == "no" else goes_out(view, talk.answer_out())
     closed = (
-        talk.out.proto == UDP and outwards.passes != "no" and comes_in(view, replace(first, saddr=None)).passes == "no"
+        talk.out.proto == IPPROTO_UDP
+        and outwards.passes != "no"
+        and comes_in(view, replace(first, saddr=None)).passes == "no"
     )
     return None if called.passes != "no" or closed else calls.blocker
 
 
 def opened(talk: Talk, blocker: Possible) -> str:
     """The command that lets a conversation through where it is stopped."""
-    at, word = blocker.at, WORDS[talk.out.proto or 0]
+    at, word = blocker.at, PROTOCOL_NAMES[talk.out.proto or 0]
     inwards = bool(hooks_of(at.table, at.chain) & {"input", "prerouting", "ingress"})
     ports = [f"{word} {'s' if inwards and not talk.apart else 'd'}port {talk.out.dport}"]
     if talk.local_port is not None and not talk.apart:

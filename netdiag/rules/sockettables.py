@@ -10,16 +10,8 @@ import numpy.typing as npt
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Subject, subject
-from netdiag.model.sockets import (
-    AF_INET,
-    AF_INET6,
-    CLOSE,
-    IPPROTO_TCP,
-    IPPROTO_UDP,
-    LISTEN,
-    Socket,
-    Sockets,
-)
+from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
+from netdiag.model.sockets import AF_INET, AF_INET6, CLOSE, LISTEN, Socket, Sockets
 
 Mask = npt.NDArray[np.bool_]
 

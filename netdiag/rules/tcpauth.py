@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft
-from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP
+from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
+from netdiag.model.sockets import ESTABLISHED
 from netdiag.rules.bgpsessions import (
     RESTARTS,
     Session,
@@ -24,7 +25,6 @@ from netdiag.rules.bgpsessions import (
 from netdiag.rules.shape import Rule
 from netdiag.rules.sockettables import packed
 
-BGP_PORT = 179
 READS = ("bird", "links", "addresses", "routes", "rules", "sysctls", "counters")
 MUTE = ("", "Socket: Connection timed out", *RESTARTS)
 """What BIRD says where nothing comes back; why the neighbour ended the session before stays until the next one."""

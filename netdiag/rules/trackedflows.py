@@ -15,9 +15,9 @@ from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.conntrack import ConntrackEntry
 from netdiag.model.neighbour import NTF_PROXY
+from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
 from netdiag.rules.translations import NUD_KNOWN, new_packet
 
-UDP, TCP = 17, 6
 SYN_SENT = 1
 """TCP_CONNTRACK_SYN_SENT."""
 MOST_GROUPS = 512
@@ -51,8 +51,10 @@ def stale_sources(view: HostView) -> Iterator[Group]:
     """
     table, state = view.conntrack, view.conntrack_state
     recent = state.settings.get("tcp_timeout_established", 432000) - 120
-    live = (table.proto == UDP) | ((table.proto == TCP) & (table.tcp_state == 3) & (table.timeout >= max(recent, 300)))
-    live |= (table.proto == TCP) & (table.tcp_state == SYN_SENT)
+    live = (table.proto == IPPROTO_UDP) | (
+        (table.proto == IPPROTO_TCP) & (table.tcp_state == 3) & (table.timeout >= max(recent, 300))
+    )
+    live |= (table.proto == IPPROTO_TCP) & (table.tcp_state == SYN_SENT)
     keep = (table.reply_dst != table.orig_src).any(axis=1) & live
     keep &= _foreign(view, keep)
     for group in groups(view, keep, ("family", "reply_dst", "orig_dst", "orig_dport", "proto")):
@@ -99,7 +101,7 @@ def nobody_answers(view: HostView, entry: ConntrackEntry) -> tuple[str, int | No
     address another host has now. An address that is routed here need not be on any interface.
     """
     address, family = entry.reply_dst, entry.family
-    lately = entry.proto == UDP or entry.tcp_state == "syn_sent"
+    lately = entry.proto == IPPROTO_UDP or entry.tcp_state == "syn_sent"
     if entry.replied or not lately or all(one.addr != address for one in _given(view, entry)):
         return None
     answer = view.lookup(Query(family=family, dst=address))

@@ -17,18 +17,9 @@ from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_HW_OFFLOAD, IPS_OFFLOAD, IPS_SEEN_REPLY, TCP_STATES
 from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Severity
+from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST, RTPROT_NAMES
-from netdiag.model.sockets import (
-    CLOSE_WAIT,
-    CLOSING,
-    ESTABLISHED,
-    FIN_WAIT1,
-    FIN_WAIT2,
-    IPPROTO_TCP,
-    IPPROTO_UDP,
-    LAST_ACK,
-    TIME_WAIT,
-)
+from netdiag.model.sockets import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, TIME_WAIT
 from netdiag.rules.routewords import ip_command, table_word
 from netdiag.rules.shape import quoted
 from netdiag.rules.waysout import ROUTING_DAEMONS, for_some

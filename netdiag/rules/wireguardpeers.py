@@ -11,6 +11,7 @@ from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.finding import Subject, subject
 from netdiag.model.link import Link
+from netdiag.model.protocols import IPPROTO_UDP
 from netdiag.model.wireguard import PeerCounters, WireguardDevice, WireguardPeer
 
 REJECT_AFTER_TIME = 180
@@ -19,7 +20,6 @@ REKEY_TIMEOUT = 5
 """Seconds between two tries of a handshake."""
 INITIATION = 148
 """Bytes of one try."""
-UDP = 17
 
 
 def devices(view: HostView) -> Iterator[tuple[WireguardDevice, Link]]:
@@ -61,7 +61,7 @@ def query_to(device: WireguardDevice, peer: WireguardPeer) -> Query | None:
         dst=address,
         oif=int(zone) if zone.isdigit() else zone or None,
         mark=device.fwmark,
-        ip_proto=UDP,
+        ip_proto=IPPROTO_UDP,
         sport=device.listen_port,
         dport=peer.endpoint_port,
     )

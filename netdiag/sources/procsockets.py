@@ -7,7 +7,8 @@ the host. Lines of another shape are left out; nothing can fail.
 
 import ipaddress
 
-from netdiag.model.sockets import AF_INET, AF_INET6, AF_PACKET, IPPROTO_TCP, LISTEN
+from netdiag.model.protocols import IPPROTO_TCP
+from netdiag.model.sockets import AF_INET, AF_INET6, AF_PACKET, LISTEN
 
 Row = dict[str, int | str]
 

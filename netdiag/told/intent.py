@@ -21,12 +21,12 @@ from netdiag.model.intent import (
     IntendedWireguard,
     Intent,
 )
+from netdiag.model.protocols import PROTOCOLS
 from netdiag.model.route import RTN_NAMES
 from netdiag.told.strict import Table, ToldRefused, address, load, number, parse, prefix, prefixes, text, truth
 
 DEFAULT = "/etc/netdiag/intent.toml"
 TABLES = {"default": 253, "main": 254, "local": 255}
-PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "esp": 50, "ah": 51, "ipv6-icmp": 58, "sctp": 132}
 ACTIONS = ("lookup", "goto", "nop", "blackhole", "unreachable", "prohibit")
 ON_INTERFACES = ("xdp", "tc-ingress", "tc-egress", "netkit-primary", "netkit-peer")
 SECRET = re.compile(r"secret|_key$|fastopen_key", re.IGNORECASE)

@@ -4,6 +4,7 @@ import ipaddress
 from struct import Struct
 from typing import NamedTuple
 
+from netdiag.model.protocols import IPPROTO_TCP, PROTOCOL_NAMES
 from netdiag.model.text import kernel_text
 from netdiag.model.trace import TraceEvent
 from netdiag.trace.reasons import Names
@@ -15,8 +16,6 @@ COUNT = Struct("=QQ")
 TOLD = Struct("=QQQ")
 INDEX = Struct("=I")
 
-PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58}
-PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 FLAGS = "FSRPAUEW"
 """TCP flags from the lowest bit: FIN, SYN, RST, PSH, ACK, URG, ECE, CWR."""
 PLACES = ("received", "queued", "sending", "sent", "read", "consumed", "dropped")
@@ -104,7 +103,7 @@ class Decoder:
             proto=PROTOCOL_NAMES.get(l4, str(l4)) if ends else None,
             sport=sport or None,
             dport=dport or None,
-            flags=_flags(flags) if l4 == PROTOCOLS["tcp"] and not resent else None,
+            flags=_flags(flags) if l4 == IPPROTO_TCP and not resent else None,
             ethertype=protocol if not ends and protocol else None,
             length=length,
             mark=mark,

@@ -14,6 +14,7 @@ from netdiag.model.conntrack import (
     IPS_SRC_NAT,
     ConntrackEntry,
 )
+from netdiag.model.protocols import IPPROTO_ICMP, IPPROTO_ICMPV6
 from netdiag.model.snapshot import Snapshot
 from netdiag.render.tables import Column, Filters, Row, View
 from netdiag.render.views._words import without_nothing
@@ -26,14 +27,13 @@ FLAGS = {
     IPS_OFFLOAD: "OFFLOAD",
     IPS_HW_OFFLOAD: "HW_OFFLOAD",
 }
-ICMP = (1, 58)
 
 
 def direction(entry: ConntrackEntry, side: str) -> Row:
     """One tuple."""
     row: Row = {"src": getattr(entry, f"{side}_src"), "dst": getattr(entry, f"{side}_dst")}
     first, second = getattr(entry, f"{side}_sport"), getattr(entry, f"{side}_dport")
-    if entry.proto in ICMP:
+    if entry.proto in (IPPROTO_ICMP, IPPROTO_ICMPV6):
         return row | {"type": second >> 8, "code": second & 0xFF, "id": first}
     return row | ({"sport": first, "dport": second} if first or second else {})
 

@@ -34,7 +34,8 @@ from netdiag.index.view import HostView
 from netdiag.model.address import Address
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
-from netdiag.model.sockets import IPPROTO_TCP, IPPROTO_UDP, Socket
+from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
+from netdiag.model.sockets import Socket
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.nameservers import is_loopback
 from netdiag.rules.shape import Example, Rule, quoted

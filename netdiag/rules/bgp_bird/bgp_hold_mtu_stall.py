@@ -35,7 +35,8 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP, TOLD_INFO, Sockets, sockets_from_rows
+from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
+from netdiag.model.sockets import ESTABLISHED, TOLD_INFO, Sockets, sockets_from_rows
 from netdiag.rules.bgpsessions import Session, routed, sessions, touched, way
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule, quoted
@@ -49,7 +50,6 @@ RULE = Rule(
     consults=("wireguard",),
     explains=("bgp-hold-timer-expired", "bgp-not-established", "tcp-*"),
 )
-BGP = 179
 IN_A_ROW = 3
 """Retransmissions of one segment; each waits twice as long as the one before."""
 FIRST = 200
@@ -60,7 +60,7 @@ def stalled(view: HostView) -> dict[str, int]:
     """Positions of BGP connections that stall while the neighbour is heard, by its address."""
     table = view.sockets
     chosen = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & ((table.told & TOLD_INFO) != 0)
-    chosen &= ((table.sport == BGP) | (table.dport == BGP)) & (table.retrans >= IN_A_ROW) & (table.timer == 1)
+    chosen &= ((table.sport == BGP_PORT) | (table.dport == BGP_PORT)) & (table.retrans >= IN_A_ROW) & (table.timer == 1)
     chosen &= (table.wqueue * 2 >= table.snd_mss) & (table.snd_mss > 0)
     found = {}
     for position in np.flatnonzero(chosen).tolist():

@@ -33,6 +33,7 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
+from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
 from netdiag.rules.bgpsessions import (
     HOLD_TIMER,
     bird_name,
@@ -48,7 +49,7 @@ from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.build_nft import port, rule
 from netdiag.rules.build_talks import DROP, at_hook
 from netdiag.rules.nftplaces import fact, list_chain, place_words
-from netdiag.rules.owntalks import BGP, TCP, of_session, opened, stop
+from netdiag.rules.owntalks import of_session, opened, stop
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -119,7 +120,7 @@ def examples() -> Iterator[Example]:
     dead.link("eth0").address("eth0", "192.0.2.2/24").neighbour("192.0.2.1", dev="eth0", state="failed")
     says = ("which does not answer ARP either",)
     yield Example(name="no answer to ARP", why="its card, its cable", tables=dead.build(), says=says, **crit)
-    both = rule(port(TCP, BGP), DROP), rule(port(TCP, BGP, source=True), DROP)
+    both = rule(port(IPPROTO_TCP, BGP_PORT), DROP), rule(port(IPPROTO_TCP, BGP_PORT, source=True), DROP)
     shut = BirdHost().bgp_down("up1", ours)
     shut.nft(at_hook("input", *both))
     named = (" of inet filter input (tcp sport 179 drop) stops its packets", "nft 'insert rule inet filter input")

@@ -28,7 +28,7 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, subject
-from netdiag.model.sockets import IPPROTO_UDP
+from netdiag.model.protocols import IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.nameservers import DNS_PORT, FALLBACK, asks_dns
 from netdiag.rules.shape import Example, Rule, quoted

@@ -30,7 +30,7 @@ import numpy as np
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.host import Forwarder
-from netdiag.model.sockets import IPPROTO_UDP
+from netdiag.model.protocols import IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.nameservers import RESOLVERS, is_loopback
 from netdiag.rules.shape import Example, Rule, quoted

@@ -33,7 +33,8 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, subject
-from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP, TOLD_INFO, sockets_from_rows
+from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
+from netdiag.model.sockets import ESTABLISHED, TOLD_INFO, sockets_from_rows
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -45,7 +46,6 @@ RULE = Rule(
     reads=("sockets", "sysctls"),
     explains=("tcp-retrans-high", "tcp-pmtud-probing-off", "ip-fragfails"),
 )
-BGP = 179
 IN_A_ROW = 3
 """Retransmissions of one segment; each waits twice as long as the one before."""
 FIRST = 200
@@ -59,7 +59,7 @@ MOST = 8
 def check(view: HostView) -> Iterator[Draft]:
     table = view.sockets
     tcp = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & ((table.told & TOLD_INFO) != 0)
-    tcp &= (table.sport != BGP) & (table.dport != BGP)
+    tcp &= (table.sport != BGP_PORT) & (table.dport != BGP_PORT)
     stuck = tcp & (table.timer == 1) & (table.retrans >= IN_A_ROW)
     stuck &= (table.snd_mss >= SMALL) & (table.wqueue >= table.snd_mss)
     said: set[bytes] = set()

@@ -35,11 +35,12 @@ from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_SEEN_REPLY, ConntrackEntry
 from netdiag.model.finding import Draft, Unjudged, subject
+from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, rule, state, table, verdict
 from netdiag.rules.nftplaces import fact, list_chain, place_words
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.trackedflows import TCP, groups
+from netdiag.rules.trackedflows import groups
 from netdiag.rules.translations import CONSULTS, READS, dead_end, new_packet
 
 RULE = Rule(
@@ -86,7 +87,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
 
 def _half_seen(view: HostView) -> Iterator[tuple[ConntrackEntry, int]]:
     ct = view.conntrack
-    keep = np.asarray((ct.proto == TCP) & (ct.tcp_state == SYN_SENT) & (ct.status & IPS_SEEN_REPLY == 0))
+    keep = np.asarray((ct.proto == IPPROTO_TCP) & (ct.tcp_state == SYN_SENT) & (ct.status & IPS_SEEN_REPLY == 0))
     for group in groups(view, keep, ("family", "orig_dst", "orig_dport")):
         one = group.entry
         own = any(view.local.is_local(one.family, end) for end in (one.orig_src, one.reply_src))
@@ -96,7 +97,7 @@ def _half_seen(view: HostView) -> Iterator[tuple[ConntrackEntry, int]]:
 
 def _dropped(view: HostView, one: ConntrackEntry) -> Possible | None:
     """What drops the packet after the handshake, where the first one may pass."""
-    packet = new_packet(view, TCP, (one.orig_src, one.orig_sport, one.reply_src, one.reply_sport))
+    packet = new_packet(view, IPPROTO_TCP, (one.orig_src, one.orig_sport, one.reply_src, one.reply_sport))
     way = replace(packet, oif=None, mark=None, ct_mark=None)
     if view.netfilter.hook("forward", way).passes == "no":
         return None

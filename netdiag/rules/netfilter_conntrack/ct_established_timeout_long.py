@@ -32,6 +32,7 @@ import numpy as np
 from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_ASSURED
 from netdiag.model.finding import Draft, subject
+from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
 
@@ -44,7 +45,7 @@ RULE = Rule(
     explains=("ct-table-full",),
 )
 NAME = "net.netfilter.nf_conntrack_tcp_timeout_established"
-TCP, ESTABLISHED, DAY = 6, 3, 86400
+ESTABLISHED, DAY = 3, 86400
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -52,7 +53,7 @@ def check(view: HostView) -> Iterator[Draft]:
     timeout = state.settings.get("tcp_timeout_established")
     if timeout is None or timeout <= DAY or not state.max or state.count * 2 <= state.max:
         return
-    idle = (table.proto == TCP) & (table.tcp_state == ESTABLISHED) & ((table.status & IPS_ASSURED) != 0)
+    idle = (table.proto == IPPROTO_TCP) & (table.tcp_state == ESTABLISHED) & ((table.status & IPS_ASSURED) != 0)
     idle &= table.timeout.astype(np.int64) <= timeout - DAY
     dead = int(np.count_nonzero(idle))
     if dead * 2 <= len(table):
@@ -80,7 +81,7 @@ def _case(name: str, why: str, fires: int = 0, *, idle: int = 3, fresh: int = 2,
     for number in range(idle + fresh):
         left = days - DAY if number < idle else days - DAY + 1
         ends = f"10.0.0.2 {1000 + number} 192.0.2.1 443", f"192.0.2.1 443 10.0.0.2 {1000 + number}"
-        host.conntrack(TCP, *ends, **({"timeout": max(left, 0), "tcp_state": "established"} | entry))
+        host.conntrack(IPPROTO_TCP, *ends, **({"timeout": max(left, 0), "tcp_state": "established"} | entry))
     host.conntrack_state(**({"count": 6, "max": 11, "settings": {"tcp_timeout_established": days}} | fields))
     return Example(name=name, why=why, tables=host.build(), fires=fires)
 

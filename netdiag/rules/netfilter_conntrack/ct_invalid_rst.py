@@ -37,10 +37,11 @@ from netdiag.index.nftpacket import Packet
 from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_SEEN_REPLY
 from netdiag.model.finding import Draft, Unjudged, subject
+from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, plain, rule, state, table, verdict
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.trackedflows import TCP, groups
+from netdiag.rules.trackedflows import groups
 from netdiag.rules.translations import READS, new_packet
 
 RULE = Rule(
@@ -107,13 +108,13 @@ def _own(view: HostView) -> str | None:
         return None
     ct = view.conntrack
     changed = (ct.reply_dst != ct.orig_src).any(axis=1) & (ct.status & IPS_SEEN_REPLY != 0)
-    keep = np.asarray((ct.proto == TCP) & (ct.tcp_state == CLOSE) & changed)
+    keep = np.asarray((ct.proto == IPPROTO_TCP) & (ct.tcp_state == CLOSE) & changed)
     for group in groups(view, keep, ("family", "reply_dst", "reply_src")):
         one = group.entry
         guest = not view.local.is_local(one.family, one.orig_src) and view.local.is_local(one.family, one.reply_dst)
         if not guest or group.count < SOME:
             continue
-        answer = new_packet(view, TCP, (one.reply_src, one.reply_sport, one.reply_dst, one.reply_dport))
+        answer = new_packet(view, IPPROTO_TCP, (one.reply_src, one.reply_sport, one.reply_dst, one.reply_dport))
         answer = replace(answer, ct_state="invalid", ct_reply=None, ct_mark=None)
         if view.netfilter.hook("input", answer).passes == "yes":
             return f"{one.orig_src} to {one.orig_dst} port {one.orig_dport}"
@@ -124,12 +125,12 @@ def _forwarded(view: HostView) -> tuple[Packet, str] | None:
     """A translated TCP connection of others."""
     ct = view.conntrack
     changed = (ct.reply_dst != ct.orig_src).any(axis=1) | (ct.reply_src != ct.orig_dst).any(axis=1)
-    keep = np.asarray((ct.proto == TCP) & (ct.tcp_state == ESTABLISHED) & changed)
+    keep = np.asarray((ct.proto == IPPROTO_TCP) & (ct.tcp_state == ESTABLISHED) & changed)
     for group in groups(view, keep, ("family", "orig_dst", "reply_src")):
         one = group.entry
         ends = (one.orig_src, one.orig_sport, one.reply_src, one.reply_sport)
         if not any(view.local.is_local(one.family, end) for end in (one.orig_src, one.reply_src)):
-            return new_packet(view, TCP, ends), f"{one.orig_src} to {one.orig_dst} port {one.orig_dport}"
+            return new_packet(view, IPPROTO_TCP, ends), f"{one.orig_src} to {one.orig_dst} port {one.orig_dport}"
     return None
 
 

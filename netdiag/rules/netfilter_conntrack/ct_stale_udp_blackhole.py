@@ -32,11 +32,12 @@ from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_DST_NAT, IPS_SEEN_REPLY, ConntrackEntry
 from netdiag.model.finding import Draft, subject
 from netdiag.model.nft import NftExpression
+from netdiag.model.protocols import IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.build_nft import Expressions, chain, iifname, nat, plain, port, rule, same, table
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.trackedflows import UDP, Group, groups
+from netdiag.rules.trackedflows import Group, groups
 from netdiag.rules.translations import CONSULTS, READS, dead_end, new_packet
 
 RULE = Rule(
@@ -53,7 +54,7 @@ SAME = ("family", "orig_dst", "orig_dport", "reply_src", "reply_sport", "status"
 def check(view: HostView) -> Iterator[Draft]:
     table = view.conntrack
     moved_at = (table.reply_src != table.orig_dst).any(axis=1) | (table.reply_sport != table.orig_dport)
-    judged = (table.proto == UDP) & (moved_at | (table.status & IPS_SEEN_REPLY == 0))
+    judged = (table.proto == IPPROTO_UDP) & (moved_at | (table.status & IPS_SEEN_REPLY == 0))
     for group in groups(view, judged, SAME):
         entry = group.entry
         moved = (entry.reply_src, entry.reply_sport) != (entry.orig_dst, entry.orig_dport)
@@ -66,7 +67,7 @@ def check(view: HostView) -> Iterator[Draft]:
 def _now(view: HostView, entry: ConntrackEntry) -> tuple[Translation, ...]:
     """Where a new flow would go."""
     ends = (entry.orig_src, entry.orig_sport, entry.orig_dst, entry.orig_dport)
-    packet = new_packet(view, UDP, ends)
+    packet = new_packet(view, IPPROTO_UDP, ends)
     found = view.netfilter.hook("output" if packet.iif == "" else "prerouting", packet)
     return tuple(one for one in found.translations if one.kind in ("dnat", "redirect"))
 

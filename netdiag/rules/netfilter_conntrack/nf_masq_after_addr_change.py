@@ -33,11 +33,12 @@ from netdiag.model.conntrack import IPS_CONFIRMED, IPS_SRC_NAT
 from netdiag.model.finding import Draft, subject
 from netdiag.model.neighbour import NTF_PROXY
 from netdiag.model.nft import NftExpression
+from netdiag.model.protocols import IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, nat, oifname, plain, rule, table
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.trackedflows import UDP, nobody_answers, stale_sources
+from netdiag.rules.trackedflows import nobody_answers, stale_sources
 from netdiag.rules.translations import READS
 
 RULE = Rule(
@@ -57,7 +58,7 @@ def check(view: HostView) -> Iterator[Draft]:
     found: dict[str, list[tuple[int, str, tuple[str, int | None] | None]]] = {}
     for group in stale_sources(view):
         entry = group.entry
-        if entry.proto != UDP or (entry.orig_dst, entry.orig_dport) not in tunnels:
+        if entry.proto != IPPROTO_UDP or (entry.orig_dst, entry.orig_dport) not in tunnels:
             text = f"{entry.orig_src} to {entry.orig_dst} port {entry.orig_dport}"
             found.setdefault(entry.reply_dst, []).append((group.count, text, nobody_answers(view, entry)))
     for address, rows in found.items():

@@ -38,6 +38,7 @@ from netdiag.index.view import HostView
 from netdiag.index.xtmatch import target
 from netdiag.model.finding import Draft
 from netdiag.model.nft import NftElement, NftRule, NftSet, NftTable
+from netdiag.model.protocols import BGP_PORT, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, PROTOCOL_NAMES
 from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
@@ -77,12 +78,10 @@ RULE = Rule(
     consults=("resolver", "routes", "rules", "nexthops", "neighbours", "bird"),
     explains=("bgp-hold-timer-expired", "bgp-not-established"),
 )
-BGP_PORT = 179
 HOOKS = ("prerouting", "output")
-TCP = 6
 MOST_LINKS = 6
 MOST_FORWARDING = 4
-WORDS = {6: "tcp", 17: "udp", 132: "sctp"}
+PORTED = (IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP)
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -96,7 +95,7 @@ def check(view: HostView) -> Iterator[Draft]:
             stop = _stop(view, hook, packet, _by(view, hook, packet) or names) if ported else None
             stop = stop or _stop_between(view, hook, packet, names)
             if stop is None and packet.proto is None:
-                stop = _stop_between(view, hook, replace(packet, proto=TCP), names)
+                stop = _stop_between(view, hook, replace(packet, proto=IPPROTO_TCP), names)
             if stop is not None:
                 yield _finding(view, at, hook, packet, stop)
                 break
@@ -183,7 +182,7 @@ def _finding(view: HostView, at: Place, hook: str, packet: Packet, stop: Possibl
     to, since = ("sport", "dport") if out else ("dport", "sport")
     asked = packet.dport is not None and (out or packet.sport is None)
     key, number = (to, packet.dport) if asked else (since, packet.sport)
-    proto = WORDS.get(packet.proto or 17, "udp")
+    proto = PROTOCOL_NAMES[packet.proto if packet.proto in PORTED else IPPROTO_UDP]
     what = "the answers to it are" if out else "what comes is"
     nft = [f"ct state {{ new, untracked }} {proto} {key} {number} accept"]
     xt = [f"-p {proto} --{key} {number} -j ACCEPT"]

@@ -39,6 +39,7 @@ from typing import Any
 from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
 from netdiag.model.finding import SEVERITY_RANK, Draft, Severity
+from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP, IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
     chain,
@@ -69,7 +70,7 @@ from netdiag.rules.nameservers import DNS_PORT
 from netdiag.rules.nftplaces import by_default, chain_subject, fact, is_blanket, list_chain, place_words
 from netdiag.rules.nftspecimen import below, hooks_of
 from netdiag.rules.ownhooks import goes_out, names_dns
-from netdiag.rules.owntalks import BFD, BGP, MOST, TCP, UDP, Talk, opened, questions, stop, talks
+from netdiag.rules.owntalks import BFD, MOST, Talk, opened, questions, stop, talks
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -127,7 +128,7 @@ def _waits(view: HostView) -> bool:
     if not view.read_whole("sockets"):
         return False
     table = view.sockets
-    return bool(((table.dport == DNS_PORT) & (table.protocol == UDP)).any())
+    return bool(((table.dport == DNS_PORT) & (table.protocol == IPPROTO_UDP)).any())
 
 
 def _draft(rows: list[tuple[Talk, Possible]], *, sure: bool) -> Draft:
@@ -154,7 +155,7 @@ def _draft(rows: list[tuple[Talk, Possible]], *, sure: bool) -> Draft:
 
 def examples() -> Iterator[Example]:
     known = rule(state("established", "related"), ACCEPT)
-    both = rule(port(TCP, BGP), DROP), rule(port(TCP, BGP, source=True), DROP)
+    both = rule(port(IPPROTO_TCP, BGP_PORT), DROP), rule(port(IPPROTO_TCP, BGP_PORT, source=True), DROP)
     bad: dict[str, Any] = {"fires": 1, "severity": "critical"}
 
     def case(name: str, why: str, host: Any, *tables: Any, **more: Any) -> Example:
@@ -174,11 +175,11 @@ def examples() -> Iterator[Example]:
             loud = severity if is_ in ("Down", "Init") and up else None
             told: dict[str, Any] = {"fires": 1, "severity": loud} if loud else {}
             name = f"BFD {is_}, BGP {'up' if up else 'down'}, {session}, {hook} {number} {source}"
-            closed = at_hook(hook, rule(port(UDP, number, source=source), DROP))
+            closed = at_hook(hook, rule(port(IPPROTO_UDP, number, source=source), DROP))
             yield case(name, "each side sends to that port", host, closed, **told)
     line = "nft 'insert rule inet filter"
     words = {"says": ("BFD of session up1", f"{line} input udp dport {BFD} accept'"), "fires": 1, "severity": "warning"}
-    closed = at_hook("input", rule(port(UDP, BFD), DROP))
+    closed = at_hook("input", rule(port(IPPROTO_UDP, BFD), DROP))
     yield case("what BFD lacks", "one port, one way", bgp_host(True).bfd(state="Down"), closed, **words)
     lines = (f"{line} input tcp sport 179 accept; insert rule inet filter input tcp dport 179 accept'",)
     shut = at_hook("input", *both)
@@ -196,7 +197,9 @@ def examples() -> Iterator[Example]:
     marked = at_hook("input", rule(meta("skuid", (0).to_bytes(4, "little")), ACCEPT), *both)
     yield case("for some user's packets", "not known whose", bgp_host(), marked)
     other = at_hook(
-        "input", rule(iifname("eth1"), port(TCP, BGP), DROP), rule(iifname("eth1"), port(TCP, BGP, source=True), DROP)
+        "input",
+        rule(iifname("eth1"), port(IPPROTO_TCP, BGP_PORT), DROP),
+        rule(iifname("eth1"), port(IPPROTO_TCP, BGP_PORT, source=True), DROP),
     )
     yield case("on another interface", "not the neighbour's", bgp_host(), other)
     off = bgp_host(True, state="down", bgp_state="Down", info="")
@@ -204,7 +207,7 @@ def examples() -> Iterator[Example]:
     yield case("waits", "the other side calls, and need not", bgp_host(bgp_state="Passive"), at_hook("input", *both))
     yield case("no filter", "nothing to ask", bgp_host())
 
-    closed = rule(port(UDP, 51820), DROP)
+    closed = rule(port(IPPROTO_UDP, 51820), DROP)
     yield case("WireGuard on the way out", "an agent's table", wg_host(), at_hook("output", closed), **bad)
     never = wg_host(age=None, tx_bytes=148)
     yield case("never answered", "it was tried", never, at_hook("output", closed), **bad)
@@ -222,7 +225,7 @@ def examples() -> Iterator[Example]:
         host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").resolver(*servers)
         return host.route("default", via="192.0.2.1", dev="eth0")
 
-    dns = at_hook("output", rule(port(UDP, 53), DROP))
+    dns = at_hook("output", rule(port(IPPROTO_UDP, 53), DROP))
     lines = (f"{line} output udp dport 53 accept'",)
     yield case("nameservers on the way out", "an agent's table", asks("198.51.100.53"), dns, says=lines, **bad)
     unread: dict[str, Any] = {"late": ("resolver",)}
@@ -235,29 +238,29 @@ def examples() -> Iterator[Example]:
     yield from _below(case, asks, guess, bad)
     mystery = rule(plain("target", key="X"))
     yield case("a target not known here", "it may let all pass", asks("198.51.100.53"), at_hook("output", mystery))
-    behind = at_hook("output", mystery, rule(port(UDP, 53), DROP))
+    behind = at_hook("output", mystery, rule(port(IPPROTO_UDP, 53), DROP))
     yield case("and a drop behind it", "it may accept before", asks("198.51.100.53"), behind)
-    late = at_hook("input", rule(port(UDP, 53, source=True), DROP))
+    late = at_hook("input", rule(port(IPPROTO_UDP, 53, source=True), DROP))
     yield case("their answers", "the same", asks("198.51.100.53"), late, **bad)
-    ssh = rule(port(TCP, 22), ACCEPT)
-    few = at_hook("input", ssh, rule(port(UDP, 51820), ACCEPT), policy="drop")
+    ssh = rule(port(IPPROTO_TCP, 22), ACCEPT)
+    few = at_hook("input", ssh, rule(port(IPPROTO_UDP, 51820), ACCEPT), policy="drop")
     yield case("answers, where services are open", "no answer comes to their ports", asks("198.51.100.53"), few, **bad)
     calls = at_hook("input", ssh, policy="drop")
     yield case("BGP's answers, likewise", "no answer comes to that port", bgp_host(), calls, **bad)
-    low = rule(l4proto(TCP), high_port(1024), ACCEPT)
+    low = rule(l4proto(IPPROTO_TCP), high_port(1024), ACCEPT)
     yield case("high ports are open", "answers come to those", bgp_host(), at_hook("input", low, policy="drop"))
-    near = rule(l4proto(TCP), high_port(42200), ACCEPT)
+    near = rule(l4proto(IPPROTO_TCP), high_port(42200), ACCEPT)
     yield case("only some high ports", "a call may come from those", bgp_host(), at_hook("input", near, policy="drop"))
-    far = rule(l4proto(TCP), high_port(52000), ACCEPT)
+    far = rule(l4proto(IPPROTO_TCP), high_port(52000), ACCEPT)
     seldom = at_hook("input", far, policy="drop")
     yield case("few high ports", "most calls come from others", bgp_host().sysctl("net.ipv4.ip_local_port_range", "x"),
                seldom, **bad)  # fmt: skip
     moved = bgp_host().sysctl("net.ipv4.ip_local_port_range", "50000 59000")
     yield case("the ports that it calls from", "as its own setting says", moved, seldom)
-    leaves = at_hook("output", rule(port(TCP, 443), ACCEPT), policy="drop")
+    leaves = at_hook("output", rule(port(IPPROTO_TCP, 443), ACCEPT), policy="drop")
     yield case("not on the list of what may leave", "it may do without", asks("198.51.100.53"), leaves, **guess)
     for what, more, fires in (("port 53 alone", 53, bad), ("any port", None, guess)):
-        calls = rule(port(TCP, more), ACCEPT) if more else rule(l4proto(TCP), ACCEPT)
+        calls = rule(port(IPPROTO_TCP, more), ACCEPT) if more else rule(l4proto(IPPROTO_TCP), ACCEPT)
         named = at_hook("output", calls, policy="drop")
         yield case(f"by TCP, {what}", "are nameservers on the list?", asks("198.51.100.53"), named, **fires)
     waiting = asks("198.51.100.53").socket(protocol=17, dport=53)
@@ -266,7 +269,7 @@ def examples() -> Iterator[Example]:
     yield case("sockets that were not read", "nobody knows who waits", asks("198.51.100.53"), leaves, **deaf)
     web = asks("198.51.100.53").socket(dport=53, state=1).socket(protocol=17, dport=443)
     yield case("sockets of others", "nobody waits for an answer", web, leaves, **guess)
-    closed_too = at_hook("output", rule(port(UDP, 53), DROP), policy="drop")
+    closed_too = at_hook("output", rule(port(IPPROTO_UDP, 53), DROP), policy="drop")
     yield case("named on the list", "somebody closed it", asks("198.51.100.53"), closed_too, **bad)
     nothing = at_hook("input", policy="drop")
     yield case("no answer to anything", "that is no list", asks("198.51.100.53"), nothing, **bad)
@@ -288,10 +291,10 @@ def _below(case: Any, asks: Any, guess: dict[str, Any], bad: dict[str, Any]) -> 
     last, jump = chain("last", rule(plain("reject"))), verdict("jump", "last")
     for name, hook, conditions, more in (
         ("a last REJECT below", "output", (), guess),
-        ("closed below, by the jump", "output", port(UDP, 53), bad),
+        ("closed below, by the jump", "output", port(IPPROTO_UDP, 53), bad),
         ("closed below, by the nameserver", "output", daddr("198.51.100.53"), bad),
         ("a last REJECT of a zone", "output", oifname("eth0"), guess),
-        ("answers closed below", "input", port(UDP, 53, source=True), bad | {"says": ("udp sport 53 accept",)}),
+        ("answers closed below", "input", port(IPPROTO_UDP, 53, source=True), bad | {"says": ("udp sport 53 accept",)}),
     ):
         ruleset = table(chain("base", rule(conditions, jump), hook=hook), last)
         yield case(name, "a jump is part of the chain", asks("198.51.100.53"), ruleset, **more)

@@ -33,8 +33,9 @@ from typing import Any, NamedTuple
 from netdiag.index.fleet import FleetHost, FleetView, across, on
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.nft import Nft, NftRule
+from netdiag.model.protocols import PROTOCOLS
 from netdiag.path.fleetwalk import FleetEnd, FleetWays
-from netdiag.path.trail import PROTOCOLS, Packet
+from netdiag.path.trail import Packet
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, rule, state, table, verdict
 from netdiag.rules.shape import FleetExample, Rule, quoted

@@ -38,7 +38,8 @@ import numpy as np
 from netdiag.index.view import HostView
 from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Draft, subject
-from netdiag.model.sockets import AF_INET, AF_INET6, IPPROTO_TCP, TIME_WAIT, Sockets, address_text
+from netdiag.model.protocols import IPPROTO_TCP
+from netdiag.model.sockets import AF_INET, AF_INET6, TIME_WAIT, Sockets, address_text
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.sockettables import Mask, endpoint, in_use, listening

@@ -30,7 +30,8 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.model.sockets import IPPROTO_TCP, TOLD_BACKLOG
+from netdiag.model.protocols import IPPROTO_TCP
+from netdiag.model.sockets import TOLD_BACKLOG
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.sockettables import about, listening, named

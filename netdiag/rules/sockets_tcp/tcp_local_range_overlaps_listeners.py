@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from netdiag.index.view import HostView
 from netdiag.model.distinct import distinct
 from netdiag.model.finding import Draft, subject
-from netdiag.model.sockets import IPPROTO_TCP
+from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.sockets_tcp.tcp_ephemeral_exhausted import ports

@@ -30,7 +30,8 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, Severity, Subject, subject
-from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP, TOLD_INFO, Socket, SocketOwner, SocketOwners
+from netdiag.model.protocols import IPPROTO_TCP
+from netdiag.model.sockets import ESTABLISHED, TOLD_INFO, Socket, SocketOwner, SocketOwners
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.sockettables import Mask, listening

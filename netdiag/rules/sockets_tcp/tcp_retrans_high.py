@@ -28,7 +28,7 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.model.sockets import IPPROTO_TCP
+from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.counted import counted
 from netdiag.rules.shape import Example, Rule

@@ -31,7 +31,8 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, subject
-from netdiag.model.sockets import ESTABLISHED, IPPROTO_TCP, LISTEN, TOLD_INFO, TOLD_SKMEM
+from netdiag.model.protocols import IPPROTO_TCP
+from netdiag.model.sockets import ESTABLISHED, LISTEN, TOLD_INFO, TOLD_SKMEM
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.sockettables import comm_of, endpoint, listening

@@ -31,7 +31,8 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, subject
-from netdiag.model.sockets import IPPROTO_UDP, TOLD_SKMEM
+from netdiag.model.protocols import IPPROTO_UDP
+from netdiag.model.sockets import TOLD_SKMEM
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.sockettables import about, named

@@ -35,7 +35,8 @@ from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_SEEN_REPLY, ConntrackEntry
 from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, Severity
-from netdiag.model.sockets import AF_INET, AF_INET6, IPPROTO_UDP
+from netdiag.model.protocols import IPPROTO_UDP
+from netdiag.model.sockets import AF_INET, AF_INET6
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.sockettables import about, any_address, comm_of, endpoint, listening, named, packed

@@ -28,11 +28,12 @@ from collections.abc import Iterator
 from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_SRC_NAT, ConntrackEntry
 from netdiag.model.finding import Draft, subject
+from netdiag.model.protocols import IPPROTO_UDP
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.build_nft import chain, nat, oifname, plain, rule, table
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.trackedflows import UDP, stale_sources
+from netdiag.rules.trackedflows import stale_sources
 from netdiag.rules.translations import READS
 from netdiag.rules.wireguardpeers import device_subject, peer_subject
 
@@ -57,7 +58,7 @@ def check(view: HostView) -> Iterator[Draft]:
     found: dict[tuple[str, str], list[tuple[WireguardDevice, WireguardPeer, ConntrackEntry]]] = {}
     for group in stale_sources(view):
         entry = group.entry
-        owner = owners.get((entry.orig_dst, entry.orig_dport)) if entry.proto == UDP else None
+        owner = owners.get((entry.orig_dst, entry.orig_dport)) if entry.proto == IPPROTO_UDP else None
         if owner is not None and entry.orig_sport == owner[0].listen_port:
             found.setdefault((owner[0].ifname, entry.reply_dst), []).append((*owner, entry))
     for rows in found.values():

@@ -35,7 +35,7 @@ import msgspec
 from netdiag.index.packet import Lookup
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.model.sockets import IPPROTO_UDP
+from netdiag.model.protocols import IPPROTO_UDP
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.build_wireguard import WireguardBuilder, key
 from netdiag.rules.routewords import ip_command
