@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netdiag.index.guests import switched
+from netdiag.index.guests import faces_guest, switched
 from netdiag.index.view import HostView
 from netdiag.index.ways import led_by
 from netdiag.model.finding import Confidence
@@ -68,7 +68,21 @@ def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bo
     having = sorted(one.ifname for one in alike if one.ifindex in with_ipv6)
     if link.ifname != make(link)[1] and len(having) >= ALIKE and 2 * len(having) > len(alike):
         return f"{len(having)} interfaces like it have IPv6 ({having[0]}, ...)", ALIKE_SOURCE, False
-    return None
+    return _as_other_guests(view, link)
+
+
+def _as_other_guests(view: HostView, link: Link) -> tuple[str, str, bool] | None:
+    """A guest with an address of its own of IPv4 alone, where most other guests behind such interfaces have one of each
+    family: whoever gives them their addresses gives both."""
+    if not faces_guest(link):
+        return None
+    with_ipv4, with_ipv6 = hosts_behind(view, "inet"), hosts_behind(view, "inet6")
+    guests = [one for one in view.links if one.up and one.ifindex in with_ipv4 and one.kind == link.kind]
+    having = sorted(one.ifname for one in guests if one.ifindex in with_ipv6)
+    if link.ifindex not in with_ipv4 or link.ifindex in with_ipv6 or 2 * len(having) <= len(guests) - 1:
+        return None
+    words = f"its guest has an address of IPv4, and that behind {having[0]} has one of each family"
+    return words, "RTM_GETROUTE RTA_DST", False
 
 
 def bereft(view: HostView, link: Link) -> list[Session]:
@@ -126,8 +140,13 @@ def rules_for(view: HostView, link: Link) -> Iterator[PolicyRule]:
 def having_ipv6(view: HostView) -> set[int]:
     """Interfaces with a global IPv6 address, or with a host route to a guest."""
     found = {row.ifindex for row in view.addresses if row.family == "inet6" and row.scope == 0}
-    routes = view.routes("inet6")  # those to guests; of an address that is only link-local there is a local one
-    return found | {int(oif) for oif in routes.oif[(routes.dst_len == 128) & (routes.type == RTN_UNICAST)]}
+    return found | hosts_behind(view, "inet6")
+
+
+def hosts_behind(view: HostView, family: str) -> set[int]:
+    """Interfaces that a host route leads to."""
+    routes, bits = view.routes(family), 32 if family == "inet" else 128
+    return {int(oif) for oif in routes.oif[(routes.dst_len == bits) & (routes.type == RTN_UNICAST)]}
 
 
 def reason(view: HostView, link: Link) -> Reason | None:

@@ -24,8 +24,9 @@ Not flagged
   way. A veth whose other end has a native program or GRO on, or could not be read. Other targets whose driver says
   nothing (before Linux 6.3). Where the other end's namespace cannot be entered to ask for GRO, that it is off, as a
   veth is made, is a guess, and told as info; unless the program sits on a veth that counts packets sent elsewhere, and
-  none of its targets ever took one. Maps of programs that are not attached by XDP here. A veth that counts packets of
-  the past, and drops none now: the program may be another one since then.
+  none of its targets ever took one, or such packets are lost between the samples and no target is down. Maps of
+  programs that are not attached by XDP here. A veth that counts packets of the past, and drops none now: the program
+  may be another one since then.
 
 References
   net/core/filter.c xdp_do_redirect(), kernel/bpf/devmap.c dev_map_enqueue(), drivers/net/veth.c veth_xdp_xmit() and
@@ -89,15 +90,29 @@ def check(view: HostView) -> Iterator[Draft]:
             yield found
 
 
-def _in_vain(view: HostView, row: BpfAttachment) -> Draft | None:
-    """A program on a veth that hands on packets which nobody takes, by the counters alone."""
+def dropped_now(view: HostView, row: BpfAttachment) -> int:
+    """Packets that the veth of a native program dropped between the samples, where it failed to hand on some."""
     link, samples = view.link(row.ifindex or 0), (view.counters, view.latest)
     if link is None or row.mode != "native" or not row.failed:
-        return None
+        return 0
     dropped = [one.stats.rx_dropped for sample in samples for one in sample.links if one.ifindex == link.ifindex]
-    if not dropped or dropped[-1] <= dropped[0]:
+    return max(0, dropped[-1] - dropped[0]) if dropped else 0
+
+
+def _lost_now(view: HostView, program: int, maps: set[int]) -> int:
+    """The same for all veths of a program whose targets are all up; one that is down, as it is drained, loses some."""
+    targets = [view.link(row.ifindex) for row in view.bpf.entries if row.map_id in maps]
+    if any(target is None or not target.up for target in targets):
+        return 0
+    return sum(dropped_now(view, row) for row in view.bpf.attachments if row.prog_id == program)
+
+
+def _in_vain(view: HostView, row: BpfAttachment) -> Draft | None:
+    """A program on a veth that hands on packets which nobody takes, by the counters alone."""
+    link, moved = view.link(row.ifindex or 0), dropped_now(view, row)
+    if link is None or not moved:
         return None
-    moved, one = dropped[-1] - dropped[0], view.bpf.program(row.prog_id)
+    one = view.bpf.program(row.prog_id)
     name = (one.function or one.name if one else None) or str(row.prog_id)
     return RULE.found(
         subject=subject("bpf-attachment", hook="xdp", ifname=link.ifname, name=name),
@@ -131,8 +146,9 @@ def _mapped(view: HostView) -> Iterator[tuple[int, Draft]]:
         told.add(target.ifindex)
         user, name = users[one.id], target.ifname
         unread = target.kind == "veth" and entry.target_can is None
-        count = lost(view, user.id, maps.keys() & set(user.map_ids))
-        guess = unread and not count
+        its = maps.keys() & set(user.map_ids)
+        count, now = lost(view, user.id, its), _lost_now(view, user.id, its)
+        guess = unread and not count and not now
         draft = RULE.found(
             subject=subject("bpf-map", name=one.name, program=user.function or user.name, ifname=name),
             message=f"{one.type} {one.name} (map {one.id}) of XDP program {user.function or user.name} redirects to "
@@ -141,6 +157,7 @@ def _mapped(view: HostView) -> Iterator[tuple[int, Draft]]:
                 (f"map {one.id} key {entry.key}", f"ifindex {entry.ifindex} ({name})", "BPF_MAP_LOOKUP_ELEM"),
                 (f"{name}", why, "RTM_GETLINK IFLA_INFO_KIND, IFLA_XDP of the other end, NETDEV_CMD_DEV_GET"),
                 *([("sent elsewhere by the program, none taken", count, "ethtool -S xdp_xmit")] if count else []),
+                *([("dropped between the samples where the program is", now, "RTM_GETLINK rx_dropped")] if now else []),
             ],
             confirm=[f"bpftool map dump id {one.id}", f"ip -d link show dev {quoted(name)}"],
             fix=f"ethtool -K PEER_OF_{quoted(name)} gro on  # in the namespace of the other end, or attach XDP there"
@@ -277,3 +294,22 @@ def _counted() -> Iterator[Example]:
     rows = [{"links": (both.link_counters("eth0", stats=Stats64(rx_dropped=value)),)} for value in (0, 9)]
     both.counters(before=rows[0], after=rows[1])
     yield Example(name="by a map, and dropped", why="the map tells more", tables=both.build(), fires=1)
+
+    def mapped(after: int, **down: Any) -> HostBuilder:
+        made = HostBuilder().link("eth0", kind="veth").link("v0", kind="veth").peer("v0").link("v1", **down)
+        made.bpf(programs=[program(1, "balancer", type="xdp", map_ids=(5,))])
+        made.bpf(maps=[BpfMap(id=5, type="devmap", name="targets", key_size=4, value_size=8)])
+        entries = [BpfMapEntry(map_id=5, key=0, ifindex=made.ifindex("v0"), target_took=3)]
+        made.bpf(entries=[*entries, BpfMapEntry(map_id=5, key=1, ifindex=made.ifindex("v1"), target_can=True)])
+        samples = [{"links": (made.link_counters("eth0", stats=Stats64(rx_dropped=value)),)} for value in (3, after)]
+        return xdp(made.counters(before=samples[0], after=samples[1]), "eth0", 1, sent=9, failed=6)
+
+    guess: dict[str, Any] = {"fires": 1, "severity": "info"}
+    sure: dict[str, Any] = {"fires": 1, "severity": "warning", "says": ("redirects to v0, which cannot take",)}
+    for name, why, made, expected in (
+        ("it took some, and some are lost now", "the program inside has gone", mapped(9), sure),
+        ("one is lost now", "the same", mapped(4), sure),
+        ("it took some, none is lost now", "lost in the past", mapped(3), guess),
+        ("another target is down", "it may be that one", mapped(9, up=False), guess),
+    ):
+        yield Example(name=f"GRO not read, {name}", why=why, tables=made.build(), **expected)

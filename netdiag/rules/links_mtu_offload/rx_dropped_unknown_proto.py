@@ -14,7 +14,8 @@ Fix
 
 Not flagged
   Never more than an info. Not said at all where missed, fifo or overrun errors grow (nic-ring-drops), or where a CPU's
-  input queue overflows (softnet-backlog-drop), which is counted in rx_dropped too. With --interval 0 not evaluated.
+  input queue overflows (softnet-backlog-drop), which is counted in rx_dropped too, nor of an interface with an XDP
+  program, which may have dropped them. With --interval 0 not evaluated.
 
 References
   net/core/dev.c __netif_receive_skb_core(): unhandled protocols; include/uapi/linux/if_link.h rx_dropped, rx_nohandler
@@ -25,7 +26,7 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.model.link import Stats64
+from netdiag.model.link import Stats64, Xdp
 from netdiag.rules import cards
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
@@ -46,7 +47,7 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     for row in cards.moved(view.deltas, view.links, real=False):
         dropped, link = row.by("rx_dropped"), row.link
-        if not dropped or row.by(*REAL) or link.kind == "tun":
+        if not dropped or row.by(*REAL) or link.kind == "tun" or link.xdp is not None:
             continue
         yield RULE.found(
             subject=subject("link", ifname=link.ifname),
@@ -62,7 +63,7 @@ def check(view: HostView) -> Iterator[Draft]:
 
 
 def _case(name: str, why: str, after: Stats64, fires: int = 0, **more: Any) -> Example:
-    host = HostBuilder().link("eth0", kind=more.pop("kind", None))
+    host = HostBuilder().link("eth0", kind=more.pop("kind", None), **more.pop("link", {}))
     samples = [{"links": (host.link_counters("eth0", stats=stats),)} for stats in (Stats64(rx_dropped=7), after)]
     return Example(
         name=name, why=why, tables=host.counters(before=samples[0], after=samples[1]).build(), fires=fires, **more
@@ -74,4 +75,5 @@ def examples() -> Iterator[Example]:
     yield _case("a bridge", "it counts what it takes to nobody", Stats64(rx_dropped=8), 1, kind="bridge")
     yield _case("the past", "nothing has moved", Stats64(rx_dropped=7))
     yield _case("missed as well", "another rule speaks", Stats64(rx_dropped=9, rx_missed_errors=1))
+    yield _case("XDP", "the program may have dropped them", Stats64(rx_dropped=9), link={"xdp": Xdp(mode="native")})
     yield _case("tap", "there it is a machine that does not read", Stats64(rx_dropped=9), kind="tun")

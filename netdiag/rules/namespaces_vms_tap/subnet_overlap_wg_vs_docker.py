@@ -49,7 +49,7 @@ RULE = Rule(
     explains=("wg-allowedips-without-route", "wg-never-handshaked", "bgp-*", "asym-rpfilter-strict-drop"),
 )
 CHOSEN = re.compile(
-    r"docker\d+|docker_gwbridge|br-[0-9a-f]{12}|podman\d+|cni-podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|virbr\d+"
+    r".*docker.*|br-[0-9a-f]{12}|podman\d+|cni-podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|virbr\d+"
 )
 """Bridges whose subnet an engine chose by itself."""
 EVERYTHING = 2
@@ -148,6 +148,8 @@ def examples() -> Iterator[Example]:
                 confidence="likely")  # fmt: skip
     custom = _mesh("10.0.0.0/8", bridge="br-0123456789ab")
     yield _case("a network of Docker's", "named after its id", custom, 1, severity="warning")
+    named = _mesh("10.0.0.0/8", bridge="br-docker")
+    yield _case("a network of Docker's, named by a person", "com.docker.network.bridge.name", named, 1)
     inside = _mesh("10.1.7.0/24", route=False)
     critical: dict[str, object] = {"severity": "critical", "confidence": "certain"}
     yield _case("the mesh inside Docker", "no route into the tunnel wins", inside, 1, **critical)

@@ -23,7 +23,8 @@ Fix
 Not flagged
   Reverse path filters on an edge that is symmetric: the rule alone is a decision. Rules with the mark, or for other
   interfaces. Tunnels whose endpoint is reached by the same interface without the mark. Ways over another interface that
-  only a standby route speaks for. Filters behind a rule that may accept such packets.
+  only a standby route speaks for: info where the rule has counted packets; whether others chose that way or lied about
+  their source is not seen from here. Filters behind a rule that may accept such packets.
 
 References
   nft(8) "FIB EXPRESSIONS"; iptables-extensions(8) rpfilter; net/ipv4/netfilter/nft_fib_ipv4.c, ipt_rpfilter.c,
@@ -49,6 +50,7 @@ from netdiag.rules.build_nft import (
     CT_DIRECTION,
     chain,
     iifname,
+    l4proto,
     plain,
     port,
     rule,
@@ -135,7 +137,9 @@ def _uplinks(view: HostView) -> Iterator[tuple[Possible, Draft]]:
         arrivals = Arrivals(view, links, family)
         onward = arrivals.leading_on()
         asked = [link for link in links if link.ifindex in onward][:MOST_LINKS]
-        for dropped in (lost for link in asked for lost in arrivals.expected(link)):
+        for dropped in sorted(
+            (lost for link in asked for lost in arrivals.expected(link)), key=lambda one: one.standby
+        ):
             if dropped.mark in tunnels:
                 continue  # WireGuard's own packets, by the way to each endpoint
             link = dropped.link
@@ -145,15 +149,23 @@ def _uplinks(view: HostView) -> Iterator[tuple[Possible, Draft]]:
                 iifindex=link.ifindex,
                 saddr=dropped.source,
                 daddr=dropped.address,
+                proto=6,  # filters of IPv6 let neighbour discovery pass before they ask
                 ct_state=None,
                 ct_reply=None,
                 ct_mark=None,
                 dnatted=None,
                 daddr_type="local",
             )
-            stop = None if dropped.standby else _blocked(view, packet)
-            if stop is not None:
+            stop = _blocked(view, packet)
+            if stop is not None and (not dropped.standby or _counted(stop)):
                 yield stop, _asymmetric(view, dropped, stop)
+
+
+def _counted(stop: Possible) -> int:
+    """Packets that the rule's counter has counted, behind the question for the way back."""
+    steps = stop.at.rule.expressions if stop.at.rule is not None else ()
+    asked = next((at for at, step in enumerate(steps) if _is_filter(step)), len(steps))
+    return max((step.packets or 0 for step in steps[asked:] if step.name == "counter"), default=0)
 
 
 def _stopped(view: HostView, device: WireguardDevice, query: Query, oif: int) -> Possible | None:
@@ -211,9 +223,11 @@ def _asymmetric(view: HostView, dropped: Dropped, stop: Possible) -> Draft:
         subject=chain_subject(at.table, at.chain),
         message=f"{place_words(at)} drops packets to {dropped.address} from sources such as {dropped.source} on "
         f"{link.ifname}: their way back {back}; {dropped.why}",
-        severity="warning",
+        severity="info" if dropped.standby else "warning",
+        confidence="possible" if dropped.standby else None,
         evidence=[
             fact(stop),
+            *([("packets counted by the rule", _counted(stop), "NFT_MSG_GETRULE counter")] if _counted(stop) else []),
             (f"way back to {dropped.source}", hops or dropped.way.error, "policy rules and tables as read"),
         ],
         confirm=[list_chain(at.table, at.chain), f"ip {version}route get {dropped.source} from {dropped.address}"],
@@ -385,9 +399,40 @@ def _asymmetric_examples() -> Iterator[Example]:
     second = _six().route("default", via="2001:db8:1::2", dev="eth1", priority=2000)
     yield case("IPv6, a standby by that uplink", "it is not taken, and so not found", fib, second, 1)
     best = _six().route("default", via="2001:db8:1::2", dev="eth1", priority=500)
+    counted = _standby(9)
+    yield case("IPv6, likewise without the rule", "whoever sends by it is not known", fib, _standby_host())
+    yield Example(name="IPv6, a standby, and packets counted", why="somebody sends by it, or lies", fires=1,
+                  tables=_standby_host().nft(counted).build(), severity="info", confidence="possible")  # fmt: skip
+    yield case("IPv6, a standby, none counted", "nobody sends by it", _standby(0), _standby_host())
+    yield case("IPv6, a standby, all packets counted", "not those that it drops", _standby(9, first=True),
+               _standby_host())  # fmt: skip
+    both = _standby_host().link("eth2").address("eth2", "2001:db8:2::1/64")
+    both.route("default", via="2001:db8:2::2", dev="eth2", table=102)
+    yield Example(name="IPv6, a standby, and a table without a rule", why="the worse is told", fires=1,
+                  tables=both.nft(counted).build(), severity="warning")  # fmt: skip
     yield case("IPv6, the better one by that uplink", "it is found", fib, best)
+    for proto, fires in ((58, 1), (6, 0)):
+        yield case(f"IPv6, protocol {proto} passes before", "is it all?", _before(l4proto(proto)), _six(), fires)
     yield case("IPv6, with the mark", "it may be restored", _fib("saddr", "mark", "iif"), _six())
     yield case("IPv6, a rule for the address", "symmetric", fib, _six(src="2001:db8:1::1", src_len=128))
+
+
+def _standby(packets: int, *, first: bool = False) -> Any:
+    """A filter of IPv6 with a counter behind the question, or before it."""
+    plain_table = _fib("saddr", "iif")
+    counter = NftExpression(name="counter", packets=packets)
+    one = plain_table.chains[0].rules[0]
+    steps = (counter, *one.expressions) if first else (*one.expressions[:-1], counter, one.expressions[-1])
+    told = msgspec.structs.replace(one, expressions=steps)
+    return table(chain("pre", told, hook="prerouting", priority="mangle"), name="fw")
+
+
+def _standby_host() -> HostBuilder:
+    """Two uplinks, the second one's default route is of a higher metric."""
+    host = HostBuilder().link("eth0").link("eth1")
+    host.address("eth0", "2001:db8::1/64").address("eth1", "2001:db8:1::1/64")
+    host.route("default", via="2001:db8::2", dev="eth0", priority=100)
+    return host.route("default", via="2001:db8:1::2", dev="eth1", priority=200)
 
 
 def _six(**rule: Any) -> HostBuilder:

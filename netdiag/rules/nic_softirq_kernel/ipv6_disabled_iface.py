@@ -3,7 +3,8 @@
   peer with IPv6 prefixes behind it, a BGP session over that interface, or one that is down since its neighbour's subnet
   went with it (one of IPv4 to the same AS goes over it, or nothing else has IPv6 off), an IPv6 policy rule (by its
   name, or by an address that went, into a table that has IPv4 routes over it and none of IPv6 any more), or its like
-  (interfaces of the same kind and name) have IPv6.
+  (interfaces of the same kind and name) have IPv6, or it leads to a guest's IPv4 address while most other guests have
+  one of each family.
 
 Why it matters
   The kernel removes every IPv6 address and route of the interface when the switch is set, link-local ones included, and
@@ -109,6 +110,36 @@ def _taps(count: int, *, lone: bool = False) -> HostBuilder:
     for number in range(1, count + 1):
         host.link(f"tap{number}", kind="tun", info={"type": "tap"}).route(f"2001:db8::{number}/128", dev=f"tap{number}")
     return host.link("tap99", kind="tun", info={"type": "tap"}) if lone else host
+
+
+def _guests() -> Iterator[Example]:
+    """Guests with addresses of their own; the first one's interface is without IPv6."""
+
+    def host(*families: str, kind: str = "tun", name: str = "vm{}", own: str | None = "10.0.0.9/32") -> HostBuilder:
+        more: dict[str, Any] = {"info": {"type": "tap"}} if kind == "tun" else {"link_netnsid": 1}
+        host = HostBuilder().link("guest9", kind=kind, **more, **OFF)
+        for number, which in enumerate(families, 1):
+            made = name.format("abcdef"[number]) + "x"
+            host.link(made, kind=kind, **more)
+            if "4" in which:
+                host.route(f"10.0.0.{number}/32", dev=made)
+            if "6" in which:
+                host.route(f"2001:db8::{number}/128", dev=made)
+        return host.route(own, dev="guest9") if own else host
+
+    sure: dict[str, Any] = {"fires": 1, "severity": "warning", "confidence": "likely"}
+    for name, why, made, fires in (
+        ("another has both", "whoever gives addresses gives both", host("46"), 1),
+        ("two of three have both", "most", host("46", "46", "4"), 1),
+        ("one of two has both", "not most", host("46", "4"), 0),
+        ("none has IPv6", "it is not used", host("4"), 0),
+        ("another has IPv6 alone", "it says nothing of one with IPv4", host("6"), 0),
+        ("its guest has no address", "it says nothing", host("46", own=None), 0),
+        ("veths", "containers with addresses of their own", host("46", kind="veth"), 1),
+        ("cards", "no guests", host("46", kind="vlan"), 0),
+    ):
+        more: dict[str, Any] = sure | {"says": ("that behind vmbx has one of each",)} if fires else {}
+        yield _case(f"guests, {name}", why, made, **more)
 
 
 def _ways_out() -> Iterator[Example]:
@@ -252,6 +283,7 @@ def examples() -> Iterator[Example]:
     yield _case("two of three", "still most", _taps(2, lone=True), 1)
     half = _taps(2, lone=True).link("tap98", kind="tun", info={"type": "tap"})
     yield _case("half of its like", "not most", half)
+    yield from _guests()
     port = HostBuilder().link("br0", kind="bridge").link("tap0", kind="tun", master="br0", **OFF)
     for number in (1, 2):
         port.link(f"tap{number}", kind="tun").address(f"tap{number}", f"2001:db8:{number}::1/64")

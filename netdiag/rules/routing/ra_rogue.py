@@ -37,6 +37,7 @@ import numpy as np
 
 from netdiag.index.guests import faces_guest
 from netdiag.index.view import HostView
+from netdiag.model.address import IFA_F_PERMANENT
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTN_UNICAST, RTPROT_NAMES, Route
 from netdiag.rules.build import HostBuilder
@@ -48,7 +49,7 @@ RULE = Rule(
     title="a router advertisement competes with the configured gateway",
     severity="warning",
     confidence="likely",
-    reads=("links", "routes", "neighbours"),
+    reads=("links", "addresses", "routes", "neighbours"),
     consults=("baseline",),
     explains=("neigh-gateway-failed", "route-default-duplicate-tie"),
     family="inet6",
@@ -100,18 +101,16 @@ def check(view: HostView) -> Iterator[Draft]:
             address = lladdr(view, gateway, oif)
             known = [one for one, mate in other if mate == gateway or (address and lladdr(view, mate, oif) == address)]
             rivals = [(one, mate) for one, mate in other if one.priority >= row.priority]
-            if known or (not rivals and (other or len({mate for _, mate in advertised}) < 2)):
+            first = not other and _had_none(view, ifname)
+            if known or (not rivals and (other or len({mate for _, mate in advertised}) < 2) and not first):
                 continue
-            fresh = _new(view, ifname, gateway, {mate for _, mate in advertised})
-            against = (
-                f"{RTPROT_NAMES.get(rivals[0][0].protocol, rivals[0][0].protocol)} gateway {rivals[0][1]}"
-                if rivals
-                else f"{len(advertised) - 1} more that advertise"
-            )
+            fresh = first or _new(view, ifname, gateway, {mate for _, mate in advertised})
             yield RULE.found(
                 subject=subject("route", dst="::/0", table=table, ifname=ifname, gateway=gateway),
-                message=f"{gateway} on {ifname} advertises itself as IPv6 default gateway, beside {against}"
-                + (f", and did not {since(view.baseline)}" if fresh and view.baseline else ""),
+                message=f"{gateway} on {ifname} advertises itself as IPv6 default gateway"
+                + _beside(rivals, len(advertised) - 1)
+                + (f", and did not {since(view.baseline)}" if fresh and view.baseline else "")
+                + (": this host had no IPv6 default route" if first else ""),
                 confidence=None if rivals or fresh else "possible",
                 evidence=[
                     (f"default via {gateway}", f"proto ra metric {row.priority}", "RTM_GETROUTE rtm_protocol"),
@@ -123,6 +122,25 @@ def check(view: HostView) -> Iterator[Draft]:
                 f"ip -6 route del default via {gateway} dev {quoted(ifname)} proto ra",
                 breaks=[subject("neighbour", dst=gateway, ifname=ifname), subject("route", dst="::/0", table=table)],
             )
+
+
+def _beside(rivals: list[tuple[Route, str]], others: int) -> str:
+    """What it competes with, in words."""
+    if rivals:
+        return f", beside {RTPROT_NAMES.get(rivals[0][0].protocol, rivals[0][0].protocol)} gateway {rivals[0][1]}"
+    return f", beside {others} more that advertise" if others else ""
+
+
+def _had_none(view: HostView, ifname: str) -> bool:
+    """Whether the host had no IPv6 default route at the time of the baseline, and configured addresses there."""
+    old = view.baseline
+    link = old.stack.by_name.get(ifname) if old is not None else None
+    if old is None or link is None or not old.read_whole("routes") or same_link(old, view, ifname) is None:
+        return False
+    routes = old.routes("inet6")
+    fixed = (row for row in old.addresses if row.ifindex == link.ifindex and row.family == "inet6" and row.scope == 0)
+    had = ((routes.dst_len == 0) & (routes.type == RTN_UNICAST)).any()
+    return not had and any(row.flags & IFA_F_PERMANENT for row in fixed)
 
 
 def _new(view: HostView, ifname: str, gateway: str, all_: set[str]) -> bool:
@@ -166,12 +184,29 @@ def examples() -> Iterator[Example]:
         (("fe80::1",), "one of them is new", "warning"),
         (("fe80::1", "fe80::2"), "both were there", "info"),
         (("fe80::3",), "both took its place", "info"),
-        ((), "the first look was before either", "info"),
+        ((), "this host needs none", "warning"),
     ):
         tables, old = _host("fe80::1", "fe80::2").build(), _host(*then).build()
         name = f"a pair of routers, {' and '.join(then) or 'none'} at the time of the baseline"
         fires = 2  # of the pair the new one is worse
         yield Example(name=name, why=why, tables=tables, baseline=old, fires=fires, severity=severity)  # type: ignore[arg-type]
+    lone: dict[str, Any] = {"tables": _host("fe80::1").build(), "says": (": this host had no IPv6 default route",)}
+    yield Example(name="the first one, none at the time of the baseline", why="this host's addresses are configured",
+                  baseline=_host().build(), fires=1, severity="warning", **lone)  # fmt: skip
+    lone.pop("says")
+    bare = HostBuilder().link("eth0").link("eth1").address("eth1", "2001:db8:1::1/64")
+    soon = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64", flags=0)
+    elsewhere = _host().route("default", via="2001:db8:1::2", dev="eth1", table=100)
+    for name, why, made in (
+        ("no address there", "the look was before IPv6 came", bare),
+        ("an advertised address", "its default route had run out", soon),
+        ("a default route in another table", "it had IPv6 to elsewhere", elsewhere),
+        ("the same", "as it was", _host("fe80::1")),
+    ):
+        yield Example(name=f"only advertised, {name} at the time of the baseline", why=why, baseline=made.build(),
+                      **lone)  # fmt: skip
+    yield Example(name="only advertised, baseline without routes", why="not known", baseline=_host().build(),
+                  late_then=("routes",), **lone)  # fmt: skip
     then_on: dict[str, Any] = {"fires": 2, "severity": "info"}
     for name, before, more_ in (
         ("not read", _host("fe80::1"), {"late_then": ("routes",)}),
