@@ -48,9 +48,7 @@ RULE = Rule(
     reads=("links", "addresses", "routes", "rules", "sysctls", "wireguard"),
     explains=("wg-allowedips-without-route", "wg-never-handshaked", "bgp-*", "asym-rpfilter-strict-drop"),
 )
-CHOSEN = re.compile(
-    r".*docker.*|br-[0-9a-f]{12}|podman\d+|cni-podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|virbr\d+"
-)
+CHOSEN = re.compile(r".*docker.*|br-[0-9a-f]{12}|podman\d+|cni-podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|virbr\d+")
 """Bridges whose subnet an engine chose by itself."""
 EVERYTHING = 2
 """Bits: 0.0.0.0/0 and its halves or quarters."""
