@@ -1,7 +1,8 @@
 """What it checks
   A route by a WireGuard interface that no peer of the interface can serve: not a single address of the route's prefix
   is among the allowed addresses of any peer. A default route counts where no peer has a prefix nearly as wide. And: the
-  neighbour of a BGP session that is down is routed into the interface, by whichever route, and no peer has its address.
+  neighbour of a BGP session that is down, or the far end of a connection of this host whose bytes are not acknowledged,
+  is routed into the interface, by whichever route, and no peer has its address.
 
 Why it matters
   WireGuard chooses the peer by the allowed addresses, and the route's gateway plays no part. Without a peer the packet
@@ -19,35 +20,37 @@ Fix
 
 Not flagged
   An aggregate over the prefixes of peers, where the holes are meant to be dead. The subnet of the interface's own
-  address (the kernel made that route) and link-local and multicast prefixes. An interface without any peer, or that is
-  down: peers that are added when they are needed come and go.
+  address (the kernel made that route) and link-local and multicast prefixes. Routes for networks by an interface
+  without any peer: peers that are added when they are needed come and go; but nobody waits with a default route, or one
+  of a single address. An interface that is down.
 
 References
   drivers/net/wireguard/device.c wg_xmit(), allowedips.c wg_allowedips_lookup_dst(); wg(8) "allowed-ips"
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import Link
 from netdiag.model.route import Route
 from netdiag.model.wireguard import WireguardDevice
-from netdiag.rules.bgpsessions import Session, sessions, way
+from netdiag.rules.bgpsessions import sessions, way
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.dialled import dialled
 from netdiag.rules.routewords import ip_command, route_subject, table_word
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.wireguardpeers import source
-from netdiag.rules.wireguardways import alive, device_objects, local_only, network, peer_for, routes_by, usable_tables
+from netdiag.rules.wireguardpeers import devices, source
+from netdiag.rules.wireguardways import device_objects, local_only, network, peer_for, routes_by, usable_tables
 
 RULE = Rule(
     id="wg-route-without-allowedips",
     title="a route leads into a WireGuard interface that has no peer for it",
     severity="critical",
     reads=("links", "routes", "rules", "nexthops", "wireguard"),
-    consults=("bird", "addresses", "sysctls"),
+    consults=("bird", "addresses", "sysctls", "sockets"),
     explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down", "asym-rpfilter-strict-drop", "dns-*"),
 )
 RTPROT_KERNEL = 2
@@ -66,23 +69,44 @@ def served(device: WireguardDevice, dst: str) -> bool:
     return any(one.overlaps(wanted) for one in held)
 
 
+class Lost(NamedTuple):
+    """Somebody whom this host sends to, for whom the device has no peer."""
+
+    who: str
+    """``the neighbour of BGP session up1``."""
+    address: str
+    route: int
+    """Position of the route that leads there."""
+    thing: Subject
+    fact: tuple[str, object, str]
+    confirm: str
+    severity: Severity
+
+
 def check(view: HostView) -> Iterator[Draft]:
-    for device, link in alive(view):
+    found = [(device, link) for device, link in devices(view) if link.up]
+    for device, link in found:
         for family in ("inet", "inet6"):
             tables = usable_tables(view, family)
             positions = [number for table, number in routes_by(view, family, link.ifindex) if table in tables]
             rows = [row for row in view.route_rows(family, sorted(set(positions))) if _judged(row)]
-            dead = [row for row in rows if not served(device, row.dst)]
+            dead = [row for row in rows if not served(device, row.dst) and (device.peers or _meant(row))]
             if dead:
                 yield _finding(view, device, link, sorted(dead, key=lambda row: (row.table, network(row.dst))))
-            lost = list(_lost(view, device, link, family))
-            by = view.route_rows(family, [route for _, _, route in lost])
+            lost = [*_sessions(view, device, link, family), *_connections(view, device, link, family)]
+            by = view.route_rows(family, [one.route for one in lost])
             if lost and not any(row in dead for row in by):
-                yield _neighbours(view, device, by[0], [(session, address) for session, address, _ in lost])
+                yield _neighbours(view, device, by[0], lost)
 
 
-def _lost(view: HostView, device: WireguardDevice, link: Link, family: str) -> Iterator[tuple[Session, str, int]]:
-    """BGP sessions that are down, their neighbours for which the device has no peer, and the routes that lead there."""
+def _meant(row: Route) -> bool:
+    """Whether nobody would make the route before there is a peer: for everything, or for one address."""
+    held = network(row.dst)
+    return held.prefixlen <= 1 or held.num_addresses == 1
+
+
+def _sessions(view: HostView, device: WireguardDevice, link: Link, family: str) -> Iterator[Lost]:
+    """Neighbours of BGP sessions that are down, for whom the device has no peer."""
     for session in sessions(view):
         if session.up or session.switched_off or session.waits:
             continue
@@ -90,7 +114,33 @@ def _lost(view: HostView, device: WireguardDevice, link: Link, family: str) -> I
         if answer is None or answer.route is None or answer.query.family != family:
             continue
         if {hop.oif for hop in answer.hops} == {link.ifindex} and peer_for(device, address) is None:
-            yield session, address, answer.route
+            yield Lost(
+                f"the neighbour of BGP session {session.name}",
+                address,
+                answer.route,
+                session.subject,
+                (f"BGP state of {session.name}", session.state, session.source),
+                session.confirm,
+                "critical",
+            )
+
+
+def _connections(view: HostView, device: WireguardDevice, link: Link, family: str) -> Iterator[Lost]:
+    """Far ends of connections whose bytes are not acknowledged, for whom the device has no peer."""
+    for demand in dialled(view):
+        if not demand.busy or demand.query.family != family or peer_for(device, demand.query.dst) is not None:
+            continue
+        answer = view.lookup(demand.query)
+        if answer.route is not None and {hop.oif for hop in answer.hops} == {link.ifindex}:
+            yield Lost(
+                f"the far end of {demand.words}",
+                demand.query.dst,
+                answer.route,
+                demand.suffers[0],
+                (demand.words, "bytes not acknowledged", "SOCK_DIAG tcp idiag_wqueue"),
+                f"ss -tno dst {quoted(demand.query.dst if family == 'inet' else f'[{demand.query.dst}]')}",
+                "warning",
+            )
 
 
 def _judged(row: Route) -> bool:
@@ -133,26 +183,27 @@ def _finding(view: HostView, device: WireguardDevice, link: Link, dead: list[Rou
     )
 
 
-def _neighbours(view: HostView, device: WireguardDevice, row: Route, lost: list[tuple[Session, str]]) -> Draft:
-    name, (session, address) = device.ifname, lost[0]
+def _neighbours(view: HostView, device: WireguardDevice, row: Route, lost: list[Lost]) -> Draft:
+    name, first = device.ifname, lost[0]
     many = f", as for {len(lost) - 1} more" if len(lost) > 1 else ""
-    bits = 128 if ":" in address else 32
+    bits = 128 if ":" in first.address else 32
     return RULE.found(
         subject=route_subject(view, row) | {"ifname": name},
-        message=f"{address}, the neighbour of BGP session {session.name}, is routed into {name} where no peer has it "
+        severity=first.severity,
+        message=f"{first.address}, {first.who}, is routed into {name} where no peer has it "
         f"among its allowed addresses{many}: the packets are dropped",
         evidence=[
-            (f"route to {address}", f"{row.dst} dev {name}", "RTM_GETROUTE RTA_OIF"),
-            (f"peers of {name} with {address}", 0, source(device, "WGPEER_A_ALLOWEDIPS", "allowed_ip")),
-            (f"BGP state of {session.name}", session.state, session.source),
+            (f"route to {first.address}", f"{row.dst} dev {name}", "RTM_GETROUTE RTA_OIF"),
+            (f"peers of {name} with {first.address}", 0, source(device, "WGPEER_A_ALLOWEDIPS", "allowed_ip")),
+            first.fact,
         ],
-        confirm=[f"ip route get {address}", f"wg show {quoted(name)} allowed-ips", session.confirm],
-        fix=f"wg set {quoted(name)} peer KEY allowed-ips ...,{address}/{bits}"
-        f"  # the neighbour's peer, with all that it has already; or add the peer if it is gone",
+        confirm=[f"ip route get {first.address}", f"wg show {quoted(name)} allowed-ips", first.confirm],
+        fix=f"wg set {quoted(name)} peer KEY allowed-ips ...,{first.address}/{bits}"
+        f"  # the peer behind which it is, with all that it has already; or add the peer if it is gone",
         touches=device_objects(device),
         breaks=[
-            *(one.subject for one, _ in lost),
-            *(subject("neighbour", dst=text, ifname=name) for _, text in lost),
+            *(one.thing for one in lost),
+            *(subject("neighbour", dst=one.address, ifname=name) for one in lost),
         ],
     )
 
@@ -238,6 +289,34 @@ def examples() -> Iterator[Example]:
     yield Example(
         name="no peer yet", why="peers come on demand", tables=_host().route("10.8.0.0/16", dev="wg0").build()
     )
+    for dst in ("default", "10.8.0.7/32", "fd00:8::7/128", "128.0.0.0/1"):
+        bare = _host().route(dst, dev="wg0").build()
+        yield Example(name=f"{dst} and no peer at all", why="nobody waits with it", tables=bare, fires=1)
+    waits: dict[str, Any] = {"wqueue": 500, "retrans": 3, "timer": 1}
+    cases: tuple[tuple[str, dict[str, Any], str, int], ...] = (
+        ("whose bytes wait", waits, "10.9.0.2/32", 1),
+        ("whose bytes wait, and no peer at all", waits, "", 1),
+        ("that is idle", {}, "10.9.0.2/32", 0),
+        ("with a peer", {"wqueue": 500}, "10.9.0.0/29", 0),
+        ("to elsewhere", waits | {"dst": "192.0.2.7"}, "10.9.0.2/32", 0),
+    )
+    for name, fields, allowed, fires in cases:
+        talks = _host(*([allowed] if allowed else []))
+        talks.socket(**({"src": "10.9.0.1", "sport": 40000, "dst": "10.9.0.3", "dport": 443, "state": 1} | fields))
+        says = ("where no peer has it",) if fires else ()
+        tables = talks.build()
+        yield Example(
+            name=f"a connection {name}",
+            why="it gets no answer",
+            tables=tables,
+            fires=fires,
+            says=says,
+            severity="warning" if fires else None,
+        )
+    bgp: Any = _Both().bgp_down("c2", HOLD, neighbor_address="10.9.0.3")
+    bgp.link("eth0").address("eth0", "192.0.2.2/24")
+    alone_ = bgp.wireguard("wg0").address("wg0", "10.9.0.1/24").build()
+    yield Example(name="BGP neighbour, and no peer at all", why="it was called", tables=alone_, fires=1)
     lost = _host("10.9.0.2/32").route("10.8.0.0/16", dev="wg0", table=77)
     yield Example(name="a table that nobody looks into", why="no packet comes by", tables=lost.build())
     for name, error, neighbour, allowed, fires in (
