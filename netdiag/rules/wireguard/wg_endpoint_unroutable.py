@@ -1,7 +1,8 @@
 """What it checks
   A WireGuard peer's endpoint to which this host has no way: the routing tables, asked with the mark of the device,
   answer "unreachable", or a route of type blackhole, unreachable or prohibit holds the endpoint. Or the endpoint is
-  this host itself: its own address with the port of the very device, or with a port at which nobody listens.
+  this host itself: its own address with the port of the very device, or with a port at which nobody listens. Or it is
+  routed into another WireGuard interface, of which no peer has it among its allowed addresses.
 
 Why it matters
   No handshake leaves. The interface is up, its routes are there, and what goes into it is queued and thrown away.
@@ -43,13 +44,14 @@ from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.sockettables import served
 from netdiag.rules.wireguardpeers import (
     device_subject,
+    devices,
     endpoint_word,
     inner_neighbours,
     peer_subject,
     query_to,
     source,
 )
-from netdiag.rules.wireguardways import alive, device_objects, family_of, network, route_get, sending
+from netdiag.rules.wireguardways import alive, device_objects, family_of, network, peer_for, route_get, sending
 
 RULE = Rule(
     id="wg-endpoint-unroutable",
@@ -57,7 +59,13 @@ RULE = Rule(
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard"),
     consults=("sockets",),
-    explains=("wg-handshake-stale", "wg-never-handshaked", "bgp-*", "route-blackhole-unexpected"),
+    explains=(
+        "wg-handshake-stale",
+        "wg-never-handshaked",
+        "wg-mtu-exceeds-underlay",
+        "bgp-*",
+        "route-blackhole-unexpected",
+    ),
 )
 REFUSALS = ("ENETUNREACH", "EHOSTUNREACH", "EACCES", "EINVAL")
 DEFAULT = {"inet": "0.0.0.0/0", "inet6": "::/0"}
@@ -69,9 +77,20 @@ def refused(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> Loo
     answer = view.lookup(query) if query is not None else None
     if answer is not None and answer.type == "local":
         return answer if _to_itself(view, device, peer) else None
+    if answer is not None and into_nobody(view, device, answer) is not None:
+        return answer
     if answer is None or any(other.ok for other in (answer, *answer.alternatives)):
         return None
     return answer if answer.error in REFUSALS else None
+
+
+def into_nobody(view: HostView, own: WireguardDevice, answer: Lookup) -> str | None:
+    """The other WireGuard interface that the packets go into, of which no peer takes them; None: they go elsewhere."""
+    others = {link.ifindex: device for device, link in devices(view) if link.up and device.ifname != own.ifname}
+    ways = [others.get(hop.oif) for hop in answer.hops]
+    if not ways or any(other is None or peer_for(other, answer.query.dst) is not None for other in ways):
+        return None
+    return view.ifname(answer.hops[0].oif)
 
 
 def _to_itself(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> bool:
@@ -105,6 +124,9 @@ def _finding(
         own = peer.endpoint_port == device.listen_port
         by = f"it is this host itself, {'the port of ' + name if own else 'where nobody listens'}"
         undo = f"wg set {quoted(name)} peer {quoted(peer.public_key)} endpoint ADDRESS:PORT"
+    elif (other := into_nobody(view, device, answer)) is not None:
+        by = f"it is routed into {other}, where no peer has it among its allowed addresses"
+        undo = f"{ip_command(family)} route add {quoted(address)} via GATEWAY dev UPLINK"
     elif answer.route is not None:
         row = view.route_rows(family, [answer.route])[0]
         by = f"{answer.type} route {row.dst} of table {row.table}"
@@ -229,6 +251,7 @@ def examples() -> Iterator[Example]:
     udp = _host().rule(100, table=100, ip_proto=17).route("default", via="192.0.2.1", dev="eth0", table=100)
     yield Example(name="by a rule for UDP", why="WireGuard is UDP", tables=udp.build())
     yield from _itself()
+    yield from _into_others()
 
 
 def _itself() -> Iterator[Example]:
@@ -247,3 +270,34 @@ def _itself() -> Iterator[Example]:
     proxy = _host("127.0.0.1", endpoint_port=4567)
     proxy.socket(src="127.0.0.1", sport=4567, protocol=17, comm="udp2raw")
     yield case("a proxy on this host", "it carries WireGuard in TCP", proxy)
+
+
+def _into_others() -> Iterator[Example]:
+    """Endpoints behind another device."""
+
+    def host(*allowed: str, peers: bool = True, **out: Any) -> WireguardBuilder:
+        built = _host("10.5.9.9", persistent_keepalive=25, age=None, endpoint_port=51821)
+        built.wireguard("wg1", listen_port=51821)
+        if peers:
+            built.wg_peer("wg1", "c", endpoint="192.0.2.9", age=20, allowed_ips=allowed)
+        built.route("10.5.0.0/16", **(out or {"dev": "wg1"}))
+        return built
+
+    says = ("routed into wg1, where no peer has it",)
+    for name, built in (
+        ("behind another device, in a hole", host("10.5.0.0/24")),
+        ("behind another device without peers", host(peers=False)),
+    ):
+        yield Example(
+            name=name,
+            why="it takes the packets and drops them",
+            tables=built.build(),
+            fires=1,
+            severity="critical",
+            says=says,
+        )
+    nested = host("10.5.9.0/24").build()
+    yield Example(name="a tunnel in a tunnel", why="a peer takes the packets", tables=nested)
+    legs = host("10.5.0.0/24", dev="eth0", via="192.0.2.1")
+    legs.route("10.5.9.9/32", hops=[legs.hop("wg1"), legs.hop("eth0", "192.0.2.1")])
+    yield Example(name="behind another device, or not", why="another leg gets out", tables=legs.build())
