@@ -1,7 +1,9 @@
 """What it checks
   The encrypted packets to a WireGuard peer are routed into the tunnel that needs them: the way to the peer's endpoint,
-  with the mark of the device, leads by the same interface, either back to the same peer (also over other WireGuard
-  interfaces in between) or to nobody, because no peer of that interface has the endpoint among its allowed addresses.
+  with the mark of the device, leads by the same interface, either back to the same peer (also over other interfaces in
+  between, WireGuard or a tunnel to a single far end: GRE, IPIP, VXLAN) or to nobody, because no peer of that interface
+  has the endpoint among its allowed addresses. One leg of a multipath route is enough; a warning where the peer has
+  living keys, so that the other leg carries it now.
 
 Why it matters
   Nothing leaves this host. Each packet is encrypted and put into the tunnel again until the kernel's limit of nested
@@ -26,16 +28,18 @@ References
   https://www.wireguard.com/netns/ "Improved Rule-based Routing"
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from netdiag.index.policy import Query
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Severity, subject
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.build_wireguard import WireguardBuilder, key
 from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.wireguardpeers import (
+    REJECT_AFTER_TIME,
     device_subject,
     endpoint_word,
     inner_neighbours,
@@ -69,30 +73,62 @@ class Loop(NamedTuple):
     """Interfaces on the way, this one first and last."""
     nobody: bool
     """True: no peer takes the packet there; False: a circle of peers."""
+    share: bool = False
+    """Another leg of a multipath route may get out."""
+
+
+class Walk(NamedTuple):
+    """Packets of a peer, from tunnel to tunnel."""
+
+    view: HostView
+    own: WireguardDevice
+    peer: WireguardPeer
+    by_index: Mapping[int | None, WireguardDevice]
+
+    def follow(self, query: Query, path: tuple[str, ...], seen: frozenset[tuple[str, str]]) -> Loop | None:
+        """The first of the ways that comes back; None where all get out."""
+        oifs = tuple(dict.fromkeys(hop.oif for hop in self.view.lookup(query).hops))
+        for oif in oifs:
+            found = self.enter(oif, query, path, seen)
+            if found is not None:
+                return found._replace(share=found.share or len(oifs) > 1)
+        return None
+
+    def enter(self, oif: int, query: Query, path: tuple[str, ...], seen: frozenset[tuple[str, str]]) -> Loop | None:
+        """What becomes of the packets that leave by this interface."""
+        device = self.by_index.get(oif)
+        if device is None:
+            outer, name = far_end(self.view, oif), self.view.ifname(oif)
+            if outer is None or (name, "") in seen:
+                return None
+            return self.follow(outer, (*path, name), seen | {(name, "")})
+        path, own = (*path, device.ifname), self.own.ifname
+        following = peer_for(device, query.dst)
+        if following is None:
+            return Loop(self.peer, path, True) if device.ifname == own else None
+        if (device.ifname, following.public_key) in seen:
+            return Loop(self.peer, path, False) if own in path[1:] else None
+        after = query_to(device, following)
+        return None if after is None else self.follow(after, path, seen | {(device.ifname, following.public_key)})
+
+
+def far_end(view: HostView, ifindex: int) -> Query | None:
+    """The outer packets of a tunnel to a single far end; None: no such tunnel."""
+    link = view.link(ifindex)
+    remote = (link.info.get("remote") or link.info.get("remote6")) if link is not None else None
+    if not isinstance(remote, str) or remote in ("0.0.0.0", "::"):
+        return None
+    return Query(family="inet6" if ":" in remote else "inet", dst=remote)
 
 
 def loop_of(
-    view: HostView, own: WireguardDevice, peer: WireguardPeer, by_index: dict[int | None, WireguardDevice]
+    view: HostView, own: WireguardDevice, peer: WireguardPeer, by_index: Mapping[int | None, WireguardDevice]
 ) -> Loop | None:
     """Follow the packets of a peer from tunnel to tunnel; None where they get out."""
-    device, at, path = own, peer, [own.ifname]
-    seen = {(own.ifname, peer.public_key)}
-    while True:
-        query = query_to(device, at)
-        if query is None:
-            return None
-        after = by_index.get(view.lookup(query).oif)
-        if after is None:
-            return None
-        path.append(after.ifname)
-        following = peer_for(after, query.dst)
-        if following is None:
-            return Loop(peer, tuple(path), True) if after.ifname == own.ifname else None
-        if (after.ifname, following.public_key) in seen:
-            inside = any(name == own.ifname for name in path[1:])
-            return Loop(peer, tuple(path), False) if inside else None
-        seen.add((after.ifname, following.public_key))
-        device, at = after, following
+    query = query_to(own, peer)
+    if query is None:
+        return None
+    return Walk(view, own, peer, by_index).follow(query, (own.ifname,), frozenset({(own.ifname, peer.public_key)}))
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -117,11 +153,13 @@ def _finding(view: HostView, device: WireguardDevice, loops: list[Loop], circle:
     way = f"route {route.dst} of table {route.table}" if route is not None else "a policy rule"
     end = "where no peer takes them" if first.nobody else f"by {' > '.join(first.path[1:])}, and so round and round"
     uplink = "via GATEWAY dev UPLINK"
-    only = len(loops) == 1
+    only, share = len(loops) == 1, all(loop.share for loop in loops)
+    fresh = share and all(view.wireguard.at - (loop.peer.latest_handshake or 0) <= REJECT_AFTER_TIME for loop in loops)
     return RULE.found(
         subject=peer_subject(device, first.peer) if only else device_subject(device),
         message=f"{name}: the encrypted packets to {endpoint_word(first.peer)}{many} are routed into {first.path[1]} "
-        f"by {way}, {end}: nothing reaches the peer",
+        f"by {way}, {end}: " + ("what takes that leg is lost" if share else "nothing reaches the peer"),
+        severity="warning" if fresh else None,
         evidence=[
             ("endpoint", endpoint_word(first.peer), source(device, "WGPEER_A_ENDPOINT", "endpoint")),
             ("fwmark of the device", f"{device.fwmark:#x}", source(device, "WGDEVICE_A_FWMARK", "fwmark")),
@@ -203,13 +241,48 @@ def examples() -> Iterator[Example]:
         tables=marked.route("default", via="192.0.2.1", dev="eth0").build(),
         fires=1,
     )
+    weights: tuple[tuple[str, int, Severity], ...] = (("living", 20, "warning"), ("dead", 500, "critical"))
+    for name, age, severity in weights:
+        legs = _host(age=age)
+        legs.route("default", hops=[legs.hop("eth0", "192.0.2.1"), legs.hop("wg0")])
+        yield Example(
+            name=f"one leg of two, {name} keys",
+            why="the other one may carry it",
+            tables=legs.build(),
+            fires=1,
+            severity=severity,
+            says=("what takes that leg is lost",),
+        )
+    for kind, info in (("gre", {"remote": "10.0.0.2"}), ("vxlan", {"id": 5, "remote": "10.0.0.2"})):
+        over = _over(kind, info).route("198.51.100.0/24", via="10.1.0.2", dev="t0", protocol=12)
+        yield Example(
+            name=f"by a {kind} tunnel inside",
+            why="BGP over it brought the route",
+            tables=over.build(),
+            fires=1,
+            says=("by t0 > wg0, and so round and round",),
+        )
     yield from _quiet_examples()
+
+
+def _over(kind: str, info: dict[str, Any]) -> WireguardBuilder:
+    """A tunnel to the inner address of a peer."""
+    host = _host(allowed_ips=("10.0.0.2/32",))
+    host.route("default", via="192.0.2.1", dev="eth0")
+    host.link("t0", kind=kind, info=info).address("t0", "10.1.0.1/30")
+    return host
 
 
 def _quiet_examples() -> Iterator[Example]:
     quick = _host(51820).route("default", dev="wg0", table=51820).route("default", via="192.0.2.1", dev="eth0")
     quick.rule(32764, table=254, suppress_prefixlength=0).rule(32765, table=51820, fwmark=51820, invert=True)
     yield Example(name="wg-quick's rules", why="the mark takes it to main", tables=quick.build())
+    for kind, info in (("gre", {"remote": "192.0.2.9"}), ("gre", {"remote": "0.0.0.0"}), ("bridge", {})):
+        out = _over(kind, info).route("198.51.100.0/24", via="10.1.0.2", dev="t0")
+        far = info.get("remote", "nobody")
+        yield Example(name=f"by a {kind} to {far}", why="it gets out", tables=out.build())
+    inside = _over("gre", {"remote": "10.0.0.2"}).build()
+    yield Example(name="a tunnel inside", why="the endpoint goes by eth0", tables=inside)
     own = _host().route("default", dev="wg0").route("198.51.100.9/32", via="192.0.2.1", dev="eth0")
     yield Example(name="a route for the endpoint", why="it goes out by eth0", tables=own.build())
     nested = _host()
