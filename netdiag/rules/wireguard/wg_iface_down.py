@@ -1,7 +1,8 @@
 """What it checks
   A WireGuard interface that is down although it has peers and was in use: one of them has shaken hands or exchanged
-  bytes, or the interface has been up before (the kernel gives it a queueing discipline when it first comes up).
-  Interfaces of the kernel module and of userspace daemons alike.
+  bytes, or the interface has been up before (the kernel gives it a queueing discipline when it first comes up). Or it
+  is meant to be in use: [[wireguard]] of the intent names it, or it was up at the time of the baseline. Interfaces of
+  the kernel module and of userspace daemons alike.
 
 Why it matters
   Every peer loses this host at once, in both directions, and the routes through the interface are gone: traffic to the
@@ -20,20 +21,23 @@ Fix
 
 Not flagged
   A device without peers. One whose interface is in another namespace. One that was prepared and has never been up, as
-  a standby or in the middle of booting: told as info. One whose every allowed address is also behind a peer of
-  another WireGuard interface that is up: it stands by, told as info. A host that was drained by taking the interface
-  down looks exactly like the fault: remove the peers or the interface, or suppress the finding while it lasts.
+  a standby or in the middle of booting: told as info. One whose every allowed address is routed to a peer of another
+  WireGuard interface that is up, and has shaken hands: it stands by, told as info. A host that was drained by taking
+  the interface down looks exactly like the fault: remove the peers or the interface, or suppress the finding while it
+  lasts.
 
 References
   drivers/net/wireguard/device.c wg_stop(), net/sched/sch_generic.c dev_activate(), wg(8)
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, Subject, subject
+from netdiag.model.intent import IntendedWireguard
 from netdiag.model.link import Link
 from netdiag.model.route import RT_TABLE_MAIN
 from netdiag.model.wireguard import WireguardDevice
@@ -41,12 +45,14 @@ from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.wireguardpeers import device_subject, devices, source
+from netdiag.rules.wireguardways import peer_for
 
 RULE = Rule(
     id="wg-iface-down",
     title="a WireGuard interface with peers is down",
     severity="critical",
     reads=("links", "addresses", "rules", "wireguard"),
+    consults=("routes", "nexthops", "sysctls", "intent.wireguard", "baseline"),
     explains=(
         "bgp-*",
         "addr-missing-expected-lo32",
@@ -61,6 +67,8 @@ RULE = Rule(
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+BEYOND = {4: "192.0.2.1", 6: "2001:db8::1"}
+"""Addresses that a default route is for."""
 
 
 def used(device: WireguardDevice) -> bool:
@@ -77,32 +85,59 @@ def allowed(device: WireguardDevice) -> set[Network]:
     return {ipaddress.ip_network(prefix) for peer in device.peers for prefix in peer.allowed_ips}
 
 
-def replaced(device: WireguardDevice, others: Iterable[WireguardDevice]) -> bool:
-    """Whether every prefix of the device is behind other devices too. Default routes and halves of one do not count."""
-    elsewhere = {prefix for other in others for prefix in allowed(other)}
+def replaced(view: HostView, device: WireguardDevice, others: Iterable[tuple[WireguardDevice, Link]]) -> bool:
+    """Whether packets for every prefix of the device go to peers of other devices that have answered before. One for
+    everything (a default route, or a half) counts for such a prefix alone."""
+    by_index = {link.ifindex: other for other, link in others}
     wanted = allowed(device)
-    return bool(wanted) and all(prefix in elsewhere or _inside(prefix, elsewhere) for prefix in wanted)
+    return bool(wanted) and all(_served(view, prefix, by_index) for prefix in wanted)
 
 
-def _inside(prefix: Network, others: set[Network]) -> bool:
-    return any(prefix.supernet(new_prefix=size) in others for size in range(2, prefix.prefixlen))
+def _served(view: HostView, prefix: Network, others: Mapping[int, WireguardDevice]) -> bool:
+    address = str(prefix.network_address if prefix.prefixlen > 1 else BEYOND[prefix.version])
+    answer = view.lookup(Query(family="inet" if prefix.version == 4 else "inet6", dst=address))
+    for hop in answer.hops:
+        other = others.get(hop.oif)
+        peer = peer_for(other, address) if other is not None else None
+        if peer is None or peer.latest_handshake is None:
+            return False
+        if prefix.prefixlen > 1 and not any(
+            held.version == prefix.version and held.prefixlen > 1 and prefix.subnet_of(held)  # type: ignore[arg-type]
+            for held in map(ipaddress.ip_network, peer.allowed_ips)
+        ):
+            return False
+    return bool(answer.hops)
+
+
+def meant(view: HostView, device: WireguardDevice) -> str:
+    """What tells that the device is to be up; empty: nothing."""
+    if any(want.ifname == device.ifname for want in view.intent.wireguard or ()):
+        return "the intent names it"
+    old = view.baseline
+    if old is None or not old.read_whole("wireguard") or old.meta.drained or view.meta.drained:
+        return ""
+    then = any(link.up and before.peers for before, link in devices(old) if before.ifname == device.ifname)
+    return f"it was up at the time of the baseline of {old.meta.taken_at}" if then else ""
 
 
 def check(view: HostView) -> Iterator[Draft]:
     found = list(devices(view))
-    alive = [device for device, link in found if link.up]
+    alive = [(device, link) for device, link in found if link.up]
     for device, link in found:
         if link.up or not device.peers:
             continue
         severity: Severity = "info"
         name, count = device.ifname, f"{len(device.peers)} peer" + ("s" if len(device.peers) > 1 else "")
-        if not (used(device) or was_up(link)):
+        why = meant(view, device)
+        if not (used(device) or was_up(link) or why):
             message = f"{name} has {count} and has never been up"
-        elif replaced(device, alive):
+        elif replaced(view, device, alive):
             message = f"{name} is down, and other WireGuard interfaces have all the prefixes of its {count}"
         else:
             severity = "critical"
-            message = f"{name} is down: none of its {count} can reach this host or be reached"
+            message = f"{name} is down: none of its {count} can reach this host or be reached" + (
+                f" ({why})" if why else ""
+            )
         yield _finding(view, device, link, message, severity)
 
 
@@ -233,9 +268,33 @@ def _standby_examples() -> Iterator[Example]:
             says=("has 1 peer and has never been up",),
         )
 
-    def beside(*prefixes: str, up: bool = True, own: str = "10.0.0.2/32") -> WireguardBuilder:
+    new = _down(qdisc="noop").wg_peer("wg0", "a")
+    weights: tuple[tuple[WireguardBuilder, Severity], ...] = (
+        (WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a"), "critical"),
+        (_down(), "info"),
+    )
+    for then, fires in weights:
+        yield Example(
+            name=f"made anew and never up, {'up' if fires == 'critical' else 'not up'} at the time of the baseline",
+            why="somebody made it again and forgot to set it up",
+            tables=new.build(),
+            baseline=then.build(),
+            fires=1,
+            severity=fires,
+        )
+    named = _down(qdisc="noop").wg_peer("wg0", "a").intend(wireguard=(IntendedWireguard(ifname="wg0"),)).build()
+    yield Example(name="never up, and meant to be there", why="told", tables=named, fires=1, severity="critical")
+    other = _down(qdisc="noop").wg_peer("wg0", "a").intend(wireguard=(IntendedWireguard(ifname="wg9"),)).build()
+    yield Example(name="never up, another one is meant", why="a standby", tables=other, fires=1, severity="info")
+
+    def beside(
+        *prefixes: str, up: bool = True, own: str = "10.0.0.2/32", routed: bool = True, age: float | None = 10
+    ) -> WireguardBuilder:
         host = _down().wg_peer("wg0", "a", age=9000, allowed_ips=(own, "fd00::2/128"))
-        return host.wireguard("wg1", up=up).wg_peer("wg1", "b", age=10, allowed_ips=prefixes)
+        host.wireguard("wg1", up=up).wg_peer("wg1", "b", age=age, allowed_ips=prefixes)
+        for prefix in prefixes if up and routed else ():
+            host.route(prefix, dev="wg1")
+        return host
 
     yield Example(
         name="another interface has the same prefixes",
@@ -252,6 +311,14 @@ def _standby_examples() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
+    for name, why, given in (
+        ("and no routes for them", "what is for them goes another way", {"routed": False}),
+        ("and its peer never answered", "nobody is behind it", {"age": None}),
+    ):
+        same = beside("10.0.0.2/32", "fd00::2/128", **given).build()
+        yield Example(
+            name=f"another interface has the same prefixes, {name}", why=why, tables=same, fires=1, severity="critical"
+        )
     yield Example(
         name="another interface has one of two prefixes",
         why="the IPv6 address is lost",
@@ -288,7 +355,8 @@ def _standby_examples() -> Iterator[Example]:
         tables=_down()
         .wg_peer("wg0", "a", age=9000, allowed_ips=("0.0.0.0/0",))
         .wireguard("wg1")
-        .wg_peer("wg1", "b", allowed_ips=("0.0.0.0/0",))
+        .wg_peer("wg1", "b", age=10, allowed_ips=("0.0.0.0/0",))
+        .route("default", dev="wg1")
         .build(),
         fires=1,
         severity="info",

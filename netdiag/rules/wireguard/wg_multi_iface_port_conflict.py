@@ -17,7 +17,7 @@ Fix
 Not flagged
   Two interfaces with one port in different namespaces. Interfaces that are both up (one of them is of another
   namespace, or both share the port by a daemon's choice). One that is down without peers; a standby whose prefixes
-  the other interface has (told as info).
+  are routed to the other interface (told as info).
 
 References
   drivers/net/wireguard/device.c wg_open(), socket.c wg_socket_init() "-EADDRINUSE"; wg(8) "listen-port"
@@ -38,6 +38,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "wireguard"),
+    consults=("addresses", "routes", "rules", "nexthops", "sysctls"),
     explains=("wg-iface-down",),
     own_cause=True,
 )
@@ -48,11 +49,12 @@ def check(view: HostView) -> Iterator[Draft]:
     for device, link in found:
         if link.up or not device.peers or not device.listen_port:
             continue
-        rivals = [other for other, its in found if its.up and other.listen_port == device.listen_port]
+        there = [(other, its) for other, its in found if its.up and other.listen_port == device.listen_port]
+        rivals = [other for other, _ in there]
         if not rivals:
             continue
         name, other = device.ifname, rivals[0].ifname
-        standby = replaced(device, rivals)
+        standby = replaced(view, device, there)
         yield RULE.found(
             subject=device_subject(device),
             message=f"{name} is down and wants UDP port {device.listen_port}, which {other} has: it cannot come up",
@@ -92,7 +94,8 @@ def examples() -> Iterator[Example]:
         says=("wants UDP port 51820, which wg0 has", "listen-port 51821"),
     )
     yield Example(name="both up", why="it works", tables=_host(up=True).build())
-    standby = _host(prefix="10.0.0.2/32")
+    standby = WireguardBuilder().wireguard("wg0").wireguard("wg1", up=False).wg_peer("wg0", "a", age=10)
+    standby.wg_peer("wg1", "b").route("10.0.0.2/32", dev="wg0")
     yield Example(name="a standby", why="the other has its prefixes", tables=standby.build(), fires=1, severity="info")
     yield Example(name="no peers", why="prepared", tables=_host(peers=False).build())
     away = WireguardBuilder().wireguard("wg0", userspace=True).elsewhere("wg0").wireguard("wg1", up=False)
