@@ -301,11 +301,11 @@ def touched(view: HostView, session: Session, answer: Lookup | None) -> list[Sub
             route = view.route_rows(answer.query.family, [answer.route])[0]
             found.append(subject("route", dst=route.dst, table=route.table, ifname=ifname))
             found.append(subject("route", dst=route.dst, table=route.table))
-    if not hops and row.neighbor_address is not None:
-        near = on_subnet(view, session)
+    near = [name for name in on_subnet(view, session) if not hops or _dead(view, name)]
+    if near or (not hops and row.neighbor_address is not None):
         found += [subject("link", ifname=name) for name in near]
         found += [subject("neighbour", dst=row.neighbor_address, ifname=name) for name in near]
-        if answer is not None and not near:
+        if answer is not None and not near and not hops:
             default = "0.0.0.0/0" if answer.query.family == "inet" else "::/0"
             found.append(subject("route", dst=default, table=254))
     return list({tuple(thing.items()): thing for thing in found}.values())
@@ -324,11 +324,17 @@ def dead_links(view: HostView, session: Session, answer: Lookup | None) -> list[
     """Interfaces towards the neighbour that carry nothing, each with the reason."""
     hops = answer.hops if answer is not None and answer.ok else ()
     found = []
-    for name in dict.fromkeys([view.ifname(hop.oif) for hop in hops] or on_subnet(view, session)):
+    for name in dict.fromkeys([*(view.ifname(hop.oif) for hop in hops), *on_subnet(view, session)]):
         link = view.stack.by_name.get(name)
-        if link is not None and not (link.up and link.lower_up):
+        if link is not None and _dead(view, name):
             found.append((name, "has no carrier" if link.up else "is down"))
     return found
+
+
+def _dead(view: HostView, ifname: str) -> bool:
+    """Whether an interface carries nothing; a default route may lead elsewhere what is for its subnet."""
+    link = view.stack.by_name.get(ifname)
+    return link is not None and not (link.up and link.lower_up)
 
 
 def _below(view: HostView, ifindex: int) -> Iterator[str]:
