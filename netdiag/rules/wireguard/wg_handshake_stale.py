@@ -3,7 +3,9 @@
     its last handshake is older than 180 seconds and its persistent keepalive, and 10 seconds for two tries; with a
     keepalive, this host would have made new keys by then
     or it is older than 180 seconds, and between the two looks at the counters this host sent two or more tries of a
-    handshake, of 148 bytes each, and received nothing. One try alone is told as info: the answer may be under way.
+    handshake, of 148 bytes each, and received nothing. One try alone is told as info: the answer may be under way
+    or it is older than 180 seconds, and somebody here sends to it: BIRD has called a neighbour behind it since, TCP
+    sends again and again to an address behind it, or a tracked connection to its endpoint was used a moment ago.
   Where every peer of a device is silent and several are stale, that is one finding.
 
 Why it matters
@@ -25,9 +27,9 @@ Not flagged
   Idle peers: without traffic and keepalive a handshake gets as old as it likes, and most peers of a full mesh are like
   that. A peer from which anything came between the looks. A device that is down (wg-iface-down), a peer that never
   shook hands (wg-never-handshaked), one without an endpoint. Handshakes from before this boot, which only a clock
-  that was set since can show. With --interval 0 only peers with a keepalive can be judged, and the rule says "not
-  evaluated" for the others that are silent; with the default of one second a try, which comes every five seconds, is
-  mostly missed: use --interval 12 to be sure.
+  that was set since can show. With --interval 0 only peers with a keepalive, and those that are seen to be wanted, can
+  be judged, and the rule says "not evaluated" for the others that are silent; with the default of one second a try,
+  which comes every five seconds, is mostly missed: use --interval 12 to be sure.
 
 References
   drivers/net/wireguard/messages.h REJECT_AFTER_TIME REKEY_TIMEOUT, timers.c wg_expired_retransmit_handshake(),
@@ -55,12 +57,14 @@ from netdiag.rules.wireguardpeers import (
     source,
     way_to,
 )
+from netdiag.rules.wireguardwanted import Fact, wanted, wanted_examples
 
 RULE = Rule(
     id="wg-handshake-stale",
     title="a WireGuard peer no longer answers",
     severity="warning",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard"),
+    consults=("bird", "sockets", "conntrack", "conntrack_state"),
     explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down"),
 )
 
@@ -74,6 +78,8 @@ class Stale(NamedTuple):
     sent: int
     """Bytes sent to it between the looks."""
     confidence: Confidence
+    wanted: Fact | None = None
+    """What shows that somebody sends to it, where only that tells."""
 
 
 def silent(view: HostView, peer: WireguardPeer, second: PeerCounters | None) -> bool:
@@ -81,7 +87,7 @@ def silent(view: HostView, peer: WireguardPeer, second: PeerCounters | None) -> 
     return second is None or (second.rx_bytes == peer.rx_bytes and second.latest_handshake == peer.latest_handshake)
 
 
-def judged(view: HostView, peer: WireguardPeer, second: PeerCounters | None) -> Stale | None:
+def judged(view: HostView, peer: WireguardPeer, second: PeerCounters | None, wish: Fact | None = None) -> Stale | None:
     """A peer that should have answered, see the page."""
     if peer.latest_handshake is None or peer.endpoint is None or not silent(view, peer, second):
         return None
@@ -92,6 +98,8 @@ def judged(view: HostView, peer: WireguardPeer, second: PeerCounters | None) -> 
     sent = second.tx_bytes - peer.tx_bytes if second is not None else 0
     if peer.persistent_keepalive and age > REJECT_AFTER_TIME + peer.persistent_keepalive + 2 * REKEY_TIMEOUT:
         return Stale(peer, age, sent, "certain")
+    if age > REJECT_AFTER_TIME and wish is not None and sent < 2 * INITIATION:
+        return Stale(peer, age, sent, "likely", wish)
     if age > REJECT_AFTER_TIME and sent >= INITIATION:
         return Stale(peer, age, sent, "likely" if sent >= 2 * INITIATION else "possible")
     return None
@@ -106,19 +114,25 @@ def undecided(view: HostView, peer: WireguardPeer) -> bool:
 
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
-    seconds = second_looks(view)
+    seconds, wishes = second_looks(view), wanted(view)
     for device, link in devices(view):
         if not link.up:
             continue
         if view.wireguard.second_at is None:
-            open_ = sum(undecided(view, peer) for peer in device.peers)
+            open_ = sum(
+                undecided(view, peer) for peer in device.peers if (device.ifname, peer.public_key) not in wishes
+            )
             if open_:
                 yield Unjudged(
                     reason=f"{device.ifname}: {open_} peer{'s' if open_ > 1 else ''} with old keys and no persistent "
                     "keepalive: idle or dead, one look cannot tell (give --interval 12)"
                 )
         looks = [(peer, seconds.get((device.ifname, peer.public_key))) for peer in device.peers]
-        found = [stale for peer, second in looks if (stale := judged(view, peer, second)) is not None]
+        found = [
+            stale
+            for peer, second in looks
+            if (stale := judged(view, peer, second, wishes.get((device.ifname, peer.public_key)))) is not None
+        ]
         sure = [stale for stale in found if stale.confidence != "possible"]
         if len(sure) > 1 and not any(_alive(view, peer, second) for peer, second in looks):
             yield _of_device(view, device, sure)
@@ -147,6 +161,8 @@ def _evidence(view: HostView, device: WireguardDevice, stale: Stale) -> list[tup
             source(device, "WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL", "persistent_keepalive_interval"),
         ),
     ]
+    if stale.wanted is not None:
+        rows.append(stale.wanted)
     if seconds is not None:
         words = f"sent {stale.sent}, received 0 in {seconds:.1f} s"
         rows.append(("bytes between two looks", words, source(device, "WGPEER_A_TX_BYTES", "tx_bytes")))
@@ -157,6 +173,8 @@ def _of_peer(view: HostView, device: WireguardDevice, stale: Stale) -> Draft:
     peer, name = stale.peer, device.ifname
     if stale.confidence == "certain":
         doing = f"with a keepalive of {peer.persistent_keepalive} s new keys were due long ago"
+    elif stale.wanted is not None:
+        doing = f"{stale.wanted[0]}: {stale.wanted[1]}"
     else:
         doing = f"{stale.sent} bytes were sent to it while this was looked at, and nothing came back"
     return RULE.found(
@@ -204,6 +222,7 @@ def examples() -> Iterator[Example]:
     yield from _traffic_examples()
     yield from _quiet_examples()
     yield from _several_examples()
+    yield from wanted_examples()
 
 
 ABOUT = subject("wireguard-peer", ifname="wg0", public_key=key("a"))

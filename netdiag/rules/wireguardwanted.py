@@ -1,0 +1,187 @@
+"""Who wants a WireGuard peer at this moment, though it has no keepalive: what the host shows of packets for it.
+
+A peer that is sent anything makes new keys within a round trip. So where BIRD calls a neighbour behind it, where TCP
+sends again and again to an address behind it, or where a tracked connection to its endpoint was used a moment ago,
+keys that are dead tell that it does not answer (drivers/net/wireguard/send.c, timers.c). Pure; nothing can fail. The
+rule must consult bird, sockets, conntrack and conntrack_state.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.policy import Query
+from netdiag.index.view import HostView
+from netdiag.model.conntrack import IPS_SEEN_REPLY
+from netdiag.model.sockets import AF_INET, AF_INET6, ESTABLISHED, IPPROTO_TCP, SYN_SENT, Socket
+from netdiag.model.wireguard import WireguardDevice, WireguardPeer
+from netdiag.rules.bgpsessions import sessions, way
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.shape import Example
+from netdiag.rules.sockettables import packed
+from netdiag.rules.wireguardpeers import REJECT_AFTER_TIME, UDP, devices
+from netdiag.rules.wireguardways import peer_for
+
+Fact = tuple[str, object, str]
+"""Fact, value and source, as evidence wants it."""
+MOST = 128
+"""Sockets that are looked at."""
+CALLING = 90.0
+"""Seconds after which BIRD has called: it waits out its error wait time (60) and its connect delay (5)."""
+TRIES = {"syn_sent": 2, "established": 3}
+"""Retransmissions by which a peer that lives would have been woken."""
+UDP_TIMEOUTS = {"udp_timeout": 30, "udp_timeout_stream": 120}
+"""The kernel's own."""
+JUST = 10
+"""Seconds since a tracked packet to a peer that is being tried: every five seconds."""
+
+
+def wanted(view: HostView) -> dict[tuple[str, str], Fact]:
+    """By interface and public key: what shows that somebody sends to a peer whose keys are dead."""
+    tunnels = {link.ifindex: device for device, link in devices(view) if link.up}
+    found: dict[tuple[str, str], Fact] = {}
+    if any(_dead(view, peer) is not None for device in tunnels.values() for peer in device.peers):
+        for (device, peer), fact in (*_called(view, tunnels), *_sent(view, tunnels), *_tracked(view, tunnels)):
+            found.setdefault((device.ifname, peer.public_key), fact)
+    return found
+
+
+Found = tuple[tuple[WireguardDevice, WireguardPeer], Fact]
+
+
+def _dead(view: HostView, peer: WireguardPeer) -> float | None:
+    """Seconds since the last handshake, where its keys are dead; None: they live, or there never were any."""
+    age = view.wireguard.at - peer.latest_handshake if peer.latest_handshake is not None else 0.0
+    return age if age > REJECT_AFTER_TIME else None
+
+
+def _behind(tunnels: dict[int, WireguardDevice], oifs: set[int], address: str) -> Iterator[Any]:
+    """Device and peer that packets take which leave by one of these interfaces."""
+    for device in (tunnels[oif] for oif in oifs if oif in tunnels):
+        peer = peer_for(device, address)
+        if peer is not None:
+            yield device, peer
+
+
+def _called(view: HostView, tunnels: dict[int, WireguardDevice]) -> Iterator[Found]:
+    """Neighbours that BIRD has called since their peers' last handshakes."""
+    for session in sessions(view):
+        age, answer = session.age(), way(view, session)
+        if session.up or session.switched_off or session.waits or age is None or answer is None:
+            continue
+        if session.state != "Connect" and not (session.state in ("Active", "Idle") and age > CALLING):
+            continue
+        for device, peer in _behind(tunnels, {hop.oif for hop in answer.hops}, str(session.address)):
+            since = _dead(view, peer)
+            if since is not None and since > age:
+                fact = (f"BGP session {session.name} calls {session.address}", f"for {age:.0f} s", session.source)
+                yield (device, peer), fact
+
+
+def unanswered(view: HostView) -> list[Socket]:
+    """TCP connections that send again and again."""
+    table = view.sockets
+    again = (table.state == SYN_SENT) & (table.retrans >= TRIES["syn_sent"])
+    again |= (table.state == ESTABLISHED) & (table.retrans >= TRIES["established"]) & (table.timer == 1)
+    chosen = (table.protocol == IPPROTO_TCP) & ((table.family == AF_INET) | (table.family == AF_INET6)) & again
+    return list(table.rows(np.flatnonzero(chosen)[:MOST]))
+
+
+def _sent(view: HostView, tunnels: dict[int, WireguardDevice]) -> Iterator[Found]:
+    """Far ends of TCP connections that get no answer."""
+    for row in unanswered(view):
+        family = "inet6" if ":" in row.dst else "inet"
+        answer = view.lookup(Query(family=family, dst=row.dst.partition("%")[0], src=row.src.partition("%")[0]))
+        for device, peer in _behind(tunnels, {hop.oif for hop in answer.hops}, row.dst):
+            if _dead(view, peer) is not None:
+                yield (device, peer), (f"TCP to {row.dst} port {row.dport}", "sends again, no answer", "SOCK_DIAG tcp")
+
+
+def _tracked(view: HostView, tunnels: dict[int, WireguardDevice]) -> Iterator[Found]:
+    """Endpoints with which datagrams were exchanged a moment ago, and a second without an answer."""
+    table, settings = view.conntrack, view.conntrack_state.settings
+    for device in tunnels.values():
+        mine = (table.proto == UDP) & (table.orig_sport == (device.listen_port or 0))
+        if not mine.any():
+            continue
+        for peer in device.peers:
+            if peer.endpoint is None or _dead(view, peer) is None:
+                continue
+            raw = packed(peer.endpoint)[1]
+            rows = mine & (table.orig_dport == (peer.endpoint_port or 0)) & (table.orig_dst == raw).all(axis=1)
+            for position in np.flatnonzero(rows)[:1].tolist():
+                entry = table.row(position)
+                name = "udp_timeout_stream" if entry.status & IPS_SEEN_REPLY else "udp_timeout"
+                idle = settings.get(name, UDP_TIMEOUTS[name]) - entry.timeout
+                if 1 <= idle <= JUST:
+                    yield (
+                        (device, peer),
+                        (f"tracked datagrams to {peer.endpoint}", f"{idle} s ago", "CTNETLINK CTA_TIMEOUT"),
+                    )
+
+
+class _Both(BirdHost, WireguardBuilder):
+    """A host with both daemons."""
+
+
+def wanted_examples() -> Iterator[Example]:
+    """Peers without a keepalive, and one look."""
+
+    def host(*, age: float = 900, built: Any = None, **peer: Any) -> Any:
+        made = built or _Both()
+        made.link("eth0").address("eth0", "192.0.2.1/24").address("eth0", "2001:db8::1/64")
+        made.wireguard("wg0").address("wg0", "10.0.0.1/24").address("wg0", "fd00::1/64")
+        made.wg_peer("wg0", "a", age=age, allowed_ips=("10.0.0.2/32", "fd00::2/128"), **peer)
+        return made.second_look("wg0", "a", seconds=1.0)
+
+    def case(name: str, why: str, made: Any, fires: int, *says: str) -> Example:
+        weight: dict[str, Any] = {"severity": "warning", "confidence": "likely"} if fires else {}
+        return Example(name=name, why=why, tables=made.build(), fires=fires, says=says, **weight)
+
+    yield case("idle, and nobody wants it", "most peers of a mesh", host(), 0)
+    for state, since, age, fires in (
+        ("Connect", "11:59:50.000", 900, 1),
+        ("Active", "11:58:00.000", 900, 1),
+        ("Idle", "11:58:00.000", 900, 1),
+        ("Active", "11:59:00.000", 900, 0),
+        ("Active", "11:40:00.000", 900, 0),
+        ("Connect", "11:59:50.000", 100, 0),
+        ("Passive", "11:58:00.000", 900, 0),
+    ):
+        bird = _Both().bgp_down("m1", "", bgp_state=state, neighbor_address="10.0.0.2", since=since)
+        name = f"BGP in {state} since {since}, keys of {age} s"
+        says = ("BGP session m1 calls 10.0.0.2",) if fires else ()
+        yield case(name, "a call wakes a peer that lives", host(built=bird, age=age), fires, *says)
+    bird = _Both().bgp_down("m1", "", bgp_state="Connect", neighbor_address="10.0.0.3")
+    yield case("BGP to somebody else", "nobody calls this one", host(built=bird), 0)
+    for six in (False, True):
+        for number, retrans, timer, age, fires in (
+            (2, 2, 1, 900, 1),
+            (2, 1, 1, 900, 0),
+            (1, 3, 1, 900, 1),
+            (1, 2, 1, 900, 0),
+            (1, 3, 2, 900, 0),
+            (2, 5, 1, 180, 0),
+        ):
+            src, dst = ("fd00::1", "fd00::2") if six else ("10.0.0.1", "10.0.0.2")
+            made = host(age=age)
+            fields: dict[str, Any] = {"state": number, "retrans": retrans, "timer": timer, "wqueue": 1}
+            made.socket(src=src, sport=40000, dst=dst, dport=443, **fields)
+            name = f"TCP to {dst}, state {number}, timer {timer}, sent again {retrans} times, keys of {age} s"
+            yield case(name, "it wakes a peer that lives", made, fires)
+    for endpoint, near in (("192.0.2.2", "192.0.2.1"), ("2001:db8::2", "2001:db8::1")):
+        for status, left, sport, told in (
+            (0x8, 27, 51820, 1),
+            (0x8, 30, 51820, 0),
+            (0x8, 3, 51820, 0),
+            (0xE, 119, 51820, 1),
+            (0xE, 60, 51820, 0),
+            (0x8, 27, 40000, 0),
+        ):
+            made = host(endpoint=endpoint)
+            ends = f"{near} {sport} {endpoint} 51820", f"{endpoint} 51820 {near} {sport}"
+            made.conntrack(17, *ends, status=status, timeout=left)
+            name = f"datagrams to {endpoint} from {sport}, status {status:#x}, {left} s left"
+            yield case(name, "a try every five seconds keeps the entry young", made, told)
