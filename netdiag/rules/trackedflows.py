@@ -43,10 +43,11 @@ def groups(view: HostView, keep: "np.typing.NDArray[np.bool_]", names: tuple[str
         yield Group(table.row(position), number)
 
 
-def stale_sources(view: HostView) -> Iterator[Group]:
+def stale_sources(view: HostView, *, ruleless: bool = False) -> Iterator[Group]:
     """Connections that live, whose source is rewritten to an address that is not this host's any more.
 
-    Only where the rules would now do otherwise: masquerade, or another address. UDP entries are gone within two
+    Only where the rules would now do otherwise: masquerade, or another address; ``ruleless``: also where no rule gives
+    any now, and somebody else may know why it was done. UDP entries are gone within two
     minutes without a packet, so those that are there are in use; of TCP those count that were refreshed just now.
     """
     table, state = view.conntrack, view.conntrack_state
@@ -59,7 +60,7 @@ def stale_sources(view: HostView) -> Iterator[Group]:
     keep &= _foreign(view, keep)
     for group in groups(view, keep, ("family", "reply_dst", "orig_dst", "orig_dport", "proto")):
         entry = group.entry
-        if _translates_otherwise(view, entry):
+        if _translates_otherwise(view, entry) or (ruleless and not _given(view, entry)):
             yield group
 
 

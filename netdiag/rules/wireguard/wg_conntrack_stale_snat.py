@@ -1,6 +1,7 @@
 """What it checks
   The encrypted packets of a WireGuard tunnel are tracked, and their source is rewritten to an address that this host
-  does not have any more.
+  does not have any more: the rules give another one now, or there is none left and the peer has not answered for more
+  than three minutes.
 
 Why it matters
   Keepalives refresh the entry for ever, so the translation that was chosen months ago outlives the address: packets
@@ -16,8 +17,9 @@ Fix
   the tunnel's packets out of tracking (udp dport PORT notrack in a raw chain, both ways) or out of the snat rule.
 
 Not flagged
-  Entries that are rewritten to an address of this host, or to one that a snat rule gives now. Other UDP flows
-  (nf-masq-after-addr-change), and those from a port that the tunnel listened on before: nothing follows them any more.
+  Entries that are rewritten to an address of this host, or to one that a snat rule gives now. Without a rule, those to
+  peers that answer: the address is routed here. Other UDP flows (nf-masq-after-addr-change), and those from a port that
+  the tunnel listened on before: nothing follows them any more.
 
 References
   net/netfilter/nf_nat_core.c; net/netfilter/nf_conntrack_proto_udp.c (a stream's timeout is renewed by every packet)
@@ -35,7 +37,7 @@ from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.trackedflows import stale_sources
 from netdiag.rules.translations import READS
-from netdiag.rules.wireguardpeers import device_subject, peer_subject
+from netdiag.rules.wireguardpeers import REJECT_AFTER_TIME, device_subject, peer_subject
 
 RULE = Rule(
     id="wg-conntrack-stale-snat",
@@ -56,13 +58,21 @@ RULE = Rule(
 def check(view: HostView) -> Iterator[Draft]:
     owners = {(peer.endpoint, peer.endpoint_port): (d, peer) for d in view.wireguard.devices for peer in d.peers}
     found: dict[tuple[str, str], list[tuple[WireguardDevice, WireguardPeer, ConntrackEntry]]] = {}
-    for group in stale_sources(view):
+    plain_ = {(group.entry.orig_dst, group.entry.orig_dport) for group in stale_sources(view)}
+    for group in stale_sources(view, ruleless=True):
         entry = group.entry
         owner = owners.get((entry.orig_dst, entry.orig_dport)) if entry.proto == IPPROTO_UDP else None
-        if owner is not None and entry.orig_sport == owner[0].listen_port:
+        if owner is None or entry.orig_sport != owner[0].listen_port:
+            continue
+        if (entry.orig_dst, entry.orig_dport) in plain_ or _dead(view, owner[1]):
             found.setdefault((owner[0].ifname, entry.reply_dst), []).append((*owner, entry))
     for rows in found.values():
         yield _draft(rows)
+
+
+def _dead(view: HostView, peer: WireguardPeer) -> bool:
+    """Whether a peer's keys are dead, or there never were any."""
+    return peer.latest_handshake is None or view.wireguard.at - peer.latest_handshake > REJECT_AFTER_TIME
 
 
 def _draft(rows: list[tuple[WireguardDevice, WireguardPeer, ConntrackEntry]]) -> Draft:
@@ -90,13 +100,21 @@ def _draft(rows: list[tuple[WireguardDevice, WireguardPeer, ConntrackEntry]]) ->
     )
 
 
-def _host(source: str, *, translation: str = "masquerade", port: int = 51820, sport: int = 51820) -> WireguardBuilder:
+def _host(
+    source: str,
+    *,
+    translation: str | None = "masquerade",
+    port: int = 51820,
+    sport: int = 51820,
+    age: float | None = None,
+) -> WireguardBuilder:
     host = WireguardBuilder()
     host.link("eth0").address("eth0", "203.0.113.2/24").route("default", via="203.0.113.1", dev="eth0")
-    host.wireguard("wg0").wg_peer("wg0", "a", endpoint="198.51.100.7")
-    given = plain("masq") if translation == "masquerade" else nat("snat", translation)
+    host.wireguard("wg0").wg_peer("wg0", "a", endpoint="198.51.100.7", age=age)
+    given = plain("masq") if translation in ("masquerade", None) else nat("snat", translation or "")
     post = chain("post", rule(oifname("eth0"), given), hook="postrouting", priority="srcnat", type="nat")
-    host.nft(table(post, family="ip"))
+    if translation is not None:
+        host.nft(table(post, family="ip"))
     reply = f"198.51.100.7 {port} {source} {sport}"
     host.conntrack(17, f"203.0.113.2 {sport} 198.51.100.7 {port}", reply, status=0xE | IPS_SRC_NAT)
     return host
@@ -141,3 +159,7 @@ def examples() -> Iterator[Example]:
         why="the entry is of the port before, and goes two minutes after its last packet",
         tables=_host("203.0.113.9", sport=51821).build(),
     )
+    for age, fires in ((None, 1), (900, 1), (181, 1), (180, 0)):
+        gone = _host("203.0.113.9", translation=None, age=age)
+        why = "the rule went with the address" if fires else "the address is routed here"
+        yield Example(name=f"no rule any more, a handshake {age} s ago", why=why, tables=gone.build(), fires=fires)
