@@ -2,7 +2,9 @@
   A WireGuard peer that is in use but has no allowed addresses, "allowed ips: (none)": it has an endpoint, and living
   keys or a persistent keepalive. A prefix belongs to one peer of a device; giving it to another one, with wg set, wg
   addconf or twice in one file, takes it from the first without a word. Against a baseline also a peer in use that lost
-  its address in the device's own subnet, and another peer of the device, known then as well, has it now.
+  its address in the device's own subnet, and another peer of the device, known then as well, has it now. And without
+  one: every peer has one address of that subnet, but for one that has two and one, in use or without any prefix, that
+  has none.
 
 Why it matters
   The peer looks well: handshakes are fresh, keepalives go both ways. But no packet is sent to it, and each one that
@@ -22,9 +24,9 @@ Fix
 Not flagged
   A peer without an endpoint, or without keepalive and handshake: prepared, waiting to be given its prefixes. A peer
   whose keys are dead and which has no keepalive: parked, told as info only. A peer with at least one prefix, where no
-  baseline tells of more. A prefix that a new peer has, or that nobody has any more, or that is outside the device's own
-  subnet: a guest's, which moves with the guest. A device that is down. A peer kept warm on purpose with a keepalive and
-  no prefixes looks exactly like the fault: suppress it.
+  baseline tells of more, and nothing of how the device's subnet is shared out. A prefix that a new peer has, or that
+  nobody has any more, or that is outside the device's own subnet: a guest's, which moves with the guest. A device that
+  is down. A peer kept warm on purpose with a keepalive and no prefixes looks exactly like the fault: suppress it.
 
 References
   drivers/net/wireguard/allowedips.c add(), which moves a node to its new peer; receive.c
@@ -83,17 +85,76 @@ def in_use(peer: WireguardPeer, at: float) -> Confidence | None:
 def check(view: HostView) -> Iterator[Draft]:
     at = view.wireguard.at
     for device, link in devices(view):
+        if not link.up:
+            continue
+        told = list(_taken(view, device))
+        yield from told
+        robbed = _robbed(view, device)
         for peer in device.peers:
-            confidence = in_use(peer, at) if link.up and not peer.allowed_ips else None
-            if confidence is not None:
+            confidence = in_use(peer, at) if not peer.allowed_ips else None
+            if confidence == "likely" or (confidence is not None and peer is not (robbed and robbed[0])):
                 yield _finding(device, peer, at, confidence)
-        yield from _taken(view, device) if link.up else ()
+            elif robbed is not None and peer is robbed[0] and not told:
+                yield _of_two(view, device, *robbed)
 
 
 def inside(prefix: str, subnet: IPv4Network | IPv6Network) -> bool:
     """Whether a prefix is a part of a subnet, and not all of it."""
     net = ip_network(prefix, strict=False)
     return net.version == subnet.version and net != subnet and net.subnet_of(subnet)  # type: ignore[arg-type]
+
+
+def _robbed(view: HostView, device: WireguardDevice) -> tuple[WireguardPeer, WireguardPeer, list[str]] | None:
+    """A peer without an address in a subnet of the device of which every other one has one, but for a single peer that
+    has two; that one, and its two. None: the subnet is not shared out like that."""
+    for subnet in _subnets(view, device):
+        held = [[one for one in peer.allowed_ips if inside(one, subnet) and whole(one)] for peer in device.peers]
+        counts = sorted(map(len, held))
+        if counts[:2] != [0, 1] or counts[-2:] != [1, 2]:
+            continue
+        poor, rich = device.peers[[*map(len, held)].index(0)], device.peers[[*map(len, held)].index(2)]
+        known = poor.endpoint is not None and (not poor.allowed_ips or in_use(poor, view.wireguard.at) == "likely")
+        if known and len(counts) >= (4 if poor.allowed_ips else 3):
+            return poor, rich, held[device.peers.index(rich)]
+    return None
+
+
+def whole(prefix: str) -> bool:
+    """Whether a prefix is one address."""
+    return prefix.endswith("/128" if ":" in prefix else "/32")
+
+
+def _subnets(view: HostView, device: WireguardDevice) -> list[IPv4Network | IPv6Network]:
+    mine = (row for row in view.addresses if view.ifname(row.ifindex) == device.ifname)
+    return [ip_network(f"{row.local}/{row.prefixlen}", strict=False) for row in mine]
+
+
+def _of_two(
+    view: HostView, device: WireguardDevice, peer: WireguardPeer, other: WireguardPeer, held: list[str]
+) -> Draft:
+    name = device.ifname
+    return RULE.found(
+        subject=peer_subject(device, peer),
+        message=f"peer {peer.public_key} of {name} at {endpoint_word(peer)} has no address of {name}'s subnet, and "
+        f"peer {other.public_key} has two, {' and '.join(held)}; every other one has one: what is for it goes there",
+        evidence=[
+            (
+                "allowed ips",
+                ", ".join(peer.allowed_ips) or "(none)",
+                source(device, "WGPEER_A_ALLOWEDIPS", "allowed_ip"),
+            ),
+            (f"allowed ips of {other.public_key}", ", ".join(other.allowed_ips), "the same"),
+            (f"peers of {name} with one address of its subnet", len(device.peers) - 2, "the same"),
+        ],
+        confirm=[f"wg show {quoted(name)} allowed-ips"],
+        fix=f"wg set {quoted(name)} peer {quoted(peer.public_key)} allowed-ips "
+        f"{','.join([*peer.allowed_ips, 'ADDRESS'])}  # with the address of its configuration",
+        touches=[device_subject(device), peer_subject(device, other)],
+        breaks=[
+            subject("link", ifname=name),
+            *(subject("neighbour", dst=one.partition("/")[0], ifname=name) for one in held),
+        ],
+    )
 
 
 def _taken(view: HostView, device: WireguardDevice) -> Iterator[Draft]:
@@ -104,8 +165,7 @@ def _taken(view: HostView, device: WireguardDevice) -> Iterator[Draft]:
     before = {
         one.public_key: one for each in old.wireguard.devices if each.ifname == device.ifname for one in each.peers
     }
-    mine = (row for row in view.addresses if view.ifname(row.ifindex) == device.ifname)
-    subnets = [ip_network(f"{row.local}/{row.prefixlen}", strict=False) for row in mine]
+    subnets = _subnets(view, device)
     holder = {prefix: peer for peer in device.peers for prefix in peer.allowed_ips}
     for peer in device.peers:
         then = before.get(peer.public_key)
@@ -170,6 +230,56 @@ def examples() -> Iterator[Example]:
     yield from _fault_examples()
     yield from _quiet_examples()
     yield from _taken_examples()
+    yield from _shared_examples()
+
+
+def _shared_examples() -> Iterator[Example]:
+    """A mesh whose peers have one address of 10.0.0.0/24 each, and maybe a network behind them."""
+
+    def mesh(*allowed: tuple[str, ...], age: float | None = 20, up: bool = True, **first: Any) -> WireguardBuilder:
+        made = WireguardBuilder().wireguard("wg0", up=up)
+        made.address("wg0", "10.0.0.1/24").address("wg0", "fd00::1/64")
+        for letter, prefixes in zip("abcdef", allowed, strict=False):
+            more = first if letter == "a" else {}
+            made.wg_peer("wg0", letter, age=age if letter == "a" else 20, allowed_ips=prefixes, **more)
+        return made
+
+    pair = ("10.9.0.2/32", "10.9.0.3/32")
+    net, two, three, four = ("10.7.0.0/24",), ("10.0.0.2/32", "10.0.0.3/32"), ("10.0.0.4/32",), ("10.0.0.5/32",)
+    at: dict[str, Any] = {"endpoint": "192.0.2.2"}
+    says = ("has two, 10.0.0.2/32 and 10.0.0.3/32",)
+    for name, why, made, fires in (
+        ("one has a network alone", "it lost its address", mesh(net, two, three, four, **at), 1),
+        ("IPv6", "the same", mesh(net, ("fd00::2/128", "fd00::3/128"), ("fd00::4/128",), ("fd00::5/128",), **at), 1),
+        ("two peers have one", "a pattern needs more", mesh(net, two, three, **at), 0),
+        ("and is idle", "a site without an address", mesh(net, two, three, four, age=900, **at), 0),
+        ("nobody has two", "a site without an address", mesh(net, two[:1], three, four, **at), 0),
+        ("several have two", "addresses are given freely", mesh(net, two, (*three, "10.0.0.9/32"), four, **at), 0),
+        ("several have none", "sites", mesh(net, two, three, ("10.8.0.0/24",), four, **at), 0),
+        ("one has three", "a router of its own kind", mesh(net, (*two, "10.0.0.9/32"), three, four, **at), 0),
+        ("the two are of another subnet", "it is not shared out", mesh(net, pair, three, four, **at), 0),
+        ("a network and an address", "its own", mesh(net, ("10.0.0.2/32", "10.0.0.64/26"), three, four, **at), 0),
+        ("down", "wg-iface-down says it", mesh(net, two, three, four, up=False, **at), 0),
+        ("not known where it is", "it was made in advance", mesh(net, two, three, four, endpoint=None), 0),
+    ):  # fmt: skip
+        yield Example(
+            name=f"one address each, {name}",
+            why=why,
+            tables=made.build(),
+            fires=fires,
+            severity="warning" if fires else None,
+        )
+    for age in (9000, None):
+        made = mesh((), two, three, age=age, **at)
+        yield Example(
+            name=f"one address each, one has nothing, keys of {age} s",
+            why="it lost its address",
+            tables=made.build(),
+            fires=1,
+            subject=ABOUT,
+            severity="warning",
+            says=says,
+        )
 
 
 ABOUT = subject("wireguard-peer", ifname="wg0", public_key=key("a"))

@@ -21,9 +21,10 @@ Not flagged
   Everything-prefixes (0.0.0.0/0, ::/0, their halves) with selective routes, and prefixes of which at least a part is
   routed by the interface, or all parts by a routing daemon. Link-local and multicast prefixes. A prefix that another
   tunnel with the same allowed address serves, and one of this host's own addresses. An interface with routes of a
-  routing daemon, or through which a BGP session goes that is down (bgp-not-established: its routes are away with it).
+  routing daemon, or through which a BGP session goes that is down (bgp-not-established: its routes are away with it);
+  unless somebody made routes for just the prefixes of other peers by hand, so that the daemon is not who makes them.
   One with no route for any of its prefixes (Table = off) on a host with BIRD or eBPF programs on interfaces, or whose
-  peers are all unused.
+  peers are all unused; but for a prefix that a connection of the interface's own address goes to.
 
 References
   wg(8), wg-quick(8) "Table", add_route() of wg-quick; drivers/net/wireguard/allowedips.c
@@ -50,7 +51,9 @@ from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysout import ROUTING_DAEMONS
 from netdiag.rules.wireguardpeers import device_subject, inner_neighbours, peer_subject, source
 from netdiag.rules.wireguardrouted import Routed
+from netdiag.rules.wireguardwanted import unanswered
 from netdiag.rules.wireguardways import (
+    Network,
     alive,
     device_objects,
     family_of,
@@ -68,10 +71,12 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "routes", "rules", "nexthops", "wireguard"),
-    consults=("bird", "bpf"),
+    consults=("bird", "bpf", "addresses", "sockets"),
     explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down"),
 )
 WIDEST = {4: 1, 6: 3}
+KERNEL = 2
+"""RTPROT_KERNEL."""
 MOST_TOLD = 64
 """Prefixes of which it is told that a route to them is away."""
 
@@ -105,7 +110,13 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         ways_of = routed.ways([prefix for _, prefix in wanted if prefix not in plain])
         lost = [one for one in wanted if one[1] in ways_of and not _served(ways_of[one[1]], tunnels, one[1])]
         none = len(lost) == len(wanted)
-        if not lost or _by_daemon(view, link) or _awaited(view, routed, device, link):
+        if not lost or (
+            (_by_daemon(view, link) or _awaited(view, routed, device, link)) and not _by_hand(view, device, link)
+        ):
+            continue
+        talks = _talks(view, link, lost)
+        if talks:
+            yield _finding(routed, device, talks, ways_of[talks[0][1]], sure=True)
             continue
         if none and (steered(view) or not any(sending(peer, at) or peer.tx_bytes for peer, _ in lost)):
             continue
@@ -131,6 +142,32 @@ def _by_daemon(view: HostView, link: Link) -> bool:
         if among(view.routes(family).protocol[made], ROUTING_DAEMONS).any():
             return True
     return False
+
+
+def _by_hand(view: HostView, device: WireguardDevice, link: Link) -> bool:
+    """Whether somebody, no daemon and not the kernel by itself, made routes for just the prefixes of several peers."""
+    exact = {str(network(prefix)): peer.public_key for peer in device.peers for prefix in peer.allowed_ips}
+    found = set()
+    for family in ("inet", "inet6"):
+        made = [position for _, position in routes_by(view, family, link.ifindex)]
+        if made:
+            protocol = view.routes(family).protocol[made]
+            hand = [
+                at for at, one in zip(made, protocol.tolist(), strict=True) if one not in (KERNEL, *ROUTING_DAEMONS)
+            ]
+            found |= {exact[row.dst] for row in view.route_rows(family, hand[:MOST_TOLD]) if row.dst in exact}
+    return len(found) > 1
+
+
+def _talks(view: HostView, link: Link, lost: list[tuple[WireguardPeer, str]]) -> list[tuple[WireguardPeer, str]]:
+    """Those of the prefixes that a connection from an address of the interface goes to, which gets no answer."""
+    own = {row.local for row in view.addresses if row.ifindex == link.ifindex}
+    far = [network(row.dst.partition("%")[0]) for row in unanswered(view) if row.src in own]
+    return [(peer, prefix) for peer, prefix in lost if any(_within(one, network(prefix)) for one in far)]
+
+
+def _within(one: Network, held: Network) -> bool:
+    return one.version == held.version and one.network_address in held
 
 
 def _awaited(view: HostView, routed: Routed, device: WireguardDevice, link: Link) -> bool:
@@ -332,6 +369,7 @@ def _quiet_examples() -> Iterator[Example]:
     yield Example(name="Table = off with BIRD", why="BIRD decides", tables=_with_bird(_host("10.50.0.0/16").build()))
     daemon = _host("10.9.0.2/32", "10.50.0.0/16").route("10.60.0.0/16", dev="wg0", protocol=12)
     yield Example(name="routes of a daemon", why="they come and go", tables=daemon.build())
+    yield from _beside_daemons()
     yield Example(name="link-local", why="for a protocol", tables=_host("10.9.0.2/32", "fe80::/64", "ff00::/8").build())
     halves = _host("10.9.0.2/32", "0.0.0.0/1", "128.0.0.0/1", "2000::/3")
     yield Example(name="halves of everything", why="selective routes", tables=halves.build())
@@ -361,3 +399,43 @@ def _quiet_examples() -> Iterator[Example]:
         daemon_ = BirdDaemon(socket="/run/bird/bird.ctl", protocols=(BirdProtocol(**(known | fields)),))
         tables = replace(_host("10.9.0.2/32", "10.50.0.0/16").build(), bird=Bird(daemons=(daemon_,)))
         yield Example(name=f"a session {name}", why="its routes are away with it", tables=tables, fires=fires)
+
+
+def _beside_daemons() -> Iterator[Example]:
+    """A daemon makes routes by the interface, or might, and somebody made others by hand."""
+
+    def host(*by_hand: str, **talk: Any) -> HostBuilder:
+        made = _host("10.9.0.2/32", "10.50.0.0/16", "10.60.0.0/16")
+        made.wg_peer("wg0", "b", allowed_ips=("10.51.0.0/16",), age=20)
+        made.wg_peer("wg0", "c", allowed_ips=("10.52.0.0/16",), age=20)
+        made.route("10.60.1.0/24", dev="wg0", protocol=12)
+        for dst in by_hand:
+            made.route(dst, dev="wg0")
+        return made
+
+    for by_hand, why, fires in (
+        (("10.51.0.0/16", "10.52.0.0/16"), "this one is lost", 1),
+        (("10.51.0.0/16",), "one alone is its own case", 0),
+        (("10.51.0.0/16", "10.60.9.0/24"), "the second is no peer's", 0),
+        (("10.51.0.0/16", "10.52.0.0/16", "10.50.0.0/16"), "all are there", 0),
+    ):
+        name = f"routes of a daemon, and {', '.join(by_hand)} by hand"
+        yield Example(name=name, why=why, tables=host(*by_hand).build(), fires=fires)
+    for name, fields, fires in (
+        ("waits for an answer", {}, 1),
+        ("has sent twice", {"retrans": 1}, 0),
+        ("is from another address", {"src": "192.0.2.2"}, 0),
+        ("goes to another network", {"dst": "10.51.0.7"}, 0),
+    ):
+        talk: dict[str, Any] = {
+            "src": "10.9.0.1",
+            "sport": 40000,
+            "dst": "10.50.0.7",
+            "dport": 443,
+            "state": 1,
+            "wqueue": 9,
+            "retrans": 3,
+            "timer": 1,
+        }
+        tables = _with_bird(_host("10.50.0.0/16").socket(**(talk | fields)).build())
+        yield Example(name=f"with BIRD, a connection {name}", why="it left by eth0", tables=tables, fires=fires)
