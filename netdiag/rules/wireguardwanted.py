@@ -14,14 +14,15 @@ import numpy as np
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_SEEN_REPLY
-from netdiag.model.sockets import AF_INET, AF_INET6, ESTABLISHED, IPPROTO_TCP, SYN_SENT, Socket
+from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
+from netdiag.model.sockets import AF_INET, AF_INET6, ESTABLISHED, SYN_SENT, Socket
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.bgpsessions import sessions, way
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example
 from netdiag.rules.sockettables import packed
-from netdiag.rules.wireguardpeers import REJECT_AFTER_TIME, UDP, devices
+from netdiag.rules.wireguardpeers import REJECT_AFTER_TIME, devices
 from netdiag.rules.wireguardways import peer_for
 
 Fact = tuple[str, object, str]
@@ -103,7 +104,7 @@ def _tracked(view: HostView, tunnels: dict[int, WireguardDevice]) -> Iterator[Fo
     """Endpoints with which datagrams were exchanged a moment ago, and a second without an answer."""
     table, settings = view.conntrack, view.conntrack_state.settings
     for device in tunnels.values():
-        mine = (table.proto == UDP) & (table.orig_sport == (device.listen_port or 0))
+        mine = (table.proto == IPPROTO_UDP) & (table.orig_sport == (device.listen_port or 0))
         if not mine.any():
             continue
         for peer in device.peers:
