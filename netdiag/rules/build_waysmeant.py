@@ -241,6 +241,10 @@ def marked_examples() -> Iterator[Example]:
     yield silence("marks alike, some gateway, refused before", "it has the routes that somebody gave it", near)
     for name, mark, other in (("another mark", 8, {}), ("all but a mark there", 7, {"invert": True})):
         yield silence(f"marked, {name}", "a VPN client marks what goes by it", halved(4, mark, **other))
+    lost = halved(4, 8).link("vx0", kind="vxlan", info={"remote": "198.51.100.9"})
+    yield fires("marked, and a tunnel without a way", "its packets have no mark", lost, "critical", says)
+    meant = halved(4, 8).intend(route=(IntendedRoute(family="inet", dst="0.0.0.0/0"),))
+    yield fires("marked, and one is meant for all", "somebody said so", meant, "critical", says)
     more = halved(4).rule(101, family="inet6", fwmark=8, table=100)
     yield silence("marked, one mark more there", "the families are not alike", more)
     own = halved(4).route("default", via="192.0.2.1", dev="eth0")

@@ -16,6 +16,11 @@ class Subnet(NamedTuple):
     primary: str
     secondaries: tuple[str, ...]
 
+    @property
+    def every(self) -> tuple[str, ...]:
+        """All of them, the primary one first."""
+        return self.primary, *self.secondaries
+
 
 def subnets(view: HostView) -> Iterator[Subnet]:
     """Every subnet of an interface that has more than one address."""
@@ -43,12 +48,14 @@ def promotes(view: HostView, ifname: str) -> bool:
 
 
 def flushed(old: HostView, new: HostView) -> list[Subnet]:
-    """Subnets of the baseline that are gone as a whole, where the kernel would do that by itself."""
+    """Subnets of the baseline that are gone as a whole, where the kernel would do that by itself; or of which only the
+    first address is there and two or more that hung on it are not: it was deleted and made again."""
     here = {row.local for row in new.addresses}
-    return [
-        group
-        for group in subnets(old)
-        if same_link(old, new, group.ifname) is not None
-        and not promotes(new, group.ifname)
-        and not any(each.partition("/")[0] in here for each in (group.primary, *group.secondaries))
-    ]
+    found = []
+    for group in subnets(old):
+        if same_link(old, new, group.ifname) is None or promotes(new, group.ifname):
+            continue
+        left = [each for each in group.every if each.partition("/")[0] in here]
+        if not left or (left == [group.primary] and len(group.secondaries) > 1):
+            found.append(group)
+    return found

@@ -1,7 +1,7 @@
 """What it checks
   An address that this host is meant to have is not there: [[address]] of the intent names it; or BIRD announces a
-  host route (/32, /128) that it makes itself, and no packet to that address would be taken in or passed on; or the
-  baseline had it on lo.
+  host route (/32, /128) that it makes itself, or learned from the kernel over lo, and no packet to that address would
+  be taken in or passed on; or the baseline had it on lo or a dummy.
 
 Why it matters
   A service address on lo is made by a script or a unit, and gone after a restart of the network. The routers go on
@@ -23,7 +23,7 @@ Not flagged
   table that translates (DNAT, TPROXY), and what is announced so that others drop it: with a blackhole community (RFC
   7999, *:666), or by protocols or sessions that are named after it: rtbh, blackhole, discard, ddos. Blackholes whose
   communities BIRD did not tell: told as a possibility.
-  Against a baseline: host addresses of other interfaces than lo, which move with VRRP; drained hosts.
+  Against a baseline: host addresses of other interfaces than lo and dummies, which move with VRRP; drained hosts.
 
 References
   net/ipv4/fib_frontend.c inet_addr_type(); BIRD's static protocol
@@ -62,6 +62,7 @@ RULE = Rule(
         "prefsrc-not-local",
         "route-src-*",
         "route-default-missing",
+        "route-expected-missing",
         "bgp-*",
         "bgp-export-zero",
     ),
@@ -131,7 +132,8 @@ def _announced(view: HostView) -> Iterator[tuple[BirdRoute, str, str, bool]]:
             if protocols.get((daemon.socket, listed.protocol)) != "BGP":
                 continue
             for route in listed.routes or ():
-                own = protocols.get((daemon.socket, route.protocol or "")) in OWN
+                maker = protocols.get((daemon.socket, route.protocol or ""))
+                own = maker in OWN or (maker == "Kernel" and route.type == "unicast" and "lo" in route.dev)
                 if not own or DROPS.search(f"{route.protocol} {listed.protocol}"):
                     continue
                 if not _host_route(route.net) or route.net in (listed.rtbh or ()) or _served(view, route):
@@ -184,14 +186,14 @@ def _attracting(view: HostView, route: BirdRoute, session: str, socket: str, *, 
 
 
 def _since(view: HostView, old: HostView, said: set[str]) -> Iterator[Draft]:
-    taken = {each.partition("/")[0] for group in flushed(old, view) for each in (group.primary, *group.secondaries)}
+    taken = {each.partition("/")[0] for group in flushed(old, view) for each in group.every}
     for row in old.addresses:
         if row.local in taken:
             continue  # addr-orphaned-primary-delete-flushes-secondary speaks
         ifname = old.ifname(row.ifindex)
         alone = row.prefixlen == (128 if row.family == "inet6" else 32)
         link = same_link(old, view, ifname)
-        if link is None or (alone and not link.loopback):
+        if link is None or (alone and not link.loopback and link.kind != "dummy"):
             continue
         if not row.flags & IFA_F_PERMANENT or row.scope >= 253 or row.local in said or view.local.owners(row.local):
             continue
@@ -232,6 +234,7 @@ def _draft(
             subject("prefix", prefix=f"{address}/{bits}"),
             subject("prefix", prefix=str(whole)),
             subject("route", dst=f"{address}/{bits}", table=254),
+            subject("route", dst=f"{address}/{bits}", table=255),
             subject("route", dst=str(whole), table=254, ifname=ifname),
         ],
     )
@@ -306,6 +309,11 @@ def examples() -> Iterator[Example]:
     yield _case("communities not told, no blackhole", "nobody asks for that", way, severity="critical", **told)
     loop = _edge(type="unicast", dev=("lo",)).route(f"{P}/32", dev="lo", protocol=12, priority=32, scope=253)
     yield _case("its route leads to lo", "what goes there comes back, and nobody takes it", loop, **told)
+    learnt = _edge(kind="Kernel", type="unicast", dev=("lo",)).route(f"{P}/32", dev="lo", scope=253)
+    yield _case("learned from the kernel, over lo", "a script made the route", learnt, **told)
+    yield _case("a blackhole of the kernel's", "somebody shuts a host out", _edge(kind="Kernel"))
+    away = _edge(kind="Kernel", type="unicast", dev=("eth0",)).route(f"{P}/32", dev="eth0", scope=253)
+    yield _case("learned from the kernel, over a card", "it is passed on", away)
     guest = _edge(type="unicast", dev=("tap0",)).link("tap0").route(f"{P}/32", dev="tap0", scope=253)
     yield _case("a guest's", "it is passed on", guest)
     yield from _compared()
@@ -360,6 +368,18 @@ def _compared() -> Iterator[Example]:
         return Example(name=name, why=why, tables=now, baseline=had.build(), **expected)
 
     yield since("a virtual address left", "VRRP moved it", _plain().address("eth0", f"{P}/32"))
+    dummy = (
+        _plain().link("svc0", kind="dummy").build(),
+        _plain().link("svc0", kind="dummy").address("svc0", f"{P}/32"),
+    )
+    yield Example(
+        name="gone from a dummy",
+        why="like lo",
+        tables=dummy[0],
+        baseline=dummy[1].build(),
+        fires=1,
+        severity="critical",
+    )
     yield since("one of IPv6 left", "DHCPv6 gives hosts such", _plain().address("eth0", "2001:db8::7/128"))
     yield since("an address of a network is gone", "it was made by hand", _plain().address("eth0", f"{P}/24"), fires=1)
     yield since("a lease ran out", "it came with a lifetime", _plain().address("eth0", f"{P}/24", flags=0))

@@ -1,7 +1,8 @@
 """What it checks
   An IPv4 interface has secondary addresses (further ones of the same subnet), and promote_secondaries is off there:
   deleting the first address deletes all of them. That is a trap, not a fault: info, and it explains nothing. Where all
-  of a subnet's addresses are gone since the baseline, it has snapped: critical.
+  of a subnet's addresses are gone since the baseline, it has snapped: critical. So it has where the first one is there,
+  and none of the two or more that hung on it: it was deleted and made again, as a restart of a network service does.
 
 Why it matters
   The kernel keeps the first address of a subnet as primary, all later ones hang on it. When the primary is removed,
@@ -51,25 +52,35 @@ RULE = Rule(
 def check(view: HostView) -> Iterator[Draft]:
     if view.baseline is not None and view.baseline.read_whole("addresses"):
         for group in flushed(view.baseline, view):
-            yield _gone(view.baseline, group)
+            yield _gone(view, view.baseline, group)
     yield from _trap(view)
 
 
-def _gone(old: HostView, group: Subnet) -> Draft:
-    dev, every = quoted(group.ifname), (group.primary, *group.secondaries)
+def _gone(view: HostView, old: HostView, group: Subnet) -> Draft:
+    dev, first = quoted(group.ifname), group.primary.partition("/")[0]
+    again = any(row.local == first for row in view.addresses)
+    lost = group.secondaries if again else group.every
+    others = ", ".join(group.secondaries[:3])
+    told = f"lost {group.primary} {since(old)}, and with it {len(group.secondaries)} more of its subnet ({others})"
+    if again:
+        told = (
+            f"lost {len(lost)} addresses of the subnet of {group.primary} {since(old)} ({others}): that one was deleted"
+        )
+        told += " and made again"
     return RULE.found(
-        subject=subject("address", address=group.primary.partition("/")[0], ifname=group.ifname),
-        message=f"{group.ifname} lost {group.primary} {since(old)}, and with it {len(every) - 1} more of its subnet "
-        f"({', '.join(group.secondaries[:3])}): promote_secondaries is off",
+        subject=subject("address", address=first, ifname=group.ifname),
+        message=f"{group.ifname} {told}{', and' if again else ':'} promote_secondaries is off",
+        confidence="likely" if again else None,
         evidence=[
-            ("addresses of the subnet then", ", ".join(every[:8]), f"RTM_GETADDR, {since(old)}"),
-            ("addresses of the subnet now", 0, "RTM_GETADDR"),
+            ("addresses of the subnet then", ", ".join(group.every[:8]), f"RTM_GETADDR, {since(old)}"),
+            ("addresses of the subnet now", 1 if again else 0, "RTM_GETADDR"),
         ],
         confirm=[f"ip address show dev {dev}", "sysctl net.ipv4.conf.all.promote_secondaries"],
-        fix=" && ".join(f"ip address add {each} dev {dev}" for each in every[:8]),
+        fix=" && ".join(f"ip address add {each} dev {dev}" for each in lost[:8]),
         breaks=[
             subject("link", ifname=group.ifname),
-            *(subject("address", address=each.partition("/")[0], ifname=group.ifname) for each in every[:32]),
+            *(subject("address", address=each.partition("/")[0], ifname=group.ifname) for each in group.every[:32]),
+            *(subject("route", dst=f"{each.partition('/')[0]}/32", table=255) for each in lost[:32]),
         ],
     )
 
@@ -126,6 +137,19 @@ def examples() -> Iterator[Example]:
     )
     bare = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0").address("eth0", "10.0.0.6/24")
     yield Example(name="one is left", why="it was promoted, or is another", tables=bare.build(), baseline=before)
+    three = _host().address("eth0", "10.0.0.7/24", flags=IFA_F_PERMANENT | IFA_F_SECONDARY).build()
+    again = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0").address("eth0", "10.0.0.5/24")
+    says = (
+        "10.0.0.6/24, 10.0.0.7/24): that one was deleted and made again",
+        "ip address add 10.0.0.6/24 dev eth0 && ip",
+    )
+    made: dict[str, Any] = {"fires": 1, "subject": about, "severity": "critical", "confidence": "likely", "says": says}
+    yield Example(name="made again", why="the first one alone is back", tables=again.build(), baseline=three, **made)
+    yield Example(name="one of two gone", why="somebody took it", tables=again.build(), baseline=before)
+    some = again.address("eth0", "10.0.0.6/24", flags=IFA_F_PERMANENT | IFA_F_SECONDARY)
+    yield Example(
+        name="one of three gone", why="the trap alone", tables=some.build(), baseline=three, fires=1, severity="info"
+    )
     single = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0")
     single.address("eth0", "10.0.0.6/24", flags=IFA_F_PERMANENT | IFA_F_SECONDARY)
     yield _case("a secondary address without its first", "it was read between two changes", single, 1)

@@ -17,7 +17,8 @@ Fix
   NAME: its prefixes then take whatever else covers them, or nothing.
 
 Not flagged
-  A daemon whose control socket answers, or one of whose Unix sockets listens in this namespace, at whatever path.
+  A daemon whose control socket answers, or one of whose Unix sockets listens in this namespace, at whatever path; of
+  FRR zebra's. Programs that only look at a daemon (exporters, looking glasses, watchfrr) are none.
   A control socket without a daemon: see bgp-daemon-dead, which speaks first. Routes of keepalived, DHCP and the like,
   which are not a routing daemon's. Tables of which a running BIRD gives a single route to the kernel; any, where it has
   a kernel protocol that is down, gives more routes than are read, or recovers from a restart. Where the list of sockets
@@ -28,6 +29,7 @@ References
   include/uapi/linux/rtnetlink.h RTPROT_*; sysdep/linux/netlink.c of BIRD; zebra(8) --retain; RFC 4724
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -57,8 +59,10 @@ BIRD = (12,)
 FRR = (11, 186, 187, 188, 189, 192)
 MOST_COMPARED = 1000
 """Routes of one table that are looked for in BIRD's lists."""
-MARKS = {"bird": ("bird", ".ctl"), "frr": ("frr", "zebra", "zserv", "quagga")}
-"""Parts of the paths and program names of a daemon's Unix sockets."""
+MARKS = {"bird": ("bird", ".ctl"), "frr": ("zebra", "zserv")}
+"""Parts of the paths and program names of a daemon's Unix sockets. Of FRR zebra keeps the kernel's routes."""
+BESIDE = re.compile("export|watch|proxy|mon|stat|lg")
+"""In names of programs that only look at a daemon and outlive it: bird_exporter, bird-lg, birdwatcher."""
 
 
 def lives(view: HostView, which: str) -> bool:
@@ -67,7 +71,13 @@ def lives(view: HostView, which: str) -> bool:
         return True
     names = view.socket_owners
     words = [*(row.path.lower() for row in names.unix), *(row.comm.lower() for row in names.owners)]
-    return any(mark in word for mark in MARKS[which] for word in words)
+    return any(marked(word, which) for word in words)
+
+
+def marked(word: str, which: str) -> bool:
+    """Whether a path or a program's name is that of the daemon."""
+    name = word.rpartition("/")[2]
+    return any(mark in word for mark in MARKS[which]) and not BESIDE.search(name)
 
 
 def given(view: HostView) -> set[str] | None:
@@ -76,8 +86,8 @@ def given(view: HostView) -> set[str] | None:
     daemons, names = view.bird.daemons, view.socket_owners
     if not (view.read_whole("bird") and view.read_whole("bird_routes") and view.read_whole("sockets")):
         return None
-    listening = [row for row in names.unix if any(mark in row.path.lower() for mark in MARKS["bird"])]
-    programs = {row.pid for row in names.owners if "bird" in row.comm.lower()}
+    listening = [row for row in names.unix if marked(row.path.lower(), "bird")]
+    programs = {row.pid for row in names.owners if "bird" in row.comm and marked(row.comm.lower(), "bird")}
     if max(len(listening), len(programs)) > len(daemons) or not all(row.alive for row in view.bird_sockets):
         return None
     if any(daemon.recovery_left is not None for daemon in daemons):  # what it gave before it restarted still stands
@@ -184,6 +194,13 @@ def examples() -> Iterator[Example]:
     yield _case("named otherwise", "the program tells", _host(), unix="/tmp/a", comm="bird")
     yield _case("FRR lives", "zebra has its socket", _host(11), unix="/var/run/frr/zserv.api")
     yield _case("FRR lives, and BIRD's routes stay", "another daemon's", _host(), 1, unix="/var/run/frr/zserv.api")
+    for comm in ("bird_exporter", "birdwatcher", "bird-lg-go", "birdlgproxy"):
+        yield _case(f"{comm} lives", "it looks at BIRD only", _host(), 1, unix=f"/run/{comm}.sock", comm=comm)
+    yield _case(
+        "watchfrr lives", "it waits for zebra", _host(186), 1, unix="/var/run/frr/watchfrr.vty", comm="watchfrr"
+    )
+    yield _case("an exporter of FRR lives", "it looks at FRR only", _host(186), 1, comm="frr_exporter")
+    yield _case("bird6 lives", "BIRD 1 has two programs", _host(), comm="bird6")
     yield _case("no such routes", "static ones", _host(4))
     late: dict[str, Any] = {"fires": 1, "late": ("sockets",), "severity": "info", "confidence": "possible"}
     yield _case("sockets not read", "it may run with a socket elsewhere", _host(), **late)
@@ -224,6 +241,8 @@ def _second() -> Iterator[Example]:
     twice = host(main)
     dbus: dict[str, Any] = {"unix": "/run/dbus/system_bus_socket", "comm": "dbus-daemon", "more": 1}
     yield _case("beside another program", "that is no BIRD", host(main), 1, **dbus)
+    seen: dict[str, Any] = {"unix": "/run/bird_exporter.sock", "comm": "bird_exporter", "more": 1}
+    yield _case("beside an exporter", "likewise", host(main), 1, **seen)
     second: dict[str, Any] = {"unix": "/srv/r/x", "comm": "bird", "more": 1}
     yield _case("a second one at a path of no telling name", "its program tells", host(main), **second)
     for table in ("bird", "bird_routes", "sockets"):

@@ -34,10 +34,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.guests import GuestSide, Sides, sides
-from netdiag.index.nftpacket import Packet
-from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables
-from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.index.ways import led_by, ways
 from netdiag.model.bird import BirdRoute, UpdateCounts
@@ -45,12 +42,11 @@ from netdiag.model.distinct import among
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.link import Link
 from netdiag.model.nexthop import NexthopMember
-from netdiag.rules import bgpsessions
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.build_nft import chain, nat, oifname, plain, rule, saddr, table, verdict
+from netdiag.rules.invited import NOTICED, invited, translated
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.unscoped import default_ways
 
 RULE = Rule(
     id="forwarding-per-iface-off",
@@ -63,10 +59,6 @@ SURE = ("routed", "bridged", "small")
 """Kinds of guests' interfaces that are none of a VPN, and no cable to another host (GuestSide.kind)."""
 CONNECTED = 2
 """RTPROT_KERNEL."""
-MOST = 64
-"""Routes to one BGP neighbour that are looked at."""
-NOTICED = 3
-"""Refused packets between the samples; a stray or two are normal on any network."""
 
 
 def off(view: HostView) -> list[Link]:
@@ -123,7 +115,7 @@ def weight(view: HostView, link: Link, around: Sides, dead: set[int]) -> tuple[S
             "likely",
             f"it is the only way out of the guests behind {served[0].link.ifname}, no answer returns",
         )
-    sent = next((one for one in lucky if _translated(view, one, link)), None)
+    sent = next((one for one in lucky if translated(view, "inet", one.prefix, link)), None)
     if sent is not None:
         return (
             "critical",
@@ -133,8 +125,8 @@ def weight(view: HostView, link: Link, around: Sides, dead: set[int]) -> tuple[S
     if partners:
         other = view.ifname(min(partners))
         return "critical", "likely", f"it shares a route with {other}, which forwards"
-    if (invited := _invited(view, link, dead)) is not None:
-        return "critical", "likely", invited
+    if (told := invited(view, "inet", link, dead)) is not None:
+        return "critical", "likely", told[0]
     if len(alive) < 2:
         return "warning", "likely", "no two interfaces are left to forward between"
     return "info", "possible", "that may be meant"
@@ -151,47 +143,6 @@ def _open(view: HostView, around: Sides) -> set[int]:
     led = among(routes.table, reachable_tables(rules, view.links, "inet")) & (routes.protocol != CONNECTED)
     guests = {guest.link.ifindex for guest in around.guests if guest.kind in SURE}
     return {way.hop.oif for way in ways(routes, view.nexthops, led)} - guests
-
-
-def _translated(view: HostView, guest: GuestSide, link: Link) -> bool:
-    """Whether the guest's packets to the world leave by the interface under another address: somebody means them to."""
-    if link.ifindex not in default_ways(view, "inet"):
-        return False
-    packet = Packet(iif="", oif=link.ifname, oifindex=link.ifindex, saddr=guest.prefix, mark=None, ct_mark=None)
-    said = view.netfilter.hook("postrouting", packet).translations
-    return any(one.kind in ("snat", "masquerade") for one in said)
-
-
-def _invited(view: HostView, link: Link, dead: set[int]) -> str | None:
-    """A BGP neighbour behind the interface whom this host tells of a network that is behind another one: it sends what
-    is for there, and gets nothing through. None: there is none, or BIRD was not read."""
-    there = {
-        (session.daemon.socket, session.name): session
-        for session in bgpsessions.sessions(view)
-        if session.up and _trades(session)
-        and (answer := bgpsessions.way(view, session)) is not None and answer.oif == link.ifindex
-    }  # fmt: skip
-    for daemon in view.bird_routes if there else ():
-        for listed in daemon.exports:
-            session = there.get((daemon.socket, listed.protocol))
-            for route in (listed.routes or ())[:MOST] if session is not None else ():
-                if ":" in route.net or route.net.startswith("0.0.0.0/0"):
-                    continue
-                answer = view.lookup(Query(family="inet", dst=specimens(route.net)[0]))
-                outward = answer.type == "unicast" and answer.oif not in (None, link.ifindex, *dead)
-                if session is not None and outward:
-                    beyond = view.ifname(answer.oif or 0)
-                    return f"the neighbour of BGP session {session.name} is told of {route.net} behind {beyond}"
-    return None
-
-
-def _trades(session: bgpsessions.Session) -> bool:
-    """Whether the neighbour takes this host for its next hop, and is a router itself: of another AS (inside one, the
-    next hop that this host learned stays), and it announces routes. A collector on a network for administration gets
-    all routes and has none."""
-    row = session.protocol
-    given = (one.imported or (one.import_updates and one.import_updates.received) for one in row.channels)
-    return row.neighbor_as != row.local_as and any(given)
 
 
 def view_seconds(view: HostView) -> float:

@@ -1,7 +1,9 @@
 """What it checks
   Forwarding is switched off (net.ipv4.ip_forward, net.ipv6.conf.all.forwarding) on a host that must forward: guests
-  sit behind its taps, veth ends or bridges and there is a way out beyond it, or it did forward and now drops what
-  others send through it. IPv4 is judged on the interfaces concerned, IPv6 by "all", as the kernel does.
+  sit behind its taps, veth ends or bridges and there is a way out beyond it; or it did forward and now drops what
+  others send through it; or it was started so and drops what others send, though a BGP neighbour is told of a network
+  behind another interface, or the packet filter gives what comes from there another address. IPv4 is judged on the
+  interfaces concerned, IPv6 by "all", as the kernel does.
 
 Why it matters
   Guests reach the host and nothing else; packets for them and from them are dropped without an error to the sender.
@@ -39,10 +41,11 @@ from typing import Any
 from netdiag.index.guests import GuestSide, sides
 from netdiag.index.view import HostView
 from netdiag.model.counters import CounterSample
-from netdiag.model.finding import Confidence, Draft, Severity, subject
+from netdiag.model.finding import Confidence, Draft, Severity, Subject, subject
 from netdiag.model.link import Link
 from netdiag.model.route import RouteExtra
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.invited import CONSULTS, meant_router, router_examples
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -51,6 +54,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "sysctls", "counters"),
+    consults=CONSULTS,
     explains=(
         "sysctl-drift-vs-file",
         "forwarding-per-iface-off",
@@ -101,11 +105,8 @@ def _served(family: str, guest: Link, exits: tuple[Link, ...]) -> bool:
 
 def _traffic(view: HostView, family: str) -> Traffic:
     sample: CounterSample = view.counters
-    return Traffic(
-        forwarded=sample.snmp.get(FORWARDED[family], 0),
-        refused=sample.snmp.get(REFUSED[family], 0),
-        refused_now=view.moved(REFUSED[family]) or 0,
-    )
+    ever, now = sample.snmp.get(REFUSED[family], 0), view.moved(REFUSED[family]) or 0
+    return Traffic(forwarded=sample.snmp.get(FORWARDED[family], 0), refused=ever, refused_now=now)
 
 
 def _judged(view: HostView, family: str, dead: list[GuestSide], traffic: Traffic) -> tuple[Severity, Confidence]:
@@ -183,19 +184,26 @@ def _stopped_router(view: HostView, family: str) -> Iterator[Draft]:
     traffic = _traffic(view, family)
     routed = {address.ifindex for address in view.addresses if address.family == family and address.scope == 0}
     links = [link for link in view.links if link.up and not link.loopback and link.ifindex in routed]
-    if not (traffic.forwarded and traffic.refused) or len(links) < 2 or any(_forwards(family, link) for link in links):
+    if not traffic.refused or len(links) < 2 or any(_forwards(family, link) for link in links):
         return
+    severity: Severity = "critical" if traffic.refused_now else "warning"
+    why, breaks = f"that has forwarded {traffic.forwarded} packets since boot", tuple[Subject, ...]()
+    if not traffic.forwarded:
+        meant = meant_router(view, family, (traffic.refused + traffic.refused_now, traffic.refused_now), links)
+        if meant is None:
+            return
+        severity, why, breaks = meant[0], f"that is meant to forward ({meant[1]})", meant[2]
     name, switch = "IPv4" if family == "inet" else "IPv6", SWITCH[family]
     yield RULE.found(
         subject=subject("sysctl", name=switch),
-        message=f"{name} forwarding is off on a host that has forwarded {traffic.forwarded} packets since boot "
-        f"and has dropped {traffic.refused} for others"
+        message=f"{name} forwarding is off on a host {why} and has dropped {traffic.refused} for others"
         + (f", {traffic.refused_now} of them between the samples" if traffic.refused_now else ""),
-        severity="critical" if traffic.refused_now else "warning",
+        severity=severity,
         evidence=[(switch, 0, f"/proc/sys/{switch.replace('.', '/')}"), *_counted(family, traffic)],
         confirm=[f"sysctl {switch}", _nstat(family)],
         fix=f"sysctl -w {switch}=1",
         touches=[subject("link", ifname=link.ifname) for link in links[:MOST_NAMED]],
+        breaks=breaks,
     )
 
 
@@ -278,6 +286,7 @@ def examples() -> Iterator[Example]:
     yield from _cables()
     yield from _not_guests()
     yield from _counters()
+    yield from router_examples(SWITCH["inet"])
 
 
 _OWN: tuple[tuple[str, str, int, int, Severity | None], ...] = (

@@ -34,7 +34,7 @@ Not flagged
   network, a storage network, a lab). Without one of the signs above netdiag says nothing; state it in the intent, or
   compare with a baseline, to be told in any case. Silent as well: a default route of any policy table in use
   (one for some sources or interfaces alone, unless packets are refused now, or a tunnel has no way; one for some
-  marks alone, unless the other family has the same marks and a default route for all besides);
+  marks alone, unless a tunnel has no way, one for all is meant, or the other family has the same marks and one for all);
   0.0.0.0/1 with 128.0.0.0/1, and 2000::/3; a default route that refuses (unreachable, blackhole, prohibit): somebody
   says that there is no way out; a hundred and more routes by gateways: a BGP router has its table (with fewer, of
   which a routing daemon made some, only what is lost now counts, as a warning: a far router may have taken it back);
@@ -135,15 +135,16 @@ def missing(view: HostView, family: str, ways_out: dict[str, set[int] | None]) -
     """
     other = "inet6" if family == "inet" else "inet"
     halved = ways_out[family] is not None and main_for_one_family(view, family, other)
-    if (ways_out[family] is not None and not halved) or main_is_out_of_reach(view, family):
+    marked = ways_out[family] is not None and default_oifs(view, family, of_all=True, marked=False) is None
+    if (ways_out[family] is not None and not marked) or main_is_out_of_reach(view, family):
         return None
     up = uplinks(view, family)
-    count, learned = gateways(view, family, marked=not halved)
+    count, learned = gateways(view, family, marked=not marked)
     if not up or count >= ROUTER:
         return None
     elsewhere = ways_out[other]
     shared = [uplink for uplink in up if elsewhere is None or leads_out(uplink, elsewhere)]
-    every = signs(view, family, counters=bool(shared), lonely=not count)
+    every = signs(view, family, counters=bool(shared) and (halved or not marked), lonely=not count)
     aside = default_oifs(view, family) is not None
     told = beside_learned(every) if learned else every
     told = (sign for sign in told if not aside or halved or sign.now)

@@ -22,7 +22,7 @@ Fix
 
 Not flagged
   A main table that is empty (a namespace that needs no routes), or holds only link-local ones. Rules for main with
-  other selectors than "from" and "iif": some packets use main by design, and the rest is to have no way. Hosts where
+  other selectors than "from" and "iif", where nobody in use lacks a route: some packets use main by design. Hosts where
   other tables have a route for all that main has (a custom table that holds everything): where they decide otherwise it
   is info, and a warning only where packets for a subnet of an own link leave by another link. VRF designs (a rule with
   l3mdev) in which main holds connected routes only. A rule that refuses everything in front of main: see
@@ -42,10 +42,14 @@ from netdiag.index.policy import Lookup, Query
 from netdiag.index.reach import can_match, selects
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
+from netdiag.index.ways import usable
 from netdiag.model.finding import Draft, subject
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST, Route
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.demands import Demand, demands
+from netdiag.rules.dialled import dialled
+from netdiag.rules.maincases import for_some, replaced
 from netdiag.rules.routewords import ip_command, route_subject, rule_words, way_words
 from netdiag.rules.shape import Example, Rule
 
@@ -54,6 +58,7 @@ RULE = Rule(
     title="no policy rule looks up the main table",
     severity="critical",
     reads=("links", "routes", "rules", "sysctls"),
+    consults=("addresses", "neighbours", "bird", "wireguard", "sockets"),
     explains=(
         "route-default-missing",
         "asym-rpfilter-strict-drop",
@@ -71,6 +76,8 @@ RULE = Rule(
 )
 MOST_ASKED = 24
 MOST_MARKS = 8
+KINDS = ("bgp", "wireguard", "tunnel", "connection")
+"""Whom packets of this host's own go to, without a neighbour's: what it answers may have a mark."""
 PRIORITY = 32766
 
 
@@ -94,8 +101,12 @@ def _judge(view: HostView, family: str, rules: list[PolicyRule]) -> Iterator[Dra
     over = [jump for jump in jumps if any(_jumped(jump, reader, rules) for reader in readers)]
     reached = [reader for reader in readers if not any(_jumped(jump, reader, rules) for jump in over)]
     narrow = bool(reached) and all((rule.src_len or rule.iif) and not rule.invert for rule in reached)
+    asked = None
     if not narrow and any(rule.suppress_prefixlength is None for rule in reached):
-        return
+        some = all(selects(rule) and not rule.invert for rule in reached)
+        asked = _cut_off(view, family) if some else None
+        if asked is None:
+            return
     hidden = _hidden_routes(view, family)
     if any(rule.l3mdev for rule in rules):
         hidden = [row for row in hidden if row.default or any(hop.gateway for hop in row.hops)]
@@ -106,9 +117,30 @@ def _judge(view: HostView, family: str, rules: list[PolicyRule]) -> Iterator[Dra
         if narrow:
             whose = "whose source is still open" if reached[0].src_len else "that this host itself sends"
             how = f"rule {reached[0].priority}: {rule_words(reached[0])}, takes no packet {whose}"
+        if asked is not None:
+            how = (
+                f"rule {reached[0].priority}: {rule_words(reached[0])}, takes none to {asked.query.dst}, {asked.words}"
+            )
         yield _draft(view, family, lost, f"a goto in rule {over[0].priority} leads past it" if over else how, over)
-    elif losses and not narrow:
+    elif losses and not narrow and asked is None:
         yield _differs(view, family, next((loss for loss in losses if _astray(loss)), losses[0]))
+
+
+def _cut_off(view: HostView, family: str) -> Demand | None:
+    """Somebody in use to whom no rule leads, though main has a route that would carry the packets."""
+    routes, fib = view.routes(family), view.fib(family)
+    for demand in (*demands(view), *dialled(view)):
+        if (
+            demand.query.family != family
+            or demand.kind not in KINDS
+            or not (demand.busy or demand.kind == "connection")
+        ):
+            continue
+        answer = view.lookup(demand.query)
+        groups = fib.candidates(RT_TABLE_MAIN, demand.query.dst) if answer.rule is None and not answer.ok else ()
+        if any(usable(routes, position) for group in groups for position in group.positions):
+            return demand
+    return None
 
 
 def _jumped(jump: PolicyRule, reader: PolicyRule, rules: list[PolicyRule]) -> bool:
@@ -290,7 +322,8 @@ def examples() -> Iterator[Example]:
     yield from _empty()
     yield from _vpn()
     yield from _jumps()
-    yield from _replaced()
+    yield from replaced()
+    yield from for_some()
 
 
 def _empty() -> Iterator[Example]:
@@ -375,74 +408,3 @@ def _jumps() -> Iterator[Example]:
     yield _case("goto without a target", "the kernel skips such a rule", unresolved)
     switch = _host().rule(100, action="unreachable")
     yield _case("kill switch", "the rule for main is there, what refuses is on purpose", switch)
-
-
-def _replaced() -> Iterator[Example]:
-    whole = _host().without_rule(32766).rule(100, table=50)
-    whole.route("default", via="10.0.0.2", dev="eth0", table=50).route("10.0.0.0/24", dev="eth0", table=50)
-    yield _case("a custom table that holds everything", "main is replaced route for route", whole)
-    inner = HostBuilder().link("eth0").address("eth0", "198.51.100.9/24").without_rule(32766).rule(100, table=50)
-    inner.route("default", via="198.51.100.1", dev="eth0").route("default", via="198.51.100.1", dev="eth0", table=50)
-    yield _case(
-        "a custom table on a public subnet",
-        "addresses on the link are none of the default route's",
-        inner.route("198.51.100.0/24", dev="eth0", table=50),
-    )
-    other = _host().address("eth1", "10.1.0.1/24").without_rule(32766).rule(100, table=50)
-    other.route("default", via="10.1.0.2", dev="eth1", table=50).route("10.0.0.0/24", dev="eth0", table=50)
-    yield Example(
-        name="a custom table with another way out",
-        why="it may be meant; nothing is lost, so it is worth knowing only",
-        tables=other.route("10.1.0.0/24", dev="eth1", table=50).build(),
-        fires=1,
-        severity="info",
-    )
-    gateway = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").without_rule(32766).rule(100, table=50)
-    yield Example(
-        name="a link's subnet by way of its gateway",
-        why="a detour, but over the same link",
-        tables=gateway.route("default", via="10.0.0.2", dev="eth0", table=50).build(),
-        fires=1,
-        severity="info",
-    )
-    for name, dst, via in (("gateway", "10.9.0.0/16", "10.1.0.2"), ("device", "default", None)):
-        detour = HostBuilder().link("eth0").link("eth1").without_rule(32766).rule(100, table=50)
-        detour.route(dst, via=via, dev="eth1", family="inet")
-        yield Example(
-            name=f"another way than main's {name}",
-            why="no subnet of an own link is led astray",
-            tables=detour.route("default", via="10.0.0.2", dev="eth0", table=50).build(),
-            fires=1,
-            severity="info",
-        )
-    astray = _host().address("eth1", "10.1.0.1/24").without_rule(32766).rule(100, table=50)
-    yield Example(
-        name="a custom table that has forgotten a link",
-        why="10.1.0.0/24 is on eth1, and its packets now leave by eth0",
-        tables=astray.route("default", via="10.0.0.2", dev="eth0", table=50).build(),
-        fires=1,
-        subject=subject("rule", priority=PRIORITY, family="inet"),
-        severity="warning",
-        confidence="likely",
-    )
-    refused = _host().without_rule(32766).rule(32765, action="unreachable")
-    yield _case("a refusal instead of main", "a rule that refuses was put there by somebody", refused)
-    vrf = HostBuilder().link("eth0").link("blue", kind="vrf", info={"table": 10}).address("eth0", "10.0.0.1/24")
-    vrf.rule(1000, l3mdev=True).without_rule(32766)
-    yield _case("VRF design", "what main still has are connected routes", vrf)
-    routed = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").rule(1000, l3mdev=True).without_rule(32766)
-    yield _case(
-        "VRF design with a gateway in main",
-        "somebody routes by it",
-        routed.route("10.9.0.0/16", via="10.0.0.2", dev="eth0"),
-        1,
-    )
-    point = HostBuilder().link("ppp0").rule(1000, l3mdev=True).without_rule(32766)
-    yield _case(
-        "VRF design with a default route over a device",
-        "it needs no gateway",
-        point.route("default", dev="ppp0", family="inet"),
-        1,
-    )
-    managed = vrf.route("default", via="10.0.0.2", dev="eth0")
-    yield _case("VRF design with a default route in main", "the interface outside the VRFs is cut off", managed, 1)

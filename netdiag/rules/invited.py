@@ -1,0 +1,158 @@
+"""Who sends packets through this host because he was told to, or because they are given another address here: the signs
+that a host which does not forward is meant to. Pure; asks for what its callers declare.
+"""
+
+from collections.abc import Collection, Iterator
+from itertools import product
+from typing import Any
+
+from netdiag.index.nftpacket import Packet
+from netdiag.index.policy import Query
+from netdiag.index.specimen import specimens
+from netdiag.index.view import HostView
+from netdiag.model.bird import BirdRoute
+from netdiag.model.finding import Severity, Subject, subject
+from netdiag.model.link import Link
+from netdiag.rules import bgpsessions
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost, channel
+from netdiag.rules.build_nft import chain, oifname, plain, rule, saddr, table
+from netdiag.rules.shape import Example
+from netdiag.rules.unscoped import default_ways
+
+MOST = 64
+"""Routes to one BGP neighbour that are looked at."""
+NOTICED = 3
+"""Refused packets between the samples; a stray or two are normal on any network."""
+CONSULTS = ("rules", "nexthops", "neighbours", "nft", "bird", "bird_routes")
+
+
+def invited(
+    view: HostView, family: str, link: Link | None = None, dead: Collection[int] = (), *, routed: bool = False
+) -> tuple[str, bgpsessions.Session] | None:
+    """A BGP neighbour (behind ``link``, else behind any interface) whom this host tells of a network that is behind
+    another one, none of the ``dead``: it sends what is for there, and gets nothing through. What only the default route
+    leads to is none that this host knows. ``routed``: nor is a subnet of its own. None: there is none, or BIRD was not
+    read."""
+    there = {
+        (session.daemon.socket, session.name): (session, answer.oif)
+        for session in bgpsessions.sessions(view)
+        if session.up and _trades(session)
+        and (answer := bgpsessions.way(view, session)) is not None
+        and answer.oif and (link is None or answer.oif == link.ifindex)
+    }  # fmt: skip
+    for daemon in view.bird_routes if there else ():
+        for listed in daemon.exports:
+            found = there.get((daemon.socket, listed.protocol))
+            for route in (listed.routes or ())[:MOST] if found is not None else ():
+                if (":" in route.net) != (family == "inet6") or route.net.endswith("/0"):
+                    continue
+                answer = view.lookup(Query(family=family, dst=specimens(route.net)[0]))
+                outward = answer.type == "unicast" and bool(answer.prefixlen) and answer.oif not in (None, *dead)
+                if routed and outward and not any(hop.gateway for hop in answer.hops):
+                    continue
+                if found is not None and outward and answer.oif != found[1]:
+                    beyond = view.ifname(answer.oif or 0)
+                    words = f"the neighbour of BGP session {found[0].name} is told of {route.net} behind {beyond}"
+                    return words, found[0]
+    return None
+
+
+def _trades(session: bgpsessions.Session) -> bool:
+    """Whether the neighbour takes this host for its next hop, and is a router itself: of another AS (inside one, the
+    next hop that this host learned stays), and it announces routes. A collector on a network for administration gets
+    all routes and has none."""
+    row = session.protocol
+    given = (one.imported or (one.import_updates and one.import_updates.received) for one in row.channels)
+    return row.neighbor_as != row.local_as and any(given)
+
+
+def translated(view: HostView, family: str, source: str, link: Link) -> bool:
+    """Whether packets from somebody else to the world leave by the interface under another address: somebody means them
+    to."""
+    if link.ifindex not in default_ways(view, family):
+        return False
+    packet = Packet(
+        family=family, iif="", oif=link.ifname, oifindex=link.ifindex, saddr=source, mark=None, ct_mark=None
+    )
+    said = view.netfilter.hook("postrouting", packet).translations
+    return any(one.kind in ("snat", "masquerade") for one in said)
+
+
+def meant_router(
+    view: HostView, family: str, refused: tuple[int, int], links: list[Link]
+) -> tuple[Severity, str, tuple[Subject, ...]] | None:
+    """How bad it is that a host which has forwarded nothing since it was started does not forward, why it is meant to,
+    and what suffers. ``refused``: packets for others since then, and between the samples; ``links``: its interfaces
+    with an address."""
+    ever, now = refused
+    if ever < NOTICED:
+        return None
+    severity: Severity = "critical" if now >= NOTICED else "warning"
+    told = invited(view, family, routed=True) if view.read_whole("rules") else None
+    if told is not None:
+        return severity, told[0], (told[1].subject,)
+    for out, address in product(links, view.addresses):
+        link = next((one for one in links if one.ifindex == address.ifindex and one is not out), None)
+        if link is None or address.family != family or address.scope:
+            continue
+        if translated(view, family, f"{address.local}/{address.prefixlen}", out):
+            words = f"what comes in by {link.ifname} is to leave by {out.ifname} under another address"
+            return severity, words, (subject("link", ifname=link.ifname),)
+    return None
+
+
+def router_examples(switch: str) -> Iterator[Example]:
+    """Of ip-forward-off: routers that were started with forwarding off. ``switch``: name of the setting of IPv4."""
+
+    def host(ever: int = 9, now: int = 5, *, far: str = "10.50.0.0/16", **fields: Any) -> Any:
+        made: Any = (
+            BirdHost().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+        )
+        made.link("eth1").address("eth1", "192.168.1.1/24").route("10.50.0.0/16", via="192.168.1.9", dev="eth1")
+        before: dict[str, Any] = {"snmp": {"Ip.ForwDatagrams": 0, "Ip.InAddrErrors": ever}}
+        made.counters(before=before, after={"snmp": before["snmp"] | {"Ip.InAddrErrors": ever + now}})
+        made.bgp("up1", **({"channels": (channel(imported=3),)} | fields))
+        return made.exports("up1", routes=(BirdRoute(net=far, protocol="igp1"),))
+
+    def case(name: str, why: str, made: HostBuilder, severity: Severity | None = None, **more: Any) -> Example:
+        about = subject("sysctl", name=switch) if severity else None
+        name = f"started with forwarding off: {name}"
+        return Example(
+            name=name,
+            why=why,
+            tables=made.build(),
+            fires=int(severity is not None),
+            severity=severity,
+            subject=about,
+            **more,
+        )
+
+    def behind(made: Any, *parts: tuple[Any, ...]) -> Any:
+        return made.nft(table(chain("post", rule(*parts), hook="postrouting", type="nat"), name="nat"))
+
+    says = ("is told of 10.50.0.0/16 behind eth1",)
+    yield case("a neighbour is told of a network beyond", "it sends there", host(), "critical", says=says)
+    yield case("so far", "nothing came just now, but it did", host(now=2), "warning", says=says)
+    yield case("strays", "two packets are none", host(ever=0, now=2))
+    yield case("told of nothing beyond", "a server that announces its own", host(far="203.0.113.7/32"))
+    yield case(
+        "told of a subnet of its own", "servers with two routers tell each of the other's", host(far="192.168.1.0/24")
+    )
+    yield case("told of everything", "the default route is none of its networks", host(far="0.0.0.0/0"))
+    yield case("told of what is the neighbour's", "it sends none of it here", host(far="198.51.100.0/24"))
+    yield case("told inside the AS", "it keeps the next hop", host(neighbor_as=65001))
+    yield case("told to a collector", "it has no routes", host(channels=(channel(imported=0),)))
+    own: dict[str, Any] = {"far": "203.0.113.7/32"}
+    masq = plain("masq")
+    shared = behind(host(**own), oifname("eth0"), masq)
+    words = ("what comes in by eth1 is to leave by eth0 under another address",)
+    yield case("addresses are translated", "a gateway of a network", shared, "critical", says=words)
+    yield case(
+        "addresses are translated, strays", "two packets are none", behind(host(0, 2, **own), oifname("eth0"), masq)
+    )
+    other = behind(host(**own), saddr("172.17.0.0/16"), masq)
+    yield case("of containers", "Docker's rule, and strays", other)
+    yield case(
+        "towards the network itself", "nothing goes to the world there", behind(host(**own), oifname("eth1"), masq)
+    )
