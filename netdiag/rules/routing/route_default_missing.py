@@ -34,7 +34,7 @@ Not flagged
   network, a storage network, a lab). Without one of the signs above netdiag says nothing; state it in the intent, or
   compare with a baseline, to be told in any case. Silent as well: a default route of any policy table in use
   (one for some sources or interfaces alone, unless packets are refused now, or a tunnel has no way; one for some
-  marks alone, unless a tunnel has no way, one for all is meant, or the other family has the same marks and one for all);
+  marks alone, unless a tunnel has no way, one for all is meant, or the other family has these marks and one for all);
   0.0.0.0/1 with 128.0.0.0/1, and 2000::/3; a default route that refuses (unreachable, blackhole, prohibit): somebody
   says that there is no way out; a hundred and more routes by gateways: a BGP router has its table (with fewer, of
   which a routing daemon made some, only what is lost now counts, as a warning: a far router may have taken it back);
