@@ -23,7 +23,8 @@ Not flagged
   Ports towards other switches that block: an info, for a redundant topology is meant so; a cable to another namespace
   whose far end is a port of a bridge there is one. Ports without a carrier or
   down, and a bridge that is down without guests or without an address. Ports that wait while the protocol is being
-  switched off.
+  switched off, or for the shortest delay that the kernel allows with the protocol (two seconds, as libvirt has it):
+  four seconds after its start a guest's port forwards.
 
 References
   net/bridge/br_stp.c, IFLA_BRPORT_STATE; IEEE 802.1D section 8.4
@@ -49,6 +50,8 @@ RULE = Rule(
 WAITING = ("listening", "learning")
 STILL = ("disabled", "blocking")
 """States that no timer ends."""
+SHORTEST_DELAY = 200
+"""Least forward delay with the protocol, in hundredths of a second (net/bridge/br_private_stp.h)."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -65,7 +68,8 @@ def check(view: HostView) -> Iterator[Draft]:
         if by_hand and port.operstate not in ("up", "unknown"):
             continue  # the bridge hears of a carrier up to a second late (net/core/link_watch.c)
         guest = faces_guest(port) and not _switch(view, port)
-        if state in WAITING and not guest:
+        delay = bridge.info.get("forward_delay")
+        if state in WAITING and (not guest or (isinstance(delay, int) and delay <= SHORTEST_DELAY)):
             continue
         name = port.ifname
         yield RULE.found(
@@ -126,8 +130,8 @@ def _until(state: str, *, by_hand: bool) -> str:
     return "until the forward delay is over" if state in WAITING else "to break a loop"
 
 
-def _port(state: str, *, stp: int = 1, guest: bool = True, carrier: bool = True) -> HostBuilder:
-    host = HostBuilder().link("br0", kind="bridge", info={"stp_state": stp})
+def _port(state: str, *, stp: int = 1, guest: bool = True, carrier: bool = True, **more: int) -> HostBuilder:
+    host = HostBuilder().link("br0", kind="bridge", info={"stp_state": stp, **more})
     given = {"master": "br0", "slave_kind": "bridge", "slave_info": {"state": state}, "carrier": carrier}
     return host.tap("p0", **given) if guest else host.link("p0", **given)  # type: ignore[arg-type]
 
@@ -138,6 +142,15 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object
 
 def examples() -> Iterator[Example]:
     yield _case("a guest waits", "its DHCP gives up meanwhile", _port("listening"), 1, severity="warning")
+    quick = (
+        "a guest waits the shortest delay",
+        "libvirt's networks: four seconds",
+        200,
+        0,
+    )
+    for name, why, delay, fires in (quick, ("a guest waits longer than that", "the kernel's own delay", 201, 1)):
+        yield _case(name, why, _port("learning", forward_delay=delay), fires)
+    yield _case("blocked, whatever the delay", "no timer ends it", _port("blocking", forward_delay=200), 1)
     sure: dict[str, object] = {"severity": "warning", "confidence": "certain"}
     yield _case("a guest is blocked", "a loop through it", _port("blocking"), 1, **sure)
     switch = _port("blocking", guest=False)
