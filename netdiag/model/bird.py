@@ -113,6 +113,8 @@ class BirdRoute(msgspec.Struct, frozen=True, kw_only=True):
     """Gateways, in order; a device route has none."""
     dev: tuple[str, ...] = ()
     """Interfaces, in order."""
+    since: str | None = None
+    """When it came, or changed last, as BIRD prints it; its format is a setting of the daemon."""
 
 
 class SentRoute(msgspec.Struct, frozen=True, kw_only=True):

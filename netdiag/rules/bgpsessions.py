@@ -25,6 +25,8 @@ from netdiag.rules.wireguardways import peer_for
 
 STARTING = 10.0
 """Seconds that a session may take to come up: BIRD waits five (``connect delay time``) before it calls."""
+PASSING = 2.0
+"""Seconds within which the dump of the kernel's routes and BIRD's lists are read, and BIRD has told the kernel."""
 BOOT = 0.2
 """Seconds between the daemon's start, or the reading of its configuration, and the start of its protocols: BIRD takes
 the time once for all of them, where it is not very busy."""
@@ -176,6 +178,14 @@ def _moment(
     if date is None and now is not None and found > now + timedelta(minutes=1):
         found -= timedelta(days=1)
     return found
+
+
+def passing(daemon: BirdDaemon, since: str | None) -> bool:
+    """Whether that is so short before the daemon was asked, or after it, that the kernel may have been read before:
+    what BIRD and the kernel hold then need not agree. No where BIRD's time format is not known."""
+    now = moment(daemon.server_time, None)
+    then = moment(since, now)
+    return now is not None and then is not None and (now - then).total_seconds() < PASSING
 
 
 def begun(daemon: BirdDaemon, since: datetime | None) -> bool:

@@ -20,7 +20,8 @@ Fix
   are checked against the connection that they speak of.
 
 Not flagged
-  Filters that drop all of a family: it is switched off. Interfaces that lead to no gateway of the default route, while
+  Filters that drop all of a family, or let nothing of it out, or in: it is switched off (on a host that forwards it
+  only where what passes through is dropped as well). Interfaces that lead to no gateway of the default route, while
   it passes on others. Hosts and interfaces without an IPv6 address other than
   link-local ones. Echo requests that are not answered. Errors that belong to no connection. A limit of the rate.
 
@@ -117,7 +118,7 @@ def check(view: HostView) -> Iterator[Draft]:
             if some and discovery:  # guests' interfaces may be open; the way out lives by its gateway's answers
                 links = [link for link in links if link.ifindex in default_ways(view, family)]
                 stops = [stop for link in links if (stop := _stop(view, hook, need.packet, link))]
-            if len(stops) < len(links) or _closed(view, hook, family, links):
+            if len(stops) < len(links) or _off(view, hook, family, links):
                 continue
             stop = stops[0]
             key = (stop.at.table.family, stop.at.table.name, stop.at.chain.name)
@@ -156,6 +157,13 @@ def _at(hook: str, packet: Packet, link: Link) -> Packet:
     if hook == "output":
         return replace(packet, iif="", oif=link.ifname, ct_reply=None)
     return replace(packet, iif=link.ifname, oif="" if hook == "input" else None)
+
+
+def _off(view: HostView, hook: str, family: str, links: list[Link]) -> bool:
+    """Whether the family is switched off: nothing passes here, or at this host's other end and through it."""
+    other = {"input": "output", "output": "input"}.get(hook)
+    ends = [other, "forward"] if _forwards(view, family) else [other]
+    return _closed(view, hook, family, links) or all(end and _closed(view, end, family, links) for end in ends)
 
 
 def _closed(view: HostView, hook: str, family: str, links: list[Link]) -> bool:
@@ -304,5 +312,13 @@ def _places(known: NftRule, six: NftRule) -> Iterator[Example]:
     yield case("answers forwarded to some", "it lives, so it is not closed", _host(forward=1), narrow, fires=1)
     shared = _chain(known, rule(oifname("eth0"), verdict("accept")))
     yield case("one chain for all hooks", "what comes in has no way out", _host(), shared, fires=1)
+    dhcp, nothing = _chain(rule(port(17, 68), verdict("accept"))), _chain(hook="output")
+    for name, why, forward, more, fires in (
+        ("a kill switch but for DHCP", "nothing goes out", 0, [nothing], 0),
+        ("the same, others' packets pass", "they need this host as a neighbour", 1, [nothing], 1),
+        ("the same, others' packets are dropped", "IPv6 is off", 1, [nothing, _chain(hook="forward")], 0),
+        ("DHCP alone may come in, all may go out", "this host asks and hears nothing", 0, [], 1),
+    ):
+        yield case(name, why, _host(forward=forward), dhcp, *more, fires=fires)
     inner = _chain(rule(oifname("eth0"), state("established"), verdict("accept")))
     yield case("closed but for what goes out", "nothing comes in at all", _host(), inner)

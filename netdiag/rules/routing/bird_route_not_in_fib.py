@@ -23,7 +23,8 @@ Fix
 Not flagged
   A prefix that the table has from somebody else: connected, static, another metric. Routes that the export filter
   leaves out, or that the Kernel protocol itself learned. Routes over a link that is down or gone: BIRD follows within
-  its own scan. A protocol that is down. A list longer than the cap: this rule is then not evaluated.
+  its own scan. A protocol that is down. Routes that came to BIRD, or changed, within the last two seconds: the kernel
+  was read a moment before BIRD was. A list longer than the cap: this rule is then not evaluated.
 
 References
   sysdep/unix/krt.c krt_prune(), sysdep/linux/netlink.c nl_send_route() of BIRD; RTPROT_BIRD in rtnetlink.h
@@ -39,7 +40,7 @@ from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute
 from netdiag.model.distinct import distinct
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bgpsessions import bird_name, birdc
+from netdiag.rules.bgpsessions import bird_name, birdc, passing
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule
@@ -118,6 +119,7 @@ def feeds(view: HostView) -> Iterator[Feed]:
     kernels = {
         (d.socket, p.name) for d in view.bird.daemons for p in d.protocols if p.proto == "Kernel" and p.state == "up"
     }
+    running = {daemon.socket: daemon for daemon in view.bird.daemons}
     for daemon in view.bird_routes:
         for family, held in tables.items():
             claims: list[Claim] = []
@@ -133,7 +135,10 @@ def feeds(view: HostView) -> Iterator[Feed]:
                 lost = wanted.difference(*(held[table] for table in best))
                 if lost:
                     table = best[0] if len(best) == 1 else 254
-                    missing = sorted((routes[name] for name in lost), key=lambda route: route.net)
+                    late = [routes[name] for name in lost if not passing(running[daemon.socket], routes[name].since)]
+                    missing = sorted(late, key=lambda route: route.net)
+                    if not missing:
+                        continue
                     yield Feed(daemon.socket, listed.protocol, family, table, len(wanted), missing)
                 elif wanted:
                     order = sorted((routes[name] for name in wanted), key=lambda route: route.net)
@@ -319,6 +324,11 @@ def _silent() -> Iterator[Example]:
     yield _case("learned from the kernel", "it was there first", _host(_route(A, protocol="k4")))
     yield _case("of a kind that the kernel has not", "flow rules and the like", _host(_route(A, type="opaque")))
     yield _case("no prefix", "another kind of table", _host(_route("10")))
+    for since, fires in (("11:59:58.001", 0), ("12:00:00.500", 0), ("11:59:58.000", 1), ("Friday", 1), (None, 1)):
+        late = _host(_route(A, since=since), _route(B))
+        yield _case(f"missing, in BIRD since {since}", "the kernel was read before BIRD", late, B, fires=fires)
+    both = _host(_route(A, since="11:59:59.000"), _route(B))
+    yield _case("one on its way, one missing", "that one is told", both, fires=1, subject=subject("route", dst=B))
     yield _case("the link is down", "BIRD follows in a moment", _host(_route(A), up=False))
     yield _case("the link has no carrier", "the same", _host(_route(A), carrier=False, operstate="down"))
     yield _case("the link is gone", "the same", _host(_route(A, dev=("eth9",))))

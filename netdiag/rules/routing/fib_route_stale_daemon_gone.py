@@ -21,9 +21,10 @@ Not flagged
   FRR zebra's. Programs that only look at a daemon (exporters, looking glasses, watchfrr) are none.
   A control socket without a daemon: see bgp-daemon-dead, which speaks first. Routes of keepalived, DHCP and the like,
   which are not a routing daemon's. Tables of which a running BIRD gives a single route to the kernel; any, where it has
-  a kernel protocol that is down, gives more routes than are read, or recovers from a restart. Where the list of sockets
-  was not read whole: told as info only. A daemon that was stopped with "persist" or restarts gracefully leaves its
-  routes on purpose, for minutes: hence only a warning.
+  a kernel protocol that is down, gives more routes than are read, recovers from a restart, or has a protocol that came
+  or went within the last two seconds, whose routes are on their way. Where the list of sockets was not read whole: told
+  as info only. A daemon that was stopped with "persist" or restarts gracefully leaves its routes on purpose, for
+  minutes: hence only a warning.
 
 References
   include/uapi/linux/rtnetlink.h RTPROT_*; sysdep/linux/netlink.c of BIRD; zebra(8) --retain; RFC 4724
@@ -42,6 +43,7 @@ from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTPROT_NAMES
 from netdiag.model.sockets import SocketOwner, SocketOwners, UnixListener
+from netdiag.rules.bgpsessions import passing
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.routewords import ip_command, table_word
@@ -90,6 +92,8 @@ def given(view: HostView) -> set[str] | None:
     programs = {row.pid for row in names.owners if "bird" in row.comm and marked(row.comm.lower(), "bird")}
     if max(len(listening), len(programs)) > len(daemons) or not all(row.alive for row in view.bird_sockets):
         return None
+    if any(passing(daemon, row.since) for daemon in daemons for row in daemon.protocols):
+        return None  # the kernel was read a moment before BIRD was
     if any(daemon.recovery_left is not None for daemon in daemons):  # what it gave before it restarted still stands
         return None
     lists = {(d.socket, one.protocol): one.routes for d in view.bird_routes for one in d.exports}
@@ -238,6 +242,11 @@ def _second() -> Iterator[Example]:
     yield _case("a BIRD without a kernel protocol", "whoever made them is gone", _host(12, bare), 1, says=says)
     yield _case("the kernel protocol is down", "it may keep its routes (persist)", host(main, state="down"))
     yield _case("too many to list", "they may be among them", host(main, known=False))
+    for age, fires in (("1.999", 0), ("2.000", 1), ("unknown", 1)):
+        since = {"1.999": "11:59:58.001", "2.000": "11:59:58.000"}.get(age, "Friday")
+        gone: Any = host(main)
+        gone.bgp_down("up1", since=since)
+        yield _case(f"a session that went {age} seconds ago", "its routes follow it", gone, fires)
     twice = host(main)
     dbus: dict[str, Any] = {"unix": "/run/dbus/system_bus_socket", "comm": "dbus-daemon", "more": 1}
     yield _case("beside another program", "that is no BIRD", host(main), 1, **dbus)

@@ -3,6 +3,7 @@
   rules behind it: to the main table, or to nothing at all. Judged by asking for a packet that the rule matches. Also: a
   rule for an own address leads to a table that holds its link's subnet and no default route, while the table of that
   number of the other IP family has one by the same link; what the address sends to the world leaves by another link.
+  An info where the link that has the rule's address was set down: its table is empty for as long.
   Where one such rule stands beside one table that carries routes and that no rule names, the rule probably has the
   wrong number: table-without-rule then stands below this.
 
@@ -157,6 +158,7 @@ def _draft(view: HostView, table: int, falls: list[Fall], meant: Unled | None) -
     asked = f"{ip} route get {answer.query.dst}{mark}"
     plain = answer.query.iif is None and answer.query.src is None
     dark = None if meant else _dark(view, rule)
+    off = None if meant or others or not answer.ok else _dark(view, rule, up=False)
     lost = [subject("link", ifname=dark)] if dark else []
     leftover = f"{ip} rule del pref {rule.priority} {words}  # if it is a leftover; else fill table {table} again"
     return RULE.found(
@@ -168,7 +170,9 @@ def _draft(view: HostView, table: int, falls: list[Fall], meant: Unled | None) -
             f"; {dark}, which has the address of the rule, has no carrier: what led by it went with that"
             if dark
             else ""
-        ),
+        )
+        + (f"; {off}, which has the address of the rule, is set down" if off else ""),
+        severity="info" if off else None,
         confidence="certain" if selects(rule) else "likely",
         evidence=[
             (f"rule {rule.priority}", words, "RTM_GETRULE"),
@@ -185,6 +189,8 @@ def _draft(view: HostView, table: int, falls: list[Fall], meant: Unled | None) -
         if meant
         else f"bring the carrier of {dark} back: cable, switch port, far end; then fill table {table} again"
         if dark
+        else f"fill table {table} when {off} is set up again; {leftover}"
+        if off
         else leftover,
         touches=[*lost, *(rule_subject(other) for other in (rule, *others))],
         breaks=[
@@ -196,12 +202,12 @@ def _draft(view: HostView, table: int, falls: list[Fall], meant: Unled | None) -
     )
 
 
-def _dark(view: HostView, rule: PolicyRule) -> str | None:
-    """The link without a carrier that has the single address from which the rule takes packets."""
+def _dark(view: HostView, rule: PolicyRule, *, up: bool = True) -> str | None:
+    """The link without a carrier that has the single address from which the rule takes packets, set up or down."""
     if rule.src is None or rule.src_len != (32 if rule.family == "inet" else 128):
         return None
     links = [view.link(row.ifindex) for row in view.local.owners(rule.src)]
-    return next((link.ifname for link in links if link is not None and link.up and not link.lower_up), None)
+    return next((link.ifname for link in links if link and link.up == up and not link.lower_up), None)
 
 
 def _renumbered(rule: PolicyRule, words: str, table: int) -> str:
@@ -238,19 +244,13 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
 
 def examples() -> Iterator[Example]:
     def one(name: str, why: str, fires: int = 0, *, host: HostBuilder | None = None, **rule: Any) -> Example:
-        told = {key: rule.pop(key) for key in ("confidence", "says") if key in rule}
+        told = {key: rule.pop(key) for key in ("confidence", "says", "severity", "subject") if key in rule}
+        told.setdefault("severity", "warning" if fires else None)
         built = (host or _host()).rule(rule.pop("priority", 200), **({"table": 777} | rule)).build()
-        return Example(name=name, why=why, tables=built, fires=fires, severity="warning" if fires else None, **told)
+        return Example(name=name, why=why, tables=built, fires=fires, **told)
 
-    yield Example(
-        name="catch-all",
-        why="the plain fault: the rule does nothing",
-        tables=_host().rule(32765, table=777).build(),
-        fires=1,
-        subject=subject("rule", priority=32765, family="inet"),
-        severity="warning",
-        confidence="likely",
-    )
+    about = subject("rule", priority=32765, family="inet")
+    yield one("catch-all", "the rule does nothing", 1, priority=32765, subject=about, confidence="likely")
     sure: dict[str, Any] = {"confidence": "certain"}
     yield one("marked packets", "an uplink's table that a bounce of the link has emptied", 1, fwmark=1, **sure)
     odd = _host().rule(50, action="prohibit", fwmark=1, fwmask=1)
@@ -270,12 +270,14 @@ def examples() -> Iterator[Example]:
     yield one("own source", "10.1.0.1 is ours and should have its own way", 1, src="10.1.0.1", src_len=32)
     prefix = HostBuilder().link("eth0").address("eth0", "10.1.7.7/32").route("default", dev="eth0", family="inet")
     yield one("own source in a prefix", "10.1.0.0/16 holds our 10.1.7.7", 1, host=prefix, src="10.1.0.0", src_len=16)
-    for carrier, up, word in ((False, True, "bring the carrier of eth1 back"), (False, False, ""), (True, True, "")):
+    back, again = "bring the carrier of eth1 back", "when eth1 is set up again"
+    for carrier, up, word in ((False, True, back), (False, False, again), (True, True, "")):
         host = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
         host.link("eth1", carrier=carrier, up=up).address("eth1", "10.1.0.1/24")
         says = (word,) if word else ("if it is a leftover",)
         name = f"own source, link {'up' if up else 'down'}, carrier {carrier}"
-        yield one(name, "nexthop objects go with it", 1, host=host, src="10.1.0.1", src_len=32, says=says)
+        told = {"src": "10.1.0.1", "src_len": 32, "says": says, "severity": "warning" if up else "info"}
+        yield one(name, "nexthop objects go with it", 1, host=host, **told)
     yield one("foreign source", "nobody here sends with it: a standby's address", 0, src="192.0.2.5", src_len=32)
     yield one("neighbour's source", "it is on our link, but we do not forward", 0, src="10.1.0.9", src_len=32)
     forwarding = {ifname: {"forwarding": 1} for ifname in ("eth0", "eth1")}

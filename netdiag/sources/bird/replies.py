@@ -27,7 +27,8 @@ _ROUTE_TYPES = {
 _ROUTE_TYPES["prohibited"] = "prohibit"  # rta_dest_names[] of nest/rt-attr.c; the kernel's name is the shorter one
 _WAITING = re.compile(r"Waiting for (\d{1,9}) (?:channels|protocols) to recover")
 _TIMER = re.compile(r"Wait timer is (\d{1,9}(?:\.\d{1,9})?)/(\d{1,9}(?:\.\d{1,9})?)")
-_SOURCE = re.compile(r"\[(\S+)[^\]]*\]( [*!]+)?")  # "!": the best route too, but the kernel refused it (nest/rt-show.c)
+_SOURCE = re.compile(r"\[(\S+)(?: ([^\]]*?))?(?: from [^\]]*)?\]( [*!]+)?")
+"""Protocol, time, mark; "!": the best route too, but the kernel refused it (nest/rt-show.c)."""
 
 
 def split(raw: bytes) -> dict[str, list[str]]:
@@ -185,7 +186,8 @@ def _route(net: str, table: str | None, text: str, words: list[str]) -> dict[str
         "table": table,
         "type": kind,
         "protocol": source[1] if source else None,
-        "best": bool(source and source[2]),
+        "best": bool(source and source[3]),
+        "since": source[2] if source else None,
         "via": (),
         "dev": (),
     }
