@@ -35,6 +35,11 @@ def in_net(local: str, length: int, other: str) -> bool:
     return ipaddress.ip_address(other) in ipaddress.ip_network(f"{local}/{length}", strict=False)
 
 
+def just_beside(row: Address, other: str, around: int) -> bool:
+    """Whether an address is in the net of that length around `row`, and not in that of its own length."""
+    return in_net(row.local, around, other) and not in_net(row.local, row.prefixlen, other)
+
+
 def length_of(local: str, broadcast: str) -> int | None:
     """The length whose subnet of that address ends with that broadcast address."""
     for length in range(30, 7, -1):
@@ -57,8 +62,7 @@ def gateway_beside(view: HostView, row: Address) -> str | None:
     if len(mine) > 1:
         return None  # of several addresses, which one has the wrong length?
     places = by_gateway(view, row.family)
-    near = [at for ifindex, at in places if ifindex == row.ifindex and in_net(row.local, around, at)]
-    beside = [at for at in near if not in_net(row.local, row.prefixlen, at)]
+    beside = [at for ifindex, at in places if ifindex == row.ifindex and just_beside(row, at, around)]
     networks = attached(view, row.family, [row.ifindex]).get(row.ifindex, []) if beside else []
     own = {address.local for address in view.addresses}
     return next((at for at in beside if not holds(networks, at) and at not in own), None)
@@ -78,7 +82,7 @@ def guest_beside(view: HostView, row: Address, link: Link) -> str | None:
     vrf = view.stack.vrf(link.ifindex)
     for entry in table.rows(np.flatnonzero((table.ifindex == link.ifindex) & (table.lladdr_len > 0))[:MOST]):
         at = entry.dst
-        if entry.state not in SEEN or holds(networks, at) or not in_net(row.local, 24, at):
+        if entry.state not in SEEN or holds(networks, at) or not just_beside(row, at, 24):
             continue
         answer = view.lookup(Query(family=row.family, dst=at, oif=vrf.ifname if vrf else None))
         if not answer.ok or answer.prefixlen == 0:
@@ -99,7 +103,7 @@ def lost_by_length(view: HostView, row: Address) -> tuple[str, int] | None:
     if len(then) != 1 or then[0].prefixlen >= row.prefixlen:
         return None
     length = then[0].prefixlen
-    used = [at for ifindex, at in by_gateway(old, row.family) if ifindex == before and in_net(row.local, length, at)]
+    used = [at for ifindex, at in by_gateway(old, row.family) if ifindex == before and just_beside(row, at, length)]
     networks = attached(view, row.family, [row.ifindex]).get(row.ifindex, []) if used else []
     return next(((at, length) for at in used if not holds(networks, at)), None)
 
@@ -123,6 +127,8 @@ def length_examples(about: dict[str, Any]) -> Iterator[Example]:
     yield case(host("10.0.4.5/24", "10.0.4.1"), host("10.0.4.5/22", "10.0.4.1"), "narrower, and the gateway is in it")
     yield case(host("10.0.4.5/20"), before(), "wider")
     yield case(host("10.0.4.6/24"), before(), "another address")
+    inside = host("10.0.4.5/24").without_routes(table=254)
+    yield case(inside, host("10.0.4.5/22", "10.0.4.1"), "narrower, the gateway is in it, and no prefix route")
     bare = host("10.0.4.5/22").without_routes(table=254)
     yield case(bare, before(), "the same length, and no prefix route")
     cloud = host("10.0.4.5/22", "203.0.113.1").route("203.0.113.1/32", dev="eth0", scope=253)
@@ -191,6 +197,7 @@ def guest_examples() -> Iterator[Example]:
         ("of a bridge without guests", "a cable to others, who may be wrong", host(port="eth1")),
         ("of an empty bridge", "likewise", host(port="")),
         ("in it, in a VRF", "the main table is not asked", table_of_red(at="10.90.0.2")),
+        ("in it, without its route", "the length is right", table_of_red(at="10.90.0.2").without_routes(table=10)),
         ("with a route in its VRF", "it is reached", table_of_red().route("10.90.0.5/32", dev="br0", table=10)),
         ("of IPv6", "a prefix need not be on the link", host("2001:db8::1/126", at="2001:db8::5")),
     ):

@@ -245,12 +245,13 @@ def _note(drill: Drill, lab: Lab, report: Report, before: set[losses.Pair]) -> N
         losses.note(report["findings"], drill.explains, drill.name, told, before, under)
 
 
-def confirm(host: Host, command: str) -> str:
+def confirm(host: Host, command: str, seconds: float | None = None) -> str:
     """Run a finding's confirm command: it must exist, be spelt right and print something. Gives what it printed.
 
-    Its exit status is free, because the state that it shows is often an error.
+    Its exit status is free, because the state that it shows is often an error. It is ended after ``seconds``.
     """
-    ran = host.run("timeout", f"{CONFIRM_SECONDS:g}", "bash", "-c", command, check=False, timeout=CONFIRM_SECONDS + 10)
+    seconds = CONFIRM_SECONDS if seconds is None else seconds
+    ran = host.run("timeout", f"{seconds:g}", "bash", "-c", command, check=False, timeout=seconds + 10)
     printed = ran.stdout + ran.stderr
     assert ran.returncode not in (126, 127), f"confirm command cannot be run: {command}\n{printed}"
     assert not _UNUSABLE.search(printed), f"confirm command is misspelt: {command}\n{printed}"

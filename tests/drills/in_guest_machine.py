@@ -392,7 +392,7 @@ def test_a_held_rtnl_lock(lab: Lab) -> None:
         assert adder.poll() is None, "a route is not added"
         assert asker.poll() is None, "and no signal ends who waits for the lock"
         assert goes(host, "192.0.2.2")
-        printed = [confirm(host, command) for command in report["findings"][0]["confirm"]]
+        printed = [confirm(host, command, 20) for command in report["findings"][0]["confirm"]]
         assert "ip link" in printed[1] and " D" in printed[1], printed
         lost(report["findings"][0], "a route that is to be added")
     finally:

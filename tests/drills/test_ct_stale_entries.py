@@ -66,6 +66,7 @@ def replace_backend(lab: Lab, host: Host) -> None:
 
 def build_late(lab: Lab) -> Host:
     host = base(lab)
+    lab.listen_udp(host, "192.0.2.2", 5061)  # where the rule sends what comes later
     lab.nft(host, MASQ + "table ip watch { chain c { type filter hook input priority 0; ct state new counter; }\n}")
     return host
 
