@@ -74,12 +74,13 @@ INET6 = Drill(
 test_drill = drill_test(UNDERLAY, ROUTE, INET6)
 
 
-def test_an_underlay_that_shrank_on_one_end_explains_it(lab: Lab) -> None:
+def test_an_underlay_that_shrank_on_one_end_is_named_with_it(lab: Lab) -> None:
     host = healthy(lab)
     host.ip("link set dev eth0 mtu 1400")
     first, *others = host.report()["findings"]
-    assert (first["rule"], first["severity"]) == ("link-mtu-peer-mismatch", "critical")
-    assert {f["rule"]: f["explained_by"] for f in others}["wg-mtu-exceeds-underlay"] == first["id"]
+    assert (first["rule"], first["severity"]) == ("wg-mtu-exceeds-underlay", "critical")
+    assert first["fix"].startswith("ip link set dev eth0 mtu 1500")
+    assert {f["rule"]: f["explained_by"] for f in others}["link-mtu-peer-mismatch"] == first["id"]
 
 
 def test_what_is_too_long_is_cut_and_lost_where_fragments_are_dropped(lab: Lab) -> None:

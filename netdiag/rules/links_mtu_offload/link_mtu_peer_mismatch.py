@@ -46,7 +46,6 @@ RULE = Rule(
     reads=("links", "peer_links", "addresses"),
     explains=(
         "bridge-mtu-auto-shrunk",
-        "wg-mtu-exceeds-underlay",
         "bgp-hold-mtu-stall",
         "pmtud-*",
         "tunnel-mtu-headroom-missing",

@@ -3,7 +3,8 @@
   the encrypted packets take (with the device's fwmark) or of its interface, or a path MTU that was learnt for the
   endpoint, less 60 bytes for an IPv4 endpoint and 80 for an IPv6 one. Every peer with an endpoint is asked about,
   every leg of a multipath route, and an mtu on the routes to a peer's allowed addresses counts. The narrowest way is
-  reported, once for each device.
+  reported, once for each device. Where the interface below is one end of a cable (veth) whose other end has room
+  enough, the report says that this end shrank.
 
 Why it matters
   Handshakes, pings and logins pass, bulk transfers hang. WireGuard never sets DF on its packets, so that this host
@@ -22,7 +23,7 @@ Fix
   ip link set dev IFNAME mtu MTU, with MTU = the underlay's - 60 if all endpoints are IPv4, - 80 else; also at the far
   ends, and in the configuration (MTU= of wg-quick). Established TCP connections go on, with shorter segments. Below
   1280 the interface loses IPv6. For one peer behind a narrow way: an mtu on the routes to its allowed addresses. Or
-  raise the MTU of the underlay, if the whole way can carry that.
+  raise the MTU of the underlay, if the whole way can carry that; where one end of a cable shrank, that is the fix.
 
 Not flagged
   An MTU that fits to the byte: 1440 on 1500 where every endpoint is IPv4, 1420 with any, more on a jumbo underlay. A
@@ -55,8 +56,8 @@ RULE = Rule(
     title="a WireGuard interface takes packets that do not fit its underlay",
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard"),
-    consults=("path_mtus",),
-    explains=("bgp-hold-mtu-stall", "mss-clamp-missing", "pmtud-*"),
+    consults=("path_mtus", "peer_links"),
+    explains=("bgp-hold-mtu-stall", "link-mtu-peer-mismatch", "mss-clamp-missing", "pmtud-*"),
 )
 
 OVERHEAD = {"inet": 60, "inet6": 80}
@@ -133,22 +134,34 @@ def check(view: HostView) -> Iterator[Draft]:
     for device, link in devices(view):
         found = list(tight_peers(view, device, link)) if link.up and not surely_fits(view, link) else []
         if found:
-            yield _finding(device, link, found)
+            yield _finding(view, device, link, found)
 
 
-def _finding(device: WireguardDevice, link: Link, found: list[Tight]) -> Draft:
+def wider_end(view: HostView, tight: Tight) -> Link | None:
+    """The other end of the cable below, where what does not fit this one would fit it, and an ordinary Ethernet."""
+    far = view.stack.veth_peer(tight.way.link.ifindex)
+    size = tight.needed + OVERHEAD[tight.query.family]
+    return far if far is not None and tight.way.link.mtu < size <= min(far.mtu, ORDINARY) else None
+
+
+def _finding(view: HostView, device: WireguardDevice, link: Link, found: list[Tight]) -> Draft:
     worst = min(found, key=lambda tight: (tight.fits, tight.peer.public_key))
     name, overhead = device.ifname, OVERHEAD[worst.query.family]
     others = f", as for {len(found) - 1} more of its {len(device.peers)} peers" if len(found) > 1 else ""
     mark = f" mark {device.fwmark:#x}" if device.fwmark else ""
     oif = f" oif {quoted(worst.way.link.ifname)}" if worst.query.oif is not None else ""
+    below = worst.way.link.ifname
+    far = wider_end(view, worst)
+    shrank = f" (the other end of {below} has mtu {far.mtu})" if far else ""
+    fix = f"ip link set dev {quoted(name)} mtu {worst.fits}  # and at the far ends"
     return RULE.found(
         subject=peer_subject(device, worst.peer) if len(found) == 1 else device_subject(device),
         message=f"{name} sends packets of up to {worst.needed + overhead} bytes into a way of {worst.way.mtu} to "
-        f"{worst.peer.endpoint} by {worst.way.link.ifname}{others}: the longer ones are cut into fragments",
+        f"{worst.peer.endpoint} by {below}{shrank}{others}: the longer ones are cut into fragments",
         evidence=[
             (f"{name} mtu", link.mtu, f"RTM_GETLINK {name} IFLA_MTU"),
             worst.way.source,
+            *([(f"mtu of {far.ifname}, the other end of {below}", far.mtu, "RTM_GETLINK IFLA_MTU")] if far else []),
             (
                 f"endpoint of {worst.peer.public_key}",
                 worst.peer.endpoint,
@@ -156,9 +169,9 @@ def _finding(device: WireguardDevice, link: Link, found: list[Tight]) -> Draft:
             ),
         ],
         confirm=[f"ip link show dev {quoted(name)}", f"ip route get {quoted(worst.query.dst)}{oif}{mark}"],
-        fix=f"ip link set dev {quoted(name)} mtu {worst.fits}  # and at the far ends",
+        fix=f"ip link set dev {quoted(below)} mtu {far.mtu}  # or, where that is meant: {fix}" if far else fix,
         touches=[subject("link", ifname=name), *_ways(found)],
-        breaks=[subject("link", ifname=name)],
+        breaks=[subject("link", ifname=name), *([subject("link", ifname=below)] if far else [])],
     )
 
 
@@ -199,6 +212,14 @@ def _host(
     return host.wireguard("wg0", mtu=mtu, **fields).wg_peer("wg0", "a", endpoint=endpoint, allowed_ips=allowed_ips)
 
 
+def _cable(near: int, far: int) -> WireguardBuilder:
+    """The same over one end of a cable; the endpoint is behind a router."""
+    host = WireguardBuilder()
+    host.link("eth0", kind="veth", mtu=near).peer("eth0", mtu=far).address("eth0", "192.0.2.1/24")
+    host.route("default", via="192.0.2.254", dev="eth0")
+    return host.wireguard("wg0", mtu=1420).wg_peer("wg0", "a", endpoint="198.51.100.9", allowed_ips=("10.0.0.2/32",))
+
+
 def _size_examples() -> Iterator[Example]:
     for endpoint, underlay, fits in (
         (V4, 1500, 1440),
@@ -225,6 +246,21 @@ def _size_examples() -> Iterator[Example]:
             name=f"{what}, fits",
             why="equal to the byte is fine",
             tables=_host(fits, underlay=underlay, endpoint=endpoint).build(),
+        )
+    routed: dict[str, int] = {"mtu": 1400}
+    for far, route, told in ((1500, {}, True), (1479, {}, False), (1480, {}, True), (1500, routed, False)):
+        shrunk = _cable(1500 if route else 1400, far)
+        if route:
+            shrunk.route("198.51.100.0/24", via="192.0.2.254", dev="eth0", metrics=route)
+        yield Example(
+            name=f"a cable's end, the other one of {far}, {route or 'no mtu'} on the route",
+            why="where it shrank, that is the cause, and the fix",
+            tables=shrunk.build(),
+            fires=1,
+            subject=ABOUT,
+            says=(f"(the other end of eth0 has mtu {far})", f"eth0 mtu {far}  # or")
+            if told
+            else ("by eth0: the longer",),
         )
     yield Example(
         name="underlay shrunk under the default MTU",
