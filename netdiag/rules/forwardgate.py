@@ -19,6 +19,8 @@ from netdiag.rules.unscoped import default_ways
 CARRYING = (6, 17, 47, 50, 51, 132)
 """TCP, UDP, GRE, ESP, AH, SCTP: where none of them may pass, ICMP alone makes no network."""
 ICMP = {"inet": IPPROTO_ICMP, "inet6": IPPROTO_ICMPV6}
+STRANGER = {"inet": "198.18.0.1", "inet6": "2001:2::1"}
+"""Addresses that nobody has (RFC 2544, RFC 5180)."""
 MOST = 8
 """Interfaces asked for each guest."""
 MOST_ASKED = 64
@@ -104,7 +106,8 @@ class Shut:
     way_out: Link
     stop: Possible
     answers: bool
-    """Whether answers pass where nothing may begin: somebody began to write a policy."""
+    """Whether answers pass where nothing may begin: somebody began to write a policy. Of a forgotten one: whether it is
+    the answers that are stopped."""
 
 
 def shut(view: HostView, family: str) -> Shut | None:
@@ -137,6 +140,28 @@ def shut(view: HostView, family: str) -> Shut | None:
     return Shut(inner=inner[0], way_out=exits[0], stop=stop, answers=answers) if stop is not None else None
 
 
+def forgotten(view: HostView, family: str) -> Iterator[Shut]:
+    """Links whose own addresses a rule translates by name on a way out that is shut for them, or for the answers:
+    somebody meant them to get there, and the filter does not know of them. Guests have gates of their own."""
+    around = sides(view.stack, view.routes(family), view.addresses)
+    known = {guest.link.ifindex for guest in around.guests} | default_ways(view, family)
+    exits = [link for link in around.exits if not _tunnel(link) and link.carrier is not False][:MOST]
+    having = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0} - known
+    links = [link for link in view.links if link.ifindex in having and link.up and not link.loopback]
+    kind = Packet(family=family, mark=None, ct_mark=None, dnatted=None)
+    for link in links[:MOST]:
+        named = [one for one in exits if one is not link and _translated(view, family, link, [one], named=True)]
+        if not named or link.carrier is False or not forwarding(view, link, family):
+            continue
+        new = [replace(kind, iif=link.ifname, oif=one.ifname) for one in named]
+        talk = replace(kind, ct_state="established", ct_reply=None)
+        back = [replace(talk, iif=one.ifname, oif=link.ifname) for one in named]
+        begins = _all_stopped(view.netfilter, new)
+        stop = begins or _all_stopped(view.netfilter, back)
+        if stop is not None:
+            yield Shut(inner=link, way_out=named[0], stop=stop, answers=begins is None)
+
+
 def _idle(link: Link) -> bool:
     """A tap without a machine."""
     return link.kind == "tun" and faces_guest(link) and link.carrier is False
@@ -150,12 +175,19 @@ def _inner(link: Link) -> bool:
     return faces_guest(link) or _tunnel(link)
 
 
-def _translated(view: HostView, family: str, link: Link, exits: Sequence[Link]) -> bool:
-    """Whether a rule translates the addresses of the link on the way out: somebody meant them to get there."""
+def _translated(view: HostView, family: str, link: Link, exits: Sequence[Link], *, named: bool = False) -> bool:
+    """Whether a rule translates the addresses of the link on the way out: somebody meant them to get there. ``named``:
+    and not those of everybody."""
     own = [row for row in view.addresses if row.ifindex == link.ifindex and row.family == family]
     kind = Packet(family=family, mark=None, ct_mark=None)
     packets = [replace(kind, oif=one.ifname, saddr=f"{row.local}/{row.prefixlen}") for one in exits for row in own]
-    return any(view.netfilter.hook("postrouting", packet).translations for packet in packets)
+    if named:
+        packets = [each for each in packets if not _rewritten(view, replace(each, saddr=STRANGER[family], iif="?"))]
+    return any(_rewritten(view, packet) for packet in packets)
+
+
+def _rewritten(view: HostView, packet: Packet) -> bool:
+    return bool(view.netfilter.hook("postrouting", packet).translations)
 
 
 def gates(view: HostView, family: str, *, forwarded: bool = True) -> Iterator[Gate]:

@@ -1,7 +1,9 @@
 """What it checks
   Frames that are only bridged, from port to port of a bridge without an address, are handed to the IP filters
-  (bridge-nf-call-iptables), and the forward hook drops all of them. Likewise of a bridge with an address, where nothing
-  at all of it may be forwarded, to anywhere.
+  (bridge-nf-call-iptables), and the forward hook drops all of them, or all but ICMP of everybody. Likewise of a bridge
+  with an address, where nothing at all of it may be forwarded, to anywhere, or by which the host itself goes out (a
+  card, a bond or VLAN is a port, or a gateway is behind one): guests on it reach that network over the same port,
+  whatever this host forwards.
 
 Why it matters
   Loading br_netfilter (Docker and Kubernetes do) switches this on for every bridge of the namespace. A bridge that
@@ -19,10 +21,10 @@ Fix
   nft insert rule FAMILY TABLE CHAIN iifname BRIDGE oifname BRIDGE accept.
 
 Not flagged
-  Bridges with an address of their own of which something may be forwarded: who may talk to whom is somebody's policy.
-  Those where nothing may while there is a way out: nf-forward-drop-policy speaks. Filters that may let something of
-  the bridge pass, or that stop it by name: somebody filters on purpose. Bridges with fewer than two ports that are
-  up. The setting alone.
+  Bridges of guests alone with an address of their own of which something may be forwarded: who may talk to whom is
+  somebody's policy. Those where nothing may while there is a way out: nf-forward-drop-policy speaks. Filters that may
+  let something of the bridge pass, or that stop it by name: somebody filters on purpose. Bridges with fewer than two
+  ports that are up. The setting alone.
 
 References
   net/bridge/br_netfilter_hooks.c br_nf_pre_routing(), br_nf_forward_ip(); Documentation/networking/ip-sysctl.rst
@@ -33,7 +35,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from netdiag.index.guests import sides
+from netdiag.index.guests import faces_guest, sides, switched
 from netdiag.index.netfilter import Netfilter
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
@@ -41,8 +43,8 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import chain, iifname, oifname, rule, state, table, verdict
-from netdiag.rules.forwardgate import MOST, forwarding, stopped
+from netdiag.rules.build_nft import chain, iifname, l4proto, oifname, plain, port, rule, state, table, verdict
+from netdiag.rules.forwardgate import MOST, but_pings, forwarding, stopped
 from netdiag.rules.nftplaces import by_default, chain_subject, fact, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -67,9 +69,17 @@ def check(view: HostView) -> Iterator[Draft]:
             for family, (name, own) in CALLS.items():
                 called = view.sysctl_int(name) == 1 or link.info.get(own) == 1
                 stop = _stop(view.netfilter, link, family) if called else None
-                if stop is not None and by_default(stop.at) and not (link.ifindex in addressed and _routed(view, link)):
+                elsewhere = link.ifindex in addressed and not _shares_way(view, link, ports) and _routed(view, link)
+                if stop is not None and by_default(stop.at) and not elsewhere:
                     yield _finding(view, link, family, stop, len(ports))
                     break
+
+
+def _shares_way(view: HostView, link: Link, ports: list[Link]) -> bool:
+    """Whether a guest that is there has its network by another port, as the host has."""
+    exits = {one.ifindex for name in CALLS for one in sides(view.stack, view.routes(name), view.addresses).exits}
+    shared = switched(view.stack, link) or link.ifindex in exits
+    return shared and any(faces_guest(port) and port.carrier is not False for port in ports)
 
 
 def _routed(view: HostView, link: Link) -> bool:
@@ -87,13 +97,14 @@ def _routed_by(view: HostView, link: Link, family: str) -> bool:
 
 
 def _stop(owner: Netfilter, link: Link, family: str) -> Possible | None:
-    """What drops every new connection over the bridge."""
+    """What drops every new connection over the bridge, ICMP of everybody left out."""
+    stop = None
     new = Packet(family=family, iif=link.ifname, oif=link.ifname, mark=None, ct_mark=None, dnatted=None)
     for packet in (new, replace(new, ct_state="untracked")):
-        found = owner.hook("forward", packet)
-        if found.passes != "no":
+        stop = stopped(owner, packet) or but_pings(owner, packet)
+        if stop is None:
             return None
-    return found.blocker
+    return stop
 
 
 def _finding(view: HostView, link: Link, family: str, stop: Possible, ports: int) -> Draft:
@@ -133,6 +144,46 @@ def _forward(*rules: Any, policy: str = "drop", family: str = "inet") -> Any:
 def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
     about = subject("link", ifname="br0") if fires else None
     return Example(name=name, why=why, tables=host.build(), fires=fires, subject=about)
+
+
+def _with_card() -> Iterator[Example]:
+    """A bridge with the host's own address, a card and guests, as of virtual machines beside an engine."""
+
+    def host(*rules: Any, guest: str = "tap", carrier: bool = True, card: str | None = None) -> HostBuilder:
+        made = HostBuilder().sysctl("net.bridge.bridge-nf-call-iptables", 1).sysctl("net.ipv4.ip_forward", 1)
+        made.link("br0", kind="bridge", inet_conf={"forwarding": 1}).link("eth0", kind=card, master="br0")
+        made.address("br0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="br0")
+        made.link("docker0", kind="bridge", inet_conf={"forwarding": 1}).address("docker0", "172.17.0.1/16")
+        kind = {"kind": "tun", "info": {"type": "tap"}} if guest == "tap" else {"kind": "veth", "link_netnsid": 3}
+        made.link("guest0", master="br0", carrier=carrier, **kind)
+        made.link("v1", kind="veth", master="docker0", link_netnsid=1)
+        engine = rule(iifname("docker0"), verdict("accept"))
+        back = rule(oifname("docker0"), state("established", "related"), verdict("accept"))
+        return made.nft(_forward(*rules, back, engine, family="ip"))
+
+    yield _case("an engine beside a machine on the card's bridge", "its policy takes the machine off", host(), 1)
+    yield _case("likewise, a container", "the same", host(guest="veth"), 1)
+    yield _case("likewise, over a bond", "the same", host(card="bond"), 1)
+    passes = rule(iifname("br0"), oifname("br0"), verdict("accept"))
+    yield _case("the card's bridge is accepted", "as it should be", host(passes))
+    physdev = rule(plain("match", key="physdev"), verdict("accept"))
+    yield _case("bridged frames are accepted", "the usual cure", host(physdev))
+    some = rule(iifname("br0"), oifname("br0"), port(6, 22), verdict("accept"))
+    yield _case("some of the card's bridge passes", "a filter on purpose", host(some))
+    yield _case("the machine is off", "nothing is bridged", host(carrier=False))
+    yield _case("a gateway behind another port", "a machine routes for all", host(card="veth"), 1)
+    lan = host(card="veth").link("eth1").address("eth1", "198.51.100.2/24").without_routes(table=254)
+    lan.route("default", via="198.51.100.1", dev="eth1")
+    yield _case("a gateway elsewhere", "who talks to whom is a policy", lan)
+
+
+def _pinged() -> Iterator[Example]:
+    """ICMP passes, and what else."""
+    pings = rule(l4proto(1), verdict("accept"))
+    yield _case("ICMP of everybody", "ufw's template", _host().nft(_forward(pings, family="ip")), 1)
+    own = rule(iifname("br0"), l4proto(1), verdict("accept"))
+    yield _case("ICMP of the bridge", "by name: somebody's policy", _host().nft(_forward(own, family="ip")))
+    yield _case("ICMP and TCP", "a network", _host().nft(_forward(pings, rule(l4proto(6), verdict("accept")))))
 
 
 def examples() -> Iterator[Example]:
@@ -178,6 +229,8 @@ def examples() -> Iterator[Example]:
     yield _case("one port", "nothing is bridged", alone)
     local = _host().address("br0", "fe80::1/64").nft(_forward())
     yield _case("a link-local address", "every bridge has one", local, 1)
+    yield from _with_card()
+    yield from _pinged()
     half = _host().tap("tap1", master="br0", up=False).nft(_forward())
     yield _case("one port up", "nothing is bridged", half)
     down = _host().nft(_forward()).link("br0", kind="bridge", up=False, ifindex=2)

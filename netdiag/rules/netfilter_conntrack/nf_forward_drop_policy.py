@@ -4,7 +4,8 @@
   nothing but ICMP of everybody, which templates (ufw's among them) let through.
   Also where the host has no such guests, but is to forward between a tunnel, another namespace, a translated network
   or a tap that waits for its machine and its way out, and nothing at all, or nothing but ICMP of everybody, can be
-  forwarded between any two interfaces (a warning: nobody may want it).
+  forwarded between any two interfaces (a warning: nobody may want it). And where others pass, but not what comes from
+  such an interface whose own addresses a rule of nat translates by name on the way out (a warning too).
 
 Why it matters
   Docker sets the policy of FORWARD to drop when it starts and accepts its own bridges only; a firewall's template may
@@ -37,6 +38,7 @@ References
 from collections.abc import Iterator
 from typing import Any
 
+from netdiag.index.nftverdict import Place
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.nft import NftChain
@@ -55,7 +57,8 @@ from netdiag.rules.build_nft import (
     table,
     verdict,
 )
-from netdiag.rules.forwardgate import READS, Gate, gates, shut
+from netdiag.rules.forwardgate import READS, Gate, forgotten, gates, shut
+from netdiag.rules.forwardshut import forgotten_cases, shut_finding
 from netdiag.rules.nftplaces import by_default, chain_name, chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -76,49 +79,29 @@ def check(view: HostView) -> Iterator[Draft]:
         found = list(gates(view, family))
         dead = [one for one in found if one.stop is not None and by_default(one.stop.at)]
         served = {_kind(one) for one in found if one.stop is None}
-        forgotten = [one for one in dead if _kind(one) not in served]
-        for group, sure in ((forgotten, True), (dead, False)):
+        strange = [one for one in dead if _kind(one) not in served]
+        for group, sure in ((strange, True), (dead, False)):
             for first in _one_a_chain(group):
                 assert first.stop is not None
-                place = (first.stop.at.table.family, first.stop.at.table.name, first.stop.at.chain.name)
-                if place not in said:
-                    said.add(place)
+                if _place(first.stop.at) not in said:
+                    said.add(_place(first.stop.at))
                     yield _finding(view, first, [one for one in group if _same(one, first)], sure=sure)
         if not found:
-            yield from _shut(view, family)
+            closed = shut(view, family)
+            if closed is not None and by_default(closed.stop.at):
+                said.add(_place(closed.stop.at))
+                yield shut_finding(RULE, closed)
             asleep = [one for one in gates(view, family, forwarded=False) if one.stop and by_default(one.stop.at)]
             for first in _one_a_chain(asleep):
                 yield _finding(view, first, [one for one in asleep if _same(one, first)], sure=False)
+        for cut in forgotten(view, family):
+            if by_default(cut.stop.at) and _place(cut.stop.at) not in said:
+                said.add(_place(cut.stop.at))
+                yield shut_finding(RULE, cut, alone=True)
 
 
-def _shut(view: HostView, family: str) -> Iterator[Draft]:
-    """A router without guests, through which nothing passes."""
-    closed = shut(view, family)
-    if closed is None or not by_default(closed.stop.at):
-        return
-    inner, way_out, stop = closed.inner, closed.way_out, closed.stop
-    waits = inner.carrier is False and closed.answers
-    at = stop.at
-    nft = [f'iifname "{inner.ifname}" accept', f'oifname "{inner.ifname}" ct state established,related accept']
-    xt = [
-        f"-i {quoted(inner.ifname)} -j ACCEPT",
-        f"-o {quoted(inner.ifname)} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
-    ]
-    yield RULE.found(
-        subject=chain_subject(at.table, at.chain),
-        message=f"this host is to forward, but {place_words(at)} drops all that would be: between {inner.ifname} and"
-        f" {way_out.ifname}, and between any other two interfaces",
-        evidence=[
-            fact(stop),
-            ("forwarding", 1, "/proc/sys/net/ipv4/ip_forward, /proc/sys/net/ipv6/conf/all/forwarding"),
-            (f"rules of {chain_name(at.table, at.chain)}", len(at.chain.rules), "NFT_MSG_GETRULE"),
-        ],
-        confirm=[list_chain(at.table, at.chain), "sysctl net.ipv4.ip_forward"],
-        fix=inserts(at.table, at.chain.name, nft, xt),
-        severity="warning",
-        confidence="possible" if waits else None,
-        breaks=[subject("link", ifname=inner.ifname)],
-    )
+def _place(at: Place) -> tuple[str, str, str]:
+    return at.table.family, at.table.name, at.chain.name
 
 
 def _kind(one: Gate) -> str:
@@ -226,6 +209,7 @@ def examples() -> Iterator[Example]:
     yield _case("iptables-legacy", "the old backend has the same hook", old, 1)
     yield from _several()
     yield from _silent()
+    yield from forgotten_cases()
 
 
 def _pinged() -> Iterator[Example]:

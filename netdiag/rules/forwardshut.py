@@ -1,0 +1,91 @@
+"""What nf-forward-drop-policy says of a way that is shut where no guest is known, and its examples of networks that the
+filter forgot. Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.model.finding import Draft, subject
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, iifname, l4proto, oifname, plain, rule, saddr, state, table, verdict
+from netdiag.rules.forwardgate import Shut
+from netdiag.rules.nftplaces import chain_name, chain_subject, fact, inserts, list_chain, place_words
+from netdiag.rules.shape import Example, Rule, quoted
+
+
+def shut_finding(rule: Rule, closed: Shut, *, alone: bool = False) -> Draft:
+    """A router through which nothing passes; ``alone``: others pass, and a network that is translated does not."""
+    inner, way_out, stop = closed.inner, closed.way_out, closed.stop
+    waits = inner.carrier is False and closed.answers
+    at = stop.at
+    nft = [f'iifname "{inner.ifname}" accept', f'oifname "{inner.ifname}" ct state established,related accept']
+    xt = [
+        f"-i {quoted(inner.ifname)} -j ACCEPT",
+        f"-o {quoted(inner.ifname)} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
+    ]
+    where = "DOCKER-USER" if alone and at.table.chain("DOCKER-USER") else at.chain.name
+    what = (
+        f"a rule translates what comes from {inner.ifname} and leaves by {way_out.ifname}, but {place_words(at)} drops "
+        f"all {'answers to it' if closed.answers else 'of it'}"
+        if alone
+        else f"this host is to forward, but {place_words(at)} drops all that would be: between {inner.ifname} and"
+        f" {way_out.ifname}, and between any other two interfaces"
+    )
+    return rule.found(
+        subject=chain_subject(at.table, at.chain),
+        message=what,
+        evidence=[
+            fact(stop),
+            ("forwarding", 1, "/proc/sys/net/ipv4/ip_forward, /proc/sys/net/ipv6/conf/all/forwarding"),
+            (f"rules of {chain_name(at.table, at.chain)}", len(at.chain.rules), "NFT_MSG_GETRULE"),
+        ],
+        confirm=[list_chain(at.table, at.chain), "sysctl net.ipv4.ip_forward"],
+        fix=inserts(at.table, where, nft, xt),
+        severity="warning",
+        confidence="possible" if waits else None,
+        breaks=[subject("link", ifname=inner.ifname)],
+    )
+
+
+def forgotten_cases() -> Iterator[Example]:
+    """A tunnel to the world beside an engine, which set the policy and accepts its own."""
+
+    def host(
+        *source: Any, extra: Any = None, more: Any = None, name: str = "wg0", up: bool = True, guest: bool = True
+    ) -> HostBuilder:
+        made = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
+        made.link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
+        made.route("default", via="192.0.2.1", dev="eth0")
+        kind = "wireguard" if name == "wg0" else None
+        made.link(name, kind=kind, carrier=up, inet_conf={"forwarding": 1}).address(name, "10.8.0.1/24")
+        made.link("docker0", kind="bridge", carrier=guest, inet_conf={"forwarding": 1})
+        made.address("docker0", "172.17.0.1/16")
+        if guest:
+            made.link("veth1", kind="veth", master="docker0", link_netnsid=1)
+        ways = [rule(oifname("docker0"), state("established", "related"), verdict("accept"))]
+        ways += [rule(iifname("docker0"), verdict("accept")), *(one for one in (extra, more) if one)]
+        nat = [rule(saddr("172.17.0.0/16"), oifname("docker0", "neq"), plain("masq"))]
+        nat += [rule(*source, plain("masq"))] if source else []
+        post = chain("POSTROUTING", *nat, hook="postrouting", priority="srcnat", type="nat")
+        user = chain("DOCKER-USER", rule(verdict("return")))
+        return made.nft(table(chain("FORWARD", *ways, hook="forward", policy="drop"), user, post, family="ip"))
+
+    def case(name: str, why: str, made: HostBuilder, fires: int = 1) -> Example:
+        more: dict[str, Any] = {"severity": "warning"} if fires else {}
+        says = ("a rule translates what comes from", "DOCKER-USER") if fires else ()
+        return Example(name=f"translated, {name}", why=why, tables=made.build(), fires=fires, says=says, **more)
+
+    own = (saddr("10.8.0.0/24"), oifname("eth0"))
+    yield case("beside an engine", "its policy forgets the tunnel", host(*own))
+    yield case("beside an idle engine", "likewise", host(*own, guest=False))
+    yield case("a LAN", "a network as well", host(*own, name="eth1"))
+    pings = rule(l4proto(1), verdict("accept"))
+    yield case("but for ICMP of everybody", "no network", host(*own, extra=pings))
+    some, answers = rule(iifname("wg0"), verdict("accept")), rule(state("established", "related"), verdict("accept"))
+    yield case("and accepted, but for the answers", "half of a recipe", host(*own, extra=some))
+    yield case("and accepted", "as it should be", host(*own, extra=some, more=answers), 0)
+    yield case("with everybody", "the way out of whatever is forwarded", host(oifname("eth0")), 0)
+    yield case("not at all", "a tunnel to this host alone", host(), 0)
+    yield case("others", "not the tunnel", host(saddr("10.9.0.0/24"), oifname("eth0")), 0)
+    yield case("by a dark interface", "nothing comes from there", host(*own, name="eth1", up=False), 0)
+    named = rule(iifname("wg0"), verdict("drop"))
+    yield case("and stopped by name", "that is a decision", host(*own, extra=named), 0)
