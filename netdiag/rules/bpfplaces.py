@@ -21,8 +21,9 @@ CUT_AT = 15
 """Bytes of a program's name that the kernel keeps."""
 
 
-RANDOM = re.compile(r"([A-Za-z_.-]*[g-zG-Z_.-])(?=[a-f]*[0-9])[0-9a-f]{6,}")
-"""Names that end in six random hexadecimal digits or more, as engines give them (``vethf3a91c0``)."""
+RANDOM = re.compile(r"([A-Za-z_.-]*[g-zG-Z_.-])(?=[a-f]*[0-9])[0-9a-f]{6,}(?:-[0-9a-f]{2,})*")
+"""Names that end in six random hexadecimal digits or more, as engines give them (``vethf3a91c0``), or in the beginning
+of a UUID (``tap3f9a2c1d-7b``)."""
 
 
 def key_address(entry: BpfMapEntry) -> str:

@@ -38,6 +38,8 @@ class GuestTap:
     """There is a route that the kernel made of an address, link-local ones not counted."""
     neighbours: tuple[Neighbour, ...]
     """Neighbours with a hardware address; link-local ones too."""
+    free: bool
+    """It is routed: in no bridge, Open vSwitch or other master; a VRF has tables of its own and changes nothing."""
 
     @property
     def held(self) -> bool:
@@ -87,6 +89,7 @@ def _tap(view: HostView, link: Link, points: Pointers) -> GuestTap:
         routes=tuple(route for route in rows if route.protocol != KERNEL),
         connected=any(route.protocol == KERNEL for route in rows),
         neighbours=tuple(near),
+        free=link.master is None or view.stack.vrf(link.ifindex) is not None,
     )
 
 

@@ -16,8 +16,10 @@ from netdiag.model.link import Link
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import Session, on_subnet, sessions
+from netdiag.rules.bpfplaces import family_of
+from netdiag.rules.expected import same_link, since
 
-CONSULTS = ("wireguard", "bird")
+CONSULTS = ("wireguard", "bird", "baseline", "intent.address")
 IPV6_MIN_MTU = 1280
 """Bytes; RFC 8200 section 5, include/uapi/linux/ipv6.h."""
 ARPHRD_ETHER = 1
@@ -42,8 +44,8 @@ ALIKE = 2
 
 
 def make(link: Link) -> tuple[str | None, str]:
-    """Kind, and name without its number: ``tap12`` and ``tap7`` are alike."""
-    return link.kind, link.ifname.rstrip("0123456789")
+    """Kind, and name without its numbers: ``tap12`` and ``tap7`` are alike."""
+    return link.kind, family_of(link.ifname)
 
 
 def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bool] | None:
@@ -58,6 +60,9 @@ def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bo
     for session in sessions(view):
         if session.protocol.neighbor_ifname == link.ifname and not session.switched_off:
             return f"BGP session {session.name} runs over it", session.source, True
+    had = _had(view, link)
+    if had is not None:
+        return *had, True
     lost = bereft(view, link)
     if lost:
         return f"BGP session {lost[0].name} lost its subnet with it", lost[0].source, False
@@ -83,6 +88,21 @@ def _as_other_guests(view: HostView, link: Link) -> tuple[str, str, bool] | None
         return None
     words = f"its guest has an address of IPv4, and that behind {having[0]} has one of each family"
     return words, "RTM_GETROUTE RTA_DST", False
+
+
+def _had(view: HostView, link: Link) -> tuple[str, str] | None:
+    """An IPv6 address that the intent names for the interface, or that it had at the time of the baseline."""
+    for want in view.intent.address or ():
+        if want.ifname == link.ifname and ":" in want.address:
+            return f"it is to have {want.address}", "intent [[address]]"
+    old = view.baseline
+    if old is None or not old.read_whole("addresses") or same_link(old, view, link.ifname) is None:
+        return None
+    for row in old.addresses:
+        if row.family == "inet6" and row.scope == 0 and old.ifname(row.ifindex) == link.ifname:
+            when = f"at the time of {since(old)[6:]}"
+            return f"it had {row.local} {when}", f"RTM_GETADDR IFA_LOCAL, {when}"
+    return None
 
 
 def bereft(view: HostView, link: Link) -> list[Session]:

@@ -65,7 +65,8 @@ RULE = Rule(
 SIBLINGS, GUESTS = 10, 4
 """So many others of a kind are enough to go by; of interfaces of guests."""
 SHARE = 0.9
-NUMBERED = re.compile("[A-Za-z_.-]+[0-9a-f]+")
+NUMBERED = re.compile("[A-Za-z_.-]+[0-9a-f]+|(?=.*[0-9])[A-Za-z0-9_-]+")
+"""Not names of VLANs (``eth0.100``), of which each has a purpose of its own."""
 
 
 class Place(NamedTuple):
@@ -327,6 +328,13 @@ def _siblings() -> Iterator[Example]:
             tc(cables, ifname, 1)
     yield Example(name="random names", why="engines give them", tables=cables.build(), fires=1)
     yield Example(name="two of eleven", why="not an exception", tables=crowd(11, 2).build())
+    for form, why in (("tap{}i0", "the machine's number and the card's"), ("tap3f9a2c1{}-7b", "of a UUID")):
+        many = HostBuilder().bpf(programs=[program(1, "worker_in")])
+        for number in range(5):
+            many.link(form.format(number), kind="tun")
+            if number:
+                tc(many, form.format(number), 1)
+        yield Example(name=f"names as {form}", why=why, tables=many.build(), fires=1)
     yield Example(name="one that is down", why="it is in the pool", tables=crowd(11, 1, up=False).build())
     before = xdp(taps(), "tap0", 1).build()
     yield Example(name="gone since", why="the baseline had it", tables=taps().build(), baseline=before, fires=1)

@@ -17,13 +17,14 @@ Fix
   route and touches no other guest. Whatever starts the machines must do so as well, or it is missing after a restart.
 
 Not flagged
-  Taps in a bridge, an Open vSwitch or another master. Taps whose frames tc or eBPF may redirect elsewhere (as
-  Firecracker under CNI has them), unless a guest's tap with a route has the same programs. Taps that nobody holds (a
-  warm pool), taps that are down (tap-down-vmm-eio). A tap without any sign of routing on this host (no address, no
-  neighbour, no sibling with a route, no proxy_arp, no known VMM on a host that forwards) is an info: a machine may be
-  meant to have no network. Guests with link-local addresses only. A guest that was silent for over a minute. A guest of
-  one family among guests of both, whose tap has nothing of the other family that theirs all have: an address of this
-  host or proxy_arp, or a neighbour.
+  Taps in a bridge, an Open vSwitch or another master (but a VRF). Taps whose frames tc or eBPF may redirect elsewhere
+  (as Firecracker under CNI has them), unless the programs return constants that let frames go on and take none away,
+  a guest's tap with a route has the same programs, or two such taps have a build each of programs of that name. Taps
+  that nobody holds (a warm pool), taps that are down (tap-down-vmm-eio). A tap without any sign of routing on this
+  host (no address, no neighbour, no sibling with a route, no proxy_arp, no known VMM on a host that forwards) is an
+  info: a machine may be meant to have no network. Guests with link-local addresses only. A guest that was silent for
+  over a minute. A guest of one family among guests of both, whose tap has nothing of the other family that theirs all
+  have: an address of this host or proxy_arp, or a neighbour.
 
 References
   net/ipv4/fib_frontend.c; Documentation/networking/ip-sysctl.rst proxy_arp;
@@ -33,7 +34,7 @@ References
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfAttachment
+from netdiag.model.bpf import BpfAttachment, BpfProgram
 from netdiag.model.finding import Draft, Severity, subject
 from netdiag.model.link import Xdp
 from netdiag.model.neighbour import Neighbour
@@ -41,6 +42,7 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, leads_to, link_local, pid_words
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.tapcases import few_lack_cases, treated_cases
 
 RULE = Rule(
     id="tap-route-missing",
@@ -50,13 +52,26 @@ RULE = Rule(
     consults=("bpf",),
     explains=("proxy-ndp-missing", "vm-stale-neigh-after-restore", "prefsrc-*", "addr-wrong-prefixlen"),
 )
+MOST = 2 / 3
+"""The share of the other guests from which on a family counts as every guest's."""
 FRESH = 60.0
 """Seconds: a neighbour that was confirmed within them is there."""
 
 
+PASS, TAKEN = {"tc": (-1, 0, 3), "xdp": (2,)}, {"tc": (4, 7), "xdp": (3, 4)}
+"""Verdicts by hook: the frame goes on, or is taken elsewhere (include/uapi/linux/pkt_cls.h, bpf.h)."""
+
+
 def judged(tap: GuestTap) -> bool:
     """A running machine that the host could route to."""
-    return tap.link.up and tap.held and tap.link.master is None
+    return tap.link.up and tap.held and tap.free
+
+
+def passes(row: BpfAttachment, one: BpfProgram | None) -> bool:
+    """Whether a program's constants show that frames go on, and that it takes none elsewhere."""
+    hook = "xdp" if row.hook == "xdp" else "tc"
+    said = set(one.verdicts or ()) if one is not None else set()
+    return bool(said & set(PASS[hook])) and not said & set(TAKEN[hook])
 
 
 def treatment(view: HostView, tap: GuestTap) -> frozenset[tuple[str, ...]]:
@@ -65,6 +80,8 @@ def treatment(view: HostView, tap: GuestTap) -> frozenset[tuple[str, ...]]:
     for row in view.bpf.attachments:
         if row.ifindex == tap.link.ifindex and (row.hook.startswith(("tc", "netkit")) or row.hook == "xdp"):
             one = view.bpf.program(row.prog_id)
+            if passes(row, one):
+                continue
             known = (row.name, row.tag) if one is None else (one.name, one.tag)
             found.add((row.hook, row.direction or "", known[0] or "", known[1] or f"program {row.prog_id}"))
     return frozenset(found)
@@ -75,9 +92,12 @@ def redirected(view: HostView, tap: GuestTap, siblings: list[GuestTap]) -> bool:
     read. Programs that are also on a guest's tap that has its route leave the frames to routing."""
     mine = treatment(view, tap)
     if not mine:
-        return tap.link.xdp is not None or tap.link.ifindex in view.taps.filtered
-    alike = (each for each in siblings if each is not tap and judged(each) and each.routes)
-    return not any(mine <= treatment(view, each) for each in alike)
+        seen = {row.hook for row in view.bpf.attachments if row.ifindex == tap.link.ifindex}
+        return (tap.link.xdp is not None and "xdp" not in seen) or tap.link.ifindex in view.taps.filtered
+    alike = [treatment(view, each) for each in siblings if each is not tap and judged(each) and each.routes]
+    names = {one[:3] for one in mine if one[2]}
+    own_builds = {each for each in alike if len(names) == len(mine) and names <= {one[:3] for one in each}}
+    return not any(mine <= each for each in alike) and len(own_builds) < 2  # (two builds: constants of the tap)
 
 
 def signs(tap: GuestTap, siblings: list[GuestTap], view: HostView) -> list[str]:
@@ -129,8 +149,8 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         missing = _family_missing(view, tap, taps)
         if missing:
-            why = [f"every other guest's tap has an {missing} route"]
-            yield _finding(tap, f"it has no {missing} route", why, "warning", None)
+            name, why, severity = missing
+            yield _finding(tap, f"it has no {name} route", [why], severity, None)
 
 
 def _weight(found: list[str]) -> Severity:
@@ -168,18 +188,24 @@ def _heard(_: HostView, tap: GuestTap, family: str) -> bool:
     return any(row.family == family for row in tap.neighbours)
 
 
-def _family_missing(view: HostView, tap: GuestTap, taps: list[GuestTap]) -> str | None:
-    """The family that at least two other running guests have routes of, all of them, and this one has not."""
+def _family_missing(view: HostView, tap: GuestTap, taps: list[GuestTap]) -> tuple[str, str, Severity] | None:
+    """The family that at least two other running guests have routes of, and most of them, and this one has not; what
+    shows that, and how much it says: a few others without may have one family on purpose."""
     others = [each for each in taps if each is not tap and judged(each) and each.routes]
     if len(others) < 2 or not tap.routes:
         return None
     for family, name in (("inet", "IPv4"), ("inet6", "IPv6")):
+        having = [each for each in others if family in families(each)]
         single = any(
-            not shows(view, tap, family) and all(shows(view, each, family) for each in others)
+            not shows(view, tap, family) and all(shows(view, each, family) for each in having)
             for shows in (_prepared, _heard)
         )
-        if family not in families(tap) and not single and all(family in families(each) for each in others):
-            return name
+        if family not in families(tap) and not single and len(having) >= max(2, MOST * len(others)):
+            if len(having) == len(others):
+                return name, f"every other guest's tap has an {name} route", "warning"
+            ready = all(_prepared(view, each, family) for each in (tap, *having))
+            why = f"{len(having)} of {len(others)} others have one"
+            return (name, f"{why}, and it is prepared as they are", "warning") if ready else (name, why, "info")
     return None
 
 
@@ -278,6 +304,8 @@ def examples() -> Iterator[Example]:
     yield _case("one program more than its sibling", "that one may redirect", more)
     aside = _two().bpf(attachments=[BpfAttachment(prog_id=1, hook="tc", ifindex=2)])
     yield _case("tc on the uplink", "its frames are not the tap's", aside, 1, **critical)
+    yield from treated_cases()
+    yield from few_lack_cases()
     yield from _silent()
 
 

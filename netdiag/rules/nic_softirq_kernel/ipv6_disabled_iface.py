@@ -2,9 +2,9 @@
   IPv6 is switched off on one interface (disable_ipv6) of a host that uses it, and something there needs it: a WireGuard
   peer with IPv6 prefixes behind it, a BGP session over that interface, or one that is down since its neighbour's subnet
   went with it (one of IPv4 to the same AS goes over it, or nothing else has IPv6 off), an IPv6 policy rule (by its
-  name, or by an address that went, into a table that has IPv4 routes over it and none of IPv6 any more), or its like
-  (interfaces of the same kind and name) have IPv6, or it leads to a guest's IPv4 address while most other guests have
-  one of each family.
+  name, or by an address that went, into a table that has IPv4 routes over it and none of IPv6 any more), its like
+  (interfaces of the same kind and name) have IPv6, the intent names an IPv6 address for it, it had one at the time of
+  the baseline, or it leads to a guest's IPv4 address while most other guests have one of each family.
 
 Why it matters
   The kernel removes every IPv6 address and route of the interface when the switch is set, link-local ones included, and
@@ -36,6 +36,7 @@ from typing import Any
 from netdiag.index.guests import sides
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
+from netdiag.model.intent import IntendedAddress
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
@@ -49,7 +50,16 @@ RULE = Rule(
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "sysctls"),
     consults=CONSULTS,
-    explains=("bgp-*", "wg-*", "neigh-*", "tap-route-missing", "rule-references-empty-table"),
+    explains=(
+        "bgp-*",
+        "wg-*",
+        "neigh-*",
+        "tap-route-missing",
+        "rule-references-empty-table",
+        "addr-missing-*",
+        "route-expected-missing",
+        "sysctl-expected-differs",
+    ),
     family="inet6",
 )
 
@@ -88,10 +98,35 @@ def check(view: HostView) -> Iterator[Draft]:
             confirm=[f"sysctl {quoted(name)}", "ip -6 -br address"],
             fix=f"sysctl -w {quoted(name)}=0",
             breaks=[
+                subject("sysctl", name=f"net.ipv6.conf.{link.ifname}.disable_ipv6"),
                 *(rule_subject(rule, view.rules) for rule in rules_for(view, link)),
                 *(session.subject for session in bereft(view, link)),
             ],
         )
+
+
+def _remembered() -> Iterator[Example]:
+    """What the intent or the baseline says of the addresses of a second uplink."""
+
+    def host(*addresses: str, **fields: Any) -> HostBuilder:
+        made = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64").link("mgmt", **fields)
+        for address in addresses:
+            made.address("mgmt", address, scope=253 if address.startswith("fe80") else 0)
+        return made
+
+    off, about = host("10.0.0.1/24", **OFF), subject("link", ifname="mgmt")
+    sure: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "certain", "subject": about}
+    had, local = host("10.0.0.1/24", "2001:db8:2::1/64").build(), host("10.0.0.1/24", "fe80::1/64").build()
+    says = ("it had 2001:db8:2::1 at the time of the baseline",)
+    yield _case("it had IPv6", "everything of it went", off, baseline=had, says=says, **sure)
+    yield _case("it had link-local addresses alone", "nobody used them", off, baseline=local)
+    yield _case("it had IPv6, of which nothing is known", "then not read", off, baseline=had, late_then=("addresses",))
+    for address, fires in (("2001:db8:2::1", 1), ("10.0.0.1", 0)):
+        meant = host("10.0.0.1/24", **OFF).intend(address=(IntendedAddress(ifname="mgmt", address=address),))
+        more = sure if fires else {}
+        yield _case(f"the intent names {address}", "somebody wants it there", meant, **more)
+    other = host("10.0.0.1/24", **OFF).intend(address=(IntendedAddress(ifname="eth0", address="2001:db8::1"),))
+    yield _case("the intent names another interface", "it says nothing", other)
 
 
 def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
@@ -243,6 +278,7 @@ def _bgp() -> Iterator[Example]:
 def examples() -> Iterator[Example]:
     yield from _bgp()
     yield from _ways_out()
+    yield from _remembered()
     crit: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "certain"}
     about = subject("link", ifname="wg0")
     yield _case(

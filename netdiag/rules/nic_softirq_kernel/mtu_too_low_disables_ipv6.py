@@ -1,8 +1,9 @@
 """What it checks
   An interface with an MTU below 1280 on which IPv6 therefore does not run, where something says that it should: a
   policy rule for IPv6 names the interface, WireGuard peers have IPv6 prefixes behind it, a BGP session runs over it or
-  lost its neighbour's subnet with it, its like have IPv6, the other end of its cable or the device below it carries
-  1280 and more, a bridge has ports that do, or it is the way out of a host that uses IPv6.
+  lost its neighbour's subnet with it, its like have IPv6, the intent names an IPv6 address for it or it had one at the
+  time of the baseline, the other end of its cable or the device below it carries 1280 and more, a bridge has ports that
+  do, or it is the way out of a host that uses IPv6.
 
 Why it matters
   IPv6 needs links of 1280 bytes. When an interface's MTU falls below, the kernel takes IPv6 off it without a word:
@@ -150,6 +151,14 @@ def _needed_examples() -> Iterator[Example]:
     for number in (1, 2):
         taps.link(f"tap{number}", kind="tun").route(f"2001:db8::{number}/128", dev=f"tap{number}")
     yield _case("its like have it", "two taps of three", taps, 1, confidence="likely")
+    wide = HostBuilder().link("eth0").address("eth0", "2001:db8::1/64")
+    small = HostBuilder().link("eth0", mtu=1279, inet6_conf={}).address("eth0", "192.0.2.1/24")
+    for name, why, then, fires in (
+        ("it had IPv6", "the addresses went with the change", wide, 1),
+        ("it never had IPv6", "nothing went", small, 0),
+    ):
+        confident: Confidence | None = "certain" if fires else None
+        yield _case(name, why, small, fires, confidence=confident, baseline=then.build())
 
 
 def _cable_examples() -> Iterator[Example]:

@@ -1,0 +1,59 @@
+"""Examples of tap-route-missing: programs on taps, and several guests that lack one family. Nothing can fail."""
+
+from collections.abc import Iterator
+
+from netdiag.model.bpf import BpfAttachment
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bpf import program, tc
+from netdiag.rules.shape import Example
+
+
+def _two() -> HostBuilder:
+    host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    return host.tap("tap0").tap("tap1").route("10.1.0.5/32", dev="tap0")
+
+
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object) -> Example:
+    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)  # type: ignore[arg-type]
+
+
+def treated_cases() -> Iterator[Example]:
+    """Programs on the taps, by what they can do."""
+    critical: dict[str, object] = {"severity": "critical"}
+    for verdicts, fires in (((-1,), 1), ((0, 2), 1), ((2,), 0), ((0, 7), 0), ((0, 4), 0), (None, 0)):
+        host = _two().bpf(programs=[program(1, tag="aa" * 8), program(2, tag="bb" * 8, verdicts=verdicts)])
+        host = tc(tc(host, "tap0", 1), "tap1", 2)
+        more = critical if fires else {}
+        yield _case(f"another program, of verdicts {verdicts}", "whether frames go on", host, fires, **more)
+    for verdicts, fires in (((1, 2), 1), ((2, 4), 0)):
+        host = _two().bpf(programs=[program(2, type="xdp", verdicts=verdicts)])
+        host.bpf(attachments=[BpfAttachment(prog_id=2, hook="xdp", mode="generic", ifindex=host.ifindex("tap1"))])
+        yield _case(f"XDP of verdicts {verdicts}", "whether frames go on", host, fires, **(critical if fires else {}))
+
+    def three(*tags: str, name: str = "policy") -> HostBuilder:
+        host = _two().tap("tap2").route("10.1.0.7/32", dev="tap2")
+        host.bpf(programs=[program(number, name, tag * 8) for number, tag in enumerate(tags, 1)])
+        for number in range(3):
+            tc(host, f"tap{number}", number + 1)
+        return host
+
+    yield _case("a build for each tap", "constants of the tap", three("aa", "bb", "cc"), 1, **critical)
+    yield _case("a build of its own alone", "it may redirect", three("aa", "bb", "aa"))
+    yield _case("a build for each, without a name", "they may be anything", three("aa", "bb", "cc", name=""))
+    vrf = _two().link("blue", kind="vrf").tap("tap1", master="blue")
+    yield _case("in a VRF", "which is routed as well", vrf, 1, **critical)
+
+
+def few_lack_cases() -> Iterator[Example]:
+    """Two of several guests without an IPv6 route."""
+    for count, ready, severity in ((8, False, "info"), (8, True, "warning"), (3, True, None)):
+        host = HostBuilder().link("eth0")
+        for number in range(count):
+            host.tap(f"tap{number}").route(f"10.1.0.{number}/32", dev=f"tap{number}")
+            if ready:
+                host.address(f"tap{number}", "2001:db8::1/128")
+            if number > 1:
+                host.route(f"2001:db8::{number}/128", dev=f"tap{number}")
+        more: dict[str, object] = {"severity": severity} if severity else {}
+        name = f"two of {count} without IPv6, prepared: {ready}"
+        yield _case(name, "how many have it", host, 2 if severity else 0, **more)
