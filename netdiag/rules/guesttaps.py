@@ -41,6 +41,14 @@ class GuestTap:
     free: bool
     """It is routed: in no bridge, Open vSwitch or other master; a VRF has tables of its own and changes nothing."""
 
+    def lives(self, row: Neighbour) -> bool:
+        """Whether a neighbour of this tap shows that somebody has its address here: it was heard, or it was written
+        down with the hardware address that was heard here, or with the only one that anything here says."""
+        if row.state != "permanent":
+            return True
+        heard = {each.lladdr for each in self.neighbours if each.state != "permanent"}
+        return row.lladdr in heard if heard else len({each.lladdr for each in self.neighbours}) == 1
+
     @property
     def held(self) -> bool:
         """Some process is behind it."""

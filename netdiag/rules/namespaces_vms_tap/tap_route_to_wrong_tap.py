@@ -16,7 +16,8 @@ Fix
   moves that address only, at once. Look at the other guest as well: two routes are often swapped.
 
 Not flagged
-  An address with a neighbour on both taps: vm-clone-dup-ip-mac. A guest that moved and is answered for on its new tap.
+  An address with a neighbour on both taps: vm-clone-dup-ip-mac; not one that was written down where another machine is.
+  A guest that moved and is answered for on its new tap.
   Routes to a tap that policy routing (a mark, an incoming interface) can still lead elsewhere. Link-local addresses.
 
 References
@@ -43,12 +44,12 @@ RULE = Rule(
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    taps = [tap for tap in guest_taps(view) if tap.link.up and tap.link.master is None]
+    taps = [tap for tap in guest_taps(view) if tap.link.up and tap.free]
     by_index = {tap.link.ifindex: tap for tap in taps}
     for home in taps:
         for row in home.neighbours:
-            wrong = None if link_local(row.dst) else _routed_to(view, row.dst, by_index)
-            if wrong is not None and not any(other.dst == row.dst for other in wrong.neighbours):
+            wrong = None if link_local(row.dst) or not home.lives(row) else _routed_to(view, row.dst, by_index)
+            if wrong is not None and not any(each.dst == row.dst and wrong.lives(each) for each in wrong.neighbours):
                 yield _finding(row, home, wrong, "lives")
     yield from _written_down(view, taps)
 
@@ -153,6 +154,11 @@ def _silent() -> Iterator[Example]:
             host = HostBuilder().link("br0", kind="bridge").tap("tap0").tap("tap1").tap(tap, **fields)
             host.neighbour("10.1.0.5", dev="tap0").route("10.1.0.5/32", dev="tap1")
             yield _case(f"{tap} is {name}", "it is not routed to", host)
+    for name, other, fires in (("another", "02:00:00:00:00:02", 1), ("the same", "02:00:00:00:00:01", 0)):
+        host = HostBuilder().tap("tap0").tap("tap1").route("10.1.0.5/32", dev="tap1")
+        host.neighbour("10.1.0.5", dev="tap0").neighbour("10.1.0.5", dev="tap1", state="permanent")
+        host.neighbour("fe80::6", dev="tap1", lladdr=other)
+        yield _case(f"written down where {name} machine is heard", "or is it a clone?", host, fires)
     near = HostBuilder().tap("tap0").tap("tap1").neighbour("fe80::5", dev="tap0").address("tap1", "fe80::1/64")
     yield _case("link-local, a route by the other tap", "each tap is a link of its own", near)
     for name, seen in (("twice", ("tap0", "tap2")), ("nowhere", ())):

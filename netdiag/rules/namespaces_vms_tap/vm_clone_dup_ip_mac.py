@@ -17,7 +17,8 @@ Fix
 
 Not flagged
   The same address on taps of separate namespaces: that is the recommended design, and each namespace is judged on its
-  own. Link-local addresses, which belong to one link. A neighbour that failed or was never resolved on one of the taps.
+  own. Link-local addresses, which belong to one link. A neighbour that failed or was never resolved on one of the taps,
+  or that was written down there though another machine is behind that tap (tap-route-to-wrong-tap).
   Equal hardware addresses alone, on taps that are routed: each tap is a link of its own. Clones in one bridge: it knows
   their common hardware address behind one port at a time, so one look does not show the second.
 
@@ -48,7 +49,7 @@ def check(view: HostView) -> Iterator[Draft]:
     homes: dict[str, list[tuple[GuestTap, Neighbour]]] = {}
     for tap in guest_taps(view):
         for row in tap.neighbours:
-            if tap.link.up and not link_local(row.dst):
+            if tap.link.up and not link_local(row.dst) and tap.lives(row):
                 homes.setdefault(row.dst, []).append((tap, row))
     for address, found in homes.items():
         if len(found) < 2:
@@ -116,6 +117,14 @@ def examples() -> Iterator[Example]:
     down = _taps().tap("tap1", up=False)
     down.neighbour("10.1.0.5", dev="tap0").neighbour("10.1.0.5", dev="tap1", state="permanent")
     yield _case("the other tap is down", "nobody reaches that guest, and none is confused", down)
+    for name, state, other, fires in (
+        ("another machine was heard", "reachable", "02:00:00:00:00:09", 0),
+        ("another machine was written down as well", "permanent", "02:00:00:00:00:09", 0),
+        ("the same machine was heard", "reachable", "02:00:00:00:00:01", 1),
+    ):
+        written = _taps().neighbour("10.1.0.5", dev="tap0").neighbour("10.1.0.6", dev="tap1", state=state, lladdr=other)
+        written.neighbour("10.1.0.5", dev="tap1", state="permanent")
+        yield _case(f"written down where {name}", "who lives there decides", written, fires)
     groups = _taps()
     for tap in ("tap0", "tap1"):
         groups.neighbour("ff02::16", dev=tap, state="noarp", lladdr="33:33:00:00:00:16")
