@@ -18,6 +18,7 @@ def entry(
     flags: int = 2,
     bridge: str = "br0",
     vlan: int | None = None,
+    vni: int | None = None,
 ) -> FdbEntry:
     """An entry of ``dev`` itself, or with flags 0 of its bridge; NUD_PERMANENT unless ``state`` says else."""
     flag = ("self",) if flags & 2 else ()
@@ -25,7 +26,7 @@ def entry(
     more = ("extern_learn",) * bool(flags & 0x10) + ("sticky",) * bool(flags & 0x40)
     index = host.ifindex(dev)
     master = None if flags & 2 else host.ifindex(bridge)
-    common = {"vni": None, "port": None, "updated": None, "used": None}
+    common = {"port": None, "updated": None, "used": None}
     return FdbEntry(
         ifindex=index,
         lladdr=lladdr,
@@ -34,6 +35,7 @@ def entry(
         flags=flag + more,
         dst=dst,
         vlan=vlan,
+        vni=vni,
         **common,
     )
 
@@ -54,7 +56,7 @@ def fdb(rows: list[FdbEntry]) -> Fdb:
         flags=np.array([sum(bits.get(word, 0) for word in row.flags) for row in rows], np.uint8),
         dst=np.frombuffer(b"".join(each.ljust(16, b"\0") for each in raw), np.uint8).reshape(count, 16),
         dst_len=np.array([len(each) for each in raw], np.uint8),
-        vni=np.zeros(count, np.uint32),
+        vni=np.array([row.vni or 0 for row in rows], np.uint32),
         port=np.zeros(count, np.uint16),
         updated=np.full(count, np.nan, np.float32),
         used=np.full(count, np.nan, np.float32),

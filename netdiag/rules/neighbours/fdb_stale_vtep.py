@@ -1,8 +1,8 @@
 """What it checks
   An entry of a vxlan device that somebody wrote sends a hardware address to a tunnel end behind which it is not: the
-  address is on this side of the tunnel, the tunnel end cannot be reached (no route, or it does not answer), or it is
-  none of the tunnel ends that the device floods to. Over a fleet: one host has the address on its side of that network,
-  and the tunnel end is another host.
+  address is on this side of the tunnel, the tunnel end is this host itself, it cannot be reached (no route, or it
+  does not answer), or it is none of the tunnel ends that the device floods to. Over a fleet: one host has the address
+  on its side of that network, and the tunnel end is another host.
 
 Why it matters
   A written entry is never corrected by what arrives. When a machine moves to another node, or a node comes back with
@@ -20,7 +20,8 @@ Fix
 
 Not flagged
   Entries that a routing daemon keeps (extern_learn) or that the device learned. A tunnel end that several entries
-  share and that is missing from the flood list: an anycast end of two switches. Devices that flood nowhere. Multicast.
+  share and that is missing from the flood list is an info: an anycast end of two switches, or a node that several
+  machines left together. Devices that flood nowhere. Multicast. Entries for another VNI, which this host may have too.
 
 References
   drivers/net/vxlan/vxlan_core.c vxlan_fdb_update(), vxlan_xmit(); Documentation/networking/vxlan.rst;
@@ -36,7 +37,7 @@ from netdiag.index.links import LinkStack
 from netdiag.index.packet import Query
 from netdiag.index.view import HostView
 from netdiag.model.bridge import FdbEntry
-from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.link import Link
 from netdiag.model.snapshot import Tables
 from netdiag.rules.build import HostBuilder
@@ -61,6 +62,7 @@ ACROSS = Rule(
     scope="fleet",
 )
 EVERYBODY = "00:00:00:00:00:00"
+SURE: dict[Severity, Confidence] = {"critical": "certain", "warning": "likely", "info": "possible"}
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -102,17 +104,20 @@ def _wrong(
     view: HostView, row: FdbEntry, local: dict[str, str], floods: set[str | None], *, shared: bool
 ) -> tuple[str, Severity, str] | None:
     """What is wrong with an entry, how bad, and where it was read."""
-    end = str(row.dst)
+    end, family = str(row.dst), "inet6" if ":" in str(row.dst) else "inet"
     if row.lladdr in local:
         return f"it is on this side, behind {local[row.lladdr]}", "critical", "RTM_GETNEIGH AF_BRIDGE, RTM_GETLINK"
-    looked = view.lookup(Query(family="inet6" if ":" in end else "inet", dst=end))
+    looked = view.lookup(Query(family=family, dst=end))
+    if looked.type == "local":
+        return ("that is this host itself", "critical", "RTM_GETROUTE") if row.vni is None else None
     if looked.errno:
         return f"there is no route to {end}", "critical", "RTM_GETROUTE"
     silent = failing(view)
     if any((hop.gateway or end) == end and (hop.oif, end) in silent for hop in looked.hops):
         return f"{end} does not answer", "critical", "RTM_GETNEIGH NDA_DST"
-    if floods and end not in floods and not shared:
-        return f"{end} is none of the tunnel ends that it floods to", "warning", "RTM_GETNEIGH AF_BRIDGE"
+    if floods and end not in floods:
+        how_bad: Severity = "info" if shared else "warning"
+        return f"{end} is none of the tunnel ends that it floods to", how_bad, "RTM_GETNEIGH AF_BRIDGE"
     return None
 
 
@@ -121,8 +126,9 @@ def _finding(link: Link, row: FdbEntry, why: str, severity: Severity, source: st
     return RULE.found(
         subject=subject("neighbour", lladdr=row.lladdr, ifname=name),
         severity=severity,
-        confidence="certain" if severity == "critical" else "likely",
-        message=f"{name} sends {row.lladdr} to the tunnel end {row.dst}, but {why}: what is for it is lost",
+        confidence=SURE[severity],
+        message=f"{name} sends {row.lladdr} to the tunnel end {row.dst}, but {why}: what is for it "
+        + ("may be lost, unless that end is another one's as well" if severity == "info" else "is lost"),
         evidence=(
             (f"entry {row.lladdr}", f"dst {row.dst} {row.state}", f"RTM_GETNEIGH AF_BRIDGE {name} NDA_DST"),
             ("against it", why, source),
@@ -177,7 +183,11 @@ def examples() -> Iterator[Example]:
     )  # fmt: skip
     yield _case("right", "the healthy node", _tables(host, flood, right))
     pair = _tables(host, flood, stale, entry(host, OTHER, "192.0.2.9"))
-    yield _case("anycast end", "several addresses are behind it", pair)
+    yield _case("anycast end", "several addresses are behind it", pair, 2, severity="info", confidence="possible")
+    own = _tables(host, entry(host, MAC, "192.0.2.1"))
+    yield _case("this host itself", "it has the old node's address by now", own, 1, **certain)
+    routed = entry(host, MAC, "192.0.2.1", vni=8)
+    yield _case("this host itself, another VNI", "it hands over to a device of its own", _tables(host, routed))
     evpn = _tables(host, flood, entry(host, MAC, "192.0.2.9", flags=0x12))
     yield _case("kept by a daemon", "EVPN corrects it", evpn)
     yield _case("learned", "what arrives corrects it", _tables(host, flood, entry(host, MAC, "192.0.2.9", state=2)))
