@@ -1,7 +1,9 @@
 """What it checks
   Guests have addresses of the uplink's own IPv6 prefix, this host answers for some of them on the uplink (proxy_ndp
   with an entry each), and a guest that has a route, or is a live neighbour in the subnet of a guest's interface, has no
-  such entry. Or: the entries are there, and proxy_ndp is off for the uplink and for all.
+  such entry. Or: the entries are there, and proxy_ndp is off for the uplink and for all; or they stand on another
+  interface than the uplink (a port of its bridge, a card that was the uplink before). Guests are taken for such by
+  their interface: a tap, a cable, a bridge of those, or a tunnel with WireGuard.
 
 Why it matters
   The router asks the segment for each address of an on-link prefix. For the guest that was left out nobody answers: it
@@ -51,7 +53,7 @@ RULE = Rule(
 )
 LOOKED_AT = 5000
 LIVE = NUD_REACHABLE | NUD_DELAY | NUD_PROBE | NUD_STALE | NUD_PERMANENT
-GUEST_KINDS = ("tun", "veth", "bridge", "macvtap")
+GUEST_KINDS = ("tun", "veth", "netkit", "bridge", "macvtap", "wireguard")
 
 
 class Guest(NamedTuple):
@@ -80,8 +82,12 @@ def check(view: HostView) -> Iterator[Draft]:
                 yield _switched_off(link, served)
             continue
         left_out = [guest for guest in guests if guest.address not in known]
-        for guest in left_out if served or not known else ():
-            if served or guest is left_out[0]:
+        where = _elsewhere(view, link)
+        beside = [guest for guest in left_out if guest.address in where]
+        if beside:
+            yield _misplaced(view, link, beside, view.ifname(where[beside[0].address]))
+        for guest in left_out if served or not (known or beside) else ():
+            if guest not in beside and (served or guest is left_out[0]):
                 yield _finding(link, guest, len(served))
 
 
@@ -89,6 +95,14 @@ def _answered(view: HostView, link: Link) -> set[str]:
     rows = (view.neighbours.flags & NTF_PROXY != 0) & (view.neighbours.ifindex == link.ifindex)
     rows &= view.neighbours.family == 10
     return {row.dst for row in view.neighbours.rows(np.flatnonzero(rows))}
+
+
+def _elsewhere(view: HostView, uplink: Link) -> dict[str, int]:
+    """Addresses that this host answers for on an interface that is neither this uplink nor a guest's, and on which."""
+    rows = (view.neighbours.flags & NTF_PROXY != 0) & (view.neighbours.ifindex != uplink.ifindex)
+    found = view.neighbours.rows(np.flatnonzero(rows & (view.neighbours.family == 10))[:LOOKED_AT])
+    links = ((row, view.link(row.ifindex)) for row in found)
+    return {row.dst: row.ifindex for row, link in links if link is not None and not _faces_guests(view, link)}
 
 
 def _guests(view: HostView, uplink: Link) -> list[Guest]:
@@ -134,6 +148,27 @@ def _switched_off(link: Link, served: list[Guest]) -> Draft:
         ),
         fix=f"sysctl -w {quoted(f'net/ipv6/conf/{name}/proxy_ndp')}=1",
         touches=[subject("link", ifname=name), *(subject("link", ifname=guest.ifname) for guest in served)],
+    )
+
+
+def _misplaced(view: HostView, link: Link, guests: list[Guest], other: str) -> Draft:
+    """The entries stand on another interface."""
+    name, first = link.ifname, guests[0]
+    more = f" and {len(guests) - 1} more" if len(guests) > 1 else ""
+    return RULE.found(
+        subject=subject("neighbour", dst=first.address, ifname=name),
+        confidence="likely",
+        message=f"this host is to answer for the guest {first.address} on {first.ifname}{more}, of the prefix of "
+        f"{name}, but the entry stands on {other}: nobody asks there, it is not reached from outside",
+        evidence=(
+            (f"proxy entry for {first.address}", f"dev {other}", f"RTM_GETNEIGH {other} NTF_PROXY"),
+            (f"proxy entry for {first.address} on {name}", "none", f"RTM_GETNEIGH {name} NTF_PROXY"),
+            (f"the guest {first.address}", f"dev {first.ifname}", first.source),
+        ),
+        confirm=("ip -6 neigh show proxy", f"ip -6 route show default dev {quoted(name)}"),
+        fix=f"ip -6 neigh add proxy {first.address} dev {quoted(name)}; ip -6 neigh del proxy {first.address} dev "
+        f"{quoted(other)}",
+        touches=[subject("link", ifname=name), *(subject("link", ifname=guest.ifname) for guest in guests[:16])],
     )
 
 
@@ -196,6 +231,10 @@ def examples() -> Iterator[Example]:
     every = _edge(proxy_ndp=0).sysctl("net.ipv6.conf.all.proxy_ndp", 1)
     yield _case("proxy_ndp on for all", "either setting will do", every, 1, **told)
     inside = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
+    yield from _misplaced_cases()
+    for behind, fires in (("wireguard", 1), ("vlan", 0)):
+        client = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY).link("wg0", kind=behind)
+        yield _case(f"behind {behind}", "is it a guest?", client.route("2001:db8::9/128", dev="wg0"), fires)
     near = inside.address("tap1", "2001:db8::b:1/112").neighbour("2001:db8::b:2", dev="tap1")
     seen = subject("neighbour", dst="2001:db8::b:2", ifname="eth0")
     yield _case("a neighbour in a guest's subnet", "nobody answers for it", near, 1, subject=seen, severity="critical")
@@ -232,3 +271,28 @@ def examples() -> Iterator[Example]:
     lost = _edge().without_routes(table=254, family="inet6")
     lost.route("2001:db8::/64", dev="eth0", protocol=2).route("2001:db8::6/128", dev="tap1")
     yield _case("no way out", "route-default-missing speaks", lost)
+
+
+def _misplaced_cases() -> Iterator[Example]:
+    """Entries that stand elsewhere, of guests or of others."""
+
+    def bridged(on: str, *addresses: str) -> HostBuilder:
+        host = HostBuilder().link("br0", kind="bridge", inet6_conf={"proxy_ndp": 1, "forwarding": 1})
+        host.link("eth0", master="br0").address("br0", "2001:db8::2/64").route("default", via="fe80::1", dev="br0")
+        host.tap("tap0").tap("tap1").route("2001:db8::5/128", dev="tap0").route("2001:db8::6/128", dev="tap1")
+        for address in addresses:
+            host.neighbour(address, dev=on, state="none", flags=NTF_PROXY)
+        return host
+
+    says = ("but the entry stands on eth0",)
+    about = subject("neighbour", dst="2001:db8::5", ifname="br0")
+    sure: dict[str, object] = {"severity": "critical", "confidence": "likely", "subject": about}
+    pair = ("2001:db8::5", "2001:db8::6")
+    yield _case("on a port of the uplink's bridge", "nobody asks there", bridged("eth0", *pair), 1, says=says, **sure)
+    yield _case("on the bridge", "as it should be", bridged("br0", *pair))
+    other = bridged("eth0", "2001:db8::77")
+    yield _case("of others, on the port", "nothing is said of the guests", other, 1, severity="info")
+    guests = bridged("tap1", "2001:db8::5")
+    yield _case("towards another guest", "guests reach each other so", guests, 1, severity="info")
+    half = bridged("eth0", pair[0]).neighbour(pair[1], dev="br0", state="none", flags=NTF_PROXY)
+    yield _case("one of them on the port", "the other is right", half, 1, says=says, **sure)

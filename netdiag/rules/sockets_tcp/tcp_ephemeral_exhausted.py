@@ -1,8 +1,8 @@
 """What it checks
   For each local address, remote address and remote port: how many of the local ports that the kernel may choose
   (net.ipv4.ip_local_port_range, less ip_local_reserved_ports) are taken by connections there. And for each local
-  address: whether nearly all of them are taken by connections to different services of which no two share a port,
-  which only programs bring about that bind an address before they connect.
+  address: whether nearly all of them are taken by connections to different services of which hardly any two share a
+  port, which only programs bring about that bind an address before they connect.
 
 Why it matters
   A connection is known by its four numbers. When every local port is taken towards one service, connect() fails with
@@ -22,8 +22,8 @@ Fix
 Not flagged
   More sockets than ports in all: ports are used again for another destination. A server's connections, which share
   its port. Many services, where some ports are used twice: connect() finds more. Ports that are bound and not
-  connected, which the kernel does not show. TIME_WAIT where the kernel uses it again (tcp_tw_reuse). Nine tenths or
-  less.
+  connected, which the kernel does not show. TIME_WAIT where the kernel uses it again (tcp_tw_reuse, with
+  tcp_timestamps). Nine tenths or less.
 
 References
   net/ipv4/inet_hashtables.c __inet_hash_connect(); net/ipv4/inet_connection_sock.c inet_csk_get_port(),
@@ -53,6 +53,8 @@ RULE = Rule(
 NEAR = 0.9
 FEW = 10
 """Fewer connections may each have a port of its own by chance."""
+SELDOM = 5
+"""So many times fewer ports that are used twice than chance makes: other programs on the host connect as usual."""
 
 
 def ports(view: HostView) -> set[int] | None:
@@ -69,9 +71,12 @@ def ports(view: HostView) -> set[int] | None:
 
 
 def held(view: HostView) -> Mask:
-    """Connections whose port cannot be chosen again: all, but TIME_WAIT where the kernel uses that again."""
+    """Connections whose port cannot be chosen again: all, but TIME_WAIT where the kernel uses that again, which it
+    does by the time stamps of the old connection alone."""
     table = view.sockets
     mask = in_use(table)
+    if view.sysctl_int("net.ipv4.tcp_timestamps") == 0:
+        return mask
     reuse = view.sysctl_int("net.ipv4.tcp_tw_reuse")
     waits = table.state == TIME_WAIT
     if reuse == 1:
@@ -120,8 +125,10 @@ def bound(table: Sockets, mask: Mask, allowed: set[int]) -> Iterator[tuple[int, 
     for group, at in enumerate(first.tolist()):
         members = positions[which.ravel() == group]
         services = np.concatenate([table.dst[members], table.dport[members][:, None]], axis=1)
+        sizes = np.unique(services, axis=0, return_counts=True)[1]
         taken = len(distinct(table.sport[members]))
-        if taken == len(members) and len(np.unique(services, axis=0)) > 1:
+        by_chance = (len(members) - int(sizes.max())) * int(sizes.max()) / len(allowed)
+        if len(sizes) > 1 and (taken == len(members) or (len(members) - taken) * SELDOM < by_chance):
             yield int(positions[at]), taken
 
 
@@ -209,6 +216,9 @@ def examples() -> Iterator[Example]:
     yield case("TIME_WAIT on loopback", "used again", None, _host(10, state=6, src="127.0.0.1", dst="127.0.0.1"))
     yield case("TIME_WAIT on IPv6 loopback", "used again", None, _host(10, state=6, src="::1", dst="::1"))
     yield case("TIME_WAIT, reuse everywhere", "used again", None, _host(10, state=6, reuse=1))
+    for stamps, says in ((0, "critical"), (1, None)):
+        waits = _host(10, state=6, reuse=1).sysctl("net.ipv4.tcp_timestamps", stamps)
+        yield case(f"TIME_WAIT, reuse everywhere, time stamps {stamps}", "the kernel tells by them", says, waits)
     yield case("TIME_WAIT, no reuse", "held", "critical", _host(10, state=6, reuse=0, src="127.0.0.1", dst="127.0.0.1"))
     spread = _host(5)
     for number in range(10):
@@ -255,6 +265,14 @@ def _bound() -> Iterator[Example]:
             host.socket(src="192.0.2.2", sport=40000 + number, dst=f"198.51.100.{number + 1}", dport=443, state=1)
         return host
 
+    def many(twice: int) -> HostBuilder:
+        """190 of 200 ports, by ten services; so many of them once more, by connections of others."""
+        host = _host(0, ports="40000 40199")
+        for number in range(190 + twice):
+            end = {"sport": 40000 + number % 190, "dport": 443 if number < 190 else 8443}
+            host.socket(src="192.0.2.1", dst=f"198.51.100.{number % 10 + 1}", state=1, **end)
+        return host
+
     told: dict[str, Any] = {"fires": 1, "confidence": "likely", "says": ("as after bind() before connect()",)}
     for name, why, severity, host in (
         ("ten services, ten ports", "no two share one", "critical", each(10)),
@@ -262,10 +280,12 @@ def _bound() -> Iterator[Example]:
         ("the same of IPv6", "one range for both", "critical", each(10, src="2001:db8::1")),
         ("services, ten of eleven", "the kernel looks at an even number", "critical", each(10, ports="40000 40010")),
         ("services, nineteen of twenty", "one is left", "warning", each(19, ports="40000 40019")),
+        ("services, three ports twice", "others on the host connect as usual", "warning", many(3)),
     ):
         yield Example(name=name, why=why, tables=host.build(), severity=severity, **told)  # type: ignore[arg-type]
     for name, why, host in (
         ("one port twice", "connect() chose it", each(11, twice=1)),
+        ("four ports twice of many", "as chance has it", many(4)),
         ("nine of ten", "at nine tenths, not above", each(9)),
         ("eighteen of twenty", "at nine tenths, not above", each(18, ports="40000 40019")),
         ("ten of twenty", "half are left", each(10, ports="40000 40019")),
