@@ -1,7 +1,7 @@
 """What it checks
   The CNI plugin host-local has given out more addresses of a network than there are containers: for some, no process
   runs in a control group of that container, and there are fewer namespaces with processes, and fewer cables to other
-  namespaces, than addresses.
+  namespaces, than addresses; or fewer cables on the bridge in whose subnet the addresses are.
 
 Why it matters
   The plugin frees an address only when the runtime asks it to. After a crash, a reboot or a forced removal the files
@@ -25,6 +25,7 @@ References
   https://www.cni.dev/plugins/current/ipam/host-local/; https://github.com/containerd/cri/issues/948
 """
 
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -56,7 +57,8 @@ def check(view: HostView) -> Iterator[Draft]:
         networks.setdefault((row.network, ":" in row.address), []).append(row)
     for (network, _), rows in sorted(networks.items()):
         gone = [row for row in rows if not row.running]
-        leaked = min(len(gone), len(rows) - alive)
+        ports = _ports(view, rows)
+        leaked = min(len(gone), len(rows) - (alive if ports is None else min(alive, ports)))
         if leaked <= 0:
             continue
         folder, first = f"/var/lib/cni/networks/{network}", gone[0]
@@ -75,6 +77,22 @@ def check(view: HostView) -> Iterator[Draft]:
             confirm=(f"ls {quoted(folder)}", look, "lsns -t net"),
             fix=remove if sure else f"{look}  # look whose it is, then remove the file",
         )
+
+
+def _ports(view: HostView, rows: list[CniAllocation]) -> int | None:
+    """Ports with a carrier of the bridge in whose subnet all these addresses are: no more of its containers live. None:
+    there is no such bridge, or it has other ports than cables."""
+    if not (view.read_whole("links") and view.read_whole("addresses")):
+        return None
+    asked = [ipaddress.ip_address(row.address) for row in rows]
+    for own in view.addresses:
+        link = view.link(own.ifindex)
+        network = ipaddress.ip_network(f"{own.local}/{own.prefixlen}", strict=False)
+        if link is None or link.kind != "bridge" or not all(one in network for one in asked):
+            continue
+        ports = view.stack.ports(link.ifindex)
+        return sum(bool(port.carrier) for port in ports) if all(faces_guest(port) for port in ports) else None
+    return None
 
 
 def _cables(view: HostView) -> int:
@@ -143,6 +161,17 @@ def examples() -> Iterator[Example]:
         fields: dict[str, Any] = {"kind": "veth", "link_netnsid": 0} | cable
         host.link("v1", **fields)
         yield _case(f"a cable {name}", "a container without processes of its own", host, fires)
+    for own, kind, count, fires in (
+        ("10.1.0.1/24", "veth", 1, 1),
+        ("10.1.0.1/24", "veth", 2, 0),
+        ("10.2.0.1/24", "veth", 1, 0),
+        ("10.1.0.1/24", None, 1, 0),
+    ):
+        busy = _given("10.1.0.2", "10.1.0.3", running=1, alive=5).link("cni0", kind="bridge").address("cni0", own)
+        for number in range(count):
+            busy.link(f"v{number}", kind=kind, link_netnsid=number if kind else None, master="cni0")
+        about_it = f"two of {own}, five namespaces and {count} ports of kind {kind} of {own}"
+        yield _case(about_it, "other containers are none of that bridge", busy, fires)
     wide = (("192.0.2.2/24", 1), ("192.0.2.2/31", 1), ("2001:db8::2/48", 1), ("2001:db8::2/63", 1))
     for prefix, fires in (*wide, ("192.0.2.2/32", 0), ("fe80::2/64", 0)):
         host = _given("10.1.0.2").link("eth0", kind="veth", link_netnsid=0).address("eth0", prefix)

@@ -19,9 +19,9 @@ Fix
 
 Not flagged
   Prefixes that stand for everything (0.0.0.0/0 and its halves): every subnet lies in them. A bridge that nobody chose
-  by itself, whose subnet lies in a wider allowed prefix: this host's own share of the mesh, as a site's LAN or a node's
-  pods have it. Bridges that are down. Link-local prefixes. A peer whose allowed addresses belong to
-  something behind that very bridge.
+  by itself (by its name, or a subnet of the engines' own pools and containers on it), whose subnet lies in a wider
+  allowed prefix: this host's own share of the mesh, as a site's LAN or a node's pods have it. Bridges that are down.
+  Link-local prefixes. A peer whose allowed addresses belong to something behind that very bridge.
 
 References
   wg(8) AllowedIPs; net/ipv4/fib_trie.c; https://github.com/moby/moby/issues/46615
@@ -32,6 +32,7 @@ import re
 from collections.abc import Iterator
 
 from netdiag.index.guests import switched
+from netdiag.index.links import PAIRED
 from netdiag.index.packet import Query
 from netdiag.index.subnets import Network, Subnet, connected
 from netdiag.index.view import HostView
@@ -50,6 +51,10 @@ RULE = Rule(
 )
 CHOSEN = re.compile(r".*docker.*|br-[0-9a-f]{12}|podman\d+|cni-podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|virbr\d+")
 """Bridges whose subnet an engine chose by itself."""
+POOLS = {ipaddress.ip_network(f"172.{number}.0.0/16") for number in range(17, 32)}
+POOLS |= {ipaddress.ip_network(f"192.168.{number}.0/20") for number in range(0, 256, 16)}
+POOLS.add(ipaddress.ip_network("172.26.64.0/20"))
+"""What Docker and Nomad take where nobody tells them: on bridges with cables alone, whatever their name."""
 EVERYTHING = 2
 """Bits: 0.0.0.0/0 and its halves or quarters."""
 
@@ -83,7 +88,9 @@ def _goes_to(view: HostView, network: Network, ifindex: int) -> bool:
 def _overlap(view: HostView, subnet: Subnet) -> Draft | None:
     """The worst overlap of one bridge."""
     own = {row.local for row in view.addresses}
-    chosen = CHOSEN.fullmatch(subnet.link.ifname) is not None
+    ports = view.stack.ports(subnet.link.ifindex)
+    cabled = bool(ports) and all(port.kind in PAIRED for port in ports)
+    chosen = CHOSEN.fullmatch(subnet.link.ifname) is not None or (cabled and subnet.network in POOLS)
     found: list[tuple[Severity, WireguardDevice, WireguardPeer, Network]] = []
     for device, peer, network in _allowed(view):
         if not network.overlaps(subnet.network):
@@ -166,6 +173,16 @@ def examples() -> Iterator[Example]:
     yield _case("with its route", "the containers of that part are cut off instead", routed, 1, severity="warning")
     own = _mesh("10.1.7.0/24", bridge="br0", route=False)
     yield _case("any bridge", "a peer's range inside it is shadowed whoever chose it", own, 1, severity="critical")
+    for pool, kind, fires in (
+        ("172.26.64.1/20", "veth", 1),
+        ("172.26.64.1/20", "tun", 0),
+        ("172.26.65.1/24", "veth", 0),
+    ):
+        nomad = _mesh("172.16.0.0/12", bridge="nomad", prefix=pool)
+        nomad.link("v1", kind=kind, master="nomad")
+        yield _case(f"nomad with {pool} and a {kind}", "its own pool, and containers", nomad, fires)
+    idle = _mesh("172.16.0.0/12", bridge="apps", prefix="172.19.0.1/16")
+    yield _case("a bridge with a pool of Docker's, and no cable", "nobody's container is there", idle)
     six = _mesh("fd00:1::/32", prefix="fd00:1:5::1/64")
     yield _case("IPv6", "the same", six, 1, severity="warning")
     yield from _silent()

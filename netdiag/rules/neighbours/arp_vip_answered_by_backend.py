@@ -21,9 +21,9 @@ Fix
 Not flagged
   Addresses that no interface's subnet holds: they are routed to this host (anycast by BGP), nobody asks for them by
   ARP. arp_ignore 1, 2, 3 or 8, of "all" or of the interface. A host of which nothing says that others have the
-  address too (no arp_announce 2, no such setting of the interface that has the address, no IPIP device, no kube-ipvs0,
-  which every node has alike): it may be its only owner, which is an info. So it is where BIRD announces the address:
-  every host of an anycast group does so, and as well the one that has it, a router its own.
+  address too (no arp_announce 2, no such setting of "default" or of the interface that has the address, no IPIP
+  device, no kube-ipvs0, which every node has alike): it may be its only owner, which is an info. So it is where BIRD
+  announces the address: every host of an anycast group does so, and as well the one that has it, a router its own.
   127.0.0.0/8 and link-local addresses.
 
 References
@@ -97,6 +97,9 @@ def _shared(view: HostView, link: Link, wire: Link) -> str:
         return (
             f"{' and '.join(set_here)} set on {link.ifname}, where no ARP is heard, as somebody meant for {wire.ifname}"
         )
+    for key, least in (("arp_ignore", 1), ("arp_announce", 2)):
+        if (view.sysctl_int(f"net.ipv4.conf.default.{key}") or 0) >= least:
+            return f"{key} is set for new interfaces (default), and {wire.ifname} was there before or lost it"
     if link.kind in ("ipip", "tunl"):
         return f"it is on the tunnel {link.ifname} of a balancer"
     if any(each.up and each.ifname == "tunl0" for each in view.links):
@@ -179,6 +182,13 @@ def examples() -> Iterator[Example]:
         mistaken = _backend(announce=0).link("lo", flags=0x10049, inet_conf={key: 1}, ifindex=1)
         says = (f"{key} set on lo, where no ARP is heard",)
         yield _case(f"{key} on lo alone", "it was meant for eth0", mistaken, 1, severity="warning", says=says)
+    for key, value, severity in (
+        ("arp_ignore", 1, "warning"),
+        ("arp_announce", 2, "warning"),
+        ("arp_announce", 1, "info"),
+    ):
+        late = _backend(announce=0).sysctl(f"net.ipv4.conf.default.{key}", value)
+        yield _case(f"{key} {value} by default", "the card was there before", late, 1, severity=severity)
     for name, dev, up, severity in (
         ("tunl0", "tunl0", True, "warning"),
         ("tunl0, which is down", "tunl0", False, "info"),

@@ -1,7 +1,7 @@
 """What it checks
   An uplink answers for addresses that are not behind this host: proxy_arp is on for an interface with a default route
-  while IPv4 is forwarded, and routes of whole networks lead out of other interfaces; or a proxy entry stands on an
-  interface by which the host itself would reach that address.
+  (where there is none at all, with a gateway behind it) while IPv4 is forwarded, and routes of whole networks lead
+  out of other interfaces; or a proxy entry stands on an interface by which the host itself would reach that address.
 
 Why it matters
   With proxy_arp the host answers every ARP request for an address to which it has a route by another interface: the
@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from netdiag.index.guests import faces_guest
+from netdiag.index.guests import faces_guest, sides
 from netdiag.index.subnets import connected
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
@@ -60,7 +60,10 @@ LOOKED_AT = 2000
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    ways = default_oifs(view, "inet") or set()
+    ways = default_oifs(view, "inet")
+    if ways is None:  # a router with the routes of the world has none: there whatever leads to a gateway counts
+        around = sides(view.stack, view.routes("inet"), view.addresses)
+        ways = {link.ifindex for link in around.exits}
     for link in view.links:
         if link.ifindex in ways and not link.noarp and not _guest_side(view, link):
             yield from _switched_on(view, link)
@@ -207,6 +210,9 @@ def _silent() -> Iterator[Example]:
         yield _case(f"the way out is {name}", "there it is the design", up)
     tunnel = _bare(kind="wireguard", type=65534, flags=0x100D1).link("eth1").address("eth1", "10.0.0.1/16")
     yield _case("the way out is a tunnel", "no ARP", tunnel)
+    router = _edge().without_routes(table=254).route("10.0.0.0/16", dev="eth1")
+    router.route("203.0.113.0/24", via="192.0.2.1", dev="eth0")
+    yield _case("a router without a default route", "the gateway is there", router, 1, severity="warning")
     none = _edge().without_routes(table=254)
     yield _case("no way out", "route-default-missing speaks", none)
     guest = _bare().tap("tap0").route("192.0.2.50/32", dev="tap0")
