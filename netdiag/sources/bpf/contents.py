@@ -1,8 +1,9 @@
 """What is in maps, as far as looking changes nothing: entries counted, and the values that name other objects.
 
-Only MAP_GET_NEXT_KEY and, for maps of interfaces, processors, programs and maps, MAP_LOOKUP_ELEM are used. A lookup in
-an LRU map would mark the entry as used (kernel/bpf/hashtab.c, htab_lru_map_lookup_elem()); getting the next key does
-not. Both are bounded, because a map that changes meanwhile may begin again and again.
+Only MAP_GET_NEXT_KEY and, for maps of interfaces, processors, programs and maps, MAP_LOOKUP_ELEM are used, and for
+large hash maps MAP_LOOKUP_BATCH. A lookup in an LRU map would mark the entry as used (kernel/bpf/hashtab.c,
+htab_lru_map_lookup_elem()); getting the next key does not. All are bounded, because a map that changes meanwhile may
+begin again and again.
 """
 
 import socket
@@ -11,6 +12,7 @@ from contextlib import suppress
 from struct import unpack_from
 
 from netdiag.model.bpf import INTERFACES, BpfMap, BpfMapEntry
+from netdiag.sources.bpf import batches
 from netdiag.sources.bpf.calls import Calls
 from netdiag.sources.bpf.objects import opened
 
@@ -73,6 +75,10 @@ class Contents:
             return None, False
         if self.steps <= 0 or time.monotonic() > self.deadline:
             return None, False
+        if one.type == "hash" and one.max_entries > COUNT_LIMIT["hash"]:
+            whole = batches.count(fd, one.key_size, one.value_size, self.deadline)
+            if whole is not None:
+                return whole, False
         limit = min(COUNT_LIMIT.get(one.type, ENTRIES_LIMIT), one.max_entries, self.steps)
         count = self.calls.count_keys(fd, one.key_size, limit)
         self.steps -= count
