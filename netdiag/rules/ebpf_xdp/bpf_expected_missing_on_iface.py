@@ -65,8 +65,7 @@ RULE = Rule(
 SIBLINGS, GUESTS = 10, 4
 """So many others of a kind are enough to go by; of interfaces of guests."""
 SHARE = 0.9
-NUMBERED = re.compile("[A-Za-z_.-]+[0-9a-f]+|(?=.*[0-9])[A-Za-z0-9_-]+")
-"""Not names of VLANs (``eth0.100``), of which each has a purpose of its own."""
+NUMBERED = re.compile("[A-Za-z_.-]+[0-9a-f]+|(?=.*[0-9])[A-Za-z0-9_-]+")  # VLANs (eth0.100) have purposes of their own
 
 
 class Place(NamedTuple):
