@@ -136,6 +136,51 @@ def selector_examples() -> Iterator[Example]:
     yield case("full tunnel with src_valid_mark", "as wg-quick sets it up", valid)
 
 
+def address_examples() -> Iterator[Example]:
+    """Which address of the host the packets are for."""
+    for rules in (0, 1):
+        own = two_uplinks().address("eth1", "10.1.0.5/24").without_routes(table=101)
+        own.route("default", via="10.1.0.2", dev="eth1", table=101, prefsrc="10.1.0.5")
+        own = own.rule(100, table=101, fwmark=1) if rules else own
+        yield Example(
+            name=f"the route's own source, {rules} rules",
+            why="what is sent by it carries that address",
+            tables=own.build(),
+            fires=1,
+            says=("to 10.1.0.5 from",),
+        )
+    late = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+    late.link("eth1", inet_conf={"rp_filter": 1}).address("eth1", "2001:db8::1/64")
+    late.address("eth1", "169.254.0.9/16", scope=253).route("default", via="10.1.0.2", dev="eth1", table=101)
+    yield case("no address of its own", "nobody can ask for it there", late)
+    marked = late.rule(100, table=101, fwmark=1)
+    yield case("no address of its own, marked", "the source is unknown", marked)
+    yield Example(
+        name="other addresses before it",
+        why="IPv6 and link-local ones are not meant",
+        tables=marked.address("eth1", "10.1.0.1/24").build(),
+        fires=1,
+        says=("to 10.1.0.1 from",),
+    )
+    for name, more, drops, fires in (
+        ("and a service on lo", ("lo", "203.0.113.7/32"), 9, 1),
+        ("and a service on lo, no drops", ("lo", "203.0.113.7/32"), 0, 0),
+        ("and no service", ("eth0", "203.0.113.7/32"), 9, 0),
+        ("and an address of this host alone", ("lo", "127.0.0.9/8"), 9, 0),
+    ):
+        ruled = two_uplinks().rule(100, table=101, src="10.1.0.1", src_len=32)
+        ruled.address(*more, scope=254 if more[1].startswith("127.") else 0)
+        says = ("to 203.0.113.7 from",) if fires else ()
+        yield Example(
+            name=f"a rule for the own address {name}",
+            why="it brings back the answers of 10.1.0.1 alone",
+            tables=sampled(ruled, drops).build(),
+            fires=fires,
+            severity="warning" if fires else None,
+            says=says,
+        )
+
+
 def _bridged() -> Iterator[Example]:
     """The second uplink is a bridge: with a card it is one, with guests alone their network. And gateways of IPv6."""
     for via, fires in (("fe80::9", 1), (None, 0)):

@@ -1,7 +1,8 @@
 """What it checks
   The TCP connection of a BGP session sends the same data again and again without an acknowledgement, there is more of
   it than a keepalive, and meanwhile data from the neighbour arrives: the way is open for small packets and closed for
-  full ones.
+  full ones. Or the session stands, and nothing but its first few small messages was ever acknowledged: it stalls at
+  its first update, and the neighbour's next keepalive is not due yet.
 
 Why it matters
   Keepalives of 19 bytes pass, so the session comes up. The first full UPDATE is as long as the MSS allows; somewhere on
@@ -19,9 +20,9 @@ Fix
   net.ipv4.tcp_mtu_probing=1 finds the size by itself for new connections.
 
 Not flagged
-  Connections that send again less than three times in a row: plain loss. Those from which nothing has come since the
-  stall began: the whole way is closed (see bgp-hold-timer-expired when the session is lost). Less unacknowledged data
-  than half an MSS. Hosts whose sockets could not be read.
+  Connections that send again less than three times in a row: plain loss. Those that carried more before, and from
+  which nothing has come since the stall began: the whole way is closed (see bgp-hold-timer-expired when the session is
+  lost). Less unacknowledged data than half an MSS. Hosts whose sockets could not be read.
 
 References
   RFC 2923, RFC 4821, RFC 8899; net/ipv4/tcp_timer.c tcp_retransmit_timer(), struct tcp_info
@@ -52,12 +53,21 @@ RULE = Rule(
 )
 IN_A_ROW = 3
 """Retransmissions of one segment; each waits twice as long as the one before."""
+GREETINGS = 4
+"""Data segments of a session's start: OPEN, KEEPALIVE, End-of-RIB of two families."""
 FIRST = 200
 """Milliseconds: the shortest retransmission timeout (TCP_RTO_MIN)."""
 
 
-def stalled(view: HostView) -> dict[str, int]:
-    """Positions of BGP connections that stall while the neighbour is heard, by its address."""
+def greeted(table: Sockets, position: int) -> bool:
+    """Whether nothing but the start of the session was ever acknowledged."""
+    distinct = int(table.data_segs_out[position]) - int(table.total_retrans[position])
+    waiting = -(-(int(table.wqueue[position]) - int(table.notsent[position])) // int(table.snd_mss[position]))
+    return 0 < distinct - waiting <= GREETINGS
+
+
+def stalled(view: HostView) -> dict[str, tuple[int, bool]]:
+    """Positions of BGP connections that stall, by the neighbour's address, and whether it is heard meanwhile."""
     table = view.sockets
     chosen = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & ((table.told & TOLD_INFO) != 0)
     chosen &= ((table.sport == BGP_PORT) | (table.dport == BGP_PORT)) & (table.retrans >= IN_A_ROW) & (table.timer == 1)
@@ -67,9 +77,9 @@ def stalled(view: HostView) -> dict[str, int]:
         since = FIRST * (2 ** min(int(table.retrans[position]), 20) - 1)
         heard = int(table.last_data_recv[position]) < since
         moved = bool(table.later[position]) and table.later_received[position] != table.received[position]
-        if heard or moved:
+        if heard or moved or greeted(table, position):
             (row,) = table.rows([position])
-            found[row.dst] = position
+            found[row.dst] = position, heard or moved
     return found
 
 
@@ -78,19 +88,20 @@ def check(view: HostView) -> Iterator[Draft]:
     if not found:
         return
     for session in sessions(view):
-        position = found.get(session.protocol.neighbor_address or "")
-        if position is not None and not session.switched_off:
-            yield _draft(view, session, position)
+        position, heard = found.get(session.protocol.neighbor_address or "", (None, False))
+        if position is not None and not session.switched_off and (heard or session.up):
+            yield _draft(view, session, position, heard)
 
 
-def _draft(view: HostView, session: Session, position: int) -> Draft:
+def _draft(view: HostView, session: Session, position: int, heard: bool) -> Draft:
     table, address = view.sockets, session.protocol.neighbor_address or ""
     mss, waiting = int(table.snd_mss[position]), int(table.wqueue[position])
     answer = way(view, session)
+    told = "while the neighbour is heard" if heard else "and before them only the session's greetings got through"
     return RULE.found(
         subject=session.subject,
         message=f"BGP session {session.name} to {session.neighbour} stalls: {waiting} bytes wait in segments of {mss}, "
-        f"sent {int(table.retrans[position])} times without an answer, while the neighbour is heard",
+        f"sent {int(table.retrans[position])} times without an answer, {told}",
         evidence=[
             ("retransmissions in a row", int(table.retrans[position]), f"INET_DIAG {address} idiag_retrans"),
             ("bytes not acknowledged", waiting, f"INET_DIAG {address} idiag_wqueue"),
@@ -118,6 +129,8 @@ def _full(table: Sockets, position: int, address: str) -> int:
 def _case(name: str, why: str, *, switched_off: bool = False, **fields: Any) -> Example:
     expected = {key: fields.pop(key) for key in ("fires", "severity", "subject") if key in fields}
     state: dict[str, Any] = {"state": "down", "info": "", "bgp_state": "Down"} if switched_off else {}
+    if "bgp_state" in fields:
+        state = {"state": "start", "info": "", "bgp_state": fields.pop("bgp_state")}
     host: Any = BirdHost().bgp("up1", **state)
     host.link("eth0").address("eth0", "192.0.2.2/24")
     row: dict[str, Any] = {
@@ -145,6 +158,15 @@ def examples() -> Iterator[Example]:
     yield _case("heard between the looks", "a keepalive came", **heard, **crit)
     for waiting, count in ((730, 1), (729, 0)):
         yield _case(f"{waiting} bytes", "half an MSS is the border", wqueue=waiting, fires=count)
+    start: dict[str, Any] = {"last_data_recv": 9999, "retrans": 4, "total_retrans": 4, "snd_mss": 1000}
+    for segments, waiting, notsent, fires in (
+        (12, 4000, 0, 1), (13, 4000, 0, 0), (13, 4001, 0, 1), (9, 4000, 3000, 1), (8, 4000, 0, 0)
+    ):  # fmt: skip
+        fields = start | {"data_segs_out": segments, "wqueue": waiting, "notsent": notsent}
+        name = f"silent, {segments} segments out, {waiting} bytes wait, {notsent} not sent"
+        yield _case(name, "four were acknowledged: greetings", **fields, fires=fires)
+    early = start | {"data_segs_out": 12, "bgp_state": "OpenSent"}
+    yield _case("silent, and not established", "no keepalive got through", **early)
     yield _case("another port", "not BGP", dport=22)
     yield _case("another neighbour", "no session of ours", dst="192.0.2.9")
     yield _case("no tcp_info", "from /proc/net", told=0)

@@ -1,12 +1,15 @@
 """What it checks
   A BGP session cannot call because its source address is no address of this host ("Cannot assign requested address");
-  or the neighbour resets every connection at once, and this host has several addresses in the neighbour's subnet. As a
-  possibility: it closes them, or this host has several addresses elsewhere that could be its source.
+  or the neighbour hangs up on every call, and itself calls another address of this host than the one this host calls
+  from (connection tracking and sockets show both): that one it has configured. Or it resets every connection at once,
+  and this host has several addresses in its subnet. As a possibility: it closes them, or this host has several
+  addresses elsewhere that could be its source.
 
 Why it matters
   A neighbour accepts a session only from the address that it has configured. With another source, one that the kernel
   chose because the right one was not configured or is gone, it hangs up: "Connection closed", or "reset by peer", and
-  both sides stay in Active. Which address the neighbour expects stands only there.
+  both sides stay in Active. Which address the neighbour expects stands only there, and in whom it calls. BIRD with a
+  local address hangs up on calls to another one; without, it takes them, and the session stands.
 
 Confirm
   birdc show protocols all NAME
@@ -28,11 +31,16 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+import numpy as np
+
+from netdiag.index.packet import Lookup
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
+from netdiag.model.sockets import AF_INET, AF_INET6, IPPROTO_TCP, LISTEN, TIME_WAIT, sockets_from_rows
 from netdiag.rules.bgpsessions import Session, default_lost, down_severity, loss_words, routed, sessions, touched, way
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule, quoted
@@ -42,11 +50,15 @@ RULE = Rule(
     title="a BGP session calls from the wrong address",
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls"),
-    consults=("wireguard",),
+    consults=("wireguard", "conntrack", "sockets"),
     explains=("bgp-not-established", "route-default-missing", "dns-nameserver-unroutable"),
 )
+EXPECTED = "an address of this host that the neighbour expects"
 REFUSED = "Cannot assign requested address"
 RESET = "Socket: Connection reset by peer"
+BGP = 179
+MOST = 64
+"""Calls of one direction that are looked at."""
 HANGS_UP = ("Socket: Connection closed", RESET)
 
 
@@ -69,6 +81,40 @@ def near(view: HostView, session: Session) -> int:
     )
 
 
+def called(view: HostView, session: Session, source: str | None) -> tuple[str, str] | None:
+    """The address that this host calls the neighbour from, and another of its own that the neighbour calls."""
+    neighbour = session.address
+    if neighbour is None:
+        return None
+    table, raw = view.conntrack, np.frombuffer(neighbour.packed.ljust(16, b"\0"), np.uint8)
+    bgp = (table.proto == IPPROTO_TCP) & (table.orig_dport == BGP)
+    bgp &= table.family == (AF_INET if neighbour.version == 4 else AF_INET6)
+    to, by = ((bgp & (column == raw).all(axis=1)).nonzero()[0].tolist() for column in (table.orig_dst, table.orig_src))
+    ours = [table.row(position) for position in to[:MOST]]
+    fresh = [row.orig_src for row in ours if row.tcp_state != "time_wait"]  # an earlier session's end stays longer
+    from_ = set(fresh or [row.orig_src for row in ours] or ([source] if source else []))
+    to_us = {table.row(position).orig_dst for position in by[:MOST]}
+    held = view.sockets
+    calls = (held.protocol == IPPROTO_TCP) & (held.sport == BGP) & (held.state != LISTEN)
+    to_us |= {row.src for row in held.rows(calls.nonzero()[0]) if row.dst == str(neighbour)}
+    mine = set(candidates(view, session))
+    wanted = sorted((to_us & mine) - from_ - _taken(view, session))
+    return (min(from_), wanted[0]) if from_ and wanted else None
+
+
+def _chosen(answer: Lookup | None) -> str | None:
+    """The source that the kernel takes."""
+    if answer is None:
+        return None
+    return answer.prefsrc or next((hop.src for hop in answer.hops), None)
+
+
+def _taken(view: HostView, session: Session) -> set[str]:
+    """Own addresses of other sessions with this neighbour."""
+    others = (one for one in sessions(view) if one.address == session.address and one.name != session.name)
+    return {one.protocol.source_address or "" for one in others}
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for session in sessions(view):
         if session.up:
@@ -77,10 +123,13 @@ def check(view: HostView) -> Iterator[Draft]:
         sure = REFUSED in session.error
         if not sure and (session.error not in HANGS_UP or len(own) < 2):
             continue
-        likely = session.error == RESET and near(view, session) > 1
         answer = way(view, session)
-        source = session.protocol.source_address
+        calls = None if sure else called(view, session, _chosen(answer))
+        likely = calls is not None or (session.error == RESET and near(view, session) > 1)
+        source = session.protocol.source_address or (calls[0] if calls else None)
         words = "its source address is none of this host's" if sure else f"one of {len(own)} addresses is its source"
+        if calls:
+            words = f"it calls from {calls[0]}, and the neighbour calls {calls[1]}"
         yield RULE.found(
             subject=session.subject,
             message=f"BGP session {session.name} to {session.neighbour} fails ({session.error}): {words}; "
@@ -91,11 +140,12 @@ def check(view: HostView) -> Iterator[Draft]:
                 ("last error", session.error, session.source),
                 ("source address", source or "not told", session.source),
                 ("own addresses of that family", ", ".join(own[:4]) or "none", "RTM_GETADDR IFA_LOCAL"),
+                *([("address that the neighbour calls", calls[1], "conntrack, sockets: port 179")] if calls else []),
                 *routed(view, answer),
             ],
             confirm=[session.confirm, f"ip route get {quoted(session.protocol.neighbor_address or '')}"],
-            fix=f"set 'source address' of protocol bgp {session.name} to an address of this host that the neighbour "
-            f"expects, then: {session.command('configure')}",
+            fix=f"set 'source address' of protocol bgp {session.name} to {calls[1] if calls else EXPECTED}, then: "
+            f"{session.command('configure')}",
             touches=touched(view, session, answer),
             breaks=default_lost(view, session),
         )
@@ -123,9 +173,35 @@ def examples() -> Iterator[Example]:
     link: Any = BirdHost().bgp_down("up1", RESET).link("eth0").address("eth0", two[0]).address("eth0", "10.0.0.3/24")
     link.address("eth0", "192.0.2.9/24", scope=253)
     yield Example(name="reset, another of the link's scope", why="no source for it", tables=link.build(), **info)
+    yield from _called()
     yield _case("one address", "there is no other", HANGS_UP[0])
     yield _case("refused", "nobody listens", "Socket: Connection refused", "192.0.2.2/24", "192.0.2.3/24")
     yield Example(name="stands", why="the ordinary case", tables=BirdHost().bgp("up1").build())
     yield _case("one of each family", "the other family's is no choice", HANGS_UP[0], "192.0.2.2/24", "2001:db8::2/64")
     old = BirdHost().bgp("up1", last_error=told).build()
     yield Example(name="stands, with an old error", why="as a daemon of another release may tell", tables=old)
+
+
+def _called() -> Iterator[Example]:
+    """Whom the neighbour calls, by connection tracking or by a socket that BIRD has closed."""
+    out, back = "10.0.0.3 40000 192.0.2.1 179", "192.0.2.1 179 10.0.0.3 40000"
+    alarm: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "likely"}
+    info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    for error in HANGS_UP:
+        for name, dst, expected in (
+            (
+                "another of ours",
+                "10.9.9.9",
+                alarm | {"says": ("calls from 10.0.0.3, and the neighbour calls 10.9.9.9",)},
+            ),
+            ("the one that we call from", "10.0.0.3", info),
+            ("none of ours", "10.9.9.8", info),
+        ):
+            host: Any = BirdHost().bgp_down("up1", error).link("eth0").address("eth0", "10.0.0.3/24")
+            host.address("lo", "10.9.9.9/32").route("default", via="10.0.0.1", dev="eth0")
+            held = {"protocol": 6, "state": TIME_WAIT, "src": dst, "dst": "192.0.2.1", "sport": 179, "dport": 40001}
+            closed = replace(host.build(), sockets=sockets_from_rows([{"family": 2} | held]))
+            yield Example(name=f"{error}: a closed call to {name}", why="who it is for", tables=closed, **expected)
+            host.conntrack(6, out, back, tcp_state="close")
+            host.conntrack(6, f"192.0.2.1 40001 {dst} 179", f"{dst} 179 192.0.2.1 40001", tcp_state="close")
+            yield Example(name=f"{error}: it calls {name}", why="who it is for", tables=host.build(), **expected)

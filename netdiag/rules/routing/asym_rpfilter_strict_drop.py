@@ -3,7 +3,8 @@
   larger of "all" and its own) and the way back to their source leaves by another interface. Which packets must arrive
   is read from routes: a table, a mark or a bound socket sends by the interface, so the answers come in there; or the
   filter's counter moved while only this interface received enough packets to explain it, or while a BGP session over
-  it announces prefixes, and the default route is elsewhere.
+  it announces prefixes, and the default route is elsewhere. A rule for the interface's own address helps that one only:
+  where the counter moves, services' addresses on lo are asked for too.
 
 Why it matters
   tcpdump shows the packets arriving, and no program ever gets them: no error, no ICMP, not even in the firewall's
@@ -21,12 +22,12 @@ Fix
   that answers leave by the uplink that was asked; new packets of open connections move with it.
 
 Not flagged
-  all=2 with an interface at 1 (loose, the larger value counts). Uplinks with a rule for their own address, ECMP
-  routes with a next hop on the interface, rules by destination, by incoming interface or by port: there the way back
-  is found. src_valid_mark with a mark that the firewall may restore. A standby route of a higher metric (info, where
-  the filter has ever dropped anything), and drops that cannot be laid to one interface: spoofed packets from the
-  Internet move the counter on any strict host, which is what the filter is for. Guests' taps and bridges: there it is
-  wanted. Interfaces in a VRF. Routes of the kernel itself.
+  all=2 with an interface at 1 (loose, the larger value counts). Uplinks with a rule for their own address (but for
+  services on lo, see above), ECMP routes with a next hop on the interface, rules by destination, by incoming interface
+  or by port: there the way back is found. src_valid_mark with a mark that the firewall may restore. A standby route of
+  a higher metric (info, where the filter has ever dropped anything), and drops that cannot be laid to one interface:
+  spoofed packets from the Internet move the counter on any strict host, which is what the filter is for. Guests' taps
+  and bridges: there it is wanted. Interfaces in a VRF. Routes of the kernel itself.
 
 References
   Documentation/networking/ip-sysctl.rst rp_filter; net/ipv4/fib_frontend.c __fib_validate_source(); RFC 3704 section
@@ -46,7 +47,15 @@ from netdiag.model.link import Link
 from netdiag.rules.arrivals import Arrivals, Dropped, announced, led_elsewhere, overruled
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
-from netdiag.rules.build_uplinks import COUNTER, case, received_examples, sampled, selector_examples, two_uplinks
+from netdiag.rules.build_uplinks import (
+    COUNTER,
+    address_examples,
+    case,
+    received_examples,
+    sampled,
+    selector_examples,
+    two_uplinks,
+)
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -136,18 +145,27 @@ def _called_in(view: HostView, arrivals: Arrivals, able: list[Link]) -> Iterator
 
 
 def _unexplained(view: HostView, arrivals: Arrivals, link: Link) -> Iterator[Dropped]:
-    """Drops that no route over the interface speaks for: who is reached over other interfaces sends in by this one."""
-    address = arrivals.own(link)
+    """Drops that no route over the interface speaks for: who is reached over other interfaces sends in by this one,
+    to its own address or, where a rule brings the answers of that one back, to a service's."""
+    own = arrivals.own(link)
     routes = view.routes("inet")
-    if address is None:
+    if own is None:
         return
-    onward = with_gateway(routes).nonzero()[0][:MOST_ASKED].tolist()
-    for row in view.route_rows("inet", onward):
-        # The interface's own subnet passes, of course: it says nothing about the route's prefix.
-        lost = arrivals.dropped(link, specimens(row.dst), address, length=int(row.dst.rpartition("/")[2]))
-        if lost is not None:
-            why = "of all strict interfaces only this one received as many packets as were dropped"
-            yield Dropped(link=link, source=lost[0], address=address, way=lost[1], why=why, standby=True)
+    onward = view.route_rows("inet", with_gateway(routes).nonzero()[0][:MOST_ASKED].tolist())
+    why = "of all strict interfaces only this one received as many packets as were dropped"
+    for address in (own, *_services(view)):
+        for row in onward:
+            # The interface's own subnet passes, of course: it says nothing about the route's prefix.
+            lost = arrivals.dropped(link, specimens(row.dst), address, length=int(row.dst.rpartition("/")[2]))
+            if lost is not None:
+                yield Dropped(link=link, source=lost[0], address=address, way=lost[1], why=why, standby=True)
+
+
+def _services(view: HostView) -> list[str]:
+    """Addresses that rest on lo or a dummy: packets for them may come in by any interface."""
+    rows = [row for row in view.addresses if row.family == "inet" and row.scope == 0]
+    held = [row.local for row in rows if (link := view.link(row.ifindex)) and (link.loopback or link.kind == "dummy")]
+    return held[:MOST_ASKED]
 
 
 def _draft(view: HostView, dropped: Dropped, everywhere: int, moved: int, perhaps: Iterable[Subject] = ()) -> Draft:
@@ -256,38 +274,10 @@ def examples() -> Iterator[Example]:
         subject=about,
     )
     yield from selector_examples()
-    yield from _address_examples()
+    yield from address_examples()
     yield from _route_examples()
     yield from _counter_examples()
     yield from received_examples()
-
-
-def _address_examples() -> Iterator[Example]:
-    """Which address of the host the packets are for."""
-    for rules in (0, 1):
-        own = two_uplinks().address("eth1", "10.1.0.5/24").without_routes(table=101)
-        own.route("default", via="10.1.0.2", dev="eth1", table=101, prefsrc="10.1.0.5")
-        own = own.rule(100, table=101, fwmark=1) if rules else own
-        yield Example(
-            name=f"the route's own source, {rules} rules",
-            why="what is sent by it carries that address",
-            tables=own.build(),
-            fires=1,
-            says=("to 10.1.0.5 from",),
-        )
-    late = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
-    late.link("eth1", inet_conf={"rp_filter": 1}).address("eth1", "2001:db8::1/64")
-    late.address("eth1", "169.254.0.9/16", scope=253).route("default", via="10.1.0.2", dev="eth1", table=101)
-    yield case("no address of its own", "nobody can ask for it there", late)
-    marked = late.rule(100, table=101, fwmark=1)
-    yield case("no address of its own, marked", "the source is unknown", marked)
-    yield Example(
-        name="other addresses before it",
-        why="IPv6 and link-local ones are not meant",
-        tables=marked.address("eth1", "10.1.0.1/24").build(),
-        fires=1,
-        says=("to 10.1.0.1 from",),
-    )
 
 
 def _route_examples() -> Iterator[Example]:

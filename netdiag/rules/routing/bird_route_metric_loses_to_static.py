@@ -16,8 +16,10 @@ Fix
 
 Not flagged
   The kernel's own connected route beside an OSPF or direct route of the same subnet. Two routes that lead the same way.
-  A standby of worse metric. A configured static route (proto static): an override on purpose looks the same, so it is
-  told as info, unless its gateway does not answer or its link has no carrier.
+  A standby of worse metric. A configured static route (proto static) that may be an override on purpose is told as
+  info, unless its gateway does not answer or its link has no carrier: a default route, which provisioning sets before
+  any daemon runs, and a way by a neighbour with whom a BGP session stands, which is one of the daemon's own ways. By
+  any other gateway the daemon knows of no such way, and the static route is what was forgotten.
 
 References
   net/ipv4/fib_trie.c fib_find_alias(), net/ipv6/ip6_fib.c fib6_add_rt2node(), sysdep/linux/netlink.c of BIRD
@@ -35,7 +37,9 @@ from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
 from netdiag.model.neighbour import NUD_FAILED
 from netdiag.model.route import RTN_UNICAST, RTNH_F_DEAD, RTNH_F_LINKDOWN, RTPROT_NAMES, Route
+from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.routewords import ip_command, route_subject, table_word, way_words
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -45,6 +49,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "routes", "rules", "neighbours"),
+    consults=("bird",),
     explains=("asym-rpfilter-strict-drop", "nf-rpfilter-nft-fib"),
 )
 DAEMONS = (11, 12, 42, 186, 187, 188, 189, 192)
@@ -83,6 +88,15 @@ def trouble(view: HostView, row: Route) -> str | None:
     return None
 
 
+def _chosen(view: HostView, winner: Route) -> bool:
+    """Whether somebody may have set the static route before the daemon's, or over it: a default route, or one by a
+    BGP neighbour."""
+    if winner.dst.endswith("/0"):
+        return True
+    up = {session.protocol.neighbor_address for session in sessions(view) if session.up}
+    return any(hop.gateway in up for hop in winner.hops if hop.gateway)
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for family in ("inet", "inet6"):
         for loser, winner in losers(view, family):
@@ -95,7 +109,7 @@ def check(view: HostView) -> Iterator[Draft]:
 def _draft(view: HostView, loser: Route, winner: Route, why: str | None) -> Draft:
     ip = ip_command(loser.family)
     makers = [RTPROT_NAMES.get(row.protocol, str(row.protocol)) for row in (loser, winner)]
-    meant = winner.protocol == STATIC and why is None
+    meant = winner.protocol == STATIC and why is None and _chosen(view, winner)
     hop = winner.hops[0] if len(winner.hops) == 1 else None
     way = (f" via {hop.gateway}" if hop and hop.gateway else "") + (
         f" dev {quoted(view.ifname(hop.oif))}" if hop else ""
@@ -125,8 +139,8 @@ def _draft(view: HostView, loser: Route, winner: Route, why: str | None) -> Draf
 DST = "198.51.100.0/24"
 
 
-def _host(**winner: Any) -> HostBuilder:
-    host = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").address("eth0", "2001:db8::1/64")
+def _host(host: HostBuilder | None = None, **winner: Any) -> HostBuilder:
+    host = (host or HostBuilder()).link("eth0").address("eth0", "10.0.0.1/24").address("eth0", "2001:db8::1/64")
     host.route(DST, via="10.0.0.2", dev="eth0", priority=32, protocol=12)
     given: dict[str, Any] = {"via": "10.0.0.3", "dev": "eth0"}
     return host.route(DST, **(given | winner))
@@ -142,11 +156,22 @@ def examples() -> Iterator[Example]:
     yield _case("typed by hand", "metric 0 beats BIRD's 32", _host(), subject=about, **warn)
     yield _case("by DHCP", "the same", _host(protocol=16, priority=31), **warn)
     yield _case("worse metric", "a standby", _host(priority=33))
-    yield _case("configured", "an override on purpose looks the same", _host(protocol=4), 1, severity="info")
+    yield _case("configured", "no session stands with that gateway", _host(protocol=4), subject=about, **warn)
+    for name, neighbour, severity in (
+        ("a neighbour's", {"neighbor_address": "10.0.0.3"}, "info"),
+        ("the neighbour's of a session that is down", {"neighbor_address": "10.0.0.3", "state": "start"}, "warning"),
+        ("another neighbour's", {"neighbor_address": "10.0.0.2"}, "warning"),
+    ):
+        told = _host(BirdHost().bgp("up1", **neighbour), protocol=4)
+        yield _case(f"configured, by {name}", "an override looks the same", told, 1, severity=severity)
+    first = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24")
+    first.route("default", via="10.0.0.2", dev="eth0", priority=32, protocol=12)
+    first.route("default", via="10.0.0.3", dev="eth0", protocol=4)
+    yield _case("configured default", "provisioning was there first", first, 1, severity="info")
     lost = _host(protocol=4).neighbour("10.0.0.3", dev="eth0", state="failed")
     yield _case("configured, and dead", "nobody means that", lost, 1, severity="critical")
     alive = _host(protocol=4).neighbour("10.0.0.3", dev="eth0")
-    yield _case("configured, and alive", "somebody may mean that", alive, 1, severity="info")
+    yield _case("configured, and alive", "who knows what is behind it", alive, **warn)
     yield _case("same way", "nothing goes wrong", _host(via="10.0.0.2"))
     for other, fires in ((7, 0), (8, 1)):
         named = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24")
