@@ -40,7 +40,8 @@ import numpy as np
 from netdiag.index.packet import Lookup
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.model.sockets import AF_INET, AF_INET6, IPPROTO_TCP, LISTEN, TIME_WAIT, sockets_from_rows
+from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
+from netdiag.model.sockets import AF_INET, AF_INET6, LISTEN, TIME_WAIT, sockets_from_rows
 from netdiag.rules.bgpsessions import Session, default_lost, down_severity, loss_words, routed, sessions, touched, way
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule, quoted
@@ -56,7 +57,6 @@ RULE = Rule(
 EXPECTED = "an address of this host that the neighbour expects"
 REFUSED = "Cannot assign requested address"
 RESET = "Socket: Connection reset by peer"
-BGP = 179
 MOST = 64
 """Calls of one direction that are looked at."""
 HANGS_UP = ("Socket: Connection closed", RESET)
@@ -87,7 +87,7 @@ def called(view: HostView, session: Session, source: str | None) -> tuple[str, s
     if neighbour is None:
         return None
     table, raw = view.conntrack, np.frombuffer(neighbour.packed.ljust(16, b"\0"), np.uint8)
-    bgp = (table.proto == IPPROTO_TCP) & (table.orig_dport == BGP)
+    bgp = (table.proto == IPPROTO_TCP) & (table.orig_dport == BGP_PORT)
     bgp &= table.family == (AF_INET if neighbour.version == 4 else AF_INET6)
     to, by = ((bgp & (column == raw).all(axis=1)).nonzero()[0].tolist() for column in (table.orig_dst, table.orig_src))
     ours = [table.row(position) for position in to[:MOST]]
@@ -95,7 +95,7 @@ def called(view: HostView, session: Session, source: str | None) -> tuple[str, s
     from_ = set(fresh or [row.orig_src for row in ours] or ([source] if source else []))
     to_us = {table.row(position).orig_dst for position in by[:MOST]}
     held = view.sockets
-    calls = (held.protocol == IPPROTO_TCP) & (held.sport == BGP) & (held.state != LISTEN)
+    calls = (held.protocol == IPPROTO_TCP) & (held.sport == BGP_PORT) & (held.state != LISTEN)
     to_us |= {row.src for row in held.rows(calls.nonzero()[0]) if row.dst == str(neighbour)}
     mine = set(candidates(view, session))
     wanted = sorted((to_us & mine) - from_ - _taken(view, session))
