@@ -168,7 +168,8 @@ def with_targets(features: dict[int, int], maps: Iterable[BpfMap], rows: Iterabl
 
 
 def guessed(source: Source, numbers: list[int], here: set[int]) -> list[BpfMapEntry]:
-    """Entries of those maps in which most values begin with the index of an interface, and several are named.
+    """Entries of those maps in which most values begin with the index of an interface, and several are named, or all
+    of two and more.
 
     What other maps hold is forgotten at once: it is nobody's business.
     """
@@ -183,7 +184,8 @@ def guessed(source: Source, numbers: list[int], here: set[int]) -> list[BpfMapEn
     for number in numbers:
         rows = [row for row in entries if row.map_id == number]
         good = [row.ifindex for row in rows if row.ifindex in here]
-        found += rows if len(set(good)) > 1 and len(good) * 2 > len(rows) else []
+        most = len(set(good)) > 1 and len(good) * 2 > len(rows)
+        found += rows if most or len(good) == len(rows) > 1 else []
     return found
 
 

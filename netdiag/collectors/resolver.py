@@ -112,6 +112,11 @@ def parse_resolved(text: str, source: str) -> list[Forwarder]:
     ]
 
 
+def forgets(text: str) -> bool:
+    """Whether a file of resolved.conf(5) drops the servers of those before it: an empty ``DNS=``."""
+    return any(line.strip().replace(" ", "") == "DNS=" for line in text.splitlines())
+
+
 def parse_unbound(text: str, source: str) -> list[Forwarder]:
     """``forward-addr:`` and ``stub-addr:`` of each zone; the zone ``.`` is everything."""
     found: list[Forwarder] = []
@@ -145,7 +150,10 @@ def read_forwarders(source: Source) -> list[Forwarder]:
             names = []
         contents = source.read_many([file, *(f"{folder}/{name}" for name in names[:FILES_KEPT])])
         for path, raw in contents.items():
-            found += PARSERS[daemon](kernel_text(raw), path)
+            text = kernel_text(raw)
+            if daemon == "systemd-resolved" and forgets(text):
+                found = [row for row in found if row.daemon != daemon]
+            found += PARSERS[daemon](text, path)
     # What resolved asks at this moment, DHCP and links included (systemd-resolved.service(8)).
     path = "/run/systemd/resolve/resolv.conf"
     effective = source.read_many([path]).get(path)

@@ -15,7 +15,8 @@ Hook = Literal["xdp", "tc", "tcx", "netkit", "cgroup", "flow_dissector", "sk_loo
 ObjectKind = Literal["prog", "map", "link"]
 INTERFACES = re.compile(
     r"if_?index|if_?idx|if(ace)?s?_?map|tx_?port|redirect|(out|egress)_?if"
-    r"|(to|2)_?(if|iface|tap|veth|dev|nic)s?$|^(if|iface|tap|veth|dev|nic)s?_(by|for|of)_",
+    r"|(to|2)_?(if|iface|tap|veth|dev|nic)s?$|^(if|iface|tap|veth|dev|nic)s?_(by|for|of)_"
+    r"|^(vm|guest|pod|container|endpoint|ep)s?_(if|iface|tap|veth|dev|nic)s?$",
     re.IGNORECASE,
 )
 """Names of plain hash maps that say that a value is, or begins with, the index of an interface."""

@@ -13,8 +13,8 @@ import pytest
 
 from netdiag.collect import LEAVES_NAMESPACE, collectors
 from netdiag.collectors import Collected, Options, bpf, links
-from netdiag.collectors.bpf import far_gro
-from netdiag.model.bpf import Bpf, BpfAttachment
+from netdiag.collectors.bpf import far_gro, guessed
+from netdiag.model.bpf import Bpf, BpfAttachment, BpfMapEntry
 from netdiag.model.link import Link
 from netdiag.model.namespace import Namespace, Namespaces
 from netdiag.model.snapshot import Meta, Snapshot, Tables
@@ -337,6 +337,27 @@ def test_gro_of_far_ends_is_asked_where_they_are() -> None:
         Link(ifindex=4, ifname="d", link=8, link_netnsid=1),
     ]
     assert far_gro(cast(Source, Spaces()), near) == {1: 0, 2: 1}
+
+
+class Entries:
+    """The entries of maps: values by map."""
+
+    def __init__(self, **values: list[int]) -> None:
+        self.rows = [
+            BpfMapEntry(map_id=int(name[1:]), key=at, ifindex=value)
+            for name, given in values.items()
+            for at, value in enumerate(given)
+        ]
+
+    def fetch(self, name: str, question: str) -> bytes:
+        return msgspec.json.encode({"rows": {"entries": self.rows, "read": []}})
+
+
+def test_hashes_of_interfaces_are_kept_by_what_they_hold() -> None:
+    """Most values are interfaces and several are named, or all of two and more are."""
+    source = cast(Source, Entries(m1=[7, 8, 99], m2=[7, 7], m3=[7], m4=[7, 7, 99], m5=[7, 8, 98, 99]))
+    kept = guessed(source, [1, 2, 3, 4, 5], {7, 8})
+    assert {row.map_id for row in kept} == {1, 2}
 
 
 def test_who_enters_other_namespaces_shares_its_child_with_nobody() -> None:

@@ -1,11 +1,13 @@
 """Resolver, clock and identity: the parsers on text, and what a lab host says."""
 
 import hashlib
+from typing import cast
 
 from netdiag.collectors import Options, clock, identity, resolver
 from netdiag.collectors.resolver import parse_dnsmasq, parse_hosts_line, parse_resolv, parse_resolved, parse_unbound
 from netdiag.model.host import Forwarder
 from netdiag.sources.live import LiveSource
+from netdiag.sources.protocol import Source
 from tests.lab import Lab
 
 RESOLV = """# made by hand
@@ -55,6 +57,28 @@ def test_resolved() -> None:
         ("192.0.2.1", 53, "consul"),
     ]
     assert places(parse_resolved("DNS=192.0.2.1\nDNS=\nDNS=2001:db8::1\n", "f")) == [("2001:db8::1", 53, None)]
+
+
+class Files:
+    """Two files of resolved."""
+
+    def __init__(self, drop_in: str) -> None:
+        self.texts = {
+            "/etc/systemd/resolved.conf": "[Resolve]\nDNS=192.0.2.1\n",
+            "/etc/systemd/resolved.conf.d/local.conf": f"[Resolve]\n{drop_in}\n",
+        }
+
+    def listdir(self, path: str) -> tuple[str, ...]:
+        return ("local.conf",) if path == "/etc/systemd/resolved.conf.d" else ()
+
+    def read_many(self, paths: list[str]) -> dict[str, bytes]:
+        return {path: self.texts[path].encode() for path in paths if path in self.texts}
+
+
+def test_an_empty_line_of_resolved_drops_the_servers_of_earlier_files() -> None:
+    for drop_in, there in (("DNS =\nDNS=127.0.0.53", False), ("DNS=127.0.0.53", True), ("Domains=\n#DNS=", True)):
+        rows = resolver.read_forwarders(cast(Source, Files(drop_in)))
+        assert any(row.address == "192.0.2.1" for row in rows) == there, drop_in
 
 
 def test_unbound() -> None:
