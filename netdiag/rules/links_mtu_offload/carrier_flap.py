@@ -20,8 +20,9 @@ Not flagged
   Carrier changes of the past: only what moves between two looks counts. A single change, such as a cable that is
   plugged in or a container that starts. The first time an interface comes up. One bounce within two minutes after boot:
   cards negotiate again while they are configured. An interface that was deleted and made
-  again: it has a new index, and its counts start anew. One that is set down by hand. A bridge, bond, VLAN or macvlan
-  whose port or lower device bounces: that one is named. A tun or tap, whose carrier says whether its process runs.
+  again: it has a new index, and its counts start anew. One that is set down by hand, but not again and again. A
+  bridge, bond, VLAN or macvlan whose port or lower device bounces: that one is named. A tun or tap, whose carrier says
+  whether its process runs.
   With --interval 0 this is not evaluated.
 
 References
@@ -122,7 +123,9 @@ def check(view: HostView) -> Iterator[Draft]:
     young = view.meta.uptime is not None and view.meta.uptime < YOUNG
     for ifindex, bounce in moved.items():
         link = view.link(ifindex)
-        if link is None or not link.up or not flaps(bounce, young=young) or follows(view, link, moved):
+        # Who sets an interface down by hand does not give it back its carrier twice within seconds.
+        still = link is not None and (link.up or bounce.up > 1)
+        if link is None or not still or not flaps(bounce, young=young) or follows(view, link, moved):
             continue
         total = bounce.before + bounce.up + bounce.down
         source = f"RTM_GETLINK {link.ifname} IFLA_CARRIER_UP_COUNT, IFLA_CARRIER_DOWN_COUNT"
@@ -289,6 +292,13 @@ def _single_examples() -> Iterator[Example]:
         name="set down by hand",
         why="somebody is working on it",
         tables=eth0((1, 0), (2, 2), up=False).build(),
+    )
+    yield Example(
+        name="set down and up in turn",
+        why="a daemon or a script is at odds with itself",
+        tables=eth0((3, 3), (5, 5), up=False).build(),
+        fires=1,
+        subject=subject("link", ifname="eth0"),
     )
     yield Example(
         name="tap of a virtual machine that restarts",

@@ -1,7 +1,7 @@
 """What it checks
   Two interfaces on one Ethernet segment have the same hardware address: the far ends behind two ports of a bridge of
-  this host, a far end and the bridge itself or one of its ports, or an interface of this host and a neighbour that it
-  sees there. Over a fleet: interfaces of two hosts, of
+  this host, a far end and the bridge itself or one of its ports, or an interface of this host (or a port of its bridge)
+  and a neighbour that it sees there. Over a fleet: interfaces of two hosts, of
   which a third one sees both addresses behind one hardware address, or of which one sees the other.
 
 Why it matters
@@ -38,6 +38,7 @@ from netdiag.index.view import HostView
 from netdiag.model.bridge import BridgeVlan, Bridging
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
+from netdiag.model.neighbour import Neighbour
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, FleetExample, Rule, quoted
 
@@ -83,6 +84,12 @@ def _pvids(view: HostView, port: Link) -> frozenset[int] | None:
     return frozenset(row.vlan for row in rows if row.pvid) if rows else None
 
 
+def _belongs(view: HostView, owner: Link, vlans: frozenset[int]) -> bool:
+    """Whether the bridge, or a port, is in one of the VLANs: it keeps its address there (br_fdb_add_local())."""
+    rows = [row for row in view.bridging.vlans if row.ifindex == owner.ifindex]
+    return any(row.vlan <= vlan <= row.vlan_end for row in rows for vlan in vlans)
+
+
 def _behind_bridges(view: HostView) -> Iterator[Draft]:
     for bridge in view.links:
         if bridge.kind != "bridge" or not bridge.up:
@@ -96,7 +103,8 @@ def _behind_bridges(view: HostView) -> Iterator[Draft]:
             if far.master is not None:  # the far end is a port itself: its address sends nothing
                 continue
             vlans = _pvids(view, port) if bridge.info.get("vlan_filtering") else None
-            if far.address in own and not bridge.info.get("vlan_filtering"):
+            filtered = bool(bridge.info.get("vlan_filtering"))
+            if far.address in own and (not filtered or _belongs(view, own[far.address], vlans or frozenset())):
                 yield _kept(bridge, own[far.address], port, far)
             other = seen.setdefault((far.address, vlans), (port, far))
             if other[0] is not port:
@@ -150,7 +158,12 @@ def _neighbours(view: HostView, said: Collection[object]) -> Iterator[Draft]:
         link = view.link(row.ifindex)
         if link is None or link.kind in SHARING or not row.lladdr or row.lladdr.startswith(ROUTERS):
             continue
-        if row.lladdr != link.address or row.state not in LEARNED or row.dst in own or row.lladdr in said:
+        if row.state not in LEARNED or row.dst in own or row.lladdr in said:
+            continue
+        port = next((one for one in view.stack.ports(row.ifindex) if one.address == row.lladdr), None)
+        if row.lladdr != link.address and port is not None and link.kind == "bridge":
+            yield _of_port(link, port, row)
+        if row.lladdr != link.address:
             continue
         name = link.ifname
         yield RULE.found(
@@ -167,6 +180,32 @@ def _neighbours(view: HostView, said: Collection[object]) -> Iterator[Draft]:
             touches=(subject("link", ifname=name),),
             breaks=(subject("link", ifname=name), subject("neighbour", dst=row.dst, ifname=name)),
         )
+
+
+def _of_port(bridge: Link, port: Link, row: Neighbour) -> Draft:
+    """A guest with the address of its own tap: what other ports send to it the bridge takes for itself."""
+    name, address = port.ifname, str(row.lladdr)
+    return RULE.found(
+        subject=subject("link", ifname=name, address=address),
+        confidence="certain" if row.state != "stale" else "likely",
+        message=f"{row.dst} on {bridge.ifname} has the hardware address of its port {name} itself, {address}: "
+        f"{bridge.ifname} keeps what other ports send to it",
+        evidence=(
+            (f"{name} address", address, f"RTM_GETLINK {name} IFLA_ADDRESS"),
+            (f"neighbour {row.dst}", f"{address} {row.state}", f"RTM_GETNEIGH {bridge.ifname} NDA_LLADDR"),
+        ),
+        confirm=(
+            f"bridge fdb show br {quoted(bridge.ifname)}",
+            f"ip neigh show to {row.dst} dev {quoted(bridge.ifname)}",
+        ),
+        fix=f"ip link set dev {quoted(name)} address 02:00:00:00:00:01  # any free address",
+        touches=(subject("link", ifname=name), subject("link", ifname=bridge.ifname)),
+        breaks=(
+            subject("link", ifname=bridge.ifname),
+            subject("link", ifname=name),
+            subject("neighbour", dst=row.dst, ifname=bridge.ifname),
+        ),
+    )
 
 
 MAC, OTHER = "02:00:00:00:00:aa", "02:00:00:00:00:bb"
@@ -245,6 +284,28 @@ def _taken_by_the_bridge() -> Iterator[Example]:
     yield _case("the bridge has its port's", "it takes the lowest of them", bridged(OTHER, OTHER))
     filtered = bridged(MAC, vlan_filtering=1)
     yield _case("a bridge with VLANs", "its own may be in another", filtered)
+    for name, own, fires in (("the same VLAN", (1, 1), 1), ("a range with it", (1, 9), 1), ("another VLAN", (7, 7), 0)):
+        vlans = (
+            BridgeVlan(ifindex=2, vlan=own[0], vlan_end=own[1]),
+            BridgeVlan(ifindex=3, vlan=1, vlan_end=1, pvid=True, untagged=True),
+        )
+        tables = replace(bridged(MAC, vlan_filtering=1).build(), bridging=Bridging(vlans=vlans))
+        yield Example(name=f"a bridge in {name}", why="it keeps its own in its VLANs", tables=tables, fires=fires)
+
+    def guest(lladdr: str = MAC, dst: str = "192.0.2.9", state: str = "reachable", kind: str = "bridge") -> HostBuilder:
+        host = HostBuilder().link("br0", kind=kind, address=OTHER).address("br0", "192.0.2.1/24")
+        return host.tap("tap0", master="br0", address=MAC).neighbour(dst, dev="br0", state=state, lladdr=lladdr)
+
+    tapped: dict[str, Any] = {"subject": subject("link", ifname="tap0", address=MAC), "severity": "critical"}
+    says = ("192.0.2.9 on br0 has the hardware address of its port tap0 itself",)
+    yield _case("a guest with the address of its tap", "others cannot reach it", guest(), 1, **tapped, says=says)
+    yield _case(
+        "a guest with that address long ago", "it may have been mended", guest(state="stale"), 1, confidence="likely"
+    )
+    yield _case("a guest with an address of its own", "healthy", guest("02:00:00:00:00:cc"))
+    yield _case("own address on the bridge", "the host answers itself", guest(dst="192.0.2.1"))
+    yield _case("a guest that did not answer", "nobody has it", guest(state="failed"))
+    yield _case("a member of a VRF", "it passes nothing on", guest(kind="vrf"))
     bare = bridged(MAC).link("br0", kind="bridge", address=None, ifindex=2).link("v0", kind="veth", master="br0",
         address=None, ifindex=3)  # fmt: skip
     yield _case("addresses not told", "nothing to compare", bare)

@@ -1,8 +1,9 @@
 """What it checks
   The kernel sends traffic out of an interface without carrier: a next hop marked linkdown, of the route that it takes
   for its prefix, in a table that a policy rule leads to, while ignore_routes_with_linkdown is off. It is reported
-  where another next hop, a route of a worse metric or one of a shorter prefix could carry that traffic, and where it
-  is the default route or has a gateway: then nothing says that the silence is meant.
+  where another next hop, a route of a worse metric or one of a shorter prefix could carry that traffic; where it is
+  the default route or has a gateway: then nothing says that the silence is meant; and where this host demonstrably
+  sends there (the neighbour of a BGP session, a living WireGuard peer, a tunnel's far end, a connection that waits).
 
 Why it matters
   An interface that lost its carrier keeps its routes as long as it is up, and Linux goes on using them: the packets
@@ -17,18 +18,19 @@ Confirm
   ip route get ADDRESS
 
 Fix
-  Bring the carrier back. To have the kernel change over by itself: sysctl -w
-  net.ipv4.conf.IFNAME.ignore_routes_with_linkdown=1 (net.ipv6.conf.IFNAME... for IPv6; IPv4 also heeds "all", IPv6
-  copies "all" to every interface when it is written). While the carrier is gone, every route through IFNAME is then
-  passed over, also that of its own subnet.
+  Bring the carrier back. To have the kernel change over by itself:
+  sysctl -w net.ipv4.conf.IFNAME.ignore_routes_with_linkdown=1 (IPv6: net.ipv6.conf.IFNAME...; IPv4 also heeds "all",
+  IPv6 copies "all" to every interface when it is written). While the carrier is gone, every route through IFNAME is
+  then passed over, also that of its own subnet.
   A multipath route is not spread anew by that setting, not even where the hop is then shown as dead: the hash is
   computed when a route is made and when the carrier changes. Replace the route by one over the living legs.
 
 Not flagged
   Hops shown as "dead linkdown": the kernel leaves them out. Subnets of bridges without running ports, of taps without
-  a machine and of veths without a container (docker0, virbr0): nobody is there to talk to, and no second route of the
-  same prefix says otherwise. Routes that the kernel does not take. Routes over nexthop objects: the kernel deletes
-  an object with the carrier, and its routes with it, so a default route may be missing instead.
+  a machine, of veths without a container (docker0, virbr0) and of cards that are not plugged in: nobody is known there
+  to talk to, and no second route of the same prefix says otherwise. Routes that the kernel does not take. Routes over
+  nexthop objects: the kernel deletes an object with the carrier, and its routes with it, so a default route may be
+  missing instead.
 
 References
   net/ipv4/fib_semantics.c fib_sync_down_dev() fib_rebalance(), net/ipv4/fib_trie.c fib_lookup_good_nhc(),
@@ -50,6 +52,7 @@ from netdiag.model.distinct import among
 from netdiag.model.finding import SEVERITY_RANK, Draft, Severity, subject
 from netdiag.model.route import RTNH_F_DEAD, RTNH_F_LINKDOWN, RTNH_F_ONLINK, Route, RouteHop, Routes
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.darkdemands import CONSULTS, dark_examples, wanted
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysout import led_on
@@ -59,6 +62,7 @@ RULE = Rule(
     title="traffic goes out of an interface without carrier",
     severity="critical",
     reads=("links", "routes", "rules", "nexthops", "sysctls"),
+    consults=CONSULTS,
     explains=("neigh-gateway-failed", "neigh-incomplete-storm", "bgp-*", "wg-*", "dns-*", "tcp-*"),
 )
 
@@ -79,6 +83,8 @@ class Use:
     """The route that could carry it."""
     legs: tuple[RouteHop, ...] = ()
     """Its own next hops with a carrier."""
+    whom: str | None = None
+    """Somebody in use whom it leads to, where nothing else tells that it is missed."""
 
     @property
     def rank(self) -> tuple[int, str, int]:
@@ -86,8 +92,8 @@ class Use:
         return int(self.route.dst.partition("/")[2]), self.route.family, self.route.table
 
 
-def judged(view: HostView, family: str, way: Way, position: int) -> Use | None:
-    """Whether the route at ``position`` loses its traffic, and what is left for it."""
+def judged(view: HostView, family: str, way: Way, position: int, whom: str | None) -> Use | None:
+    """Whether the route at ``position`` loses its traffic, and what is left for it. ``whom``: who is behind it."""
     routes, fib, link = view.routes(family), view.fib(family), view.link(way.hop.oif)
     if link is None or not taken(fib, position):
         return None  # (with an interface that went meanwhile its routes did)
@@ -101,7 +107,7 @@ def judged(view: HostView, family: str, way: Way, position: int) -> Use | None:
         return Use(way=way, route=route, left=routes.row(same[0]))
     idle = way.hop.gateway is None or (link.kind in IDLE_KINDS and not switched(view.stack, link))
     if idle and not route.default:
-        return None
+        return Use(way=way, route=route, left=None, whom=whom) if whom else None
     later = led_on(view, route)
     shorter = [*others.shorter, *([] if later is None else [later])]
     shorter = [other for other in shorter if usable(routes, other, unusable=NO_CARRIER)]
@@ -115,12 +121,13 @@ def uses(view: HostView, family: str) -> Iterator[Use]:
     dark |= np.array([any(is_down(hop) for hop in extra.multipath) for extra in routes.extras] + [False])[routes.extra]
     if not dark.any():
         return
+    whom = wanted(view, family)
     dark &= among(routes.table, list(reachable_tables(view.rules, view.links, family))) & ~on_every_link(routes)
     for way in ways(routes, view.nexthops, dark):
         if not is_down(way.hop):
             continue
         order = np.argsort(routes.dst_len[way.positions], kind="stable")[:LOOKED_AT]
-        found = [judged(view, family, way, at) for at in way.positions[order].tolist()]
+        found = [judged(view, family, way, at, whom.get(at)) for at in way.positions[order].tolist()]
         told = sorted((use for use in found if use is not None), key=lambda use: told_first(view, use))
         yield from told[:1]
 
@@ -160,11 +167,6 @@ def way_text(view: HostView, family: str, hop: RouteHop) -> str:
     return (f"via {word}{hop.gateway} " if hop.gateway else "") + f"dev {quoted(view.ifname(hop.oif))}"
 
 
-def shown(route: Route) -> str:
-    """The prefix as a person writes it."""
-    return "default" if route.default else route.dst
-
-
 def named(route: Route) -> str:
     """``the IPv4 default route``, ``the route to 192.0.2.0/24 of table 100``."""
     version = "IPv4" if route.family == "inet" else "IPv6"
@@ -183,6 +185,8 @@ def sentence(view: HostView, found: list[Use], ifname: str) -> str:
         living = ", ".join(view.ifname(leg.oif) for leg in use.legs)
         return f"{share} out of {ifname}, which has no carrier, instead of {living}"
     text = f"{named(use.route)}{more} goes out of {ifname}, which has no carrier"
+    if use.whom is not None:
+        return f"{text}: nothing else is for {use.whom}"
     if use.left is None:
         return f"{text}, and nothing else in its table could carry it"
     hops = use.left.hops
@@ -211,7 +215,7 @@ def new_legs(view: HostView, use: Use) -> str:
         hops = [f"nexthop {hop} weight {leg.weight}" for hop, leg in zip(hops, use.legs, strict=True)]
     table = "" if route.table == 254 else f" table {route.table}"
     metric = f" metric {route.priority}" if route.priority else ""
-    return f"{ip_command(route.family)} route replace {shown(route)}{table}{metric} {' '.join(hops)}"
+    return f"{ip_command(route.family)} route replace {route.dst}{table}{metric} {' '.join(hops)}"
 
 
 def setting(use: Use, ifname: str) -> str:
@@ -246,7 +250,7 @@ def draft(view: HostView, ifname: str, found: list[Use]) -> Draft:
             (f"{ifname} carrier", "no", f"RTM_GETLINK {ifname} IFLA_CARRIER"),
         ],
         confirm=[
-            f"{ip_command(route.family)} route show {shown(route)} table {route.table}",
+            f"{ip_command(route.family)} route show {route.dst} table {route.table}",
             f"ip -br link show dev {quoted(ifname)}",
         ],
         fix=fix(view, found, ifname),
@@ -259,6 +263,7 @@ def examples() -> Iterator[Example]:
     yield from single_examples()
     yield from idle_examples()
     yield from multipath_examples()
+    yield from dark_examples()
     yield from examples6()
 
 

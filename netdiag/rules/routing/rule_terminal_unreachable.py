@@ -75,6 +75,13 @@ def check(view: HostView) -> Iterator[Draft]:
     refusing = [rule for rule in view.rules if rule.action in REFUSALS and can_match(rule)]
     if not refusing:
         return
+    cut_off: set[str] = set()
+    for family in ("inet", "inet6"):  # IPv6 is shut on purpose, unless IPv4 is as well
+        for rule in refusing:
+            row = isolating(view, rule) if rule.family == family and (cut_off or family == "inet") else None
+            if row is not None:
+                cut_off.add(family)
+                yield _shutting(view, rule, row)
     for family in ("inet", "inet6"):
         for shadow in Shadows(view.rules, view.fib(family), view.stack).find():
             row = decided_otherwise(view, shadow) if shadow.by.action in REFUSALS else None
@@ -96,13 +103,6 @@ def check(view: HostView) -> Iterator[Draft]:
         held = shut_in(view, rule)
         if held is not None:
             yield _shutting_in(view, rule, *held)
-    cut_off: set[str] = set()
-    for family in ("inet", "inet6"):  # IPv6 is shut on purpose, unless IPv4 is as well
-        for rule in refusing:
-            row = isolating(view, rule) if rule.family == family and (cut_off or family == "inet") else None
-            if row is not None:
-                cut_off.add(family)
-                yield _shutting(view, rule, row)
     for rule in refusing:  # of a rule that was told before, this is not told
         if not rule.invert and not _guards(view, rule):
             yield _draft(view, rule, "info", "that may be meant (a kill switch)")
