@@ -70,12 +70,24 @@ class HostView:
         self._told = told or Told()
         self.reads = frozenset((*reads, *consults))
         self.meta = meta
+        self._asked: set[str] = set()
 
     def _need(self, *tables: str) -> Tables:
         missing = [table for table in tables if table not in self.reads]
         if missing:
             raise UndeclaredRead(f"the rule reads {', '.join(missing)} without declaring it")
+        self._asked.update(tables)
         return self._tables
+
+    def unknown(self, table: str) -> bool:
+        """Whether the host may have more of a declared table than was read; what it does not have at all is known."""
+        return not self.read_whole(table) and not self.absent(table)
+
+    def unanswered(self) -> list[str]:
+        """Why silence means nothing: gaps in the tables that were asked for so far, sorted. What the host does not
+        have, and what a person did not tell, are no gaps."""
+        asked = [table for table in sorted(self._asked) if COLLECTOR_OF[table] not in TOLD and self.unknown(table)]
+        return gaps(self._coverage, self._tables, asked, self._told)[0]
 
     def read_whole(self, table: str) -> bool:
         """Whether a table that the rule only consults was read whole; False: what is missing from it means nothing.

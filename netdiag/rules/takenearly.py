@@ -8,9 +8,12 @@ Where a neighbour is further away, every interface counts.
 """
 
 import ipaddress
+from collections.abc import Iterator
+from functools import cached_property
 
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment
+from netdiag.model.nft import NftTable
 from netdiag.rules.bgpsessions import on_subnet, sessions
 
 TAKES = {"xdp": {3, 4}, "tc": {4, 5, 7, 8}, "tcx": {7}}
@@ -28,22 +31,39 @@ def steering(view: HostView) -> bool:
     return any(_counts(facing, row.ifindex) and _takes(view, row) for row in view.bpf.attachments)
 
 
-def translated(view: HostView, net: str) -> bool:
-    """Whether a table of the packet filter names the address, or one of the prefix (as far as whole octets tell), and
-    has rules that send packets elsewhere or deliver them (DNAT, REDIRECT, TPROXY). One that only accepts or counts does
-    not take it in."""
-    network = ipaddress.ip_network(net)
-    named = network.network_address.packed[: network.prefixlen // 8].hex()
-    return any(
-        named in repr(table)
-        and any(
-            one.key == "dnat" or one.name in TRANSLATES
-            for chain in table.chains
-            for rule in chain.rules
-            for one in rule.expressions
-        )
-        for table in (*view.nft.tables, *view.nft.legacy)
-    )
+class Translations:
+    """What the packet filter names where it sends packets elsewhere or delivers them (DNAT, REDIRECT, TPROXY). A table
+    that only accepts or counts takes nothing in. Read once, when first asked, for however many addresses are asked."""
+
+    def __init__(self, view: HostView) -> None:
+        self._view = view
+
+    def names(self, net: str) -> bool:
+        """Whether the address is among them, or one of the prefix (as far as whole octets tell)."""
+        network = ipaddress.ip_network(net)
+        named = network.network_address.packed[: network.prefixlen // 8].hex()
+        return any(named in octets for octets in self._octets)
+
+    @cached_property
+    def _octets(self) -> frozenset[str]:
+        """Every value and key of such tables, in hexadecimal."""
+        tables = (*self._view.nft.tables, *self._view.nft.legacy)
+        return frozenset(octets for table in tables if _translates(table) for octets in _values(table) if octets)
+
+
+def _translates(table: NftTable) -> bool:
+    steps = (one for chain in table.chains for rule in chain.rules for one in rule.expressions)
+    return any(one.key == "dnat" or one.name in TRANSLATES for one in steps)
+
+
+def _values(table: NftTable) -> Iterator[str | None]:
+    for chain in table.chains:
+        for rule in chain.rules:
+            for step in rule.expressions:
+                yield from (step.value, step.value_max)
+    for one in table.sets:
+        for element in one.elements:
+            yield from (element.key, element.key_end, element.value)
 
 
 def _counts(facing: set[int] | None, ifindex: int | None) -> bool:

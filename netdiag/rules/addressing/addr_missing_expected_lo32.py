@@ -49,7 +49,7 @@ from netdiag.rules.build_nft import chain, daddr, nat, rule, table
 from netdiag.rules.expected import same_link, since, untold
 from netdiag.rules.secondaries import flushed
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.takenearly import steering, translated
+from netdiag.rules.takenearly import Translations, steering
 
 RULE = Rule(
     id="addr-missing-expected-lo32",
@@ -82,7 +82,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         if draft is not None:
             said.add(want.address)
             yield draft
-    unread = [table for table in ("bpf", "nft") if not (view.read_whole(table) or view.absent(table))]
+    unread = [table for table in ("bpf", "nft") if view.unknown(table)]
     for route, session, socket, sure in _announced(view):
         address = route.net.partition("/")[0]
         if unread:
@@ -126,7 +126,7 @@ def _announced(view: HostView) -> Iterator[tuple[BirdRoute, str, str, bool]]:
     if not (view.read_whole("bird") and view.read_whole("bird_routes")) or view.meta.drained:
         return
     protocols = {(d.socket, p.name): p.proto for d in view.bird.daemons for p in d.protocols}
-    taken = steering(view) and not _here(view, protocols)
+    taken, named = steering(view) and not _here(view, protocols), Translations(view)
     for daemon in view.bird_routes:
         for listed in daemon.exports:
             if protocols.get((daemon.socket, listed.protocol)) != "BGP":
@@ -136,7 +136,7 @@ def _announced(view: HostView) -> Iterator[tuple[BirdRoute, str, str, bool]]:
                 own = maker in OWN or (maker == "Kernel" and route.type == "unicast" and "lo" in route.dev)
                 if not own or DROPS.search(f"{route.protocol} {listed.protocol}"):
                     continue
-                if not _host_route(route.net) or route.net in (listed.rtbh or ()) or _served(view, route):
+                if not _host_route(route.net) or route.net in (listed.rtbh or ()) or _served(view, named, route):
                     continue
                 if taken:
                     continue
@@ -163,13 +163,13 @@ def _host_route(net: str) -> bool:
     return network.prefixlen == network.max_prefixlen
 
 
-def _served(view: HostView, route: BirdRoute) -> bool:
+def _served(view: HostView, named: Translations, route: BirdRoute) -> bool:
     """Whether packets to the address are taken in or passed on."""
     address = route.net.partition("/")[0]
     family = _family(address)
     if view.local.is_local(family, address):
         return True
-    if translated(view, address):
+    if named.names(address):
         return True
     answer = view.lookup(Query(family=family, dst=address))
     out = view.link(answer.oif) if answer.oif else None

@@ -25,9 +25,10 @@ Not flagged
   prefixes: aggregates, where anything of them is here or the blackhole stands in the kernel as well; blocks of
   private addresses and those longer than /24 (IPv6: /48), which wait for guests; and what is told inside the AS alone:
   a route reflector gives the edges what they announce. Hosts with eBPF programs on the way in that may take the packets
-  before the kernel looks them up (XDP or tc whose verdicts are not known to be others than TX and REDIRECT): told as a
-  possibility, and so where BIRD does not tell the communities; a warning where such a host has another address that it
-  announces in the same way, for then that is how it takes them in. Drained hosts announce nothing.
+  before the kernel looks them up (XDP or tc whose verdicts are not known to be others than TX and REDIRECT), or whose
+  programs or packet filter were not read: told as a possibility, and so where BIRD does not tell the communities; a
+  warning where such a host has another address that it announces in the same way, for then that is how it takes them
+  in. Drained hosts announce nothing.
 
 References
   RFC 4786, RFC 7999; net/ipv4/route.c ip_route_input_slow()
@@ -51,7 +52,7 @@ from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_bpf import program, tc, tcx, xdp
 from netdiag.rules.build_nft import chain, daddr, nat, plain, rule, table, verdict
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.takenearly import steering, translated
+from netdiag.rules.takenearly import Translations, steering
 
 RULE = Rule(
     id="bgp-route-announced-no-local-addr",
@@ -138,7 +139,7 @@ def empty(view: HostView, net: str) -> bool:
     if network.prefixlen > LONGEST[family]:
         return False
     first = str(network.network_address)
-    if private(net) or received(view, first) or translated(view, net):
+    if private(net) or received(view, first):
         return False
     if any(ipaddress.ip_address(row.local) in network for row in view.addresses):
         return False
@@ -179,18 +180,19 @@ def check(view: HostView) -> Iterator[Draft]:
         daemon.socket: {row.name for row in daemon.protocols if row.neighbor_as != row.local_as}
         for daemon in view.bird.daemons
     }
-    taken = steering(view)
-    if not taken:
+    taken, unseen = steering(view), view.unknown("bpf") or view.unknown("nft")
+    named = Translations(view)
+    if not taken and not unseen:
         for (socket, origin, net), told in every.items():  # one whose communities are not told bears a "?"
             names = [name for name in told if name in abroad.get(socket, ())]
-            if names and empty(view, net):
+            if names and empty(view, net) and not named.names(net):
                 yield _aggregate(view, (socket, origin, names), net)
     here = {net: received(view, net.partition("/")[0]) for _, _, net in found}
     for (socket, origin, net), told in found.items():
         address = net.partition("/")[0]
-        if here[net] or translated(view, address):
+        if here[net] or named.names(address):
             continue
-        unsure = (taken and not any(here.values())) or any(name.endswith("?") for name in told)
+        unsure = unseen or (taken and not any(here.values())) or any(name.endswith("?") for name in told)
         names = [name.removesuffix("?") for name in told]
         yield RULE.found(
             subject=subject("prefix", prefix=net),
@@ -315,6 +317,9 @@ def examples() -> Iterator[Example]:
     yield _case("RTBH", "the neighbour is asked to drop", _host(rtbh=(NET,)))
     yield _case("communities not told", "it may be RTBH", _host(rtbh=None), 1, severity="info")
     yield _case("XDP", "a program may take the packets", _host(link={"xdp": Xdp(mode="native")}), 1, severity="info")
+    for unread in ("bpf", "nft"):
+        dark: dict[str, Any] = {"severity": "info", "late": (unread,), "unjudged": True}
+        yield _case(f"{unread} not read", "it may take the packets", _host(), 1, **dark)
     yield _case("aggregate", "how they are originated", _host("203.0.113.0/24"))
     yield from _aggregates()
     yield _case("learnt", "not ours", _host(proto="BGP"))
