@@ -1,7 +1,8 @@
 """Run the rules over a snapshot: findings, what was not evaluated, and the verdict.
 
 Four answers, never two: a rule found something, found nothing in tables that were all read, could not be evaluated
-(a gap in what it reads), or broke. A broken rule is reported as such and stops nothing.
+(a gap in what it reads, or in what it asked besides and raised no alarm), or broke. A broken rule is reported as such
+and stops nothing.
 """
 
 from collections.abc import Callable, Iterable
@@ -65,6 +66,8 @@ def run_rule(
         return [], NotEvaluated(rule=module.id, reason=f"the rule broke: {type(error).__name__}: {error}")
     if inconsistent and not drafts:
         unjudged.append("its tables changed while they were read")
+    if not unjudged and all(draft.finding.severity == "info" for draft in drafts):
+        unjudged += view.unanswered()
     return _distinct(drafts), NotEvaluated(rule=module.id, reason="; ".join(unjudged)) if unjudged else None
 
 

@@ -45,7 +45,8 @@ class Rule:
     """Tables that it judges, see netdiag.index.view.COLLECTOR_OF. A gap in one makes it "not evaluated"."""
     consults: tuple[str, ...] = ()
     """Tables that it only weighs: it runs without them, and asks ``HostView.read_whole`` before it draws a conclusion
-    from what is not in them."""
+    from what is not in them. Where it asked one that was not read, and raises no alarm, the engine adds why that says
+    nothing."""
     explains: tuple[str, ...] = ()
     """Rule ids (globs allowed: ``bgp-*``) whose findings this fault can be the cause of, on objects that it breaks."""
     family: str | None = None

@@ -386,8 +386,8 @@ def _traces() -> Iterator[Example]:
         rows = (Qdisc(ifindex=cables.ifindex("veth0"), kind="clsact", handle=0xFFFF0000, parent=INGRESS),)
         left = replace(tc(cables, "veth1", 1).build(), qdiscs=Tc(qdiscs=rows))
         yield Example(name=f"cables to a {name}", why="by address", tables=left, fires=1, severity=severity)  # type: ignore[arg-type]
-        late = ("addresses",)
-        yield Example(name=f"{name}, not read", why="who knows", tables=left, fires=1, severity="info", late=late)
+        late: dict[str, Any] = {"late": ("addresses",), "severity": "info", "unjudged": True}
+        yield Example(name=f"{name}, not read", why="who knows", tables=left, fires=1, **late)
     yield Example(name="no trace", why="two roles", tables=two(clsact=False), unjudged=True)
     other = two(filtered=True)
     yield Example(name="another filter there", why="it is for something else", tables=other, unjudged=True)
@@ -409,16 +409,16 @@ def _old_and_new(crowd: Callable[..., HostBuilder]) -> Iterator[Example]:
         host.counters(before=before, after=before)
         yield Example(name=f"one of eleven, {name}", why=why, tables=host.build(), fires=fires, late=late)
     young = crowd(11, 1).link("tap0", kind="tun", ifindex=99).build()
-    told: dict[str, Any] = {"fires": 1, "late": ("counters",), "says": ("it may be new",)}
-    why = "its agent may be on the way"
-    yield Example(name="the youngest, counters not read", why=why, tables=young, severity="info", **told)
+    told: dict[str, Any] = {"fires": 1, "late": ("counters",), "says": ("it may be new",), "unjudged": True}
+    why, told["severity"] = "its agent may be on the way", "info"
+    yield Example(name="the youngest, counters not read", why=why, tables=young, **told)
     yield Example(name="two of twenty-two", why="twenty of their siblings", tables=crowd(22, 2).build(), fires=2)
     yield Example(name="three of twenty-one", why="nine in ten are not enough", tables=crowd(21, 3).build())
     dark = crowd(11, 1, carrier=False).build()
     yield Example(name="one without carrier", why="nobody is behind it", tables=dark)
     lately = crowd(22, 2).link("tap0", kind="tun", ifindex=98).link("tap1", kind="tun", ifindex=99).build()
     told |= {"fires": 2}
-    yield Example(name="the two youngest, counters not read", why=why, tables=lately, severity="info", **told)
+    yield Example(name="the two youngest, counters not read", why=why, tables=lately, **told)
     known = crowd(11, 1).link("tap0", kind="tun", ifindex=99)
     before = {"links": (known.link_counters("tap0"),)}
     tables = known.counters(before=before, after=before).build()

@@ -106,7 +106,7 @@ def examples() -> Iterator[Example]:
         kinds = {"l": {"state": 2}, "p": {}, "s": {}, "b": {"state": 2, "flags": 0}, "o": {"state": 2, "dev": "vx1"}}
         entries = [entry(host, f"02:00:00:00:00:0{n}", "192.0.2.9", **kinds[kind]) for n, kind in enumerate(rows)]  # type: ignore[arg-type]
         tables = replace(host.build(), fdb=fdb(entries))
-        yield Example(name=f"vxlan {name}", why=why, tables=tables, late=late, fires=fires)
+        yield Example(name=f"vxlan {name}", why=why, tables=tables, late=late, fires=fires, unjudged=bool(late))
     learned = [entry(host, f"02:00:00:00:00:0{n}", "192.0.2.9", state=2) for n in range(3)]
     macvlan = HostBuilder().link("br0", kind="bridge").link("vx0", kind="macvlan", info={"limit": 2})
     yield Example(name="no vxlan", why="another kind's limit", tables=replace(macvlan.build(), fdb=fdb(learned)))

@@ -228,7 +228,7 @@ def examples() -> Iterator[Example]:
     dns = at_hook("output", rule(port(IPPROTO_UDP, 53), DROP))
     lines = (f"{line} output udp dport 53 accept'",)
     yield case("nameservers on the way out", "an agent's table", asks("198.51.100.53"), dns, says=lines, **bad)
-    unread: dict[str, Any] = {"late": ("resolver",)}
+    unread: dict[str, Any] = {"late": ("resolver",), "unjudged": True}
     yield case("nameservers that were not read", "nobody knows them", asks("198.51.100.53"), dns, **unread)
     by_bus = asks("198.51.100.53").resolver("198.51.100.53", hosts=("files", "resolve", "dns"))
     yield case("names by systemd-resolved", "no program asks these", by_bus, dns)
@@ -265,7 +265,7 @@ def examples() -> Iterator[Example]:
         yield case(f"by TCP, {what}", "are nameservers on the list?", asks("198.51.100.53"), named, **fires)
     waiting = asks("198.51.100.53").socket(protocol=17, dport=53)
     yield case("a program waits for the answer", "it does not do without", waiting, leaves, **bad)
-    deaf: dict[str, Any] = {"late": ("sockets",), **guess}
+    deaf: dict[str, Any] = {"late": ("sockets",), "unjudged": True, **guess}
     yield case("sockets that were not read", "nobody knows who waits", asks("198.51.100.53"), leaves, **deaf)
     web = asks("198.51.100.53").socket(dport=53, state=1).socket(protocol=17, dport=443)
     yield case("sockets of others", "nobody waits for an answer", web, leaves, **guess)

@@ -81,7 +81,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     steps = (e for one in view.netfilter.tables for at in one.chains for row in at.rules for e in row.expressions)
     if not any(_is_filter(step) for step in steps):
         return  # a host with a thousand peers need not look up their ways
-    if not view.read_whole("wireguard") and not view.absent("wireguard"):
+    if view.unknown("wireguard"):
         yield Unjudged(reason="wireguard: not read")
     said: set[tuple[str, str, str]] = set()
     for drops, draft in (*_tunnels(view), *_uplinks(view)):

@@ -207,8 +207,9 @@ def examples() -> Iterator[Example]:
     yield _case("bird6 lives", "BIRD 1 has two programs", _host(), comm="bird6")
     yield _case("no such routes", "static ones", _host(4))
     late: dict[str, Any] = {"fires": 1, "late": ("sockets",), "severity": "info", "confidence": "possible"}
+    late["unjudged"] = True
     yield _case("sockets not read", "it may run with a socket elsewhere", _host(), **late)
-    dead: dict[str, Any] = late | {"severity": "warning", "confidence": "likely"}
+    dead: dict[str, Any] = late | {"severity": "warning", "confidence": "likely", "unjudged": False}
     yield _case("sockets not read, its own is dead", "it was BIRD", _host(12, BirdHost().control_socket()), **dead)
     other = _host(186, BirdHost().control_socket())
     yield _case("sockets not read, that of another is dead", "FRR has others", other, **late)
@@ -255,7 +256,8 @@ def _second() -> Iterator[Example]:
     second: dict[str, Any] = {"unix": "/srv/r/x", "comm": "bird", "more": 1}
     yield _case("a second one at a path of no telling name", "its program tells", host(main), **second)
     for table in ("bird", "bird_routes", "sockets"):
-        yield _case(f"one of two, {table} not read", "it may be given all the same", host(main), late=(table,))
+        late = {"late": (table,), "unjudged": True}
+        yield _case(f"one of two, {table} not read", "it may be given all the same", host(main), 0, **late)
     hung: Any = BirdHost().protocol("k4", "Kernel").protocol("s1", "Static")
     hung.exports("k4", routes=(BirdRoute(net=main, protocol="s1", best=True),)).control_socket("/run/b2", hangs=True)
     left = _host(12, hung).route(other, via="10.0.0.2", dev="eth0", table=100, protocol=12)

@@ -147,7 +147,7 @@ def examples() -> Iterator[Example]:
     yield case("BIRD wants none", "its sessions are down", 4, _host(0, wanted=0))
     yield case("the protocol is down", "switched off", 4, _host(0, state="down"))
     for name in ("bird", "bird_routes"):
-        unread: dict[str, Any] = {"late": (name,)}
+        unread: dict[str, Any] = {"late": (name,), "unjudged": True}
         yield case(f"{name} not read", "nobody knows what it wants", 4, _host(0), **unread)
     rows = tuple(BirdRoute(net=f"10.{n}.0.0/16", protocol="up2", best=True) for n in range(4))
     session = _host(0, state="down").protocol("up1", "BGP").exports("up1", routes=rows)

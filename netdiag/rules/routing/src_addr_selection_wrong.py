@@ -63,7 +63,7 @@ RULE = Rule(
     title="what the host sends to the Internet carries a source that nobody there can answer",
     severity="critical",
     confidence="likely",
-    reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "procnet"),
+    reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
     consults=("nft", "bird"),
 )
 PRIVATE = [
@@ -100,7 +100,6 @@ def private(address: str) -> bool:
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
     firewall = Netfilter(view.nft)
-    unread = [row for row in view.coverage if row.collector == "nft" and row.status in ("denied", "timeout", "failed")]
     for family in FAR:
         own = [row for row in view.addresses if row.family == family and not private(row.local) and row.scope == 0]
         public = [row for row in own if not row.flags & IFA_F_DEPRECATED]
@@ -110,8 +109,8 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
             continue
         if not public:
             public = [row for row in view.addresses if row.family == family and row.scope == 0]
-        if unread:
-            yield Unjudged(reason=f"nft: {unread[0].status}: the source may be rewritten on the way out")
+        if view.unknown("nft"):
+            yield Unjudged(reason="nft: not read, and the source may be rewritten on the way out")
             continue
         yield _draft(view, wrong, _best(view, public, wrong))
 

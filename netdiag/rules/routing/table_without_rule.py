@@ -292,7 +292,7 @@ def examples() -> Iterator[Example]:
     yield _case(
         "all that BIRD has", "no other way there", astray, says=("nothing of bird is in a table in use",), **warn
     )
-    dark: dict[str, Any] = {"late": ("sysctls",), "severity": "info"}
+    dark: dict[str, Any] = {"late": ("sysctls",), "severity": "info", "unjudged": True}
     yield _case("all that BIRD has, settings not read", "other ways are not known", astray, 1, **dark)
     both = _own(protocol=12).route("198.51.100.0/24", via="10.0.0.2", dev="eth0", protocol=12)
     yield _case("a daemon with routes in main too", "this one is for something else", both, 1, severity="info")

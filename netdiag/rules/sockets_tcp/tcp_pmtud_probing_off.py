@@ -51,7 +51,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     small = [link for link in small if any(link.mtu < mtu for mtu in wide)]
     if not small:
         return
-    if not (view.read_whole("nft") or view.absent("nft")):
+    if view.unknown("nft"):
         yield Unjudged(reason="nft: not read, and it may clamp the MSS")
         return
     first = min(small, key=lambda link: (link.mtu, link.ifname))

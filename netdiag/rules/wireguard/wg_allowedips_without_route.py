@@ -94,7 +94,7 @@ def steered(view: HostView) -> bool:
 
 def unread(view: HostView) -> list[str]:
     """Which of those cannot be ruled out."""
-    return [table for table in ("bird", "bpf") if not view.read_whole(table) and not view.absent(table)]
+    return [table for table in ("bird", "bpf") if view.unknown(table)]
 
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:

@@ -54,7 +54,7 @@ NAMED = 3
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
     yield from untold(view, "wireguard")
     wanted = view.intent.wireguard or ()
-    if not view.read_whole("wireguard") and not view.absent("wireguard"):
+    if view.unknown("wireguard"):
         if wanted:
             yield Unjudged(reason="wireguard: not read")
         return
