@@ -1,6 +1,7 @@
 """What it checks
-  A single address (/32, /128) is announced by BGP from a static blackhole route of BIRD, and this host neither has the
-  address, nor a local route for it, nor a route that would forward it. Or a shorter prefix, of public addresses, of
+  A single address (/32, /128) is announced by BGP from a static route of BIRD that leads nowhere (blackhole,
+  unreachable, prohibit, or by lo), and this host neither has the address on an interface that is up, nor a local route
+  for it, nor a route that would forward it. Or a shorter prefix, of public addresses, of
   which this host has no address and no route to any part, not even the blackhole: what comes for it goes out again by
   the default route (a warning).
 
@@ -19,16 +20,16 @@ Fix
   the static route; the traffic moves to the other sites.
 
 Not flagged
-  Addresses on any interface, that the packet filter names in a table that translates (DNAT, TPROXY), in a local route
-  (AnyIP), or behind a route of any table that policy rules lead to, but for one that leads to lo: its packets come back
-  in until their TTL is over. Announcements with a blackhole community (RTBH): the neighbour is asked to drop. Shorter
-  prefixes: aggregates, where anything of them is here or the blackhole stands in the kernel as well; blocks of
-  private addresses and those longer than /24 (IPv6: /48), which wait for guests; and what is told inside the AS alone:
-  a route reflector gives the edges what they announce. Hosts with eBPF programs on the way in that may take the packets
-  before the kernel looks them up (XDP or tc whose verdicts are not known to be others than TX and REDIRECT), or whose
-  programs or packet filter were not read: told as a possibility, and so where BIRD does not tell the communities; a
-  warning where such a host has another address that it announces in the same way, for then that is how it takes them
-  in. Drained hosts announce nothing.
+  Addresses on any interface that is up, that the packet filter names in a table that translates (DNAT, TPROXY), in a
+  local route (AnyIP), or behind a route of any table that policy rules lead to, but for one that leads to lo: its
+  packets come back in until their TTL is over. Announcements with a blackhole community (RTBH): the neighbour is asked
+  to drop. Shorter prefixes: aggregates, where anything of them is here or the blackhole stands in the kernel as well;
+  blocks of private addresses and those longer than /24 (IPv6: /48), which wait for guests; and what is told inside the
+  AS alone: a route reflector gives the edges what they announce. Hosts with eBPF programs on the way in that may take
+  the packets before the kernel looks them up (XDP or tc whose verdicts are not known to be others than TX and
+  REDIRECT), or whose programs or packet filter were not read: told as a possibility, and so where BIRD does not tell
+  the communities; a warning where such a host has another address that it announces in the same way, for then that is
+  how it takes them in. Drained hosts announce nothing.
 
 References
   RFC 4786, RFC 7999; net/ipv4/route.c ip_route_input_slow()
@@ -42,7 +43,7 @@ from netdiag.index.packet import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import usable
-from netdiag.model.bird import BirdRoute
+from netdiag.model.bird import BirdRoute, RouteList, SentRoute, UnresolvedRoute
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Xdp
 from netdiag.model.route import RTN_LOCAL, RTN_THROW, RTN_UNICAST, RTNH_F_DEAD, Routes
@@ -51,7 +52,7 @@ from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_bpf import program, tc, tcx, xdp
 from netdiag.rules.build_nft import chain, daddr, nat, plain, rule, table, verdict
-from netdiag.rules.shape import Example, Rule
+from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.takenearly import Translations, steering
 
 RULE = Rule(
@@ -68,8 +69,8 @@ MOST = 512
 def received(view: HostView, address: str) -> bool:
     """Whether the host delivers or forwards packets for the address, by some table that rules lead to."""
     family = "inet6" if ":" in address else "inet"
-    if view.local.owners(address):
-        return True
+    if any((at := view.link(row.ifindex)) is None or at.up for row in view.local.owners(address)):
+        return True  # of one that is down the kernel has taken the local route away
     fib = view.fib(family)
     for number in reachable_tables(view.rules, view.links, family):
         for group in fib.candidates(number, address):
@@ -103,8 +104,9 @@ def _forwards(view: HostView, routes: Routes, at: int) -> bool:
 
 
 def announced(view: HostView) -> dict[tuple[str, str, str], list[str]]:
-    """Prefixes from static blackholes, by socket, protocol and prefix, with the sessions that hear them."""
+    """Prefixes from static routes that lead nowhere, by socket, protocol and prefix; the sessions that hear them."""
     kinds = {(daemon.socket, row.name): row for daemon in view.bird.daemons for row in daemon.protocols}
+    recursive = {each.socket: {(one.table, one.net) for one in each.unresolved or ()} for each in view.bird_routes}
     found: dict[tuple[str, str, str], list[str]] = {}
     for daemon in view.bird_routes:
         for listed in daemon.exports:
@@ -114,12 +116,29 @@ def announced(view: HostView) -> dict[tuple[str, str, str], list[str]]:
             for route in listed.routes or ():
                 origin = kinds.get((daemon.socket, route.protocol or ""))
                 static = origin is not None and origin.proto == "Static"
-                if route.type != "blackhole" or not static or route.net in (listed.rtbh or ()):
+                if not static or not nowhere(view, route) or asked_to_drop(listed, route):
                     continue
+                if (route.table, route.net) in recursive.get(daemon.socket, ()):
+                    continue  # bgp-exports-unreachable-route speaks
                 key = (daemon.socket, route.protocol or "", route.net)
                 if len(found) < MOST or key in found:
-                    found.setdefault(key, []).append(listed.protocol + ("" if listed.rtbh is not None else "?"))
+                    kept = listed.rtbh if route.type in ("blackhole", "unicast") else listed.sent
+                    found.setdefault(key, []).append(listed.protocol + ("" if kept is not None else "?"))
     return found
+
+
+def nowhere(view: HostView, route: BirdRoute) -> bool:
+    """Whether a static route only makes the prefix known: it refuses, or leads to lo."""
+    if route.type in ("blackhole", "unreachable", "prohibit"):
+        return True
+    links = [view.stack.by_name.get(name) for name in route.dev]
+    return bool(links) and not route.via and all(link is not None and link.loopback for link in links)
+
+
+def asked_to_drop(listed: RouteList, route: BirdRoute) -> bool:
+    """Whether the neighbour is told a blackhole community with it."""
+    told = [word for one in listed.sent or () if one.net == route.net for word in one.communities]
+    return route.net in (listed.rtbh or ()) or any(word.endswith(":666") for word in told)
 
 
 LONGEST = {"inet": 24, "inet6": 48}
@@ -189,30 +208,40 @@ def check(view: HostView) -> Iterator[Draft]:
                 yield _aggregate(view, (socket, origin, names), net)
     here = {net: received(view, net.partition("/")[0]) for _, _, net in found}
     for (socket, origin, net), told in found.items():
-        address = net.partition("/")[0]
-        if here[net] or named.names(address):
+        if here[net] or named.names(net.partition("/")[0]):
             continue
         unsure = unseen or (taken and not any(here.values())) or any(name.endswith("?") for name in told)
-        names = [name.removesuffix("?") for name in told]
-        yield RULE.found(
-            subject=subject("prefix", prefix=net),
-            message=f"{net} is announced to {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}, and this host "
-            "has neither the address nor a route for it: packets for it are dropped",
-            severity="warning" if taken else None,
-            confidence="possible" if unsure else "likely" if taken else None,
-            evidence=[
-                (f"announced by {origin}", f"blackhole {net}", f"birdc show route export {names[0]}"),
-                (f"interfaces with {address}", 0, "RTM_GETADDR IFA_LOCAL"),
-                (f"local or unicast routes for {address}", 0, "RTM_GETROUTE"),
-            ],
-            confirm=[
-                birdc(socket, f"show route export {bird_name(names[0])}"),
-                f"ip route get {address}",
-                "ip -br address show dev lo",
-            ],
-            fix=f"ip address add {net} dev lo  # or withdraw it: {birdc(socket, f'disable {bird_name(origin)}')}",
-            breaks=[subject("address", address=address)],
+        yield _single(
+            view, (socket, origin, [name.removesuffix("?") for name in told]), net, taken=taken, unsure=unsure
         )
+
+
+def _single(view: HostView, told: tuple[str, str, list[str]], net: str, *, taken: bool, unsure: bool) -> Draft:
+    """``told``: the daemon's socket, the static protocol, the sessions."""
+    (socket, origin, names), address = told, net.partition("/")[0]
+    down = next((view.ifname(row.ifindex) for row in view.local.owners(address)), None)
+    lack = f"has it on {down}, which is down, and no" if down else "has neither the address nor a"
+    return RULE.found(
+        subject=subject("prefix", prefix=net),
+        message=f"{net} is announced to {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}, and this host "
+        f"{lack} route for it: packets for it are dropped",
+        severity="warning" if taken else None,
+        confidence="possible" if unsure else "likely" if taken else None,
+        evidence=[
+            (f"announced by {origin}", net, f"birdc show route export {names[0]}"),
+            (f"interfaces that are up with {address}", 0, "RTM_GETADDR IFA_LOCAL, RTM_GETLINK IFF_UP"),
+            (f"local or unicast routes for {address}", 0, "RTM_GETROUTE"),
+        ],
+        confirm=[
+            birdc(socket, f"show route export {bird_name(names[0])}"),
+            f"ip route get {address}",
+            f"ip -br address show dev {quoted(down) if down else 'lo'}",
+        ],
+        fix=(f"ip link set dev {quoted(down)} up" if down else f"ip address add {net} dev lo")
+        + f"  # or withdraw it: {birdc(socket, f'disable {bird_name(origin)}')}",
+        touches=[subject("link", ifname=down)] if down else [],
+        breaks=[subject("address", address=address)],
+    )
 
 
 NET = "203.0.113.7/32"
@@ -220,7 +249,8 @@ NET = "203.0.113.7/32"
 
 def _host(net: str = NET, *, type: str = "blackhole", rtbh: tuple[str, ...] | None = (), **more: Any) -> Any:
     host = BirdHost().bgp("up1", state=more.get("state", "up")).protocol("s1", more.get("proto", "Static"))
-    host.exports("up1", routes=(BirdRoute(net=net, type=type, protocol="s1", best=True),), rtbh=rtbh)
+    listed = BirdRoute(net=net, type=type, protocol="s1", best=True, dev=more.get("dev", ()))
+    host.exports("up1", routes=(listed,), rtbh=rtbh, sent=more.get("sent", ()))
     host.link("eth0", **more.get("link", {})).address("eth0", "192.0.2.2/24")
     return host.route(net, type="blackhole", protocol=12, priority=32)
 
@@ -333,9 +363,27 @@ def examples() -> Iterator[Example]:
     bare = BirdHost().bgp("up1").exports("up1", routes=(BirdRoute(net=NET, type="blackhole", best=True),))
     yield _case("origin not told", "it may be learnt", bare)
     yield _case("with a next hop", "bird-route-not-in-fib speaks", _host(type="unicast"))
-    down = _host()
-    down.link("dummy0", kind="dummy", up=False).address("dummy0", NET)
-    yield _case("on an interface that is down", "it is there, and that is another fault", down)
+    for kind, dev in (("unreachable", ()), ("prohibit", ()), ("unicast", ("lo",))):
+        made = _host(type=kind, dev=dev)
+        yield _case(f"{kind} {' '.join(dev)}", "a way to write it", made, **crit)
+        yield _case(f"{kind}, on lo", "the ordinary case", _host(type=kind, dev=dev).address("lo", NET))
+        drop = (SentRoute(net=NET, communities=("65002:666",)),)
+        yield _case(f"{kind}, RTBH", "the neighbour drops", _host(type=kind, dev=dev, sent=drop))
+        untold = _host(type=kind, dev=dev, sent=None)
+        weight = "critical" if kind == "unicast" else "info"
+        yield _case(f"{kind}, attributes not told", "a refusal may be RTBH", untold, 1, severity=weight)
+    guest = _host(type="unicast", dev=("eth0",))
+    yield _case("unicast by eth0", "to a guest", guest)
+    lost = _host(type="unreachable")
+    lost.unresolved(UnresolvedRoute(net=NET, protocol="s1", best=True, recursive=True))
+    yield _case("recursive and not resolved", "bgp-exports-unreachable-route speaks", lost)
+    for up, fires in ((False, 1), (True, 0)):
+        dummy = _host()
+        dummy.link("dummy0", kind="dummy", up=up).address("dummy0", NET)
+        says = ("has it on dummy0, which is down", "ip link set dev dummy0 up") if fires else ()
+        yield _case(
+            f"on an interface that is {'up' if up else 'down'}", "its local route is away", dummy, fires, says=says
+        )
     for kind, verdicts, severity in (
         ("xdp", (2,), "critical"),
         ("xdp", (1, 2), "critical"),
