@@ -36,7 +36,7 @@ from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Xdp
-from netdiag.model.route import RTN_LOCAL
+from netdiag.model.route import RT_TABLE_LOCAL, RTN_LOCAL
 from netdiag.model.sockets import sockets_from_rows
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
@@ -58,6 +58,10 @@ INFRASTRUCTURE = frozenset({22, 53, 68, 123, 161, 179, 323, 546, 3784, 3785, 478
 
 
 EPHEMERAL = range(UNTOUCHED[0], UNTOUCHED[1] + 1)
+
+
+KERNEL = 2
+"""RTPROT_KERNEL."""
 
 
 def serves(port: int) -> bool:
@@ -82,10 +86,12 @@ def without_sockets(view: HostView) -> bool:
     """Something may serve without a socket of that address."""
     if steering(view):
         return True
-    return any(
-        ((view.routes(family).type == RTN_LOCAL) & (view.routes(family).table != 255)).any()
-        for family in ("inet", "inet6")
-    )
+    found = False
+    for family in ("inet", "inet6"):
+        routes = view.routes(family)
+        aside = (routes.type == RTN_LOCAL) & (routes.table != RT_TABLE_LOCAL)
+        found |= bool((aside & (routes.protocol != KERNEL)).any())  # (of a VRF's own addresses the kernel makes them)
+    return found
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -167,6 +173,9 @@ def _case(name: str, why: str, *sockets: tuple[str, int], **more: Any) -> Exampl
     host.address("lo", f"{B}/32").address("lo", "2001:db8::7/128")
     if more.pop("tproxy", False):
         host.route("default", dev="lo", type="local", table=100, family="inet")
+    if more.pop("vrf", False):
+        host.link("mgmt", kind="vrf", info={"table": 10}).link("eth9", master="mgmt")
+        host.route("10.9.0.1/32", dev="eth9", type="local", table=10, protocol=2, scope=254)
     kind = {"protocol": 17, "state": 7} if udp else {"protocol": 6, "state": 10}
     rows = [{"family": 2, "src": src, "dst": "0.0.0.0", "sport": port, **kind} for src, port in sockets]
     if "verdicts" in more:
@@ -192,6 +201,7 @@ def examples() -> Iterator[Example]:
     yield _case("XDP that only passes", "it takes nothing", (A, 443), link=hook, verdicts=(2,), **crit)
     yield _case("XDP that redirects", "it needs no socket", (A, 443), link=hook, verdicts=(2, 4))
     yield _case("TPROXY", "its socket is elsewhere", (A, 443), tproxy=True)
+    yield _case("a VRF", "its local routes are the kernel's", (A, 443), vrf=True, fires=1)
     yield _case("not here", "another rule", (A, 443), nets=("203.0.113.99",))
     yield _case("a UDP socket without a port", "it serves nobody", (A, 53), (B, 0), udp=True, **crit)
     yield _case("a network that begins with it", "no single address", (A, 443), nets=(A, f"{B}/31"))
