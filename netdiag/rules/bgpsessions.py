@@ -108,7 +108,12 @@ class Session:
     @property
     def waits(self) -> bool:
         """Passive, or for a range of neighbours: the other side calls, and need not be there."""
-        return self.state == "Passive" or "Neighbor range" in self.protocol.other
+        return self.state == "Passive" or self.ranged
+
+    @property
+    def ranged(self) -> bool:
+        """For a range of neighbours, of which any may come and go."""
+        return "Neighbor range" in self.protocol.other
 
     @property
     def source(self) -> str:
@@ -273,6 +278,21 @@ def stands_by(view: HostView, session: Session) -> list[str]:
 def down_severity(view: HostView, session: Session) -> Severity:
     """Of a session that is down: critical where nothing else brings routes of one of its families."""
     return "warning" if stands_by(view, session) else "critical"
+
+
+def stood(view: HostView, session: Session) -> bool:
+    """Whether the session stood at the time of the baseline, on a host that was in service, as it is now."""
+    old = view.baseline
+    if old is None or not old.read_whole("bird") or old.meta.drained or view.meta.drained or session.ranged:
+        return False
+    own = (session.daemon.socket, session.name, session.protocol.neighbor_address)
+    return any((one.daemon.socket, one.name, one.protocol.neighbor_address) == own and one.up for one in sessions(old))
+
+
+def waiting_severity(view: HostView, session: Session) -> Severity:
+    """Of a session that is down, as ``down_severity``; no more than a warning where it only waits to be called by a
+    neighbour of whom no baseline tells."""
+    return "warning" if session.waits and not stood(view, session) else down_severity(view, session)
 
 
 def loss_words(view: HostView, session: Session) -> str:

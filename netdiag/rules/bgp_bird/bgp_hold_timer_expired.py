@@ -21,8 +21,9 @@ Fix
 
 Not flagged
   Sessions that are switched off, or stand again. A neighbour that restarts gracefully, and one that restarted a moment
-  ago: the routes are kept; told as a possibility. Maintenance on the other side looks the same from here, and is an
-  outage all the same.
+  ago: the routes are kept; told as a possibility, as is one of a range of neighbours. Passive sessions are a warning
+  at most, but where they stood at the time of the baseline. Maintenance on the other side looks the same from here, and
+  is an outage all the same.
 
 References
   RFC 4271 sections 6.5 and 4.2; bgp_hold_timeout() in proto/bgp/bgp.c of BIRD
@@ -37,12 +38,12 @@ from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
 from netdiag.rules.bgpsessions import (
     HOLD_TIMER,
     bird_name,
-    down_severity,
     entries,
     loss_words,
     routed,
     sessions,
     touched,
+    waiting_severity,
     way,
 )
 from netdiag.rules.build_bird import BirdHost, channel
@@ -57,7 +58,7 @@ RULE = Rule(
     title="a BGP session was lost because one direction fell silent",
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls", "neighbours"),
-    consults=("wireguard", "nft", "nexthops", "sockets"),
+    consults=("wireguard", "nft", "nexthops", "sockets", "baseline"),
     explains=("bgp-not-established", "nf-own-traffic-dropped", "route-default-missing", "dns-nameserver-unroutable"),
 )
 
@@ -77,13 +78,13 @@ def check(view: HostView) -> Iterator[Draft]:
         blocker = stop(view, talk) if talk is not None else None
         if blocker is not None:
             silent += f" ({place_words(blocker.at)} stops its packets)"
-        kept = row.neighbor_graceful_restart or session.waits
+        kept = row.neighbor_graceful_restart or session.ranged
         yield RULE.found(
             subject=session.subject,
             message=f"BGP session {session.name} to {session.neighbour} was lost when the hold timer expired: "
             f"{silent}; " + loss_words(view, session),
-            severity=down_severity(view, session),
-            confidence="possible" if kept else None,
+            severity=waiting_severity(view, session),
+            confidence="possible" if kept else "likely" if session.waits else None,
             evidence=[
                 ("last error", session.error, session.source),
                 *([fact(blocker)] if blocker is not None else []),
@@ -137,7 +138,18 @@ def examples() -> Iterator[Example]:
     words = ("1 other session still up (up2)",)
     yield _case("one of three", "the third carries another family", third, fires=1, severity="warning", says=words)
     passive = BirdHost().bgp_down("up1", ours, bgp_state="Passive")
-    yield _case("passive", "the neighbour calls, and need not be there", passive, fires=1, severity="info")
+    yield _case("passive", "the neighbour calls, and need not be there", passive, fires=1, severity="warning")
+    some = BirdHost().bgp_down("dyn1", ours, bgp_state="Passive", other={"Neighbor range": "192.0.2.0/24"})
+    yield _case("one of a range", "it may have gone", some, fires=1, severity="info")
+    passive.link("eth0").address("eth0", "192.0.2.2/24")
+    yield Example(
+        name="passive, and it stood",
+        why="it was there",
+        tables=passive.build(),
+        fires=1,
+        severity="critical",
+        baseline=BirdHost().bgp("up1").build(),
+    )
     old = BirdHost().bgp("up1", last_error=ours)
     yield _case("stands, with the old error", "as a daemon of another release may tell", old)
     local = BirdHost().bgp_down("up1", ours, neighbor_address="fe80::1", neighbor_ifname="eth1")

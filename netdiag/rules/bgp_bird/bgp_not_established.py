@@ -26,10 +26,12 @@ Fix
 
 Not flagged
   Sessions that are switched off (state down without an error). Passive sessions and those for a range of neighbours:
-  the other side calls. Told as a possibility only: a session within ten seconds of BIRD's start, of a new
-  configuration or of a restart here or there; a passive one that was lost with an error; a neighbour that restarts
-  gracefully, whose routes BIRD keeps meanwhile. Sessions down because of an AS number, a route limit or BFD: those
-  are findings of their own. Where BIRD's time format is not understood, so that the age is not known: likely only.
+  the other side calls; but a passive one that stood at the time of the baseline is judged as any, and one with a
+  neighbour of its own that was lost with an error is a warning. Told as a possibility only: a session within ten
+  seconds of BIRD's start, of a new configuration or of a restart here or there; one for a range that was lost with an
+  error; a neighbour that restarts gracefully, whose routes BIRD keeps meanwhile. Sessions down because of an AS number,
+  a route limit or BFD: those are findings of their own. Where BIRD's time format is not understood, so that the age is
+  not known: likely only.
 
 References
   RFC 4271 section 8, proto/bgp/bgp.c bgp_get_status() bgp_last_errmsg() of BIRD, RFC 4724, RFC 4486
@@ -46,18 +48,20 @@ from netdiag.rules.bgpsessions import (
     bfd_closed,
     bird_name,
     dead_links,
-    down_severity,
     entries,
     limit_closed,
     loss_words,
     on_subnet,
     routed,
     sessions,
+    stood,
     touched,
+    waiting_severity,
     way,
 )
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
+from netdiag.rules.passivecases import passive_examples
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -65,7 +69,7 @@ RULE = Rule(
     title="a BGP session is not established",
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls", "neighbours"),
-    consults=("wireguard",),
+    consults=("wireguard", "baseline"),
     explains=("route-default-missing", "dns-nameserver-unroutable", "bgp-gr-stale"),
 )
 
@@ -78,24 +82,26 @@ REPAIRS = (
 )
 
 
-def judged(session: Session) -> bool:
+def judged(view: HostView, session: Session) -> bool:
     """Whether it ought to be up, and is not, and no other rule names the cause."""
-    if session.up or session.switched_off or (session.waits and not session.error):
+    if session.up or session.switched_off or (session.waits and not session.error and not stood(view, session)):
         return False
     return not (bad_as(session) or limit_closed(session) or bfd_closed(session))
 
 
 def confidence_of(session: Session) -> Confidence:
     """How sure it is that the session does not come up by itself, or need not."""
-    if session.starting() or session.waits or session.protocol.neighbor_graceful_restart:
+    if session.starting() or session.ranged or session.protocol.neighbor_graceful_restart:
         return "possible"
-    return "certain" if session.age() is not None else "likely"
+    return "certain" if session.age() is not None and not session.waits else "likely"
 
 
 def reason(session: Session) -> str:
     """State and error: ``Active, Socket: Connection refused``."""
     if session.error:
         return f"{session.state}, {session.error}"
+    if session.state == "Passive":
+        return "Passive, the neighbour does not call any more"
     if session.state == "Idle":
         return "Idle, BIRD sees no interface on whose subnet the neighbour is"
     return f"{session.state}, no answer and no error"
@@ -117,11 +123,11 @@ def repair(session: Session, dead: list[tuple[str, str]]) -> str:
 
 def check(view: HostView) -> Iterator[Draft]:
     for session in sessions(view):
-        if not judged(session):
+        if not judged(view, session):
             continue
         row, answer = session.protocol, way(view, session)
         address = row.neighbor_address
-        severity = down_severity(view, session)
+        severity = waiting_severity(view, session)
         dead = dead_links(view, session, answer)
         near = bool(on_subnet(view, session)) or (answer is not None and answer.ok)
         default = "::/0" if ":" in (address or "") else "0.0.0.0/0"
@@ -324,24 +330,7 @@ def _meant_examples() -> Iterator[Example]:
     yield _case(
         "about to be off", "it says goodbye", BirdHost().bgp("up1", **(off | {"state": "stop", "bgp_state": "Close"}))
     )
-    yield _case("passive", "the other side calls, and need not", BirdHost().bgp_down("up1", bgp_state="Passive"))
-    yield _case(
-        "passive, by the info column only",
-        "the state stands in two places",
-        BirdHost().bgp_down("up1", bgp_state="Passive").bgp_down("up2", bgp_state=None, info="Passive"),
-    )
-    yield _case(
-        "passive, and lost with an error",
-        "somebody was there; whether they should be is not known",
-        BirdHost().bgp_down("up1", "BGP Error: Hold timer expired", bgp_state="Passive"),
-        fires=1,
-        severity="info",
-    )
-    yield _case(
-        "range of neighbours",
-        "a template for sessions that come and go",
-        BirdHost().bgp_down("dyn", bgp_state="Idle", neighbor_address=None, other={"Neighbor range": "192.0.2.128/25"}),
-    )
+    yield from passive_examples(_lan)
     yield _case(
         "neighbour restarts gracefully",
         "its routes are kept and still used",
