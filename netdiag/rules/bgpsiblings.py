@@ -48,6 +48,20 @@ def carried(one: Standing) -> tuple[str, str, str | None, bool]:
     return one.session.daemon.socket, one.channel.name, table, one.internal
 
 
+def before(view: HostView, session: Session, name: str) -> BirdChannel | None:
+    """The session's channel of that name at the time of the baseline, where it was up, on a host that was in service,
+    as it is now."""
+    old = view.baseline
+    if old is None or not old.read_whole("bird") or old.meta.drained or view.meta.drained:
+        return None
+    own = (session.daemon.socket, session.name, session.protocol.neighbor_as)
+    for one in standing(old):
+        then = (one.session.daemon.socket, one.session.name, one.session.protocol.neighbor_as)
+        if then == own and one.channel.name == name:
+            return one.channel
+    return None
+
+
 def siblings(view: HostView, one: Standing, direction: str) -> list[Standing]:
     """Channels of the same family and table, this one included: to the same neighbouring AS, or with the same filter by
     name. ``direction``: ``input`` or ``output``."""

@@ -5,7 +5,8 @@
   filter that refuses is written in place, or its name and the other's say the same but for the session: to_as1 and
   to_as2, up_one_out and up_two_out of the sessions up_one and up_two. Or one to a neighbouring AS that is told of every
   service address of this host (alone in its prefix, on lo) in the other family, where there is one of this family too,
-  and the filters go together by their names (out4 and out6) or this one is written in place.
+  and the filters go together by their names (out4 and out6) or this one is written in place. Or it announced routes at
+  the time of the baseline whose makers still have them.
 
 Why it matters
   The session looks well and attracts no traffic: the neighbour has no route to what this host serves over it. As long
@@ -36,10 +37,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bird import BirdRoute, UpdateCounts
+from netdiag.model.bird import BirdProtocol, BirdRoute, UpdateCounts
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.bgpsessions import bird_name
-from netdiag.rules.bgpsiblings import IN_PLACE, NOTHING, Standing, carried, siblings, standing
+from netdiag.rules.bgpsiblings import IN_PLACE, NOTHING, Standing, before, carried, siblings, standing
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example, Rule
 
@@ -48,7 +49,7 @@ RULE = Rule(
     title="an established BGP session announces nothing",
     severity="warning",
     reads=("bird",),
-    consults=("bird_routes", "links", "addresses"),
+    consults=("bird_routes", "links", "addresses", "routes", "baseline"),
     explains=("bgp-prefix-announced-nowhere", "bgp-anycast-missing-announce"),
     own_cause=True,
 )
@@ -124,6 +125,28 @@ def _stem(one: Standing) -> str:
     return re.sub(r"\d+", "#", (one.channel.output_filter or "").replace(one.session.name, "@"))
 
 
+def announced(view: HostView, one: Standing) -> int:
+    """Routes that the channel announced at the time of the baseline, where one of those who made them still has some:
+    a route that is gone, or whose protocol was switched off, was taken back."""
+    old, then = view.baseline, before(view, one.session, one.channel.name)
+    if old is None or then is None or not then.exported:
+        return 0
+    place = one.session.daemon.socket, one.session.name
+    lists = {(d.socket, listed.protocol): listed.routes for d in old.bird_routes for listed in d.exports}
+    makers = {row.name: row for row in one.session.daemon.protocols if row.state == "up"}
+    kept = [route for route in lists.get(place) or () if _has(view, makers.get(route.protocol or ""), route)]
+    return then.exported if kept else 0
+
+
+def _has(view: HostView, maker: BirdProtocol | None, route: BirdRoute) -> bool:
+    """Whether a protocol still has routes; of a direct one, whether the address is still here."""
+    if maker is None:
+        return False
+    if maker.proto == "Direct":
+        return bool(view.local.owners(route.net.partition("/")[0]))
+    return any(channel.imported for channel in maker.channels)
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for one in standing(view):
         count = refused(one)
@@ -131,10 +154,12 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         better = [other for other in siblings(view, one, "output") if other.channel.exported] or _mates(view, one)
         better = better or _twins(view, one)
-        if not better and (one.channel.output_filter == NOTHING or one.internal):
+        was = 0 if better else announced(view, one)
+        if not better and not was and (one.channel.output_filter == NOTHING or one.internal):
             continue
         session, policy = one.session, one.channel.output_filter
         words = f", while {better[0].session.name} announces {better[0].channel.exported}" if better else ""
+        words += f" (it announced {was} at the time of the baseline)" if was else ""
         yield RULE.found(
             subject=session.subject,
             message=f"BGP session {session.name} to {session.neighbour} is established and announces no "
@@ -149,7 +174,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             confirm=[session.confirm, session.command(f"show route noexport {bird_name(session.name)}")],
             fix=f"{session.command('configure')}  # after repairing the export filter of {session.name} in bird.conf",
-            confidence="likely" if better else "possible",
+            confidence="likely" if better or was else "possible",
         )
 
 
@@ -268,6 +293,54 @@ def examples() -> Iterator[Example]:
     old = BirdHost().bgp("up1", table="t2", **_zero(table=None)).bgp("up2", **_good(table=None))
     yield _case("BIRD 1.6, another table", "no sibling", old, **info)
     yield from _silent()
+    yield from _since()
+
+
+def _since() -> Iterator[Example]:
+    """One session, which announced something at the time of the baseline."""
+
+    def host(*, out: int = 0, maker: dict[str, Any] | None = None, proto: str = "Static", **fields: Any) -> BirdHost:
+        session = {key: fields.pop(key) for key in ("session",) if key in fields}
+        given = _good(exported=out, **fields) if out else _zero(**fields) | {"neighbor_address": "192.0.2.9"}
+        made = BirdHost().bgp("up1", **(given | session))
+        made.protocol("s1", proto, **({"channels": (channel(imported=1),)} | (maker or {})))
+        routes = (BirdRoute(net="203.0.113.7/32", protocol="s1", best=True),) if out else ()
+        return made.exports("up1", routes=routes)
+
+    told: dict[str, Any] = {"fires": 1, "severity": "warning", "confidence": "likely"}
+    info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    old, says = host(out=3).build(), ("(it announced 3 at the time of the baseline)",)
+    for name, why, now, seen in (
+        ("a filter refuses all", "it was wanted", host(), told),
+        ("export none", "it was wanted", host(output_filter="REJECT"), told),
+        ("inside the AS", "it was wanted", host(session="internal AS4"), told),
+        ("its maker is switched off", "drained by hand", host(maker={"state": "down"}), info),
+        ("its maker has none", "it was taken back", host(maker={"channels": (channel(imported=0),)}), info),
+        ("a direct protocol, and no address", "the service is gone", host(proto="Direct"), info),
+    ):
+        yield Example(
+            name=f"it announced three, {name}",
+            why=why,
+            tables=now.build(),
+            baseline=old,
+            **seen,
+            says=says if seen is told else (),
+        )
+    there = host(proto="Direct").address("lo", "203.0.113.7/32")
+    yield Example(
+        name="it announced three, of an address that is here",
+        why="it was wanted",
+        tables=there.build(),
+        baseline=old,
+        says=says,
+        **told,
+    )
+    none: dict[str, Any] = {"tables": host(output_filter="REJECT").build()}
+    yield Example(name="it announced nothing then", why="a collector", baseline=host().build(), **none)
+    yield Example(name="labelled drained", why="out of service", baseline=old, labels={"drained": "true"}, **none)
+    yield Example(
+        name="the baseline's BIRD was late", why="nothing is known", baseline=old, late_then=("bird",), **none
+    )
 
 
 def _of_two_families(told: dict[str, Any]) -> Iterator[Example]:

@@ -4,7 +4,7 @@
   with the same filter by name, of the same family and table; or where nobody can have wanted it so: this host has no
   other default route of the family, or it forwards packets of the family and the session did bring routes before, or
   the same session brings routes of the other family. The last two of a filter that somebody wrote, not of "import
-  none".
+  none". Or where it brought routes at the time of the baseline, whatever refuses them now.
 
 Why it matters
   The session looks well and nothing goes over it. With a sibling that brings routes the second way is missing when the
@@ -21,7 +21,8 @@ Fix
 
 Not flagged
   "import none" on a session without a sibling that imports: it only announces, by choice. A neighbour that sends
-  nothing, or has withdrawn what it sent. Sessions inside the AS with "import none". Clients of a route server. A
+  nothing, or has withdrawn what it sent. Sessions inside the AS with "import none", and any of them on a host that has
+  a default route from elsewhere. Clients of a route server. A
   session established less than three seconds ago. Another filter that refuses all, on a host that has a default route
   from elsewhere and no sibling to compare with, is told as information only: an announcer may be written so too
   ("import filter { reject; }" on a node that forwards for its guests and announces them). BIRD counts what a filter
@@ -39,7 +40,7 @@ from netdiag.model.bird import UpdateCounts
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTN_UNICAST
 from netdiag.model.snapshot import Tables
-from netdiag.rules.bgpsiblings import NOTHING, Standing, siblings, standing
+from netdiag.rules.bgpsiblings import NOTHING, Standing, before, siblings, standing
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example, Rule
 
@@ -48,6 +49,7 @@ RULE = Rule(
     title="an established BGP session brings no route",
     severity="warning",
     reads=("bird", "routes", "sysctls"),
+    consults=("baseline",),
     explains=(
         "route-default-missing",
         "dns-nameserver-unroutable",
@@ -94,11 +96,16 @@ def check(view: HostView) -> Iterator[Draft]:
         if not count:
             continue
         better = [other for other in siblings(view, one, "input") if other.channel.imported]
-        if not better and (one.channel.input_filter == NOTHING or one.internal):
+        then = before(view, one.session, one.channel.name)
+        was = (then.imported or 0) if then is not None and not better else 0
+        lost = (
+            bool(better or was) or (one.channel.input_filter != NOTHING and not way_out(view, one)) or missed(view, one)
+        )
+        if not better and not was and (one.channel.input_filter == NOTHING or (one.internal and not lost)):
             continue
         session, policy = one.session, one.channel.input_filter
         words = f", while {better[0].session.name} brings {better[0].channel.imported}" if better else ""
-        lost = bool(better) or not way_out(view, one) or missed(view, one)
+        words += f" (it brought {was} at the time of the baseline)" if was else ""
         default = "::/0" if one.channel.name == "ipv6" else "0.0.0.0/0"
         yield RULE.found(
             subject=session.subject,
@@ -243,6 +250,24 @@ def examples() -> Iterator[Example]:
     old = BirdHost().bgp("up1", table="t2", **_zero(table=None)).bgp("up2", **_good(table=None))
     yield _case("BIRD 1.6, another table", "no sibling", old, **info)
     yield from _silent()
+    earlier = _with_default(BirdHost().bgp("up1", **_good()))
+    says = ("(it brought 3 at the time of the baseline)",)
+    for policy in ("(unnamed)", "REJECT"):
+        now = _with_default(BirdHost().bgp("up1", **_zero(input_filter=policy)))
+        yield Example(
+            name=f"it brought three, {policy}", why="it was wanted", tables=now, baseline=earlier, says=says, **told
+        )
+        drained = {"drained": "true"}
+        quiet_: dict[str, Any] = {"fires": 1, "severity": "info"} if policy != "REJECT" else {}
+        yield Example(
+            name=f"drained, {policy}", why="out of service", tables=now, baseline=earlier, labels=drained, **quiet_
+        )
+    inside = _zero() | {"session": "internal AS4"}
+    host = BirdHost().bgp("up1", **inside)
+    host.link("eth0").address("eth0", "192.0.2.5/24")
+    yield Example(name="inside the AS, and no way out", why="nobody wants that", tables=host.build(), **told)
+    inner = BirdHost().bgp("up1", **inside)
+    yield _case("inside the AS, with a way out", "a reflector's client may only announce", inner)
 
 
 def _of_routers(told: dict[str, Any]) -> Iterator[Example]:

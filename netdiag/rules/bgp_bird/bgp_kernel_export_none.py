@@ -3,7 +3,8 @@
   nothing (the default of BIRD 2 is "export none"), or only routes of other protocols (its filter refuses those of BGP),
   or there is none or it is switched off, while the kernel has no default route to use instead; or, as a warning, on a
   host that forwards and to whose kernel BIRD gives what it learns of the other family, or whose default route leaves
-  by another interface than the one behind which an external neighbour told its routes.
+  by another interface than the one behind which an external neighbour told its routes, or whose kernel was given such
+  routes at the time of the baseline.
 
 Why it matters
   Sessions stand, "birdc show route" is full, and the kernel does not know one of these routes: packets are refused
@@ -56,7 +57,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("bird", "links", "addresses", "routes", "rules", "nexthops", "sysctls"),
-    consults=("bird_routes",),
+    consults=("bird_routes", "baseline"),
     explains=("route-default-missing", "bird-route-not-in-fib", "bgp-import-zero", "wg-endpoint-unroutable", "dns-*"),
 )
 FORWARDING = {"inet": "net.ipv4.ip_forward", "inet6": "net.ipv6.conf.all.forwarding"}
@@ -185,6 +186,16 @@ def given(view: HostView) -> set[str]:
     }
 
 
+def given_before(view: HostView, daemon: BirdDaemon, table: str) -> bool:
+    """Whether routes of this table that BGP brought went to the kernel at the time of the baseline."""
+    old = view.baseline
+    if old is None or not old.read_whole("bird") or old.meta.drained or view.meta.drained:
+        return False
+    then = next((one for one in old.bird.daemons if one.socket == daemon.socket), None)
+    brought = then is not None and any(name == table for name, _ in learnt(then))
+    return then is not None and brought and bool(taken(then, table)) and not others_only(old, then, table)
+
+
 def check(view: HostView) -> Iterator[Draft]:
     installs = given(view)
     for daemon in view.bird.daemons:
@@ -203,6 +214,7 @@ def check(view: HostView) -> Iterator[Draft]:
             bad = not meant and not default
             uneven = not meant and forwards and bool(installs - {family}) and count > len(sources)
             astray = _astray(view, family, sources, leaving) if leaving and not meant and forwards else None
+            was = given_before(view, daemon, table)
             kernel = kernel_of(daemon, table)
             filtered = kernel.channels[0].output_filter if kernel is not None and kernel.channels else None
             yield RULE.found(
@@ -210,9 +222,10 @@ def check(view: HostView) -> Iterator[Draft]:
                 message=f"BIRD learnt {count} routes into {table} and gives none of them to the kernel ("
                 + (f"{kernel.name}: {_said(kernel, filtered)}" if kernel else "no kernel protocol")
                 + f"); the kernel has {'a' if default else 'no'} default route of that family"
+                + (", and it was given some at the time of the baseline" if was else "")
                 + (f", by {astray[1]}: what was told behind {astray[0]} goes there" if astray else ""),
-                severity=None if bad else "warning" if uneven or astray else "info",
-                confidence=None if bad or uneven or astray else "possible",
+                severity=None if bad else "warning" if uneven or astray or was else "info",
+                confidence=None if bad or uneven or astray or was else "possible",
                 evidence=[
                     ("routes learnt by BGP", count, f"birdc show protocols all {sources[0][0].name}"),
                     ("output filter of the kernel protocol", filtered or "no protocol", "birdc show protocols all"),
@@ -304,6 +317,13 @@ def examples() -> Iterator[Example]:
     yield _case("session down", "what it counts is old", state="start")
     yield _case("exports", "the ordinary case", export=5)
     yield _case("with a default route", "it only announces, or is a looking glass", default=True, **info)
+    was = _case("", "", export=5, default=True).tables
+    warn: dict[str, Any] = {"fires": 1, "severity": "warning", "confidence": "likely"}
+    yield _case("it was given some", "the filter has changed", default=True, baseline=was, **warn)
+    yield _case("it was given some, drained", "out of service", default=True, baseline=was,
+                labels={"drained": "true"}, **info)  # fmt: skip
+    never = _case("", "", default=True).tables
+    yield _case("it was given none then either", "it only announces", default=True, baseline=never, **info)
     yield _case("route reflector", "internal sessions, and it does not forward", neighbor_as=65001, **info)
     mute = {"output_filter": "REJECT", "exported": 0}
     yield _case("collector", "it listens on one network, and tells nobody", told=mute, forward=1, **info)
