@@ -1,9 +1,9 @@
 """What it checks
   A prefix that this host is meant to announce is in no export of a BGP session: [[announce]] of the intent names prefix
-  and sessions; or the host announces other addresses of its lo and not this one; or it was announced at the time of
-  the baseline; or none of its family is announced, a service listens on this very address, and BIRD runs a direct
-  protocol, which would take it from lo; or the same ports are open at an address of the other family, which is
-  announced, and none of this family is.
+  and sessions; or the host announces other addresses of its lo (or of a dummy interface) and not this one; or it was
+  announced at the time of the baseline; or none of its family is announced, a service listens on this very address, and
+  BIRD runs a direct protocol, which would take it from lo, or static routes that go to nobody; or the same ports are
+  open at an address of the other family, which is announced, and none of this family is.
 
 Why it matters
   The address is here and the service runs, so every check on the host is green; but no router leads anybody to it. With
@@ -18,7 +18,8 @@ Fix
   filter pass it; then birdc configure.
 
 Not flagged
-  A drained host: the label drained = true, a session or a protocol of BIRD that makes routes switched off. Sessions
+  A drained host: the label drained = true, a session or a protocol of BIRD that makes routes switched off (and was not
+  at the time of the baseline). Sessions
   that are not established, which have rules of their own. A prefix covered by an aggregate that is announced, where
   only the host's other addresses or its services tell. Lists longer than netdiag reads: named under "not evaluated".
   Addresses on lo of a host that announces none of them, where no service is bound to one or no direct protocol runs:
@@ -39,10 +40,11 @@ from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Draft, Severity, Unjudged, subject
 from netdiag.model.intent import IntendedAnnouncement
+from netdiag.rules.anycastcases import service_examples
 from netdiag.rules.bgp_bird.bgp_export_leak import private
 from netdiag.rules.bgpsessions import Session, bird_name, sessions
 from netdiag.rules.bgpsiblings import NOTHING
-from netdiag.rules.build_bird import BirdHost, channel
+from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.expected import since, untold
 from netdiag.rules.localports import listeners
 from netdiag.rules.shape import Example, Rule
@@ -85,11 +87,22 @@ def _canonical(net: str) -> str:
 
 
 def drained(view: HostView) -> bool:
-    """Whether somebody took this host out of service."""
-    if view.meta.drained:
-        return True
-    protocols = [row for daemon in view.bird.daemons for row in daemon.protocols]
-    return any(row.proto in MAKERS and row.state == "down" for row in protocols)
+    """Whether somebody took this host out of service; a protocol that was off at the time of the baseline as well, when
+    the host announced addresses of its own, is no sign of it."""
+    old, then = view.baseline, set[tuple[str, str]]()
+    if old is not None and old.read_whole("bird_routes") and not old.meta.drained and _siblings(old, exports(old)):
+        then = switched_off(old)
+    return view.meta.drained or bool(switched_off(view) - then)
+
+
+def switched_off(view: HostView) -> set[tuple[str, str]]:
+    """Protocols that make routes and are off: daemon's socket and name."""
+    return {
+        (daemon.socket, row.name)
+        for daemon in view.bird.daemons
+        for row in daemon.protocols
+        if row.proto in MAKERS and row.state == "down"
+    }
 
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
@@ -134,9 +147,10 @@ def _meant(view: HostView, want: IntendedAnnouncement, told: list[Told]) -> Iter
 
 
 def _own(view: HostView) -> list[str]:
-    """Host addresses of lo that could be announced, as prefixes; not those from which this host speaks BGP: such a one
-    is the router's own, which an inner protocol or a static route of the neighbour makes known."""
-    found, loops = [], {link.ifindex for link in view.links if link.loopback}
+    """Host addresses of lo, and of dummy interfaces, that could be announced, as prefixes; not those from which this
+    host speaks BGP: such a one is the router's own, which an inner protocol or a static route of the neighbour makes
+    known."""
+    found, loops = [], {link.ifindex for link in view.links if link.loopback or (link.kind == "dummy" and link.up)}
     speaks = {session.protocol.source_address for session in sessions(view)}
     for row in view.addresses:
         whole = row.prefixlen == (128 if row.family == "inet6" else 32)
@@ -190,13 +204,15 @@ def _served(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]
     outward = [row for row in told if row.session.protocol.neighbor_as != row.session.protocol.local_as and _open(row)]
     if not outward or any(row.nets is None for row in told):
         return
-    direct = any(row.proto == "Direct" for daemon in view.bird.daemons for row in daemon.protocols)
+    taken = any(row.proto == "Direct" for daemon in view.bird.daemons for row in daemon.protocols)
     announced = {net for row in told for net in row.nets or ()}
     bound, names = listeners(view), {daemon.router_id for daemon in view.bird.daemons}
     others = _siblings(view, told)
     for prefix in _own(view):
         carried = any(_carries(row, prefix) for row in outward)
         twin = _twin(prefix, others, bound) if carried else None
+        family = "ipv6" if ":" in prefix else "ipv4"
+        direct = taken or (not others and carried and _unused(view, family))
         mute = carried and not any((":" in net) == (":" in prefix) for net in announced)
         if twin is None and (not direct or (others and not mute)):
             continue
@@ -205,15 +221,37 @@ def _served(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]
         if not ports or address in names or private(prefix) or _covered(prefix, announced):
             continue
         said.add(prefix)
+        maker = "direct" if taken else "static"
         yield _draft(
             prefix,
             [row.session for row in outward],
             f"it is on lo, port {ports[0]} listens on it, and "
-            + (f"on {twin}, which is announced" if twin else "BIRD's direct protocol, or a filter, leaves it out"),
+            + (f"on {twin}, which is announced" if twin else f"BIRD's {maker} protocol, or a filter, leaves it out"),
             "warning",
             f"inet_diag {address} port {ports[0]}",
             likely=True,
         )
+
+
+def _unused(view: HostView, family: str) -> bool:
+    """Whether static protocols have routes of the family that no other protocol takes, as far as BIRD tells all."""
+    made = {
+        (daemon.socket, row.name)
+        for daemon in view.bird.daemons
+        for row in daemon.protocols
+        if row.proto == "Static" and row.state == "up"
+        if any(channel.name == family and channel.imported for channel in row.channels)
+    }
+    lists = [(each.socket, listed) for each in view.bird_routes for listed in each.exports]
+    told = {(socket, route.protocol) for socket, listed in lists for route in listed.routes or ()}
+    takers = {
+        (daemon.socket, row.name)
+        for daemon in view.bird.daemons
+        for row in daemon.protocols
+        if row.state == "up" and row.proto in ("BGP", "Kernel", "Pipe", "OSPF", "RIP", "Babel")
+    }
+    whole = {(socket, listed.protocol) for socket, listed in lists if listed.routes is not None}
+    return bool(made - told) and takers <= whole
 
 
 def _twin(prefix: str, others: list[str], bound: Mapping[str, Collection[int]]) -> str | None:
@@ -250,7 +288,7 @@ def _covered(prefix: str, announced: set[str]) -> bool:
 
 
 def _since(view: HostView, old: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]:
-    if drained(old) or not told or any(row.nets is None for row in told):
+    if old.meta.drained or switched_off(old) - switched_off(view) or not told or any(row.nets is None for row in told):
         return
     now = {net for row in told for net in row.nets or ()}
     before = {net for row in exports(old) for net in row.nets or ()}
@@ -371,78 +409,7 @@ def _untold() -> Iterator[Example]:
     yield _case("an address of a card", "no service's", card)
     kernel = _host(Q).protocol("k9", "Kernel", state="down")
     yield _case("a protocol that makes no routes is off", "that is no drain", kernel, **told)
-    yield from _services()
+    yield from service_examples(_case)
     unread = _host(Q, own=(Q,), sessions=1).bgp("up_2").exports("up_2", routes=None, count=9000)
     wanted = IntendedAnnouncement(prefix=P, session="up_*")
     yield _case("one lacks it, one was not read", "each is told", unread, wanted, fires=1, unjudged=True)
-
-
-def _services() -> Iterator[Example]:
-    """Edges that announce no address of their lo, and a service on one."""
-
-    def edge(*own: str, port: int = 443, src: str = "203.0.113.7", maker: str = "Direct", **session: Any) -> BirdHost:
-        host = BirdHost().protocol("d1", maker).bgp("up_1", **session)
-        host.exports("up_1", routes=(BirdRoute(net="192.0.2.0/24", protocol="d1", best=True),))
-        for prefix in own or (P,):
-            host.address("lo", prefix)
-        if src:
-            host.socket(src=src, sport=port)
-        return host
-
-    told: dict[str, Any] = {"fires": 1, "subject": subject("prefix", prefix=P), "severity": "warning", "unjudged": True}
-    told["confidence"] = "likely"
-    says = ("it is on lo, port 443 listens on it, and BIRD's direct protocol, or a filter, leaves it out",)
-    yield _case("direct protocol without lo", "the service is there, nobody is led to it", edge(), says=says, **told)
-    two = edge(P, Q).socket(src="203.0.113.8", sport=53).build()
-    yield Example(name="two services", why="each is told", tables=two, fires=2, unjudged=True)
-    none = channel(output_filter="REJECT")
-    for name, host in (
-        ("no direct protocol", edge(maker="Static")),
-        ("no service", edge(src="")),
-        ("service on any address", edge(src="0.0.0.0")),
-        ("service on another address", edge(src="203.0.113.9")),
-        ("an inner address", edge("10.9.9.9/32", src="10.9.9.9")),
-        ("inside the AS", edge(neighbor_as=65001)),
-        ("export none", edge(channels=(none,))),
-        ("one list unread", edge().bgp("up_2").exports("up_2", routes=None, count=9000)),
-    ):
-        yield _case(f"a service, {name}", "nobody can tell that it should be", host, unjudged=True)
-    far = BirdRoute(net="2001:db8::7/128", protocol="d1", best=True)
-    other = edge(P, far.net).bgp("up_6").exports("up_6", routes=(far,))
-    yield _case("a service, its IPv6 address is announced", "families are apart", other)
-    six = "2001:db8:7::7/128"
-
-    def dual(*, ports: tuple[int, ...] = (443,), nets: tuple[str, ...] = (P,), **fields: Any) -> BirdHost:
-        given: dict[str, Any] = {"name": "ipv6", "exported": 0} | fields
-        channels = (channel(exported=1), channel(**given))
-        host = BirdHost().protocol("s1", "Static").bgp("up_1", channels=channels)
-        host.exports("up_1", routes=tuple(BirdRoute(net=net, protocol="s1", best=True) for net in nets))
-        host.address("lo", P).address("lo", six).socket(src="203.0.113.7", sport=443)
-        for port in ports:
-            host.socket(src="2001:db8:7::7", sport=port)
-        return host
-
-    says = ("it is on lo, port 443 listens on it, and on 203.0.113.7/32, which is announced",)
-    lone: dict[str, Any] = {"fires": 1, "subject": subject("prefix", prefix=six), "severity": "warning"}
-    yield _case(
-        "a service of both families, one announced", "half of its clients are elsewhere", dual(), says=says, **lone
-    )
-    for name, host in (
-        ("another port", dual(ports=(53,))),
-        ("one port more", dual(ports=(443, 53))),
-        ("no port", dual(ports=())),
-        ("an aggregate", dual(nets=(P, "2001:db8:7::/48"))),
-        ("no session for that family", dual(state="DOWN")),
-        ("export none", dual(output_filter="REJECT")),
-    ):
-        yield _case(f"a service of both families, {name}", "it may be meant", host)
-    alone = dual(ports=(53,)).protocol("d1", "Direct")
-    yield _case("a direct protocol, and nothing of the family", "a filter refuses it", alone, **lone)
-    wide = dual(ports=(53,), nets=(P, "2001:db8::/48")).protocol("d1", "Direct")
-    yield _case("a direct protocol, and others of the family", "it may be meant", wide)
-    named = BirdHost().daemon(router_id="203.0.113.7").protocol("d1", "Direct").bgp("up_1")
-    named.exports("up_1", routes=()).address("lo", P).socket(src="203.0.113.7", sport=443)
-    yield Example(name="a router id", why="the router's own", tables=named.build(), unjudged=True)
-    covered = edge().exports("up_1", routes=())
-    covered.bgp("up_2").exports("up_2", routes=(BirdRoute(net="203.0.113.0/24", protocol="d1", best=True),))
-    yield _case("an aggregate leads here", "routers find it", covered, unjudged=True)
