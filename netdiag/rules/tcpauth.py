@@ -19,6 +19,7 @@ from netdiag.rules.bgpsessions import (
     loss_words,
     routed,
     sessions,
+    stood,
     touched,
     way,
 )
@@ -54,6 +55,15 @@ def unheard(view: HostView, session: Session) -> bool:
     return bool((row & (table.state == ESTABLISHED) & (table.wqueue > 0)).any())
 
 
+def since_then(view: HostView, totals: dict[str, int]) -> bool:
+    """Whether a counter rose since the baseline, within one boot."""
+    old = view.baseline
+    if old is None or not old.read_whole("counters") or old.meta.boot_id != view.meta.boot_id:
+        return False
+    before = old.latest.snmp
+    return any(total > before.get(f"TcpExt.{name}", 0) for name, total in totals.items())
+
+
 def findings(
     rule: Rule,
     view: HostView,
@@ -65,7 +75,8 @@ def findings(
     reset: bool = False,
     hangs: tuple[str, ...] = (),
 ) -> Iterator[Draft]:
-    """A finding for each stuck session, where one of the counters moved; a possibility where it once did. ``reset``:
+    """A finding for each stuck session, where one of the counters moved, or has since the baseline, when the session
+    stood; a possibility where it once did. ``reset``:
     connections do come to stand, so that a moving counter is also why a side gave one up. ``hangs``: states that are
     over within a round trip, unless what comes is dropped: there drops of the past count, in OpenConfirm where nothing
     of what was sent is acknowledged (such a rule consults "sockets"; before, the OPEN may just have been)."""
@@ -76,9 +87,10 @@ def findings(
     name = told or once
     if name is None:
         return
+    risen = since_then(view, totals)
     for session in stuck(view, states, (*MUTE, *GIVEN_UP) if reset and told else MUTE):
         hung = session.state in hangs and (session.state != "OpenConfirm" or unheard(view, session))
-        likely = bool(told) or hung
+        likely = bool(told) or hung or (risen and stood(view, session))
         answer = way(view, session)
         hears = f" ({session.error})" if session.error in GIVEN_UP else " without an error"
         yield rule.found(

@@ -28,7 +28,8 @@ Not flagged
   A host without any control socket, of which nobody told that it should have one: it has no BIRD, or BIRD was stopped
   on purpose; and a drained one. A socket that netdiag may not
   open (then the rule is not evaluated). A dead socket with a living daemon on a socket of the same name in another
-  folder, left behind by an older package, is told as a possibility only.
+  folder, left behind by an older package, is told as a possibility only; not where a daemon answered there at the time
+  of the baseline, or somebody named it with --bird-socket outside the usual places.
 
 References
   unix(7), connect(2) ECONNREFUSED; sysdep/unix/main.c async_shutdown() and sysdep_shutdown_done(), nest/cli.c of BIRD
@@ -68,6 +69,12 @@ RULE = Rule(
 
 PROGRAMS = ("bird", "bird6")
 USUAL = "/run/bird/bird.ctl"
+PLACES = tuple(
+    f"{folder}/{name}"
+    for folder in ("/run/bird", "/run", "/var/run/bird", "/var/run")
+    for name in ("bird.ctl", "bird6.ctl")
+)
+"""Where packages put it."""
 RTPROT_BIRD = 12
 """include/uapi/linux/rtnetlink.h."""
 
@@ -91,9 +98,11 @@ def how(dead: BirdSocket) -> str:
     return "does not answer as BIRD does"
 
 
-def confidence_of(dead: BirdSocket, alive: set[str]) -> Confidence:
+def confidence_of(view: HostView, dead: BirdSocket, alive: set[str]) -> Confidence:
     """A socket of the same name with a daemon behind it may be this one's successor."""
-    if dead.path.rpartition("/")[2] in alive:
+    old = view.baseline
+    answered = old is not None and any(row.path == dead.path and row.alive for row in old.bird_sockets)
+    if dead.path.rpartition("/")[2] in alive and dead.path in PLACES and not answered:
         return "possible"
     return "certain" if dead.hangs or reason(dead) == "Connection refused" else "likely"
 
@@ -152,7 +161,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 f"ss -xlpn | grep -F {quoted(dead.path)}; pgrep -a bird || echo no process",
             ],
             fix="systemctl restart bird  # look into its log first",
-            confidence=confidence_of(dead, alive),
+            confidence=confidence_of(view, dead, alive),
             breaks=[subject("host")],
         )
 
@@ -225,6 +234,21 @@ def examples() -> Iterator[Example]:
         tables=BirdHost().daemon("/run/bird/bird.ctl").control_socket("/run/bird.ctl").build(),
         fires=1,
         severity="info",
+    )
+    yield Example(
+        name="leftover, and a daemon answered there at the time of the baseline",
+        why="it is gone",
+        tables=BirdHost().daemon("/run/bird/bird.ctl").control_socket("/run/bird.ctl").build(),
+        baseline=BirdHost().daemon("/run/bird/bird.ctl").daemon("/run/bird.ctl").build(),
+        fires=1,
+        severity="critical",
+    )
+    yield Example(
+        name="the same name in a folder that somebody named",
+        why="each has a daemon of its own",
+        tables=BirdHost().daemon("/run/bird/bird.ctl").control_socket("/run/bird-inner/bird.ctl").build(),
+        fires=1,
+        severity="critical",
     )
     yield Example(
         name="both places dead",

@@ -18,7 +18,8 @@ Fix
   costs nothing while it is down.
 
 Not flagged
-  Counters that do not move, whatever they have reached since boot: told as a possibility. Moving counters while no
+  Counters that do not move, whatever they have reached since boot: told as a possibility, but where they rose since the
+  baseline, when the session stood. Moving counters while no
   session is mute: scanners of port 179 do that. Sessions with an error, passive ones, sessions that stand.
 
 References
@@ -40,7 +41,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=tcpauth.READS,
-    consults=("wireguard",),
+    consults=("wireguard", "baseline"),
     explains=("bgp-not-established", "route-default-missing", "dns-nameserver-unroutable"),
     own_cause=True,
 )
@@ -89,3 +90,23 @@ def examples() -> Iterator[Example]:
     yield _case("refused", "somebody answers", 0, 9, error="Socket: Connection refused")
     yield _case("passive", "nobody calls", 0, 9, state="Passive")
     yield _case("another counter", "not the signature", 0, 9, counter="TCPMinTTLDrop")
+    then: Any = BirdHost().bgp("up1")
+    then.counters(before={"snmp": {"TcpExt.TCPMD5Failure": 4}}, after={"snmp": {"TcpExt.TCPMD5Failure": 4}})
+    down: Any = BirdHost().bgp_down("up1", bgp_state="Connect")
+    down.counters(before={"snmp": {"TcpExt.TCPMD5Failure": 4}}, after={"snmp": {"TcpExt.TCPMD5Failure": 4}})
+    weak: dict[str, Any] = {"fires": 1, "severity": "info"}
+    for name, total, old, booted, seen in (
+        ("rose since the session stood", 5, then, False, crit),
+        ("did not rise since", 4, then, False, weak),
+        ("rose, and it did not stand then", 5, down, False, weak),
+        ("counts anew since the boot", 5, then, True, weak),
+    ):
+        yield _case(
+            name,
+            "one look a second long misses most of them",
+            total,
+            total,
+            baseline=old.build(),
+            rebooted=booted,
+            **seen,
+        )

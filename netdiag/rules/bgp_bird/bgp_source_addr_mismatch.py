@@ -1,9 +1,9 @@
 """What it checks
   A BGP session cannot call because its source address is no address of this host ("Cannot assign requested address");
   or the neighbour hangs up on every call, and itself calls another address of this host than the one this host calls
-  from (connection tracking and sockets show both): that one it has configured. Or it resets every connection at once,
-  and this host has several addresses in its subnet. As a possibility: it closes them, or this host has several
-  addresses elsewhere that could be its source.
+  from (connection tracking and sockets show both): that one it has configured; or the address that it called from at
+  the time of the baseline is gone. Or it resets every connection at once, and this host has several addresses in its
+  subnet. As a possibility: it closes them, or this host has several addresses elsewhere that could be its source.
 
 Why it matters
   A neighbour accepts a session only from the address that it has configured. With another source, one that the kernel
@@ -24,7 +24,7 @@ Not flagged
   Sessions that stand. Sources that are this host's while the neighbour does not hang up. Hosts with one address
   towards the neighbour. A neighbour that has lost the session from its configuration hangs up likewise: which it is,
   only that side can tell.
-  BIRD 2 tells a failed bind only to its log, and shows no error then: not told here.
+  BIRD 2 tells a failed bind only to its log, and shows no error then: told where a baseline knows the source.
 
 References
   connect(2) EADDRNOTAVAIL; proto/bgp/bgp.c bgp_connect(), bgp_incoming_connection() of BIRD
@@ -42,7 +42,17 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
 from netdiag.model.sockets import AF_INET, AF_INET6, LISTEN, TIME_WAIT, sockets_from_rows
-from netdiag.rules.bgpsessions import Session, default_lost, down_severity, loss_words, routed, sessions, touched, way
+from netdiag.rules.bgpsessions import (
+    Session,
+    default_lost,
+    down_severity,
+    loss_words,
+    routed,
+    sessions,
+    stood,
+    touched,
+    way,
+)
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -51,7 +61,7 @@ RULE = Rule(
     title="a BGP session calls from the wrong address",
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls"),
-    consults=("wireguard", "conntrack", "sockets"),
+    consults=("wireguard", "conntrack", "sockets", "baseline"),
     explains=("bgp-not-established", "route-default-missing", "dns-nameserver-unroutable"),
 )
 EXPECTED = "an address of this host that the neighbour expects"
@@ -115,25 +125,39 @@ def _taken(view: HostView, session: Session) -> set[str]:
     return {one.protocol.source_address or "" for one in others}
 
 
+def lost_source(view: HostView, session: Session) -> str | None:
+    """The address that a session called from at the time of the baseline, which this host does not have any more."""
+    if session.switched_off or session.waits or not stood(view, session) or view.baseline is None:
+        return None
+    for one in sessions(view.baseline):
+        if (one.daemon.socket, one.name) == (session.daemon.socket, session.name):
+            source = one.protocol.source_address
+            family = "inet6" if source and ":" in source else "inet"
+            return source if source and not view.local.is_local(family, source) else None
+    return None
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for session in sessions(view):
         if session.up:
             continue
         own = candidates(view, session)
-        sure = REFUSED in session.error
-        if not sure and (session.error not in HANGS_UP or len(own) < 2):
+        sure, gone = REFUSED in session.error, lost_source(view, session)
+        if not sure and gone is None and (session.error not in HANGS_UP or len(own) < 2):
             continue
         answer = way(view, session)
-        calls = None if sure else called(view, session, _chosen(answer))
-        likely = calls is not None or (session.error == RESET and near(view, session) > 1)
-        source = session.protocol.source_address or (calls[0] if calls else None)
+        calls = None if sure or gone else called(view, session, _chosen(answer))
+        likely = bool(calls or gone) or (session.error == RESET and near(view, session) > 1)
+        source = gone or session.protocol.source_address or (calls[0] if calls else None)
         words = "its source address is none of this host's" if sure else f"one of {len(own)} addresses is its source"
-        if calls:
+        if gone:
+            words = f"{gone}, from which it called at the time of the baseline, is no address of this host any more"
+        elif calls:
             words = f"it calls from {calls[0]}, and the neighbour calls {calls[1]}"
         yield RULE.found(
             subject=session.subject,
-            message=f"BGP session {session.name} to {session.neighbour} fails ({session.error}): {words}; "
-            + loss_words(view, session),
+            message=f"BGP session {session.name} to {session.neighbour} fails ({session.error or session.state}): "
+            f"{words}; " + loss_words(view, session),
             severity=down_severity(view, session),
             confidence=None if sure else "likely" if likely else "possible",
             evidence=[
@@ -180,6 +204,7 @@ def examples() -> Iterator[Example]:
     yield _case("one of each family", "the other family's is no choice", HANGS_UP[0], "192.0.2.2/24", "2001:db8::2/64")
     old = BirdHost().bgp("up1", last_error=told).build()
     yield Example(name="stands, with an old error", why="as a daemon of another release may tell", tables=old)
+    yield from _since()
 
 
 def _called() -> Iterator[Example]:
@@ -205,3 +230,28 @@ def _called() -> Iterator[Example]:
             host.conntrack(6, out, back, tcp_state="close")
             host.conntrack(6, f"192.0.2.1 40001 {dst} 179", f"{dst} 179 192.0.2.1 40001", tcp_state="close")
             yield Example(name=f"{error}: it calls {name}", why="who it is for", tables=host.build(), **expected)
+
+
+def _since() -> Iterator[Example]:
+    """A baseline that knows the source."""
+    likely: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "likely"}
+    for name, error, address, fires in (
+        ("is gone", "", "192.0.2.2/24", 1),
+        ("is gone, and it hangs up", HANGS_UP[0], "192.0.2.2/24", 1),
+        ("is here", "", "10.0.0.9/32", 0),
+    ):
+        now: Any = BirdHost().bgp_down("up1", error, bgp_state="Connect").link("eth0").address("eth0", address)
+        then: Any = BirdHost().bgp("up1", source_address="10.0.0.9").link("eth0").address("eth0", "10.0.0.9/32")
+        wanted = likely if fires else {}
+        yield Example(
+            name=f"its source of the baseline {name}",
+            why="BIRD tells a failed bind to nobody",
+            tables=now.build(),
+            baseline=then.build(),
+            **wanted,
+        )
+    other: Any = BirdHost().bgp_down("up1", "", bgp_state="Connect").link("eth0").address("eth0", "192.0.2.2/24")
+    bare: Any = BirdHost().bgp("up1").link("eth0").address("eth0", "10.0.0.9/32")
+    yield Example(name="no source was told then", why="nothing is known", tables=other.build(), baseline=bare.build())
+    off: Any = BirdHost().bgp_down("up1", "", bgp_state="Down", state="down").link("eth0")
+    yield Example(name="switched off since", why="nobody calls", tables=off.build(), baseline=then.build())

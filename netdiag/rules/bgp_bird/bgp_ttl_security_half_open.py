@@ -43,7 +43,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=tcpauth.READS,
-    consults=("wireguard", "sockets"),
+    consults=("wireguard", "sockets", "baseline"),
     explains=("bgp-not-established", "bgp-hold-timer-expired", "route-default-missing", "dns-nameserver-unroutable"),
 )
 STATES = ("OpenSent", "OpenConfirm", "Connect", "Active", "Idle")
