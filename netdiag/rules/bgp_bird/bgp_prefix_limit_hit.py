@@ -2,7 +2,7 @@
   A route limit of a BGP session has been reached. With action restart or disable BIRD closed the session ("Automatic
   shutdown: Route limit exceeded"); or the neighbour closed it because of ours ("Received: Maximum number of prefixes
   reached"); with action block the session stands and what is beyond the limit is left out. Import, receive and export
-  limits of every channel.
+  limits of every channel; those of other protocols (a kernel protocol, OSPF, a pipe) with action block as well.
 
 Why it matters
   A session that was closed brings nothing and announces nothing, and with action disable stays so until somebody
@@ -35,8 +35,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from netdiag.index.view import HostView
+from netdiag.model.bird import BirdProtocol
 from netdiag.model.finding import Draft, Severity, subject
-from netdiag.rules.bgpsessions import Session, bird_name, down_severity, limit_closed, loss_words, sessions
+from netdiag.rules.bgpsessions import Session, bird_name, birdc, down_severity, limit_closed, loss_words, sessions
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example, Rule
 
@@ -72,10 +73,10 @@ class Hit(NamedTuple):
         return f"{self.kind} limit {self.limit} of {self.channel}"
 
 
-def hits(session: Session) -> list[Hit]:
-    """Every limit of the session that BIRD marks with [HIT]."""
+def hits(protocol: BirdProtocol) -> list[Hit]:
+    """Every limit of the protocol that BIRD marks with [HIT]."""
     found = []
-    for row in session.protocol.channels:
+    for row in protocol.channels:
         for kind, reached, limit, action in (
             ("import", row.import_limit_hit, row.import_limit, row.import_limit_action),
             ("receive", row.receive_limit_hit, row.receive_limit, row.receive_limit_action),
@@ -97,7 +98,7 @@ def closed_words(session: Session, reached: list[Hit]) -> str:
 
 def judged(view: HostView, session: Session) -> tuple[Severity, str] | None:
     """How bad, and what to say; None where there is nothing to say."""
-    reached = hits(session)
+    reached = hits(session.protocol)
     if limit_closed(session):
         return down_severity(view, session), f"{closed_words(session, reached)}; {loss_words(view, session)}"
     if not session.up or not reached:
@@ -126,7 +127,7 @@ def check(view: HostView) -> Iterator[Draft]:
         severity, words = verdict
         row = session.protocol
         default = "::/0" if ":" in (row.neighbor_address or "") else "0.0.0.0/0"
-        marks = [(f"{hit.words}, action {hit.action}", "[HIT]", session.source) for hit in hits(session)]
+        marks = [(f"{hit.words}, action {hit.action}", "[HIT]", session.source) for hit in hits(session.protocol)]
         counts = [
             (f"routes of {channel.name}", f"{channel.imported} imported, {channel.exported} exported", session.source)
             for channel in row.channels
@@ -146,6 +147,27 @@ def check(view: HostView) -> Iterator[Draft]:
             severity=severity,
             breaks=[subject("route", dst=default, table=254)] if severity == "critical" else [],
         )
+    yield from _others(view)
+
+
+def _others(view: HostView) -> Iterator[Draft]:
+    """Limits of protocols that are no sessions, beyond which routes are left out."""
+    for daemon in view.bird.daemons:
+        for row in daemon.protocols:
+            losing = [hit for hit in hits(row) if hit.action not in ("warn", "unknown")]
+            if row.proto == "BGP" or row.state != "up" or not losing:
+                continue
+            what, command = ("given" if losing[0].kind == "export" else "taken"), birdc(daemon.socket, "configure")
+            show = birdc(daemon.socket, f"show protocols all {bird_name(row.name)}")
+            yield RULE.found(
+                subject=subject("bird-protocol", name=row.name, socket=daemon.socket),
+                message=f"{row.proto} protocol {row.name} has reached {losing[0].words}, action {losing[0].action}: "
+                f"routes beyond it are not {what}",
+                severity="warning",
+                evidence=[(f"{hit.words}, action {hit.action}", "[HIT]", show) for hit in losing],
+                confirm=[show],
+                fix=f"{command}  # after raising the limit in bird.conf, if so many are right",
+            )
 
 
 CLOSED, RECEIVED = "Automatic shutdown: Route limit exceeded", "Received: Maximum number of prefixes reached"
@@ -266,8 +288,11 @@ def _standing_examples() -> Iterator[Example]:
         "what stands is well",
         BirdHost().bgp("up1", last_error=CLOSED),
     )
-    yield _case(
-        "a limited pipe",
-        "another protocol's limits are not a session's",
-        BirdHost().protocol("pipe1", "Pipe", **_limited("import", "block")),
-    )
+    for state, action, fires in (("up", "block", 1), ("up", "warn", 0), ("down", "block", 0)):
+        kernel = BirdHost().protocol("k4", "Kernel", state=state, **_limited("export", action))
+        about = subject("bird-protocol", name="k4") if fires else None
+        says = ("Kernel protocol k4 has reached export limit 100 of ipv4, action block: routes",) if fires else ()
+        name = f"a kernel protocol that is {state}, {action}"
+        yield _case(name, "what is beyond it is left out", kernel, fires=fires, subject=about, says=says)
+    idle = BirdHost().protocol("k4", "Kernel", **_limited("export", "block", hit=False))
+    yield _case("a kernel protocol within its limit", "all is well", idle)
