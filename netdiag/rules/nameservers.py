@@ -12,8 +12,9 @@ import numpy as np
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
+from netdiag.model.host import Forwarder
 from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
-from netdiag.rules.sockettables import at_address, comm_of, listening, served
+from netdiag.rules.sockettables import at_address, comm_of, listening, served, takes
 
 ASKED = 3
 """Nameservers that the C library asks (MAXNS of resolv.h)."""
@@ -24,20 +25,61 @@ DOCKER = "127.0.0.11"
 DNS_PORT = 53
 IPVS = "kube-ipvs0"
 """The interface on which kube-proxy keeps the addresses of services."""
+WIDE = ("", "/", "/system.slice", "/user.slice", "/init.scope")
+"""Cgroups in which the host's own programs run; what is for containers or guests alone has folders of its own."""
 REDIRECTS = ("dnat", "redirect")
 RESOLVERS = {"systemd-resolve": "systemd-resolved", "dnsmasq": "dnsmasq", "unbound": "unbound"}
 """By /proc/PID/comm: resolvers whose files are read."""
 
 
-def asks_dns(view: HostView) -> bool:
+VARLINK = "/run/systemd/resolve/io.systemd.Resolve"
+"""Where systemd-resolved is asked by nss-resolve."""
+SYSTEMD = ("/run/systemd/private", "/run/systemd/journal/stdout")
+"""Sockets of systemd itself: where they are seen, those of its services are as well."""
+
+
+def asks_dns(view: HostView, *, looks: bool = False) -> bool:
     """Whether programs here look names up in the DNS by /etc/resolv.conf, as /etc/nsswitch.conf says.
 
-    With ``resolve`` before ``dns`` they ask systemd-resolved over its socket, whatever the file says.
+    With ``resolve`` before ``dns`` they ask systemd-resolved over its socket, whatever the file says; where it is
+    gone, the file counts (nss-resolve(8): UNAVAIL). ``looks``: the rule reads or consults sockets, so that this can be
+    seen.
     """
     hosts = view.resolver.hosts
     if hosts is None or "dns" not in hosts:
         return hosts is None
-    return "resolve" not in hosts[: hosts.index("dns")]
+    return "resolve" not in hosts[: hosts.index("dns")] or (looks and resolved_gone(view))
+
+
+def resolved_gone(view: HostView) -> bool:
+    """Whether no systemd-resolved waits to be asked, in a namespace in which it would be seen."""
+    if not view.read_whole("sockets"):
+        return False
+    paths = {row.path for row in view.socket_owners.unix}
+    if VARLINK in paths or not paths & set(SYSTEMD):
+        return False
+    return not any(row.comm == "systemd-resolve" for row in view.socket_owners.owners)
+
+
+def beyond(view: HostView) -> tuple[str, tuple[Forwarder, ...]] | None:
+    """The resolver of this host that all questions go to, and whom it asks in turn; None: programs ask others, or whom
+    it asks is not known. A resolver behind a resolver is not followed."""
+    hosts, servers = view.resolver.hosts or (), asked(view)
+    if asks_dns(view, looks=True):
+        daemons = {waits_at(view, address) if own(view, address) else None for address in servers}
+        daemon = daemons.pop() if len(daemons) == 1 else None
+    else:
+        daemon = "systemd-resolved" if "resolve" in hosts else None
+    rows = tuple(row for row in view.resolver.forwarders if row.daemon == daemon and row.domain is None)
+    return (daemon, rows) if daemon and rows and not any(own(view, row.address) for row in rows) else None
+
+
+def waits_at(view: HostView, address: str) -> str | None:
+    """Which resolver whose files are read waits for questions at this address; None: none of them, or nobody."""
+    table = view.sockets
+    rows = np.flatnonzero(listening(table, IPPROTO_UDP) & takes(table, address) & (table.sport == DNS_PORT))
+    names = (comm_of(view, int(table.inode[position])) for position in rows.tolist())
+    return next((RESOLVERS[name] for name in names if name in RESOLVERS), None)
 
 
 def asked(view: HostView) -> tuple[str, ...]:
@@ -87,11 +129,13 @@ def own(view: HostView, address: str) -> bool:
 
 def redirected(view: HostView, address: str, port: int = DNS_PORT) -> bool:
     """Whether questions to an address of this host may be sent elsewhere on their way: by a rule of nat that applies to
-    them, or by a program of a cgroup that changes destinations. The rule must consult nft and bpf."""
-    if any("connect" in c.attach_type or "sendmsg" in c.attach_type for c in view.bpf.cgroups):
-        return True
+    them, or by a program that changes destinations, of a cgroup that is most of the host. The rule must consult nft and
+    bpf."""
     bare = address.partition("%")[0]
     family = "inet6" if ":" in bare else "inet"
+    hooks = ("inet6_connect", "udp6_sendmsg") if family == "inet6" else ("inet4_connect", "udp4_sendmsg")
+    if any(c.cgroup in WIDE and c.attach_type.endswith(hooks) for c in view.bpf.cgroups):
+        return True
     question = Packet(family=family, oif="lo", daddr=bare, proto=protocol(view), dport=port, daddr_type="local")
     verdict = view.netfilter.hook("output", question)
     return any(one.kind in REDIRECTS for one in verdict.translations)

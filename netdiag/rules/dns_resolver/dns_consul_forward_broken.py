@@ -1,6 +1,7 @@
 """What it checks
-  A resolver on this host forwards the domain consul to a port of this very host (127.0.0.1:8600 as a rule), and no
-  socket waits there.
+  A resolver on this host forwards the domain consul, or one below it, to a port of this very host (127.0.0.1:8600 as a
+  rule), and no socket waits there; or to another host, to which no question leaves (dns-nameserver-unroutable has the
+  reasons).
 
 Why it matters
   Every lookup of NAME.service.consul fails while all other names work: services cannot find each other, although
@@ -13,8 +14,8 @@ Fix
   Start the agent (systemctl restart consul), or bring its ports.dns and client_addr together with the forwarder.
 
 Not flagged
-  A forwarder to another host. Other domains. A host on which nothing forwards consul. Files of a resolver that does
-  not run here, left from before: only told.
+  A forwarder to another host that can be sent to. Other domains. A host on which nothing forwards consul. Files of a
+  resolver that does not run here, left from before: only told.
 
 References
   Consul: DNS forwarding; dnsmasq(8) --server; resolved.conf(5) Domains=
@@ -27,25 +28,44 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.host import Forwarder
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.dns_resolver.dns_nameserver_unroutable import Trouble, trouble
 from netdiag.rules.nameservers import is_loopback, redirected, runs
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.sockettables import endpoint, served
+
+WAYS = ("links", "rules", "nexthops", "neighbours", "sysctls")
 
 RULE = Rule(
     id="dns-consul-forward-broken",
     title="the domain consul is forwarded to nobody",
     severity="critical",
     reads=("resolver", "sockets", "addresses", "routes"),
-    consults=("nft", "bpf"),
+    consults=("nft", "bpf", *WAYS, "wireguard"),
 )
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    forwarders = [row for row in view.resolver.forwarders if (row.domain or "").strip(".").lower() == "consul"]
+    forwarders = [row for row in view.resolver.forwarders if of_consul(row)]
     dead = [row for row in forwarders if here(view, row) and not served(view, row.address, row.port)]
+    away = [(row, found) for row in forwarders if (found := _cut(view, row)) is not None]
+    for row, found in away:
+        rest, place = len(forwarders) - len(dead) - len(away), endpoint(row.address, row.port)
+        yield RULE.found(
+            subject=subject("prefix", prefix=row.address),
+            severity="info" if not runs(view, row.daemon) else "warning" if rest else "critical",
+            message=f"{row.daemon} forwards the domain consul to {place}, and questions do not leave this host: "
+            f"{found.reason}",
+            evidence=[
+                (f"{row.daemon} forwards consul to", place, row.source),
+                ("what becomes of a question", found.reason, f"RTM_GETROUTE dst {row.address}, RTM_GETNEIGH"),
+            ],
+            confirm=[f"ip route get {quoted(row.address)}", f"grep -n consul {quoted(row.source)}"],
+            fix=found.fix or f"take away {found.reason.removeprefix('the ')}, or name another server",
+            touches=found.touches,
+        )
     for row in dead:
         place = endpoint(row.address, row.port)
-        rest, idle = len(forwarders) - len(dead), not runs(view, row.daemon)
+        rest, idle = len(forwarders) - len(dead) - len(away), not runs(view, row.daemon)
         consequence = "cannot be looked up"
         if idle:
             consequence = f"could not be looked up if {row.daemon} ran"
@@ -66,6 +86,19 @@ def check(view: HostView) -> Iterator[Draft]:
         )
 
 
+def _cut(view: HostView, row: Forwarder) -> Trouble | None:
+    """Why a question to a server on another host does not leave this one."""
+    if here(view, row) or not all(view.read_whole(table) for table in WAYS):
+        return None
+    found = trouble(view, row.address)
+    return found if found is not None and found.note is None else None
+
+
+def of_consul(row: Forwarder) -> bool:
+    """Whether the domain is consul, or below it (service.consul)."""
+    return (row.domain or "").strip(".").lower().rpartition(".")[2] == "consul"
+
+
 def here(view: HostView, row: Forwarder) -> bool:
     """Whether the address is this host's own."""
     address = row.address.partition("%")[0]
@@ -83,6 +116,8 @@ def examples() -> Iterator[Example]:
         runs: str | None = "dnsmasq",
         hosts: tuple[str, ...] | None = None,
         words: str = "",
+        cut: str = "",
+        count: int = 1,
     ) -> Example:
         forwarders = tuple(
             Forwarder(daemon=daemon, address=address, port=port, domain=domain, source="/etc/dnsmasq.d/10-consul")
@@ -90,11 +125,13 @@ def examples() -> Iterator[Example]:
         )
         host = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24")
         host.resolver("127.0.0.1", forwarders=forwarders, hosts=hosts)
+        if cut:
+            host.route(f"{cut}/32", type="blackhole")
         if runs is not None:
             host.socket(protocol=17, src="127.0.0.1", sport=53, comm=runs)
         for src, port in sockets:
             host.socket(protocol=17, src=src, sport=port)
-        sure: Any = {"fires": 1, "severity": says, "confidence": "certain", "says": (words,)} if says else {}
+        sure: Any = {"fires": count, "severity": says, "confidence": "certain", "says": (words,)} if says else {}
         return Example(name=name, why=why, tables=host.build(), **sure)
 
     local, remote = ("127.0.0.1", 8600, "consul"), ("198.51.100.1", 8600, "consul")
@@ -117,5 +154,27 @@ def examples() -> Iterator[Example]:
     yield case("the agent listens", "as it should be", None, local, sockets=(("127.0.0.1", 8600),))
     yield case("the agent at the wildcard", "as it should be", None, local, sockets=(("0.0.0.0", 8600),))
     yield case("a server elsewhere", "not to be seen from here", None, remote)
+    gone = "questions do not leave this host: the blackhole route 198.51.100.1/32"
+    yield case(
+        "a server elsewhere, to which no way leads",
+        "nobody is asked",
+        "critical",
+        remote,
+        cut="198.51.100.1",
+        words=gone,
+    )
+    two = (remote, ("198.51.100.2", 8600, "consul"))
+    yield case("one of two elsewhere", "the other one answers", "warning", *two, cut="198.51.100.1", words=gone)
+    yield case(
+        "one here, which is dead, and one elsewhere, cut off",
+        "none is left",
+        "critical",
+        local,
+        remote,
+        count=2,
+        cut="198.51.100.1",
+    )
+    yield case("a domain below it", "the same", "critical", ("127.0.0.1", 8600, "service.consul."))
+    yield case("a name that ends alike", "not consul's", None, ("127.0.0.1", 8600, "myconsul"))
     yield case("another domain", "not consul's", None, ("127.0.0.1", 8600, "lan"))
     yield case("nothing forwards it", "a host without consul", None, ("127.0.0.1", 5353, None))

@@ -1,9 +1,10 @@
 """What it checks
-  What the routing of this host does with a question to each nameserver of /etc/resolv.conf: a route or rule that
-  refuses or swallows it (blackhole, unreachable, prohibit), a way over an interface that is down or has no carrier, or
-  to a neighbour that does not answer ARP or neighbour solicitation, or into a WireGuard device of which no peer has
-  it among its allowed addresses. Also a link-local address that names no interface,
-  which the kernel does not send to, and a host with a default route of the other family alone.
+  What the routing of this host does with a question to each nameserver of /etc/resolv.conf, or, where that is a
+  resolver of this host, to each that it asks in turn (systemd-resolved, dnsmasq, unbound, by their files): a route or
+  rule that refuses or swallows it (blackhole, unreachable, prohibit), a way over an interface that is down or has no
+  carrier, or to a neighbour that does not answer ARP or neighbour solicitation, or into a WireGuard device of which no
+  peer has it among its allowed addresses. Also a link-local address that names no interface, which the kernel does not
+  send to, and a host with a default route of the other family alone.
 
 Why it matters
   A blackholed nameserver costs five seconds and a retry for every lookup, before the next one is asked. Logins hang,
@@ -32,7 +33,7 @@ References
   net/ipv6/datagram.c __ip6_datagram_connect(); net/core/neighbour.c neigh_timer_handler()
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -43,6 +44,7 @@ from netdiag.index.shadow import REFUSALS
 from netdiag.index.view import HostView
 from netdiag.model.distinct import among
 from netdiag.model.finding import Confidence, Draft, Severity, Subject, subject
+from netdiag.model.host import Forwarder
 from netdiag.model.link import IFF_LOWER_UP, Link
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgp_bird.bgp_export_leak import private
@@ -50,7 +52,7 @@ from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.nameservers import asked, asks_dns
+from netdiag.rules.nameservers import asked, asks_dns, beyond
 from netdiag.rules.neighbours.neigh_gateway_failed import RECENT
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.silentneighbours import failing
@@ -62,7 +64,7 @@ RULE = Rule(
     title="a nameserver cannot be reached",
     severity="critical",
     reads=("resolver", "links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
-    consults=("wireguard", "bird"),
+    consults=("wireguard", "bird", "sockets"),
 )
 
 BROAD = {"inet": 16, "inet6": 32}
@@ -187,9 +189,12 @@ def _lost(view: HostView, servers: tuple[str, ...]) -> bool:
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    servers = asked(view)
-    if not asks_dns(view):
+    behind = beyond(view) if view.read_whole("sockets") else None
+    if behind is None and not asks_dns(view, looks=True):
         return
+    servers = tuple(dict.fromkeys(row.address for row in behind[1])) if behind is not None else asked(view)
+    said = {row.address: row.source for row in behind[1]} if behind is not None else {}
+    who, file = (f", whom {behind[0]} asks," if behind is not None else ""), "/etc/resolv.conf"
     cut = {address: found for address in servers if (found := trouble(view, address)) is not None}
     alone = not cut and _nowhere(view, servers)
     if alone:
@@ -204,7 +209,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 severity, consequence = "warning", f"{found.note}: no name can be looked up"
         elif len(cut) == len(servers):
             severity, consequence = "critical", "no name can be looked up"
-        elif address == servers[0]:
+        elif address == servers[0] and behind is None:
             severity, consequence = "warning", "every lookup waits for it first"
         else:
             consequence = "it is of no help when the first fails"
@@ -214,15 +219,15 @@ def check(view: HostView) -> Iterator[Draft]:
             subject=subject("prefix", prefix=address),
             severity=severity,
             confidence="likely" if alone and severity == "warning" else None,
-            message=f"questions to nameserver {address} do not leave this host: {found.reason}; {consequence}",
+            message=f"questions to nameserver {address}{who} do not leave this host: {found.reason}; {consequence}",
             evidence=[
-                ("nameservers", " ".join(servers), "/etc/resolv.conf"),
+                ("nameservers", " ".join(servers), said.get(address, file)),
                 ("what becomes of a question", found.reason, f"RTM_GETROUTE dst {address}, RTM_GETNEIGH"),
             ],
             confirm=[
                 f"ip {version}route get {bare}",
                 *(f"ip neigh show {bare}" for thing in found.touches if thing["kind"] == "neighbour"),
-                "grep nameserver /etc/resolv.conf",
+                f"grep -n {quoted(address)} {quoted(said[address])}" if said else f"grep nameserver {file}",
             ],
             fix=found.fix or f"take away {found.reason.removeprefix('the ')}, or name another nameserver",
             touches=found.touches,
@@ -296,6 +301,7 @@ def examples() -> Iterator[Example]:
     table.rule(100, ip_proto=17, dport_start=53, dport_end=53, table=99)
     table.route("default", via="192.0.2.254", dev="eth0")
     yield fires("a rule sends questions alone to a default that refuses", "whoever is asked", table, "info")
+    yield from _of_a_stub(fires)
     lost = ("there is no route to it", "nor to any other nameserver: no name can be looked up")
     likely: dict[str, Any] = {"confidence": "likely"}
     six = _host("2001:db8:53::1")
@@ -403,3 +409,39 @@ def examples() -> Iterator[Example]:
         ("another prefix is swallowed", "not this one", refusing(_host(far), f"{other}/32")),
     ):
         yield Example(name=name, why=why, tables=host.build())
+
+
+def _of_a_stub(fires: Callable[..., Example]) -> Iterator[Example]:
+    """A resolver of this host is asked, and asks others in turn."""
+    far, other = "198.51.100.53", "203.0.113.53"
+
+    def host(
+        *servers: str,
+        cut: tuple[str, ...] = (far,),
+        comm: str = "systemd-resolve",
+        domain: str | None = None,
+        **fields: Any,
+    ) -> HostBuilder:
+        made = (
+            HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").route("default", via="192.0.2.254", dev="eth0")
+        )
+        for address in cut:
+            made.route(f"{address}/32", type="blackhole")
+        path = "/run/systemd/resolve/resolv.conf"
+        rows = [Forwarder(daemon="systemd-resolved", address=one, source=path, domain=domain) for one in servers]
+        made.socket(protocol=17, src="127.0.0.53", sport=53, comm=comm)
+        return made.resolver("127.0.0.53", forwarders=tuple(rows), **fields)
+
+    def calm(name: str, why: str, made: HostBuilder) -> Example:
+        return Example(name=name, why=why, tables=made.build())
+
+    words = f"nameserver {far}, whom systemd-resolved asks, do not leave this host: the blackhole route"
+    yield fires("a stub's only one", "the stub waits for it", host(far), "critical", 1, words)
+    yield fires("by nss-resolve", "the same", host(far, hosts=("files", "resolve", "dns")), "critical", 1, words)
+    yield fires("one of a stub's two", "it takes the one that answers", host(far, other), "info")
+    yield fires("both of the stub's", "none is left", host(far, other, cut=(far, other)), "critical", 2)
+    yield calm("a stub's, for one domain", "whom else it asks is not known", host(far, domain="lan"))
+    yield calm("another program's", "whom that asks is not known", host(far, comm="coredns"))
+    yield calm("a stub's, which is reached", "as it should be", host(other))
+    yield calm("a stub behind a stub", "it is followed no further", host(far, "127.0.0.1"))
+    yield calm("hosts only, beside a stub", "nobody asks", host(far, hosts=("files",)))

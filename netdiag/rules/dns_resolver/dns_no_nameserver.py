@@ -15,7 +15,8 @@ Fix
   nameserver lines. The C library reads it anew within a second; other programs may want a restart.
 
 Not flagged
-  A host whose /etc/nsswitch.conf does not have dns for hosts, or asks systemd-resolved by its socket before. A resolver
+  A host whose /etc/nsswitch.conf does not have dns for hosts, or asks systemd-resolved by its socket before, which
+  waits there. A resolver
   on this host at 127.0.0.1. A host without any /etc/resolv.conf, as small containers and routers are: only told, where
   its nsswitch.conf says dns. A file without nameservers on a host that is on no network.
 
@@ -45,7 +46,7 @@ RULE = Rule(
 
 def check(view: HostView) -> Iterator[Draft]:
     resolver = view.resolver
-    if resolver.nameservers or not asks_dns(view) or served(view, FALLBACK, DNS_PORT):
+    if resolver.nameservers or not asks_dns(view, looks=True) or served(view, FALLBACK, DNS_PORT):
         return
     gone = not (resolver.present or resolver.dangling)
     if not (resolver.dangling or on_network(view)) or (gone and resolver.hosts is None):

@@ -17,24 +17,29 @@ Fix
 
 Not flagged
   A resolver bound to the wildcard address. Docker's 127.0.0.11, whose socket is at another port behind a redirection.
-  Redirections of port 53 by nftables or by programs of cgroups, where it is only told as possible. A dead one behind
-  others that are alive and asked before it, which costs nothing: only told. Addresses of services on kube-proxy's
-  interface for IPVS, which need no socket. A host that does not ask the DNS.
+  Redirections of port 53 by nftables or by programs of the host's own cgroups, where it is only told as possible. A
+  dead one behind others that are alive and asked before it, which costs nothing: only told. Addresses of services on
+  kube-proxy's interface for IPVS, which need no socket. A host that does not ask the DNS, or asks systemd-resolved by
+  its socket, which waits there.
 
 References
   resolv.conf(5), systemd-resolved.service(8), ip-netns(8)
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfCgroup
 from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.sockets import UnixListener
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, iifname, meta, plain, port, rule, table, verdict
-from netdiag.rules.nameservers import IPVS, alive, asked, asks_dns, closed, own, redirected
+from netdiag.rules.nameservers import IPVS, VARLINK, alive, asked, asks_dns, closed, own, redirected
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule
 
@@ -53,7 +58,7 @@ ELSEWHERE = "03000000" + "c6336435".ljust(32, "0") * 2 + "0035" * 2
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    if not asks_dns(view):
+    if not asks_dns(view, looks=True):
         return
     servers = asked(view)
     shut = {address: stop for address in servers if own(view, address) and (stop := closed(view, address))}
@@ -127,15 +132,39 @@ def examples() -> Iterator[Example]:
         ruled = HostBuilder().resolver("127.0.0.53").nft(table(chain("out", part, hook="output", type="nat")))
         sure: Any = {"severity": fires, "confidence": "certain" if fires == "critical" else "possible"}
         yield Example(name=name, why="rules may send questions elsewhere", tables=ruled.build(), fires=1, **sure)
-    for hook, fires in (
-        ("cgroup_inet4_connect", "info"),
-        ("cgroup_udp4_sendmsg", "info"),
-        ("cgroup_inet_egress", "critical"),
+    for folder, hook, fires in (
+        ("/system.slice", "cgroup_inet4_connect", "info"),
+        ("/system.slice", "cgroup_udp4_sendmsg", "info"),
+        ("/", "cgroup_inet4_connect", "info"),
+        ("/system.slice", "cgroup_inet6_connect", "critical"),
+        ("/workers.slice", "cgroup_inet4_connect", "critical"),
+        ("/system.slice", "cgroup_inet_egress", "critical"),
     ):
-        place = BpfCgroup(cgroup="/system.slice", cgroup_id=9, attach_type=hook, effective=(7,))
+        place = BpfCgroup(cgroup=folder, cgroup_id=9, attach_type=hook, effective=(7,))
         steered = HostBuilder().resolver("127.0.0.53").bpf(cgroups=[place])
         sure = {"severity": fires}
-        yield Example(name=hook, why="it may change destinations", tables=steered.build(), fires=1, **sure)
+        name = f"{hook} of {folder}"
+        yield Example(name=name, why="it may change destinations", tables=steered.build(), fires=1, **sure)
+    nss_cases: tuple[tuple[tuple[str, ...], str, Severity | None], ...] = (
+        (("/run/systemd/private",), "sshd", "critical"),
+        (("/run/systemd/private", VARLINK), "sshd", None),
+        (("/run/systemd/private",), "systemd-resolve", None),
+        ((), "sshd", None),
+    )
+    for paths, comm, severity in nss_cases:
+        nss = HostBuilder().resolver("127.0.0.53", hosts=("files", "resolve", "[!UNAVAIL=return]", "dns"))
+        nss.socket(src="0.0.0.0", sport=22, comm=comm)
+        built = nss.build()
+        rows = tuple(UnixListener(path=path, inode=50) for path in paths)
+        built = replace(built, socket_owners=msgspec.structs.replace(built.socket_owners, unix=rows))
+        name = f"by nss-resolve, {', '.join(paths) or 'nothing of systemd'}, {comm}"
+        yield Example(
+            name=name,
+            why="the file counts where resolved is gone",
+            tables=built,
+            fires=1 if severity else 0,
+            severity=severity,
+        )
     stub = ("127.0.0.53",)
     yield case("nothing at the stub", "the plain fault", stub, says="critical")
     yield case("IPv6 loopback", "the same", ("::1",), says="critical")
@@ -179,5 +208,11 @@ def examples() -> Iterator[Example]:
     ):
         ruled = HostBuilder().link("br0").resolver("127.0.0.53").socket(protocol=17, sport=53, src="127.0.0.53")
         ruled.nft(table(chain("one", part, hook=hook)))
-        yield Example(name=f"it waits, and the port is {name}", why="by the host's own filter", tables=ruled.build(),
-                      fires=1 if severity else 0, severity=severity, says=("stops questions",) if severity else ())  # type: ignore[arg-type]  # fmt: skip
+        yield Example(
+            name=f"it waits, and the port is {name}",
+            why="by the host's own filter",
+            tables=ruled.build(),
+            fires=1 if severity else 0,
+            severity=severity,
+            says=("stops questions",) if severity else (),
+        )
