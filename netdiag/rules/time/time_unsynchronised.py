@@ -1,6 +1,6 @@
 """What it checks
-  A time daemon runs on this host, or is one that systemd starts at boot and is not running, and the kernel says that
-  its clock is not synchronised (STA_UNSYNC of adjtimex).
+  A time daemon runs on this host, or is one that systemd starts at boot and is not running, or ran at the time of the
+  baseline and does not now, and the kernel says that its clock is not synchronised (STA_UNSYNC of adjtimex).
 
 Why it matters
   The clock drifts away unseen: certificates are "not yet valid", tokens and leases run out early, WireGuard refuses
@@ -28,7 +28,7 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.model.host import ClockState, Daemon
+from netdiag.model.host import Daemon
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
 
@@ -37,6 +37,7 @@ RULE = Rule(
     title="the clock is not synchronised",
     severity="warning",
     reads=("clock",),
+    consults=("baseline",),
 )
 SETTLED = 600.0
 """Seconds since boot from which on the clock should be right."""
@@ -47,14 +48,17 @@ LONG_AGO = 16.0
 PROCESSES = {"chrony": "chronyd", "systemd-timesyncd": "systemd-timesyn"}
 
 
-def keeper(clock: ClockState) -> str | None:
+def keeper(view: HostView) -> str | None:
     """Who should keep the clock, in words; None where nobody should, or it has not had its time yet."""
+    clock, old = view.clock, view.baseline
     if clock.daemons:
         daemon = max(clock.daemons, key=lambda row: row.age or 0.0)
         young = daemon.age is not None and daemon.age < GRACE
         return None if young and clock.maxerror < LONG_AGO else f"{daemon.name} runs"
     if clock.enabled and clock.systemd:
         return f"{clock.enabled[0]} is enabled and does not run"
+    if old is not None and old.read_whole("clock") and old.clock.daemons and old.clock.synchronised:
+        return f"{old.clock.daemons[0].name} ran at the time of the baseline of {old.meta.taken_at} and does not run"
     return None
 
 
@@ -62,7 +66,7 @@ def check(view: HostView) -> Iterator[Draft]:
     clock = view.clock
     if clock.synchronised is not False or clock.boottime < SETTLED:
         return
-    who = keeper(clock)
+    who = keeper(view)
     if who is None:
         return
     ago = (
@@ -112,3 +116,20 @@ def examples() -> Iterator[Example]:
     )
     yield case("just booted", "it needs some minutes", 0, daemons=runs(), boottime=599.9)
     yield case("the kernel did not say", "that proves nothing", 0, daemons=runs(), state=None)
+    for name, fields, fires in (
+        ("ran, and the clock was right", {"daemons": (Daemon(name="chronyd", pid=7, age=9000.0),)}, 1),
+        (
+            "ran, and the clock was not right",
+            {"daemons": (Daemon(name="chronyd", pid=7),), "status": 0x40, "state": 5},
+            0,
+        ),
+        ("did not run", {}, 0),
+    ):
+        now, then = HostBuilder().clock(status=0x40, maxerror=16.0, state=5), HostBuilder().clock(**fields)
+        yield Example(
+            name=f"no daemon, and one {name} at the time of the baseline",
+            why="somebody kept it, or nobody did",
+            tables=now.build(),
+            baseline=then.build(),
+            fires=fires,
+        )
