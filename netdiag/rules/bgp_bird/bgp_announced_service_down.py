@@ -50,7 +50,7 @@ from netdiag.rules.build_bpf import program, xdp
 from netdiag.rules.build_nft import chain, daddr, nat, port, rule, table, verdict
 from netdiag.rules.localports import UNTOUCHED, listeners
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.takenearly import steering, translated
+from netdiag.rules.takenearly import Translations, steering
 
 RULE = Rule(
     id="bgp-announced-service-down",
@@ -152,8 +152,9 @@ def check(view: HostView) -> Iterator[Draft]:
     everywhere = ports.get("", set()) - INFRASTRUCTURE
     served = {address: ports[address] for address in told if ports.get(address)}
     before = listeners(view.baseline) if view.baseline is not None else {}
+    translated = Translations(view)
     for address, (socket, session, net) in told.items():
-        if address in served or address in loopbacks or balanced(view, address) or translated(view, net):
+        if address in served or address in loopbacks or balanced(view, address) or translated.names(net):
             continue
         gone = sorted(port for port in before.get(address, set()) - ports.get("", set()) if serves(port))
         if not gone and not everywhere:  # it was served by a socket for all addresses, and there is none any more
