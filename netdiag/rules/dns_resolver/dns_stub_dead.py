@@ -17,10 +17,10 @@ Fix
 
 Not flagged
   A resolver bound to the wildcard address. Docker's 127.0.0.11, whose socket is at another port behind a redirection.
-  Redirections of port 53 by nftables or by programs of the host's own cgroups, where it is only told as possible. A
-  dead one behind others that are alive and asked before it, which costs nothing: only told. Addresses of services on
-  kube-proxy's interface for IPVS, which need no socket. A host that does not ask the DNS, or asks systemd-resolved by
-  its socket, which waits there.
+  Redirections of port 53 by nftables or by programs of the host's own cgroups, where it is only told as possible (where
+  these were not read, as likely). A dead one behind others that are alive and asked before it, which costs nothing:
+  only told. Addresses of services on kube-proxy's interface for IPVS, which need no socket. A host that does not ask
+  the DNS, or asks systemd-resolved by its socket, which waits there.
 
 References
   resolv.conf(5), systemd-resolved.service(8), ip-netns(8)
@@ -35,7 +35,7 @@ import msgspec
 from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfCgroup
-from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.sockets import UnixListener
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, iifname, meta, plain, port, rule, table, verdict
@@ -66,7 +66,9 @@ def check(view: HostView) -> Iterator[Draft]:
     if not dead:
         return
     address = dead[0]
-    maybe = redirected(view, address)
+    sure: Confidence = "likely" if view.unknown("nft") or view.unknown("bpf") else "certain"
+    if redirected(view, address):
+        sure = "possible"
     severity: Severity = "info"
     consequence = "it is asked only where the others fail"
     if len(dead) == len(servers):
@@ -79,7 +81,7 @@ def check(view: HostView) -> Iterator[Draft]:
     yield RULE.found(
         subject=subject("socket", netid="udp", src=address, sport=53),
         severity=severity,
-        confidence="possible" if maybe else "certain",
+        confidence=sure,
         message=f"nothing answers at nameserver {address}, port 53, in this network namespace: {consequence}",
         evidence=[
             ("nameservers", " ".join(servers), "/etc/resolv.conf"),
@@ -165,6 +167,10 @@ def examples() -> Iterator[Example]:
             fires=1 if severity else 0,
             severity=severity,
         )
+    for unread in ("nft", "bpf"):
+        told: Any = {"fires": 1, "late": (unread,), "severity": "critical", "confidence": "likely"}
+        tables = HostBuilder().resolver("127.0.0.53").build()
+        yield Example(name=f"{unread} not read", why="it may send questions elsewhere", tables=tables, **told)
     stub = ("127.0.0.53",)
     yield case("nothing at the stub", "the plain fault", stub, says="critical")
     yield case("IPv6 loopback", "the same", ("::1",), says="critical")

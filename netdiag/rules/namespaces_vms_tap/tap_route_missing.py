@@ -89,8 +89,11 @@ def treatment(view: HostView, tap: GuestTap) -> frozenset[tuple[str, ...]]:
 
 def redirected(view: HostView, tap: GuestTap, siblings: list[GuestTap]) -> bool:
     """Frames of the tap may be taken elsewhere: by eBPF, or by a filter of tc below clsact or ingress, which are not
-    read. Programs that are also on a guest's tap that has its route leave the frames to routing."""
+    read. Programs that are also on a guest's tap that has its route leave the frames to routing; so do those that were
+    not read where such a tap is."""
     mine = treatment(view, tap)
+    if not mine and view.unknown("bpf"):
+        return not any(judged(each) and each.routes for each in siblings if each is not tap)
     if not mine:
         seen = {row.hook for row in view.bpf.attachments if row.ifindex == tap.link.ifindex}
         return (tap.link.xdp is not None and "xdp" not in seen) or tap.link.ifindex in view.taps.filtered
@@ -282,6 +285,11 @@ def examples() -> Iterator[Example]:
     for hook, fires in (("flow_dissector", 1), ("tc", 0), ("netkit", 0), ("xdp", 0)):
         taken = _two().bpf(attachments=[BpfAttachment(prog_id=1, hook=hook, ifindex=4)])  # type: ignore[arg-type]
         yield _case(f"{hook} on the tap", "what may take its frames elsewhere", taken, fires)
+    dark: dict[str, object] = {"late": ("bpf",)}
+    yield _case("programs not read", "its sibling's leave the frames to routing", _two(), 1, **dark, **critical)
+    yield _case(
+        "the only guest, programs not read", "one may take its frames elsewhere", alone, 0, unjudged=True, **dark
+    )
     policy, other = program(1, tag="aa" * 8), program(2, tag="bb" * 8)
     same = tc(tc(_two().bpf(programs=[policy, other]), "tap0", 1), "tap1", 1)
     yield _case("the same policy on both", "it leaves the frames of tap0 to routing", same, 1, **critical)

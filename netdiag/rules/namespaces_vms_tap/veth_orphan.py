@@ -16,7 +16,7 @@ Fix
 Not flagged
   Ends in a bridge or VRF, with an address of their own, with routes, or with filters that may redirect. Ends whose
   namespace has a name or processes: it is used, or a pool that waits. Where not all processes could be looked into,
-  this is not evaluated. Ends whose other end is in this namespace.
+  this is not evaluated, nor where it is not known which have filters. Ends whose other end is in this namespace.
 
 References
   drivers/net/veth.c; ip-netns(8); https://github.com/hashicorp/nomad/issues/6385
@@ -27,7 +27,7 @@ from dataclasses import replace
 
 from netdiag.index.taps import pointers
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.neighbour import NTF_PROXY
 from netdiag.model.tc import Qdisc, Tc
 from netdiag.rules.build import HostBuilder
@@ -43,7 +43,7 @@ RULE = Rule(
 )
 
 
-def check(view: HostView) -> Iterator[Draft]:
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
     ends = [
         link for link in view.links if link.kind == "veth" and link.link_netnsid is not None and link.master is None
     ]
@@ -59,6 +59,9 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         inode = next((row.inode for row in view.netns_ids if row.netnsid == link.link_netnsid), None)
         why = _nowhere(view, inode)
+        if why and (view.unknown("bpf") or view.unknown("qdiscs")):
+            yield Unjudged(reason=f"bpf, qdiscs: not read whole, and a program may use {link.ifname}")
+            return
         if why:
             name = link.ifname
             yield RULE.found(
@@ -121,6 +124,8 @@ def examples() -> Iterator[Example]:
         yield Example(name=f"with {kind}", why="filters there may redirect", tables=tables, fires=fires)
     yield _case("with a route", "a container behind it", _end().route("10.1.0.5/32", dev="veth0"))
     yield _case("redirected", "eBPF takes its frames", _end().bpf(attachments=_attached()))
+    for table in ("bpf", "qdiscs"):
+        yield _case(f"{table} not read", "filters may redirect", _end(**held), late=(table,), unjudged=True)
     yield _case("both ends here", "a pair within the namespace", HostBuilder().link("v0", kind="veth", link=3))
 
 
