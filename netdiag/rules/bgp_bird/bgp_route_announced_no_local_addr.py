@@ -1,9 +1,9 @@
 """What it checks
   A single address (/32, /128) is announced by BGP from a static route of BIRD that leads nowhere (blackhole,
-  unreachable, prohibit, or by lo), and this host neither has the address on an interface that is up, nor a local route
-  for it, nor a route that would forward it. Or a shorter prefix, of public addresses, of
-  which this host has no address and no route to any part, not even the blackhole: what comes for it goes out again by
-  the default route (a warning).
+  unreachable, prohibit, or by lo), and this host neither has the address, nor a local route for it, nor a route that
+  would forward it. (With an interface that is down an IPv6 address loses its local route, if it stays at all; an IPv4
+  address is answered for wherever it is.) Or a shorter prefix, of public addresses, of which this host has no address
+  and no route to any part, not even the blackhole: what comes for it goes out again by the default route (a warning).
 
 Why it matters
   That is how anycast services are announced: a static route brings the prefix into BGP, the address on lo receives the
@@ -20,13 +20,13 @@ Fix
   the static route; the traffic moves to the other sites.
 
 Not flagged
-  Addresses on any interface that is up, that the packet filter names in a table that translates (DNAT, TPROXY), in a
-  local route (AnyIP), or behind a route of any table that policy rules lead to, but for one that leads to lo: its
-  packets come back in until their TTL is over. Announcements with a blackhole community (RTBH): the neighbour is asked
-  to drop. Shorter prefixes: aggregates, where anything of them is here or the blackhole stands in the kernel as well;
-  blocks of private addresses and those longer than /24 (IPv6: /48), which wait for guests; and what is told inside the
-  AS alone: a route reflector gives the edges what they announce. Hosts with eBPF programs on the way in that may take
-  the packets before the kernel looks them up (XDP or tc whose verdicts are not known to be others than TX and
+  Addresses on any interface (of IPv6: that is up), that the packet filter names in a table that translates (DNAT,
+  TPROXY), in a local route (AnyIP), or behind a route of any table that policy rules lead to, but for one that leads to
+  lo: its packets come back in until their TTL is over. Announcements with a blackhole community (RTBH): the neighbour
+  is asked to drop. Shorter prefixes: aggregates, where anything of them is here or the blackhole stands in the kernel
+  as well; blocks of private addresses and those longer than /24 (IPv6: /48), which wait for guests; and what is told
+  inside the AS alone: a route reflector gives the edges what they announce. Hosts with eBPF programs on the way in that
+  may take the packets before the kernel looks them up (XDP or tc whose verdicts are not known to be others than TX and
   REDIRECT), or whose programs or packet filter were not read: told as a possibility, and so where BIRD does not tell
   the communities; a warning where such a host has another address that it announces in the same way, for then that is
   how it takes them in. Drained hosts announce nothing.
@@ -69,8 +69,8 @@ MOST = 512
 def received(view: HostView, address: str) -> bool:
     """Whether the host delivers or forwards packets for the address, by some table that rules lead to."""
     family = "inet6" if ":" in address else "inet"
-    if any((at := view.link(row.ifindex)) is None or at.up for row in view.local.owners(address)):
-        return True  # of one that is down the kernel has taken the local route away
+    if any(family == "inet" or (at := view.link(row.ifindex)) is None or at.up for row in view.local.owners(address)):
+        return True  # with an interface that goes down the local routes of IPv6 go, those of IPv4 stay
     fib = view.fib(family)
     for number in reachable_tables(view.rules, view.links, family):
         for group in fib.candidates(number, address):
@@ -377,12 +377,17 @@ def examples() -> Iterator[Example]:
     lost = _host(type="unreachable")
     lost.unresolved(UnresolvedRoute(net=NET, protocol="s1", best=True, recursive=True))
     yield _case("recursive and not resolved", "bgp-exports-unreachable-route speaks", lost)
-    for up, fires in ((False, 1), (True, 0)):
-        dummy = _host()
-        dummy.link("dummy0", kind="dummy", up=up).address("dummy0", NET)
+    six = "2001:db8::7/128"
+    for net, up, fires in ((NET, False, 0), (NET, True, 0), (six, False, 1), (six, True, 0)):
+        dummy = _host(net)
+        dummy.link("dummy0", kind="dummy", up=up).address("dummy0", net)
         says = ("has it on dummy0, which is down", "ip link set dev dummy0 up") if fires else ()
         yield _case(
-            f"on an interface that is {'up' if up else 'down'}", "its local route is away", dummy, fires, says=says
+            f"{net} on an interface that is {'up' if up else 'down'}",
+            "IPv6 loses its local route",
+            dummy,
+            fires,
+            says=says,
         )
     for kind, verdicts, severity in (
         ("xdp", (2,), "critical"),
