@@ -55,10 +55,9 @@ def before(view: HostView, session: Session, name: str) -> BirdChannel | None:
     if old is None or not old.read_whole("bird") or old.meta.drained or view.meta.drained:
         return None
     own = (session.daemon.socket, session.name, session.protocol.neighbor_as)
-    for one in standing(old):
-        then = (one.session.daemon.socket, one.session.name, one.session.protocol.neighbor_as)
-        if then == own and one.channel.name == name:
-            return one.channel
+    for one in sessions(old):
+        if one.up and (one.daemon.socket, one.name, one.protocol.neighbor_as) == own:
+            return next((channel for channel in one.protocol.channels if channel.name == name), None)
     return None
 
 
