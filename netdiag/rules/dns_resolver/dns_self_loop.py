@@ -1,7 +1,7 @@
 """What it checks
   Whether the resolvers on this host, by their configuration, ask each other in a circle: dnsmasq, unbound or
   systemd-resolved that forwards all names to an address and port at which it listens itself, directly or over another
-  one, while it is running there.
+  one, while it is running there. A dnsmasq without servers of its own asks those of /etc/resolv.conf, but for itself.
 
 Why it matters
   A question then goes round until its time is up: names fail after seconds, the processor is busy, and a single
@@ -23,8 +23,10 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from netdiag.index.view import HostView
@@ -43,6 +45,9 @@ RULE = Rule(
     reads=("resolver", "sockets", "addresses", "routes"),
     own_cause=True,
 )
+
+
+RESOLV_CONF = "/etc/resolv.conf"
 
 
 def listener_of(view: HostView, row: Forwarder) -> str | None:
@@ -83,6 +88,9 @@ def check(view: HostView) -> Iterator[Draft]:
     for row in view.resolver.forwarders:
         if row.domain is None:
             asks.setdefault(row.daemon, []).append((row, listener_of(view, row)))
+    if "dnsmasq" not in asks:
+        rows = [Forwarder(daemon="dnsmasq", address=one, source=RESOLV_CONF) for one in view.resolver.nameservers]
+        asks["dnsmasq"] = [(row, at) for row in rows if (at := listener_of(view, row)) != "dnsmasq"]
     told: set[str] = set()
     for daemon in sorted(asks):
         path = circle(daemon, asks)
@@ -137,6 +145,17 @@ def examples() -> Iterator[Example]:
     )
     yield case("only one domain", "it is asked for that alone", 0, [(*to_self, "lan")], own)
     yield case("one asks the other, which asks nobody", "it has its own way", 0, [both[0]], own, stub)
+    upward = [("systemd-resolved", "127.0.0.1", 53)]
+    for name, servers, comm, fires in (
+        ("the stub, which asks it", ("127.0.0.53",), "dnsmasq", 1),
+        ("itself, which it passes by", ("127.0.0.1",), "dnsmasq", 0),
+        ("the stub, and one elsewhere", ("127.0.0.53", "198.51.100.1"), "dnsmasq", 0),
+        ("the stub, but it is another program", ("127.0.0.53",), "named", 0),
+    ):
+        tables = case(name, "", 0, upward, (comm, "127.0.0.1", 53), stub).tables
+        tables = replace(tables, resolver=msgspec.structs.replace(tables.resolver, nameservers=servers))
+        why = "a dnsmasq without servers reads resolv.conf"
+        yield Example(name=f"resolv.conf names {name}", why=why, tables=tables, fires=fires)
     yield case("not running", "what it would do is no fault yet", 0, [to_self])
     yield case("somebody else listens there", "named asks the world", 0, [to_self], ("named", "127.0.0.1", 53))
     yield case("a server elsewhere", "as it should be", 0, [("dnsmasq", "198.51.100.1", 53)], own)
