@@ -19,7 +19,8 @@ Fix
 Not flagged
   A device of which the intent names no peers at all: a gateway that installs peers when they call. Peers without
   allowed_ips in the intent may have any. Against a baseline: peers that nothing here points to any more (no keepalive,
-  no route of just their prefix) while the device is the same, which come and go on such gateways; a drained host.
+  no route of just their prefix) while the device is the same, which come and go on such gateways, told as info where
+  more than half of them are gone; a drained host.
 
 References
   drivers/net/wireguard/netlink.c set_peer(); wg(8) syncconf
@@ -112,6 +113,11 @@ def _since(view: HostView, old_view: HostView, old: WireguardDevice, new: Wiregu
         rest = [("peers", len(here), "WG_CMD_GET_DEVICE WGDEVICE_A_PEERS")]
         yield _whole(old.ifname, f"{len(gone)} peers are gone {since(old_view)}", rest, source)
         return
+    evicted = [peer for peer in old.peers if peer.public_key not in here]
+    if not gone and len(evicted) > NAMED and 2 * len(evicted) > len(old.peers):
+        rest = [("peers", len(here), "WG_CMD_GET_DEVICE WGDEVICE_A_PEERS")]
+        words = f"{len(evicted)} of {len(old.peers)} peers are gone {since(old_view)}, and nothing here points to them"
+        yield _whole(old.ifname, words, rest, source, maybe=True)
     for peer in gone:
         yield _missing(old.ifname, peer.public_key, peer.allowed_ips, source)
 
@@ -130,13 +136,16 @@ def _needed(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> boo
     return False
 
 
-def _whole(ifname: str, what: str, evidence: Sequence[tuple[str, object, str]], source: str) -> Draft:
+def _whole(
+    ifname: str, what: str, evidence: Sequence[tuple[str, object, str]], source: str, *, maybe: bool = False
+) -> Draft:
     return RULE.found(
         subject=subject("wireguard-interface", ifname=ifname),
         message=f"WireGuard device {ifname}: {what} ({source})",
         evidence=[("meant to be", ifname, source), *evidence],
         confirm=[f"wg show {quoted(ifname)} peers 2>&1", "ip -d link show type wireguard; ip -br link show"],
         fix=f"wg syncconf {quoted(ifname)} FILE  # from where its peers are written down",
+        confidence="possible" if maybe else None,
         breaks=[subject("link", ifname=ifname)],
     )
 
@@ -265,4 +274,8 @@ def _compared() -> Iterator[Example]:
     yield case("three are gone", "told one by one", three, _host(), fires=3)
     about = subject("wireguard-interface", ifname="wg0")
     yield case("four are gone", "one cause", _host(*"abcd", persistent_keepalive=25), _host(), fires=1, subject=about)
+    for then, now, fires in (("abcd", "", 1), ("abcdefg", "abc", 1), ("abcdefgh", "abcd", 0), ("abc", "", 0)):
+        more: dict[str, Any] = {"severity": "info", "confidence": "possible"} if fires else {}
+        name = f"{len(then)} that are called on demand, of which {len(now)} are left"
+        yield case(name, "evicted, or lost", _host(*then), _host(*now), fires=fires, **more)
     yield case("labelled drained", "somebody said so", kept, _host(), labels={"drained": "true"})
