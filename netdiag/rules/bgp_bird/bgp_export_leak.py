@@ -4,7 +4,8 @@
   offered as well, gets none of them; or those of one provider given to another. A provider is an AS with a neighbour
   by which a default route of the kernel goes (not one for some marks alone): no routing daemon made that route, or
   the first provider is given nothing of the second, which it was offered; or those of a session of which it was given
-  none at the time of the baseline, when they were there.
+  none at the time of the baseline, when they were there. And, as a warning, routes of any other protocol (an internal
+  session, an IGP, connected networks) of which it was given none then, though the kernel had the very same.
 
 Why it matters
   The neighbour, and everybody behind it, sends traffic for these prefixes here: for somebody else's networks, over
@@ -122,6 +123,35 @@ class Told:
         )
         return bool(routes) and known and offered and not ring and not self.foreign(place)
 
+    def kept_back(self, place: tuple[str, str], since: list[BirdRoute], then: HostView) -> list[BirdRoute]:
+        """Those of the routes that the kernel had then, of protocols that gave the session none, though it was given
+        others; not those that external sessions brought, see ``spared``."""
+        routes = self.lists.get(place)
+        if not routes or place not in self.rows or not then.read_whole("routes"):
+            return []
+        gave = {route.protocol for route in routes}
+        found = []
+        for route in since:
+            maker = self.rows.get((place[0], route.protocol or ""))
+            if maker is None or maker.state != "up" or route.protocol in gave or all_(route) or external(maker):
+                continue
+            if _stood(then, route.net):
+                found.append(route)
+        return found
+
+
+def _stood(view: HostView, net: str) -> bool:
+    """Whether some table of the kernel had a route for just this prefix."""
+    try:
+        held = str(ipaddress.ip_network(net))
+    except ValueError:
+        return False
+    family = "inet6" if ":" in held else "inet"
+    fib = view.fib(family)
+    return any(
+        row.dst == held for table in fib.tables() for row in view.route_rows(family, fib.routes_covering(table, held))
+    )
+
 
 def check(view: HostView) -> Iterator[Draft]:
     now = Told(view)
@@ -144,6 +174,11 @@ def check(view: HostView) -> Iterator[Draft]:
         assert session.protocol.neighbor_as is not None
         if inner and not private_as(session.protocol.neighbor_as):
             yield _draft(session, inner, "are private networks, and the neighbour's AS is a public one", "critical")
+        elif not passed and before is not None and view.baseline is not None:
+            opened = before.kept_back((session.daemon.socket, session.name), list(routes), view.baseline)
+            if opened:
+                words = f"are of {opened[0].protocol}: it was given none of those at the time of the baseline"
+                yield _draft(session, opened, words, "warning")
         elif passed:
             mates = [
                 one
@@ -294,6 +329,7 @@ def examples() -> Iterator[Example]:
     two.bgp("peer6", neighbor_as=1299, channels=(channel(name="ipv6", imported=9),))
     yield _case("another daemon was offered some", "it does not pass them on", two, 1, severity="info")
     yield from _provider_examples(crit)
+    yield from _inner_examples()
     for name, fields in (("down", {"state": "start"}), ("own AS not told", {"local_as": None})):
         session = BirdHost().bgp("up1", neighbor_as=3320, **fields).exports("up1", routes=(_route("10.1.0.0/16"),))
         yield _case(f"session {name}", "nothing can be said", session)
@@ -368,3 +404,30 @@ def _since_examples(now: BirdHost) -> Iterator[Example]:
     ):
         more: dict[str, Any] = {"baseline": old.build(), "says": says if severity == "critical" else ()}
         yield _case(f"at the time of the baseline {name}", "a filter changed", now, 1, severity=severity, **more)
+
+
+def _inner_examples() -> Iterator[Example]:
+    """``up1``, of a private AS, is given connected networks by a direct protocol as well."""
+
+    def host(*nets: str, maker: str = "up", stood: bool = True, asn: int = 65100) -> BirdHost:
+        built = BirdHost().protocol("s1", "Static").protocol("d1", "Direct", state=maker)
+        routes = [BirdRoute(net=net, protocol="d1", best=True) for net in nets]
+        built.bgp("up1", neighbor_as=asn).exports("up1", routes=(_route(), *routes))
+        built.link("docker0").link("eth0").address("eth0", "192.0.2.2/24")
+        if stood:
+            built.address("docker0", "172.17.0.1/16").address("docker0", "198.18.5.1/24")
+        return built
+
+    says = ("172.17.0.0/16, which are of d1: it was given none of those at the time of the baseline",)
+    now = host("172.17.0.0/16")
+    for name, why, then, fires in (
+        ("it was given its own alone", "the filter has opened", host(), 1),
+        ("it was given those", "as it was", host("172.17.0.0/16"), 0),
+        ("it was given others of them", "that protocol is for it", host("198.18.5.0/24"), 0),
+        ("they were not there", "a network came", host(stood=False), 0),
+        ("their protocol was off", "it was switched on", host(maker="down"), 0),
+        ("it was given nothing", "it was drained", BirdHost().bgp("up1").exports("up1", routes=()), 0),
+    ):
+        yield Example(name=f"connected networks, and at the time of the baseline {name}", why=why, tables=now.build(),
+                      baseline=then.build(), fires=fires, severity="warning" if fires else None,
+                      says=says if fires else ())  # fmt: skip
