@@ -30,11 +30,11 @@ References
 
 import ipaddress
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from netdiag.index.guests import switched
+from netdiag.index.guests import sides, switched
 from netdiag.index.subnets import connected
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
@@ -98,11 +98,17 @@ def _answered(view: HostView, link: Link) -> set[str]:
 
 
 def _elsewhere(view: HostView, uplink: Link) -> dict[str, int]:
-    """Addresses that this host answers for on an interface that is neither this uplink nor a guest's, and on which."""
+    """Addresses that this host answers for on an interface that is neither this uplink nor a guest's, and on which; a
+    bridge's port hears no question."""
+    exits = {link.ifindex for link in sides(view.stack, view.routes("inet6"), view.addresses).exits}
     rows = (view.neighbours.flags & NTF_PROXY != 0) & (view.neighbours.ifindex != uplink.ifindex)
     found = view.neighbours.rows(np.flatnonzero(rows & (view.neighbours.family == 10))[:LOOKED_AT])
     links = ((row, view.link(row.ifindex)) for row in found)
-    return {row.dst: row.ifindex for row, link in links if link is not None and not _faces_guests(view, link)}
+    return {
+        row.dst: row.ifindex
+        for row, link in links
+        if link is not None and (link.master or link.ifindex in exits or not _faces_guests(view, link))
+    }
 
 
 def _guests(view: HostView, uplink: Link) -> list[Guest]:
@@ -276,9 +282,11 @@ def examples() -> Iterator[Example]:
 def _misplaced_cases() -> Iterator[Example]:
     """Entries that stand elsewhere, of guests or of others."""
 
-    def bridged(on: str, *addresses: str) -> HostBuilder:
+    def bridged(on: str, *addresses: str, **port: Any) -> HostBuilder:
         host = HostBuilder().link("br0", kind="bridge", inet6_conf={"proxy_ndp": 1, "forwarding": 1})
-        host.link("eth0", master="br0").address("br0", "2001:db8::2/64").route("default", via="fe80::1", dev="br0")
+        host.link("eth0", master="br0", **port).address("br0", "2001:db8::2/64").route(
+            "default", via="fe80::1", dev="br0"
+        )
         host.tap("tap0").tap("tap1").route("2001:db8::5/128", dev="tap0").route("2001:db8::6/128", dev="tap1")
         for address in addresses:
             host.neighbour(address, dev=on, state="none", flags=NTF_PROXY)
@@ -289,6 +297,11 @@ def _misplaced_cases() -> Iterator[Example]:
     sure: dict[str, object] = {"severity": "critical", "confidence": "likely", "subject": about}
     pair = ("2001:db8::5", "2001:db8::6")
     yield _case("on a port of the uplink's bridge", "nobody asks there", bridged("eth0", *pair), 1, says=says, **sure)
+    cable = bridged("eth0", *pair, kind="veth", link_netnsid=0)
+    yield _case("on a port that is a cable", "nobody asks there either", cable, 1, says=says, **sure)
+    second = bridged("v2").link("v2", kind="veth", link_netnsid=0).route("2001:db8:9::/48", via="fe80::9", dev="v2")
+    second.neighbour(pair[0], dev="v2", state="none", flags=NTF_PROXY)
+    yield _case("on another way out by a cable", "it is no guest's", second, 1, **sure)
     yield _case("on the bridge", "as it should be", bridged("br0", *pair))
     other = bridged("eth0", "2001:db8::77")
     yield _case("of others, on the port", "nothing is said of the guests", other, 1, severity="info")
