@@ -1,6 +1,7 @@
 """What it checks
   Established TCP connections with bytes to be read of which none was read between two looks, where the process that
-  should read is stopped (state T) or stuck in the kernel (D), or where several connections of one program wait so.
+  should read is stopped (state T) or stuck in the kernel (D), or where several connections of one program wait so. Of
+  a process that is stopped or stuck also those that the peer has given up since (CLOSE_WAIT).
 
 Why it matters
   The program looks alive: its port listens, its process is there, the kernel acknowledges for it. But nothing is
@@ -13,8 +14,10 @@ Fix
   kill -CONT PID where it was stopped by hand; else look where it hangs (cat /proc/PID/stack) and restart it.
 
 Not flagged
-  A consumer that is slow but reads. One connection with a little to read whose program sleeps: an idle client with a
-  goodbye in its queue. What came in a moment before. With --interval 0 this is not evaluated.
+  A consumer that is slow but reads. Connections of a program that sleeps which the peer has closed: pools keep such,
+  with a goodbye in them, until they are needed (tcp-close-wait-leak counts them). One connection with a little to
+  read whose program sleeps: an idle client with a goodbye in its queue. What came in a moment before. With --interval
+  0 this is not evaluated.
 
 References
   include/net/tcp.h tcp_inq(); tcpi_bytes_received, tcpi_last_data_recv of tcp(7); proc(5) /proc/PID/stat
@@ -31,7 +34,7 @@ import numpy as np
 from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, Severity, Subject, subject
 from netdiag.model.protocols import IPPROTO_TCP
-from netdiag.model.sockets import ESTABLISHED, TOLD_INFO, Socket, SocketOwner, SocketOwners
+from netdiag.model.sockets import CLOSE_WAIT, ESTABLISHED, TOLD_INFO, Socket, SocketOwner, SocketOwners
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.sockettables import Mask, listening
@@ -45,6 +48,8 @@ RULE = Rule(
 )
 SEVERAL = 3
 """Connections of one program that wait, from which on it is not one idle client."""
+GOODBYE = 1
+"""What the end of the peer's data counts for in the queue (tcp_inq_hint(), idiag_rqueue)."""
 BIRDS = ("bird", "bird6")
 """By /proc/PID/comm: bgp-daemon-dead says that it hangs."""
 SETTLED = 5000
@@ -57,9 +62,10 @@ def unread(view: HostView) -> Mask:
     Read = received meanwhile - growth of the queue.
     """
     table = view.sockets
-    both = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & (table.later == 1)
-    both &= (table.later_state == ESTABLISHED) & (table.told & TOLD_INFO != 0)
-    both &= table.rqueue > 0
+    both = (table.protocol == IPPROTO_TCP) & (table.later == 1) & (table.later_state == table.state)
+    both &= (table.told & TOLD_INFO != 0) & (
+        ((table.state == ESTABLISHED) & (table.rqueue > 0)) | ((table.state == CLOSE_WAIT) & (table.rqueue > GOODBYE))
+    )
     received = table.later_received - table.received  # modulo 2**32, as the columns are
     growth = table.later_rqueue.astype(np.int64) - table.rqueue
     return np.asarray(both & (received == growth), np.bool_)
@@ -107,7 +113,7 @@ def judgement(view: HostView, owner: SocketOwner, positions: list[int]) -> tuple
     waited = [p for p in positions if int(table.later_last_data_recv[p]) >= SETTLED]
     if owner.state == "D" and waited:
         return "warning", "likely", "hangs in the kernel"
-    if len(waited) >= SEVERAL:
+    if sum(int(table.state[p]) == ESTABLISHED for p in waited) >= SEVERAL:
         return "warning", "likely", "does not read"
     return None
 
@@ -161,7 +167,16 @@ def examples() -> Iterator[Example]:
     yield case("it reads and more comes", "same length, other bytes", 0, later_received=200)
     yield case("all was read", "the queue is empty", 0, later_rqueue=0)
     yield case("nothing to read at first", "it came between the looks", 0, rqueue=0, later_received=110)
-    yield case("closing", "the peer has gone; another rule's", 0, state=8, later_state=8)
+    gone: dict[str, Any] = {"state": 8, "later_state": 8}
+    yield case("closed by the peer", "it gave up waiting", 1, **gone)
+    yield case("closed by the peer, stuck in the kernel", "the same", 1, process="D", **gone)
+    yield case(
+        "closed by the peer, with nothing but that", "it counts as one byte", 0, rqueue=1, later_rqueue=1, **gone
+    )
+    yield case("closed by the peer, with one byte", "that is unread", 1, rqueue=2, later_rqueue=2, **gone)
+    yield case("closed by the peer, it sleeps", "a pool keeps them", 0, count=9, process="S", **gone)
+    yield case("closed meanwhile", "another matter", 0, state=1, later_state=8)
+    yield case("closing on both sides", "the program has done with it", 0, state=9, later_state=9)
     yield case("process not known", "nobody to name", 0, comm=None)
     yield case("five seconds to the millisecond", "long enough", 1, count=3, process="S", ago=5000)
     yield case("in the kernel since a moment", "a disk that is slow", 0, process="D", ago=4999)
