@@ -45,12 +45,14 @@ def places(view: HostView) -> Iterator[Place]:
         yield place
 
 
-def ends(row: BpfAttachment, program: BpfProgram | None) -> str | None:
-    """Words for the verdicts of a program that always ends its hook; None where it goes on, or nobody knows."""
+def ends(row: BpfAttachment, program: BpfProgram | None, protocol: int | None = ALL_PROTOCOLS) -> str | None:
+    """Words for the verdicts of a program that always ends its hook for packets of a protocol (that of another filter);
+    None where it goes on, or nobody knows."""
     if program is None or not program.verdicts:
         return None
     if row.hook == "tc":
-        if not row.direct_action or row.protocol not in (None, ALL_PROTOCOLS) or row.action:
+        meets = row.protocol in (None, ALL_PROTOCOLS, protocol)
+        if not row.direct_action or not meets or row.action:
             return None
         known = TC_ENDS
     else:

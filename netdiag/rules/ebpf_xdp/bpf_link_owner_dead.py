@@ -18,9 +18,10 @@ Fix
 
 Not flagged
   While the process lives this is never more than information: that an attachment ends with its agent is what many
-  want. Pinned links, links held by several processes, programs attached without a link. Hosts where pins or processes
-  could not be read. Attachments that are gone while the process still holds others: it took them away itself; those
-  whose place another program has, and those of interfaces that are gone or were made anew for another guest.
+  want. Pinned links, links held by several processes, programs attached without a link. Where pins or processes could
+  not be read, links are not evaluated. Attachments that are gone while the process still holds others: it took them
+  away itself; those whose place another program has, and those of interfaces that are gone or were made anew for
+  another guest.
 
 References
   kernel/bpf/syscall.c bpf_link_put(); libbpf bpf_link__pin(); bpftool-link(8)
@@ -30,7 +31,7 @@ from collections.abc import Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.bpf import Bpf, BpfAttachment, BpfHolder, BpfPin
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.rules.bpfplaces import hook_of, placed, where
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc, tcx
@@ -61,9 +62,13 @@ def owners(table: Bpf) -> dict[int, Owner]:
     return {number: next(iter(who)) for number, who in holders.items() if len(who) == 1 and number not in pinned}
 
 
-def check(view: HostView) -> Iterator[Draft]:
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
     table = view.bpf
     if UNREAD & set(table.unread):
+        if any(row.link_id is not None for row in table.attachments):
+            yield Unjudged(
+                reason="links, pins or the files of processes were not read whole: a keeper may be among them"
+            )
         return
     yield from _died(view)
     owner, programs = owners(table), {one.id: one for one in table.programs}
@@ -144,7 +149,10 @@ def examples() -> Iterator[Example]:
     yield Example(name="no holder in sight", why="another namespace's process, or the kernel", tables=_host().build())
     pin = _host(77).bpf(pins=[BpfPin(path="/sys/fs/bpf/l", kind="link", id=3)])
     yield Example(name="pinned", why="it stays", tables=pin.build())
-    yield Example(name="pins not read", why="nobody knows", tables=_host(77).bpf(unread=["pins"]).build())
+    blind = _host(77).bpf(unread=["pins"])
+    yield Example(name="pins not read", why="nobody knows", tables=blind.build(), unjudged=True)
+    bare = tc(HostBuilder().link("eth0").bpf(programs=[program(1)], unread=["pins"]), "eth0", 1)
+    yield Example(name="pins not read, and no link", why="nothing to keep", tables=bare.build())
     other = _host(77).bpf(pins=[BpfPin(path="/sys/fs/bpf/p", kind="prog", id=3)])
     yield Example(name="a program pinned under its number", why="ids are numbered apart", tables=other.build(), fires=1)
     held = [BpfHolder(pid=77, comm="agent", kind="link", id=3)]

@@ -18,8 +18,8 @@ Fix
 
 Not flagged
   A program that ends at the last place. One that returns "next" for some packets, or of which the verdict is computed.
-  A filter for one protocol only. Two builds or copies of one program (bpf-tc-duplicate-version). A filter of another
-  chain. Programs of tc behind those of tcx (bpf-tcx-before-tc).
+  A filter for one protocol before one for another or for all. Two builds of one program (bpf-tc-duplicate-version), or
+  copies of it. A filter of another chain. Programs of tc behind those of tcx (bpf-tcx-before-tc).
 
 References
   net/sched/cls_bpf.c cls_bpf_exec_opcode(); include/net/tcx.h tcx_run(); include/uapi/linux/pkt_cls.h
@@ -50,14 +50,12 @@ def check(view: HostView) -> Iterator[Draft]:
     for place in places(view):
         for rows in (place.tcx, place.tc):
             for number, row in enumerate(rows[:-1]):
-                verdict = ends(row, programs.get(row.prog_id))
-                if verdict is None:
+                found = _shadowed(row, rows[number + 1 :], programs)
+                if found is None:
                     continue
-                first = programs[row.prog_id]
-                behind = [(at, programs.get(at.prog_id)) for at in rows[number + 1 :]]
-                other = [(at, one) for at, one in behind if one is None or title(one) != title(first)]
-                if len(other) == len(behind):
-                    at, second = other[0]
+                verdict, at = found
+                if at is not None:
+                    first, second = programs[row.prog_id], programs.get(at.prog_id)
                     name = title(second) if second else at.name or f"program {at.prog_id}"
                     ifname = place.link.ifname
                     yield RULE.found(
@@ -81,6 +79,23 @@ def check(view: HostView) -> Iterator[Draft]:
                         touches=[subject("link", ifname=ifname)],
                     )
                 break
+
+
+def _shadowed(
+    row: BpfAttachment, behind: list[BpfAttachment], programs: dict[int, BpfProgram]
+) -> tuple[str, BpfAttachment | None] | None:
+    """The verdict of a program that ends the way of all that comes to a filter behind it, and the first such filter; no
+    filter where another build of the program comes before, for bpf-tc-duplicate-version speaks. None: all goes on."""
+    one = programs.get(row.prog_id)
+    for at in behind:
+        verdict, other = ends(row, one, at.protocol), programs.get(at.prog_id)
+        if verdict is None or one is None:
+            continue
+        if other is None or title(other) != title(one):
+            return verdict, at
+        if other.tag != one.tag:
+            return verdict, None
+    return None
 
 
 def title(one: BpfProgram) -> str:
@@ -140,6 +155,19 @@ def examples() -> Iterator[Example]:
     )
     one = tc(tc(host, "tap0", 1, protocol=0x0800), "tap0", 2, priority=2, position=1)
     yield Example(name="for IPv4 only", why="the rest goes on", tables=one.build())
+    for second, fires in ((0x0800, 1), (0x86DD, 0), (3, 0)):
+        host = HostBuilder().link("tap0", kind="tun")
+        host.bpf(programs=[program(1, "gate", verdicts=(0,)), program(2, "policy")])
+        both = tc(tc(host, "tap0", 1, protocol=0x0800), "tap0", 2, protocol=second, priority=2, position=1)
+        name = f"for IPv4 only, before one for {second:#x}"
+        yield Example(name=name, why="what comes to the second one", tables=both.build(), fires=fires)
+    copy = HostBuilder().link("tap0", kind="tun")
+    copy.bpf(programs=[program(1, "gate", verdicts=(0,)), program(2, "policy", "bb" * 8)])
+    for number, which in enumerate((1, 1, 2)):
+        tc(copy, "tap0", which, priority=number + 1, position=number)
+    yield Example(
+        name="a copy and another", why="the other one never runs", tables=copy.build(), fires=1, subject=about
+    )
     host = (
         HostBuilder().link("tap0", kind="tun").bpf(programs=[program(1, "gate", verdicts=(0,)), program(2, "policy")])
     )

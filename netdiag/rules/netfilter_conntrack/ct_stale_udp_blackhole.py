@@ -1,6 +1,7 @@
 """What it checks
   A UDP flow in use is tracked with a destination that is dead, or was never answered, while a new flow would now be
-  sent elsewhere by the rules of nat.
+  sent elsewhere by the rules of nat. Where these choose among backends at random, another flow to the same service
+  shows that they take it.
 
 Why it matters
   Rules of nat see the first packet of a flow only. A client that keeps sending from the same port (DNS forwarders,
@@ -24,21 +25,24 @@ References
   net/netfilter/nf_nat_core.c nf_nat_inet_fn(); nf_conntrack_proto_udp.c; kubernetes issue 106274
 """
 
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
+
+import numpy as np
 
 from netdiag.index.nftverdict import Translation
 from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_DST_NAT, IPS_SEEN_REPLY, ConntrackEntry
 from netdiag.model.finding import Draft, subject
-from netdiag.model.nft import NftExpression
+from netdiag.model.nft import NftElement, NftExpression, NftSet
 from netdiag.model.protocols import IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.build_nft import Expressions, chain, iifname, nat, plain, port, rule, same, table
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.trackedflows import Group, groups
-from netdiag.rules.translations import CONSULTS, READS, dead_end, new_packet
+from netdiag.rules.translations import CONSULTS, READS, dead_end, new_packet, rule_targets
 
 RULE = Rule(
     id="ct-stale-udp-blackhole",
@@ -48,6 +52,10 @@ RULE = Rule(
     reads=(*READS, "conntrack"),
     consults=CONSULTS,
 )
+RANDOM = {"numgen", "hash", "jhash", "symhash", "random", "statistic"}
+"""Expressions and keys by which rules choose a backend."""
+MOST = 256
+"""Flows that are looked at."""
 SAME = ("family", "orig_dst", "orig_dport", "reply_src", "reply_sport", "status")
 
 
@@ -85,18 +93,37 @@ def _dead_backend(view: HostView, group: Group) -> Iterator[Draft]:
 def _before_the_rule(view: HostView, group: Group) -> Iterator[Draft]:
     entry = group.entry
     given = _now(view, entry)
-    if not given or not given[0].certain:
+    if not given or not (given[0].certain or _shared_out(view, entry, given)):
         return
-    goal = (given[0].addr or entry.orig_dst, given[0].port or entry.orig_dport)
-    if goal != (entry.orig_dst, entry.orig_dport):
-        fact = ("answered", "never", "CTA_STATUS without IPS_SEEN_REPLY")
+    fact = ("answered", "never", "CTA_STATUS without IPS_SEEN_REPLY")
+    if all(_elsewhere(entry, one) for one in given):
         yield _finding(group, "where it was sent before the rule was made, without an answer", given[0], fact)
+
+
+def _shared_out(view: HostView, entry: ConntrackEntry, given: tuple[Translation, ...]) -> bool:
+    """Whether rules share the load among backends at random, which makes each of them uncertain, and another flow to
+    the same service was given one and is answered."""
+    steps = (e for one in given for at in one.at.table.chains for rule in at.rules for e in rule.expressions)
+    if not any(step.name in RANDOM or step.key in RANDOM for step in steps):
+        return False
+    table = view.conntrack
+    alike = (table.proto == IPPROTO_UDP) & (table.orig_dport == entry.orig_dport) & (table.status & IPS_SEEN_REPLY != 0)
+    alike &= (table.reply_src != table.orig_dst).any(axis=1)
+    return any(table.row(at).orig_dst == entry.orig_dst for at in np.flatnonzero(alike)[:MOST].tolist())
+
+
+def _elsewhere(entry: ConntrackEntry, one: Translation) -> bool:
+    """Whether a rule sends the flow to another place than its first destination, whichever of a map's it takes."""
+    if one.kind == "redirect" or one.addr is not None:
+        return (one.addr or entry.orig_dst, one.port or entry.orig_dport) != (entry.orig_dst, entry.orig_dport)
+    goals = {address for address, _ in rule_targets(one.at.table, one.at.rule)} if one.at.rule is not None else set()
+    return bool(goals) and entry.orig_dst not in goals
 
 
 def _finding(group: Group, where: str, now: Translation, fact: tuple[str, object, str]) -> Draft:
     entry = group.entry
     version = "-f ipv6 " if entry.family == "inet6" else ""
-    target = now.addr or "this host"
+    target = now.addr or ("this host" if now.kind == "redirect" else "one of several backends")
     goal = f"{target} port {now.port}" if now.port else target
     return RULE.found(
         subject=subject("conntrack", proto="udp", dst=entry.orig_dst, dport=entry.orig_dport),
@@ -157,6 +184,7 @@ def examples() -> Iterator[Example]:
         early = _flow(_host("10.0.0.3", to=to), "192.0.2.2", dport=53, status=unanswered)
         yield case(f"before the rule, {name}", why, early, fires)
     yield from _senders()
+    yield from _spread()
     yield from _unplugged()
 
 
@@ -184,6 +212,45 @@ def _unplugged() -> Iterator[Example]:
         rows.append(entry(host, other, None, dev="tap9", flags=0))
         tables = replace(_flow(host, "10.0.0.2").build(), fdb=fdb(rows))
         yield Example(name=name, why=why, tables=tables, fires=fires)
+
+
+def _spread() -> Iterator[Example]:
+    """Flows from before rules that choose among two backends."""
+
+    def lot(number: int, address: str) -> NftElement:
+        return NftElement(key=number.to_bytes(4, "little").hex(), value=socket.inet_aton(address).hex())
+
+    def mapped(*addresses: str) -> tuple[Expressions, NftSet]:
+        elements = tuple(lot(number, address) for number, address in enumerate(addresses))
+        known = NftSet(name="m", handle=1, flags=("map",), key_len=4, data_len=4, elements=elements)
+        chosen = NftExpression(name="numgen", key="random", dreg=1)
+        found = NftExpression(name="lookup", sreg=1, dreg=1, set="m")
+        return (chosen, found, NftExpression(name="nat", key="dnat", family="ip", sreg=1)), known
+
+    def host(*rules: Expressions, known: NftSet | None = None, other: str | None = "10.0.0.4 5353") -> HostBuilder:
+        made = _host("10.0.0.3", "10.0.0.4", to=None)
+        rows = [rule(port(17, 53), each) for each in rules]
+        base = chain("pre", *rows, hook="prerouting", priority="dstnat", type="nat")
+        made.nft(table(base, family="ip", sets=(known,) if known else ()))
+        if other:
+            status = 0xE | IPS_DST_NAT
+            made.conntrack(17, "192.0.2.60 4000 192.0.2.2 53", f"{other} 192.0.2.60 4000", status=status)
+        return _flow(made, "192.0.2.2", dport=53, status=0x8)
+
+    chance = (*plain("match", key="statistic"), *nat("dnat", "10.0.0.3", 5353))
+    rest = nat("dnat", "10.0.0.4", 5353)
+    for name, why, made, fires in (
+        ("by chance, and the rest", "kube-proxy's way; another client shows it", host(chance, rest), 1),
+        ("by chance, nobody else asked", "nothing shows that it takes flows", host(chance, rest, other=None), 0),
+        ("perhaps, another was sent on", "a limit", host((*plain("limit"), *rest)), 0),
+    ):
+        yield Example(name=f"shared out {name}", why=why, tables=made.build(), fires=fires)
+    for addresses, fires in ((("10.0.0.3", "10.0.0.4"), 1), (("10.0.0.3", "192.0.2.2"), 0)):
+        steps, known = mapped(*addresses)
+        made = host(steps, known=known)
+        says = ("one of several backends",) if fires else ()
+        name = f"shared out by a map to {' and '.join(addresses)}"
+        yield Example(name=name, why="where it may go", tables=made.build(), fires=fires, says=says)
 
 
 def _senders() -> Iterator[Example]:
