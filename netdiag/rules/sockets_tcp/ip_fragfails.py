@@ -1,7 +1,7 @@
 """What it checks
   Packets that this host had to drop while netdiag looked because they were larger than the way on and must not be
   fragmented (Ip.FragFails, Ip6FragFails), many and a good part of what it forwards; or fewer of which no sender was
-  told, because no ICMP message left.
+  told, because no ICMP message left; or many of which hardly any was told.
 
 Why it matters
   Each is a packet of somebody who believes the path to be wider than it is. Path MTU discovery mends a few of them.
@@ -42,6 +42,8 @@ TRAFFIC = ("Ip.ForwDatagrams", "Ip.OutRequests", "Ip6OutForwDatagrams", "Ip6OutR
 MANY = 5
 """More than the first flight of a connection makes, whose large segments are one packet until they leave."""
 SHARE, UNTOLD = 0.1, 3
+SILENT, OF_FOUR = 20, 4
+"""So many that less than a quarter of the senders was told: more than ICMP's limit for one sender takes off a burst."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -52,6 +54,7 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     traffic = sum(moved[name] for name in TRAFFIC) + failed
     many = failed >= MANY and failed >= SHARE * traffic
+    unheard = failed >= SILENT and told * OF_FOUR < failed
     ends = [link for link in view.links if link.up and not link.loopback]
     narrow = min(ends, key=lambda link: link.mtu, default=None)
     ports = [link for link in ends if narrow is not None and link.mtu == narrow.mtu]
@@ -59,7 +62,7 @@ def check(view: HostView) -> Iterator[Draft]:
     untold = "" if told >= failed else f"; only {told} ICMP messages told a sender"
     yield RULE.found(
         subject=subject("host"),
-        severity="warning" if many or (failed >= UNTOLD and not told) else "info",
+        severity="warning" if many or (failed >= UNTOLD and not told) or unheard else "info",
         message=f"{failed} packets were dropped in {view.deltas.seconds:.1f} s because they were larger than the way "
         f"on and must not be fragmented{untold}",
         evidence=[
@@ -92,5 +95,9 @@ def examples() -> Iterator[Example]:
     yield case("few, nobody told", "the senders never hear of it", "warning", fails=3)
     yield case("two, nobody told", "by chance", "info", fails=2)
     yield case("many, but few of all", "one in eleven", "info", fails=5, icmp=5, forwarded=50)
+    yield case("twenty of a busy host, four told", "most senders never hear of it", "warning", fails=20, icmp=4,
+               forwarded=5000)  # fmt: skip
+    yield case("twenty of a busy host, five told", "a burst or two", "info", fails=20, icmp=5, forwarded=5000)
+    yield case("nineteen of a busy host, one told", "one burst of one sender", "info", fails=19, icmp=1, forwarded=5000)
     yield case("none now", "those of the past", None, forwarded=50)
     yield case("counter went back", "a reset", None, fails=-5)
