@@ -59,3 +59,25 @@ def written_down() -> Iterator[Example]:
     ):
         more: dict[str, Any] = {"severity": "warning", "confidence": "likely"} if fires else {}
         yield Example(name=f"gateway, {name}", why=why, tables=made.build(), fires=fires, **more)
+
+
+def own_address() -> Iterator[Example]:
+    """For neigh-permanent-stale-mac: a neighbour was written down with this host's own hardware address."""
+
+    def host(lladdr: str = OWN, child: str | None = None, **fields: Any) -> HostBuilder:
+        made = HostBuilder().link("eth0", **({"address": OWN} | fields)).address("eth0", "192.0.2.2/24")
+        if child:
+            made.link("child", kind=child, link=made.ifindex("eth0"))
+        return made.neighbour("192.0.2.7", dev="eth0", state="permanent", lladdr=lladdr)
+
+    for name, why, made, fires in (
+        ("its own address", "frames for it go nowhere", host(), 1),
+        ("its own address, with a VLAN on it", "that has it as well, and is no host", host(child="vlan"), 1),
+        ("its own address, on a bond", "a card as well", host(kind="bond"), 1),
+        ("its own address, shared by ipvlan", "a container may have it", host(child="ipvlan"), 0),
+        ("its own address, on an ipvlan", "its neighbours have the same", host(kind="ipvlan"), 0),
+        ("another address", "who has it cannot be known", host(OTHER), 0),
+    ):
+        says = ("that is the address of eth0 itself: what is for it is lost",) if fires else ()
+        more: dict[str, Any] = {"severity": "critical", "confidence": "certain"} if fires else {}
+        yield Example(name=name, why=why, tables=made.build(), fires=fires, says=says, **more)

@@ -1,11 +1,11 @@
 """What it checks
-  A neighbour that somebody wrote down (permanent) has a hardware address that nothing on that link has: the only other
-  end of the cable has another one, every answer of the guest on that tap came from another one, the vxlan device
-  has no way to that address, or it is on a bridge of which all ports are cables to containers, and none ends in it.
-  As a warning: it is the default gateway, the other family's gateway on the link answers from another one, and nobody
-  else there has it.
-  The same in a bridge's own table: an entry that somebody wrote down leads to another port than the one behind which
-  that hardware address is, or, being "permanent", to the bridge itself.
+  A neighbour that somebody wrote down (permanent) has a hardware address that nothing on that link has: the only
+  other end of the cable has another one, every answer of the guest on that tap came from another one, the vxlan
+  device has no way to that address, it is the interface's own, or it is on a bridge of which all ports are cables to
+  containers, and none ends in it. As a warning: it is the default gateway, the other family's gateway on the link
+  answers from another one, and nobody else there has it. The same in a bridge's own table: an entry that somebody
+  wrote down leads to another port than the one behind which that hardware address is, or, being "permanent", to the
+  bridge itself.
 
 Why it matters
   A permanent entry is never asked for and never corrected: since the machine behind it was replaced, everything for
@@ -55,7 +55,7 @@ from netdiag.model.neighbour import Neighbour
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.expected import same_link, since
-from netdiag.rules.gatewaycases import written_down
+from netdiag.rules.gatewaycases import own_address, written_down
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -67,7 +67,8 @@ RULE = Rule(
     explains=("tap-route-missing", "bgp-*", "wg-*", "dns-*"),
     family="each",
 )
-NO_END = "no end"
+NO_END, MINE = "no end", "own"
+CARDS, SHARING = (None, "veth", "bond", "team", "vlan"), ("ipvlan", "ipvtap", "macvlan", "macvtap")
 NOBODY = "00:00:00:00:00:00"
 GUIDED = ("remote", "group", "external", "l2miss")
 """What makes a vxlan device carry an address without an entry: a far end for all, routes, a daemon that is asked."""
@@ -84,7 +85,7 @@ def check(view: HostView) -> Iterator[Draft]:
         link = view.link(row.ifindex)
         if row.state != "permanent" or link is None or not link.up or link.noarp:
             continue
-        truth = _peer(view, link) or _guest(link, row, rows) or _tunnel(view, link, row)
+        truth = _own(view, link, row) or _peer(view, link) or _guest(link, row, rows) or _tunnel(view, link, row)
         truth = truth or _cabled(view, link, row) or _learned(view, link, row) or _router(view, row, rows)
         if truth is not None and truth[0] != row.lladdr:
             yield _finding(link, row, *truth)
@@ -143,6 +144,15 @@ def _switched_draft(bridge: Link, port: Link, end: tuple[Link, Link], row: FdbEn
         touches=(subject("link", ifname=port.ifname), subject("link", ifname=home.ifname)),
         breaks=(subject("link", ifname=home.ifname),),
     )
+
+
+def _own(view: HostView, link: Link, row: Neighbour) -> tuple[str, str] | None:
+    """The interface's own hardware address, which nobody else has, where none of its kind shares it (ipvlan, macvlan's
+    passthru)."""
+    sharing = any(one.link == link.ifindex and one.kind in SHARING for one in view.links)
+    if row.lladdr != link.address or link.kind not in CARDS or sharing:
+        return None
+    return MINE, f"RTM_GETLINK {link.ifname} IFLA_ADDRESS"
 
 
 def _peer(view: HostView, link: Link) -> tuple[str, str] | None:
@@ -222,6 +232,8 @@ def _finding(link: Link, row: Neighbour, right: str, source: str) -> Draft:
     what = f"nothing leads to that hardware address over {name}" if right == "no entry" else f"{right} is there"
     if right == NO_END:
         what = f"no cable of {name} ends in that hardware address"
+    if right == MINE:
+        what = f"that is the address of {name} itself"
     router = source.endswith(ROUTER)
     if router:
         what = f"nobody on {name} has that, and the other family's gateway answers from {right}"
@@ -297,6 +309,7 @@ def examples() -> Iterator[Example]:
         yield _case(f"answers {name}", "that need not be this guest", host)
     yield from _tunnels()
     yield from written_down()
+    yield from own_address()
     yield from _bridged()
     yield from _pinned()
     yield from _bridges()
