@@ -19,7 +19,8 @@ Fix
 
 Not flagged
   A map with some empty slots: they are for options. An empty one that is pinned or that a process has open, without a
-  program that waits for its call: its loader may fill it when there is something to call; told as info. Maps of
+  program that waits for its call, and of which no baseline shows that it had any: its loader may fill it when there is
+  something to call; told as info. Maps of
   programs that are not attached here. Maps that were not read to the end.
 
 References
@@ -36,6 +37,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.rules.bpfplaces import referred, where
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
+from netdiag.rules.expected import since
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -43,6 +45,7 @@ RULE = Rule(
     title="the tail calls of an attached eBPF program lead nowhere",
     severity="critical",
     reads=("links", "bpf"),
+    consults=("baseline",),
 )
 
 
@@ -60,6 +63,17 @@ def waiting(table: Bpf, user: BpfProgram) -> str | None:
     return None
 
 
+def _filled_before(view: HostView, one: BpfMap, user: BpfProgram) -> str:
+    """What the baseline had in the map of that name of that program; empty: nothing, or it is not known."""
+    old = view.baseline
+    if old is None or not old.read_whole("bpf"):
+        return ""
+    users = {number for each in old.bpf.programs if each.name == user.name for number in each.map_ids}
+    alike = {each.id for each in old.bpf.maps if each.name == one.name and each.type == one.type} & users
+    count = sum(entry.map_id in alike for entry in old.bpf.entries)
+    return f"it had {count} at the time of {since(old)[6:]}" if count else ""
+
+
 def check(view: HostView) -> Iterator[Draft]:
     table = view.bpf
     names: dict[int | None, str] = {link.ifindex: link.ifname for link in view.links}
@@ -73,11 +87,9 @@ def check(view: HostView) -> Iterator[Draft]:
     }
     programs = {one.id: one for one in table.programs}
     told: set[tuple[int, int]] = set()
-    for row in table.attachments:
-        user = programs.get(row.prog_id)
-        if user is None:
-            continue
-        for map_id in user.map_ids:
+    for row in table.attachments if empty else ():
+        running = [programs[number] for number in sorted(table.running([row.prog_id])) if number in programs]
+        for user, map_id in [(user, map_id) for user in running for map_id in user.map_ids]:
             one = empty.get(map_id)
             if one is None or (user.id, map_id) in told:
                 continue
@@ -86,13 +98,14 @@ def check(view: HostView) -> Iterator[Draft]:
             ifname = names.get(row.ifindex)
             place = f"{where(row)} of {ifname}" if ifname else row.hook
             left = waiting(table, user) if map_id in kept else None
-            sure = map_id not in kept
+            sure, before = map_id not in kept, _filled_before(view, one, user)
             complete = not {"pins", "holders"} & set(table.unread)
             yield RULE.found(
                 subject=subject("bpf-map", name=one.name, program=name, ifname=ifname),
                 message=f"all {one.max_entries} slots of prog_array {one.name} (map {map_id}) are empty: tail calls of "
                 f"{name} (program {user.id}, {place}) do nothing"
-                + (f", and {left}, which was loaded with it, is called by nobody" if left else ""),
+                + (f", and {left}, which was loaded with it, is called by nobody" if left else "")
+                + (f"; {before}" if before else ""),
                 evidence=[
                     (f"map {map_id} {one.name} entries", 0, "BPF_MAP_LOOKUP_ELEM"),
                     (f"map {map_id} pins and holders", "some" if not sure else "none", "bpffs, /proc/PID/fdinfo"),
@@ -101,16 +114,16 @@ def check(view: HostView) -> Iterator[Draft]:
                 confirm=[f"bpftool map dump id {map_id}", f"bpftool prog show id {user.id}"],
                 fix="load and attach again with a loader that pins the map: bpftool prog load OBJECT "
                 f"/sys/fs/bpf/{quoted(name)} pinmaps /sys/fs/bpf/{quoted(name)}_maps",
-                confidence="certain" if sure and complete else "likely" if sure or left else "possible",
+                confidence="certain" if sure and complete else "likely" if sure or left or before else "possible",
                 touches=[subject("link", ifname=ifname)] if ifname else [],
             )
 
 
-def _host(*, slots: tuple[int, ...] = (), read: bool = True) -> HostBuilder:
+def _host(*, slots: tuple[int, ...] = (), read: bool = True, name: str = "entry") -> HostBuilder:
     """An entry program on a tap, and its prog_array."""
     host = HostBuilder().link("tap0", kind="tun")
     host.bpf(
-        programs=[program(1, "entry", map_ids=(5,)), program(2, "called")],
+        programs=[program(1, name, map_ids=(5,)), program(2, "called")],
         maps=[BpfMap(id=5, type="prog_array", name="calls", max_entries=4)],
         entries=[BpfMapEntry(map_id=5, key=slot, prog_id=2) for slot in slots],
         entries_read=[5] if read else [],
@@ -205,5 +218,33 @@ def examples() -> Iterator[Example]:
     other = tc(_host().bpf(holders=[BpfHolder(pid=9, comm="agent", kind="prog", id=5)]), "tap0", 1).build()
     why = "ids are numbered apart"
     yield Example(name="a program held under the map's number", why=why, tables=other, fires=1, severity="critical")
+    yield from _since()
+    nested = HostBuilder().link("tap0", kind="tun")
+    nested.bpf(programs=[program(1, "entry", map_ids=(5,)), program(2, "policy", map_ids=(6,))])
+    maps = [BpfMap(id=number, type="prog_array", name=f"calls{number}", max_entries=4) for number in (5, 6)]
+    nested.bpf(maps=maps, entries=[BpfMapEntry(map_id=5, key=0, prog_id=2)], entries_read=[5, 6])
+    about = subject("bpf-map", name="calls6", program="policy", ifname="tap0")
+    tables = tc(nested, "tap0", 1).build()
+    yield Example(
+        name="of a program that is called", why="the second call misses", tables=tables, fires=1, subject=about
+    )
     unread = tc(_host(), "tap0", 9).build()
     yield Example(name="a program that is not read", why="its maps are not known", tables=unread)
+
+
+def _since() -> Iterator[Example]:
+    """A map that is kept, and what was in it."""
+    kept = {"holders": [BpfHolder(pid=9, comm="agent", kind="map", id=5)]}
+    now = tc(_host().bpf(**kept), "tap0", 1).build()
+    before = {
+        "had some": (tc(_host(slots=(0, 1)), "tap0", 1), "critical"),
+        "had none": (tc(_host(), "tap0", 1), "info"),
+        "was another program's": (_host(slots=(0, 1), name="other"), "info"),
+    }
+    for name, (then, severity) in before.items():
+        says = ("it had 2 at the time of the baseline",) if severity == "critical" else ()
+        told: dict[str, Any] = {"fires": 1, "severity": severity, "says": says}
+        yield Example(name=f"held, and {name}", why="what went", tables=now, baseline=then.build(), **told)
+    late: dict[str, Any] = {"late_then": ("bpf",), "fires": 1, "severity": "info"}
+    had = before["had some"][0].build()
+    yield Example(name="held, then not read", why="nobody knows", tables=now, baseline=had, **late)
