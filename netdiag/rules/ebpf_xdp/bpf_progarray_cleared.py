@@ -89,7 +89,8 @@ def check(view: HostView) -> Iterator[Draft]:
     told: set[tuple[int, int]] = set()
     for row in table.attachments if empty else ():
         running = [programs[number] for number in sorted(table.running([row.prog_id])) if number in programs]
-        for user, map_id in [(user, map_id) for user in running for map_id in user.map_ids]:
+        pairs = [(each, number) for each in running for number in each.map_ids]
+        for user, map_id in pairs:
             one = empty.get(map_id)
             if one is None or (user.id, map_id) in told:
                 continue
