@@ -15,12 +15,30 @@ from netdiag.elsewhere import placed
 from netdiag.index.spaces import COLLECTED, name_of, snapshots
 from netdiag.index.view import COLLECTOR_OF, TOLD, HostIndex, HostView, Told, gaps
 from netdiag.model.coverage import REQUIRED, NotEvaluated
-from netdiag.model.finding import Draft, Finding, Host, Report, Unjudged, Verdict, finding_id
+from netdiag.model.finding import Draft, Finding, Host, Report, Subject, Unjudged, Verdict, finding_id
 from netdiag.model.netnsstate import NetnsState
 from netdiag.model.snapshot import Snapshot
 from netdiag.rules import discover
 from netdiag.rules.shape import RuleModule
 from netdiag.suppress import silence
+
+
+def _interfaces(things: Iterable[Subject]) -> frozenset[str]:
+    return frozenset(str(thing["ifname"]) for thing in things if "ifname" in thing)
+
+
+def _settled(draft: Draft, moving: frozenset[str]) -> Draft:
+    """What is found on a guest's interface that came or went while the host was read, or is said to suffer on such ones
+    alone, may be two moments put together: it is told as possible, and explains nothing."""
+    finding = draft.finding
+    names = _interfaces((finding.subject, *draft.touches)) & moving
+    if (suffering := _interfaces(draft.breaks)) <= moving:
+        names |= suffering
+    if not names or finding.severity == "info":
+        return draft
+    message = f"{finding.message}; {', '.join(sorted(names))} came or went while it was read: look again"
+    finding = msgspec.structs.replace(finding, message=message, severity="info", confidence="possible")
+    return msgspec.structs.replace(draft, finding=finding, breaks=())
 
 
 def _finished(draft: Draft, *, inconsistent: bool) -> Draft:
@@ -61,7 +79,7 @@ def run_rule(
             if isinstance(said, Unjudged):
                 unjudged.append(said.reason)
             else:
-                drafts.append(_finished(place(said), inconsistent=inconsistent))
+                drafts.append(_finished(place(_settled(said, index.moving)), inconsistent=inconsistent))
     except Exception as error:  # noqa: BLE001 - the engine's outer edge: one broken rule must not cost the others
         return [], NotEvaluated(rule=module.id, reason=f"the rule broke: {type(error).__name__}: {error}")
     if inconsistent and not drafts:

@@ -8,6 +8,7 @@ from netdiag.index.expanded import with_hops
 from netdiag.index.fib import Fib
 from netdiag.index.links import LinkStack
 from netdiag.index.local import LocalAddresses
+from netdiag.index.motion import moving
 from netdiag.index.netfilter import Netfilter
 from netdiag.index.policy import Lookup, Query, Routing
 from netdiag.model.counters import CounterSample
@@ -50,6 +51,10 @@ class HostIndex:
     @cached_property
     def stack(self) -> LinkStack:
         return LinkStack(self.tables.links, self.tables.peer_links)
+
+    @cached_property
+    def moving(self) -> frozenset[str]:
+        return moving(self.tables)
 
     @cached_property
     def fib(self) -> dict[str, Fib]:
