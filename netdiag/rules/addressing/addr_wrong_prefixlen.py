@@ -2,7 +2,8 @@
   The prefix length of an address does not fit what else is known of its subnet: the broadcast address belongs to
   another length; another address of the same interface and subnet has another length; a gateway of the interface lies
   beside its prefix, in the net around it (/24, /64), and nothing else attaches that gateway; or a guest on a bridge or
-  tap does; or it had a shorter length at the time of the baseline, with a gateway inside that is in no prefix now; or
+  tap does; or the intent says another one; or it had a shorter length at the time of the baseline, with a gateway or a
+  neighbour inside that is in no prefix now; or a longer one then, and nobody answers in what was added; or
   it is the only address of an Ethernet interface, alone in its prefix (/32, /128), with no route at all by that
   interface, while neighbours of the surrounding net are known there, or a BGP session waits for one that BIRD finds on
   no interface, or IPv4 has no other route at all and packets were refused for want of one.
@@ -56,6 +57,7 @@ from netdiag.rules.gatewaysbeside import (
     length_of,
     lost_by_length,
 )
+from netdiag.rules.lengths import changed, changed_examples, otherwise_meant, shared_with, subnet_below
 from netdiag.rules.routewords import around, ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysmeant import OUT
@@ -66,8 +68,15 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "counters"),
-    consults=("bird", "sysctls", "baseline"),
-    explains=("route-onlink-missing-gateway", "route-*-missing", "neigh-*", "bgp-*", "nf-orphan-dnat-to-dead"),
+    consults=("bird", "sysctls", "baseline", "intent.address"),
+    explains=(
+        "addr-missing-expected-lo32",
+        "route-onlink-missing-gateway",
+        "route-*-missing",
+        "neigh-*",
+        "bgp-*",
+        "nf-orphan-dnat-to-dead",
+    ),
     family="each",
 )
 
@@ -103,6 +112,9 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
     if lost is not None:
         why = f"with the /{lost[1]} that it had at the time of the baseline it had gateway {lost[0]} in it"
         return Misfit(why, lost[1], "critical", waits=subject("neighbour", dst=lost[0], ifname=link.ifname))
+    other_length = otherwise_meant(view, row, link) or changed(view, row, link)
+    if other_length is not None:
+        return Misfit(*other_length, "warning")
     beside = gateway_beside(view, row)
     if beside is not None:
         both = next(length for length in range(row.prefixlen, 0, -1) if in_net(row.local, length, beside))
@@ -113,9 +125,9 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
     if missed is not None:
         both = next(length for length in range(row.prefixlen, 0, -1) if in_net(row.local, length, missed))
         return Misfit(f"guest {missed} is in no prefix of {link.ifname}", both, "warning")
-    if single and not _routed(view, row, link) and not _subnet_below(view, row, link):
+    if single and not _routed(view, row, link) and not subnet_below(view, row, link):
         near = _neighbours(view, row, link)
-        shared = _shared(view, row)
+        shared = shared_with(view, row)
         session = None if near or shared else _session(view, row)
         if session is not None:
             at = session.protocol.neighbor_address
@@ -143,26 +155,6 @@ def _routed(view: HostView, row: Address, link: Link) -> bool:
         mine &= ~((routes.dst[:, 0] == 0xFE) & (routes.dst[:, 1] == 0x80))
         mine &= (routes.dst != own).any(axis=1)
     return bool(mine.any())
-
-
-def _subnet_below(view: HostView, row: Address, link: Link) -> bool:
-    """Whether the interface below a macvlan or ipvlan has the subnet: answers leave there."""
-    return (
-        link.kind in ("macvlan", "ipvlan")
-        and link.link_netnsid is None
-        and any(
-            other.ifindex == link.link
-            and other.prefixlen < row.prefixlen
-            and ipaddress.ip_address(row.local) in ipaddress.ip_network(f"{other.local}/{other.prefixlen}", False)
-            for other in view.addresses
-        )
-    )
-
-
-def _shared(view: HostView, row: Address) -> str | None:
-    """Another interface with the same single address: an unnumbered host side, where each guest has a route."""
-    others = [one for one in view.addresses if one.local == row.local and one.ifindex != row.ifindex]
-    return min((view.ifname(one.ifindex) for one in others if one.prefixlen == row.prefixlen), default=None)
 
 
 def _neighbours(view: HostView, row: Address, link: Link) -> str | None:
@@ -221,6 +213,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 subject("route", dst="0.0.0.0/0" if row.family == "inet" else "::/0", table=254),
                 *([found.waits] if found.waits else []),
                 around(row.local),
+                subject("address", address=row.local, ifname=link.ifname),
             ],
         )
 
@@ -238,6 +231,7 @@ def examples() -> Iterator[Example]:
     typed = _host("10.0.0.5/25", broadcast="10.0.0.255")
     yield _case("broadcast of a shorter length", "a /25 was typed", typed, 1, says=("that of a /24",))
     yield from guest_examples()
+    yield from changed_examples(_host)
     yield _case("broadcast of its length", "the ordinary case", _host(broadcast="10.0.0.255"))
     yield _case("no broadcast", "ip address add sets none", _host("10.0.0.5/25"))
     yield _case("all ones", "it fits every subnet", _host(broadcast="255.255.255.255"))

@@ -2,7 +2,8 @@
   What this host sends to the Internet without having chosen a source gets an address that the Internet cannot answer:
   one of a private range (RFC 1918, shared 100.64.0.0/10, link-local, IPv6 ULA) that belongs to another interface than
   the one it leaves by, a tunnel's or a guest bridge's for instance, although the host has a public address; or one of
-  that interface itself, which has a public address too and whose gateway is a public one. Or, on a host with private
+  that interface itself, which has a public address too and whose gateway is a public one, or which sent with a public
+  one that is still here, by the same gateway, at the time of the baseline. Or, on a host with private
   addresses only, the route names a tunnel's address instead of the uplink's own (a warning). Asked are the routing
   tables, as the kernel does for a socket that is not bound; every next hop counts. Nothing on the way out may rewrite
   the source.
@@ -57,6 +58,7 @@ from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.build_nft import chain, nat, rule, table
 from netdiag.rules.routewords import ip_command, route_subject, route_words, table_word
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.sourcecases import sources_since
 
 RULE = Rule(
     id="src-addr-selection-wrong",
@@ -64,7 +66,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
-    consults=("nft", "bird"),
+    consults=("nft", "bird", "baseline"),
 )
 PRIVATE = [
     ipaddress.ip_network(prefix)
@@ -138,13 +140,28 @@ def _wrong(view: HostView, family: str, firewall: Netfilter, public: list[Addres
             known = [view.link(row.ifindex) for row in view.local.owners(source)]
             owners = [link for link in known if link is not None]
             own = any(owner.ifindex == out.ifindex for owner in owners)
-            if not owners or (own and not _among_public(hop, out, public)):
+            if not owners or (own and not _among_public(hop, out, public) and not _before(view, answer, hop)):
                 continue
             owner = out if own else owners[0]
             if _rests(owner) and answer.prefsrc is not None:
                 continue
             if not _rewritten(firewall, family, (source, dst), out):
                 yield Wrong(dst, answer, hop, source, owner, out)
+
+
+def _before(view: HostView, answer: Lookup, hop: Hop) -> str | None:
+    """The public address of this host that such a packet got at the time of the baseline, when it went the same way."""
+    old = view.baseline
+    if old is None or not all(old.read_whole(table) for table in ("routes", "rules", "addresses")):
+        return None
+    then, ifname = old.lookup(answer.query), view.ifname(hop.oif)
+    for one in then.hops:
+        source = (one.src if answer.query.family == "inet" else None) or then.prefsrc
+        if (old.ifname(one.oif), one.gateway) != (ifname, hop.gateway) or source is None or private(source):
+            continue
+        if view.local.owners(source):
+            return source
+    return None
 
 
 def _among_public(hop: Hop, out: Link, public: list[Address]) -> bool:
@@ -288,6 +305,7 @@ def examples() -> Iterator[Example]:
         severity="info",
     )
     yield from _beside()
+    yield from sources_since()
     full = HostBuilder().link("eth0").address("eth0", "192.0.2.9/24").link("wg0", kind="wireguard", type=65534)
     yield silent(
         "full tunnel", "its other end translates", full.address("wg0", "10.8.0.1/24").route("default", dev="wg0")
