@@ -121,22 +121,26 @@ def length_examples(about: dict[str, Any]) -> Iterator[Example]:
 
     before: Callable[[], HostBuilder] = lambda: host("10.0.4.5/22", "10.0.7.254")  # noqa: E731
     loud: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": about}
+    told: dict[str, Any] = {"fires": 1, "severity": "info"}
     yield case(host("10.0.4.5/24"), before(), "its gateway is in no prefix any more", **loud)
     yield case(host("10.0.4.5/22"), before(), "the same length, and no route")
     yield case(host("10.0.4.5/24").address("eth0", "10.0.7.5/24"), before(), "another address has the gateway")
-    yield case(host("10.0.4.5/24", "10.0.4.1"), host("10.0.4.5/22", "10.0.4.1"), "narrower, and the gateway is in it")
-    yield case(host("10.0.4.5/20"), before(), "wider")
+    yield case(
+        host("10.0.4.5/24", "10.0.4.1"), host("10.0.4.5/22", "10.0.4.1"), "narrower, and the gateway is in it", **told
+    )
+    yield case(host("10.0.4.5/20"), before(), "wider", **told)
     yield case(host("10.0.4.6/24"), before(), "another address")
     inside = host("10.0.4.5/24").without_routes(table=254)
-    yield case(inside, host("10.0.4.5/22", "10.0.4.1"), "narrower, the gateway is in it, and no prefix route")
+    yield case(inside, host("10.0.4.5/22", "10.0.4.1"), "narrower, the gateway is in it, and no prefix route", **told)
     bare = host("10.0.4.5/22").without_routes(table=254)
     yield case(bare, before(), "the same length, and no prefix route")
     cloud = host("10.0.4.5/22", "203.0.113.1").route("203.0.113.1/32", dev="eth0", scope=253)
-    yield case(host("10.0.4.5/24"), cloud, "narrower, and the gateway was never in it")
+    yield case(host("10.0.4.5/24"), cloud, "narrower, and the gateway was never in it", **told)
     two = host("10.0.4.5/22").link("eth1").address("eth1", "10.0.7.5/24").route("default", via="10.0.7.254", dev="eth1")
-    yield case(host("10.0.4.5/24"), two, "narrower, and the gateway was that of another interface")
+    yield case(host("10.0.4.5/24"), two, "narrower, and the gateway was that of another interface", **told)
     for gone in ("addresses", "routes"):
-        yield case(host("10.0.4.5/24"), before(), f"its {gone} were not read", late_then=(gone,))
+        unread: dict[str, Any] = {"late_then": (gone,), **(told if gone == "routes" else {})}
+        yield case(host("10.0.4.5/24"), before(), f"its {gone} were not read", **unread)
     six = host("2001:db8:0:4::5/64"), host("2001:db8:0:4::5/60", "2001:db8:0:7::1")
     yield case(*six, "IPv6, its gateway is in no prefix any more", fires=1, severity="critical")
 

@@ -114,7 +114,7 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
         return Misfit(why, lost[1], "critical", waits=subject("neighbour", dst=lost[0], ifname=link.ifname))
     other_length = otherwise_meant(view, row, link) or changed(view, row, link)
     if other_length is not None:
-        return Misfit(*other_length, "warning")
+        return Misfit(*other_length)
     beside = gateway_beside(view, row)
     if beside is not None:
         both = next(length for length in range(row.prefixlen, 0, -1) if in_net(row.local, length, beside))
@@ -201,6 +201,7 @@ def check(view: HostView) -> Iterator[Draft]:
             subject=subject("address", ifname=link.ifname, address=old),
             message=f"{old} on {link.ifname} {what}: {found.why}",
             severity=found.severity,
+            confidence="possible" if found.severity == "info" else None,
             evidence=[
                 (f"prefix length of {row.local}", row.prefixlen, f"RTM_GETADDR {link.ifname} ifa_prefixlen"),
                 ("what speaks against it", found.why, "RTM_GETADDR IFA_BROADCAST IFA_LOCAL, RTM_GETNEIGH"),
