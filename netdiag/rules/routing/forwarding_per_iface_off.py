@@ -4,7 +4,8 @@
   Also on the only way out of guests that forward (one that only this host's own address is led to is none of theirs),
   or on the one of the default route by which their addresses are translated: what they send leaves, and no answer
   comes back. Or on the one behind which a BGP neighbour of another AS, which tells this host of routes, is told by
-  its BIRD of networks behind another interface: it sends what is for there.
+  its BIRD of networks behind another interface: it sends what is for there. Or on the one by which connections of a
+  guest that forwards leave, none of which was answered (a warning).
 
 Why it matters
   The kernel asks the interface on which a packet arrives. What comes in there is dropped; the other direction works,
@@ -30,10 +31,14 @@ References
   net/ipv4/route.c ip_route_input_slow() IN_DEV_FORWARD(), ip_error(); net/ipv4/devinet.c inet_forward_change()
 """
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from netdiag.index.guests import GuestSide, Sides, sides
+from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import led_by, ways
@@ -53,7 +58,7 @@ RULE = Rule(
     title="one interface of a router does not forward what arrives on it",
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "nexthops", "sysctls", "counters"),
-    consults=("nft", "bird", "bird_routes"),
+    consults=("nft", "bird", "bird_routes", "conntrack"),
 )
 SURE = ("routed", "bridged", "small")
 """Kinds of guests' interfaces that are none of a VPN, and no cable to another host (GuestSide.kind)."""
@@ -72,6 +77,8 @@ def off(view: HostView) -> list[Link]:
     ]  # fmt: skip
 
 
+MOST_FLOWS = 256
+"""Tracked connections that are looked at."""
 MOST_SHARED = 1000
 """Routes of one next hop that are looked at."""
 
@@ -127,6 +134,8 @@ def weight(view: HostView, link: Link, around: Sides, dead: set[int]) -> tuple[S
         return "critical", "likely", f"it shares a route with {other}, which forwards"
     if (told := invited(view, "inet", link, dead)) is not None:
         return "critical", "likely", told[0]
+    if (asked := _unanswered(view, [one.link for one in served], link)) is not None:
+        return "warning", "likely", asked
     if len(alive) < 2:
         return "warning", "likely", "no two interfaces are left to forward between"
     return "info", "possible", "that may be meant"
@@ -143,6 +152,25 @@ def _open(view: HostView, around: Sides) -> set[int]:
     led = among(routes.table, reachable_tables(rules, view.links, "inet")) & (routes.protocol != CONNECTED)
     guests = {guest.link.ifindex for guest in around.guests if guest.kind in SURE}
     return {way.hop.oif for way in ways(routes, view.nexthops, led)} - guests
+
+
+def _unanswered(view: HostView, guests: list[Link], link: Link) -> str | None:
+    """A tracked connection that a guest of one of these interfaces began, that left by the interface and has had no
+    answer, where none that did so has had one."""
+    names, table = {one.ifindex: one.ifname for one in guests}, view.conntrack
+    rows = np.flatnonzero(table.family == socket.AF_INET)[-MOST_FLOWS:].tolist() if names else []
+    found: str | None = None
+    for entry in (table.row(position) for position in rows):
+        behind = names.get(view.lookup(Query(family="inet", dst=entry.orig_src)).oif or 0)
+        if behind is None:
+            continue
+        way = view.lookup(Query(family="inet", dst=entry.reply_src, src=entry.orig_src, iif=behind))
+        if way.type != "unicast" or {hop.oif for hop in way.hops} != {link.ifindex}:
+            continue
+        if entry.replied:
+            return None
+        found = f"the connection of {entry.orig_src} behind {behind} to {entry.orig_dst} left by it and got no answer"
+    return found
 
 
 def view_seconds(view: HostView) -> float:
@@ -305,6 +333,19 @@ def _way_out(crit: dict[str, Any], tap: dict[str, Any]) -> Iterator[Example]:
         kept.nft(table(chain("post", rules, hook="postrouting", type="nat"), name="nat"))
         sure = "likely" if severity == "critical" else "possible"
         yield _case(f"two ways out, {name}", why, kept, 1, severity=severity, confidence=sure)
+    for name, why, src, dst, status, severity in (
+        ("got no answer", "its answers are dropped", "10.9.0.1", "203.0.113.9", 0x8, "warning"),
+        ("was answered", "it began before, or comes back elsewhere", "10.9.0.1", "203.0.113.9", 0xE, "info"),
+        ("left by the other way", "it says nothing of this one", "10.9.0.1", "10.50.0.9", 0x8, "info"),
+        ("of this host", "what it receives itself is not forwarded", "10.1.0.1", "203.0.113.9", 0x8, "info"),
+    ):
+        flow = host().route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
+        flow.conntrack(17, f"{src} 4000 {dst} 53", f"{dst} 53 {src} 4000", status=status)
+        yield _case(f"two ways out, a connection {name}", why, flow, 1, severity=severity)
+    mixed = host().route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
+    for port, status in ((4000, 0x8), (4001, 0xE)):
+        mixed.conntrack(17, f"10.9.0.1 {port} 203.0.113.9 53", f"203.0.113.9 53 10.9.0.1 {port}", status=status)
+    yield _case("two ways out, one of two connections answered", "answers come", mixed, **info)
     both = host(eth0=0, eth1=0).route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
     yield _case("both ways out", "no answer by either", both, 2, severity="critical")
     vpn = _router(eth1=0).route("default", via="10.1.0.2", dev="eth1")
