@@ -1,7 +1,9 @@
 """What it checks
   Two interfaces on one Ethernet segment have the same hardware address: the far ends behind two ports of a bridge of
   this host, a far end and the bridge itself or one of its ports, or an interface of this host (or a port of its bridge)
-  and a neighbour that it sees there. Over a fleet: interfaces of two hosts, of
+  and a neighbour that it sees there. Or two guests behind one bridge, whose addresses this host does not read: one
+  sends, and the bridge knows nobody behind its port, while another port has the hardware address of two neighbours (a
+  warning). Over a fleet: interfaces of two hosts, of
   which a third one sees both addresses behind one hardware address, or of which one sees the other.
 
 Why it matters
@@ -40,6 +42,7 @@ from netdiag.model.bridge import BridgeVlan, Bridging
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbour
+from netdiag.rules.bridgeclones import LEARNED, ROUTERS, Clones, clone_examples, clones
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, FleetExample, Rule, quoted
 
@@ -48,7 +51,7 @@ RULE = Rule(
     title="two interfaces on one segment have the same hardware address",
     severity="critical",
     reads=("links", "peer_links", "addresses", "neighbours"),
-    consults=("bridging",),
+    consults=("bridging", "fdb", "deltas"),
     explains=(
         "neigh-*",
         "carrier-flap",
@@ -67,9 +70,7 @@ ACROSS = Rule(
     explains=(RULE.id, *RULE.explains, "bgp-not-established", "wg-handshake-stale", "fleet-host-cut"),
     scope="fleet",
 )
-ROUTERS = ("00:00:5e:00:01:", "00:00:5e:00:02:")
 SHARING = frozenset({"ipvlan", "ipvtap", "wireguard", "tun"})
-LEARNED = ("reachable", "stale", "delay", "probe")
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -77,6 +78,8 @@ def check(view: HostView) -> Iterator[Draft]:
     yield from kept
     said = {draft.finding.subject["address"] for draft in kept}
     yield from _neighbours(view, said)
+    if view.read_whole("fdb") and view.read_whole("deltas"):
+        yield from (_clones(one) for one in clones(view) if one.address not in said)
 
 
 def _pvids(view: HostView, port: Link) -> frozenset[int] | None:
@@ -211,6 +214,30 @@ def _of_port(bridge: Link, port: Link, row: Neighbour) -> Draft:
     )
 
 
+def _clones(found: Clones) -> Draft:
+    bridge, silent, home, address, dsts = found
+    name, both = silent.ifname, " and ".join(dsts[:2])
+    return RULE.found(
+        subject=subject("link", ifname=name, address=address),
+        severity="warning",
+        confidence="likely",
+        message=f"the guest behind {name} sends, and {bridge.ifname} knows nobody there; {both} have one hardware "
+        f"address, {address}, which it has behind {home.ifname}: frames for both go to whichever spoke last",
+        evidence=(
+            (f"entries of {bridge.ifname} behind {name}", 0, "RTM_GETNEIGH AF_BRIDGE NDA_LLADDR"),
+            (f"entry {address}", f"dev {home.ifname}", "RTM_GETNEIGH AF_BRIDGE NDA_LLADDR"),
+            *((f"neighbour {dst}", address, f"RTM_GETNEIGH {bridge.ifname} NDA_LLADDR") for dst in dsts[:2]),
+        ),
+        confirm=(f"bridge fdb show br {quoted(bridge.ifname)}", f"ip neigh show dev {quoted(bridge.ifname)}"),
+        fix=f"# give one of the guests behind {name} and {home.ifname} another hardware address, where they are made",
+        touches=(subject("link", ifname=name), subject("link", ifname=home.ifname)),
+        breaks=(
+            *(subject("link", ifname=one.ifname) for one in (bridge, silent, home)),
+            *(subject("neighbour", dst=dst, ifname=bridge.ifname) for dst in dsts[:8]),
+        ),
+    )
+
+
 MAC, OTHER = "02:00:00:00:00:aa", "02:00:00:00:00:bb"
 
 
@@ -246,6 +273,7 @@ def examples() -> Iterator[Example]:
     virtual = HostBuilder().link("vrrp0", address=vrrp).address("vrrp0", "192.0.2.2/24")
     virtual.neighbour("192.0.2.9", dev="vrrp0", lladdr=vrrp)
     yield _case("a virtual router's", "whoever is master has it", virtual)
+    yield from clone_examples()
     yield from _segments()
     yield from _taken_by_the_bridge()
     yield _case("an old one", "it may have been mended there", _host("stale"), 1, confidence="likely")
