@@ -1,7 +1,7 @@
 """Guests behind one bridge that have the same hardware address, told from outside.
 
 One of them sends, and the bridge has learned nobody behind its port: it found that address behind the other one's.
-Asks for links, neighbours, forwarding entries and the two samples of the counters. Pure; nothing can fail.
+Asks for links, neighbours, forwarding entries and counters, of which one sample tells nothing. Pure; nothing can fail.
 """
 
 from collections.abc import Iterator
@@ -59,8 +59,8 @@ def clones(view: HostView) -> Iterator[Clones]:
 
 def _sent(view: HostView) -> set[int]:
     """Interfaces by which packets came between the samples, and some before."""
-    before = {row.ifindex: row.stats.rx_packets for row in view.deltas.first.links}
-    rows = ((row.ifindex, row.stats.rx_packets) for row in view.deltas.second.links)
+    before = {row.ifindex: row.stats.rx_packets for row in view.counters.links}
+    rows = ((row.ifindex, row.stats.rx_packets) for row in view.latest.links)
     return {ifindex for ifindex, count in rows if count > before.get(ifindex, count) >= SENT}
 
 
@@ -138,4 +138,4 @@ def clone_examples() -> Iterator[Example]:
     ):
         yield case(name, why, tables)
     for table in ("fdb", "counters"):
-        yield case(f"{table} not read", "it is not known", host(), late=(table,))
+        yield case(f"{table} not read", "it is not known", host(), late=(table,), unjudged=True)

@@ -51,7 +51,7 @@ RULE = Rule(
     title="two interfaces on one segment have the same hardware address",
     severity="critical",
     reads=("links", "peer_links", "addresses", "neighbours"),
-    consults=("bridging", "fdb", "deltas"),
+    consults=("bridging", "fdb", "counters"),
     explains=(
         "neigh-*",
         "carrier-flap",
@@ -78,7 +78,7 @@ def check(view: HostView) -> Iterator[Draft]:
     yield from kept
     said = {draft.finding.subject["address"] for draft in kept}
     yield from _neighbours(view, said)
-    if view.read_whole("fdb") and view.read_whole("deltas"):
+    if view.read_whole("fdb") and view.read_whole("counters"):
         yield from (_clones(one) for one in clones(view) if one.address not in said)
 
 
