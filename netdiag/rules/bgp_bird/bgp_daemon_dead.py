@@ -26,10 +26,11 @@ Fix
 
 Not flagged
   A host without any control socket, of which nobody told that it should have one: it has no BIRD, or BIRD was stopped
-  on purpose; and a drained one. A socket that netdiag may not
-  open (then the rule is not evaluated). A dead socket with a living daemon on a socket of the same name in another
-  folder, left behind by an older package, is told as a possibility only; not where a daemon answered there at the time
-  of the baseline, or somebody named it with --bird-socket outside the usual places.
+  on purpose long ago; and a drained one. Calls to port 179 by others than gateways: somebody scans. Hosts where a BGP
+  connection stands: a speaker that only calls out. A socket that netdiag may not open (then the rule is not
+  evaluated). A dead socket with a living daemon on a socket of the same name in another folder, left behind by an
+  older package, is told as a possibility only; not where a daemon answered there at the time of the baseline, or
+  somebody named it with --bird-socket outside the usual places.
 
 References
   unix(7), connect(2) ECONNREFUSED; sysdep/unix/main.c async_shutdown() and sysdep_shutdown_done(), nest/cli.c of BIRD
@@ -40,10 +41,14 @@ from typing import Any
 
 import numpy as np
 
+from netdiag.index.guests import with_gateway
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdSocket
-from netdiag.model.finding import Confidence, Draft, subject
+from netdiag.model.conntrack import IPS_ASSURED
+from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.intent import IntendedAnnouncement
+from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
+from netdiag.model.sockets import ESTABLISHED, LISTEN
 from netdiag.rules.bgpsessions import birdc
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
@@ -55,7 +60,7 @@ RULE = Rule(
     title="BIRD is gone or hangs, and its control socket is still there",
     severity="critical",
     reads=("bird_sockets", "routes"),
-    consults=("bird", "intent.announce", "baseline", "sockets"),
+    consults=("bird", "intent.announce", "baseline", "sockets", "addresses", "conntrack"),
     explains=(
         "bgp-*",
         "bird-*",
@@ -75,6 +80,8 @@ PLACES = tuple(
     for name in ("bird.ctl", "bird6.ctl")
 )
 """Where packages put it."""
+MOST = 64
+"""Calls to port 179 that are looked at, and routes with a gateway."""
 RTPROT_BIRD = 12
 """include/uapi/linux/rtnetlink.h."""
 
@@ -123,10 +130,43 @@ def missing(view: HostView) -> tuple[str, object, str] | None:
     return ("sessions that stood", ", ".join(stood[:4]), f"birdc, {since(before)}") if stood else None
 
 
-def _missing(evidence: tuple[str, object, str], routes: int) -> Draft:
+def calling(view: HostView) -> tuple[str, object, str] | None:
+    """Who still takes this host, which has no BGP daemon, for a BGP neighbour, as evidence."""
+    sockets, table = view.sockets, view.conntrack
+    if view.bird_sockets or view.meta.drained or not view.read_whole("sockets"):
+        return None
+    spoken = (sockets.state == ESTABLISHED) & ((sockets.sport == BGP_PORT) | (sockets.dport == BGP_PORT))
+    spoken |= (sockets.state == LISTEN) & (sockets.sport == BGP_PORT)
+    if (spoken & (sockets.protocol == IPPROTO_TCP)).any():
+        return None
+    own = {row.local for row in view.addresses}
+    found = ((table.proto == IPPROTO_TCP) & (table.orig_dport == BGP_PORT)).nonzero()[0].tolist()
+    calls = [table.row(at) for at in found[:MOST]]
+    gateways, stood = _gateways(view), [row for row in calls if row.status & IPS_ASSURED]
+    met = {row.orig_src for row in calls if row.orig_dst in own and row.orig_src not in own}
+    wanted = met & ({row.orig_src for row in stood} | gateways)
+    wanted |= {row.orig_dst for row in stood if row.orig_src in own} & gateways
+    names = ", ".join(sorted(wanted)[:4])
+    return (
+        ("a BGP session that ended, or calls to port 179 where nobody listens", names, "conntrack") if wanted else None
+    )
+
+
+def _gateways(view: HostView) -> set[str]:
+    """Next hops of a few routes."""
+    found = set()
+    for family in ("inet", "inet6"):
+        rows = with_gateway(view.routes(family)).nonzero()[0][:MOST].tolist()
+        found |= {hop.gateway for row in view.route_rows(family, rows) for hop in row.hops if hop.gateway}
+    return found
+
+
+def _missing(evidence: tuple[str, object, str], routes: int, severity: Severity = "critical") -> Draft:
     what, names, source = evidence
     return RULE.found(
         subject=subject("socket", path=USUAL),
+        severity=severity,
+        confidence="certain" if severity == "critical" else "likely",
         message=f"no BIRD runs on this host; {what}: {names} ({source})",
         evidence=[
             evidence,
@@ -143,6 +183,8 @@ def check(view: HostView) -> Iterator[Draft]:
     evidence = missing(view)
     if evidence is not None:
         yield _missing(evidence, installed(view))
+    elif (evidence := calling(view)) is not None:
+        yield _missing(evidence, installed(view), "warning")
     alive = {row.path.rpartition("/")[2] for row in view.bird_sockets if row.alive}
     routes = installed(view)
     for dead in view.bird_sockets:
@@ -302,3 +344,39 @@ def _stopped() -> Iterator[Example]:
     yield case("no session stood then", "nothing is lost", bare(), BirdHost().bgp_down("up1"))
     yield case("none then", "another host", bare(), HostBuilder())
     yield case("running", "as it was", BirdHost().control_socket(alive=True, detail=""), stood)
+    yield from _called()
+
+
+def _called() -> Iterator[Example]:
+    """Whether neighbours still call."""
+    alarm: dict[str, Any] = {"fires": 1, "severity": "warning", "says": ("where nobody listens: 192.0.2.",)}
+    for name, src, status, listens, expected in (
+        ("a gateway is refused", "192.0.2.1", 2, "", alarm),
+        ("a session stood a minute ago", "192.0.2.9", 6, "", alarm),
+        ("a neighbour scans", "192.0.2.9", 2, "", {}),
+        ("another daemon listens", "192.0.2.1", 6, "bgpd", {}),
+        ("this host called itself", "192.0.2.2", 6, "", {}),
+    ):
+        host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+        ends = f"{src} 40000 192.0.2.2 179", f"192.0.2.2 179 {src} 40000"
+        host.conntrack(6, *ends, status=status, tcp_state="close")
+        if listens:
+            host.socket(sport=179, comm=listens)
+        yield Example(name=f"no BIRD, {name}", why="who takes it for a router", tables=host.build(), **expected)
+    for far, expected in ((179, {}), (80, alarm)):
+        host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+        host.conntrack(6, "192.0.2.1 40000 192.0.2.2 179", "192.0.2.2 179 192.0.2.1 40000", status=2)
+        host.socket(state=1, sport=40001, dport=far, comm="speaker")
+        why = "a speaker that only calls out has its session"
+        yield Example(name=f"no BIRD, a connection to port {far}", why=why, tables=host.build(), **expected)
+    for dst, status, expected in (("192.0.2.1", 6, alarm), ("192.0.2.1", 2, {}), ("192.0.2.9", 6, {})):
+        host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+        host.conntrack(6, f"192.0.2.2 40000 {dst} 179", f"{dst} 179 192.0.2.2 40000", status=status)
+        why = "a session with the gateway ended; with others it may have been a probe"
+        yield Example(name=f"no BIRD, a call to {dst}, status {status}", why=why, tables=host.build(), **expected)
+    through = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    through.conntrack(6, "192.0.2.1 40000 10.0.0.9 179", "10.0.0.9 179 192.0.2.1 40000", status=6)
+    yield Example(name="no BIRD, a session through this host", why="others' BGP", tables=through.build())
+    other = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    other.conntrack(6, "192.0.2.1 40000 192.0.2.2 180", "192.0.2.2 180 192.0.2.1 40000", status=6)
+    yield Example(name="no BIRD, another port", why="no BGP", tables=other.build())

@@ -6,7 +6,9 @@
   one that is still here, by the same gateway, at the time of the baseline. Or, on a host with private
   addresses only, the route names a tunnel's address instead of the uplink's own (a warning). Asked are the routing
   tables, as the kernel does for a socket that is not bound; every next hop counts. Nothing on the way out may rewrite
-  the source.
+  the source. Where the uplink and its gateway are private, and the public address rests on lo, a router there may
+  translate: that is told as info; and as a fault where connections from the private one to several addresses of the
+  Internet get no answer, and none stands.
 
 Why it matters
   The route lost its "src" (a daemon was restarted, somebody typed the default route anew), and the uplink has no
@@ -28,10 +30,10 @@ Fix
 Not flagged
   Sources that are rewritten on the way out (snat, masquerade), or may be. A source on the outgoing interface itself
   where it has no public address, or the next hop is private, link-local or none: a router there may translate, and a
-  public address beside it is then that of a service. Private loopback addresses that the route names: a fabric that
-  translates at its border. Public sources wherever they are, anycast on lo among them. Hosts without any public
-  address, but for the address of a tunnel that no BGP session may have told others of. Ways out through a tunnel or a
-  VRF.
+  public address beside it is then that of a service (but see above for one on lo). Private loopback addresses that the
+  route names: a fabric that translates at its border. Public sources wherever they are, anycast on lo among them.
+  Hosts without any public address, but for the address of a tunnel that no BGP session may have told others of. Ways
+  out through a tunnel or a VRF.
 
 References
   net/ipv4/devinet.c inet_select_addr(); net/ipv4/fib_semantics.c fib_result_prefsrc(); RFC 6724 section 5; RFC 1918;
@@ -52,10 +54,13 @@ from netdiag.model.address import IFA_F_DEPRECATED, Address
 from netdiag.model.finding import Draft, Unjudged
 from netdiag.model.link import Link
 from netdiag.model.nft import Nft, XtTable
+from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.model.route import Route
+from netdiag.model.sockets import LISTEN, STATES, SYN_SENT
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.build_nft import chain, nat, rule, table
+from netdiag.rules.build_sources import beside, by_private
 from netdiag.rules.routewords import ip_command, route_subject, route_words, table_word
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.sourcecases import sources_since
@@ -66,8 +71,10 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
-    consults=("nft", "bird", "baseline"),
+    consults=("nft", "bird", "sockets", "baseline"),
 )
+UNANSWERED = 2
+"""Addresses of the Internet of which none answers."""
 PRIVATE = [
     ipaddress.ip_network(prefix)
     for prefix in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8")
@@ -92,6 +99,8 @@ class Wrong(NamedTuple):
     owner: Link
     """The interface that has the source."""
     out: Link
+    perhaps: bool = False
+    """A router behind a private uplink may translate it."""
 
 
 def private(address: str) -> bool:
@@ -105,7 +114,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     for family in FAR:
         own = [row for row in view.addresses if row.family == family and not private(row.local) and row.scope == 0]
         public = [row for row in own if not row.flags & IFA_F_DEPRECATED]
-        every = _wrong(view, family, firewall, public)
+        every = sorted(_wrong(view, family, firewall, public), key=lambda one: one.perhaps)
         wrong = next((one for one in every if public or _of_tunnel(view, one)), None)
         if wrong is None:
             continue
@@ -140,13 +149,29 @@ def _wrong(view: HostView, family: str, firewall: Netfilter, public: list[Addres
             known = [view.link(row.ifindex) for row in view.local.owners(source)]
             owners = [link for link in known if link is not None]
             own = any(owner.ifindex == out.ifindex for owner in owners)
-            if not owners or (own and not _among_public(hop, out, public) and not _before(view, answer, hop)):
+            perhaps = own and not _among_public(hop, out, public) and not _before(view, answer, hop)
+            if not owners or (perhaps and not _resting(view, answer, hop, public)):
                 continue
             owner = out if own else owners[0]
             if _rests(owner) and answer.prefsrc is not None:
                 continue
             if not _rewritten(firewall, family, (source, dst), out):
-                yield Wrong(dst, answer, hop, source, owner, out)
+                yield Wrong(dst, answer, hop, source, owner, out, perhaps)
+
+
+def _resting(view: HostView, answer: Lookup, hop: Hop, public: list[Address]) -> bool:
+    """Whether the uplink was left to its private address by a route that could name a public one of lo."""
+    links = [view.link(row.ifindex) for row in public]
+    return hop.gateway is not None and answer.prefsrc is None and any(link and _rests(link) for link in links)
+
+
+def _unheard(view: HostView, wrong: Wrong) -> int:
+    """How many addresses of the Internet do not answer connections from the source; 0 where one answered."""
+    table = view.sockets
+    tcp = (table.protocol == IPPROTO_TCP) & (table.state != LISTEN) & (table.dport != 0)
+    rows = [row for row in table.rows(tcp.nonzero()[0]) if row.src == wrong.source and not private(row.dst)]
+    waiting = {row.dst for row in rows if row.state == STATES[SYN_SENT]}
+    return len(waiting) if all(row.state == STATES[SYN_SENT] for row in rows) else 0
 
 
 def _before(view: HostView, answer: Lookup, hop: Hop) -> str | None:
@@ -216,6 +241,13 @@ def _draft(view: HostView, wrong: Wrong, better: str) -> Draft:
     elif wrong.owner.ifindex == wrong.out.ifindex:
         why = f"the route names none, and it is the first of {wrong.out.ifname}"
     chosen_by_itself = _rests(wrong.owner)
+    proof: list[tuple[str, object, str]] = []
+    if wrong.perhaps:
+        unheard = _unheard(view, wrong)
+        if unheard >= UNANSWERED:
+            proof.append(("addresses that do not answer it, and none that does", unheard, "INET_DIAG SYN-SENT"))
+        chosen_by_itself = not proof
+        why += ", and nobody answers it" if unheard >= UNANSWERED else ""
     return RULE.found(
         subject=route_subject(view, row),
         message=f"packets to the Internet by {wrong.out.ifname} carry the source {wrong.source} of "
@@ -226,6 +258,7 @@ def _draft(view: HostView, wrong: Wrong, better: str) -> Draft:
             (f"source to {wrong.dst}", wrong.source, f"table {table_word(row.table)} {row.dst}, RTM_GETADDR"),
             ("interface of that address", wrong.owner.ifname, "RTM_GETADDR"),
             ("address of this host that can be answered", better, "RTM_GETADDR"),
+            *proof,
         ],
         confirm=[f"ip route get {wrong.dst}", "ip -br address", f"ip address show dev {quoted(wrong.out.ifname)}"],
         fix=fix,
@@ -304,7 +337,8 @@ def examples() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
-    yield from _beside()
+    yield from beside()
+    yield from by_private()
     yield from sources_since()
     full = HostBuilder().link("eth0").address("eth0", "192.0.2.9/24").link("wg0", kind="wireguard", type=65534)
     yield silent(
@@ -326,38 +360,6 @@ def examples() -> Iterator[Example]:
     yield silent("private dummy named", "a loopback by another name", dummy)
     half = _edge().rule(100, table=100, unknown=1).route("default", dev="eth0", via="192.0.2.1", onlink=True, table=100)
     yield silent("a selector that is not known", "the other answer may have a source", half.rule(99, table=100, tos=4))
-
-
-def _beside() -> Iterator[Example]:
-    """A private and a public address on the uplink itself."""
-
-    def two(public: str = "203.0.113.7/32", **route: Any) -> HostBuilder:
-        host = HostBuilder().link("eth0").address("eth0", "10.0.0.5/24").address("eth0", public)
-        given: dict[str, Any] = {"dev": "eth0", "via": "192.0.2.1", "onlink": True}
-        return host.route("default", **(given | route))
-
-    first = ("the source 10.0.0.5 of eth0", "it is the first of eth0", "via 192.0.2.1", "src 203.0.113.7")
-    for name, why, host, says in (
-        ("the private one first", "the gateway is in no subnet of eth0", two(), first),
-        ("the private one named", "the gateway is among the public", two(prefsrc="10.0.0.5"), ("the route names it",)),
-    ):
-        yield Example(name=name, why=why, tables=host.build(), fires=1, confidence="likely", says=says)
-    for name, why, host in (
-        ("a gateway in the public subnet", "the kernel takes the address beside it", two("192.0.2.9/24")),
-        ("a private gateway", "it translates, and the public one is a service's", two(via="10.0.0.1")),
-        ("no gateway", "who is there cannot be said", two(via=None)),
-        (
-            "the public one on lo",
-            "a service's: the uplink is private",
-            two("10.0.0.6/24").address("lo", "203.0.113.7/32"),
-        ),
-    ):
-        yield Example(name=f"two addresses, {name}", why=why, tables=host.build())
-    for via, fires in (("2001:db8::1", 1), ("fe80::1", 0)):
-        six = HostBuilder().link("eth0").address("eth0", "fd00::5/64").address("eth0", "2001:db8::5/64")
-        six.route("default", dev="eth0", via=via, prefsrc="fd00::5")
-        why = "a link-local router may translate"
-        yield Example(name=f"ULA named, by {via}", why=why, tables=six.build(), fires=fires)
 
 
 def _private_only() -> Iterator[Example]:

@@ -1,0 +1,57 @@
+"""Hosts whose uplink is private, for the examples about the source of what goes to the Internet. Nothing can fail."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.model.sockets import SYN_SENT
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example
+
+
+def beside() -> Iterator[Example]:
+    """A private and a public address on the uplink itself."""
+
+    def two(public: str = "203.0.113.7/32", **route: Any) -> HostBuilder:
+        host = HostBuilder().link("eth0").address("eth0", "10.0.0.5/24").address("eth0", public)
+        given: dict[str, Any] = {"dev": "eth0", "via": "192.0.2.1", "onlink": True}
+        return host.route("default", **(given | route))
+
+    first = ("the source 10.0.0.5 of eth0", "it is the first of eth0", "via 192.0.2.1", "src 203.0.113.7")
+    for name, why, host, says in (
+        ("the private one first", "the gateway is in no subnet of eth0", two(), first),
+        ("the private one named", "the gateway is among the public", two(prefsrc="10.0.0.5"), ("the route names it",)),
+    ):
+        yield Example(name=name, why=why, tables=host.build(), fires=1, confidence="likely", says=says)
+    for name, why, host in (
+        ("a gateway in the public subnet", "the kernel takes the address beside it", two("192.0.2.9/24")),
+        ("a private gateway", "it translates, and the public one is a service's", two(via="10.0.0.1")),
+        ("no gateway", "who is there cannot be said", two(via=None)),
+    ):
+        yield Example(name=f"two addresses, {name}", why=why, tables=host.build())
+    for via, fires in (("2001:db8::1", 1), ("fe80::1", 0)):
+        six = HostBuilder().link("eth0").address("eth0", "fd00::5/64").address("eth0", "2001:db8::5/64")
+        six.route("default", dev="eth0", via=via, prefsrc="fd00::5")
+        why = "a link-local router may translate"
+        yield Example(name=f"ULA named, by {via}", why=why, tables=six.build(), fires=fires)
+
+
+def by_private() -> Iterator[Example]:
+    """A private uplink by a private gateway, the public address on lo."""
+
+    def one(src: str | None = None, *calls: tuple[str, int], by: str = "10.0.0.1") -> HostBuilder:
+        host = HostBuilder().link("eth0").address("eth0", "10.0.0.5/24").address("lo", "203.0.113.7/32")
+        for dst, state in calls:
+            host.socket(state=state, src="10.0.0.5", dst=dst, sport=40000, dport=443)
+        return host.route("default", dev="eth0", via=by, prefsrc=src)
+
+    far, near = ("198.51.100.7", SYN_SENT), ("10.7.7.7", 1)
+    lost, may = {"severity": "critical", "confidence": "likely"}, {"severity": "info"}
+    for name, host, expected in (
+        ("quiet", one(), may),
+        ("one that does not answer", one(None, far), may),
+        ("two that do not answer", one(None, far, ("8.8.8.8", SYN_SENT), near), lost),
+        ("one of two answered", one(None, far, ("8.8.8.8", SYN_SENT), ("1.1.1.1", 1)), may),
+    ):
+        why = "a router may translate"
+        yield Example(name=f"private uplink, {name}", why=why, tables=host.build(), fires=1, **expected)  # type: ignore[arg-type]
+    yield Example(name="private uplink, public source named", why="as it should be", tables=one("203.0.113.7").build())
