@@ -22,6 +22,10 @@ def passive_examples(on: Callable[[BirdHost], HostBuilder]) -> Iterator[Example]
     lost = BirdHost().bgp_down("up1", HOLD, bgp_state="Passive")
     yield case("passive, and lost with an error", "somebody was there, and this is their session alone", lost, fires=1,
                severity="warning", confidence="likely")  # fmt: skip
+    for word, fires in (("Administrative shutdown", 0), ("Peer de-configured", 0), ("Administrative reset", 0),
+                        ("Other configuration change", 0), ("Connection rejected", 1)):  # fmt: skip
+        left = BirdHost().bgp_down("up1", f"Received: {word}", bgp_state="Passive")
+        yield case(f"passive, it hung up: {word}", "it calls when it wants to", left, fires=fires)
     ranges: dict[str, Any] = {"neighbor_address": None, "other": {"Neighbor range": "192.0.2.128/25"}}
     idle = BirdHost().bgp_down("dyn", bgp_state="Idle", **ranges)
     yield case("range of neighbours", "a template for sessions that come and go", idle)
@@ -36,6 +40,8 @@ def passive_examples(on: Callable[[BirdHost], HostBuilder]) -> Iterator[Example]
                confidence="likely", says=says)  # fmt: skip
     both = BirdHost().bgp_down("up1", HOLD, bgp_state="Passive")
     yield case("passive, lost, and it stood", "as any", both, baseline=stood, fires=1, severity="critical")
+    shut = BirdHost().bgp_down("up1", "Received: Administrative shutdown", bgp_state="Passive")
+    yield case("passive, it hung up, and it stood", "somebody shut it down since", shut, baseline=stood, fires=1)
     mate = BirdHost().bgp_down("up1", bgp_state="Passive").bgp("up2", neighbor_address="192.0.2.9")
     yield case("passive, it stood, and another stands", "as any", mate, baseline=stood, fires=1, severity="warning")
     for name, then in (

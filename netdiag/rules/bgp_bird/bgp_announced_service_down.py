@@ -1,8 +1,11 @@
 """What it checks
   A single address (/32, /128) of this host is announced by BGP, and nothing listens on it, while another announced
   address of the same host has listeners of its own; or some listened on this very address at the time of the baseline,
-  on ports where nothing listens for it now, or for all addresses, where nothing but infrastructure does any more. As a
-  possibility: an announced address on a host where nothing listens but infrastructure (SSH, BGP, BFD).
+  on ports where nothing listens for it now, or for all addresses, where nothing but infrastructure does any more; or
+  the packet filter opens a port of it (of DNS, the web, or one that another announced address has) and not of other
+  addresses of this host. As a possibility: the first of these where a socket for all addresses on a port of DNS or the
+  web, or a translation of some port, may serve it; and an announced address on a host where nothing listens but
+  infrastructure (SSH, BGP, BFD).
 
 Why it matters
   Anycast draws clients to the nearest site that announces. Where the service died and the announcement stayed, they get
@@ -19,9 +22,10 @@ Fix
 Not flagged
   An address of one family beside a served one of the other: told as a possibility.
   Which port a service should have is not known here, and is never guessed. Addresses with any listener, TCP or UDP, of
-  their own or for all addresses. Router ids and source addresses of sessions: loopbacks. Hosts with eBPF programs on
-  the way in that may take packets (XDP, tc), or local routes in tables of their own (TPROXY): services without a
-  socket. Addresses that are not here: see bgp-route-announced-no-local-addr. Hosts whose sockets could not be read
+  their own or for all addresses. Router ids and source addresses of sessions: loopbacks. Services without a socket:
+  addresses that a translating table of the packet filter names (DNAT, REDIRECT, TPROXY), or that are on kube-ipvs0;
+  hosts with eBPF programs on the way in that may take packets (XDP, tc), or local routes in tables of their own
+  (TPROXY). Addresses that are not here: see bgp-route-announced-no-local-addr. Hosts whose sockets could not be read
   whole.
 
 References
@@ -32,18 +36,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from netdiag.index.nftpacket import Packet
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Draft, subject
-from netdiag.model.link import Xdp
+from netdiag.model.link import Link, Xdp
+from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
 from netdiag.model.route import RT_TABLE_LOCAL, RTN_LOCAL
 from netdiag.model.sockets import sockets_from_rows
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_bpf import program, xdp
+from netdiag.rules.build_nft import chain, daddr, nat, port, rule, table, verdict
 from netdiag.rules.localports import UNTOUCHED, listeners
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.takenearly import steering
+from netdiag.rules.takenearly import Translations, steering
 
 RULE = Rule(
     id="bgp-announced-service-down",
@@ -51,11 +58,14 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("bird", "links", "addresses", "routes", "sockets"),
-    consults=("bird_routes", "baseline", "bpf"),
+    consults=("bird_routes", "baseline", "bpf", "nft"),
 )
 INFRASTRUCTURE = frozenset({22, 53, 68, 123, 161, 179, 323, 546, 3784, 3785, 4784, 51820})
 """Ports that say nothing about a service; 53 only where it is a resolver's own, see ``listeners``."""
-
+PUBLIC = frozenset({53, 80, 443, 853})
+"""Ports by which a socket for all addresses may serve every one that is announced."""
+TAKEN = ("dnat", "redirect", "tproxy")
+BALANCER = "kube-ipvs0"
 
 EPHEMERAL = range(UNTOUCHED[0], UNTOUCHED[1] + 1)
 
@@ -94,6 +104,44 @@ def without_sockets(view: HostView) -> bool:
     return found
 
 
+def forwarded(view: HostView, address: str) -> bool:
+    """Whether packets for the address, as for others, may be sent elsewhere by the packet filter."""
+    family = "inet6" if ":" in address else "inet"
+    packet = Packet(family=family, iif=None, daddr=address, daddr_type="local")
+    asked = (view.netfilter.hook("prerouting", replace(packet, proto=proto)) for proto in (IPPROTO_TCP, IPPROTO_UDP))
+    return any(one.kind in TAKEN for said in asked for one in said.translations)
+
+
+def opened(view: HostView, address: str, ports: frozenset[int]) -> tuple[str, int] | None:
+    """Protocol and port that the packet filter opens for the address, and not for another one of this host."""
+    family = "inet6" if ":" in address else "inet"
+    own = (row for row in view.addresses if row.family == family and row.scope == 0 and row.local != address)
+    other = next((row.local for row in own if not _loops(view, row.ifindex)), None)
+    if other is None:
+        return None
+    for word, proto in (("tcp", IPPROTO_TCP), ("udp", IPPROTO_UDP)):
+        for number in sorted(ports):
+            packet = Packet(family=family, iif=None, proto=proto, dport=number, daddr=address, daddr_type="local")
+            there = view.netfilter.hook("input", replace(packet, daddr=other))
+            if there.passes == "no" and view.netfilter.hook("input", packet).passes != "no":
+                return word, number
+    return None
+
+
+def _loops(view: HostView, ifindex: int) -> bool:
+    link = view.link(ifindex)
+    return link is None or link.loopback or link.kind == "dummy"
+
+
+def balanced(view: HostView, address: str) -> bool:
+    """Whether IPVS serves the address."""
+    return any(link is not None and link.ifname == BALANCER for link in _on(view, address))
+
+
+def _on(view: HostView, address: str) -> list[Link | None]:
+    return [view.link(row.ifindex) for row in view.local.owners(address)]
+
+
 def check(view: HostView) -> Iterator[Draft]:
     told = announced(view)
     if not told or without_sockets(view):
@@ -104,8 +152,9 @@ def check(view: HostView) -> Iterator[Draft]:
     everywhere = ports.get("", set()) - INFRASTRUCTURE
     served = {address: ports[address] for address in told if ports.get(address)}
     before = listeners(view.baseline) if view.baseline is not None else {}
+    translated = Translations(view)
     for address, (socket, session, net) in told.items():
-        if address in served or address in loopbacks:
+        if address in served or address in loopbacks or balanced(view, address) or translated.names(net):
             continue
         gone = sorted(port for port in before.get(address, set()) - ports.get("", set()) if serves(port))
         if not gone and not everywhere:  # it was served by a socket for all addresses, and there is none any more
@@ -113,13 +162,17 @@ def check(view: HostView) -> Iterator[Draft]:
         if gone and view.baseline is not None:
             yield _ended(address, told[address], gone, view.baseline)
             continue
+        known = PUBLIC.union(*served.values()) - ports.get("", set())
+        if gate := opened(view, address, known):
+            yield _closed(address, told[address], gate)
+            continue
         kin = [one for one in served if (":" in one) == (":" in address)]  # a service need not speak both families
         mate = next((one for one in kin if served[one] - everywhere), None)
         if everywhere and mate is None:
             continue
-        sure = mate is not None
+        sure = mate is not None and not PUBLIC & ports.get("", set()) and not forwarded(view, address)
         missing = sorted(served[mate] - everywhere)[:3] if mate is not None else []
-        words = f"{mate} has {', '.join(map(str, missing))}" if sure else "nor on any address but for infrastructure"
+        words = f"{mate} has {', '.join(map(str, missing))}" if mate else "nor on any address but for infrastructure"
         yield RULE.found(
             subject=subject("prefix", prefix=net),
             message=f"{net} is announced to {session}, and nothing listens on it ({words})",
@@ -134,6 +187,23 @@ def check(view: HostView) -> Iterator[Draft]:
             fix=f"start the service on {address}, or take {net} out of what BIRD announces",
             touches=[subject("address", address=address)],
         )
+
+
+def _closed(address: str, where: tuple[str, str, str], gate: tuple[str, int]) -> Draft:
+    (socket, session, net), words = where, f"{gate[0]} {gate[1]}"
+    but = f"though the packet filter opens {words} of it, and not of this host's other addresses"
+    return RULE.found(
+        subject=subject("prefix", prefix=net),
+        message=f"{net} is announced to {session}, and nothing listens on it, {but}",
+        evidence=[
+            (f"announced to {session}", net, f"birdc show route export {session}"),
+            (f"listening sockets on {address}", 0, "INET_DIAG LISTEN"),
+            (f"opened of {address} alone", words, "NFT_MSG_GETRULE, hook input"),
+        ],
+        confirm=["ss -ltun", birdc(socket, f"show route export {bird_name(session)}"), "nft list ruleset"],
+        fix=f"start the service on {address}, or take {net} out of what BIRD announces",
+        touches=[subject("address", address=address)],
+    )
 
 
 def _ended(address: str, where: tuple[str, str, str], gone: list[int], old: HostView) -> Draft:
@@ -178,6 +248,15 @@ def _case(name: str, why: str, *sockets: tuple[str, int], **more: Any) -> Exampl
         host.route("10.9.0.1/32", dev="eth9", type="local", table=10, protocol=2, scope=254)
     kind = {"protocol": 17, "state": 7} if udp else {"protocol": 6, "state": 10}
     rows = [{"family": 2, "src": src, "dst": "0.0.0.0", "sport": port, **kind} for src, port in sockets]
+    if rules := more.pop("rules", ()):
+        host.nft(table(chain("pre", *(rule(*steps) for steps in rules), hook="prerouting", type="nat"), family="ip"))
+    if gates := more.pop("gates", ()):
+        accepts = [rule(*steps, verdict("accept")) for steps in gates]
+        host.nft(table(chain("in", *accepts, hook="input", policy="drop"), family="inet"))
+    if own := more.pop("six", ""):
+        host.address("eth0", own)
+    if name_ := more.pop("on", ""):
+        host.link(name_, kind="dummy").address(name_, f"{B}/32")
     if "verdicts" in more:
         host.bpf(programs=[program(1, "front", verdicts=more.pop("verdicts"))])
         xdp(host, "eth0", 1)
@@ -193,7 +272,36 @@ def examples() -> Iterator[Example]:
     yield _case("both", "the ordinary case", (A, 443), (B, 443))
     yield _case("for all addresses", "it serves both", ("0.0.0.0", 443))
     yield _case("one of them, and for all on that port", "both are served", (A, 443), ("0.0.0.0", 443))
-    yield _case("another port for all", "B has something; A has more", (A, 443), ("0.0.0.0", 80), **crit)
+    yield _case("another port for all", "B has something; A has more", (A, 443), ("0.0.0.0", 9100), **crit)
+    may: dict[str, Any] = {"fires": 1, "severity": "info", "says": (f"nothing listens on it ({A} has 443)",)}
+    for public in sorted(PUBLIC):
+        yield _case(f"port {public} for all", "that may be B's service", (A, 4443), ("0.0.0.0", public), fires=1,
+                    severity="info")  # fmt: skip
+    says = ("the packet filter opens tcp 443 of it, and not",)
+    gate, ssh = [(daddr(f"{B}/32"), port(6, 443))], ("0.0.0.0", 22)
+    alone: dict[str, Any] = {"nets": (B,), "fires": 1}
+    yield _case("its port is open", "somebody opened it for a service", ssh, gates=gate, **(crit | alone), says=says)
+    yield _case("its port is open, another is served", "the same", ssh, ("0.0.0.0", 9100), gates=gate,
+                **(crit | alone), says=says)  # fmt: skip
+    yield _case("its port is open, of UDP", "the same", ssh, gates=[(daddr(f"{B}/32"), port(17, 53))],
+                **(crit | alone), says=("opens udp 53 of it",))  # fmt: skip
+    yield _case("its port is open and served for all", "as it should be", ("0.0.0.0", 443), gates=gate, nets=(B,))
+    yield _case("the port is open for all addresses", "that tells nothing of this one", ssh, gates=[(port(6, 443),)],
+                severity="info", **alone)  # fmt: skip
+    yield _case("the port of another is open", "that tells nothing of this one", ssh, severity="info",
+                gates=[(daddr(f"{A}/32"), port(6, 443))], **alone)  # fmt: skip
+    yield _case("a port that no service of this host has is open", "which it would be is not known", ssh,
+                gates=[(daddr(f"{B}/32"), port(6, 4443))], severity="info", **alone)  # fmt: skip
+    six_gate = [(daddr("2001:db8::7/128"), port(6, 4443))]
+    yield _case("the port of its like is open", "one service for both families", (A, 4443), gates=six_gate,
+                nets=(A, "2001:db8::7/128"), fires=1, severity="critical",
+                says=("opens tcp 4443 of it",), six="2001:db8:1::2/64")  # fmt: skip
+    sent = (port(6, 443), nat("dnat", "10.0.0.9"))
+    yield _case("B is translated", "its service is elsewhere", (A, 443), rules=[(daddr(f"{B}/32"), *sent)])
+    yield _case("A is translated as well", "B is not", (A, 443), rules=[(daddr(f"{A}/32"), *sent)], **crit)
+    yield _case("a port of any address is translated", "that may be B's service", (A, 443), rules=[sent], **may)
+    yield _case("on kube-ipvs0", "IPVS serves it", (A, 443), on="kube-ipvs0")
+    yield _case("on another dummy", "a dummy serves nothing", (A, 443), on="dummy0", **crit)
     yield _case("only SSH", "a loopback, or a service that died", ("0.0.0.0", 22), nets=(A,), fires=1, severity="info")
     yield _case("router id", "a loopback", ("0.0.0.0", 22), nets=(A,), router_id=A)
     yield _case("XDP", "it needs no socket", (A, 443), link={"xdp": Xdp(mode="native")})

@@ -27,7 +27,8 @@ Fix
 Not flagged
   Sessions that are switched off (state down without an error). Passive sessions and those for a range of neighbours:
   the other side calls; but a passive one that stood at the time of the baseline is judged as any, and one with a
-  neighbour of its own that was lost with an error is a warning. Told as a possibility only: a session within ten
+  neighbour of its own that was lost with an error is a warning, unless the neighbour said goodbye (RFC 4486: shut down,
+  de-configured, reset), as a health check does when its service goes. Told as a possibility only: a session within ten
   seconds of BIRD's start, of a new configuration or of a restart here or there; one for a range that was lost with an
   error; a neighbour that restarts gracefully, whose routes BIRD keeps meanwhile. Sessions down because of an AS number,
   a route limit or BFD: those are findings of their own. Where BIRD's time format is not understood, so that the age is
@@ -43,6 +44,7 @@ from typing import Any
 from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, subject
 from netdiag.rules.bgpsessions import (
+    RESTARTS,
     Session,
     bad_as,
     bfd_closed,
@@ -73,18 +75,26 @@ RULE = Rule(
     explains=("route-default-missing", "dns-nameserver-unroutable", "bgp-gr-stale"),
 )
 
+FAREWELLS = ("Received: Administrative shutdown", "Received: Peer de-configured", *RESTARTS)
+"""With which a neighbour that calls hangs up on purpose: it calls again when it wants to."""
 REPAIRS = (
     ("Connection refused", "start the BGP daemon on {address}, or let it listen on TCP port 179"),
     ("No route to host", "bring {address} back on the last link: nobody answers there"),
     ("Network is unreachable", "ip route replace {address} via GATEWAY dev IFNAME"),
     ("Administrative shutdown", "ask whoever runs {address}: the session was shut down there"),
+    (
+        "No listening socket",
+        "end what holds the BGP port of this host (ss -ltnp 'sport = :179'), or give BIRD another, then: {again}",
+    ),
     ("Hold timer expired", "see why packets to and from {address} were lost: link, MTU, firewall, load"),
 )
 
 
 def judged(view: HostView, session: Session) -> bool:
     """Whether it ought to be up, and is not, and no other rule names the cause."""
-    if session.up or session.switched_off or (session.waits and not session.error and not stood(view, session)):
+    if session.up or session.switched_off:
+        return False
+    if session.waits and (not session.error or session.error in FAREWELLS) and not stood(view, session):
         return False
     return not (bad_as(session) or limit_closed(session) or bfd_closed(session))
 
@@ -114,10 +124,12 @@ def repair(session: Session, dead: list[tuple[str, str]]) -> str:
         if why == "is down":
             return f"ip link set dev {quoted(ifname)} up"
         return f"bring the carrier of {ifname} back: cable, switch port, far end"
+    again = session.command(f"restart {bird_name(session.name)}")
     for words, advice in REPAIRS:
         if words in session.error:
-            return advice.format(address=address)
-    again = session.command(f"restart {bird_name(session.name)}")
+            return advice.format(address=address, again=again)
+    if session.waits:
+        return f"see why {address} does not call: its daemon, its way here, the filter before TCP port 179 of this host"
     return f"see that TCP port 179 to {address} is open and answered, then: {again}"
 
 
@@ -331,6 +343,9 @@ def _meant_examples() -> Iterator[Example]:
         "about to be off", "it says goodbye", BirdHost().bgp("up1", **(off | {"state": "stop", "bgp_state": "Close"}))
     )
     yield from passive_examples(_lan)
+    taken = _lan(BirdHost().bgp_down("up1", "Error: No listening socket", bgp_state="Down")).build()
+    says = ("ss -ltnp 'sport = :179'", "birdc restart up1")
+    yield Example(name="its port is taken here", why="by another daemon", tables=taken, fires=1, says=says)
     yield _case(
         "neighbour restarts gracefully",
         "its routes are kept and still used",
