@@ -62,6 +62,46 @@ def beaten(whole: Netfilter, hook: str, family: str, names: list[str], links: It
                     break
 
 
+def beaten_before(whole: Netfilter, family: str, names: list[str], links: Iterable[Link]) -> Iterator[Beaten]:
+    """Accepts of a port at input whose packets are dropped at ingress or prerouting of every interface. Not where a
+    port may be translated to another one: then the drop is for those who ask for that one."""
+    early = [(t, c) for t, c in whole.base_chains("prerouting", family) if c.type == "filter"]
+    early += [pair for name in names for pair in whole.base_chains("ingress", "netdev", name)]
+    if not any(_drops(t, c) for t, c in early) or any(_translates(t) for t in whole.tables):
+        return
+    left = FEWEST
+    for table_, chain_ in whole.base_chains("input", family):
+        alone = Netfilter(Nft(tables=(_only(table_, chain_),)), whole.ifindexes)
+        for inside, way, accepting, picks in _accepting(table_, chain_) if chain_.type == "filter" else ():
+            for pick in picks:
+                left -= 1
+                if left < 0:
+                    return
+                asked = meant(table_, accepting, pick, way)
+                packets = asked.packets((family,), oif="") if "dport" in asked.fields else ()
+                real = [packet for packet in packets if _comes_by(packet, "input", links)]
+                stops = [(_early(alone, whole, one), one) for packet in real for one in _everywhere(packet, names)]
+                if stops and all(stop for stop, _ in stops) and (first := stops[0][0]):
+                    yield Beaten(Place(table_, inside, accepting), first, stops[0][1], ())
+
+
+def _early(alone: Netfilter, whole: Netfilter, packet: Packet) -> Possible | None:
+    """What drops for certain before the hook what the rule's own chain accepts for certain."""
+    if alone.hook("input", packet).passes != "yes":
+        return None
+    for hook in ("ingress", "prerouting"):
+        found = whole.hook(hook, packet)
+        if found.passes == "no":
+            return found.blocker
+    return None
+
+
+def _translates(one: NftTable) -> bool:
+    """Whether the table may send packets for one port to another one of this host, or anywhere."""
+    steps = (step for c in one.chains for r in c.rules for step in r.expressions)
+    return any(step.name in ("redir", "tproxy") or step.key in ("dnat", "DNAT", "REDIRECT") for step in steps)
+
+
 def _comes_by(packet: Packet, hook: str, links: Iterable[Link]) -> bool:
     """Whether there can be such a packet: there is an interface of that name, or one that begins so. What comes by
     loopback has its route already and is never forwarded (net/ipv4/ip_input.c, ip_rcv_finish_core())."""

@@ -47,7 +47,7 @@ from netdiag.model.sockets import sockets_from_rows
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_bpf import program, xdp
-from netdiag.rules.build_nft import chain, daddr, nat, port, rule, table, verdict
+from netdiag.rules.build_nft import chain, daddr, iifname, nat, port, rule, table, verdict
 from netdiag.rules.localports import UNTOUCHED, listeners
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.takenearly import Translations, steering
@@ -115,22 +115,24 @@ def forwarded(view: HostView, address: str) -> bool:
 def opened(view: HostView, address: str, ports: frozenset[int]) -> tuple[str, int] | None:
     """Protocol and port that the packet filter opens for the address, and not for another one of this host."""
     family = "inet6" if ":" in address else "inet"
-    own = (row for row in view.addresses if row.family == family and row.scope == 0 and row.local != address)
-    other = next((row.local for row in own if not _loops(view, row.ifindex)), None)
-    if other is None:
+    own = [row for row in view.addresses if row.family == family and row.scope == 0 and row.local != address]
+    other, link = next(((row.local, link) for row in own if (link := _wire(view, row.ifindex))), (None, None))
+    if other is None or link is None:
         return None
+    by = Packet(family=family, iif=link.ifname, iifindex=link.ifindex, daddr=address, daddr_type="local")
     for word, proto in (("tcp", IPPROTO_TCP), ("udp", IPPROTO_UDP)):
         for number in sorted(ports):
-            packet = Packet(family=family, iif=None, proto=proto, dport=number, daddr=address, daddr_type="local")
+            packet = replace(by, proto=proto, dport=number)
             there = view.netfilter.hook("input", replace(packet, daddr=other))
             if there.passes == "no" and view.netfilter.hook("input", packet).passes != "no":
                 return word, number
     return None
 
 
-def _loops(view: HostView, ifindex: int) -> bool:
+def _wire(view: HostView, ifindex: int) -> Link | None:
+    """An interface by which packets come in."""
     link = view.link(ifindex)
-    return link is None or link.loopback or link.kind == "dummy"
+    return None if link is None or link.loopback or link.kind == "dummy" else link
 
 
 def balanced(view: HostView, address: str) -> bool:
@@ -251,7 +253,7 @@ def _case(name: str, why: str, *sockets: tuple[str, int], **more: Any) -> Exampl
     if rules := more.pop("rules", ()):
         host.nft(table(chain("pre", *(rule(*steps) for steps in rules), hook="prerouting", type="nat"), family="ip"))
     if gates := more.pop("gates", ()):
-        accepts = [rule(*steps, verdict("accept")) for steps in gates]
+        accepts = [rule(*steps, verdict("accept")) for steps in ((iifname("lo"),), *gates)]
         host.nft(table(chain("in", *accepts, hook="input", policy="drop"), family="inet"))
     if own := more.pop("six", ""):
         host.address("eth0", own)

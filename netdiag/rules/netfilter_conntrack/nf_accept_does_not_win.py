@@ -1,6 +1,7 @@
 """What it checks
   A rule accepts certain traffic (a port, an interface, a connection's state), and another base chain of the same hook,
   mostly of another table, drops or rejects every packet of that kind, except on interfaces where it lets anything in.
+  Or a port on which something listens is accepted at input, and dropped at prerouting or ingress of every interface.
 
 Why it matters
   In nftables accept ends only the base chain that it stands in; the packet goes on to the next base chain of the hook.
@@ -83,7 +84,11 @@ from netdiag.rules.build_nft import (
 from netdiag.rules.localports import listeners
 from netdiag.rules.nftplaces import chain_name, chain_subject, fact, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.vainaccepts import Beaten, beaten
+from netdiag.rules.vainaccepts import Beaten, beaten, beaten_before
+from netdiag.rules.vaincases import before, trusting
+from netdiag.rules.vaincases import firewall as _firewall
+from netdiag.rules.vaincases import lone_host as _host
+from netdiag.rules.vaincases import own_table as _own
 from netdiag.rules.waysout import common_tables
 
 RULE = Rule(
@@ -115,6 +120,11 @@ def check(view: HostView) -> Iterator[Draft]:
                 said.add(key)
                 same = {one.at.rule for one in lost if (*_key(one.at), *_key(one.stop.at)) == key}
                 yield _finding(hook, first, len(same))
+    for first in (one for family in families for one in beaten_before(whole, family, names, view.links)):
+        key = (*_key(first.at), *_key(first.stop.at))
+        if key not in said and _served(view, first):
+            said.add(key)
+            yield _finding("input", first, 1)
 
 
 def _meant(view: HostView, one: Beaten, hook: str) -> bool:
@@ -123,19 +133,23 @@ def _meant(view: HostView, one: Beaten, hook: str) -> bool:
     the rule publishes a port of one host behind this one."""
     if not one.trusted:
         return True
-    bound = listeners(view)
     routes = view.routes(one.packet.family)
     tables = list(common_tables(view, one.packet.family))
     rows = view.route_rows(one.packet.family, np.flatnonzero((routes.dst_len == 0) & among(routes.table, tables)))
     outward = {view.ifname(hop.oif) for row in rows for hop in row.hops}
-    own = {row.local for row in view.addresses if row.scope == 0}
-    served = any(one.packet.dport in bound.get(address, ()) for address in ("", *own))
+    served = _served(view, one)
     if hook == "forward":
         if ENGINES.match(one.at.chain.name):
             return False  # whatever is published is accepted there: nobody said that the world is to have it
         inner = [row for row in view.addresses if row.scope == 0 and view.ifname(row.ifindex) not in outward]
         served = one.packet.dport is not None and any(_within(one.packet.daddr, row) for row in inner)
     return served and bool(outward) and not outward & set(one.trusted)
+
+
+def _served(view: HostView, one: Beaten) -> bool:
+    """Whether something listens on the port for others than this host."""
+    bound, own = listeners(view), {row.local for row in view.addresses if row.scope == 0}
+    return any(one.packet.dport in bound.get(address, ()) for address in ("", *own))
 
 
 def _within(address: str | None, own: Address) -> bool:
@@ -154,35 +168,23 @@ def _finding(hook: str, first: Beaten, count: int) -> Draft:
     assert at.rule is not None
     more = f" (and {count - 1} more rules)" if count > 1 else ""
     text = rule_text(at.table, at.rule)
+    here = stop.at.chain.hook in (hook, None)
     where = f"{stop.at.table.family} {quoted(stop.at.table.name)} {quoted(stop.at.chain.name)}"
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
-        message=f"{chain_name(at.table, at.chain)} accepts `{text}`{more}, but {place_words(stop.at)} drops it at the"
-        f" same hook ({hook}): an accept ends its own chain only",
+        message=f"{chain_name(at.table, at.chain)} accepts `{text}`{more}, but {place_words(stop.at)} drops it at "
+        + (f"the same hook ({hook}): an accept ends its own chain only" if here else f"{stop.at.chain.hook} already"),
         evidence=[
             (f"rule {at.rule.handle} of {chain_name(at.table, at.chain)}", text, "NFT_MSG_GETRULE"),
             fact(stop),
         ],
         confirm=[list_chain(at.table, at.chain), list_chain(stop.at.table, stop.at.chain)],
         fix=f"accept the same in {chain_name(stop.at.table, stop.at.chain)}"
-        if stop.at.table.legacy or "@" in text  # a set belongs to its table
+        if not here or stop.at.table.legacy or "@" in text  # a set belongs to its table
         else f"nft {quoted(f'insert rule {where} {text}')}",
         breaks=[chain_subject(stop.at.table, stop.at.chain)],
         touches=[chain_subject(stop.at.table, stop.at.chain)],
     )
-
-
-def _host() -> HostBuilder:
-    return HostBuilder().link("eth0").address("eth0", "192.0.2.2/24")
-
-
-def _own(*rules: NftRule, priority: int = -10, hook: str = "input", **fields: Any) -> NftTable:
-    return table(chain("mine", *rules, hook=hook, priority=priority), name="own", **fields)
-
-
-def _firewall(*rules: NftRule, hook: str = "input", **fields: Any) -> NftTable:
-    first = rule(state("established", "related"), verdict("accept"))
-    return table(chain("in", first, *rules, hook=hook, policy="drop"), name="fw", **fields)
 
 
 def examples() -> Iterator[Example]:
@@ -259,7 +261,10 @@ def _chains(web: NftRule) -> Iterator[Example]:
     other = rule(port(6, 8081), verdict("accept"))
     third = rule(port(6, 8082), verdict("accept"))
     fourth = rule(port(6, 8083), verdict("accept"))
-    thrice = (_own(web, other, fourth), table(chain("theirs", web, third, hook="input", priority=-5), name="other"))
+    thrice = (
+        _own(web, other, fourth),
+        table(chain("theirs", web, third, hook="input", priority=-5), name="other"),
+    )
     why = "each says how many of its own rules are in vain"
     yield case("two chains in vain", why, *thrice, _firewall(), fires=2, says=("(and 1 more rules)",))
     inner = table(
@@ -323,7 +328,8 @@ def _links(web: NftRule) -> Iterator[Example]:
     yield case("open where nothing comes", "eth1 is down", _host().link("eth1", up=False), _own(web), spare, fires=1)
     two, inside = _host().link("eth1"), _firewall(rule(iifname("eth0"), verdict("accept")))
     yield case("open on one of two", "closed on the other is a decision", two, _own(web), inside)
-    yield from _trusting(web)
+    yield from trusting(web)
+    yield from before(web)
     yield case("no interface up", "nothing comes at all", HostBuilder().link("eth0", up=False), _own(web), _firewall())
     common = chain("common", rule(iifname("eth0"), verdict("accept")), rule(oifname("eth0"), verdict("accept")))
     ends = [chain(hook, rule(verdict("jump", "common")), hook=hook, policy="drop") for hook in ("input", "output")]
@@ -401,47 +407,3 @@ def _asked() -> Iterator[Example]:
     yield case("asks for a set that is empty", l4proto(6), looked_up("p", DPORT), sets=(plain_set("p"),), fires=0)
     yield case("asks for a set that is not there", l4proto(6), looked_up("p", DPORT), fires=0)
     yield case("asks for a set that holds all", looked_up("p", DPORT), sets=(plain_set("p", ""),), fires=0)
-
-
-def _trusting(web: NftRule) -> Iterator[Example]:
-    """A firewall that lets anything in on wg0."""
-
-    def case(name: str, why: str, *more: NftRule, fires: int = 0, host: Any = None, **sock: Any) -> Example:
-        base = host or _host().route("default", via="192.0.2.1", dev="eth0")
-        base.link("wg0", kind="wireguard").socket(**({"src": "0.0.0.0", "sport": 8080} | sock))
-        tables = base.nft(_own(web), _firewall(rule(iifname("wg0"), verdict("accept")), *more)).build()
-        return Example(name=name, why=why, tables=tables, fires=fires)
-
-    yield case("trusts the tunnel", "the port is closed to the world, and a service waits there", fires=1)
-    yield case("trusts the tunnel, own address", "the same", fires=1, src="192.0.2.2")
-    yield case("trusts the tunnel, nobody listens", "it may be a decision", sport=80)
-    yield case("trusts the tunnel, on loopback", "nobody from outside can ask it", src="127.0.0.1")
-    yield case("trusts the tunnel, no way to the world", "which is which?", host=_host())
-    uplink, inner = rule(iifname("eth0"), verdict("accept")), _host().link("eth1")
-    inner.route("default", via="192.0.2.1", dev="eth0")
-    yield case("trusts the uplink too", "eth1 alone is closed", uplink, host=inner)
-    pair = _host().link("eth1").address("eth1", "192.0.3.2/24")
-    pair.route("default", hops=[pair.hop("eth0", "192.0.2.1"), pair.hop("eth1", "192.0.3.1")])
-    yield case("trusts one of two uplinks", "the world comes in by it", uplink, host=pair)
-    far = _host().link("eth9", up=False).route("default", via="10.0.0.1", dev="eth9", table=7)
-    yield case("trusts the tunnel, a way in another table", "the world is not there", host=far)
-    last = _host().route("default", via="192.0.2.1", dev="eth0", table=7).rule(33000, table=7)
-    yield case("trusts the tunnel, the way out is in the last table", "all packets are led there", fires=1, host=last)
-    part, some = _host().link("eth1"), rule(iifname("eth1"), port(6, 8080), verdict("accept"))
-    part.route("default", via="192.0.2.1", dev="eth0")
-    yield case("trusts the tunnel, and the port elsewhere", "closed here is a decision", some, host=part)
-    router = _host().route("default", via="192.0.2.1", dev="eth0").link("wg0").socket(src="0.0.0.0", sport=8080)
-    router.nft(_own(web, hook="forward"), _firewall(rule(iifname("wg0"), verdict("accept")), hook="forward"))
-    yield Example(name="forwards for the tunnel", why="what is forwarded is no service here", tables=router.build())
-    one, others = "10.1.0.5/32", ("10.1.0.0/24", "192.0.2.9/32", "10.9.0.5/32")
-    for to, below, fires in ((one, None, 1), (one, "DOCKER", 0), *((other, None, 0) for other in others)):
-        guests = _host().route("default", via="192.0.2.1", dev="eth0").link("br0", kind="bridge")
-        guests.address("br0", "10.1.0.1/24")
-        accepts = rule(daddr(to), port(6, 8443), verdict("accept"))
-        published = _own(accepts, hook="forward")
-        if below:
-            jump = chain("mine", rule(verdict("jump", below)), hook="forward", priority=-10)
-            published = table(jump, chain(below, accepts), name="own")
-        guests.nft(published, _firewall(rule(iifname("br0"), verdict("accept")), hook="forward"))
-        name, why = f"publishes a port of {to} in {below}", "one host behind this one, or what else is it for?"
-        yield Example(name=name, why=why, tables=guests.build(), fires=fires)

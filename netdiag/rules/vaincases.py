@@ -1,0 +1,124 @@
+"""Examples of nf-accept-does-not-win: the hosts they are made of, firewalls that trust an interface, and packets that
+are dropped before the hook. Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from netdiag.model.nft import NftRule, NftTable
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import (
+    chain,
+    daddr,
+    iifname,
+    in_set,
+    nat,
+    port,
+    port_set,
+    rule,
+    saddr,
+    state,
+    table,
+    verdict,
+)
+from netdiag.rules.shape import Example
+
+
+def lone_host() -> HostBuilder:
+    """A host with one interface."""
+    return HostBuilder().link("eth0").address("eth0", "192.0.2.2/24")
+
+
+def own_table(*rules: NftRule, priority: int = -10, hook: str = "input", **fields: Any) -> NftTable:
+    """A table of one's own, whose chain has these rules."""
+    return table(chain("mine", *rules, hook=hook, priority=priority), name="own", **fields)
+
+
+def firewall(*rules: NftRule, hook: str = "input", **fields: Any) -> NftTable:
+    """A firewall that drops all but these rules' traffic."""
+    first = rule(state("established", "related"), verdict("accept"))
+    return table(chain("in", first, *rules, hook=hook, policy="drop"), name="fw", **fields)
+
+
+def trusting(web: NftRule) -> Iterator[Example]:
+    """A firewall that lets anything in on wg0."""
+
+    def case(name: str, why: str, *more: NftRule, fires: int = 0, host: Any = None, **sock: Any) -> Example:
+        base = host or lone_host().route("default", via="192.0.2.1", dev="eth0")
+        base.link("wg0", kind="wireguard").socket(**({"src": "0.0.0.0", "sport": 8080} | sock))
+        tables = base.nft(own_table(web), firewall(rule(iifname("wg0"), verdict("accept")), *more)).build()
+        return Example(name=name, why=why, tables=tables, fires=fires)
+
+    yield case("trusts the tunnel", "the port is closed to the world, and a service waits there", fires=1)
+    yield case("trusts the tunnel, own address", "the same", fires=1, src="192.0.2.2")
+    yield case("trusts the tunnel, nobody listens", "it may be a decision", sport=80)
+    yield case("trusts the tunnel, on loopback", "nobody from outside can ask it", src="127.0.0.1")
+    yield case("trusts the tunnel, no way to the world", "which is which?", host=lone_host())
+    uplink, inner = rule(iifname("eth0"), verdict("accept")), lone_host().link("eth1")
+    inner.route("default", via="192.0.2.1", dev="eth0")
+    yield case("trusts the uplink too", "eth1 alone is closed", uplink, host=inner)
+    pair = lone_host().link("eth1").address("eth1", "192.0.3.2/24")
+    pair.route("default", hops=[pair.hop("eth0", "192.0.2.1"), pair.hop("eth1", "192.0.3.1")])
+    yield case("trusts one of two uplinks", "the world comes in by it", uplink, host=pair)
+    far = lone_host().link("eth9", up=False).route("default", via="10.0.0.1", dev="eth9", table=7)
+    yield case("trusts the tunnel, a way in another table", "the world is not there", host=far)
+    last = lone_host().route("default", via="192.0.2.1", dev="eth0", table=7).rule(33000, table=7)
+    yield case("trusts the tunnel, the way out is in the last table", "all packets are led there", fires=1, host=last)
+    part, some = lone_host().link("eth1"), rule(iifname("eth1"), port(6, 8080), verdict("accept"))
+    part.route("default", via="192.0.2.1", dev="eth0")
+    yield case("trusts the tunnel, and the port elsewhere", "closed here is a decision", some, host=part)
+    router = lone_host().route("default", via="192.0.2.1", dev="eth0").link("wg0").socket(src="0.0.0.0", sport=8080)
+    router.nft(own_table(web, hook="forward"), firewall(rule(iifname("wg0"), verdict("accept")), hook="forward"))
+    yield Example(name="forwards for the tunnel", why="what is forwarded is no service here", tables=router.build())
+    one, others = "10.1.0.5/32", ("10.1.0.0/24", "192.0.2.9/32", "10.9.0.5/32")
+    for to, below, fires in ((one, None, 1), (one, "DOCKER", 0), *((other, None, 0) for other in others)):
+        guests = lone_host().route("default", via="192.0.2.1", dev="eth0").link("br0", kind="bridge")
+        guests.address("br0", "10.1.0.1/24")
+        accepts = rule(daddr(to), port(6, 8443), verdict("accept"))
+        published = own_table(accepts, hook="forward")
+        if below:
+            jump = chain("mine", rule(verdict("jump", below)), hook="forward", priority=-10)
+            published = table(jump, chain(below, accepts), name="own")
+        guests.nft(published, firewall(rule(iifname("br0"), verdict("accept")), hook="forward"))
+        name, why = f"publishes a port of {to} in {below}", "one host behind this one, or what else is it for?"
+        yield Example(name=name, why=why, tables=guests.build(), fires=fires)
+
+
+def before(web: NftRule) -> Iterator[Example]:
+    """Port 8080, which an input chain accepts, is dropped at prerouting or at the interface."""
+
+    def case(name: str, why: str, *dropped: NftRule, fires: int = 0, hook: str = "prerouting", **more: Any) -> Example:
+        host = lone_host().link("eth1").link("eth9", up=False)
+        if more.pop("served", True):
+            host.socket(src=more.pop("src", "0.0.0.0"), sport=8080)
+        family, devices = more.pop("family", "inet"), more.pop("devices", ())
+        first = chain("early", *dropped, hook=hook, priority=-300)
+        first = msgspec.structs.replace(first, devices=devices)
+        sets = more.pop("sets", ())
+        host.nft(firewall(web), table(first, name="raw", family=family, sets=sets), *more.pop("beside", ()))
+        return Example(name=f"before the hook, {name}", why=why, tables=host.build(), fires=fires, **more)
+
+    drop = rule(port(6, 8080), verdict("drop"))
+    about = {"kind": "nft-chain", "family": "inet", "table": "fw", "chain": "in"}
+    says = ("drops it at prerouting already",)
+    told: dict[str, Any] = {"fires": 1, "severity": "warning", "subject": about}
+    yield case("at prerouting", "input is never asked", drop, says=says, **told)
+    yield case(
+        "on one interface", "that one is closed on purpose", rule(iifname("eth0"), port(6, 8080), verdict("drop"))
+    )
+    each = [rule(iifname(name), port(6, 8080), verdict("drop")) for name in ("eth0", "eth1")]
+    yield case("on each interface", "there is no other way in", *each, says=says, **told)
+    yield case("nobody listens", "it may be a decision", drop, served=False)
+    yield case("on loopback alone", "nobody from outside can ask it", drop, src="127.0.0.1")
+    yield case("another port", "it is not accepted", rule(port(6, 80), verdict("drop")))
+    yield case("from some sources", "a list of bans", rule(saddr("10.0.0.0/8"), port(6, 8080), verdict("drop")))
+    ports = port_set("shut", 22, 8080)
+    yield case("by a set", "the same", rule(in_set(6, "shut"), verdict("drop")), sets=(ports,), **told)
+    sent = rule(port(6, 80), nat("dnat", "192.0.2.2", 8080))
+    nats = table(chain("pre", sent, hook="prerouting", type="nat"), name="nat")
+    yield case("the port is translated to", "only who asks for the other port is to have it", drop, beside=(nats,))
+    for devices, fires in ((("eth0",), 0), (("eth0", "eth1"), 1)):
+        more: dict[str, Any] = told | {"says": ("drops it at ingress already",)} if fires else {}
+        name = f"at ingress of {len(devices)} of 2"
+        yield case(name, "the interface drops it", drop, hook="ingress", family="netdev", devices=devices, **more)
