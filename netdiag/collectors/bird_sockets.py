@@ -1,8 +1,8 @@
 """BIRD's control sockets, and whether a daemon answers behind each: a socket's file outlives a daemon that was killed.
 
-Source: the usual places and --bird-socket; each that exists is connected to and asked for its status. Needs the right
-to open it; one that may not be opened is neither alive nor dead, and the whole is then partial. Never absent: no socket
-at all is knowledge too, and then the table is empty.
+Source: the usual places and --bird-socket; each that exists is connected to and asked for its status; one that was
+named and does not exist is told as such. Needs the right to open it; one that may not be opened is neither alive nor
+dead, and the whole is then partial. Never absent: no socket at all is knowledge too, and then the table is empty.
 """
 
 from netdiag.collectors import Collected, Options
@@ -21,11 +21,14 @@ def exists(source: Source, path: str) -> bool:
 
 
 def collect(source: Source, options: Options) -> Collected:
-    """Every control socket that exists."""
+    """Every control socket that exists or was named."""
     found: list[BirdSocket] = []
     unknown: list[str] = []
     for path in paths(options):
         if not exists(source, path):
+            if path in options.bird_sockets:
+                missing = f"bird {path}: No such file or directory"
+                found.append(BirdSocket(path=path, alive=False, detail=missing, absent=True))
             continue
         try:
             source.fetch("bird", f"{path}\nshow status")

@@ -211,7 +211,7 @@ class DaemonRoutes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BirdSocket(msgspec.Struct, frozen=True, kw_only=True):
-    """One control socket that exists as a file."""
+    """One control socket that exists as a file, or that was named by --bird-socket."""
 
     path: str
     alive: bool
@@ -220,6 +220,8 @@ class BirdSocket(msgspec.Struct, frozen=True, kw_only=True):
     """Something accepted the connection, or could not, and gave no answer in time."""
     detail: str = ""
     """Why it is not alive, in the kernel's words."""
+    absent: bool = False
+    """There is no such file: it was named by --bird-socket."""
 
 
 class Bird(msgspec.Struct, frozen=True, kw_only=True):

@@ -233,6 +233,9 @@ def test_two_daemons_and_one_dies(lab: Lab) -> None:
     assert (state[SIX].alive, state[SIX].hangs) == (False, False)
     assert "Connection refused" in state[SIX].detail
     assert state["/run/bird/bird.ctl"].alive
+    named = host.call(lambda: read(bird_sockets, "/run/edge.ctl")).tables["bird_sockets"]
+    assert {row.path: row.absent for row in named}["/run/edge.ctl"], "what --bird-socket names is told where it is not"
+    assert sum(row.absent for row in named) == 1
 
 
 def test_a_stopped_daemon_costs_time_and_no_more(lab: Lab) -> None:

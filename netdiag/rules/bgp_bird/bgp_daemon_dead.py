@@ -2,7 +2,10 @@
   A control socket of BIRD exists, and behind it is no daemon that answers: nobody listens any more (connection
   refused), or the connection stands and no greeting comes within five seconds, or the connection breaks. The usual
   places are looked at, and those given with --bird-socket. Or there is no socket and no BIRD at all, though the intent
-  says what this host is to announce ([[announce]]), or sessions stood at the time of the baseline.
+  says what this host is to announce ([[announce]]), or sessions stood at the time of the baseline. Or one given with
+  --bird-socket does not exist, no BIRD answers, and connections of BGP have ended within the last minute; without them,
+  or where another BIRD answers, that is an info. As a warning, on any host on which nobody listens on port 179: a
+  connection ended there within the last minute, or one to a gateway did, or a gateway calls there still.
 
 Why it matters
   BIRD takes its socket with it when it is stopped in order. A socket that is left behind means that it was killed or
@@ -37,22 +40,14 @@ References
 """
 
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
-
-from netdiag.index.guests import with_gateway
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdSocket
-from netdiag.model.conntrack import IPS_ASSURED
-from netdiag.model.finding import Confidence, Draft, Severity, subject
-from netdiag.model.intent import IntendedAnnouncement
-from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
-from netdiag.model.sockets import ESTABLISHED, LISTEN
+from netdiag.model.finding import Confidence, Draft, subject
 from netdiag.rules.bgpsessions import birdc
+from netdiag.rules.birdgone import installed, without_socket, without_socket_examples
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
-from netdiag.rules.expected import since
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -72,23 +67,12 @@ RULE = Rule(
     ),
 )
 
-PROGRAMS = ("bird", "bird6")
-USUAL = "/run/bird/bird.ctl"
 PLACES = tuple(
     f"{folder}/{name}"
     for folder in ("/run/bird", "/run", "/var/run/bird", "/var/run")
     for name in ("bird.ctl", "bird6.ctl")
 )
 """Where packages put it."""
-MOST = 64
-"""Calls to port 179 that are looked at, and routes with a gateway."""
-RTPROT_BIRD = 12
-"""include/uapi/linux/rtnetlink.h."""
-
-
-def installed(view: HostView) -> int:
-    """Kernel routes that some BIRD has put there."""
-    return sum(int(np.count_nonzero(view.routes(family).protocol == RTPROT_BIRD)) for family in ("inet", "inet6"))
 
 
 def reason(dead: BirdSocket) -> str:
@@ -114,81 +98,12 @@ def confidence_of(view: HostView, dead: BirdSocket, alive: set[str]) -> Confiden
     return "certain" if dead.hangs or reason(dead) == "Connection refused" else "likely"
 
 
-def missing(view: HostView) -> tuple[str, object, str] | None:
-    """What tells that a BIRD should run, as evidence, on a host that has none."""
-    if view.bird_sockets or view.meta.drained:
-        return None
-    if any(owner.comm in PROGRAMS for owner in view.socket_owners.owners):
-        return None  # its control socket is elsewhere
-    wanted = view.intent.announce or ()
-    if wanted:
-        return "meant to be announced", ", ".join(sorted({one.prefix for one in wanted})[:4]), "intent [[announce]]"
-    before = view.baseline
-    if before is None or before.meta.drained:
-        return None
-    stood = [row.name for daemon in before.bird.daemons for row in daemon.protocols if row.bgp_state == "Established"]
-    return ("sessions that stood", ", ".join(stood[:4]), f"birdc, {since(before)}") if stood else None
-
-
-def calling(view: HostView) -> tuple[str, object, str] | None:
-    """Who still takes this host, which has no BGP daemon, for a BGP neighbour, as evidence."""
-    sockets, table = view.sockets, view.conntrack
-    if view.bird_sockets or view.meta.drained or not view.read_whole("sockets"):
-        return None
-    spoken = (sockets.state == ESTABLISHED) & ((sockets.sport == BGP_PORT) | (sockets.dport == BGP_PORT))
-    spoken |= (sockets.state == LISTEN) & (sockets.sport == BGP_PORT)
-    if (spoken & (sockets.protocol == IPPROTO_TCP)).any():
-        return None
-    own = {row.local for row in view.addresses}
-    found = ((table.proto == IPPROTO_TCP) & (table.orig_dport == BGP_PORT)).nonzero()[0].tolist()
-    calls = [table.row(at) for at in found[:MOST]]
-    gateways, stood = _gateways(view), [row for row in calls if row.status & IPS_ASSURED]
-    met = {row.orig_src for row in calls if row.orig_dst in own and row.orig_src not in own}
-    wanted = met & ({row.orig_src for row in stood} | gateways)
-    wanted |= {row.orig_dst for row in stood if row.orig_src in own} & gateways
-    names = ", ".join(sorted(wanted)[:4])
-    return (
-        ("a BGP session that ended, or calls to port 179 where nobody listens", names, "conntrack") if wanted else None
-    )
-
-
-def _gateways(view: HostView) -> set[str]:
-    """Next hops of a few routes."""
-    found = set()
-    for family in ("inet", "inet6"):
-        rows = with_gateway(view.routes(family)).nonzero()[0][:MOST].tolist()
-        found |= {hop.gateway for row in view.route_rows(family, rows) for hop in row.hops if hop.gateway}
-    return found
-
-
-def _missing(evidence: tuple[str, object, str], routes: int, severity: Severity = "critical") -> Draft:
-    what, names, source = evidence
-    return RULE.found(
-        subject=subject("socket", path=USUAL),
-        severity=severity,
-        confidence="certain" if severity == "critical" else "likely",
-        message=f"no BIRD runs on this host; {what}: {names} ({source})",
-        evidence=[
-            evidence,
-            ("control sockets of BIRD", 0, "/run/bird/bird.ctl and the other usual places"),
-            ("kernel routes of protocol bird", routes, "RTM_GETROUTE rtm_protocol 12"),
-        ],
-        confirm=["pgrep -a bird || echo no process", "ls -l /run/bird 2>&1"],
-        fix="systemctl start bird  # look into its log first",
-        breaks=[subject("host")],
-    )
-
-
 def check(view: HostView) -> Iterator[Draft]:
-    evidence = missing(view)
-    if evidence is not None:
-        yield _missing(evidence, installed(view))
-    elif (evidence := calling(view)) is not None:
-        yield _missing(evidence, installed(view), "warning")
+    yield from without_socket(RULE, view)
     alive = {row.path.rpartition("/")[2] for row in view.bird_sockets if row.alive}
     routes = installed(view)
     for dead in view.bird_sockets:
-        if dead.alive or reason(dead) == "No such file or directory":  # it went while netdiag looked
+        if dead.alive or dead.absent or reason(dead) == "No such file or directory":  # it went while netdiag looked
             continue
         left = f"; {routes} route{'s' if routes > 1 else ''} of BIRD's stand in the kernel" if routes else ""
         yield RULE.found(
@@ -313,70 +228,4 @@ def examples() -> Iterator[Example]:
         why="BIRD was stopped in order at this moment",
         tables=gone.build(),
     )
-    yield from _stopped()
-
-
-def _stopped() -> Iterator[Example]:
-    """Hosts without any control socket."""
-    want = IntendedAnnouncement(prefix="203.0.113.7/32", session="up_*")
-    told: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": subject("socket", path=USUAL)}
-
-    def bare(**intent: Any) -> HostBuilder:
-        return HostBuilder().link("eth0").intend(**intent)
-
-    def case(name: str, why: str, host: HostBuilder, before: HostBuilder | None = None, **expected: Any) -> Example:
-        old = before.build() if before is not None else None
-        return Example(name=name, why=why, tables=host.build(), baseline=old, **expected)
-
-    stood = BirdHost().bgp("up1")
-    drained: dict[str, Any] = {"labels": {"drained": "true"}}
-    words = ("no BIRD runs on this host; meant to be announced: 203.0.113.7/32",)
-    yield case("stopped, meant to announce", "nobody started it", bare(announce=(want,)), says=words, **told)
-    yield case("stopped, nothing to announce", "the intent says so", bare(announce=()))
-    yield case("stopped, drained", "on purpose", bare(announce=(want,)), **drained)
-    yield case("nobody told of one", "another host", bare())
-    elsewhere = bare(announce=(want,)).socket(sport=179, comm="bird")
-    yield case("its socket is elsewhere", "it runs", elsewhere)
-    yield case("another listens", "no BIRD", bare(announce=(want,)).socket(sport=179, comm="bgpd"), **told)
-    words = ("sessions that stood: up1",)
-    yield case("stopped since the baseline", "its sessions are lost", bare(), stood, says=words, **told)
-    yield case("stopped since the baseline, drained", "on purpose", bare(), stood, **drained)
-    yield case("no session stood then", "nothing is lost", bare(), BirdHost().bgp_down("up1"))
-    yield case("none then", "another host", bare(), HostBuilder())
-    yield case("running", "as it was", BirdHost().control_socket(alive=True, detail=""), stood)
-    yield from _called()
-
-
-def _called() -> Iterator[Example]:
-    """Whether neighbours still call."""
-    alarm: dict[str, Any] = {"fires": 1, "severity": "warning", "says": ("where nobody listens: 192.0.2.",)}
-    for name, src, status, listens, expected in (
-        ("a gateway is refused", "192.0.2.1", 2, "", alarm),
-        ("a session stood a minute ago", "192.0.2.9", 6, "", alarm),
-        ("a neighbour scans", "192.0.2.9", 2, "", {}),
-        ("another daemon listens", "192.0.2.1", 6, "bgpd", {}),
-        ("this host called itself", "192.0.2.2", 6, "", {}),
-    ):
-        host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
-        ends = f"{src} 40000 192.0.2.2 179", f"192.0.2.2 179 {src} 40000"
-        host.conntrack(6, *ends, status=status, tcp_state="close")
-        if listens:
-            host.socket(sport=179, comm=listens)
-        yield Example(name=f"no BIRD, {name}", why="who takes it for a router", tables=host.build(), **expected)
-    for far, expected in ((179, {}), (80, alarm)):
-        host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
-        host.conntrack(6, "192.0.2.1 40000 192.0.2.2 179", "192.0.2.2 179 192.0.2.1 40000", status=2)
-        host.socket(state=1, sport=40001, dport=far, comm="speaker")
-        why = "a speaker that only calls out has its session"
-        yield Example(name=f"no BIRD, a connection to port {far}", why=why, tables=host.build(), **expected)
-    for dst, status, expected in (("192.0.2.1", 6, alarm), ("192.0.2.1", 2, {}), ("192.0.2.9", 6, {})):
-        host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
-        host.conntrack(6, f"192.0.2.2 40000 {dst} 179", f"{dst} 179 192.0.2.2 40000", status=status)
-        why = "a session with the gateway ended; with others it may have been a probe"
-        yield Example(name=f"no BIRD, a call to {dst}, status {status}", why=why, tables=host.build(), **expected)
-    through = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
-    through.conntrack(6, "192.0.2.1 40000 10.0.0.9 179", "10.0.0.9 179 192.0.2.1 40000", status=6)
-    yield Example(name="no BIRD, a session through this host", why="others' BGP", tables=through.build())
-    other = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
-    other.conntrack(6, "192.0.2.1 40000 192.0.2.2 180", "192.0.2.2 180 192.0.2.1 40000", status=6)
-    yield Example(name="no BIRD, another port", why="no BGP", tables=other.build())
+    yield from without_socket_examples()
