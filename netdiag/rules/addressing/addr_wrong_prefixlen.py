@@ -75,6 +75,7 @@ RULE = Rule(
         "route-*-missing",
         "neigh-*",
         "bgp-*",
+        "wg-endpoint-unroutable",
         "nf-orphan-dnat-to-dead",
     ),
     family="each",

@@ -39,7 +39,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.protocols import IPPROTO_UDP
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.build_wireguard import WireguardBuilder, key
-from netdiag.rules.routewords import ip_command
+from netdiag.rules.routewords import around, ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.sockettables import served
 from netdiag.rules.wireguardpeers import (
@@ -153,6 +153,7 @@ def _finding(
             *(subject("address", address=one.endpoint.partition("%")[0]) for one, _ in found if one.endpoint),
             *device_objects(device),
             *(peer_subject(device, one) for one, _ in found),
+            *(around(one.endpoint.partition("%")[0]) for one, _ in found if one.endpoint),
             subject("route", dst=DEFAULT[family], table=254),
             *([subject("route", dst=row.dst, table=row.table)] if row is not None else []),
         ],
