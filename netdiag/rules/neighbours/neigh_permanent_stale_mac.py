@@ -3,9 +3,9 @@
   other end of the cable has another one, every answer of the guest on that tap came from another one, the vxlan
   device has no way to that address, it is the interface's own, or it is on a bridge of which all ports are cables to
   containers, and none ends in it. As a warning: it is the default gateway, the other family's gateway on the link
-  answers from another one, and nobody else there has it. The same in a bridge's own table: an entry that somebody
-  wrote down leads to another port than the one behind which that hardware address is, or, being "permanent", to the
-  bridge itself.
+  answers from another one, and nobody else there has it. Likely: it, or a host behind it, opens TCP connections to
+  this host and does not hear the answers. The same in a bridge's own table: an entry that somebody wrote down leads to
+  another port than the one behind which that hardware address is, or, being "permanent", to the bridge itself.
 
 Why it matters
   A permanent entry is never asked for and never corrected: since the machine behind it was replaced, everything for
@@ -27,13 +27,13 @@ Fix
 
 Not flagged
   Entries that match. Other links with a bridge, a macvlan or several hosts behind them, where the true address cannot
-  be known from here; an info where the neighbour answered from another address when the baseline was taken: it may
-  have been replaced. A gateway beside one of the other family with a shared address (VRRP, HSRP), or that TCP confirmed
-  since it was written down: each family has its router. Interfaces without neighbour resolution or that are down. vxlan
-  devices with a default entry or a remote, which carry any address, and those that a daemon or routes guide (l2miss,
-  external). Bridges: addresses that are not those of a cable's far end, a tap's for instance, whose guest nobody can
-  ask; addresses of the bridge and its ports; VLANs in which the port of that far end is not; an address that two far
-  ends have (mac-duplicate-on-segment).
+  be known from here, and nobody calls in vain since it was written; an info where the neighbour answered from another
+  address when the baseline was taken: it may have been replaced. A gateway beside one of the other family with a
+  shared address (VRRP, HSRP), or that TCP confirmed since it was written down: each family has its router. Interfaces
+  without neighbour resolution or that are down. vxlan devices with a default entry or a remote, which carry any
+  address, and those that a daemon or routes guide (l2miss, external). Bridges: addresses that are not those of a
+  cable's far end, a tap's for instance, whose guest nobody can ask; addresses of the bridge and its ports; VLANs in
+  which the port of that far end is not; an address that two far ends have (mac-duplicate-on-segment).
 
 References
   net/core/neighbour.c (NUD_PERMANENT); net/bridge/br_fdb.c br_fdb_update(), br_input.c;
@@ -57,13 +57,14 @@ from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.expected import same_link, since
 from netdiag.rules.gatewaycases import own_address, written_down
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.unheardby import deaf_callers, unheard_examples, unheard_finding
 
 RULE = Rule(
     id="neigh-permanent-stale-mac",
     title="a neighbour that was written down has the wrong hardware address",
     severity="critical",
     reads=("links", "peer_links", "neighbours"),
-    consults=("fdb", "bridging", "baseline", "routes"),
+    consults=("fdb", "bridging", "baseline", "routes", "rules", "nexthops", "sysctls", "sockets"),
     explains=("tap-route-missing", "bgp-*", "wg-*", "dns-*"),
     family="each",
 )
@@ -87,8 +88,11 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         truth = _own(view, link, row) or _peer(view, link) or _guest(link, row, rows) or _tunnel(view, link, row)
         truth = truth or _cabled(view, link, row) or _learned(view, link, row) or _router(view, row, rows)
+        callers = deaf_callers(view, row) if truth is None else []
         if truth is not None and truth[0] != row.lladdr:
             yield _finding(link, row, *truth)
+        elif callers:
+            yield unheard_finding(RULE, link, row, callers)
     yield from _switched(view)
 
 
@@ -310,6 +314,7 @@ def examples() -> Iterator[Example]:
     yield from _tunnels()
     yield from written_down()
     yield from own_address()
+    yield from unheard_examples()
     yield from _bridged()
     yield from _pinned()
     yield from _bridges()

@@ -1,0 +1,108 @@
+"""Whether those who are sent to by a neighbour entry hear anything: callers get no answer, though they are heard.
+
+Used where a hardware address that somebody wrote down is judged. Pure; asks for sockets, routes and rules.
+"""
+
+from collections.abc import Iterator
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+import numpy as np
+
+from netdiag.index.policy import Query
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.model.neighbour import Neighbour
+from netdiag.model.protocols import IPPROTO_TCP
+from netdiag.model.sockets import SYN_RECV, Sockets
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.shape import Example, Rule, quoted
+
+AGAIN = 2
+"""Answers in a row that nobody acknowledged: the caller's next segment may be lost, and its call was just heard."""
+MOST = 64
+"""Callers that are looked up."""
+
+
+def deaf_callers(view: HostView, row: Neighbour) -> list[str]:
+    """Addresses that open connections to this host and do not hear its answers (SYN-ACK), sent by this entry; sorted.
+
+    Empty where sockets or what leads to the callers was not read whole, and where somebody behind the entry has
+    acknowledged something since it was written.
+    """
+    if not all(view.read_whole(table) for table in ("sockets", "routes", "rules", "nexthops", "sysctls")):
+        return []
+    if row.confirmed is not None and row.updated is not None and row.confirmed + 1 < row.updated:
+        return []  # (both times begin as one)
+    table = view.sockets
+    waiting = (table.protocol == IPPROTO_TCP) & (table.state == SYN_RECV) & (table.retrans >= AGAIN)
+    callers = {_address(table, at) for at in np.flatnonzero(waiting)[:MOST].tolist()}
+    return sorted(one for one in callers if (":" in one) == (row.family == "inet6") and _led_by(view, row, one))
+
+
+def _address(table: Sockets, at: int) -> str:
+    """Who calls; IPv4 also where a socket of IPv6 takes it."""
+    far = ip_address(table.row(at).dst)
+    return str((far.ipv4_mapped or far) if isinstance(far, IPv6Address) else far)
+
+
+def _led_by(view: HostView, row: Neighbour, caller: str) -> bool:
+    if caller == row.dst:
+        return True
+    answer = view.lookup(Query(family=row.family, dst=caller))
+    return any(hop.oif == row.ifindex and hop.gateway == row.dst for hop in answer.hops)
+
+
+def unheard_finding(rule: Rule, link: Link, row: Neighbour, callers: list[str]) -> Draft:
+    """The report of one entry."""
+    name, six = link.ifname, "-6 " if row.family == "inet6" else ""
+    many = f"{callers[0]} and {len(callers) - 1} more" if len(callers) > 1 else callers[0]
+    return rule.found(
+        subject=subject("neighbour", dst=row.dst, ifname=name),
+        confidence="likely",
+        message=f"{row.dst} on {name} was written down with {row.lladdr}, and connections that {many} opens do not "
+        "hear the answers, which go there: the hardware address is wrong, or an answer is filtered on its way",
+        evidence=(
+            (f"neighbour {row.dst}", f"{row.lladdr} permanent", f"RTM_GETNEIGH {name} NDA_LLADDR"),
+            ("callers whose calls come and who do not hear the answer", many, "SOCK_DIAG tcp SYN_RECV idiag_retrans"),
+        ),
+        confirm=(f"ip {six}neigh show to {row.dst} dev {quoted(name)}", "ss -tno state syn-recv"),
+        fix=f"ip {six}neigh delete {row.dst} dev {quoted(name)}",
+        touches=(subject("link", ifname=name),),
+        breaks=[subject("address", address=one) for one in (row.dst, *callers)],
+    )
+
+
+def unheard_examples() -> Iterator[Example]:
+    """For neigh-permanent-stale-mac: a neighbour that was written down calls and does not hear the answer."""
+
+    def host(dst: str = "192.0.2.1", caller: str | None = None, age: float = 2.0, **socket: Any) -> HostBuilder:
+        six = ":" in dst
+        made = HostBuilder().link("eth0").address("eth0", "2001:db8::2/64" if six else "192.0.2.2/24")
+        made.route("default", via=dst, dev="eth0").neighbour("192.0.2.3", dev="eth0")
+        made.neighbour(dst, dev="eth0", state="permanent", lladdr="02:00:00:00:00:09", updated=age)
+        own: dict[str, Any] = {
+            "src": "2001:db8::2" if six else "192.0.2.2",
+            "dst": caller or dst,
+            "sport": 179,
+            "dport": 4000,
+        }
+        return made.socket(**(own | {"dport": 4000, "state": SYN_RECV, "retrans": AGAIN} | socket))
+
+    mapped: dict[str, Any] = {"family": 10, "src": "::ffff:192.0.2.2"}
+    elsewhere = host(caller="198.51.100.9").route("198.51.100.0/24", via="192.0.2.3", dev="eth0")
+    for name, why, made, fires, more in (
+        ("calls, and hears no answer", "its call came, the answer went elsewhere", host(), 1, {}),
+        ("calls over IPv6", "the same", host("2001:db8::1"), 1, {}),
+        ("calls a socket for both families", "the same", host(caller="::ffff:192.0.2.1", **mapped), 1, {}),
+        ("leads to a caller", "the gateway", host(caller="198.51.100.9"), 1, {}),
+        ("calls, and the first answer is lost", "that happens", host(retrans=AGAIN - 1), 0, {}),
+        ("is not the caller", "it goes by another gateway", elsewhere, 0, {}),
+        ("has answered since", "the entry is right", host(age=2.1), 0, {}),
+        ("hangs up", "it heard", host(state=5), 0, {}),
+        ("calls, sockets not read", "nobody knows", host(), 0, {"late": ("sockets",)}),
+    ):
+        says = ("do not hear",) if fires else ()
+        extra: dict[str, Any] = more
+        yield Example(name=f"written down, {name}", why=why, tables=made.build(), fires=fires, says=says, **extra)
