@@ -101,7 +101,7 @@ def unheard_examples() -> Iterator[Example]:
         ("is not the caller", "it goes by another gateway", elsewhere, 0, {}),
         ("has answered since", "the entry is right", host(age=2.1), 0, {}),
         ("hangs up", "it heard", host(state=5), 0, {}),
-        ("calls, sockets not read", "nobody knows", host(), 0, {"late": ("sockets",)}),
+        ("calls, sockets not read", "nobody knows", host(), 0, {"late": ("sockets",), "unjudged": True}),
     ):
         says = ("do not hear",) if fires else ()
         extra: dict[str, Any] = more

@@ -303,11 +303,8 @@ def examples() -> Iterator[Example]:
     yield _case(
         "a real network, one other is seen", "it has many hosts", segment.neighbour("192.0.2.7", dev="eth0", lladdr=NEW)
     )
-    taps: tuple[tuple[str, str, dict[str, Any]], ...] = (
-        ("on another tap", "tap1", {}),
-        ("in a bridge", "tap0", {"master": "br0"}),
-    )
-    for name, dev, more in taps:
+    of_bridge: dict[str, Any] = {"master": "br0"}
+    for name, dev, more in (("on another tap", "tap1", {}), ("in a bridge", "tap0", of_bridge)):
         host = HostBuilder().link("br0", kind="bridge").tap("tap0", **more).tap("tap1")
         host.neighbour("10.1.0.5", dev="tap0", state="permanent", lladdr=OLD).neighbour("fe80::5", dev=dev, lladdr=NEW)
         yield _case(f"answers {name}", "that need not be this guest", host)
