@@ -2,9 +2,12 @@
 
 Kernel: WG_CMD_GET_DEVICE for each link of kind wireguard; needs CAP_NET_ADMIN in the namespace (else denied).
 Userspace: every ``*.sock`` under /run/wireguard and /var/run/wireguard; needs the right to open it. Asking loads no
-module: the generic netlink family is taken from the list of those that are there. Absent where there is neither. A
-daemon that does not answer, or a device that cannot be read, makes the whole partial and is named.
+module: the generic netlink family is taken from the list of those that are there. Absent where there is neither, nor a
+socket that a daemon left behind. A daemon that does not answer, or a device that cannot be read, makes the whole
+partial and is named.
 """
+
+import msgspec
 
 from netdiag.collectors import Collected, Options
 from netdiag.collectors.links import read_links
@@ -15,6 +18,8 @@ from netdiag.sources.netlink import wireguard as kernel
 from netdiag.sources.protocol import Source, Unreadable
 
 DIRECTORIES = ("/run/wireguard", "/var/run/wireguard")
+REFUSED = "Connection refused"
+"""What a socket answers whose daemon is gone; one that stops in order takes it along."""
 
 
 def read_kernel(source: Source, links: list[Link], troubles: list[Unreadable]) -> list[WireguardDevice]:
@@ -56,9 +61,13 @@ def sockets(source: Source) -> list[tuple[str, str]]:
 
 
 def read_userspace(
-    source: Source, paths: list[tuple[str, str]], by_name: dict[str, Link], troubles: list[Unreadable]
+    source: Source,
+    paths: list[tuple[str, str]],
+    by_name: dict[str, Link],
+    troubles: list[Unreadable],
+    dead: list[str] | None = None,
 ) -> list[WireguardDevice]:
-    """Every device served over a socket; a socket that a dead daemon left behind is none."""
+    """Every device served over a socket; a socket that a dead daemon left behind is none, and goes to ``dead``."""
     devices: list[WireguardDevice] = []
     for ifname, path in paths:
         try:
@@ -68,6 +77,8 @@ def read_userspace(
         except Unreadable as trouble:
             if trouble.why != "absent":
                 troubles.append(trouble)
+            elif dead is not None and trouble.detail.endswith(REFUSED):
+                dead.append(path)
         except ValueError as error:
             troubles.append(Unreadable("failed", f"{path}: {error}"))
     return devices
@@ -96,8 +107,9 @@ def collect(source: Source, options: Options) -> Collected:
     troubles: list[Unreadable] = []
     paths = sockets(source)
     at, started = source.clock("realtime"), source.clock("boottime")
-    devices = read_kernel(source, inside, troubles) + read_userspace(source, paths, by_name, troubles)
-    if not devices and not troubles:
+    dead: list[str] = []
+    devices = read_kernel(source, inside, troubles) + read_userspace(source, paths, by_name, troubles, dead)
+    if not devices and not troubles and not dead:
         raise Unreadable("absent", "no WireGuard device and no daemon's socket")
     second_at = seconds = None
     second: tuple[PeerCounters, ...] = ()
@@ -109,6 +121,7 @@ def collect(source: Source, options: Options) -> Collected:
     if troubles and not devices:
         raise troubles[0]
     table = Wireguard(devices=tuple(devices), at=at, second_at=second_at, seconds=seconds, second=second)
+    table = msgspec.structs.replace(table, dead_sockets=tuple(dead))
     return Collected(
         tables={"wireguard": table},
         rows=sum(len(device.peers) for device in devices),

@@ -71,3 +71,5 @@ class Wireguard(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     """Seconds of CLOCK_BOOTTIME between the two looks."""
     second: tuple[PeerCounters, ...] = ()
+    dead_sockets: tuple[str, ...] = ()
+    """Paths of daemons' sockets behind which nobody listens any more: the daemon was killed."""

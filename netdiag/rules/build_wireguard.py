@@ -33,6 +33,7 @@ class WireguardBuilder(HostBuilder):
         self._devices: dict[str, WireguardDevice] = {}
         self._looks: dict[tuple[str, str], PeerCounters] = {}
         self._seconds = 0.0
+        self._dead: tuple[str, ...] = ()
 
     def wireguard(
         self,
@@ -96,6 +97,11 @@ class WireguardBuilder(HostBuilder):
         del self._links[ifname]
         return self
 
+    def dead_sockets(self, *paths: str) -> "WireguardBuilder":
+        """Sockets that killed daemons left behind."""
+        self._dead = paths
+        return self
+
     def second_look(
         self, ifname: str, letter: str, *, rx: int = 0, tx: int = 0, age: float | None = None, seconds: float = 12.0
     ) -> "WireguardBuilder":
@@ -120,6 +126,7 @@ class WireguardBuilder(HostBuilder):
             second_at=NOW + seconds if seconds else None,
             seconds=seconds,
             second=tuple(self._looks.values()),
+            dead_sockets=self._dead,
         )
         return replace(super().build(), wireguard=table)
 

@@ -1,6 +1,8 @@
 """WireGuard as netdiag and as ``wg show all dump`` read it: wireguard-go in a lab host, the module in the guest."""
 
 import base64
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,18 @@ def test_a_host_without_wireguard_says_absent(lab: Lab) -> None:
     report = lab.host("plain").report("--interval", "0")
     (row,) = [row for row in report["coverage"] if row["collector"] == "wireguard"]
     assert row["status"] == "absent"
+
+
+def test_a_socket_that_a_killed_daemon_left_behind_is_named(lab: Lab) -> None:
+    def left() -> Wireguard:
+        os.makedirs("/run/wireguard", exist_ok=True)
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind("/run/wireguard/wg7.sock")  # nobody listens
+        table: Wireguard = wireguard.collect(LiveSource(), Options(interval=0.0)).tables["wireguard"]
+        return table
+
+    table = lab.host("plain").call(left)
+    assert (table.devices, table.dead_sockets) == ((), ("/run/wireguard/wg7.sock",))
 
 
 @pytest.mark.in_guest("tests/collectors/in_guest_wireguard.py")

@@ -2,7 +2,8 @@
   A WireGuard interface that is down although it has peers and was in use: one of them has shaken hands or exchanged
   bytes, or the interface has been up before (the kernel gives it a queueing discipline when it first comes up). Or it
   is meant to be in use: [[wireguard]] of the intent names it, or it was up at the time of the baseline. Interfaces of
-  the kernel module and of userspace daemons alike.
+  the kernel module and of userspace daemons alike. And a daemon that was killed: its interface is gone with it, and its
+  socket was left behind.
 
 Why it matters
   Every peer loses this host at once, in both directions, and the routes through the interface are gone: traffic to the
@@ -20,11 +21,12 @@ Fix
   its own subnets. Start the unit that made it again (wg-quick, networkd) if it made routes.
 
 Not flagged
-  A device without peers. One whose interface is in another namespace. One that was prepared and has never been up, as
-  a standby or in the middle of booting: told as info. One whose every allowed address is routed to a peer of another
-  WireGuard interface that is up, and has shaken hands: it stands by, told as info. A host that was drained by taking
-  the interface down looks exactly like the fault: remove the peers or the interface, or suppress the finding while it
-  lasts.
+  A device without peers. A daemon that was stopped in order: it takes its socket along. A socket whose name an
+  interface has: another daemon, or the kernel, serves it now. One whose interface is in another namespace. One that was
+  prepared and has never been up, as a standby or in the middle of booting: told as info. One whose every allowed
+  address is routed to a peer of another WireGuard interface that is up, and has shaken hands: it stands by, told as
+  info. A host that was drained by taking the interface down looks exactly like the fault: remove the peers or the
+  interface, or suppress the finding while it lasts.
 
 References
   drivers/net/wireguard/device.c wg_stop(), net/sched/sch_generic.c dev_activate(), wg(8)
@@ -139,6 +141,25 @@ def check(view: HostView) -> Iterator[Draft]:
                 f" ({why})" if why else ""
             )
         yield _finding(view, device, link, message, severity)
+    for path in view.wireguard.dead_sockets:
+        name = path.rpartition("/")[2].removesuffix(".sock")
+        if name not in view.stack.by_name and not any(row.ifname == name for row in view.wireguard.devices):
+            yield _killed(name, path)
+
+
+def _killed(name: str, path: str) -> Draft:
+    return RULE.found(
+        subject=subject("wireguard-interface", ifname=name),
+        message=f"{name} is gone: the WireGuard daemon that served it was killed and left its socket behind",
+        confidence="likely",
+        evidence=[
+            ("what the socket says", "Connection refused", f"connect {path}"),
+            (f"interfaces named {name}", 0, "RTM_GETLINK"),
+        ],
+        confirm=[f"ls -l {quoted(path)}", "ip -br link show"],
+        fix=f"start the service that made {name} (wg-quick up {quoted(name)}); its log tells why the daemon died",
+        breaks=[subject("link", ifname=name)],
+    )
 
 
 def _finding(view: HostView, device: WireguardDevice, link: Link, message: str, severity: Severity) -> Draft:
@@ -227,8 +248,25 @@ def _fault_examples() -> Iterator[Example]:
             severity="critical",
         )
 
+    gone = WireguardBuilder().dead_sockets("/run/wireguard/wg7.sock")
+    yield Example(
+        name="its daemon was killed",
+        why="the socket is all that is left",
+        tables=gone.build(),
+        fires=1,
+        subject=subject("wireguard-interface", ifname="wg7"),
+        severity="critical",
+        confidence="likely",
+        says=("wg7 is gone",),
+    )
+
 
 def _quiet_examples() -> Iterator[Example]:
+    old = WireguardBuilder().wireguard("wg7").wg_peer("wg7", "a", age=9).dead_sockets("/run/wireguard/wg7.sock")
+    yield Example(name="its daemon was killed, and it is there", why="the kernel serves it now", tables=old.build())
+    away = WireguardBuilder().wireguard("wg7", userspace=True).elsewhere("wg7")
+    away.dead_sockets("/var/run/wireguard/wg7.sock")
+    yield Example(name="a socket of before, and its device elsewhere", why="it was started anew", tables=away.build())
     yield Example(
         name="up",
         why="the near miss: the same device, up",
