@@ -3,9 +3,10 @@
   address of the same host has listeners of its own; or some listened on this very address at the time of the baseline,
   on ports where nothing listens for it now, or for all addresses, where nothing but infrastructure does any more; or
   the packet filter opens a port of it (of DNS, the web, or one that another announced address has) and not of other
-  addresses of this host. As a possibility: the first of these where a socket for all addresses on a port of DNS or the
-  web, or a translation of some port, may serve it; and an announced address on a host where nothing listens but
-  infrastructure (SSH, BGP, BFD).
+  addresses of this host. As a warning: eight clients and more call one port of it in vain at this moment, at which
+  nothing listens (connection tracking). As a possibility: the first of these where a socket for all addresses on a port
+  of DNS or the web, or a translation of some port, may serve it; and an announced address on a host where nothing
+  listens but infrastructure (SSH, BGP, BFD).
 
 Why it matters
   Anycast draws clients to the nearest site that announces. Where the service died and the announcement stayed, they get
@@ -20,13 +21,12 @@ Fix
   it from there. Clients move to the next site within seconds.
 
 Not flagged
-  An address of one family beside a served one of the other: told as a possibility.
-  Which port a service should have is not known here, and is never guessed. Addresses with any listener, TCP or UDP, of
-  their own or for all addresses. Router ids and source addresses of sessions: loopbacks. Services without a socket:
-  addresses that a translating table of the packet filter names (DNAT, REDIRECT, TPROXY), or that are on kube-ipvs0;
-  hosts with eBPF programs on the way in that may take packets (XDP, tc), or local routes in tables of their own
-  (TPROXY). Addresses that are not here: see bgp-route-announced-no-local-addr. Hosts whose sockets could not be read
-  whole.
+  An address of one family beside a served one of the other: told as a possibility. Which port a service should have is
+  not known here, and is never guessed. Addresses with any listener, TCP or UDP, of their own or for all addresses.
+  Router ids and source addresses of sessions: loopbacks. Services without a socket: addresses that a translating table
+  of the packet filter names (DNAT, REDIRECT, TPROXY), or that are on kube-ipvs0; hosts with eBPF programs on the way in
+  that may take packets (XDP, tc), or local routes in tables of their own (TPROXY). Addresses that are not here: see
+  bgp-route-announced-no-local-addr. Hosts whose sockets could not be read whole.
 
 References
   RFC 4786 section 4.4.1; inet_diag, ss(8)
@@ -36,9 +36,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from netdiag.index.nftpacket import Packet
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute
+from netdiag.model.conntrack import IPS_SEEN_REPLY, TCP_STATES
+from netdiag.model.distinct import distinct
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link, Xdp
 from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
@@ -49,7 +53,9 @@ from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_bpf import program, xdp
 from netdiag.rules.build_nft import chain, daddr, iifname, nat, port, rule, table, verdict
 from netdiag.rules.localports import UNTOUCHED, listeners
+from netdiag.rules.servicecases import called_examples
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.sockettables import packed
 from netdiag.rules.takenearly import Translations, steering
 
 RULE = Rule(
@@ -58,7 +64,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("bird", "links", "addresses", "routes", "sockets"),
-    consults=("bird_routes", "baseline", "bpf", "nft"),
+    consults=("bird_routes", "baseline", "bpf", "nft", "conntrack"),
 )
 INFRASTRUCTURE = frozenset({22, 53, 68, 123, 161, 179, 323, 546, 3784, 3785, 4784, 51820})
 """Ports that say nothing about a service; 53 only where it is a resolver's own, see ``listeners``."""
@@ -170,6 +176,10 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         kin = [one for one in served if (":" in one) == (":" in address)]  # a service need not speak both families
         mate = next((one for one in kin if served[one] - everywhere), None)
+        vain = called(view, address) if mate is None and not PUBLIC & ports.get("", set()) else None
+        if vain is not None:
+            yield _called(address, told[address], *vain)
+            continue
         if everywhere and mate is None:
             continue
         sure = mate is not None and not PUBLIC & ports.get("", set()) and not forwarded(view, address)
@@ -203,6 +213,49 @@ def _closed(address: str, where: tuple[str, str, str], gate: tuple[str, int]) ->
             (f"opened of {address} alone", words, "NFT_MSG_GETRULE, hook input"),
         ],
         confirm=["ss -ltun", birdc(socket, f"show route export {bird_name(session)}"), "nft list ruleset"],
+        fix=f"start the service on {address}, or take {net} out of what BIRD announces",
+        touches=[subject("address", address=address)],
+    )
+
+
+CLIENTS = 8
+"""Addresses that call one port within the seconds that tracking remembers a refused call: no scan of one address."""
+
+
+def called(view: HostView, address: str) -> tuple[int, int] | None:
+    """A port of an own address that many call in vain, and how many do; of TCP, calls that were reset, of UDP, datagrams
+    without an answer. Not where the packet filter sends them elsewhere. Of an address at which nothing listens: who
+    serves one port is called at others as well, by browsers, scanners and floods."""
+    if not view.read_whole("conntrack"):
+        return None
+    table, (family, raw) = view.conntrack, packed(address)
+    vain = (table.proto == IPPROTO_TCP) & (table.tcp_state == TCP_STATES.index("close"))
+    vain |= (table.proto == IPPROTO_UDP) & (table.status & IPS_SEEN_REPLY == 0)
+    vain &= (table.family == family) & (table.orig_dst == raw).all(axis=1)
+    vain &= (table.reply_src == raw).all(axis=1) & (table.reply_sport == table.orig_dport)
+    rows = np.flatnonzero(vain)
+    best: tuple[int, int] | None = None
+    for number in distinct(table.orig_dport[rows]).tolist():
+        here = rows[table.orig_dport[rows] == number]
+        count = len(np.unique(table.orig_src[here], axis=0))
+        if count >= CLIENTS and serves(number) and (best is None or count > best[1]):
+            best = number, count
+    return best
+
+
+def _called(address: str, where: tuple[str, str, str], number: int, count: int) -> Draft:
+    _, session, net = where
+    return RULE.found(
+        subject=subject("prefix", prefix=net),
+        severity="warning",
+        message=f"{net} is announced to {session}, {count} clients call its port {number} in vain, and nothing listens "
+        "there",
+        evidence=[
+            (f"announced to {session}", net, f"birdc show route export {session}"),
+            (f"listening sockets on {address} port {number}", 0, "INET_DIAG LISTEN"),
+            (f"addresses that call port {number} in vain", count, "CTNETLINK CTA_TUPLE_ORIG, CTA_PROTOINFO"),
+        ],
+        confirm=["ss -ltun", f"conntrack -L --orig-dst {address} --orig-port-dst {number}"],
         fix=f"start the service on {address}, or take {net} out of what BIRD announces",
         touches=[subject("address", address=address)],
     )
@@ -339,3 +392,4 @@ def examples() -> Iterator[Example]:
     for number, what in ((179, "no service"), (40000, "a client's port"), (60999, "the last of clients")):
         said = _case("", "", ("0.0.0.0", 22), nets=(B,), baseline=_case("", "", (B, number)).tables, **only)
         yield replace(said, name=f"port {number} was open at the baseline", why=what)
+    yield from called_examples(A)

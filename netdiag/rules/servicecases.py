@@ -1,0 +1,45 @@
+"""Examples of announced addresses that clients call in vain. Pure; nothing can fail."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from netdiag.model.bird import BirdRoute
+from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.shape import Example
+
+
+def called_examples(own: str) -> Iterator[Example]:
+    """A program that waits on all addresses, and clients of one announced address (``own``)."""
+
+    def host(clients: int, *, proto: int = 6, port: int = 443, listens: str = "", back: str = "", **fields: Any) -> Any:
+        made: Any = BirdHost().bgp("up1")
+        made.exports("up1", routes=(BirdRoute(net=f"{own}/32", protocol="s1", best=True),))
+        made.link("eth0").address("eth0", "192.0.2.2/24").address("lo", f"{own}/32").socket(src="0.0.0.0", sport=9100)
+        if listens:
+            made.socket(src=listens, sport=port, protocol=proto)
+        given: dict[str, Any] = ({"tcp_state": "close"} if proto == 6 else {"status": 8}) | fields
+        for number in range(clients):
+            far = f"198.51.100.{number + 1}"
+            made.conntrack(proto, f"{far} 4000 {own} {port}", f"{back or own} {port} {far} 4000", **given)
+        return made
+
+    says = ("clients call its port 443 in vain",)
+    for name, why, made, fires in (
+        ("eight clients", "no scan is like that", host(8), 1),
+        ("seven clients", "it may be scans", host(7), 0),
+        ("datagrams without an answer", "the same", host(8, proto=17), 1),
+        ("datagrams that are answered", "something answers", host(8, proto=17, status=0xE), 0),
+        ("calls that stand", "something answers", host(8, tcp_state="established"), 0),
+        ("calls that are sent on", "somebody else serves it", host(8, back="10.0.0.9"), 0),
+        ("calls of SSH", "no service", host(8, port=22), 0),
+        ("a listener on that address", "it is called at other ports too", host(8, listens=own), 0),
+        ("a listener on all", "the same", host(8, listens="0.0.0.0"), 0),
+    ):
+        yield Example(
+            name=f"called in vain: {name}",
+            why=why,
+            tables=made.build(),
+            fires=fires,
+            severity="warning" if fires else None,
+            says=says if fires else (),
+        )
