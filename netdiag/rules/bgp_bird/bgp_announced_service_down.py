@@ -223,7 +223,7 @@ CLIENTS = 8
 
 
 def called(view: HostView, address: str) -> tuple[int, int] | None:
-    """A port of an own address that many call in vain, and how many do; of TCP, calls that were reset, of UDP, datagrams
+    """A port of an own address that many call in vain, and how many do: of TCP, calls that were reset, of UDP, those
     without an answer. Not where the packet filter sends them elsewhere. Of an address at which nothing listens: who
     serves one port is called at others as well, by browsers, scanners and floods."""
     if not view.read_whole("conntrack"):
