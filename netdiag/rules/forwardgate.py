@@ -4,14 +4,18 @@ Pure. The filter is asked with kinds of packets: everything that is not known of
 means that no packet of the guest gets through, whatever its protocol, port and destination.
 """
 
+import ipaddress
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from netdiag.index.guests import GuestSide, faces_guest, sides
 from netdiag.index.netfilter import Netfilter
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
+from netdiag.model.conntrack import IPS_SEEN_REPLY, ConntrackEntry
 from netdiag.model.link import Link
 from netdiag.model.protocols import IPPROTO_ICMP, IPPROTO_ICMPV6
 from netdiag.rules.unscoped import default_ways
@@ -21,6 +25,7 @@ CARRYING = (6, 17, 47, 50, 51, 132)
 ICMP = {"inet": IPPROTO_ICMP, "inet6": IPPROTO_ICMPV6}
 STRANGER = {"inet": "198.18.0.1", "inet6": "2001:2::1"}
 """Addresses that nobody has (RFC 2544, RFC 5180)."""
+FAMILIES = {"inet": 2, "inet6": 10}
 MOST = 8
 """Interfaces asked for each guest."""
 MOST_ASKED = 64
@@ -108,6 +113,8 @@ class Shut:
     answers: bool
     """Whether answers pass where nothing may begin: somebody began to write a policy. Of a forgotten one: whether it is
     the answers that are stopped."""
+    tracked: ConntrackEntry | None = None
+    """A connection that got through before."""
 
 
 def shut(view: HostView, family: str) -> Shut | None:
@@ -141,8 +148,9 @@ def shut(view: HostView, family: str) -> Shut | None:
 
 
 def forgotten(view: HostView, family: str) -> Iterator[Shut]:
-    """Links whose own addresses a rule translates by name on a way out that is shut for them, or for the answers:
-    somebody meant them to get there, and the filter does not know of them. Guests have gates of their own."""
+    """Links to and from which a way out is shut, or for the answers alone, though a rule translates their own addresses
+    there by name, or connections over it are tracked that were answered: somebody meant them to get there, and the
+    filter does not know of them. Guests have gates of their own."""
     around = sides(view.stack, view.routes(family), view.addresses)
     known = {guest.link.ifindex for guest in around.guests} | default_ways(view, family)
     exits = [link for link in around.exits if not _tunnel(link) and link.carrier is not False][:MOST]
@@ -150,16 +158,36 @@ def forgotten(view: HostView, family: str) -> Iterator[Shut]:
     links = [link for link in view.links if link.ifindex in having and link.up and not link.loopback]
     kind = Packet(family=family, mark=None, ct_mark=None, dnatted=None)
     for link in links[:MOST]:
-        named = [one for one in exits if one is not link and _translated(view, family, link, [one], named=True)]
-        if not named or link.carrier is False or not forwarding(view, link, family):
+        if link.carrier is False or not forwarding(view, link, family):
             continue
-        new = [replace(kind, iif=link.ifname, oif=one.ifname) for one in named]
+        others = [one for one in exits if one is not link]
+        named = [one for one in others if _translated(view, family, link, [one], named=True)]
+        ways = named or others
+        new = [replace(kind, iif=link.ifname, oif=one.ifname) for one in ways]
         talk = replace(kind, ct_state="established", ct_reply=None)
-        back = [replace(talk, iif=one.ifname, oif=link.ifname) for one in named]
-        begins = _all_stopped(view.netfilter, new)
-        stop = begins or _all_stopped(view.netfilter, back)
-        if stop is not None:
-            yield Shut(inner=link, way_out=named[0], stop=stop, answers=begins is None)
+        back = [replace(talk, iif=one.ifname, oif=link.ifname) for one in ways]
+        begins = _all_stopped(view.netfilter, new) if ways else None
+        stop = begins or (_all_stopped(view.netfilter, back) if ways else None)
+        tracked = talk_over(view, family, link) if stop is not None and not named else None
+        if stop is not None and (named or tracked):
+            yield Shut(inner=link, way_out=ways[0], stop=stop, answers=begins is None, tracked=tracked)
+
+
+def talk_over(view: HostView, family: str, link: Link) -> ConntrackEntry | None:
+    """A tracked connection between a subnet of the link and somebody elsewhere that was answered: it was forwarded."""
+    table = view.conntrack
+    for row in view.addresses:
+        if row.ifindex != link.ifindex or row.family != family or row.scope:
+            continue
+        network = ipaddress.ip_network(f"{row.local}/{row.prefixlen}", strict=False)
+        mask, base = (np.frombuffer(each.packed.ljust(16, b"\0"), np.uint8) for each in (network.netmask, network[0]))
+        ends = [((column & mask) == base).all(axis=1) for column in (table.orig_src, table.reply_src)]
+        mine = (table.status & IPS_SEEN_REPLY != 0) & (ends[0] ^ ends[1]) & (table.family == FAMILIES[family])
+        for position in np.flatnonzero(mine)[-MOST_ASKED:].tolist():
+            one = table.row(position)
+            if not any(view.local.is_local(family, end) for end in (one.orig_src, one.reply_src)):
+                return one
+    return None
 
 
 def _idle(link: Link) -> bool:

@@ -23,9 +23,12 @@ def shut_finding(rule: Rule, closed: Shut, *, alone: bool = False) -> Draft:
         f"-o {quoted(inner.ifname)} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
     ]
     where = "DOCKER-USER" if alone and at.table.chain("DOCKER-USER") else at.chain.name
+    one = closed.tracked
+    why = f"a rule translates what comes from {inner.ifname} and leaves by {way_out.ifname}"
+    if one is not None:
+        why = f"connections between {inner.ifname} and elsewhere were answered ({one.orig_src} to {one.orig_dst})"
     what = (
-        f"a rule translates what comes from {inner.ifname} and leaves by {way_out.ifname}, but {place_words(at)} drops "
-        f"all {'answers to it' if closed.answers else 'of it'}"
+        f"{why}, but {place_words(at)} drops all {'answers to it' if closed.answers else 'of it'}"
         if alone
         else f"this host is to forward, but {place_words(at)} drops all that would be: between {inner.ifname} and"
         f" {way_out.ifname}, and between any other two interfaces"
@@ -37,6 +40,7 @@ def shut_finding(rule: Rule, closed: Shut, *, alone: bool = False) -> Draft:
             fact(stop),
             ("forwarding", 1, "/proc/sys/net/ipv4/ip_forward, /proc/sys/net/ipv6/conf/all/forwarding"),
             (f"rules of {chain_name(at.table, at.chain)}", len(at.chain.rules), "NFT_MSG_GETRULE"),
+            *([("got through before", f"{one.orig_src} to {one.orig_dst}", "IPCTNL_MSG_CT_GET")] if one else []),
         ],
         confirm=[list_chain(at.table, at.chain), "sysctl net.ipv4.ip_forward"],
         fix=inserts(at.table, where, nft, xt),
@@ -87,5 +91,18 @@ def forgotten_cases() -> Iterator[Example]:
     yield case("not at all", "a tunnel to this host alone", host(), 0)
     yield case("others", "not the tunnel", host(saddr("10.9.0.0/24"), oifname("eth0")), 0)
     yield case("by a dark interface", "nothing comes from there", host(*own, name="eth1", up=False), 0)
+    for name, flow, status, fires in (
+        ("to elsewhere", "10.8.0.5 4000 203.0.113.9 443|203.0.113.9 443 10.8.0.5 4000", 0xE, 1),
+        ("from elsewhere", "203.0.113.9 4000 10.8.0.5 443|10.8.0.5 443 203.0.113.9 4000", 0xE, 1),
+        ("that was never answered", "10.8.0.5 4000 203.0.113.9 443|203.0.113.9 443 10.8.0.5 4000", 0x8, 0),
+        ("to this host", "10.8.0.5 4000 192.0.2.2 443|192.0.2.2 443 10.8.0.5 4000", 0xE, 0),
+        ("among themselves", "10.8.0.5 4000 10.8.0.6 443|10.8.0.6 443 10.8.0.5 4000", 0xE, 0),
+        ("of others", "10.9.0.5 4000 203.0.113.9 443|203.0.113.9 443 10.9.0.5 4000", 0xE, 0),
+    ):
+        orig, reply = flow.split("|")
+        made = host().conntrack(6, orig, reply, status=status, tcp_state="established")
+        says = ("were answered",) if fires else ()
+        why = "what got through before the policy came"
+        yield Example(name=f"a connection {name}", why=why, tables=made.build(), fires=fires, says=says)
     named = rule(iifname("wg0"), verdict("drop"))
     yield case("and stopped by name", "that is a decision", host(*own, extra=named), 0)

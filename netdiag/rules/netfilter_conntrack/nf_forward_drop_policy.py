@@ -5,7 +5,8 @@
   Also where the host has no such guests, but is to forward between a tunnel, another namespace, a translated network
   or a tap that waits for its machine and its way out, and nothing at all, or nothing but ICMP of everybody, can be
   forwarded between any two interfaces (a warning: nobody may want it). And where others pass, but not what comes from
-  such an interface whose own addresses a rule of nat translates by name on the way out (a warning too).
+  such an interface whose own addresses a rule of nat translates by name on the way out, or over which tracked
+  connections show that others were reached before (a warning too).
 
 Why it matters
   Docker sets the policy of FORWARD to drop when it starts and accepts its own bridges only; a firewall's template may
@@ -68,6 +69,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=READS,
+    consults=("conntrack",),
     explains=("nf-icmp-blocked",),
 )
 WAYS = {"between": "from and to", "to": "to", "from": "from"}
