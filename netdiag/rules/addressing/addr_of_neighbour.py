@@ -17,7 +17,8 @@ Fix
   segment forget the wrong answer within a minute.
 
 Not flagged
-  An address of an interface that is down. The host's own end of a guest's link. Routes that name an own address as a
+  An address of an interface that is down. The host's own end of a guest's link, which may have the same address as
+  those of other guests' (of IPv6 the kernel makes a host route to each). Routes that name an own address as a
   gateway without anybody who has it: an old way of saying "on this link". Guests whose interface has no carrier.
 
 References
@@ -62,8 +63,9 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         link, address = view.link(demand.ifindex), demand.query.dst
         own = _own(view, demand)
+        shared = any(row.local == address and row.ifindex == demand.ifindex for row in view.addresses)
         assert link is not None  # both kinds are found by their link
-        if own is None or not link.lower_up:
+        if own is None or not link.lower_up or shared:
             continue
         if demand.kind == "guest":
             yield _draft(demand, own, view.ifname(own.ifindex), f"the guest behind {link.ifname}", "RTM_GETROUTE")
@@ -136,6 +138,10 @@ def examples() -> Iterator[Example]:
     legs.route("default", hops=[legs.hop("eth0", "192.0.2.1"), legs.hop("eth1", "198.51.100.1")])
     legs.neighbour("192.0.2.1", dev="eth0").address("lo", "192.0.2.1/32")
     yield _case("one of two gateways'", "it is one", legs, 1)
+    ends = _host().tap("tap1").route("2001:db8:5::5/128", dev="tap0").route("2001:db8:5::6/128", dev="tap1")
+    for tap in ("tap0", "tap1"):
+        ends.address(tap, "2001:db8:5::1/128").route("2001:db8:5::1/128", dev=tap, protocol=2, priority=256)
+    yield _case("the gateway's address on each guest's link", "each guest has its gateway there", ends)
     old = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.2", dev="eth0")
     yield _case("an own address as a gateway", "an old way to say on link", old)
     own = _host().address("tap0", "10.1.0.5/32")

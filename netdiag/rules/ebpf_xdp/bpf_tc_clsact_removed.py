@@ -15,9 +15,10 @@ Fix
   which no qdisc takes along.
 
 Not flagged
-  Programs that moved from clsact to tcx or back. One direction or one program of several: see
-  bpf-expected-missing-on-iface. Interfaces that are gone, or of guests that were made anew. Without a baseline the rule
-  is not evaluated.
+  Programs that moved from clsact to tcx or back. Programs with successors of other names on each side: an upgrade;
+  where another program stands on one side alone, and nothing is left of those of both, the clsact was made anew. One
+  direction or one program of several: see bpf-expected-missing-on-iface. Interfaces that are gone, or of guests that
+  were made anew. Without a baseline the rule is not evaluated.
 
 References
   net/sched/sch_ingress.c clsact_destroy(); tc-bpf(8)
@@ -27,6 +28,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfAttachment
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.bpfplaces import placed
 from netdiag.rules.build import HostBuilder
@@ -39,7 +41,13 @@ RULE = Rule(
     title="all tc programs of an interface are gone",
     severity="warning",
     reads=("bpf", "links", "baseline"),
-    explains=("bpf-expected-missing-on-iface", "bpf-prog-pinned-unattached", "bpf-version-skew-across-ifaces"),
+    explains=(
+        "bpf-expected-missing-on-iface",
+        "bpf-prog-pinned-unattached",
+        "bpf-version-skew-across-ifaces",
+        "bpf-tc-same-handle-clobber",
+        "bpf-unexpected-program",
+    ),
 )
 
 
@@ -47,25 +55,44 @@ def check(view: HostView) -> Iterator[Draft]:
     old = view.baseline
     if old is None:
         return
-    now = {row.ifindex for row in view.bpf.attachments if row.hook in ("tc", "tcx")}
-    before: dict[str, list[str]] = {}
-    for row in placed(old):
-        if row.at.hook in ("tc", "tcx"):
-            before.setdefault(row.link.ifname, []).append(f"{row.name} ({row.at.hook} {row.at.direction})")
-    for ifname, programs in before.items():
-        link = same_link(old, view, ifname)
-        if link is None or link.ifindex in now:
+    now, used = _standing(view), {row.ifindex for row in view.bpf.attachments if row.hook in ("tc", "tcx")}
+    for ifname, sides in _standing(old).items():
+        link, here = same_link(old, view, ifname), now.get(ifname, {})
+        busy = link is not None and link.ifindex in used
+        if link is None or (busy and not _swept(sides, here)):
             continue
+        programs = [text for side in sides.values() for text in side.values()]
         yield RULE.found(
             subject=subject("link", ifname=ifname),
             message=f"all tc programs of {ifname} are gone {since(old)}: {', '.join(programs[:4])}",
             evidence=[
                 ("tc programs then", ", ".join(programs[:8]), f"RTM_GETTFILTER {ifname}, {since(old)}"),
-                ("tc programs now", 0, f"RTM_GETTFILTER {ifname}, BPF_PROG_QUERY"),
+                (
+                    "tc programs now",
+                    ", ".join(text for side in here.values() for text in side.values()) or 0,
+                    f"RTM_GETTFILTER {ifname}, BPF_PROG_QUERY",
+                ),
             ],
             confirm=[f"tc qdisc show dev {quoted(ifname)}", f"bpftool net show dev {quoted(ifname)}"],
             fix=f"restart the agents that attach {', '.join(sorted({name.split()[0] for name in programs})[:4])}",
         )
+
+
+def _standing(view: HostView) -> dict[str, dict[str, dict[str, str]]]:
+    """By interface and direction the programs of tc and tcx: name, and words for it."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for row in placed(view):
+        if row.at.hook in ("tc", "tcx"):
+            side = found.setdefault(row.link.ifname, {}).setdefault(row.at.direction or "", {})
+            side[row.name] = f"{row.name} ({row.at.hook} {row.at.direction})"
+    return found
+
+
+def _swept(then: dict[str, dict[str, str]], now: dict[str, dict[str, str]]) -> bool:
+    """Whether nothing is left of what stood on both sides, and one side is bare: who came since made the clsact anew.
+    An upgrade has a successor for each side."""
+    names = {name for side in then.values() for name in side} & {name for side in now.values() for name in side}
+    return bool(now) and not names and len(then) > 1 and any(not now.get(direction) for direction in then)
 
 
 def _host(*programs: int, **link: Any) -> HostBuilder:
@@ -94,5 +121,18 @@ def examples() -> Iterator[Example]:
     yield case("a guest's, made anew", "another guest's", anew, baseline=guest)
     yield case("the interface is gone", "so are its programs", HostBuilder().link("eth1"))
     yield case("none then", "nothing to lose", _host(), baseline=_host().build())
+    both = tc(_host(1), "eth0", 2, direction="egress").build()
+    other = program(3, "monitor", tag="cc" * 8)
+    for name, why, host, fires in (
+        ("made anew by another", "its program is on one side alone", tc(_host().bpf(programs=[other]), "eth0", 3), 1),
+        ("replaced on both sides", "an upgrade", tc(tc(_host().bpf(programs=[other]), "eth0", 3), "eth0", 3,
+                                                   direction="egress"), 0),
+        ("made anew, and one of them attached again", "not all at once", _host(1), 0),
+    ):  # fmt: skip
+        yield case(name, why, host, baseline=both, fires=fires)
+    single = tc(_host().bpf(programs=[other]), "eth0", 3)
+    yield case("one side, replaced", "an upgrade", single, baseline=_host(1).build())
+    unread = HostBuilder().link("eth0").bpf(attachments=[BpfAttachment(hook="tc", prog_id=9, ifindex=2)])
+    yield case("a program of which nothing was read", "it may be one of them", unread, baseline=both)
     kept = xdp(_host(), "eth0", 1)
     yield case("XDP is left", "another hook", kept, fires=1)
