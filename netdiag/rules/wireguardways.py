@@ -10,6 +10,7 @@ from functools import cache
 
 import numpy as np
 
+from netdiag.index.cryptokey import cryptokey
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
@@ -50,14 +51,8 @@ def alive(view: HostView) -> list[tuple[WireguardDevice, Link]]:
 
 def peer_for(device: WireguardDevice, address: str) -> WireguardPeer | None:
     """The peer to which the device sends what is meant for an address; None: to nobody."""
-    wanted = ipaddress.ip_address(address)
-    best: tuple[int, WireguardPeer] | None = None
-    for peer in device.peers:
-        for prefix in peer.allowed_ips:
-            held = network(prefix)
-            if wanted in held and (best is None or held.prefixlen > best[0]):
-                best = held.prefixlen, peer
-    return best[1] if best else None
+    found = cryptokey(device).lookup(address)
+    return found.peer if found is not None else None
 
 
 def routes_by(view: HostView, family: str, ifindex: int) -> Iterator[tuple[int, int]]:

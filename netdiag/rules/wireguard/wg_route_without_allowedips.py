@@ -31,6 +31,7 @@ References
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from netdiag.index.cryptokey import cryptokey
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import Link
@@ -60,13 +61,11 @@ WIDE = {4: 3, 6: 16}
 
 def served(device: WireguardDevice, dst: str) -> bool:
     """Whether some address of the prefix has a peer; of a default route, whether a peer is one for everything."""
-    wanted = network(dst)
-    held = [
-        one for peer in device.peers for text in peer.allowed_ips if (one := network(text)).version == wanted.version
-    ]
-    if wanted.prefixlen <= 1:
-        return any(one.prefixlen <= WIDE[wanted.version] for one in held)
-    return any(one.overlaps(wanted) for one in held)
+    wanted, held = network(dst), cryptokey(device)
+    if wanted.prefixlen > 1:
+        return held.overlaps(dst)
+    shortest = held.shortest(wanted.version)
+    return shortest is not None and shortest <= WIDE[wanted.version]
 
 
 class Lost(NamedTuple):
