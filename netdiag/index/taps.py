@@ -33,9 +33,18 @@ def is_tap(link: Link) -> bool:
     return link.kind == "tun" and link.info.get("type") == "tap"
 
 
-def holders_of(taps: Taps, link: Link) -> tuple[TapHolder, ...]:
-    """Processes with the device open, of any namespace."""
-    named = [holder for holder in taps.holders if holder.ifname == link.ifname]
+def holders_by_name(taps: Taps) -> dict[str, list[TapHolder]]:
+    """Processes with a device open, by its name; of namespaces there may be several with one name."""
+    found: dict[str, list[TapHolder]] = {}
+    for holder in taps.holders:
+        if holder.ifname is not None:
+            found.setdefault(holder.ifname, []).append(holder)
+    return found
+
+
+def holders_of(taps: Taps, link: Link, by_name: dict[str, list[TapHolder]] | None = None) -> tuple[TapHolder, ...]:
+    """Processes with the device open, of any namespace. ``by_name``: of holders_by_name(), where many links ask."""
+    named = (holders_by_name(taps) if by_name is None else by_name).get(link.ifname, [])
     sure = [holder for holder in named if taps.netns is not None and holder.device_netns == taps.netns]
     unasked = [holder for holder in named if holder.device_netns is None or taps.netns is None]
     here = [holder for holder in unasked if taps.netns is None or holder.netns in (None, taps.netns)]

@@ -55,15 +55,26 @@ def any_route(view: HostView) -> bool:
     return bool(((routes.type == RTN_UNICAST) & (among(routes.oif, outwards) | (routes.oif == 0))).any())
 
 
-def gateway_beside(view: HostView, row: Address) -> str | None:
-    """A gateway of the interface in the net around the address (/24, /64) that is attached by nothing."""
+def gateways(view: HostView) -> dict[tuple[int, str], list[str]]:
+    """Gateways whose subnet has to be attached, by interface and family."""
+    found: dict[tuple[int, str], list[str]] = {}
+    for family in ("inet", "inet6"):
+        for ifindex, at in by_gateway(view, family):
+            found.setdefault((ifindex, family), []).append(at)
+    return found
+
+
+def gateway_beside(view: HostView, row: Address, used: dict[tuple[int, str], list[str]]) -> str | None:
+    """A gateway of the interface in the net around the address (/24, /64) that is attached by nothing. ``used``: of
+    gateways(), once for all addresses."""
     around = 24 if row.family == "inet" else 64
+    beside = [at for at in used.get((row.ifindex, row.family), ()) if just_beside(row, at, around)]
+    if not beside:
+        return None
     mine = [one for one in view.addresses if (one.ifindex, one.family, one.scope) == (row.ifindex, row.family, 0)]
     if len(mine) > 1:
         return None  # of several addresses, which one has the wrong length?
-    places = by_gateway(view, row.family)
-    beside = [at for ifindex, at in places if ifindex == row.ifindex and just_beside(row, at, around)]
-    networks = attached(view, row.family, [row.ifindex]).get(row.ifindex, []) if beside else []
+    networks = attached(view, row.family, [row.ifindex]).get(row.ifindex, [])
     own = {address.local for address in view.addresses}
     return next((at for at in beside if not holds(networks, at) and at not in own), None)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netdiag.index.packet import Query
-from netdiag.index.taps import KERNEL, Pointers, holders_of, is_tap, pointers
+from netdiag.index.taps import KERNEL, Pointers, holders_by_name, holders_of, is_tap, pointers
 from netdiag.index.view import HostView
 from netdiag.model.finding import Subject, subject
 from netdiag.model.link import Link
@@ -84,15 +84,16 @@ def guest_taps(view: HostView) -> list[GuestTap]:
     if not links:
         return []
     found = pointers([link.ifindex for link in links], view.routes("inet"), view.routes("inet6"), view.neighbours)
-    return [_tap(view, link, found[link.ifindex]) for link in links]
+    holders = holders_by_name(view.taps)
+    return [_tap(view, link, found[link.ifindex], holders) for link in links]
 
 
-def _tap(view: HostView, link: Link, points: Pointers) -> GuestTap:
+def _tap(view: HostView, link: Link, points: Pointers, holders: dict[str, list[TapHolder]]) -> GuestTap:
     rows = view.route_rows("inet", points.routes[:LOOKED_AT]) + view.route_rows("inet6", points.routes6[:LOOKED_AT])
     near = [row for row in view.neighbours.rows(list(points.neighbours[:LOOKED_AT])) if row.state in LIVE_STATES]
     return GuestTap(
         link=link,
-        holders=holders_of(view.taps, link),
+        holders=holders_of(view.taps, link, holders),
         points=points,
         routes=tuple(route for route in rows if route.protocol != KERNEL),
         connected=any(route.protocol == KERNEL for route in rows),

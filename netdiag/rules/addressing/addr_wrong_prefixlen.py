@@ -50,6 +50,7 @@ from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.gatewaysbeside import (
     any_route,
     gateway_beside,
+    gateways,
     guest_beside,
     guest_examples,
     in_net,
@@ -94,8 +95,8 @@ class Misfit(NamedTuple):
     """A BGP session that waits for the subnet, or the entry of the gateway that is in none."""
 
 
-def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
-    """What speaks against the prefix length of an address."""
+def misfit(view: HostView, row: Address, link: Link, used: dict[tuple[int, str], list[str]]) -> Misfit | None:
+    """What speaks against the prefix length of an address. ``used``: see gateways()."""
     single = row.prefixlen == (32 if row.family == "inet" else 128)
     net = ipaddress.ip_network(f"{row.local}/{row.prefixlen}", strict=False)
     if row.broadcast not in (None, "255.255.255.255", str(net.broadcast_address)):
@@ -116,7 +117,7 @@ def misfit(view: HostView, row: Address, link: Link) -> Misfit | None:
     other_length = otherwise_meant(view, row, link) or changed(view, row, link)
     if other_length is not None:
         return Misfit(*other_length)
-    beside = gateway_beside(view, row)
+    beside = gateway_beside(view, row, used)
     if beside is not None:
         both = next(length for length in range(row.prefixlen, 0, -1) if in_net(row.local, length, beside))
         both = both if row.family == "inet" else 64
@@ -184,11 +185,12 @@ def _session(view: HostView, row: Address) -> Session | None:
 
 
 def check(view: HostView) -> Iterator[Draft]:
+    used = gateways(view)
     for row in view.addresses:
         link = view.link(row.ifindex)
         if link is None or not link.up or row.peer is not None or row.scope != 0:
             continue
-        found = misfit(view, row, link) if link.flags & IFF_BROADCAST and not link.flags & IFF_NOARP else None
+        found = misfit(view, row, link, used) if link.flags & IFF_BROADCAST and not link.flags & IFF_NOARP else None
         if found is None:
             continue
         dev, old = quoted(link.ifname), f"{row.local}/{row.prefixlen}"

@@ -48,15 +48,12 @@ def rivals(view: HostView, tap: GuestTap) -> list[TapWish]:
     """Processes that want the tap and have it not."""
     if tap.link.info.get("multi_queue") or not tap.holders:
         return []
+    wishes = [w for w in view.taps.wishes if w.ifname == tap.link.ifname and w.netns in (None, view.taps.netns)]
+    if not wishes:
+        return []
     have = {holder.pid for holder in view.taps.holders}
     in_vain = {holder.pid for holder in unattached(view.taps)}
-    return [
-        wish
-        for wish in view.taps.wishes
-        if wish.ifname == tap.link.ifname
-        and wish.netns in (None, view.taps.netns)
-        and (wish.pid in in_vain or (wish.vmm is not None and wish.pid not in have))
-    ]
+    return [w for w in wishes if w.pid in in_vain or (w.vmm is not None and w.pid not in have)]
 
 
 def check(view: HostView) -> Iterator[Draft]:

@@ -34,7 +34,7 @@ References
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfAttachment, BpfProgram
+from netdiag.model.bpf import BpfAttachment
 from netdiag.model.finding import Draft, Severity, subject
 from netdiag.model.link import Xdp
 from netdiag.model.neighbour import Neighbour
@@ -43,6 +43,7 @@ from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, leads_to, link_local, pid_words
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.tapcases import few_lack_cases, treated_cases
+from netdiag.rules.treatedtaps import Treated
 
 RULE = Rule(
     id="tap-route-missing",
@@ -58,49 +59,9 @@ FRESH = 60.0
 """Seconds: a neighbour that was confirmed within them is there."""
 
 
-PASS, TAKEN = {"tc": (-1, 0, 3), "xdp": (2,)}, {"tc": (4, 7), "xdp": (3, 4)}
-"""Verdicts by hook: the frame goes on, or is taken elsewhere (include/uapi/linux/pkt_cls.h, bpf.h)."""
-
-
 def judged(tap: GuestTap) -> bool:
     """A running machine that the host could route to."""
     return tap.link.up and tap.held and tap.free
-
-
-def passes(row: BpfAttachment, one: BpfProgram | None) -> bool:
-    """Whether a program's constants show that frames go on, and that it takes none elsewhere."""
-    hook = "xdp" if row.hook == "xdp" else "tc"
-    said = set(one.verdicts or ()) if one is not None else set()
-    return bool(said & set(PASS[hook])) and not said & set(TAKEN[hook])
-
-
-def treatment(view: HostView, tap: GuestTap) -> frozenset[tuple[str, ...]]:
-    """eBPF programs that may take frames of the tap elsewhere: hook, direction, name and instructions of each."""
-    found = set[tuple[str, ...]]()
-    for row in view.bpf.attachments:
-        if row.ifindex == tap.link.ifindex and (row.hook.startswith(("tc", "netkit")) or row.hook == "xdp"):
-            one = view.bpf.program(row.prog_id)
-            if passes(row, one):
-                continue
-            known = (row.name, row.tag) if one is None else (one.name, one.tag)
-            found.add((row.hook, row.direction or "", known[0] or "", known[1] or f"program {row.prog_id}"))
-    return frozenset(found)
-
-
-def redirected(view: HostView, tap: GuestTap, siblings: list[GuestTap]) -> bool:
-    """Frames of the tap may be taken elsewhere: by eBPF, or by a filter of tc below clsact or ingress, which are not
-    read. Programs that are also on a guest's tap that has its route leave the frames to routing; so do those that were
-    not read where such a tap is."""
-    mine = treatment(view, tap)
-    if not mine and view.unknown("bpf"):
-        return not any(judged(each) and each.routes for each in siblings if each is not tap)
-    if not mine:
-        seen = {row.hook for row in view.bpf.attachments if row.ifindex == tap.link.ifindex}
-        return (tap.link.xdp is not None and "xdp" not in seen) or tap.link.ifindex in view.taps.filtered
-    alike = [treatment(view, each) for each in siblings if each is not tap and judged(each) and each.routes]
-    names = {one[:3] for one in mine if one[2]}
-    own_builds = {each for each in alike if len(names) == len(mine) and names <= {one[:3] for one in each}}
-    return not any(mine <= each for each in alike) and len(own_builds) < 2  # (two builds: constants of the tap)
 
 
 def signs(tap: GuestTap, siblings: list[GuestTap], view: HostView) -> list[str]:
@@ -137,20 +98,24 @@ def families(tap: GuestTap) -> set[str]:
 
 def check(view: HostView) -> Iterator[Draft]:
     taps = guest_taps(view)
+    routed = [tap for tap in taps if judged(tap) and tap.routes]
+    treated, others, indexes = Treated(view, routed), Routed(view, routed), {tap.link.ifindex for tap in taps}
     for tap in taps:
-        if not judged(tap) or redirected(view, tap, taps):
+        if not judged(tap) or treated.redirected(tap):
             continue
         if not tap.routes and not tap.connected:
             found = signs(tap, taps, view)
             yield _finding(tap, "no route leads to it", found, _weight(found), None)
             continue
-        lost = [row for row in fresh(tap) if not _to_guest(view, row.dst, taps) and not _covered(view, tap, row)]
+        lost = [
+            row for row in fresh(tap) if not indexes & set(leads_to(view, row.dst)) and not _covered(view, tap, row)
+        ]
         if lost:
             yield _finding(
                 tap, f"no route leads to {lost[0].dst}", [f"{lost[0].dst} answers there"], "critical", lost[0]
             )
             continue
-        missing = _family_missing(view, tap, taps)
+        missing = others.missing(tap)
         if missing:
             name, why, severity = missing
             yield _finding(tap, f"it has no {name} route", [why], severity, None)
@@ -163,11 +128,6 @@ def _weight(found: list[str]) -> Severity:
     return "warning" if found[0].startswith("this host forwards") else "critical"
 
 
-def _to_guest(view: HostView, address: str, taps: list[GuestTap]) -> bool:
-    """The route exists and leads to its tap, or to another one: tap-route-to-wrong-tap."""
-    return bool(set(leads_to(view, address)) & {tap.link.ifindex for tap in taps})
-
-
 def _covered(view: HostView, tap: GuestTap, row: Neighbour) -> bool:
     """Some table has a route through the tap that holds the address: policy routing decides."""
     fib = view.fib(row.family)
@@ -176,40 +136,45 @@ def _covered(view: HostView, tap: GuestTap, row: Neighbour) -> bool:
     return any(mine & set(fib.routes_covering(table, f"{row.dst}/{bits}").tolist()) for table in fib.tables())
 
 
-def _prepared(view: HostView, tap: GuestTap, family: str) -> bool:
-    """Whether this host has an address of the family on the tap, other than the kernel's own, or answers for others."""
-    if family == "inet" and tap.link.inet_conf.get("proxy_arp"):
-        return True
-    return any(
-        row.ifindex == tap.link.ifindex and row.family == family and not row.local.startswith("fe80")
-        for row in view.addresses
-    )
-
-
-def _heard(_: HostView, tap: GuestTap, family: str) -> bool:
+def _heard(tap: GuestTap, family: str) -> bool:
     """Whether the guest was heard in this family, by a link-local address at least."""
     return any(row.family == family for row in tap.neighbours)
 
 
-def _family_missing(view: HostView, tap: GuestTap, taps: list[GuestTap]) -> tuple[str, str, Severity] | None:
-    """The family that at least two other running guests have routes of, and most of them, and this one has not; what
-    shows that, and how much it says: a few others without may have one family on purpose."""
-    others = [each for each in taps if each is not tap and judged(each) and each.routes]
-    if len(others) < 2 or not tap.routes:
+class Routed:
+    """The running guests that have routes, by what speaks of their families; gone through once for all taps."""
+
+    def __init__(self, view: HostView, taps: list[GuestTap]) -> None:
+        self.taps = taps
+        self._addressed = {(row.ifindex, row.family) for row in view.addresses if not row.local.startswith("fe80")}
+        self.having = {family: [tap for tap in taps if family in families(tap)] for family in ("inet", "inet6")}
+        self.prepared = {family: all(self._prepared(tap, family) for tap in of) for family, of in self.having.items()}
+        self.heard = {family: all(_heard(tap, family) for tap in of) for family, of in self.having.items()}
+
+    def _prepared(self, tap: GuestTap, family: str) -> bool:
+        """Whether this host has an address of the family on the tap, other than the kernel's own, or answers for
+        others."""
+        answers = family == "inet" and bool(tap.link.inet_conf.get("proxy_arp"))
+        return answers or (tap.link.ifindex, family) in self._addressed
+
+    def missing(self, tap: GuestTap) -> tuple[str, str, Severity] | None:
+        """The family that at least two other running guests have routes of, and most of them, and this one has not;
+        what shows that, and how much it says: a few others without may have one family on purpose."""
+        others = len(self.taps) - 1
+        if others < 2 or not tap.routes:
+            return None
+        for family, name in (("inet", "IPv4"), ("inet6", "IPv6")):
+            if family in families(tap):
+                continue
+            having, prepared = len(self.having[family]), self._prepared(tap, family)
+            single = (self.prepared[family] and not prepared) or (self.heard[family] and not _heard(tap, family))
+            if not single and having >= max(2, MOST * others):
+                if having == others:
+                    return name, f"every other guest's tap has an {name} route", "warning"
+                ready = prepared and self.prepared[family]
+                why = f"{having} of {others} others have one"
+                return (name, f"{why}, and it is prepared as they are", "warning") if ready else (name, why, "info")
         return None
-    for family, name in (("inet", "IPv4"), ("inet6", "IPv6")):
-        having = [each for each in others if family in families(each)]
-        single = any(
-            not shows(view, tap, family) and all(shows(view, each, family) for each in having)
-            for shows in (_prepared, _heard)
-        )
-        if family not in families(tap) and not single and len(having) >= max(2, MOST * len(others)):
-            if len(having) == len(others):
-                return name, f"every other guest's tap has an {name} route", "warning"
-            ready = all(_prepared(view, each, family) for each in (tap, *having))
-            why = f"{len(having)} of {len(others)} others have one"
-            return (name, f"{why}, and it is prepared as they are", "warning") if ready else (name, why, "info")
-    return None
 
 
 def _finding(tap: GuestTap, what: str, why: list[str], severity: Severity, near: Neighbour | None) -> Draft:

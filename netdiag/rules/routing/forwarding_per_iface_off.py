@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from netdiag.index.guests import GuestSide, Sides, sides
+from netdiag.index.guests import Sides, sides
 from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
@@ -98,22 +98,26 @@ def mates(view: HostView) -> dict[int, set[int]]:
     return found
 
 
-def weight(view: HostView, link: Link, around: Sides, dead: set[int]) -> tuple[Severity, Confidence, str]:
-    """How bad it is, how sure, and why."""
+def alive(view: HostView) -> int:
+    """How many interfaces with an IPv4 address are left to forward between."""
+    having = {row.ifindex for row in view.addresses if row.family == "inet"}
+    return sum(
+        link.up and not link.loopback and link.master is None and link.inet_conf.get("forwarding") == 1
+        and link.ifindex in having
+        for link in view.links
+    )  # fmt: skip
+
+
+def weight(
+    view: HostView, link: Link, around: Sides, dead: set[int], partners: set[int]
+) -> tuple[Severity, Confidence, str]:
+    """How bad it is, how sure, and why. ``partners``: those that share a route with it and forward."""
     moved = view.moved("Ip.InAddrErrors") or 0
-    alive = [
-        other
-        for other in view.links
-        if other.up and not other.loopback and other.master is None and other.inet_conf.get("forwarding") == 1
-        and any(row.ifindex == other.ifindex and row.family == "inet" for row in view.addresses)
-    ]  # fmt: skip
-    guests: dict[int, GuestSide] = {guest.link.ifindex: guest for guest in around.guests}
     lucky = [guest for guest in around.guests if guest.link.ifindex not in dead]
-    partners = mates(view).get(link.ifindex, set()) - dead
     served = [guest for guest in lucky if guest.kind in SURE]
     if moved >= NOTICED:
         return "critical", "likely", f"{moved} packets for others were dropped within {view_seconds(view):g} s"
-    guest = guests.get(link.ifindex)
+    guest = next((one for one in around.guests if one.link.ifindex == link.ifindex), None)
     if guest is not None and guest.kind != "subnet" and lucky:  # a wide subnet on a tap may be a VPN's
         return "critical", "likely", f"its guests have no network, those of {lucky[0].link.ifname} have"
     if served and link in around.exits and not (_open(view, around) - dead):
@@ -136,7 +140,7 @@ def weight(view: HostView, link: Link, around: Sides, dead: set[int]) -> tuple[S
         return "critical", "likely", told[0]
     if (asked := _unanswered(view, [one.link for one in served], link)) is not None:
         return "warning", "likely", asked
-    if len(alive) < 2:
+    if alive(view) < 2:
         return "warning", "likely", "no two interfaces are left to forward between"
     return "info", "possible", "that may be meant"
 
@@ -186,8 +190,10 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     around = sides(view.stack, view.routes("inet"), view.addresses)
     facing = {guest.link.ifindex for guest in around.guests} | {link.ifindex for link in around.exits}
+    dead, sharing = {link.ifindex for link in dark}, mates(view)
     for link in dark:
-        severity, confidence, why = weight(view, link, around, {one.ifindex for one in dark})
+        partners = sharing.get(link.ifindex, set()) - dead
+        severity, confidence, why = weight(view, link, around, dead, partners)
         if severity == "info" and link.ifindex not in facing:
             continue
         name = f"net.ipv4.conf.{link.ifname}.forwarding"
