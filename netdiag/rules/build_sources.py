@@ -1,10 +1,12 @@
 """Hosts whose uplink is private, for the examples about the source of what goes to the Internet. Nothing can fail."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from netdiag.model.sockets import SYN_SENT
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example
 
 
@@ -54,4 +56,9 @@ def by_private() -> Iterator[Example]:
     ):
         why = "a router may translate"
         yield Example(name=f"private uplink, {name}", why=why, tables=host.build(), fires=1, **expected)  # type: ignore[arg-type]
+    for calls, fires in (((), 0), ((far, ("8.8.8.8", SYN_SENT)), 1)):
+        told = BirdHost().bgp("up1", channels=(channel(exported=3),)).build()
+        tables = replace(one(None, *calls).build(), bird=told.bird)
+        name = f"private uplink, BGP announces, {len(calls)} that do not answer"
+        yield Example(name=name, why="an anycast service", tables=tables, fires=fires)
     yield Example(name="private uplink, public source named", why="as it should be", tables=one("203.0.113.7").build())

@@ -72,7 +72,8 @@ def but_pings(owner: Netfilter, packet: Packet) -> Possible | None:
 def gate(owner: Netfilter, guest: GuestSide, family: str, exits: Sequence[Link], others: Sequence[Link]) -> Gate:
     """Ask for new connections to and from every way out, then for answers.
 
-    A guest that may open connections to another guest is in a network of its own, and cut off on purpose.
+    A guest that may open connections to another guest is in a network of its own, and cut off on purpose; not where
+    everybody may, on whatever interface.
     """
     name, own = guest.link.ifname, guest.prefix if guest.count == 1 else None
     kind = Packet(family=family, mark=None, ct_mark=None, dnatted=None)
@@ -88,7 +89,9 @@ def gate(owner: Netfilter, guest: GuestSide, family: str, exits: Sequence[Link],
     pings = owner.hook("forward", ping).passes != "no"
     begins, comes = leaving(kind, exits), coming(kind)
     if begins and comes:
-        apart = any(leaving(kind, [link]) is None for link in others if link.ifindex != guest.link.ifindex)
+        reached = [link for link in others if link.ifindex != guest.link.ifindex and leaving(kind, [link]) is None]
+        strangers = [replace(kind, iif="?", oif=link.ifname) for link in reached]
+        apart = any(_all_stopped(owner, [stranger]) for stranger in strangers)
         return Gate(guest=guest, family=family, stop=None if apart else begins, way="between", pings=pings)
     answers = coming(talk)
     if answers:

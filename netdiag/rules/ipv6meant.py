@@ -11,10 +11,11 @@ import numpy as np
 from netdiag.index.guests import faces_guest, switched
 from netdiag.index.view import HostView
 from netdiag.index.ways import led_by
+from netdiag.model.distinct import distinct
 from netdiag.model.finding import Confidence
 from netdiag.model.link import Link
 from netdiag.model.policyrule import PolicyRule
-from netdiag.model.route import RTN_UNICAST
+from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
 from netdiag.rules.bgpsessions import Session, on_subnet, sessions
 from netdiag.rules.bpfplaces import family_of
 from netdiag.rules.expected import same_link, since
@@ -155,6 +156,18 @@ def rules_for(view: HostView, link: Link) -> Iterator[PolicyRule]:
             here = (v4.table == rule.table) & led_by(v4, link.ifindex) & (v4.type == RTN_UNICAST)
             if here.any() and not len(view.fib("inet6").positions(rule.table)):
                 yield rule
+
+
+def emptied(view: HostView, link: Link) -> Iterator[PolicyRule]:
+    """IPv6 policy rules whose table has no IPv6 route, while its IPv4 routes leave by this interface."""
+    v4 = view.routes("inet")
+    here = led_by(v4, link.ifindex) & (v4.type == RTN_UNICAST) & (v4.table != RT_TABLE_MAIN)
+    tables = set(distinct(v4.table[here]).tolist())
+    for rule in view.rules:
+        if rule.family != "inet6" or rule.table is None or rule.table not in tables:
+            continue
+        if not len(view.fib("inet6").positions(rule.table)):
+            yield rule
 
 
 def having_ipv6(view: HostView) -> set[int]:

@@ -145,6 +145,18 @@ def test_a_rule_with_the_wrong_number_stands_above_the_table_that_it_was_meant_f
     assert "table-without-rule" in chain(host), "which of the two was meant for it cannot be said"
 
 
+def test_an_mtu_that_takes_ipv6_away_stands_above_the_table_that_it_emptied() -> None:
+    host = Edge().link("eth0").address("eth0", "192.0.2.10/24").address("eth0", "2001:db8::10/64")
+    host.route("default", via="2001:db8::1", dev="eth0")
+    host.link("eth1", mtu=1200, inet6_conf={}).address("eth1", "10.20.0.10/24")
+    host.route("default", via="192.0.2.1", dev="eth0")
+    host.route("default", via="10.20.0.1", dev="eth1", priority=200)
+    host.route("default", via="10.20.0.1", dev="eth1", table=120)
+    for family in ("inet", "inet6"):
+        host.rule(900, table=120, fwmark=0x20, family=family)
+    assert chain(host) == ["mtu-too-low-disables-ipv6", ">rule-references-empty-table"]
+
+
 def test_a_route_that_lost_stands_above_the_filter_that_drops_what_it_brings() -> None:
     host = two_cards()
     host.route("198.51.100.0/24", via="10.20.0.1", dev="eth1", priority=32, protocol=12)

@@ -26,8 +26,8 @@ Fix
 Not flagged
   A default drop with rules that accept something of the guest: netdiag asks the filter with the guest's interface and
   address and everything else open, and as soon as one packet may pass it is somebody's policy (ICMP alone only where
-  a rule lets it through for that guest by name). Guests that a rule
-  stops by name, and guests that may reach other guests, which are in a network of their own. Hosts with nowhere to
+  a rule lets it through for that guest by name). Guests that a rule stops by name, and guests that may reach other
+  guests, which are in a network of their own (not where a rule lets everybody to those). Hosts with nowhere to
   forward to. As info: guests that the host does not forward for (ip-forward-off); one of several guests of the same
   kind that the filter knows nothing of, while others pass, and taps that wait for their machines where answers would
   pass: a pool may be waiting for its rules.
@@ -429,6 +429,10 @@ def _silent() -> Iterator[Example]:
     among = _forward(rule(iifname("tap*"), oifname("tap*"), verdict("accept")))
     apart = _host().tap("tap1", inet_conf={"forwarding": 1}).address("tap1", "10.0.1.1/30").nft(among)
     yield _case("a network of its own", "the guests reach each other and nothing else", apart)
+    beside = _host().link("br0", kind="bridge", inet_conf={"forwarding": 1}).address("br0", "10.9.0.1/24")
+    beside.link("veth1", kind="veth", master="br0")
+    every = _forward(rule(iifname("br0"), verdict("accept")), rule(oifname("br0"), verdict("accept")))
+    yield _case("all may go to the containers", "the machines may go nowhere else", beside.nft(every), 1)
     pool = _host().tap("tap1", inet_conf={"forwarding": 1}).address("tap1", "10.0.1.1/30")
     some = _forward(rule(state("established"), verdict("accept")), rule(iifname("tap0"), verdict("accept")))
     yield _case("one of two", "it may wait for its rules", pool.nft(some), 1, severity="info")

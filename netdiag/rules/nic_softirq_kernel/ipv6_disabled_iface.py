@@ -40,7 +40,7 @@ from netdiag.model.intent import IntendedAddress
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.ipv6meant import ALIKE_SOURCE, CONSULTS, bereft, having_ipv6, needs, rules_for
+from netdiag.rules.ipv6meant import ALIKE_SOURCE, CONSULTS, bereft, emptied, having_ipv6, needs, rules_for
 from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -99,7 +99,7 @@ def check(view: HostView) -> Iterator[Draft]:
             fix=f"sysctl -w {quoted(name)}=0",
             breaks=[
                 subject("sysctl", name=f"net.ipv6.conf.{link.ifname}.disable_ipv6"),
-                *(rule_subject(rule, view.rules) for rule in rules_for(view, link)),
+                *(rule_subject(rule, view.rules) for rule in (*rules_for(view, link), *emptied(view, link))),
                 *(session.subject for session in bereft(view, link)),
             ],
         )

@@ -42,7 +42,8 @@ from netdiag.model.link import IFF_LOOPBACK, IFF_UP, Link
 from netdiag.rules.build import INET6_CONF, HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.ipv6meant import CONSULTS, IPV6_MIN_MTU, bereft, reason
+from netdiag.rules.ipv6meant import CONSULTS, IPV6_MIN_MTU, bereft, emptied, reason
+from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -63,6 +64,7 @@ RULE = Rule(
         "tap-*",
         "addr-missing-*",
         "route-expected-missing",
+        "rule-references-empty-table",
     ),
     family="inet6",
 )
@@ -104,7 +106,10 @@ def check(view: HostView) -> Iterator[Draft]:
             confirm=[f"ip -d link show dev {ifname}", "ls /proc/sys/net/ipv6/conf"],
             fix=f"ip link set dev {ifname} mtu {found.mtu}  # then add its IPv6 addresses and routes again",
             confidence=found.confidence,
-            breaks=[session.subject for session in bereft(view, link)],
+            breaks=[
+                *(session.subject for session in bereft(view, link)),
+                *(rule_subject(rule, view.rules) for rule in emptied(view, link)),
+            ],
         )
 
 

@@ -30,10 +30,10 @@ Fix
 Not flagged
   Sources that are rewritten on the way out (snat, masquerade), or may be. A source on the outgoing interface itself
   where it has no public address, or the next hop is private, link-local or none: a router there may translate, and a
-  public address beside it is then that of a service (but see above for one on lo). Private loopback addresses that the
-  route names: a fabric that translates at its border. Public sources wherever they are, anycast on lo among them.
-  Hosts without any public address, but for the address of a tunnel that no BGP session may have told others of. Ways
-  out through a tunnel or a VRF.
+  public address beside it is then that of a service, as is one on lo where BGP announces something (but see above).
+  Private loopback addresses that the route names: a fabric that translates at its border. Public sources wherever they
+  are, anycast on lo among them. Hosts without any public address, but for the address of a tunnel that no BGP session
+  may have told others of. Ways out through a tunnel or a VRF.
 
 References
   net/ipv4/devinet.c inet_select_addr(); net/ipv4/fib_semantics.c fib_result_prefsrc(); RFC 6724 section 5; RFC 1918;
@@ -131,9 +131,13 @@ def _of_tunnel(view: HostView, wrong: Wrong) -> bool:
     own, and no BGP session tells anybody of it."""
     family = wrong.answer.query.family
     mine = any(r.ifindex == wrong.out.ifindex and r.family == family and r.scope == 0 for r in view.addresses)
+    return mine and not _told(view) and (wrong.owner.kind in CARRIERS or tunnel(wrong.owner) is not None)
+
+
+def _told(view: HostView) -> bool:
+    """Whether a BGP session that stands tells others of something of this host."""
     sessions = (row for daemon in view.bird.daemons for row in daemon.protocols if row.proto == "BGP")
-    told = any(one.exported for row in sessions if row.state == "up" for one in row.channels)
-    return mine and not told and (wrong.owner.kind in CARRIERS or tunnel(wrong.owner) is not None)
+    return any(one.exported for row in sessions if row.state == "up" for one in row.channels)
 
 
 def _wrong(view: HostView, family: str, firewall: Netfilter, public: list[Address]) -> Iterator[Wrong]:
@@ -152,6 +156,8 @@ def _wrong(view: HostView, family: str, firewall: Netfilter, public: list[Addres
             perhaps = own and not _among_public(hop, out, public) and not _before(view, answer, hop)
             if not owners or (perhaps and not _resting(view, answer, hop, public)):
                 continue
+            if perhaps and _told(view) and _unheard(view, source) < UNANSWERED:
+                continue  # an anycast service's, as a rule
             owner = out if own else owners[0]
             if _rests(owner) and answer.prefsrc is not None:
                 continue
@@ -165,11 +171,11 @@ def _resting(view: HostView, answer: Lookup, hop: Hop, public: list[Address]) ->
     return hop.gateway is not None and answer.prefsrc is None and any(link and _rests(link) for link in links)
 
 
-def _unheard(view: HostView, wrong: Wrong) -> int:
+def _unheard(view: HostView, source: str) -> int:
     """How many addresses of the Internet do not answer connections from the source; 0 where one answered."""
     table = view.sockets
     tcp = (table.protocol == IPPROTO_TCP) & (table.state != LISTEN) & (table.dport != 0)
-    rows = [row for row in table.rows(tcp.nonzero()[0]) if row.src == wrong.source and not private(row.dst)]
+    rows = [row for row in table.rows(tcp.nonzero()[0]) if row.src == source and not private(row.dst)]
     waiting = {row.dst for row in rows if row.state == STATES[SYN_SENT]}
     return len(waiting) if all(row.state == STATES[SYN_SENT] for row in rows) else 0
 
@@ -243,7 +249,7 @@ def _draft(view: HostView, wrong: Wrong, better: str) -> Draft:
     chosen_by_itself = _rests(wrong.owner)
     proof: list[tuple[str, object, str]] = []
     if wrong.perhaps:
-        unheard = _unheard(view, wrong)
+        unheard = _unheard(view, wrong.source)
         if unheard >= UNANSWERED:
             proof.append(("addresses that do not answer it, and none that does", unheard, "INET_DIAG SYN-SENT"))
         chosen_by_itself = not proof
