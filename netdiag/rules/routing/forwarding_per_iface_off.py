@@ -4,8 +4,8 @@
   Also on the only way out of guests that forward (one that only this host's own address is led to is none of theirs),
   or on the one of the default route by which their addresses are translated: what they send leaves, and no answer
   comes back. Or on the one behind which a BGP neighbour of another AS, which tells this host of routes, is told by
-  its BIRD of networks behind another interface: it sends what is for there. Or on the one by which connections of a
-  guest that forwards leave, none of which was answered (a warning).
+  its BIRD of networks behind another interface: it sends what is for there. Or on the one by which a guest that
+  forwards opened a connection whose answer came and did not get through (a warning).
 
 Why it matters
   The kernel asks the interface on which a packet arrives. What comes in there is dropped; the other direction works,
@@ -43,6 +43,7 @@ from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import led_by, ways
 from netdiag.model.bird import BirdRoute, UpdateCounts
+from netdiag.model.conntrack import TCP_STATES
 from netdiag.model.distinct import among
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.link import Link
@@ -138,7 +139,7 @@ def weight(
         return "critical", "likely", f"it shares a route with {other}, which forwards"
     if (told := invited(view, "inet", link, dead)) is not None:
         return "critical", "likely", told[0]
-    if (asked := _unanswered(view, [one.link for one in served], link)) is not None:
+    if (asked := _half_open(view, [one.link for one in lucky], link)) is not None:
         return "warning", "likely", asked
     if alive(view) < 2:
         return "warning", "likely", "no two interfaces are left to forward between"
@@ -158,23 +159,22 @@ def _open(view: HostView, around: Sides) -> set[int]:
     return {way.hop.oif for way in ways(routes, view.nexthops, led)} - guests
 
 
-def _unanswered(view: HostView, guests: list[Link], link: Link) -> str | None:
-    """A tracked connection that a guest of one of these interfaces began, that left by the interface and has had no
-    answer, where none that did so has had one."""
+def _half_open(view: HostView, guests: list[Link], link: Link) -> str | None:
+    """A connection that a guest of one of these interfaces opened by the interface, and whose answer came in (before it
+    is routed, connection tracking has seen it) but did not get to the guest, while packets for others were refused."""
     names, table = {one.ifindex: one.ifname for one in guests}, view.conntrack
-    rows = np.flatnonzero(table.family == socket.AF_INET)[-MOST_FLOWS:].tolist() if names else []
-    found: str | None = None
-    for entry in (table.row(position) for position in rows):
+    if not names or not view.latest.snmp.get("Ip.InAddrErrors"):
+        return None
+    opening = (table.family == socket.AF_INET) & (table.tcp_state == TCP_STATES.index("syn_recv"))
+    for entry in (table.row(position) for position in np.flatnonzero(opening)[:MOST_FLOWS].tolist()):
         behind = names.get(view.lookup(Query(family="inet", dst=entry.orig_src)).oif or 0)
         if behind is None:
             continue
         way = view.lookup(Query(family="inet", dst=entry.reply_src, src=entry.orig_src, iif=behind))
-        if way.type != "unicast" or {hop.oif for hop in way.hops} != {link.ifindex}:
-            continue
-        if entry.replied:
-            return None
-        found = f"the connection of {entry.orig_src} behind {behind} to {entry.orig_dst} left by it and got no answer"
-    return found
+        if way.type == "unicast" and {hop.oif for hop in way.hops} == {link.ifindex}:
+            ends = f"{entry.orig_src} behind {behind} to {entry.orig_dst} port {entry.orig_dport}"
+            return f"the connection of {ends} was answered, and the answer did not get through"
+    return None
 
 
 def view_seconds(view: HostView) -> float:
@@ -339,19 +339,30 @@ def _way_out(crit: dict[str, Any], tap: dict[str, Any]) -> Iterator[Example]:
         kept.nft(table(chain("post", rules, hook="postrouting", type="nat"), name="nat"))
         sure = "likely" if severity == "critical" else "possible"
         yield _case(f"two ways out, {name}", why, kept, 1, severity=severity, confidence=sure)
-    for name, why, src, dst, status, severity in (
-        ("got no answer", "its answers are dropped", "10.9.0.1", "203.0.113.9", 0x8, "warning"),
-        ("was answered", "it began before, or comes back elsewhere", "10.9.0.1", "203.0.113.9", 0xE, "info"),
-        ("left by the other way", "it says nothing of this one", "10.9.0.1", "10.50.0.9", 0x8, "info"),
-        ("of this host", "what it receives itself is not forwarded", "10.1.0.1", "203.0.113.9", 0x8, "info"),
+
+    def opened(
+        src: str = "10.9.0.1", dst: str = "203.0.113.9", state: str = "syn_recv", refused: int = 4
+    ) -> HostBuilder:
+        flow = (
+            host()
+            .route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
+            .link("br0", kind="bridge", inet_conf={"forwarding": 1})
+        )
+        flow.address("br0", "10.60.0.1/24").link("ve1", kind="veth", master="br0", link=2, link_netnsid=1)
+        flow.counters(before={"snmp": {"Ip.InAddrErrors": refused}}, after={"snmp": {"Ip.InAddrErrors": refused}})
+        return flow.conntrack(6, f"{src} 4000 {dst} 443", f"{dst} 443 {src} 4000", tcp_state=state)
+
+    half: dict[str, Any] = {"severity": "warning", "says": ("behind tap0 to 203.0.113.9 port 443 was answered",)}
+    yield _case("two ways out, a connection half open", "its answer was dropped", opened(), 1, **half)
+    yield _case("two ways out, one of a container", "likewise", opened("10.60.0.11"), 1, severity="warning")
+    for name, why, flow in (
+        ("that stands", "it came back elsewhere", opened(state="established")),
+        ("without an answer", "the far end may be off", opened(state="syn_sent")),
+        ("by the other way", "it says nothing of this one", opened(dst="10.50.0.9")),
+        ("of this host", "what it receives itself is not forwarded", opened("10.1.0.1")),
+        ("and nothing refused", "the answer is on its way", opened(refused=0)),
     ):
-        flow = host().route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
-        flow.conntrack(17, f"{src} 4000 {dst} 53", f"{dst} 53 {src} 4000", status=status)
-        yield _case(f"two ways out, a connection {name}", why, flow, 1, severity=severity)
-    mixed = host().route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
-    for port, status in ((4000, 0x8), (4001, 0xE)):
-        mixed.conntrack(17, f"10.9.0.1 {port} 203.0.113.9 53", f"203.0.113.9 53 10.9.0.1 {port}", status=status)
-    yield _case("two ways out, one of two connections answered", "answers come", mixed, **info)
+        yield _case(f"two ways out, a connection {name}", why, flow, **info)
     both = host(eth0=0, eth1=0).route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
     yield _case("both ways out", "no answer by either", both, 2, severity="critical")
     vpn = _router(eth1=0).route("default", via="10.1.0.2", dev="eth1")

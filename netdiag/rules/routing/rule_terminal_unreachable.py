@@ -115,7 +115,8 @@ def _shutting(view: HostView, rule: PolicyRule, row: Route) -> Draft:
     words += f"before it leads anywhere, and {table} with its default route {way} is not asked"
     links = [subject("link", ifname=view.ifname(hop.oif)) for hop in row.hops if hop.oif]
     evidence = [(f"default route of {table}, never used", way, "RTM_GETROUTE")]
-    breaks = [subject("host"), subject("route", dst=row.dst, table=row.table), *links]
+    wired = [subject("wireguard-interface", ifname=device.ifname) for device in view.wireguard.devices]
+    breaks = [subject("host"), subject("route", dst=row.dst, table=row.table), *links, *wired]
     fix = f"{ip_command(rule.family)} rule del pref {rule.priority} {rule_words(rule)}"
     return _draft(view, rule, "critical", words, evidence=evidence, breaks=breaks, fix=fix)
 
