@@ -30,7 +30,7 @@ def aggregate(view: HostView, family: str, position: int) -> bool:
 
 def weight(view: HostView, demand: Demand, row: Route) -> Severity:
     """How bad it is to refuse that one."""
-    if demand.kind == "connection":
+    if demand.kind in ("connection", "flow"):
         return "critical" if demand.busy else "warning"
     if demand.kind == "neighbour" and any(side.link.ifindex == demand.ifindex for side in _guests(view, row.family)):
         return "critical" if demand.busy else "warning"

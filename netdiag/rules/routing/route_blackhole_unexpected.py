@@ -2,7 +2,8 @@
   A route of type blackhole, unreachable or prohibit refuses what this host demonstrably sends to (the neighbour of a
   BGP session, the endpoint of a WireGuard peer, the far end of a tunnel, a guest (one with a host route, or one that is
   alone with this host in the subnet of its tap, or a live one on a bridge of guests), a live neighbour on a link, what
-  a living WireGuard peer carries, the far end of a connection that a program of this host opened),
+  a living WireGuard peer carries, the far end of a connection that a program of this host opened, or that a guest has
+  opened through it),
   although a working route lies behind it: one of a worse metric, or of a shorter prefix. Also: it takes a prefix, by
   its metric, from a working unicast route of the same prefix.
 
@@ -55,6 +56,7 @@ from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.demands import CONSULTS, READS, Demand, demands, inner, pairs
 from netdiag.rules.dialled import dialled
+from netdiag.rules.guestcalls import called, refused_flows
 from netdiag.rules.innercases import refused_by_route
 from netdiag.rules.lastcases import last_resort_hidden
 from netdiag.rules.refusalcases import refused_bridged, refused_dialled
@@ -68,7 +70,7 @@ RULE = Rule(
     title="a route refuses packets for somebody in use, in front of a route that works",
     severity="critical",
     reads=READS,
-    consults=(*CONSULTS, "bird_routes", "sockets"),
+    consults=(*CONSULTS, "bird_routes", "sockets", "conntrack", "conntrack_state"),
     explains=("bgp-*", "wg-*", "neigh-*", "route-onlink-missing-gateway"),
     family="each",
 )
@@ -94,7 +96,7 @@ def by_demand(view: HostView) -> Iterator[Refusal]:
     """What is refused to somebody in use."""
     told = view.read_whole("bird") and view.read_whole("bird_routes") and bool(view.bird_routes) and known(view)
     unresolved = {one.route.net for one in lost(view)} if told else None
-    asked = (*demands(view), *pairs(view), *inner(view), *dialled(view))
+    asked = (*demands(view), *pairs(view), *inner(view), *dialled(view), *called(view))
     endpoints = {demand.query.dst for demand in asked if demand.kind == "wireguard"}
     for demand in asked:
         answer, family = view.lookup(demand.query), demand.query.family
@@ -106,8 +108,8 @@ def by_demand(view: HostView) -> Iterator[Refusal]:
         endpoint = demand.kind == "wireguard" or (demand.kind == "neighbour" and demand.query.dst in endpoints)
         if endpoint and row.dst.endswith(("/32", "/128")):
             continue  # a refusal of the endpoint alone: wg-endpoint-unroutable says it
-        if demand.kind == "inner" and row.dst.endswith(("/32", "/128")):
-            continue  # one guest of the mesh that was given up
+        if demand.kind in ("inner", "flow") and row.dst.endswith(("/32", "/128")):
+            continue  # one guest of the mesh that was given up, or whom somebody shut out
         hidden = left_behind(view, family, answer.route, demand.ifindex)
         if hidden is None and row.table == RT_TABLE_MAIN and answer.rule is not None and demand.ifindex is None:
             # A refusal in a table before main is what a kill switch is made of.
@@ -426,3 +428,4 @@ def _of_sessions() -> Iterator[Example]:
     yield from refused_by_route()
     yield from refused_dialled()
     yield from refused_bridged()
+    yield from refused_flows()
