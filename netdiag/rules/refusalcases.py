@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example
 
 
@@ -60,3 +61,24 @@ def refused_bridged() -> Iterator[Example]:
         ("a bridge with a card", "whoever is on that link may be shut out", host(kind=None, link_netnsid=None), "info"),
     ):
         yield Example(name=name, why=why, tables=made.build(), fires=1, severity=severity)  # type: ignore[arg-type]
+
+
+def kill_switches() -> Iterator[Example]:
+    """For route-blackhole-unexpected: a default route that refuses, in front of one that works."""
+
+    def host(built: Any = None, family: str = "inet") -> Any:
+        made = (built or HostBuilder()).link("eth0").address("eth0", "10.0.0.1/24").address("eth0", "2001:db8::1/64")
+        made.route("default", via="10.0.0.2", dev="eth0", priority=100).route("default", via="2001:db8::2", dev="eth0")
+        return made.route("default", type="unreachable", family=family, priority=10)
+
+    def case(name: str, made: Any, severity: Any) -> Example:
+        why = "a VPN shuts the way beside it" if severity == "info" else "no tunnel carries everything"
+        return Example(name=f"a kill switch? {name}", why=why, tables=made.build(), fires=1, severity=severity)
+
+    yield case("beside a tun", host().link("vpn0", kind="tun", info={"type": "tun"}), "info")
+    yield case("beside a guest's tap", host().link("vpn0", kind="tun", info={"type": "tap"}), "warning")
+    yield case("beside WireGuard that was not read", host().link("vpn0", kind="wireguard"), "info")
+    for prefix, severity in (("0.0.0.0/0", "info"), ("128.0.0.0/1", "info"), ("10.9.0.0/16", "warning")):
+        mesh = WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a", endpoint=None, allowed_ips=(prefix,))
+        yield case(f"beside WireGuard for {prefix}", host(mesh), severity)
+    yield case("of IPv6", host(family="inet6"), "info")

@@ -7,6 +7,9 @@ from netdiag.model.finding import Severity
 from netdiag.model.route import RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_LOCAL, RTN_UNICAST, Route
 from netdiag.rules.demands import Demand, serves
 
+CLIENTS = ("wireguard", "ppp", "xfrm", "vti")
+"""Kinds of interface that VPNs and dial-ups make."""
+
 
 def left_behind(view: HostView, family: str, position: int, ifindex: int | None = None) -> int | None:
     """A working unicast route of the same table that would take the packets; for ``ifindex`` only a link's own."""
@@ -40,6 +43,20 @@ def weight(view: HostView, demand: Demand, row: Route) -> Severity:
             return "info"
         return "critical" if demand.busy and not alone else "warning"
     return "critical" if demand.busy else "info"
+
+
+def may_be_client(view: HostView) -> bool:
+    """Whether something here may be the tunnel of a VPN that carries everything: then the rest may be refused on
+    purpose. WireGuard's interfaces do where a peer is allowed everything, or where they were not read."""
+    devices = {device.ifname: device for device in view.wireguard.devices}
+    for link in view.links:
+        device = devices.get(link.ifname)
+        if device is not None:
+            if any(prefix.endswith(("/0", "/1")) for peer in device.peers for prefix in peer.allowed_ips):
+                return True
+        elif link.kind in CLIENTS or link.info.get("type") == "tun":
+            return True
+    return False
 
 
 def _guests(view: HostView, family: str) -> tuple[GuestSide, ...]:

@@ -1,7 +1,8 @@
 """What it checks
   An interface configures itself by IPv6 router advertisements (accept_ra=1), but it forwards, and then the kernel
   ignores them. It shows in what earlier advertisements left behind, a default route or an address that is running
-  out; or in advertisements that have arrived at a host with a global address and no IPv6 route by any gateway.
+  out; or in advertisements that have arrived at a host with a global address and no IPv6 route by any gateway, but to
+  unique-local networks.
 
 Why it matters
   accept_ra=1 means "unless this interface forwards". Whoever turns forwarding on (Docker, Kubernetes, libvirt, a VPN
@@ -104,12 +105,15 @@ def remains(view: HostView, link: Link) -> Remains:
 
 
 def heard_router(view: HostView, link: Link) -> str | None:
-    """A router of the segment whose advertisements this host hears and needs, having no gateway of its own."""
+    """A router of the segment whose advertisements this host hears and needs, having no gateway of its own but to
+    unique-local networks."""
     if not view.counters.snmp.get("Icmp6InRouterAdvertisements"):
         return None
     if not any(row.ifindex == link.ifindex and is_global(row) for row in view.addresses):
         return None
-    if any(way.hop.gateway for way in ways(view.routes("inet6"))):
+    routes = view.routes("inet6")
+    beyond = routes.dst[:, 0] & 0xFE != UNIQUE_LOCAL.network_address.packed[0]
+    if any(way.hop.gateway for way in ways(routes, view.nexthops, beyond)):
         return None
     table = view.neighbours
     flagged = (table.ifindex == link.ifindex) & (table.flags & NTF_ROUTER != 0)
@@ -299,6 +303,9 @@ def heard_examples() -> Iterator[Example]:
     yield fires("a router that was heard, and an address of its", "what runs out tells more", both, "critical")
     ours = heard_host().route("2001:db8:9::/48", via="fe80::1", dev="eth0", protocol=12)
     yield silence("gateways of its own", "a BGP router beside another one that serves hosts", ours)
+    inner = heard_host().route("fd30::/64", via="fe80::9", dev="eth0")
+    name, why = "gateways to unique-local networks alone", "they lead nowhere else"
+    yield Example(name=name, why=why, tables=inner.build(), fires=1, severity="warning", confidence="likely")
     distant = heard_host(flags=0).link("eth1").neighbour("fe80::1", dev="eth1", flags=NTF_ROUTER)
     yield silence("router elsewhere", "on a segment that is not ignored", distant)
 

@@ -25,9 +25,9 @@ Not flagged
   of worse metric or of length 0 that stands by so that nothing leaks. Blackholes against attackers (RTBH), whoever
   made them, as long as they hit nobody in use. An aggregate left empty because a bridge lost its address: beside a
   bridge that only switches it looks the same; [[address]] of the intent tells. Single blocked addresses on an own link,
-  refusing routes inside a working one's prefix that nobody is known to use, halves of everything (a kill switch): told
-  as info. BIRD's of type unreachable for want of a next hop: see route-unreachable-proto-bird. The kernel's, tables
-  that no rule leads to.
+  refusing routes inside a working one's prefix that nobody is known to use, halves of everything, and all of IPv6 or,
+  on a host that may be a VPN's client, of IPv4 (a kill switch): told as info. BIRD's of type unreachable for want of a
+  next hop: see route-unreachable-proto-bird. The kernel's, tables that no rule leads to.
 
 References
   net/ipv4/fib_semantics.c fib_props[], net/ipv6/route.c ip6_pkt_discard() ip6_pkt_prohibit(), ip-route(8), RFC 6666
@@ -59,8 +59,8 @@ from netdiag.rules.dialled import dialled
 from netdiag.rules.guestcalls import called, refused_flows
 from netdiag.rules.innercases import refused_by_route
 from netdiag.rules.lastcases import last_resort_hidden
-from netdiag.rules.refusalcases import refused_bridged, refused_dialled
-from netdiag.rules.refusals import aggregate, left_behind, weight
+from netdiag.rules.refusalcases import kill_switches, refused_bridged, refused_dialled
+from netdiag.rules.refusals import aggregate, left_behind, may_be_client, weight
 from netdiag.rules.routewords import ip_command, route_subject, table_word, way_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.unresolved import known, lost
@@ -134,7 +134,8 @@ def by_prefix(view: HostView, family: str) -> Iterator[Refusal]:
             continue
         default = int(routes.dst_len[position]) == 0
         if routes.dst_len[hidden] == routes.dst_len[position]:
-            yield Refusal(family, position, hidden, "info" if default else "warning", "likely", None)
+            meant = default and (family == "inet6" or may_be_client(view))
+            yield Refusal(family, position, hidden, "info" if meant else "warning", "likely", None)
         elif routes.dst_len[position] == 1 or (routes.dst_len[hidden] > 0 and not aggregate(view, family, position)):
             yield Refusal(family, position, hidden, "info", "possible", None)
 
@@ -238,7 +239,10 @@ def examples() -> Iterator[Example]:
     leak = _host().route("default", type="blackhole", family="inet", priority=4278198272)
     yield _case("stands by against leaks", "the worse metric", leak)
     kill = _host().route("default", type="unreachable", family="inet", priority=10)
-    yield _case("kill switch in front of the default route", "with nobody in use: meant", kill, 1, severity="info")
+    yield _case(
+        "in front of the default route", "nothing gets out, and no tunnel is there", kill, 1, severity="warning"
+    )
+    yield from kill_switches()
     cut = _host(BirdHost().bgp("up1", neighbor_address="9.9.9.9")).route("default", type="unreachable", family="inet")
     yield _case("the same in front of a session", "it is not meant for that", cut, **crit)
     lost = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").route("default", type="blackhole", family="inet")
