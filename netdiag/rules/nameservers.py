@@ -118,6 +118,16 @@ def alive(view: HostView, address: str, port: int = DNS_PORT) -> bool:
     return address == DOCKER and bool((listening(table, IPPROTO_UDP) & at_address(table, address)).any())
 
 
+def stopped(view: HostView, address: str, port: int = DNS_PORT) -> str | None:
+    """The program that holds what waits at this address, where it is stopped (SIGSTOP, a debugger): the kernel queues
+    questions, and nobody reads them. None: some program there runs, or whose it is was not read."""
+    table = view.sockets
+    rows = np.flatnonzero(listening(table, protocol(view)) & takes(table, address) & (table.sport == port))
+    inodes = {int(table.inode[position]) for position in rows.tolist()}
+    holders = [owner for owner in view.socket_owners.owners if owner.inode in inodes]
+    return holders[0].comm if holders and all(owner.state == "T" for owner in holders) else None
+
+
 def own(view: HostView, address: str) -> bool:
     """Whether questions to this address stay on this host: a loopback address, or one of an interface of its own.
 

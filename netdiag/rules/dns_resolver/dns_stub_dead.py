@@ -1,8 +1,8 @@
 """What it checks
   A nameserver of /etc/resolv.conf is a loopback address or one of this host's own, and no socket of this network
   namespace waits there at port 53: systemd-resolved, dnsmasq, unbound or a node-local cache that is dead, listens at
-  another address or port, or lives in another namespace. Or one waits there, and the host's own filter drops every
-  question on its way over loopback.
+  another address or port, or lives in another namespace. Or one waits there, and its program is stopped, or the host's
+  own filter drops every question on its way over loopback.
 
 Why it matters
   Questions to it are refused at once. Where it is the only nameserver no name can be looked up at all; a container or
@@ -39,7 +39,7 @@ from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.sockets import UnixListener
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, iifname, meta, plain, port, rule, table, verdict
-from netdiag.rules.nameservers import IPVS, VARLINK, alive, asked, asks_dns, closed, own, redirected
+from netdiag.rules.nameservers import IPVS, VARLINK, alive, asked, asks_dns, closed, own, redirected, stopped
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule
 
@@ -62,7 +62,12 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     servers = asked(view)
     shut = {address: stop for address in servers if own(view, address) and (stop := closed(view, address))}
-    dead = [address for address in servers if own(view, address) and (address in shut or not alive(view, address))]
+    halted = {address: who for address in servers if own(view, address) and (who := stopped(view, address))}
+    dead = [
+        address
+        for address in servers
+        if own(view, address) and (address in shut or address in halted or not alive(view, address))
+    ]
     if not dead:
         return
     address = dead[0]
@@ -78,14 +83,18 @@ def check(view: HostView) -> Iterator[Draft]:
     if address in shut and alive(view, address):
         yield _shut(address, shut[address], severity, consequence)
         return
+    who = halted.get(address)
+    why = f"{who}, which waits there, is stopped" if who else "in this network namespace"
     yield RULE.found(
         subject=subject("socket", netid="udp", src=address, sport=53),
         severity=severity,
         confidence=sure,
-        message=f"nothing answers at nameserver {address}, port 53, in this network namespace: {consequence}",
+        message=f"nothing answers at nameserver {address}, port 53, {why}: {consequence}",
         evidence=[
             ("nameservers", " ".join(servers), "/etc/resolv.conf"),
-            (f"sockets at {address} port 53", 0, "SOCK_DIAG udp"),
+            (f"state of {who}", "T (stopped)", "/proc/PID/stat")
+            if who
+            else (f"sockets at {address} port 53", 0, "SOCK_DIAG udp"),
             ("resolv.conf is a link to", view.resolver.target or "no link", "readlink /etc/resolv.conf"),
         ],
         confirm=["grep nameserver /etc/resolv.conf", "ss -lun"],
@@ -147,6 +156,13 @@ def examples() -> Iterator[Example]:
         sure = {"severity": fires}
         name = f"{hook} of {folder}"
         yield Example(name=name, why="it may change destinations", tables=steered.build(), fires=1, **sure)
+    for states, count in (("T", 1), ("S", 0), ("TS", 0)):
+        held = HostBuilder().resolver("127.0.0.53")
+        for state in states:
+            held.socket(protocol=17, src="127.0.0.53", sport=53, comm="systemd-resolve", process=state)
+        says = ("systemd-resolve, which waits there, is stopped",) if count else ()
+        name = f"it waits, its programs are in state {states}"
+        yield Example(name=name, why="who is stopped reads nothing", tables=held.build(), fires=count, says=says)
     nss_cases: tuple[tuple[tuple[str, ...], str, Severity | None], ...] = (
         (("/run/systemd/private",), "sshd", "critical"),
         (("/run/systemd/private", VARLINK), "sshd", None),
