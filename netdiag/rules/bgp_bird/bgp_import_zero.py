@@ -4,7 +4,8 @@
   with the same filter by name, of the same family and table; or where nobody can have wanted it so: this host has no
   other default route of the family, or it forwards packets of the family and the session did bring routes before, or
   the same session brings routes of the other family. The last two of a filter that somebody wrote, not of "import
-  none". Or where it brought routes at the time of the baseline, whatever refuses them now.
+  none". Or where it brought routes at the time of the baseline, whatever refuses them now; or where the neighbour,
+  which sent some then, sends none now, and no other session of the family brings any.
 
 Why it matters
   The session looks well and nothing goes over it. With a sibling that brings routes the second way is missing when the
@@ -40,7 +41,7 @@ from netdiag.model.bird import UpdateCounts
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTN_UNICAST
 from netdiag.model.snapshot import Tables
-from netdiag.rules.bgpsiblings import NOTHING, Standing, before, siblings, standing
+from netdiag.rules.bgpsiblings import NOTHING, Standing, before, carried, siblings, standing
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example, Rule
 
@@ -90,10 +91,35 @@ def way_out(view: HostView, one: Standing) -> bool:
     return bool(((routes.dst_len == 0) & (routes.type == RTN_UNICAST) & (routes.protocol != BIRD)).any())
 
 
+def _silent_now(view: HostView, one: Standing) -> Iterator[Draft]:
+    """A session that brought routes at the time of the baseline and is offered none now. One of several may be drained
+    at its other end; of the last one nobody drains a network."""
+    then = before(view, one.session, one.channel.name)
+    if then is None or not then.imported or one.channel.imported != 0:
+        return
+    if any(carried(other) == carried(one) and other.channel.imported for other in standing(view)):
+        return
+    session = one.session
+    yield RULE.found(
+        subject=session.subject,
+        message=f"BGP session {session.name} to {session.neighbour} is established and brings no {one.channel.name} "
+        f"route: the neighbour sends none, and it brought {then.imported} at the time of the baseline",
+        evidence=[
+            (f"{one.channel.name} imported", 0, session.source),
+            (f"{one.channel.name} imported then", then.imported, "baseline"),
+        ],
+        confirm=[session.confirm],
+        fix=f"ask whoever runs {session.protocol.neighbor_address} what it announces to here",
+        confidence="likely",
+        breaks=[subject("route", dst="::/0" if one.channel.name == "ipv6" else "0.0.0.0/0", table=254)],
+    )
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for one in standing(view):
         count = refused(one)
         if not count:
+            yield from _silent_now(view, one)
             continue
         better = [other for other in siblings(view, one, "input") if other.channel.imported]
         then = before(view, one.session, one.channel.name)
@@ -262,10 +288,34 @@ def examples() -> Iterator[Example]:
         yield Example(
             name=f"drained, {policy}", why="out of service", tables=now, baseline=earlier, labels=drained, **quiet_
         )
+    taken: dict[str, Any] = {
+        "import_updates": UpdateCounts(received=7, filtered=0, accepted=7),
+        "import_withdraws": UpdateCounts(received=7),
+    }
+    empty, says = _zero(**taken), ("the neighbour sends none, and it brought 3",)
+    lone = _with_default(BirdHost().bgp("up1", **empty))
+    yield Example(
+        name="it brought three, and is sent none",
+        why="nobody drains the last",
+        tables=lone,
+        baseline=earlier,
+        says=says,
+        **told,
+    )
+    mate: dict[str, Any] = _good() | {"neighbor_as": 65009}
+    second = _with_default(BirdHost().bgp("up1", **empty).bgp("up2", **mate))
+    yield Example(
+        name="it brought three, is sent none, and another brings some",
+        why="its other end may be drained",
+        tables=second,
+        baseline=earlier,
+    )
+    never = _with_default(BirdHost().bgp("up1", **empty))
+    yield Example(name="it brought none then either", why="nobody sends any", tables=lone, baseline=never)
     inside = _zero() | {"session": "internal AS4"}
-    host = BirdHost().bgp("up1", **inside)
-    host.link("eth0").address("eth0", "192.0.2.5/24")
-    yield Example(name="inside the AS, and no way out", why="nobody wants that", tables=host.build(), **told)
+    cut = BirdHost().bgp("up1", **inside)
+    cut.link("eth0").address("eth0", "192.0.2.5/24")
+    yield Example(name="inside the AS, and no way out", why="nobody wants that", tables=cut.build(), **told)
     inner = BirdHost().bgp("up1", **inside)
     yield _case("inside the AS, with a way out", "a reflector's client may only announce", inner)
 
