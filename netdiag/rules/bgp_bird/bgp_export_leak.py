@@ -1,11 +1,12 @@
 """What it checks
-  An external BGP session is given routes that are not this host's to give: private prefixes announced to a public AS;
-  or routes learnt from another external session, although another session to the same AS, to which such routes were
-  offered as well, gets none of them; or those of one provider given to another. A provider is an AS with a neighbour
-  by which a default route of the kernel goes (not one for some marks alone): no routing daemon made that route, or
-  the first provider is given nothing of the second, which it was offered; or those of a session of which it was given
-  none at the time of the baseline, when they were there. And, as a warning, routes of any other protocol (an internal
-  session, an IGP, connected networks) of which it was given none then, though the kernel had the very same.
+  An external BGP session is given routes that are not this host's to give: private prefixes announced to a public AS; a
+  default route, told to a public AS by which this host's own default route goes; or routes learnt from another external
+  session, although another session to the same AS, to which such routes were offered as well, gets none of them; or
+  those of one provider given to another. A provider is an AS with a neighbour by which a default route of the kernel
+  goes (not one for some marks alone): no routing daemon made that route, or the first provider is given nothing of the
+  second, which it was offered; or those of a session of which it was given none at the time of the baseline, when they
+  were there. And, as a warning, routes of any other protocol (an internal session, an IGP, connected networks) of which
+  it was given none then, though the kernel had the very same.
 
 Why it matters
   The neighbour, and everybody behind it, sends traffic for these prefixes here: for somebody else's networks, over
@@ -45,6 +46,7 @@ from netdiag.model.distinct import among
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.rules.bgpsessions import Session, bird_name, sessions
 from netdiag.rules.build_bird import BirdHost, channel
+from netdiag.rules.leakcases import inner_examples, whole_examples
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.waysout import ROUTING_DAEMONS, by_mark
 
@@ -172,7 +174,11 @@ def check(view: HostView) -> Iterator[Draft]:
         inner = [route for route in routes if private(route.net)]
         passed = foreign(session)
         assert session.protocol.neighbor_as is not None
-        if inner and not private_as(session.protocol.neighbor_as):
+        whole = [route for route in routes if all_(route) and session.protocol.neighbor_as in leaf | providers]
+        if whole and not private_as(session.protocol.neighbor_as):
+            words = "is everything: this host's own default route goes by that neighbour"
+            yield _draft(session, whole, words, "critical")
+        elif inner and not private_as(session.protocol.neighbor_as):
             yield _draft(session, inner, "are private networks, and the neighbour's AS is a public one", "critical")
         elif not passed and before is not None and view.baseline is not None:
             opened = before.kept_back((session.daemon.socket, session.name), list(routes), view.baseline)
@@ -329,7 +335,8 @@ def examples() -> Iterator[Example]:
     two.bgp("peer6", neighbor_as=1299, channels=(channel(name="ipv6", imported=9),))
     yield _case("another daemon was offered some", "it does not pass them on", two, 1, severity="info")
     yield from _provider_examples(crit)
-    yield from _inner_examples()
+    yield from inner_examples(_route)
+    yield from whole_examples(_route)
     for name, fields in (("down", {"state": "start"}), ("own AS not told", {"local_as": None})):
         session = BirdHost().bgp("up1", neighbor_as=3320, **fields).exports("up1", routes=(_route("10.1.0.0/16"),))
         yield _case(f"session {name}", "nothing can be said", session)
@@ -404,30 +411,3 @@ def _since_examples(now: BirdHost) -> Iterator[Example]:
     ):
         more: dict[str, Any] = {"baseline": old.build(), "says": says if severity == "critical" else ()}
         yield _case(f"at the time of the baseline {name}", "a filter changed", now, 1, severity=severity, **more)
-
-
-def _inner_examples() -> Iterator[Example]:
-    """``up1``, of a private AS, is given connected networks by a direct protocol as well."""
-
-    def host(*nets: str, maker: str = "up", stood: bool = True, asn: int = 65100) -> BirdHost:
-        built = BirdHost().protocol("s1", "Static").protocol("d1", "Direct", state=maker)
-        routes = [BirdRoute(net=net, protocol="d1", best=True) for net in nets]
-        built.bgp("up1", neighbor_as=asn).exports("up1", routes=(_route(), *routes))
-        built.link("docker0").link("eth0").address("eth0", "192.0.2.2/24")
-        if stood:
-            built.address("docker0", "172.17.0.1/16").address("docker0", "198.18.5.1/24")
-        return built
-
-    says = ("172.17.0.0/16, which are of d1: it was given none of those at the time of the baseline",)
-    now = host("172.17.0.0/16")
-    for name, why, then, fires in (
-        ("it was given its own alone", "the filter has opened", host(), 1),
-        ("it was given those", "as it was", host("172.17.0.0/16"), 0),
-        ("it was given others of them", "that protocol is for it", host("198.18.5.0/24"), 0),
-        ("they were not there", "a network came", host(stood=False), 0),
-        ("their protocol was off", "it was switched on", host(maker="down"), 0),
-        ("it was given nothing", "it was drained", BirdHost().bgp("up1").exports("up1", routes=()), 0),
-    ):
-        yield Example(name=f"connected networks, and at the time of the baseline {name}", why=why, tables=now.build(),
-                      baseline=then.build(), fires=fires, severity="warning" if fires else None,
-                      says=says if fires else ())  # fmt: skip
