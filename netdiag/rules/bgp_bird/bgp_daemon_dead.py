@@ -5,7 +5,8 @@
   says what this host is to announce ([[announce]]), or sessions stood at the time of the baseline. Or one given with
   --bird-socket does not exist, no BIRD answers, and connections of BGP have ended within the last minute; without them,
   or where another BIRD answers, that is an info. As a warning, on any host on which nobody listens on port 179: a
-  connection ended there within the last minute, or one to a gateway did, or a gateway calls there still.
+  connection ended there within the last minute, or one to a gateway did, or a gateway calls there still. A BIRD that
+  runs while no control socket is found is told as not evaluated: nothing of its sessions is known.
 
 Why it matters
   BIRD takes its socket with it when it is stopped in order. A socket that is left behind means that it was killed or
@@ -43,9 +44,9 @@ from collections.abc import Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdSocket
-from netdiag.model.finding import Confidence, Draft, subject
+from netdiag.model.finding import Confidence, Draft, Unjudged, subject
 from netdiag.rules.bgpsessions import birdc
-from netdiag.rules.birdgone import installed, without_socket, without_socket_examples
+from netdiag.rules.birdgone import PROGRAMS, installed, without_socket, without_socket_examples
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule, quoted
@@ -98,7 +99,20 @@ def confidence_of(view: HostView, dead: BirdSocket, alive: set[str]) -> Confiden
     return "certain" if dead.hangs or reason(dead) == "Connection refused" else "likely"
 
 
-def check(view: HostView) -> Iterator[Draft]:
+def hidden(view: HostView) -> Unjudged | None:
+    """A BIRD that holds sockets here, on a host without a control socket at any place that was looked at."""
+    mine = {owner.inode: owner.comm for owner in view.socket_owners.owners if owner.comm in PROGRAMS}
+    if view.bird_sockets or not mine:
+        return None
+    path = next((row.path for row in view.socket_owners.unix if row.inode in mine), None)
+    where = f"it listens at {path}: give --bird-socket {path}" if path else "its file may have been removed: restart it"
+    return Unjudged(reason=f"{min(mine.values())} runs, and no control socket of it is at the usual places; {where}")
+
+
+def check(view: HostView) -> Iterator[Draft | Unjudged]:
+    unseen = hidden(view) if view.read_whole("sockets") else None
+    if unseen is not None:
+        yield unseen
     yield from without_socket(RULE, view)
     alive = {row.path.rpartition("/")[2] for row in view.bird_sockets if row.alive}
     routes = installed(view)
