@@ -12,7 +12,7 @@ from netdiag.index.guests import with_gateway
 from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_ASSURED
 from netdiag.model.distinct import among
-from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.finding import Draft, subject
 from netdiag.model.intent import IntendedAnnouncement
 from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
 from netdiag.model.sockets import CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, LISTEN, TIME_WAIT
@@ -37,14 +37,14 @@ def without_socket(rule: Rule, view: HostView) -> Iterator[Draft]:
     other = len(named) < len(view.bird_sockets)
     wanted = None if other or view.meta.drained else missing(view)
     if wanted is not None:
-        yield _missing(rule, wanted, installed(view))
+        yield _missing(rule, wanted, installed(view), sure=True)
         return
     # where its routes stand, fib-route-stale-daemon-gone speaks
     quiet = other or view.meta.drained or bool(installed(view))
     closed = set() if quiet else ended(view)
     wanted = None if quiet or (named and closed) else calling(view)
     if wanted is not None:
-        yield _missing(rule, wanted, 0, "warning")
+        yield _missing(rule, wanted, installed(view), sure=False)
     else:
         yield from (_absent(rule, path, len(closed)) for path in named)
 
@@ -85,18 +85,18 @@ def calling(view: HostView) -> tuple[str, object, str] | None:
     wanted = met & ({row.orig_src for row in stood} | gateways)
     wanted |= {row.orig_dst for row in stood if row.orig_src in own} & gateways
     wanted |= {far for far, port in ended(view) if port != BGP_PORT or far in gateways}
-    names = ", ".join(sorted(wanted)[:4])
+    names = ", ".join(sorted(filter(None, wanted))[:4])
     return (
         ("a BGP session that ended, or calls to port 179 where nobody listens", names, "conntrack") if wanted else None
     )
 
 
-def _gateways(view: HostView) -> set[str]:
+def _gateways(view: HostView) -> set[str | None]:
     """Next hops of a few routes."""
-    found = set()
+    found: set[str | None] = set()
     for family in ("inet", "inet6"):
         rows = with_gateway(view.routes(family)).nonzero()[0][:MOST].tolist()
-        found |= {hop.gateway for row in view.route_rows(family, rows) for hop in row.hops if hop.gateway}
+        found |= {hop.gateway for row in view.route_rows(family, rows) for hop in row.hops}
     return found
 
 
@@ -111,12 +111,12 @@ def ended(view: HostView) -> set[tuple[str, int]]:
     return {(row.dst, row.dport) for row in table.rows(closed.nonzero()[0][:MOST])}
 
 
-def _missing(rule: Rule, evidence: tuple[str, object, str], routes: int, severity: Severity = "critical") -> Draft:
+def _missing(rule: Rule, evidence: tuple[str, object, str], routes: int, *, sure: bool) -> Draft:
     what, names, source = evidence
     return rule.found(
         subject=subject("socket", path=USUAL),
-        severity=severity,
-        confidence="certain" if severity == "critical" else "likely",
+        severity="critical" if sure else "warning",
+        confidence="certain" if sure else "likely",
         message=f"no BIRD runs on this host; {what}: {names} ({source})",
         evidence=[
             evidence,
@@ -134,7 +134,6 @@ def _absent(rule: Rule, path: str, count: int) -> Draft:
     closed = f", and {count} BGP connection{'s were' if count > 1 else ' was'} closed within the last minute"
     return rule.found(
         subject=subject("socket", path=path),
-        severity="critical" if count else "info",
         confidence="likely" if count else "possible",
         message=f"there is no control socket {path}, which --bird-socket names{closed if count else ''}",
         evidence=[
@@ -160,7 +159,8 @@ def without_socket_examples() -> Iterator[Example]:
 def _stopped() -> Iterator[Example]:
     """Hosts without any control socket."""
     want = IntendedAnnouncement(prefix="203.0.113.7/32", session="up_*")
-    told: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": subject("socket", path=USUAL)}
+    about = subject("socket", path=USUAL)
+    told: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "certain", "subject": about}
 
     def bare(**intent: Any) -> HostBuilder:
         return HostBuilder().link("eth0").intend(**intent)
@@ -225,12 +225,22 @@ def _named() -> Iterator[Example]:
     meant = host(state=TIME_WAIT)
     meant.intend(announce=(want,))
     says = ("no BIRD runs on this host",)
+    refused = host()
+    refused.link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    refused.conntrack(6, "192.0.2.1 40000 192.0.2.2 179", "192.0.2.2 179 192.0.2.1 40000", status=2, tcp_state="close")
+    yield Example(name="named, a gateway calls", why="told once", tables=refused.build(), fires=1, severity="warning",
+                  says=says)  # fmt: skip
     yield Example(name="named, meant to announce", why="told once", tables=meant.build(), fires=1, says=says)
 
 
 def _called() -> Iterator[Example]:
     """Whether neighbours still call."""
-    alarm: dict[str, Any] = {"fires": 1, "severity": "warning", "says": ("where nobody listens: 192.0.2.",)}
+    alarm: dict[str, Any] = {
+        "fires": 1,
+        "severity": "warning",
+        "confidence": "likely",
+        "says": ("where nobody listens: 192.0.2.",),
+    }
     for src, dst, sport, dport, route, expected in (
         ("192.0.2.2", "192.0.2.9", 179, 40000, 2, alarm),
         ("192.0.2.2", "192.0.2.1", 40000, 179, 2, alarm),
@@ -273,6 +283,9 @@ def _called() -> Iterator[Example]:
     through = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
     through.conntrack(6, "192.0.2.1 40000 10.0.0.9 179", "10.0.0.9 179 192.0.2.1 40000", status=6)
     yield Example(name="no BIRD, a session through this host", why="others' BGP", tables=through.build())
+    inner = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    inner.conntrack(6, "10.0.0.9 40000 192.0.2.1 179", "192.0.2.1 179 10.0.0.9 40000", status=6)
+    yield Example(name="no BIRD, a guest's session with the gateway", why="others' BGP", tables=inner.build())
     other = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
     other.conntrack(6, "192.0.2.1 40000 192.0.2.2 180", "192.0.2.2 180 192.0.2.1 40000", status=6)
     yield Example(name="no BIRD, another port", why="no BGP", tables=other.build())

@@ -77,11 +77,12 @@ def unheard_finding(rule: Rule, link: Link, row: Neighbour, callers: list[str]) 
 def unheard_examples() -> Iterator[Example]:
     """For neigh-permanent-stale-mac: a neighbour that was written down calls and does not hear the answer."""
 
-    def host(dst: str = "192.0.2.1", caller: str | None = None, age: float = 2.0, **socket: Any) -> HostBuilder:
+    def host(dst: str = "192.0.2.1", caller: str | None = None, age: float | None = 2.0, **socket: Any) -> HostBuilder:
         six = ":" in dst
         made = HostBuilder().link("eth0").address("eth0", "2001:db8::2/64" if six else "192.0.2.2/24")
         made.route("default", via=dst, dev="eth0").neighbour("192.0.2.3", dev="eth0")
-        made.neighbour(dst, dev="eth0", state="permanent", lladdr="02:00:00:00:00:09", updated=age)
+        ages = {"updated": age} if age else {"confirmed": None, "updated": 2.0}
+        made.neighbour(dst, dev="eth0", state="permanent", lladdr="02:00:00:00:00:09", **ages)
         own: dict[str, Any] = {
             "src": "2001:db8::2" if six else "192.0.2.2",
             "dst": caller or dst,
@@ -92,17 +93,26 @@ def unheard_examples() -> Iterator[Example]:
 
     mapped: dict[str, Any] = {"family": 10, "src": "::ffff:192.0.2.2"}
     elsewhere = host(caller="198.51.100.9").route("198.51.100.0/24", via="192.0.2.3", dev="eth0")
+    six: dict[str, Any] = {"family": 10, "src": "2001:db8::2"}
+    twice = (
+        host("fe80::1", "2001:db8:9::9", **six)
+        .link("eth1")
+        .neighbour("fe80::1", dev="eth1", lladdr="02:00:00:00:00:07")
+    )
+    other = twice.route("2001:db8:9::/48", via="fe80::1", dev="eth1")
     for name, why, made, fires, more in (
         ("calls, and hears no answer", "its call came, the answer went elsewhere", host(), 1, {}),
         ("calls over IPv6", "the same", host("2001:db8::1"), 1, {}),
         ("calls a socket for both families", "the same", host(caller="::ffff:192.0.2.1", **mapped), 1, {}),
         ("leads to a caller", "the gateway", host(caller="198.51.100.9"), 1, {}),
+        ("calls, ages not told", "nobody knows of an answer", host(age=None), 1, {}),
+        ("of which a caller of the other family is none", "another entry", host(caller="2001:db8::9", **six), 0, {}),
+        ("has a namesake on the caller's link", "link-local addresses are each link's own", other, 0, {}),
         ("calls, and the first answer is lost", "that happens", host(retrans=AGAIN - 1), 0, {}),
         ("is not the caller", "it goes by another gateway", elsewhere, 0, {}),
         ("has answered since", "the entry is right", host(age=2.1), 0, {}),
         ("hangs up", "it heard", host(state=5), 0, {}),
         ("calls, sockets not read", "nobody knows", host(), 0, {"late": ("sockets",), "unjudged": True}),
     ):
-        says = ("do not hear",) if fires else ()
-        extra: dict[str, Any] = more
-        yield Example(name=f"written down, {name}", why=why, tables=made.build(), fires=fires, says=says, **extra)
+        extra: dict[str, Any] = {"says": ("do not hear",), "confidence": "likely"} if fires else more
+        yield Example(name=f"written down, {name}", why=why, tables=made.build(), fires=fires, **extra)
