@@ -9,7 +9,7 @@ from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.link import Link
 from netdiag.model.wireguard import WireguardDevice
-from netdiag.rules.wireguardpeers import devices, query_to
+from netdiag.rules.wireguardpeers import REJECT_AFTER_TIME, devices, query_to
 
 MOST_ASKED = 64
 """Peers whose ways are looked up; with more of them they may come by any interface."""
@@ -38,6 +38,19 @@ def doors(view: HostView, device: WireguardDevice, family: str) -> list[Link]:
     # where every peer has a way in the other family, this one does not matter
     elsewhere = all(query.family != family and view.lookup(query).hops for query in asked)
     return [link for link in links if link.ifindex in used] or ([] if elsewhere else links)
+
+
+def met_by(view: HostView, device: WireguardDevice, family: str) -> list[Link]:
+    """Interfaces by which peers were heard lately that nobody here calls: they came by themselves."""
+    since = view.wireguard.at - REJECT_AFTER_TIME
+    came = [
+        query
+        for peer in device.peers[:MOST_ASKED]
+        if not peer.persistent_keepalive and (peer.latest_handshake or 0.0) >= since
+        and (query := query_to(device, peer)) is not None and query.family == family
+    ]  # fmt: skip
+    used = {hop.oif for query in came for hop in view.lookup(query).hops}
+    return [link for link in cards(view, family) if link.ifindex in used]
 
 
 def let_in(

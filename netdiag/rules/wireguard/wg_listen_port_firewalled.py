@@ -4,7 +4,8 @@
   here. Or this very port is closed, while the one beside it is open, or the filter lets the answers of no peer in
   either, or those of some, or the port was open at the time of the baseline: then it is a warning, and critical where
   a peer has been silent for three minutes. Closed for one family alone is a warning as well, where the other one has
-  no filter at all: nobody opened the port there.
+  no filter at all: nobody opened the port there; and so is closed on the interfaces by which peers came in lately that
+  nobody here calls, where more of them are to come.
 
 Why it matters
   WireGuard is silent, so nobody notices a closed port: peers that this host speaks to first work (their answers belong
@@ -57,10 +58,21 @@ from netdiag.rules.build_nft import (
     verdict,
 )
 from netdiag.rules.build_wireguard import WireguardBuilder, wg_host, wg_input
+from netdiag.rules.doorcases import half_closed_cases, met_cases
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.wireguarddoors import MOST_ASKED, cards, deaf, doors, half_closed, let_in, singled_out, was_open
+from netdiag.rules.wireguarddoors import (
+    MOST_ASKED,
+    cards,
+    deaf,
+    doors,
+    half_closed,
+    let_in,
+    met_by,
+    singled_out,
+    was_open,
+)
 from netdiag.rules.wireguardpeers import (
     REJECT_AFTER_TIME,
     device_subject,
@@ -107,6 +119,9 @@ def check(view: HostView) -> Iterator[Draft]:
             more = f" and {len(lost) - 1} more" if lost[1:] else ""
             word = f"no answer of {endpoint_word(lost[0])}{more} comes in"
             yield _finding(device, unheard[0][1], lost, word, ("critical" if quiet else "warning", "likely"))
+        elif waiting and (stop := _stop(view, device, {family: met_by(view, device, family) for family in FAMILIES})):
+            word = f"{len(waiting)} peers can only begin themselves, and those that did came in where it is closed"
+            yield _finding(device, stop, waiting, word, ("warning", "likely"))
         elif waiting and (half := half_closed(view, device)) is not None:
             word = f"{len(waiting)} peers can only begin themselves, and {NAMES[half[0]]} is what the filter is for"
             yield _finding(device, half[1], waiting, word, ("warning", "likely"))
@@ -208,7 +223,8 @@ def _doors_examples(case: Any) -> Iterator[Example]:
     closed = rule(port(17, 51820), verdict("drop"))
     v4 = wg_input(closed, policy="accept", family="ip")
     yield case("closed for IPv4, which is all there is", "IPv6 is open to nobody", wg_host(), v4, 1)
-    yield from _half_examples(case)
+    yield from half_closed_cases(case)
+    yield from met_cases(case)
     local = wg_host().address("eth0", "fe80::1/64")
     yield case("and a link-local address", "no peer comes from the link", local, v4, 1, severity="critical")
     nested = wg_host(endpoint="198.51.100.9", age=200).wireguard("wg1").address("wg1", "10.9.0.1/24")
@@ -306,38 +322,6 @@ def _doors_examples(case: Any) -> Iterator[Example]:
     yield case(
         "each family closed where its peers come", "IPv4 is open on eth1, by which none of it comes", mixed, both, 1
     )
-
-
-def _half_examples(case: Any) -> Iterator[Example]:
-    """A filter for one family, on a host with both."""
-
-    def both() -> WireguardBuilder:
-        built = wg_host()
-        built.address("eth0", "2001:db8::1/64")
-        return built
-
-    ssh, served = rule(port(6, 22), verdict("accept")), both()
-    says = ("IPv4 is what the filter is for",)
-    no4 = wg_input(ssh, family="ip")
-    yield case("closed for IPv4, IPv6 has no filter", "nobody opened it", both(), no4, 1, severity="warning", says=says)
-    served.nft(wg_input(rule(port(17, 51820), verdict("accept")), family="ip6"))
-    yield case("closed for IPv4, opened for IPv6", "it is served there", served, no4)
-    for age, names, fires in (
-        (9.0, ("2001:db8:9::9",), 0),
-        (None, ("2001:db8:9::9",), 1),
-        (9.0, ("198.51.100.9",), 1),
-        (9.0, ("2001:db8:9::9", "198.51.100.9"), 1),
-    ):
-        met = both()
-        met.route("default", via="2001:db8::9", dev="eth0").route("default", via="192.0.2.9", dev="eth0")
-        for letter, name in zip("bc", names, strict=False):
-            met.wg_peer("wg0", letter, endpoint=name, age=age)
-        done = f"{' and '.join(names)} {'shook hands' if age else 'never came'}"
-        yield case(f"closed for IPv4, {done}", "peers come by IPv6 alone, or they do not", met, no4, fires)
-    cards_ = both().link("eth1").address("eth1", "203.0.113.1/24")
-    let = wg_input(ssh, rule(iifname("eth0"), verdict("accept")), family="ip")
-    yield case("closed for IPv4 on one of two cards", "by the other one they come", cards_, let)
-    yield case("IPv6 shut altogether", "nobody uses it", both(), wg_input(family="ip6"))
 
 
 def examples() -> Iterator[Example]:
