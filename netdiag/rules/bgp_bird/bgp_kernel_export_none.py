@@ -4,7 +4,8 @@
   or there is none or it is switched off, while the kernel has no default route to use instead; or, as a warning, on a
   host that forwards and to whose kernel BIRD gives what it learns of the other family, or whose default route leaves
   by another interface than the one behind which an external neighbour told its routes, or whose kernel was given such
-  routes at the time of the baseline.
+  routes at the time of the baseline. Or a Kernel protocol exports nothing of a table of BIRD's that is full and not its
+  main one, while a policy rule leads to a kernel table that is empty.
 
 Why it matters
   Sessions stand, "birdc show route" is full, and the kernel does not know one of these routes: packets are refused
@@ -48,7 +49,9 @@ from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.bgpsiblings import NOTHING
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.kernelcases import of_two_families, ways_told
+from netdiag.rules.routewords import rule_subject, rule_words
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.starvedtables import Starved, starved, starved_cases
 from netdiag.rules.waysout import default_oifs
 
 RULE = Rule(
@@ -58,7 +61,14 @@ RULE = Rule(
     confidence="likely",
     reads=("bird", "links", "addresses", "routes", "rules", "nexthops", "sysctls"),
     consults=("bird_routes", "baseline"),
-    explains=("route-default-missing", "bird-route-not-in-fib", "bgp-import-zero", "wg-endpoint-unroutable", "dns-*"),
+    explains=(
+        "rule-references-empty-table",
+        "route-default-missing",
+        "bird-route-not-in-fib",
+        "bgp-import-zero",
+        "wg-endpoint-unroutable",
+        "dns-*",
+    ),
 )
 FORWARDING = {"inet": "net.ipv4.ip_forward", "inet6": "net.ipv6.conf.all.forwarding"}
 
@@ -199,8 +209,12 @@ def given_before(view: HostView, daemon: BirdDaemon, table: str) -> bool:
 def check(view: HostView) -> Iterator[Draft]:
     installs = given(view)
     for daemon in view.bird.daemons:
+        names = {one.name: of for row in daemon.protocols for one in row.channels if (of := family_of(one, daemon))}
+        hungry = list(starved(view, daemon, names))
+        yield from (_starving(view, daemon, one) for one in hungry)
+        told = {(one.table, one.family) for one in hungry}
         for (table, family), sources in learnt(daemon).items():
-            if taken(daemon, table) and not others_only(view, daemon, table):
+            if (table, family) in told or (taken(daemon, table) and not others_only(view, daemon, table)):
                 continue
             routes = view.routes(family)
             wide = among(routes.table, for_all(view, family)) & (routes.dst_len == 0) & (routes.type == RTN_UNICAST)
@@ -249,6 +263,29 @@ def check(view: HostView) -> Iterator[Draft]:
             )
 
 
+def _starving(view: HostView, daemon: BirdDaemon, one: Starved) -> Draft:
+    """A policy rule's table that BIRD leaves empty."""
+    rule, name, ip = one.rules[0], one.kernel.name, "ip -4" if one.family == "inet" else "ip -6"
+    policy = one.channel.output_filter
+    said = "none" if policy in ("REJECT", None) else policy
+    return RULE.found(
+        subject=subject("bird-protocol", name=name, socket=daemon.socket),
+        message=f"BIRD has {one.routes} routes in {one.table} and gives none of them to the kernel ({name}: export "
+        f"{said}); rule {rule.priority} ({rule_words(rule)}) leads to table {rule.table}, which is empty",
+        evidence=[
+            (f"routes in {one.table}", one.routes, "birdc show protocols all"),
+            (f"output filter of {name}", policy or "none", f"birdc show protocols all {name}"),
+            (f"routes in table {rule.table}", 0, "RTM_GETROUTE RTA_TABLE"),
+        ],
+        confirm=[
+            birdc(daemon.socket, f"show protocols all {bird_name(name)}"),
+            f"{ip} route show table {rule.table}",
+        ],
+        fix=f"'export all;' in the channel of {name}: " + birdc(daemon.socket, "configure"),
+        breaks=[rule_subject(row, view.rules) for row in one.rules],
+    )
+
+
 def _case(name: str, why: str, *, export: int | None = 0, default: bool = False, **more: Any) -> Example:
     imported, neighbour = more.pop("imported", 5), more.pop("neighbor_as", 65002)
     forward, table = more.pop("forward", 0), more.pop("table", "master4")
@@ -291,6 +328,7 @@ def _case(name: str, why: str, *, export: int | None = 0, default: bool = False,
 def examples() -> Iterator[Example]:
     crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
     info: dict[str, Any] = {"fires": 1, "severity": "info"}
+    yield from starved_cases()
     yield _case("export none", "the default of BIRD 2", subject=subject("bird-protocol", name="k4"), **crit)
     yield _case("no kernel protocol", "forgotten", export=None, **crit)
     yield _case("another table's", "its kernel protocol feeds from an empty one", table="other4", **crit)
