@@ -81,7 +81,8 @@ class Sockets:
     """Retransmissions under way without an answer (or probes, by ``timer``)."""
     probes: U1
     """Zero window probes in a row, answered or not (net/ipv4/tcp_timer.c tcp_probe_timer(), tcp_output.c
-    tcp_send_probe0())."""
+    tcp_send_probe0()). Where the retransmission timer runs, how often its wait has been doubled (tcpi_backoff): fewer
+    times than ``retrans`` where ICMP said that the peer cannot be reached (RFC 6069, tcp_ld_RTO_revert())."""
     src: U1
     """Shape (n, 16), network order; IPv4 in the first four bytes, the rest zero."""
     dst: U1

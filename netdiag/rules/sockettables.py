@@ -14,6 +14,8 @@ from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
 from netdiag.model.sockets import AF_INET, AF_INET6, CLOSE, LISTEN, Socket, Sockets
 
 Mask = npt.NDArray[np.bool_]
+FIRST = 200
+"""Milliseconds: the shortest retransmission timeout (TCP_RTO_MIN)."""
 
 
 def endpoint(address: str, port: int) -> str:
@@ -78,6 +80,14 @@ def served(view: HostView, address: str, port: int, protocol: int = IPPROTO_UDP)
     """Whether something waits at this address and port."""
     table = view.sockets
     return bool((listening(table, protocol) & takes(table, address) & (table.sport == port)).any())
+
+
+def stalled_for(table: Sockets, position: int) -> int:
+    """Milliseconds for which a connection has sent the same segment again without an answer, at least: each wait was
+    twice the one before. By the doublings, not by the retransmissions: where ICMP says that the peer cannot be reached,
+    the kernel sends again without waiting longer (RFC 6069)."""
+    doubled = min(int(table.retrans[position]), int(table.probes[position]), 20)
+    return FIRST * ((1 << doubled) - 1)
 
 
 def on_network(view: HostView) -> bool:

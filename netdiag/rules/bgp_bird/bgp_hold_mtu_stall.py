@@ -41,6 +41,7 @@ from netdiag.model.sockets import ESTABLISHED, TOLD_INFO, Sockets, sockets_from_
 from netdiag.rules.bgpsessions import Session, routed, sessions, touched, way
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.sockettables import stalled_for
 
 RULE = Rule(
     id="bgp-hold-mtu-stall",
@@ -55,8 +56,6 @@ IN_A_ROW = 3
 """Retransmissions of one segment; each waits twice as long as the one before."""
 GREETINGS = 4
 """Data segments of a session's start: OPEN, KEEPALIVE, End-of-RIB of two families."""
-FIRST = 200
-"""Milliseconds: the shortest retransmission timeout (TCP_RTO_MIN)."""
 
 
 def greeted(table: Sockets, position: int) -> bool:
@@ -74,8 +73,7 @@ def stalled(view: HostView) -> dict[str, tuple[int, bool]]:
     chosen &= (table.wqueue * 2 >= table.snd_mss) & (table.snd_mss > 0)
     found = {}
     for position in np.flatnonzero(chosen).tolist():
-        since = FIRST * (2 ** min(int(table.retrans[position]), 20) - 1)
-        heard = int(table.last_data_recv[position]) < since
+        heard = int(table.last_data_recv[position]) < stalled_for(table, position)
         moved = bool(table.later[position]) and table.later_received[position] != table.received[position]
         if heard or moved or greeted(table, position):
             (row,) = table.rows([position])
@@ -137,7 +135,8 @@ def _case(name: str, why: str, *, switched_off: bool = False, **fields: Any) -> 
         "family": 2, "protocol": 6, "state": 1, "told": TOLD_INFO, "src": "192.0.2.2", "dst": "192.0.2.1",
         "sport": 40000, "dport": 179, "retrans": 3, "timer": 1, "wqueue": 4000, "snd_mss": 1460, "last_data_recv": 1000,
     }  # fmt: skip
-    tables = replace(host.build(), sockets=sockets_from_rows([row | fields]))
+    row |= fields
+    tables = replace(host.build(), sockets=sockets_from_rows([{"probes": row["retrans"]} | row]))
     return Example(name=name, why=why, tables=tables, **expected)
 
 
@@ -154,6 +153,9 @@ def examples() -> Iterator[Example]:
         yield _case(
             f"heard {milliseconds} ms ago", "200 + 400 + 800 since it began", last_data_recv=milliseconds, fires=count
         )
+    away: dict[str, Any] = {"retrans": 7, "last_data_recv": 6200}
+    yield _case("heard since it began", "25 seconds of waiting", **away, fires=1)
+    yield _case("the neighbour is away, as ICMP says", "it waits no longer for that (RFC 6069)", probes=5, **away)
     heard: dict[str, Any] = {"last_data_recv": 9999, "later": 1, "received": 5, "later_received": 24}
     yield _case("heard between the looks", "a keepalive came", **heard, **crit)
     for waiting, count in ((730, 1), (729, 0)):

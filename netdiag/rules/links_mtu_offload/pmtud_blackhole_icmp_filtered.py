@@ -17,7 +17,9 @@ Fix
   ip route replace PEER/32 via GATEWAY dev IFNAME mtu 1280. New connections take it at once.
 
 Not flagged
-  Less than three retransmissions in a row: plain loss. Peers of which nothing is heard since: the whole way is closed.
+  Less than three retransmissions in a row: plain loss. Peers of which nothing is heard since: the whole way is closed,
+  or the peer went away; how long ago is reckoned from the doubled waits, not from the retransmissions, which a router
+  that calls the peer unreachable makes quicker (RFC 6069).
   Less unacknowledged data than one segment. Segments below 1000 bytes: no path is that small. Peers that close their
   window. BGP sessions: see bgp-hold-mtu-stall.
 
@@ -37,6 +39,7 @@ from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
 from netdiag.model.sockets import ESTABLISHED, TOLD_INFO, sockets_from_rows
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.sockettables import stalled_for
 
 RULE = Rule(
     id="pmtud-blackhole-icmp-filtered",
@@ -48,8 +51,6 @@ RULE = Rule(
 )
 IN_A_ROW = 3
 """Retransmissions of one segment; each waits twice as long as the one before."""
-FIRST = 200
-"""Milliseconds: the shortest retransmission timeout (TCP_RTO_MIN)."""
 SMALL = 1000
 """Bytes of a segment that fits everywhere."""
 MOST = 8
@@ -65,17 +66,16 @@ def check(view: HostView) -> Iterator[Draft]:
     said: set[bytes] = set()
     for position in np.flatnonzero(stuck).tolist():
         peer = table.dst[position].tobytes()
-        since = FIRST * (2 ** min(int(table.retrans[position]), 20) - 1)
-        if peer in said or len(said) >= MOST or not _heard(view, position, tcp & ~stuck, since):
+        if peer in said or len(said) >= MOST or not _heard(view, position, tcp & ~stuck):
             continue
         said.add(peer)
         count = int(np.count_nonzero(stuck & (table.dst == table.dst[position]).all(axis=1)))
         yield _draft(view, position, count)
 
 
-def _heard(view: HostView, position: int, others: Any, since: int) -> bool:
+def _heard(view: HostView, position: int, others: Any) -> bool:
     """Whether data of the peer came since the stall began, here or on a connection that works."""
-    table = view.sockets
+    table, since = view.sockets, stalled_for(view.sockets, position)
     moved = bool(table.later[position]) and table.later_received[position] != table.received[position]
     if moved or int(table.last_data_recv[position]) < since:
         return True
@@ -124,6 +124,7 @@ def _case(
     rows = [known | fields]
     if other is not None:
         rows.append(known | {"sport": 40001, "retrans": 0, "timer": 0, "wqueue": 0, "last_data_recv": 5} | other)
+    rows = [{"probes": row["retrans"]} | row for row in rows]
     host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").sysctl("net.ipv4.tcp_mtu_probing", 0)
     tables = replace(host.build(), sockets=sockets_from_rows(rows))
     severity: Severity | None = "warning" if fires else None
@@ -132,6 +133,9 @@ def _case(
 
 def examples() -> Iterator[Example]:
     yield _case("full segments lost", "the plain fault", 1)
+    told: dict[str, Any] = {"retrans": 7, "last_data_recv": 6200}
+    yield _case("heard since", "the waits doubled: 25 seconds", 1, **told)
+    yield _case("a router says that the peer is gone", "it waits no longer for that", probes=5, **told)
     yield _case("peer silent since", "the whole way is closed", last_data_recv=1400)
     yield _case("another connection is heard", "small packets pass", 1, last_data_recv=90000, other={})
     stale = {"last_data_recv": 1400}

@@ -23,6 +23,7 @@ _IGNORED = {0, 1, 3, 4, 5, 6, 9, 10, 12, 13, 14, 16, 17, 18, 19, 20, 22}
 """Known, and not asked or not needed: congestion control, TOS, peers and addresses of SCTP, padding, ULP, socket
 options."""
 ALL_STATES = 0xFFF
+TIMER_RETRANSMIT = 1
 TIMER_PROBE = 4
 """idiag_timer: the peer has closed its window and is asked again and again."""
 PACKET_SHOW_INFO, PACKET_SHOW_MEMINFO = 0x01, 0x20
@@ -142,7 +143,8 @@ class InetSockets(_SocketSink):
                 if position < size // 4:
                     arrays[name][at] = matrix.words[:, word + position]
             # tcpi_probes begins anew with each answer; tcpi_backoff counts every probe until the window opens.
-            asks = np.where(arrays["timer"][at] == TIMER_PROBE, matrix.octets[:, word * 4 + 4], 0)
+            waits = np.isin(arrays["timer"][at], (TIMER_RETRANSMIT, TIMER_PROBE))
+            asks = np.where(waits, matrix.octets[:, word * 4 + 4], 0)
             arrays["probes"][at] = np.maximum(matrix.octets[:, word * 4 + 3], asks)
             arrays["told"][at] |= TOLD_INFO
         elif kind == INET_DIAG_MARK:
