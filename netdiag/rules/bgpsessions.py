@@ -42,6 +42,8 @@ RESTARTS = ("Received: Administrative reset", "Received: Other configuration cha
 """The neighbour ended the session and is about to begin it anew (RFC 4486)."""
 HOLD_TIMER = "Hold timer expired"
 """Nothing came for the whole hold time: on this side (BGP Error), or on the other (Received)."""
+CEASE_BFD = "Received: Unknown error 6.10"
+"""A neighbour whose BFD went down says so (RFC 9384), and BIRD 2 does not know the word."""
 _CLOSED = "Socket: Connection closed"
 """The same, or a daemon that was killed."""
 
@@ -249,7 +251,7 @@ def bfd_closed(session: Session) -> bool:
     """BFD took the session down: BIRD says so, or both went down at one moment and the neighbour closed or refuses."""
     if session.up:
         return False
-    if "BFD session down" in session.error:
+    if "BFD" in session.error or session.error == CEASE_BFD:
         return True
     bfd = session.bfd()
     if bfd is None or session.error not in (*_REFUSALS, _CLOSED):

@@ -1,7 +1,7 @@
 """What it checks
-  BFD took a BGP session of BIRD down. BIRD says so ("Error: BFD session down"). Or the neighbour's BFD saw it first:
-  it closed the connection ("Received: Cease") and resets every new one, and the BFD session with it went down at the
-  same moment, or is in Init, which means that its BFD does not hear ours.
+  BFD took a BGP session of BIRD down. BIRD says so ("Error: BFD session down"), or the neighbour does (RFC 9384). Or
+  the neighbour's BFD saw it first: it closed the connection ("Received: Cease") and resets every new one, and the BFD
+  session with it went down at the same moment, or is in Init, which means that its BFD does not hear ours.
   And, as information: the BGP session stands, and BFD with that neighbour has been down since long before.
 
 Why it matters
@@ -156,6 +156,11 @@ def _down_examples() -> Iterator[Example]:
         confidence="certain",
         says=("was taken down by BFD; BFD is Down now, no other session", "BFD session 192.0.2.1 Down since"),
     )
+    for error in ("Received: Unknown error 6.10", "Received: BFD Down"):
+        theirs = BirdHost().bgp_down("up1", error)
+        yield _case(f"taken down there, {error}", "RFC 9384", theirs, fires=1, severity="critical")
+    other = BirdHost().bgp_down("up1", "Received: Unknown error 6.9")
+    yield _case("another word of a newer neighbour", "a hard reset", other)
     yield _case(
         "taken down, BFD back",
         "BIRD waits out its error wait time",

@@ -1,11 +1,12 @@
 """What it checks
   A BGP session calls and gets no answer and no error, while the kernel drops TCP segments for a wrong, missing or
-  unexpected MD5 signature (RFC 2385), as two samples of its counters show.
+  unexpected MD5 signature (RFC 2385) or authentication option (TCP-AO, RFC 5925), as two samples of its counters show.
 
 Why it matters
   The password of a session is checked by the kernel, which drops what does not fit without a word to anybody: BIRD
   stays in Connect or Active with an empty error for ever. TCPMD5Failure: both sides have a password, and they differ.
   TCPMD5Unexpected: only the neighbour has one. TCPMD5NotFound: only this side has one.
+  TCPAOBad, TCPAORequired and TCPAOKeyNotFound are the same of TCP-AO.
 
 Confirm
   birdc show protocols all NAME
@@ -45,7 +46,14 @@ RULE = Rule(
     explains=("bgp-not-established", "route-default-missing", "dns-nameserver-unroutable"),
     own_cause=True,
 )
-COUNTERS = ("TCPMD5Failure", "TCPMD5Unexpected", "TCPMD5NotFound")
+COUNTERS = (
+    "TCPMD5Failure",
+    "TCPMD5Unexpected",
+    "TCPMD5NotFound",
+    "TCPAOBad",
+    "TCPAORequired",
+    "TCPAOKeyNotFound",
+)
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -54,7 +62,7 @@ def check(view: HostView) -> Iterator[Draft]:
         view,
         COUNTERS,
         ("Connect", "Active", "Idle"),
-        what="for their MD5 signature",
+        what="for their signature",
         fix="make 'password' of protocol bgp {name} the same here and on {address}",
     )
 
