@@ -115,7 +115,8 @@ def _on_dummies(_case: Callable[..., Example]) -> Iterator[Example]:
         host: Any = BirdHost().bgp("up_1").exports("up_1", routes=(BirdRoute(net=Q, best=True),))
         host.link("svc0", kind=kind, up=up).address("svc0", P).address("svc0", Q)
         name = f"two addresses on a {kind} that is {'up' if up else 'down'}, one announced"
-        yield _case(name, "as those of lo", host, fires=fires, unjudged=not fires)
+        says = ("it is on svc0, as 203.0.113.8/32",) if fires else ()
+        yield _case(name, "as those of lo", host, fires=fires, unjudged=not fires, says=says)
     old: Any = BirdHost().protocol("s1", "Static").protocol("drain", "Static", state="down").bgp("up_1")
     old.exports("up_1", routes=(BirdRoute(net=P, best=True), BirdRoute(net=Q, best=True))).address("lo", P).address(
         "lo", Q

@@ -161,6 +161,12 @@ def _own(view: HostView) -> list[str]:
     return found
 
 
+def _place(view: HostView, prefix: str) -> str:
+    """The interface that has the address: lo, where several do."""
+    names = [view.ifname(row.ifindex) for row in view.local.owners(prefix.partition("/")[0])]
+    return "lo" if "lo" in names or not names else names[0]
+
+
 def _siblings(view: HostView, told: list[Told]) -> list[str]:
     """Addresses of lo that are announced, where every list was read."""
     if any(row.nets is None for row in told):
@@ -186,7 +192,7 @@ def _guessed(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft
         yield _draft(
             prefix,
             [row.session for row in told],
-            f"it is on lo, as {family[0]}, which is announced",
+            f"it is on {_place(view, prefix)}, as {family[0]}, which is announced",
             "warning",
             f"birdc show route export {told[0].session.name}",
             likely=True,
@@ -225,7 +231,7 @@ def _served(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]
         yield _draft(
             prefix,
             [row.session for row in outward],
-            f"it is on lo, port {ports[0]} listens on it, and "
+            f"it is on {_place(view, prefix)}, port {ports[0]} listens on it, and "
             + (f"on {twin}, which is announced" if twin else f"BIRD's {maker} protocol, or a filter, leaves it out"),
             "warning",
             f"inet_diag {address} port {ports[0]}",
@@ -294,7 +300,7 @@ def _since(view: HostView, old: HostView, told: list[Told], said: set[str]) -> I
     before = {net for row in exports(old) for net in row.nets or ()}
     for prefix in _own(view):
         if prefix in before and prefix not in now and prefix not in said:
-            why = f"it was {since(old)}, and is still on lo"
+            why = f"it was {since(old)}, and is still on {_place(view, prefix)}"
             yield _draft(prefix, [row.session for row in told], why, "critical", f"birdc, {since(old)}")
 
 
