@@ -1,7 +1,7 @@
 """What it checks
   A route by a WireGuard interface that no peer of the interface can serve: not a single address of the route's prefix
   is among the allowed addresses of any peer. A default route counts where no peer has a prefix nearly as wide. And: the
-  neighbour of a BGP session that is down, or the far end of a connection of this host whose bytes are not acknowledged,
+  neighbour of a BGP session that is down, or the far end of a connection of this host that stood and gets no answer,
   is routed into the interface, by whichever route, and no peer has its address.
 
 Why it matters
@@ -32,18 +32,21 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from netdiag.index.cryptokey import cryptokey
+from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import Link
+from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.model.route import Route
 from netdiag.model.wireguard import WireguardDevice
 from netdiag.rules.bgpsessions import sessions, way
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
-from netdiag.rules.dialled import dialled
 from netdiag.rules.routewords import ip_command, route_subject, table_word
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.sockettables import endpoint
 from netdiag.rules.wireguardpeers import devices, source
+from netdiag.rules.wireguardwanted import unanswered
 from netdiag.rules.wireguardways import device_objects, local_only, network, peer_for, routes_by, usable_tables
 
 RULE = Rule(
@@ -125,20 +128,28 @@ def _sessions(view: HostView, device: WireguardDevice, link: Link, family: str) 
 
 
 def _connections(view: HostView, device: WireguardDevice, link: Link, family: str) -> Iterator[Lost]:
-    """Far ends of connections whose bytes are not acknowledged, for whom the device has no peer."""
-    for demand in dialled(view):
-        if not demand.busy or demand.query.family != family or peer_for(device, demand.query.dst) is not None:
+    """Far ends of connections that send again and again, for whom the device has no peer, those that stood first. One
+    that never stood may call somebody who was taken away for good: a possibility."""
+    for row in sorted(unanswered(view), key=lambda row: row.state != "ESTAB"):
+        dst, src = row.dst.partition("%")[0], row.src.partition("%")[0]
+        if (":" in dst) != (family == "inet6") or peer_for(device, dst) is not None:
             continue
-        answer = view.lookup(demand.query)
+        answer = view.lookup(Query(family=family, dst=dst, src=src, ip_proto=IPPROTO_TCP, dport=row.dport))
         if answer.route is not None and {hop.oif for hop in answer.hops} == {link.ifindex}:
+            stood = row.state == "ESTAB"
+            place = endpoint(dst, row.dport)
             yield Lost(
-                f"the far end of {demand.words}",
-                demand.query.dst,
+                f"the far end of a connection{'' if stood else ' that is being opened'} ({place})",
+                dst,
                 answer.route,
-                demand.suffers[0],
-                (demand.words, "bytes not acknowledged", "SOCK_DIAG tcp idiag_wqueue"),
-                f"ss -tno dst {quoted(demand.query.dst if family == 'inet' else f'[{demand.query.dst}]')}",
-                "warning",
+                subject("socket", netid=row.netid, src=row.src, sport=row.sport),
+                (
+                    f"connection to {place}",
+                    f"{row.state}, sends again without an answer",
+                    "SOCK_DIAG tcp idiag_retrans",
+                ),
+                f"ss -tno dst {quoted(dst if family == 'inet' else f'[{dst}]')}",
+                "warning" if stood else "info",
             )
 
 
@@ -189,6 +200,7 @@ def _neighbours(view: HostView, device: WireguardDevice, row: Route, lost: list[
     return RULE.found(
         subject=route_subject(view, row) | {"ifname": name},
         severity=first.severity,
+        confidence="possible" if first.severity == "info" else None,
         message=f"{first.address}, {first.who}, is routed into {name} where no peer has it "
         f"among its allowed addresses{many}: the packets are dropped",
         evidence=[
@@ -296,9 +308,12 @@ def examples() -> Iterator[Example]:
         ("whose bytes wait", waits, "10.9.0.2/32", 1),
         ("whose bytes wait, and no peer at all", waits, "", 1),
         ("that is idle", {}, "10.9.0.2/32", 0),
-        ("with a peer", {"wqueue": 500}, "10.9.0.0/29", 0),
+        ("that was sent on twice", waits | {"retrans": 2}, "10.9.0.2/32", 0),
+        ("that is being opened", waits | {"state": 2}, "10.9.0.2/32", 2),
+        ("with a peer", waits, "10.9.0.0/29", 0),
         ("to elsewhere", waits | {"dst": "192.0.2.7"}, "10.9.0.2/32", 0),
     )
+    weights: tuple[Severity | None, ...] = (None, "warning", "info")
     for name, fields, allowed, fires in cases:
         talks = _host(*([allowed] if allowed else []))
         talks.socket(**({"src": "10.9.0.1", "sport": 40000, "dst": "10.9.0.3", "dport": 443, "state": 1} | fields))
@@ -308,9 +323,9 @@ def examples() -> Iterator[Example]:
             name=f"a connection {name}",
             why="it gets no answer",
             tables=tables,
-            fires=fires,
+            fires=min(fires, 1),
             says=says,
-            severity="warning" if fires else None,
+            severity=weights[fires],
         )
     bgp: Any = _Both().bgp_down("c2", HOLD, neighbor_address="10.9.0.3")
     bgp.link("eth0").address("eth0", "192.0.2.2/24")
