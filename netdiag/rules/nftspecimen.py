@@ -36,6 +36,8 @@ class Meant:
 
     family: str | None = None
     fields: dict[str, Any] = field(default_factory=dict)
+    wild: dict[str, str] = field(default_factory=dict)
+    """By ``iif`` or ``oif``: what a name has to begin with, of which the field has an example."""
     loads: dict[int, Load] = field(default_factory=dict)
 
     def packets(self, families: tuple[str, ...] = ("inet", "inet6"), **known: Any) -> Iterator[Packet]:
@@ -167,7 +169,11 @@ def _set(found: Meant, at: Context, load: Load, value: bytes) -> None:
     elif load.text in FIELDS:
         name = FIELDS[load.text]
         if name in ("iif", "oif"):
-            found.fields[name] = value.rstrip(b"\0").decode("utf-8", "replace") + ("" if len(value) == 16 else "0")
+            text = value.rstrip(b"\0").decode("utf-8", "replace")
+            if value.endswith(b"\0") or len(value) == 16:  # iptables-nft compares a name up to its NUL
+                found.fields[name] = text
+            else:
+                found.fields[name], found.wild[name] = f"{text}0", text
         elif name == "ct_state":
             number = int.from_bytes(value, "little")
             found.fields[name] = next((word for word, bit in CT_BITS.items() if bit & number), "new")

@@ -15,7 +15,7 @@ from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Place, Possible
 from netdiag.model.link import Link
 from netdiag.model.nft import Nft, NftChain, NftRule, NftTable
-from netdiag.rules.nftspecimen import Step, below, elements, meant, verdicts
+from netdiag.rules.nftspecimen import Meant, Step, below, elements, meant, verdicts
 
 MOST, FEWEST, WORK = 300, 20, 150_000
 """Rules tried for one hook: fewer where each try has to walk a long ruleset."""
@@ -52,7 +52,7 @@ def beaten(whole: Netfilter, hook: str, family: str, names: list[str], links: It
                 left -= 1
                 if left < 0:
                     return
-                asked = meant(table_, accepting, pick, way)
+                asked = _here(meant(table_, accepting, pick, way), links)
                 known: dict[str, Any] = {"oif": ""} if hook == "input" else {"iif": ""} if hook == "output" else {}
                 packets = asked.packets((family,), **known) if SPECIFIC & set(asked.fields) else ()
                 real = [packet for packet in packets if _comes_by(packet, hook, links)]
@@ -77,7 +77,7 @@ def beaten_before(whole: Netfilter, family: str, names: list[str], links: Iterab
                 left -= 1
                 if left < 0:
                     return
-                asked = meant(table_, accepting, pick, way)
+                asked = _here(meant(table_, accepting, pick, way), links)
                 packets = asked.packets((family,), oif="") if "dport" in asked.fields else ()
                 real = [packet for packet in packets if _comes_by(packet, "input", links)]
                 stops = [(_early(alone, whole, one), one) for packet in real for one in _everywhere(packet, names)]
@@ -102,12 +102,18 @@ def _translates(one: NftTable) -> bool:
     return any(step.name in ("redir", "tproxy") or step.key in ("dnat", "DNAT", "REDIRECT") for step in steps)
 
 
+def _here(asked: Meant, links: Iterable[Link]) -> Meant:
+    """The same, with an interface that is there for each name that is only begun (``tap*``)."""
+    for way, begun in asked.wild.items():
+        asked.fields[way] = next((link.ifname for link in links if link.ifname.startswith(begun)), asked.fields[way])
+    return asked
+
+
 def _comes_by(packet: Packet, hook: str, links: Iterable[Link]) -> bool:
-    """Whether there can be such a packet: there is an interface of that name, or one that begins so. What comes by
-    loopback has its route already and is never forwarded (net/ipv4/ip_input.c, ip_rcv_finish_core())."""
-    there = [link.ifname for link in links if hook != "forward" or not link.loopback]
-    named = [name.rstrip("*") for name in (packet.iif, packet.oif) if name]
-    return all(any(one.startswith(name) for one in there) for name in named)
+    """Whether there can be such a packet: there is an interface of that name. What comes by loopback has its route
+    already and is never forwarded (net/ipv4/ip_input.c, ip_rcv_finish_core())."""
+    there = {link.ifname for link in links if hook != "forward" or not link.loopback}
+    return {name for name in (packet.iif, packet.oif) if name} <= there
 
 
 def _in_vain(

@@ -378,6 +378,10 @@ def _asked() -> Iterator[Example]:
 
     yield case("asks for an interface", iifname("eth0"))
     yield case("asks for interfaces by their first letters", iifname("eth*"))
+    yield case("asks for interfaces by their first letter", iifname("e*"))
+    yield case("asks for interfaces that are not there", iifname("tap*"), fires=0)
+    yield case("asks for an interface as iptables-nft does", meta("iifname", b"eth0\0"))
+    yield case("asks for one that is not there as iptables-nft does", meta("iifname", b"eth\0"), fires=0)
     yield case("asks for a state", state("related"))
     yield case("asks for a state by a set", looked_up("s", CT_STATE), sets=(plain_set("s", "04000000"),))
     yield case("asks for a mark", mark(0x102), port(6, 80))

@@ -20,11 +20,12 @@ Fix
   the interface). Nothing of IPv4 is touched. Look for the line in /etc/sysctl.d that set it.
 
 Not flagged
-  Hosts on which IPv6 is off as a whole (all), or for new interfaces (default) while no other has it. Where it is off
-  for new ones and others have it, it is a warning: an interface that was made after the switch was set. Interfaces for
-  IPv4 only, with nothing that asks for IPv6: management, containers' networks. Ports of a bridge, legs of a bond: they
-  need none. A way out (a gateway is behind it) that has nothing against it but that its like have IPv6: it may be for
-  IPv4 alone; info. Interfaces that are down. An MTU below 1280: see mtu-too-low-disables-ipv6.
+  Hosts on which IPv6 is off as a whole (all), unless they had it at the time of the baseline or BIRD has a session to
+  an IPv6 neighbour; or for new interfaces (default) while no other has it. Where it is off for new ones and others
+  have it, it is a warning: an interface that was made after the switch was set. Interfaces for IPv4 only, with
+  nothing that asks for IPv6: management, containers' networks. Ports of a bridge, legs of a bond: they need none. A
+  way out (a gateway is behind it) that has nothing against it but that its like have IPv6: it may be for IPv4 alone;
+  info. Interfaces that are down. An MTU below 1280: see mtu-too-low-disables-ipv6.
 
 References
   net/ipv6/addrconf.c addrconf_disable_ipv6(), Documentation/networking/ip-sysctl.rst disable_ipv6
@@ -37,9 +38,11 @@ from netdiag.index.guests import sides
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.intent import IntendedAddress
+from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.expected import since
 from netdiag.rules.ipv6meant import ALIKE_SOURCE, CONSULTS, bereft, emptied, having_ipv6, needs, rules_for
 from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule, quoted
@@ -65,6 +68,8 @@ RULE = Rule(
 
 
 def check(view: HostView) -> Iterator[Draft]:
+    if view.sysctl_int("net.ipv6.conf.all.disable_ipv6") == 1:
+        yield from _everywhere(view)
     if view.sysctl_int("net.ipv6.conf.all.disable_ipv6") != 0:
         return
     late = view.sysctl_int("net.ipv6.conf.default.disable_ipv6") != 0
@@ -103,6 +108,69 @@ def check(view: HostView) -> Iterator[Draft]:
                 *(session.subject for session in bereft(view, link)),
             ],
         )
+
+
+def _everywhere(view: HostView) -> Iterator[Draft]:
+    """IPv6 is off for the whole host, which had it at the time of the baseline, or is told to speak it."""
+    if any(row.family == "inet6" and row.scope == 0 for row in view.addresses):
+        return
+    name, old = "net.ipv6.conf.all.disable_ipv6", view.baseline
+    why: tuple[str, str, bool] | None = None
+    if old is not None and old.read_whole("addresses"):
+        had = [row for row in old.addresses if row.family == "inet6" and row.scope == 0]
+        when = f"at the time of {since(old)[6:]}"
+        why = (f"it had {had[0].local} {when}", f"RTM_GETADDR IFA_LOCAL, {when}", True) if had else None
+    lost = [one for one in sessions(view) if one.address is not None and one.address.version == 6]
+    lost = [one for one in lost if not one.up and not one.switched_off]
+    if why is None and lost:
+        why = f"BGP session {lost[0].name} is to {lost[0].address}", lost[0].source, False
+    if why is None:
+        return
+    yield RULE.found(
+        subject=subject("host"),
+        message=f"IPv6 is switched off for the whole host ({name}), though {why[0]}",
+        severity="critical",
+        confidence="certain" if why[2] else "likely",
+        evidence=[(name, 1, "/proc/sys/net/ipv6/conf/all/disable_ipv6"), ("what needs it", why[0], why[1])],
+        confirm=[f"sysctl {name}", "ip -6 -br address"],
+        fix=f"sysctl -w {name}=0  # then make the addresses and routes again",
+        breaks=[
+            *(subject("link", ifname=link.ifname) for link in view.links),
+            *(subject("sysctl", name=f"net.ipv6.conf.{link.ifname}.disable_ipv6") for link in view.links),
+            *(subject("sysctl", name=f"net.ipv6.conf.{which}.disable_ipv6") for which in ("all", "default")),
+            *(one.subject for one in lost),
+        ],
+    )
+
+
+def _whole_host() -> Iterator[Example]:
+    """IPv6 is off for all."""
+
+    def host(session: dict[str, Any] | None = None, *, six: bool = False) -> HostBuilder:
+        made = BirdHost()
+        if session is not None:
+            made.bgp_down("up6", "Error: Neighbor lost", **({"bgp_state": "Idle"} | session))
+        made.link("eth0", **({} if six else OFF)).address("eth0", "192.0.2.2/24")
+        if six:
+            return made.address("eth0", "2001:db8::2/64")
+        return made.sysctl("net.ipv6.conf.all.disable_ipv6", 1)
+
+    about = subject("host")
+    sure: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": about}
+    off = host()
+    yield _case("off for all, since the baseline", "it had it", off, baseline=host(six=True).build(), **sure)
+    yield _case("off for all, then as well", "the host does without", off, baseline=host().build())
+    late: dict[str, Any] = {"late_then": ("addresses",), "baseline": host(six=True).build()}
+    yield _case("off for all, then not read", "nobody knows", off, **late)
+    for name, session, fires in (
+        ("of IPv6", {"neighbor_address": "2001:db8:5::1"}, 1),
+        ("of IPv4", {"neighbor_address": "198.51.100.1"}, 0),
+        ("that is switched off", {"neighbor_address": "2001:db8:5::1", "state": "down", "bgp_state": None,
+                                  "last_error": None, "info": ""}, 0),
+    ):  # fmt: skip
+        yield _case(f"off for all, a session {name}", "somebody set it up", host(session), **(sure if fires else {}))
+    left = host({"neighbor_address": "2001:db8:5::1"}).link("eth1").address("eth1", "2001:db8:1::1/64")
+    yield _case("off for all, but one has it", "it was switched on again there", left)
 
 
 def _remembered() -> Iterator[Example]:
@@ -279,6 +347,7 @@ def examples() -> Iterator[Example]:
     yield from _bgp()
     yield from _ways_out()
     yield from _remembered()
+    yield from _whole_host()
     crit: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "certain"}
     about = subject("link", ifname="wg0")
     yield _case(
