@@ -325,12 +325,13 @@ def netfilter_attachments(links: Iterable[BpfLink]) -> list[BpfAttachment]:
 
 
 def pressed(programs: Iterable[BpfProgram], maps: Iterable[BpfMap], running: set[int]) -> list[int]:
-    """LRU maps of these programs that are nearly full. LRU maps evict before the last entry is in use."""
+    """LRU maps of these programs that may be full: each CPU keeps free entries to itself, up to half of a small map in
+    all (kernel/bpf/bpf_lru_list.c, target_free), so that it evicts from there on."""
     used = {number for one in programs if one.id in running for number in one.map_ids}
     return [
         one.id
         for one in maps
-        if one.id in used and one.type in LRU and not one.entries_more and (one.entries or 0) * 4 >= one.max_entries * 3
+        if one.id in used and one.type in LRU and not one.entries_more and (one.entries or 0) * 2 >= one.max_entries
     ][:LRU_LOOKED_AT]
 
 

@@ -1,6 +1,6 @@
 """What it checks
-  An LRU map of an attached program, or of one that it calls, is full, and half or more of its keys were replaced while
-  netdiag looked.
+  An LRU map of an attached program, or of one that it calls, is full (of a small one each CPU keeps entries free, up to
+  half in all), and half or more of its keys were replaced while netdiag looked.
 
 Why it matters
   A full LRU map throws out an old entry for each new one. When the entries live shorter than the flows, live
@@ -15,9 +15,9 @@ Fix
   pinned and copied.
 
 Not flagged
-  A full LRU map whose entries stay: that is what it is for. Maps below three quarters of their size. Fewer than 16
-  keys. Maps of more than 1024 entries are not counted to the end, and are not judged. A scan from outside does the
-  same: this says that entries are lost, not who is to blame. With one sample: nothing is said.
+  A full LRU map whose entries stay: that is what it is for. Maps below half of their size. Fewer than 16 keys. Maps of
+  more than 1024 entries are not counted to the end, and are not judged. A scan from outside does the same: this says
+  that entries are lost, not who is to blame. With one sample: nothing is said.
 
 References
   kernel/bpf/bpf_lru_list.c; kernel/bpf/hashtab.c; Documentation/bpf/map_hash.rst

@@ -46,6 +46,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "addresses", "routes", "sysctls", "nft"),
+    explains=("wg-masquerade-inside-tunnel",),
 )
 
 

@@ -2,7 +2,8 @@
   Two peers of one WireGuard interface have prefixes that lie in one another: what is in the longer one goes to its
   peer, also for whom the shorter one was meant. A warning only where the peer with the shorter prefix also has one
   inside the other's, so that the two are interleaved and both claim the middle; or where networks of one other peer
-  fill the shorter prefix, so that nothing of it is left.
+  fill the shorter prefix, so that nothing of it is left; or where the peer with the longer one was called and has never
+  answered, while the other one has.
 
 Why it matters
   There is no "more specific and up": the longest prefix decides, whether that peer lives or not. A network that was
@@ -43,6 +44,10 @@ RULE = Rule(
 )
 
 
+CALLED = 2 * 148
+"""Bytes of two handshake initiations."""
+
+
 class Overlap(NamedTuple):
     """Two peers that claim the same addresses."""
 
@@ -54,6 +59,12 @@ class Overlap(NamedTuple):
     """A prefix of the outer peer inside the inner one's."""
     filled: bool = False
     """Nothing of the outer prefix is left: all of it goes to the inner peer."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the inner peer has never answered, and the outer one has."""
+        silent = self.inner.latest_handshake is None and not self.inner.rx_bytes
+        return silent and self.inner.tx_bytes >= CALLED and self.outer.latest_handshake is not None
 
 
 def overlaps(device: WireguardDevice) -> Iterator[Overlap]:
@@ -87,7 +98,7 @@ def _fills(inner: list[Network], wide: Network) -> bool:
 
 def _grave(one: Overlap) -> bool:
     """Whether nobody can have meant it."""
-    return one.innermost is not None or one.filled
+    return one.innermost is not None or one.filled or one.lost
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -99,12 +110,18 @@ def check(view: HostView) -> Iterator[Draft]:
         many = f" and {len(found) - 1} more" if len(found) > 1 else ""
         again = f", inside which it has {one.innermost} again" if one.innermost else ""
         again = again or (", of which nothing is left" if one.filled else "")
+        answer = ", which has never answered" if one.lost else ""
         yield RULE.found(
             subject=device_subject(device),
             message=f"{name}: {one.narrow} of peer {one.inner.public_key}{many} lies inside {one.wide} of peer "
-            f"{one.outer.public_key}{again}: it goes to the former",
+            f"{one.outer.public_key}{again}: it goes to the former{answer}",
             evidence=[
                 ("allowed ips", f"{one.wide} around {one.narrow}", source(device, "WGPEER_A_ALLOWEDIPS", "allowed_ip")),
+                *(
+                    [("bytes sent to the former, none received", one.inner.tx_bytes, "WGPEER_A_TX_BYTES")]
+                    if answer
+                    else []
+                ),
                 ("claimed again inside", one.innermost or "no", source(device, "WGPEER_A_ALLOWEDIPS", "allowed_ip")),
             ],
             confirm=[f"wg show {quoted(name)} allowed-ips"],
@@ -153,6 +170,17 @@ def examples() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
+    for name, age, tx, rx, hub, severity in (
+        ("was called and never answered", None, 296, 0, 30.0, "warning"),
+        ("was hardly called", None, 295, 0, 30.0, "info"),
+        ("sent something", None, 296, 92, 30.0, "info"),
+        ("answered once", 9999.0, 296, 0, 30.0, "info"),
+        ("did not answer, nor did the hub", None, 296, 0, None, "info"),
+    ):
+        mesh = WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a", allowed_ips=("10.0.0.0/8",), age=hub)
+        mesh.wg_peer("wg0", "b", allowed_ips=("10.1.0.0/24",), age=age, tx_bytes=tx, rx_bytes=rx)
+        why = "the hub would have taken it"
+        yield Example(name=f"the inner one {name}", why=why, tables=mesh.build(), fires=1, severity=severity)  # type: ignore[arg-type]
     yield Example(name="a default", why="a hub", tables=_host(("0.0.0.0/0", "::/0"), ("10.1.0.0/24",)).build())
     yield Example(name="single addresses", why="a mesh", tables=_host(("10.0.0.0/8",), ("10.1.0.7/32",)).build())
     yield Example(name="own", why="one peer has both", tables=_host(("10.0.0.0/8", "10.1.0.0/24"), ()).build())

@@ -19,8 +19,8 @@ Fix
 Not flagged
   Masquerade by rules that name an interface, or that leave the tunnel's destinations out: somebody decided, as on a
   gateway that hides a network on purpose. Tunnels that are the default route, a VPN to the Internet. Hosts that do not
-  forward, or with no network behind them: a private one, or one whose addresses the rule names. Guests
-  of this host: see nf-masquerade-scope.
+  forward, or with no network behind them: a private one, or one whose addresses the rule names. Guests of this host
+  have nf-masquerade-scope above it.
 
 References
   nft(8) "NAT STATEMENTS"; wg(8) AllowedIPs; drivers/net/wireguard/receive.c wg_packet_consume_data_done()
@@ -30,7 +30,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
-from netdiag.index.guests import sides
+from netdiag.index.guests import GuestSide, sides
 from netdiag.index.nfttext import rule_text
 from netdiag.index.nftverdict import Translation
 from netdiag.index.subnets import Subnet, connected
@@ -61,17 +61,27 @@ SOURCE = {4: 12, 6: 8}
 def check(view: HostView) -> Iterator[Draft]:
     devices = {row.ifname for row in view.wireguard.devices}
     for family in ("inet", "inet6"):
-        guests = {guest.link.ifindex for guest in sides(view.stack, view.routes(family), view.addresses).guests}
-        if any(forwarding(view, link, family) for link in view.links if link.ifindex in guests):
-            continue
+        guests = sides(view.stack, view.routes(family), view.addresses).guests
+        served = [guest for guest in guests if forwarding(view, guest.link, family)]
         ways = default_ways(view, family)
-        behind = [row for row in connected(view, family) if _behind(view, row, family, ways)]
+        behind = [] if served else [row for row in connected(view, family) if _behind(view, row, family, ways)]
         for mesh in view.links:
             if mesh.ifname in devices and mesh.up and mesh.ifindex not in ways:
-                found = _first(view, family, behind, mesh)
+                found = _of_guests(view, family, served, mesh) if served else _first(view, family, behind, mesh)
                 if found is not None:
                     yield _draft(*found, mesh)
                     break
+
+
+def _of_guests(
+    view: HostView, family: str, guests: list[GuestSide], mesh: Link
+) -> tuple[Translation, str, Link] | None:
+    """The first guest of this host of which the same is true."""
+    for guest in guests:
+        hidden = unscoped(view, family, guest.prefix if guest.count == 1 else None, mesh)
+        if hidden is not None:
+            return hidden, guest.prefix, guest.link
+    return None
 
 
 def _behind(view: HostView, row: Subnet, family: str, ways: set[int]) -> bool:
@@ -90,26 +100,26 @@ def _meant(row: Subnet, hidden: Translation) -> bool:
     return private or ("network", SOURCE[row.network.version]) in loads
 
 
-def _first(view: HostView, family: str, behind: list[Subnet], mesh: Link) -> tuple[Translation, Subnet] | None:
+def _first(view: HostView, family: str, behind: list[Subnet], mesh: Link) -> tuple[Translation, str, Link] | None:
     for row in behind:
         hidden = unscoped(view, family, str(row.network), mesh)
         if hidden is not None and _meant(row, hidden):
-            return hidden, row
+            return hidden, str(row.network), row.link
     return None
 
 
-def _draft(hidden: Translation, row: Subnet, mesh: Link) -> Draft:
+def _draft(hidden: Translation, network: str, link: Link, mesh: Link) -> Draft:
     at = hidden.at
     assert at.rule is not None
     text, name = rule_text(at.table, at.rule), chain_name(at.table, at.chain)
     where = f"{at.table.family} {quoted(at.table.name)} {quoted(at.chain.name)}"
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
-        message=f"`{text}` of {name} also rewrites what {row.network} behind {row.link.ifname} sends into"
+        message=f"`{text}` of {name} also rewrites what {network} behind {link.ifname} sends into"
         f" {mesh.ifname}: peers that know the network's addresses drop it",
         evidence=[
             (f"rule {at.rule.handle} of {name}", text, "NFT_MSG_GETRULE"),
-            (f"network behind {row.link.ifname}", str(row.network), "RTM_GETROUTE"),
+            (f"network behind {link.ifname}", network, "RTM_GETROUTE"),
         ],
         confirm=[list_chain(at.table, at.chain), f"wg show {quoted(mesh.ifname)} allowed-ips"],
         fix=f"nft insert rule {where} oifname {quoted(mesh.ifname)} return",
@@ -184,7 +194,7 @@ def examples() -> Iterator[Example]:
         six = _six(*(saddr(prefix),) if prefix else ())
         yield case(f"a public network of IPv6, source {prefix}", "named, or not known to be behind", six, fires)
     guest = _host().tap("tap0", inet_conf={"forwarding": 1}).route("10.1.0.2/32", dev="tap0")
-    yield case("guests", "nf-masquerade-scope speaks", guest)
+    yield case("guests", "nf-masquerade-scope stands above it", guest, 1)
     public = "198.51.100.1/24"
     yield case("behind NAT itself", "the uplink's private network is not behind it", _host(lan=public, wan="192.168.1"))
     yield case("a VRF", "its addresses are its own", _host(kind="vrf"))
