@@ -22,6 +22,9 @@ from netdiag.rules import discover
 from netdiag.rules.shape import RuleModule
 from netdiag.suppress import silence
 
+NAMED = 3
+"""Interfaces that are named in a message."""
+
 
 def _interfaces(things: Iterable[Subject]) -> frozenset[str]:
     return frozenset(str(thing["ifname"]) for thing in things if "ifname" in thing)
@@ -34,9 +37,12 @@ def _settled(draft: Draft, moving: frozenset[str]) -> Draft:
     names = _interfaces((finding.subject, *draft.touches)) & moving
     if (suffering := _interfaces(draft.breaks)) <= moving:
         names |= suffering
+    if draft.of_absence:
+        names = moving
     if not names or finding.severity == "info":
         return draft
-    message = f"{finding.message}; {', '.join(sorted(names))} came or went while it was read: look again"
+    named = ", ".join(sorted(names)[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    message = f"{finding.message}; {named} came or went while it was read: look again"
     finding = msgspec.structs.replace(finding, message=message, severity="info", confidence="possible")
     return msgspec.structs.replace(draft, finding=finding, breaks=())
 

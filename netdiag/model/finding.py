@@ -112,6 +112,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     breaks: tuple[Subject, ...] = ()
     family: str | None = None
     """``inet`` or ``inet6``: packets of that family alone suffer. None: of both, or it cannot be told."""
+    of_absence: bool = False
+    """A guest is said not to be there: while guests come and go, it may be on its way."""
     own_cause: bool = False
     """What was found has a cause of its own: nothing explains it but a rule that names it in full."""
 

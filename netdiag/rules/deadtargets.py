@@ -61,6 +61,7 @@ def finding(rule: Rule, one: Target, why: DeadEnd, count: int) -> Draft:
         confirm=[list_chain(at.table, at.chain), f"ip {version}route get {one.address}"],
         fix=fix,
         touches=[around(one.address), *([subject("link", ifname=why.ifname)] if why.ifname else [])],
+        of_absence=True,
     )
 
 

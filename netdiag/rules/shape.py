@@ -72,8 +72,9 @@ class Rule:
         confidence: Confidence | None = None,
         touches: Iterable[Subject] = (),
         breaks: Iterable[Subject] = (),
+        of_absence: bool = False,
     ) -> Draft:
-        """A finding of this rule. ``evidence`` is (fact, value, source); ``touches`` and ``breaks``: see
+        """A finding of this rule. ``evidence`` is (fact, value, source); the rest is told in
         model.finding.Draft."""
         confidence = confidence or self.confidence
         finding = Finding(
@@ -89,7 +90,14 @@ class Rule:
         touches, breaks, family = tuple(touches), tuple(breaks), self.family
         if family == "each":
             family = family_of((subject,)) or family_of((*touches, *breaks))
-        return Draft(finding=finding, touches=touches, breaks=breaks, family=family, own_cause=self.own_cause)
+        return Draft(
+            finding=finding,
+            touches=touches,
+            breaks=breaks,
+            family=family,
+            of_absence=of_absence,
+            own_cause=self.own_cause,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

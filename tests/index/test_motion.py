@@ -8,6 +8,7 @@ from netdiag.model.finding import Finding
 from netdiag.model.snapshot import Snapshot
 from netdiag.rules import discover
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, nat, port, rule, table
 from tests.rules.test_examples import META, complete_coverage
 
 
@@ -17,10 +18,10 @@ def seen(host: HostBuilder, before: str, after: str) -> HostBuilder:
     return host.counters(before={"links": first}, after={"links": second})
 
 
-def found(host: HostBuilder, rule: str) -> Finding:
-    module = discover()[rule]
+def found(host: HostBuilder, name: str) -> Finding:
+    module = discover()[name]
     snapshot = Snapshot(meta=META, tables=host.build(), coverage=complete_coverage())
-    (finding,) = judge(snapshot, modules={rule: module}).findings
+    (finding,) = judge(snapshot, modules={name: module}).findings
     return finding
 
 
@@ -68,3 +69,14 @@ def test_only_guests_interfaces_move() -> None:
     assert moving(seen(host, "tap0", "eth0 wg0 br0").build()) == {"tap0"}
     gone = seen(HostBuilder().tap("tap0"), "tap0", "")
     assert moving(gone.vanished("tap0").build()) == {"tap0"}
+
+
+@pytest.mark.parametrize(("after", "severity"), [("eth0 tap0", "warning"), ("eth0 tap0 tap9", "info")])
+def test_on_who_is_not_there(after: str, severity: str) -> None:
+    """A rule that misses a guest: the one that just comes, whatever its interface, may be that one."""
+    dnat = rule(port(6, 8080), nat("dnat", "10.0.0.9", 80))
+    host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+    host.tap("tap0").route("10.0.0.2/32", dev="tap0").tap("tap9")
+    host.nft(table(chain("pre", dnat, hook="prerouting", priority="dstnat", type="nat"), name="nat"))
+    seen(host, "eth0 tap0", after).vanished("tap9")
+    assert found(host, "nf-orphan-dnat-to-dead").severity == severity

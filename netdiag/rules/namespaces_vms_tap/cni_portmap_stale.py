@@ -18,7 +18,8 @@ Fix
 
 Not flagged
   Containers that are there, or whose address was not asked for yet on a bridge with ports. Rules of others
-  (nf-orphan-dnat-to-dead). A sandbox that is just starting: look twice.
+  (nf-orphan-dnat-to-dead). A sandbox that is just starting: look twice (a possibility only where one came or went
+  while the host was read).
 
 References
   cni.dev "portmap plugin"; github.com/hashicorp/nomad issue 11901

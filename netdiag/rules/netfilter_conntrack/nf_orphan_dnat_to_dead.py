@@ -22,7 +22,8 @@ Not flagged
   Targets that this host knows nothing bad of: on another host behind a gateway, on a link where no neighbour was asked
   yet. Ports of this host on which something listens, or where a program of eBPF chooses the socket (sk_lookup); where
   sockets could not be read they are not evaluated. Dormant tables. Rules of CNI's portmap (cni-portmap-stale). An
-  allocation that is just starting looks the same for some seconds: look twice.
+  allocation that is just starting looks the same for some seconds: look twice; where guests came or went while the host
+  was read, it is a possibility only.
 
 References
   net/netfilter/nft_nat.c; nft(8) "NAT STATEMENTS"
