@@ -109,10 +109,15 @@ def flow_examples() -> Iterator[Example]:
     for name, state, fields, fired in (
         ("seen lately", {"tcp_timeout_established": 432_000}, tcp, 1),
         ("not seen lately", {"tcp_timeout_established": 432_001}, tcp, 0),
+        ("sent again and again", {"tcp_timeout_established": 432_000}, tcp | {"timeout": 300}, 1),
+        ("of minutes before its end", {"tcp_timeout_established": 432_000}, tcp | {"timeout": 301}, 0),
+        ("of minutes, where hours are all", {"tcp_timeout_established": 7_200}, tcp | {"timeout": 290}, 0),
+        ("sent again, of another time", {"tcp_timeout_established": 10_000, "tcp_timeout_unacknowledged": 100},
+         tcp | {"timeout": 100}, 1),
         ("of a time that is not known", {}, tcp, 0),
         ("offloaded", {}, tcp | {"status": IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_OFFLOAD, "timeout": 0}, 1),
         ("closing", {}, tcp | {"tcp_state": "time_wait", "timeout": 9}, 1),
-    ):
+    ):  # fmt: skip
         built = flow(out, back, **fields).conntrack_state(settings=state)
         what = f"a tracked TCP connection {name}"
         if fired:

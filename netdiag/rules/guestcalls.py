@@ -70,6 +70,7 @@ def refused_flows() -> Iterator[Example]:
 
     words = ("refuses 10.30.4.9, to whom guest 10.88.0.11 behind br0 has a connection",)
     yield case("it stands", "the network was in use", host(), "warning", says=words)
+    yield case("it sends again and again", "nobody acknowledges it", host(timeout=299), "warning")
     yield case("by UDP", "likewise", host(proto=17, tcp_state=None, timeout=100), "warning")
     yield case("of which nothing was seen for long", "it may be over", host(timeout=300_000))
     yield case("without an answer", "it may be a scan", host(status=0x8, tcp_state="syn_sent", timeout=100))

@@ -53,6 +53,8 @@ PRIVATE6 = IPv6Network("fc00::/7")
 TRACKED = TCP_STATES.index("established")
 LATELY = 300
 """Seconds since the last packet of a tracked connection that is taken to be in use."""
+LONG = 100
+"""How much longer what is established must stay than what is not acknowledged, so that the one is told by its time."""
 MOST = 1000
 """Connections that are looked at, and far ends of tracked ones."""
 DEFAULTS = {"inet": "0.0.0.0/0", "inet6": "::/0"}
@@ -190,11 +192,19 @@ def private(net: IPv4Network | IPv6Network) -> bool:
 
 
 def ended(view: HostView) -> npt.NDArray[np.bool_]:
-    """Which tracked connections are established TCP of which nothing was seen lately: they stay for days."""
-    table = view.conntrack
+    """Which tracked connections are established TCP of which nothing was seen lately: they stay for days.
+
+    One whose data nobody acknowledges has only minutes from its last packet on (net/netfilter/nf_conntrack_proto_tcp.c,
+    TCP_CONNTRACK_UNACK): where the others stay that much longer, hardly any entry with so little left is an old one.
+    """
+    table, settings = view.conntrack, view.conntrack_state.settings if view.read_whole("conntrack_state") else {}
     quiet = (table.tcp_state == TRACKED) & (table.status & (IPS_OFFLOAD | IPS_HW_OFFLOAD) == 0)
-    full = view.conntrack_state.settings.get("tcp_timeout_established") if view.read_whole("conntrack_state") else None
-    return np.asarray(quiet & (table.timeout.astype(np.int64) < full - LATELY) if full is not None else quiet, np.bool_)
+    full, left = settings.get("tcp_timeout_established"), table.timeout.astype(np.int64)
+    if full is None:
+        return np.asarray(quiet, np.bool_)
+    unacknowledged = settings.get("tcp_timeout_unacknowledged", LATELY)
+    quiet &= left < full - LATELY
+    return np.asarray(quiet & (left > unacknowledged) if full >= LONG * unacknowledged else quiet, np.bool_)
 
 
 def cut_flows(view: HostView, family: str) -> Iterator[Sign]:
