@@ -151,6 +151,45 @@ def flow_examples() -> Iterator[Example]:
         yield silence(f"a tracked connection {name}", "it says nothing of a default route", built)
 
 
+def stranded_examples() -> Iterator[Example]:
+    """Connections to where a table leads, but not these packets: it is for others."""
+
+    def made(rule: dict[str, Any] | None = None, **table: Any) -> HostBuilder:
+        built = host().link("eth1").address("eth1", "192.168.9.2/24")
+        way: dict[str, Any] = {"via": "192.168.9.1", "dev": "eth1", "table": 100}
+        built.route("default", **(way | table))
+        return built.rule(1000, **(rule or {"src": "192.168.9.2", "src_len": 32, "table": 100}))
+
+    def call(built: HostBuilder, src: str = "192.0.2.2") -> HostBuilder:
+        return built.socket(src=src, sport=40000, dst="198.51.100.9", dport=443, state=1)
+
+    def guest(built: HostBuilder, far: str = "198.51.100.9", **fields: Any) -> HostBuilder:
+        built.link("br0", kind="bridge").tap("tap0", master="br0").address("br0", "10.88.0.1/24")
+        built.conntrack_state(settings={"tcp_timeout_established": 432_000})
+        given = {"tcp_state": "established", "timeout": 299} | fields
+        return built.conntrack(6, f"10.88.0.11 40000 {far} 443", f"{far} 443 10.88.0.11 40000", **given)
+
+    rest = "no IPv4 default route for what no policy rule leads elsewhere, and the connection "
+    yield fires("a connection, and a table for another address", "it is not led there", call(made()), "critical", rest)
+    yield silence("a connection of that address", "it has its table", call(made(), "192.168.9.2"))
+    for name, rule in (("a mark", {"fwmark": 7}), ("an owner", {"uid_start": 1000, "uid_end": 1000})):
+        built = call(made(rule | {"table": 100}))
+        yield silence(f"a connection, and a table for {name}", "it may have that", built)
+    left = call(made()).route("198.51.100.0/24", dev="eth1", table=9)
+    yield silence("a connection, and a table without a rule", "that one tells", left)
+    refused = call(made()).rule(2000, action="unreachable")
+    yield silence("a connection that a rule refuses", "somebody refuses it", refused)
+    of_guest = rest + "of guest 10.88.0.11 behind br0 to 198.51.100.9"
+    yield fires("a guest's connection, and a table for an address", "likewise", guest(made()), "critical", of_guest)
+    bare = guest(host())
+    yield fires("a guest's connection", "its packets are refused", bare, "critical", "of guest 10.88.0.11 behind br0")
+    own = guest(made({"iif": "br0", "table": 100}))
+    yield silence("a guest's connection, and a table for its network", "it is led there", own)
+    yield silence("a guest's connection to a private network", "its bridge went with it", guest(host(), "10.9.0.2"))
+    old = guest(host(), timeout=300_000)
+    yield silence("a guest's connection of yesterday", "it may be over", old)
+
+
 def peer_examples() -> Iterator[Example]:
     """Peers of WireGuard on a host without a default route."""
 

@@ -17,8 +17,8 @@ from netdiag.model.finding import subject
 from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.demands import Demand
+from netdiag.rules.lostways import ended
 from netdiag.rules.shape import Example
-from netdiag.rules.waysmeant import ended
 
 MOST = 256
 """Tracked connections that are looked at."""

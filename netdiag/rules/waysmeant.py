@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import numpy as np
-import numpy.typing as npt
 
-from netdiag.index.fib import Fib
 from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
-from netdiag.model.conntrack import IPS_HW_OFFLOAD, IPS_OFFLOAD, IPS_SEEN_REPLY, TCP_STATES
+from netdiag.model.conntrack import IPS_SEEN_REPLY
 from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import Severity
 from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST, RTPROT_NAMES
 from netdiag.model.sockets import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, TIME_WAIT
+from netdiag.rules.guestcalls import called
+from netdiag.rules.lostways import covered, ended, sent_by, stranded
 from netdiag.rules.routewords import ip_command, table_word
 from netdiag.rules.shape import quoted
 from netdiag.rules.waysout import ROUTING_DAEMONS, for_some
@@ -50,11 +50,6 @@ BEYOND = {
 """Addresses to try a lookup with: documentation prefixes, and one of a range that is no longer used."""
 PRIVATE4 = tuple(IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
 PRIVATE6 = IPv6Network("fc00::/7")
-TRACKED = TCP_STATES.index("established")
-LATELY = 300
-"""Seconds since the last packet of a tracked connection that is taken to be in use."""
-LONG = 100
-"""How much longer what is established must stay than what is not acknowledged, so that the one is told by its time."""
 MOST = 1000
 """Connections that are looked at, and far ends of tracked ones."""
 DEFAULTS = {"inet": "0.0.0.0/0", "inet6": "::/0"}
@@ -89,6 +84,7 @@ def signs(view: HostView, family: str, *, counters: bool, lonely: bool) -> Itera
     yield from cut_peers(view, family)
     yield from cut_connections(view, family)
     yield from cut_flows(view, family)
+    yield from cut_guests(view, family)
     if counters:
         yield from refused(view, family, lonely=lonely)
     yield from lone_halves(view, family)
@@ -140,7 +136,8 @@ def cut_peers(view: HostView, family: str) -> Iterator[Sign]:
 
 
 def cut_connections(view: HostView, family: str) -> Iterator[Sign]:
-    """A connection to where no route of any table leads: there was one when it began. One of TCP that is established is
+    """A connection to where no route of any table leads (or none of those that rules lead its packets to): there was
+    one when it began. One of TCP that is established is
     losing its packets; one that is ending or has just ended (TIME_WAIT lasts a minute), or a connected UDP socket, only
     tells that there was one, and counts where its own address is still here."""
     table, fib = view.sockets, view.fib(family)
@@ -154,14 +151,16 @@ def cut_connections(view: HostView, family: str) -> Iterator[Sign]:
         far = (far.ipv4_mapped or far) if isinstance(far, IPv6Address) else far
         if (far.version == 4) != (family == "inet") or far.is_link_local:
             continue
-        if covered(fib, str(far)):
+        near = ip_address(row.src.partition("%")[0])
+        near = (near.ipv4_mapped or near) if isinstance(near, IPv6Address) else near
+        spared = covered(fib, str(far))
+        if spared and not (open_[position] and stranded(view, sent_by(row, family, str(near), str(far)))):
             continue
         if open_[position]:
             fact = ("connection", f"to {far} port {row.dport}, established", "SOCK_DIAG tcp")
-            yield Sign(severity="critical", text=f"the connection to {far} that is under way has no route", fact=fact)
+            text = f"the connection to {far} that is under way has no route"
+            yield Sign(severity="critical", text=text, fact=fact, now=spared)
             return
-        near = ip_address(row.src.partition("%")[0])
-        near = (near.ipv4_mapped or near) if isinstance(near, IPv6Address) else near
         if not view.local.owners(str(near)) or far.is_multicast or str(far) == "255.255.255.255":
             continue  # (those need no route where the socket names its interface)
         netid = row.netid
@@ -191,20 +190,20 @@ def private(net: IPv4Network | IPv6Network) -> bool:
     return any(net.subnet_of(of) for of in PRIVATE4)
 
 
-def ended(view: HostView) -> npt.NDArray[np.bool_]:
-    """Which tracked connections are established TCP of which nothing was seen lately: they stay for days.
-
-    One whose data nobody acknowledges has only minutes from its last packet on (net/netfilter/nf_conntrack_proto_tcp.c,
-    TCP_CONNTRACK_UNACK): where the others stay that much longer, hardly any entry with so little left is an old one.
-    """
-    table, settings = view.conntrack, view.conntrack_state.settings if view.read_whole("conntrack_state") else {}
-    quiet = (table.tcp_state == TRACKED) & (table.status & (IPS_OFFLOAD | IPS_HW_OFFLOAD) == 0)
-    full, left = settings.get("tcp_timeout_established"), table.timeout.astype(np.int64)
-    if full is None:
-        return np.asarray(quiet, np.bool_)
-    unacknowledged = settings.get("tcp_timeout_unacknowledged", LATELY)
-    quiet &= left < full - LATELY
-    return np.asarray(quiet & (left > unacknowledged) if full >= LONG * unacknowledged else quiet, np.bool_)
+def cut_guests(view: HostView, family: str) -> Iterator[Sign]:
+    """Whom guests have connections to, where no rule leads their packets anywhere."""
+    lost = dict[IPv4Network | IPv6Network, Sign]()
+    for demand in called(view):
+        far, near = demand.query.dst, demand.query.src
+        if demand.query.family != family or not stranded(view, demand.query):
+            continue
+        fact = ("tracked connection", f"{near} to {far}, answered", "CTNETLINK CTA_STATUS")
+        text = f"the connection of guest {near} behind {demand.query.iif} to {far} has no route"
+        sign = Sign(severity="critical", text=text, fact=fact, now=True, past=True)
+        lost.setdefault(network(ip_address(far)), sign)
+        if telling(lost):
+            yield next(iter(lost.values()))
+            return
 
 
 def cut_flows(view: HostView, family: str) -> Iterator[Sign]:
@@ -232,12 +231,6 @@ def cut_flows(view: HostView, family: str) -> Iterator[Sign]:
             if telling(lost):
                 yield next(iter(lost.values()))
                 return
-
-
-def covered(fib: Fib, address: str) -> bool:
-    """Whether a route of any table leads to an address."""
-    whole = f"{address}/{32 if ':' not in address else 128}"
-    return any(len(fib.routes_covering(number, whole)) for number in fib.tables())
 
 
 def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:

@@ -4,11 +4,10 @@
   - packets were refused for want of a route while netdiag looked (OutNoRoutes; InNoRoutes of what it forwards);
   - the same at any time since the namespace was made, where it has no route by any gateway and no tunnel at all;
   - a tunnel whose far end has no route, or endpoints of WireGuard in several networks, none of which has one;
-  - a TCP connection under way (or in TIME_WAIT), a connected UDP socket, or a tracked connection that was answered,
-    with an address to which no route of any table leads;
+  - a TCP connection under way (or in TIME_WAIT), a connected UDP socket, or a tracked connection that was answered, to
+    where no route of any table leads; or a TCP connection, or a guest's, whose very packets no rule leads anywhere;
   - 0.0.0.0/1 without 128.0.0.0/1 (or ::/1 without 8000::/1): two routes that together stand for a default route;
-  - a nexthop object with a gateway that no route uses any more;
-  - a default route in a table that no rule leads to;
+  - a nexthop object with a gateway that no route uses any more, or a default route in a table that no rule leads to;
   - [[route]] of the intent names one of table main, or there was one at the time of the baseline, in a table that has
     none now; where some packets still have one, in a table for all.
 
@@ -70,6 +69,7 @@ from netdiag.rules.build_waysmeant import (
     marked_examples,
     peer_examples,
     silence,
+    stranded_examples,
     taken_back_examples,
 )
 from netdiag.rules.routewords import ip_command
@@ -214,7 +214,7 @@ def examples() -> Iterator[Example]:
     yield from other_sign_examples()
     yield from connection_examples()
     yield from flow_examples()
-    yield from peer_examples()
+    yield from (*peer_examples(), *stranded_examples())
     yield from taken_back_examples()
     yield from silent_examples()
     yield from family_examples()
