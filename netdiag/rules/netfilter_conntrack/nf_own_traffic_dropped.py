@@ -82,6 +82,7 @@ RULE = Rule(
     explains=(
         "bgp-not-established",
         "bgp-hold-timer-expired",
+        "bgp-bfd-down",
         "wg-never-handshaked",
         "wg-handshake-stale",
         "wg-listen-port-firewalled",

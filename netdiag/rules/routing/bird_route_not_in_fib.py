@@ -1,7 +1,8 @@
 """What it checks
   A route that BIRD gives to the kernel (its best route, as the Kernel protocol's export list shows it) is in no routing
   table that holds the rest of that list. Which kernel table a Kernel protocol feeds is not told by BIRD: it is the one
-  with most of its routes, and where several tie, a route is missing only if none of them has it. Where all its routes
+  with most of its routes, and where several tie, a route is missing only if none of them has it. Of several protocols
+  no two feed one table: the tables are shared out so that most routes are there. Where all its routes
   are in tables that other Kernel protocols of this daemon feed, and one table to which a policy rule leads is empty,
   all of them are missing from that one: BIRD lets no two feed one table.
 
@@ -30,8 +31,9 @@ References
   sysdep/unix/krt.c krt_prune(), sysdep/linux/netlink.c nl_send_route() of BIRD; RTPROT_BIRD in rtnetlink.h
 """
 
+import itertools
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +60,8 @@ TYPES = ("unicast", "blackhole", "unreachable", "prohibit")
 BIRD = 12
 """RTPROT_BIRD (include/uapi/linux/rtnetlink.h)."""
 MAIN, KERNELS_OWN = 254, (253, 254, 255)
+MOST_SHARED = 4
+"""Kernel protocols among which tables are shared out."""
 NAMED = 3
 """So many missing routes of a protocol are told one by one; more are told together."""
 
@@ -113,6 +117,29 @@ def usable(view: HostView, route: BirdRoute, protocol: str) -> bool:
     return all(link is not None and link.operstate != "down" for link in links)
 
 
+def places(lists: dict[str, dict[bytes | None, BirdRoute]], held: dict[int, set[bytes]]) -> dict[str, list[int]]:
+    """The kernel tables that each Kernel protocol may feed: those with most of its routes. No two of one daemon feed
+    one table: among several, tables are shared out so that most routes are there, and BIRD's main table in main."""
+    scores = {
+        name: {table: len(set(routes) & names) for table, names in held.items()} for name, routes in lists.items()
+    }
+    found = {name: [t for t, score in row.items() if score == max(row.values())] for name, row in scores.items()}
+    full = [name for name, routes in lists.items() if routes]
+    if not 1 < len(full) <= min(len(held), MOST_SHARED):
+        return found
+    tables = sorted(held, key=lambda table: -max(scores[name][table] for name in full))[: 2 * MOST_SHARED]
+
+    def worth(given: tuple[int, ...]) -> tuple[int, int]:
+        pairs = list(zip(full, given, strict=True))
+        main = sum(table == MAIN and _of_master(lists[name].values()) for name, table in pairs)
+        return sum(scores[name][table] for name, table in pairs), main
+
+    shares = list(itertools.permutations(tables, len(full)))
+    most = max(map(worth, shares))
+    best = [share for share in shares if worth(share) == most]
+    return found | {name: sorted({share[at] for share in best}) for at, name in enumerate(full)}
+
+
 def feeds(view: HostView) -> Iterator[Feed]:
     """Every Kernel protocol that is up and of whose list something is missing."""
     tables = {family: known(view, family) for family in ("inet", "inet6")}
@@ -122,27 +149,28 @@ def feeds(view: HostView) -> Iterator[Feed]:
     running = {daemon.socket: daemon for daemon in view.bird.daemons}
     for daemon in view.bird_routes:
         for family, held in tables.items():
-            claims: list[Claim] = []
+            lists: dict[str, dict[bytes | None, BirdRoute]] = {}
             for listed in daemon.exports:
-                if (daemon.socket, listed.protocol) not in kernels:
-                    continue
-                routes = {key(r.net, family): r for r in listed.routes or () if usable(view, r, listed.protocol)}
-                routes.pop(None, None)
-                wanted = set(routes)
-                scores = {table: len(wanted & names) for table, names in held.items()}
-                most = max(scores.values())
-                best = [table for table, score in scores.items() if score == most]
+                if (daemon.socket, listed.protocol) in kernels:
+                    rows = {key(r.net, family): r for r in listed.routes or () if usable(view, r, listed.protocol)}
+                    rows.pop(None, None)
+                    lists[listed.protocol] = rows
+            claims: list[Claim] = []
+            placed = places(lists, held)
+            for protocol, routes in lists.items():
+                wanted, best = set(routes), placed[protocol]
                 lost = wanted.difference(*(held[table] for table in best))
                 if lost:
-                    table = best[0] if len(best) == 1 else 254
+                    table = best[0] if len(best) == 1 else MAIN
                     late = [routes[name] for name in lost if not passing(running[daemon.socket], routes[name].since)]
                     missing = sorted(late, key=lambda route: route.net)
                     if not missing:
                         continue
-                    yield Feed(daemon.socket, listed.protocol, family, table, len(wanted), missing)
+                    yield Feed(daemon.socket, protocol, family, table, len(wanted), missing)
                 elif wanted:
                     order = sorted((routes[name] for name in wanted), key=lambda route: route.net)
-                    claims.append(Claim(listed.protocol, order, {t: score for t, score in scores.items() if score}))
+                    scores = {table: score for table, names in held.items() if (score := len(wanted & names))}
+                    claims.append(Claim(protocol, order, scores))
             yield from _homeless(view, daemon.socket, family, claims)
 
 
@@ -152,7 +180,7 @@ def _homeless(view: HostView, socket_: str, family: str, claims: list[Claim]) ->
     led = {rule.table or 0 for rule in view.rules if rule.family == family} - {0, *KERNELS_OWN}
     empty = [table for table in led if not len(view.fib(family).positions(table))]
     taken: set[int] = set()
-    for claim in sorted(claims, key=lambda claim: (not _of_master(claim), -len(claim.routes), claim.protocol)):
+    for claim in sorted(claims, key=lambda claim: (not _of_master(claim.routes), -len(claim.routes), claim.protocol)):
         free = [table for table in claim.tables if table not in taken]
         if free:
             taken.add(max(free, key=lambda table: (claim.tables[table], table == MAIN)))
@@ -160,9 +188,9 @@ def _homeless(view: HostView, socket_: str, family: str, claims: list[Claim]) ->
             yield Feed(socket_, claim.protocol, family, empty[0], len(claim.routes), claim.routes)
 
 
-def _of_master(claim: Claim) -> bool:
-    """Whether its routes are from BIRD's main table, which is what goes to the kernel's main table as a rule."""
-    return (claim.routes[0].table or "").startswith("master")
+def _of_master(routes: Iterable[BirdRoute]) -> bool:
+    """Whether routes are from BIRD's main table, which is what goes to the kernel's main table as a rule."""
+    return (next(iter(routes)).table or "").startswith("master")
 
 
 def exposed(view: HostView, feed: Feed, route: BirdRoute) -> bool:
@@ -312,6 +340,15 @@ def _two_feeds() -> Iterator[Example]:
         ("rules for two empty tables", "which one it was is not known", host(rules=(100, 101))),
     ):
         yield _case(f"two feeds: {name}", why, one)
+    for lost, kept, table in ((A, B, 254), (B, A, 100)):
+        shared = _host(_route(A), _route(B)).protocol("cust", "Kernel")
+        shared.exports("cust", routes=(_route(A, table="customers"), _route(B, table="customers")))
+        shared.rule(1000, table=100, fwmark=1)
+        for net in (A, B):
+            shared.route(net, dev="eth0", via="192.0.2.1", protocol=12, table=354 - table)
+        about = subject("route", dst=lost, table=table)
+        yield _case(f"two feeds: {table} has lost one", "the other table has both", shared, kept, table=table, fires=1,
+                    subject=about)  # fmt: skip
 
 
 def _silent() -> Iterator[Example]:

@@ -4,7 +4,8 @@
   Also on the only way out of guests that forward (one that only this host's own address is led to is none of theirs),
   or on the one of the default route by which their addresses are translated: what they send leaves, and no answer
   comes back. Or on the one behind which a BGP neighbour of another AS, which tells this host of routes, is told by
-  its BIRD of networks behind another interface: it sends what is for there. Or on the one by which a guest that
+  its BIRD of networks behind another interface: it sends what is for there. Or on one that a policy rule names: what
+  arrives there (iif) has a table of its own. Or on the one by which a guest that
   forwards opened a connection whose answer came and did not get through (a warning).
 
 Why it matters
@@ -134,6 +135,8 @@ def weight(
             "likely",
             f"the addresses of the guests behind {sent.link.ifname} are translated there, and no answer returns",
         )
+    if rule := next((one for one in view.rules if one.family == "inet" and one.iif == link.ifname and one.table), None):
+        return "critical", "likely", f"rule {rule.priority} leads what arrives there to table {rule.table}"
     if partners:
         other = view.ifname(min(partners))
         return "critical", "likely", f"it shares a route with {other}, which forwards"
@@ -250,6 +253,9 @@ def examples() -> Iterator[Example]:
         sure = "likely" if severity == "critical" else "possible"
         yield _case(f"{count} packets dropped", "strays, or traffic", host, 1, severity=severity, confidence=sure)
     yield _case("a subnet kept apart", "it leads nowhere: meant", _router(eth2=0))
+    for word, fires in (("iif", 1), ("oif", 0)):
+        led = _twice(_router(eth2=0)).rule(700, table=100, **{word: "eth2"})
+        yield _case(f"a rule of {word}", "of what arrives?", led, fires, severity="critical" if fires else None)
     mgmt = _router(eth2=0).route("default", via="10.2.0.2", dev="eth2")
     yield _case("management with the default route", "kept apart on purpose", mgmt, 1, severity="info")
     alone = _router(eth1=0, eth2=0).sysctl("net.ipv4.conf.lo.forwarding", 1)
