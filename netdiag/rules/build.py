@@ -203,7 +203,7 @@ class HostBuilder:
         return self
 
     def address(self, ifname: str, prefix: str, **fields: Any) -> "HostBuilder":
-        """An address with its local route and, unless NOPREFIXROUTE or down, its connected route."""
+        """An address with its local route (IPv6: unless down) and, unless NOPREFIXROUTE or down, its connected one."""
         interface = ipaddress.ip_interface(prefix)
         family = "inet" if interface.version == 4 else "inet6"
         host = f"{interface.ip}/{interface.max_prefixlen}"
@@ -218,17 +218,17 @@ class HostBuilder:
             **fields,
         )
         self._addresses.append(row)
-        if link.up:
-            if not row.flags & IFA_F_TENTATIVE:
-                self.route(host, dev=ifname, table=255, type="local", scope=254)
-            if not row.flags & IFA_F_NOPREFIXROUTE and not link.loopback and (host != str(interface.network)):
-                self.route(
-                    str(interface.network),
-                    dev=ifname,
-                    scope=253 if family == "inet" else 0,
-                    prefsrc=str(interface.ip) if family == "inet" else None,
-                    protocol=2,
-                )
+        if (link.up or family == "inet") and not row.flags & IFA_F_TENTATIVE:  # (IPv4 is answered for while it is down)
+            self.route(host, dev=ifname, table=255, type="local", scope=254)
+        whole = link.loopback or host == str(interface.network)
+        if link.up and not row.flags & IFA_F_NOPREFIXROUTE and not whole:
+            self.route(
+                str(interface.network),
+                dev=ifname,
+                scope=253 if family == "inet" else 0,
+                prefsrc=str(interface.ip) if family == "inet" else None,
+                protocol=2,
+            )
         return self
 
     def route(
