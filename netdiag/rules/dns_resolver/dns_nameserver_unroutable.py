@@ -33,7 +33,7 @@ References
   net/ipv6/datagram.c __ip6_datagram_connect(); net/core/neighbour.c neigh_timer_handler()
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -44,7 +44,6 @@ from netdiag.index.shadow import REFUSALS
 from netdiag.index.view import HostView
 from netdiag.model.distinct import among
 from netdiag.model.finding import Confidence, Draft, Severity, Subject, subject
-from netdiag.model.host import Forwarder
 from netdiag.model.link import IFF_LOWER_UP, Link
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgp_bird.bgp_export_leak import private
@@ -56,6 +55,7 @@ from netdiag.rules.nameservers import asked, asks_dns, beyond
 from netdiag.rules.neighbours.neigh_gateway_failed import RECENT
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.silentneighbours import failing
+from netdiag.rules.stubcases import stub_examples
 from netdiag.rules.waysout import LINK_LOCAL, default_oifs
 from netdiag.rules.wireguardways import peer_for
 
@@ -209,6 +209,8 @@ def check(view: HostView) -> Iterator[Draft]:
                 severity, consequence = "warning", f"{found.note}: no name can be looked up"
         elif len(cut) == len(servers):
             severity, consequence = "critical", "no name can be looked up"
+            if behind is not None and behind[0] == "dnsmasq":  # it may read others from a file of its own (resolv-file)
+                severity, consequence = "warning", "it has no other one in its server= lines"
         elif address == servers[0] and behind is None:
             severity, consequence = "warning", "every lookup waits for it first"
         else:
@@ -301,7 +303,7 @@ def examples() -> Iterator[Example]:
     table.rule(100, ip_proto=17, dport_start=53, dport_end=53, table=99)
     table.route("default", via="192.0.2.254", dev="eth0")
     yield fires("a rule sends questions alone to a default that refuses", "whoever is asked", table, "info")
-    yield from _of_a_stub(fires)
+    yield from stub_examples(fires)
     lost = ("there is no route to it", "nor to any other nameserver: no name can be looked up")
     likely: dict[str, Any] = {"confidence": "likely"}
     six = _host("2001:db8:53::1")
@@ -409,39 +411,3 @@ def examples() -> Iterator[Example]:
         ("another prefix is swallowed", "not this one", refusing(_host(far), f"{other}/32")),
     ):
         yield Example(name=name, why=why, tables=host.build())
-
-
-def _of_a_stub(fires: Callable[..., Example]) -> Iterator[Example]:
-    """A resolver of this host is asked, and asks others in turn."""
-    far, other = "198.51.100.53", "203.0.113.53"
-
-    def host(
-        *servers: str,
-        cut: tuple[str, ...] = (far,),
-        comm: str = "systemd-resolve",
-        domain: str | None = None,
-        **fields: Any,
-    ) -> HostBuilder:
-        made = (
-            HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").route("default", via="192.0.2.254", dev="eth0")
-        )
-        for address in cut:
-            made.route(f"{address}/32", type="blackhole")
-        path = "/run/systemd/resolve/resolv.conf"
-        rows = [Forwarder(daemon="systemd-resolved", address=one, source=path, domain=domain) for one in servers]
-        made.socket(protocol=17, src="127.0.0.53", sport=53, comm=comm)
-        return made.resolver("127.0.0.53", forwarders=tuple(rows), **fields)
-
-    def calm(name: str, why: str, made: HostBuilder) -> Example:
-        return Example(name=name, why=why, tables=made.build())
-
-    words = f"nameserver {far}, whom systemd-resolved asks, do not leave this host: the blackhole route"
-    yield fires("a stub's only one", "the stub waits for it", host(far), "critical", 1, words)
-    yield fires("by nss-resolve", "the same", host(far, hosts=("files", "resolve", "dns")), "critical", 1, words)
-    yield fires("one of a stub's two", "it takes the one that answers", host(far, other), "info")
-    yield fires("both of the stub's", "none is left", host(far, other, cut=(far, other)), "critical", 2)
-    yield calm("a stub's, for one domain", "whom else it asks is not known", host(far, domain="lan"))
-    yield calm("another program's", "whom that asks is not known", host(far, comm="coredns"))
-    yield calm("a stub's, which is reached", "as it should be", host(other))
-    yield calm("a stub behind a stub", "it is followed no further", host(far, "127.0.0.1"))
-    yield calm("hosts only, beside a stub", "nobody asks", host(far, hosts=("files",)))
