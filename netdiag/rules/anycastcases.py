@@ -102,6 +102,7 @@ def _of_statics(_case: Callable[..., Example], edge: Callable[..., BirdHost]) ->
         ("are none", host(made=0), 0),
         ("are of the other family", host(name="ipv6"), 0),
         ("are of a protocol that is off", host(state="start"), 0),
+        ("go to nobody, beside OSPF", host(kernel=far).protocol("o1", "OSPF"), 0),
         ("go nobody knows where", host(kernel=None), 0),
     ):
         why = "somebody wrote them for something"

@@ -59,6 +59,7 @@ RULE = Rule(
     own_cause=True,
 )
 MAKERS = ("Static", "Direct")
+IGP = ("OSPF", "RIP", "Babel")
 
 
 class Told(NamedTuple):
@@ -248,13 +249,15 @@ def _unused(view: HostView, family: str) -> bool:
         if row.proto == "Static" and row.state == "up"
         if any(channel.name == family and channel.imported for channel in row.channels)
     }
+    if any(row.proto in IGP and row.state == "up" for daemon in view.bird.daemons for row in daemon.protocols):
+        return False  # it makes addresses of lo known by itself
     lists = [(each.socket, listed) for each in view.bird_routes for listed in each.exports]
     told = {(socket, route.protocol) for socket, listed in lists for route in listed.routes or ()}
     takers = {
         (daemon.socket, row.name)
         for daemon in view.bird.daemons
         for row in daemon.protocols
-        if row.state == "up" and row.proto in ("BGP", "Kernel", "Pipe", "OSPF", "RIP", "Babel")
+        if row.state == "up" and row.proto in ("BGP", "Kernel", "Pipe")
     }
     whole = {(socket, listed.protocol) for socket, listed in lists if listed.routes is not None}
     return bool(made - told) and takers <= whole
