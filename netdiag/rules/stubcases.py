@@ -1,6 +1,7 @@
 """Examples of nameservers behind a resolver of this host, for dns-nameserver-unroutable. Pure; nothing can fail."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from netdiag.model.host import Forwarder
 from netdiag.rules.build import HostBuilder
