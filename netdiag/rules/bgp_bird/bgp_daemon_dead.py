@@ -102,7 +102,7 @@ def confidence_of(view: HostView, dead: BirdSocket, alive: set[str]) -> Confiden
 def hidden(view: HostView) -> Unjudged | None:
     """A BIRD that holds sockets here, on a host without a control socket at any place that was looked at."""
     mine = {owner.inode: owner.comm for owner in view.socket_owners.owners if owner.comm in PROGRAMS}
-    if view.bird_sockets or not mine:
+    if not all(row.absent for row in view.bird_sockets) or not mine:
         return None
     path = next((row.path for row in view.socket_owners.unix if row.inode in mine), None)
     where = f"it listens at {path}: give --bird-socket {path}" if path else "its file may have been removed: restart it"
@@ -117,7 +117,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     alive = {row.path.rpartition("/")[2] for row in view.bird_sockets if row.alive}
     routes = installed(view)
     for dead in view.bird_sockets:
-        if dead.alive or dead.absent or reason(dead) == "No such file or directory":  # it went while netdiag looked
+        if dead.alive or reason(dead) == "No such file or directory":  # it went while netdiag looked
             continue
         left = f"; {routes} route{'s' if routes > 1 else ''} of BIRD's stand in the kernel" if routes else ""
         yield RULE.found(
@@ -214,6 +214,19 @@ def examples() -> Iterator[Example]:
         fires=1,
         severity="critical",
     )
+    for name, then in (("none", "/run/bird6.ctl"), ("it was dead", "/run/bird.ctl")):
+        before = BirdHost().daemon("/run/bird/bird.ctl").control_socket(then).build()
+        late = BirdHost().daemon("/run/bird/bird.ctl").control_socket("/run/bird.ctl").build()
+        why = "at the time of the baseline nobody answered there either"
+        yield Example(name=f"leftover, {name}", why=why, tables=late, baseline=before, fires=1, severity="info")
+    named = BirdHost().control_socket("/run/x.ctl", absent=True, detail="bird /run/x.ctl: No such file or directory")
+    named.socket(sport=179, comm="bird")
+    why = "the name is wrong; the BIRD that runs could not be read"
+    yield Example(
+        name="named, and another runs", why=why, tables=named.build(), fires=1, severity="info", unjudged=True
+    )
+    alone = BirdHost().daemon("/run/bird/bird.ctl").socket(sport=179, comm="bird").build()
+    yield Example(name="alive, and it holds sockets", why="it was read", tables=alone)
     yield Example(
         name="the same name in a folder that somebody named",
         why="each has a daemon of its own",

@@ -293,6 +293,8 @@ def _standing_examples() -> Iterator[Example]:
         about = subject("bird-protocol", name="k4") if fires else None
         says = ("Kernel protocol k4 has reached export limit 100 of ipv4, action block: routes",) if fires else ()
         name = f"a kernel protocol that is {state}, {action}"
-        yield _case(name, "what is beyond it is left out", kernel, fires=fires, subject=about, says=says)
+        severity: Any = "warning" if fires else None
+        why = "what is beyond it is left out"
+        yield _case(name, why, kernel, fires=fires, severity=severity, subject=about, says=says)
     idle = BirdHost().protocol("k4", "Kernel", **_limited("export", "block", hit=False))
     yield _case("a kernel protocol within its limit", "all is well", idle)

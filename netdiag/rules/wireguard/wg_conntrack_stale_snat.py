@@ -134,6 +134,8 @@ def examples() -> Iterator[Example]:
         tables=_host("203.0.113.9", translation="203.0.113.2").build(),
         fires=1,
     )
+    fresh = _host("203.0.113.9", age=20).build()
+    yield Example(name="a moment ago", why="the rule is there, and the handshake of before", tables=fresh, fires=1)
     two = _host("203.0.113.9").wg_peer("wg0", "b", endpoint="198.51.100.8")
     reply = "198.51.100.8 51820 203.0.113.9 51820"
     two.conntrack(17, "203.0.113.2 51820 198.51.100.8 51820", reply, status=0xE | IPS_SRC_NAT)
