@@ -8,14 +8,16 @@ are followed and the answer names every verdict that is possible. Pure; work is 
 """
 
 import ipaddress
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from netdiag.index import xtmatch
 from netdiag.index.nftmatch import Registers, SetIndex, Truth, bitwise, byteorder, compare, inverted, load, of
 from netdiag.index.nftpacket import Packet
+from netdiag.index.nftskip import FEWEST, Shortcut
 from netdiag.index.nftverdict import HookVerdict, Place, Possible, Translation
-from netdiag.model.nft import Nft, NftChain, NftExpression, NftTable, XtTable
+from netdiag.model.nft import Nft, NftChain, NftExpression, NftRule, NftTable, XtTable
 
 FAMILIES = {"inet": ("ip", "inet"), "inet6": ("ip6", "inet")}
 NAT_PRIORITY = {"prerouting": -100, "output": -100, "postrouting": 100, "input": 100}
@@ -58,6 +60,7 @@ class Netfilter:
         self.nft = nft
         self.ifindexes = ifindexes or {}
         self._sets: dict[tuple[str, str, str], SetIndex] = {}
+        self._shortcuts: dict[int, Shortcut] = {}
         self.tables = (*nft.tables, *nft.legacy)
         self._chains = {(t.family, t.name, t.legacy, chain.name): chain for t in self.tables for chain in t.chains}
 
@@ -143,7 +146,7 @@ class Netfilter:
         """Rules in turn. Of the packets that come in, do some fall off the end or return: ``yes`` (all), ``maybe``,
         ``no``."""
         entered, left, ended = walk.sure, False, False
-        for rule in chain.rules:
+        for rule in self._left(chain, walk):
             walk.work -= 1
             if walk.work < 0:
                 walk.possible.append(Possible("unknown", Place(table, chain, rule), False))
@@ -157,6 +160,24 @@ class Netfilter:
             left = True
         walk.sure = entered and not ended
         return "no" if not left else "maybe" if ended else "yes"
+
+    def _left(self, chain: NftChain, walk: _Walk) -> Iterator[NftRule]:
+        """Its rules in turn, without those that cannot match what the packet is when they would be asked."""
+        if len(chain.rules) < FEWEST:
+            yield from chain.rules
+            return
+        shortcut = self._shortcuts.get(id(chain))
+        if shortcut is None:
+            shortcut = self._shortcuts[id(chain)] = Shortcut(chain)
+        following, changed = 0, True
+        while changed:
+            packet, changed = walk.packet, False
+            positions = shortcut.positions(packet)
+            for position in positions[bisect_left(positions, following) :]:
+                yield chain.rules[position]
+                following, changed = position + 1, walk.packet is not packet
+                if changed:
+                    break
 
     def jump(self, table: NftTable, name: str, walk: _Walk, depth: int) -> str:
         """Go through another chain."""

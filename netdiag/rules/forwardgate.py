@@ -62,11 +62,12 @@ def stopped(owner: Netfilter, packet: Packet) -> Possible | None:
 
 def but_pings(owner: Netfilter, packet: Packet) -> Possible | None:
     """What stops every packet of the kind but ICMP, which is let through for everybody, as templates have it."""
-    stranger = replace(packet, iif="?", oif="?", saddr=None, daddr=None, proto=ICMP[packet.family])
-    if owner.hook("forward", stranger).passes == "no":
+    stops = (stopped(owner, replace(packet, proto=number)) for number in CARRYING)
+    first = next(stops)
+    if first is None or not all(stops):
         return None
-    kinds = [replace(packet, proto=number) for number in CARRYING]
-    return stopped(owner, kinds[0]) if all(stopped(owner, kind) for kind in kinds) else None
+    stranger = replace(packet, iif="?", oif="?", saddr=None, daddr=None, proto=ICMP[packet.family])
+    return None if owner.hook("forward", stranger).passes == "no" else first
 
 
 def gate(owner: Netfilter, guest: GuestSide, family: str, exits: Sequence[Link], others: Sequence[Link]) -> Gate:
@@ -85,10 +86,10 @@ def gate(owner: Netfilter, guest: GuestSide, family: str, exits: Sequence[Link],
     def coming(packet: Packet) -> Possible | None:
         return _all_stopped(owner, [replace(packet, iif=link.ifname, oif=name, daddr=own) for link in exits])
 
-    ping = replace(kind, iif=name, oif=exits[0].ifname, proto=ICMP[family])
-    pings = owner.hook("forward", ping).passes != "no"
-    begins, comes = leaving(kind, exits), coming(kind)
-    if begins and comes:
+    begins = leaving(kind, exits)
+    if begins and coming(kind):
+        ping = replace(kind, iif=name, oif=exits[0].ifname, proto=ICMP[family])
+        pings = owner.hook("forward", ping).passes != "no"
         reached = [link for link in others if link.ifindex != guest.link.ifindex and leaving(kind, [link]) is None]
         strangers = [replace(kind, iif="?", oif=link.ifname) for link in reached]
         apart = any(_all_stopped(owner, [stranger]) for stranger in strangers)
