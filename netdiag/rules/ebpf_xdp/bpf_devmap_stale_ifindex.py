@@ -3,7 +3,9 @@
   there is no such interface: devmaps, and plain hash maps with keys of 4 or 16 bytes whose name says that values are
   interfaces (ifindex, redirect, tx_port, ip_to_tap). A hash's value is an index, or a structure: of one whose type
   information names a member so (``ifindex``) that member counts, also where the map's own name says nothing, if the
-  program may redirect at all; of others the first 32 bits, and then most entries must name interfaces that exist. And
+  program may redirect at all; of others the first 32 bits, and then most entries must name interfaces that exist. Where
+  the name only mentions interfaces (tap_map, redir, next_dev), the program may redirect, and as many entries as those
+  that nobody has name guests' interfaces, all different. And
   whatever its name, a map of a program that may redirect, whose values show it: for each that nobody has there are
   three that are guests' interfaces, all different and none below 32, and none is anything else.
 
@@ -30,12 +32,13 @@ References
   net/core/filter.c bpf_redirect(), xdp_do_redirect(), kernel/bpf/devmap.c dev_map_notification()
 """
 
+import re
 import socket
 import sys
 from collections.abc import Collection, Iterator
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import INTERFACES, BpfAttachment, BpfMap, BpfMapEntry, BpfProgram
+from netdiag.model.bpf import INTERFACES, INWARD, BpfAttachment, BpfMap, BpfMapEntry, BpfProgram
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.bpfplaces import by_address, guests_only, key_words
 from netdiag.rules.build import HostBuilder
@@ -51,6 +54,8 @@ RULE = Rule(
     consults=("routes",),
 )
 TYPES = ("hash", "devmap", "devmap_hash")
+MENTIONS = re.compile(r"redir|(^|_)(tap|veth|iface|dev|nic)(s|idx|_idx)?(_|$)", re.IGNORECASE)
+"""Names that may mean interfaces to send to, or a property of interfaces."""
 SMALL = 32
 """Less than this may be the number of anything: a slot, a class, a queue. A worker that has made guests for a day has
 larger indexes."""
@@ -99,7 +104,8 @@ def _believed(view: HostView, one: BpfMap, user: BpfProgram, stale: int) -> bool
     if len(agree) > len(differ):
         return True  # addresses of guests: bpf-map-stale-address-mapping stands above it
     if INTERFACES.search(one.name) is None and not member:
-        return sends and _one_each(view, one, guests, stale)
+        mentioned = MENTIONS.search(one.name) is not None and INWARD.match(one.name) is None
+        return sends and _one_each(view, one, guests, stale, mentioned=mentioned)
     good = [entry for entry in view.bpf.entries if entry.map_id == one.id and view.link(entry.ifindex)]
     return one.value_size == 4 or member or len(good) > stale
 
@@ -111,16 +117,18 @@ def _structures(member: str | None, *ifindexes: int, verdicts: tuple[int, ...] |
     return host.bpf(entries=[BpfMapEntry(map_id=5, key=n, ifindex=index) for n, index in enumerate(ifindexes)])
 
 
-def _one_each(view: HostView, one: BpfMap, guests: Collection[int], stale: int) -> bool:
+def _one_each(view: HostView, one: BpfMap, guests: Collection[int], stale: int, *, mentioned: bool) -> bool:
     """Whether the values show it, whatever the name: three guests' interfaces for each that nobody has, all different,
     none so small that it may be the number of something, and nothing else; and no keys that are interfaces themselves,
-    for then the values are something about them."""
+    for then the values are something about them. Where the name mentions interfaces, one for each will do, however
+    small."""
     entries = [entry for entry in view.bpf.entries if entry.map_id == one.id and entry.ifindex]
     good = [entry.ifindex for entry in entries if entry.ifindex in guests]
     keyed = sum(entry.address is None and view.link(entry.key) is not None for entry in entries)
     different = len(set(good)) == len(good) == len(entries) - stale
     counts = any(index is not None and index < SMALL for index in good)
-    return different and not counts and len(good) >= 3 * stale and keyed <= len(entries) // 2
+    enough = len(good) >= stale if mentioned else not counts and len(good) >= 3 * stale
+    return different and enough and keyed <= len(entries) // 2
 
 
 def _host(kind: str = "hash", *ifindexes: int, name: str = "redirect_to", key: int = 4, value: int = 4) -> HostBuilder:
@@ -237,3 +245,28 @@ def _by_values() -> Iterator[Example]:
         host.bpf(maps=[BpfMap(id=5, type="hash", name="vms", key_size=4, value_size=size)])
         host.bpf(entries=[BpfMapEntry(map_id=5, key=first + n, ifindex=index) for n, index in enumerate(values)])
         yield Example(name=f"no name, {name}", why=why, tables=tc(host, "tap0", 1).build(), fires=fires)
+    yield from _mentioned()
+
+
+def _mentioned() -> Iterator[Example]:
+    """Maps whose names mention interfaces; tap0 and tap1 are 9 and 10."""
+    for name, values, verdict, fires in (
+        ("redir", (9, 10, 99), 7, 1),
+        ("tap_map", (9, 99), 7, 1),
+        ("next_dev", (9, 99), 7, 1),
+        ("next_dev", (9, 98, 99), 7, 0),
+        ("next_dev", (99,), 7, 0),
+        ("next_dev", (9, 10, 99), 0, 0),
+        ("rx_dev", (9, 10, 99), 7, 0),
+        ("vni_ids", (9, 10, 99), 7, 0),
+    ):
+        host = HostBuilder()
+        for tap in (0, 1):
+            host.tap(f"tap{tap}", ifindex=9 + tap).route(f"10.9.0.{tap + 1}/32", dev=f"tap{tap}")
+        host.link("eth0", ifindex=6).address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+        host.bpf(programs=[program(1, "steer", map_ids=(5,), verdicts=(verdict,))])
+        host.bpf(maps=[BpfMap(id=5, type="hash", name=name, key_size=4, value_size=4)])
+        host.bpf(entries=[BpfMapEntry(map_id=5, key=100 + n, ifindex=index) for n, index in enumerate(values)])
+        why = "the name, the program and the other values together"
+        called = f"{name} with {values}, verdict {verdict}"
+        yield Example(name=called, why=why, tables=tc(host, "tap0", 1).build(), fires=fires)
