@@ -17,7 +17,8 @@ from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_SEEN_REPLY, ConntrackEntry
 from netdiag.model.link import Link
-from netdiag.model.protocols import IPPROTO_ICMP, IPPROTO_ICMPV6
+from netdiag.model.protocols import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP
+from netdiag.rules.nftspecimen import meant
 from netdiag.rules.unscoped import default_ways
 
 CARRYING = (6, 17, 47, 50, 51, 132)
@@ -26,6 +27,10 @@ ICMP = {"inet": IPPROTO_ICMP, "inet6": IPPROTO_ICMPV6}
 STRANGER = {"inet": "198.18.0.1", "inet6": "2001:2::1"}
 """Addresses that nobody has (RFC 2544, RFC 5180)."""
 FAMILIES = {"inet": 2, "inet6": 10}
+NOBODY = 2**31 - 1
+"""An interface index that no interface has."""
+ENGINES = (53, 67)
+"""Ports of this host that engines open to their networks."""
 MOST = 8
 """Interfaces asked for each guest."""
 MOST_ASKED = 64
@@ -220,6 +225,27 @@ def _translated(view: HostView, family: str, link: Link, exits: Sequence[Link], 
 
 def _rewritten(view: HostView, packet: Packet) -> bool:
     return bool(view.netfilter.hook("postrouting", packet).translations)
+
+
+def kept_in(view: HostView, one: Gate) -> bool:
+    """Whether the guests are likely meant to use services of this host alone: their addresses are private and nobody
+    translates them, and the table that stops them opens a TCP port of this host to them and to no other interface (not
+    those of DNS and DHCP, which engines open for every network)."""
+    assert one.stop is not None
+    owner, table, name = view.netfilter, one.stop.at.table, one.guest.link.ifname
+    exits = sides(view.stack, view.routes(one.family), view.addresses).exits[:MOST]
+    inner = ipaddress.ip_network(one.guest.prefix, strict=False).is_private
+    if not inner or _translated(view, one.family, one.guest.link, exits):
+        return False
+    told = {meant(table, each).fields.get("dport") for chain in table.chains for each in chain.rules}
+    ports = sorted(number for number in told if isinstance(number, int) and number not in ENGINES)
+    kind = Packet(family=one.family, iif=name, proto=IPPROTO_TCP, ct_state="new", mark=None, ct_mark=None)
+    asked = (replace(kind, oif="", dnatted=None, daddr_type="local", dport=number) for number in ports[:MOST_ASKED])
+    return any(
+        owner.hook("input", packet).passes != "no"
+        and owner.hook("input", replace(packet, iif="?", iifindex=NOBODY)).passes == "no"
+        for packet in asked
+    )
 
 
 def gates(view: HostView, family: str, *, forwarded: bool = True) -> Iterator[Gate]:

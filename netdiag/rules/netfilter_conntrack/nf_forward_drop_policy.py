@@ -30,7 +30,8 @@ Not flagged
   guests, which are in a network of their own (not where a rule lets everybody to those). Hosts with nowhere to
   forward to. As info: guests that the host does not forward for (ip-forward-off); one of several guests of the same
   kind that the filter knows nothing of, while others pass, and taps that wait for their machines where answers would
-  pass: a pool may be waiting for its rules.
+  pass: a pool may be waiting for its rules; guests with private addresses that nobody translates and to whom the same
+  table opens a TCP port of this host by their interface (a proxy): that may be all they are to reach.
 
 References
   net/netfilter/nf_tables_core.c nft_do_chain(); nft(8) "CHAINS"; docs.docker.com "Packet filtering and firewalls"
@@ -58,9 +59,10 @@ from netdiag.rules.build_nft import (
     table,
     verdict,
 )
-from netdiag.rules.forwardgate import READS, Gate, forgotten, gates, shut
+from netdiag.rules.forwardgate import READS, Gate, forgotten, gates, kept_in, shut
 from netdiag.rules.forwardshut import forgotten_cases, shut_finding
 from netdiag.rules.nftplaces import by_default, chain_name, chain_subject, fact, inserts, list_chain, place_words
+from netdiag.rules.sandboxcases import sandbox_cases
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -87,7 +89,9 @@ def check(view: HostView) -> Iterator[Draft]:
                 assert first.stop is not None
                 if _place(first.stop.at) not in said:
                     said.add(_place(first.stop.at))
-                    yield _finding(view, first, [one for one in group if _same(one, first)], sure=sure)
+                    alike = [one for one in group if _same(one, first)]
+                    meant = sure and all(kept_in(view, one) for one in alike)
+                    yield _finding(view, first, alike, sure=sure and not meant)
         if not found:
             closed = shut(view, family)
             if closed is not None and by_default(closed.stop.at):
@@ -436,5 +440,6 @@ def _silent() -> Iterator[Example]:
     pool = _host().tap("tap1", inet_conf={"forwarding": 1}).address("tap1", "10.0.1.1/30")
     some = _forward(rule(state("established"), verdict("accept")), rule(iifname("tap0"), verdict("accept")))
     yield _case("one of two", "it may wait for its rules", pool.nft(some), 1, severity="info")
+    yield from sandbox_cases(_case, _host)
     xt = _forward(rule(plain("target", key="REJECT")), policy="accept", family="ip")
     yield _case("a last REJECT of iptables", "a target that takes all", _host().nft(xt), 1)
