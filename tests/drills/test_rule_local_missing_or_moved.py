@@ -1,4 +1,4 @@
-"""The rule for table local deleted, or moved behind main; and moved as Cilium does it."""
+"""The rule for table local deleted, or moved behind main, and moved as Cilium does it; the table's routes deleted."""
 
 from tests.drills.harness import Drill, drill_test
 from tests.lab import Host, Lab
@@ -37,5 +37,14 @@ test_drill = drill_test(
         break_=lambda lab, host: host.sh("ip -6 rule del pref 0; ip -6 rule add pref 32770 lookup local"),
         repair=None,
         expect={"priority": 0, "family": "inet6"},
+    ),
+    Drill(
+        rule=RULE,
+        name="routes of table local",
+        build=build,
+        break_=lambda lab, host: host.ip("route flush table local dev eth0"),
+        repair=None,
+        severity="critical",
+        expect={"kind": "route", "dst": "192.0.2.1/32", "table": 255},
     ),
 )
