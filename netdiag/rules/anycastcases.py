@@ -41,6 +41,7 @@ def service_examples(_case: Callable[..., Example]) -> Iterator[Example]:
         ("one list unread", edge().bgp("up_2").exports("up_2", routes=None, count=9000)),
     ):
         yield _case(f"a service, {name}", "nobody can tell that it should be", host, unjudged=True)
+    yield from _of_all_addresses(_case)
     far = BirdRoute(net="2001:db8::7/128", protocol="d1", best=True)
     other = edge(P, far.net).bgp("up_6").exports("up_6", routes=(far,))
     yield _case("a service, its IPv6 address is announced", "families are apart", other)
@@ -82,6 +83,32 @@ def service_examples(_case: Callable[..., Example]) -> Iterator[Example]:
     yield _case("an aggregate leads here", "routers find it", covered, unjudged=True)
     yield from _of_statics(_case, edge)
     yield from _on_dummies(_case)
+
+
+def _of_all_addresses(_case: Callable[..., Example]) -> Iterator[Example]:
+    """A service on all addresses, and a direct protocol that names other interfaces than lo."""
+
+    def host(
+        *, port: int = 443, state: str = "up", taken: int | None = 0, own: str = P, name: str = "ipv4"
+    ) -> BirdHost:
+        made = BirdHost().protocol("d1", "Direct", state=state, channels=(channel(name=name, imported=taken),))
+        made.bgp("up_1", channels=(channel(exported=0, output_filter="out"),)).exports("up_1", routes=())
+        made.address("lo", own).socket(src="0.0.0.0", sport=port)
+        return made
+
+    says = ("it is on lo, port 443 listens on it", "direct protocol")
+    for what, made, fires in (
+        ("takes nothing", host(), 1),
+        ("takes other networks", host(taken=2), 0),
+        ("tells no numbers", host(taken=None), 0),
+        ("is of the other family", host(name="ipv6"), 0),
+        ("is off", host(state="down"), 0),
+        ("takes nothing, a port of no public service", host(port=9100), 0),
+        ("takes nothing, an inner address", host(own="10.9.9.9/32"), 0),
+    ):
+        why = "it names no interface that is here" if fires else "nobody can tell that it should be announced"
+        yield _case(f"a service on all addresses, the direct protocol {what}", why, made, fires=fires, unjudged=True,
+                    says=says if fires else ())  # fmt: skip
 
 
 def _of_statics(_case: Callable[..., Example], edge: Callable[..., BirdHost]) -> Iterator[Example]:

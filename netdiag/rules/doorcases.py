@@ -1,9 +1,9 @@
-"""Examples of wg-listen-port-firewalled: one family closed, and the interfaces by which peers came in. Pure."""
+"""Examples of wg-listen-port-firewalled: one family closed, another port open, the doors of peers that came. Pure."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from netdiag.rules.build_nft import iifname, port, rule, verdict
+from netdiag.rules.build_nft import high_port, iifname, l4proto, port, rule, verdict
 from netdiag.rules.build_wireguard import WireguardBuilder, wg_host, wg_input
 from netdiag.rules.shape import Example
 
@@ -62,3 +62,23 @@ def met_cases(case: Any) -> Iterator[Example]:
     yield case("closed outside, one came by each", "the others may come by the inside", both, inside)
     opened = wg_input(rule(iifname("eth0"), port(17, 51820), verdict("accept")))
     yield case("open where a peer came in", "as it should be", gateway(), opened)
+
+
+def beside_cases(case: Any) -> Iterator[Example]:
+    """Another port is open, as if the device were there."""
+    for name, port_, fires, other in (
+        ("the last digit is another", 51998, 1, wg_host),
+        ("the usual port", 51820, 1, wg_host),
+        ("a far one", 4789, 0, wg_host),
+        ("another device has it", 51820, 0, lambda **peer: wg_host(**peer).wireguard("wg1", listen_port=51820)),
+        ("a daemon has it", 51820, 0, lambda **peer: wg_host(**peer).socket(src="0.0.0.0", sport=51820, protocol=17)),
+    ):
+        known, let = (
+            other(at=51999, endpoint="198.51.100.1", age=30),
+            wg_input(rule(port(17, port_), verdict("accept"))),
+        )
+        says = (f"port {port_} is open instead, on which nothing listens",) if fires else ()
+        yield case(f"peers known, open beside: {name}", "it was opened for the device", known, let, fires, says=says)
+    span = wg_input(rule(l4proto(17), high_port(51900), verdict("accept")), rule(port(17, 51820), verdict("accept")))
+    wide = wg_host(at=51895, endpoint="198.51.100.1", age=30)
+    yield case("peers known, high ports open", "no port of a device", wide, span)

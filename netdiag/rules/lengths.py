@@ -9,11 +9,12 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.address import Address
-from netdiag.model.finding import Severity
+from netdiag.model.finding import Severity, Subject
 from netdiag.model.intent import IntendedAddress
 from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.expected import same_link
+from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example
 
 ANSWERED = ("reachable", "stale", "delay", "probe")
@@ -54,6 +55,15 @@ def changed(view: HostView, row: Address, link: Link) -> tuple[str, int, Severit
             if near.ifindex == link.ifindex and near.state in SILENT and at in now and at not in was:
                 return f"{words} {near.dst} is looked for on the wire now and does not answer", length, "warning"
     return None if length == row.prefixlen else (f"{words} nobody is known to miss it", length, "info")
+
+
+def emptied(view: HostView, row: Address) -> list[Subject]:
+    """Rules that lead to tables without routes, where one of them is for packets from this address: with its subnet
+    went the routes by the gateways in it, in all tables."""
+    rules = [rule for rule in view.rules if rule.family == row.family and rule.table is not None]
+    own = {rule.table for rule in rules if rule.src == row.local}
+    empty = {table for table in own if table is not None and not len(view.fib(row.family).positions(table))}
+    return [rule_subject(rule, view.rules) for rule in rules if rule.table in empty]
 
 
 def _globals(view: HostView, ifindex: int, family: str) -> list[Address]:

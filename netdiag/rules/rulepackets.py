@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.packet import Query
+from netdiag.index.policy import Lookup
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.policyrule import PolicyRule
@@ -31,6 +32,13 @@ def packets_of(view: HostView, rule: PolicyRule) -> Iterator[Query]:
             common |= {"src": sender[0], "iif": common["iif"] or sender[1]}
     for destination in destinations:
         yield Query(dst=destination, **common)
+
+
+def lacks_all(view: HostView, answer: Lookup, rule: PolicyRule) -> bool:
+    """Whether packets that nothing singles out find no route behind the rule: those of some sources or marks that find
+    none do not make a host lack its default route."""
+    plain = view.lookup(Query(family=rule.family, dst=answer.query.dst))
+    return not answer.ok and any(step.matched and step.rule == rule for step in plain.steps)
 
 
 def everything(rule: PolicyRule) -> str:

@@ -14,6 +14,7 @@ from netdiag.index.view import HostView
 from netdiag.index.ways import ways
 from netdiag.model.address import Address
 from netdiag.model.distinct import among
+from netdiag.model.finding import Subject, subject
 from netdiag.model.link import IFF_POINTOPOINT, Link
 from netdiag.model.neighbour import NTF_PROXY, NUD_DELAY, NUD_PROBE, NUD_REACHABLE, NUD_STALE
 from netdiag.model.policyrule import PolicyRule
@@ -34,6 +35,7 @@ ROUTER = 100
 GOOD = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
 NULL_METRIC = 0xFFFFFFFF
 """Metric of the unreachable default route that older kernels show for IPv6 where there is no real one."""
+GLOBAL6 = ip_network("2000::/3")
 LINK_LOCAL = {"inet": ip_network("169.254.0.0/16"), "inet6": ip_network("fe80::/10")}
 
 
@@ -145,3 +147,17 @@ def likely_gateway(view: HostView, family: str, uplink: Uplink) -> str | None:
     if family == "inet6":
         known = [row for row in known if row.router]
     return known[0].dst if len(known) == 1 else None
+
+
+def leads_out(uplink: Uplink, oifs: set[int]) -> bool:
+    """Whether the other family's default route goes out here too, and this address is good for it."""
+    own = ip_address(uplink.address.local)
+    return uplink.link.ifindex in oifs and (own.version == 4 or own in GLOBAL6)
+
+
+def policy_defaults(view: HostView, family: str) -> list[Subject]:
+    """The default routes that tables lack which rules lead some packets to, where they have no route at all: what looks
+    there goes on to table main."""
+    filled, dst = set(view.fib(family).tables()), "0.0.0.0/0" if family == "inet" else "::/0"
+    asked = {rule.table for rule in view.rules if rule.family == family and rule.table is not None and selects(rule)}
+    return [subject("route", dst=dst, table=table) for table in sorted(asked - filled - {RT_TABLE_MAIN})]

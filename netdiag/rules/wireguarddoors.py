@@ -9,10 +9,15 @@ from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.link import Link
 from netdiag.model.wireguard import WireguardDevice
+from netdiag.rules.localports import listeners
 from netdiag.rules.wireguardpeers import REJECT_AFTER_TIME, devices, query_to
 
 MOST_ASKED = 64
 """Peers whose ways are looked up; with more of them they may come by any interface."""
+NEAR, USUAL = 10, range(51820, 51830)
+"""How far from its port another one is taken for a device's, and those that wg-quick's examples use."""
+FEW = 2
+"""More open ports than these are a range, which was opened for something else."""
 SERVICES = (22, 53, 80, 179, 443)
 """TCP ports of which a filter that is made for a family lets some in."""
 
@@ -86,6 +91,24 @@ def singled_out(view: HostView, device: WireguardDevice) -> bool:
     return any(let_in(view, device, link, family, port=beside).passes != "no" for family, link in ways)
 
 
+def opened_beside(view: HostView, device: WireguardDevice) -> int | None:
+    """A port near this one, or one of WireGuard's usual ones, that the filter lets in though nothing listens there: it
+    was opened for this device. None where the sockets were not read: a kernel's WireGuard has none, but is a device."""
+    own = device.listen_port or 0
+    if not own or view.unknown("sockets"):
+        return None
+    taken = {one.listen_port for one, _ in devices(view)}
+    taken |= {port for ports in listeners(view).values() for port in ports}
+    near = {number for number in range(own - NEAR, own + NEAR + 1) if 0 < number < 65536} | set(USUAL)
+    ways = [(family, link) for family in ("inet", "inet6") for link in doors(view, device, family)]
+    opened = [
+        number
+        for number in sorted(near - taken, key=lambda number: abs(number - own))
+        if any(let_in(view, device, link, family, port=number).passes == "yes" for family, link in ways)
+    ]
+    return opened[0] if 0 < len(opened) <= FEW else None
+
+
 def deaf(view: HostView, device: WireguardDevice) -> bool:
     """Whether not even the answers of the peers whose endpoints are known come in."""
     asked = [query for peer in device.peers[:MOST_ASKED] if (query := query_to(device, peer)) is not None]
@@ -103,6 +126,17 @@ def was_open(view: HostView, device: WireguardDevice) -> bool:
     ours = [one for one, _ in devices(old) if (one.ifname, one.listen_port) == (device.ifname, device.listen_port)]
     ways = ((family, link) for family in ("inet", "inet6") for link in cards(old, family))
     return bool(ours) and any(let_in(old, ours[0], link, family).passes == "yes" for family, link in ways)
+
+
+def why_closed(view: HostView, device: WireguardDevice) -> str:
+    """What shows that the port is not closed on purpose; empty where nothing does."""
+    if singled_out(view, device):
+        return "this very port is named"
+    if deaf(view, device):
+        return "no answer comes in"
+    if (other := opened_beside(view, device)) is not None:
+        return f"port {other} is open instead, on which nothing listens"
+    return "it was open at the time of the baseline" if was_open(view, device) else ""
 
 
 def half_closed(view: HostView, device: WireguardDevice) -> tuple[str, Possible] | None:

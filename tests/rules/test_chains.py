@@ -217,3 +217,22 @@ def test_a_length_that_misses_the_gateway_stands_above_the_routes_by_it() -> Non
         host = Edge()
         host.link("eth0").address("eth0", own).route("default", via=gateway, dev="eth0")
         assert chain(host) == ["addr-wrong-prefixlen", ">route-onlink-missing-gateway"]
+
+
+def test_a_length_that_took_the_routes_along_stands_above_the_table_that_is_empty() -> None:
+    host = Edge()
+    host.link("eth0").address("eth0", "192.0.2.10/24").route("default", via="192.0.2.1", dev="eth0")
+    host.link("eth1").address("eth1", "10.30.0.10/32").neighbour("10.30.0.1", dev="eth1")
+    host.rule(100, src="10.30.0.10", src_len=32, table=300)
+    assert chain(host) == ["addr-wrong-prefixlen", ">rule-references-empty-table"]
+
+
+def test_the_default_route_of_all_stands_above_that_of_some() -> None:
+    host = Edge()
+    host.link("eth0").address("eth0", "192.0.2.10/24").rule(100, src="192.0.2.10", src_len=32, table=300)
+    host.intend(route=tuple(IntendedRoute(family="inet", dst="0.0.0.0/0", table=table) for table in (254, 300)))
+    found = chain(host)
+    assert found[0] == "route-default-missing"
+    assert found.count(">route-expected-missing") == len(host.build().intent.route or ()) == len(found) - 2
+    host.route("default", via="192.0.2.1", dev="eth0")
+    assert chain(host)[0] == "route-expected-missing"

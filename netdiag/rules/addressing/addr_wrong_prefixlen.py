@@ -58,7 +58,7 @@ from netdiag.rules.gatewaysbeside import (
     length_of,
     lost_by_length,
 )
-from netdiag.rules.lengths import changed, changed_examples, otherwise_meant, shared_with, subnet_below
+from netdiag.rules.lengths import changed, changed_examples, emptied, otherwise_meant, shared_with, subnet_below
 from netdiag.rules.routewords import around, ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysmeant import OUT
@@ -78,6 +78,7 @@ RULE = Rule(
         "bgp-*",
         "wg-endpoint-unroutable",
         "nf-orphan-dnat-to-dead",
+        "rule-references-empty-table",
     ),
     family="each",
 )
@@ -217,6 +218,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 subject("route", dst="0.0.0.0/0" if row.family == "inet" else "::/0", table=254),
                 *([found.waits] if found.waits else []),
                 around(row.local),
+                *emptied(view, row),
                 subject("address", address=row.local, ifname=link.ifname),
             ],
         )

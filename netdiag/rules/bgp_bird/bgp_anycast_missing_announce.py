@@ -2,8 +2,9 @@
   A prefix that this host is meant to announce is in no export of a BGP session: [[announce]] of the intent names prefix
   and sessions; or the host announces other addresses of its lo (or of a dummy interface) and not this one; or it was
   announced at the time of the baseline; or none of its family is announced, a service listens on this very address, and
-  BIRD runs a direct protocol, which would take it from lo, or static routes that go to nobody; or the same ports are
-  open at an address of the other family, which is announced, and none of this family is.
+  BIRD runs a direct protocol, which would take it from lo, or static routes that go to nobody; or one listens on all
+  addresses (DNS, HTTP, HTTPS), and the direct protocol takes none of any interface; or the same ports are open at an
+  address of the other family, which is announced, and none of this family is.
 
 Why it matters
   The address is here and the service runs, so every check on the host is green; but no router leads anybody to it. With
@@ -41,6 +42,7 @@ from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Draft, Severity, Unjudged, subject
 from netdiag.model.intent import IntendedAnnouncement
 from netdiag.rules.anycastcases import service_examples
+from netdiag.rules.bgp_bird.bgp_announced_service_down import PUBLIC
 from netdiag.rules.bgp_bird.bgp_export_leak import private
 from netdiag.rules.bgpsessions import Session, bird_name, sessions
 from netdiag.rules.bgpsiblings import NOTHING
@@ -224,7 +226,8 @@ def _served(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]
         if twin is None and (not direct or (others and not mute)):
             continue
         address = prefix.partition("/")[0]
-        ports = sorted(bound.get(address, ()))
+        open_to_all = bound.get("", set()) if _takes_nothing(view, family) else set()
+        ports = sorted(bound.get(address, ())) or sorted(open_to_all & PUBLIC)
         if not ports or address in names or private(prefix) or _covered(prefix, announced):
             continue
         said.add(prefix)
@@ -238,6 +241,14 @@ def _served(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]
             f"inet_diag {address} port {ports[0]}",
             likely=True,
         )
+
+
+def _takes_nothing(view: HostView, family: str) -> bool:
+    """Whether the daemon's direct protocols are on and have no route of the family: they name no interface of this
+    host."""
+    rows = [row for daemon in view.bird.daemons for row in daemon.protocols if row.proto == "Direct"]
+    counts = [channel.imported for row in rows for channel in row.channels if channel.name == family]
+    return bool(counts) and not any(counts) and None not in counts and all(row.state == "up" for row in rows)
 
 
 def _unused(view: HostView, family: str) -> bool:

@@ -50,7 +50,6 @@ References
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 from typing import Any
 
 from netdiag.index.policy import Query
@@ -81,8 +80,10 @@ from netdiag.rules.waysout import (
     Uplink,
     default_oifs,
     gateways,
+    leads_out,
     likely_gateway,
     main_for_one_family,
+    policy_defaults,
     uplinks,
 )
 
@@ -104,7 +105,6 @@ RULE = Rule(
     family="each",
 )
 
-GLOBAL6 = ip_network("2000::/3")
 NAMES = {"inet": ("IPv4", "0.0.0.0/0"), "inet6": ("IPv6", "::/0")}
 
 
@@ -164,12 +164,6 @@ def main_is_out_of_reach(view: HostView, family: str) -> bool:
     return bool(own.any())
 
 
-def leads_out(uplink: Uplink, oifs: set[int]) -> bool:
-    """Whether the other family's default route goes out here too, and this address is good for it."""
-    own = ip_address(uplink.address.local)
-    return uplink.link.ifindex in oifs and (own.version == 4 or own in GLOBAL6)
-
-
 def draft(view: HostView, found: list[Missing]) -> Draft:
     """The finding: one for the host, named by the family that needs it more."""
     first = found[0]
@@ -198,6 +192,7 @@ def draft(view: HostView, found: list[Missing]) -> Draft:
         ],
         fix=sign.fix or (add if gateway else f"{add}  # GATEWAY: the router of {network}"),
         touches=[about for missing in found for about in objects(missing)],
+        breaks=[about for missing in found for about in policy_defaults(view, missing.family)],
     )
 
 

@@ -51,7 +51,7 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.halftables import half_examples, half_tables
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word
 from netdiag.rules.routing.table_without_rule import Unled, unled
-from netdiag.rules.rulepackets import everything, packets_of
+from netdiag.rules.rulepackets import everything, lacks_all, packets_of
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -196,7 +196,7 @@ def _draft(view: HostView, table: int, falls: list[Fall], meant: Unled | None) -
         breaks=[
             *lost,
             *(rule_subject(other) for other in others),
-            *([] if answer.ok else [_default(rule)]),
+            *([_default(rule)] if lacks_all(view, answer, rule) else []),
             *([subject("route", dst=meant.rows[0].dst, table=meant.table)] if meant else []),
         ],
     )

@@ -1,11 +1,11 @@
 """What it checks
   New packets to the UDP port of a WireGuard device are dropped or rejected at ingress or input, on every interface by
   which its peers come, while the device has peers that can only begin by themselves: their endpoint is not known
-  here. Or this very port is closed, while the one beside it is open, or the filter lets the answers of no peer in
-  either, or those of some, or the port was open at the time of the baseline: then it is a warning, and critical where
-  a peer has been silent for three minutes. Closed for one family alone is a warning as well, where the other one has
-  no filter at all: nobody opened the port there; and so is closed on the interfaces by which peers came in lately that
-  nobody here calls, where more of them are to come.
+  here. Or this very port is closed, while the one beside it is open, or one near it (or near 51820) at which nothing
+  listens; or the filter lets the answers of no peer in either, or those of some; or the port was open at the time of
+  the baseline: then it is a warning, and critical where a peer has been silent for three minutes. Closed for one
+  family alone is a warning as well, where the other one has no filter at all: nobody opened the port there; and so is
+  closed on the interfaces by which peers came in lately that nobody here calls, where more of them are to come.
 
 Why it matters
   WireGuard is silent, so nobody notices a closed port: peers that this host speaks to first work (their answers belong
@@ -58,7 +58,7 @@ from netdiag.rules.build_nft import (
     verdict,
 )
 from netdiag.rules.build_wireguard import WireguardBuilder, wg_host, wg_input
-from netdiag.rules.doorcases import half_closed_cases, met_cases
+from netdiag.rules.doorcases import beside_cases, half_closed_cases, met_cases
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.shape import Example, Rule, quoted
@@ -71,7 +71,7 @@ from netdiag.rules.wireguarddoors import (
     let_in,
     met_by,
     singled_out,
-    was_open,
+    why_closed,
 )
 from netdiag.rules.wireguardpeers import (
     REJECT_AFTER_TIME,
@@ -89,7 +89,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "sysctls", "wireguard", "nft"),
-    consults=("baseline",),
+    consults=("baseline", "sockets"),
     explains=(
         "wg-never-handshaked",
         "wg-handshake-stale",
@@ -158,7 +158,7 @@ def _judged(view: HostView, device: WireguardDevice, stop: Possible) -> Iterator
     quiet = [peer for peer in device.peers if not _fresh(view, peer)]
     if waiting:
         yield _finding(device, stop, waiting, f"{len(waiting)} peers can only begin themselves", ("critical", "likely"))
-    elif why := _why(view, device):
+    elif why := why_closed(view, device):
         weight: tuple[Severity, Confidence] = ("critical" if quiet else "warning", "likely")
         yield _finding(device, stop, quiet or list(device.peers), f"peers cannot begin, and {why}", weight)
     elif _by_name(device, stop) or any(_leaf(peer) for peer in quiet):
@@ -166,15 +166,6 @@ def _judged(view: HostView, device: WireguardDevice, stop: Possible) -> Iterator
         yield _finding(device, stop, quiet, word, ("warning", "likely"))
     elif quiet:
         yield _finding(device, stop, quiet, "peers cannot begin", ("info", "possible"))
-
-
-def _why(view: HostView, device: WireguardDevice) -> str:
-    """What shows that the port is not closed on purpose."""
-    if singled_out(view, device):
-        return "this very port is named"
-    if deaf(view, device):
-        return "no answer comes in"
-    return "it was open at the time of the baseline" if was_open(view, device) else ""
 
 
 def _by_name(device: WireguardDevice, stop: Possible) -> bool:
@@ -397,6 +388,7 @@ def examples() -> Iterator[Example]:
     ):
         now, why = wg_host(endpoint="198.51.100.1", age=30), "somebody opened it, and it is lost"
         yield case(f"client, {name} then", why, now, wg_input(), fires, baseline=then.build(), **more)
+    yield from beside_cases(case)
     yield case("client, a last rule that rejects", "it begins itself", last, wg_input(reject, policy="accept"))
     yield from _doors_examples(case)
     by_name = wg_input(rule(iifname("eth0"), port(17, 51820), verdict("drop")), policy="accept")
