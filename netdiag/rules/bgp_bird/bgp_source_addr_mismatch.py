@@ -39,7 +39,7 @@ import numpy as np
 
 from netdiag.index.packet import Lookup
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
 from netdiag.model.sockets import AF_INET, AF_INET6, LISTEN, TIME_WAIT, sockets_from_rows
 from netdiag.rules.bgpsessions import (
@@ -137,6 +137,15 @@ def lost_source(view: HostView, session: Session) -> str | None:
     return None
 
 
+def _where(view: HostView, gone: str | None) -> list[Subject]:
+    """The address that is gone, as the rules about addresses name it."""
+    if gone is None or view.baseline is None:
+        return []
+    old = view.baseline
+    names = [old.ifname(row.ifindex) for row in old.local.owners(gone)]
+    return [subject("address", address=gone), *(subject("address", address=gone, ifname=name) for name in names)]
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for session in sessions(view):
         if session.up:
@@ -170,7 +179,7 @@ def check(view: HostView) -> Iterator[Draft]:
             confirm=[session.confirm, f"ip route get {quoted(session.protocol.neighbor_address or '')}"],
             fix=f"set 'source address' of protocol bgp {session.name} to {calls[1] if calls else EXPECTED}, then: "
             f"{session.command('configure')}",
-            touches=touched(view, session, answer),
+            touches=[*touched(view, session, answer), *_where(view, gone)],
             breaks=default_lost(view, session),
         )
 
