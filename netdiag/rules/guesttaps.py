@@ -35,7 +35,8 @@ class GuestTap:
     routes: tuple[Route, ...]
     """Routes of both families that somebody put there, at most LOOKED_AT of each family."""
     connected: bool
-    """There is a route that the kernel made of an address, link-local ones not counted."""
+    """There is a route that the kernel made of an address, link-local ones not counted, nor those to the host's own
+    single address there, which it makes of IPv6."""
     neighbours: tuple[Neighbour, ...]
     """Neighbours with a hardware address; link-local ones too."""
     free: bool
@@ -90,13 +91,14 @@ def guest_taps(view: HostView) -> list[GuestTap]:
 
 def _tap(view: HostView, link: Link, points: Pointers, holders: dict[str, list[TapHolder]]) -> GuestTap:
     rows = view.route_rows("inet", points.routes[:LOOKED_AT]) + view.route_rows("inet6", points.routes6[:LOOKED_AT])
+    own = {f"{row.local}/128" for row in view.addresses if row.ifindex == link.ifindex and not row.peer}
     near = [row for row in view.neighbours.rows(list(points.neighbours[:LOOKED_AT])) if row.state in LIVE_STATES]
     return GuestTap(
         link=link,
         holders=holders_of(view.taps, link, holders),
         points=points,
         routes=tuple(route for route in rows if route.protocol != KERNEL),
-        connected=any(route.protocol == KERNEL for route in rows),
+        connected=any(route.protocol == KERNEL and route.dst not in own for route in rows),
         neighbours=tuple(near),
         free=link.master is None or view.stack.vrf(link.ifindex) is not None,
     )

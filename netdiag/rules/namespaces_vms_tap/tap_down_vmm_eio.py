@@ -35,7 +35,14 @@ RULE = Rule(
     title="a tap is down while a virtual machine uses it",
     severity="critical",
     reads=READS,
-    explains=("tap-route-missing", "vm-*", "neigh-*", "proxy-ndp-missing", "tap-route-to-wrong-tap"),
+    explains=(
+        "tap-route-missing",
+        "vm-*",
+        "neigh-*",
+        "proxy-ndp-missing",
+        "tap-route-to-wrong-tap",
+        "route-expected-missing",
+    ),
 )
 
 

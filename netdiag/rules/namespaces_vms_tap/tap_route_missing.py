@@ -51,7 +51,13 @@ RULE = Rule(
     severity="critical",
     reads=(*READS, "rules", "sysctls"),
     consults=("bpf",),
-    explains=("proxy-ndp-missing", "vm-stale-neigh-after-restore", "prefsrc-*", "addr-wrong-prefixlen"),
+    explains=(
+        "proxy-ndp-missing",
+        "vm-stale-neigh-after-restore",
+        "prefsrc-*",
+        "addr-wrong-prefixlen",
+        "route-expected-missing",
+    ),
 )
 MOST = 2 / 3
 """The share of the other guests from which on a family counts as every guest's."""
@@ -225,6 +231,13 @@ def examples() -> Iterator[Example]:
     yield _case("proxy_arp on a host that forwards", "the stronger sign decides", turned, 1, **critical)
     own = HostBuilder().link("eth0").tap("tap1").address("tap1", "10.1.0.1/32")
     yield _case("address of the host on it", "a /32 makes no subnet", own, 1, severity="critical")
+    six = HostBuilder().link("eth0").tap("tap1").address("tap1", "2001:db8::1/128")
+    six.route("2001:db8::1/128", dev="tap1", protocol=2)
+    yield _case("address of IPv6 on it", "nor does the route to it", six, 1, severity="critical")
+    peer = HostBuilder().link("eth0").tap("tap1").address("tap1", "2001:db8::1/128", peer="2001:db8::2")
+    yield _case(
+        "the guest's address as the other end", "that is a route", peer.route("2001:db8::2/128", dev="tap1", protocol=2)
+    )
     both = _two().route("2001:db8::6/128", dev="tap1").neighbour("10.1.0.6", dev="tap1")
     yield _case("one family of two", "the guest answers, and nothing finds it", both, 1, says=("10.1.0.6",),
                 confidence="certain", **critical)  # fmt: skip
