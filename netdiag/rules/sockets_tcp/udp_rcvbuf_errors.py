@@ -1,6 +1,7 @@
 """What it checks
   Datagrams that were dropped while netdiag looked because a UDP socket's receive buffer was full
-  (Udp.RcvbufErrors, Udp6RcvbufErrors), and the sockets whose own count of drops moved meanwhile.
+  (Udp.RcvbufErrors, Udp6RcvbufErrors), and the sockets whose own count of drops moved meanwhile. Likewise those that
+  were dropped because all UDP sockets together hold as much as net.ipv4.udp_mem allows (MemErrors).
 
 Why it matters
   UDP has nobody to send again: DNS questions, QUIC, syslog, userspace WireGuard and game traffic are lost without a
@@ -45,12 +46,14 @@ RULE = Rule(
 )
 COUNTERS = {"Udp.RcvbufErrors": "Udp.InDatagrams", "Udp6RcvbufErrors": "Udp6InDatagrams"}
 SOURCES = {"Udp.RcvbufErrors": "snmp", "Udp6RcvbufErrors": "snmp6"}
+MEMORY = {"Udp.MemErrors": "snmp", "Udp6MemErrors": "snmp6"}
 MANY = 0.01
 """Share of lost datagrams from which on it is no passing burst."""
 NAMED = 5
 
 
 def check(view: HostView) -> Iterator[Draft]:
+    yield from _memory(view)
     moved = {name: view.deltas.snmp(name) or 0 for name in COUNTERS}
     lost = sum(moved.values())
     if not lost:
@@ -100,6 +103,25 @@ def check(view: HostView) -> Iterator[Draft]:
         )
 
 
+def _memory(view: HostView) -> Iterator[Draft]:
+    """Datagrams that were dropped for lack of memory for all of UDP."""
+    short = {name: count for name in MEMORY if (count := view.deltas.snmp(name) or 0) > 0}
+    if not short:
+        return
+    yield RULE.found(
+        subject=subject("sysctl", name="net.ipv4.udp_mem"),
+        message=f"{sum(short.values())} datagrams were lost in {view.deltas.seconds:.1f} s because UDP's memory is used "
+        "up (net.ipv4.udp_mem)",
+        evidence=[
+            (f"lost between the looks ({name})", count, f"/proc/net/{MEMORY[name]} {name}")
+            for name, count in short.items()
+        ],
+        confirm=["nstat -az UdpMemErrors Udp6MemErrors", "grep UDP: /proc/net/sockstat; ss -uanm"],
+        fix="end the program whose sockets hold it (ss -uanmp), or raise net.ipv4.udp_mem in the initial namespace",
+        breaks=[subject("host")],
+    )
+
+
 def _host(name: str, lost: int, came: int = 0, drops: tuple[int, int] | None = (7, 12), **fields: Any) -> HostBuilder:
     host = HostBuilder()
     if drops is not None:
@@ -142,6 +164,12 @@ def examples() -> Iterator[Example]:
     yield fires(
         "a connected socket", "it loses as well", _host("Udp.RcvbufErrors", 5, state=1, dst="192.0.2.1", dport=9)
     )
+    for name in MEMORY:
+        host = HostBuilder().counters(before={"snmp": {name: 3}}, after={"snmp": {name: 5}})
+        about = subject("sysctl", name="net.ipv4.udp_mem")
+        yield fires(f"{name}", "all sockets together", host, subject=about, severity="critical", says=("2 datagrams",))
+    still = HostBuilder().counters(before={"snmp": {"Udp.MemErrors": 3}}, after={"snmp": {"Udp.MemErrors": 3}})
+    yield Example(name="memory was short in the past", why="it stands still", tables=still.build())
     quiet = _host("Udp.RcvbufErrors", 5, drops=(7, 7))
     yield fires("its own count stands still", "then it is not that one", quiet, subject=subject("host"))
     other = _host("Udp.RcvbufErrors", 5, protocol=255)
