@@ -110,8 +110,8 @@ def _memory(view: HostView) -> Iterator[Draft]:
         return
     yield RULE.found(
         subject=subject("sysctl", name="net.ipv4.udp_mem"),
-        message=f"{sum(short.values())} datagrams were lost in {view.deltas.seconds:.1f} s because UDP's memory is used "
-        "up (net.ipv4.udp_mem)",
+        message=f"{sum(short.values())} datagrams were lost in {view.deltas.seconds:.1f} s because UDP's memory is "
+        "used up (net.ipv4.udp_mem)",
         evidence=[
             (f"lost between the looks ({name})", count, f"/proc/net/{MEMORY[name]} {name}")
             for name, count in short.items()
