@@ -127,6 +127,7 @@ def _announced(view: HostView) -> Iterator[tuple[BirdRoute, str, str, bool]]:
         return
     protocols = {(d.socket, p.name): p.proto for d in view.bird.daemons for p in d.protocols}
     taken, named = steering(view) and not _here(view, protocols), Translations(view)
+    lost: dict[str, bool] = {}
     for daemon in view.bird_routes:
         for listed in daemon.exports:
             if protocols.get((daemon.socket, listed.protocol)) != "BGP":
@@ -136,9 +137,9 @@ def _announced(view: HostView) -> Iterator[tuple[BirdRoute, str, str, bool]]:
                 own = maker in OWN or (maker == "Kernel" and route.type == "unicast" and "lo" in route.dev)
                 if not own or DROPS.search(f"{route.protocol} {listed.protocol}"):
                     continue
-                if not _host_route(route.net) or route.net in (listed.rtbh or ()) or _served(view, named, route):
-                    continue
-                if taken:
+                if route.net not in lost:  # the same prefix goes to every session
+                    lost[route.net] = not taken and _host_route(route.net) and not _served(view, named, route.net)
+                if not lost[route.net] or route.net in (listed.rtbh or ()):
                     continue
                 yield route, listed.protocol, daemon.socket, listed.rtbh is not None or route.type != "blackhole"
 
@@ -163,9 +164,9 @@ def _host_route(net: str) -> bool:
     return network.prefixlen == network.max_prefixlen
 
 
-def _served(view: HostView, named: Translations, route: BirdRoute) -> bool:
+def _served(view: HostView, named: Translations, net: str) -> bool:
     """Whether packets to the address are taken in or passed on."""
-    address = route.net.partition("/")[0]
+    address = net.partition("/")[0]
     family = _family(address)
     if view.local.is_local(family, address):
         return True
