@@ -35,6 +35,7 @@ References
 import ipaddress
 from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from netdiag.index.view import HostView
@@ -82,6 +83,7 @@ def exports(view: HostView) -> list[Told]:
     return found
 
 
+@lru_cache(maxsize=65_536)  # the same prefixes go to every session
 def _canonical(net: str) -> str:
     try:
         return str(ipaddress.ip_network(net))

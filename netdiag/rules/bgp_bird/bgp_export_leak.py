@@ -36,6 +36,7 @@ References
 
 import ipaddress
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from netdiag.index.reach import reachable_tables
@@ -75,6 +76,7 @@ def external(row: BirdProtocol) -> bool:
     return row.local_as is not None and row.neighbor_as not in (None, row.local_as)
 
 
+@lru_cache(maxsize=65_536)  # the same prefixes go to every session
 def private(net: str) -> bool:
     """Whether the prefix, or the address, is of a network that others do not know: RFC 1918, RFC 6598, RFC 4193."""
     try:
