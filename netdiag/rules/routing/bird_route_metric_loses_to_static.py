@@ -18,8 +18,8 @@ Not flagged
   The kernel's own connected route beside an OSPF or direct route of the same subnet. Two routes that lead the same way.
   A standby of worse metric. A configured static route (proto static) that may be an override on purpose is told as
   info, unless its gateway does not answer or its link has no carrier: a default route, which provisioning sets before
-  any daemon runs, and a way by a neighbour with whom a BGP session stands, which is one of the daemon's own ways. By
-  any other gateway the daemon knows of no such way, and the static route is what was forgotten.
+  any daemon runs, and a way by a BGP neighbour that brought routes which others beat: this may be one of them. By any
+  other gateway the daemon knows of no such way, and the static route is what was forgotten.
 
 References
   net/ipv4/fib_trie.c fib_find_alias(), net/ipv6/ip6_fib.c fib6_add_rt2node(), sysdep/linux/netlink.c of BIRD
@@ -33,13 +33,14 @@ import numpy as np
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import rivals, usable
+from netdiag.model.bird import BirdChannel
 from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
 from netdiag.model.neighbour import NUD_FAILED
 from netdiag.model.route import RTN_UNICAST, RTNH_F_DEAD, RTNH_F_LINKDOWN, RTPROT_NAMES, Route
 from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.routewords import ip_command, route_subject, table_word, way_words
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -90,11 +91,21 @@ def trouble(view: HostView, row: Route) -> str | None:
 
 def _chosen(view: HostView, winner: Route) -> bool:
     """Whether somebody may have set the static route before the daemon's, or over it: a default route, or one by a
-    BGP neighbour."""
+    BGP neighbour that may offer the prefix as well."""
     if winner.dst.endswith("/0"):
         return True
-    up = {session.protocol.neighbor_address for session in sessions(view) if session.up}
-    return any(hop.gateway in up for hop in winner.hops if hop.gateway)
+    name = "ipv4" if winner.family == "inet" else "ipv6"
+    offering = {
+        session.protocol.neighbor_address
+        for session in sessions(view)
+        if session.up and any(one.name == name and _beaten(one) for one in session.protocol.channels)
+    }
+    return any(hop.gateway in offering for hop in winner.hops if hop.gateway)
+
+
+def _beaten(channel: BirdChannel) -> bool:
+    """Whether it brought routes that others beat, or may have."""
+    return channel.imported is None or channel.preferred is None or channel.imported > channel.preferred
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -137,6 +148,8 @@ def _draft(view: HostView, loser: Route, winner: Route, why: str | None) -> Draf
 
 
 DST = "198.51.100.0/24"
+OFFERS, USED = channel(imported=2, preferred=1), channel(imported=2, preferred=2)
+SIX = channel("ipv6", imported=2, preferred=1)
 
 
 def _host(host: HostBuilder | None = None, **winner: Any) -> HostBuilder:
@@ -158,7 +171,10 @@ def examples() -> Iterator[Example]:
     yield _case("worse metric", "a standby", _host(priority=33))
     yield _case("configured", "no session stands with that gateway", _host(protocol=4), subject=about, **warn)
     for name, neighbour, severity in (
-        ("a neighbour's", {"neighbor_address": "10.0.0.3"}, "info"),
+        ("a neighbour's", {"neighbor_address": "10.0.0.3", "channels": (OFFERS,)}, "info"),
+        ("a neighbour's, who offers nothing else", {"neighbor_address": "10.0.0.3", "channels": (USED,)}, "warning"),
+        ("a neighbour's, who offers IPv6", {"neighbor_address": "10.0.0.3", "channels": (USED, SIX)}, "warning"),
+        ("a neighbour's, not counted", {"neighbor_address": "10.0.0.3", "channels": (channel(),)}, "info"),
         ("the neighbour's of a session that is down", {"neighbor_address": "10.0.0.3", "state": "start"}, "warning"),
         ("another neighbour's", {"neighbor_address": "10.0.0.2"}, "warning"),
     ):
