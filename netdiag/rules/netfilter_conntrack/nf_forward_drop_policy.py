@@ -6,7 +6,8 @@
   or a tap that waits for its machine and its way out, and nothing at all, or nothing but ICMP of everybody, can be
   forwarded between any two interfaces (a warning: nobody may want it). And where others pass, but not what comes from
   such an interface whose own addresses a rule of nat translates by name on the way out, or over which tracked
-  connections show that others were reached before (a warning too).
+  connections show that others were reached before (a warning too). And where a rule lets in others by a WireGuard
+  device than its peers, who may send from their allowed addresses alone, and none of these (a warning).
 
 Why it matters
   Docker sets the policy of FORWARD to drop when it starts and accepts its own bridges only; a firewall's template may
@@ -62,6 +63,7 @@ from netdiag.rules.build_nft import (
 from netdiag.rules.forwardgate import READS, Gate, forgotten, gates, kept_in, shut
 from netdiag.rules.forwardshut import forgotten_cases, shut_finding
 from netdiag.rules.nftplaces import by_default, chain_name, chain_subject, fact, inserts, list_chain, place_words
+from netdiag.rules.peersshut import peers_cases, peers_shut
 from netdiag.rules.sandboxcases import sandbox_cases
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -71,7 +73,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=READS,
-    consults=("conntrack",),
+    consults=("conntrack", "wireguard"),
     explains=("nf-icmp-blocked",),
 )
 WAYS = {"between": "from and to", "to": "to", "from": "from"}
@@ -100,6 +102,8 @@ def check(view: HostView) -> Iterator[Draft]:
             asleep = [one for one in gates(view, family, forwarded=False) if one.stop and by_default(one.stop.at)]
             for first in _one_a_chain(asleep):
                 yield _finding(view, first, [one for one in asleep if _same(one, first)], sure=False)
+        if view.read_whole("wireguard"):
+            yield from peers_shut(view, family, RULE)
         for cut in forgotten(view, family):
             if by_default(cut.stop.at) and _place(cut.stop.at) not in said:
                 said.add(_place(cut.stop.at))
@@ -210,6 +214,7 @@ def examples() -> Iterator[Example]:
     six.tap("tap0").route("2001:db8:1::5/128", dev="tap0").nft(_forward())
     yield _case("IPv6", "the same hook", six, 1)
     yield from _routers()
+    yield from peers_cases()
     yield from _pinged()
     old = _host().nft(legacy=(_forward(family="ip"),))
     yield _case("iptables-legacy", "the old backend has the same hook", old, 1)

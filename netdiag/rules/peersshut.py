@@ -1,0 +1,105 @@
+"""What comes from the peers of a WireGuard device, and is stopped at the forward hook, though a rule there lets in
+others by that device: for nf-forward-drop-policy. WireGuard takes from a peer only what has one of its allowed
+addresses (drivers/net/wireguard/receive.c), so that nobody can be those others. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from netdiag.index.nftpacket import Packet
+from netdiag.index.view import HostView
+from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
+from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, iifname, rule, saddr, state, table, verdict
+from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.forwardgate import MOST, forwarding, stopped
+from netdiag.rules.nftplaces import by_default, chain_subject, fact, inserts, list_chain, place_words
+from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.wireguardpeers import device_subject, devices
+
+MOST_ASKED = 64
+"""Allowed prefixes that are asked for; a device with more is not judged."""
+
+
+def prefixes_of(view: HostView, link: Link, family: str) -> list[str]:
+    """What the peers of a device may send from; empty where one may send from everywhere."""
+    rows = (peer for device, one in devices(view) if one.ifindex == link.ifindex for peer in device.peers)
+    found = [prefix for peer in rows for prefix in peer.allowed_ips if (":" in prefix) == (family == "inet6")]
+    return [] if any(int(one.rpartition("/")[2]) < 2 for one in found) else sorted(set(found))
+
+
+def peers_shut(view: HostView, family: str, card: Rule) -> Iterator[Draft]:
+    """Each device of which the filter knows others than its peers."""
+    having = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0}
+    for device, link in devices(view):
+        prefixes = prefixes_of(view, link, family)
+        others = [
+            one for one in view.links if one.up and not one.loopback and one.ifindex in having and one is not link
+        ]
+        if not link.up or not forwarding(view, link, family) or len(others) > MOST:
+            continue
+        if not prefixes or len(prefixes) > MOST_ASKED:
+            continue
+        kind = Packet(family=family, iif=link.ifname, mark=None, ct_mark=None, dnatted=None)
+        ways = [replace(kind, oif=one.ifname) for one in others]
+        if all(stopped(view.netfilter, way) for way in ways):
+            continue  # nobody is let in by it: a policy
+        stops = [stopped(view.netfilter, replace(way, saddr=one)) for one in prefixes for way in ways]
+        if stops[0] is None or not all(stops) or not by_default(stops[0].at):
+            continue
+        at, family_word = stops[0].at, "ip6" if family == "inet6" else "ip"
+        more = f" and {len(prefixes) - 1} more" if len(prefixes) > 1 else ""
+        yield card.found(
+            subject=chain_subject(at.table, at.chain),
+            message=f"{place_words(at)} drops all that the peers of {link.ifname} send on ({prefixes[0]}{more}): a"
+            f" rule lets in others by {link.ifname}, and no peer has such an address",
+            severity="warning",
+            evidence=[
+                fact(stops[0]),
+                (f"allowed addresses of the peers of {link.ifname}", f"{prefixes[0]}{more}", "WGPEER_A_ALLOWEDIPS"),
+            ],
+            confirm=[list_chain(at.table, at.chain), f"wg show {quoted(link.ifname)} allowed-ips"],
+            fix=inserts(
+                at.table,
+                at.chain.name,
+                [f'iifname "{link.ifname}" {family_word} saddr {prefixes[0]} accept'],
+                [f"-i {quoted(link.ifname)} -s {prefixes[0]} -j ACCEPT"],
+            ),
+            breaks=[device_subject(device), subject("link", ifname=link.ifname)],
+        )
+
+
+def peers_cases() -> Iterator[Example]:
+    """A gateway with a LAN, a way out and two peers; the filter lets some in by the tunnel."""
+    answers = rule(state("established", "related"), verdict("accept"))
+
+    def host(*allowed: str, forward: int = 1, **link: Any) -> HostBuilder:
+        made = WireguardBuilder().wireguard("wg0", inet_conf={"forwarding": forward}, **link)
+        for letter, prefix in zip("abc", allowed, strict=False):
+            made.wg_peer("wg0", letter, allowed_ips=(prefix,))
+        made.address("wg0", "10.65.0.1/16").link("lan0", inet_conf={"forwarding": 1}).address("lan0", "10.0.0.1/24")
+        made.link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
+        return made.sysctl("net.ipv4.ip_forward", 1).route("default", via="192.0.2.1", dev="eth0")
+
+    def let(*rules: Any, policy: str = "drop") -> Any:
+        lan = rule(iifname("lan0"), verdict("accept"))
+        return table(chain("forward", answers, lan, *rules, hook="forward", policy=policy), name="fw")
+
+    others = rule(iifname("wg0"), saddr("10.66.0.0/16"), verdict("accept"))
+    two = ("10.65.1.1/32", "10.65.1.2/32")
+    says = ("drops all that the peers of wg0 send on (10.65.1.1/32 and 1 more)",)
+    told: dict[str, Any] = {"fires": 1, "severity": "warning", "confidence": "likely", "says": says}
+    for name, why, made, ruleset, more in (
+        ("others are let in", "the list is of another network", host(*two), let(others), told),
+        ("one peer is let in", "somebody chose", host(*two, "10.66.0.9/32"), let(others), {}),
+        ("part of a peer's network is let in", "some of it passes", host("10.64.0.0/14"), let(others), {}),
+        ("nobody is let in", "the tunnel is for this host alone", host(*two), let(), {}),
+        ("all are let in", "as it may be", host(*two), let(rule(iifname("wg0"), verdict("accept"))), {}),
+        ("they are dropped by name", "somebody meant them",
+         host(*two), let(others, rule(iifname("wg0"), verdict("drop")), policy="accept"), {}),
+        ("a peer may send from everywhere", "also from there", host("0.0.0.0/0"), let(others), {}),
+        ("nothing is forwarded from it", "another fault", host(*two, forward=0), let(others), {}),
+        ("it is down", "nothing comes", host(*two, up=False), let(others), {}),
+    ):  # fmt: skip
+        yield Example(name=f"peers, {name}", why=why, tables=made.nft(ruleset).build(), **more)
