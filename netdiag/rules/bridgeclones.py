@@ -67,7 +67,7 @@ def _sent(view: HostView) -> set[int]:
 def _learns(port: Link) -> bool:
     """Whether a bridge learns what a guest behind the port sends from."""
     info = port.slave_info
-    return faces_guest(port) and port.up and info.get("state") == "forwarding" and info.get("learning") is not False
+    return faces_guest(port) and info.get("state") == "forwarding" and info.get("learning") is not False
 
 
 def _shared(view: HostView, bridge: Link) -> dict[str, tuple[str, ...]]:
@@ -88,15 +88,17 @@ def clone_examples() -> Iterator[Example]:
     def host(
         *,
         rx: tuple[int, int] = (40, 44),
-        dsts: tuple[tuple[str, str, str], ...] = (("10.9.0.2", MAC, "stale"), ("10.9.0.3", MAC, "reachable")),
+        dsts: tuple[tuple[str, str | None, str], ...] = (("10.9.0.2", MAC, "stale"), ("10.9.0.3", MAC, "reachable")),
         entries: tuple[tuple[str, str], ...] = (("tap0", MAC),),
         kind: str = "tap",
-        ageing: int = 30_000,
+        ageing: int | None = 30_000,
         up: bool = True,
         **slave: Any,
     ) -> Any:
         made = (
-            HostBuilder().link("br0", kind="bridge", up=up, info={"ageing_time": ageing}).address("br0", "10.9.0.1/24")
+            HostBuilder()
+            .link("br0", kind="bridge", up=up, info={} if ageing is None else {"ageing_time": ageing})
+            .address("br0", "10.9.0.1/24")
         )
         port = {"state": "forwarding", "learning": True} | slave
         for number, name in enumerate(("tap0", "tap1")):
@@ -117,6 +119,11 @@ def clone_examples() -> Iterator[Example]:
     says = ("the guest behind tap1 sends", "10.9.0.2 and 10.9.0.3 have one hardware address", "behind tap0")
     yield case("one sends, and is known nowhere", "its address is found behind the other", host(), fires=1,
                severity="warning", says=says)  # fmt: skip
+    loud: dict[str, Any] = {"fires": 1, "severity": "warning"}
+    yield case("it had sent ten packets", "long enough", host(rx=(10, 11)), **loud)
+    yield case("a bridge that does not say how long", "it keeps them for minutes", host(ageing=None), **loud)
+    nameless = host(dsts=(("10.9.0.9", None, "stale"), ("10.9.0.2", MAC, "stale"), ("10.9.0.3", MAC, "stale")))
+    yield case("a neighbour without an address", "it says nothing", nameless, **loud)
     two = (("10.9.0.2", MAC, "stale"), ("10.9.0.3", OTHER, "stale"))
     gone = (("10.9.0.2", MAC, "failed"), ("10.9.0.3", MAC, "stale"))
     virtual = tuple((dst, "00:00:5e:00:01:07", "stale") for dst in ("10.9.0.2", "10.9.0.3"))

@@ -114,6 +114,8 @@ def flow_examples() -> Iterator[Example]:
         ("of minutes, where hours are all", {"tcp_timeout_established": 7_200}, tcp | {"timeout": 290}, 0),
         ("sent again, of another time", {"tcp_timeout_established": 10_000, "tcp_timeout_unacknowledged": 100},
          tcp | {"timeout": 100}, 1),
+        ("sent again, of a time too near", {"tcp_timeout_established": 9_999, "tcp_timeout_unacknowledged": 100},
+         tcp | {"timeout": 100}, 0),
         ("of a time that is not known", {}, tcp, 0),
         ("offloaded", {}, tcp | {"status": IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_OFFLOAD, "timeout": 0}, 1),
         ("closing", {}, tcp | {"tcp_state": "time_wait", "timeout": 9}, 1),
@@ -172,7 +174,18 @@ def stranded_examples() -> Iterator[Example]:
     rest = "no IPv4 default route for what no policy rule leads elsewhere, and the connection "
     yield fires("a connection, and a table for another address", "it is not led there", call(made()), "critical", rest)
     yield silence("a connection of that address", "it has its table", call(made(), "192.168.9.2"))
-    for name, rule in (("a mark", {"fwmark": 7}), ("an owner", {"uid_start": 1000, "uid_end": 1000})):
+    other = call(made()).rule(5, family="inet6", fwmark=7, table=100).rule(6, fwmark=7, table=101)
+    other.route("10.7.0.0/16", via="192.168.9.1", dev="eth1", table=101)
+    yield fires("a connection, and marks for others", "none of them is led there", other, "critical", rest)
+    gone = call(made(), "192.0.2.77")
+    yield silence("a connection of an address that went", "it is lost with that", gone)
+    hidden: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("a mark", {"fwmark": 7}),
+        ("an owner", {"uid_start": 1000, "uid_end": 1000}),
+        ("a TOS", {"tos": 4}),
+        ("a selector that is not known", {"unknown": 1}),
+    )
+    for name, rule in hidden:
         built = call(made(rule | {"table": 100}))
         yield silence(f"a connection, and a table for {name}", "it may have that", built)
     left = call(made()).route("198.51.100.0/24", dev="eth1", table=9)

@@ -44,11 +44,13 @@ def stranded(view: HostView, query: Query) -> bool:
     """Whether no rule leads this very packet to a route, and no mark, owner or other property that is not known of it
     may lead it to one; nor is one left in a table without a rule."""
     answer, fib = view.lookup(query), view.fib(query.family)
+    if query.iif is None and (query.src is None or not view.local.owners(query.src)):
+        return False  # its address has gone: a failover, or another fault
     if answer.rule is not None or answer.error != "ENETUNREACH":
         return False
-    leading = dict[int, list[PolicyRule]]()
+    leading = dict[int | None, list[PolicyRule]]()
     for rule in view.rules:
-        if rule.family == query.family and rule.table is not None:
+        if rule.family == query.family:
             leading.setdefault(rule.table, []).append(rule)
     whole = f"{query.dst}/{32 if query.family == 'inet' else 128}"
     tables = [number for number in fib.tables() if len(fib.routes_covering(number, whole))]
@@ -58,7 +60,7 @@ def stranded(view: HostView, query: Query) -> bool:
 def _plain(rule: PolicyRule) -> bool:
     """Whether a rule selects by what is known of a packet: its ends, its interface, its ports."""
     hidden = (rule.fwmark, rule.fwmask, rule.uid_start, rule.dscp, rule.tun_id)
-    return all(value is None for value in hidden) and not (rule.tos or rule.unknown or rule.l3mdev)
+    return all(value is None for value in hidden) and not (rule.tos or rule.unknown)
 
 
 def sent_by(row: Socket, family: str, near: str, far: str) -> Query:
