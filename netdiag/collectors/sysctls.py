@@ -49,6 +49,7 @@ bpf_jit_enable devconf_inherit_init_net
 OTHER = """
 netfilter/nf_conntrack_max netfilter/nf_conntrack_count netfilter/nf_conntrack_buckets
 netfilter/nf_conntrack_tcp_be_liberal
+ipv4/vs/amemthresh
 bridge/bridge-nf-call-iptables bridge/bridge-nf-call-ip6tables bridge/bridge-nf-call-arptables
 """
 

@@ -5,7 +5,8 @@
   the packet filter opens a port of it (of DNS, the web, or one that another announced address has) and not of other
   addresses of this host. As a warning: eight clients and more call one port of it in vain at this moment, at which
   nothing listens (connection tracking). As a possibility: the first of these where a socket for all addresses on a port
-  of DNS or the web, or a translation of some port, may serve it; and an announced address on a host where nothing
+  of DNS or the web, or a translation of some port, may serve it; all of these but the baseline's and the clients' where
+  the kernel has IPVS, whose services have no socket (a director); and an announced address on a host where nothing
   listens but infrastructure (SSH, BGP, BFD).
 
 Why it matters
@@ -64,7 +65,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("bird", "links", "addresses", "routes", "sockets"),
-    consults=("bird_routes", "baseline", "bpf", "nft", "conntrack"),
+    consults=("bird_routes", "baseline", "bpf", "nft", "conntrack", "sysctls"),
 )
 INFRASTRUCTURE = frozenset({22, 53, 68, 123, 161, 179, 323, 546, 3784, 3785, 4784, 51820})
 """Ports that say nothing about a service; 53 only where it is a resolver's own, see ``listeners``."""
@@ -72,6 +73,8 @@ PUBLIC = frozenset({53, 80, 443, 853})
 """Ports by which a socket for all addresses may serve every one that is announced."""
 TAKEN = ("dnat", "redirect", "tproxy")
 BALANCER = "kube-ipvs0"
+DIRECTOR = "net.ipv4.vs.amemthresh"
+"""A setting that is there where the kernel has IPVS (net/netfilter/ipvs/ip_vs_ctl.c)."""
 
 EPHEMERAL = range(UNTOUCHED[0], UNTOUCHED[1] + 1)
 
@@ -160,7 +163,7 @@ def check(view: HostView) -> Iterator[Draft]:
     everywhere = ports.get("", set()) - INFRASTRUCTURE
     served = {address: ports[address] for address in told if ports.get(address)}
     before = listeners(view.baseline) if view.baseline is not None else {}
-    translated = Translations(view)
+    translated, director = Translations(view), view.sysctl(DIRECTOR) is not None
     for address, (socket, session, net) in told.items():
         if address in served or address in loopbacks or balanced(view, address) or translated.names(net):
             continue
@@ -172,7 +175,7 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         known = PUBLIC.union(*served.values()) - ports.get("", set())
         if gate := opened(view, address, known):
-            yield _closed(address, told[address], gate)
+            yield _closed(address, told[address], gate, sure=not director)
             continue
         kin = [one for one in served if (":" in one) == (":" in address)]  # a service need not speak both families
         mate = next((one for one in kin if served[one] - everywhere), None)
@@ -182,7 +185,7 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         if everywhere and mate is None:
             continue
-        sure = mate is not None and not PUBLIC & ports.get("", set()) and not forwarded(view, address)
+        sure = mate is not None and not director and not PUBLIC & ports.get("", set()) and not forwarded(view, address)
         missing = sorted(served[mate] - everywhere)[:3] if mate is not None else []
         words = f"{mate} has {', '.join(map(str, missing))}" if mate else "nor on any address but for infrastructure"
         yield RULE.found(
@@ -201,7 +204,7 @@ def check(view: HostView) -> Iterator[Draft]:
         )
 
 
-def _closed(address: str, where: tuple[str, str, str], gate: tuple[str, int]) -> Draft:
+def _closed(address: str, where: tuple[str, str, str], gate: tuple[str, int], *, sure: bool) -> Draft:
     (socket, session, net), words = where, f"{gate[0]} {gate[1]}"
     but = f"though the packet filter opens {words} of it, and not of this host's other addresses"
     return RULE.found(
@@ -212,6 +215,7 @@ def _closed(address: str, where: tuple[str, str, str], gate: tuple[str, int]) ->
             (f"listening sockets on {address}", 0, "INET_DIAG LISTEN"),
             (f"opened of {address} alone", words, "NFT_MSG_GETRULE, hook input"),
         ],
+        confidence=None if sure else "possible",
         confirm=["ss -ltun", birdc(socket, f"show route export {bird_name(session)}"), "nft list ruleset"],
         fix=f"start the service on {address}, or take {net} out of what BIRD announces",
         touches=[subject("address", address=address)],
@@ -305,6 +309,8 @@ def _case(name: str, why: str, *sockets: tuple[str, int], **more: Any) -> Exampl
     rows = [{"family": 2, "src": src, "dst": "0.0.0.0", "sport": port, **kind} for src, port in sockets]
     if rules := more.pop("rules", ()):
         host.nft(table(chain("pre", *(rule(*steps) for steps in rules), hook="prerouting", type="nat"), family="ip"))
+    if more.pop("ipvs", False):
+        host.sysctl(DIRECTOR, 1024)
     if gates := more.pop("gates", ()):
         accepts = [rule(*steps, verdict("accept")) for steps in ((iifname("lo"),), *gates)]
         host.nft(table(chain("in", *accepts, hook="input", policy="drop"), family="inet"))
@@ -355,6 +361,9 @@ def examples() -> Iterator[Example]:
     yield _case("B is translated", "its service is elsewhere", (A, 443), rules=[(daddr(f"{B}/32"), *sent)])
     yield _case("A is translated as well", "B is not", (A, 443), rules=[(daddr(f"{A}/32"), *sent)], **crit)
     yield _case("a port of any address is translated", "that may be B's service", (A, 443), rules=[sent], **may)
+    yield _case("IPVS is loaded", "it may serve without a socket", (A, 443), ipvs=True, fires=1, severity="info")
+    yield _case("IPVS is loaded, and its port is open", "a director", ssh, gates=gate, nets=(B,), ipvs=True, fires=1,
+                severity="info")  # fmt: skip
     yield _case("on kube-ipvs0", "IPVS serves it", (A, 443), on="kube-ipvs0")
     yield _case("on another dummy", "a dummy serves nothing", (A, 443), on="dummy0", **crit)
     yield _case("only SSH", "a loopback, or a service that died", ("0.0.0.0", 22), nets=(A,), fires=1, severity="info")
