@@ -71,6 +71,13 @@ def default_oifs(view: HostView, family: str, *, of_all: bool = False, marked: b
     return set() if (refusing & (routes.dst_len == 0) & among(routes.table, tables)).any() else None
 
 
+def way_for_all(view: HostView, family: str) -> bool:
+    """Whether there is a default route that not only packets with a mark, from some source or interface are led to."""
+    plain = [rule for rule in view.rules if rule.invert or not selects(rule)]
+    routes, tables = view.routes(family), reachable_tables(plain, view.links, family)
+    return bool((among(routes.table, list(tables)) & (routes.type == RTN_UNICAST) & (routes.dst_len == 0)).any())
+
+
 def common_tables(view: HostView, family: str) -> set[int]:
     """Main, and where the policy rules were read the tables that rules without any condition lead to: what is in them
     is for all packets that nothing before takes."""

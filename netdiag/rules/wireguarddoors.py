@@ -10,6 +10,7 @@ from netdiag.index.view import HostView
 from netdiag.model.link import Link
 from netdiag.model.wireguard import WireguardDevice
 from netdiag.rules.localports import listeners
+from netdiag.rules.ownhooks import comes_in
 from netdiag.rules.wireguardpeers import REJECT_AFTER_TIME, devices, query_to
 
 MOST_ASKED = 64
@@ -72,11 +73,7 @@ def let_in(
     packet = Packet(family=family, iif=link.ifname, proto=proto, dport=port or device.listen_port, daddr_type="local")
     if answers is not None:
         packet = replace(packet, saddr=answers.dst, sport=answers.dport, ct_state="established", ct_reply=True)
-    at_card = view.netfilter.hook("ingress", packet)
-    if at_card.passes == "no":
-        return at_card
-    before = view.netfilter.hook("prerouting", at_card.packet)
-    return before if before.passes == "no" else view.netfilter.hook("input", before.packet)
+    return comes_in(view, packet)
 
 
 def _beside(port: int) -> int:

@@ -37,7 +37,6 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from netdiag.index.packet import Query
-from netdiag.index.reach import selects
 from netdiag.index.view import HostView
 from netdiag.index.ways import led_by
 from netdiag.model.bird import BirdChannel, BirdDaemon, BirdProtocol, BirdRoute
@@ -52,7 +51,7 @@ from netdiag.rules.kernelcases import of_two_families, ways_told
 from netdiag.rules.routewords import rule_subject, rule_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.starvedtables import Starved, starved, starved_cases
-from netdiag.rules.waysout import default_oifs
+from netdiag.rules.waysout import default_oifs, way_for_all
 
 RULE = Rule(
     id="bgp-kernel-export-none",
@@ -181,11 +180,6 @@ def _said(kernel: BirdProtocol, policy: str | None) -> str:
     return f"export {policy or 'none'}" if kernel.state == "up" else f"state {kernel.state}"
 
 
-def for_all(view: HostView, family: str) -> list[int]:
-    """Tables to which a rule leads that selects nothing: a default route of another one is not for every packet."""
-    return [row.table for row in view.rules if row.family == family and row.table is not None and not selects(row)]
-
-
 def given(view: HostView) -> set[str]:
     """Families of which some routes that BGP brought go to the kernel."""
     return {
@@ -217,8 +211,7 @@ def check(view: HostView) -> Iterator[Draft]:
             if (table, family) in told or (taken(daemon, table) and not others_only(view, daemon, table)):
                 continue
             routes = view.routes(family)
-            wide = among(routes.table, for_all(view, family)) & (routes.dst_len == 0) & (routes.type == RTN_UNICAST)
-            leaving = default_oifs(view, family, of_all=True) if wide.any() else None
+            leaving = default_oifs(view, family, of_all=True) if way_for_all(view, family) else None
             default = bool(leaving)
             external = any(row.local_as != row.neighbor_as for row, _ in sources)
             forwards = view.sysctl_int(FORWARDING[family]) == 1
@@ -329,6 +322,8 @@ def examples() -> Iterator[Example]:
     crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
     info: dict[str, Any] = {"fires": 1, "severity": "info"}
     yield from starved_cases()
+    but: dict[str, Any] = {"default": True, "own": 51820, "rules": ({"table": 51820, "fwmark": 51820, "invert": True},)}
+    yield _case("a default route for all but a tunnel's own packets", "wg-quick", **but, **info)
     yield _case("export none", "the default of BIRD 2", subject=subject("bird-protocol", name="k4"), **crit)
     yield _case("no kernel protocol", "forgotten", export=None, **crit)
     yield _case("another table's", "its kernel protocol feeds from an empty one", table="other4", **crit)

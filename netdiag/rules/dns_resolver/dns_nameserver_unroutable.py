@@ -39,13 +39,10 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from netdiag.index.packet import Lookup, Query
-from netdiag.index.reach import reachable_tables, selects
 from netdiag.index.shadow import REFUSALS
 from netdiag.index.view import HostView
-from netdiag.model.distinct import among
 from netdiag.model.finding import Confidence, Draft, Severity, Subject, subject
 from netdiag.model.link import IFF_LOWER_UP, Link
-from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgp_bird.bgp_export_leak import private
 from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
@@ -56,7 +53,7 @@ from netdiag.rules.neighbours.neigh_gateway_failed import RECENT
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.silentneighbours import failing
 from netdiag.rules.stubcases import stub_examples
-from netdiag.rules.waysout import LINK_LOCAL, default_oifs
+from netdiag.rules.waysout import LINK_LOCAL, default_oifs, way_for_all
 from netdiag.rules.wireguardways import peer_for
 
 RULE = Rule(
@@ -162,15 +159,9 @@ def _prefix(view: HostView, family: str, position: int | None) -> str:
 def _nowhere(view: HostView, servers: tuple[str, ...]) -> bool:
     """Whether there is no route to any of them, on a host with a default route."""
     answers = [view.lookup(_question(address)).error for address in servers]
-    return set(answers) == {"ENETUNREACH"} and any(_way_out(view, family) for family in BROAD)
-
-
-def _way_out(view: HostView, family: str) -> bool:
-    """Whether there is a default route, and not only for packets with a mark, from some source or interface."""
-    plain = [rule for rule in view.rules if rule.invert or not selects(rule)]
-    routes, tables = view.routes(family), reachable_tables(plain, view.links, family)
-    wide = among(routes.table, list(tables)) & (routes.type == RTN_UNICAST) & (routes.dst_len == 0)
-    return bool(wide.any()) and bool(default_oifs(view, family))
+    return set(answers) == {"ENETUNREACH"} and any(
+        way_for_all(view, family) and default_oifs(view, family) for family in BROAD
+    )
 
 
 def _drained(view: HostView) -> bool:
