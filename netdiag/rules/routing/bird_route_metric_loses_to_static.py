@@ -19,7 +19,8 @@ Not flagged
   A standby of worse metric. A configured static route (proto static) that may be an override on purpose is told as
   info, unless its gateway does not answer or its link has no carrier: a default route, which provisioning sets before
   any daemon runs, and a way by a BGP neighbour that brought routes which others beat: this may be one of them. By any
-  other gateway the daemon knows of no such way, and the static route is what was forgotten.
+  other gateway the daemon knows of no such way, and the static route is what was forgotten. One that [[route]] of the
+  intent names, as long as its gateway answers.
 
 References
   net/ipv4/fib_trie.c fib_find_alias(), net/ipv6/ip6_fib.c fib6_add_rt2node(), sysdep/linux/netlink.c of BIRD
@@ -36,6 +37,7 @@ from netdiag.index.ways import rivals, usable
 from netdiag.model.bird import BirdChannel
 from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
+from netdiag.model.intent import IntendedRoute
 from netdiag.model.neighbour import NUD_FAILED
 from netdiag.model.route import RTN_UNICAST, RTNH_F_DEAD, RTNH_F_LINKDOWN, RTPROT_NAMES, Route
 from netdiag.rules.bgpsessions import sessions
@@ -50,7 +52,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "routes", "rules", "neighbours"),
-    consults=("bird",),
+    consults=("bird", "intent.route"),
     explains=("asym-rpfilter-strict-drop", "nf-rpfilter-nft-fib"),
 )
 DAEMONS = (11, 12, 42, 186, 187, 188, 189, 192)
@@ -114,7 +116,20 @@ def check(view: HostView) -> Iterator[Draft]:
             same = {(hop.oif, hop.gateway) for hop in loser.hops} == {(hop.oif, hop.gateway) for hop in winner.hops}
             if same and loser.nh_id == winner.nh_id:
                 continue
-            yield _draft(view, loser, winner, trouble(view, winner))
+            why = trouble(view, winner)
+            if why is not None or not named(view, winner):
+                yield _draft(view, loser, winner, why)
+
+
+def named(view: HostView, row: Route) -> bool:
+    """Whether the intent says that there is this route, by this gateway or interface."""
+    for want in view.intent.route or ():
+        if (want.family, want.dst, want.table) != (row.family, row.dst, row.table):
+            continue
+        by = {hop.gateway for hop in row.hops} if want.gateway else {view.ifname(hop.oif) for hop in row.hops}
+        if (want.gateway or want.dev) in by:
+            return True
+    return False
 
 
 def _draft(view: HostView, loser: Route, winner: Route, why: str | None) -> Draft:
@@ -180,6 +195,18 @@ def examples() -> Iterator[Example]:
     ):
         told = _host(BirdHost().bgp("up1", **neighbour), protocol=4)
         yield _case(f"configured, by {name}", "an override looks the same", told, 1, severity=severity)
+    for name, want, fires in (
+        ("by gateway", {"gateway": "10.0.0.3"}, 0),
+        ("by interface", {"dev": "eth0"}, 0),
+        ("another gateway", {"gateway": "10.0.0.2", "dev": "eth0"}, 1),
+        ("another table", {"gateway": "10.0.0.3", "table": 100}, 1),
+        ("nothing but the prefix", {}, 1),
+    ):
+        meant = _host(protocol=4).intend(route=(IntendedRoute(family="inet", dst=DST, **want),))
+        yield _case(f"in the intent, {name}", "somebody says that it is the way", meant, fires)
+    dead = _host().intend(route=(IntendedRoute(family="inet", dst=DST, dev="eth0"),))
+    dead.neighbour("10.0.0.3", dev="eth0", state="failed")
+    yield _case("in the intent, and dead", "nobody means that", dead, 1, severity="critical")
     first = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24")
     first.route("default", via="10.0.0.2", dev="eth0", priority=32, protocol=12)
     first.route("default", via="10.0.0.3", dev="eth0", protocol=4)
