@@ -120,6 +120,13 @@ def changed_examples(host: Callable[..., HostBuilder]) -> Iterator[Example]:
         **loud,
         says=says,
     )
+    for family, alone, rule in (("inet", "10.0.0.5/32", "10.0.0.5"), ("inet6", "2001:db8::5/128", "2001:db8::5")):
+        for filled, fires in ((False, 1), (True, 0)):
+            only = HostBuilder().link("eth0").address("eth0", alone).link("eth1").address("eth1", "10.1.0.1/24")
+            only.rule(100, family=family, src=rule, src_len=int(alone.partition("/")[2]), table=300)
+            only = only.route("default", via=None, dev="eth1", table=300, family=family) if filled else only
+            name = f"alone, the table of its rule {'has' if filled else 'has no'} route, {family}"
+            yield case(name, "there was a gateway in its subnet", only, **(loud if fires else {}))
     for name, why, then in (
         ("nobody was there", "it may be meant", host("10.0.0.5/24")),
         ("he is inside still", "he is reached", near("10.0.0.5/24", "10.0.0.9")),

@@ -6,7 +6,7 @@
   neighbour inside that is in no prefix now; or a longer one then, and nobody answers in what was added; or
   it is the only address of an Ethernet interface, alone in its prefix (/32, /128), with no route at all by that
   interface, while neighbours of the surrounding net are known there, or a BGP session waits for one that BIRD finds on
-  no interface, or IPv4 has no other route at all and packets were refused for want of one.
+  no interface, or IPv4 has no other route at all and packets were refused, or its policy rule's table is empty.
 
 Why it matters
   Too long: neighbours on the same wire are sent to the gateway, or nowhere; a gateway outside the prefix cannot be
@@ -132,16 +132,16 @@ def misfit(view: HostView, row: Address, link: Link, used: dict[tuple[int, str],
         near = _neighbours(view, row, link)
         shared = shared_with(view, row)
         session = None if near or shared else _session(view, row)
-        if session is not None:
-            at = session.protocol.neighbor_address
+        if session is not None and (at := session.protocol.neighbor_address):
             why = f"{at} of BGP session {session.name} is next to it and in no prefix of {link.ifname}"
             return Misfit(why, None, down_severity(view, session), waits=session.subject)
         if near and shared:
-            return Misfit(
-                f"{shared} has it too, and no route leads over {link.ifname} to {near}", None, "warning", near
-            )
+            why = f"{shared} has it too, and no route leads over {link.ifname} to {near}"
+            return Misfit(why, None, "warning", near)
         if near:
             return Misfit(f"its neighbour {near} is in no prefix of {link.ifname}", None, "warning")
+        if emptied(view, row) and not shared:
+            return Misfit("it has no subnet, and the table of its policy rule has no route", None, "warning")
         refused = view.latest.snmp.get(OUT["inet"], 0)
         if row.family == "inet" and refused and not any_route(view):
             why = f"it has no subnet, IPv4 has no route at all, and {refused} packets were refused"
