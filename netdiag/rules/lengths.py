@@ -43,7 +43,7 @@ def changed(view: HostView, row: Address, link: Link) -> tuple[str, int, Severit
         return None
     length = then[0].prefixlen
     was, now = (ipaddress.ip_network(f"{row.local}/{bits}", strict=False) for bits in (length, row.prefixlen))
-    words = f"it had /{length} at the time of the baseline of {old.meta.taken_at}, and"
+    words = f"it had /{length} at the time of the baseline, and"
     if length < row.prefixlen:
         for near in old.neighbours.rows():
             at = ipaddress.ip_address(near.dst)

@@ -3,7 +3,7 @@
   bytes, or the interface has been up before (the kernel gives it a queueing discipline when it first comes up). Or it
   is meant to be in use: [[wireguard]] of the intent names it, or it was up at the time of the baseline. Interfaces of
   the kernel module and of userspace daemons alike. And a daemon that was killed: its interface is gone with it, and its
-  socket was left behind.
+  socket was left behind; without intent or baseline a possibility, as all namespaces of one /run share the folder.
 
 Why it matters
   Every peer loses this host at once, in both directions, and the routes through the interface are gone: traffic to the
@@ -111,14 +111,14 @@ def _served(view: HostView, prefix: Network, others: Mapping[int, WireguardDevic
     return bool(answer.hops)
 
 
-def meant(view: HostView, device: WireguardDevice) -> str:
-    """What tells that the device is to be up; empty: nothing."""
-    if any(want.ifname == device.ifname for want in view.intent.wireguard or ()):
+def meant(view: HostView, ifname: str) -> str:
+    """What tells that a device is to be up; empty: nothing."""
+    if any(want.ifname == ifname for want in view.intent.wireguard or ()):
         return "the intent names it"
     old = view.baseline
     if old is None or not old.read_whole("wireguard") or old.meta.drained or view.meta.drained:
         return ""
-    then = any(link.up and before.peers for before, link in devices(old) if before.ifname == device.ifname)
+    then = any(link.up and before.peers for before, link in devices(old) if before.ifname == ifname)
     return f"it was up at the time of the baseline of {old.meta.taken_at}" if then else ""
 
 
@@ -130,7 +130,7 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         severity: Severity = "info"
         name, count = device.ifname, f"{len(device.peers)} peer" + ("s" if len(device.peers) > 1 else "")
-        why = meant(view, device)
+        why = meant(view, device.ifname)
         if not (used(device) or was_up(link) or why):
             message = f"{name} has {count} and has never been up"
         elif replaced(view, device, alive):
@@ -144,14 +144,17 @@ def check(view: HostView) -> Iterator[Draft]:
     for path in view.wireguard.dead_sockets:
         name = path.rpartition("/")[2].removesuffix(".sock")
         if name not in view.stack.by_name and not any(row.ifname == name for row in view.wireguard.devices):
-            yield _killed(name, path)
+            yield _killed(name, path, meant(view, name))
 
 
-def _killed(name: str, path: str) -> Draft:
+def _killed(name: str, path: str, why: str) -> Draft:
+    """A socket without a daemon. All network namespaces of one /run share the folder, and nobody takes old ones away:
+    without ``why``, what says that the device was here, it may be another namespace's, or of long ago."""
     return RULE.found(
         subject=subject("wireguard-interface", ifname=name),
-        message=f"{name} is gone: the WireGuard daemon that served it was killed and left its socket behind",
-        confidence="likely",
+        message=f"{name} is gone: the WireGuard daemon that served it was killed and left its socket behind"
+        + (f" ({why})" if why else ""),
+        confidence="likely" if why else "possible",
         evidence=[
             ("what the socket says", "Connection refused", f"connect {path}"),
             (f"interfaces named {name}", 0, "RTM_GETLINK"),
@@ -255,10 +258,25 @@ def _fault_examples() -> Iterator[Example]:
         tables=gone.build(),
         fires=1,
         subject=subject("wireguard-interface", ifname="wg7"),
-        severity="critical",
-        confidence="likely",
+        severity="info",
+        confidence="possible",
         says=("wg7 is gone",),
     )
+    meant_ = WireguardBuilder().dead_sockets("/run/wireguard/wg7.sock")
+    meant_.intend(wireguard=(IntendedWireguard(ifname="wg7"),))
+    before = WireguardBuilder().wireguard("wg7").wg_peer("wg7", "a", age=9).build()
+    for why, made, old in (("the intent names it", meant_, None), ("it was up at the time", gone, before)):
+        yield Example(
+            name=f"its daemon was killed, {why}",
+            why="it was this host's",
+            tables=made.build(),
+            baseline=old,
+            fires=1,
+            subject=subject("wireguard-interface", ifname="wg7"),
+            severity="critical",
+            confidence="likely",
+            says=("wg7 is gone", why),
+        )
 
 
 def _quiet_examples() -> Iterator[Example]:
