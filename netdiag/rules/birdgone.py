@@ -142,7 +142,7 @@ def _absent(rule: Rule, path: str, count: int) -> Draft:
         ],
         confirm=[
             f"ls -l {quoted(path)}; pgrep -a bird || echo no process",
-            "ss -tan state closing '( sport = :179 or dport = :179 )'",
+            "ss -tan '( sport = :179 or dport = :179 )'",
         ],
         fix="systemctl start bird  # look into its log first",
         breaks=[subject("host")] if count else [],

@@ -19,14 +19,15 @@ Fix
   filter pass it; then birdc configure.
 
 Not flagged
-  A drained host: the label drained = true, a session or a protocol of BIRD that makes routes switched off (and was not
-  at the time of the baseline). Sessions
-  that are not established, which have rules of their own. A prefix covered by an aggregate that is announced, where
-  only the host's other addresses or its services tell. Lists longer than netdiag reads: named under "not evaluated".
-  Addresses on lo of a host that announces none of them, where no service is bound to one or no direct protocol runs:
-  without an intent nobody can tell that it should. A router's own: the source of a BGP session, a router id, or an
-  address out of another block (/24, /64) than the announced ones, without a service. Inner addresses (RFC 1918, ULA)
-  beside public ones, or that only a service speaks for.
+  A drained host: the label drained = true, a static or direct protocol of BIRD that is switched off (and was not at the
+  time of the baseline), one of the sessions that the intent names for the prefix switched off. Sessions that are not
+  established, which have rules of their own. Where only its services tell, a host whose sessions are inside the AS or
+  are told nothing by name ("export none"). A prefix covered by an aggregate that is announced, where only the host's
+  other addresses or its services tell. Lists longer than netdiag reads: named under "not evaluated". Addresses on lo of
+  a host that announces none of them, where no service is bound to one or no direct protocol runs: without an intent
+  nobody can tell that it should. A router's own: the source of a BGP session, a router id, or an address out of another
+  block (/24, /64) than the announced ones, without a service. Inner addresses (RFC 1918, ULA) beside public ones, or
+  that only a service speaks for.
 
 References
   BIRD user's guide: protocols static and direct; nest/rt-table.c

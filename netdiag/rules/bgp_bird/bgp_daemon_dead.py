@@ -4,9 +4,11 @@
   places are looked at, and those given with --bird-socket. Or there is no socket and no BIRD at all, though the intent
   says what this host is to announce ([[announce]]), or sessions stood at the time of the baseline. Or one given with
   --bird-socket does not exist, no BIRD answers, and connections of BGP have ended within the last minute; without them,
-  or where another BIRD answers, that is an info. As a warning, on any host on which nobody listens on port 179: a
-  connection ended there within the last minute, or one to a gateway did, or a gateway calls there still. A BIRD that
-  runs while no control socket is found is told as not evaluated: nothing of its sessions is known.
+  or where another BIRD answers, or where routes of BIRD's stand in the kernel (fib-route-stale-daemon-gone), that is an
+  info. As a warning, on any other host without a socket, on which nobody listens on port 179 and no such route stands:
+  a connection there ended within the last minute, or one to port 179 of a gateway did; or a gateway calls there, or
+  somebody whose tracked call stood; or a tracked call to a gateway stood. A BIRD that runs while no control socket is
+  found is told as not evaluated: nothing of its sessions is known.
 
 Why it matters
   BIRD takes its socket with it when it is stopped in order. A socket that is left behind means that it was killed or
@@ -30,11 +32,11 @@ Fix
 
 Not flagged
   A host without any control socket, of which nobody told that it should have one: it has no BIRD, or BIRD was stopped
-  on purpose long ago; and a drained one. Calls to port 179 by others than gateways: somebody scans. Hosts where a BGP
-  connection stands: a speaker that only calls out. A socket that netdiag may not open (then the rule is not
-  evaluated). A dead socket with a living daemon on a socket of the same name in another folder, left behind by an
-  older package, is told as a possibility only; not where a daemon answered there at the time of the baseline, or
-  somebody named it with --bird-socket outside the usual places.
+  on purpose long ago; and a drained one. Calls to port 179 by others than gateways that were never answered: somebody
+  scans. Hosts where a BGP connection stands: a speaker that only calls out. A socket that netdiag may not open (then
+  the rule is not evaluated). A dead socket with a living daemon on a socket of the same name in another folder, left
+  behind by an older package, is told as a possibility only; not where a daemon answered there at the time of the
+  baseline, or somebody named it with --bird-socket outside the usual places.
 
 References
   unix(7), connect(2) ECONNREFUSED; sysdep/unix/main.c async_shutdown() and sysdep_shutdown_done(), nest/cli.c of BIRD

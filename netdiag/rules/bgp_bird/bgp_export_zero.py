@@ -24,9 +24,9 @@ Fix
 Not flagged
   A session without a sibling that announces something: a collector, a looking glass, a drained host whose sessions are
   all at zero. One family alone, where some address on lo is announced in neither: it is the router's own. A channel to
-  which nothing was offered, or whose routes all came from that neighbour. Sessions inside the AS with "export none".
-  Clients of a route server. A session established less than three seconds ago. With a filter other than "none" that
-  refuses everything and no sibling to compare with, it is told as information only.
+  which nothing was offered, or whose routes all came from that neighbour. Clients of a route server. A session
+  established less than three seconds ago. With no sibling and no baseline to compare with: sessions inside the AS, and
+  those with "export none"; an external one with another filter that refuses everything is told as info.
 
 References
   nest/proto.c channel_show_stats(), nest/rt-table.c export_filter() of BIRD

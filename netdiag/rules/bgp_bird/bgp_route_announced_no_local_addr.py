@@ -3,7 +3,8 @@
   unreachable, prohibit, or by lo), and this host neither has the address, nor a local route for it, nor a route that
   would forward it. (With an interface that is down an IPv6 address loses its local route, if it stays at all; an IPv4
   address is answered for wherever it is.) Or a shorter prefix, of public addresses, of which this host has no address
-  and no route to any part, not even the blackhole: what comes for it goes out again by the default route (a warning).
+  and no route to any part, no wider one but the default, and not even the blackhole: what comes for it goes out again
+  by the default route (a warning).
 
 Why it matters
   That is how anycast services are announced: a static route brings the prefix into BGP, the address on lo receives the
@@ -29,7 +30,8 @@ Not flagged
   may take the packets before the kernel looks them up (XDP or tc whose verdicts are not known to be others than TX and
   REDIRECT), or whose programs or packet filter were not read: told as a possibility, and so where BIRD does not tell
   the communities; a warning where such a host has another address that it announces in the same way, for then that is
-  how it takes them in. Drained hosts announce nothing.
+  how it takes them in. Of shorter prefixes nothing is told there. Recursive routes that BIRD cannot resolve
+  (bgp-exports-unreachable-route). Drained hosts announce nothing.
 
 References
   RFC 4786, RFC 7999; net/ipv4/route.c ip_route_input_slow()
@@ -182,7 +184,7 @@ def _aggregate(view: HostView, told: tuple[str, str, list[str]], net: str) -> Dr
         severity="warning",
         confidence="likely",
         evidence=[
-            (f"announced by {origin}", f"blackhole {net}", f"birdc show route export {names[0]}"),
+            (f"announced by {origin}", net, f"birdc show route export {names[0]}"),
             (f"addresses in {net}", 0, "RTM_GETADDR IFA_LOCAL"),
             (f"routes in {net}, or wider ones but the default", 0, "RTM_GETROUTE"),
         ],

@@ -1,7 +1,8 @@
 """What it checks
-  A program that is attached here uses a prog_array without a single entry, and nothing keeps that map: no pin, and no
-  process that has it open. Or something keeps it, and a program of the same kind that was loaded together with the
-  attached one is attached nowhere and called by nobody: its entry was taken out.
+  A program that is attached here, or one that it calls, uses a prog_array without a single entry, and nothing keeps
+  that map: no pin, and no process that has it open. Or something keeps it, and a program of the same kind that was
+  loaded together with the attached one is attached nowhere and called by nobody: its entry was taken out; or a map of
+  that name, of a program of that name, had entries at the time of the baseline.
 
 Why it matters
   A prog_array is emptied when the last pin and the last open descriptor of it go, although the program that uses it
@@ -20,8 +21,8 @@ Fix
 Not flagged
   A map with some empty slots: they are for options. An empty one that is pinned or that a process has open, without a
   program that waits for its call, and of which no baseline shows that it had any: its loader may fill it when there is
-  something to call; told as info. Maps of
-  programs that are not attached here. Maps that were not read to the end.
+  something to call; told as info. Maps of programs that are neither attached here nor called by such. Maps that were
+  not read to the end.
 
 References
   kernel/bpf/syscall.c bpf_map_put_uref(), kernel/bpf/arraymap.c prog_array_map_clear(),

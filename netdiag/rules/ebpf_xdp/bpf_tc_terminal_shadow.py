@@ -1,7 +1,7 @@
 """What it checks
-  Two different programs stand at one hook of an interface, tc with direct action or tcx, and the first one ends every
-  packet's way through the hook: from its instructions, it returns nothing but final verdicts (ok, shot, stolen,
-  redirect, trap; for tcx anything but "next"). The second program never runs.
+  Two different programs stand at one hook of an interface, tc with direct action or tcx, and the first one ends the way
+  of every packet that would come to the second: from its instructions, it returns nothing but final verdicts (ok, shot,
+  stolen, redirect, trap; for tcx anything but "next"). The second program never runs.
 
 Why it matters
   Loaders attach and report success; the policy, NAT or accounting of the second program is simply not done. "ok" looks

@@ -3,8 +3,8 @@
   this host, a far end and the bridge itself or one of its ports, or an interface of this host (or a port of its bridge)
   and a neighbour that it sees there. Or two guests behind one bridge, whose addresses this host does not read: one
   sends, and the bridge knows nobody behind its port, while another port has the hardware address of two neighbours (a
-  warning). Over a fleet: interfaces of two hosts, of
-  which a third one sees both addresses behind one hardware address, or of which one sees the other.
+  warning). Over a fleet: interfaces of two hosts, of which a third one sees both addresses behind one hardware address,
+  or of which one sees the other.
 
 Why it matters
   Switches and bridges learn one place for an address: frames for both go to whichever spoke last, so both hosts work

@@ -1,7 +1,9 @@
 """What it checks
   A virtual machine runs on a tap that is up, and guests of this host are routed (not bridged), but no route leads to
   it: no host route and no subnet through the tap, in any table. Or a guest that answered within the last minute has no
-  route back to its tap.
+  route back to its tap. Or a guest has a route of one family, while two or more other running guests, and two thirds of
+  them at least, have one of the other family: a warning where all have, or where this host has prepared its tap for the
+  family as theirs (an address of its own, proxy_arp); else an info.
 
 Why it matters
   The guest can send, and no answer ever finds it: what is for its address follows the default route out of the host,
@@ -18,13 +20,13 @@ Fix
 
 Not flagged
   Taps in a bridge, an Open vSwitch or another master (but a VRF). Taps whose frames tc or eBPF may redirect elsewhere
-  (as Firecracker under CNI has them), unless the programs return constants that let frames go on and take none away,
-  a guest's tap with a route has the same programs, or two such taps have a build each of programs of that name. Taps
-  that nobody holds (a warm pool), taps that are down (tap-down-vmm-eio). A tap without any sign of routing on this
-  host (no address, no neighbour, no sibling with a route, no proxy_arp, no known VMM on a host that forwards) is an
-  info: a machine may be meant to have no network. Guests with link-local addresses only. A guest that was silent for
-  over a minute. A guest of one family among guests of both, whose tap has nothing of the other family that theirs all
-  have: an address of this host or proxy_arp, or a neighbour.
+  (as Firecracker under CNI has them), unless the programs return constants that let frames go on and take none away, a
+  guest's tap with a route has the same programs, or two such taps have a build each of programs of that name. Taps that
+  nobody holds (a warm pool), taps that are down (tap-down-vmm-eio). A tap without any sign of routing on this host (no
+  address, no neighbour, no sibling with a route, no proxy_arp, no known VMM on a host that forwards) is an info: a
+  machine may be meant to have no network. A VMM on a host that forwards is a warning, if that is the only sign. Guests
+  with link-local addresses only. A guest that was silent for over a minute. A guest of one family among guests of both,
+  whose tap has nothing of the other family that theirs all have: an address of this host or proxy_arp, or a neighbour.
 
 References
   net/ipv4/fib_frontend.c; Documentation/networking/ip-sysctl.rst proxy_arp;
@@ -124,7 +126,8 @@ def check(view: HostView) -> Iterator[Draft]:
         missing = others.missing(tap)
         if missing:
             name, why, severity = missing
-            yield _finding(tap, f"it has no {name} route", [why], severity, None)
+            family = "inet6" if name == "IPv6" else "inet"
+            yield _finding(tap, f"it has no {name} route", [why], severity, None, family=family)
 
 
 def _weight(found: list[str]) -> Severity:
@@ -183,10 +186,14 @@ class Routed:
         return None
 
 
-def _finding(tap: GuestTap, what: str, why: list[str], severity: Severity, near: Neighbour | None) -> Draft:
+def _finding(
+    tap: GuestTap, what: str, why: list[str], severity: Severity, near: Neighbour | None, *, family: str | None = None
+) -> Draft:
+    """``family``: the one whose route is missing; None: no matter which."""
     name = tap.link.ifname
-    address = near.dst if near else next((row.dst for row in tap.neighbours if not link_local(row.dst)), "ADDRESS")
-    bits = 128 if ":" in address else 32
+    seen = (row.dst for row in tap.neighbours if not link_local(row.dst) and family in (None, row.family))
+    address = near.dst if near else next(seen, "ADDRESS")
+    bits = 128 if ":" in address or family == "inet6" else 32
     because = f"; {why[0]}" if why else ""
     return RULE.found(
         subject=tap.about,
@@ -325,6 +332,9 @@ def _prepared_for() -> Iterator[Example]:
             host.tap(f"tap{number}", **mine).address(f"tap{number}", local)  # type: ignore[arg-type]
             host.route(f"2001:db8::{number}/128", dev=f"tap{number}").route(f"10.1.0.{number}/32", dev=f"tap{number}")
         yield _case(f"one of three without IPv6, {name} on the others", "IPv4 prepares for no IPv6", host, 1)
+        host.neighbour("10.1.0.5", dev="tap0", state="stale", confirmed=600.0)
+        says = ("ip -6 route add ADDRESS/128 dev tap0",)
+        yield _case(f"and its IPv4 address is known, {name}", "that one has its route", host, 1, says=says)
     for name, near, fires in (("unheard", None, 0), ("heard by IPv4", "10.1.0.5", 0), ("heard", "fe80::5", 1)):
         host = HostBuilder().link("eth0").tap("tap0").route("10.1.0.5/32", dev="tap0")
         for number in (1, 2):

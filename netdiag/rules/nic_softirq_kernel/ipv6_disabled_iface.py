@@ -2,9 +2,12 @@
   IPv6 is switched off on one interface (disable_ipv6) of a host that uses it, and something there needs it: a WireGuard
   peer with IPv6 prefixes behind it, a BGP session over that interface, or one that is down since its neighbour's subnet
   went with it (one of IPv4 to the same AS goes over it, or nothing else has IPv6 off), an IPv6 policy rule (by its
-  name, or by an address that went, into a table that has IPv4 routes over it and none of IPv6 any more), its like
-  (interfaces of the same kind and name) have IPv6, the intent names an IPv6 address for it, it had one at the time of
-  the baseline, or it leads to a guest's IPv4 address while most other guests have one of each family.
+  name, or by an address that went, into a table that has IPv4 routes over it and none of IPv6 any more), two or more of
+  its like, and most of them, have IPv6 (interfaces of the same kind and name, but for the number), the intent names an
+  IPv6 address for it, it had one at the time of the baseline, or it leads to a guest's IPv4 address while most other
+  guests have one of each family. Or it is off for the whole host (all), no interface has a global IPv6 address, and the
+  host had one at the time of the baseline, or BIRD has a session to an IPv6 neighbour that is down and not switched
+  off.
 
 Why it matters
   The kernel removes every IPv6 address and route of the interface when the switch is set, link-local ones included, and
@@ -20,12 +23,11 @@ Fix
   the interface). Nothing of IPv4 is touched. Look for the line in /etc/sysctl.d that set it.
 
 Not flagged
-  Hosts on which IPv6 is off as a whole (all), unless they had it at the time of the baseline or BIRD has a session to
-  an IPv6 neighbour; or for new interfaces (default) while no other has it. Where it is off for new ones and others
-  have it, it is a warning: an interface that was made after the switch was set. Interfaces for IPv4 only, with
-  nothing that asks for IPv6: management, containers' networks. Ports of a bridge, legs of a bond: they need none. A
-  way out (a gateway is behind it) that has nothing against it but that its like have IPv6: it may be for IPv4 alone;
-  info. Interfaces that are down. An MTU below 1280: see mtu-too-low-disables-ipv6.
+  Other hosts on which IPv6 is off as a whole (all); or for new interfaces (default) while no other has it. Where it is
+  off for new ones and others have it, it is a warning: an interface that was made after the switch was set. Interfaces
+  for IPv4 only, with nothing that asks for IPv6: management, containers' networks. Ports of a bridge, legs of a bond:
+  they need none. A way out (a gateway is behind it) that has nothing against it but that its like have IPv6: it may be
+  for IPv4 alone; info. Interfaces that are down. An MTU below 1280: see mtu-too-low-disables-ipv6.
 
 References
   net/ipv6/addrconf.c addrconf_disable_ipv6(), Documentation/networking/ip-sysctl.rst disable_ipv6

@@ -1,12 +1,12 @@
 """What it checks
   Forwarding of IPv4 is on (net.ipv4.ip_forward), but off on one interface by its own setting, while its like forwards:
-  another next hop of the same route, another guest's interface, or nothing but one interface is left that forwards.
-  Also on the only way out of guests that forward (one that only this host's own address is led to is none of theirs),
-  or on the one of the default route by which their addresses are translated: what they send leaves, and no answer
-  comes back. Or on the one behind which a BGP neighbour of another AS, which tells this host of routes, is told by
-  its BIRD of networks behind another interface: it sends what is for there. Or on one that a policy rule names: what
-  arrives there (iif) has a table of its own. Or on the one by which a guest that
-  forwards opened a connection whose answer came and did not get through (a warning).
+  another next hop of the same route, another default route of the table, another guest's interface; or no two
+  interfaces are left that forward (a warning). Also on the only way out of guests that forward (one that only this
+  host's own address is led to is none of theirs), or on the one of the default route by which their addresses are
+  translated: what they send leaves, and no answer comes back. Or on the one behind which a BGP neighbour of another AS,
+  which tells this host of routes, is told by its BIRD of networks behind another interface: it sends what is for there.
+  Or on one that a policy rule names: what arrives there (iif) has a table of its own. Or on the one by which a guest
+  that forwards opened a connection whose answer came and did not get through (a warning).
 
 Why it matters
   The kernel asks the interface on which a packet arrives. What comes in there is dropped; the other direction works,

@@ -3,7 +3,7 @@
   for the default route, and the kernel may take the advertised one. Likewise over a bridge of guests alone or a guest's
   tap, where the configured gateway is behind another interface. Several advertising routers on one link, with none
   configured, are told as info; of those one that was not there at the time of the baseline, beside one that was, is a
-  warning.
+  warning. So is any on a host that had no IPv6 default route at that time, and configured addresses on the interface.
 
 Why it matters
   Anybody on the link can advertise: a virtual machine with a wrong image, a laptop that shares its uplink. Traffic
@@ -22,9 +22,9 @@ Fix
 
 Not flagged
   Hosts that have only advertised default routes (a pair of routers advertises two: info), but for what is new since a
-  baseline; a router that took another's place. An advertised route of worse
-  metric than the configured one. An advertised gateway that is the configured one, by address or by link address.
-  A configured default route over another interface, unless only guests can advertise.
+  baseline; a router that took another's place. An advertised route of worse metric than the configured one. An
+  advertised gateway that is the configured one, by address or by link address. A configured default route over another
+  interface, unless only guests can advertise.
 
 References
   RFC 6104, RFC 6105, RFC 4861 section 6.3.4; net/ipv6/ndisc.c ndisc_router_discovery(), net/ipv6/route.c find_rr_leaf()

@@ -23,9 +23,9 @@ Fix
 
 Not flagged
   Rule 0 moved to another number, as Cilium and VRF set-ups do, as long as nothing in front of it takes the packets.
-  Rules in front of it for marked packets (TPROXY). Addresses whose interface is down; those of a VRF, which are in
-  the VRF's table; tentative ones, and those that failed duplicate address detection. Missing routes of addresses with
-  a lifetime. A namespace without addresses.
+  Rules in front of it for marked packets (TPROXY). Addresses whose interface is down; those of a VRF, which are in the
+  VRF's table; tentative ones, and those that failed duplicate address detection. Missing routes of addresses with a
+  lifetime, and of those of link or host scope. A namespace without addresses.
 
 References
   net/ipv4/fib_rules.c fib_default_rules_init(), fib_unmerge(); net/ipv6/fib6_rules.c; Documentation/networking/vrf.rst;

@@ -14,8 +14,8 @@ Confirm
 
 Fix
   ip route add PREFIX dev IFNAME sends those packets, and no others, through the tunnel. Where a rule or longer routes
-  take them past a route that is there, take those away. wg-quick down and up makes all
-  routes, and cuts the tunnel for a moment.
+  take them past a route that is there, take those away. wg-quick down and up makes all routes, and cuts the tunnel for
+  a moment.
 
 Not flagged
   Everything-prefixes (0.0.0.0/0, ::/0, their halves) with selective routes, and prefixes of which at least a part is

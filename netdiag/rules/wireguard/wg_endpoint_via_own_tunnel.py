@@ -21,7 +21,8 @@ Fix
 
 Not flagged
   An endpoint that goes another way because of the device's fwmark. A tunnel in a tunnel: the endpoint lies behind
-  another peer, of this or of another WireGuard interface, whose own endpoint is reached outside. A device that is down.
+  another peer, of this or of another WireGuard interface, whose own endpoint is reached outside. An endpoint that no
+  route leads to, or a route refuses (wg-endpoint-unroutable). A device that is down.
 
 References
   drivers/net/wireguard/socket.c send4() send6(), device.c wg_xmit(); wg(8) "fwmark"; wg-quick(8) "Table";

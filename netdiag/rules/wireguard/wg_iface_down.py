@@ -25,8 +25,8 @@ Not flagged
   interface has: another daemon, or the kernel, serves it now. One whose interface is in another namespace. One that was
   prepared and has never been up, as a standby or in the middle of booting: told as info. One whose every allowed
   address is routed to a peer of another WireGuard interface that is up, and has shaken hands: it stands by, told as
-  info. A host that was drained by taking the interface down looks exactly like the fault: remove the peers or the
-  interface, or suppress the finding while it lasts.
+  info (a peer for everything stands in for a default route alone). A host that was drained by taking the interface down
+  looks exactly like the fault: remove the peers or the interface, or suppress the finding while it lasts.
 
 References
   drivers/net/wireguard/device.c wg_stop(), net/sched/sch_generic.c dev_activate(), wg(8)

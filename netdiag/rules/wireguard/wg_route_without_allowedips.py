@@ -1,8 +1,9 @@
 """What it checks
   A route by a WireGuard interface that no peer of the interface can serve: not a single address of the route's prefix
-  is among the allowed addresses of any peer. A default route counts where no peer has a prefix nearly as wide. And: the
-  neighbour of a BGP session that is down, or the far end of a connection of this host that stood and gets no answer,
-  is routed into the interface, by whichever route, and no peer has its address.
+  is among the allowed addresses of any peer. A default route, or a half of it, counts where no peer has a prefix nearly
+  as wide. And: the neighbour of a BGP session that is down, or the far end of a connection of this host that stood and
+  gets no answer (a warning), is routed into the interface, by whichever route, and no peer has its address. A
+  connection that never stood is a possibility, told as info: the peer may have been taken away for good.
 
 Why it matters
   WireGuard chooses the peer by the allowed addresses, and the route's gateway plays no part. Without a peer the packet
@@ -22,7 +23,8 @@ Not flagged
   An aggregate over the prefixes of peers, where the holes are meant to be dead. The subnet of the interface's own
   address (the kernel made that route) and link-local and multicast prefixes. Routes for networks by an interface
   without any peer: peers that are added when they are needed come and go; but nobody waits with a default route, or one
-  of a single address. An interface that is down.
+  of a single address. Routes of tables that no policy rule leads to. BGP sessions that are switched off, or that wait
+  to be called. An interface that is down.
 
 References
   drivers/net/wireguard/device.c wg_xmit(), allowedips.c wg_allowedips_lookup_dst(); wg(8) "allowed-ips"
