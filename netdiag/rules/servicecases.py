@@ -34,6 +34,7 @@ def called_examples(own: str) -> Iterator[Example]:
         ("calls of SSH", "no service", host(8, port=22), 0),
         ("a listener on that address", "it is called at other ports too", host(8, listens=own), 0),
         ("a listener on all", "the same", host(8, listens="0.0.0.0"), 0),
+        ("a port that is served for all", "calls may be reset at their end", host(8, port=9100), 0),
     ):
         yield Example(
             name=f"called in vain: {name}",

@@ -7,7 +7,7 @@
   nothing listens (connection tracking). As a possibility: the first of these where a socket for all addresses on a port
   of DNS or the web, or a translation of some port, may serve it; all of these but the baseline's and the clients' where
   the kernel has IPVS, whose services have no socket (a director); and an announced address on a host where nothing
-  listens but infrastructure (SSH, BGP, BFD).
+  but infrastructure (SSH, BGP, BFD) listens for all addresses.
 
 Why it matters
   Anycast draws clients to the nearest site that announces. Where the service died and the announcement stayed, they get
@@ -23,7 +23,8 @@ Fix
 
 Not flagged
   An address of one family beside a served one of the other: told as a possibility. Which port a service should have is
-  not known here, and is never guessed. Addresses with any listener, TCP or UDP, of their own or for all addresses.
+  not known here, and is never guessed. Addresses with any listener, TCP or UDP, of their own; where a program listens
+  for all addresses, those of which none of the signs above tells anything.
   Router ids and source addresses of sessions: loopbacks. Services without a socket: addresses that a translating table
   of the packet filter names (DNAT, REDIRECT, TPROXY), or that are on kube-ipvs0; hosts with eBPF programs on the way in
   that may take packets (XDP, tc), or local routes in tables of their own (TPROXY). Addresses that are not here: see
@@ -179,7 +180,8 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         kin = [one for one in served if (":" in one) == (":" in address)]  # a service need not speak both families
         mate = next((one for one in kin if served[one] - everywhere), None)
-        vain = called(view, address) if mate is None and not PUBLIC & ports.get("", set()) else None
+        open_ = ports.get("", set())
+        vain = called(view, address, open_) if mate is None and not PUBLIC & open_ else None
         if vain is not None:
             yield _called(address, told[address], *vain)
             continue
@@ -187,7 +189,9 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         sure = mate is not None and not director and not PUBLIC & ports.get("", set()) and not forwarded(view, address)
         missing = sorted(served[mate] - everywhere)[:3] if mate is not None else []
-        words = f"{mate} has {', '.join(map(str, missing))}" if mate else "nor on any address but for infrastructure"
+        words = (
+            f"{mate} has {', '.join(map(str, missing))}" if mate else "nor for all addresses, but for infrastructure"
+        )
         yield RULE.found(
             subject=subject("prefix", prefix=net),
             message=f"{net} is announced to {session}, and nothing listens on it ({words})",
@@ -226,10 +230,11 @@ CLIENTS = 8
 """Addresses that call one port within the seconds that tracking remembers a refused call: no scan of one address."""
 
 
-def called(view: HostView, address: str) -> tuple[int, int] | None:
+def called(view: HostView, address: str, served: set[int]) -> tuple[int, int] | None:
     """A port of an own address that many call in vain, and how many do: of TCP, calls that were reset, of UDP, those
-    without an answer. Not where the packet filter sends them elsewhere. Of an address at which nothing listens: who
-    serves one port is called at others as well, by browsers, scanners and floods."""
+    without an answer. Not where the packet filter sends them elsewhere, nor one that is ``served`` for all addresses:
+    a call may be reset at its end. Of an address at which nothing listens: who serves one port is called at others as
+    well, by browsers, scanners and floods."""
     if not view.read_whole("conntrack"):
         return None
     table, (family, raw) = view.conntrack, packed(address)
@@ -242,7 +247,7 @@ def called(view: HostView, address: str) -> tuple[int, int] | None:
     for number in distinct(table.orig_dport[rows]).tolist():
         here = rows[table.orig_dport[rows] == number]
         count = len(np.unique(table.orig_src[here], axis=0))
-        if count >= CLIENTS and serves(number) and (best is None or count > best[1]):
+        if count >= CLIENTS and serves(number) and number not in served and (best is None or count > best[1]):
             best = number, count
     return best
 

@@ -6,7 +6,7 @@
   goes (not one for some marks alone): no routing daemon made that route, or the first provider is given nothing of the
   second, which it was offered; or those of a session of which it was given none at the time of the baseline, when they
   were there. And, as a warning, routes of any other protocol (an internal session, an IGP, connected networks) of which
-  it was given none then, though the kernel had the very same.
+  it was given none then, though it was given others and the kernel had the very same.
 
 Why it matters
   The neighbour, and everybody behind it, sends traffic for these prefixes here: for somebody else's networks, over
@@ -22,7 +22,8 @@ Fix
   minute: birdc disable NAME, which also withdraws the right ones.
 
 Not flagged
-  Routes made here (static, direct, kernel, an IGP) or learnt by internal sessions, where they are public. Private
+  Routes made here (static, direct, kernel, an IGP) or learnt by internal sessions, where they are public and no
+  baseline says that they were kept back. Private
   prefixes to a private AS: inner networks. Routes passed from one external neighbour to another where every session to
   that AS gets such, and one of the two is no provider: transit, route servers, customers; told as info. So are routes
   passed both ways between neighbours that gave us our default routes by BGP: a ring or a fabric of routers does that.

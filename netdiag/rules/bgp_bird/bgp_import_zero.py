@@ -3,9 +3,9 @@
   every one. Judged where another session of the same kind does bring routes: one to the same neighbouring AS, or one
   with the same filter by name, of the same family and table; or where nobody can have wanted it so: this host has no
   other default route of the family, or it forwards packets of the family and the session did bring routes before, or
-  the same session brings routes of the other family. The last two of a filter that somebody wrote, not of "import
+  the same session brings routes of the other family. These three of a filter that somebody wrote, not of "import
   none". Or where it brought routes at the time of the baseline, whatever refuses them now; or where the neighbour,
-  which sent some then, sends none now, and no other session of the family brings any.
+  which sent some then, sends none now, and no other session brings any of the family into that table.
 
 Why it matters
   The session looks well and nothing goes over it. With a sibling that brings routes the second way is missing when the
@@ -22,12 +22,13 @@ Fix
 
 Not flagged
   "import none" on a session without a sibling that imports: it only announces, by choice. A neighbour that sends
-  nothing, or has withdrawn what it sent. Sessions inside the AS with "import none", and any of them on a host that has
-  a default route from elsewhere. Clients of a route server. A
-  session established less than three seconds ago. Another filter that refuses all, on a host that has a default route
-  from elsewhere and no sibling to compare with, is told as information only: an announcer may be written so too
-  ("import filter { reject; }" on a node that forwards for its guests and announces them). BIRD counts what a filter
-  accepted since the session stands, so a filter that was broken before that is not told from one that is meant.
+  nothing, or has withdrawn what it sent, where no baseline says otherwise. Sessions inside the AS on a host that has a
+  default route from elsewhere, where none of the other signs is there. Clients of a route server. A session
+  established less than three seconds ago. Hosts out of service (drained), as far as the baseline goes. Another filter
+  that refuses all, on a host that has a default route from elsewhere and no sibling to compare with, is told as
+  information only: an announcer may be written so too ("import filter { reject; }" on a node that forwards for its
+  guests and announces them). BIRD counts what a filter accepted since the session stands, so a filter that was broken
+  before that is not told from one that is meant.
 
 References
   nest/proto.c channel_show_stats(), nest/rt-table.c rte_update2() of BIRD

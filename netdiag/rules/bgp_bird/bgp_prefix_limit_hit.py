@@ -19,7 +19,8 @@ Confirm
 
 Fix
   Ask whether the neighbour should send so many. If yes, raise the limit in BIRD's configuration, "birdc configure",
-  and for action disable "birdc enable NAME". If no, leave it closed until they have repaired their side: enabling it
+  for action disable "birdc enable NAME", and for block "birdc reload in NAME", of an export limit "birdc reload out
+  NAME". If no, leave it closed until they have repaired their side: enabling it
   takes the leak in. Where they closed it, look for what leaks from here ("birdc show route export NAME" while the
   session stands) before asking them to raise theirs.
 
@@ -111,10 +112,12 @@ def judged(view: HostView, session: Session) -> tuple[Severity, str] | None:
 
 
 def repair(session: Session) -> str:
-    """The command after the limit was looked at."""
+    """The command after the limit was looked at; routes that were left out are sent, or asked for, once more."""
     if session.error.startswith("Received"):
         return f"{session.command('restart ' + bird_name(session.name))}  # after stopping the leak, or asking for more"
-    verb = "enable" if session.protocol.state == "down" else "reload in"
+    kinds = {hit.kind for hit in hits(session.protocol) if hit.action != "warn"}
+    verb = "reload out" if kinds == {"export"} else "reload in"
+    verb = "enable" if session.protocol.state == "down" else verb
     again = session.command(f"{verb} {bird_name(session.name)}")
     return f"{session.command('configure')}; {again}  # after raising the limit in bird.conf, if so many are right"
 
@@ -258,7 +261,10 @@ def _standing_examples() -> Iterator[Example]:
             fires=1,
             subject=ABOUT,
             severity="warning",
-            says=(f"has reached {kind} limit 100 of ipv4, action block: routes beyond it are not {what}",),
+            says=(
+                f"has reached {kind} limit 100 of ipv4, action block: routes beyond it are not {what}",
+                f"reload {'out' if kind == 'export' else 'in'} up1",
+            ),
         )
     yield _case(
         "limit, warned",

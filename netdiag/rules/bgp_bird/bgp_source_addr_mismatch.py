@@ -158,6 +158,7 @@ def check(view: HostView) -> Iterator[Draft]:
         calls = None if sure or gone else called(view, session, _chosen(answer))
         likely = bool(calls or gone) or (session.error == RESET and near(view, session) > 1)
         source = gone or session.protocol.source_address or (calls[0] if calls else None)
+        again = f"give this host {gone} again (ip address add), or "
         words = "its source address is none of this host's" if sure else f"one of {len(own)} addresses is its source"
         if gone:
             words = f"{gone}, from which it called at the time of the baseline, is no address of this host any more"
@@ -177,7 +178,8 @@ def check(view: HostView) -> Iterator[Draft]:
                 *routed(view, answer),
             ],
             confirm=[session.confirm, f"ip route get {quoted(session.protocol.neighbor_address or '')}"],
-            fix=f"set 'source address' of protocol bgp {session.name} to {calls[1] if calls else EXPECTED}, then: "
+            fix=(again if gone else "")
+            + f"set 'source address' of protocol bgp {session.name} to {calls[1] if calls else EXPECTED}, then: "
             f"{session.command('configure')}",
             touches=[*touched(view, session, answer), *_where(view, gone)],
             breaks=default_lost(view, session),
@@ -251,7 +253,7 @@ def _since() -> Iterator[Example]:
     ):
         now: Any = BirdHost().bgp_down("up1", error, bgp_state="Connect").link("eth0").address("eth0", address)
         then: Any = BirdHost().bgp("up1", source_address="10.0.0.9").link("eth0").address("eth0", "10.0.0.9/32")
-        wanted = likely if fires else {}
+        wanted = likely | {"says": ("give this host 10.0.0.9 again",)} if fires else {}
         yield Example(
             name=f"its source of the baseline {name}",
             why="BIRD tells a failed bind to nobody",

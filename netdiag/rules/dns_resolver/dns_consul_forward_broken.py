@@ -1,7 +1,8 @@
 """What it checks
   A resolver on this host forwards the domain consul, or one below it, to a port of this very host (127.0.0.1:8600 as a
   rule), and no socket waits there; or to another host, to which no question leaves (dns-nameserver-unroutable has the
-  reasons).
+  reasons). A warning where another server of that domain is left; a possibility where something on this host may send
+  the questions to another place (a rule of nat, a program of the host's own cgroups).
 
 Why it matters
   Every lookup of NAME.service.consul fails while all other names work: services cannot find each other, although

@@ -16,9 +16,8 @@ Fix
 
 Not flagged
   A host whose /etc/nsswitch.conf does not have dns for hosts, or asks systemd-resolved by its socket before, which
-  waits there. A resolver
-  on this host at 127.0.0.1. A host without any /etc/resolv.conf, as small containers and routers are: only told, where
-  its nsswitch.conf says dns. A file without nameservers on a host that is on no network.
+  waits there. A resolver on this host at 127.0.0.1. A host without any /etc/resolv.conf, as small containers and
+  routers are: only told, where its nsswitch.conf says dns. A file without nameservers on a host that is on no network.
 
 References
   resolv.conf(5), nsswitch.conf(5), systemd-resolved.service(8)

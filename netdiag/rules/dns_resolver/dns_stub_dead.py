@@ -13,7 +13,8 @@ Confirm
 
 Fix
   Start the resolver (systemctl restart systemd-resolved). In a namespace of its own name a nameserver that can be
-  reached from there: for ip netns, in /etc/netns/NAME/resolv.conf.
+  reached from there: for ip netns, in /etc/netns/NAME/resolv.conf. A program that is stopped goes on with kill -CONT
+  PID. Where the filter drops the questions, accept what goes over lo.
 
 Not flagged
   A resolver bound to the wildcard address. Docker's 127.0.0.11, whose socket is at another port behind a redirection.
@@ -84,6 +85,7 @@ def check(view: HostView) -> Iterator[Draft]:
         yield _shut(address, shut[address], severity, consequence)
         return
     who = halted.get(address)
+    again = f"kill -CONT PID  # of {who}: ss -lunp sport = :53; or restart it"
     why = f"{who}, which waits there, is stopped" if who else "in this network namespace"
     yield RULE.found(
         subject=subject("socket", netid="udp", src=address, sport=53),
@@ -98,7 +100,9 @@ def check(view: HostView) -> Iterator[Draft]:
             ("resolv.conf is a link to", view.resolver.target or "no link", "readlink /etc/resolv.conf"),
         ],
         confirm=["grep nameserver /etc/resolv.conf", "ss -lun"],
-        fix="systemctl restart systemd-resolved  # or the resolver that should be there; in a namespace of its own: "
+        fix=again
+        if who
+        else "systemctl restart systemd-resolved  # or the resolver that should be there; in a namespace of its own: "
         "name one that can be reached",
     )
 
@@ -106,13 +110,20 @@ def check(view: HostView) -> Iterator[Draft]:
 def _shut(address: str, stop: Possible, severity: Severity, consequence: str) -> Draft:
     """The resolver waits there, and the host's own filter keeps the questions from it."""
     at = stop.at
+    # A chain that is jumped to, of no hook of its own, may be asked on both ways.
+    ways = {"output": "o", "postrouting": "o", "prerouting": "i", "input": "i"}.get(at.chain.hook or "", "io")
     return RULE.found(
         subject=subject("socket", netid="udp", src=address, sport=53),
         severity=severity,
         message=f"{place_words(at)} stops questions to nameserver {address} on this host: {consequence}",
         evidence=[fact(stop), (f"{address} port 53 waits for questions", "yes", "SOCK_DIAG udp")],
         confirm=[list_chain(at.table, at.chain), "grep nameserver /etc/resolv.conf"],
-        fix=inserts(at.table, at.chain.name, ["iifname lo accept"], ["-i lo -j ACCEPT"]),
+        fix=inserts(
+            at.table,
+            at.chain.name,
+            [f"{way}ifname lo accept" for way in ways],
+            [f"-{way} lo -j ACCEPT" for way in ways],
+        ),
         touches=[chain_subject(at.table, at.chain)],
     )
 
@@ -160,7 +171,7 @@ def examples() -> Iterator[Example]:
         held = HostBuilder().resolver("127.0.0.53")
         for state in states:
             held.socket(protocol=17, src="127.0.0.53", sport=53, comm="systemd-resolve", process=state)
-        says = ("systemd-resolve, which waits there, is stopped",) if count else ()
+        says = ("systemd-resolve, which waits there, is stopped", "kill -CONT PID") if count else ()
         name = f"it waits, its programs are in state {states}"
         yield Example(name=name, why="who is stopped reads nothing", tables=held.build(), fires=count, says=says)
     nss_cases: tuple[tuple[tuple[str, ...], str, Severity | None], ...] = (
@@ -221,12 +232,12 @@ def examples() -> Iterator[Example]:
     yield case("Docker's resolver by TCP only", "questions go by UDP", ("127.0.0.11",), elsewhere, says="critical")
     yield case("hosts only", "nobody asks", stub, hosts=("files",))
     yield case("resolved by its socket", "the file is not asked", stub, hosts=("files", "resolve", "dns"))
-    for name, hook, part, severity in (
-        ("closed", "input", rule(port(17, 53), verdict("drop")), "critical"),
-        ("closed on the way out", "output", rule(port(17, 53), verdict("drop")), "critical"),
-        ("closed for IPv6", "input", rule(meta("nfproto", b"\x0a"), port(17, 53), verdict("drop")), None),
-        ("closed on the card", "input", rule(iifname("br0"), port(17, 53), verdict("drop")), None),
-        ("closed for TCP", "input", rule(port(6, 53), verdict("drop")), None),
+    for name, hook, part, way in (
+        ("closed", "input", rule(port(17, 53), verdict("drop")), "iifname"),
+        ("closed on the way out", "output", rule(port(17, 53), verdict("drop")), "oifname"),
+        ("closed for IPv6", "input", rule(meta("nfproto", b"\x0a"), port(17, 53), verdict("drop")), ""),
+        ("closed on the card", "input", rule(iifname("br0"), port(17, 53), verdict("drop")), ""),
+        ("closed for TCP", "input", rule(port(6, 53), verdict("drop")), ""),
     ):
         ruled = HostBuilder().link("br0").resolver("127.0.0.53").socket(protocol=17, sport=53, src="127.0.0.53")
         ruled.nft(table(chain("one", part, hook=hook)))
@@ -234,7 +245,7 @@ def examples() -> Iterator[Example]:
             name=f"it waits, and the port is {name}",
             why="by the host's own filter",
             tables=ruled.build(),
-            fires=1 if severity else 0,
-            severity=severity,
-            says=("stops questions",) if severity else (),
+            fires=1 if way else 0,
+            severity="critical" if way else None,
+            says=("stops questions", f" one {way} lo accept") if way else (),
         )

@@ -21,7 +21,8 @@ Fix
 Not flagged
   Entries that a routing daemon keeps (extern_learn) or that the device learned. A tunnel end that several entries
   share and that is missing from the flood list is an info: an anycast end of two switches, or a node that several
-  machines left together. Devices that flood nowhere. Multicast. Entries for another VNI, which this host may have too.
+  machines left together. Devices that flood nowhere have no such list. Multicast. Entries for another VNI, which this
+  host may have too.
 
 References
   drivers/net/vxlan/vxlan_core.c vxlan_fdb_update(), vxlan_xmit(); Documentation/networking/vxlan.rst;

@@ -16,11 +16,11 @@ Fix
 
 Not flagged
   The kernel's own connected route beside an OSPF or direct route of the same subnet. Two routes that lead the same way.
-  A standby of worse metric. A configured static route (proto static) that may be an override on purpose is told as
-  info, unless its gateway does not answer or its link has no carrier: a default route, which provisioning sets before
-  any daemon runs, and a way by a BGP neighbour that brought routes which others beat: this may be one of them. By any
-  other gateway the daemon knows of no such way, and the static route is what was forgotten. One that [[route]] of the
-  intent names, as long as its gateway answers.
+  A standby of worse metric. A daemon's blackhole (an anchor for an aggregate). A configured static route (proto static)
+  that may be an override on purpose is told as info, unless its gateway does not answer or its link has no carrier: a
+  default route, which provisioning sets before any daemon runs, and a way by a BGP neighbour that brought routes which
+  others beat: this may be one of them. By any other gateway the daemon knows of no such way, and the static route is
+  what was forgotten. One that [[route]] of the intent names, as long as its gateway answers.
 
 References
   net/ipv4/fib_trie.c fib_find_alias(), net/ipv6/ip6_fib.c fib6_add_rt2node(), sysdep/linux/netlink.c of BIRD

@@ -1,8 +1,10 @@
 """What it checks
   No policy rule of the family looks up the main table (254), or none does without setting its default route aside
-  (suppress_prefixlength), while main holds routes; judged by asking for destinations of these routes. Also: the only
-  rules for main that are left are for packets from certain addresses ("from"), so that a socket that has not chosen its
-  address yet, which is nearly every one, finds no route; or for what comes in by certain interfaces ("iif").
+  (suppress_prefixlength), or one that does is jumped over by a "goto" for all packets, while main holds routes; judged
+  by asking for destinations of these routes. Also: the only rules for main that are left are for packets from certain
+  addresses ("from"), so that a socket that has not chosen its address yet, which is nearly every one, finds no route;
+  or for what comes in by certain interfaces ("iif"); or for other packets, such as those with a mark, and somebody in
+  use (a BGP neighbour, a WireGuard endpoint, a tunnel's far end, a connection) has no route, though main has one.
 
 Why it matters
   Almost everything writes its routes to main: ip route, DHCP, router advertisements, most daemons. Without the rule
@@ -18,7 +20,8 @@ Confirm
 
 Fix
   ip rule add pref 32766 lookup main (ip -6 rule ... for IPv6). Takes effect at once; traffic that meanwhile went
-  another way moves back to main's routes. Rules that a daemon flushed may be more than this one: look for them too.
+  another way moves back to main's routes. Rules that a daemon flushed may be more than this one: look for them too. A
+  goto that leads past it: ip rule del pref NUMBER.
 
 Not flagged
   A main table that is empty (a namespace that needs no routes), or holds only link-local ones. Rules for main with

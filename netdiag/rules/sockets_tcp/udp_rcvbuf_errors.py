@@ -13,7 +13,8 @@ Confirm
 
 Fix
   If the program hangs, mend that. Else give its socket a larger buffer: the program must ask (SO_RCVBUF), and
-  net.core.rmem_max caps what it gets; net.core.rmem_default serves those that do not ask, after a restart.
+  net.core.rmem_max caps what it gets; net.core.rmem_default serves those that do not ask, after a restart. Where the
+  memory of all is used up: end the program whose sockets hold it, or raise net.ipv4.udp_mem.
 
 Not flagged
   Drops of the past. Drops that a socket counts for other reasons while the two counters stand still (checksum errors,

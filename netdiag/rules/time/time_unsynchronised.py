@@ -1,6 +1,7 @@
 """What it checks
   A time daemon runs on this host, or is one that systemd starts at boot and is not running, or ran at the time of the
-  baseline and does not now, and the kernel says that its clock is not synchronised (STA_UNSYNC of adjtimex).
+  baseline, when the clock was right, and does not now; and the kernel says that its clock is not synchronised
+  (STA_UNSYNC of adjtimex).
 
 Why it matters
   The clock drifts away unseen: certificates are "not yet valid", tokens and leases run out early, WireGuard refuses

@@ -1,8 +1,8 @@
 """What it checks
   A WireGuard peer's endpoint to which this host has no way: the routing tables, asked with the mark of the device,
-  answer "unreachable", or a route of type blackhole, unreachable or prohibit holds the endpoint. Or the endpoint is
-  this host itself: its own address with the port of the very device, or with a port at which nobody listens. Or it is
-  routed into another WireGuard interface, of which no peer has it among its allowed addresses.
+  answer "unreachable", or a route or policy rule of type blackhole, unreachable or prohibit holds the endpoint. Or the
+  endpoint is this host itself: its own address with the port of the very device, or with a port at which nobody
+  listens. Or it is routed into another WireGuard interface, of which no peer has it among its allowed addresses.
 
 Why it matters
   No handshake leaves. The interface is up, its routes are there, and what goes into it is queued and thrown away.
@@ -14,8 +14,9 @@ Confirm
 
 Fix
   Give the host a way to the endpoint: take the route that refuses away (ip route del TYPE PREFIX) or add the missing
-  one. Only packets to that prefix change their way. If the peer has another address of the family that works: wg set
-  IFNAME peer KEY endpoint ADDRESS:PORT.
+  one; a policy rule that refuses needs one before it (ip rule add pref N to ENDPOINT lookup TABLE). Only packets to
+  that prefix change their way. If the peer has another address of the family that works: wg set IFNAME peer KEY
+  endpoint ADDRESS:PORT.
 
 Not flagged
   A peer that roamed and is not used: keys too old and no keepalive, told as info only. A peer without an endpoint. A
@@ -68,6 +69,7 @@ RULE = Rule(
     ),
 )
 REFUSALS = ("ENETUNREACH", "EHOSTUNREACH", "EACCES", "EINVAL")
+ACTIONS = ("blackhole", "unreachable", "prohibit")
 DEFAULT = {"inet": "0.0.0.0/0", "inet6": "::/0"}
 
 
@@ -133,6 +135,12 @@ def _finding(
         if network(row.dst).num_addresses == 1:  # a refusal of this endpoint and of nothing else is this fault
             alone = [subject("route", dst=row.dst, table=row.table)]
         undo = f"{ip_command(family)} route del {answer.type} {row.dst} table {row.table}"
+    elif answer.rule is not None and answer.rule.action in ACTIONS:
+        by = f"policy rule {answer.rule.priority} ({answer.rule.action})"
+        pref = max(answer.rule.priority - 1, 0)
+        undo = (
+            f"{ip_command(family)} rule add pref {pref} to {quoted(address)} lookup main  # where main has a way to it"
+        )
     else:
         undo = f"{ip_command(family)} route add {quoted(address)} via GATEWAY dev UPLINK"
     error = f" ({answer.error})" if answer.error else ""
@@ -197,6 +205,9 @@ def examples() -> Iterator[Example]:
             subject=about,
             says=(f"{kind} route 198.51.100.0/24 of table 254 ({code})", f"ip route del {kind} 198.51.100.0/24"),
         )
+    barred = _host().rule(100, action="prohibit").route("default", via="192.0.2.1", dev="eth0")
+    said = ("policy rule 100 (prohibit) (EACCES)", "ip rule add pref 99 to 198.51.100.9 lookup main")
+    yield Example(name="refused by a rule", why="no route helps", tables=barred.build(), fires=1, says=said)
     yield Example(
         name="never shook hands, no keepalive",
         why="an endpoint that somebody wrote down and that cannot be reached",

@@ -200,7 +200,7 @@ def _of_device(view: HostView, device: WireguardDevice, found: list[Stale]) -> D
         f"any was {round(newest.age)} s ago",
         evidence=_evidence(view, device, newest),
         confirm=_confirm(device, newest.peer),
-        fix=f"ip route get {quoted(newest.peer.endpoint or '')}  # what all have in common: this host's way out, its "
+        fix=f"{_confirm(device, newest.peer)[-1]}  # what all have in common: this host's way out, its "
         f"firewall, UDP port {device.listen_port}",
         confidence="certain" if any(stale.confidence == "certain" for stale in found) else "likely",
         touches=[subject("link", ifname=name), *ways],
