@@ -20,8 +20,8 @@ Fix
 
 Not flagged
   Counters that do not move, whatever they have reached since boot: told as a possibility, but where they rose since the
-  baseline, when the session stood. Moving counters while no
-  session is mute: scanners of port 179 do that. Sessions with an error, passive ones, sessions that stand.
+  baseline, within one boot, when the session stood. Moving counters while no session is mute: scanners of port 179 do
+  that. Sessions with an error, passive ones, sessions that stand.
 
 References
   net/ipv4/tcp_ipv4.c tcp_inbound_md5_hash(), include/uapi/linux/snmp.h LINUX_MIB_TCPMD5*; RFC 2385

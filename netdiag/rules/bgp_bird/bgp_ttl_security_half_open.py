@@ -18,11 +18,12 @@ Fix
   configure: the session restarts.
 
 Not flagged
-  A counter that does not move: a possibility only, but of a session in OpenSent, or in OpenConfirm while the neighbour
-  acknowledges none of its bytes (it sends again after longer and longer, and a second may see none of it). A neighbour
-  that is there acknowledges at once, slow as it may be to confirm: just booted, or with hundreds of sessions to bring
-  up. A moving counter while no session hangs: somebody else's packets, which is what TTL security is for. Sessions with
-  another error, passive ones, sessions that stand.
+  A counter that does not move: a possibility only, but where it rose since the baseline, within one boot, when the
+  session stood; and but of a session in OpenSent, or in OpenConfirm while the neighbour acknowledges none of its bytes
+  (it sends again after longer and longer, and a second may see none of it). A neighbour that is there acknowledges at
+  once, slow as it may be to confirm: just booted, or with hundreds of sessions to bring up. A moving counter while no
+  session hangs: somebody else's packets, which is what TTL security is for. Sessions with another error, passive ones,
+  sessions that stand.
 
 References
   RFC 5082; net/ipv4/tcp_ipv4.c tcp_v4_rcv() min_ttl, LINUX_MIB_TCPMINTTLDROP

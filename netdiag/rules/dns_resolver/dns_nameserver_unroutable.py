@@ -19,14 +19,15 @@ Fix
 
 Not flagged
   A nameserver for which there simply is no route, on a host that has no way out: it was inherited from elsewhere; and
-  one beside another that there is a route to: it fails at once. Where there is no route to any it is a warning on
-  a host that has addresses of that family, unless the nameserver is a private one or the host is drained;
-  else it is only told. One
-  behind a gateway that does not answer: neigh-gateway-failed. A second nameserver that cannot be reached behind one
-  that can, and one behind an interface that is down, which other rules name: only told. A default route that refuses:
-  that host is meant to be cut off. As more than a note: null routes, and ways into a mesh, for whole networks
-  (10.0.0.0/8), which no nameserver was meant by, questions alone that a rule refuses, and a neighbour that was asked
-  more than a minute ago. Loopback addresses. A host that does not ask the DNS.
+  one beside another that there is a route to: it fails at once. Where there is no route to any though the host has a
+  default route of the other family, it is a warning if it has addresses of the nameservers' family, unless one of them
+  is private, the host is drained or a BGP session is switched off; else it is only told. The servers that dnsmasq asks
+  are a warning at most: it may read others from a file of its own. A nameserver behind a gateway that does not answer:
+  neigh-gateway-failed. A second nameserver that cannot be reached behind one that can, and one behind an interface that
+  is down, which other rules name: only told. A default route that refuses: that host is meant to be cut off. As more
+  than a note: null routes, and ways into a mesh, for whole networks (10.0.0.0/8), which no nameserver was meant by,
+  questions alone that a rule refuses, and a neighbour that was asked more than a minute ago. Loopback addresses. A host
+  that does not ask the DNS.
 
 References
   resolv.conf(5) timeout, attempts; ip-route(8) blackhole; net/ipv4/route.c ip_route_output_key_hash_rcu();

@@ -16,7 +16,8 @@ Fix
 
 Not flagged
   Forwarding for one domain only, to a resolver that serves it itself. A forwarder at another port of this host where
-  another program listens which asks somebody else. Configuration of a resolver that does not run.
+  another program listens which asks somebody else. A resolver that has another server to ask as well: it takes the one
+  that answers. Configuration of a resolver that does not run.
 
 References
   dnsmasq(8) --server, resolved.conf(5) DNS=, unbound.conf(5) forward-addr

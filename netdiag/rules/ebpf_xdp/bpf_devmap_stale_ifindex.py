@@ -5,9 +5,10 @@
   information names a member so (``ifindex``) that member counts, also where the map's own name says nothing, if the
   program may redirect at all; of others the first 32 bits, and then most entries must name interfaces that exist. Where
   the name only mentions interfaces (tap_map, redir, next_dev), the program may redirect, and as many entries as those
-  that nobody has name guests' interfaces, all different. And whatever its name, a map of a program that may redirect,
-  whose values show it: for each that nobody has there are three that are guests' interfaces, all different and none
-  below 32, and none is anything else.
+  that nobody has name guests' interfaces, all different. And whatever its name, a hash most of whose entries have the
+  address of a guest as the key and that guest's interface as the value. And whatever its name, a map of a program that
+  may redirect, whose values show it: for each that nobody has there are three that are guests' interfaces, all
+  different and none below 32, and none is anything else.
 
 Why it matters
   The program redirects packets to an index that no interface has: the kernel drops them, and counts that nowhere but

@@ -21,10 +21,10 @@ Fix
 
 Not flagged
   Ports towards other switches that block: an info, for a redundant topology is meant so; a cable to another namespace
-  whose far end is a port of a bridge there is one. Ports without a carrier or
-  down, and a bridge that is down without guests or without an address. Ports that wait while the protocol is being
-  switched off, or for the shortest delay that the kernel allows with the protocol (two seconds, as libvirt has it):
-  four seconds after its start a guest's port forwards.
+  whose far end is a port of a bridge there is one. Ports without a carrier or down, and a bridge that is down without
+  guests or without an address. Ports that wait while the protocol is being switched off, or for the shortest delay that
+  the kernel allows with the protocol (two seconds, as libvirt has it): four seconds after its start a guest's port
+  forwards.
 
 References
   net/bridge/br_stp.c, IFLA_BRPORT_STATE; IEEE 802.1D section 8.4

@@ -24,8 +24,8 @@ Fix
 Not flagged
   VLANs, macvlans, bonds and bridges that bear the address of what they lie on. The router addresses 00:00:5e:00:01:xx
   and 00:00:5e:00:02:xx (RFC 9568). Interfaces on separate bridges or VLANs, and on a bridge that tells VLANs apart
-  where these were not read. ipvlan, whose children share an address by design. Entries of neighbours that have failed
-  or that somebody wrote down.
+  where these were not read. ipvlan, whose children share an address by design. Of guests whose addresses are not read:
+  bridges and ports that do not learn. Entries of neighbours that have failed or that somebody wrote down.
 
 References
   net/bridge/br_fdb.c br_fdb_update(); IEEE 802.1Q learning; RFC 9568

@@ -1,13 +1,13 @@
 """What it checks
   The forward hook drops everything from and to a guest of this host (a virtual machine's tap, a container's bridge or
   veth): by a policy, or by a last rule that stops whatever reaches it, and no rule before it can accept anything, or
-  nothing but ICMP of everybody, which templates (ufw's among them) let through.
-  Also where the host has no such guests, but is to forward between a tunnel, another namespace, a translated network
-  or a tap that waits for its machine and its way out, and nothing at all, or nothing but ICMP of everybody, can be
-  forwarded between any two interfaces (a warning: nobody may want it). And where others pass, but not what comes from
-  such an interface whose own addresses a rule of nat translates by name on the way out, or over which tracked
-  connections show that others were reached before (a warning too). And where a rule lets in others by a WireGuard
-  device than its peers, who may send from their allowed addresses alone, and none of these (a warning).
+  nothing but ICMP of everybody, which templates (ufw's among them) let through. Also where the host has no such guests,
+  but is to forward between a tunnel, another namespace, a translated network or a tap that waits for its machine and
+  its way out, and nothing at all, or nothing but ICMP of everybody, can be forwarded between any two interfaces (a
+  warning: nobody may want it). And where others pass, but not what comes from such an interface whose own addresses a
+  rule of nat translates by name on the way out, or over which tracked connections show that others were reached before
+  (a warning too). And where a rule lets in others by a WireGuard device than its peers, who may send from their allowed
+  addresses alone, and none of these (a warning).
 
 Why it matters
   Docker sets the policy of FORWARD to drop when it starts and accepts its own bridges only; a firewall's template may
@@ -26,13 +26,13 @@ Fix
 
 Not flagged
   A default drop with rules that accept something of the guest: netdiag asks the filter with the guest's interface and
-  address and everything else open, and as soon as one packet may pass it is somebody's policy (ICMP alone only where
-  a rule lets it through for that guest by name). Guests that a rule stops by name, and guests that may reach other
-  guests, which are in a network of their own (not where a rule lets everybody to those). Hosts with nowhere to
-  forward to. As info: guests that the host does not forward for (ip-forward-off); one of several guests of the same
-  kind that the filter knows nothing of, while others pass, and taps that wait for their machines where answers would
-  pass: a pool may be waiting for its rules; guests with private addresses that nobody translates and to whom the same
-  table opens a TCP port of this host by their interface (a proxy): that may be all they are to reach.
+  address and everything else open, and as soon as one packet may pass it is somebody's policy (ICMP alone only where a
+  rule lets it through for that guest by name). Guests that a rule stops by name, and guests that may reach other
+  guests, which are in a network of their own (not where a rule lets everybody to those). Hosts with nowhere to forward
+  to. As info: guests that the host does not forward for (ip-forward-off); one of several guests of the same kind that
+  the filter knows nothing of, while others pass, and taps that wait for their machines where answers would pass: a pool
+  may be waiting for its rules; guests with private addresses that nobody translates and to whom the same table opens a
+  TCP port of this host, not that of DNS, by their interface alone (a proxy): that may be all they are to reach.
 
 References
   net/netfilter/nf_tables_core.c nft_do_chain(); nft(8) "CHAINS"; docs.docker.com "Packet filtering and firewalls"

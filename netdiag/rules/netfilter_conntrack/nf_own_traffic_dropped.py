@@ -18,13 +18,13 @@ Fix
   accept in another chain does not help: each chain of a hook decides for itself.
 
 Not flagged
-  (Of a single session whose hold timer has expired bgp-hold-timer-expired speaks first, and names the rule.)
-  A session or peer that can still begin from one side. Filters that may let the packets through (a set, a mark, a
-  socket's owner that is not known). Sessions that are switched off or wait for others, peers without an endpoint or
-  not in use. A port that is closed for everybody: see wg-listen-port-firewalled. A nameserver that is closed beside one
-  that is open; nameservers on this host. A list of what may leave (one for all, or a chain an interface), with nothing
-  about nameservers in it (TCP port 53 counts, where the next port is closed): the host may do without names on purpose
-  and its resolv.conf be a leftover; info, until a program is seen waiting for an answer.
+  A single session whose hold timer has expired: bgp-hold-timer-expired speaks first, and names the rule. A session or
+  peer that can still begin from one side. Filters that may let the packets through (a set, a mark, a socket's owner
+  that is not known). Sessions that are switched off or wait for others, peers without an endpoint or not in use. A port
+  that is closed for everybody: see wg-listen-port-firewalled. A nameserver that is closed beside one that is open;
+  nameservers on this host. A list of what may leave (one for all, or a chain an interface), with nothing about
+  nameservers in it (TCP port 53 counts, where the next port is closed): the host may do without names on purpose and
+  its resolv.conf be a leftover; info, until a program is seen waiting for an answer.
 
 References
   net/netfilter/core.c nf_hook_slow(), nft(8) "CHAINS"; RFC 4271 section 8.2.1; RFC 5881

@@ -2,9 +2,9 @@
   IPv4: an interface drops packets that must arrive on it, because its reverse path filter is strict (rp_filter 1, the
   larger of "all" and its own) and the way back to their source leaves by another interface. Which packets must arrive
   is read from routes: a table, a mark or a bound socket sends by the interface, so the answers come in there; or the
-  filter's counter moved while only this interface received enough packets to explain it, or while a BGP session over
-  it announces prefixes, and the default route is elsewhere. A rule for the interface's own address helps that one only:
-  where the counter moves, services' addresses on lo are asked for too.
+  filter's counter moved while only this interface received enough packets to explain it, or while a BGP session over it
+  announces prefixes, has brought routes that others beat, and the default route is elsewhere. A rule for the
+  interface's own address helps that one only: where the counter moves, services' addresses on lo are asked for too.
 
 Why it matters
   tcpdump shows the packets arriving, and no program ever gets them: no error, no ICMP, not even in the firewall's

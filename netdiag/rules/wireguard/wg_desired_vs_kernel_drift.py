@@ -20,7 +20,7 @@ Not flagged
   A device of which the intent names no peers at all: a gateway that installs peers when they call. Peers without
   allowed_ips in the intent may have any. Against a baseline: peers that nothing here points to any more (no keepalive,
   no route of just their prefix) while the device is the same, which come and go on such gateways, told as info where
-  more than half of them are gone; a drained host.
+  more than three, and more than half of all, are gone; a drained host.
 
 References
   drivers/net/wireguard/netlink.c set_peer(); wg(8) syncconf
