@@ -1,7 +1,8 @@
 """What it checks
   An address that this host is meant to have is not there: [[address]] of the intent names it; or BIRD announces a
   host route (/32, /128) that it makes itself, or learned from the kernel over lo, and no packet to that address would
-  be taken in or passed on; or the baseline had it on lo or a dummy.
+  be taken in or passed on; or the baseline had it: an address with its subnet on any interface, a host address on lo or
+  a dummy.
 
 Why it matters
   A service address on lo is made by a script or a unit, and gone after a restart of the network. The routers go on
@@ -21,9 +22,10 @@ Not flagged
   eBPF programs on the way in that may take packets before routing (XDP or tc whose verdicts are not known to be others
   than TX and REDIRECT), unless another address of the same kind is here, addresses that the packet filter names in a
   table that translates (DNAT, TPROXY), and what is announced so that others drop it: with a blackhole community (RFC
-  7999, *:666), or by protocols or sessions that are named after it: rtbh, blackhole, discard, ddos. Blackholes whose
-  communities BIRD did not tell: told as a possibility.
-  Against a baseline: host addresses of other interfaces than lo and dummies, which move with VRRP; drained hosts.
+  7999, *:666), or by protocols or sessions that are named after it: rtbh, blackhole, discard, ddos, drop, null.
+  Blackholes whose communities BIRD did not tell: told as a possibility. Against a baseline: host addresses of other
+  interfaces than lo and dummies, which move with VRRP; addresses with a lifetime. Drained hosts, but for what the
+  intent names.
 
 References
   net/ipv4/fib_frontend.c inet_addr_type(); BIRD's static protocol

@@ -112,7 +112,7 @@ def _silent_now(view: HostView, one: Standing) -> Iterator[Draft]:
         confirm=[session.confirm],
         fix=f"ask whoever runs {session.protocol.neighbor_address} what it announces to here",
         confidence="likely",
-        breaks=[subject("route", dst="::/0" if one.channel.name == "ipv6" else "0.0.0.0/0", table=254)],
+        breaks=[subject("route", dst="::/0" if of_ipv6(one) else "0.0.0.0/0", table=254)],
     )
 
 
@@ -133,7 +133,7 @@ def check(view: HostView) -> Iterator[Draft]:
         session, policy = one.session, one.channel.input_filter
         words = f", while {better[0].session.name} brings {better[0].channel.imported}" if better else ""
         words += f" (it brought {was} at the time of the baseline)" if was else ""
-        default = "::/0" if one.channel.name == "ipv6" else "0.0.0.0/0"
+        default = "::/0" if of_ipv6(one) else "0.0.0.0/0"
         yield RULE.found(
             subject=session.subject,
             message=f"BGP session {session.name} to {session.neighbour} is established and brings no "

@@ -15,8 +15,8 @@ Confirm
   tcpdump -ni IFNAME -M secret 'tcp port 179'
 
 Fix
-  Make "password" equal on both sides (or take it away on both), then birdc configure. The session restarts, which
-  costs nothing while it is down.
+  Make "password", or the keys of TCP-AO, equal on both sides (or take it away on both), then birdc configure. The
+  session restarts, which costs nothing while it is down.
 
 Not flagged
   Counters that do not move, whatever they have reached since boot: told as a possibility, but where they rose since the

@@ -17,7 +17,8 @@ Fix
 Not flagged
   A full LRU map whose entries stay: that is what it is for. Maps below half of their size. Fewer than 16 keys. Maps of
   more than 1024 entries are not counted to the end, and are not judged. A scan from outside does the same: this says
-  that entries are lost, not who is to blame. With one sample: nothing is said.
+  that entries are lost, not who is to blame. With one sample, or with more than ten seconds between the two: nothing is
+  said.
 
 References
   kernel/bpf/bpf_lru_list.c; kernel/bpf/hashtab.c; Documentation/bpf/map_hash.rst

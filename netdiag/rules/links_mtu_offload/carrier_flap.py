@@ -20,10 +20,9 @@ Not flagged
   Carrier changes of the past: only what moves between two looks counts. A single change, such as a cable that is
   plugged in or a container that starts. The first time an interface comes up. One bounce within two minutes after boot:
   cards negotiate again while they are configured. An interface that was deleted and made
-  again: it has a new index, and its counts start anew. One that is set down by hand, but not again and again. A
-  bridge, bond, VLAN or macvlan whose port or lower device bounces: that one is named. A tun or tap, whose carrier says
-  whether its process runs.
-  With --interval 0 this is not evaluated.
+  again: it has a new index, and its counts start anew. One that was set down by hand, unless its carrier came back
+  twice meanwhile. A bridge, bond, VLAN or macvlan whose port or lower device bounces: that one is named. A tun or tap,
+  whose carrier says whether its process runs. With --interval 0 this is not evaluated.
 
 References
   net/sched/sch_generic.c netif_carrier_on(), netif_carrier_off(); include/uapi/linux/if_link.h

@@ -16,9 +16,9 @@ Fix
   moves that address only, at once. Look at the other guest as well: two routes are often swapped.
 
 Not flagged
-  An address with a neighbour on both taps: vm-clone-dup-ip-mac; not one that was written down where another machine is.
-  A guest that moved and is answered for on its new tap.
-  Routes to a tap that policy routing (a mark, an incoming interface) can still lead elsewhere. Link-local addresses.
+  An address with a neighbour on both taps: vm-clone-dup-ip-mac. (One that was written down on a tap behind which
+  another machine was heard shows nothing.) A guest that moved and is answered for on its new tap. Routes to a tap that
+  policy routing (a mark, an incoming interface) can still lead elsewhere. Link-local addresses.
 
 References
   net/ipv4/arp.c arp_process(): a neighbour is made of a guest's request for this host's address, so it tells where
@@ -79,6 +79,7 @@ def _written_down(view: HostView, taps: list[GuestTap]) -> Iterator[Draft]:
 
 def _finding(row: Neighbour, home: GuestTap, wrong: GuestTap, verb: str) -> Draft:
     right, other = home.link.ifname, wrong.link.ifname
+    written = any(each.dst == row.dst for each in wrong.neighbours)
     bits = 128 if row.family == "inet6" else 32
     six = "-6 " if row.family == "inet6" else ""
     return RULE.found(
@@ -89,7 +90,7 @@ def _finding(row: Neighbour, home: GuestTap, wrong: GuestTap, verb: str) -> Draf
         evidence=(
             (f"neighbour {row.dst}", f"{row.lladdr} on {right}, {row.state}", f"RTM_GETNEIGH {right}"),
             (f"way to {row.dst}", f"dev {other}", "RTM_GETROUTE"),
-            (f"{row.dst} on {other}", "no neighbour" if verb == "lives" else "written down", f"RTM_GETNEIGH {other}"),
+            (f"{row.dst} on {other}", "written down" if written else "no neighbour", f"RTM_GETNEIGH {other}"),
         ),
         confirm=(f"ip {six}route get {row.dst}", f"ip {six}neigh show to {row.dst}"),
         fix=f"ip {six}route replace {row.dst}/{bits} dev {quoted(right)}",

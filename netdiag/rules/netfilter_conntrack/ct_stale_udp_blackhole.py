@@ -19,7 +19,8 @@ Fix
 
 Not flagged
   Backends that drain: the old one is still alive. Backends that the rules still send to
-  (nf-orphan-dnat-to-dead). Services whose rule was taken away. TCP, whose clients give up and begin anew.
+  (nf-orphan-dnat-to-dead). Services whose rule was taken away. Flows without an answer of which a rule takes some only
+  (a limit of the rate). TCP, whose clients give up and begin anew.
 
 References
   net/netfilter/nf_nat_core.c nf_nat_inet_fn(); nf_conntrack_proto_udp.c; kubernetes issue 106274

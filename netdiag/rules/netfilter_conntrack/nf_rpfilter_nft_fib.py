@@ -2,7 +2,7 @@
   A rule of nftables or iptables drops packets whose source has no route back by the interface that they came in by (fib
   saddr . iif oif missing; -m rpfilter --invert), without looking at their mark, and by this host's own routes that hits
   what must arrive: the encrypted packets of a WireGuard device, which leave by a mark (fwmark) without which their way
-  back is the tunnel itself; or, of IPv4, the answers to what a rule sends by an interface, and what comes for the
+  back is the tunnel itself; or, as a warning, the answers to what a rule sends by an interface, and what comes for the
   address of an uplink whose table no rule leads to.
 
 Why it matters

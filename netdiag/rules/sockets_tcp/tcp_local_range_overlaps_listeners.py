@@ -11,8 +11,8 @@ Confirm
   ss -ltn
 
 Fix
-  sysctl -w net.ipv4.ip_local_reserved_ports=8080,9090: all that listens in the range. It takes effect at once and
-  disturbs nobody.
+  sysctl -w net.ipv4.ip_local_reserved_ports=8080,9090: all that listens in the range, and what was reserved
+  before, which is overwritten. It takes effect at once and disturbs nobody.
 
 Not flagged
   Ports from 32768 on: programs that let the kernel choose listen there, too. Reserved ports. It is only ever a note:
@@ -51,6 +51,7 @@ def check(view: HostView) -> Iterator[Draft]:
     if not caught:
         return
     listed = ",".join(str(port) for port in caught[:SHOWN])
+    reserved = view.sysctl("net.ipv4.ip_local_reserved_ports") or ""  # the setting is written as a whole
     yield RULE.found(
         subject=subject("sysctl", name="net.ipv4.ip_local_port_range"),
         message=f"listening ports {listed} can be given to outgoing connections: the service may fail to start again",
@@ -60,11 +61,11 @@ def check(view: HostView) -> Iterator[Draft]:
                 view.sysctl("net.ipv4.ip_local_port_range"),
                 "/proc/sys/net/ipv4/ip_local_port_range",
             ),
-            ("reserved", view.sysctl("net.ipv4.ip_local_reserved_ports") or "none", "ip_local_reserved_ports"),
+            ("reserved", reserved or "none", "ip_local_reserved_ports"),
             ("listening ports in it", listed, "SOCK_DIAG tcp"),
         ],
         confirm=["sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports", "ss -ltn"],
-        fix=f"sysctl -w net.ipv4.ip_local_reserved_ports={listed}",
+        fix=f"sysctl -w net.ipv4.ip_local_reserved_ports={reserved and reserved + ','}{listed}",
     )
 
 
@@ -78,10 +79,11 @@ def examples() -> Iterator[Example]:
         reserved: str = "",
         port: int = 8080,
         protocol: int = 6,
+        says: tuple[str, ...] = (),
     ) -> Example:
         host = HostBuilder().sysctl("net.ipv4.ip_local_port_range", span)
         host.sysctl("net.ipv4.ip_local_reserved_ports", reserved).socket(sport=port, protocol=protocol)
-        return Example(name=name, why=why, tables=host.build(), fires=fires)
+        return Example(name=name, why=why, tables=host.build(), fires=fires, says=says)
 
     yield case("a widened range", "the plain fault", 1)
     yield case("at its start", "the first port counts", 1, port=1024)
@@ -89,6 +91,8 @@ def examples() -> Iterator[Example]:
     yield case("at the usual start", "ports that the kernel chose", 0, port=32768)
     yield case("below the range", "never given away", 0, port=1023)
     yield case("reserved", "kept free", 0, reserved="8080")
+    both = ("ip_local_reserved_ports=9090,8080",)
+    yield case("another one reserved", "it stays so", 1, reserved="9090", says=both)
     yield case("the usual range", "an untouched host", 0, span="32768\t60999")
     yield case("UDP", "another table of ports", 0, protocol=17)
     yield case("range not known", "nothing to compare with", 0, span="")

@@ -26,7 +26,7 @@ Not flagged
   with the packet, not searched for the number. Clients, whose peers all have an endpoint, behind a filter that lets
   nothing in: they begin themselves; it is info where such a peer has not shaken hands lately, a warning where it has
   single addresses and no keepalive, as the members of a mesh. One family closed, where the peers that were ever heard
-  came by the other one. Devices that are down.
+  came by the other one, or where nothing usual (SSH, DNS, the web, BGP) comes in by that family. Devices that are down.
 
 References
   drivers/net/wireguard/socket.c wg_socket_init(); wireguard.com "Conceptual Overview"; nft(8)
