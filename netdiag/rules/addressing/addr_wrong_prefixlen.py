@@ -24,9 +24,9 @@ Fix
 Not flagged
   Single addresses (/32) beside one with the subnet, or on a macvlan whose lower interface has it (VRRP with a virtual
   MAC): virtual addresses. /32 with an onlink gateway or a host route to it, as clouds have it; on loopback, tunnels and
-  point-to-point interfaces. A broadcast address that was left out, or is all ones. A gateway outside every prefix and
-  far from them all, or beside one of several addresses: see route-onlink-missing-gateway. What the neighbours
-  themselves have configured cannot be read from here; a fleet's snapshots tell.
+  point-to-point interfaces. A broadcast address that was left out, or is all ones. A length that changed since the
+  baseline and that nobody is known to miss: info. A gateway outside every prefix and far from them all, or beside one
+  of several addresses: see route-onlink-missing-gateway. What the neighbours have configured: a fleet's snapshots tell.
 
 References
   net/ipv4/devinet.c, net/ipv4/fib_frontend.c fib_add_ifaddr(), ip-address(8)

@@ -17,11 +17,11 @@ Fix
   pin is removed, also when the agent is meant to take it away.
 
 Not flagged
-  While the process lives this is never more than information: that an attachment ends with its agent is what many
-  want. Pinned links, links held by several processes, programs attached without a link. Where pins or processes could
-  not be read, links are not evaluated. Attachments that are gone while the process still holds others: it took them
-  away itself; those whose place another program has, and those of interfaces that are gone or were made anew for
-  another guest.
+  While the process lives this is never more than information: that an attachment ends with its agent is what many want.
+  Pinned links, links held by several processes, programs attached without a link. Where links, pins or processes could
+  not be read, this is not evaluated. Attachments that are gone while the process still holds others: it took them away
+  itself; those whose place another program has, and those of interfaces that are gone or were made anew for another
+  guest.
 
 References
   kernel/bpf/syscall.c bpf_link_put(); libbpf bpf_link__pin(); bpftool-link(8)

@@ -28,8 +28,8 @@ Fix
 Not flagged
   An MTU that fits to the byte: 1440 on 1500 where every endpoint is IPv4, 1420 with any, more on a jumbo underlay. A
   device that is down. Peers without an endpoint, with an endpoint that no route leads to, or one that leads into the
-  device itself (wg-endpoint-via-own-tunnel). Peers whose every allowed prefix is routed with an mtu that fits. MTUs
-  further on that nobody told this host of: only "netdiag probe mtu" sees those.
+  device itself (wg-endpoint-via-own-tunnel). Peers of up to 64 allowed prefixes, each of them routed with an mtu that
+  fits. MTUs further on that nobody told this host of: only "netdiag probe mtu" sees those.
 
 References
   drivers/net/wireguard/socket.c send4() send6(), messages.h message_data_len(); net/ipv4/ip_output.c

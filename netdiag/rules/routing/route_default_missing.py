@@ -28,20 +28,21 @@ Fix
   the firewall and NAT are what they were.
 
 Not flagged
-  A missing default route is no fault by itself, and from outside two hosts can look the same: one that lost it a
-  moment ago and has sent nothing since, and one that was never meant to leave its subnets (a container on an internal
-  network, a storage network, a lab). Without one of the signs above netdiag says nothing; state it in the intent, or
-  compare with a baseline, to be told in any case. Silent as well: a default route of any policy table in use
-  (one for some sources or interfaces alone, unless packets are refused now, or a tunnel has no way; one for some
-  marks alone, unless a tunnel has no way, one for all is meant, or the other family has these marks and one for all);
-  0.0.0.0/1 with 128.0.0.0/1, and 2000::/3; a default route that refuses (unreachable, blackhole, prohibit): somebody
-  says that there is no way out; a hundred and more routes by gateways: a BGP router has its table (with fewer, of
-  which a routing daemon made some, only what is lost now counts, as a warning: a far router may have taken it back);
-  what was tracked or has ended, into a single private network: that may have had a route of its own, gone with its
-  bridge or tunnel; tracked TCP connections of which nothing was seen for five minutes, which are kept for days;
-  hosts without an address of the family, or only on tunnels; one family where the other one has a default
-  route, unless both have addresses on that interface (resolvers try both families and count a refusal). What was
-  refused in the past on a host with tunnels (taps of guests are none): their daemons send before the network is up.
+  A missing default route is no fault by itself, and from outside two hosts can look the same: one that lost it a moment
+  ago and has sent nothing since, and one that was never meant to leave its subnets (a container on an internal network,
+  a storage network, a lab). Without one of the signs above netdiag says nothing; state it in the intent, or compare
+  with a baseline, to be told in any case. Silent as well: a default route of any policy table in use (one for some
+  sources or interfaces alone, unless packets are refused now, or a tunnel has no way; one for some marks alone, unless
+  a tunnel has no way, one for all is meant, or the other family has these marks and one for all); 0.0.0.0/1 with
+  128.0.0.0/1, and 2000::/3; a default route that refuses (unreachable, blackhole, prohibit): somebody says that there
+  is no way out; a hundred and more routes by gateways: a BGP router has its table (with fewer, of which a routing
+  daemon made some, only what is lost now counts, as a warning: a far router may have taken it back); a connection that
+  has ended, or one of UDP, from an address that this host has no more, or to multicast; what was tracked or has ended,
+  into a single private network: that may have had a route of its own, gone with its bridge or tunnel; tracked TCP
+  connections of which nothing was seen for five minutes, which are kept for days; hosts without an address of the
+  family, or only on tunnels; one family where the other one has a default route, unless both have addresses on that
+  interface (resolvers try both families and count a refusal). What was refused in the past on a host with tunnels (taps
+  of guests are none): their daemons send before the network is up.
 
 References
   net/ipv4/route.c ip_error(), IPSTATS_MIB_OUTNOROUTES in net/ipv4/udp.c and net/ipv6/ip6_output.c, RFC 4293,

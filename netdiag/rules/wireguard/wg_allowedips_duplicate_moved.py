@@ -24,9 +24,10 @@ Fix
 Not flagged
   A peer without an endpoint, or without keepalive and handshake: prepared, waiting to be given its prefixes. A peer
   whose keys are dead and which has no keepalive: parked, told as info only. A peer with at least one prefix, where no
-  baseline tells of more, and nothing of how the device's subnet is shared out. A prefix that a new peer has, or that
-  nobody has any more, or that is outside the device's own subnet: a guest's, which moves with the guest. A device that
-  is down. A peer kept warm on purpose with a keepalive and no prefixes looks exactly like the fault: suppress it.
+  baseline tells of more, and nothing of how the device's subnet is shared out (of three peers at least; of four, where
+  the one in question has prefixes elsewhere). A prefix that a new peer has, or that nobody has any more, or that is
+  outside the device's own subnet: a guest's, which moves with the guest. A device that is down. A peer kept warm on
+  purpose with a keepalive and no prefixes looks exactly like the fault: suppress it.
 
 References
   drivers/net/wireguard/allowedips.c add(), which moves a node to its new peer; receive.c
