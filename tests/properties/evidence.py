@@ -3,6 +3,7 @@
 import dataclasses
 import ipaddress
 import re
+from math import isnan
 from typing import Any
 
 import msgspec
@@ -114,6 +115,7 @@ def _number(word: str, numbers: set[float]) -> bool:
         return False
     if number <= 128 or number in numbers:
         return True
+    numbers = {one for one in numbers if not isnan(one)}
     near = {round(one, 1) for one in numbers} | {round(one) for one in numbers}
     if number in near:
         return True

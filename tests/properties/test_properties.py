@@ -79,6 +79,7 @@ RELATED = {
     "cni-ipam-leak": "a further container may be the one that has the address",
     "nf-masquerade-scope": "a further guest is one whose packets may be rewritten",
     "wg-listen-port-firewalled": "a further network is a further door for peers",
+    "nf-accept-does-not-win": "what is dropped on every interface is let in on a further one",
     "proxy-arp-leak": "with proxy ARP on an uplink every further network is answered for there",
 }
 """Rules for which another network is not unrelated."""
@@ -91,6 +92,7 @@ BY_ORDER = {
 BY_NUMBER = {
     "bpf-expected-missing-on-iface": "the youngest of its kind is the one with the highest number",
     "wg-listen-port-firewalled": "a filter may ask for the number, in octets that are not renumbered here",
+    "bpf-devmap-stale-ifindex": "in a map without a name, numbers below 32 may be anything",
 }
 """Rules for which the numbers of interfaces say something."""
 
