@@ -20,6 +20,8 @@ from netdiag.rules.wireguardpeers import device_subject, devices
 
 MOST_ASKED = 64
 """Allowed prefixes that are asked for; a device with more is not judged."""
+MOST_MENDED = 8
+"""Prefixes for which the fix writes a rule."""
 
 
 def prefixes_of(view: HostView, link: Link, family: str) -> list[str]:
@@ -50,6 +52,7 @@ def peers_shut(view: HostView, family: str, card: Rule) -> Iterator[Draft]:
             continue
         at, family_word = stops[0].at, "ip6" if family == "inet6" else "ip"
         more = f" and {len(prefixes) - 1} more" if len(prefixes) > 1 else ""
+        let, rest = prefixes[:MOST_MENDED], len(prefixes[MOST_MENDED:])
         yield card.found(
             subject=chain_subject(at.table, at.chain),
             message=f"{place_words(at)} drops all that the peers of {link.ifname} send on ({prefixes[0]}{more}): a"
@@ -63,9 +66,10 @@ def peers_shut(view: HostView, family: str, card: Rule) -> Iterator[Draft]:
             fix=inserts(
                 at.table,
                 at.chain.name,
-                [f'iifname "{link.ifname}" {family_word} saddr {prefixes[0]} accept'],
-                [f"-i {quoted(link.ifname)} -s {prefixes[0]} -j ACCEPT"],
-            ),
+                [f'iifname "{link.ifname}" {family_word} saddr {one} accept' for one in let],
+                [f"-i {quoted(link.ifname)} -s {one} -j ACCEPT" for one in let],
+            )
+            + (f"  # and so for {rest} more" if rest else ""),
             breaks=[device_subject(device), subject("link", ifname=link.ifname)],
         )
 
@@ -76,7 +80,7 @@ def peers_cases() -> Iterator[Example]:
 
     def host(*allowed: str, forward: int = 1, **link: Any) -> HostBuilder:
         made = WireguardBuilder().wireguard("wg0", inet_conf={"forwarding": forward}, **link)
-        for letter, prefix in zip("abc", allowed, strict=False):
+        for letter, prefix in zip("abcdefghi", allowed, strict=False):
             made.wg_peer("wg0", letter, allowed_ips=(prefix,))
         made.address("wg0", "10.65.0.1/16").link("lan0", inet_conf={"forwarding": 1}).address("lan0", "10.0.0.1/24")
         made.link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
@@ -88,10 +92,16 @@ def peers_cases() -> Iterator[Example]:
 
     others = rule(iifname("wg0"), saddr("10.66.0.0/16"), verdict("accept"))
     two = ("10.65.1.1/32", "10.65.1.2/32")
-    says = ("drops all that the peers of wg0 send on (10.65.1.1/32 and 1 more)",)
+    says = (
+        "drops all that the peers of wg0 send on (10.65.1.1/32 and 1 more)",
+        'saddr 10.65.1.1/32 accept; insert rule inet fw forward iifname "wg0" ip saddr 10.65.1.2/32 accept',
+    )
     told: dict[str, Any] = {"fires": 1, "severity": "warning", "confidence": "likely", "says": says}
+    many = host(*(f"10.65.1.{last}/32" for last in range(1, 10)))
+    several: dict[str, Any] = {"fires": 1, "says": ("(10.65.1.1/32 and 8 more)", "  # and so for 1 more")}
     for name, why, made, ruleset, more in (
         ("others are let in", "the list is of another network", host(*two), let(others), told),
+        ("others are let in, and there are many peers", "the fix begins with some", many, let(others), several),
         ("one peer is let in", "somebody chose", host(*two, "10.66.0.9/32"), let(others), {}),
         ("part of a peer's network is let in", "some of it passes", host("10.64.0.0/14"), let(others), {}),
         ("nobody is let in", "the tunnel is for this host alone", host(*two), let(), {}),
