@@ -11,7 +11,16 @@ from netdiag.rules.shape import Example
 def called_examples(own: str) -> Iterator[Example]:
     """A program that waits on all addresses, and clients of one announced address (``own``)."""
 
-    def host(clients: int, *, proto: int = 6, port: int = 443, listens: str = "", back: str = "", **fields: Any) -> Any:
+    def host(
+        clients: int,
+        *,
+        proto: int = 6,
+        port: int = 443,
+        listens: str = "",
+        back: str = "",
+        other: tuple[int, int] = (0, 0),
+        **fields: Any,
+    ) -> Any:
         made: Any = BirdHost().bgp("up1")
         made.exports("up1", routes=(BirdRoute(net=f"{own}/32", protocol="s1", best=True),))
         made.link("eth0").address("eth0", "192.0.2.2/24").address("lo", f"{own}/32").socket(src="0.0.0.0", sport=9100)
@@ -21,6 +30,14 @@ def called_examples(own: str) -> Iterator[Example]:
         for number in range(clients):
             far = f"198.51.100.{number + 1}"
             made.conntrack(proto, f"{far} 4000 {own} {port}", f"{back or own} {port} {far} 4000", **given)
+        for number in range(other[1]):
+            far = f"198.51.100.{number + 1}"
+            made.conntrack(proto, f"{far} 4001 {own} {other[0]}", f"{own} {other[0]} {far} 4001", **given)
+        return made
+
+    def again(made: Any) -> Any:
+        for client in range(7):
+            made.conntrack(6, f"198.51.100.1 {client} {own} 443", f"{own} 443 198.51.100.1 {client}", tcp_state="close")
         return made
 
     says = ("clients call its port 443 in vain",)
@@ -31,6 +48,10 @@ def called_examples(own: str) -> Iterator[Example]:
         ("datagrams that are answered", "something answers", host(8, proto=17, status=0xE), 0),
         ("calls that stand", "something answers", host(8, tcp_state="established"), 0),
         ("calls that are sent on", "somebody else serves it", host(8, back="10.0.0.9"), 0),
+        ("one client's eight calls", "it may be a scan", again(host(1)), 0),
+        ("of two ports one by more", "the service is the one", host(9, other=(8443, 8)), 1),
+        ("of two ports both by as many", "one is enough to tell", host(9, other=(8443, 9)), 1),
+        ("of two ports another by more", "the one is called by scans", host(9, other=(80, 8)), 1),
         ("calls of SSH", "no service", host(8, port=22), 0),
         ("a listener on that address", "it is called at other ports too", host(8, listens=own), 0),
         ("a listener on all", "the same", host(8, listens="0.0.0.0"), 0),
@@ -44,3 +65,14 @@ def called_examples(own: str) -> Iterator[Example]:
             severity="warning" if fires else None,
             says=says if fires else (),
         )
+    like = "203.0.113.77"
+    pair = host(8, port=8443).address("lo", f"{like}/32").socket(src=like, sport=443)
+    routes = tuple(BirdRoute(net=f"{one}/32", protocol="s1", best=True) for one in (own, like))
+    yield Example(
+        name="called in vain, while its like is served",
+        why="that tells more",
+        tables=pair.exports("up1", routes=routes).build(),
+        fires=1,
+        severity="critical",
+        says=(f"({like} has 443)",),
+    )

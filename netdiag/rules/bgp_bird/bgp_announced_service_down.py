@@ -126,8 +126,8 @@ def opened(view: HostView, address: str, ports: frozenset[int]) -> tuple[str, in
     """Protocol and port that the packet filter opens for the address, and not for another one of this host."""
     family = "inet6" if ":" in address else "inet"
     own = [row for row in view.addresses if row.family == family and row.scope == 0 and row.local != address]
-    other, link = next(((row.local, link) for row in own if (link := _wire(view, row.ifindex))), (None, None))
-    if other is None or link is None:
+    other, link = next(((row.local, link) for row in own if (link := _wire(view, row.ifindex))), ("", None))
+    if link is None:
         return None
     by = Packet(family=family, iif=link.ifname, iifindex=link.ifindex, daddr=address, daddr_type="local")
     for word, proto in (("tcp", IPPROTO_TCP), ("udp", IPPROTO_UDP)):
@@ -147,11 +147,7 @@ def _wire(view: HostView, ifindex: int) -> Link | None:
 
 def balanced(view: HostView, address: str) -> bool:
     """Whether IPVS serves the address."""
-    return any(link is not None and link.ifname == BALANCER for link in _on(view, address))
-
-
-def _on(view: HostView, address: str) -> list[Link | None]:
-    return [view.link(row.ifindex) for row in view.local.owners(address)]
+    return any(view.ifname(row.ifindex) == BALANCER for row in view.local.owners(address))
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -303,7 +299,13 @@ def _case(name: str, why: str, *sockets: tuple[str, int], **more: Any) -> Exampl
             routes=tuple(BirdRoute(net=one if "/" in one else f"{one}/32", protocol="s1", best=True) for one in nets),
         )
     )
-    host.link("eth0", **more.pop("link", {})).address("eth0", "192.0.2.2/24").address("lo", f"{A}/32")
+    for dev, address, scope in more.pop("first", ()):
+        host.link(dev, **({"kind": "dummy"} if dev == "dummy0" else {})) if dev not in ("lo", "eth0") else None
+        host.address(dev, address, scope=scope)
+    host.link("eth0", **more.pop("link", {}))
+    for own in (more.pop("own", ""), "192.0.2.2/24"):
+        host = host.address("eth0", own) if own else host
+    host.address("lo", f"{A}/32")
     host.address("lo", f"{B}/32").address("lo", "2001:db8::7/128")
     if more.pop("tproxy", False):
         host.route("default", dev="lo", type="local", table=100, family="inet")
@@ -351,6 +353,13 @@ def examples() -> Iterator[Example]:
                 **(crit | alone), says=says)  # fmt: skip
     yield _case("its port is open, of UDP", "the same", ssh, gates=[(daddr(f"{B}/32"), port(17, 53))],
                 **(crit | alone), says=("opens udp 53 of it",))  # fmt: skip
+    wired = [(iifname("eth0"), daddr(f"{B}/32"), port(6, 443))]
+    for dev, first, scope in (("lo", "10.0.0.9/32", 0), ("dummy0", "10.0.0.9/32", 0), ("eth9", "2001:db8:9::2/64", 0),
+                              ("eth9", "169.254.9.2/24", 253)):  # fmt: skip
+        yield _case(f"its port is open on the wire, and {dev} has {first}", "that is asked for an address of a wire",
+                    ssh, gates=wired, first=[(dev, first, scope)], **(crit | alone), says=says)  # fmt: skip
+    yield _case("its port is open, and it is on the wire itself", "another address of it is asked for", ssh,
+                gates=wired, own=f"{B}/32", **(crit | alone), says=says)  # fmt: skip
     yield _case("its port is open and served for all", "as it should be", ("0.0.0.0", 443), gates=gate, nets=(B,))
     yield _case("the port is open for all addresses", "that tells nothing of this one", ssh, gates=[(port(6, 443),)],
                 severity="info", **alone)  # fmt: skip
@@ -402,6 +411,9 @@ def examples() -> Iterator[Example]:
         told: dict[str, Any] = crit | {"says": ("(port 443 was open at the baseline of",)} if fires else {}
         yield _case(f"listened for all addresses, {name}", "which service was it?", ("0.0.0.0", 22), *now, nets=(B,),
                     baseline=old, **({"fires": fires} | told))  # fmt: skip
+    udp = [("0.0.0.0", 40000)]
+    yield _case("a client's port was open for all addresses", "no service", nets=(B,), fires=1, severity="info",
+                baseline=_case("", "", *udp).tables)  # fmt: skip
     only: dict[str, Any] = {"fires": 1, "severity": "info"}
     for number, what in ((179, "no service"), (40000, "a client's port"), (60999, "the last of clients")):
         said = _case("", "", ("0.0.0.0", 22), nets=(B,), baseline=_case("", "", (B, number)).tables, **only)

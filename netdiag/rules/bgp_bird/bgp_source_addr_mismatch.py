@@ -120,9 +120,8 @@ def _chosen(answer: Lookup | None) -> str | None:
 
 
 def _taken(view: HostView, session: Session) -> set[str]:
-    """Own addresses of other sessions with this neighbour."""
-    others = (one for one in sessions(view) if one.address == session.address and one.name != session.name)
-    return {one.protocol.source_address or "" for one in others}
+    """Own addresses of sessions that stand with this neighbour."""
+    return {one.protocol.source_address or "" for one in sessions(view) if one.address == session.address}
 
 
 def lost_source(view: HostView, session: Session) -> str | None:
@@ -209,6 +208,7 @@ def examples() -> Iterator[Example]:
     link.address("eth0", "192.0.2.9/24", scope=253)
     yield Example(name="reset, another of the link's scope", why="no source for it", tables=link.build(), **info)
     yield from _called()
+    yield from _calls_aside()
     yield _case("one address", "there is no other", HANGS_UP[0])
     yield _case("refused", "nobody listens", "Socket: Connection refused", "192.0.2.2/24", "192.0.2.3/24")
     yield Example(name="stands", why="the ordinary case", tables=BirdHost().bgp("up1").build())
@@ -243,6 +243,48 @@ def _called() -> Iterator[Example]:
             yield Example(name=f"{error}: it calls {name}", why="who it is for", tables=host.build(), **expected)
 
 
+def _calls_aside() -> Iterator[Example]:
+    """What else tells from where this host calls, and whom the neighbour's call is for."""
+    likely: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "likely"}
+    info: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
+
+    def host(to: str, by: str = "192.0.2.1", *, error: str = HANGS_UP[0], way: dict[str, Any] | None = None) -> Any:
+        made: Any = BirdHost().bgp_down("up1", error).link("eth0").address("eth0", "10.0.0.3/24")
+        made.address("lo", "10.9.9.9/32").socket(state=TIME_WAIT, src=to, dst=by, sport=179, dport=40001)
+        if way is not None:
+            made.route("default", via="10.0.0.1", dev="eth0", **way)
+        return made
+
+    def out(made: Any, source: str, state: str) -> Any:
+        return made.conntrack(6, f"{source} 40000 192.0.2.1 179", f"192.0.2.1 179 {source} 40000", tcp_state=state)
+
+    for to, wanted in (("10.9.9.9", info), ("10.0.0.3", likely)):
+        made = host(to, way={"prefsrc": "10.9.9.9"})
+        yield Example(
+            name=f"the way's source is another, {to} is called", why="the way chooses it", tables=made.build(), **wanted
+        )
+    other = host("10.9.9.9", "192.0.2.77", way={})
+    yield Example(name="another neighbour calls", why="it says nothing of this one", tables=other.build(), **info)
+    lost = host("10.9.9.9")
+    yield Example(name="no way to the neighbour", why="from where is not known", tables=lost.build(), **info)
+    late = out(out(host("10.9.9.9", way={}), "10.9.9.9", "time_wait"), "10.0.0.3", "close")
+    yield Example(name="an earlier session's end", why="it called from the right one", tables=late.build(), **likely)
+    ended = out(host("10.0.0.3", way={}), "10.9.9.9", "time_wait")
+    says = ("calls from 10.9.9.9, and the neighbour calls 10.0.0.3",)
+    yield Example(name="ends alone", why="BIRD has a source of its own", tables=ended.build(), **likely, says=says)
+    for neighbour, wanted in (("192.0.2.1", info), ("192.0.2.77", {"fires": 1, "confidence": "likely"})):
+        two = host("10.9.9.9", way={}).bgp("up2", neighbor_address=neighbour, source_address="10.9.9.9")
+        yield Example(
+            name=f"the called one is another session's, with {neighbour}",
+            why="that call may be for the other session of the same two",
+            tables=two.build(),
+            **wanted,
+        )
+    bind = host("10.9.9.9", error=f"Socket: {REFUSED}", way={})
+    plain: dict[str, Any] = {"fires": 1, "severity": "critical", "says": ("source address not told", EXPECTED)}
+    yield Example(name="cannot bind, and is called", why="it did not call", tables=bind.build(), **plain)
+
+
 def _since() -> Iterator[Example]:
     """A baseline that knows the source."""
     likely: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "likely"}
@@ -264,5 +306,19 @@ def _since() -> Iterator[Example]:
     other: Any = BirdHost().bgp_down("up1", "", bgp_state="Connect").link("eth0").address("eth0", "192.0.2.2/24")
     bare: Any = BirdHost().bgp("up1").link("eth0").address("eth0", "10.0.0.9/32")
     yield Example(name="no source was told then", why="nothing is known", tables=other.build(), baseline=bare.build())
+    given: tuple[tuple[str, str, dict[str, Any], dict[str, str]], ...] = (
+        ("passive", "the other side calls", {"bgp_state": "Passive"}, {}),
+        ("drained", "nobody is to call", {"bgp_state": "Connect"}, {"drained": "true"}),
+        ("another neighbour", "it is another session", {"bgp_state": "Connect", "neighbor_address": "192.0.2.9"}, {}),
+    )
+    for name, why, fields, labels in given:
+        host: Any = BirdHost().bgp_down("up1", "", **fields).link("eth0").address("eth0", "192.0.2.2/24")
+        yield Example(name=f"its source is gone: {name}", why=why, tables=host.build(), baseline=then.build(),
+                      labels=labels)  # fmt: skip
+    called: Any = BirdHost().bgp_down("up1", HANGS_UP[0]).link("eth0").address("eth0", "192.0.2.2/24")
+    called.address("eth0", "192.0.2.3/24").socket(state=TIME_WAIT, src="192.0.2.3", dst="192.0.2.1", sport=179,
+                                                  dport=40001)  # fmt: skip
+    yield Example(name="its source is gone, and another is called", why="that one may be a second session's",
+                  tables=called.build(), baseline=then.build(), **likely, says=(EXPECTED,))  # fmt: skip
     off: Any = BirdHost().bgp_down("up1", "", bgp_state="Down", state="down").link("eth0")
     yield Example(name="switched off since", why="nobody calls", tables=off.build(), baseline=then.build())

@@ -242,7 +242,20 @@ def examples() -> Iterator[Example]:
         tables=marked.route("default", via="192.0.2.1", dev="eth0").build(),
         fires=1,
     )
-    weights: tuple[tuple[str, int, Severity], ...] = (("living", 20, "warning"), ("dead", 500, "critical"))
+    young = _host(age=20).route("default", dev="wg0")
+    yield Example(
+        name="default route by the tunnel, living keys",
+        why="there is no other leg: no handshake gets out any more",
+        tables=young.build(),
+        fires=1,
+        severity="critical",
+        says=("nothing reaches the peer",),
+    )
+    weights: tuple[tuple[str, int, Severity], ...] = (
+        ("living", 20, "warning"),
+        ("expiring", 180, "warning"),
+        ("dead", 500, "critical"),
+    )
     for name, age, severity in weights:
         legs = _host(age=age)
         legs.route("default", hops=[legs.hop("eth0", "192.0.2.1"), legs.hop("wg0")])
@@ -263,6 +276,25 @@ def examples() -> Iterator[Example]:
             fires=1,
             says=("by t0 > wg0, and so round and round",),
         )
+    far = _host(allowed_ips=("10.0.0.2/32",)).link("t0", kind="gre", info={"remote": "10.0.0.2"})
+    far.address("t0", "10.1.0.1/30").route("198.51.100.0/24", via="10.1.0.2", dev="t0")
+    far.route("10.0.0.2/32", hops=[far.hop("eth0", "192.0.2.1"), far.hop("wg0")])
+    yield Example(
+        name="one leg of two, of the tunnel inside",
+        why="the other one may carry it",
+        tables=far.build(),
+        fires=1,
+        says=("what takes that leg is lost",),
+    )
+    six = _host(allowed_ips=("fd00::2/128",)).address("wg0", "fd00::1/64")
+    six.link("t0", kind="vxlan", info={"id": 5, "remote6": "fd00::2"}).address("t0", "10.1.0.1/30")
+    yield Example(
+        name="by a vxlan tunnel inside, of IPv6",
+        why="the same, with a far end of IPv6",
+        tables=six.route("198.51.100.0/24", via="10.1.0.2", dev="t0").build(),
+        fires=1,
+        says=("by t0 > wg0, and so round and round",),
+    )
     yield from _quiet_examples()
 
 
@@ -282,6 +314,13 @@ def _quiet_examples() -> Iterator[Example]:
         out = _over(kind, info).route("198.51.100.0/24", via="10.1.0.2", dev="t0")
         far = info.get("remote", "nobody")
         yield Example(name=f"by a {kind} to {far}", why="it gets out", tables=out.build())
+    for kind, none in (("gre", "0.0.0.0"), ("ip6gre", "::")):
+        any_ = _host().link("t0", kind=kind, info={"remote": none}).address("t0", "10.1.0.1/30")
+        any_.route("198.51.100.0/24", via="10.1.0.2", dev="t0").route("default", dev="wg0")
+        any_.route("default", dev="wg0", family="inet6")
+        yield Example(name=f"by a {kind} without a far end", why="where it goes is not known", tables=any_.build())
+    itself = _over("gre", {"remote": "10.1.0.2"}).route("198.51.100.0/24", via="10.1.0.2", dev="t0")
+    yield Example(name="by a gre into itself", why="a fault of that tunnel", tables=itself.build())
     inside = _over("gre", {"remote": "10.0.0.2"}).build()
     yield Example(name="a tunnel inside", why="the endpoint goes by eth0", tables=inside)
     own = _host().route("default", dev="wg0").route("198.51.100.9/32", via="192.0.2.1", dev="eth0")

@@ -69,8 +69,8 @@ RULE = Rule(
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-BEYOND = {4: "192.0.2.1", 6: "2001:db8::1"}
-"""Addresses that a default route is for."""
+BEYOND = ("192.0.2.1", "64.0.2.1", "2001:db8::1", "c000::1")
+"""Addresses that a default route is for, in each of its halves."""
 
 
 def used(device: WireguardDevice) -> bool:
@@ -96,7 +96,8 @@ def replaced(view: HostView, device: WireguardDevice, others: Iterable[tuple[Wir
 
 
 def _served(view: HostView, prefix: Network, others: Mapping[int, WireguardDevice]) -> bool:
-    address = str(prefix.network_address if prefix.prefixlen > 1 else BEYOND[prefix.version])
+    beyond = (ipaddress.ip_address(address) for address in BEYOND)
+    address = str(prefix.network_address if prefix.prefixlen > 1 else next(one for one in beyond if one in prefix))
     answer = view.lookup(Query(family="inet" if prefix.version == 4 else "inet6", dst=address))
     for hop in answer.hops:
         other = others.get(hop.oif)
@@ -116,15 +117,14 @@ def meant(view: HostView, ifname: str) -> str:
     if any(want.ifname == ifname for want in view.intent.wireguard or ()):
         return "the intent names it"
     old = view.baseline
-    if old is None or not old.read_whole("wireguard") or old.meta.drained or view.meta.drained:
+    if old is None or view.meta.drained:
         return ""
-    then = any(link.up and before.peers for before, link in devices(old) if before.ifname == ifname)
+    then = any(link.up for before, link in devices(old) if before.ifname == ifname)
     return f"it was up at the time of the baseline of {old.meta.taken_at}" if then else ""
 
 
 def check(view: HostView) -> Iterator[Draft]:
     found = list(devices(view))
-    alive = [(device, link) for device, link in found if link.up]
     for device, link in found:
         if link.up or not device.peers:
             continue
@@ -133,7 +133,7 @@ def check(view: HostView) -> Iterator[Draft]:
         why = meant(view, device.ifname)
         if not (used(device) or was_up(link) or why):
             message = f"{name} has {count} and has never been up"
-        elif replaced(view, device, alive):
+        elif replaced(view, device, found):
             message = f"{name} is down, and other WireGuard interfaces have all the prefixes of its {count}"
         else:
             severity = "critical"
@@ -282,6 +282,9 @@ def _fault_examples() -> Iterator[Example]:
 def _quiet_examples() -> Iterator[Example]:
     old = WireguardBuilder().wireguard("wg7").wg_peer("wg7", "a", age=9).dead_sockets("/run/wireguard/wg7.sock")
     yield Example(name="its daemon was killed, and it is there", why="the kernel serves it now", tables=old.build())
+    tun = WireguardBuilder().dead_sockets("/run/wireguard/wg7.sock")
+    tun.link("wg7", kind="tun")
+    yield Example(name="its daemon was killed, and a tun device bears the name", why="not gone", tables=tun.build())
     away = WireguardBuilder().wireguard("wg7", userspace=True).elsewhere("wg7")
     away.dead_sockets("/var/run/wireguard/wg7.sock")
     yield Example(name="a socket of before, and its device elsewhere", why="it was started anew", tables=away.build())
@@ -325,28 +328,37 @@ def _standby_examples() -> Iterator[Example]:
         )
 
     new = _down(qdisc="noop").wg_peer("wg0", "a")
-    weights: tuple[tuple[WireguardBuilder, Severity], ...] = (
-        (WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a"), "critical"),
-        (_down(), "info"),
+    up = WireguardBuilder().wireguard("wg0")
+    weights: tuple[tuple[str, WireguardBuilder, Severity, dict[str, str]], ...] = (
+        ("up then", up, "critical", {}),
+        ("up then, drained now", up, "info", {"drained": "true"}),
+        ("not up then", _down().wg_peer("wg0", "a"), "info", {}),
+        ("another one up then", WireguardBuilder().wireguard("wg1").wg_peer("wg1", "a"), "info", {}),
     )
-    for then, fires in weights:
+    for what, then, severity, labels in weights:
         yield Example(
-            name=f"made anew and never up, {'up' if fires == 'critical' else 'not up'} at the time of the baseline",
+            name=f"made anew and never up, {what}",
             why="somebody made it again and forgot to set it up",
             tables=new.build(),
             baseline=then.build(),
+            labels=labels,
             fires=1,
-            severity=fires,
+            severity=severity,
         )
     named = _down(qdisc="noop").wg_peer("wg0", "a").intend(wireguard=(IntendedWireguard(ifname="wg0"),)).build()
-    yield Example(name="never up, and meant to be there", why="told", tables=named, fires=1, severity="critical")
+    told = ("be reached (the intent names it)",)
+    yield Example(name="never up, and meant to be", why="told", tables=named, fires=1, severity="critical", says=told)
     other = _down(qdisc="noop").wg_peer("wg0", "a").intend(wireguard=(IntendedWireguard(ifname="wg9"),)).build()
     yield Example(name="never up, another one is meant", why="a standby", tables=other, fires=1, severity="info")
 
     def beside(
-        *prefixes: str, up: bool = True, own: str = "10.0.0.2/32", routed: bool = True, age: float | None = 10
+        *prefixes: str,
+        up: bool = True,
+        own: tuple[str, ...] = ("10.0.0.2/32", "fd00::2/128"),
+        routed: bool = True,
+        age: float | None = 10,
     ) -> WireguardBuilder:
-        host = _down().wg_peer("wg0", "a", age=9000, allowed_ips=(own, "fd00::2/128"))
+        host = _down().wg_peer("wg0", "a", age=9000, allowed_ips=own)
         host.wireguard("wg1", up=up).wg_peer("wg1", "b", age=age, allowed_ips=prefixes)
         for prefix in prefixes if up and routed else ():
             host.route(prefix, dev="wg1")
@@ -367,6 +379,17 @@ def _standby_examples() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
+    aside = beside("10.0.0.2/32", "fd00::2/128", routed=False)
+    aside.link("eth0")
+    for prefix in ("10.0.0.2/32", "fd00::2/128"):
+        aside.route(prefix, dev="eth0")
+    yield Example(
+        name="another interface has the same prefixes, and they are routed to a wire",
+        why="what is for them leaves unencrypted",
+        tables=aside.build(),
+        fires=1,
+        severity="critical",
+    )
     for name, why, given in (
         ("and no routes for them", "what is for them goes another way", {"routed": False}),
         ("and its peer never answered", "nobody is behind it", {"age": None}),
@@ -382,40 +405,37 @@ def _standby_examples() -> Iterator[Example]:
         fires=1,
         severity="critical",
     )
-    everything = (("everything", ("0.0.0.0/0", "::/0")), ("both halves", ("0.0.0.0/1", "128.0.0.0/1", "8000::/1")))
-    for name, prefixes in everything:
-        yield Example(
-            name=f"another interface takes {name}",
-            why="a way to the internet does not lead to the mesh",
-            tables=beside(*prefixes).build(),
-            fires=1,
-            severity="critical",
-        )
-    yield Example(
-        name="another interface has quarters",
-        why="they are no default any more",
-        tables=beside("0.0.0.0/2", "c000::/2").build(),
-        fires=1,
-        severity="info",
+    lower, upper, all4, all6 = "0.0.0.0/1", "128.0.0.0/1", "0.0.0.0/0", "::/0"
+    standing: tuple[tuple[tuple[str, ...], tuple[str, ...], Severity], ...] = (
+        ((lower, upper), (lower, upper), "info"),
+        ((lower,), (all4,), "info"),
+        ((lower, upper), (upper,), "critical"),
+        ((lower, upper), (lower,), "critical"),
+        (("64.0.0.0/2",), (all4,), "critical"),
+        ((all4, all6), (all4, all6), "info"),
+        ((all4, all6), (all4,), "critical"),
+        (("8000::/1",), (all6,), "info"),
+        (("8000::/2",), ("8000::/2",), "info"),
+        (("8000::/1",), ("::/1",), "critical"),
+        (("10.0.0.0/8",), ("10.0.0.0/9",), "critical"),
+        (("10.0.0.2/32", "fd00::2/128"), (all4, all6), "critical"),
+        (("10.0.0.2/32", "fd00::2/128"), (lower, upper, "8000::/1"), "critical"),
+        (("10.0.0.2/32", "fd00::2/128"), ("0.0.0.0/2", "c000::/2"), "info"),
     )
+    for own, prefixes, severity in standing:
+        yield Example(
+            name=f"another interface has {' '.join(prefixes)} of {' '.join(own)}",
+            why="who has all of it stands in; a way to the internet does for another such way alone",
+            tables=beside(*prefixes, own=own).build(),
+            fires=1,
+            severity=severity,
+        )
     yield Example(
         name="the other interface is down as well",
         why="two faults, and neither makes up for the other",
         tables=beside("10.0.0.2/32", "fd00::2/128", up=False).build(),
         fires=2,
         severity="critical",
-    )
-    yield Example(
-        name="both ways to the internet, one down",
-        why="the same default behind another interface that is up",
-        tables=_down()
-        .wg_peer("wg0", "a", age=9000, allowed_ips=("0.0.0.0/0",))
-        .wireguard("wg1")
-        .wg_peer("wg1", "b", age=10, allowed_ips=("0.0.0.0/0",))
-        .route("default", dev="wg1")
-        .build(),
-        fires=1,
-        severity="info",
     )
     yield Example(
         name="peers without prefixes",
