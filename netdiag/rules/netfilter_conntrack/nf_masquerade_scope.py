@@ -13,7 +13,8 @@ Confirm
 
 Fix
   Replace the rule by one with oifname UPLINK (or ip daddr != MESH): nft replace rule FAMILY TABLE CHAIN handle N
-  oifname UPLINK masquerade. Connections that are open keep their translation until they end.
+  oifname UPLINK masquerade. Or at once: nft insert rule FAMILY TABLE CHAIN oifname IFNAME return. Connections that are
+  open keep their translation until they end.
 
 Not flagged
   Rules that name an interface, or sources or destinations that leave the mesh out: somebody decided. Hosts without a
@@ -25,7 +26,10 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from netdiag.index.guests import GuestSide, sides
 from netdiag.index.nfttext import rule_text
@@ -36,7 +40,7 @@ from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, daddr, oifname, plain, rule, saddr, table
 from netdiag.rules.forwardgate import forwarding
-from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain, place_words
+from netdiag.rules.nftplaces import chain_name, chain_subject, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.unscoped import carries_mesh, default_ways, unscoped
 
@@ -71,7 +75,7 @@ def _finding(hidden: Translation, guest: GuestSide, mesh: Link) -> Draft:
     at = hidden.at
     assert at.rule is not None
     text = rule_text(at.table, at.rule)
-    where = f"{at.table.family} {quoted(at.table.name)} {quoted(at.chain.name)}"
+    name = quoted(mesh.ifname)
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
         message=f"`{text}` of {chain_name(at.table, at.chain)} also rewrites what {guest.link.ifname} ({guest.prefix})"
@@ -81,7 +85,7 @@ def _finding(hidden: Translation, guest: GuestSide, mesh: Link) -> Draft:
             (f"kind of {mesh.ifname}", mesh.kind, f"RTM_GETLINK {mesh.ifname} IFLA_INFO_KIND"),
         ],
         confirm=[list_chain(at.table, at.chain), f"ip route show dev {quoted(mesh.ifname)}"],
-        fix=f"nft insert rule {where} oifname {quoted(mesh.ifname)} return",
+        fix=inserts(at.table, at.chain.name, [f"oifname {name} return"], [f"-o {name} -j RETURN"]),
         touches=[subject("link", ifname=mesh.ifname)],
     )
 
@@ -105,6 +109,10 @@ def examples() -> Iterator[Example]:
         return Example(name=name, why=why, tables=host.build(), fires=fires)
 
     yield case("masquerade everything", "the plain fault", _host(), 1)
+    post = chain("POSTROUTING", rule(plain("masq")), hook="postrouting", type="nat")
+    old = msgspec.structs.replace(table(post, name="nat", family="ip"), flags=("legacy",))
+    told = case("by iptables-legacy", "nft does not show its chains", _host(oifname("eth0")).nft(legacy=(old,)), 1)
+    yield replace(told, says=("iptables-legacy -t nat -I POSTROUTING -o wg0 -j RETURN",))
     yield case("by source alone", "the source does not say where it goes", _host(saddr("10.1.0.0/24")), 1)
     yield case("uplink named", "as it should be", _host(oifname("eth0")))
     yield case("all but loopback", "that says nothing about where to", _host(oifname("lo", "neq")), 1)

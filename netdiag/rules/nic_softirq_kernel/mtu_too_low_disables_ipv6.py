@@ -1,9 +1,10 @@
 """What it checks
   An interface with an MTU below 1280 on which IPv6 therefore does not run, where something says that it should: a
-  policy rule for IPv6 names the interface, WireGuard peers have IPv6 prefixes behind it, a BGP session runs over it or
-  lost its neighbour's subnet with it, its like have IPv6, the intent names an IPv6 address for it or it had one at the
-  time of the baseline, the other end of its cable or the device below it carries 1280 and more, a bridge has ports that
-  do, or it is the way out of a host that uses IPv6.
+  policy rule for IPv6 names the interface, or is for an address that is gone, with a table whose IPv4 routes leave by
+  it, WireGuard peers have IPv6 prefixes behind it, a BGP session runs over it or lost its neighbour's subnet with it,
+  its like have IPv6, most other guests have an address of each family and its guest one of IPv4, the intent names an
+  IPv6 address for it or it had one at the time of the baseline, the other end of its cable or the device below it
+  carries 1280 and more, a bridge has ports that do, or it is the way out of a host that uses IPv6.
 
 Why it matters
   IPv6 needs links of 1280 bytes. When an interface's MTU falls below, the kernel takes IPv6 off it without a word:

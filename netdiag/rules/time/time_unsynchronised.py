@@ -25,11 +25,12 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.model.host import Daemon
+from netdiag.model.host import ClockState, Daemon
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
 
@@ -87,9 +88,17 @@ def check(view: HostView) -> Iterator[Draft]:
             "timedatectl show -p NTPSynchronized || cat /proc/driver/rtc; date",
             "ss -nu dport = :123; ps -C chronyd,ntpd,systemd-timesyncd",
         ],
-        fix="find out why the daemon reaches no server: chronyc -n sources (servers, DNS, UDP 123); systemctl restart "
-        "it where it does not run",
+        fix=_mend(clock),
     )
+
+
+def _mend(clock: ClockState) -> str:
+    """What to do about a daemon without a source, or about one that does not run."""
+    if clock.daemons:
+        return "find out why the daemon reaches no server: chronyc -n sources (servers, DNS, UDP 123)"
+    if clock.enabled:
+        return f"systemctl restart {clock.enabled[0]}; systemctl status {clock.enabled[0]} says why it did not run"
+    return "start the time daemon again, and see that it is started at boot (systemctl enable --now)"
 
 
 def examples() -> Iterator[Example]:
@@ -106,7 +115,8 @@ def examples() -> Iterator[Example]:
     yield case("just started, never set", "ten minutes after boot nobody has set the clock", 1, daemons=runs(age=1.0))
     yield case("running for a minute, set before", "long enough", 1, daemons=runs(age=60.0), maxerror=1.0)
     yield case("age not known", "no reason to wait", 1, daemons=runs(age=None), maxerror=1.0)
-    yield case("enabled and not running", "it died", 1, **enabled)
+    died = case("enabled and not running", "it died", 1, **enabled)
+    yield replace(died, says=("systemctl restart chrony.service",))
     yield case("synchronised", "as it should be", 0, daemons=runs(), status=0x1, state=0, maxerror=0.1)
     yield case("nobody keeps the time", "a sandbox", 0)
     yield case("nobody keeps the time, with systemd", "a machine whose hypervisor does", 0, systemd=True)

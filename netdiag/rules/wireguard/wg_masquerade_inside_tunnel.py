@@ -40,7 +40,7 @@ from netdiag.model.link import Link
 from netdiag.rules.build_nft import chain, daddr, nat, oifname, plain, rule, saddr, table
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.forwardgate import forwarding
-from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain
+from netdiag.rules.nftplaces import chain_name, chain_subject, inserts, list_chain
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.unscoped import carries_mesh, default_ways, unscoped
 
@@ -112,7 +112,7 @@ def _draft(hidden: Translation, network: str, link: Link, mesh: Link) -> Draft:
     at = hidden.at
     assert at.rule is not None
     text, name = rule_text(at.table, at.rule), chain_name(at.table, at.chain)
-    where = f"{at.table.family} {quoted(at.table.name)} {quoted(at.chain.name)}"
+    out = quoted(mesh.ifname)
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
         message=f"`{text}` of {name} also rewrites what {network} behind {link.ifname} sends into"
@@ -122,7 +122,7 @@ def _draft(hidden: Translation, network: str, link: Link, mesh: Link) -> Draft:
             (f"network behind {link.ifname}", network, "RTM_GETROUTE"),
         ],
         confirm=[list_chain(at.table, at.chain), f"wg show {quoted(mesh.ifname)} allowed-ips"],
-        fix=f"nft insert rule {where} oifname {quoted(mesh.ifname)} return",
+        fix=inserts(at.table, at.chain.name, [f"oifname {out} return"], [f"-o {out} -j RETURN"]),
         touches=[subject("link", ifname=mesh.ifname), subject("wireguard-interface", ifname=mesh.ifname)],
     )
 
