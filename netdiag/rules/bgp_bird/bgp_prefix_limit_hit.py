@@ -18,11 +18,10 @@ Confirm
   birdc show route count protocol NAME
 
 Fix
-  Ask whether the neighbour should send so many. If yes, raise the limit in BIRD's configuration, "birdc configure",
-  for action disable "birdc enable NAME", and for block "birdc reload in NAME", of an export limit "birdc reload out
-  NAME". If no, leave it closed until they have repaired their side: enabling it
-  takes the leak in. Where they closed it, look for what leaks from here ("birdc show route export NAME" while the
-  session stands) before asking them to raise theirs.
+  Ask whether the neighbour should send so many. If yes, raise the limit in BIRD's configuration, "birdc configure", for
+  action disable "birdc enable NAME", and for block "birdc reload in NAME", of an export limit "birdc reload out NAME".
+  If no, leave it closed until they have repaired their side: enabling it takes the leak in. Where they closed it, look
+  for what leaks from here ("birdc show route export NAME" while the session stands) before asking them to raise theirs.
 
 Not flagged
   A limit that was not reached. Action warn is told as information only: nothing is lost. A session that is switched

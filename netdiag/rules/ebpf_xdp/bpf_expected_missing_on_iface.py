@@ -1,10 +1,10 @@
 """What it checks
   An interface lacks an eBPF program that it is meant to have: [[bpf]] of the intent names it, the baseline had it, or
-  more than nine out of ten of its siblings (interfaces of its kind) have it at that hook and this one does not: of
-  guests' interfaces four siblings are enough, of others it takes ten. Where they are fewer: an interface of the same
-  kind has it, and this one shows a trace of it: a clsact qdisc without any filter, or that very program (same name
-  and tag) pinned and attached nowhere, once for each interface that lacks it. Such a trace is a warning at guests'
-  interfaces, which one agent treats alike, and information elsewhere.
+  more than nine out of ten of its siblings (of its kind and, but for a number, its name) have it at that hook and this
+  one does not: of guests' interfaces four siblings are enough, of others it takes ten. Where they are fewer: a sibling
+  has it, and this one shows a trace of it: a clsact qdisc without any filter, or that very program (same name and tag)
+  pinned and attached nowhere, once for each interface that lacks it. Such a trace is a warning at guests' interfaces,
+  which one agent treats alike, and information elsewhere.
 
 Why it matters
   Programs are attached by agents, interface by interface. One that missed a new tap, or lost its programs when an
