@@ -11,7 +11,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import chain, iifname, rule, saddr, state, table, verdict
+from netdiag.rules.build_nft import chain, iifname, oifname, rule, saddr, state, table, verdict
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.forwardgate import MOST, forwarding, stopped
 from netdiag.rules.nftplaces import by_default, chain_subject, fact, inserts, list_chain, place_words
@@ -28,27 +28,27 @@ def prefixes_of(view: HostView, link: Link, family: str) -> list[str]:
     """What the peers of a device may send from; empty where one may send from everywhere."""
     rows = (peer for device, one in devices(view) if one.ifindex == link.ifindex for peer in device.peers)
     found = [prefix for peer in rows for prefix in peer.allowed_ips if (":" in prefix) == (family == "inet6")]
-    return [] if any(int(one.rpartition("/")[2]) < 2 for one in found) else sorted(set(found))
+    return sorted(set(found))
 
 
 def peers_shut(view: HostView, family: str, card: Rule) -> Iterator[Draft]:
-    """Each device of which the filter knows others than its peers."""
+    """Each device of which the filter knows others than its peers. One whose peers may reach each other is left out:
+    somebody chose what they may."""
     having = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0}
     for device, link in devices(view):
         prefixes = prefixes_of(view, link, family)
-        others = [
-            one for one in view.links if one.up and not one.loopback and one.ifindex in having and one is not link
-        ]
-        if not link.up or not forwarding(view, link, family) or len(others) > MOST:
+        outward = [one for one in view.links if one.up and not one.loopback and one.ifindex in having]
+        if not link.up or not forwarding(view, link, family) or len(outward) > MOST:
             continue
         if not prefixes or len(prefixes) > MOST_ASKED:
             continue
         kind = Packet(family=family, iif=link.ifname, mark=None, ct_mark=None, dnatted=None)
-        ways = [replace(kind, oif=one.ifname) for one in others]
+        ways = [replace(kind, oif=one.ifname) for one in outward]
         if all(stopped(view.netfilter, way) for way in ways):
             continue  # nobody is let in by it: a policy
-        stops = [stopped(view.netfilter, replace(way, saddr=one)) for one in prefixes for way in ways]
-        if stops[0] is None or not all(stops) or not by_default(stops[0].at):
+        asked = [stopped(view.netfilter, replace(way, saddr=one)) for one in prefixes for way in ways]
+        stops = [stop for stop in asked if stop is not None]
+        if len(stops) < len(asked) or not by_default(stops[0].at):
             continue
         at, family_word = stops[0].at, "ip6" if family == "inet6" else "ip"
         more = f" and {len(prefixes) - 1} more" if len(prefixes) > 1 else ""
@@ -90,6 +90,10 @@ def peers_cases() -> Iterator[Example]:
         lan = rule(iifname("lan0"), verdict("accept"))
         return table(chain("forward", answers, lan, *rules, hook="forward", policy=policy), name="fw")
 
+    def beside(name: str, address: str, *, up: bool = True, **fields: Any) -> HostBuilder:
+        made = host(*two)
+        return (made if name == "lo" else made.link(name, up=up)).address(name, address, **fields)
+
     others = rule(iifname("wg0"), saddr("10.66.0.0/16"), verdict("accept"))
     two = ("10.65.1.1/32", "10.65.1.2/32")
     says = (
@@ -111,5 +115,19 @@ def peers_cases() -> Iterator[Example]:
         ("a peer may send from everywhere", "also from there", host("0.0.0.0/0"), let(others), {}),
         ("nothing is forwarded from it", "another fault", host(*two, forward=0), let(others), {}),
         ("it is down", "nothing comes", host(*two, up=False), let(others), {}),
+        ("they may reach each other", "somebody chose",
+         host(*two), let(others, rule(iifname("wg0"), oifname("wg0"), verdict("accept"))), {}),
+        ("others are behind another tunnel", "the rule names the wrong one",
+         WireguardBuilder.wireguard(host(*two), "wg1", inet_conf={"forwarding": 1}).address("wg1", "10.66.0.1/16")
+         .wg_peer("wg1", "d", allowed_ips=("10.66.0.9/32",)), let(others), told),
+        ("of both families", "the other one is not forwarded",
+         host(two[0], "fd00::1/128"), let(others), told | {"says": ("that the peers of wg0 send on (10.65.1.1/32):",)}),
+        *((f"out by {name} all may go", why, made, let(others, rule(oifname(name), verdict("accept"))), told)
+          for name, why, made in (
+            ("lo", "nothing is forwarded there", beside("lo", "10.7.0.1/32")),
+            ("eth2", "it is down", beside("eth2", "10.7.0.1/24", up=False)),
+            ("eth3", "it has an address of the link alone", beside("eth3", "169.254.0.1/16", scope=253)),
+            ("eth4", "it has IPv6 alone", beside("eth4", "2001:db8::1/64")),
+        )),
     ):  # fmt: skip
         yield Example(name=f"peers, {name}", why=why, tables=made.nft(ruleset).build(), **more)

@@ -29,7 +29,7 @@ class Starved(NamedTuple):
 
 def brought(daemon: BirdDaemon, table: str) -> int:
     """Routes that protocols other than the kernel's brought into a table of BIRD's."""
-    rows = [row for row in daemon.protocols if row.state == "up" and row.proto != "Kernel"]
+    rows = [row for row in daemon.protocols if row.proto != "Kernel"]
     channels = [one for row in rows for one in row.channels]
     own = sum(one.imported or 0 for one in channels if (one.table or "master") == table)
     return own + sum(one.exported or 0 for one in channels if one.peer_table == table)
@@ -68,17 +68,19 @@ def starved_cases() -> Iterator[Example]:
 
     def host(
         *, told: int | None = 0, policy: str = "REJECT", piped: int = 3, state: str = "up", full: bool = False,
-        family: str = "inet", second: int | None = None, feeds: str = "customers", **rule: Any,
+        family: str = "inet", second: int | None = None, learned: int = 0, feeds: str = "customers", main: int = 5,
+        more: tuple[Any, ...] = (), **rule: Any,
     ) -> Any:  # fmt: skip
-        made: Any = BirdHost().bgp("up1", channels=(channel(imported=5, preferred=5, table="master4"),))
-        made.protocol("k4", "Kernel", channels=(channel(exported=5, output_filter="ACCEPT", table="master4"),))
+        made: Any = BirdHost().bgp("up1", channels=(channel(imported=5, preferred=5, exported=5, table="master4"),))
+        made.protocol("k4", "Kernel", channels=(channel(exported=main, output_filter="ACCEPT", table="master4"),))
         out = channel(exported=told, imported=0, output_filter=policy, table=feeds)
-        made.protocol("cust", "Kernel", state=state, channels=(out,))
+        made.protocol("cust", "Kernel", state=state, channels=(out, *more))
         if second is not None:
-            again = channel(exported=second, imported=0, output_filter="ACCEPT", table="customers")
+            again = channel(exported=second, imported=learned, output_filter="ACCEPT", table="customers")
             made.protocol("cust2", "Kernel", channels=(again,))
         pipe = channel(name="main", table="master4", peer_table="customers", imported=0, exported=piped)
         made.protocol("both", "Pipe", channels=(pipe,))
+        made.protocol("none1", "Static", channels=(channel(table="customers", exported=0),))
         made.link("eth0").address("eth0", "192.0.2.2/24").link("cust0").address("cust0", "10.9.0.1/24")
         made.route("default", via="192.0.2.1", dev="eth0")
         if full:
@@ -103,7 +105,12 @@ def starved_cases() -> Iterator[Example]:
         ("the rule is of IPv6", "the routes are not", host(family="inet6"), {}),
         ("the rule leads to main", "that one is full", host(table=254), {}),
         ("BIRD's main table", "it keeps that to itself", host(feeds="master4", second=3), {}),
+        ("BIRD's main table, of which none is given", "a collector's", host(feeds="master4", main=0), {}),
+        ("only the kernel's own are there", "those it has", host(second=0, learned=3, piped=0), {}),
+        ("and one of source addresses", "netdiag does not read such routes",
+         host(more=(channel("ipv6-sadr", exported=0, table="sadr1"),)), crit),
         ("the rule suppresses", "it stands for another", host(suppress_prefixlength=0), {}),
+        ("the rule suppresses a group", "likewise", host(suppress_ifgroup=1), {}),
         ("the protocol is off", "another fault, or a wish", host(state="down"), {}),
-    ):
+    ):  # fmt: skip
         yield Example(name=f"a table of its own, {name}", why=why, tables=made.build(), **more)

@@ -41,7 +41,7 @@ JUST = 10
 
 def wanted(view: HostView) -> dict[tuple[str, str], Fact]:
     """By interface and public key: what shows that somebody sends to a peer whose keys are dead."""
-    tunnels = {link.ifindex: device for device, link in devices(view) if link.up}
+    tunnels = {link.ifindex: device for device, link in devices(view)}
     found: dict[tuple[str, str], Fact] = {}
     if any(_dead(view, peer) is not None for device in tunnels.values() for peer in device.peers):
         for (device, peer), fact in (*_called(view, tunnels), *_sent(view, tunnels), *_tracked(view, tunnels)):
@@ -54,7 +54,9 @@ Found = tuple[tuple[WireguardDevice, WireguardPeer], Fact]
 
 def _dead(view: HostView, peer: WireguardPeer) -> float | None:
     """Seconds since the last handshake, where its keys are dead; None: they live, or there never were any."""
-    age = view.wireguard.at - peer.latest_handshake if peer.latest_handshake is not None else 0.0
+    if peer.latest_handshake is None:
+        return None
+    age = view.wireguard.at - peer.latest_handshake
     return age if age > REJECT_AFTER_TIME else None
 
 
@@ -67,12 +69,13 @@ def _behind(tunnels: dict[int, WireguardDevice], oifs: set[int], address: str) -
 
 
 def _called(view: HostView, tunnels: dict[int, WireguardDevice]) -> Iterator[Found]:
-    """Neighbours that BIRD has called since their peers' last handshakes."""
+    """Neighbours that BIRD has called since their peers' last handshakes. In Idle it calls nobody: it waits for an
+    interface on whose subnet the neighbour is, or out its error wait time, which grows with errors."""
     for session in sessions(view):
         age, answer = session.age(), way(view, session)
-        if session.up or session.switched_off or session.waits or age is None or answer is None:
+        if age is None or answer is None:
             continue
-        if session.state != "Connect" and not (session.state in ("Active", "Idle") and age > CALLING):
+        if session.state != "Connect" and not (session.state == "Active" and age > CALLING):
             continue
         for device, peer in _behind(tunnels, {hop.oif for hop in answer.hops}, str(session.address)):
             since = _dead(view, peer)
@@ -104,14 +107,14 @@ def _tracked(view: HostView, tunnels: dict[int, WireguardDevice]) -> Iterator[Fo
     """Endpoints with which datagrams were exchanged a moment ago, and a second without an answer."""
     table, settings = view.conntrack, view.conntrack_state.settings
     for device in tunnels.values():
-        mine = (table.proto == IPPROTO_UDP) & (table.orig_sport == (device.listen_port or 0))
+        mine = (table.proto == IPPROTO_UDP) & (table.orig_sport == device.listen_port)
         if not mine.any():
             continue
         for peer in device.peers:
-            if peer.endpoint is None or _dead(view, peer) is None:
+            if peer.endpoint is None:
                 continue
             raw = packed(peer.endpoint)[1]
-            rows = mine & (table.orig_dport == (peer.endpoint_port or 0)) & (table.orig_dst == raw).all(axis=1)
+            rows = mine & (table.orig_dport == peer.endpoint_port) & (table.orig_dst == raw).all(axis=1)
             for position in np.flatnonzero(rows)[:1].tolist():
                 entry = table.row(position)
                 name = "udp_timeout_stream" if entry.status & IPS_SEEN_REPLY else "udp_timeout"
@@ -145,9 +148,12 @@ def wanted_examples() -> Iterator[Example]:
     for state, since, age, fires in (
         ("Connect", "11:59:50.000", 900, 1),
         ("Active", "11:58:00.000", 900, 1),
-        ("Idle", "11:58:00.000", 900, 1),
-        ("Active", "11:59:00.000", 900, 0),
+        ("Active", "11:58:29.500", 900, 1),
+        ("Active", "11:58:30.000", 900, 0),
         ("Active", "11:40:00.000", 900, 0),
+        ("Connect", "11:45:00.000", 900, 0),
+        ("Connect", "yesterday", 900, 0),
+        ("Idle", "11:58:00.000", 900, 0),
         ("Connect", "11:59:50.000", 100, 0),
         ("Passive", "11:58:00.000", 900, 0),
     ):
@@ -157,6 +163,12 @@ def wanted_examples() -> Iterator[Example]:
         yield case(name, "a call wakes a peer that lives", host(built=bird, age=age), fires, *says)
     bird = _Both().bgp_down("m1", "", bgp_state="Connect", neighbor_address="10.0.0.3")
     yield case("BGP to somebody else", "nobody calls this one", host(built=bird), 0)
+    for name, at in (("beside the tunnel", "192.0.2.9"), ("to no address that BIRD tells", None)):
+        bird = _Both().bgp_down("m1", "", bgp_state="Connect", neighbor_address=at)
+        yield case(f"BGP {name}", "it wakes no peer", host(built=bird), 0)
+    bird = _Both().bgp_down("m1", "", bgp_state="Connect", neighbor_address="10.0.0.3")
+    two = host(built=bird).wg_peer("wg0", "b", age=60, allowed_ips=("10.0.0.3/32",))
+    yield case("BGP to another peer that lives", "it wakes that one", two, 0)
     for six in (False, True):
         for number, retrans, timer, age, fires in (
             (2, 2, 1, 900, 1),
@@ -176,12 +188,15 @@ def wanted_examples() -> Iterator[Example]:
         for status, left, sport, told in (
             (0x8, 27, 51820, 1),
             (0x8, 30, 51820, 0),
-            (0x8, 3, 51820, 0),
+            (0x8, 20, 51820, 1),
+            (0x8, 19, 51820, 0),
             (0xE, 119, 51820, 1),
-            (0xE, 60, 51820, 0),
+            (0xE, 110, 51820, 1),
+            (0xE, 109, 51820, 0),
             (0x8, 27, 40000, 0),
         ):
-            made = host(endpoint=endpoint)
+            made = host(endpoint=endpoint).wg_peer("wg0", "b", endpoint=None, allowed_ips=())
+            made.conntrack(17, f"{near} 5353 {endpoint} 53", f"{endpoint} 53 {near} 5353", timeout=27)
             ends = f"{near} {sport} {endpoint} 51820", f"{endpoint} 51820 {near} {sport}"
             made.conntrack(17, *ends, status=status, timeout=left)
             name = f"datagrams to {endpoint} from {sport}, status {status:#x}, {left} s left"
