@@ -183,8 +183,11 @@ def stranded_examples() -> Iterator[Example]:
         ("a mark", {"fwmark": 7}),
         ("an owner", {"uid_start": 1000, "uid_end": 1000}),
         ("a TOS", {"tos": 4}),
+        ("a TOS of that address", {"src": "192.0.2.2", "src_len": 32, "tos": 4}),
         ("a selector that is not known", {"unknown": 1}),
-    )
+        ("a mask of ports that is not known",
+         {"src": "192.0.2.2", "src_len": 32, "sport_start": 40001, "sport_end": 40001, "unknown": 1}),
+    )  # fmt: skip
     for name, rule in hidden:
         built = call(made(rule | {"table": 100}))
         yield silence(f"a connection, and a table for {name}", "it may have that", built)

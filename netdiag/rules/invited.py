@@ -44,14 +44,20 @@ def invited(
     for daemon in view.bird_routes if there else ():
         for listed in daemon.exports:
             found = there.get((daemon.socket, listed.protocol))
-            for route in (listed.routes or ())[:MOST] if found is not None else ():
+            if found is None:
+                continue
+            for route in (listed.routes or ())[:MOST]:
                 if (":" in route.net) != (family == "inet6") or route.net.endswith("/0"):
                     continue
-                answer = view.lookup(Query(family=family, dst=specimens(route.net)[0]))
-                outward = answer.type == "unicast" and bool(answer.prefixlen) and answer.oif not in (None, *dead)
-                if routed and outward and not any(hop.gateway for hop in answer.hops):
+                others = (at for at in specimens(route.net) if not view.local.owners(at))
+                far = next(others, None)  # this host's own address in a subnet says nothing of that
+                if far is None:
                     continue
-                if found is not None and outward and answer.oif != found[1]:
+                answer = view.lookup(Query(family=family, dst=far))
+                outward = answer.type == "unicast" and bool(answer.prefixlen) and answer.oif not in (None, *dead)
+                if routed and not any(hop.gateway for hop in answer.hops):
+                    continue
+                if outward and answer.oif != found[1]:
                     beyond = view.ifname(answer.oif or 0)
                     words = f"the neighbour of BGP session {found[0].name} is told of {route.net} behind {beyond}"
                     return words, found[0]
@@ -135,6 +141,13 @@ def router_examples(switch: str) -> Iterator[Example]:
     yield case("a neighbour is told of a network beyond", "it sends there", host(), "critical", says=says)
     yield case("so far", "nothing came just now, but it did", host(now=2), "warning", says=says)
     yield case("strays", "two packets are none", host(ever=0, now=2))
+    yield case("three so far", "those are none", host(ever=1, now=2), "warning", says=says)
+    yield case("three just now", "likewise", host(now=3), "critical", says=says)
+    yield case("told to one to whom nothing leads", "its session is about to end", host(neighbor_address="2001:db8::1"))
+    back = host(far="10.51.0.0/16").route("10.51.0.0/16", via="192.0.2.9", dev="eth0")
+    yield case("told of a network on its own side", "it sends none of it here", back)
+    beyond = host(far="198.51.100.0/24", neighbor_address="192.168.1.9")
+    yield case("told of what the default route leads to", "nobody here knows that network", beyond)
     yield case("told of nothing beyond", "a server that announces its own", host(far="203.0.113.7/32"))
     yield case(
         "told of a subnet of its own", "servers with two routers tell each of the other's", host(far="192.168.1.0/24")
@@ -151,6 +164,11 @@ def router_examples(switch: str) -> Iterator[Example]:
     yield case(
         "addresses are translated, strays", "two packets are none", behind(host(0, 2, **own), oifname("eth0"), masq)
     )
+    third = behind(host(**own).link("eth2").address("eth2", "10.66.0.1/24"), saddr("10.66.0.0/24"), masq)
+    words = ("what comes in by eth2 is to leave by eth0 under another address",)
+    yield case("addresses of a third network are translated", "a gateway of that", third, "critical", says=words)
+    link = host(**own).address("eth1", "169.254.7.1/16", scope=253).address("eth1", "fd00::1/64")
+    yield case("addresses of the link are", "those are not routed", behind(link, saddr("169.254.0.0/16"), masq))
     other = behind(host(**own), saddr("172.17.0.0/16"), masq)
     yield case("of containers", "Docker's rule, and strays", other)
     yield case(

@@ -44,9 +44,9 @@ def stranded(view: HostView, query: Query) -> bool:
     """Whether no rule leads this very packet to a route, and no mark, owner or other property that is not known of it
     may lead it to one; nor is one left in a table without a rule."""
     answer, fib = view.lookup(query), view.fib(query.family)
-    if query.iif is None and (query.src is None or not view.local.owners(query.src)):
+    if query.iif is None and not (query.src and view.local.owners(query.src)):
         return False  # its address has gone: a failover, or another fault
-    if answer.rule is not None or answer.error != "ENETUNREACH":
+    if answer.rule is not None:
         return False
     leading = dict[int | None, list[PolicyRule]]()
     for rule in view.rules:

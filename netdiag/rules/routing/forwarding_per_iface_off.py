@@ -381,7 +381,8 @@ def _way_out(crit: dict[str, Any], tap: dict[str, Any]) -> Iterator[Example]:
 def _transit(crit: dict[str, Any]) -> Iterator[Example]:
     """A BGP neighbour behind the interface that does not forward, and what it is told."""
 
-    def told(net: str, *, up: bool = True, near: str = "10.1.0.2", asn: int = 65002, **fields: Any) -> HostBuilder:
+    def told(net: str, *, up: bool = True, near: str = "10.1.0.2", asn: int = 65002, dark: str = "eth1",
+             **fields: Any) -> HostBuilder:  # fmt: skip
         host = BirdHost()
         of: dict[str, Any] = {"neighbor_address": near, "neighbor_as": asn}
         host = (
@@ -391,7 +392,7 @@ def _transit(crit: dict[str, Any]) -> Iterator[Example]:
         )
         host.exports("up1", routes=(BirdRoute(net=net, protocol="down1"),)).sysctl("net.ipv4.ip_forward", 1)
         for number, name in enumerate(("eth0", "eth1", "eth2")):
-            host.link(name, inet_conf={"forwarding": 0 if name == "eth1" else 1}).address(name, f"10.{number}.0.1/24")
+            host.link(name, inet_conf={"forwarding": int(name not in dark)}).address(name, f"10.{number}.0.1/24")
         host.route("default", via="10.1.0.2", dev="eth1").route("10.50.0.0/16", via="10.0.0.2", dev="eth0")
         return host.route("10.7.0.1/32", dev="lo", table=255, type="local", scope=254)
 
@@ -399,6 +400,8 @@ def _transit(crit: dict[str, Any]) -> Iterator[Example]:
     crit = crit | {"confidence": "likely"}
     yield _case("a neighbour is told of a network beyond", "it sends there", told("10.50.0.0/16"), says=says, **crit)
     refused = told("10.50.0.0/16", imported=0, import_updates=UpdateCounts(received=1))
+    yield _case("a neighbour is told of a subnet beyond", "likewise", told("10.0.0.0/24"), **crit)
+    yield _case("a network behind another such", "it is lost", told("10.50.0.0/16", dark="eth0 eth1"), 2)
     yield _case("a neighbour whose routes are refused", "it is a router all the same", refused, says=says, **crit)
     for name, why, host in (
         ("of an own address", "that is delivered here", told("10.7.0.1/32")),
