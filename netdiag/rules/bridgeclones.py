@@ -42,7 +42,7 @@ def clones(view: HostView) -> Iterator[Clones]:
     """One for each bridge."""
     sent = _sent(view)
     for bridge in view.links:
-        if bridge.kind != "bridge" or not bridge.up or not bridge.info.get("ageing_time", 1):
+        if bridge.kind != "bridge" or not bridge.up or bridge.info.get("ageing_time") == 0:
             continue
         ports = {port.ifindex: port for port in view.stack.ports(bridge.ifindex)}
         homes: dict[str, Link] = {}

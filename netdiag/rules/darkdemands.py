@@ -21,13 +21,13 @@ KINDS = ("bgp", "wireguard", "tunnel", "connection")
 
 
 def wanted(view: HostView, family: str) -> dict[int, str]:
-    """By position of the route that is taken, and whose next hop has no carrier: for whom it is."""
+    """By position of the route that is taken: for whom it is."""
     found: dict[int, str] = {}
     for demand in (*demands(view), *dialled(view)):
         if demand.query.family != family or demand.kind not in KINDS or not demand.busy:
             continue
         answer = view.lookup(demand.query)
-        if answer.route is not None and any(hop.flags & RTNH_F_LINKDOWN for hop in answer.hops):
+        if answer.route is not None:
             found.setdefault(answer.route, f"{demand.query.dst}, {demand.words}")
     return found
 
@@ -53,6 +53,13 @@ def dark_examples() -> Iterator[Example]:
     yield case("nobody", "a card that was never plugged in", host())
     told = "nothing else is for 10.40.0.2, the neighbour of BGP session fab1"
     yield case("a BGP neighbour", "its session waits for it", host(session()), told)
+    six = session("2001:db8:3::2")
+    for number in range(9):
+        six.bgp_down(f"six{number}", neighbor_address=f"2001:db8:{number}::2")
+    host(six)
+    for number in range(9):
+        six.route(f"2001:db8:{number}::/64", dev="eth0", protocol=2, flags=RTNH_F_LINKDOWN)
+    yield case("neighbours of the other family", "their routes are its", six, "2001:db8::/64")
     yield case("a BGP neighbour elsewhere", "it has another way", host(session("10.41.0.2")))
     yield case("a session that is switched off", "somebody did it", host(session(state="down", bgp_state="Down")))
     yield case(

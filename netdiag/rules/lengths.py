@@ -24,8 +24,9 @@ SILENT = ("failed", "incomplete")
 def otherwise_meant(view: HostView, row: Address, link: Link) -> tuple[str, int, Severity] | None:
     """The length that the intent gives the address on this interface, where it has another one; and why it is known."""
     for want in view.intent.address or ():
-        if (want.ifname, want.address) == (link.ifname, row.local) and want.prefixlen not in (None, row.prefixlen):
-            return f"the intent says /{want.prefixlen}", want.prefixlen or 0, "warning"
+        length = want.prefixlen if (want.ifname, want.address) == (link.ifname, row.local) else None
+        if length is not None and length != row.prefixlen:
+            return f"the intent says /{length}", length, "warning"
     return None
 
 
@@ -44,23 +45,21 @@ def changed(view: HostView, row: Address, link: Link) -> tuple[str, int, Severit
     length = then[0].prefixlen
     was, now = (ipaddress.ip_network(f"{row.local}/{bits}", strict=False) for bits in (length, row.prefixlen))
     words = f"it had /{length} at the time of the baseline, and"
-    if length < row.prefixlen:
-        for near in old.neighbours.rows():
-            at = ipaddress.ip_address(near.dst)
-            if near.ifindex == before and near.state in ANSWERED and at in was and at not in now:
-                return f"{words} its neighbour {near.dst} is outside now", length, "warning"
-    elif length > row.prefixlen:
-        for near in view.neighbours.rows():
-            at = ipaddress.ip_address(near.dst)
-            if near.ifindex == link.ifindex and near.state in SILENT and at in now and at not in was:
-                return f"{words} {near.dst} is looked for on the wire now and does not answer", length, "warning"
+    for near in old.neighbours.rows():
+        at = ipaddress.ip_address(near.dst)
+        if near.ifindex == before and near.state in ANSWERED and at in was and at not in now:
+            return f"{words} its neighbour {near.dst} is outside now", length, "warning"
+    for near in view.neighbours.rows():
+        at = ipaddress.ip_address(near.dst)
+        if near.ifindex == link.ifindex and near.state in SILENT and at in now and at not in was:
+            return f"{words} {near.dst} is looked for on the wire now and does not answer", length, "warning"
     return None if length == row.prefixlen else (f"{words} nobody is known to miss it", length, "info")
 
 
 def emptied(view: HostView, row: Address) -> list[Subject]:
     """Rules that lead to tables without routes, where one of them is for packets from this address: with its subnet
     went the routes by the gateways in it, in all tables."""
-    rules = [rule for rule in view.rules if rule.family == row.family and rule.table is not None]
+    rules = [rule for rule in view.rules if rule.family == row.family]
     own = {rule.table for rule in rules if rule.src == row.local}
     empty = {table for table in own if table is not None and not len(view.fib(row.family).positions(table))}
     return [rule_subject(rule, view.rules) for rule in rules if rule.table in empty]
@@ -127,9 +126,13 @@ def changed_examples(host: Callable[..., HostBuilder]) -> Iterator[Example]:
             only = only.route("default", via=None, dev="eth1", table=300, family=family) if filled else only
             name = f"alone, the table of its rule {'has' if filled else 'has no'} route, {family}"
             yield case(name, "there was a gateway in its subnet", only, **(loud if fires else {}))
+    refusing = HostBuilder().link("eth0").address("eth0", "10.0.0.5/32").link("eth1").address("eth1", "10.1.0.1/24")
+    refusing.rule(100, src="10.0.0.5", src_len=32, action="prohibit")
+    yield case("alone, a rule refuses its packets", "it has no table", refusing)
     for name, why, then in (
         ("nobody was there", "it may be meant", host("10.0.0.5/24")),
         ("he is inside still", "he is reached", near("10.0.0.5/24", "10.0.0.9")),
+        ("he never was inside", "he is reached on link", near("10.0.0.5/24", "203.0.113.1")),
         ("he was not there either", "it did not answer", near("10.0.0.5/24", "10.0.0.200", "failed")),
         ("he was on another card", "he is no neighbour", near("10.0.0.5/24", "10.0.0.200", dev="eth1")),
         ("another address", "that one had it", near("10.0.0.6/24", "10.0.0.200")),
@@ -159,6 +162,7 @@ def changed_examples(host: Callable[..., HostBuilder]) -> Iterator[Example]:
     )
     for name, why, now in (
         ("nobody asked", "it may be meant", host("10.0.0.5/16")),
+        ("he is outside still", "he is on link", near("10.0.0.5/16", "203.0.113.1", "failed")),
         ("he answers", "the wire is that wide", near("10.0.0.5/16", "10.0.7.9", "reachable")),
         ("he was in it before", "he is off", near("10.0.0.5/16", "10.0.0.9", "failed")),
         ("on another card", "he is no neighbour", near("10.0.0.5/16", "10.0.7.9", "failed", "eth1")),

@@ -10,7 +10,6 @@ from netdiag.index.nftpacket import Packet
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
-from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, iifname, oifname, rule, saddr, state, table, verdict
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.forwardgate import MOST, forwarding, stopped
@@ -25,7 +24,7 @@ MOST_MENDED = 8
 
 
 def prefixes_of(view: HostView, link: Link, family: str) -> list[str]:
-    """What the peers of a device may send from; empty where one may send from everywhere."""
+    """What the peers of a device may send from."""
     rows = (peer for device, one in devices(view) if one.ifindex == link.ifindex for peer in device.peers)
     found = [prefix for peer in rows for prefix in peer.allowed_ips if (":" in prefix) == (family == "inet6")]
     return sorted(set(found))
@@ -78,7 +77,7 @@ def peers_cases() -> Iterator[Example]:
     """A gateway with a LAN, a way out and two peers; the filter lets some in by the tunnel."""
     answers = rule(state("established", "related"), verdict("accept"))
 
-    def host(*allowed: str, forward: int = 1, **link: Any) -> HostBuilder:
+    def host(*allowed: str, forward: int = 1, **link: Any) -> Any:
         made = WireguardBuilder().wireguard("wg0", inet_conf={"forwarding": forward}, **link)
         for letter, prefix in zip("abcdefghi", allowed, strict=False):
             made.wg_peer("wg0", letter, allowed_ips=(prefix,))
@@ -90,7 +89,7 @@ def peers_cases() -> Iterator[Example]:
         lan = rule(iifname("lan0"), verdict("accept"))
         return table(chain("forward", answers, lan, *rules, hook="forward", policy=policy), name="fw")
 
-    def beside(name: str, address: str, *, up: bool = True, **fields: Any) -> HostBuilder:
+    def beside(name: str, address: str, *, up: bool = True, **fields: Any) -> Any:
         made = host(*two)
         return (made if name == "lo" else made.link(name, up=up)).address(name, address, **fields)
 
@@ -114,11 +113,12 @@ def peers_cases() -> Iterator[Example]:
          host(*two), let(others, rule(iifname("wg0"), verdict("drop")), policy="accept"), {}),
         ("a peer may send from everywhere", "also from there", host("0.0.0.0/0"), let(others), {}),
         ("nothing is forwarded from it", "another fault", host(*two, forward=0), let(others), {}),
+        ("it has no peers", "nobody is shut out", host(), let(others), {}),
         ("it is down", "nothing comes", host(*two, up=False), let(others), {}),
         ("they may reach each other", "somebody chose",
          host(*two), let(others, rule(iifname("wg0"), oifname("wg0"), verdict("accept"))), {}),
         ("others are behind another tunnel", "the rule names the wrong one",
-         WireguardBuilder.wireguard(host(*two), "wg1", inet_conf={"forwarding": 1}).address("wg1", "10.66.0.1/16")
+         host(*two).wireguard("wg1", inet_conf={"forwarding": 1}).address("wg1", "10.66.0.1/16")
          .wg_peer("wg1", "d", allowed_ips=("10.66.0.9/32",)), let(others), told),
         ("of both families", "the other one is not forwarded",
          host(two[0], "fd00::1/128"), let(others), told | {"says": ("that the peers of wg0 send on (10.65.1.1/32):",)}),
