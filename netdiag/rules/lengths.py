@@ -43,6 +43,8 @@ def changed(view: HostView, row: Address, link: Link) -> tuple[str, int, Severit
     if len(then) != 1 or then[0].local != row.local or len(_globals(view, link.ifindex, row.family)) != 1:
         return None
     length = then[0].prefixlen
+    if length == row.prefixlen:
+        return None
     was, now = (ipaddress.ip_network(f"{row.local}/{bits}", strict=False) for bits in (length, row.prefixlen))
     words = f"it had /{length} at the time of the baseline, and"
     for near in old.neighbours.rows():
@@ -53,7 +55,7 @@ def changed(view: HostView, row: Address, link: Link) -> tuple[str, int, Severit
         at = ipaddress.ip_address(near.dst)
         if near.ifindex == link.ifindex and near.state in SILENT and at in now and at not in was:
             return f"{words} {near.dst} is looked for on the wire now and does not answer", length, "warning"
-    return None if length == row.prefixlen else (f"{words} nobody is known to miss it", length, "info")
+    return f"{words} nobody is known to miss it", length, "info"
 
 
 def emptied(view: HostView, row: Address) -> list[Subject]:

@@ -27,8 +27,8 @@ Fix
 Not flagged
   A default drop with rules that accept something of the guest: netdiag asks the filter with the guest's interface and
   address and everything else open, and as soon as one packet may pass it is somebody's policy (ICMP alone only where a
-  rule lets it through for that guest by name). Guests that a rule stops by name, and guests that may reach other
-  guests, which are in a network of their own (not where a rule lets everybody to those). Hosts with nowhere to forward
+  rule lets it through for that guest by name). Guests that a rule stops by name, and guests or peers that may reach
+  others, which are in a network of their own (not where a rule lets everybody to those). Hosts with nowhere to forward
   to. As info: guests that the host does not forward for (ip-forward-off); one of several guests of the same kind that
   the filter knows nothing of, while others pass, and taps that wait for their machines where answers would pass: a pool
   may be waiting for its rules; guests with private addresses that nobody translates and to whom the same table opens a
