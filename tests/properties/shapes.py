@@ -124,6 +124,5 @@ SHAPES: dict[str, Shape] = {
 }
 OTHERWISE = {
     "nf-orphan-dnat-to-dead": "it leaves the chains of the CNI plugin to another rule, by their names",
-    "nf-accept-does-not-win": "it names the chain in which the rule stands, which may be one below a jump",
 }
 """Rules for which the words say something."""

@@ -122,6 +122,11 @@ def weighed(report: Report) -> Said:
     with NETDIAG_LONG looks at that as well."""
     if "NETDIAG_LONG" in os.environ:
         return meant(report.findings)
+    return weights(report)
+
+
+def weights(report: Report) -> Said:
+    """How bad it is, whatever it is about."""
     return sorted((f.rule, f.severity, f.confidence) for f in report.findings)
 
 
@@ -175,7 +180,8 @@ def test_other_words_of_the_kernel_say_the_same(case: tuple[RuleModule, Example]
     older = example.baseline and (SHAPES[shape](example.baseline) or example.baseline)
     if tables is not None:
         other = replace(example, tables=tables, baseline=older)
-        assert weighed(report_of(module, other)) == weighed(report_of(module, example)), shape
+        # (a rule below a jump stands in another chain, and that is named)
+        assert weights(report_of(module, other)) == weights(report_of(module, example)), shape
 
 
 FIRING: st.SearchStrategy[Case] = st.deferred(lambda: st.sampled_from([case for case in cases() if case[1].fires]))

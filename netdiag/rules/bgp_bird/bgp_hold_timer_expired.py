@@ -141,7 +141,6 @@ def examples() -> Iterator[Example]:
     yield _case("passive", "the neighbour calls, and need not be there", passive, fires=1, severity="warning")
     some = BirdHost().bgp_down("dyn1", ours, bgp_state="Passive", other={"Neighbor range": "192.0.2.0/24"})
     yield _case("one of a range", "it may have gone", some, fires=1, severity="info")
-    passive.link("eth0").address("eth0", "192.0.2.2/24")
     yield Example(
         name="passive, and it stood",
         why="it was there",

@@ -79,7 +79,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         stop = _muted(view, family)
         if stop is None:
             continue
-        for tunnel in view.links:
+        for tunnel in sorted(view.links, key=lambda link: link.ifname):
             if tunnel.up and _tunnel(tunnel) and tunnel.ifindex not in programmed and _used(view, family, tunnel):
                 wide = [link for link in _ingress(view, family, tunnel) if link.ifindex not in programmed]
                 passing = [link for link in wide if _passes(view, family, link, tunnel)]
