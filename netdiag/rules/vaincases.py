@@ -71,17 +71,27 @@ def trusting(web: NftRule) -> Iterator[Example]:
     router = lone_host().route("default", via="192.0.2.1", dev="eth0").link("wg0").socket(src="0.0.0.0", sport=8080)
     router.nft(own_table(web, hook="forward"), firewall(rule(iifname("wg0"), verdict("accept")), hook="forward"))
     yield Example(name="forwards for the tunnel", why="what is forwarded is no service here", tables=router.build())
+    asks = port(6, 8443)
     one, others = "10.1.0.5/32", ("10.1.0.0/24", "192.0.2.9/32", "10.9.0.5/32")
-    for to, below, fires in ((one, None, 1), (one, "DOCKER", 0), *((other, None, 0) for other in others)):
+    cases = (
+        (one, asks, None, 1),
+        (one, (), None, 0),
+        (one, asks, "DOCKER", 0),
+        *((to, asks, None, 0) for to in others),
+    )
+    for to, asked, below, fires in cases:
         guests = lone_host().route("default", via="192.0.2.1", dev="eth0").link("br0", kind="bridge")
         guests.address("br0", "10.1.0.1/24")
-        accepts = rule(daddr(to), port(6, 8443), verdict("accept"))
+        accepts = rule(daddr(to), asked, verdict("accept"))
         published = own_table(accepts, hook="forward")
         if below:
             jump = chain("mine", rule(verdict("jump", below)), hook="forward", priority=-10)
             published = table(jump, chain(below, accepts), name="own")
         guests.nft(published, firewall(rule(iifname("br0"), verdict("accept")), hook="forward"))
-        name, why = f"publishes a port of {to} in {below}", "one host behind this one, or what else is it for?"
+        name, why = (
+            f"publishes {'a port' if asked else 'all'} of {to} in {below}",
+            "one host behind this one, or what else is it for?",
+        )
         yield Example(name=name, why=why, tables=guests.build(), fires=fires)
 
 
@@ -107,6 +117,9 @@ def before(web: NftRule) -> Iterator[Example]:
     yield case(
         "on one interface", "that one is closed on purpose", rule(iifname("eth0"), port(6, 8080), verdict("drop"))
     )
+    both = host_of_two(web)
+    yield Example(name="before the hook, two ports", why="one fault", tables=both.build(), fires=1,
+                  says=("(and 1 more rules), but",))  # fmt: skip
     each = [rule(iifname(name), port(6, 8080), verdict("drop")) for name in ("eth0", "eth1")]
     yield case("on each interface", "there is no other way in", *each, says=says, **told)
     yield case("nobody listens", "it may be a decision", drop, served=False)
@@ -122,3 +135,11 @@ def before(web: NftRule) -> Iterator[Example]:
         more: dict[str, Any] = told | {"says": ("drops it at ingress already",)} if fires else {}
         name = f"at ingress of {len(devices)} of 2"
         yield case(name, "the interface drops it", drop, hook="ingress", family="netdev", devices=devices, **more)
+
+
+def host_of_two(web: NftRule) -> HostBuilder:
+    """A host that accepts two ports at input and drops them at prerouting."""
+    host = lone_host().socket(src="0.0.0.0", sport=8080).socket(src="0.0.0.0", sport=8443)
+    drops = [rule(port(6, number), verdict("drop")) for number in (8080, 8443)]
+    early = table(chain("early", *drops, hook="prerouting", priority=-300), name="raw")
+    return host.nft(firewall(web, rule(port(6, 8443), verdict("accept"))), early)

@@ -174,9 +174,12 @@ def examples() -> Iterator[Example]:
     proxy = (redirect[0], NftExpression(name="tproxy", family="ip", sreg_port=0))
     moved = _flow(_host("10.0.0.3", to=redirect), "10.0.0.2")
     yield case("redirected now", "the service came to this host", moved, 1)
+    proxied = _flow(_host("10.0.0.3", to=proxy), "10.0.0.2")
+    yield case("given to a proxy now", "no rule translates it, so another entry would not help", proxied)
     for name, why, to, fires in (
         ("to this host's other port", "a redirect keeps the address", redirect, 1),
         ("to another host's same port", "the port is kept", nat("dnat", "10.0.0.3"), 1),
+        ("to another port of the same address", "a service behind another port", nat("dnat", "192.0.2.2", 5353), 1),
         ("to the same port of this host", "nothing would change", plain("redir"), 0),
         ("to the same address", "nothing would change", nat("dnat", "192.0.2.2"), 0),
         ("perhaps to another host", "a limit lets some through", (*plain("limit"), *nat("dnat", "10.0.0.3")), 0),
@@ -221,20 +224,24 @@ def _spread() -> Iterator[Example]:
     def lot(number: int, address: str) -> NftElement:
         return NftElement(key=number.to_bytes(4, "little").hex(), value=socket.inet_aton(address).hex())
 
-    def mapped(*addresses: str) -> tuple[Expressions, NftSet]:
+    def mapped(*addresses: str, key: str = "random") -> tuple[Expressions, NftSet]:
         elements = tuple(lot(number, address) for number, address in enumerate(addresses))
         known = NftSet(name="m", handle=1, flags=("map",), key_len=4, data_len=4, elements=elements)
-        chosen = NftExpression(name="numgen", key="random", dreg=1)
+        chosen = NftExpression(name="numgen", key=key, dreg=1)
         found = NftExpression(name="lookup", sreg=1, dreg=1, set="m")
         return (chosen, found, NftExpression(name="nat", key="dnat", family="ip", sreg=1)), known
 
-    def host(*rules: Expressions, known: NftSet | None = None, other: str | None = "10.0.0.4 5353") -> HostBuilder:
+    def host(
+        *rules: Expressions,
+        known: NftSet | None = None,
+        other: str | None = "10.0.0.4 5353",
+        status: int = 0xE | IPS_DST_NAT,
+    ) -> HostBuilder:
         made = _host("10.0.0.3", "10.0.0.4", to=None)
         rows = [rule(port(17, 53), each) for each in rules]
         base = chain("pre", *rows, hook="prerouting", priority="dstnat", type="nat")
         made.nft(table(base, family="ip", sets=(known,) if known else ()))
         if other:
-            status = 0xE | IPS_DST_NAT
             made.conntrack(17, "192.0.2.60 4000 192.0.2.2 53", f"{other} 192.0.2.60 4000", status=status)
         return _flow(made, "192.0.2.2", dport=53, status=0x8)
 
@@ -243,14 +250,31 @@ def _spread() -> Iterator[Example]:
     for name, why, made, fires in (
         ("by chance, and the rest", "kube-proxy's way; another client shows it", host(chance, rest), 1),
         ("by chance, nobody else asked", "nothing shows that it takes flows", host(chance, rest, other=None), 0),
+        (
+            "by chance, another is not answered",
+            "nothing shows that any backend lives",
+            host(chance, rest, other="10.0.0.4 5353", status=0x8 | IPS_DST_NAT),
+            0,
+        ),
+        (
+            "by chance, this host answers another",
+            "that one is not sent on",
+            host(chance, rest, other="192.0.2.2 53"),
+            0,
+        ),
         ("perhaps, another was sent on", "a limit", host((*plain("limit"), *rest)), 0),
     ):
         yield Example(name=f"shared out {name}", why=why, tables=made.build(), fires=fires)
-    for addresses, fires in ((("10.0.0.3", "10.0.0.4"), 1), (("10.0.0.3", "192.0.2.2"), 0)):
-        steps, known = mapped(*addresses)
+    for key, addresses, fires in (
+        ("random", ("10.0.0.3", "10.0.0.4"), 1),
+        ("inc", ("10.0.0.3", "10.0.0.4"), 1),
+        ("random", ("10.0.0.3", "192.0.2.2"), 0),
+        ("random", (), 0),
+    ):
+        steps, known = mapped(*addresses, key=key)
         made = host(steps, known=known)
         says = ("one of several backends",) if fires else ()
-        name = f"shared out by a map to {' and '.join(addresses)}"
+        name = f"shared out by a map ({key}) to {' and '.join(addresses) or 'nobody'}"
         yield Example(name=name, why="where it may go", tables=made.build(), fires=fires, says=says)
 
 

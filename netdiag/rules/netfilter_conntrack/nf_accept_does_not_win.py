@@ -111,20 +111,19 @@ def check(view: HostView) -> Iterator[Draft]:
     names = [link.ifname for link in view.links if link.up and not link.loopback][:MOST_LINKS]
     whole = view.netfilter
     said: set[tuple[str, ...]] = set()
+    found: list[tuple[str, list[Beaten]]] = []
     for hook in HOOKS:
         every = (one for family in families for one in beaten(whole, hook, family, names, view.links))
-        lost = [one for one in every if _meant(view, one, hook)]
+        found.append((hook, [one for one in every if _meant(view, one, hook)]))
+    early = (one for family in families for one in beaten_before(whole, family, names, view.links))
+    found.append(("input", [one for one in early if _served(view, one)]))
+    for hook, lost in found:
         for first in lost:
             key = (*_key(first.at), *_key(first.stop.at))
             if key not in said:
                 said.add(key)
                 same = {one.at.rule for one in lost if (*_key(one.at), *_key(one.stop.at)) == key}
                 yield _finding(hook, first, len(same))
-    for first in (one for family in families for one in beaten_before(whole, family, names, view.links)):
-        key = (*_key(first.at), *_key(first.stop.at))
-        if key not in said and _served(view, first):
-            said.add(key)
-            yield _finding("input", first, 1)
 
 
 def _meant(view: HostView, one: Beaten, hook: str) -> bool:
@@ -141,7 +140,7 @@ def _meant(view: HostView, one: Beaten, hook: str) -> bool:
     if hook == "forward":
         if ENGINES.match(one.at.chain.name):
             return False  # whatever is published is accepted there: nobody said that the world is to have it
-        inner = [row for row in view.addresses if row.scope == 0 and view.ifname(row.ifindex) not in outward]
+        inner = [row for row in view.addresses if view.ifname(row.ifindex) not in outward]
         served = one.packet.dport is not None and any(_within(one.packet.daddr, row) for row in inner)
     return served and bool(outward) and not outward & set(one.trusted)
 

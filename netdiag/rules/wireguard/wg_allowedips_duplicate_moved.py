@@ -88,15 +88,14 @@ def check(view: HostView) -> Iterator[Draft]:
     for device, link in devices(view):
         if not link.up:
             continue
-        told = list(_taken(view, device))
-        yield from told
+        yield from _taken(view, device)
         robbed = _robbed(view, device)
         for peer in device.peers:
             confidence = in_use(peer, at) if not peer.allowed_ips else None
-            if confidence == "likely" or (confidence is not None and peer is not (robbed and robbed[0])):
+            if confidence is not None and peer is not (robbed and robbed[0]):
                 yield _finding(device, peer, at, confidence)
-            elif robbed is not None and peer is robbed[0] and not told:
-                yield _of_two(view, device, *robbed)
+        if robbed is not None:
+            yield _of_two(view, device, *robbed)
 
 
 def inside(prefix: str, subnet: IPv4Network | IPv6Network) -> bool:
@@ -114,8 +113,8 @@ def _robbed(view: HostView, device: WireguardDevice) -> tuple[WireguardPeer, Wir
         if counts[:2] != [0, 1] or counts[-2:] != [1, 2]:
             continue
         poor, rich = device.peers[[*map(len, held)].index(0)], device.peers[[*map(len, held)].index(2)]
-        known = poor.endpoint is not None and (not poor.allowed_ips or in_use(poor, view.wireguard.at) == "likely")
-        if known and len(counts) >= (4 if poor.allowed_ips else 3):
+        alive = in_use(poor, view.wireguard.at) == "likely"  # one that is, without any prefix, tells by itself
+        if alive and len(counts) >= 4 if poor.allowed_ips else not alive and poor.endpoint is not None:
             return poor, rich, held[device.peers.index(rich)]
     return None
 
@@ -261,6 +260,7 @@ def _shared_examples() -> Iterator[Example]:
         ("the two are of another subnet", "it is not shared out", mesh(net, pair, three, four, **at), 0),
         ("a network and an address", "its own", mesh(net, ("10.0.0.2/32", "10.0.0.64/26"), three, four, **at), 0),
         ("down", "wg-iface-down says it", mesh(net, two, three, four, up=False, **at), 0),
+        ("nothing, not known where", "it was made in advance", mesh((), two, three, endpoint=None), 0),
         ("not known where it is", "it was made in advance", mesh(net, two, three, four, endpoint=None), 0),
     ):  # fmt: skip
         yield Example(
@@ -270,6 +270,21 @@ def _shared_examples() -> Iterator[Example]:
             fires=fires,
             severity="warning" if fires else None,
         )
+    yield Example(
+        name="one address each, one has nothing, living keys",
+        why="that it has nothing says more",
+        tables=mesh((), two, three, **at).build(),
+        fires=1,
+        says=("with a handshake 20 s ago, has no allowed addresses",),
+    )
+    yield Example(
+        name="one address each, one lost its own since the baseline",
+        why="one fault, one finding: the baseline knows whose it was",
+        tables=mesh(net, two, three, four, **at).build(),
+        baseline=mesh((*net, two[0]), two[1:], three, four, **at).build(),
+        fires=1,
+        says=("lost 10.0.0.2/32 to peer",),
+    )
     for age in (9000, None):
         made = mesh((), two, three, age=age, **at)
         yield Example(

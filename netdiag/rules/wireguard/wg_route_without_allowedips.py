@@ -88,8 +88,7 @@ class Lost(NamedTuple):
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    found = [(device, link) for device, link in devices(view) if link.up]
-    for device, link in found:
+    for device, link in devices(view):
         for family in ("inet", "inet6"):
             tables = usable_tables(view, family)
             positions = [number for table, number in routes_by(view, family, link.ifindex) if table in tables]
@@ -298,6 +297,8 @@ def examples() -> Iterator[Example]:
         ("multicast", "for a routing protocol", "224.0.0.0/4", "10.9.0.2/32"),
     ):
         yield Example(name=name, why=why, tables=_host(allowed).route(dst, dev="wg0").build())
+    early = WireguardBuilder().wireguard("wg0").route("64.0.0.0/2", dev="wg0").build()
+    yield Example(name="a quarter and no peer at all", why="prepared for peers to come", tables=early)
     yield Example(name="its own subnet", why="made by the kernel with the address", tables=_host("10.8.0.0/16").build())
     yield Example(
         name="no peer yet", why="peers come on demand", tables=_host().route("10.8.0.0/16", dev="wg0").build()
@@ -342,9 +343,10 @@ def examples() -> Iterator[Example]:
         ("BGP neighbour elsewhere", HOLD, "192.0.2.3", "10.9.0.2/32", 0),
     ):
         spoken: Any = _Both().bgp_down("c2", error, neighbor_address=neighbour)
-        about = {"subject": subject("route", dst="10.9.0.0/24", table=254, ifname="wg0")} if fires else {}
+        route = subject("route", dst="10.9.0.0/24", table=254, ifname="wg0")
+        about: dict[str, Any] = {"subject": route, "severity": "critical"} if fires else {}
         tables = _on(spoken, allowed).build()
-        yield Example(name=name, why="where the packets end", tables=tables, fires=fires, **about)  # type: ignore[arg-type]
+        yield Example(name=name, why="where the packets end", tables=tables, fires=fires, **about)
     stands = _on(_Both().bgp("c2", neighbor_address="10.9.0.3"), "10.9.0.2/32").build()
     yield Example(name="BGP that stands", why="it gets through", tables=stands)
     off: Any = _Both().bgp_down("c2", neighbor_address="10.9.0.3", state="down")
