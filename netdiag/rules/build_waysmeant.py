@@ -61,8 +61,12 @@ def connection_examples() -> Iterator[Example]:
         ("closed a moment ago", talking(state=6)),
         ("that the peer has closed", talking(state=8)),
         ("of UDP", talking(protocol=17)),
-    ):
+        ("of a socket for both families, closed a moment ago",
+         talking("::ffff:198.51.100.9", src="::ffff:192.0.2.2", state=6)),
+    ):  # fmt: skip
         yield fires(f"a connection {name}", "there was a route", past, "warning", "there was a way to")
+    six = talking("2001:db8:1::9", src="2001:db8::2", state=6).address("eth0", "2001:db8::2/64")
+    yield fires("of IPv6, closed a moment ago", "the other family", six, "warning", "a way to 2001:db8:1::9", six=True)
     guest = talking("172.20.0.2", state=6)
     yield silence("a connection with a guest closed a moment ago", "its bridge went with it", guest)
     several = guest.socket(src="192.0.2.2", sport=40001, dst="10.9.0.2", dport=443, state=6)
@@ -75,6 +79,7 @@ def connection_examples() -> Iterator[Example]:
         ("of an interface", talking(ifindex=2)),
         ("of UDP from an address that went", talking(protocol=17, src="192.0.2.77")),
         ("of UDP to a group", talking("239.1.1.1", protocol=17)),
+        ("of UDP to everybody", talking("255.255.255.255", protocol=17)),
         ("of a mark with its own way", talking().route("198.51.100.0/24", dev="eth0", table=9)),
     ):
         yield silence(f"a connection {name}", "it says nothing of a default route", built)
@@ -143,7 +148,7 @@ def flow_examples() -> Iterator[Example]:
         ("by an address that went", flow(*near)),
         (
             "by an address of scope link",
-            flow("10.9.0.1 1 10.8.0.2 5", "10.8.0.2 5 10.9.0.1 1").address("eth0", "10.9.0.1/24", scope=253),
+            flow("10.9.0.1 1 9.9.9.9 5", "9.9.9.9 5 10.9.0.1 1").address("eth0", "10.9.0.1/24", scope=253),
         ),
         ("with a link-local address", flow("192.0.2.2 1 169.254.1.1 53", "169.254.1.1 53 192.0.2.2 1")),
         ("forwarded as it was", flow("10.9.0.2 1 10.8.0.2 53", "10.8.0.2 53 10.9.0.2 1")),
@@ -174,6 +179,10 @@ def stranded_examples() -> Iterator[Example]:
     rest = "no IPv4 default route for what no policy rule leads elsewhere, and the connection "
     yield fires("a connection, and a table for another address", "it is not led there", call(made()), "critical", rest)
     yield silence("a connection of that address", "it has its table", call(made(), "192.168.9.2"))
+    over = host().link("eth1").address("eth1", "192.168.9.2/24").rule(1000, src="192.168.9.2", src_len=32, table=100)
+    over.route("198.51.100.0/24", via="192.168.9.1", dev="eth1", table=100)
+    over.socket(src="192.0.2.2", sport=40000, dst="198.51.100.9", dport=443, state=6)
+    yield silence("a connection that is over, and a table for another address", "it may have had that", over)
     other = call(made()).rule(5, family="inet6", fwmark=7, table=100).rule(6, fwmark=7, table=101)
     other.route("10.7.0.0/16", via="192.168.9.1", dev="eth1", table=101)
     yield fires("a connection, and marks for others", "none of them is led there", other, "critical", rest)
@@ -270,6 +279,9 @@ def taken_back_examples() -> Iterator[Example]:
     tables = learned().build()
     yield Example(name="of the baseline: BIRD's, and drained now", why="somebody's will", tables=tables,
                   baseline=way(learned()).build(), labels={"drained": "true"})  # fmt: skip
+    for table in ("routes", "rules"):
+        yield Example(name=f"of the baseline: {table} not read then", why="it is not known", tables=tables,
+                      baseline=way(learned()).build(), late_then=(table,))  # fmt: skip
     for want, fires_ in ((("inet", "0.0.0.0/0"), 1), (("inet6", "::/0"), 0), (("inet", "10.0.0.0/8"), 0)):
         named = host().intend(route=(IntendedRoute(family=want[0], dst=want[1], gateway="192.0.2.1"),)).build()
         yield Example(name=f"of the intent: {want[1]}", why="is it the default route?", tables=named, fires=fires_,
