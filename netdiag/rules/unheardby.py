@@ -61,8 +61,8 @@ def unheard_finding(rule: Rule, link: Link, row: Neighbour, callers: list[str]) 
     return rule.found(
         subject=subject("neighbour", dst=row.dst, ifname=name),
         confidence="likely",
-        message=f"{row.dst} on {name} was written down with {row.lladdr}, and connections that {many} opens do not "
-        "hear the answers, which go there: the hardware address is wrong, or an answer is filtered on its way",
+        message=f"{row.dst} on {name} was written down with {row.lladdr}, and nobody hears the answers to the "
+        f"connections that come from {many}: the hardware address is wrong, or the answers are filtered on their way",
         evidence=(
             (f"neighbour {row.dst}", f"{row.lladdr} permanent", f"RTM_GETNEIGH {name} NDA_LLADDR"),
             ("callers whose calls come and who do not hear the answer", many, "SOCK_DIAG tcp SYN_RECV idiag_retrans"),
@@ -114,5 +114,5 @@ def unheard_examples() -> Iterator[Example]:
         ("hangs up", "it heard", host(state=5), 0, {}),
         ("calls, sockets not read", "nobody knows", host(), 0, {"late": ("sockets",), "unjudged": True}),
     ):
-        extra: dict[str, Any] = {"says": ("do not hear",), "confidence": "likely"} if fires else more
+        extra: dict[str, Any] = {"says": ("nobody hears the answers",), "confidence": "likely"} if fires else more
         yield Example(name=f"written down, {name}", why=why, tables=made.build(), fires=fires, **extra)
