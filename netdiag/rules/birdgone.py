@@ -87,7 +87,9 @@ def calling(view: HostView) -> tuple[str, object, str] | None:
     wanted |= {far for far, port in ended(view) if port != BGP_PORT or far in gateways}
     names = ", ".join(sorted(filter(None, wanted))[:4])
     return (
-        ("a BGP session that ended, or calls to port 179 where nobody listens", names, "conntrack") if wanted else None
+        ("a BGP session that ended, or calls to port 179 where nobody listens", names, "conntrack, ss")
+        if wanted
+        else None
     )
 
 

@@ -5,7 +5,7 @@ counts as dialled where nothing listens on its local port. Pure; nothing can fai
 """
 
 from collections.abc import Iterator
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from netdiag.model.finding import subject
 from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.model.sockets import AF_INET, AF_INET6, ESTABLISHED, SYN_SENT
 from netdiag.rules.demands import Demand
-from netdiag.rules.sockettables import comm_of, endpoint, listening
+from netdiag.rules.sockettables import comm_of, endpoint, listening, plain
 
 MOST = 128
 """Connections that are asked about, one for each far end and port."""
@@ -31,7 +31,7 @@ def dialled(view: HostView) -> Iterator[Demand]:
     told = set[tuple[str, int]]()
     for position in sorted(np.flatnonzero(mine).tolist(), key=lambda at: int(table.wqueue[at]) == 0):
         row = table.row(position)
-        dst, src = _plain(row.dst), _plain(row.src)
+        dst, src = str(plain(row.dst)), str(plain(row.src))
         if (dst, row.dport) in told or ip_address(dst).is_loopback or ip_address(dst).is_link_local:
             continue
         told.add((dst, row.dport))
@@ -55,10 +55,3 @@ def dialled(view: HostView) -> Iterator[Demand]:
         )
         if len(told) >= MOST:
             return
-
-
-def _plain(address: str) -> str:
-    """IPv4 over a socket of IPv6 as IPv4."""
-    ip = ip_address(address)
-    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-    return str(mapped or ip)

@@ -23,6 +23,12 @@ def endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+def plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address of a socket, without its zone; IPv4 also where a socket of IPv6 carries it (``::ffff:192.0.2.1``)."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return (ip.ipv4_mapped or ip) if isinstance(ip, ipaddress.IPv6Address) else ip
+
+
 def about(row: Socket) -> Subject:
     """A socket that waits for others, by what stays the same from night to night."""
     return subject("socket", netid=row.netid, src=row.src, sport=row.sport)

@@ -4,7 +4,6 @@ Used where a hardware address that somebody wrote down is judged. Pure; asks for
 """
 
 from collections.abc import Iterator
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbour
 from netdiag.model.protocols import IPPROTO_TCP
-from netdiag.model.sockets import SYN_RECV, Sockets
+from netdiag.model.sockets import SYN_RECV
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.sockettables import plain
 
 AGAIN = 2
 """Answers in a row that nobody acknowledged: the caller's next segment may be lost, and its call was just heard."""
@@ -37,14 +37,8 @@ def deaf_callers(view: HostView, row: Neighbour) -> list[str]:
         return []  # (both times begin as one)
     table = view.sockets
     waiting = (table.protocol == IPPROTO_TCP) & (table.state == SYN_RECV) & (table.retrans >= AGAIN)
-    callers = {_address(table, at) for at in np.flatnonzero(waiting)[:MOST].tolist()}
+    callers = {str(plain(one.dst)) for one in table.rows(np.flatnonzero(waiting)[:MOST])}
     return sorted(one for one in callers if (":" in one) == (row.family == "inet6") and _led_by(view, row, one))
-
-
-def _address(table: Sockets, at: int) -> str:
-    """Who calls; IPv4 also where a socket of IPv6 takes it."""
-    far = ip_address(table.row(at).dst)
-    return str((far.ipv4_mapped or far) if isinstance(far, IPv6Address) else far)
 
 
 def _led_by(view: HostView, row: Neighbour, caller: str) -> bool:

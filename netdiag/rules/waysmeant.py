@@ -22,6 +22,7 @@ from netdiag.rules.guestcalls import called
 from netdiag.rules.lostways import covered, ended, sent_by, stranded
 from netdiag.rules.routewords import ip_command, table_word
 from netdiag.rules.shape import quoted
+from netdiag.rules.sockettables import plain
 from netdiag.rules.waysout import ROUTING_DAEMONS, for_some
 from netdiag.rules.wireguardpeers import query_to
 from netdiag.rules.wireguardways import alive
@@ -147,12 +148,10 @@ def cut_connections(view: HostView, family: str) -> Iterator[Sign]:
     once = (ending | (table.protocol == IPPROTO_UDP) & (table.state == ESTABLISHED)) & (table.ifindex == 0)
     for position in (*np.flatnonzero(open_)[:MOST].tolist(), *np.flatnonzero(once)[:MOST].tolist()):
         row = table.row(position)
-        far = ip_address(row.dst.partition("%")[0])
-        far = (far.ipv4_mapped or far) if isinstance(far, IPv6Address) else far
+        far = plain(row.dst)
         if (far.version == 4) != (family == "inet") or far.is_link_local:
             continue
-        near = ip_address(row.src.partition("%")[0])
-        near = (near.ipv4_mapped or near) if isinstance(near, IPv6Address) else near
+        near = plain(row.src)
         spared = covered(fib, str(far))
         if spared and not (open_[position] and stranded(view, sent_by(row, family, str(near), str(far)))):
             continue

@@ -47,7 +47,6 @@ GRACE = 60.0
 """Seconds that a daemon gets after its start where somebody had set the clock not long before."""
 LONG_AGO = 16.0
 """maxerror grows by half a millisecond a second up to this, NTP_PHASE_LIMIT: nine hours, or never set since boot."""
-PROCESSES = {"chrony": "chronyd", "systemd-timesyncd": "systemd-timesyn"}
 
 
 def keeper(view: HostView) -> str | None:
