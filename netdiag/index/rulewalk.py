@@ -77,6 +77,8 @@ class _Selectors:
         self.dst, self.dst_mask = _network(rule.dst, rule.dst_len, bits)
         self.sport = _port_range(rule.sport_start, rule.sport_end)
         self.dport = _port_range(rule.dport_start, rule.dport_end)
+        self.names_vrf = self.iif_is_vrf or self.oif_is_vrf
+        self._passed: dict[str, Step] = {}
         self.anything = rule == PolicyRule(
             family=rule.family,
             priority=rule.priority,
@@ -120,6 +122,13 @@ class _Selectors:
         if self.dport and not self.dport[0] <= flow.dport <= self.dport[1]:
             return "dport"
         return ""
+
+    def passed(self, misfit: str) -> Step:
+        """The step over a rule that does not match: the same one for all packets."""
+        step = self._passed.get(misfit)
+        if step is None:
+            step = self._passed[misfit] = Step(rule=self.rule, matched=False, outcome=misfit or "inverted")
+        return step
 
     @staticmethod
     def _interface_fits(flow: Flow, index: int, is_vrf: bool, *, incoming: bool) -> bool:
@@ -240,7 +249,7 @@ class RuleWalk:
         doubt = ""
         if rule.unknown and not misfit:
             doubt = "has selectors that netdiag does not know"
-        elif selectors.depends_on_kernel(progress.flow):
+        elif selectors.names_vrf and selectors.depends_on_kernel(progress.flow):
             doubt = "names a VRF, which not all kernels understand alike"
         if doubt and progress.position in progress.assumed:
             matched = progress.assumed[progress.position]
@@ -249,7 +258,7 @@ class RuleWalk:
             progress.notes.append(f"rule {rule.priority} {doubt}")
             progress.others.append(self._walk(progress.fork({progress.position: not matched})))
         if not matched:
-            progress.steps.append(Step(rule=rule, matched=False, outcome=misfit or "inverted"))
+            progress.steps.append(selectors.passed(misfit))
         return matched
 
     def _look_up(self, rule: PolicyRule, progress: "_Progress") -> Found | None:
