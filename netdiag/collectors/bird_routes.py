@@ -2,10 +2,11 @@
 
 Beside them all routes of type unreachable, with the attributes that tell whether they are meant.
 
-Source: ``show route export PROTOCOL`` (for BGP ``all`` of it as well), ``show route all where dest = RTD_UNREACHABLE``
-and ``show static`` on the control sockets, see netdiag.collectors.bird for what that needs. Absent where no daemon
-listens. Partial where a list was longer than the cap, so that only its count is known, or where a daemon stopped
-answering. This is a table of its own so that a host with full tables still has all its sessions judged.
+Source: ``show route export PROTOCOL`` (with ``all`` for BGP, and for what the kernel refused),
+``show route all where dest = RTD_UNREACHABLE`` and ``show static`` on the control sockets, see netdiag.collectors.bird
+for what that needs. Absent where no daemon listens. Partial where a list was longer than the cap, so that only its
+count is known, or where a daemon stopped answering. This is a table of its own so that a host with full tables still
+has all its sessions judged.
 """
 
 import msgspec
@@ -125,6 +126,28 @@ def read_attributes(
     }
 
 
+def with_sources(source: Source, path: str, lists: tuple[RouteList, ...]) -> tuple[RouteList, ...]:
+    """The lists; of those of which the kernel refused something each route with the source that a filter gives it."""
+    asked = {
+        f"show route export {quoted(one.protocol)} all where defined(krt_prefsrc)": one.protocol
+        for one in lists
+        if any(route.refused for route in one.routes or ())
+    }
+    try:
+        raw = source.fetch("bird", "\n".join((path, *asked))) if asked else b""
+    except Unreadable:
+        return lists
+    said = {asked[command]: unresolved.prefsrcs(lines) for command, lines in replies.split(raw).items()}
+    return tuple(
+        msgspec.structs.replace(
+            one, routes=tuple(msgspec.structs.replace(r, prefsrc=given.get(r.net)) for r in one.routes or ())
+        )
+        if (given := said.get(one.protocol))
+        else one
+        for one in lists
+    )
+
+
 def null_routed(source: Source, path: str, lists: tuple[RouteList, ...], found: tuple[BirdProtocol, ...]) -> Rtbh:
     """By BGP session, the blackholes that it announces with a blackhole community; without those not told."""
     sessions = {p.name for p in found if p.proto == "BGP"}
@@ -168,7 +191,8 @@ def collect(source: Source, options: Options) -> Collected:
         rtbh = null_routed(source, path, lists, running)
         told = read_attributes(source, path, lists, running)
         lists = tuple(
-            msgspec.structs.replace(one, rtbh=rtbh.get(one.protocol), sent=told.get(one.protocol)) for one in lists
+            msgspec.structs.replace(one, rtbh=rtbh.get(one.protocol), sent=told.get(one.protocol))
+            for one in with_sources(source, path, lists)
         )
         found.append(DaemonRoutes(socket=path, exports=lists, unresolved=known))
         troubles += missed

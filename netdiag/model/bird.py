@@ -115,6 +115,10 @@ class BirdRoute(msgspec.Struct, frozen=True, kw_only=True):
     """Interfaces, in order."""
     since: str | None = None
     """When it came, or changed last, as BIRD prints it; its format is a setting of the daemon."""
+    refused: bool = False
+    """In a kernel protocol's list: BIRD gave it to the kernel, which did not take it (the mark "!")."""
+    prefsrc: str | None = None
+    """The source that a filter gives it (krt_prefsrc); asked only of lists of which the kernel refused something."""
 
 
 class SentRoute(msgspec.Struct, frozen=True, kw_only=True):

@@ -87,4 +87,32 @@ SIX = Drill(
     severity="critical",
     expect={"kind": "route", "dst": "2001:db8:7::/48", "table": 254},
 )
-test_drill = drill_test(MAIN, OTHER, SIX)
+SOURCED = """
+router id 192.0.2.1;
+protocol device {}
+protocol static { ipv4; route 198.51.100.0/24 via 192.0.2.2; }
+protocol kernel k4 { scan time 1; ipv4 { export filter { krt_prefsrc = 10.255.0.1; accept; }; }; }
+"""
+
+
+def build_sourced(lab: Lab) -> Host:
+    """One BIRD that gives its routes the host's address on lo as source."""
+    host, peer = lab.host("edge1"), lab.host("edge2")
+    lab.link(host, "eth0", peer, "eth0", a_addresses="192.0.2.1/24", b_addresses="192.0.2.2/24")
+    host.ip("address add 10.255.0.1/32 dev lo")
+    lab.birdd(host, SOURCED)
+    lab.wait(lambda: "src 10.255.0.1" in host.run("ip", "route", "show", "proto", "bird").stdout, 10, "the route")
+    return host
+
+
+LOST_SOURCE = Drill(
+    rule="bird-route-not-in-fib",
+    name="the source of its filter is lost",
+    build=build_sourced,
+    break_=lambda lab, host: host.ip("address del 10.255.0.1/32 dev lo"),
+    settle=lambda lab, host: "] ! (" in birdc(host, "show route export k4") and known_for_long(lab, host),
+    repair=lambda lab, host: host.ip("address add 10.255.0.1/32 dev lo"),
+    severity="critical",
+    expect={"kind": "route", "dst": "198.51.100.0/24", "table": 254},
+)
+test_drill = drill_test(MAIN, OTHER, SIX, LOST_SOURCE)

@@ -11,7 +11,8 @@ Why it matters
   Critical where nothing else covers a unicast route: packets are refused with "Network is unreachable". A warning
   where a shorter prefix takes them another way, or where the missing route only refuses packets.
   BIRD restores a route that was deleted at its next scan ("scan time", 60 seconds by default). A route that stays away
-  longer is refused by the kernel: BIRD's log says why, for example a next hop that is not on any link.
+  longer is refused by the kernel (BIRD's list marks it "!"): its log says why, for example a next hop that is not on
+  any link. Where a filter gives it a source (krt_prefsrc) that is no address of this host, that is why.
 
 Confirm
   birdc show route export PROTOCOL
@@ -19,7 +20,8 @@ Confirm
 
 Fix
   birdc reload out PROTOCOL gives the kernel every route again. If it stays away, read BIRD's log for "Netlink:", and
-  find who deletes it with "ip monitor route". Reloading touches only routes that BIRD made itself.
+  find who deletes it with "ip monitor route". Reloading touches only routes that BIRD made itself. Where the source is
+  missing: ip address add ADDRESS dev lo, or take krt_prefsrc out of the filter; BIRD tries again at its next scan.
 
 Not flagged
   A prefix that the table has from somebody else: connected, static, another metric. Routes that the export filter
@@ -53,7 +55,7 @@ RULE = Rule(
     title="a route of BIRD is not in the kernel",
     severity="critical",
     reads=("bird", "bird_routes", "routes", "links"),
-    consults=("rules",),
+    consults=("rules", "addresses"),
     explains=("route-default-missing", "bgp-nexthop-unreachable", "rule-references-empty-table"),
 )
 TYPES = ("unicast", "blackhole", "unreachable", "prohibit")
@@ -210,9 +212,10 @@ def draft(view: HostView, feed: Feed, routes: list[BirdRoute]) -> Draft:
     what = f"route {one.net}{way} ({one.type})" if alone else f"{len(routes)} of {feed.wanted} routes ({one.net}, ...)"
     verb = "is" if alone else "are"
     effect = "nothing else covers it" if bare else "packets go by another route, if any"
+    why, fix = _refusal(view, feed, routes)
     return RULE.found(
         subject=about if alone else subject("bird-protocol", name=feed.protocol, socket=feed.socket),
-        message=f"{what} that BIRD gives to the kernel by {feed.protocol} {verb} not there: {effect}",
+        message=f"{what} that BIRD gives to the kernel by {feed.protocol} {verb} not there{why}: {effect}",
         evidence=[
             (
                 f"best {one.type} route in BIRD, from {one.protocol}",
@@ -221,12 +224,13 @@ def draft(view: HostView, feed: Feed, routes: list[BirdRoute]) -> Draft:
             ),
             (f"routes to {one.net} in table {feed.table}", 0, "RTM_GETROUTE RTA_DST RTA_TABLE"),
             ("routes of the list that are there", feed.wanted - len(feed.missing), "RTM_GETROUTE RTA_TABLE"),
+            *((("source that its filter gives it", one.prefsrc, "birdc, krt_prefsrc"),) if one.prefsrc else ()),
         ],
         confirm=[
             birdc(feed.socket, f"show route export {bird_name(feed.protocol)}"),
             f"ip {flag}route show table {feed.table}",
         ],
-        fix=birdc(feed.socket, f"reload out {bird_name(feed.protocol)}"),
+        fix=fix,
         severity="critical" if bare else "warning",
         confidence="likely",
         breaks=[
@@ -235,6 +239,20 @@ def draft(view: HostView, feed: Feed, routes: list[BirdRoute]) -> Draft:
         ],
         touches=[subject("link", ifname=name) for name in one.dev or _rests(feed, one)],
     )
+
+
+def _refusal(view: HostView, feed: Feed, routes: list[BirdRoute]) -> tuple[str, str]:
+    """Why the kernel does not take the routes, where that is known, and what mends it."""
+    reload = birdc(feed.socket, f"reload out {bird_name(feed.protocol)}")
+    if not all(route.refused for route in routes):
+        return "", reload
+    sources = {route.prefsrc for route in routes if route.prefsrc is not None}
+    known = view.read_whole("addresses")
+    lost = sorted(one for one in sources if known and not view.local.is_local(feed.family, one))
+    if not lost:
+        return " (the kernel refused it)", f"{reload}  # BIRD's log says why the kernel refused it: Netlink: ..."
+    word = f" (its source {lost[0]}, by krt_prefsrc, is no address of this host)"
+    return word, f"ip address add {lost[0]} dev lo  # or take krt_prefsrc out of the export filter of {feed.protocol}"
 
 
 def _rests(feed: Feed, route: BirdRoute) -> tuple[str, ...]:
@@ -314,6 +332,18 @@ def examples() -> Iterator[Example]:
     yield _case("all three missing", "one cause: told together", three, fires=1, says=("3 of 3 routes",))
     three = _host(_route(A), *(_route(f"10.{n}.0.0/16") for n in range(3)))
     yield _case("three of four missing", "told one by one", three, A, fires=3)
+    lost, here = _route(A, refused=True, prefsrc="192.0.2.77"), _route(A, refused=True, prefsrc="192.0.2.5")
+    adds = (
+        "ip address add 192.0.2.77 dev lo",
+        "krt_prefsrc, is no address",
+        "source that its filter gives it 192.0.2.77",
+    )
+    yield _case("its source is lost", "the kernel refuses it at each scan", _host(lost), says=adds, **bad)
+    refused = ("(the kernel refused it)", "reload out k4  # BIRD's log says why")
+    yield _case("its source is here", "it is refused for another reason", _host(here), says=refused, **bad)
+    yield _case("refused", "BIRD's log knows why", _host(_route(A, refused=True)), says=refused, **bad)
+    yield _case("one of two refused", "of the other nobody knows why", _host(lost, _route(B)), fires=1,
+                says=("are not there: nothing", "reload out k4"))  # fmt: skip
     yield from _two_feeds()
     yield from _silent()
 

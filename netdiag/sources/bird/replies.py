@@ -187,6 +187,7 @@ def _route(net: str, table: str | None, text: str, words: list[str]) -> dict[str
         "type": kind,
         "protocol": source[1] if source else None,
         "best": bool(source and source[3]),
+        "refused": bool(source and "!" in (source[3] or "")),
         "since": source[2] if source else None,
         "via": (),
         "dev": (),

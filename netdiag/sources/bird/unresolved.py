@@ -40,6 +40,20 @@ def communities(lines: list[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def prefsrcs(lines: list[str]) -> dict[str, str]:
+    """``show route ... all``: the source that a filter gives a route (krt_prefsrc), by prefix."""
+    found: dict[str, str] = {}
+    net = ""
+    for line in lines:
+        text = text_of(line)
+        name, _, value = text.strip().partition(": ")
+        if text[:1] not in "\t " and "[" in text:
+            net = text.split()[0]
+        elif net and name in ("Kernel.prefsrc", "krt_prefsrc"):
+            found[net] = value.strip()
+    return found
+
+
 def sent(lines: list[str]) -> tuple[SentRoute, ...]:
     """``show route export ... all``: each route with AS path, communities and metric."""
     found: list[SentRoute] = []
