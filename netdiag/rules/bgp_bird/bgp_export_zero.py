@@ -43,6 +43,7 @@ from netdiag.rules.bgpsessions import bird_name
 from netdiag.rules.bgpsiblings import IN_PLACE, NOTHING, Standing, before, carried, siblings, standing
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.zerocases import Direction, beside_siblings, silent
 
 RULE = Rule(
     id="bgp-export-zero",
@@ -195,6 +196,9 @@ def _case(name: str, why: str, host: BirdHost, **expected: Any) -> Example:
     return Example(name=name, why=why, tables=host.build(), **expected)
 
 
+WAY = Direction(_zero, _good, _case, "output_filter", "exported")
+
+
 def examples() -> Iterator[Example]:
     told: dict[str, Any] = {
         "fires": 1,
@@ -211,12 +215,7 @@ def examples() -> Iterator[Example]:
             says=("announces no ipv4 route, while up2 announces 3",),
             **told,
         )
-    yield _case(
-        "the same filter by name, another AS",
-        "what the filter is for is the same",
-        BirdHost().bgp("up1", **_zero(output_filter="ours")).bgp("up2", **_good(output_filter="ours", neighbor_as=1)),
-        **told,
-    )
+    yield from beside_siblings(WAY, told)
     yield _case(
         "alone, everything refused",
         "perhaps the service is down and withdrawn: worth knowing and no more",
@@ -224,23 +223,7 @@ def examples() -> Iterator[Example]:
         fires=1,
         severity="info",
     )
-    for name, since in (("three seconds ago", "11:59:57.000"), ("at a time that is not told", None)):
-        yield _case(
-            f"established {name}",
-            "it has had the time to tell",
-            BirdHost().bgp("up1", since=since, **_zero()).bgp("up2", **_good(exported=1)),
-            **told,
-        )
     info: dict[str, Any] = {"fires": 1, "severity": "info"}
-    for name, own, theirs in (
-        ("filters without a name, another AS", {}, {"neighbor_as": 65009}),
-        (
-            "other filters by name, another AS",
-            {"output_filter": "ours"},
-            {"output_filter": "theirs", "neighbor_as": 65009},
-        ),
-    ):
-        yield _case(name, "no kinship", BirdHost().bgp("up1", **_zero(**own)).bgp("up2", **_good(**theirs)), **info)
     as_given: dict[str, Any]
     for name, protocol, as_given, loud in (
         ("is given what is made here", "s1", {}, True),
@@ -288,10 +271,6 @@ def examples() -> Iterator[Example]:
         **(told | {"subject": subject("bgp-session", name="up_one")}),
     )
     yield from _of_two_families(told)
-    unknown = BirdHost().bgp("up1", neighbor_as=None, **_zero()).bgp("up2", **_good(neighbor_as=None))
-    yield _case("AS not told", "it may be another for each", unknown, **info)
-    old = BirdHost().bgp("up1", table="t2", **_zero(table=None)).bgp("up2", **_good(table=None))
-    yield _case("BIRD 1.6, another table", "no sibling", old, **info)
     yield from _silent()
     yield from _since()
 
@@ -373,51 +352,12 @@ def _of_two_families(told: dict[str, Any]) -> Iterator[Example]:
 
 
 def _silent() -> Iterator[Example]:
-    up1, none = BirdHost().bgp("up1", **_zero(output_filter="REJECT")), {"output_filter": "REJECT"}
-    yield _case("collector", "export none by name, and nobody else of that AS", up1)
-    yield _case(
-        "collector beside an upstream",
-        "another AS, another purpose",
-        BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_good(neighbor_as=65009)),
-    )
-    yield _case(
-        "drained",
-        "all at zero: somebody wants it so",
-        BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_zero(**none)),
-    )
-    yield _case("announces one", "not zero", BirdHost().bgp("up1", **_zero(exported=1)).bgp("up2", **_good()))
+    yield from silent(WAY)
     few = UpdateCounts(received=2, rejected=2, filtered=0, accepted=0)
     yield _case(
         "all came from there",
         "BIRD gives no route back to whom it is from",
         BirdHost().bgp("up1", **_zero(export_updates=few)).bgp("up2", **_good()),
     )
-    yield _case("another family", "no sibling", BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_good(name="ipv6")))
-    yield _case("another table", "no sibling", BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_good(table="t2")))
-    inside: dict[str, Any] = {"session": "internal AS4"}
-    yield _case(
-        "collector inside the AS",
-        "every internal session has the same AS: no kinship",
-        BirdHost().bgp("up1", **(_zero(**none) | inside)).bgp("up2", **_good(**inside)),
-    )
-    yield _case(
-        "internal session that refuses all",
-        "what others may tell each other there is theirs",
-        BirdHost().bgp("up1", **(_zero() | inside)),
-    )
-    yield _case(
-        "client of a route server",
-        "what it may see differs for each",
-        BirdHost().bgp("up1", **(_zero() | {"session": "external route-server AS4"})).bgp("up2", **_good()),
-    )
-    yield _case(
-        "established two seconds ago",
-        "it is still being told",
-        BirdHost().bgp("up1", since="11:59:58.000", **_zero()).bgp("up2", **_good()),
-    )
     no = BirdHost().bgp("up1", **_zero(export_updates=None)).bgp("up2", **_good())
     yield _case("counts not told", "nothing was refused, as far as is known", no)
-    yield _case("down", "another finding", BirdHost().bgp_down("up1", **_zero()).bgp("up2", **_good()))
-    yield _case(
-        "channel not up", "nothing is told over it", BirdHost().bgp("up1", **_zero(state="DOWN")).bgp("up2", **_good())
-    )

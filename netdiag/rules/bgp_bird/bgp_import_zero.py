@@ -45,6 +45,7 @@ from netdiag.model.snapshot import Tables
 from netdiag.rules.bgpsiblings import NOTHING, Standing, before, carried, siblings, standing
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.zerocases import Direction, beside_siblings, silent
 
 RULE = Rule(
     id="bgp-import-zero",
@@ -178,6 +179,9 @@ def _with_default(host: BirdHost, protocol: int = 3, **fields: Any) -> Tables:
     return host.build()
 
 
+WAY = Direction(_zero, _good, _case, "input_filter", "imported")
+
+
 def examples() -> Iterator[Example]:
     told: dict[str, Any] = {
         "fires": 1,
@@ -194,12 +198,7 @@ def examples() -> Iterator[Example]:
             says=("brings no ipv4 route, while up2 brings 3",),
             **told,
         )
-    yield _case(
-        "the same filter by name, another AS",
-        "what the filter is for is the same",
-        BirdHost().bgp("up1", **_zero(input_filter="ours")).bgp("up2", **_good(input_filter="ours", neighbor_as=1)),
-        **told,
-    )
+    yield from beside_siblings(WAY, told)
     for name, fields in (
         ("BIRD's own default route", {"protocol": 12}),
         ("a default route that refuses", {"type": "unreachable", "dev": None, "via": None, "family": "inet"}),
@@ -255,27 +254,6 @@ def examples() -> Iterator[Example]:
         "nothing is offered any more",
         BirdHost().bgp("up1", **_zero(import_withdraws=gone)).bgp("up2", **_good()),
     )
-    for name, since in (("three seconds ago", "11:59:57.000"), ("at a time that is not told", None)):
-        yield _case(
-            f"established {name}",
-            "it has had the time to tell",
-            BirdHost().bgp("up1", since=since, **_zero()).bgp("up2", **_good(imported=1)),
-            **told,
-        )
-    info: dict[str, Any] = {"fires": 1, "severity": "info"}
-    for name, own, theirs in (
-        ("filters without a name, another AS", {}, {"neighbor_as": 65009}),
-        (
-            "other filters by name, another AS",
-            {"input_filter": "ours"},
-            {"input_filter": "theirs", "neighbor_as": 65009},
-        ),
-    ):
-        yield _case(name, "no kinship", BirdHost().bgp("up1", **_zero(**own)).bgp("up2", **_good(**theirs)), **info)
-    unknown = BirdHost().bgp("up1", neighbor_as=None, **_zero()).bgp("up2", **_good(neighbor_as=None))
-    yield _case("AS not told", "it may be another for each", unknown, **info)
-    old = BirdHost().bgp("up1", table="t2", **_zero(table=None)).bgp("up2", **_good(table=None))
-    yield _case("BIRD 1.6, another table", "no sibling", old, **info)
     yield from _silent()
     earlier = _with_default(BirdHost().bgp("up1", **_good()))
     says = ("(it brought 3 at the time of the baseline)",)
@@ -345,51 +323,12 @@ def _of_routers(told: dict[str, Any]) -> Iterator[Example]:
 
 
 def _silent() -> Iterator[Example]:
-    up1, none = BirdHost().bgp("up1", **_zero(input_filter="REJECT")), {"input_filter": "REJECT"}
-    yield _case("announcer", "import none by name, and nobody else of that AS", up1)
-    yield _case(
-        "announcer beside an upstream",
-        "another AS, another purpose",
-        BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_good(neighbor_as=65009)),
-    )
-    yield _case(
-        "drained",
-        "all at zero: somebody wants it so",
-        BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_zero(**none)),
-    )
-    yield _case("brings one", "not zero", BirdHost().bgp("up1", **_zero(imported=1)).bgp("up2", **_good()))
+    yield from silent(WAY)
     few = UpdateCounts(received=2, rejected=2, filtered=0, accepted=0)
     yield _case(
         "nothing refused",
         "they were invalid (an AS loop): the filter is not to blame",
         BirdHost().bgp("up1", **_zero(import_updates=few)).bgp("up2", **_good()),
     )
-    yield _case("another family", "no sibling", BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_good(name="ipv6")))
-    yield _case("another table", "no sibling", BirdHost().bgp("up1", **_zero(**none)).bgp("up2", **_good(table="t2")))
-    inside: dict[str, Any] = {"session": "internal AS4"}
-    yield _case(
-        "announcer inside the AS",
-        "every internal session has the same AS: no kinship",
-        BirdHost().bgp("up1", **(_zero(**none) | inside)).bgp("up2", **_good(**inside)),
-    )
-    yield _case(
-        "internal session that refuses all",
-        "internal sessions differ by design",
-        BirdHost().bgp("up1", **(_zero() | inside)),
-    )
-    yield _case(
-        "client of a route server",
-        "what it may see differs for each",
-        BirdHost().bgp("up1", **(_zero() | {"session": "external route-server AS4"})).bgp("up2", **_good()),
-    )
-    yield _case(
-        "established two seconds ago",
-        "it has only begun",
-        BirdHost().bgp("up1", since="11:59:58.000", **_zero()).bgp("up2", **_good()),
-    )
     no = BirdHost().bgp("up1", **_zero(import_updates=None)).bgp("up2", **_good())
     yield _case("counts not told", "nothing was refused, as far as is known", no)
-    yield _case("down", "another finding", BirdHost().bgp_down("up1", **_zero()).bgp("up2", **_good()))
-    yield _case(
-        "channel not up", "nothing is told over it", BirdHost().bgp("up1", **_zero(state="DOWN")).bgp("up2", **_good())
-    )
