@@ -212,7 +212,7 @@ def examples() -> Iterator[Example]:
             f"one of two to the same AS, {policy}",
             "the other tells that something is to be announced",
             host,
-            says=("announces no ipv4 route, while up2 announces 3",),
+            says=("announces no ipv4 route, while up2 announces 3", "ipv4 exported 0 "),
             **told,
         )
     yield from beside_siblings(WAY, told)
@@ -327,12 +327,17 @@ def _of_two_families(told: dict[str, Any]) -> Iterator[Example]:
 
     def host(
         service: str = "2001:db8:7::7/128",
+        *,
         mine: str = "out6",
         yours: str = "out4",
         net: str = "203.0.113.7/32",
         router: str = "127.0.0.2/8",
+        session: dict[str, Any] | None = None,
+        other: dict[str, Any] | None = None,
+        name: str = "ipv6",
     ) -> BirdHost:
-        host = BirdHost().bgp("up1", **_zero(name="ipv6", output_filter=mine)).bgp("up2", **_good(output_filter=yours))
+        host = BirdHost().bgp("up1", **(_zero(name=name, output_filter=mine) | (session or {})))
+        host.bgp("up2", **_good(output_filter=yours, **(other or {})))
         host.exports("up2", routes=(BirdRoute(net=net, protocol="s1", best=True),))
         host.link("eth0").address("eth0", "2001:db8:1::1/128").address("lo", "203.0.113.7/32", scope=0)
         host.address("lo", service, scope=0).address("lo", router, scope=0)
@@ -347,8 +352,17 @@ def _of_two_families(told: dict[str, Any]) -> Iterator[Example]:
         ("another filter", "somebody chose it", host(mine="drained")),
         ("IPv4 announces something else", "a network behind it", host(net="198.51.100.0/24")),
         ("a loopback of each family", "it is the router's own", host(router="10.255.0.1/32")),
+        ("to another AS by IPv4", "another purpose", host(mine="(unnamed)", other={"neighbor_as": 65009})),
+        ("no AS known", "it may be another", host(session={"neighbor_as": None}, other={"neighbor_as": None})),
+        ("by multicast", "that is no address of a service", host(other={"name": "ipv4-mc"})),
+        ("a channel of neither family", "it carries none of them", host(name="vpn6-mpls")),
+        ("export all", "BIRD's own word", host(mine="ACCEPT", yours="ACCEPT")),
     ):
         yield _case(name, why, one, **info)
+    quiet = host(other={"exported": 0})
+    yield _case("nothing is announced by IPv4 either", "drained", quiet, **info)
+    inner = host(session={"session": "internal AS4"})
+    yield _case("two families inside the AS", "others may announce it", inner)
 
 
 def _silent() -> Iterator[Example]:
