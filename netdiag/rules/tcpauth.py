@@ -1,12 +1,13 @@
 """BGP sessions whose TCP segments the kernel throws away before BIRD sees them: a wrong password, a wrong TTL.
 
-Neither side is told, so BIRD has no error to show; only TcpExt counters move. Totals since boot are never judged: a
-scanner of port 179 makes them rise as well; but of a session that hangs after its connection stood, and whose neighbour
-acknowledges nothing of what it was sent, what was dropped before is told as well. Pure.
+Neither side is told, so BIRD has no error to show; only TcpExt counters move, and as seldom as a side calls anew.
+Totals since boot are judged where no scanner of port 179 makes them rise: of segments that somebody signed; and of a
+session that hangs after its connection stood, and whose neighbour acknowledges nothing of what it was sent. Pure.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
+from netdiag.index.packet import Lookup
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft
 from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
@@ -14,6 +15,7 @@ from netdiag.model.sockets import ESTABLISHED
 from netdiag.rules.bgpsessions import (
     RESTARTS,
     Session,
+    dead_links,
     default_lost,
     down_severity,
     loss_words,
@@ -24,6 +26,7 @@ from netdiag.rules.bgpsessions import (
     way,
 )
 from netdiag.rules.shape import Rule
+from netdiag.rules.silentneighbours import failing
 from netdiag.rules.sockettables import packed
 
 READS = ("bird", "links", "addresses", "routes", "rules", "sysctls", "counters")
@@ -64,6 +67,16 @@ def since_then(view: HostView, totals: dict[str, int]) -> bool:
     return any(total > before.get(f"TcpExt.{name}", 0) for name, total in totals.items())
 
 
+def calls_in_vain(view: HostView, session: Session, answer: Lookup | None) -> bool:
+    """Whether it has called for longer than a start takes, and the way to the neighbour is not what fails: its link
+    carries, and the neighbour or the gateway before it answers."""
+    hops = answer.hops if answer is not None and answer.ok else ()
+    if not hops or session.starting() or not view.read_whole("neighbours") or dead_links(view, session, answer):
+        return False
+    dead = failing(view)
+    return all((hop.oif, hop.gateway or session.protocol.neighbor_address) not in dead for hop in hops)
+
+
 def findings(
     rule: Rule,
     view: HostView,
@@ -74,24 +87,28 @@ def findings(
     fix: str,
     reset: bool = False,
     hangs: tuple[str, ...] = (),
+    signed: Collection[str] = (),
 ) -> Iterator[Draft]:
     """A finding for each stuck session, where one of the counters moved, or has since the baseline, when the session
-    stood; a possibility where it once did. ``reset``:
-    connections do come to stand, so that a moving counter is also why a side gave one up. ``hangs``: states that are
-    over within a round trip, unless what comes is dropped: there drops of the past count, in OpenConfirm where nothing
-    of what was sent is acknowledged (such a rule consults "sockets"; before, the OPEN may just have been)."""
+    stood; a possibility where it once did. ``signed``: counters that only routers make rise; where one ever did, that
+    is why a session calls in vain (such a rule consults "neighbours"). ``reset``: connections do come to stand, so that
+    a moving counter is also why a side gave one up. ``hangs``: states that are over within a round trip, unless what
+    comes is dropped: there drops of the past count, in OpenConfirm where nothing of what was sent is acknowledged (such
+    a rule consults "sockets"; before, the OPEN may just have been)."""
     totals = {name: view.latest.snmp.get(f"TcpExt.{name}", 0) for name in counters}
     moved = {name: view.moved(f"TcpExt.{name}") or 0 for name in totals}
     told = next((name for name in totals if moved[name]), None)
-    once = next((name for name in totals if totals[name]), None)
-    name = told or once
+    ever = [name for name in totals if totals[name]]
+    by_routers = next((name for name in ever if name in signed), None)
+    name = told or by_routers or next(iter(ever), None)
     if name is None:
         return
     risen = since_then(view, totals)
     for session in stuck(view, states, (*MUTE, *GIVEN_UP) if reset and told else MUTE):
         hung = session.state in hangs and (session.state != "OpenConfirm" or unheard(view, session))
-        likely = bool(told) or hung or (risen and stood(view, session))
         answer = way(view, session)
+        likely = bool(told) or hung or (risen and stood(view, session))
+        likely |= by_routers is not None and calls_in_vain(view, session, answer)
         hears = f" ({session.error})" if session.error in GIVEN_UP else " without an error"
         yield rule.found(
             subject=session.subject,
