@@ -2,7 +2,9 @@
 
 A connected subnet is the kernel's own route to it (proto kernel, no gateway; net/ipv4/fib_frontend.c
 fib_add_ifaddr(), net/ipv6/addrconf.c addrconf_prefix_route()), not merely an address with a length: a route that was
-taken away, or is ignored for want of a carrier, takes nothing from anybody. Pure; asks for links, addresses and routes.
+taken away, or is ignored for want of a carrier, takes nothing from anybody. NetworkManager, systemd-networkd and dhcpcd
+keep the kernel from making it (noprefixroute) and write their own, proto ra or dhcp, which counts beside an address in
+it. Pure; asks for links, addresses and routes.
 """
 
 import ipaddress
@@ -13,11 +15,12 @@ import numpy as np
 
 from netdiag.index.view import HostView
 from netdiag.model.address import Address
+from netdiag.model.distinct import among
 from netdiag.model.link import Link
 from netdiag.model.route import RTN_UNICAST, RTNH_F_DEAD, RTNH_F_LINKDOWN, Route
 
-RTPROT_KERNEL = 2
-"""Who made a connected route (include/uapi/linux/rtnetlink.h)."""
+RTPROT_KERNEL, RTPROT_RA, RTPROT_DHCP = 2, 9, 16
+"""Who makes connected routes (include/uapi/linux/rtnetlink.h)."""
 LINK_LOCAL = {"inet": ipaddress.ip_network("169.254.0.0/16"), "inet6": ipaddress.ip_network("fe80::/10")}
 """RFC 3927, RFC 4291: these ranges belong to their link, so every link may have them."""
 _NEAREST = 8
@@ -27,7 +30,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Subnet(NamedTuple):
-    """A connected subnet: the kernel's own route to it."""
+    """A connected subnet: the route to it, of the kernel or of who stands in for it."""
 
     network: Network
     link: Link
@@ -40,7 +43,7 @@ def connected(view: HostView, family: str) -> list[Subnet]:
     """Every connected subnet that is in use and can hold other hosts, in dump order."""
     routes = view.routes(family)
     longest = 126 if family == "inet6" else 30
-    mask = (routes.protocol == RTPROT_KERNEL) & (routes.type == RTN_UNICAST) & (routes.dst_len <= longest)
+    mask = among(routes.protocol, (RTPROT_KERNEL, RTPROT_RA, RTPROT_DHCP)) & (routes.type == RTN_UNICAST) & (routes.dst_len <= longest)
     mask &= (routes.oif > 0) & (routes.dst_len > 0)
     owners: dict[int, list[Address]] = {}
     for row in view.addresses:
@@ -56,6 +59,8 @@ def connected(view: HostView, family: str) -> list[Subnet]:
             continue
         mine = owners.get(link.ifindex, [])
         fitting = [row for row in mine if ipaddress.ip_address(row.local) in network]
+        if route.protocol != RTPROT_KERNEL and not fitting:
+            continue
         address = next((row for row in fitting if row.local == route.prefsrc), fitting[0] if fitting else None)
         found.append(Subnet(network, link, route, address))
     return found

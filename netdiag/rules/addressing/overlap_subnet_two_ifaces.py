@@ -1,6 +1,7 @@
 """What it checks
   Two connected subnets of one routing table that overlap, on different interfaces: one inside the other, or the same
-  subnet twice with nothing that says which interface to prefer.
+  subnet twice with nothing that says which interface to prefer. Connected is what the kernel made a route to, or who
+  configures the host in its place (proto ra, dhcp, beside an address in it).
 
 Why it matters
   Inside: the longer prefix wins. Hosts of the wider subnet whose addresses fall into the narrower one cannot be
@@ -44,6 +45,7 @@ from netdiag.model.address import Address
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import IFF_NOARP, IFF_UP, Link
 from netdiag.model.neighbour import NTF_PROXY
+from netdiag.model.route import RTPROT_NAMES
 from netdiag.rules.apart import bound_arp, effective, found_behind, inside, leaves_by, named_by_rule
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.overlapcases import equal_and_lost, equal_and_meant
@@ -135,7 +137,11 @@ def _finding(view: HostView, family: str, inner: Subnet, outer: Subnet) -> Draft
             f"hosts of that range behind {other} cannot be reached"
         )
     rows = [
-        (f"connected subnet of {subnet.link.ifname}", subnet.route.dst, f"RTM_GETROUTE table {table} proto kernel")
+        (
+            f"connected subnet of {subnet.link.ifname}",
+            subnet.route.dst,
+            f"RTM_GETROUTE table {table} proto {RTPROT_NAMES[subnet.route.protocol]}",
+        )
         for subnet in (outer, inner)
     ]
     ends = [subnet for subnet in (inner, outer) if subnet.address is not None]
@@ -399,10 +405,29 @@ def _honest_nested_examples() -> Iterator[Example]:
         "a VRF has subnets of its own",
         host.route("10.0.0.0/25", dev="br0", table=10, protocol=2, scope=253),
     )
-    for protocol, fires in ((2, 1), (4, 0)):
+    for protocol, fires in ((2, 1), (4, 0), (9, 0), (16, 0)):
         host = HostBuilder().link("eth0").link("br0", kind="bridge").address("eth0", "10.0.0.1/24")
         host.route("10.0.0.0/25", dev="br0", protocol=protocol, scope=253)
-        yield _case(f"route of protocol {protocol}", "only the kernel's own route to a subnet counts", host, fires)
+        why = "without an address in it, only the kernel's own route to a subnet counts"
+        yield _case(f"route of protocol {protocol}", why, host, fires)
+    for protocol, dst, local, narrow in (
+        (9, "2001:db8::/64", "2001:db8::5/128", "2001:db8::1/72"),
+        (16, "10.0.0.0/24", "10.0.0.9/32", "10.0.0.2/25"),
+    ):
+        host = HostBuilder().link("eth0").link("br0", kind="bridge").address("eth0", local).address("br0", narrow)
+        host.route(dst, dev="eth0", protocol=protocol, scope=253 if protocol == 16 else 0)
+        yield _case(
+            f"route of protocol {protocol} beside its address",
+            "who configures the host wrote it in the kernel's place (noprefixroute)",
+            host,
+            1,
+            says=(f"proto {RTPROT_NAMES[protocol]}",),
+        )
+        twin = HostBuilder().link("eth0").link("wlan0")
+        twin.address("eth0", local).address("wlan0", local.replace("5/", "6/").replace("9/", "8/"))
+        for dev, metric in (("eth0", 100), ("wlan0", 600)):
+            twin.route(dst, dev=dev, protocol=protocol, scope=253 if protocol == 16 else 0, priority=metric)
+        yield _case(f"two cards, routes of protocol {protocol}", "the metric says which is meant", twin)
     host = HostBuilder().link("eth0").link("br0", kind="bridge").address("br0", "10.0.0.2/25")
     host.route("10.0.0.0/24", dev="eth0", protocol=2, scope=253)
     yield _case("the wide address is gone", "its route is there, for it was read first", host, 1)

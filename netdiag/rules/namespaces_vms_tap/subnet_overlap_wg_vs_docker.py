@@ -119,7 +119,7 @@ def _finding(
         confidence="certain" if severity == "critical" else "likely",
         message=f"{bridge} has the subnet {subnet.network}, and {tunnel} has a peer for {network}: {lost}",
         evidence=(
-            (f"subnet of {bridge}", subnet.network, f"RTM_GETROUTE {bridge} proto kernel"),
+            (f"subnet of {bridge}", subnet.network, f"RTM_GETROUTE {bridge}"),
             (f"allowed-ips of a peer of {tunnel}", network, f"WG_CMD_GET_DEVICE {tunnel} WGPEER_A_ALLOWEDIPS"),
         ),
         confirm=(
