@@ -1,6 +1,7 @@
 """What it checks
   A hash map (hash, percpu_hash, hash_of_maps, devmap_hash, sockhash) of a program that is attached here, or that an
-  attached one calls (prog_array), has as many entries as it may have, or more than nine tenths of them.
+  attached one calls (prog_array), has as many entries as it may have, or more than nine tenths of them. Full maps that
+  a bpffs of this host names, and no attached program uses, are told as info: whoever fills them is refused.
 
 Why it matters
   A full hash map refuses every new key with E2BIG. What that does the program decides: mostly new flows are not
@@ -18,8 +19,9 @@ Fix
 Not flagged
   LRU maps, which are full by design and push the oldest entry out. Arrays, whose slots always exist, and LPM tries,
   which hold configuration. Maps that programs cannot write (BPF_F_RDONLY_PROG) or nobody can (frozen): they are as
-  large as what was put in. Maps of fewer than 16 entries, told as info. Maps of programs that are attached nowhere.
-  Maps with more entries than are counted: there the rule says "not evaluated".
+  large as what was put in. Maps of fewer than 16 entries, told as info where an attached program uses them. Maps of
+  programs that are attached nowhere, unless they are full and pinned (info): what fills them is not seen. Maps with
+  more entries than are counted: there the rule says "not evaluated".
 
 References
   kernel/bpf/hashtab.c alloc_htab_elem() "-E2BIG"; include/uapi/linux/bpf.h
@@ -29,11 +31,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfMap, BpfMapEntry
-from netdiag.model.finding import Draft, Unjudged, subject
+from netdiag.model.bpf import BpfMap, BpfMapEntry, BpfPin
+from netdiag.model.finding import Draft, Severity, Unjudged, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
-from netdiag.rules.shape import Example, Rule
+from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
     id="bpf-map-full",
@@ -52,16 +54,25 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     table = view.bpf
     running = table.running(row.prog_id for row in table.attachments)
     users = {number: one for one in table.programs if one.id in running for number in one.map_ids}
+    pins = {pin.id: pin.path for pin in reversed(table.pins) if pin.kind == "map"}
     for one in table.maps:
         user = users.get(one.id)
-        if user is None or one.type not in TYPES or one.flags & RDONLY_PROG or one.frozen or one.max_entries < 2:
+        if (
+            (user is None and one.id not in pins)
+            or one.type not in TYPES
+            or one.flags & RDONLY_PROG
+            or one.frozen
+            or one.max_entries < 2
+        ):
             continue
         if one.entries is None or one.entries_more:
-            if one.max_entries >= SMALL:
+            if user is not None and one.max_entries >= SMALL:
                 yield Unjudged(reason=f"map {one.name or one.id}: its entries were not counted to the end")
             continue
-        if one.entries > NEARLY * one.max_entries:
+        if user is not None and one.entries > NEARLY * one.max_entries:
             yield _finding(one, user.function or user.name, one.entries)
+        elif user is None and one.entries >= one.max_entries >= SMALL:
+            yield _unused(one, pins[one.id], one.entries)
 
 
 def _finding(one: BpfMap, name: str, count: int) -> Draft:
@@ -79,6 +90,23 @@ def _finding(one: BpfMap, name: str, count: int) -> Draft:
         fix=f"bpftool map dump id {one.id}  # find what is stale in it; then load {name} with a larger max_entries",
         severity="critical" if full else "warning",
         confidence="possible" if small else "likely",
+    )
+
+
+def _unused(one: BpfMap, path: str, count: int) -> Draft:
+    """A full map that is named in a bpffs, and that no packet of this host asks for."""
+    return RULE.found(
+        subject=subject("bpf-map", name=one.name, program=path),
+        message=f"{one.type} {one.name or one.id} at {path} is full, {count} of {one.max_entries} entries: whoever "
+        "adds to it is refused (E2BIG); no program that is attached here uses it",
+        evidence=[
+            (f"map {one.id} entries", count, "BPF_MAP_GET_NEXT_KEY"),
+            (f"map {one.id} max_entries", one.max_entries, "BPF_OBJ_GET_INFO_BY_FD"),
+        ],
+        confirm=[f"bpftool map show pinned {quoted(path)}", f"bpftool map dump pinned {quoted(path)} | tail -n1"],
+        fix=f"bpftool map dump pinned {quoted(path)}  # find what is stale in it; or make it anew, larger",
+        severity="info",
+        confidence="possible",
     )
 
 
@@ -123,6 +151,20 @@ def examples() -> Iterator[Example]:
     away = HostBuilder().bpf(programs=[program(1, map_ids=(5,))])
     away.bpf(maps=[BpfMap(id=5, type="hash", name="flows", max_entries=100, entries=100)])
     yield Example(name="attached nowhere", why="no packet asks for it", tables=away.build())
+    for name, kind, entries, most, fires in (
+        ("pinned", "hash", 16, 16, 1),
+        ("pinned, nine tenths", "hash", 95, 100, 0),
+        ("pinned, small", "hash", 15, 15, 0),
+        ("pinned, LRU", "lru_hash", 16, 16, 0),
+        ("pinned, not counted", "hash", None, 16, 0),
+    ):
+        one = BpfMap(id=5, type=kind, name="flows", max_entries=most, entries=entries)
+        host = HostBuilder().bpf(maps=[one], pins=[BpfPin(path="/sys/fs/bpf/flows", kind="map", id=5)])
+        severity: Severity | None = "info" if fires else None
+        why = "its owner may add to it" if fires else "nobody is refused, or it is not known"
+        yield Example(name=name, why=why, tables=host.build(), fires=fires, severity=severity)
+    host = away.bpf(pins=[BpfPin(path="/sys/fs/bpf/nat", kind="prog", id=5)])
+    yield Example(name="a program of that number is pinned", why="not the map", tables=host.build())
     called = HostBuilder().link("tap0", kind="tun")
     called.bpf(programs=[program(1, "nat", map_ids=(5,)), program(2, "entry", map_ids=(6,))])
     called.bpf(maps=[BpfMap(id=5, type="hash", name="flows", max_entries=100, entries=100)])
