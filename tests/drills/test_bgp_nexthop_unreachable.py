@@ -12,6 +12,10 @@ SESSION = (
     " ipv4 {{ import all; export {export}; }}; }}\n"
 )
 STATIC = "protocol static s1 { ipv4; route 10.50.4.0/24 recursive 10.99.99.99; route 10.50.5.0/24 unreachable; }\n"
+OWN_TABLE = """ipv4 table t7; protocol direct d7 { ipv4 { table t7; }; }
+protocol kernel k7 { learn; scan time 1; kernel table 7; ipv4 { table t7; export where source = RTS_STATIC; }; }
+protocol static s7 { ipv4 { table t7; }; route 10.50.4.0/24 recursive 10.99.99.99; }
+"""
 INNER = """protocol static s2 { ipv4; route 10.60.0.0/24 blackhole;
   route 10.61.0.0/24 blackhole { bgp_community.add((65535, 666)); }; }
 """
@@ -40,6 +44,24 @@ def announced(lab: Lab) -> Host:
     host = world(lab, STATIC + one, other)
     lab.wait(lambda: "Established" in host.run("birdc", "show protocols").stdout, 15, "the session")
     return ready(lab, host, "10.50.4.0/24 via")
+
+
+def in_a_table(lab: Lab) -> Host:
+    """What BIRD says about such a route is not bound to the main table."""
+    host = world(lab, OWN_TABLE)
+    host.ip("rule add table 7 priority 100\nroute add 10.99.99.0/24 via 192.0.2.2 table 7")
+    lab.wait(lambda: "10.50.4.0/24 via" in host.run("ip", "route", "show", "table", "7").stdout, 15, "table 7")
+    return host
+
+
+def lose_there(lab: Lab, host: Host) -> None:
+    host.ip("route del 10.99.99.0/24 via 192.0.2.2 table 7\nroute del 10.99.99.0/24 via 192.0.2.2")
+    told = ("ip", "route", "show", "table", "7")
+    lab.wait(lambda: "unreachable" in host.run(*told).stdout, 10, "it is unresolved")
+
+
+def give_back_there(lab: Lab, host: Host) -> None:
+    host.ip("route add 10.99.99.0/24 via 192.0.2.2 table 7")
 
 
 def learnt(lab: Lab) -> Host:
@@ -71,6 +93,17 @@ test_drill = drill_test(
         repair=give_back,
         severity="critical",
         expect={"kind": "route", "dst": "10.50.4.0/24", "table": 254},
+    ),
+    Drill(
+        rule="route-unreachable-proto-bird",
+        name="in-a-table",
+        carries=connects("10.50.4.9"),
+        build=in_a_table,
+        break_=lose_there,
+        repair=give_back_there,
+        severity="critical",
+        expect={"kind": "route", "dst": "10.50.4.0/24", "table": 7},
+        explains=("bgp-nexthop-unreachable",),
     ),
     Drill(
         rule="bgp-exports-unreachable-route",

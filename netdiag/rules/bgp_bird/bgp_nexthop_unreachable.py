@@ -59,7 +59,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         first = learnt and not any(row.told for row in rows)
         where = [
             *(subject("prefix", prefix=row.route.net) for row in rows[:64]),
-            *(subject("route", dst=row.route.net, table=254) for row in rows[:64]),
+            *(subject("route", dst=row.route.net, table=there[row.route.net][1]) for row in rows[:64]),
         ]
         kind = "bgp-session" if learnt else "bird-protocol"
         yield RULE.found(
