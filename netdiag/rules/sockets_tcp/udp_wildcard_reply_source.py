@@ -1,8 +1,8 @@
 """What it checks
-  A host with service addresses on lo (or a dummy interface), and UDP servers of its own bound to the wildcard address:
-  their answers may leave from another address than the one that was asked. Where connection tracking has both, a
-  question to one address without an answer and a flow from the same port of another one to the very client, it is no
-  suspicion but a warning.
+  A host with service addresses on lo or a dummy interface, or beside another address of the same subnet (a VIP, as of
+  keepalived), and UDP servers of its own bound to the wildcard address: their answers may leave from another address
+  than the one that was asked. Where connection tracking has both, a question to one address without an answer and a
+  flow from the same port of another one to the very client, it is no suspicion but a warning.
 
 Why it matters
   A UDP server that answers with sendto() lets the kernel choose the source: the preferred source of the route, which
@@ -10,7 +10,7 @@ Why it matters
   everything looks healthy from here.
 
 Confirm
-  ss -lunp; ip -br address show dev lo
+  ss -lunp; ip -br address
   tcpdump -ni any udp port PORT: source of the answers
 
 Fix
@@ -20,18 +20,21 @@ Not flagged
   It cannot be seen from outside whether a program uses IP_PKTINFO: without tracked answers this is only told as
   possible. Flows between equal ports, where both sides may have begun. Programs known
   to do so; the kernel's own sockets; clients (DHCP, ports that the kernel chose); sockets bound to an address or to an
-  interface; hosts without service addresses.
+  interface; hosts without service addresses. Addresses in different subnets of an interface, each of which is the
+  source for its own; IPv6 addresses that expire, as those made from router advertisements.
 
 References
   ip(7) IP_PKTINFO; net/ipv4/udp.c udp_sendmsg(); RFC 1122 section 4.1.3.5
 """
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 import numpy as np
 
 from netdiag.index.view import HostView
+from netdiag.model.address import IFA_F_PERMANENT
 from netdiag.model.conntrack import IPS_SEEN_REPLY, ConntrackEntry
 from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, Severity
@@ -64,13 +67,19 @@ MOST = 4096
 
 
 def service_addresses(view: HostView) -> dict[int, list[str]]:
-    """By family number, addresses for the world on loopback or dummy interfaces."""
+    """By family number, addresses for the world that are not the source of what is sent by their interface: on loopback
+    or dummy interfaces, and beside another one of the same subnet."""
     found: dict[int, list[str]] = {AF_INET: [], AF_INET6: []}
+    before: set[tuple[int, IPv4Network | IPv6Network | str]] = set()
     for address in view.addresses:
         link = view.link(address.ifindex)
-        if link is None or not (link.loopback or link.kind == "dummy") or address.scope != 0:
+        if link is None or address.scope != 0 or address.local.startswith("127.") or address.local == "::1":
             continue
-        if not address.local.startswith("127.") and address.local != "::1":
+        place = address.ifindex, ip_network(f"{address.local}/{address.prefixlen}", strict=False)
+        alone = place[1].num_addresses == 1
+        beside = (address.ifindex, address.family) in before if alone else place in before
+        before |= {place, (address.ifindex, address.family)}
+        if link.loopback or link.kind == "dummy" or (beside and address.flags & IFA_F_PERMANENT):
             found[AF_INET if address.family == "inet" else AF_INET6].append(address.local)
     return found
 
@@ -123,7 +132,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 ("bound to", row.src, f"SOCK_DIAG udp sport {row.sport}"),
                 ("service addresses", " ".join(addresses[:3]), "RTM_GETADDR"),
             ],
-            confirm=[f"ss -lunp sport = :{row.sport}", "ip -br address show dev lo"],
+            confirm=[f"ss -lunp sport = :{row.sport}", f"ip address show to {addresses[0]}"],
             fix=f"bind the server to {addresses[0]}, or let it use IP_PKTINFO",
         )
 
@@ -193,6 +202,23 @@ def examples() -> Iterator[Example]:
     ):
         only = HostBuilder().address("lo", address, **fields).socket(protocol=17, sport=5300, comm="game", src="::")
         yield Example(name=name, why="nobody outside asks it", tables=only.build())
+    for name, why, addresses, service in (
+        ("a second address of its subnet", "the first one is the source", ("192.0.2.1/24", "192.0.2.53/24"),
+         "192.0.2.53"),
+        ("a VIP beside it", "as keepalived adds it", ("192.0.2.1/24", "192.0.2.53/32"), "192.0.2.53"),
+        ("a second IPv6 address", "the same", ("2001:db8::1/64", "2001:db8::53/64"), "2001:db8::53"),
+        ("an IPv6 VIP", "the same", ("2001:db8::1/64", "2001:db8::53/128"), "2001:db8::53"),
+        ("another subnet's", "it is the source there", ("192.0.2.1/24", "198.51.100.1/24"), None),
+        ("one /32", "there is no other", ("192.0.2.53/32",), None),
+    ):  # fmt: skip
+        second = HostBuilder().link("eth0").socket(protocol=17, sport=5300, comm="game", src="::")
+        for one in addresses:
+            second.address("eth0", one)
+        says = (f"questions to {service} from another address",) if service else ()
+        yield Example(name=name, why=why, tables=second.build(), fires=int(bool(service)), says=says)
+    lease = HostBuilder().link("eth0").socket(protocol=17, sport=5300, comm="game", src="::")
+    lease.address("eth0", "2001:db8::1/64").address("eth0", "2001:db8::2:2/64", flags=0, valid_lft=3600)
+    yield Example(name="an IPv6 address that expires", why="nobody asks for services there", tables=lease.build())
     yield case("no port yet", "nobody can ask it", 0, sport=0)
     yield from _tracked()
 
