@@ -43,7 +43,11 @@ def connected(view: HostView, family: str) -> list[Subnet]:
     """Every connected subnet that is in use and can hold other hosts, in dump order."""
     routes = view.routes(family)
     longest = 126 if family == "inet6" else 30
-    mask = among(routes.protocol, (RTPROT_KERNEL, RTPROT_RA, RTPROT_DHCP)) & (routes.type == RTN_UNICAST) & (routes.dst_len <= longest)
+    mask = (
+        among(routes.protocol, (RTPROT_KERNEL, RTPROT_RA, RTPROT_DHCP))
+        & (routes.type == RTN_UNICAST)
+        & (routes.dst_len <= longest)
+    )
     mask &= (routes.oif > 0) & (routes.dst_len > 0)
     owners: dict[int, list[Address]] = {}
     for row in view.addresses:

@@ -18,8 +18,9 @@ Fix
 
 Not flagged
   Interfaces that have no native mode worth the name: tap and tun, WireGuard, bridges, VLANs, tunnels. Drivers that do
-  not say that they can. A veth whose peer's MTU is over what native XDP takes (3506 bytes with pages of 4 KiB). An
-  interface that also runs a native program: both modes were asked for.
+  not say that they can. An interface that also runs a native program: both modes were asked for. A veth whose peer's
+  MTU is over what native XDP takes (3506 bytes with pages of 4 KiB), where generic mode may be the only one: told as
+  info, with what it takes to change that.
 
 References
   net/core/dev.c do_xdp_generic(), drivers/net/veth.c veth_xdp_set(), include/uapi/linux/netdev.h,
@@ -64,9 +65,11 @@ def check(view: HostView) -> Iterator[Draft]:
         link = view.link(row.ifindex)
         if link is None or row.ifindex in native:
             continue
-        if not can_native(link, row, view.stack.veth_peer(link.ifindex)):
+        peer, name = view.stack.veth_peer(link.ifindex), names.get(row.prog_id, "")
+        if not can_native(link, row, peer):
+            if link.kind == "veth":
+                yield _too_large(link, row, peer, name)
             continue
-        name = names.get(row.prog_id, "")
         driver = "veth" if link.kind == "veth" else "its driver"
         yield RULE.found(
             subject=subject("bpf-attachment", ifname=link.ifname, hook="xdp"),
@@ -84,6 +87,26 @@ def check(view: HostView) -> Iterator[Draft]:
             fix=f"ip link set dev {quoted(link.ifname)} xdpgeneric off  # then attach it natively, with xdpdrv",
             touches=[subject("link", ifname=link.ifname)],
         )
+
+
+def _too_large(link: Link, row: BpfAttachment, peer: Link | None, name: str) -> Draft:
+    """The driver runs XDP natively, but not with packets as large as these."""
+    far = f"its peer {peer.ifname}" if peer is not None else "it"
+    mtu = (peer or link).mtu
+    return RULE.found(
+        subject=subject("bpf-attachment", ifname=link.ifname, hook="xdp"),
+        severity="info",
+        message=f"{link.ifname} runs XDP program {row.prog_id}{' ' + name if name else ''} in generic mode: {far} has "
+        f"mtu {mtu}, and veth takes native programs up to {NATIVE_MTU}",
+        evidence=[
+            (f"{link.ifname} XDP mode", "generic", f"RTM_GETLINK {link.ifname} IFLA_XDP_ATTACHED"),
+            (f"mtu of {far}", mtu, "RTM_GETLINK IFLA_MTU"),
+        ],
+        confirm=[f"ip -d link show dev {quoted(link.ifname)}"],
+        fix=f"make it a program of fragments (SEC xdp.frags), or give {far} an mtu of at most {NATIVE_MTU}; then "
+        "attach it natively, with xdpdrv",
+        touches=[subject("link", ifname=link.ifname)],
+    )
 
 
 def _host(mode: str = "generic", kind: str | None = "veth", *, can: bool | None = None, **fields: Any) -> HostBuilder:
@@ -126,13 +149,19 @@ def examples() -> Iterator[Example]:
     )
     yield Example(
         name="peer's MTU is one byte too large",
-        why="native mode would be refused",
+        why="native mode would be refused: no choice while that is so",
         tables=_host().peer("eth0", mtu=NATIVE_MTU + 1).build(),
+        fires=1,
+        severity="info",
+        says=("its peer", "3507", "xdp.frags"),
     )
     yield Example(
         name="jumbo veth with an unknown peer",
         why="the peer is most likely jumbo too",
         tables=_host(mtu=9000).build(),
+        fires=1,
+        severity="info",
+        says=("it has mtu 9000",),
     )
     yield Example(name="native on a veth", why="as it should be", tables=_host("native").build())
     yield Example(name="on the card", why="better still", tables=_host("offload", None, can=True).build())
