@@ -2,7 +2,9 @@
   The TCP connection of a BGP session sends the same data again and again without an acknowledgement, there is more of
   it than a keepalive, and meanwhile data from the neighbour arrives: the way is open for small packets and closed for
   full ones. Or the session stands, and nothing but its first few small messages was ever acknowledged: it stalls at
-  its first update, and the neighbour's next keepalive is not due yet.
+  its first update, and the neighbour's next keepalive is not due yet. Or an earlier connection of the session ended
+  that way, and the kernel still tries to get rid of what it had to send (FIN-WAIT-1, CLOSING, LAST-ACK), while the
+  session is down, or stands anew with as much waiting again.
 
 Why it matters
   Keepalives of 19 bytes pass, so the session comes up. The first full UPDATE is as long as the MSS allows; somewhere on
@@ -22,7 +24,8 @@ Fix
 Not flagged
   Connections that send again less than three times in a row: plain loss. Those that carried more before, and from
   which nothing has come since the stall began: the whole way is closed (see bgp-hold-timer-expired when the session is
-  lost). Less unacknowledged data than half an MSS. Hosts whose sockets could not be read.
+  lost). Less unacknowledged data than half an MSS. What is left of a connection that stalled, where the session stands
+  again and gets rid of its updates: the way was repaired. Hosts whose sockets could not be read.
 
 References
   RFC 2923, RFC 4821, RFC 8899; net/ipv4/tcp_timer.c tcp_retransmit_timer(), struct tcp_info
@@ -30,14 +33,15 @@ References
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from netdiag.index.view import HostView
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
 from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
-from netdiag.model.sockets import ESTABLISHED, TOLD_INFO, Sockets, sockets_from_rows
+from netdiag.model.sockets import CLOSING, ESTABLISHED, FIN_WAIT1, LAST_ACK, TOLD_INFO, Sockets, sockets_from_rows
 from netdiag.rules.bgpsessions import Session, routed, sessions, touched, way
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule, quoted
@@ -54,6 +58,8 @@ RULE = Rule(
 )
 IN_A_ROW = 3
 """Retransmissions of one segment; each waits twice as long as the one before."""
+ENDED = (FIN_WAIT1, CLOSING, LAST_ACK)
+"""States of a connection that BIRD has closed, and that has something left to send."""
 GREETINGS = 4
 """Data segments of a session's start: OPEN, KEEPALIVE, End-of-RIB of two families."""
 
@@ -65,20 +71,42 @@ def greeted(table: Sockets, position: int) -> bool:
     return 0 < distinct - waiting <= GREETINGS
 
 
-def stalled(view: HostView) -> dict[str, tuple[int, bool]]:
-    """Positions of BGP connections that stall, by the neighbour's address, and whether it is heard meanwhile."""
+class Stall(NamedTuple):
+    """A connection that does not get rid of its updates."""
+
+    position: int
+    """In the table of sockets."""
+    heard: bool
+    """Data came from the neighbour since the stall began."""
+    ended: int = 0
+    """So many connections ended like that; 0: it is the session's own of now."""
+
+
+def stalled(view: HostView) -> dict[str, Stall]:
+    """BGP connections that stall, or did until they ended, by the neighbour's address."""
     table = view.sockets
-    chosen = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & ((table.told & TOLD_INFO) != 0)
-    chosen &= ((table.sport == BGP_PORT) | (table.dport == BGP_PORT)) & (table.retrans >= IN_A_ROW) & (table.timer == 1)
-    chosen &= (table.wqueue * 2 >= table.snd_mss) & (table.snd_mss > 0)
-    found = {}
-    for position in np.flatnonzero(chosen).tolist():
+    ours = (table.protocol == IPPROTO_TCP) & ((table.told & TOLD_INFO) != 0) & (table.snd_mss > 0)
+    ours &= ((table.sport == BGP_PORT) | (table.dport == BGP_PORT)) & (table.wqueue * 2 >= table.snd_mss)
+    ours &= (table.timer == 1) & among(table.state, (ESTABLISHED, *ENDED))
+    found: dict[str, Stall] = {}
+    over: dict[str, list[int]] = {}
+    for position in np.flatnonzero(ours & (table.retrans >= IN_A_ROW)).tolist():
         heard = int(table.last_data_recv[position]) < stalled_for(table, position)
         moved = bool(table.later[position]) and table.later_received[position] != table.received[position]
-        if heard or moved or greeted(table, position):
-            (row,) = table.rows([position])
-            found[row.dst] = position, heard or moved
-    return found
+        (row,) = table.rows([position])
+        if table.state[position] != ESTABLISHED:
+            if heard:
+                over.setdefault(row.dst, []).append(position)
+        elif heard or moved or greeted(table, position):
+            found[row.dst] = Stall(position, heard or moved)
+    return {address: Stall(rows[0], True, len(rows)) for address, rows in over.items()} | found
+
+
+def waits_anew(table: Sockets, address: str) -> bool:
+    """Whether a connection to the neighbour stands, and sends again what is longer than a keepalive."""
+    anew = (table.state == ESTABLISHED) & ((table.sport == BGP_PORT) | (table.dport == BGP_PORT)) & (table.retrans > 0)
+    anew &= (table.protocol == IPPROTO_TCP) & (table.wqueue * 2 >= table.snd_mss)
+    return any(row.dst == address for row in table.rows(np.flatnonzero(anew).tolist()))
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -86,29 +114,36 @@ def check(view: HostView) -> Iterator[Draft]:
     if not found:
         return
     for session in sessions(view):
-        position, heard = found.get(session.protocol.neighbor_address or "", (None, False))
-        if position is not None and not session.switched_off and (heard or session.up):
-            yield _draft(view, session, position, heard)
+        address = session.protocol.neighbor_address or ""
+        stall = found.get(address)
+        if stall is None or session.switched_off or not (stall.heard or session.up):
+            continue
+        if not stall.ended or not session.up or waits_anew(view.sockets, address):
+            yield _draft(view, session, stall)
 
 
-def _draft(view: HostView, session: Session, position: int, heard: bool) -> Draft:
-    table, address = view.sockets, session.protocol.neighbor_address or ""
+def _draft(view: HostView, session: Session, stall: Stall) -> Draft:
+    table, address, position = view.sockets, session.protocol.neighbor_address or "", stall.position
     mss, waiting = int(table.snd_mss[position]), int(table.wqueue[position])
     answer = way(view, session)
-    told = "while the neighbour is heard" if heard else "and before them only the session's greetings got through"
+    told = "while the neighbour is heard" if stall.heard else "and before them only the session's greetings got through"
+    left = f"{waiting} bytes wait in segments of {mss}, sent {int(table.retrans[position])} times without an answer"
+    words = f"stalls: {left}, {told}"
+    if stall.ended:
+        words = f"stalled until its connection was lost: of that one {left}, though the neighbour was heard"
     return RULE.found(
         subject=session.subject,
-        message=f"BGP session {session.name} to {session.neighbour} stalls: {waiting} bytes wait in segments of {mss}, "
-        f"sent {int(table.retrans[position])} times without an answer, {told}",
+        message=f"BGP session {session.name} to {session.neighbour} {words}",
         evidence=[
             ("retransmissions in a row", int(table.retrans[position]), f"INET_DIAG {address} idiag_retrans"),
             ("bytes not acknowledged", waiting, f"INET_DIAG {address} idiag_wqueue"),
             ("segment size", mss, f"INET_DIAG_INFO {address} tcpi_snd_mss"),
+            *([("connections that ended so", stall.ended, "INET_DIAG idiag_state")] if stall.ended else []),
             ("milliseconds since data came", int(table.last_data_recv[position]), "tcpi_last_data_recv"),
             *routed(view, answer),
         ],
         confirm=[
-            f"ss -tino dst {quoted('[' + address + ']' if ':' in address else address)}",
+            f"ss -tin{'a' if stall.ended else ''}o dst {quoted('[' + address + ']' if ':' in address else address)}",
             f"ping -c2 -W1 -M do -s {_full(table, position, address)} {quoted(address)}",
         ],
         fix=f"tracepath -n {quoted(address)}; repair the MTU on the way, or lower it here (ip route ... mtu)",
@@ -135,8 +170,9 @@ def _case(name: str, why: str, *, switched_off: bool = False, **fields: Any) -> 
         "family": 2, "protocol": 6, "state": 1, "told": TOLD_INFO, "src": "192.0.2.2", "dst": "192.0.2.1",
         "sport": 40000, "dport": 179, "retrans": 3, "timer": 1, "wqueue": 4000, "snd_mss": 1460, "last_data_recv": 1000,
     }  # fmt: skip
-    row |= fields
-    tables = replace(host.build(), sockets=sockets_from_rows([{"probes": row["retrans"]} | row]))
+    now = fields.pop("now", None)
+    rows = [row | fields] + ([row | {"sport": 40001, "wqueue": 0, "retrans": 0} | now] if now is not None else [])
+    tables = replace(host.build(), sockets=sockets_from_rows([{"probes": row["retrans"]} | row for row in rows]))
     return Example(name=name, why=why, tables=tables, **expected)
 
 
@@ -174,3 +210,16 @@ def examples() -> Iterator[Example]:
     yield _case("no tcp_info", "from /proc/net", told=0)
     yield _case("keepalive timer", "nothing is sent again", timer=2)
     yield _case("switched off", "it is about to close", switched_off=True)
+    for state, fires in ((4, 1), (11, 1), (9, 1), (5, 0), (8, 0)):
+        yield _case(
+            f"an earlier one, state {state}", "what is left of it", state=state, bgp_state="Active", fires=fires
+        )
+    left: dict[str, Any] = {"state": 9, "retrans": 5}
+    yield _case("an earlier one, silent", "the neighbour was away", bgp_state="Active", last_data_recv=6200, **left)
+    again: dict[str, Any] = {"wqueue": 4000, "retrans": 1, "last_data_recv": 900}
+    yield _case("an earlier one, and the same again", "once is no proof, twice is", now=again, **left, **crit)
+    for name, now in (
+        ("all is sent", {}), ("nothing is lost", again | {"retrans": 0}), ("a keepalive waits", again | {"wqueue": 19}),
+        ("another neighbour's waits", again | {"dst": "192.0.2.9"}),
+    ):  # fmt: skip
+        yield _case(f"an earlier one, now {name}", "the way was repaired", now=now, **left)
