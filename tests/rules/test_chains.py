@@ -6,11 +6,11 @@ through the tunnel, and what the session brought.
 
 from netdiag.engine import judge
 from netdiag.model.finding import Finding
-from netdiag.model.intent import IntendedRoute
+from netdiag.model.intent import IntendedPeer, IntendedRoute, IntendedWireguard
 from netdiag.model.link import Stats64
 from netdiag.model.snapshot import Meta, Snapshot
 from netdiag.rules.build_bird import BirdHost
-from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.build_wireguard import WireguardBuilder, key
 from tests.rules.test_examples import complete_coverage
 
 META = Meta(netdiag="test", name="x", kernel="6.8.0", netns="1", taken_at="2026-01-01T00:00:00Z", uptime=1e5)
@@ -86,6 +86,20 @@ def test_a_peer_takes_the_session_along_before_the_routes_are_missed() -> None:
         ">bgp-hold-timer-expired",
         ">>bgp-not-established",
     ]
+
+
+def test_a_peer_that_is_missing_takes_its_session_along_and_no_other_peer() -> None:
+    below = [">wg-route-without-allowedips", ">>bgp-not-established"]
+    for other, beside in ((True, ["wg-endpoint-unroutable"]), (False, [])):
+        host = Edge().link("eth0").address("eth0", "192.0.2.10/24").route("default", via="192.0.2.1", dev="eth0")
+        host.wireguard("wg0").address("wg0", "10.64.0.10/24")
+        if other:  # its endpoint is this host itself: that has nothing to do with the one that is missing
+            host.wg_peer("wg0", "o", endpoint="192.0.2.10", allowed_ips=("10.64.0.12/32",), persistent_keepalive=25)
+        host.bgp_down("mesh", "", bgp_state="Connect", neighbor_address="10.64.0.11")
+        meant = [IntendedPeer(public_key=key("m"), allowed_ips=("10.64.0.0/28",))]
+        meant += [IntendedPeer(public_key=key("o"), allowed_ips=("10.64.0.12/32",))] if other else []
+        host.intend(wireguard=(IntendedWireguard(ifname="wg0", peer=tuple(meant)),))
+        assert sorted(chain(host)) == sorted(["wg-desired-vs-kernel-drift", *below, *beside])
 
 
 def test_a_session_that_is_refused_is_a_cause_of_its_own() -> None:

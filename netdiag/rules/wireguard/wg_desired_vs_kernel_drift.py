@@ -27,14 +27,16 @@ References
 """
 
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 import msgspec
 
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, Severity, Unjudged, subject
+from netdiag.model.finding import Draft, Severity, Subject, Unjudged, subject
 from netdiag.model.intent import IntendedPeer, IntendedWireguard
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
+from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_wireguard import WireguardBuilder, key
 from netdiag.rules.expected import since, untold
@@ -45,7 +47,7 @@ RULE = Rule(
     title="a WireGuard device does not have the peers that it is meant to have",
     severity="critical",
     reads=("links", "routes"),
-    consults=("intent.wireguard", "baseline", "wireguard"),
+    consults=("intent.wireguard", "baseline", "wireguard", "bird"),
     explains=("wg-*", "bgp-*", "bgp-export-zero", "bgp-anycast-missing-announce", "dns-nameserver-unroutable"),
 )
 NAMED = 3
@@ -84,12 +86,12 @@ def _meant(view: HostView, want: IntendedWireguard, device: WireguardDevice | No
         yield _whole(want.ifname, count, [("peers", len(here), "WG_CMD_GET_DEVICE WGDEVICE_A_PEERS")], source)
     else:
         for peer in missing:
-            yield _missing(want.ifname, peer.public_key, peer.allowed_ips or (), source)
+            yield _missing(view, device, peer.public_key, peer.allowed_ips or (), source)
     for name, found in here.items():
         if name not in meant:
             yield _extra(want.ifname, found)
         elif (told := meant[name].allowed_ips) is not None and set(told) != set(found.allowed_ips):
-            yield _other(want.ifname, found, told)
+            yield _other(view, device, found, told)
 
 
 def _since(view: HostView, old_view: HostView, old: WireguardDevice, new: WireguardDevice | None) -> Iterator[Draft]:
@@ -119,7 +121,7 @@ def _since(view: HostView, old_view: HostView, old: WireguardDevice, new: Wiregu
         words = f"{len(evicted)} of {len(old.peers)} peers are gone {since(old_view)}, and nothing here points to them"
         yield _whole(old.ifname, words, rest, source, maybe=True)
     for peer in gone:
-        yield _missing(old.ifname, peer.public_key, peer.allowed_ips, source)
+        yield _missing(view, new, peer.public_key, peer.allowed_ips, source)
 
 
 def _needed(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> bool:
@@ -150,9 +152,21 @@ def _whole(
     )
 
 
-def _missing(ifname: str, public_key: str, prefixes: tuple[str, ...], source: str) -> Draft:
+def _lost(view: HostView, device: WireguardDevice, prefixes: Sequence[str], others: int) -> list[Subject]:
+    """What is lost with these prefixes: routes of just them, and BGP neighbours behind them. The device's interface
+    only where it has no other peers: what is wrong with those has its own cause."""
+    ifname, nets = device.ifname, [ip_network(prefix, strict=False) for prefix in prefixes]
+    lost = [subject("route", dst=prefix, table=254, ifname=ifname) for prefix in prefixes[:64]]
+    for session in sessions(view):
+        address = session.address
+        if address is not None and any(address in net for net in nets):
+            lost.append(subject("neighbour", dst=str(address), ifname=ifname))
+    return lost if others else [subject("link", ifname=ifname), *lost]
+
+
+def _missing(view: HostView, device: WireguardDevice, public_key: str, prefixes: tuple[str, ...], source: str) -> Draft:
     allowed = f" allowed-ips {','.join(prefixes)}" if prefixes else ""
-    routes = [subject("route", dst=prefix, table=254, ifname=ifname) for prefix in prefixes[:64]]
+    ifname = device.ifname
     return RULE.found(
         subject=subject("wireguard-peer", ifname=ifname, public_key=public_key),
         message=f"{ifname} does not know the peer {public_key} that it is meant to have ({source}): "
@@ -163,7 +177,7 @@ def _missing(ifname: str, public_key: str, prefixes: tuple[str, ...], source: st
         ],
         confirm=[f"wg show {quoted(ifname)} allowed-ips; wg show {quoted(ifname)}"],
         fix=f"wg set {quoted(ifname)} peer {quoted(public_key)}{allowed}",
-        breaks=[subject("link", ifname=ifname), *routes],
+        breaks=_lost(view, device, prefixes, len(device.peers)),
     )
 
 
@@ -182,7 +196,8 @@ def _extra(ifname: str, peer: WireguardPeer) -> Draft:
     )
 
 
-def _other(ifname: str, peer: WireguardPeer, told: tuple[str, ...]) -> Draft:
+def _other(view: HostView, device: WireguardDevice, peer: WireguardPeer, told: tuple[str, ...]) -> Draft:
+    ifname = device.ifname
     lost = sorted(set(told) - set(peer.allowed_ips))
     severity: Severity = "critical" if lost else "warning"
     more = sorted(set(peer.allowed_ips) - set(told))
@@ -198,7 +213,7 @@ def _other(ifname: str, peer: WireguardPeer, told: tuple[str, ...]) -> Draft:
         ],
         confirm=[f"wg show {quoted(ifname)} allowed-ips"],
         fix=f"wg set {quoted(ifname)} peer {quoted(peer.public_key)} allowed-ips {quoted(','.join(told))}",
-        breaks=[subject("link", ifname=ifname)],
+        breaks=_lost(view, device, lost, len(device.peers) - 1),
     )
 
 

@@ -198,6 +198,7 @@ def _neighbours(view: HostView, device: WireguardDevice, row: Route, lost: list[
     name, first = device.ifname, lost[0]
     many = f", as for {len(lost) - 1} more" if len(lost) > 1 else ""
     bits = 128 if ":" in first.address else 32
+    ends = [subject("neighbour", dst=one.address, ifname=name) for one in lost]
     return RULE.found(
         subject=route_subject(view, row) | {"ifname": name},
         severity=first.severity,
@@ -212,11 +213,8 @@ def _neighbours(view: HostView, device: WireguardDevice, row: Route, lost: list[
         confirm=[f"ip route get {first.address}", f"wg show {quoted(name)} allowed-ips", first.confirm],
         fix=f"wg set {quoted(name)} peer KEY allowed-ips ...,{first.address}/{bits}"
         f"  # the peer behind which it is, with all that it has already; or add the peer if it is gone",
-        touches=device_objects(device),
-        breaks=[
-            *(one.thing for one in lost),
-            *(subject("neighbour", dst=one.address, ifname=name) for one in lost),
-        ],
+        touches=[*device_objects(device), *ends],
+        breaks=[*(one.thing for one in lost), *ends],
     )
 
 
