@@ -38,8 +38,11 @@ class Beaten:
     """Interfaces on which it goes through, as anything does there."""
 
 
-def beaten(whole: Netfilter, hook: str, family: str, names: list[str], links: Iterable[Link]) -> Iterator[Beaten]:
-    """The accepts of a hook that stand in vain. ``names``: interfaces by which packets come and go."""
+def beaten(
+    whole: Netfilter, hook: str, family: str, names: list[str], links: Iterable[Link], *, others: Iterable[str] = ()
+) -> Iterator[Beaten]:
+    """The accepts of a hook that stand in vain. ``names``: interfaces by which packets come and go; ``others``: the
+    families that this host has besides."""
     base = [(t, c) for t, c in whole.base_chains(hook, family) if c.type == "filter"]
     size = sum(len(c.rules) for t in whole.tables for c in t.chains)
     left = max(FEWEST, min(MOST, WORK // (size + 1)))
@@ -57,7 +60,7 @@ def beaten(whole: Netfilter, hook: str, family: str, names: list[str], links: It
                 packets = asked.packets((family,), **known) if SPECIFIC & set(asked.fields) else ()
                 real = [packet for packet in packets if _comes_by(packet, hook, links)]
                 found = _in_vain(alone, whole, hook, real, names)
-                if found is not None:
+                if found is not None and not _narrowed(alone, whole, hook, found[1], others):
                     yield Beaten(Place(table_, inside, accepting), *found)
                     break
 
@@ -135,6 +138,12 @@ def _in_vain(
             if stopped:
                 return (*stopped[0], tuple(trusted))
     return None
+
+
+def _narrowed(alone: Netfilter, whole: Netfilter, hook: str, packet: Packet, others: Iterable[str]) -> bool:
+    """Whether the accept is for another family as well, of which some may come and others not: who may was decided."""
+    twins = [replace(packet, family=family) for family in others if not (packet.saddr or packet.daddr)]
+    return any(alone.hook(hook, one).passes == "yes" and whole.hook(hook, one).passes == "maybe" for one in twins)
 
 
 def _open(whole: Netfilter, hook: str, packet: Packet) -> bool:

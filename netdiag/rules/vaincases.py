@@ -9,6 +9,7 @@ import msgspec
 from netdiag.model.nft import NftRule, NftTable
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
+    IPV4,
     chain,
     daddr,
     iifname,
@@ -93,6 +94,23 @@ def trusting(web: NftRule) -> Iterator[Example]:
             "one host behind this one, or what else is it for?",
         )
         yield Example(name=name, why=why, tables=guests.build(), fires=fires)
+
+
+def of_two_families(web: NftRule) -> Iterator[Example]:
+    """An accept for both families on a host of both, and what the firewall lets in of IPv4."""
+    for name, why, known, fires in (
+        ("from a network", "who may come was decided", (IPV4, saddr("10.0.0.0/8"), port(6, 8080)), 0),
+        ("all of it", "IPv6 was forgotten", (IPV4, port(6, 8080)), 1),
+        ("another port of a network", "this one is open to nobody", (IPV4, saddr("10.0.0.0/8"), port(6, 80)), 1),
+    ):
+        host = (
+            lone_host().address("eth0", "2001:db8::2/64").nft(own_table(web), firewall(rule(*known, verdict("accept"))))
+        )
+        yield Example(name=f"lets in IPv4: {name}", why=why, tables=host.build(), fires=fires)
+    asked = rule(saddr("2001:db8::/32"), port(6, 8080), verdict("accept"))
+    some = firewall(rule(IPV4, saddr("10.0.0.0/8"), port(6, 8080), verdict("accept")))
+    host = lone_host().address("eth0", "2001:db8::2/64").nft(own_table(asked), some)
+    yield Example(name="an accept for IPv6 alone", why="IPv4 says nothing of it", tables=host.build(), fires=1)
 
 
 def before(web: NftRule) -> Iterator[Example]:

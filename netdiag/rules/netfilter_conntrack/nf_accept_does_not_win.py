@@ -19,10 +19,11 @@ Fix
 
 Not flagged
   Traffic that the other chain may let through: netdiag asks it with a packet that has what the rule asks for and
-  everything else open. Interfaces that are not there, and loopback where packets are forwarded: none comes by it. Where
-  the other chain lets anything in on some interfaces: that it is closed on the rest may be a decision, unless all ways
-  to the world are closed and something listens on that port, or the rule is for a port of one host behind this one (not
-  an engine's: Docker accepts whatever is published, and who may come is for the firewall to say).
+  everything else open. Where that is so for one family, a rule for both is not held against the other. Interfaces that
+  are not there, and loopback where packets are forwarded: none comes by it. Where the other chain lets anything in on
+  some interfaces: that it is closed on the rest may be a decision, unless all ways to the world are closed and
+  something listens on that port, or the rule is for a port of one host behind this one (not an engine's: Docker accepts
+  whatever is published, and who may come is for the firewall to say).
   Rules that accept by the source alone: exceptions from a list of bans look so. Chains of nat and route, accepts in
   prerouting and postrouting, which mean "no more rewriting here". Dormant tables.
 
@@ -85,7 +86,7 @@ from netdiag.rules.localports import listeners
 from netdiag.rules.nftplaces import chain_name, chain_subject, fact, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.vainaccepts import Beaten, beaten, beaten_before
-from netdiag.rules.vaincases import before, trusting
+from netdiag.rules.vaincases import before, of_two_families, trusting
 from netdiag.rules.vaincases import firewall as _firewall
 from netdiag.rules.vaincases import lone_host as _host
 from netdiag.rules.vaincases import own_table as _own
@@ -103,6 +104,7 @@ RULE = Rule(
 HOOKS = ("input", "forward", "output")
 ENGINES = re.compile(r"DOCKER|CNI-|NETAVARK|PODMAN|KUBE-|cali-|CILIUM_|LIBVIRT_|LXC|lxd|incus|fwd\.")
 """How chains begin that an engine fills for its guests (the last: of LXD's and Incus' own tables)."""
+COUNTED = re.compile(r"\bcounter packets \d+ bytes \d+ ")
 MOST_LINKS = 6
 
 
@@ -113,7 +115,8 @@ def check(view: HostView) -> Iterator[Draft]:
     said: set[tuple[str, ...]] = set()
     found: list[tuple[str, list[Beaten]]] = []
     for hook in HOOKS:
-        every = (one for family in families for one in beaten(whole, hook, family, names, view.links))
+        each = ((family, [other for other in families if other != family]) for family in families)
+        every = (one for of, others in each for one in beaten(whole, hook, of, names, view.links, others=others))
         found.append((hook, [one for one in every if _meant(view, one, hook)]))
     early = (one for family in families for one in beaten_before(whole, family, names, view.links))
     found.append(("input", [one for one in early if _served(view, one)]))
@@ -167,6 +170,7 @@ def _finding(hook: str, first: Beaten, count: int) -> Draft:
     assert at.rule is not None
     more = f" (and {count - 1} more rules)" if count > 1 else ""
     text = rule_text(at.table, at.rule)
+    plain_text = COUNTED.sub("", text)
     here = stop.at.chain.hook in (hook, None)
     where = f"{stop.at.table.family} {quoted(stop.at.table.name)} {quoted(stop.at.chain.name)}"
     return RULE.found(
@@ -180,7 +184,7 @@ def _finding(hook: str, first: Beaten, count: int) -> Draft:
         confirm=[list_chain(at.table, at.chain), list_chain(stop.at.table, stop.at.chain)],
         fix=f"accept the same in {chain_name(stop.at.table, stop.at.chain)}"
         if not here or stop.at.table.legacy or "@" in text  # a set belongs to its table
-        else f"nft {quoted(f'insert rule {where} {text}')}",
+        else f"nft {quoted(f'insert rule {where} {plain_text}')}",
         breaks=[chain_subject(stop.at.table, stop.at.chain)],
         touches=[chain_subject(stop.at.table, stop.at.chain)],
     )
@@ -195,6 +199,9 @@ def examples() -> Iterator[Example]:
 
     yield case("earlier accept", "the plain fault", _own(web), _firewall(), fires=1, subject=about, severity="warning")
     yield case("later accept", "drop ends everything before it is asked", _own(web, priority=10), _firewall(), fires=1)
+    seen = rule(port(6, 8080), plain("counter", packets=2, octets=120), verdict("accept"))
+    counted = ("tcp dport 8080 counter packets 2", "nft 'insert rule inet fw in tcp dport 8080 accept'")
+    yield case("an accept that counts", "the fix takes no count along", _own(seen), _firewall(), fires=1, says=counted)
     yield case("ip and inet", "the families share the hook", _own(web), _firewall(family="ip"), fires=1)
     reject = table(
         chain("in", rule(port(6, 22), verdict("accept")), rule(plain("reject", number=2)), hook="input"),
@@ -328,6 +335,7 @@ def _links(web: NftRule) -> Iterator[Example]:
     two, inside = _host().link("eth1"), _firewall(rule(iifname("eth0"), verdict("accept")))
     yield case("open on one of two", "closed on the other is a decision", two, _own(web), inside)
     yield from trusting(web)
+    yield from of_two_families(web)
     yield from before(web)
     yield case("no interface up", "nothing comes at all", HostBuilder().link("eth0", up=False), _own(web), _firewall())
     common = chain("common", rule(iifname("eth0"), verdict("accept")), rule(oifname("eth0"), verdict("accept")))
