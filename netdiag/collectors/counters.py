@@ -105,14 +105,16 @@ def _text(source: Source, path: str) -> str:
         return ""
 
 
-def read_sample(source: Source) -> CounterSample:
-    """All counters now. Raises Unreadable where /proc/net/snmp cannot be read."""
+def read_sample(source: Source, *, links_first: bool = False) -> CounterSample:
+    """All counters now, those of the interfaces after the others or before them. Raises Unreadable where /proc/net/snmp
+    cannot be read."""
     at = source.clock("boottime")
+    early = read_links(source) if links_first else None
     found = source.read_many([f"/proc/self/net/{name}" for name in FILES])
     if "/proc/self/net/snmp" not in found:
         source.read("/proc/self/net/snmp")  # raises, with the reason
     texts = {path.rpartition("/")[2]: raw.decode("ascii", "replace") for path, raw in found.items()}
-    links, _ = read_links(source)
+    links, _ = early or read_links(source)
     counters = tuple(
         LinkCounters(
             ifindex=link.ifindex,
@@ -142,8 +144,12 @@ def read_sample(source: Source) -> CounterSample:
 
 
 def collect(source: Source, options: Options) -> Collected:
-    """One sample, or two that are ``options.interval`` seconds apart."""
-    first = read_sample(source)
+    """One sample, or two that are ``options.interval`` seconds apart.
+
+    What the interfaces received is looked at first of all and last of all: whatever happened to a packet between the
+    looks at the other counters, it is among those, however long a busy host takes for one look.
+    """
+    first = read_sample(source, links_first=True)
     second = None
     if options.interval > 0:
         source.wait(options.interval)
