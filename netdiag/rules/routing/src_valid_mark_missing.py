@@ -4,7 +4,7 @@
   the interface and on "all". So the filter asks without the mark and drops the answers. Looked at are the encrypted
   packets of WireGuard interfaces with a mark, rules of the form "not fwmark MARK", as wg-quick makes them, and plain
   "fwmark" rules whose mark the firewall gives, in prerouting, to what comes in by the interface, be it only to
-  answers, out of the connection's mark.
+  answers, out of the connection's mark (as where each of two uplinks answers what it was asked).
 
 Why it matters
   The encrypted packets leave and every answer to them is dropped: no handshake ever completes, while tcpdump shows the
@@ -41,7 +41,8 @@ from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
-from netdiag.rules.build_nft import CT_DIRECTION, chain, iifname, table
+from netdiag.model.policyrule import PolicyRule
+from netdiag.rules.build_nft import CT_DIRECTION, chain, iifname, state, table
 from netdiag.rules.build_nft import plain as does
 from netdiag.rules.build_nft import rule as nft_rule
 from netdiag.rules.build_wireguard import WireguardBuilder
@@ -63,6 +64,7 @@ RULE = Rule(
 
 MOST_MARKS = 64
 """Marks of plain rules that are looked up; a host that balances over uplinks has a handful."""
+ALL_BITS = 0xFFFFFFFF
 
 
 class Marked(NamedTuple):
@@ -99,17 +101,19 @@ def marked(view: HostView) -> Iterator[Marked]:
                 continue
             ways = (view.link(hop.oif) for hop in view.lookup(query).hops)
             links = [link for link in ways if link is not None and link.ifindex in strict]
-            for link in [link for link in links if _given(view, link, address, rule.fwmark)][:1]:
+            for link in [link for link in links if _given(view, link, address, rule)][:1]:
                 yield Marked(query, f"{whose}, which the firewall gives to what comes in by {link.ifname} as well,")
 
 
-def _given(view: HostView, link: Link, address: str, mark: int) -> bool:
-    """Whether what comes from the address by this interface has the mark when it is routed: for all that comes, or for
-    answers of connections that the firewall gave the mark."""
-    came = Packet(iif=link.ifname, iifindex=link.ifindex, saddr=address, ct_mark=None)
-    answer = replace(came, ct_state="established", ct_reply=True)
-    cases = [came, answer, *([replace(answer, ct_mark=mark)] if _kept(view, mark) else [])]
-    return any(view.netfilter.hook("prerouting", one).packet.mark == mark for one in cases)
+def _given(view: HostView, link: Link, address: str, rule: PolicyRule) -> bool:
+    """Whether what comes from the address by this interface has the mark of the rule when it is routed: what begins a
+    connection, which has no mark yet, or answers of connections that the firewall gave the mark."""
+    came = Packet(iif=link.ifname, iifindex=link.ifindex, saddr=address)
+    answer = replace(came, ct_state="established", ct_reply=True, ct_mark=None)
+    cases = [came, answer, *([replace(answer, ct_mark=rule.fwmark)] if _kept(view, rule.fwmark) else [])]
+    marks = (view.netfilter.hook("prerouting", one).packet.mark for one in cases)
+    mask = ALL_BITS if rule.fwmask is None else rule.fwmask
+    return any(mark is not None and mark & mask == rule.fwmark for mark in marks)
 
 
 def _kept(view: HostView, mark: int) -> bool:
@@ -289,6 +293,22 @@ def _examples() -> Iterator[Example]:
         out = [chain("out", save, hook="output", priority="mangle")] if saved else []
         two.nft(table(chain("pre", back, hook="prerouting", priority="mangle"), *out, family="ip"))
         yield Example(name=name, why="the filter forgets it", tables=two.build(), fires=fires)
+    for name, mask, kept, fires in (
+        ("plain rule, masked, its connections marked by their uplink", 0xFF, 0, 1),
+        ("plain rule, its connections marked by their uplink", None, 0, 1),
+        ("plain rule, masked, its connections marked, and asked with", 0xFF, 1, 0),
+        ("plain rule, masked to other bits", 0xF00, 0, 0),
+    ):
+        two = WireguardBuilder().link("eth0", inet_conf={"rp_filter": 1, "src_valid_mark": kept}).link("eth1")
+        two.address("eth0", "192.0.2.2/24").address("eth1", "10.1.0.2/24")
+        two.rule(100, table=7, fwmark=5 if mask != 0xF00 else 0x500, fwmask=mask)
+        two.route("default", via="10.1.0.1", dev="eth1").route("default", via="192.0.2.1", dev="eth0", table=7)
+        loads, saves = does("ct", key="mark", dreg=0), does("ct", key="mark", sreg=0)
+        sets = does("bitwise", op="mask", sreg=0, dreg=0, length=4, mask="00ffffff", xor="05000000")
+        gives = nft_rule(loads, does("meta", key="mark", sreg=0))
+        rules = nft_rule(iifname("eth0"), state("new"), loads, sets, saves), gives
+        two.nft(table(chain("pre", *rules, hook="prerouting", priority="mangle"), family="ip"))
+        yield Example(name=name, why="who is asked by an uplink answers by it", tables=two.build(), fires=fires)
     nowhere = _bare().rule(100, table=7, fwmark=5).without_routes(table=7)
     nowhere.route("default", type="unreachable", family="inet", table=7)
     yield Example(name="plain rule, to nowhere", why="no interface asks", tables=nowhere.build())
