@@ -188,9 +188,13 @@ def _bridged() -> Iterator[Example]:
         host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
         host.route("0.0.0.0/0", via=via, dev="eth0")
         yield case(f"drops, and the default route is by {via}", "who is behind it", sampled(host, 9, eth1=9), fires)
-    for port, fires in ((None, 1), ("tun", 0)):
+    for port, standby, fires in ((None, False, 1), ("tun", False, 0), ("veth", False, 0), ("veth", True, 1)):
         host = HostBuilder().link("eth0", inet_conf={"rp_filter": 1})
-        host.link("eth1", kind="bridge", inet_conf={"rp_filter": 1}).link("port", kind=port, master="eth1")
+        host.link("eth1", kind="bridge", inet_conf={"rp_filter": 1})
+        host.link("port", kind=port, master="eth1", link_netnsid=0 if port == "veth" else None)
         host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
-        name = f"drops on a bridge with a {port or 'card'}"
-        yield case(name, "who is behind it is told by its ports", sampled(host, 9, eth1=9), fires)
+        if standby:
+            host.route("default", via="10.1.0.2", dev="eth1", priority=200)
+        name = f"drops on a bridge with a {port or 'card'}" + (", and a standby default route by it" if standby else "")
+        yield Example(name=name, why="who is behind it is told by its ports and by routes", fires=fires,
+                        tables=sampled(host, 9, eth1=9).build(), severity="warning" if fires else None)  # fmt: skip

@@ -23,11 +23,12 @@ Fix
 
 Not flagged
   all=2 with an interface at 1 (loose, the larger value counts). Uplinks with a rule for their own address (but for
-  services on lo, see above), ECMP routes with a next hop on the interface, rules by destination, by incoming interface
-  or by port: there the way back is found. src_valid_mark with a mark that the firewall may restore. A standby route of
-  a higher metric (info, where the filter has ever dropped anything), and drops that cannot be laid to one interface:
-  spoofed packets from the Internet move the counter on any strict host, which is what the filter is for. Guests' taps
-  and bridges: there it is wanted. Interfaces in a VRF. Routes of the kernel itself.
+  services on lo, see above), ECMP routes with a next hop on the interface, rules by destination, by incoming
+  interface or by port: there the way back is found. src_valid_mark with a mark that the firewall may restore. A
+  standby route of a higher metric (info, where the filter has ever dropped anything), and drops that cannot be laid
+  to one interface: spoofed packets from the Internet move the counter on any strict host, which is what the filter is
+  for. Guests' taps and bridges: there it is wanted (not on a bridge by which a route leads on to a gateway that is no
+  machine's). Interfaces in a VRF. Routes of the kernel itself.
 
 References
   Documentation/networking/ip-sysctl.rst rp_filter; net/ipv4/fib_frontend.c __fib_validate_source(); RFC 3704 section
@@ -38,7 +39,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from netdiag.index.guests import switched, with_gateway
+from netdiag.index.guests import sides, switched, with_gateway
 from netdiag.index.reversepath import STRICT, effective
 from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
@@ -76,8 +77,6 @@ RULE = Rule(
     family="inet",
 )
 MOST_LINKS = 64
-WANTED = ("tun", "bridge")
-"""Kinds of interface on which drops are wanted: a guest's tap, a bridge of guests."""
 MOST_ASKED = 6
 
 
@@ -88,7 +87,9 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     moved = view.moved(COUNTER) or 0
     able, perhaps = _receivers(view, strict, moved), list[Subject]()
-    meant = [link for link in able if link.kind in WANTED and not switched(view.stack, link)]
+    exits = sides(view.stack, view.routes("inet"), view.addresses).exits if able else ()
+    guests = [link for link in able if link.kind == "tun" or (link.kind == "bridge" and link not in exits)]
+    meant = [link for link in guests if not switched(view.stack, link)]
     suspect = able[0] if len(able) == 1 and not meant else None
     arrivals = Arrivals(view, strict)
     onward = arrivals.leading_on()
