@@ -108,12 +108,12 @@ def marked(view: HostView) -> Iterator[Marked]:
 def _given(view: HostView, link: Link, address: str, rule: PolicyRule) -> bool:
     """Whether what comes from the address by this interface has the mark of the rule when it is routed: what begins a
     connection, which has no mark yet, or answers of connections that the firewall gave the mark."""
+    wanted, mask = rule.fwmark or 0, ALL_BITS if rule.fwmask is None else rule.fwmask
     came = Packet(iif=link.ifname, iifindex=link.ifindex, saddr=address)
     answer = replace(came, ct_state="established", ct_reply=True, ct_mark=None)
-    cases = [came, answer, *([replace(answer, ct_mark=rule.fwmark)] if _kept(view, rule.fwmark) else [])]
+    cases = [came, answer, *([replace(answer, ct_mark=wanted)] if _kept(view, wanted) else [])]
     marks = (view.netfilter.hook("prerouting", one).packet.mark for one in cases)
-    mask = ALL_BITS if rule.fwmask is None else rule.fwmask
-    return any(mark is not None and mark & mask == rule.fwmark for mark in marks)
+    return any(mark is not None and mark & mask == wanted for mark in marks)
 
 
 def _kept(view: HostView, mark: int) -> bool:
