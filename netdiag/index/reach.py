@@ -6,7 +6,7 @@ any packet, while one that is in it may be looked at for few. Pure.
 """
 
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -77,18 +77,30 @@ def tables_to(
     return reachable_tables(passed, links, family), None
 
 
-def jumped_over(rules: Iterable[PolicyRule], family: str) -> dict[PolicyRule, PolicyRule]:
-    """Rules that no packet comes to, each with the ``goto`` for all packets that leads past it."""
-    found: dict[PolicyRule, PolicyRule] = {}
+def _walked(rules: Iterable[PolicyRule], family: str) -> Iterator[tuple[PolicyRule, PolicyRule | None]]:
+    """Each rule of the family, and the one that leads or ends all packets before they come to it; None: some may come.
+
+    A ``goto`` for some packets opens a second way: what one for all leads past may be where those go on.
+    """
+    starts: list[int] = [0]
     by: PolicyRule | None = None
     for rule in rules:
         if rule.family != family:
             continue
-        if by is not None and by.goto is not None and rule.priority < by.goto:
-            found[rule] = by
-        elif rule.goto is not None and not rule.goto_unresolved and not rule.invert and not selects(rule):
-            by = rule
-    return found
+        if all(start > rule.priority for start in starts):
+            yield rule, by
+            continue
+        yield rule, None
+        goto = None if rule.goto_unresolved or not can_match(rule) else rule.goto
+        if not rule.invert and not selects(rule) and (goto is not None or rule.action in _TERMINAL):
+            starts, by = [start for start in starts if start > rule.priority], rule
+        if goto is not None:
+            starts.append(goto)
+
+
+def jumped_over(rules: Iterable[PolicyRule], family: str) -> dict[PolicyRule, PolicyRule]:
+    """Rules that no packet comes to, each with the ``goto`` for all packets that leads past it."""
+    return {rule: by for rule, by in _walked(rules, family) if by is not None and by.goto is not None}
 
 
 def reachable_tables(rules: Iterable[PolicyRule], links: Iterable[Link], family: str) -> dict[int, int]:
@@ -99,16 +111,8 @@ def reachable_tables(rules: Iterable[PolicyRule], links: Iterable[Link], family:
     """
     vrfs: list[int | None] = [link.info.get("table") for link in links if link.kind == "vrf"]
     found: dict[int, int] = {}
-    jump = 0
-    for rule in rules:
-        if rule.family != family or rule.priority < jump or not can_match(rule):
-            continue
-        always = not selects(rule)
-        if rule.action in _TERMINAL and always:
-            break
-        if rule.action == "goto" and always and rule.goto is not None and not rule.goto_unresolved:
-            jump = rule.goto
-        if rule.action != "lookup":
+    for rule, by in _walked(rules, family):
+        if by is not None or rule.action != "lookup" or not can_match(rule):
             continue
         shortest = 0 if rule.suppress_prefixlength is None else rule.suppress_prefixlength + 1
         for table in vrfs if rule.l3mdev else [rule.table]:

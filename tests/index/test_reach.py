@@ -41,6 +41,16 @@ def test_goto() -> None:
     assert reached(rule(1, **skip, goto_unresolved=True), rule(5), rule(9)) == {5: 0, 9: 0}
 
 
+def test_a_goto_for_some_packets_may_end_in_what_others_are_led_past() -> None:
+    skip = {"action": "goto", "table": None, "goto": 9}
+    some = rule(1, action="goto", table=None, goto=5, fwmark=1)
+    assert reached(some, rule(2, **skip), rule(4), rule(5, fwmark=1), rule(9)) == {5: 0, 9: 0}
+    assert reached(some, rule(2, action="prohibit", table=None), rule(4), rule(5), rule(9)) == {5: 0, 9: 0}
+    assert reached(some, rule(2, **skip), rule(5), rule(6, action="goto", table=None, goto=8), rule(7)) == {5: 0}
+    behind = rule(1, action="goto", table=None, goto=8, fwmark=1)
+    assert reached(behind, rule(2, **skip), rule(5), rule(9)) == {9: 0}
+
+
 def test_rules_that_match_nothing() -> None:
     assert reached(rule(1, iif="eth9", iif_detached=True), rule(2, oif="eth9", oif_detached=True)) == {}
     assert reached(rule(1, invert=True)) == {}

@@ -24,7 +24,8 @@ Not flagged
   routing daemon fills (BIRD, FRR ...), for a looking glass or for later use: told as info; a warning where nothing of
   it is in a table that is looked at, and this host has no other way to what it holds: then it is its only table, gone
   astray; or where the daemon fills another table with the same prefixes by another way, and that one has a rule for
-  some packets (a table an uplink). A table that some rule names, even one that cannot match now.
+  some packets (a table an uplink). A table that some rule names, even one that cannot match now, or one that a goto
+  for some packets leads to, while another leads the rest past it.
 
 References
   net/core/fib_rules.c, ip-rule(8), Documentation/networking/vrf.rst, networkd.conf(5)
@@ -256,6 +257,16 @@ def examples() -> Iterator[Example]:
     yield _case("a goto to its rule", "packets go on there", upto)
     some = _own().rule(50, action="goto", goto=200, fwmark=1).rule(200, action="nop").rule(100, iif="tap1", table=100)
     yield _case("a goto for some packets", "the others come to the rule", some)
+    into = _own().rule(40, action="goto", goto=100, fwmark=1).rule(50, action="goto", goto=200).rule(200, action="nop")
+    yield _case(
+        "a goto into what another leads past", "the marked ones go on there", into.rule(100, fwmark=1, table=100)
+    )
+    beyond = _own().rule(40, action="goto", goto=150, fwmark=1).rule(50, action="goto", goto=200)
+    beyond.rule(200, action="nop").rule(150, action="nop").rule(100, fwmark=1, table=100)
+    yield _case("a goto to behind it", "the marked ones are past it too", beyond, **warn)
+    gone = _own().rule(40, action="goto", goto=100, iif="tun9", iif_detached=True).rule(50, action="goto", goto=200)
+    gone.rule(200, action="nop").rule(100, fwmark=1, table=100)
+    yield _case("a goto for an interface that is gone", "nothing comes in there", gone, **warn)
     open_ = _own().rule(50, action="goto", goto=300, goto_unresolved=True).rule(100, iif="tap1", table=100)
     yield _case("a goto to nowhere", "the kernel passes on", open_)
     again = upto.rule(100, fwmark=2, table=100).rule(60, action="goto", goto=300).rule(300, action="nop")
