@@ -17,9 +17,9 @@ from netdiag.model.snapshot import Snapshot, Tables
 
 Row = dict[str, Any]
 _MOVING = """
-ifindex carrier_changes carrier_up_count carrier_down_count preferred_lft valid_lft loaded_at run_time_ns run_count
-recursion_misses latest_handshake rx_bytes tx_bytes since hold_timer keepalive_timer channels other info entries
-counters stats prog_id native_prog_id generic_prog_id offload_prog_id link_id position cgroup_id
+ifindex carrier_changes carrier_up_count carrier_down_count preferred_lft valid_lft created loaded_at run_time_ns
+run_count recursion_misses latest_handshake rx_bytes tx_bytes since hold_timer keepalive_timer channels other info
+entries counters stats prog_id native_prog_id generic_prog_id offload_prog_id link_id position cgroup_id
 """
 MOVES = frozenset(_MOVING.split())
 """Fields that differ between two looks at a host on which nothing happened, or that are numbers of one boot."""

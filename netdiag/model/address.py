@@ -41,4 +41,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds; None is forever."""
     proto: int | None = None
     """IFAPROT_*: who made it (Linux 5.18); None unset."""
+    created: float | None = None
+    """Seconds from boot to when it was given (IFA_CACHEINFO cstamp, which stands still while a machine sleeps, and
+    begins anew after 497 days)."""
     rt_priority: int | None = None

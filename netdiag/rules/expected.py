@@ -9,6 +9,10 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Unjudged
 from netdiag.model.link import Link
 
+FRESH = 10.0
+"""Seconds that whoever looks after a new interface may take."""
+WRAPS = 2**32 / 100
+"""Seconds after which the kernel's stamps of addresses begin anew."""
 EPHEMERAL = ("tun", "veth", "ifb", "netkit")
 """Kinds of interfaces that come and go with guests and containers; one of the same name may be another one's."""
 
@@ -37,6 +41,16 @@ def same_link(old: HostView, new: HostView, ifname: str) -> Link | None:
     ):
         return None
     return after
+
+
+def just_made(view: HostView, link: Link) -> bool:
+    """Whether the interface may have been made within the last seconds: all its addresses are that young. IPv6 gives it
+    one as soon as it is up."""
+    if view.meta.uptime is None or not view.read_whole("addresses"):
+        return False
+    given = [row.created for row in view.addresses if row.ifindex == link.ifindex]
+    ages = [(view.meta.uptime - at) % WRAPS for at in given if at is not None]
+    return bool(ages) and max(ages) < FRESH
 
 
 def since(old: HostView) -> str:

@@ -21,9 +21,9 @@ Fix
 
 Not flagged
   tc-ingress and tc-egress are met by clsact and tcx alike. A name that the kernel cut at 15 bytes. Interfaces made
-  between the two samples of the counters, and interfaces that are down, when only their siblings tell; where the
-  counters were not read, the newest of its kind is information (its agent may be on the way), an older one, whose
-  younger sibling has the program, is judged. Fewer siblings
+  between the two samples of the counters, and interfaces that are down, when only their siblings tell. The newest
+  of its kind is information where all its addresses are less than ten seconds old, or the counters were not read: its
+  agent may be on the way. An older one, whose younger sibling has the program, is judged. Fewer siblings
   without a trace: only the intent or a baseline tells. A glob that matches nothing. Another build of the same name
   where the intent gives no tag. Against a baseline: interfaces of guests that were made anew; a hook at which there is
   a program that was not there then; all tc programs of an interface gone at once, which is
@@ -34,7 +34,7 @@ References
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -50,8 +50,8 @@ from netdiag.model.tc import INGRESS, Qdisc, Tc, TcFilter
 from netdiag.rules.bpfplaces import Placed, family_of, hook_of, named, placed, referred
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc, tcx, xdp
-from netdiag.rules.build_traces import baseline_examples, taps, trace_examples
-from netdiag.rules.expected import same_link, since, untold
+from netdiag.rules.build_traces import age_examples, baseline_examples, taps, trace_examples
+from netdiag.rules.expected import just_made, same_link, since, untold
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -236,7 +236,8 @@ def _alone(view: HostView, rows: list[Placed]) -> Iterator[tuple[Place, str, boo
             youngest = max(link.ifindex for link in links if link.ifname in names)  # the kernel counts upwards
             for link in lacking:
                 if old is None or link.ifindex in old:
-                    settled = old is not None or link.ifindex < youngest
+                    waited = old is not None and not just_made(view, link)
+                    settled = waited or link.ifindex < youngest
                     yield Place(hook, link.ifname, name), f"{len(names)} of {len(members) - 1} others", settled
 
 
@@ -307,7 +308,7 @@ def _siblings() -> Iterator[Example]:
 
     about = subject("bpf-attachment", ifname="tap0")
     told: dict[str, Any] = {"fires": 1, "subject": about, "confidence": "likely"}
-    yield from _old_and_new(crowd)
+    yield from age_examples(crowd)
     yield Example(name="one of eleven", why="its siblings have it", tables=crowd(11, 1).build(), **told)
     yield Example(name="one of five guests", why="four siblings", tables=crowd(5, 1).build(), **told)
     yield Example(name="one of four guests", why="too few to go by", tables=crowd(4, 1).build(), unjudged=True)
@@ -395,42 +396,6 @@ def _traces() -> Iterator[Example]:
     yield Example(name="another build is pinned", why="kept to go back to", tables=old, unjudged=True)
     more = two(taps(2).bpf(**pinned(3, 4)), clsact=False)
     yield Example(name="two are pinned for one", why="not one for each", tables=more, unjudged=True)
-
-
-def _old_and_new(crowd: Callable[..., HostBuilder]) -> Iterator[Example]:
-    """Which interfaces are siblings, and from when on each is judged."""
-    for name, why, seen, late, fires in (
-        ("there before", "it had time", "tap0", (), 1),
-        ("made just now", "its agent comes within a second", "eth0", (), 0),
-        ("counters not read", "its sibling is younger", "eth0", ("counters",), 1),
-    ):
-        host = crowd(11, 1).link("eth0")
-        before = {"links": (host.link_counters(seen),)}
-        host.counters(before=before, after=before)
-        yield Example(name=f"one of eleven, {name}", why=why, tables=host.build(), fires=fires, late=late)
-    young = crowd(11, 1).link("tap0", kind="tun", ifindex=99).build()
-    told: dict[str, Any] = {"fires": 1, "late": ("counters",), "says": ("it may be new",), "unjudged": True}
-    why, told["severity"] = "its agent may be on the way", "info"
-    yield Example(name="the youngest, counters not read", why=why, tables=young, **told)
-    yield Example(name="two of twenty-two", why="twenty of their siblings", tables=crowd(22, 2).build(), fires=2)
-    yield Example(name="three of twenty-one", why="nine in ten are not enough", tables=crowd(21, 3).build())
-    dark = crowd(11, 1, carrier=False).build()
-    yield Example(name="one without carrier", why="nobody is behind it", tables=dark)
-    lately = crowd(22, 2).link("tap0", kind="tun", ifindex=98).link("tap1", kind="tun", ifindex=99).build()
-    told |= {"fires": 2}
-    yield Example(name="the two youngest, counters not read", why=why, tables=lately, **told)
-    known = crowd(11, 1).link("tap0", kind="tun", ifindex=99)
-    before = {"links": (known.link_counters("tap0"),)}
-    tables = known.counters(before=before, after=before).build()
-    yield Example(name="the youngest, seen before", why="it had time", tables=tables, fires=1, severity="warning")
-    tagged = HostBuilder().bpf(programs=[program(1, "worker_in")])
-    for number in range(12):
-        tagged.link(f"eth0.{number}", kind="vlan")
-        if number:
-            tc(tagged, f"eth0.{number}", 1)
-    yield Example(name="VLANs", why="each has a purpose of its own", tables=tagged.build(), unjudged=True)
-    named_ = crowd(11, 1).link("uplink", kind="tun").build()
-    yield Example(name="one of another name", why="no number, no class", tables=named_, fires=1)
 
 
 def _cgroups() -> Iterator[Example]:

@@ -92,8 +92,9 @@ class AddressSink:
         elif kind == nl.IFA_CACHEINFO:
             if len(payload) < _CACHEINFO.size:
                 raise DecodeError("struct ifa_cacheinfo is cut short")
-            preferred, valid, _, _ = _CACHEINFO.unpack_from(payload)
+            preferred, valid, created, _ = _CACHEINFO.unpack_from(payload)
             fields["preferred_lft"] = None if preferred == FOREVER else preferred
             fields["valid_lft"] = None if valid == FOREVER else valid
+            fields["created"] = created / 100
         elif kind not in _IGNORED:
             self.unknown[kind] = self.unknown.get(kind, 0) + 1

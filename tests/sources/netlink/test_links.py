@@ -263,7 +263,8 @@ def test_addresses_on_crafted_bytes() -> None:
     assert (first.local, first.peer, first.flags) == ("192.0.2.1", "192.0.2.2", 0x8080)
     assert (second.local, second.peer, second.preferred_lft, second.valid_lft) == ("192.0.2.1", None, 0, None)
     assert second.flags == 0x80, "the byte of the header, where an old kernel sends no IFA_FLAGS"
-    assert third.valid_lft is None
+    assert second.created == 0.01, "hundredths of a second"
+    assert (third.valid_lft, third.created) == (None, None)
     assert sink.malformed == 2 + 1 + 1 + 1, "a bad address, hence none; bad cacheinfo; a cut message; a short header"
     assert sink.unknown == {77: 1}
     sink.reset()
