@@ -5,8 +5,9 @@
   filter that refuses is written in place, or its name and the other's say the same but for the session: to_as1 and
   to_as2, up_one_out and up_two_out of the sessions up_one and up_two. Or one to a neighbouring AS that is told of every
   service address of this host (alone in its prefix, on lo) in the other family, where there is one of this family too,
-  and the filters go together by their names (out4 and out6) or this one is written in place. Or it announced routes at
-  the time of the baseline whose makers still have them.
+  and the filters go together by their names (out4 and out6) or this one is written in place. Or it announced routes
+  since it stands, nothing has left its table, and the same session announces routes of the other family: its filter was
+  changed. Or it announced routes at the time of the baseline whose makers still have them.
 
 Why it matters
   The session looks well and attracts no traffic: the neighbour has no route to what this host serves over it. As long
@@ -26,7 +27,8 @@ Not flagged
   all at zero. One family alone, where some address on lo is announced in neither: it is the router's own. A channel to
   which nothing was offered, or whose routes all came from that neighbour. Clients of a route server. A session
   established less than three seconds ago. With no sibling and no baseline to compare with: sessions inside the AS, and
-  those with "export none"; an external one with another filter that refuses everything is told as info.
+  those with "export none" where this host makes no routes of its own, or tells none of several sessions of them. Told
+  as info: another external one with "export none", or with a filter that refuses everything.
 
 References
   nest/proto.c channel_show_stats(), nest/rt-table.c export_filter() of BIRD
@@ -42,6 +44,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.rules.bgpsessions import bird_name
 from netdiag.rules.bgpsiblings import IN_PLACE, NOTHING, Standing, before, carried, siblings, standing
 from netdiag.rules.build_bird import BirdHost, channel
+from netdiag.rules.recalled import makers, none_cases, other_halves, recalled_cases
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.zerocases import Direction, beside_siblings, silent
 
@@ -72,7 +75,14 @@ def refused(one: Standing) -> int:
 def _mates(view: HostView, one: Standing) -> list[Standing]:
     """Other external sessions that let through what this host itself makes, where the filter is not one that somebody
     chose by name for something else."""
-    if one.internal or one.channel.output_filter in (NOTHING, ALL, None):
+    if one.channel.output_filter in (NOTHING, ALL, None):
+        return []
+    return [o for o in _given(view, one) if one.channel.output_filter == IN_PLACE or _stem(one) == _stem(o)]
+
+
+def _given(view: HostView, one: Standing) -> list[Standing]:
+    """Other external sessions that are given what this host itself makes."""
+    if one.internal:
         return []
     made = {(d.socket, row.name) for d in view.bird.daemons for row in d.protocols if row.proto in MAKERS}
     gives = {
@@ -85,10 +95,20 @@ def _mates(view: HostView, one: Standing) -> list[Standing]:
         other
         for other in standing(view)
         if carried(other) == carried(one)
-        and (one.channel.output_filter == IN_PLACE or _stem(one) == _stem(other))
         and other.channel.exported
         and (other.session.daemon.socket, other.session.name) in gives
     ]
+
+
+def _wanted(view: HostView, one: Standing) -> bool:
+    """Whether somebody may miss what a session with "export none" does not announce: this host makes routes, and tells
+    another of them, or there is no other that it could tell; unless it is drained, or announced nothing at the time of
+    the baseline."""
+    then = before(view, one.session, one.channel.name)
+    if view.meta.drained or (then is not None and not then.exported):
+        return False
+    alone = sum(carried(other) == carried(one) for other in standing(view)) == 1
+    return not one.internal and makers(one, MAKERS) and (alone or bool(_given(view, one)))
 
 
 def _twins(view: HostView, one: Standing) -> list[Standing]:
@@ -155,16 +175,20 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         better = [other for other in siblings(view, one, "output") if other.channel.exported] or _mates(view, one)
         better = better or _twins(view, one)
+        halves = [] if better else other_halves(view, one)
+        better = better or halves
         was = 0 if better else announced(view, one)
-        if not better and not was and (one.channel.output_filter == NOTHING or one.internal):
+        by_name = one.channel.output_filter == NOTHING
+        if not better and not was and (one.internal or (by_name and not _wanted(view, one))):
             continue
         session, policy = one.session, one.channel.output_filter
         words = f", while {better[0].session.name} announces {better[0].channel.exported}" if better else ""
+        words += f" of {halves[0].channel.name}, and it announced some before" if halves else ""
         words += f" (it announced {was} at the time of the baseline)" if was else ""
         yield RULE.found(
             subject=session.subject,
             message=f"BGP session {session.name} to {session.neighbour} is established and announces no "
-            f"{one.channel.name} route{words}: filter {policy} refuses all",
+            f"{one.channel.name} route{words}: " + ('"export none"' if by_name else f"filter {policy} refuses all"),
             evidence=[
                 (f"{one.channel.name} exported", 0, session.source),
                 (f"{one.channel.name} export updates filtered", count, session.source),
@@ -273,6 +297,10 @@ def examples() -> Iterator[Example]:
     yield from _of_two_families(told)
     yield from _silent()
     yield from _since()
+    zero = _zero()["channels"][0]
+    at_zero = {"exported": 0, "export_updates": zero.export_updates}
+    yield from recalled_cases({"exported": 0}, told)
+    yield from none_cases(at_zero)
 
 
 def _since() -> Iterator[Example]:
@@ -318,7 +346,7 @@ def _since() -> Iterator[Example]:
     yield Example(name="it announced nothing then", why="a collector", baseline=host().build(), **none)
     yield Example(name="labelled drained", why="out of service", baseline=old, labels={"drained": "true"}, **none)
     yield Example(
-        name="the baseline's BIRD was late", why="nothing is known", baseline=old, late_then=("bird",), **none
+        name="the baseline's BIRD was late", why="nothing is known", baseline=old, late_then=("bird",), **none, **info
     )
 
 
