@@ -18,9 +18,9 @@ Fix
 
 Not flagged
   Taps made ahead for machines that do not exist yet (a warm pool): no route that somebody put there points to them,
-  whatever address of the host they carry. Such a tap with an address of its own, or in a bridge, is an info at most.
-  Persistent taps of a stopped machine to which nothing refers. Taps that are down. Taps with a carrier: their process
-  may live in another PID namespace.
+  whatever address of the host they carry. Such a tap with an address of its own, or in a bridge, is an info at most,
+  and so is that of a machine that was stopped, for nobody can tell it from one that died. Persistent taps to which
+  nothing refers. Taps that are down. Taps with a carrier: their process may live in another PID namespace.
 
 References
   drivers/net/tun.c __tun_detach() and tun_net_xmit(); Documentation/networking/tuntap.rst;
@@ -58,18 +58,23 @@ def expected(tap: GuestTap) -> str:
     return f"the permanent neighbour {fixed[0].dst}" if fixed else ""
 
 
+def _left(tap: GuestTap) -> str:
+    """What is so of a tap that is set up while nothing says that a guest is expected."""
+    if tap.link.carrier_up_count:
+        return "its machine was stopped or has died, and the tap is set up still"
+    return "it is set up, but nothing is routed there"
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for tap in guest_taps(view):
         if not abandoned(tap):
             continue
         sign, times = expected(tap), tap.link.carrier_up_count or 0
-        prepared = not times and (tap.connected or tap.link.master is not None)
+        prepared = tap.connected or tap.link.master is not None
         if not sign and not prepared:
             continue
         name = tap.link.ifname
-        what = (
-            f"{sign} leads there, what is sent to it is lost" if sign else "it is set up, but nothing is routed there"
-        )
+        what = f"{sign} leads there, what is sent to it is lost" if sign else _left(tap)
         yield RULE.found(
             subject=tap.about,
             severity="warning" if sign else "info",
@@ -137,7 +142,11 @@ def _silent() -> Iterator[Example]:
     yield _case("carrier without a process", "its process lives in another PID namespace", unseen)
     yield _case("down", "nobody uses it", _routed(up=False).route("10.1.0.5/32", dev="tap0"))
     stopped = _routed(carrier_up_count=1).address("tap0", "10.1.0.1/30")
-    yield _case("held before, with an address", "its machine was stopped", stopped)
+    left: dict[str, object] = {"severity": "info", "says": ("tap0 any more: its machine was stopped or has died",)}
+    yield _case("held before, with an address", "its machine was stopped", stopped, 1, **left)
+    dead = HostBuilder().link("br0", kind="bridge").tap("tap0", holder=None, master="br0", carrier_up_count=1)
+    yield _case("held before, in a bridge", "stopped or dead, nobody can tell", dead, 1, **left)
+    yield _case("held before, nothing set up", "a persistent tap, kept", _routed(carrier_up_count=1))
     tun = HostBuilder().link("tun0", kind="tun", info={"type": "tun"}, carrier=False).route("10.8.0.0/24", dev="tun0")
     yield _case("a VPN's tun", "no machine's", tun)
     stale = _routed().neighbour("10.1.0.5", dev="tap0", state="stale")

@@ -23,11 +23,12 @@ Fix
 
 Not flagged
   Hosts that only terminate (proxies, servers with several uplinks). A container seen from inside: its veth is its way
-  out. Idle bridges, bridges that also have a physical port, VPN taps, WireGuard clients: none of them says that
-  others are forwarded for; they are told, as info, where other signs are missing. IPv4 interfaces that forward by
-  their own setting while "all" is 0; IPv6 ones with force_forwarding. One interface that is off while "all" is on:
-  that is forwarding-per-iface-off. A guest network that is meant to be isolated cannot be told from a dead one until
-  its guests send: it is a warning, and critical when packets have been forwarded before, or are being dropped now.
+  out. Subnets on taps and bridges without a carrier: nobody is there. Bridges that also have a physical port, VPN taps,
+  WireGuard clients: none of them says that others are forwarded for; they are told, as info, where other signs are
+  missing. IPv4 interfaces that forward by their own setting while "all" is 0; IPv6 ones with force_forwarding. One
+  interface that is off while "all" is on: that is forwarding-per-iface-off. A guest network that is meant to be
+  isolated cannot be told from a dead one until its guests send: it is a warning, and critical when packets have been
+  forwarded before, or are being dropped now.
 
 References
   Documentation/networking/ip-sysctl.rst; net/ipv4/route.c ip_route_input_slow() (IN_DEV_FORWARD of the incoming
@@ -85,7 +86,8 @@ def check(view: HostView) -> Iterator[Draft]:
         if everywhere != 0:
             continue
         around = sides(view.stack, view.routes(family), view.addresses)
-        dead = [guest for guest in around.guests if not _served(family, guest.link, around.exits)]
+        there = [guest for guest in around.guests if guest.kind == "routed" or guest.link.carrier is not False]
+        dead = [guest for guest in there if not _served(family, guest.link, around.exits)]
         if dead and around.exits:
             yield _guests_cut_off(view, family, dead, around.exits)
         else:
@@ -272,13 +274,11 @@ def examples() -> Iterator[Example]:
     user = HostBuilder().link("wg0", **TUN).link("tap0", **TAP).route("10.1.0.5/32", dev="tap0")
     yield _one("tunnel in userspace", "wireguard-go has a tun", user.route("10.64.0.0/10", dev="wg0"), "critical")
     unplugged = HostBuilder().link("eth0", up=False).route("default", via="10.0.0.2", dev="eth0")
-    yield _one(
-        "way out is down", "nothing is beyond it", unplugged.link("tap0", **TAP).route("10.1.0.5/32", dev="tap0")
-    )
+    unplugged.link("tap0", **TAP).route("10.1.0.5/32", dev="tap0")
+    yield _one("way out is down", "nothing is beyond it", unplugged)
     dialled = HostBuilder().link("ppp0").route("default", dev="ppp0", family="inet").link("tap0", **TAP)
-    yield _one(
-        "way out without a gateway", "a default route is enough", dialled.route("10.1.0.5/32", dev="tap0"), "critical"
-    )
+    dialled.route("10.1.0.5/32", dev="tap0")
+    yield _one("way out without a gateway", "a default route is enough", dialled, "critical")
     measured = tap().route("10.1.0.5/32", dev="tap0", metrics={"mtu": 1400})
     yield _one("guest with a route metric", "an mtu makes it no gateway", measured, "critical")
     yield from _exits()
@@ -334,8 +334,7 @@ def _bridges() -> Iterator[Example]:
     yield _one("bridge whose tap is down", "idle as well", bridge(up=False))
     yield _one("bridge with a physical port", "its guests go out below", bridge(physical=True))
     yield _one("bridge of cables", "containers or other hosts: told, no alarm", bridge(tap=False), "info")
-    used = _counted_host(bridge(tap=False), 5, 0, 0)
-    yield _one("bridge that was forwarded for", "packets have passed, and pass no more", used, "critical")
+    yield _one("bridge that forwarded", "packets passed once", _counted_host(bridge(tap=False), 5, 0, 0), "critical")
     uplink = HostBuilder().link("br0", kind="bridge").address("br0", "10.9.0.1/24").link("p0", master="br0", **TAP)
     uplink.link("eth1").address("eth1", "10.8.0.1/24").route("10.7.0.0/16", via="10.8.0.2", dev="eth1")
     uplink.route("default", via="10.9.0.254", dev="br0")
@@ -345,6 +344,8 @@ def _bridges() -> Iterator[Example]:
     yield _one("cable within the namespace", "both ends are ours: nobody is behind it", same)
     small = _host().link("tap0", **TAP).address("tap0", "172.16.0.1/29")
     yield _one("tap with eight addresses", "the subnet of one guest", small, "warning")
+    idle = _host().link("tap0", carrier=False, **TAP).address("tap0", "172.16.0.1/29")
+    yield _one("tap with eight addresses and no carrier", "no machine holds it", idle)
     peer = _host().link("tap0", **TAP).address("tap0", "172.16.0.1/30", peer="172.17.0.2")
     yield _one("point-to-point tap", "the prefix is the peer's", peer, "warning")
     bare = _host().link("tap0", **TAP).address("tap0", "172.16.0.1/32")
@@ -413,7 +414,7 @@ def _counters() -> Iterator[Example]:
 
     now = _one("router that drops now", "it forwarded, and packets for others still come", router(9, 1, 2), "critical")
     yield replace(now, says=("IPv4 forwarding is off on a host that has forwarded 9", "1 of them between"))
-    told = Example(
+    yield Example(
         name="guests and drops",
         why="it forwarded, and they send",
         tables=_counted_host(_host().link("tap0", **TAP).route("10.1.0.5/32", dev="tap0"), 9, 1, 2).build(),
@@ -422,7 +423,6 @@ def _counters() -> Iterator[Example]:
         confidence="certain",
         says=("between the samples",),
     )
-    yield told
     for forwarded, refused in ((9, 0), (0, 1)):
         one_sign = _host().link("tap0", **TAP).route("10.1.0.5/32", dev="tap0")
         tables = _counted_host(one_sign, forwarded, 1, 1 + refused).build()
