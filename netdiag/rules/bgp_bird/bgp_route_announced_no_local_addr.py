@@ -66,6 +66,8 @@ RULE = Rule(
     explains=("bgp-announced-service-down",),
 )
 MOST = 512
+NAMED = 3
+"""So many shorter prefixes of one protocol are told one by one; more are told together."""
 
 
 def received(view: HostView, address: str) -> bool:
@@ -171,27 +173,30 @@ def empty(view: HostView, net: str) -> bool:
     )
 
 
-def _aggregate(view: HostView, told: tuple[str, str, list[str]], net: str) -> Draft:
-    """``told``: the daemon's socket, the static protocol, the sessions."""
+def _aggregates_of(view: HostView, told: tuple[str, str, tuple[str, ...]], nets: list[str]) -> Iterator[Draft]:
+    """``told``: the daemon's socket, the static protocol, the sessions. Many of one protocol are one finding."""
     socket, origin, names = told
-    first = net.partition("/")[0]
-    way = view.lookup(Query(family="inet6" if ":" in net else "inet", dst=first))
-    fate = f"goes out again by {view.ifname(way.oif)}" if way.ok and way.oif else "is refused"
-    return RULE.found(
-        subject=subject("prefix", prefix=net),
-        message=f"{net} is announced to {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}, and this host has "
-        f"no address and no route of it: what comes for it {fate}",
-        severity="warning",
-        confidence="likely",
-        evidence=[
-            (f"announced by {origin}", net, f"birdc show route export {names[0]}"),
-            (f"addresses in {net}", 0, "RTM_GETADDR IFA_LOCAL"),
-            (f"routes in {net}, or wider ones but the default", 0, "RTM_GETROUTE"),
-        ],
-        confirm=[birdc(socket, f"show route export {bird_name(names[0])}"), f"ip route get {first}"],
-        fix=f"{birdc(socket, f'disable {bird_name(origin)}')}  # or give its routes to the kernel, and the host what "
-        "the prefix is for",
-    )
+    for group in [nets] if len(nets) > NAMED else [[net] for net in nets]:
+        net, more = group[0], len(group) - 1
+        first = net.partition("/")[0]
+        way = view.lookup(Query(family="inet6" if ":" in net else "inet", dst=first))
+        fate = f"goes out again by {view.ifname(way.oif)}" if way.ok and way.oif else "is refused"
+        yield RULE.found(
+            subject=subject("bird-protocol", name=origin, socket=socket) if more else subject("prefix", prefix=net),
+            message=f"{net}{f' and {more} more of {origin} are' if more else ' is'} announced to "
+            f"{', '.join(names[:3])}{' ...' if len(names) > 3 else ''}, and this host has no address and no route of "
+            f"{'them' if more else 'it'}: what comes for {net if more else 'it'} {fate}",
+            severity="warning",
+            confidence="likely",
+            evidence=[
+                (f"announced by {origin}", net, f"birdc show route export {names[0]}"),
+                (f"addresses in {net}", 0, "RTM_GETADDR IFA_LOCAL"),
+                (f"routes in {net}, or wider ones but the default", 0, "RTM_GETROUTE"),
+            ],
+            confirm=[birdc(socket, f"show route export {bird_name(names[0])}"), f"ip route get {first}"],
+            fix=f"{birdc(socket, f'disable {bird_name(origin)}')}  # or give its routes to the kernel, and the host "
+            f"what the {'prefixes are' if more else 'prefix is'} for",
+        )
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -204,10 +209,13 @@ def check(view: HostView) -> Iterator[Draft]:
     taken, unseen = steering(view), view.unknown("bpf") or view.unknown("nft")
     named = Translations(view)
     if not taken and not unseen:
+        bare: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
         for (socket, origin, net), told in every.items():  # one whose communities are not told bears a "?"
-            names = [name for name in told if name in abroad.get(socket, ())]
+            names = tuple(name for name in told if name in abroad.get(socket, ()))
             if names and empty(view, net) and not named.names(net):
-                yield _aggregate(view, (socket, origin, names), net)
+                bare.setdefault((socket, origin, names), []).append(net)
+        for about, nets in bare.items():
+            yield from _aggregates_of(view, about, nets)
     here = {net: received(view, net.partition("/")[0]) for _, _, net in found}
     for (socket, origin, net), told in found.items():
         if here[net] or named.names(net.partition("/")[0]):
@@ -283,6 +291,13 @@ def _aggregates() -> Iterator[Example]:
         return _case(f"aggregate, {name}", why, made, fires, severity=severity, confidence=sure, says=says)
 
     yield case("nothing of it here", "it goes round", host(), "what comes for it goes out again by eth0")
+    for more, fires in ((2, 3), (3, 1)):
+        routes = [BirdRoute(net=f"203.0.{n}.0/24", type="blackhole", protocol="s1", best=True) for n in range(more)]
+        many = host().exports("up1", routes=tuple(routes), rtbh=())
+        about = subject("prefix", prefix="203.0.113.0/24") if fires > 1 else subject("bird-protocol", name="s1")
+        yield _case(
+            f"{more} more aggregates", "one protocol is one cause", many, fires, severity="warning", subject=about
+        )
     yield case("nothing of it here, IPv6", "the same", host("2001:db8:9::/48"), "goes out again by eth0")
     lost = host().without_routes(table=254, family="inet")
     yield case("nothing at all here", "no route", lost, "what comes for it is refused")
