@@ -294,10 +294,9 @@ def _aggregates() -> Iterator[Example]:
     for more, fires in ((2, 3), (3, 1)):
         routes = [BirdRoute(net=f"203.0.{n}.0/24", type="blackhole", protocol="s1", best=True) for n in range(more)]
         many = host().exports("up1", routes=tuple(routes), rtbh=())
-        about = subject("prefix", prefix="203.0.113.0/24") if fires > 1 else subject("bird-protocol", name="s1")
-        yield _case(
-            f"{more} more aggregates", "one protocol is one cause", many, fires, severity="warning", subject=about
-        )
+        about: dict[str, Any] = {"kind": "prefix"} if fires > 1 else {"kind": "bird-protocol", "name": "s1"}
+        why = "one protocol is one cause"
+        yield _case(f"{more} more aggregates", why, many, fires, severity="warning", subject=about)
     yield case("nothing of it here, IPv6", "the same", host("2001:db8:9::/48"), "goes out again by eth0")
     lost = host().without_routes(table=254, family="inet")
     yield case("nothing at all here", "no route", lost, "what comes for it is refused")
