@@ -2,8 +2,10 @@
 can fail."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from netdiag.model.bird import BirdRoute
+from netdiag.model.intent import IntendedAnnouncement, Intent
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example
 
@@ -54,3 +56,40 @@ def inner_examples(_route: Callable[..., BirdRoute]) -> Iterator[Example]:
         yield Example(name=f"connected networks, and at the time of the baseline {name}", why=why, tables=now.build(),
                       baseline=then.build(), fires=fires, severity="warning" if fires else None,
                       says=says if fires else ())  # fmt: skip
+
+
+def unnamed_examples(_route: Callable[..., BirdRoute]) -> Iterator[Example]:
+    """``up1``, of a private AS, is given what ``peer`` or the internal ``rr`` told; the intent names what it is for."""
+
+    def host(*routes: BirdRoute) -> BirdHost:
+        built = BirdHost().protocol("s1", "Static").bgp("up1", neighbor_as=65100)
+        built.bgp("peer", neighbor_as=65200, neighbor_address="192.0.2.9", channels=(channel(imported=3),))
+        built.bgp("rr", neighbor_as=65001, neighbor_address="192.0.2.8")
+        return built.exports("up1", routes=(_route(), *routes))
+
+    theirs, inner = _route("203.0.113.0/24", "peer"), _route("10.7.0.0/16", "rr")
+    own = IntendedAnnouncement(prefix="198.51.100.0/24", session="up*")
+    wide = IntendedAnnouncement(prefix="203.0.0.0/16", session="up*")
+    elsewhere = IntendedAnnouncement(prefix="198.51.100.0/24", session="ix*")
+    for name, why, told, meant, role, severity in (
+        ("another neighbour's", "the filter lets all pass", (theirs,), (own,), "edge", "warning"),
+        ("private ones of inside", "the same", (inner,), (own,), "edge", "warning"),
+        (
+            "public ones of inside",
+            "the AS's own, of another edge",
+            (_route("198.18.0.0/24", "rr"),),
+            (own,),
+            "edge",
+            None,
+        ),
+        ("private ones of its own", "a static route", (_route("10.8.0.0/16"),), (own,), "edge", None),
+        ("what is named, with more", "a customer", (theirs,), (own, wide), "edge", "info"),
+        ("for a session of another name", "nothing is known", (theirs,), (elsewhere,), "edge", "info"),
+        ("by a host for transit", "that is what it is for", (theirs,), (own,), "transit", "info"),
+        ("by a route reflector", "the same", (inner,), (own,), "fra-rr2", "info"),
+    ):
+        tables = replace(host(*told).build(), intent=Intent(announce=meant))
+        yield Example(name=f"not named: {name}", why=why, tables=tables, labels={"role": role},
+                      fires=1 if severity else 0, severity=severity)  # type: ignore[arg-type]  # fmt: skip
+    yield Example(name="private ones of inside", why="an inner network, or a leak", tables=host(inner).build(), fires=1,
+                  severity="info")  # fmt: skip

@@ -45,11 +45,11 @@ from netdiag.model.finding import Draft, Severity, Unjudged, subject
 from netdiag.model.intent import IntendedAnnouncement
 from netdiag.rules.anycastcases import service_examples
 from netdiag.rules.bgp_bird.bgp_announced_service_down import PUBLIC
-from netdiag.rules.bgp_bird.bgp_export_leak import private
 from netdiag.rules.bgpsessions import Session, bird_name, sessions
 from netdiag.rules.bgpsiblings import NOTHING
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.expected import since, untold
+from netdiag.rules.givenroutes import private
 from netdiag.rules.localports import listeners
 from netdiag.rules.shape import Example, Rule
 

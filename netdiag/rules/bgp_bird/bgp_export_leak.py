@@ -6,7 +6,9 @@
   goes (not one for some marks alone): no routing daemon made that route, or the first provider is given nothing of the
   second, which it was offered; or those of a session of which it was given none at the time of the baseline, when they
   were there. And, as a warning, routes of any other protocol (an internal session, an IGP, connected networks) of which
-  it was given none then, though it was given others and the kernel had the very same.
+  it was given none then, though it was given others and the kernel had the very same; and, where [[announce]] of the
+  intent names what goes to the session, routes of another external session, and private ones of an internal session,
+  that it does not name (nor anything wider).
 
 Why it matters
   The neighbour, and everybody behind it, sends traffic for these prefixes here: for somebody else's networks, over
@@ -23,9 +25,11 @@ Fix
 
 Not flagged
   Routes made here (static, direct, kernel, an IGP) or learnt by internal sessions, where they are public and no
-  baseline says that they were kept back. Private
-  prefixes to a private AS: inner networks. Routes passed from one external neighbour to another where every session to
-  that AS gets such, and one of the two is no provider: transit, route servers, customers; told as info. So are routes
+  baseline says that they were kept back. Private prefixes to a private AS: inner networks; told as info where an
+  internal session brought them. What the intent does not name, on a host that is there to pass routes on, by its role
+  (a label, or a word of its name): transit, rs, rr, ix, core, spine. Routes passed from one external neighbour to
+  another where every session to that AS gets such, and one of the two is no provider: transit, route servers,
+  customers; told as info. So are routes
   passed both ways between neighbours that gave us our default routes by BGP: a ring or a fabric of routers does that.
   So are those of a neighbour that was given the session's own at the time of the baseline: the way back is new only
   because one of the two lost a route. A default route given to a customer. Route lists beyond the cap: not evaluated
@@ -35,20 +39,19 @@ References
   RFC 7908, RFC 8212, RFC 6996 (private AS numbers), RFC 1918, RFC 6598, RFC 4193
 """
 
-import ipaddress
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
-from netdiag.model.bird import BirdProtocol, BirdRoute
+from netdiag.model.bird import BirdRoute
 from netdiag.model.distinct import among
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.rules.bgpsessions import Session, bird_name, sessions
 from netdiag.rules.build_bird import BirdHost, channel
-from netdiag.rules.leakcases import inner_examples, whole_examples
+from netdiag.rules.givenroutes import Told, all_, external, internal, private, unmeant
+from netdiag.rules.leakcases import inner_examples, unnamed_examples, whole_examples
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.waysout import ROUTING_DAEMONS, by_mark
 
@@ -58,104 +61,18 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("bird",),
-    consults=("bird_routes", "routes", "rules", "links", "nexthops", "baseline"),
+    consults=("bird_routes", "routes", "rules", "links", "nexthops", "baseline", "intent.announce"),
     explains=("bgp-prefix-limit-hit",),
     own_cause=True,
 )
-PRIVATE = tuple(
-    ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
-)
+
+
+NOT_NAMED = "were learnt from {}, and [[announce]] of the intent names none of them for it"
 
 
 def private_as(number: int) -> bool:
     """RFC 6996, and the reserved ones around."""
     return 64496 <= number <= 65551 or number >= 4200000000
-
-
-def external(row: BirdProtocol) -> bool:
-    """An eBGP session."""
-    return row.local_as is not None and row.neighbor_as not in (None, row.local_as)
-
-
-@lru_cache(maxsize=65_536)  # the same prefixes go to every session
-def private(net: str) -> bool:
-    """Whether the prefix, or the address, is of a network that others do not know: RFC 1918, RFC 6598, RFC 4193."""
-    try:
-        asked = ipaddress.ip_network(net)
-    except ValueError:
-        return False
-    return any(asked.version == one.version and asked.subnet_of(one) for one in PRIVATE)  # type: ignore[arg-type]
-
-
-def all_(route: BirdRoute) -> bool:
-    """A default route."""
-    return route.net.endswith("/0")
-
-
-class Told:
-    """What BIRD tells its protocols, on this host now or at the time of the baseline."""
-
-    def __init__(self, view: HostView) -> None:
-        self.lists = {(d.socket, one.protocol): one.routes for d in view.bird_routes for one in d.exports}
-        self.rows = {(d.socket, row.name): row for d in view.bird.daemons for row in d.protocols}
-
-    def foreign(self, place: tuple[str, str]) -> list[BirdRoute]:
-        """Routes that a session is given, and an external session to another AS brought."""
-        found = []
-        for route in self.lists.get(place) or ():
-            origin = self.rows.get((place[0], route.protocol or ""))
-            other = origin is not None and external(origin) and origin.neighbor_as != self.rows[place].neighbor_as
-            if other and not all_(route):
-                found.append(route)
-        return found
-
-    def spared(self, place: tuple[str, str], since: list[BirdRoute]) -> bool:
-        """Whether the session was given routes, and none of the protocols that brought these, which had some; and was
-        no part of a ring or a fabric: one whose own routes these neighbours were given gets theirs as the ways change.
-        """
-        routes = self.lists.get(place)
-        origins = {(place[0], route.protocol or "") for route in since}
-        had = [row for origin in origins if (row := self.rows.get(origin)) is not None]
-        offered = any(one.imported for row in had for one in row.channels)
-        known = place in self.rows and external(self.rows[place])
-        asns = {row.neighbor_as for row in had}
-        ring = known and any(
-            row.neighbor_as in asns
-            and self.rows[place[0], route.protocol or ""].neighbor_as == self.rows[place].neighbor_as
-            for other, row in self.rows.items()
-            if other[0] == place[0]
-            for route in self.foreign(other)
-        )
-        return bool(routes) and known and offered and not ring and not self.foreign(place)
-
-    def kept_back(self, place: tuple[str, str], since: list[BirdRoute], then: HostView) -> list[BirdRoute]:
-        """Those of the routes that the kernel had then, of protocols that gave the session none, though it was given
-        others; not those that external sessions brought, see ``spared``."""
-        routes = self.lists.get(place)
-        if not routes or place not in self.rows or not then.read_whole("routes"):
-            return []
-        gave = {route.protocol for route in routes}
-        found = []
-        for route in since:
-            maker = self.rows.get((place[0], route.protocol or ""))
-            if maker is None or maker.state != "up" or route.protocol in gave or all_(route) or external(maker):
-                continue
-            if _stood(then, route.net):
-                found.append(route)
-        return found
-
-
-def _stood(view: HostView, net: str) -> bool:
-    """Whether some table of the kernel had a route for just this prefix."""
-    try:
-        held = str(ipaddress.ip_network(net))
-    except ValueError:
-        return False
-    family = "inet6" if ":" in held else "inet"
-    fib = view.fib(family)
-    return any(
-        row.dst == held for table in fib.tables() for row in view.route_rows(family, fib.routes_covering(table, held))
-    )
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -183,11 +100,9 @@ def check(view: HostView) -> Iterator[Draft]:
             yield _draft(session, whole, words, "critical")
         elif inner and not private_as(session.protocol.neighbor_as):
             yield _draft(session, inner, "are private networks, and the neighbour's AS is a public one", "critical")
-        elif not passed and before is not None and view.baseline is not None:
-            opened = before.kept_back((session.daemon.socket, session.name), list(routes), view.baseline)
-            if opened:
-                words = f"are of {opened[0].protocol}: it was given none of those at the time of the baseline"
-                yield _draft(session, opened, words, "warning")
+        elif not passed and (opened := _opened(view, before, session, routes)):
+            words = f"are of {opened[0].protocol}: it was given none of those at the time of the baseline"
+            yield _draft(session, opened, words, "warning")
         elif passed:
             mates = [
                 one
@@ -215,8 +130,22 @@ def check(view: HostView) -> Iterator[Draft]:
             elif before is not None and before.spared((session.daemon.socket, session.name), passed):
                 words = f"were learnt from {origin}: it was given none such at the time of the baseline"
                 yield _draft(session, passed, words, "critical")
+            elif strange := unmeant(view, session, now):
+                yield _draft(session, strange, NOT_NAMED.format(strange[0].protocol), "warning")
             else:
                 yield _draft(session, passed, f"were learnt from {origin}: transit, or a leak", "info", "possible")
+        elif strange := unmeant(view, session, now):
+            yield _draft(session, strange, NOT_NAMED.format(strange[0].protocol), "warning")
+        elif guests := [route for route in inner if internal(rows.get((session.daemon.socket, route.protocol or "")))]:
+            words = f"are private networks that {guests[0].protocol} brought: an inner network, or a leak"
+            yield _draft(session, guests, words, "info", "possible")
+
+
+def _opened(view: HostView, before: Told | None, session: Session, routes: Iterable[BirdRoute]) -> list[BirdRoute]:
+    """Those of the routes that the session was not given at the time of the baseline, though they were there."""
+    if before is None or view.baseline is None:
+        return []
+    return before.kept_back((session.daemon.socket, session.name), list(routes), view.baseline)
 
 
 def _providers(view: HostView, outward: list[Session]) -> tuple[set[int | None], set[int | None]]:
@@ -340,6 +269,7 @@ def examples() -> Iterator[Example]:
     yield from _provider_examples(crit)
     yield from inner_examples(_route)
     yield from whole_examples(_route)
+    yield from unnamed_examples(_route)
     for name, fields in (("down", {"state": "start"}), ("own AS not told", {"local_as": None})):
         session = BirdHost().bgp("up1", neighbor_as=3320, **fields).exports("up1", routes=(_route("10.1.0.0/16"),))
         yield _case(f"session {name}", "nothing can be said", session)

@@ -49,11 +49,11 @@ from netdiag.model.bird import BirdRoute, RouteList, SentRoute, UnresolvedRoute
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Xdp
 from netdiag.model.route import RTN_LOCAL, RTN_THROW, RTN_UNICAST, RTNH_F_DEAD, Routes
-from netdiag.rules.bgp_bird.bgp_export_leak import private
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_bpf import program, tc, tcx, xdp
 from netdiag.rules.build_nft import chain, daddr, nat, plain, rule, table, verdict
+from netdiag.rules.givenroutes import private
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.takenearly import Translations, steering
 

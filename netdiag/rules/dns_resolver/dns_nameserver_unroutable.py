@@ -44,11 +44,11 @@ from netdiag.index.shadow import REFUSALS
 from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, Severity, Subject, subject
 from netdiag.model.link import IFF_LOWER_UP, Link
-from netdiag.rules.bgp_bird.bgp_export_leak import private
 from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
+from netdiag.rules.givenroutes import private
 from netdiag.rules.nameservers import asked, asks_dns, beyond
 from netdiag.rules.neighbours.neigh_gateway_failed import RECENT
 from netdiag.rules.shape import Example, Rule, quoted
