@@ -6,7 +6,8 @@
   translated: what they send leaves, and no answer comes back. Or on the one behind which a BGP neighbour of another AS,
   which tells this host of routes, is told by its BIRD of networks behind another interface: it sends what is for there.
   Or on one that a policy rule names: what arrives there (iif) has a table of its own. Or on the one by which a guest
-  that forwards opened a connection whose answer came and did not get through (a warning).
+  that forwards opened a connection whose answer came and did not get through; or the one by which a policy rule leads
+  out what a network behind an interface that forwards sends (a warning).
 
 Why it matters
   The kernel asks the interface on which a packet arrives. What comes in there is dropped; the other direction works,
@@ -32,23 +33,19 @@ References
   net/ipv4/route.c ip_route_input_slow() IN_DEV_FORWARD(), ip_error(); net/ipv4/devinet.c inet_forward_change()
 """
 
-import socket
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from netdiag.index.guests import Sides, sides
-from netdiag.index.policy import Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import led_by, ways
 from netdiag.model.bird import BirdRoute, UpdateCounts
-from netdiag.model.conntrack import TCP_STATES
 from netdiag.model.distinct import among
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.link import Link
 from netdiag.model.nexthop import NexthopMember
+from netdiag.rules.answerless import half_open, led_out
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.build_nft import chain, nat, oifname, plain, rule, saddr, table, verdict
@@ -79,8 +76,6 @@ def off(view: HostView) -> list[Link]:
     ]  # fmt: skip
 
 
-MOST_FLOWS = 256
-"""Tracked connections that are looked at."""
 MOST_SHARED = 1000
 """Routes of one next hop that are looked at."""
 
@@ -142,7 +137,9 @@ def weight(
         return "critical", "likely", f"it shares a route with {other}, which forwards"
     if (told := invited(view, "inet", link, dead)) is not None:
         return "critical", "likely", told[0]
-    if (asked := _half_open(view, [one.link for one in lucky], link)) is not None:
+    if (rule_words := led_out(view, link, dead)) is not None:
+        return "warning", "likely", f"{rule_words}, and no answer returns"
+    if (asked := half_open(view, [one.link for one in lucky], link)) is not None:
         return "warning", "likely", asked
     if alive(view) < 2:
         return "warning", "likely", "no two interfaces are left to forward between"
@@ -160,24 +157,6 @@ def _open(view: HostView, around: Sides) -> set[int]:
     led = among(routes.table, reachable_tables(rules, view.links, "inet")) & (routes.protocol != CONNECTED)
     guests = {guest.link.ifindex for guest in around.guests if guest.kind in SURE}
     return {way.hop.oif for way in ways(routes, view.nexthops, led)} - guests
-
-
-def _half_open(view: HostView, guests: list[Link], link: Link) -> str | None:
-    """A connection that a guest of one of these interfaces opened by the interface, and whose answer came in (before it
-    is routed, connection tracking has seen it) but did not get to the guest, while packets for others were refused."""
-    names, table = {one.ifindex: one.ifname for one in guests}, view.conntrack
-    if not names or not view.latest.snmp.get("Ip.InAddrErrors"):
-        return None
-    opening = (table.family == socket.AF_INET) & (table.tcp_state == TCP_STATES.index("syn_recv"))
-    for entry in (table.row(position) for position in np.flatnonzero(opening)[:MOST_FLOWS].tolist()):
-        behind = names.get(view.lookup(Query(family="inet", dst=entry.orig_src)).oif or 0)
-        if behind is None:
-            continue
-        way = view.lookup(Query(family="inet", dst=entry.reply_src, src=entry.orig_src, iif=behind))
-        if way.type == "unicast" and {hop.oif for hop in way.hops} == {link.ifindex}:
-            ends = f"{entry.orig_src} behind {behind} to {entry.orig_dst} port {entry.orig_dport}"
-            return f"the connection of {ends} was answered, and the answer did not get through"
-    return None
 
 
 def view_seconds(view: HostView) -> float:
@@ -256,6 +235,17 @@ def examples() -> Iterator[Example]:
     for word, fires in (("iif", 1), ("oif", 0)):
         led = _twice(_router(eth2=0)).rule(700, table=100, **{word: "eth2"})
         yield _case(f"a rule of {word}", "of what arrives?", led, fires, severity="critical" if fires else None)
+    leads: tuple[tuple[str, dict[str, Any], Severity], ...] = (
+        ("another network", {"src": "10.0.0.0", "src_len": 24}, "warning"),
+        ("its own address", {"src": "10.2.0.1", "src_len": 32}, "info"),
+        ("nothing but that", {"src": "10.0.0.0", "src_len": 24, "invert": True}, "info"),
+        ("a mark", {"src": "10.0.0.0", "src_len": 24, "fwmark": 7}, "info"),
+        ("a network behind it", {"src": "10.2.0.0", "src_len": 24}, "info"),
+    )
+    for name, words, severity in leads:
+        policy = _router(eth2=0).route("default", via="10.1.0.2", dev="eth1").rule(700, table=100, **words)
+        policy.route("default", via="10.2.0.2", dev="eth2", table=100)
+        yield _case(f"a rule leads out by it {name}", "who sends?", policy, 1, severity=severity)
     mgmt = _router(eth2=0).route("default", via="10.2.0.2", dev="eth2")
     yield _case("management with the default route", "kept apart on purpose", mgmt, 1, severity="info")
     alone = _router(eth1=0, eth2=0).sysctl("net.ipv4.conf.lo.forwarding", 1)
