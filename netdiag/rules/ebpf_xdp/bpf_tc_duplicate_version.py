@@ -105,7 +105,7 @@ def check(view: HostView) -> Iterator[Draft]:
             fix=f"{_detach(old)}  # the one that was loaded first",
             confidence="likely" if old.whole else "possible",
             breaks=[subject("link", ifname=ifname), subject("bpf-program", name=old.name)],
-            touches=[subject("link", ifname=ifname)],
+            touches=[subject("link", ifname=ifname), subject("bpf-program", name=old.name)],
         )
 
 

@@ -76,7 +76,7 @@ def check(view: HostView) -> Iterator[Draft]:
                         ],
                         fix=f"let {quoted(title(first))} return -1 (TC_ACT_UNSPEC, TCX_NEXT) for what it does not "
                         f"decide, or attach {quoted(name)} before it",
-                        touches=[subject("link", ifname=ifname)],
+                        touches=[subject("bpf-program", name=title(first))],
                     )
                 break
 

@@ -77,7 +77,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 f"bpftool prog dump xlated id {first.id}",
             ],
             fix=f"let {quoted(name)} return -1 (TCX_NEXT) for what it does not decide, or move the filters to tcx",
-            touches=[subject("link", ifname=ifname)],
+            touches=[subject("link", ifname=ifname), subject("bpf-program", name=name)],
         )
 
 

@@ -1,6 +1,7 @@
 """What it checks
   A program at a network hook of an interface (XDP, tc, tcx, netkit) whose name was at none at the time of the baseline;
-  or, by [[bpf]] of the intent, another program than those named at a hook of an interface that the intent speaks about.
+  or, by [[bpf]] of the intent, another program than those named at a hook of an interface that the intent speaks about
+  (at another hook of such an interface: information, for the intent need not list everything).
 
 Why it matters
   Every packet of the interface runs through it. An observability agent, a debugging session that nobody ended or an
@@ -43,7 +44,7 @@ RULE = Rule(
     confidence="likely",
     reads=("bpf", "links"),
     consults=("intent.bpf", "baseline"),
-    explains=("bpf-xdp-generic-fallback", "bpf-tc-duplicate-version"),
+    explains=("bpf-xdp-generic-fallback", "bpf-tc-duplicate-version", "bpf-tc-terminal-shadow", "bpf-tcx-before-tc"),
 )
 
 
@@ -52,6 +53,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     old, told = view.baseline, view.intent.bpf
     wanted = {want.name for want in told or ()}
     strange: dict[str, list[Placed]] = {}
+    beside: dict[str, list[Placed]] = {}
     why = "another one than the intent names"
     if old is not None and old.read_whole("bpf"):
         known = {row.name for row in placed(old)}
@@ -61,17 +63,22 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
                 strange.setdefault(row.name, []).append(row)
     elif told is not None:
         for row in placed(view):
-            if _spoken_of(told, row) and not any(named(row.name, want) for want in wanted):
-                strange.setdefault(row.name, []).append(row)
+            hooks = _spoken_of(told, row)
+            if hooks and not any(named(row.name, want) for want in wanted):
+                (strange if hook_of(row.at) in hooks else beside).setdefault(row.name, []).append(row)
     for name, rows in strange.items():
         yield _draft(view, name, rows, why)
+    for name, rows in beside.items():
+        if name not in strange:
+            yield _draft(view, name, rows, "where the intent names other hooks alone", sure=False)
 
 
-def _spoken_of(told: tuple[IntendedProgram, ...], row: Placed) -> bool:
-    return any(want.hook == hook_of(row.at) and fnmatchcase(row.link.ifname, want.ifname or "") for want in told)
+def _spoken_of(told: tuple[IntendedProgram, ...], row: Placed) -> set[str]:
+    """The hooks of the interface for which the intent names programs."""
+    return {want.hook for want in told if fnmatchcase(row.link.ifname, want.ifname or "")}
 
 
-def _draft(view: HostView, name: str, rows: list[Placed], why: str) -> Draft:
+def _draft(view: HostView, name: str, rows: list[Placed], why: str, *, sure: bool = True) -> Draft:
     first = rows[0]
     ids = {row.at.prog_id for row in rows}
     holders = sorted({f"{h.comm}[{h.pid}]" for h in view.bpf.holders if h.kind == "prog" and h.id in ids})
@@ -89,12 +96,12 @@ def _draft(view: HostView, name: str, rows: list[Placed], why: str) -> Draft:
     places = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
     return RULE.found(
         subject=subject("bpf-program", name=name),
+        confidence=None if sure else "possible",
         message=f"the program {name} sits at {where(first.at)} of {places}, {why}"
         + (f"; held by {', '.join(holders[:2])}" if holders else ""),
         evidence=[*evidence, *runs],
         confirm=[f"bpftool net show dev {quoted(first.link.ifname)}", f"bpftool prog show tag {first.tag}"],
         fix=f"stop what owns {name} ({', '.join([*holders[:1], *pins[:1]]) or 'nobody'}), or name it in the intent",
-        breaks=[subject("link", ifname=ifname) for ifname in names[:16]],
     )
 
 
@@ -134,7 +141,11 @@ def examples() -> Iterator[Example]:
     named = tc(tc(_host(), "eth0", 1), "eth0", 2, priority=2)
     yield case("beside the one of the intent", "that hook is spoken of", named.intend(bpf=want), baseline=None, fires=1)
     other = tc(_host(), "eth0", 2, direction="egress").intend(bpf=want)
-    yield case("where the intent says nothing", "it does not list everything", other, baseline=None)
+    weak: dict[str, Any] = {"baseline": None, "fires": 1, "severity": "info", "says": ("names other hooks alone",)}
+    yield case("at a hook of which the intent says nothing", "it may not list everything", other, **weak)
+    two = tc(tc(_host(), "eth0", 2, direction="egress"), "eth0", 2, priority=2).intend(bpf=want)
+    sure: dict[str, Any] = weak | {"severity": "warning", "says": ("another one than the intent names",)}
+    yield case("at such a hook, and beside the one of the intent", "told once", two, **sure)
     spy = (IntendedProgram(hook="tc-ingress", ifname="eth*", name="spy"),)
     yield case("new and named", "the intent knows it", tc(_host(), "eth0", 2).intend(bpf=spy))
     yield case("nothing to go by", "no intent, no baseline", both, baseline=None, unjudged=True)

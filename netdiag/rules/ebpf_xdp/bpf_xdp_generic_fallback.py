@@ -85,7 +85,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             confirm=[f"ip link show dev {quoted(link.ifname)}", f"bpftool net show dev {quoted(link.ifname)}"],
             fix=f"ip link set dev {quoted(link.ifname)} xdpgeneric off  # then attach it natively, with xdpdrv",
-            touches=[subject("link", ifname=link.ifname)],
+            touches=[subject("link", ifname=link.ifname), subject("bpf-program", name=name)],
         )
 
 
@@ -105,7 +105,7 @@ def _too_large(link: Link, row: BpfAttachment, peer: Link | None, name: str) -> 
         confirm=[f"ip -d link show dev {quoted(link.ifname)}"],
         fix=f"make it a program of fragments (SEC xdp.frags), or give {far} an mtu of at most {NATIVE_MTU}; then "
         "attach it natively, with xdpdrv",
-        touches=[subject("link", ifname=link.ifname)],
+        touches=[subject("link", ifname=link.ifname), subject("bpf-program", name=name)],
     )
 
 
