@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 
 from netdiag.index.cryptokey import cryptokey
+from netdiag.index.packet import Lookup, Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.index.ways import ways
@@ -22,6 +23,8 @@ from netdiag.rules.shape import quoted
 from netdiag.rules.wireguardpeers import device_subject, devices
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+BEYOND = ("192.0.2.1", "64.0.2.1", "2001:db8::1", "c000::1")
+"""Addresses that a default route is for, in each of its halves."""
 
 
 @cache
@@ -53,6 +56,13 @@ def peer_for(device: WireguardDevice, address: str) -> WireguardPeer | None:
     """The peer to which the device sends what is meant for an address; None: to nobody."""
     found = cryptokey(device).lookup(address)
     return found.peer if found is not None else None
+
+
+def way_into(view: HostView, prefix: Network) -> tuple[str, Lookup]:
+    """An address of the prefix, and where packets to it go."""
+    beyond = (ipaddress.ip_address(address) for address in BEYOND)
+    address = str(prefix.network_address if prefix.prefixlen > 1 else next(one for one in beyond if one in prefix))
+    return address, view.lookup(Query(family="inet" if prefix.version == 4 else "inet6", dst=address))
 
 
 def routes_by(view: HostView, family: str, ifindex: int) -> Iterator[tuple[int, int]]:

@@ -63,7 +63,17 @@ FULL_TUNNEL = Drill(
     severity="critical",
     explains=("rule-references-empty-table",),
 )
-test_drill = drill_test(TAKEN_DOWN, NEVER_SPOKEN, FULL_TUNNEL)
+OVERLAY_ONLY = Drill(
+    rule="wg-iface-down",
+    name="the only way to its prefixes",
+    build=talking,
+    break_=lambda lab, host: host.ip("link set dev wg0 down"),
+    during=lambda lab, host: host.run("ping", "-c", "3", "-i", "0.1", "-W", "1", "10.9.0.2", check=False),
+    repair=None,
+    severity="critical",
+    explains=("route-default-missing",),
+)
+test_drill = drill_test(TAKEN_DOWN, NEVER_SPOKEN, FULL_TUNNEL, OVERLAY_ONLY)
 
 
 def test_a_standby_is_told_and_no_alarm(lab: Lab) -> None:

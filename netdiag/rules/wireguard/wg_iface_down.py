@@ -36,7 +36,6 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.intent import IntendedWireguard
@@ -47,7 +46,7 @@ from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.wireguardpeers import device_subject, devices, source
-from netdiag.rules.wireguardways import peer_for
+from netdiag.rules.wireguardways import peer_for, way_into
 
 RULE = Rule(
     id="wg-iface-down",
@@ -69,8 +68,6 @@ RULE = Rule(
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-BEYOND = ("192.0.2.1", "64.0.2.1", "2001:db8::1", "c000::1")
-"""Addresses that a default route is for, in each of its halves."""
 
 
 def used(device: WireguardDevice) -> bool:
@@ -96,9 +93,7 @@ def replaced(view: HostView, device: WireguardDevice, others: Iterable[tuple[Wir
 
 
 def _served(view: HostView, prefix: Network, others: Mapping[int, WireguardDevice]) -> bool:
-    beyond = (ipaddress.ip_address(address) for address in BEYOND)
-    address = str(prefix.network_address if prefix.prefixlen > 1 else next(one for one in beyond if one in prefix))
-    answer = view.lookup(Query(family="inet" if prefix.version == 4 else "inet6", dst=address))
+    address, answer = way_into(view, prefix)
     for hop in answer.hops:
         other = others.get(hop.oif)
         peer = peer_for(other, address) if other is not None else None
@@ -187,16 +182,18 @@ def _finding(view: HostView, device: WireguardDevice, link: Link, message: str, 
         breaks=[
             subject("link", ifname=name),
             *(subject("address", address=address, ifname=name) for address in own),
-            *_emptied(view, device),
+            *(_emptied(view, device) if severity == "critical" else ()),
         ],
     )
 
 
 def _emptied(view: HostView, device: WireguardDevice) -> Iterator[Subject]:
-    """What loses its routes with a device that takes everything: the default route, and the rules for what does not
-    bear the device's mark (wg-quick)."""
-    for prefix in sorted(str(prefix) for prefix in allowed(device) if not prefix.prefixlen):
-        yield subject("route", dst=prefix, table=RT_TABLE_MAIN)
+    """What loses its routes with a device that takes everything: the default route, which is also missed by what is
+    sent to prefixes without another way; and the rules for what does not bear the device's mark (wg-quick)."""
+    held = allowed(device)
+    for dst, version in (("0.0.0.0/0", 4), ("::/0", 6)):
+        if any(one.version == version and not (one.prefixlen and way_into(view, one)[1].hops) for one in held):
+            yield subject("route", dst=dst, table=RT_TABLE_MAIN)
     for rule in view.rules:
         if device.fwmark and rule.fwmark == device.fwmark:
             yield rule_subject(rule)
