@@ -1,7 +1,9 @@
 """Guests behind one bridge that have the same hardware address, told from outside.
 
 One of them sends, and the bridge has learned nobody behind its port: it found that address behind the other one's.
-Asks for links, neighbours, forwarding entries and counters, of which one sample tells nothing. Pure; nothing can fail.
+Where two neighbours have it, they are two guests; where one does, or none, a filter in front of the bridge might have
+thrown away what the silent one sent. Asks for links, neighbours, forwarding entries and counters, of which one sample
+tells nothing. Pure; nothing can fail.
 """
 
 from collections.abc import Iterator
@@ -13,9 +15,12 @@ import numpy as np
 from netdiag.index.guests import faces_guest
 from netdiag.index.view import HostView
 from netdiag.model.distinct import among
+from netdiag.model.finding import Severity
 from netdiag.model.link import Link, Stats64
+from netdiag.model.tc import Qdisc, Tc
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_fdb import entry, fdb
+from netdiag.rules.build_nft import table as nft_table
 from netdiag.rules.shape import Example
 
 ROUTERS = ("00:00:5e:00:01:", "00:00:5e:00:02:")
@@ -38,8 +43,27 @@ class Clones(NamedTuple):
     """The neighbours that have it."""
 
 
+class Bridged(NamedTuple):
+    """A bridge with guests that send, and are known nowhere."""
+
+    bridge: Link
+    quiet: tuple[Link, ...]
+    """Ports of theirs."""
+    homes: dict[str, Link]
+    """Every hardware address that the bridge has learned, and its port."""
+
+
 def clones(view: HostView) -> Iterator[Clones]:
     """One for each bridge."""
+    for bridge, quiet, homes in bridged(view):
+        for address, dsts in _shared(view, bridge).items():
+            if address in homes:
+                yield Clones(bridge, quiet[0], homes[address], address, dsts)
+                break
+
+
+def bridged(view: HostView) -> Iterator[Bridged]:
+    """Bridges behind which a guest sends whom they know nowhere."""
     sent = _sent(view)
     for bridge in view.links:
         if bridge.kind != "bridge" or not bridge.up or bridge.info.get("ageing_time") == 0:
@@ -50,10 +74,25 @@ def clones(view: HostView) -> Iterator[Clones]:
             if not int(row.lladdr[:2], 16) & 1 and row.lladdr != ports[row.ifindex].address:
                 homes[row.lladdr] = ports[row.ifindex]
         known = {port.ifindex for port in homes.values()}
-        quiet = [port for port in ports.values() if port.ifindex in sent - known and _learns(port)]
-        for address, dsts in _shared(view, bridge).items() if quiet else ():
-            if address in homes:
-                yield Clones(bridge, quiet[0], homes[address], address, dsts)
+        quiet = tuple(port for port in ports.values() if port.ifindex in sent - known and _learns(port))
+        if quiet:
+            yield Bridged(bridge, quiet, homes)
+
+
+def twins(view: HostView) -> Iterator[tuple[Link, Link, dict[str, Link]]]:
+    """Bridges with a guest that sends and is known nowhere, its port, and the other guests that are known, of which one
+    may have its hardware address. Not where a filter may have taken its frames before the bridge saw them."""
+    if any(table.family in ("bridge", "netdev") for table in view.nft.tables):
+        return
+    screened = {row.ifindex for row in view.bpf.attachments}
+    screened |= {row.ifindex for row in view.qdiscs.qdiscs if row.kind in ("clsact", "ingress")}
+    for bridge, quiet, homes in bridged(view):
+        if bridge.info.get("vlan_filtering"):
+            continue
+        others = {mac: port for mac, port in homes.items() if faces_guest(port) and not mac.startswith(ROUTERS)}
+        for port in quiet if others else ():
+            if port.ifindex not in screened:
+                yield bridge, port, others
                 break
 
 
@@ -146,3 +185,40 @@ def clone_examples() -> Iterator[Example]:
         yield case(name, why, tables)
     for table in ("fdb", "counters"):
         yield case(f"{table} not read", "it is not known", host(), late=(table,), unjudged=True)
+
+
+def twin_examples() -> Iterator[Example]:
+    """Of vm-clone-dup-ip-mac: the same, where one neighbour has that address, or none."""
+    port = {"state": "forwarding", "learning": True}
+
+    def case(name: str, why: str, fires: int = 0, **more: Any) -> Example:
+        made = HostBuilder().link("br0", kind="bridge", info={"vlan_filtering": more.get("vlans", False)})
+        made.address("br0", "10.9.0.1/24").neighbour("10.9.0.2", dev="br0", lladdr=MAC, state="reachable")
+        for name_, number in (("tap0", 0), ("tap1", 1)):
+            made.tap(name_, master="br0", address=f"02:00:00:00:01:0{number}", slave_info=port)
+        if more.get("card"):
+            made.link("eth0", master="br0", slave_info=port)
+        if more.get("family"):
+            made.nft(nft_table(family=more["family"], name="screen"))
+        looks = [made.link_counters("tap1", stats=Stats64(rx_packets=count)) for count in more.get("rx", (40, 44))]
+        made.counters(before={"links": (looks[0],)}, after={"links": (looks[1],)})
+        home = "eth0" if more.get("card") else "tap0"
+        rows = [entry(made, MAC, None, dev=home, flags=0, state=2)]
+        severity: Severity | None = "info" if fires else None
+        late = tuple(more.get("late", ()))
+        queue = Qdisc(ifindex=made.ifindex("tap1"), kind=more.get("qdisc", "noqueue"), handle=0, parent=0)
+        tables = replace(made.build(), fdb=fdb(rows), qdiscs=Tc(qdiscs=(queue,)))
+        says = (f"behind {home} ({MAC})",) if fires else ()
+        return Example(name=f"in a bridge: {name}", why=why, tables=tables, fires=fires, severity=severity, late=late,
+                       says=says, unjudged=bool(late))  # fmt: skip
+
+    yield case("one sends, and is known nowhere", "the other is where its address is known", 1)
+    yield case("it sends nothing", "the bridge forgot it", rx=(40, 40))
+    yield case("a card has the only other address", "that is no guest's", card=True)
+    yield case("VLANs are told apart", "its frames may be of none", vlans=True)
+    yield case("a filter of its own", "it may take the frames elsewhere", qdisc="clsact")
+    yield case("another queue", "it is the way out", 1, qdisc="fq")
+    yield case("a filter of bridges", "it may have thrown them away", family="bridge")
+    yield case("a filter of IP", "it comes after the bridge", 1, family="inet")
+    for name in ("fdb", "counters", "nft", "bpf", "qdiscs"):
+        yield case(f"{name} not read", "it is not known", late=(name,))

@@ -6,6 +6,7 @@ from tests.lab import Host, Lab
 from tests.lab.taps import hold
 
 THIRD = {"10.1.0.7": "06:00:00:00:00:07"}
+BRIDGED = {"tap0": ("10.1.1.2", "06:00:00:00:01:02"), "tap1": ("10.1.1.3", "06:00:00:00:01:03")}
 PIDS: dict[str, int] = {}
 
 
@@ -61,6 +62,27 @@ def namespaces(lab: Lab) -> Host:
     return host
 
 
+def in_a_bridge(lab: Lab) -> Host:
+    """Two machines behind one bridge, each with addresses of its own, that speak all the time."""
+    host = lab.host("vmhost")
+    host.ip("link add br0 address 52:54:00:00:00:01 type bridge\nlink set br0 up\naddress add 10.1.1.1/24 dev br0")
+    for tap, (address, mac) in BRIDGED.items():
+        host.ip(f"tuntap add dev {tap} mode tap vnet_hdr\nlink set {tap} master br0 up")
+        PIDS[tap] = hold(host, tap, guests={address: mac}, calls=0.05)
+    return host
+
+
+def same_snapshot(lab: Lab, host: Host) -> None:
+    host.end(PIDS["tap1"])
+    host.sh("bridge fdb del 06:00:00:00:01:03 dev tap1 master")
+    PIDS["tap1"] = hold(host, "tap1", guests=dict([BRIDGED["tap0"]]), calls=0.05)
+
+
+def own_again(lab: Lab, host: Host) -> None:
+    host.end(PIDS["tap1"])
+    PIDS["tap1"] = hold(host, "tap1", guests=dict([BRIDGED["tap1"]]), calls=0.05)
+
+
 test_drill = drill_test(
     Drill(
         rule="vm-clone-dup-ip-mac",
@@ -80,5 +102,15 @@ test_drill = drill_test(
         carries=delivered,
         severity="critical",
         expect={"kind": "neighbour", "dst": "10.1.0.5"},
+    ),
+    Drill(
+        name="behind one bridge",
+        rule="vm-clone-dup-ip-mac",
+        build=in_a_bridge,
+        break_=same_snapshot,
+        check_args=("--interval", "0.5"),
+        repair=own_again,
+        severity="info",
+        expect={"kind": "link"},
     ),
 )

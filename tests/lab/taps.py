@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -45,11 +46,13 @@ def hold(
     count: int = 1,
     first: Callable[[], object] | None = None,
     reads: bool = True,
+    calls: float | None = None,
 ) -> int:
     """A process called ``comm`` that holds the tap until it is ended (``host.end(pid)``); gives its pid.
 
     ``guests``: IPv4 address to hardware address, answered by ARP and ICMP echo not at all. ``first`` is called in the
-    process before it opens the tap. ``reads=False``: a guest that stands still. Returns when the tap has a carrier.
+    process before it opens the tap. ``reads=False``: a guest that stands still. ``calls``: it says unasked who
+    has its addresses, every so many seconds. Returns when the tap has a carrier.
     """
     flags = IFF_TAP | IFF_NO_PI | (IFF_VNET_HDR if vnet_hdr else 0) | (IFF_MULTI_QUEUE if multi_queue else 0)
 
@@ -58,7 +61,7 @@ def hold(
         if first is not None:
             first()
         files = [attach(ifname, flags) for _ in range(count)]
-        _serve(files[0], dict(guests or {}), _VNET_HEADER if vnet_hdr else 0, reads)
+        _serve(files[0], dict(guests or {}), _VNET_HEADER if vnet_hdr else 0, reads, calls)
 
     pid = host.fork(work)
     wait_until(lambda: _carrier(host, ifname), 5, f"{ifname} is held")
@@ -70,11 +73,16 @@ def _carrier(host: Host, ifname: str) -> bool:
     return bool(text) and "NO-CARRIER" not in text
 
 
-def _serve(fd: int, guests: Mapping[str, str], offset: int, reads: bool) -> None:
+def _serve(fd: int, guests: Mapping[str, str], offset: int, reads: bool, calls: float | None) -> None:
     raw = {socket.inet_aton(address): bytes.fromhex(mac.replace(":", "")) for address, mac in guests.items()}
     while not reads:
         ctypes.CDLL(None).pause()
     while True:
+        if calls is not None and not select.select([fd], [], [], calls)[0]:
+            for address, own in raw.items():
+                said = b"\xff" * 6 + own + b"\x08\x06\0\1\x08\0\6\4\0\1" + own + address + bytes(6) + address
+                os.write(fd, bytes(offset) + said)
+            continue
         frame = os.read(fd, 65536)[offset:]
         if len(frame) < 42 or frame[12:14] != b"\x08\x06" or frame[20:22] != b"\0\1":
             continue

@@ -19,8 +19,9 @@ Not flagged
   The same address on taps of separate namespaces: that is the recommended design, and each namespace is judged on its
   own. Link-local addresses, which belong to one link. A neighbour that failed or was never resolved on one of the taps,
   or that was written down there though another machine is behind that tap (tap-route-to-wrong-tap).
-  Equal hardware addresses alone, on taps that are routed: each tap is a link of its own. Clones in one bridge: it knows
-  their common hardware address behind one port at a time, so one look does not show the second.
+  Equal hardware addresses alone, on taps that are routed: each tap is a link of its own. In a bridge, guests where a
+  filter (nftables of bridges, tc, XDP) or VLANs may have kept frames from it, and those that are silent. Two guests of
+  a bridge with different addresses: mac-duplicate-on-segment.
 
 References
   https://github.com/firecracker-microvm/firecracker/blob/main/docs/snapshotting/network-for-clones.md;
@@ -29,9 +30,12 @@ References
 
 from collections.abc import Iterator
 
+from netdiag.index.guests import faces_guest
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
+from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbour
+from netdiag.rules.bridgeclones import twin_examples, twins
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, link_local
 from netdiag.rules.shape import Example, Rule, quoted
@@ -41,11 +45,21 @@ RULE = Rule(
     title="two guests of one namespace have the same address",
     severity="critical",
     reads=READS,
+    consults=("fdb", "counters", "nft", "bpf", "qdiscs", "peer_links"),
     explains=("tap-route-missing", "tap-route-to-wrong-tap", "neigh-*", "mac-duplicate-on-segment", "vm-*"),
 )
 
 
 def check(view: HostView) -> Iterator[Draft]:
+    yield from _routed(view)
+    lodged = sum(link.master is not None and faces_guest(link) for link in view.links)
+    if lodged > 1 and all(view.read_whole(table) for table in ("fdb", "counters", "nft", "bpf", "qdiscs")):
+        for bridge, port, others in twins(view):
+            yield _bridged(bridge, port, others)
+
+
+def _routed(view: HostView) -> Iterator[Draft]:
+    """An address that was heard on two taps."""
     homes: dict[str, list[tuple[GuestTap, Neighbour]]] = {}
     for tap in guest_taps(view):
         for row in tap.neighbours:
@@ -79,6 +93,27 @@ def check(view: HostView) -> Iterator[Draft]:
                 *(subject("neighbour", dst=address, ifname=tap.link.ifname) for tap, _ in found),
             ),
         )
+
+
+def _bridged(bridge: Link, port: Link, others: dict[str, Link]) -> Draft:
+    """A guest that sends, while its bridge knows nobody behind its port."""
+    name, dev = bridge.ifname, port.ifname
+    mac, home = min(others.items(), key=lambda one: (one[1].kind != port.kind, one[1].ifname))
+    more = f", or of {len(others) - 1} more" if len(others) > 1 else ""
+    return RULE.found(
+        subject=subject("link", ifname=dev),
+        confidence="possible",
+        message=f"the guest behind {dev} sends, and {name} knows nobody there: it may have the hardware address of the "
+        f"guest behind {home.ifname} ({mac}){more}; frames for both go to whichever spoke last",
+        evidence=(
+            (f"entries of {name} behind {dev}", 0, "RTM_GETNEIGH AF_BRIDGE NDA_LLADDR"),
+            (f"entry {mac}", f"dev {home.ifname}", "RTM_GETNEIGH AF_BRIDGE NDA_LLADDR"),
+        ),
+        confirm=(f"bridge fdb show br {quoted(name)}  # and, while they send: bridge monitor fdb",),
+        fix=f"# if the entry moves between {home.ifname} and {dev}: give one guest another hardware address "
+        "and address, where it is made",
+        touches=(subject("link", ifname=home.ifname),),
+    )
 
 
 def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object) -> Example:
@@ -129,3 +164,4 @@ def examples() -> Iterator[Example]:
     for tap in ("tap0", "tap1"):
         groups.neighbour("ff02::16", dev=tap, state="noarp", lladdr="33:33:00:00:00:16")
     yield _case("a multicast group", "the kernel notes it on every interface", groups)
+    yield from twin_examples()
