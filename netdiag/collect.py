@@ -24,7 +24,7 @@ from netdiag.sources.protocol import Source, Unreadable
 
 __all__ = ["Options", "collect", "collectors"]
 
-READS_PROCESSES = frozenset({"bpf", "taps", "namespaces", "all_netns", "sockets", "identity"})
+READS_PROCESSES = frozenset({"bpf", "taps", "namespaces", "all_netns", "sockets", "identity", "resolver"})
 """Collectors that look into other processes (/proc/PID/fdinfo)."""
 
 LEAVES_NAMESPACE = frozenset({"all_netns", "bpf"})

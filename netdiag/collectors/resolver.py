@@ -1,11 +1,14 @@
 """How names are resolved: /etc/resolv.conf, /etc/nsswitch.conf, and whom local resolvers ask.
 
-Source: files only (resolv.conf(5), nsswitch.conf(5), dnsmasq(8), resolved.conf(5), unbound.conf(5)); whether a local
-resolver is alive is seen in the table of sockets. Needs no privilege. A file that is not there is an answer.
+Source: files (resolv.conf(5), nsswitch.conf(5), dnsmasq(8), resolved.conf(5), unbound.conf(5)), and the command line
+of a dnsmasq that runs here alone, which may name others; whether a local resolver is alive is seen in the table of
+sockets. Needs no privilege; files of a daemon that sees other ones (a mount namespace) need CAP_SYS_PTRACE. A file that
+is not there is an answer.
 """
 
 import ipaddress
 import posixpath
+import re
 
 from netdiag.collectors import Collected, Options
 from netdiag.model.host import Forwarder, Resolver
@@ -20,6 +23,17 @@ FOLDERS = {
 }
 """By daemon: its file, its folder of further files, and how those must end."""
 FILES_KEPT = 64
+SHORT = {
+    "-C": "conf-file",
+    "-7": "conf-dir",
+    "-S": "server",
+    "-r": "resolv-file",
+    "-R": "no-resolv",
+    "-1": "enable-dbus",
+}
+"""Options of dnsmasq that say whom it asks."""
+ALONE = ("no-resolv", "enable-dbus")
+"""Those that need no value of their own."""
 
 
 def address_of(word: str) -> str | None:
@@ -67,11 +81,16 @@ def split_port(word: str, mark: str) -> tuple[str, int] | None:
     return (found, int(number) if number.isdigit() else 53) if found else None
 
 
+def without_comment(line: str) -> str:
+    """A line of dnsmasq's configuration; a comment starts at the line's begin or behind a space."""
+    return re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
+
+
 def parse_dnsmasq(text: str, source: str) -> list[Forwarder]:
     """``server=[/domain/]address[#port]`` lines."""
     found: list[Forwarder] = []
     for line in text.splitlines():
-        key, equals, value = line.partition("#" if line.startswith("#") else "\0")[0].strip().partition("=")
+        key, equals, value = without_comment(line).partition("=")
         if not equals or key.strip() not in ("server", "local"):
             continue
         *domains, last = value.strip().split("/")
@@ -83,6 +102,49 @@ def parse_dnsmasq(text: str, source: str) -> list[Forwarder]:
         for domain in scopes:
             found.append(Forwarder(daemon="dnsmasq", address=place[0], port=place[1], domain=domain, source=source))
     return found
+
+
+def options_of(arguments: list[str]) -> list[tuple[str, str]]:
+    """Those options of dnsmasq's command line that say whom it asks, by their long names."""
+    found: list[tuple[str, str]] = []
+    left = list(arguments)
+    while left:
+        word = left.pop(0)
+        if word.startswith("--"):
+            name, _, value = word.removeprefix("--").partition("=")
+        else:
+            name, value = SHORT.get(word[:2], ""), word[2:]
+        if name in SHORT.values():
+            if name not in ALONE and not value and left:
+                value = left.pop(0)
+            found.append((name, value))
+    return found
+
+
+def dnsmasq_here(source: Source) -> tuple[int, list[tuple[str, str]]] | None:
+    """Process and options of the dnsmasq of this network namespace; None: there is none, or several that differ."""
+    found: dict[bytes, int] = {}
+    try:
+        own = source.readlink("/proc/self/ns/net")
+        for line in source.fetch("processes", "dnsmasq").split(b"\n"):
+            pid = line.partition(b" ")[0].decode()
+            if pid and source.readlink(f"/proc/{pid}/ns/net") == own:
+                found.setdefault(source.read(f"/proc/{pid}/cmdline"), int(pid))
+    except Unreadable:
+        return None
+    if len(found) != 1:
+        return None
+    ((line, number),) = found.items()
+    return number, options_of([kernel_text(word) for word in line.split(b"\0")[1:] if word])
+
+
+def seen_by(source: Source, pid: int) -> str:
+    """What stands before the paths of files as a process sees them: nothing, where they are the same."""
+    try:
+        same = source.readlink(f"/proc/{pid}/ns/mnt") == source.readlink("/proc/self/ns/mnt")
+    except Unreadable:
+        same = True
+    return "" if same else f"/proc/{pid}/root"
 
 
 def parse_resolved(text: str, source: str) -> list[Forwarder]:
@@ -135,25 +197,58 @@ def parse_unbound(text: str, source: str) -> list[Forwarder]:
     return found
 
 
-PARSERS = {"dnsmasq": parse_dnsmasq, "systemd-resolved": parse_resolved, "unbound": parse_unbound}
+PARSERS = {"systemd-resolved": parse_resolved, "unbound": parse_unbound}
+
+
+def listed(source: Source, folder: str, end: str) -> list[str]:
+    """Files of a folder of further configuration."""
+    try:
+        names = source.listdir(folder)
+    except Unreadable:
+        return []
+    kept = [name for name in names if name.endswith(end) and not name.startswith((".", "README"))]
+    return [f"{folder}/{name}" for name in kept[:FILES_KEPT]]
+
+
+def read_dnsmasq(source: Source) -> list[Forwarder]:
+    """By the files that its command line names, or else those of Debian; and by the command line itself."""
+    file, folder, end = FOLDERS["dnsmasq"]
+    pid, given = dnsmasq_here(source) or (0, [])
+    root = seen_by(source, pid) if pid else ""
+    files = [value for name, value in given if name == "conf-file"] or [file]
+    folders = [value.partition(",")[0] for name, value in given if name == "conf-dir"]
+    if not folders and files == [file]:
+        folders = [folder]
+    paths = [root + one for one in files] + [path for one in folders for path in listed(source, root + one, end)]
+    texts = {path: kernel_text(raw) for path, raw in source.read_many(paths).items()}
+    if given:
+        texts[f"/proc/{pid}/cmdline"] = "\n".join(f"{name}={value}" if value else name for name, value in given)
+    found = [row for path, text in texts.items() for row in parse_dnsmasq(text, path)]
+    lines = [without_comment(line) for text in texts.values() for line in text.splitlines()]
+    if "no-resolv" not in lines:
+        more = [root + line.partition("=")[2].strip() for line in lines if line.startswith("resolv-file=")]
+        if pid and not more:
+            more = [root + RESOLV_CONF]  # which mostly names dnsmasq itself: that it passes by
+        for path, raw in source.read_many(more).items():
+            for address in parse_resolv(kernel_text(raw))[0]:
+                if not address.startswith("127.") and address != "::1":
+                    found.append(Forwarder(daemon="dnsmasq", address=address, source=path))
+    if any(line.partition("=")[0] == "enable-dbus" for line in lines):
+        return [row for row in found if row.domain is not None]  # NetworkManager tells it the others, unseen
+    return found
 
 
 def read_forwarders(source: Source) -> list[Forwarder]:
     """Whom the local resolvers ask, by their files."""
-    found: list[Forwarder] = []
-    for daemon, (file, folder, end) in FOLDERS.items():
-        try:
-            names = [
-                name for name in source.listdir(folder) if name.endswith(end) and not name.startswith((".", "README"))
-            ]
-        except Unreadable:
-            names = []
-        contents = source.read_many([file, *(f"{folder}/{name}" for name in names[:FILES_KEPT])])
+    found: list[Forwarder] = read_dnsmasq(source)
+    for daemon, parse in PARSERS.items():
+        file, folder, end = FOLDERS[daemon]
+        contents = source.read_many([file, *listed(source, folder, end)])
         for path, raw in contents.items():
             text = kernel_text(raw)
             if daemon == "systemd-resolved" and forgets(text):
                 found = [row for row in found if row.daemon != daemon]
-            found += PARSERS[daemon](text, path)
+            found += parse(text, path)
     # What resolved asks at this moment, DHCP and links included (systemd-resolved.service(8)).
     path = "/run/systemd/resolve/resolv.conf"
     effective = source.read_many([path]).get(path)

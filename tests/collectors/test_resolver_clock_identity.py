@@ -3,11 +3,13 @@
 import hashlib
 from typing import cast
 
+import pytest
+
 from netdiag.collectors import Options, clock, identity, resolver
 from netdiag.collectors.resolver import parse_dnsmasq, parse_hosts_line, parse_resolv, parse_resolved, parse_unbound
 from netdiag.model.host import Forwarder
 from netdiag.sources.live import LiveSource
-from netdiag.sources.protocol import Source
+from netdiag.sources.protocol import Source, Unreadable
 from tests.lab import Lab
 
 RESOLV = """# made by hand
@@ -73,6 +75,79 @@ class Files:
 
     def read_many(self, paths: list[str]) -> dict[str, bytes]:
         return {path: self.texts[path].encode() for path in paths if path in self.texts}
+
+    def readlink(self, path: str) -> str:
+        raise Unreadable("absent", path)
+
+
+@pytest.mark.parametrize(
+    ("line", "there"),
+    [
+        ("dnsmasq -k -C /etc/mine.conf", [("192.0.2.7", 53, "/etc/mine.conf"), ("192.0.2.99", 53, "/etc/resolv.conf")]),
+        ("dnsmasq -C/etc/mine.conf -R", [("192.0.2.7", 53, "/etc/mine.conf")]),
+        ("dnsmasq --conf-file=/etc/mine.conf -R", [("192.0.2.7", 53, "/etc/mine.conf")]),
+        ("dnsmasq --no-resolv --server=127.0.0.1#5300", [("192.0.2.8", 53, "/etc/dnsmasq.conf"),
+                                                         ("127.0.0.1", 5300, "/proc/7/cmdline")]),
+        ("dnsmasq -C /dev/null -S 127.0.0.1 -R -u root", [("127.0.0.1", 53, "/proc/7/cmdline")]),
+        ("dnsmasq -C /dev/null --server 127.0.0.1 -R", [("127.0.0.1", 53, "/proc/7/cmdline")]),
+        ("dnsmasq -C /dev/null -7 /etc/own,.bak -R", [("192.0.2.9", 53, "/etc/own/a")]),
+        ("dnsmasq -C /dev/null -r /run/up", [("198.51.100.1", 53, "/run/up")]),
+        ("dnsmasq -C /dev/null -r /run/up --no-resolv", []),
+        ("dnsmasq -C /etc/other.conf", [("198.51.100.1", 53, "/run/up")]),
+        ("dnsmasq -C /dev/null --enable-dbus=org.x -S 127.0.0.1 -S /lan/192.0.2.1",
+         [("192.0.2.1", 53, "/proc/7/cmdline")]),
+        ("dnsmasq -R -7", [("192.0.2.8", 53, "/etc/dnsmasq.conf")]),
+    ],
+)  # fmt: skip
+def test_a_dnsmasq_that_runs_here_says_which_files(line: str, there: list[tuple[str, int, str]]) -> None:
+    for root, namespaces in (("", {}), ("/proc/7/root", {"/proc/7/ns/mnt": "mnt:[2]"})):
+        rows = resolver.read_forwarders(cast(Source, Running({7: line}, root, namespaces)))
+        expected = [(a, p, path if path.startswith("/proc") else root + path) for a, p, path in there]
+        assert [(row.address, row.port, row.source) for row in rows] == expected
+
+
+def test_several_that_differ_or_one_of_another_namespace_leave_the_usual_files() -> None:
+    usual = [("192.0.2.8", 53, "/etc/dnsmasq.conf")]
+    one, other = "dnsmasq -R -C /etc/mine.conf", "dnsmasq -R -C /dev/null"
+    for lines, namespaces, there in (
+        ({7: one, 8: other}, {}, usual),
+        ({7: one, 8: one}, {}, [("192.0.2.7", 53, "/etc/mine.conf")]),
+        ({7: one}, {"/proc/7/ns/net": "net:[2]"}, usual),
+        ({7: one, 8: other}, {"/proc/8/ns/net": "net:[2]"}, [("192.0.2.7", 53, "/etc/mine.conf")]),
+    ):
+        rows = resolver.read_forwarders(cast(Source, Running(lines, "", namespaces)))
+        assert [(row.address, row.port, row.source) for row in rows] == there
+
+
+class Running:
+    """dnsmasq with these command lines, and files."""
+
+    def __init__(self, lines: dict[int, str], root: str, namespaces: dict[str, str]) -> None:
+        self.lines, self.namespaces = lines, namespaces
+        self.texts = {
+            f"{root}/etc/mine.conf": "server=192.0.2.7\n",
+            f"{root}/etc/dnsmasq.conf": "server=192.0.2.8\n",
+            f"{root}/etc/own/a": "server=192.0.2.9 # ours\n",
+            f"{root}/etc/other.conf": "resolv-file=/run/up # of DHCP\n",
+            f"{root}/run/up": "nameserver 198.51.100.1\n",
+            f"{root}/etc/resolv.conf": "nameserver 127.0.0.1\nnameserver 192.0.2.99\n",
+        }
+
+    def listdir(self, path: str) -> tuple[str, ...]:
+        return ("a",) if path.endswith("/etc/own") else ()
+
+    def read_many(self, paths: list[str]) -> dict[str, bytes]:
+        return {path: self.texts[path].encode() for path in paths if path in self.texts}
+
+    def read(self, path: str) -> bytes:
+        return self.lines[int(path.split("/")[2])].replace(" ", "\0").encode() + b"\0"
+
+    def readlink(self, path: str) -> str:
+        return self.namespaces.get(path, f"{path.rpartition('/')[2]}:[1]")
+
+    def fetch(self, kind: str, key: str) -> bytes:
+        assert (kind, key) == ("processes", "dnsmasq")
+        return b"".join(b"%d 100 dnsmasq\n" % pid for pid in self.lines)
 
 
 def test_an_empty_line_of_resolved_drops_the_servers_of_earlier_files() -> None:

@@ -5,7 +5,8 @@
 
 Why it matters
   A question then goes round until its time is up: names fail after seconds, the processor is busy, and a single
-  lookup becomes thousands of datagrams. It is born when a tool writes 127.0.0.53 into what the stub itself asks.
+  lookup becomes thousands of datagrams. (dnsmasq passes by an address of its own: it refuses at once.) It is born when
+  a tool writes 127.0.0.53 into what the stub itself asks.
 
 Confirm
   ss -lunp sport = :53
@@ -84,29 +85,52 @@ def circle(start: str, asks: dict[str, list[tuple[Forwarder, str | None]]]) -> l
     return path if at == start else []
 
 
+def several(view: HostView) -> set[str]:
+    """Resolvers of which more than one process waits for questions: who asks whom is not known of them."""
+    table = view.sockets
+    inodes = set(table.inode[listening(table, IPPROTO_UDP)].tolist())
+    holders: dict[str, dict[int, int]] = {}
+    for row in view.socket_owners.owners:
+        if row.comm in RESOLVERS and row.inode in inodes:
+            first = holders.setdefault(RESOLVERS[row.comm], {})
+            first[row.inode] = min(row.pid, first.get(row.inode, row.pid))  # a child holds its parent's
+    return {daemon for daemon, first in holders.items() if len(set(first.values())) > 1}
+
+
 def check(view: HostView) -> Iterator[Draft]:
     asks: dict[str, list[tuple[Forwarder, str | None]]] = {}
     for row in view.resolver.forwarders:
-        if row.domain is None:
-            asks.setdefault(row.daemon, []).append((row, listener_of(view, row)))
+        if row.domain is None and not (
+            (at := listener_of(view, row)) == row.daemon and row.source.endswith(RESOLV_CONF)
+        ):
+            asks.setdefault(row.daemon, []).append((row, at))
     if "dnsmasq" not in asks:
         rows = [Forwarder(daemon="dnsmasq", address=one, source=RESOLV_CONF) for one in view.resolver.nameservers]
         asks["dnsmasq"] = [(row, at) for row in rows if (at := listener_of(view, row)) != "dnsmasq"]
-    told: set[str] = set()
+    told = several(view)
     for daemon in sorted(asks):
         path = circle(daemon, asks)
-        if not path or daemon in told:
+        if not path or not told.isdisjoint({daemon, *(row.daemon for row in path)}):
             continue
         told |= {row.daemon for row in path}
         first = path[0]
         way = " asks ".join([*(row.daemon for row in path), daemon])
+        place = endpoint(first.address, first.port)
         yield RULE.found(
             subject=subject("socket", netid="udp", src=first.address, sport=first.port),
-            message=f"names go round in a circle: {way}, at {endpoint(first.address, first.port)}",
+            message=f"dnsmasq is told to ask itself, at {place}, and nobody else: it refuses names"
+            if len(path) == 1 and daemon == "dnsmasq"
+            else f"names go round in a circle: {way}, at {place}",
             evidence=[(f"{row.daemon} forwards to", endpoint(row.address, row.port), row.source) for row in path],
             confirm=["ss -lunp", *(f"grep -n {quoted(row.address)} {quoted(row.source)}" for row in path)],
-            fix=f"name a real nameserver in {quoted(first.source)} and restart {first.daemon}",
+            fix=f"name a real nameserver {_place(first)} and restart {first.daemon}",
         )
+
+
+def _place(row: Forwarder) -> str:
+    """Where a resolver was told whom to ask."""
+    given = row.source.startswith("/proc/") and row.source.endswith("/cmdline")
+    return "on its command line (its service, or what starts it)" if given else f"in {quoted(row.source)}"
 
 
 def examples() -> Iterator[Example]:
@@ -157,6 +181,18 @@ def examples() -> Iterator[Example]:
         tables = replace(tables, resolver=msgspec.structs.replace(tables.resolver, nameservers=servers))
         why = "a dnsmasq without servers reads resolv.conf"
         yield Example(name=f"resolv.conf names {name}", why=why, tables=tables, fires=fires)
+    handed = ("dnsmasq", "127.0.0.1", 5300)
+    yield case("handed to a second dnsmasq", "which may ask the world", 0, [handed], own, handed)
+    started = Forwarder(daemon="dnsmasq", address="127.0.0.1", source="/proc/7/cmdline")
+    host = HostBuilder().resolver("127.0.0.1", forwarders=(started,))
+    tables = host.socket(protocol=17, src="127.0.0.1", sport=53, comm="dnsmasq").build()
+    says = ("refuses names", "on its command line")
+    for name, address, fires in (("names one elsewhere", "198.51.100.1", 0), ("names it too", "192.0.2.1", 1)):
+        both_ = (started, Forwarder(daemon="dnsmasq", address=address, source=RESOLV_CONF))
+        host = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24").resolver(address, forwarders=both_)
+        read = host.socket(protocol=17, src="0.0.0.0", sport=53, comm="dnsmasq").build()
+        yield Example(name=f"resolv.conf {name}", why="it asks that as well, but for itself", tables=read, fires=fires)
+    yield Example(name="by its command line", why="no file says so", tables=tables, fires=1, says=says)
     yield case("not running", "what it would do is no fault yet", 0, [to_self])
     yield case("somebody else listens there", "named asks the world", 0, [to_self], ("named", "127.0.0.1", 53))
     yield case("a server elsewhere", "as it should be", 0, [("dnsmasq", "198.51.100.1", 53)], own)
