@@ -229,7 +229,7 @@ def read_dnsmasq(source: Source) -> list[Forwarder]:
         more = [root + line.partition("=")[2].strip() for line in lines if line.startswith("resolv-file=")]
         if pid and not more:
             more = [root + RESOLV_CONF]  # which mostly names dnsmasq itself: that it passes by
-        for path, raw in source.read_many(more).items():
+        for path, raw in source.read_many(more).items() if more else ():
             for address in parse_resolv(kernel_text(raw))[0]:
                 if not address.startswith("127.") and address != "::1":
                     found.append(Forwarder(daemon="dnsmasq", address=address, source=path))
