@@ -38,6 +38,10 @@ SAMPLES_TWICE = frozenset(
 ASKS_INET = frozenset({"nft"})
 """Collectors that ask for tables of iptables-legacy, which only an Internet socket tells."""
 
+ASKED_LAST = frozenset({"bird", "bird_routes"})
+"""Collectors that begin after the routes were asked for: what BIRD takes back meanwhile is in none of its lists, and
+what came to it since says when. The other way round it would be missing from the kernel for no reason."""
+
 Collector = Callable[[Source, Options], Collected]
 
 
@@ -112,10 +116,11 @@ def collect(source: Source, options: Options, meanwhile: Callable[[], object] | 
     deadline = time.monotonic() + options.deadline
     meta = _meta(source, options)
     found = {name: each for name, each in collectors().items() if options.all_netns or name != "all_netns"}
-    outcomes = run([_task(name, collector, source, options) for name, collector in found.items()], deadline, meanwhile)
+    order = sorted(found, key=lambda name: (name in ASKED_LAST, name))
+    outcomes = run([_task(name, found[name], source, options) for name in order], deadline, meanwhile)
     tables: dict[str, Any] = {}
     coverage: list[Coverage] = []
-    for outcome in outcomes:
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.coverage.collector):
         tables |= outcome.tables
         coverage.append(outcome.coverage)
     return Snapshot(meta=meta, tables=Tables(**tables, intent=options.intent), coverage=tuple(coverage))

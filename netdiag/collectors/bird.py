@@ -31,6 +31,7 @@ def paths(options: Options) -> tuple[str, ...]:
 def read_daemon(source: Source, path: str) -> tuple[BirdDaemon, list[str]]:
     """One daemon and what could not be read of it. Raises Unreadable where it does not answer at all."""
     raw = source.fetch("bird", "\n".join((path, *STATE)))
+    answered_at = _uptime(source)
     said = replies.split(raw)
     troubles = [f"{path}: {reason}"] if (reason := replies.broken(raw)) else []
     if "show protocols all" not in said:
@@ -44,12 +45,20 @@ def read_daemon(source: Source, path: str) -> tuple[BirdDaemon, list[str]]:
     daemon = BirdDaemon(
         socket=path,
         **status,
+        answered_at=answered_at,
         protocols=found,
         bfd_sessions=() if replies.refused(bfd) else replies.bfd_sessions(bfd),
         interfaces=replies.interfaces(said.get("show interfaces summary", [])),
         tables=replies.route_counts(counts),
     )
     return daemon, troubles
+
+
+def _uptime(source: Source) -> float | None:
+    try:
+        return round(source.clock("boottime"), 3)
+    except Unreadable:  # a recording that is older than the question
+        return None
 
 
 def main_table(source: Source, path: str) -> list[str]:

@@ -22,6 +22,10 @@ def read_routes(source: Source, family: str) -> tuple[Routes, DumpResult, int]:
 
 def collect(source: Source, options: Options) -> Collected:
     """Both families."""
+    try:
+        at: float | None = round(source.clock("boottime"), 3)
+    except Unreadable:  # a recording that is older than the question
+        at = None
     routes, result, malformed = read_routes(source, "inet")
     try:
         routes6, result6, malformed6 = read_routes(source, "inet6")
@@ -31,5 +35,8 @@ def collect(source: Source, options: Options) -> Collected:
         routes6, result6, malformed6 = Routes.empty("inet6"), result, 0
     status, detail = verdict_of([result, result6], malformed + malformed6)
     return Collected(
-        tables={"routes": routes, "routes6": routes6}, rows=len(routes) + len(routes6), status=status, detail=detail
+        tables={"routes": routes, "routes6": routes6, "routes_at": at},
+        rows=len(routes) + len(routes6),
+        status=status,
+        detail=detail,
     )

@@ -261,6 +261,11 @@ class HostView:
         return self._need("conntrack").conntrack
 
     @property
+    def routes_at(self) -> float | None:
+        """Seconds of CLOCK_BOOTTIME when the dumps of routes began; None: not known."""
+        return self._need("routes").routes_at
+
+    @property
     def conntrack_state(self) -> ConntrackState:
         return self._need("conntrack_state").conntrack_state
 

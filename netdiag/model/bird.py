@@ -167,6 +167,8 @@ class BirdDaemon(msgspec.Struct, frozen=True, kw_only=True):
     router_id: str | None = None
     hostname: str | None = None
     server_time: str | None = None
+    answered_at: float | None = None
+    """Seconds of CLOCK_BOOTTIME when it had told its time and protocols; None: not known."""
     last_reboot: str | None = None
     last_reconfiguration: str | None = None
     recovery_channels: int | None = None

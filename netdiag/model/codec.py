@@ -73,6 +73,7 @@ SMALL: dict[str, Any] = {
     "nft": Nft,
     "conntrack_state": ConntrackState,
     "conntrack_helpers": tuple[str, ...],
+    "routes_at": float | None,
     "intent": Intent,
 }
 """Tables of structs by name, with their type."""

@@ -71,6 +71,8 @@ class Tables:
     addresses: tuple[Address, ...] = ()
     routes: Routes = field(default_factory=lambda: Routes.empty("inet"))
     routes6: Routes = field(default_factory=lambda: Routes.empty("inet6"))
+    routes_at: float | None = None
+    """Seconds of CLOCK_BOOTTIME when the dumps of routes began; None: not known."""
     rules: tuple[PolicyRule, ...] = ()
     path_mtus: tuple[PathMtu, ...] = ()
     nexthops: tuple[Nexthop, ...] = ()

@@ -26,7 +26,7 @@ from netdiag.rules.wireguardways import peer_for
 STARTING = 10.0
 """Seconds that a session may take to come up: BIRD waits five (``connect delay time``) before it calls."""
 PASSING = 2.0
-"""Seconds within which the dump of the kernel's routes and BIRD's lists are read, and BIRD has told the kernel."""
+"""Seconds within which the dump of the kernel's routes and BIRD's lists are read, where it is not known when."""
 BOOT = 0.2
 """Seconds between the daemon's start, or the reading of its configuration, and the start of its protocols: BIRD takes
 the time once for all of them, where it is not very busy."""
@@ -187,12 +187,18 @@ def _moment(
     return found
 
 
-def passing(daemon: BirdDaemon, since: str | None) -> bool:
-    """Whether that is so short before the daemon was asked, or after it, that the kernel may have been read before:
-    what BIRD and the kernel hold then need not agree. No where BIRD's time format is not known."""
+def passing(view: HostView, daemon: BirdDaemon, since: str | None, slack: float) -> bool:
+    """Whether that may have been after the kernel's routes were read, or within the ``slack`` seconds that BIRD takes
+    to tell the kernel: what the two hold then need not agree. No where BIRD's time format is not known."""
     now = moment(daemon.server_time, None)
     then = moment(since, now)
-    return now is not None and then is not None and (now - then).total_seconds() < PASSING
+    if now is None or then is None:
+        return False
+    limit, read, told = PASSING, view.routes_at, daemon.answered_at
+    if read is not None and told is not None:
+        part = 0.0 if "." in (since or "") else 1.0  # a time without a fraction is up to a second later
+        limit = max(told - read, 0.0) + slack + part
+    return (now - then).total_seconds() < limit
 
 
 def begun(daemon: BirdDaemon, since: datetime | None) -> bool:

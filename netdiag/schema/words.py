@@ -63,6 +63,7 @@ TABLES = {
     "resolver": "How names are resolved.",
     "clock": "What the kernel says of its clock, and who keeps it.",
     "identity": "Which machine this is, and who manages its network.",
+    "routes_at": "Seconds of CLOCK_BOOTTIME when the dumps of routes began; null: not known.",
     "neighbours": "ARP and neighbour discovery entries; the columns are beside this file.",
     "neigh_tables": "Neighbour tables of the kernel and their limits.",
     "sysctls": "net.* settings that do not belong to one interface.",

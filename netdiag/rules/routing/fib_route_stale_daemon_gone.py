@@ -61,6 +61,8 @@ BIRD = (12,)
 FRR = (11, 186, 187, 188, 189, 192)
 MOST_COMPARED = 1000
 """Routes of one table that are looked for in BIRD's lists."""
+FEEDS = 2.0
+"""Seconds within which a protocol that came or went has changed the kernel's routes."""
 MARKS = {"bird": ("bird", ".ctl"), "frr": ("zebra", "zserv")}
 """Parts of the paths and program names of a daemon's Unix sockets. Of FRR zebra keeps the kernel's routes."""
 BESIDE = re.compile("export|watch|proxy|mon|stat|lg")
@@ -92,7 +94,7 @@ def given(view: HostView) -> set[str] | None:
     programs = {row.pid for row in names.owners if "bird" in row.comm and marked(row.comm.lower(), "bird")}
     if max(len(listening), len(programs)) > len(daemons) or not all(row.alive for row in view.bird_sockets):
         return None
-    if any(passing(daemon, row.since) for daemon in daemons for row in daemon.protocols):
+    if any(passing(view, daemon, row.since, FEEDS) for daemon in daemons for row in daemon.protocols):
         return None  # the kernel was read a moment before BIRD was
     if any(daemon.recovery_left is not None for daemon in daemons):  # what it gave before it restarted still stands
         return None
