@@ -61,7 +61,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 ("what becomes of a question", found.reason, f"RTM_GETROUTE dst {row.address}, RTM_GETNEIGH"),
             ],
             confirm=[f"ip route get {quoted(row.address)}", f"grep -n consul {quoted(row.source)}"],
-            fix=found.fix or f"take away {found.reason.removeprefix('the ')}, or name another server",
+            fix=found.fix,
             touches=found.touches,
         )
     for row in dead:

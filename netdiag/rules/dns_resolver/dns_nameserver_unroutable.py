@@ -51,6 +51,7 @@ from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.givenroutes import private
 from netdiag.rules.nameservers import asked, asks_dns, beyond
 from netdiag.rules.neighbours.neigh_gateway_failed import RECENT
+from netdiag.rules.routewords import ip_command, rule_words
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.silentneighbours import failing
 from netdiag.rules.stubcases import stub_examples
@@ -73,14 +74,14 @@ class Trouble(NamedTuple):
     """Why a nameserver cannot be asked."""
 
     reason: str
+    fix: str
     touches: tuple[Subject, ...] = ()
     note: str | None = None
     """Why it is no more than a note, as the consequence: the nameserver is hardly what was meant, or others say it."""
-    fix: str | None = None
-    """Where taking the reason away is not the fix."""
 
 
 INHERITED = "it may have been inherited from a network where it can"
+OR_ANOTHER = "  # or name another nameserver"
 NO_ROUTE = "name a nameserver that this host has a route to, or add the route that it lacks"
 
 
@@ -102,25 +103,30 @@ def trouble(view: HostView, address: str) -> Trouble | None:
         length = answer.prefixlen or 0
         if not length and view.lookup(Query(family=family, dst=host, oif=zone or None)).type in REFUSALS:
             return None
-        dst = _prefix(view, family, answer.route)
-        return Trouble(
-            f"the {answer.type} route {dst} in table {answer.table}",
-            (subject("route", dst=dst, table=answer.table),),
-            note=INHERITED if length < BROAD[family] else None,
-        )
+        return _refusing(view, family, answer, INHERITED if length < BROAD[family] else None)
     if answer.rule is not None and answer.rule.action in REFUSALS:
         reason = f"policy rule {answer.rule.priority} ({answer.rule.action})"
-        return Trouble(reason, note=INHERITED if answer.rule.dst_len < BROAD[family] else None)
+        fix = f"{ip_command(family)} rule del pref {answer.rule.priority} {rule_words(answer.rule)}{OR_ANOTHER}"
+        return Trouble(reason, note=INHERITED if answer.rule.dst_len < BROAD[family] else None, fix=fix)
     links = [link for hop in answer.hops if (link := view.link(hop.oif)) is not None]
     if links and not any(link.flags & IFF_LOWER_UP for link in links):
         name = links[0].ifname
         return Trouble(
             f"its way is over {name}, which is down",
-            (subject("link", ifname=name),),
+            touches=(subject("link", ifname=name),),
             note="names wait for the interface",
             fix=f"ip link set dev {quoted(name)} up  # or name another nameserver",
         )
     return _no_peer(view, host, answer, links) or _silent(view, host, answer)
+
+
+def _refusing(view: HostView, family: str, answer: Lookup, note: str | None) -> Trouble:
+    """A route that refuses."""
+    row = None if answer.route is None else view.routes(family).row(answer.route)
+    dst, metric = (row.dst, f" metric {row.priority}" if row.priority else "") if row is not None else ("", "")
+    fix = f"{ip_command(family)} route del {answer.type} {dst} table {answer.table}{metric}{OR_ANOTHER}"
+    reason = f"the {answer.type} route {dst} in table {answer.table}"
+    return Trouble(reason, fix, (subject("route", dst=dst, table=answer.table),), note=note)
 
 
 def _no_peer(view: HostView, address: str, answer: Lookup, links: list[Link]) -> Trouble | None:
@@ -132,7 +138,7 @@ def _no_peer(view: HostView, address: str, answer: Lookup, links: list[Link]) ->
     name = links[0].ifname
     return Trouble(
         f"its way is into {name}, where no peer has it among its allowed addresses",
-        (subject("link", ifname=name), subject("wireguard-interface", ifname=name)),
+        touches=(subject("link", ifname=name), subject("wireguard-interface", ifname=name)),
         note=INHERITED if (answer.prefixlen or 0) < BROAD["inet6" if ":" in address else "inet"] else None,
         fix=f"wg set {quoted(name)} peer KEY allowed-ips +{address}  # of the peer behind which it is, or name another",
     )
@@ -147,14 +153,10 @@ def _silent(view: HostView, address: str, answer: Lookup) -> Trouble | None:
     ifname = view.ifname(row.ifindex)
     return Trouble(
         f"nobody answers {'neighbour solicitation' if ':' in address else 'ARP'} for it on {ifname} ({row.state})",
-        (subject("neighbour", dst=address, ifname=ifname),),
+        touches=(subject("neighbour", dst=address, ifname=ifname),),
         note="it may be back by now" if row.updated is None or row.updated > RECENT else None,
         fix=f"look at {address}: is it up, on the segment of {ifname}? Or name another nameserver",
     )
-
-
-def _prefix(view: HostView, family: str, position: int | None) -> str:
-    return "" if position is None else view.route_rows(family, [position])[0].dst
 
 
 def _nowhere(view: HostView, servers: tuple[str, ...]) -> bool:
@@ -192,7 +194,7 @@ def check(view: HostView) -> Iterator[Draft]:
     if alone:
         default = subject("route", dst="::/0" if ":" in servers[0] else "0.0.0.0/0", table=254)
         reason, note = "there is no route to it", "nor to any other nameserver"
-        cut = {servers[0]: Trouble(reason, (default,), note=note, fix=NO_ROUTE)}
+        cut = {servers[0]: Trouble(reason, NO_ROUTE, (default,), note=note)}
     for address, found in cut.items():
         severity: Severity = "info"
         if found.note:
@@ -223,7 +225,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 *(f"ip neigh show {bare}" for thing in found.touches if thing["kind"] == "neighbour"),
                 f"grep -n {quoted(address)} {quoted(said[address])}" if said else f"grep nameserver {file}",
             ],
-            fix=found.fix or f"take away {found.reason.removeprefix('the ')}, or name another nameserver",
+            fix=found.fix,
             touches=found.touches,
         )
 

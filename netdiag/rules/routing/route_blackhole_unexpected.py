@@ -71,7 +71,7 @@ RULE = Rule(
     severity="critical",
     reads=READS,
     consults=(*CONSULTS, "bird_routes", "sockets", "conntrack", "conntrack_state"),
-    explains=("bgp-*", "wg-*", "neigh-*", "route-onlink-missing-gateway"),
+    explains=("bgp-*", "wg-*", "neigh-*", "route-onlink-missing-gateway", "dns-nameserver-unroutable"),
     family="each",
 )
 KERNEL, BOOT, STATIC, BIRD = 2, 3, 4, 12
