@@ -18,6 +18,8 @@ Not flagged
   As more than a note: fewer than six probes in a row, some twelve seconds: a consumer that pauses. A full buffer here
   for less than that, or of a client: somebody may be reading page by page; or of a service that reads its other
   connections meanwhile: it holds this one back, as proxies and brokers do. Connections without anything to send.
+  Those whose window has room for a segment: this host itself refuses their packets (a route, a filter), and the kernel
+  waits as it does for a window.
 
 References
   net/ipv4/tcp_timer.c tcp_probe_timer(); RFC 9293 section 3.8.6.1; idiag_timer 4 of inet_diag
@@ -55,6 +57,7 @@ def check(view: HostView) -> Iterator[Draft]:
     table = view.sockets
     stuck = (table.protocol == IPPROTO_TCP) & (table.state != LISTEN) & (table.timer == PROBE_TIMER)
     stuck &= (table.wqueue > 0) & (np.maximum(table.retrans, table.probes) > 0)
+    stuck &= ((table.told & TOLD_INFO) == 0) | (table.snd_wnd < np.maximum(table.snd_mss, 1))
     peers: dict[tuple[str, int], list[int]] = {}
     for position in np.flatnonzero(stuck).tolist():
         row = table.row(position)
@@ -127,6 +130,10 @@ def examples() -> Iterator[Example]:
     yield case("closing", "FIN waits behind the data", "warning", state=4)
     yield case("no probe yet", "it may just be full", None, retrans=0)
     yield case("nothing to send", "nobody waits", None, wqueue=0)
+    told: dict[str, Any] = {"told": TOLD_INFO, "snd_mss": 1400}
+    yield case("no room for a segment", "closed but for a crack", "warning", snd_wnd=1399, **told)
+    yield case("room for a segment", "a route of this host refuses it", None, snd_wnd=1400, **told)
+    yield case("segment size not told", "nothing fits into nothing", "warning", snd_wnd=0, told=TOLD_INFO)
     yield case("retransmissions", "loss, not a closed window", None, timer=1)
     yield case("one byte waits", "as stuck", "warning", wqueue=1)
     yield case("one probe", "it may open again", "info", retrans=1)
