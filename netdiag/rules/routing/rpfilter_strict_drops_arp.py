@@ -2,7 +2,8 @@
   A strict reverse path filter that drops ARP requests: between the two samples more sources were refused (the routing
   code's in_martian_src) than the filter's own counter says, because that one counts IP packets only; and one strict
   interface (rp_filter 1, the larger of "all" and its own) received more frames that are no IP than it sent frames at
-  all: who asks there gets no answer.
+  all: who asks there gets no answer. Over a fleet: the other host, on which the address of that interface is a
+  neighbour that failed, and both are one fault.
 
 Why it matters
   The kernel looks up the way back to the sender of an ARP request before it answers. A neighbour that asks with an
@@ -32,16 +33,21 @@ References
   __fib_validate_source(); Documentation/networking/ip-sysctl.rst arp_announce, rp_filter
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from netdiag.index.fleet import FleetHost, FleetView, across, on
 from netdiag.index.packet import Query
 from netdiag.index.reversepath import STRICT, effective
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link, Stats64
+from netdiag.model.neighbour import NUD_FAILED, NUD_INCOMPLETE, Neighbour
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.shape import Example, FleetExample, Rule, quoted
 
 RULE = Rule(
     id="rpfilter-strict-drops-arp",
@@ -49,6 +55,15 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "sysctls", "deltas"),
+)
+ACROSS = Rule(
+    id=RULE.id,
+    title=RULE.title,
+    severity="critical",
+    confidence="likely",
+    reads=("links", "addresses", "neighbours", "sysctls"),
+    explains=(RULE.id, "neigh-*", "bgp-not-established", "wg-endpoint-unroutable", "fleet-host-cut"),
+    scope="fleet",
 )
 REFUSED = "rt_cache.in_martian_src"
 COUNTED = "TcpExt.IPReversePathFilter"
@@ -213,3 +228,86 @@ def examples() -> Iterator[Example]:
     yield silent("without an address", "nobody asks for one", _sampled(bare, 2))
     point = HostBuilder().link("eth0").link("eth1", flags=0x1 | 0x10000 | 0x80, inet_conf={"rp_filter": 1})
     yield silent("without ARP", "nobody asks there", _sampled(point.address("eth1", "10.1.0.1/24"), 2))
+
+
+def check_across(view: FleetView) -> Iterator[Draft]:
+    struck = view.symptoms.get(RULE.id, {})
+    owners: dict[str, list[tuple[FleetHost, Link]]] = defaultdict(list)
+    hosts = list(view.reading(*ACROSS.reads)) if struck else []
+    for host in hosts:
+        links = {link.ifindex: link for link in host.tables.links}
+        for row in host.tables.addresses:
+            if row.family == "inet" and row.scope == 0 and row.ifindex in links:
+                owners[row.local].append((host, links[row.ifindex]))
+    lost: dict[tuple[str, str], tuple[FleetHost, Link, list[tuple[FleetHost, Neighbour, str]]]] = {}
+    for host in hosts:
+        names = {link.ifindex: link.ifname for link in host.tables.links}
+        rows = host.tables.neighbours
+        for near in rows.rows(np.flatnonzero(rows.state & (NUD_FAILED | NUD_INCOMPLETE) != 0)):
+            having = owners[near.dst]
+            if len({owner.name for owner, _ in having}) != 1:
+                continue
+            said = {about.get("ifname") for about in struck.get(having[0][0].name, ())}
+            owner, link = next((one for one in having if one[1].ifname in said), having[0])
+            strict = effective(link, _everywhere(owner)) == STRICT
+            if said & {link.ifname, None} and owner is not host and strict:
+                found = lost.setdefault((owner.name, link.ifname), (owner, link, []))
+                found[2].append((host, near, names.get(near.ifindex, "")))
+    for _, (owner, link, askers) in sorted(lost.items()):
+        yield _between(owner, link, askers)
+
+
+def _everywhere(host: FleetHost) -> int:
+    return int(host.tables.sysctls.values.get("net.ipv4.conf.all.rp_filter", "0"))
+
+
+def _between(owner: FleetHost, link: Link, askers: list[tuple[FleetHost, Neighbour, str]]) -> Draft:
+    host, near, dev = askers[0]
+    address = near.dst
+    names = sorted({one.name for one, _, _ in askers})
+    who = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    setting = f"net/ipv4/conf/{link.ifname}/rp_filter"
+    return ACROSS.found(
+        subject=across((owner.name, *names), subject("link", ifname=link.ifname)),
+        message=f"{who} {'finds' if len(names) == 1 else 'find'} nobody at {address}: {link.ifname} of {owner.name}, "
+        "which has it, filters strictly and ignores requests from sources that it would answer by another interface",
+        evidence=[
+            (f"neighbour {address} on {dev} of {host.name}", near.state, "RTM_GETNEIGH"),
+            (
+                f"rp_filter (all, own) of {link.ifname} on {owner.name}",
+                f"{_everywhere(owner)}, {link.inet_conf.get('rp_filter', 0)}",
+                "/proc/sys, IFLA_INET_CONF",
+            ),
+        ],
+        confirm=[f"ip neigh show to {address}", f"sysctl net.ipv4.conf.all.rp_filter {quoted(setting)}"],
+        fix=f"sysctl -w {quoted(f'{setting}=2')}  # on {owner.name}, 0 where it has no way at all to who asks; or "
+        f"arp_announce=2 on {who}",
+        breaks=[
+            on(owner.name, subject("link", ifname=link.ifname)),
+            *(on(one.name, subject("neighbour", dst=each.dst, ifname=name)) for one, each, name in askers),
+        ],
+    )
+
+
+def examples_across() -> Iterator[FleetExample]:
+    def gateway(own: int = 1) -> HostBuilder:
+        return HostBuilder().link("eth0", inet_conf={"rp_filter": own}).address("eth0", "192.0.2.1/24")
+
+    def edge(state: str, dst: str = "192.0.2.1") -> HostBuilder:
+        return HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").neighbour(dst, dev="eth0", state=state)
+
+    def case(name: str, why: str, fires: int, *hosts: HostBuilder, struck: str = "fra-a1") -> FleetExample:
+        of = {f"fra-a{number}": host.build() for number, host in enumerate(hosts, 1)}
+        return FleetExample(name=name, why=why, hosts=of, symptoms={RULE.id: frozenset({struck})}, fires=fires)
+
+    yield case("the neighbour's entry failed", "the plain fault", 1, gateway(), edge("failed"))
+    yield case("it still asks", "the same", 1, gateway(), edge("incomplete"))
+    yield case("two of them", "one cause", 1, gateway(), edge("failed"), edge("failed"))
+    unnumbered = gateway().address("lo", "192.0.2.1/32")
+    yield case("an unnumbered link", "lo has the address as well", 1, unnumbered, edge("failed"))
+    yield case("it was answered", "healthy", 0, gateway(), edge("stale"))
+    yield case("loose", "it answers", 0, gateway(2), edge("failed"))
+    yield case("another address", "nobody of the fleet has it", 0, gateway(), edge("failed", "192.0.2.9"))
+    yield case("two hosts have the address", "who was asked?", 0, gateway(), edge("failed"), gateway())
+    yield case("nothing was refused there", "the link may be cut", 0, gateway(), edge("failed"), struck="fra-a9")
+    yield case("its own entry", "it asks itself", 0, gateway().neighbour("192.0.2.1", dev="eth0", state="failed"))
