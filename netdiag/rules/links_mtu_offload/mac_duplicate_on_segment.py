@@ -17,7 +17,8 @@ Confirm
   ip neigh show dev IFNAME
 
 Fix
-  Give one of them another address: ip link set dev IFNAME address 02:xx:xx:xx:xx:xx. The interface loses its
+  Give one of them another address, in the namespace where it lives: ip link set dev IFNAME address 02:xx:xx:xx:xx:xx.
+  The interface loses its
   neighbours for a moment; a DHCP lease or an address made of the hardware address may change. Mend the image or
   template that carries the address, or the next clone has it again.
 
@@ -44,6 +45,7 @@ from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbour
 from netdiag.rules.bridgeclones import LEARNED, ROUTERS, Clones, clone_examples, clones
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.farends import far_set
 from netdiag.rules.shape import Example, FleetExample, Rule, quoted
 
 RULE = Rule(
@@ -51,7 +53,7 @@ RULE = Rule(
     title="two interfaces on one segment have the same hardware address",
     severity="critical",
     reads=("links", "peer_links", "addresses", "neighbours"),
-    consults=("bridging", "fdb", "counters"),
+    consults=("bridging", "fdb", "counters", "namespaces"),
     explains=(
         "neigh-*",
         "carrier-flap",
@@ -111,13 +113,13 @@ def _behind_bridges(view: HostView) -> Iterator[Draft]:
                 continue
             vlans = _pvids(view, port) if filtered else None
             if far.address in own and (not filtered or _belongs(view, own[far.address], vlans or frozenset())):
-                yield _kept(bridge, own[far.address], port, far)
+                yield _kept(view, bridge, own[far.address], port, far)
             other = seen.setdefault((far.address, vlans), (port, far))
             if other[0] is not port:
-                yield _bridged(bridge, other, (port, far))
+                yield _bridged(view, bridge, other, (port, far))
 
 
-def _bridged(bridge: Link, one: tuple[Link, Link], two: tuple[Link, Link]) -> Draft:
+def _bridged(view: HostView, bridge: Link, one: tuple[Link, Link], two: tuple[Link, Link]) -> Draft:
     address = str(one[1].address)
     names = one[0].ifname, two[0].ifname
     return RULE.found(
@@ -129,7 +131,7 @@ def _bridged(bridge: Link, one: tuple[Link, Link], two: tuple[Link, Link]) -> Dr
             (f"far end of {names[1]}", address, f"RTM_GETLINK {two[1].ifname} IFLA_ADDRESS"),
         ),
         confirm=(f"bridge fdb show br {quoted(bridge.ifname)}", f"ip -br link show master {quoted(bridge.ifname)}"),
-        fix=f"ip link set dev {quoted(two[1].ifname)} address 02:00:00:00:00:01  # where it lives, or any free address",
+        fix=f"{far_set(view, *two, f'address {FREE}')}  # or any free address",
         touches=(subject("link", ifname=names[0]), subject("link", ifname=names[1])),
         breaks=(
             subject("link", ifname=bridge.ifname),
@@ -139,7 +141,7 @@ def _bridged(bridge: Link, one: tuple[Link, Link], two: tuple[Link, Link]) -> Dr
     )
 
 
-def _kept(bridge: Link, own: Link, port: Link, far: Link) -> Draft:
+def _kept(view: HostView, bridge: Link, own: Link, port: Link, far: Link) -> Draft:
     """The bridge takes what is for a machine behind one of its ports (br_fdb_update(), local entries)."""
     address, name = str(far.address), port.ifname
     return RULE.found(
@@ -151,7 +153,7 @@ def _kept(bridge: Link, own: Link, port: Link, far: Link) -> Draft:
             (f"{own.ifname} address", address, f"RTM_GETLINK {own.ifname} IFLA_ADDRESS"),
         ),
         confirm=(f"bridge fdb show br {quoted(bridge.ifname)}", f"ip -br link show dev {quoted(own.ifname)}"),
-        fix=f"ip link set dev {quoted(far.ifname)} address 02:00:00:00:00:01  # where it lives, or any free address",
+        fix=f"{far_set(view, port, far, f'address {FREE}')}  # or any free address",
         touches=(subject("link", ifname=name), subject("link", ifname=bridge.ifname)),
         breaks=(subject("link", ifname=bridge.ifname), subject("link", ifname=name)),
     )
@@ -182,7 +184,7 @@ def _neighbours(view: HostView, said: Collection[object]) -> Iterator[Draft]:
                 (f"neighbour {row.dst}", f"{row.lladdr} {row.state}", f"RTM_GETNEIGH {name} NDA_LLADDR"),
             ),
             confirm=(f"ip -br link show dev {quoted(name)}", f"ip neigh show to {row.dst} dev {quoted(name)}"),
-            fix=f"ip link set dev {quoted(name)} address 02:00:00:00:00:01  # any free address",
+            fix=f"ip link set dev {quoted(name)} address {FREE}  # any free address",
             touches=(subject("link", ifname=name),),
             breaks=(subject("link", ifname=name), subject("neighbour", dst=row.dst, ifname=name)),
         )
@@ -204,7 +206,7 @@ def _of_port(bridge: Link, port: Link, row: Neighbour) -> Draft:
             f"bridge fdb show br {quoted(bridge.ifname)}",
             f"ip neigh show to {row.dst} dev {quoted(bridge.ifname)}",
         ),
-        fix=f"ip link set dev {quoted(name)} address 02:00:00:00:00:01  # any free address",
+        fix=f"ip link set dev {quoted(name)} address {FREE}  # any free address",
         touches=(subject("link", ifname=name), subject("link", ifname=bridge.ifname)),
         breaks=(
             subject("link", ifname=bridge.ifname),
@@ -238,6 +240,7 @@ def _clones(found: Clones) -> Draft:
     )
 
 
+FREE = "02:00:00:00:00:01"
 MAC, OTHER = "02:00:00:00:00:aa", "02:00:00:00:00:bb"
 
 
@@ -258,7 +261,10 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object
 
 def examples() -> Iterator[Example]:
     about = subject("link", ifname="v1", address=MAC)
-    yield _case("two containers on a bridge", "cloned with their address", _bridge(), 1, subject=about)
+    far = "# in the namespace at the other end of v1 (link-netnsid 1): ip link set dev eth0 address"
+    yield _case("two containers on a bridge", "cloned with their address", _bridge(), 1, subject=about, says=(far,))
+    named = _bridge().namespace(8, netnsid=1, names=("c1",))
+    yield _case("named ones", "the command goes there", named, 1, says=(f"ip -n c1 link set dev eth0 address {FREE}",))
     near = _bridge(MAC, OTHER, address=MAC).neighbour("10.0.0.9", dev="br0", lladdr=MAC)
     yield _case("a container with the bridge's address that was asked for", "one fault", near, 1)
     seen: dict[str, Any] = {"severity": "critical", "confidence": "certain"}
@@ -406,7 +412,7 @@ def _across(lladdr: str, rows: list[tuple[FleetHost, Link, set[str]]], met: dict
             ("neighbours seen behind it", ", ".join(addresses[:4]), "RTM_GETNEIGH NDA_LLADDR"),
         ],
         confirm=["ip -br link", f"ip neigh show | grep {lladdr}"],
-        fix=f"ip link set dev {quoted(link)} address 02:00:00:00:00:01  # on {last}, or any free address",
+        fix=f"ip link set dev {quoted(link)} address {FREE}  # on {last}, or any free address",
         breaks=[
             thing
             for host, row, _ in rows

@@ -78,10 +78,14 @@ def _allowed(view: HostView) -> Iterator[tuple[WireguardDevice, WireguardPeer, N
                     yield device, peer, network
 
 
+def _inside(network: Network) -> str:
+    """An address of the prefix that hardly is the host's own."""
+    return str(network.network_address + (network.num_addresses - 1) // 2)
+
+
 def _goes_to(view: HostView, network: Network, ifindex: int) -> bool:
     """Whether an address of the prefix, other than the host's own, leaves by the interface."""
-    address = str(network.network_address + (network.num_addresses - 1) // 2)
-    looked = view.lookup(Query(family="inet" if network.version == 4 else "inet6", dst=address))
+    looked = view.lookup(Query(family="inet" if network.version == 4 else "inet6", dst=_inside(network)))
     return any(hop.oif == ifindex for hop in looked.hops)
 
 
@@ -104,14 +108,15 @@ def _overlap(view: HostView, subnet: Subnet) -> Draft | None:
         found.append(("critical" if whole else "warning", device, peer, network))
     if not found:
         return None
-    return _finding(subnet, *next((row for row in found if row[0] == "critical"), found[0]))
+    # Of several always the same one, in whatever order the device tells its peers.
+    return _finding(subnet, *min(found, key=lambda row: (row[0] != "critical", row[1].ifname, row[3].with_prefixlen)))
 
 
 def _finding(
     subnet: Subnet, severity: Severity, device: WireguardDevice, peer: WireguardPeer, network: Network
 ) -> Draft:
     bridge, tunnel = subnet.link.ifname, device.ifname
-    probe = (subnet.network if network.prefixlen < subnet.network.prefixlen else network).network_address
+    probe = _inside(subnet.network if network.prefixlen < subnet.network.prefixlen else network)
     lost = f"what is for {network if severity == 'critical' else subnet.network} of the mesh goes to {bridge}"
     return RULE.found(
         subject=subject("link", ifname=bridge, dst=str(subnet.network)),
@@ -163,6 +168,9 @@ def examples() -> Iterator[Example]:
     middle = _mesh("10.0.0.0/8", prefix="10.127.0.1/16")
     yield _case("Docker in the middle of the mesh", "still a part of it", middle, 1, severity="warning")
     yield _case("a peer inside Docker", "a single address", _mesh("10.1.7.7/32", route=False), 1, **critical)
+    for pair in (("10.1.7.0/24", "10.1.8.0/24"), ("10.1.8.0/24", "10.1.7.0/24")):
+        says = ("a peer for 10.1.7.0/24",)
+        yield _case(f"{pair[0]} before the other", "the same is told", _mesh(*pair, route=False), 1, says=says)
     same = _mesh("10.1.0.0/16", bridge="br0", route=False)
     yield _case("the very same range", "a part of nothing wider", same, 1, **critical)
     begins = _mesh("10.1.7.0/24", route=False)

@@ -46,6 +46,10 @@ NEAR, PRESSED = 0.95, 0.8
 """Share of the limit from which it is about to be full, and below which drops have another reason."""
 
 
+PUSHES = "push out others that were not answered yet, and are dropped where there are none"
+COMING = "will be dropped"
+
+
 def check(view: HostView) -> Iterator[Draft]:
     state = view.conntrack_state
     if not state.max:
@@ -64,8 +68,8 @@ def check(view: HostView) -> Iterator[Draft]:
     meanwhile = f", {' and '.join(lost)} in {seconds} s" if lost else ""
     yield RULE.found(
         subject=subject("conntrack", table="nf_conntrack"),
-        message=f"{state.count} of {state.max} tracked connections ({share:.0%}){meanwhile}: new connections"
-        f" {'are' if severity == 'critical' else 'will be'} dropped",
+        message=f"{state.count} of {state.max} tracked connections ({share:.0%}){meanwhile}: new connections "
+        + ("are dropped" if dropped else PUSHES if evicted else "are dropped" if severity == "critical" else COMING),
         evidence=[
             ("entries", state.count, "/proc/sys/net/netfilter/nf_conntrack_count"),
             ("limit", state.max, "/proc/sys/net/netfilter/nf_conntrack_max"),
@@ -73,7 +77,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ("evicted between the looks", evicted, "/proc/net/stat/nf_conntrack early_drop"),
         ],
         confirm=["sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max", "conntrack -S"],
-        fix=f"sysctl -w net.netfilter.nf_conntrack_max={state.max * 2}",
+        fix=f"sysctl -w net.netfilter.nf_conntrack_max={state.max * 2}  # in the initial namespace; it holds for all",
         severity=severity,
     )
 
@@ -82,13 +86,15 @@ def _case(name: str, why: str, fires: int = 0, *, moved: dict[str, int] | None =
     looks: dict[str, Any] = {"at": 10.0, "first": {"drop": 5, "early_drop": 7}}
     if moved is not None:
         looks |= {"second_at": 11.0, "second": {k: v + moved.get(k, 0) for k, v in looks["first"].items()}}
-    severity = state.pop("severity", None)
+    severity, says = state.pop("severity", None), state.pop("says", ())
     tables = HostBuilder().conntrack_state(**(looks | {"max": 1000} | state)).build()
-    return Example(name=name, why=why, tables=tables, fires=fires, severity=severity)
+    return Example(name=name, why=why, tables=tables, fires=fires, severity=severity, says=says)
 
 
 def examples() -> Iterator[Example]:
-    yield _case("full and dropping", "the plain fault", 1, count=1000, moved={"drop": 4}, severity="critical")
+    told = {"count": 1000, "severity": "critical"}
+    yield _case("full and dropping", "the plain fault", 1, moved={"drop": 4}, says=("are dropped",), **told)
+    yield _case("full and evicting", "those without an answer go", 1, moved={"early_drop": 4}, says=(PUSHES,), **told)
     yield _case("evicting", "it is pressed", 1, count=810, moved={"early_drop": 4}, severity="warning")
     yield _case("dropping in bursts", "it was full in between", 1, count=800, moved={"drop": 4}, severity="critical")
     yield _case("95 in 100", "nothing was lost yet", 1, count=950, moved={}, severity="warning")
