@@ -2,8 +2,10 @@
   A BGP session cannot call because its source address is no address of this host ("Cannot assign requested address");
   or the neighbour hangs up on every call, and itself calls another address of this host than the one this host calls
   from (connection tracking and sockets show both): that one it has configured; or the address that it called from at
-  the time of the baseline is gone. Or it resets every connection at once, and this host has several addresses in its
-  subnet. As a possibility: it closes them, or this host has several addresses elsewhere that could be its source.
+  the time of the baseline is gone. Or it resets or closes every connection at once, and this host has several addresses
+  in its subnet; or it resets them, is inside the AS and on no subnet of this host, and this host calls from another
+  address than the one on lo. As a possibility: it closed one a moment ago, or this host has several addresses elsewhere
+  that could be its source.
 
 Why it matters
   A neighbour accepts a session only from the address that it has configured. With another source, one that the kernel
@@ -38,6 +40,7 @@ from typing import Any
 import numpy as np
 
 from netdiag.index.packet import Lookup
+from netdiag.index.source6 import Sources6
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
@@ -70,6 +73,8 @@ RESET = "Socket: Connection reset by peer"
 MOST = 64
 """Calls of one direction that are looked at."""
 HANGS_UP = ("Socket: Connection closed", RESET)
+CALLS_AGAIN = 10.0
+"""Seconds after which a neighbour whose daemon ended is called again, and refuses or says nothing."""
 
 
 def candidates(view: HostView, session: Session) -> list[str]:
@@ -89,6 +94,25 @@ def near(view: HostView, session: Session) -> int:
         for row in view.addresses
         if row.local in candidates(view, session)
     )
+
+
+def refused_again(session: Session) -> bool:
+    """Whether the neighbour hung up on a call, and not on a session that stood: since that one ended, BIRD would have
+    called again ("connect delay time", 5 seconds by itself)."""
+    given = session.protocol.other.get("Connect delay", "").partition("/")[2]
+    delay = float(given) if given.isdecimal() else 0.0
+    age = session.age()
+    return session.error == RESET or (age is not None and age >= max(CALLS_AGAIN, 2 * delay))
+
+
+def loopback(view: HostView, session: Session, source: str | None) -> str | None:
+    """The one address on lo that a session inside the AS is likely meant to call from: its neighbour is on no subnet of
+    this host, and the kernel takes another address."""
+    row, own = session.protocol, candidates(view, session)
+    if session.error != RESET or row.local_as is None or row.local_as != row.neighbor_as or near(view, session):
+        return None
+    on_lo = [one.local for one in view.addresses if one.local in own and (at := view.link(one.ifindex)) and at.loopback]
+    return on_lo[0] if len(on_lo) == 1 and source not in (None, *on_lo) else None
 
 
 def called(view: HostView, session: Session, source: str | None) -> tuple[str, str] | None:
@@ -112,11 +136,14 @@ def called(view: HostView, session: Session, source: str | None) -> tuple[str, s
     return (min(from_), wanted[0]) if from_ and wanted else None
 
 
-def _chosen(answer: Lookup | None) -> str | None:
+def _chosen(view: HostView, answer: Lookup | None) -> str | None:
     """The source that the kernel takes."""
-    if answer is None:
+    if answer is None or not answer.hops:
         return None
-    return answer.prefsrc or next((hop.src for hop in answer.hops), None)
+    given = answer.prefsrc or next((hop.src for hop in answer.hops), None)
+    if given is None and answer.query.family == "inet6":
+        return Sources6(view.addresses, view.stack).select(answer.hops[0].oif, answer.query.dst)
+    return given
 
 
 def _taken(view: HostView, session: Session) -> set[str]:
@@ -154,8 +181,9 @@ def check(view: HostView) -> Iterator[Draft]:
         if not sure and gone is None and (session.error not in HANGS_UP or len(own) < 2):
             continue
         answer = way(view, session)
-        calls = None if sure or gone else called(view, session, _chosen(answer))
-        likely = bool(calls or gone) or (session.error == RESET and near(view, session) > 1)
+        calls = None if sure or gone else called(view, session, _chosen(view, answer))
+        inner = None if sure or gone or calls else loopback(view, session, _chosen(view, answer))
+        likely = bool(calls or gone or inner) or (refused_again(session) and near(view, session) > 1)
         source = gone or session.protocol.source_address or (calls[0] if calls else None)
         again = f"give this host {gone} again (ip address add), or "
         words = "its source address is none of this host's" if sure else f"one of {len(own)} addresses is its source"
@@ -163,6 +191,8 @@ def check(view: HostView) -> Iterator[Draft]:
             words = f"{gone}, from which it called at the time of the baseline, is no address of this host any more"
         elif calls:
             words = f"it calls from {calls[0]}, and the neighbour calls {calls[1]}"
+        elif inner:
+            words = f"it calls from {_chosen(view, answer)}, and the neighbour hangs up; the address on lo is {inner}"
         yield RULE.found(
             subject=session.subject,
             message=f"BGP session {session.name} to {session.neighbour} fails ({session.error or session.state}): "
@@ -178,8 +208,8 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             confirm=[session.confirm, f"ip route get {quoted(session.protocol.neighbor_address or '')}"],
             fix=(again if gone else "")
-            + f"set 'source address' of protocol bgp {session.name} to {calls[1] if calls else EXPECTED}, then: "
-            f"{session.command('configure')}",
+            + f"set 'source address' of protocol bgp {session.name} to {calls[1] if calls else inner or EXPECTED}, "
+            f"then: {session.command('configure')}",
             touches=[*touched(view, session, answer), *_where(view, gone)],
             breaks=default_lost(view, session),
         )
@@ -201,7 +231,19 @@ def examples() -> Iterator[Example]:
     info: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
     likely: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "likely"}
     yield _case("reset", "the neighbour knows the other one", RESET, *two, **likely)
-    yield _case("closed", "it may be the end of a daemon", HANGS_UP[0], *two, **info)
+    for name, since, delay, seen in (
+        ("nine seconds ago", "11:59:51.000", "3.031/5", info),
+        ("for ten seconds", "11:59:50.000", "3.031/5", likely),
+        ("for ten seconds, called rarely", "11:59:50.000", "3.031/6", info),
+        ("for twelve seconds, called rarely", "11:59:48.000", "3.031/6", likely),
+        ("at a time that is not told", None, "3.031/5", info),
+        ("for ten seconds, and no delay told", "11:59:50.000", "", likely),
+    ):
+        shut: Any = BirdHost().bgp_down("up1", HANGS_UP[0], since=since, other={"Connect delay": delay}).link("eth0")
+        for address in two:
+            shut.address("eth0", address)
+        why = "it may be the end of a daemon" if seen is info else "that would be refused by now"
+        yield Example(name=f"closed, {name}", why=why, tables=shut.build(), **seen)
     yield _case("reset, another subnet", "the kernel would not choose it", RESET, two[0], "10.0.0.3/24", **info)
     yield _case("reset, addresses of a service", "likewise", RESET, two[0], "192.0.2.7/32", **info)
     link: Any = BirdHost().bgp_down("up1", RESET).link("eth0").address("eth0", two[0]).address("eth0", "10.0.0.3/24")
@@ -209,6 +251,7 @@ def examples() -> Iterator[Example]:
     yield Example(name="reset, another of the link's scope", why="no source for it", tables=link.build(), **info)
     yield from _called()
     yield from _calls_aside()
+    yield from _inside()
     yield _case("one address", "there is no other", HANGS_UP[0])
     yield _case("refused", "nobody listens", "Socket: Connection refused", "192.0.2.2/24", "192.0.2.3/24")
     yield Example(name="stands", why="the ordinary case", tables=BirdHost().bgp("up1").build())
@@ -283,6 +326,35 @@ def _calls_aside() -> Iterator[Example]:
     bind = host("10.9.9.9", error=f"Socket: {REFUSED}", way={})
     plain: dict[str, Any] = {"fires": 1, "severity": "critical", "says": ("source address not told", EXPECTED)}
     yield Example(name="cannot bind, and is called", why="it did not call", tables=bind.build(), **plain)
+
+
+def _inside() -> Iterator[Example]:
+    """A session between the loopback addresses of two routers of one AS."""
+    likely: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "likely"}
+    info: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
+
+    def host(
+        *on_lo: str, error: str = RESET, neighbor_as: int = 65001, own: str = "10.0.0.3/24", src: str | None = None
+    ) -> Any:
+        made: Any = BirdHost().bgp_down("mesh", error, neighbor_address="10.9.9.1", neighbor_as=neighbor_as,
+                                        local_as=65001).link("eth0").address("eth0", own)  # fmt: skip
+        for address in on_lo:
+            made.address("lo", address)
+        return made.route("default", via="10.0.0.1", dev="eth0", **({"prefsrc": src} if src else {}))
+
+    mine, way = (
+        "10.9.9.9/32",
+        ("calls from 10.0.0.3", "lo is 10.9.9.9", "'source address' of protocol bgp mesh to 10.9"),
+    )
+    for name, why, made, seen in (
+        ("calls from the uplink", "routers call from lo", host(mine), likely | {"says": way}),
+        ("two addresses on lo", "which one?", host(mine, "10.9.9.8/32"), info),
+        ("it is closed", "it may be the end of a daemon", host(mine, error=HANGS_UP[0]), info),
+        ("another AS", "neighbours call from the wire", host(mine, neighbor_as=65002), info),
+        ("on a subnet", "neighbours call from the wire", host(mine, own="10.9.9.3/24"), info),
+        ("calls from lo", "it is not the source", host(mine, src="10.9.9.9"), info),
+    ):
+        yield Example(name=f"inside the AS, {name}", why=why, tables=made.build(), **seen)
 
 
 def _since() -> Iterator[Example]:
