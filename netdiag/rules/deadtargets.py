@@ -1,5 +1,6 @@
 """Rules that send packets to a dead address, for nf-orphan-dnat-to-dead and cni-portmap-stale. Pure."""
 
+import ipaddress
 from collections.abc import Iterator
 
 import msgspec
@@ -13,18 +14,39 @@ from netdiag.rules.routewords import around
 from netdiag.rules.shape import Rule, quoted
 from netdiag.rules.translations import DeadEnd, Target, dead_end, family_of, targets
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-def of_cni(at: Target) -> bool:
-    """Whether the portmap plugin of CNI made the rule: its targets are always containers of this host."""
-    return at.at.chain.name.startswith("CNI-") or at.at.table.name == "cni_hostport"
+
+BRIDGES = ("cni", "nomad")
+"""How the bridges of CNI networks are called: ``cni0``, ``cni-podman0``, ``nomad``."""
+RUNTIMES = ("DOCKER", "NETAVARK")
+"""Chains of those who map ports without CNI."""
+
+
+def cni_subnets(view: HostView) -> list[Network]:
+    """The subnets of bridges whose names are CNI's."""
+    bridges = {link.ifindex for link in view.links if link.kind == "bridge" and link.ifname.startswith(BRIDGES)}
+    found = [f"{row.local}/{row.prefixlen}" for row in view.addresses if row.ifindex in bridges and row.scope == 0]
+    return [ipaddress.ip_network(text, strict=False) for text in found]
+
+
+def of_cni(at: Target, subnets: list[Network]) -> bool:
+    """Whether a rule maps a port to a container of CNI, which is always on this host: its chain or table is the portmap
+    plugin's, or it was written by another hand and its target is in a subnet of CNI."""
+    name = at.at.chain.name
+    if name.startswith("CNI-") or at.at.table.name == "cni_hostport":
+        return True
+    address = ipaddress.ip_address(at.address)
+    return not name.startswith(RUNTIMES) and any(address in subnet for subnet in subnets)
 
 
 def dead_targets(view: HostView, *, cni: bool) -> Iterator[tuple[Target, DeadEnd, int]]:
     """The first dead target of each chain, why, and how many there are."""
     found: dict[tuple[str, str, str], list[tuple[Target, DeadEnd]]] = {}
     known: dict[str, DeadEnd | None] = {}
+    subnets = cni_subnets(view)
     for one in targets(view):
-        if of_cni(one) is not cni:
+        if of_cni(one, subnets) is not cni:
             continue
         if one.address not in known:
             known[one.address] = dead_end(view, one.address, local_only=cni)

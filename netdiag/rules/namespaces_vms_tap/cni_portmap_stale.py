@@ -1,6 +1,7 @@
 """What it checks
-  A port mapping of CNI (the portmap plugin: chains CNI-DN-..., or the table cni_hostport) leads to an address that no
-  container of this host has any more.
+  A port mapping of CNI leads to an address that no container of this host has any more: the rule is the portmap
+  plugin's (chains CNI-DN-..., or the table cni_hostport), or another's, and the address is in the subnet of a bridge
+  that is named as CNI names its own (cni0, cni-podman0, nomad).
 
 Why it matters
   When a sandbox is removed while the node restarts, or the runtime lost its cache, the plugin's DEL never runs and the
@@ -17,9 +18,9 @@ Fix
   in CNI-HOSTPORT-DNAT. Nothing that lives is cut off. Then conntrack -D --dst-nat ADDRESS.
 
 Not flagged
-  Containers that are there, or whose address was not asked for yet on a bridge with ports. Rules of others
-  (nf-orphan-dnat-to-dead). A sandbox that is just starting: look twice (a possibility only where one came or went
-  while the host was read).
+  Containers that are there, or whose address was not asked for yet on a bridge with ports. Rules of others, Docker's
+  and Podman's NETAVARK chains among them (nf-orphan-dnat-to-dead). A sandbox that is just starting: look twice (a
+  possibility only where one came or went while the host was read).
 
 References
   cni.dev "portmap plugin"; github.com/hashicorp/nomad issue 11901
@@ -85,6 +86,15 @@ def examples() -> Iterator[Example]:
         why="nf-orphan-dnat-to-dead speaks",
         tables=host(failed=True, name="DOCKER").build(),
     )
+    for name, net, fires in (("prerouting", "cni0", 1), ("prerouting", "br0", 0), ("NETAVARK-DN-1", "cni0", 0)):
+        hand = HostBuilder().link(net, kind="bridge", carrier=False).address(net, "10.88.0.1/16")
+        own = chain(name, rule(port(6, 8080), nat("dnat", "10.88.0.5", 80)), hook="prerouting", type="nat")
+        yield Example(
+            name=f"{name}, to {net}",
+            why="whose network it is says who maps the port, but for those who name their chains",
+            tables=hand.nft(table(own, name="nat", family="ip")).build(),
+            fires=fires,
+        )
     yield Example(
         name="bridge gone, behind a private uplink",
         why="a container is on its own host",
