@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from netdiag.index.nftpacket import Packet
-from netdiag.index.nftverdict import Possible
+from netdiag.index.nftverdict import HookVerdict, Possible
 from netdiag.index.view import HostView
 from netdiag.model.host import Forwarder
 from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
@@ -141,14 +141,32 @@ def redirected(view: HostView, address: str, port: int = DNS_PORT) -> bool:
     """Whether questions to an address of this host may be sent elsewhere on their way: by a rule of nat that applies to
     them, or by a program that changes destinations, of a cgroup that is most of the host. The rule must consult nft and
     bpf."""
+    verdict = _sent(view, address, port)
+    return verdict is None or any(one.kind in REDIRECTS for one in verdict.translations)
+
+
+def led_to(view: HostView, address: str, port: int) -> tuple[str, int] | None:
+    """The address of this host and the port to which one rule of nat sends every such question; None: there is none,
+    or nobody can tell. The rule must consult nft and bpf."""
+    verdict = _sent(view, address, port)
+    if verdict is None or verdict.unseen or len(verdict.translations) != 1:
+        return None
+    (one,) = verdict.translations
+    to = ("::1" if ":" in address else "127.0.0.1") if one.kind == "redirect" else one.addr
+    if not one.certain or one.kind not in REDIRECTS or to is None or not own(view, to):
+        return None
+    return to, one.port or port
+
+
+def _sent(view: HostView, address: str, port: int) -> HookVerdict | None:
+    """What the rules of nat do with a question on its way out; None: a program may send it anywhere."""
     bare = address.partition("%")[0]
     family = "inet6" if ":" in bare else "inet"
     hooks = ("inet6_connect", "udp6_sendmsg") if family == "inet6" else ("inet4_connect", "udp4_sendmsg")
     if any(c.cgroup in WIDE and c.attach_type.endswith(hooks) for c in view.bpf.cgroups):
-        return True
+        return None
     question = Packet(family=family, oif="lo", daddr=bare, proto=protocol(view), dport=port, daddr_type="local")
-    verdict = view.netfilter.hook("output", question)
-    return any(one.kind in REDIRECTS for one in verdict.translations)
+    return view.netfilter.hook("output", question)
 
 
 def closed(view: HostView, address: str) -> Possible | None:

@@ -1,8 +1,9 @@
 """What it checks
   A resolver on this host forwards the domain consul, or one below it, to a port of this very host (127.0.0.1:8600 as a
-  rule), and no socket waits there; or to another host, to which no question leaves (dns-nameserver-unroutable has the
+  rule), or to one from which a rule of nat sends the questions to another port here, and no socket waits there, or the
+  program that waits is stopped; or to another host, to which no question leaves (dns-nameserver-unroutable has the
   reasons). A warning where another server of that domain is left; a possibility where something on this host may send
-  the questions to another place (a rule of nat, a program of the host's own cgroups).
+  the questions to another place (another rule of nat, a program of the host's own cgroups).
 
 Why it matters
   Every lookup of NAME.service.consul fails while all other names work: services cannot find each other, although
@@ -29,11 +30,13 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.host import Forwarder
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain, daddr, nat, port, rule, table
 from netdiag.rules.dns_resolver.dns_nameserver_unroutable import Trouble, trouble
-from netdiag.rules.nameservers import is_loopback, redirected, runs
+from netdiag.rules.nameservers import is_loopback, led_to, redirected, runs, stopped
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.sockettables import endpoint, served
 
+NAT = "nft list ruleset | grep -iE 'redirect|dnat'"
 WAYS = ("links", "rules", "nexthops", "neighbours", "sysctls")
 
 RULE = Rule(
@@ -47,7 +50,7 @@ RULE = Rule(
 
 def check(view: HostView) -> Iterator[Draft]:
     forwarders = [row for row in view.resolver.forwarders if of_consul(row)]
-    dead = [row for row in forwarders if here(view, row) and not served(view, row.address, row.port)]
+    dead = [row for row in forwarders if here(view, row) and _unanswered(view, *ends_at(view, row)) is not None]
     away = [(row, found) for row in forwarders if (found := _cut(view, row)) is not None]
     for row, found in away:
         rest, place = len(forwarders) - len(dead) - len(away), endpoint(row.address, row.port)
@@ -65,7 +68,11 @@ def check(view: HostView) -> Iterator[Draft]:
             touches=found.touches,
         )
     for row in dead:
-        place = endpoint(row.address, row.port)
+        place, end = endpoint(row.address, row.port), ends_at(view, row)
+        sent = end != (row.address, row.port)
+        where = f"{place}, which nat sends to {endpoint(*end)}" if sent else place
+        who = _unanswered(view, *end)
+        why = f"where {who}, which waits there, is stopped" if who else "where nothing listens"
         rest, idle = len(forwarders) - len(dead) - len(away), not runs(view, row.daemon)
         consequence = "cannot be looked up"
         if idle:
@@ -73,18 +80,32 @@ def check(view: HostView) -> Iterator[Draft]:
         elif rest:
             consequence = "fail now and then"
         yield RULE.found(
-            subject=subject("socket", netid="udp", src=row.address, sport=row.port),
+            subject=subject("socket", netid="udp", src=end[0], sport=end[1]),
             severity="info" if idle else "warning" if rest else "critical",
-            confidence="possible" if redirected(view, row.address, row.port) else "certain",
-            message=f"{row.daemon} forwards the domain consul to {place}, where nothing listens: names below .consul "
-            + consequence,
+            confidence="possible" if not sent and redirected(view, row.address, row.port) else "certain",
+            message=f"{row.daemon} forwards the domain consul to {where}, {why}: names below .consul " + consequence,
             evidence=[
                 (f"{row.daemon} forwards consul to", place, row.source),
-                (f"sockets at {place}", 0, "SOCK_DIAG udp"),
+                (f"state of {who}", "T (stopped)", "/proc/PID/stat")
+                if who
+                else (f"sockets at {endpoint(*end)}", 0, "SOCK_DIAG udp"),
             ],
-            confirm=["ss -lunp", f"grep -n consul {quoted(row.source)}"],
-            fix="systemctl restart consul  # or let the forwarder and the agent's ports.dns and client_addr agree",
+            confirm=["ss -lunp", f"grep -n consul {quoted(row.source)}", *([NAT] if sent else [])],
+            fix=f"kill -CONT PID  # of {who}: ss -lunp sport = :{end[1]}; or restart it"
+            if who
+            else "systemctl restart consul  # or let the forwarder and the agent's ports.dns and client_addr agree",
         )
+
+
+def _unanswered(view: HostView, address: str, port: int) -> str | None:
+    """Whether nobody reads what comes to a port of this host: the program that is stopped, empty where nothing listens;
+    None: somebody does."""
+    return stopped(view, address, port) if served(view, address, port) else ""
+
+
+def ends_at(view: HostView, row: Forwarder) -> tuple[str, int]:
+    """Where a question arrives: at the place that the file names, or at the one to which nat sends all of them."""
+    return led_to(view, row.address, row.port) or (row.address, row.port)
 
 
 def _cut(view: HostView, row: Forwarder) -> Trouble | None:
@@ -118,20 +139,24 @@ def examples() -> Iterator[Example]:
         hosts: tuple[str, ...] | None = None,
         words: str = "",
         cut: str = "",
+        sent: str = "",
         count: int = 1,
     ) -> Example:
         forwarders = tuple(
-            Forwarder(daemon=daemon, address=address, port=port, domain=domain, source="/etc/dnsmasq.d/10-consul")
-            for address, port, domain in places
+            Forwarder(daemon=daemon, address=address, port=number, domain=domain, source="/etc/dnsmasq.d/10-consul")
+            for address, number, domain in places
         )
         host = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24")
         host.resolver("127.0.0.1", forwarders=forwarders, hosts=hosts)
         if cut:
             host.route(f"{cut}/32", type="blackhole")
+        if sent:
+            to = rule(daddr("127.0.0.1"), port(17, 53), nat("dnat", sent, 8600))
+            host.nft(table(chain("out", to, hook="output", priority="dstnat", type="nat"), name="nat", family="ip"))
         if runs is not None:
             host.socket(protocol=17, src="127.0.0.1", sport=53, comm=runs)
-        for src, port in sockets:
-            host.socket(protocol=17, src=src, sport=port)
+        for src, number in sockets:
+            host.socket(protocol=17, src=src, sport=number)
         sure: Any = {"fires": count, "severity": says, "confidence": "certain", "says": (words,)} if says else {}
         return Example(name=name, why=why, tables=host.build(), **sure)
 
@@ -154,6 +179,33 @@ def examples() -> Iterator[Example]:
     yield case("resolved, not asked", "its file was left", "info", local, hosts=("files", "dns"), **idle)
     yield case("the agent listens", "as it should be", None, local, sockets=(("127.0.0.1", 8600),))
     yield case("the agent at the wildcard", "as it should be", None, local, sockets=(("0.0.0.0", 8600),))
+    to53, agent = ("127.0.0.1", 53, "consul"), (("127.0.0.1", 8600),)
+    led: dict[str, Any] = {"daemon": "systemd-resolved", "runs": None, "hosts": ("resolve",), "sent": "127.0.0.1"}
+    words = "to 127.0.0.1:53, which nat sends to 127.0.0.1:8600, where nothing listens"
+    yield case(
+        "by nat to the agent's port, where nobody is", "the agent was stopped", "critical", to53, words=words, **led
+    )
+    yield case("by nat to the agent", "as Consul's pages say for old resolveds", None, to53, sockets=agent, **led)
+    led["sent"] = "198.51.100.9"
+    yield Example(
+        name="by nat to another host",
+        why="what is there nobody sees",
+        tables=case("", "", None, to53, **led).tables,
+        fires=1,
+        confidence="possible",
+    )
+    halted = HostBuilder().resolver("127.0.0.1", forwarders=(
+        Forwarder(daemon="dnsmasq", address="127.0.0.1", port=8600, domain="consul", source="/etc/dnsmasq.d/10-consul"),
+    )).socket(protocol=17, src="127.0.0.1", sport=53, comm="dnsmasq")  # fmt: skip
+    for state in ("T", "S"):
+        halted.socket(protocol=17, src="127.0.0.1", sport=8600, comm="consul", process=state)
+        yield Example(
+            name=f"the agents' last is in state {state}",
+            why="who is stopped reads nothing",
+            tables=halted.build(),
+            fires=1 if state == "T" else 0,
+            says=("where consul, which waits there, is stopped", "kill -CONT PID") if state == "T" else (),
+        )
     yield case("a server elsewhere", "not to be seen from here", None, remote)
     gone = "questions do not leave this host: the blackhole route 198.51.100.1/32"
     yield case(
