@@ -6,6 +6,7 @@ from typing import Any
 from netdiag.model.conntrack import IPS_CONFIRMED, IPS_OFFLOAD, IPS_SEEN_REPLY
 from netdiag.model.finding import Severity, subject
 from netdiag.model.intent import IntendedRoute
+from netdiag.model.sysctl import NeighTable
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example
@@ -242,6 +243,26 @@ def peer_examples() -> Iterator[Example]:
     for dst in ("198.51.100.0/24", "203.0.113.0/24"):
         null.route(dst, type="blackhole", family="inet")
     yield silence("peers whose networks are refused", "they have routes", null)
+
+
+def full_table_examples() -> Iterator[Example]:
+    """IPv6 counts a neighbour for which there is no room as a packet without a route."""
+
+    def sample(packets: int, fulls: int) -> dict[str, Any]:
+        table = NeighTable(name="ndisc_cache", family="inet6", table_fulls=fulls)
+        return {"snmp": {"Ip6OutNoRoutes": packets}, "neigh_tables": (table,)}
+
+    for fulls, after in ((9, "all of them"), (8, "all but one"), (0, "none of them")):
+        built = HostBuilder().link("eth0").address("eth0", "2001:db8::2/64")
+        built.counters(before=sample(0, 0), after=sample(9, fulls))
+        name, count = f"a full neighbour table for {after}", 9 - fulls
+        yield Example(
+            name=name,
+            why="its own rule tells of that",
+            tables=built.build(),
+            fires=1 if count else 0,
+            says=(f"and {count} packet",) if count else (),
+        )
 
 
 def taken_back_examples() -> Iterator[Example]:

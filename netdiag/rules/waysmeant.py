@@ -234,8 +234,9 @@ def cut_flows(view: HostView, family: str) -> Iterator[Sign]:
 
 def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
     """Packets refused for want of a route: now, or (only where nothing else can have sent them) at any time."""
-    now = (view.moved(OUT[family]) or 0) + (view.moved(FORWARDED[family]) or 0)
-    total = view.latest.snmp.get(OUT[family], 0)
+    moved, full = view.moved(OUT[family]) or 0, nobody_could_be_asked(view, family)
+    now = max(0, moved - max(0, full[1] - full[0])) + (view.moved(FORWARDED[family]) or 0)
+    total = view.latest.snmp.get(OUT[family], 0) - full[1]
     source = "/proc/net/snmp, /proc/net/netstat" if family == "inet" else "/proc/net/snmp6"
     if now:
         seconds = view.latest.at - view.counters.at
@@ -243,13 +244,23 @@ def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
         fact = ("OutNoRoutes and InNoRoutes", f"+{now}", f"{source} {OUT[family]} {FORWARDED[family]}")
         yield Sign(severity="critical" if lonely else "warning", text=text, fact=fact, now=True)
     elif (
-        total
+        total > 0
         and lonely
         and not any(link.up and link.kind in TUNNELS and link.info.get("type") != "tap" for link in view.links)
     ):
         text = f"{total} packet{'s have' if total > 1 else ' has'} been refused for want of a route"
         fact = ("OutNoRoutes", str(total), f"{source.partition(',')[0]} {OUT[family]}")
         yield Sign(severity="warning", text=text, fact=fact)
+
+
+def nobody_could_be_asked(view: HostView, family: str) -> tuple[int, int]:
+    """How many neighbours the kernel had no room for, at both looks: IPv6 counts each as a packet without a route
+    (ip6_finish_output2() of net/ipv6/ip6_output.c)."""
+    if family == "inet":
+        return 0, 0
+    samples = (view.counters.neigh_tables, view.latest.neigh_tables)
+    first, second = (sum(t.table_fulls or 0 for t in tables if t.family == family) for tables in samples)
+    return first, second
 
 
 def lone_halves(view: HostView, family: str) -> Iterator[Sign]:

@@ -1,7 +1,8 @@
 """What it checks
   A host with an address on a network has no default route of that family in any table that policy rules lead to, and
   something shows that it is meant to reach further:
-  - packets were refused for want of a route while netdiag looked (OutNoRoutes; InNoRoutes of what it forwards);
+  - packets were refused for want of a route while netdiag looked (OutNoRoutes, without those of IPv6 for which the
+    neighbour table had no room; InNoRoutes of what it forwards);
   - the same at any time since the namespace was made, where it has no route by any gateway and no tunnel at all;
   - a tunnel whose far end has no route, or endpoints of WireGuard in several networks, none of which has one;
   - a TCP connection under way (or in TIME_WAIT), a connected UDP socket, or a tracked connection that was answered, to
@@ -65,6 +66,7 @@ from netdiag.rules.build_waysmeant import (
     connection_examples,
     fires,
     flow_examples,
+    full_table_examples,
     host,
     marked_examples,
     peer_examples,
@@ -212,6 +214,7 @@ def examples() -> Iterator[Example]:
     yield from flow_examples()
     yield from (*peer_examples(), *stranded_examples())
     yield from taken_back_examples()
+    yield from full_table_examples()
     yield from silent_examples()
     yield from family_examples()
 
