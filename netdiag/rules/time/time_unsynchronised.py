@@ -48,6 +48,15 @@ GRACE = 60.0
 LONG_AGO = 16.0
 """maxerror grows by half a millisecond a second up to this, NTP_PHASE_LIMIT: nine hours, or never set since boot."""
 
+ASK = {
+    "chronyd": "chronyc -n sources",
+    "systemd-timesyn": "timedatectl timesync-status",
+    "ntpd": "ntpq -pn",
+    "ntpsec": "ntpq -pn",
+    "ntpd-rs": "ntp-ctl status",
+}
+"""What each daemon tells of its servers."""
+
 
 def keeper(view: HostView) -> str | None:
     """Who should keep the clock, in words; None where nobody should, or it has not had its time yet."""
@@ -77,7 +86,7 @@ def check(view: HostView) -> Iterator[Draft]:
     )
     yield RULE.found(
         subject=subject("host"),
-        message=f"the clock is not synchronised: {who}, and nobody has set it {ago}",
+        message=f"the clock is not synchronised: {who}, and nobody has set the clock {ago}",
         evidence=[
             ("status", f"{clock.status:#x} (STA_UNSYNC)", "adjtimex"),
             ("maxerror", f"{clock.maxerror:.3f} s", "adjtimex"),
@@ -94,7 +103,8 @@ def check(view: HostView) -> Iterator[Draft]:
 def _mend(clock: ClockState) -> str:
     """What to do about a daemon without a source, or about one that does not run."""
     if clock.daemons:
-        return "find out why the daemon reaches no server: chronyc -n sources (servers, DNS, UDP 123)"
+        ask = ASK.get(clock.daemons[0].name, f"systemctl status {clock.daemons[0].name}")
+        return f"find out why the daemon reaches no server: {ask} (servers, DNS, UDP 123)"
     if clock.enabled:
         return f"systemctl restart {clock.enabled[0]}; systemctl status {clock.enabled[0]} says why it did not run"
     return "start the time daemon again, and see that it is started at boot (systemctl enable --now)"

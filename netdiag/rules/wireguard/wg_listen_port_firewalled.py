@@ -120,11 +120,16 @@ def check(view: HostView) -> Iterator[Draft]:
             word = f"no answer of {endpoint_word(lost[0])}{more} comes in"
             yield _finding(device, unheard[0][1], lost, word, ("critical" if quiet else "warning", "likely"))
         elif waiting and (stop := _stop(view, device, {family: met_by(view, device, family) for family in FAMILIES})):
-            word = f"{len(waiting)} peers can only begin themselves, and those that did came in where it is closed"
+            word = f"{_waited_for(waiting)}, and those that did came in where it is closed"
             yield _finding(device, stop, waiting, word, ("warning", "likely"))
         elif waiting and (half := half_closed(view, device)) is not None:
-            word = f"{len(waiting)} peers can only begin themselves, and {NAMES[half[0]]} is what the filter is for"
+            word = f"{_waited_for(waiting)}, and {NAMES[half[0]]} is what the filter is for"
             yield _finding(device, half[1], waiting, word, ("warning", "likely"))
+
+
+def _waited_for(peers: list[WireguardPeer]) -> str:
+    """Peers of which no endpoint is known: this host cannot call them."""
+    return f"{len(peers)} peer{' is' if len(peers) == 1 else 's are'} without an endpoint here and must begin"
 
 
 def _unheard(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> Possible | None:
@@ -157,7 +162,7 @@ def _judged(view: HostView, device: WireguardDevice, stop: Possible) -> Iterator
     waiting = [peer for peer in device.peers if peer.endpoint is None]
     quiet = [peer for peer in device.peers if not _fresh(view, peer)]
     if waiting:
-        yield _finding(device, stop, waiting, f"{len(waiting)} peers can only begin themselves", ("critical", "likely"))
+        yield _finding(device, stop, waiting, _waited_for(waiting), ("critical", "likely"))
     elif why := why_closed(view, device):
         weight: tuple[Severity, Confidence] = ("critical" if quiet else "warning", "likely")
         yield _finding(device, stop, quiet or list(device.peers), f"peers cannot begin, and {why}", weight)
