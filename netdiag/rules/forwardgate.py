@@ -124,6 +124,8 @@ class Shut:
     the answers that are stopped."""
     tracked: ConntrackEntry | None = None
     """A connection that got through before."""
+    named: bool = True
+    """Of a forgotten one: a rule translates its addresses by name."""
 
 
 def shut(view: HostView, family: str) -> Shut | None:
@@ -159,13 +161,14 @@ def shut(view: HostView, family: str) -> Shut | None:
 def forgotten(view: HostView, family: str) -> Iterator[Shut]:
     """Links to and from which a way out is shut, or for the answers alone, though a rule translates their own addresses
     there by name, or connections over it are tracked that were answered: somebody meant them to get there, and the
-    filter does not know of them. Guests have gates of their own."""
+    filter does not know of them. After those, networks in other namespaces, of which nobody says whether they are to
+    get anywhere. Guests have gates of their own."""
     around = sides(view.stack, view.routes(family), view.addresses)
     known = {guest.link.ifindex for guest in around.guests} | default_ways(view, family)
     exits = [link for link in around.exits if not _tunnel(link) and link.carrier is not False][:MOST]
     having = {row.ifindex for row in view.addresses if row.family == family and row.scope == 0} - known
     links = [link for link in view.links if link.ifindex in having and link.up and not link.loopback]
-    kind = Packet(family=family, mark=None, ct_mark=None, dnatted=None)
+    kind, unsure = Packet(family=family, mark=None, ct_mark=None, dnatted=None), list[Shut]()
     for link in links[:MOST]:
         if link.carrier is False or not forwarding(view, link, family):
             continue
@@ -178,8 +181,14 @@ def forgotten(view: HostView, family: str) -> Iterator[Shut]:
         begins = _all_stopped(view.netfilter, new) if ways else None
         stop = begins or (_all_stopped(view.netfilter, back) if ways else None)
         tracked = talk_over(view, family, link) if stop is not None and not named else None
-        if stop is not None and (named or tracked):
-            yield Shut(inner=link, way_out=ways[0], stop=stop, answers=begins is None, tracked=tracked)
+        if stop is None:
+            continue
+        cut = Shut(inner=link, way_out=ways[0], stop=stop, answers=begins is None, tracked=tracked, named=bool(named))
+        if named or tracked:
+            yield cut
+        elif faces_guest(link):
+            unsure.append(cut)
+    yield from unsure
 
 
 def talk_over(view: HostView, family: str, link: Link) -> ConntrackEntry | None:

@@ -2,6 +2,7 @@
 filter forgot. Pure."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from netdiag.model.finding import Draft, subject
@@ -27,12 +28,18 @@ def shut_finding(rule: Rule, closed: Shut, *, alone: bool = False) -> Draft:
     why = f"a rule translates what comes from {inner.ifname} and leaves by {way_out.ifname}"
     if one is not None:
         why = f"connections between {inner.ifname} and elsewhere were answered ({one.orig_src} to {one.orig_dst})"
+    guess = alone and not closed.named and one is None
     what = (
         f"{why}, but {place_words(at)} drops all {'answers to it' if closed.answers else 'of it'}"
         if alone
         else f"this host is to forward, but {place_words(at)} drops all that would be: between {inner.ifname} and"
         f" {way_out.ifname}, and between any other two interfaces"
     )
+    if guess:
+        what = (
+            f"{place_words(at)} drops all {'answers ' if closed.answers else ''}between {way_out.ifname} and the"
+            f" network in another namespace behind {inner.ifname}: right if that is to reach this host alone"
+        )
     return rule.found(
         subject=chain_subject(at.table, at.chain),
         message=what,
@@ -45,7 +52,7 @@ def shut_finding(rule: Rule, closed: Shut, *, alone: bool = False) -> Draft:
         confirm=[list_chain(at.table, at.chain), "sysctl net.ipv4.ip_forward"],
         fix=inserts(at.table, where, nft, xt),
         severity="warning",
-        confidence="possible" if waits else None,
+        confidence="possible" if waits or guess else None,
         breaks=[subject("link", ifname=inner.ifname)],
     )
 
@@ -54,11 +61,19 @@ def forgotten_cases() -> Iterator[Example]:
     """A tunnel to the world beside an engine, which set the policy and accepts its own."""
 
     def host(
-        *source: Any, extra: Any = None, more: Any = None, name: str = "wg0", up: bool = True, guest: bool = True
+        *source: Any,
+        extra: Any = None,
+        more: Any = None,
+        name: str = "wg0",
+        up: bool = True,
+        guest: bool = True,
+        cable: bool = False,
     ) -> HostBuilder:
         made = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
         made.link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
         made.route("default", via="192.0.2.1", dev="eth0")
+        if cable:  # to a network in another namespace
+            made.link("veth7", kind="veth", link_netnsid=2, inet_conf={"forwarding": 1}).address("veth7", "10.7.0.1/24")
         kind = "wireguard" if name == "wg0" else None
         made.link(name, kind=kind, carrier=up, inet_conf={"forwarding": 1}).address(name, "10.8.0.1/24")
         made.link("docker0", kind="bridge", carrier=guest, inet_conf={"forwarding": 1})
@@ -78,9 +93,11 @@ def forgotten_cases() -> Iterator[Example]:
         says = ("a rule translates what comes from", "DOCKER-USER") if fires else ()
         return Example(name=f"translated, {name}", why=why, tables=made.build(), fires=fires, says=says, **more)
 
+    beside = partial(host, cable=True)
     own = (saddr("10.8.0.0/24"), oifname("eth0"))
     yield case("beside an engine", "its policy forgets the tunnel", host(*own))
     yield case("beside an idle engine", "likewise", host(*own, guest=False))
+    yield case("beside a cable", "the tunnel is meant to", beside(*own))
     yield case("a LAN", "a network as well", host(*own, name="eth1"))
     pings = rule(l4proto(1), verdict("accept"))
     yield case("but for ICMP of everybody", "no network", host(*own, extra=pings))
@@ -104,5 +121,18 @@ def forgotten_cases() -> Iterator[Example]:
         says = ("were answered",) if fires else ()
         why = "what got through before the policy came"
         yield Example(name=f"a connection {name}", why=why, tables=made.build(), fires=fires, says=says)
+    by_name = rule(iifname("veth7"), verdict("drop")), rule(oifname("veth7"), verdict("drop"))
+    lets = rule(iifname("veth7"), verdict("accept")), rule(oifname("veth7"), verdict("accept"))
+    for name, why, made, severity in (
+        ("beside an engine", "it may be meant to reach this host alone", beside(), "info"),
+        ("whose connection got through", "it was let through", beside().conntrack(
+            6, "10.7.0.5 4000 203.0.113.9 443", "203.0.113.9 443 10.7.0.5 4000", status=0xE, tcp_state="established"
+        ), "warning"),
+        ("stopped by name", "that is a decision", beside(extra=by_name[0], more=by_name[1]), None),
+        ("let through", "as it should be", beside(extra=lets[0], more=lets[1]), None),
+    ):  # fmt: skip
+        says = ("between eth0 and the network in another namespace behind veth7",) if severity == "info" else ()
+        alarm: dict[str, Any] = {"fires": 1, "severity": severity} if severity else {}
+        yield Example(name=f"a cable to a network, {name}", why=why, tables=made.build(), says=says, **alarm)
     named = rule(iifname("wg0"), verdict("drop"))
     yield case("and stopped by name", "that is a decision", host(*own, extra=named), 0)

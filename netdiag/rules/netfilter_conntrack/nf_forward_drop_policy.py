@@ -31,8 +31,8 @@ Not flagged
   others, which are in a network of their own (not where a rule lets everybody to those). Hosts with nowhere to forward
   to. As info: guests that the host does not forward for (ip-forward-off); one of several guests of the same kind that
   the filter knows nothing of, while others pass, and taps that wait for their machines where answers would pass: a pool
-  may be waiting for its rules; guests with private addresses that nobody translates and to whom the same table opens a
-  TCP port of this host, not that of DNS, by their interface alone (a proxy): that may be all they are to reach.
+  may be waiting for its rules; a network behind a veth while others pass; guests with private addresses that nobody
+  translates and to whom the same table opens a TCP port of this host (not DNS) by their interface alone: a proxy's.
 
 References
   net/netfilter/nf_tables_core.c nft_do_chain(); nft(8) "CHAINS"; docs.docker.com "Packet filtering and firewalls"
