@@ -21,7 +21,9 @@ Not flagged
   fewer than agree, whose packets go to one other guest: a firewall or cache in front of them. A map in which as many
   entries disagree as agree: it is about something else, unless some agree and every entry is an address of a guest (or
   of one that left: a route of its own by another interface) with a guest's interface, or the map's name says that it
-  holds interfaces of such. Entries without a route of their own in a map without any entry that agrees: where such a
+  holds interfaces of such. Where the name says so and fewer agree, an entry that sends its address to the interface of
+  a guest that has another one, or past a route of its own by another way, is told as info: the guest may have two, or
+  stand in front of the other. Entries without a route of their own in a map without any entry that agrees: where such a
   one names an interface that does not exist, bpf-devmap-stale-ifindex may tell it. The time in which a migration
   forwards looks like the fault and ends by itself. Other maps than plain hashes, and beyond sixteen of them those whose
   names do not say that values are interfaces, are not read.
@@ -34,14 +36,16 @@ import re
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
-from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import by_address, guests_only, key_address, key_words
+from netdiag.model.finding import Confidence, Draft, subject
+from netdiag.model.route import RTN_UNICAST
+from netdiag.rules.bpfplaces import OWN, by_address, guests_only, key_address, key_words
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
@@ -67,9 +71,11 @@ def check(view: HostView) -> Iterator[Draft]:
     guests = guests_only(view) if maps else set()
     for one in maps.values():
         agree, differ, ways = by_address(view, one, guests)
-        if differ and (len(agree) > len(differ) or _of_guests(one, agree, differ, ways, guests)):
+        sure = len(agree) > len(differ) or _of_guests(one, agree, differ, ways, guests)
+        if differ and (sure or _of_another(view, one, differ, ways, guests)):
             user = users[one.id]
-            yield _finding(view, one, user.function or user.name, differ, ways[key_address(differ[0])])
+            name, way = user.function or user.name, ways[key_address(differ[0])]
+            yield _finding(view, one, name, differ, way, confidence="likely" if sure else "possible")
 
 
 def _of_guests(
@@ -88,7 +94,26 @@ def _of_guests(
     )
 
 
-def _finding(view: HostView, one: BpfMap, name: str, differ: list[BpfMapEntry], way: set[int]) -> Draft:
+def _of_another(
+    view: HostView, one: BpfMap, differ: list[BpfMapEntry], ways: dict[str, set[int]], guests: set[int]
+) -> bool:
+    """Where few or none agree, and the name says what the values are: whether each entry that does not agree sends its
+    address to a guest's interface though a route of its own leads elsewhere, or the guest there has another address."""
+    taken = set[int]()
+    for family, length in OWN.items():
+        routes = view.routes(family)
+        taken |= set(routes.oif[(routes.dst_len >= length) & (routes.type == RTN_UNICAST)].tolist())
+    many = len(differ) > 2 and len({row.ifindex for row in differ}) == 1
+    return (
+        bool(NAMED.search(one.name))
+        and not many
+        and all(row.ifindex in guests and (ways[key_address(row)] or row.ifindex in taken) for row in differ)
+    )
+
+
+def _finding(
+    view: HostView, one: BpfMap, name: str, differ: list[BpfMapEntry], way: set[int], *, confidence: Confidence
+) -> Draft:
     first, address = differ[0], key_address(differ[0])
     where = " and ".join(sorted(view.ifname(number) for number in way)) or "nowhere of its own"
     many = f", and {len(differ) - 1} more" if len(differ) > 1 else ""
@@ -104,6 +129,7 @@ def _finding(view: HostView, one: BpfMap, name: str, differ: list[BpfMapEntry], 
         ],
         confirm=[f"bpftool map dump id {one.id}", f"ip route get {address}"],
         fix=f"bpftool map delete id {one.id} key {key_words(first)}  # or let the agent write the map anew",
+        confidence=confidence,
     )
 
 
@@ -220,6 +246,18 @@ def examples() -> Iterator[Example]:
     yield Example(name="IPv4 in IPv6 keys", why="routed as IPv4", tables=four.build(), fires=1, says=told)
 
 
+def _lone(*others: str, moved: bool = False, name: str = "vm_ifindex", ifname: str = "tap0") -> HostBuilder:
+    """A map with one address, and what guests have by route on its interface."""
+    host = _host(name=name)
+    key = int.from_bytes(socket.inet_aton("10.0.0.9"), sys.byteorder)
+    host.bpf(entries=[BpfMapEntry(map_id=5, key=key, ifindex=host.ifindex(ifname))])
+    if moved:
+        host.route("10.0.0.9/32", dev="eth0")
+    for address in others:
+        host.route(f"{address}/32", dev=ifname)
+    return host
+
+
 def _of_two() -> Iterator[Example]:
     """As many entries agree as not, or none does, of guests alone."""
 
@@ -237,3 +275,12 @@ def _of_two() -> Iterator[Example]:
     left = _host("tap1", "tap0", name="g", gone=True).route("10.0.0.1/32", dev="eth0")
     yield case("one of two guests left", "its route leads to another host", left, 1)
     yield case("one of two, its route gone", "who knows", _host("tap0", "tap0", gone=True, name="g"), 0)
+    perhaps: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
+    for name, why, host, seen in (
+        ("one, without a route, by name", "the guest there has another address", _lone("10.0.0.1"), perhaps),
+        ("one, without a route, and no guest's route", "the map alone knows the guests", _lone(), {}),
+        ("one, routed to another host, by name", "it moved, or its firewall is here", _lone(moved=True), perhaps),
+        ("one, without a route and a name", "who knows", _lone("10.0.0.1", name="g"), {}),
+        ("one, to a card", "no guest's", _lone("10.0.0.1", ifname="eth0"), {}),
+    ):
+        yield replace(case(name, why, host, 0), **seen)
