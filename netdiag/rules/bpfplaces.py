@@ -10,6 +10,7 @@ from netdiag.index.guests import faces_guest, sides
 from netdiag.index.view import HostView
 from netdiag.model.bpf import Bpf, BpfAttachment, BpfMap, BpfMapEntry, BpfProgram
 from netdiag.model.link import Link
+from netdiag.rules.shape import quoted
 
 MAPPED = "::ffff:"
 """What IPv6 keys of IPv4 addresses begin with."""
@@ -128,6 +129,18 @@ def where(row: BpfAttachment) -> str:
     if row.hook == "xdp":
         return f"xdp {row.mode or ''}".strip()
     return f"{row.hook} {row.direction}" + (f" pref {row.priority}" if row.hook == "tc" else "")
+
+
+def detached(row: BpfAttachment, ifname: str) -> str:
+    """The command that takes a program away from tc or tcx, and no other filter of its priority."""
+    if row.hook != "tc":
+        if row.link_id is not None:
+            return f"bpftool link detach id {row.link_id}"
+        return f"bpftool net detach {row.attach_type} dev {quoted(ifname)}"
+    at = f"block {row.block}" if row.block is not None else f"dev {quoted(ifname)} {row.direction}"
+    chain = f" chain {row.chain}" if row.chain else ""
+    which = f" handle {row.handle:#x} bpf" if row.handle else ""
+    return f"tc filter del {at}{chain} pref {row.priority}{which}"
 
 
 def reading(row: BpfAttachment, ifname: str) -> str:

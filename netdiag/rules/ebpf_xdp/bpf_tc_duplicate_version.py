@@ -12,8 +12,9 @@ Confirm
   bpftool prog show id ID
 
 Fix
-  Detach the stale one: tc filter del dev IFNAME ingress pref PRIORITY, or bpftool link detach id ID for tcx. From
-  that moment only the other program decides; look first which of the two the loader means to keep.
+  Detach the stale one: tc filter del dev IFNAME ingress pref PRIORITY handle HANDLE bpf (several may share the
+  priority), or bpftool link detach id ID for tcx. From that moment only the other program decides; look first which of
+  the two the loader means to keep.
 
 Not flagged
   One program at two priorities (the same tag). Programs for different protocols or in different chains. The two sides
@@ -29,7 +30,7 @@ from collections.abc import Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import Placed, placed, reading, where
+from netdiag.rules.bpfplaces import Placed, detached, placed, reading, where
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc, tcx, xdp
 from netdiag.rules.shape import Example, Rule, quoted
@@ -72,15 +73,6 @@ def pair(group: list[Placed]) -> tuple[Placed, Placed] | None:
     return None
 
 
-def _detach(one: Placed) -> str:
-    row = one.at
-    if row.hook == "tc":
-        return f"tc filter del dev {quoted(one.link.ifname)} {row.direction} pref {row.priority}"
-    if row.link_id is not None:
-        return f"bpftool link detach id {row.link_id}"
-    return f"bpftool net detach {row.attach_type} dev {quoted(one.link.ifname)}"
-
-
 def check(view: HostView) -> Iterator[Draft]:
     for group in sides(view):
         found = pair(group)
@@ -102,7 +94,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 f"bpftool prog show id {old.at.prog_id}",
                 f"bpftool prog show id {new.at.prog_id}",
             ],
-            fix=f"{_detach(old)}  # the one that was loaded first",
+            fix=f"{detached(old.at, ifname)}  # the one that was loaded first",
             confidence="likely" if old.whole else "possible",
             breaks=[subject("link", ifname=ifname), subject("bpf-program", name=old.name)],
             touches=[subject("link", ifname=ifname), subject("bpf-program", name=old.name)],
@@ -129,7 +121,7 @@ def examples() -> Iterator[Example]:
         subject=about,
         severity="warning",
         confidence="likely",
-        says=("pref 1  # the one that was loaded first",),
+        says=("pref 1 handle 0x1 bpf  # the one that was loaded first",),
     )
     yield Example(
         name="two builds with one priority and two handles",
@@ -137,6 +129,7 @@ def examples() -> Iterator[Example]:
         tables=_on(_two(), priority=1, handle=2).build(),
         fires=1,
         subject=about,
+        says=("tc filter del dev tap0 ingress pref 1 handle 0x1 bpf",),
     )
     yield Example(
         name="old build by tc and new one by tcx",
@@ -246,6 +239,12 @@ def _silent_examples() -> Iterator[Example]:
 def _protocols() -> Iterator[Example]:
     """tcx asks for no protocol: it meets them all."""
     six = 0x86DD
+    chained = tc(tc(_two(), "tap0", 1, chain=4), "tap0", 2, chain=4, handle=2)
+    words = ("tc filter del dev tap0 ingress chain 4 pref 1 handle 0x1 bpf",)
+    yield Example(name="both in a chain", why="who jumps there meets both", tables=chained.build(), fires=1, says=words)
+    block = tc(tc(_two(), "tap0", 1, block=7), "tap0", 2, block=7, handle=2)
+    words = ("tc filter del block 7 pref 1 handle 0x1 bpf",)
+    yield Example(name="in a shared block", why="of several interfaces", tables=block.build(), fires=1, says=words)
     by_tc, by_tcx = ("tc filter del dev tap0 ingress pref 1",), ("bpftool net detach tcx_ingress dev tap0",)
     later = tcx(tc(_two(), "tap0", 1, protocol=six), "tap0", 2).build()
     yield Example(name="IPv6 by tc, then all by tcx", why="IPv6 packets meet both", tables=later, fires=1, says=by_tc)

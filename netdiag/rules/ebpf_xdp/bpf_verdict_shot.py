@@ -12,8 +12,8 @@ Confirm
   bpftool prog dump xlated id PROGRAM
 
 Fix
-  tc filter del dev IFNAME egress pref N takes it away: everything passes from then on, without any policy. Or start
-  the agent that should replace it.
+  tc filter del dev IFNAME egress pref N handle H bpf takes it away: everything passes from then on, without any policy.
+  Or start the agent that should replace it.
 
 Not flagged
   Programs with any other verdict, or of which the verdict is computed. Filters behind one that ends every packet's way.
@@ -28,7 +28,7 @@ from collections.abc import Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import reading, where
+from netdiag.rules.bpfplaces import detached, reading, where
 from netdiag.rules.bpfverdicts import ends, places
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc, tcx
@@ -77,9 +77,7 @@ def check(view: HostView) -> Iterator[Draft]:
                     else "bpftool link show",
                     f"bpftool prog dump xlated id {one.id}",
                 ],
-                fix=f"tc filter del dev {quoted(ifname)} {place.direction} pref {row.priority}"
-                if row.hook == "tc"
-                else f"bpftool link detach id {row.link_id}",
+                fix=detached(row, ifname),
                 touches=[subject("link", ifname=ifname)],
                 breaks=[subject("link", ifname=ifname)],
             )
@@ -92,7 +90,10 @@ def _host(verdicts: tuple[int, ...] | None, *, hook: str = "tc", up: bool = True
 
 
 def examples() -> Iterator[Example]:
-    for hook, fix in (("tc", "tc filter del dev eth0 egress pref 1"), ("tcx", "bpftool link detach id 5")):
+    for hook, fix in (
+        ("tc", "tc filter del dev eth0 egress pref 1 handle 0x1 bpf"),
+        ("tcx", "bpftool link detach id 5"),
+    ):
         yield Example(
             name=f"shot by {hook}",
             why="nothing leaves",
