@@ -207,7 +207,8 @@ class SocketOwner(msgspec.Struct, frozen=True, kw_only=True):
     comm: str
     """Name of the program, up to 15 bytes."""
     state: str = ""
-    """State of the process: ``S`` sleeps, ``R`` runs, ``D`` waits for a device, ``T`` is stopped; empty: not known."""
+    """State of the process: ``S`` sleeps, ``R`` runs, ``D`` waits for a device, ``T`` is stopped, ``F`` is frozen
+    with its cgroup; empty: not known."""
 
 
 class UnixListener(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,9 +14,9 @@ from tests.lab.traffic import family_of
 from tests.lab.wait import wait_until
 
 
-def pair(lab: Lab) -> Host:
+def pair(lab: Lab, *, own_cgroup: bool = False) -> Host:
     """server eth0 192.0.2.1, 2001:db8::1 ---- 192.0.2.2, 2001:db8::2 eth0 client"""
-    server, client = lab.host("server"), lab.host("client")
+    server, client = lab.host("server", own_cgroup=own_cgroup), lab.host("client")
     lab.link(
         server,
         "eth0",

@@ -6,7 +6,7 @@ import struct
 
 from tests.drills.harness import Drill, drill_test
 from tests.drills.socketworld import bound, calls, go_on, listener, pair, started, stop
-from tests.lab import Host, Lab
+from tests.lab import Host, Lab, cgroup
 from tests.lab.traffic import family_of
 
 PIDS: dict[str, int] = {}
@@ -61,10 +61,13 @@ def end(lab: Lab, host: Host) -> None:
 
 
 def reader(lab: Lab) -> Host:
-    """A server that reads one connection of a client which sends now and then."""
-    host = pair(lab)
+    """A server that reads one connection of a client which sends now and then; its cgroup is /web."""
+    host = pair(lab, own_cgroup=True)
+    web = cgroup.ROOT / "web"
+    host.call(web.mkdir)
 
     def work() -> None:
+        cgroup.join(web)
         with socket.socket(family_of("::"), socket.SOCK_STREAM) as server:
             server.bind(("::", 8080))
             server.listen(5)
@@ -84,6 +87,13 @@ def reader(lab: Lab) -> Host:
     lab.hosts["client"].fork(talk)
     lab.wait(lambda: "ESTAB" in host.run("ss", "-Htn").stdout, 5, "they talk")
     return host
+
+
+def frozen(lab: Lab, host: Host, *, now: int) -> None:
+    """As a container is paused, or let go on."""
+    host.write("/sys/fs/cgroup/web/cgroup.freeze", str(now))
+    events = f"frozen {now}"
+    lab.wait(lambda: events in host.read("/sys/fs/cgroup/web/cgroup.events"), 5, events)
 
 
 def router(lab: Lab) -> Host:
@@ -155,6 +165,16 @@ test_drill = drill_test(
         build=reader,
         break_=lambda lab, host: stop(PIDS["reader"]),
         repair=lambda lab, host: (go_on(PIDS["reader"]), host.end(PIDS["reader"])),
+        during=lambda lab, host: None,
+        severity="warning",
+        expect={"kind": "socket", "sport": 8080},
+    ),
+    Drill(
+        name="a frozen reader",
+        rule="tcp-rcvq-stuck",
+        build=reader,
+        break_=lambda lab, host: frozen(lab, host, now=1),
+        repair=lambda lab, host: (frozen(lab, host, now=0), host.end(PIDS["reader"])),
         during=lambda lab, host: None,
         severity="warning",
         expect={"kind": "socket", "sport": 8080},

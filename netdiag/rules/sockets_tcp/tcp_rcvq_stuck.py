@@ -1,7 +1,9 @@
 """What it checks
   Established TCP connections with bytes to be read of which none was read between two looks, where the process that
-  should read is stopped (state T) or stuck in the kernel (D), or where several connections of one program wait so. Of
-  a process that is stopped or stuck also those that the peer has given up since (CLOSE_WAIT).
+  should read is stopped (state T), frozen with its cgroup (a paused container) or stuck in the kernel (D), or where
+  several connections of one program wait so, of a port that it serves or with 4 KiB and more. One connection with so
+  much to read is an info. Of a process that is stopped or stuck also those that the peer has given up since
+  (CLOSE_WAIT).
 
 Why it matters
   The program looks alive: its port listens, its process is there, the kernel acknowledges for it. But nothing is
@@ -11,13 +13,14 @@ Confirm
   ss -tnp: Recv-Q of its connections, twice; ps -o pid,stat,wchan:30,comm -p PID
 
 Fix
-  kill -CONT PID where it was stopped by hand; else look where it hangs (cat /proc/PID/stack) and restart it.
+  kill -CONT PID where it was stopped by hand; unpause the container, where its cgroup is frozen; else look where it
+  hangs (cat /proc/PID/stack) and restart it.
 
 Not flagged
   A consumer that is slow but reads. Connections of a program that sleeps which the peer has closed: pools keep such,
-  with a goodbye in them, until they are needed (tcp-close-wait-leak counts them). One connection with a little to
-  read whose program sleeps: an idle client with a goodbye in its queue. What came in a moment before. With --interval
-  0 this is not evaluated.
+  with a goodbye in them, until they are needed (tcp-close-wait-leak counts them). Connections that a program opened,
+  with a little to read, while it sleeps: a pool of idle ones, with TLS tickets or a goodbye in each. One that it
+  serves, likewise. What came in a moment before. With --interval 0 this is not evaluated.
 
 References
   include/net/tcp.h tcp_inq(); tcpi_bytes_received, tcpi_last_data_recv of tcp(7); proc(5) /proc/PID/stat
@@ -48,6 +51,8 @@ RULE = Rule(
 )
 SEVERAL = 3
 """Connections of one program that wait, from which on it is not one idle client."""
+MUCH = 4096
+"""Bytes that wait, from which on it is more than a goodbye that a pool's connection keeps: TLS tickets, a notice."""
 GOODBYE = 1
 """What the end of the peer's data counts for in the queue (tcp_inq_hint(), idiag_rqueue)."""
 BIRDS = ("bird", "bird6")
@@ -82,7 +87,7 @@ def check(view: HostView) -> Iterator[Draft]:
             groups[owner.pid].append(position)
     for positions in groups.values():
         owner = owners[int(table.inode[positions[0]])]
-        judged = judgement(view, owner, positions)
+        judged = judgement(view, owner, positions, listened)
         if judged is None:
             continue
         severity, confidence, why = judged
@@ -100,22 +105,38 @@ def check(view: HostView) -> Iterator[Draft]:
                 ("state of the process", owner.state, f"/proc/{owner.pid}/stat"),
             ],
             confirm=[f"ps -o pid,stat,wchan:30,comm -p {owner.pid}", "ss -tnp"],
-            fix=f"kill -CONT {owner.pid}" if owner.state in ("T", "t") else f"restart {quoted(owner.comm)}",
+            fix=_fix(owner),
             touches=[subject("host")] if owner.comm in BIRDS else (),
         )
 
 
-def judgement(view: HostView, owner: SocketOwner, positions: list[int]) -> tuple[Severity, Confidence, str] | None:
-    """How bad and how sure; None where the program may only be idle."""
+def judgement(
+    view: HostView, owner: SocketOwner, positions: list[int], listened: set[int]
+) -> tuple[Severity, Confidence, str] | None:
+    """How bad and how sure; None where the program may only be idle. ``listened``: ports that are served here."""
     table = view.sockets
-    if owner.state in ("T", "t"):
-        return "warning", "certain", "is stopped"
+    if owner.state in ("T", "t", "F"):
+        return "warning", "certain", "is frozen with its cgroup" if owner.state == "F" else "is stopped"
     waited = [p for p in positions if int(table.later_last_data_recv[p]) >= SETTLED]
     if owner.state == "D" and waited:
         return "warning", "likely", "hangs in the kernel"
-    if sum(int(table.state[p]) == ESTABLISHED for p in waited) >= SEVERAL:
+    much = [p for p in waited if int(table.later_rqueue[p]) >= MUCH]
+    open_ = [p for p in waited if int(table.state[p]) == ESTABLISHED]
+    asked = [p for p in open_ if int(table.sport[p]) in listened or p in much]
+    if len(asked) >= SEVERAL:
         return "warning", "likely", "does not read"
+    if any(p in much for p in asked):
+        return "info", "possible", "does not read"
     return None
+
+
+def _fix(owner: SocketOwner) -> str:
+    if owner.state in ("T", "t"):
+        return f"kill -CONT {owner.pid}"
+    if owner.state == "F":
+        cgroup = f"/sys/fs/cgroup$(sed -n s/^0::// /proc/{owner.pid}/cgroup)"
+        return f"echo 0 > {cgroup}/cgroup.freeze  # or unpause the container, which froze it or a cgroup above"
+    return f"restart {quoted(owner.comm)}"
 
 
 def _about(row: Socket, comm: str, *, served: bool) -> Subject:
@@ -126,9 +147,19 @@ def _about(row: Socket, comm: str, *, served: bool) -> Subject:
 
 def examples() -> Iterator[Example]:
     def case(
-        name: str, why: str, fires: int, *, count: int = 1, process: str = "T", ago: int = 6000, **fields: Any
+        name: str,
+        why: str,
+        fires: int,
+        *,
+        count: int = 1,
+        process: str = "T",
+        ago: int = 6000,
+        served: bool = True,
+        **fields: Any,
     ) -> Example:
-        host = HostBuilder().socket(src="192.0.2.1", sport=80, comm="web")
+        host = HostBuilder()
+        if served:
+            host.socket(src="192.0.2.1", sport=80, comm="web")
         for number in range(count):
             row: dict[str, Any] = {
                 "src": "192.0.2.1",
@@ -155,12 +186,23 @@ def examples() -> Iterator[Example]:
         return Example(name=name, why=why, tables=tables, fires=fires, severity="warning" if fires else None)
 
     yield case("stopped", "the plain fault", 1)
+    yield replace(
+        case("frozen", "a paused container", 1, process="F"), says=("is frozen with its cgroup", "cgroup.freeze")
+    )
     yield case("stopped, data just came", "it will not read them", 1, ago=5)
     yield case("stopped, and more came", "the queue grew by what was received", 1, later_rqueue=30, later_received=120)
     yield case("three wait and it sleeps", "not one idle client", 1, count=3, process="S")
     yield case("stuck in the kernel", "a disk or a mount hangs", 1, process="D")
     yield case("counter wraps", "modulo 2**32", 1, received=2**32 - 5, later_received=5, later_rqueue=20)
     yield case("two wait and it sleeps", "idle clients", 0, count=2, process="S")
+    calls: dict[str, Any] = {"served": False, "process": "S"}
+    yield case("three that it opened wait and it sleeps", "a pool, with TLS tickets", 0, count=3, **calls)
+    for size, fires in ((4095, 0), (4096, 1)):
+        full: dict[str, Any] = {"rqueue": size, "later_rqueue": size}
+        yield case(f"three that it opened, {size} bytes in each", "more than tickets", fires, count=3, **calls, **full)
+        one = case(f"one waits with {size} bytes and it sleeps", "a worker hangs", fires, process="S", **full)
+        yield replace(one, severity="info" if fires else None)
+    yield case("one waits with much since a moment", "it may be busy", 0, process="S", ago=4999, **full)
     yield case("one waits and it sleeps", "an idle client with a goodbye in its queue", 0, process="S")
     yield case("three wait since a moment", "it may just be busy", 0, count=3, process="S", ago=4999)
     yield case("it reads, slowly", "the queue is shorter", 0, later_rqueue=5)
@@ -183,7 +225,7 @@ def examples() -> Iterator[Example]:
     yield case("an old kernel", "it does not count what was received", 0, told=0)
     yield case("one byte", "unread all the same", 1, rqueue=1, later_rqueue=1)
     yield case("the queue was emptied and came back", "it reads", 0, rqueue=0, later_rqueue=0)
-    by_state: dict[str, Confidence] = {"T": "certain", "D": "likely", "S": "likely"}
+    by_state: dict[str, Confidence] = {"T": "certain", "F": "certain", "D": "likely", "S": "likely"}
     for process, sure in by_state.items():
         one = case(f"how sure, {process}", "what the kernel says of the process", 1, process=process, count=3)
         yield replace(one, confidence=sure)
