@@ -22,6 +22,7 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.build_nft import table as nft_table
 from netdiag.rules.shape import Example
+from netdiag.rules.silentneighbours import of_many
 
 ROUTERS = ("00:00:5e:00:01:", "00:00:5e:00:02:")
 """Hardware addresses of virtual routers (RFC 9568)."""
@@ -71,7 +72,7 @@ def bridged(view: HostView) -> Iterator[Bridged]:
         ports = {port.ifindex: port for port in view.stack.ports(bridge.ifindex)}
         homes: dict[str, Link] = {}
         for row in view.fdb.rows(np.flatnonzero(among(view.fdb.ifindex, list(ports)))):
-            if not int(row.lladdr[:2], 16) & 1 and row.lladdr != ports[row.ifindex].address:
+            if not of_many(row.lladdr) and row.lladdr != ports[row.ifindex].address:
                 homes[row.lladdr] = ports[row.ifindex]
         known = {port.ifindex for port in homes.values()}
         quiet = tuple(port for port in ports.values() if port.ifindex in sent - known and _learns(port))

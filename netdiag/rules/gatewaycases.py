@@ -1,5 +1,5 @@
-"""Examples of gateways: those that nobody asks for, because ARP is off, and those that somebody wrote down. Nothing can
-fail.
+"""Examples of gateways: those that nobody asks for, because ARP is off, and those that somebody wrote down; and of
+neighbours on a bridge that somebody wrote down. Nothing can fail.
 """
 
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import Any
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example
 
+FORMER, HAVING = "02:00:00:00:00:01", "02:00:00:00:00:02"
 OWN, OTHER = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 NOARP, PLAIN = 0x110C3, 0x11043
 """Flags of a link that is up, with IFF_NOARP and without."""
@@ -81,3 +82,33 @@ def own_address() -> Iterator[Example]:
         says = ("that is the address of eth0 itself: what is for it is lost",) if fires else ()
         more: dict[str, Any] = {"severity": "critical", "confidence": "certain"} if fires else {}
         yield Example(name=name, why=why, tables=made.build(), fires=fires, says=says, **more)
+
+
+def on_bridge() -> Iterator[Example]:
+    """For neigh-permanent-stale-mac: a neighbour on a bridge, two containers at the ends of its cables."""
+
+    def case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
+        return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
+
+    def held(lladdr: str = FORMER, kind: str = "bridge", **far: Any) -> HostBuilder:
+        host = HostBuilder().link("br0", kind=kind, address="02:00:00:00:02:00")
+        host.link("v0", kind="veth", master="br0", address="02:00:00:00:01:00").peer("v0", netnsid=0, address=HAVING)
+        host.link("v1", kind="veth", master="br0", address="02:00:00:00:01:01")
+        host.peer("v1", netnsid=1, **({"address": "02:00:00:00:00:03"} | far))
+        return host.neighbour("2001:db8:88::11", dev="br0", state="permanent", lladdr=lladdr)
+
+    says = ("no cable of br0 ends in that hardware address", "ip -6 neigh delete 2001:db8:88::11 dev br0")
+    yield case("container made anew", "no end of a cable has it", held(), 1, says=says, confidence="certain")
+    yield case("a cluster's", "all take a multicast address", held("03:bf:0a:00:00:05"))
+    yield case("a bond of cables", "who it leads to is chosen by a protocol", held(kind="bond"))
+    yield case("container's", "pinned on purpose", held("02:00:00:00:00:03"))
+    yield case("container that is down", "its address is known all the same", held(FORMER, address=FORMER, flags=0))
+    yield case("this host's end", "it talks to itself", held("02:00:00:00:01:01"))
+    yield case("a switch behind a container's cable", "many hosts are behind it", held(master=9))
+    yield case("a macvlan in a container", "it has an address more", held(promiscuity=1))
+    yield case("a container of unknown address", "it may be its", held(address=None))
+    yield case("beside a card", "who is on the wire cannot be known", held().link("eth0", master="br0"))
+    yield case("beside a tap", "nor can a guest be asked", held().tap("tap0", master="br0"))
+    idle = HostBuilder().link("br0", kind="bridge")
+    idle.neighbour("10.0.0.9", dev="br0", state="permanent", lladdr=FORMER)
+    yield case("a bridge without ports", "nobody is there yet", idle)

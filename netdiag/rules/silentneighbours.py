@@ -43,3 +43,8 @@ def _unasked(view: HostView) -> Iterator[Neighbour]:
     for row in table.rows(np.flatnonzero((table.state == NUD_NOARP) & among(table.ifindex, list(deaf)))):
         if row.lladdr == deaf[row.ifindex].address:
             yield row
+
+
+def of_many(lladdr: str | None) -> bool:
+    """Whether a hardware address is a multicast one of Ethernet: six octets, the low bit of the first."""
+    return lladdr is not None and len(lladdr) == len("01:00:5e:00:00:01") and bool(int(lladdr[:2], 16) & 1)

@@ -44,7 +44,7 @@ from netdiag.model.snapshot import Tables
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.shape import Example, FleetExample, Rule, quoted
-from netdiag.rules.silentneighbours import failing
+from netdiag.rules.silentneighbours import failing, of_many
 
 RULE = Rule(
     id="fdb-stale-vtep",
@@ -78,7 +78,7 @@ def check(view: HostView) -> Iterator[Draft]:
         local = _this_side(view, link, entries)
         for row in mine:
             written = row.state in ("permanent", "static") and "extern_learn" not in row.flags
-            if not written or row.lladdr == EVERYBODY or int(row.lladdr[:2], 16) & 1:
+            if not written or row.lladdr == EVERYBODY or of_many(row.lladdr):
                 continue
             shared = sum(other.dst == row.dst for other in mine) > 1
             found = _wrong(view, row, local, floods, shared=shared)

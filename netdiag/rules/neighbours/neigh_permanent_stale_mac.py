@@ -26,14 +26,15 @@ Fix
   right port with the next frame.
 
 Not flagged
-  Entries that match. Other links with a bridge, a macvlan or several hosts behind them, where the true address cannot
-  be known from here, and nobody calls in vain since it was written; an info where the neighbour answered from another
-  address when the baseline was taken: it may have been replaced. A gateway beside one of the other family with a
-  shared address (VRRP, HSRP), or that TCP confirmed since it was written down: each family has its router. Interfaces
-  without neighbour resolution or that are down. vxlan devices with a default entry or a remote, which carry any
-  address, and those that a daemon or routes guide (l2miss, external). Bridges: addresses that are not those of a
-  cable's far end, a tap's for instance, whose guest nobody can ask; addresses of the bridge and its ports; VLANs in
-  which the port of that far end is not; an address that two far ends have (mac-duplicate-on-segment).
+  Entries that match, and those with a multicast address, which all of a cluster take. Other links with a bridge, a
+  macvlan or several hosts behind them, where the true address cannot be known from here, and nobody calls in vain since
+  it was written; an info where the neighbour answered from another address when the baseline was taken: it may have
+  been replaced. A gateway beside one of the other family with a shared address (VRRP, HSRP), or that TCP confirmed
+  since it was written down: each family has its router. Interfaces without neighbour resolution or that are down. vxlan
+  devices with a default entry or a remote, which carry any address, and those that a daemon or routes guide (l2miss,
+  external). Bridges: addresses that are not those of a cable's far end, a tap's for instance, whose guest nobody can
+  ask; addresses of the bridge and its ports; VLANs in which the port of that far end is not; an address that two far
+  ends have (mac-duplicate-on-segment).
 
 References
   net/core/neighbour.c (NUD_PERMANENT); net/bridge/br_fdb.c br_fdb_update(), br_input.c;
@@ -55,8 +56,9 @@ from netdiag.model.neighbour import Neighbour
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.expected import same_link, since
-from netdiag.rules.gatewaycases import own_address, written_down
+from netdiag.rules.gatewaycases import on_bridge, own_address, written_down
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.silentneighbours import of_many
 from netdiag.rules.unheardby import deaf_callers, unheard_examples, unheard_finding
 
 RULE = Rule(
@@ -84,7 +86,7 @@ def check(view: HostView) -> Iterator[Draft]:
     rows = [row for row in view.neighbours.rows() if row.lladdr]
     for row in rows:
         link = view.link(row.ifindex)
-        if row.state != "permanent" or link is None or not link.up or link.noarp:
+        if row.state != "permanent" or link is None or not link.up or link.noarp or of_many(row.lladdr):
             continue
         truth = _own(view, link, row) or _peer(view, link) or _guest(link, row, rows) or _tunnel(view, link, row)
         truth = truth or _cabled(view, link, row) or _learned(view, link, row) or _router(view, row, rows)
@@ -312,7 +314,7 @@ def examples() -> Iterator[Example]:
     yield from written_down()
     yield from own_address()
     yield from unheard_examples()
-    yield from _bridged()
+    yield from on_bridge()
     yield from _pinned()
     yield from _bridges()
 
@@ -337,32 +339,6 @@ def _tunnels() -> Iterator[Example]:
     yield case("vxlan, entries of another device", "this one has none yet", ((NEW, "192.0.2.9", "vx1"),))
     yield case("vxlan, entries without an end", "they are the device's own", ((NEW, None, "vx0"),))
     yield case("vxlan, by a nexthop object", "the ends are there", (*other, (OLD, None, "vx0")))
-
-
-def _bridged() -> Iterator[Example]:
-    """A neighbour on a bridge, two containers at the ends of its cables."""
-
-    def held(lladdr: str = OLD, kind: str = "bridge", **far: Any) -> HostBuilder:
-        host = HostBuilder().link("br0", kind=kind, address="02:00:00:00:02:00")
-        host.link("v0", kind="veth", master="br0", address="02:00:00:00:01:00").peer("v0", netnsid=0, address=NEW)
-        host.link("v1", kind="veth", master="br0", address="02:00:00:00:01:01")
-        host.peer("v1", netnsid=1, **({"address": "02:00:00:00:00:03"} | far))
-        return host.neighbour("2001:db8:88::11", dev="br0", state="permanent", lladdr=lladdr)
-
-    says = ("no cable of br0 ends in that hardware address", "ip -6 neigh delete 2001:db8:88::11 dev br0")
-    yield _case("container made anew", "no end of a cable has it", held(), 1, says=says, confidence="certain")
-    yield _case("a bond of cables", "who it leads to is chosen by a protocol", held(kind="bond"))
-    yield _case("container's", "pinned on purpose", held("02:00:00:00:00:03"))
-    yield _case("container that is down", "its address is known all the same", held(OLD, address=OLD, flags=0))
-    yield _case("this host's end", "it talks to itself", held("02:00:00:00:01:01"))
-    yield _case("a switch behind a container's cable", "many hosts are behind it", held(master=9))
-    yield _case("a macvlan in a container", "it has an address more", held(promiscuity=1))
-    yield _case("a container of unknown address", "it may be its", held(address=None))
-    yield _case("beside a card", "who is on the wire cannot be known", held().link("eth0", master="br0"))
-    yield _case("beside a tap", "nor can a guest be asked", held().tap("tap0", master="br0"))
-    idle = HostBuilder().link("br0", kind="bridge")
-    idle.neighbour("10.0.0.9", dev="br0", state="permanent", lladdr=OLD)
-    yield _case("a bridge without ports", "nobody is there yet", idle)
 
 
 def _pinned() -> Iterator[Example]:
