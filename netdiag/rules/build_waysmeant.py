@@ -1,16 +1,18 @@
 """Small hosts without a default route, for the examples of route-default-missing: what shows that one was meant."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from netdiag.model.conntrack import IPS_CONFIRMED, IPS_OFFLOAD, IPS_SEEN_REPLY
 from netdiag.model.finding import Severity, subject
 from netdiag.model.intent import IntendedRoute
+from netdiag.model.neighbour import NTF_PROXY
 from netdiag.model.sysctl import NeighTable
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example
-from netdiag.rules.waysmeant import OUT
+from netdiag.rules.waysmeant import FORWARDED, OUT
 
 ABOUT = subject("route", dst="0.0.0.0/0", table=254)
 ABOUT6 = subject("route", dst="::/0", table=254)
@@ -41,6 +43,55 @@ def fires(name: str, why: str, built: HostBuilder, severity: Severity, *says: st
 def silence(name: str, why: str, built: HostBuilder) -> Example:
     """The rule says nothing."""
     return Example(name=name, why=why, tables=built.build())
+
+
+def refused_examples() -> Iterator[Example]:
+    """Packets that were refused for want of a route, now or before."""
+    yield silence("connected routes only", "a lab, or an internal network: nothing shows that more is meant", host())
+    yield fires("refused now", "a program tries to reach beyond", host(5, 6), "critical", "1 packet was refused")
+    blank = "ip route add default via GATEWAY dev eth0  # GATEWAY: the router of 192.0.2.2/24"
+    yield fires(
+        "refused before", "no gateway at all, and somebody tried once", host(1), "warning", "1 packet has been", blank
+    )
+    early = host(1).link("wg0", kind="wireguard").address("wg0", "10.0.0.1/24")
+    yield silence("refused before, and a tunnel", "it was set up before its underlay", early)
+    down = host(1).link("sit0", kind="sit", up=False)
+    yield fires("refused before, and a tunnel that is down", "nothing sends there", down, "warning")
+    for kind, info in (("tap", {"type": "tap"}), ("tun", {"type": "tun"})):
+        held = host(1).link("dev0", kind="tun", info=info).address("dev0", "10.0.0.1/30")
+        if kind == "tap":
+            yield fires("refused before, and a guest", "what a guest sends counts elsewhere", held, "warning")
+        else:
+            yield silence("refused before, and a VPN's tun", "its daemon sent before there was an underlay", held)
+    late = host(1, 2).link("wg0", kind="wireguard")
+    yield fires("refused now, and a tunnel", "it is still trying", late, "critical")
+    guest = host(0, 2, FORWARDED["inet"])
+    yield fires("guests refused now", "what the host forwards has no way either", guest, "critical", "2 packets were")
+    yield silence("guests refused before", "scans of a router count there for ever", host(9, None, FORWARDED["inet"]))
+    known = host(1).neighbour("192.0.2.1", dev="eth0", state="stale")
+    says = "ip route add default via 192.0.2.1 dev eth0"
+    yield fires("gateway still known", "the fix names the only neighbour", known, "warning", says)
+    strangers: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("failed", "192.0.2.1", {"state": "failed"}),
+        ("permanent", "192.0.2.1", {"state": "permanent"}),
+        ("proxy", "192.0.2.1", {"state": "stale", "flags": NTF_PROXY}),
+        ("elsewhere", "192.0.2.1", {"dev": "eth1"}),
+        ("IPv6", "fe80::1", {}),
+    )
+    for name, address, entry in strangers:
+        other = host(1).link("eth1").neighbour(address, **({"dev": "eth0"} | entry))
+        yield fires(f"no gateway known: {name}", "nothing to name in the fix", other, "warning", "GATEWAY")
+    for state in ("reachable", "delay", "probe"):
+        good = host(1).neighbour("192.0.2.1", dev="eth0", state=state)
+        yield fires(f"gateway {state}", "it answers, or is being asked", good, "warning", says)
+    two = host(1).neighbour("192.0.2.1", dev="eth0").neighbour("192.0.2.9", dev="eth0")
+    yield fires("two neighbours", "which one is the gateway cannot be told", two, "warning", "GATEWAY")
+    near = host(3).route("10.0.0.0/8", via="192.0.2.9", dev="eth0")
+    yield silence("some gateway, refused before", "it has the routes that somebody gave it", near)
+    busy = host(3, 4).route("10.0.0.0/8", via="192.0.2.9", dev="eth0")
+    yield fires("some gateway, refused now", "a route is missing, and no default route catches it", busy, "warning")
+    for words, off in (("is down", host(0, 1, up=False)), ("has no carrier", host(0, 1, carrier=False))):
+        yield fires(words, "the message says so", off, "critical", f"eth0, 192.0.2.2/24, which {words}")
 
 
 def connection_examples() -> Iterator[Example]:
@@ -286,6 +337,28 @@ def taken_back_examples() -> Iterator[Example]:
     yield case("none", "it never had one", learned(), learned(), None)
     yield case("of a table without a rule", "it was not used then", learned(), way(learned(), table=77), None)
     yield case("BIRD's, and it is there", "as it was", way(learned()), way(learned()), None)
+
+    for kind in ("blackhole", "unreachable", "prohibit"):
+        null = host().route("default", type=kind, family="inet", protocol=3, priority=7)
+        add = "ip route add default via 192.0.2.1 dev eth0"
+        says = (
+            f"no IPv4 default route but one that refuses all ({kind}), and there was one via 192.0.2.1",
+            f"ip route del {kind} default table 254 metric 7 && {add}",
+        )
+        yield replace(
+            case(f"a static one, {kind} now", "a block too many", null, way(host(), 4), "critical"), says=says
+        )
+        named = null.intend(route=(IntendedRoute(family="inet", dst="0.0.0.0/0"),)).build()
+        yield Example(name=f"of the intent: {kind} now", why="it is to lead out", tables=named, fires=1,
+                      severity="critical")  # fmt: skip
+    null = host().route("default", type="unreachable", family="inet", protocol=12)
+    yield case("a static one, BIRD's unreachable now", "what BIRD cannot resolve", null, way(host(), 4), None)
+    null = host().route("default", type="unreachable", family="inet", priority=7)
+    yield case("one that refuses, then too", "somebody's will", null, null, None)
+    six = way(host(), 4).address("eth0", "2001:db8::2/64")
+    six.route("default", via="2001:db8::1", dev="eth0", protocol=4)
+    lost = host().address("eth0", "2001:db8::2/64")
+    yield case("static ones of both families", "one finding", lost, six, "critical")
 
     def aside(*tables: int) -> HostBuilder:
         made = host()

@@ -91,6 +91,11 @@ def signs(view: HostView, family: str, *, counters: bool, lonely: bool) -> Itera
     yield from lone_halves(view, family)
     yield from left_objects(view, family)
     yield from left_tables(view, family)
+    yield from wanted(view, family)
+
+
+def wanted(view: HostView, family: str) -> Iterator[Sign]:
+    """What intent and baseline say, whatever was put in its place."""
     yield from told(view, family)
     yield from taken_back(view, family)
 

@@ -71,6 +71,15 @@ def default_oifs(view: HostView, family: str, *, of_all: bool = False, marked: b
     return set() if (refusing & (routes.dst_len == 0) & among(routes.table, tables)).any() else None
 
 
+def refusing_default(view: HostView, family: str) -> Route | None:
+    """A default route that refuses packets of all, which somebody made: no routing daemon, nor the kernel."""
+    routes = view.routes(family)
+    tables = list(reachable_tables([rule for rule in view.rules if not for_some(rule)], view.links, family))
+    refusing = among(routes.type, (RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT)) & (routes.priority != NULL_METRIC)
+    refusing &= (routes.dst_len == 0) & among(routes.table, tables) & ~among(routes.protocol, ROUTING_DAEMONS)
+    return next(iter(view.route_rows(family, np.flatnonzero(refusing)[:1].tolist())), None)
+
+
 def way_for_all(view: HostView, family: str) -> bool:
     """Whether there is a default route that not only packets with a mark, from some source or interface are led to."""
     plain = [rule for rule in view.rules if rule.invert or not selects(rule)]

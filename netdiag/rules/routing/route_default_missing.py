@@ -10,7 +10,7 @@
   - 0.0.0.0/1 without 128.0.0.0/1 (or ::/1 without 8000::/1): two routes that together stand for a default route;
   - a nexthop object with a gateway that no route uses any more, or a default route in a table that no rule leads to;
   - [[route]] of the intent names one of table main, or there was one at the time of the baseline, in a table that has
-    none now; where some packets still have one, in a table for all.
+    none now; where some packets still have one, in a table for all; also where what is there now refuses.
 
 Why it matters
   The host reaches its own subnets and nothing else: senders get "Network is unreachable", what it forwards is
@@ -35,15 +35,15 @@ Not flagged
   with a baseline, to be told in any case. Silent as well: a default route of any policy table in use (one for some
   sources or interfaces alone, unless packets are refused now, or a tunnel has no way; one for some marks alone, unless
   a tunnel has no way, one for all is meant, or the other family has these marks and one for all); 0.0.0.0/1 with
-  128.0.0.0/1, and 2000::/3; a default route that refuses (unreachable, blackhole, prohibit): somebody says that there
-  is no way out; a hundred and more routes by gateways: a BGP router has its table (with fewer, of which a routing
-  daemon made some, only what is lost now counts, as a warning: a far router may have taken it back); a connection that
-  has ended, or one of UDP, from an address that this host has no more, or to multicast; what was tracked or has ended,
-  into a single private network: that may have had a route of its own, gone with its bridge or tunnel; tracked TCP
-  connections of which nothing was seen for five minutes, which are kept for days; hosts without an address of the
-  family, or only on tunnels; one family where the other one has a default route, unless both have addresses on that
-  interface (resolvers try both families and count a refusal). What was refused in the past on a host with tunnels (taps
-  of guests are none): their daemons send before the network is up.
+  128.0.0.0/1, and 2000::/3; a default route that refuses (unreachable, blackhole, prohibit), where neither intent nor
+  baseline knows another: somebody says that there is no way out; a hundred and more routes by gateways: a BGP router
+  has its table (with fewer, of which a routing daemon made some, only what is lost now counts, as a warning: a far
+  router may have taken it back); a connection that has ended, or one of UDP, from an address that this host has no
+  more, or to multicast; what was tracked or has ended, into a single private network: that may have had a route of its
+  own, gone with its bridge or tunnel; tracked TCP connections of which nothing was seen for five minutes, which are
+  kept for days; hosts without an address of the family, or only on tunnels; one family where the other one has a
+  default route, unless both have addresses on that interface (resolvers try both families and count a refusal). What
+  was refused in the past on a host with tunnels (taps of guests are none): their daemons send before the network is up.
 
 References
   net/ipv4/route.c ip_error(), IPSTATS_MIB_OUTNOROUTES in net/ipv4/udp.c and net/ipv6/ip6_output.c, RFC 4293,
@@ -54,13 +54,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.finding import SEVERITY_RANK, Draft, Subject, subject
 from netdiag.model.link import IFF_LOWER_UP, IFF_NOARP, IFF_POINTOPOINT, IFF_UP
-from netdiag.model.neighbour import NTF_PROXY, NTF_ROUTER
+from netdiag.model.neighbour import NTF_ROUTER
 from netdiag.model.nexthop import NexthopMember
-from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
+from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST, Route
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_waysmeant import (
     connection_examples,
@@ -70,13 +72,14 @@ from netdiag.rules.build_waysmeant import (
     host,
     marked_examples,
     peer_examples,
+    refused_examples,
     silence,
     stranded_examples,
     taken_back_examples,
 )
 from netdiag.rules.routewords import ip_command
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.waysmeant import BEYOND, FORWARDED, OUT, Sign, beside_learned, signs
+from netdiag.rules.waysmeant import BEYOND, FORWARDED, OUT, Sign, beside_learned, signs, wanted
 from netdiag.rules.waysout import (
     NULL_METRIC,
     ROUTER,
@@ -87,6 +90,7 @@ from netdiag.rules.waysout import (
     likely_gateway,
     main_for_one_family,
     policy_defaults,
+    refusing_default,
     uplinks,
 )
 
@@ -121,6 +125,8 @@ class Missing:
     """The weightiest first; never empty."""
     aside: bool = False
     """There is one for packets from some sources or interfaces."""
+    refusing: Route | None = None
+    """The one that refuses all, in the place of one that is meant."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -139,7 +145,8 @@ def missing(view: HostView, family: str, ways_out: dict[str, set[int] | None]) -
     other = "inet6" if family == "inet" else "inet"
     halved = ways_out[family] is not None and main_for_one_family(view, family, other)
     marked = ways_out[family] is not None and default_oifs(view, family, of_all=True, marked=False) is None
-    if (ways_out[family] is not None and not marked) or main_is_out_of_reach(view, family):
+    refusing = refusing_default(view, family) if ways_out[family] == set() else None
+    if (ways_out[family] is not None and not (marked or refusing)) or main_is_out_of_reach(view, family):
         return None
     up = uplinks(view, family)
     count, learned = gateways(view, family, marked=not marked)
@@ -148,11 +155,13 @@ def missing(view: HostView, family: str, ways_out: dict[str, set[int] | None]) -
     elsewhere = ways_out[other]
     shared = [uplink for uplink in up if elsewhere is None or leads_out(uplink, elsewhere)]
     every = signs(view, family, counters=bool(shared) and (halved or not marked), lonely=not count)
-    aside = default_oifs(view, family) is not None
+    every = every if refusing is None else wanted(view, family)
+    aside = default_oifs(view, family) is not None and refusing is None
     told = beside_learned(every) if learned else every
     told = (sign for sign in told if not aside or halved or sign.now)
     counted = sorted(told, key=weight)
-    return Missing(family=family, uplink=(shared or up)[0], signs=counted, aside=aside) if counted else None
+    first = (shared or up)[0]
+    return Missing(family=family, uplink=first, signs=counted, aside=aside, refusing=refusing) if counted else None
 
 
 def weight(sign: Sign) -> int:
@@ -180,13 +189,16 @@ def draft(view: HostView, found: list[Missing]) -> Draft:
     rest = " for what no policy rule leads elsewhere" if first.aside else ""
     gateway = next((s.gateway for s in first.signs if s.gateway), None) or likely_gateway(view, family, first.uplink)
     add = f"{ip} route add default via {gateway or 'GATEWAY'} dev {quoted(link.ifname)}"
+    if (null := first.refusing) is not None:
+        rest = f" but one that refuses all ({null.type})"
+        add = f"{ip} route del {null.type} default table {null.table} metric {null.priority} && {add}"
     outside = (at for at in BEYOND[family] if not view.lookup(Query(family=family, dst=at)).ok)
-    return RULE.found(
+    made = RULE.found(
         subject=subject("route", dst=dst, table=RT_TABLE_MAIN),
         severity=sign.severity,
         message=f"no {version} default route{rest}, and {sign.text} (uplink {link.ifname}, {network}{state}){both}",
         evidence=[
-            (f"{version} default route", "none", f"RTM_GETROUTE {dst}"),
+            (f"{version} default route", null.type if null else "none", f"RTM_GETROUTE {dst}"),
             *(each.fact for each in first.signs[:2]),
         ],
         confirm=[
@@ -195,8 +207,12 @@ def draft(view: HostView, found: list[Missing]) -> Draft:
         ],
         fix=sign.fix or (add if gateway else f"{add}  # GATEWAY: the router of {network}"),
         touches=[about for missing in found for about in objects(missing)],
-        breaks=[about for missing in found for about in policy_defaults(view, missing.family)],
+        breaks=[
+            *(subject("route", dst=NAMES[missing.family][1], table=RT_TABLE_MAIN) for missing in found[1:]),
+            *(about for missing in found for about in policy_defaults(view, missing.family)),
+        ],
     )
+    return msgspec.structs.replace(made, family=None) if len(found) > 1 else made
 
 
 def objects(missing: Missing) -> Iterator[Subject]:
@@ -217,54 +233,6 @@ def examples() -> Iterator[Example]:
     yield from full_table_examples()
     yield from silent_examples()
     yield from family_examples()
-
-
-def refused_examples() -> Iterator[Example]:
-    yield silence("connected routes only", "a lab, or an internal network: nothing shows that more is meant", host())
-    yield fires("refused now", "a program tries to reach beyond", host(5, 6), "critical", "1 packet was refused")
-    blank = "ip route add default via GATEWAY dev eth0  # GATEWAY: the router of 192.0.2.2/24"
-    yield fires(
-        "refused before", "no gateway at all, and somebody tried once", host(1), "warning", "1 packet has been", blank
-    )
-    early = host(1).link("wg0", kind="wireguard").address("wg0", "10.0.0.1/24")
-    yield silence("refused before, and a tunnel", "it was set up before its underlay", early)
-    down = host(1).link("sit0", kind="sit", up=False)
-    yield fires("refused before, and a tunnel that is down", "nothing sends there", down, "warning")
-    for kind, info in (("tap", {"type": "tap"}), ("tun", {"type": "tun"})):
-        held = host(1).link("dev0", kind="tun", info=info).address("dev0", "10.0.0.1/30")
-        if kind == "tap":
-            yield fires("refused before, and a guest", "what a guest sends counts elsewhere", held, "warning")
-        else:
-            yield silence("refused before, and a VPN's tun", "its daemon sent before there was an underlay", held)
-    late = host(1, 2).link("wg0", kind="wireguard")
-    yield fires("refused now, and a tunnel", "it is still trying", late, "critical")
-    guest = host(0, 2, FORWARDED["inet"])
-    yield fires("guests refused now", "what the host forwards has no way either", guest, "critical", "2 packets were")
-    yield silence("guests refused before", "scans of a router count there for ever", host(9, None, FORWARDED["inet"]))
-    known = host(1).neighbour("192.0.2.1", dev="eth0", state="stale")
-    says = "ip route add default via 192.0.2.1 dev eth0"
-    yield fires("gateway still known", "the fix names the only neighbour", known, "warning", says)
-    strangers: tuple[tuple[str, str, dict[str, Any]], ...] = (
-        ("failed", "192.0.2.1", {"state": "failed"}),
-        ("permanent", "192.0.2.1", {"state": "permanent"}),
-        ("proxy", "192.0.2.1", {"state": "stale", "flags": NTF_PROXY}),
-        ("elsewhere", "192.0.2.1", {"dev": "eth1"}),
-        ("IPv6", "fe80::1", {}),
-    )
-    for name, address, entry in strangers:
-        other = host(1).link("eth1").neighbour(address, **({"dev": "eth0"} | entry))
-        yield fires(f"no gateway known: {name}", "nothing to name in the fix", other, "warning", "GATEWAY")
-    for state in ("reachable", "delay", "probe"):
-        good = host(1).neighbour("192.0.2.1", dev="eth0", state=state)
-        yield fires(f"gateway {state}", "it answers, or is being asked", good, "warning", says)
-    two = host(1).neighbour("192.0.2.1", dev="eth0").neighbour("192.0.2.9", dev="eth0")
-    yield fires("two neighbours", "which one is the gateway cannot be told", two, "warning", "GATEWAY")
-    near = host(3).route("10.0.0.0/8", via="192.0.2.9", dev="eth0")
-    yield silence("some gateway, refused before", "it has the routes that somebody gave it", near)
-    busy = host(3, 4).route("10.0.0.0/8", via="192.0.2.9", dev="eth0")
-    yield fires("some gateway, refused now", "a route is missing, and no default route catches it", busy, "warning")
-    for words, off in (("is down", host(0, 1, up=False)), ("has no carrier", host(0, 1, carrier=False))):
-        yield fires(words, "the message says so", off, "critical", f"eth0, 192.0.2.2/24, which {words}")
 
 
 def other_sign_examples() -> Iterator[Example]:
