@@ -3,9 +3,10 @@
   every one. Judged where another session of the same kind does bring routes: one to the same neighbouring AS, or one
   with the same filter by name, of the same family and table; or where nobody can have wanted it so: this host has no
   other default route of the family, or it forwards packets of the family and the session did bring routes before, or
-  the same session brings routes of the other family. These three of a filter that somebody wrote, not of "import
-  none". Or where it brought routes at the time of the baseline, whatever refuses them now; or where the neighbour,
-  which sent some then, sends none now, and no other session brings any of the family into that table.
+  the same session brings routes of the other family. These three of a filter that somebody wrote; of "import none"
+  where BIRD gives routes of the family to the kernel, and no route at all leads beyond this host's own networks, in
+  either family. Or where it brought routes at the time of the baseline, whatever refuses them now; or where the
+  neighbour, which sent some then, sends none now, and no other session brings any of the family into that table.
 
 Why it matters
   The session looks well and nothing goes over it. With a sibling that brings routes the second way is missing when the
@@ -21,14 +22,14 @@ Fix
   "birdc configure". BIRD asks the neighbour for its routes again; the session is not restarted.
 
 Not flagged
-  "import none" on a session without a sibling that imports: it only announces, by choice. A neighbour that sends
-  nothing, or has withdrawn what it sent, where no baseline says otherwise. Sessions inside the AS on a host that has a
-  default route from elsewhere, where none of the other signs is there. Clients of a route server. A session
-  established less than three seconds ago. Hosts out of service (drained), as far as the baseline goes. Another filter
-  that refuses all, on a host that has a default route from elsewhere and no sibling to compare with, is told as
-  information only: an announcer may be written so too ("import filter { reject; }" on a node that forwards for its
-  guests and announces them). BIRD counts what a filter accepted since the session stands, so a filter that was broken
-  before that is not told from one that is meant.
+  "import none" on a session without a sibling that imports: it only announces, by choice, unless this host has no other
+  way to anybody (see above). A neighbour that sends nothing, or has withdrawn what it sent, where no baseline says
+  otherwise. Sessions inside the AS on a host that has a default route from elsewhere, where none of the other signs is
+  there. Clients of a route server. A session established less than three seconds ago. Hosts out of service (drained),
+  as far as the baseline goes. Another filter that refuses all, on a host that has a default route from elsewhere and no
+  sibling to compare with, is told as information only: an announcer may be written so too ("import filter { reject; }"
+  on a node that forwards for its guests and announces them). BIRD counts what a filter accepted since the session
+  stands, so a filter that was broken before that is not told from one that is meant.
 
 References
   nest/proto.c channel_show_stats(), nest/rt-table.c rte_update2() of BIRD
@@ -38,6 +39,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netdiag.index.view import HostView
+from netdiag.index.ways import ways
 from netdiag.model.bird import UpdateCounts
 from netdiag.model.finding import Draft, subject
 from netdiag.model.route import RTN_UNICAST
@@ -52,7 +54,7 @@ RULE = Rule(
     title="an established BGP session brings no route",
     severity="warning",
     reads=("bird", "routes", "sysctls"),
-    consults=("baseline",),
+    consults=("nexthops", "baseline"),
     explains=(
         "route-default-missing",
         "dns-nameserver-unroutable",
@@ -93,6 +95,30 @@ def way_out(view: HostView, one: Standing) -> bool:
     return bool(((routes.dst_len == 0) & (routes.type == RTN_UNICAST) & (routes.protocol != BIRD)).any())
 
 
+def cut_off(view: HostView) -> bool:
+    """Whether no route of either family leads beyond the host's own networks: none is a default route, or goes by a
+    gateway."""
+    if not view.read_whole("nexthops"):
+        return False
+    for family in ("inet", "inet6"):
+        routes = view.routes(family)
+        if ((routes.dst_len == 0) & (routes.type == RTN_UNICAST)).any():
+            return False
+        if any(way.hop.gateway is not None for way in ways(routes, view.nexthops)):
+            return False
+    return True
+
+
+def installs(one: Standing) -> bool:
+    """Whether its daemon gives routes of the family to the kernel: who only announces needs none there."""
+    kernels = (row for row in one.session.daemon.protocols if row.proto == "Kernel" and row.state == "up")
+    return any(
+        channel.name == one.channel.name and channel.output_filter != NOTHING
+        for row in kernels
+        for channel in row.channels
+    )
+
+
 def _silent_now(view: HostView, one: Standing) -> Iterator[Draft]:
     """A session that brought routes at the time of the baseline and is offered none now. One of several may be drained
     at its other end; of the last one nobody drains a network."""
@@ -126,10 +152,13 @@ def check(view: HostView) -> Iterator[Draft]:
         better = [other for other in siblings(view, one, "input") if other.channel.imported]
         then = before(view, one.session, one.channel.name)
         was = (then.imported or 0) if then is not None and not better else 0
-        lost = (
-            bool(better or was) or (one.channel.input_filter != NOTHING and not way_out(view, one)) or missed(view, one)
-        )
-        if not better and not was and (one.channel.input_filter == NOTHING or (one.internal and not lost)):
+        if one.channel.input_filter == NOTHING:
+            lost = bool(better or was) or (not one.internal and installs(one) and cut_off(view))
+            meant = not lost
+        else:
+            lost = bool(better or was) or not way_out(view, one) or missed(view, one)
+            meant = one.internal and not lost
+        if meant:
             continue
         session, policy = one.session, one.channel.input_filter
         words = f", while {better[0].session.name} brings {better[0].channel.imported}" if better else ""
@@ -227,6 +256,7 @@ def examples() -> Iterator[Example]:
         severity="info",
     )
     yield from _of_routers(told)
+    yield from _import_none(told)
     untold = BirdHost().bgp("up1", **_zero(import_withdraws=None)).bgp("up2", **_good())
     yield _case("withdrawals not told", "what was refused counts", untold, **told)
     for name, near, channel_name, calm in (
@@ -297,6 +327,42 @@ def examples() -> Iterator[Example]:
     yield Example(name="inside the AS, and no way out", why="nobody wants that", tables=cut.build(), **told)
     inner = BirdHost().bgp("up1", **inside)
     yield _case("inside the AS, with a way out", "a reflector's client may only announce", inner)
+
+
+def _import_none(told: dict[str, Any]) -> Iterator[Example]:
+    """By choice, or by mistake."""
+
+    def host(policy: str | None = "ACCEPT", **fields: Any) -> BirdHost:
+        made = BirdHost().bgp("up1", **(_zero(input_filter="REJECT") | fields))
+        made.link("eth0").address("eth0", "192.0.2.5/24").route("192.0.2.0/24", dev="eth0")
+        if policy:
+            made.protocol("kernel1", "Kernel", channels=(channel(output_filter=policy),))
+        return made
+
+    says = ("filter REJECT refused all 7",)
+    yield Example(name="none, and no way out", why="nobody wants that", tables=host().build(), says=says, **told)
+    gone = host("ours").route("default", type="unreachable", family="inet").build()
+    yield Example(name="none, and what is there refuses", why="no way out either", tables=gone, **told)
+    inside = {"session": "internal AS4"}
+    for name, why, made in (
+        ("no kernel protocol", "who only announces needs none", host(None)),
+        ("nothing for the kernel", "the same", host("REJECT")),
+        ("inside the AS", "a reflector's client may only announce", host(**inside)),
+        ("a way to somebody", "it is managed from there", host().route("10.0.0.0/8", via="192.0.2.9", dev="eth0")),
+        (
+            "a way by an object",
+            "the same",
+            host().nexthop(7, family="inet", gateway="192.0.2.9", oif="eth0").route("10.0.0.0/8", nh_id=7),
+        ),
+        ("a way out by IPv6", "the other family may carry it", host().route("default", dev="eth0", family="inet6")),
+    ):
+        yield Example(name=f"none, {name}", why=why, tables=made.build())
+    other = host(None).protocol("kernel2", "Kernel", channels=(channel(name="ipv6"),))
+    yield Example(name="none, the kernel gets the other family", why="who only announces", tables=other.build())
+    down = host(None).protocol("kernel1", "Kernel", state="down", channels=(channel(),))
+    yield Example(name="none, a kernel protocol that is down", why="it gives nothing", tables=down.build())
+    late: dict[str, Any] = {"late": ("nexthops",), "unjudged": True}
+    yield Example(name="none, nexthop objects not read", why="a way may be there", tables=host().build(), **late)
 
 
 def _of_routers(told: dict[str, Any]) -> Iterator[Example]:
