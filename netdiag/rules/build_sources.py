@@ -62,3 +62,31 @@ def by_private() -> Iterator[Example]:
         name = f"private uplink, BGP announces, {len(calls)} that do not answer"
         yield Example(name=name, why="an anycast service", tables=tables, fires=fires)
     yield Example(name="private uplink, public source named", why="as it should be", tables=one("203.0.113.7").build())
+
+
+def edge(
+    *, src: str | None = None, uplink: str | None = None, public: str | None = "203.0.113.7/24", wg: str = "10.8.0.1/24"
+) -> HostBuilder:
+    """An uplink without an address, the public one on a bridge that was made after the tunnel; the default route
+    perhaps with a source."""
+    host = HostBuilder().link("eth0").link("wg0", kind="wireguard", type=65534).address("wg0", wg)
+    if uplink:
+        host.address("eth0", uplink)
+    if public:
+        host.link("br0", kind="bridge").address("br0", public)
+    return host.route("default", dev="eth0", via="192.0.2.1", onlink=True, prefsrc=src)
+
+
+def better() -> Iterator[Example]:
+    """Which public address should be named instead."""
+
+    def case(name: str, why: str, host: HostBuilder, better: str) -> Example:
+        return Example(name=name, why=why, tables=host.build(), fires=1, says=(f"this host is {better} to the world",))
+
+    every = edge(src="10.8.0.1").address("lo", "203.0.113.9/32")
+    yield case("lo's is better than a bridge's", "it is always there", every, "203.0.113.9")
+    own = edge(src="10.8.0.1").address("lo", "203.0.113.9/32").address("eth0", "192.0.2.9/24")
+    yield case("the uplink's is best", "it is the kernel's choice", own, "192.0.2.9")
+    gone = edge(src="10.8.0.1", public=None).link("br9", kind="bridge").address("br9", "198.51.100.9/24")
+    gone.address("lo", "203.0.113.9/32").vanished("br9")
+    yield case("one of an interface that is gone", "lo's is better", gone, "203.0.113.9")

@@ -31,3 +31,10 @@ def sources_since() -> Iterator[Example]:
     for made, src in zip(six, ("fd00::5", "2001:db8:7::7"), strict=True):
         made.route("default", dev="eth0", via="fe80::1", prefsrc=src)
     yield case("IPv6", "the route names another one", six[0], six[1], fires=1, severity="critical")
+    bare = [HostBuilder().link("eth0").address("eth0", "fd00::5/64").address("lo", "2001:db8:7::7/128") for _ in (0, 1)]
+    bare[0].route("default", dev="eth0", via="fd00::1")
+    bare[1].route("default", dev="eth0", via="fd00::1", prefsrc="2001:db8:7::7")
+    words = ("the source fd00::5 of eth0", "the route names none, and it is the first of eth0", "src 2001:db8:7::7")
+    seen: dict[str, Any] = {"fires": 1, "severity": "critical", "says": words}
+    yield case("IPv6, source lost", "the uplink's comes first", bare[0], bare[1], **seen)
+    yield case("IPv6, never named", "somebody translates it, perhaps", bare[0], bare[0], **may)

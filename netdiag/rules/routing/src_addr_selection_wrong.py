@@ -3,12 +3,12 @@
   one of a private range (RFC 1918, shared 100.64.0.0/10, link-local, IPv6 ULA) that belongs to another interface than
   the one it leaves by, a tunnel's or a guest bridge's for instance, although the host has a public address; or one of
   that interface itself, which has a public address too and whose gateway is a public one, or which sent with a public
-  one that is still here, by the same gateway, at the time of the baseline. Or, on a host with private
-  addresses only, the route names a tunnel's address instead of the uplink's own (a warning). Asked are the routing
-  tables, as the kernel does for a socket that is not bound; every next hop counts. Nothing on the way out may rewrite
-  the source. Where the uplink and its gateway are private, and the public address rests on lo, a router there may
-  translate: that is told as info; and as a fault where connections from the private one to several addresses of the
-  Internet get no answer, and none stands.
+  one that is still here, by the same gateway, at the time of the baseline. Or, on a host with private addresses only,
+  the route names a tunnel's address instead of the uplink's own (a warning). Asked are the routing tables, as the
+  kernel does for a socket that is not bound (of IPv6 the order of RFC 6724: a ULA of the uplink comes before a public
+  address of lo); every next hop counts. Nothing on the way out may rewrite the source. Where the uplink and its gateway
+  are private, and the public address rests on lo, a router there may translate: that is told as info; and as a fault
+  where connections from the private one to several addresses of the Internet get no answer, and none stands.
 
 Why it matters
   The route lost its "src" (a daemon was restarted, somebody typed the default route anew), and the uplink has no
@@ -49,6 +49,7 @@ from netdiag.index.encapsulation import tunnel
 from netdiag.index.netfilter import Netfilter
 from netdiag.index.nftpacket import Packet
 from netdiag.index.packet import Hop, Lookup, Query
+from netdiag.index.source6 import Sources6
 from netdiag.index.view import HostView
 from netdiag.model.address import IFA_F_DEPRECATED, Address
 from netdiag.model.finding import Draft, Unjudged
@@ -60,7 +61,7 @@ from netdiag.model.sockets import LISTEN, STATES, SYN_SENT
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.build_nft import chain, nat, rule, table
-from netdiag.rules.build_sources import beside, by_private
+from netdiag.rules.build_sources import beside, better, by_private, edge
 from netdiag.rules.routewords import ip_command, route_subject, route_words, table_word
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.sourcecases import sources_since
@@ -141,13 +142,14 @@ def _told(view: HostView) -> bool:
 
 
 def _wrong(view: HostView, family: str, firewall: Netfilter, public: list[Address]) -> Iterator[Wrong]:
+    by_itself = Sources6(view.addresses, view.stack)
     for dst in FAR[family]:
         answer = view.lookup(Query(family=family, dst=dst))
         if answer.type != "unicast" or answer.alternatives:
             continue
         for hop in answer.hops:
             out = view.link(hop.oif)
-            source = hop.src if family == "inet" else answer.prefsrc  # by itself IPv6 takes a public one: RFC 6724
+            source = hop.src if family == "inet" else answer.prefsrc or by_itself.select(hop.oif, dst)
             if out is None or source is None or not private(source) or not _open(view, out):
                 continue
             known = [view.link(row.ifindex) for row in view.local.owners(source)]
@@ -271,19 +273,6 @@ def _draft(view: HostView, wrong: Wrong, better: str) -> Draft:
     )
 
 
-def _edge(
-    *, src: str | None = None, uplink: str | None = None, public: str | None = "203.0.113.7/24", wg: str = "10.8.0.1/24"
-) -> HostBuilder:
-    """An uplink without an address, the public one on a bridge that was made after the tunnel; the default route
-    perhaps with a source."""
-    host = HostBuilder().link("eth0").link("wg0", kind="wireguard", type=65534).address("wg0", wg)
-    if uplink:
-        host.address("eth0", uplink)
-    if public:
-        host.link("br0", kind="bridge").address("br0", public)
-    return host.route("default", dev="eth0", via="192.0.2.1", onlink=True, prefsrc=src)
-
-
 def examples() -> Iterator[Example]:
     def silent(name: str, why: str, host: HostBuilder) -> Example:
         return Example(name=name, why=why, tables=host.build())
@@ -291,23 +280,23 @@ def examples() -> Iterator[Example]:
     yield Example(
         name="source lost",
         why="the tunnel's address is the first of all",
-        tables=_edge().build(),
+        tables=edge().build(),
         fires=1,
         severity="critical",
         confidence="likely",
         says=("carry the source 10.8.0.1 of wg0", "src 203.0.113.7", "the route names none"),
     )
-    yield Example(name="wireguard not read", why="it has no say", tables=_edge().build(), late=("wireguard",), fires=1)
-    yield Example(name="filter not read", why="it may translate", tables=_edge().build(), late=("nft",), unjudged=True)
+    yield Example(name="wireguard not read", why="it has no say", tables=edge().build(), late=("wireguard",), fires=1)
+    yield Example(name="filter not read", why="it may translate", tables=edge().build(), late=("nft",), unjudged=True)
     yield Example(
         name="the tunnel's address named",
         why="the uplink has a public one",
-        tables=_edge(src="10.8.0.1", uplink="192.0.2.9/24", public=None).build(),
+        tables=edge(src="10.8.0.1", uplink="192.0.2.9/24", public=None).build(),
         fires=1,
         severity="critical",
         says=("the route names it", "src 192.0.2.9"),
     )
-    yield from _better()
+    yield from better()
     yield from _carried()
     six = HostBuilder().link("eth0").link("wg0", kind="wireguard", type=65534).address("wg0", "fd00:8::1/64")
     old = HostBuilder().link("eth0").link("wg0", kind="wireguard", type=65534).address("wg0", "fd00:8::1/64")
@@ -325,15 +314,17 @@ def examples() -> Iterator[Example]:
     good = HostBuilder().link("eth0").link("wg0", kind="wireguard", type=65534).address("wg0", "fd00:8::1/64")
     good.address("lo", "2001:db8:7::7/128").route("default", via="fe80::1", dev="eth0")
     yield silent("IPv6 without src", "RFC 6724 takes the public one by its label", good)
-    lo = _edge().address("lo", "203.0.113.9/32")
+    good.address("eth0", "2001:db8:9::5/64").address("eth0", "fd00:9::5/64")
+    yield silent("IPv6 without src, both on the uplink", "likewise", good)
+    lo = edge().address("lo", "203.0.113.9/32")
     yield silent("public address on lo", "lo comes first: the kernel takes that", lo)
-    yield silent("source named", "as it should be", _edge(src="203.0.113.7"))
-    yield silent("private uplink", "behind somebody's NAT", _edge(uplink="192.168.1.2/24"))
-    yield silent("public uplink", "its own address is taken", _edge(uplink="192.0.2.9/24"))
-    yield silent("no public address", "nothing better to send with", _edge(public=None))
+    yield silent("source named", "as it should be", edge(src="203.0.113.7"))
+    yield silent("private uplink", "behind somebody's NAT", edge(uplink="192.168.1.2/24"))
+    yield silent("public uplink", "its own address is taken", edge(uplink="192.0.2.9/24"))
+    yield silent("no public address", "nothing better to send with", edge(public=None))
     yield from _private_only()
-    yield silent("tunnel with a public address", "the Internet can answer that", _edge(wg="198.51.100.9/24"))
-    fabric = _edge(src="10.255.0.1").address("lo", "10.255.0.1/32")
+    yield silent("tunnel with a public address", "the Internet can answer that", edge(wg="198.51.100.9/24"))
+    fabric = edge(src="10.255.0.1").address("lo", "10.255.0.1/32")
     yield silent("private loopback named", "a fabric that translates at its border", fabric)
     chosen = HostBuilder().link("eth0").address("lo", "10.255.0.1/32").address("lo", "203.0.113.7/32")
     yield Example(
@@ -350,21 +341,19 @@ def examples() -> Iterator[Example]:
     yield silent(
         "full tunnel", "its other end translates", full.address("wg0", "10.8.0.1/24").route("default", dev="wg0")
     )
-    yield silent("no default route", "nothing goes there", _edge().without_routes(table=254))
-    yield silent(
-        "public in the other family", "IPv4 is translated", _edge(public=None).address("lo", "2001:db8::7/128")
-    )
-    bound = _edge(public=None).address("lo", "203.0.113.9/32", scope=254)
+    yield silent("no default route", "nothing goes there", edge().without_routes(table=254))
+    yield silent("public in the other family", "IPv4 is translated", edge(public=None).address("lo", "2001:db8::7/128"))
+    bound = edge(public=None).address("lo", "203.0.113.9/32", scope=254)
     yield silent("public for this host alone", "its scope forbids it outside", bound)
-    taken = _edge().without_routes(table=254).route("0.0.0.0/0", dev="lo", type="local", prefsrc="10.8.0.1")
+    taken = edge().without_routes(table=254).route("0.0.0.0/0", dev="lo", type="local", prefsrc="10.8.0.1")
     yield silent("everything is taken in", "nothing leaves", taken)
-    anyip = _edge(src="10.255.0.9").route("10.255.0.0/24", dev="lo", table=255, type="local", scope=254)
+    anyip = edge(src="10.255.0.9").route("10.255.0.0/24", dev="lo", table=255, type="local", scope=254)
     yield silent("AnyIP named", "whose it is cannot be said", anyip)
-    yield silent("the tunnel is gone meanwhile", "whose it is cannot be said", _edge(src="10.8.0.1").vanished("wg0"))
-    yield silent("the uplink is gone meanwhile", "what it was cannot be said", _edge(src="10.8.0.1").vanished("eth0"))
-    dummy = _edge(src="10.255.0.1").link("dummy0", kind="dummy").address("dummy0", "10.255.0.1/32")
+    yield silent("the tunnel is gone meanwhile", "whose it is cannot be said", edge(src="10.8.0.1").vanished("wg0"))
+    yield silent("the uplink is gone meanwhile", "what it was cannot be said", edge(src="10.8.0.1").vanished("eth0"))
+    dummy = edge(src="10.255.0.1").link("dummy0", kind="dummy").address("dummy0", "10.255.0.1/32")
     yield silent("private dummy named", "a loopback by another name", dummy)
-    half = _edge().rule(100, table=100, unknown=1).route("default", dev="eth0", via="192.0.2.1", onlink=True, table=100)
+    half = edge().rule(100, table=100, unknown=1).route("default", dev="eth0", via="192.0.2.1", onlink=True, table=100)
     yield silent("a selector that is not known", "the other answer may have a source", half.rule(99, table=100, tos=4))
 
 
@@ -377,8 +366,8 @@ def _private_only() -> Iterator[Example]:
         ("names none", "the uplink's own is taken", {"src": None}, 0, 0),
         ("names its own", "as it should be", {"src": "192.168.1.2"}, 0, 0),
     ):
-        edge = _edge(**({"src": "10.8.0.1", "uplink": "192.168.1.2/24", "public": None} | fields))  # type: ignore[arg-type]
-        host = edge.build()
+        made = edge(**({"src": "10.8.0.1", "uplink": "192.168.1.2/24", "public": None} | fields))  # type: ignore[arg-type]
+        host = made.build()
         told = BirdHost().bgp("up1", channels=(channel(exported=exported),)).build()
         severity = "warning" if fires else None
         tables = replace(host, bird=told.bird)
@@ -391,14 +380,14 @@ def _private_only() -> Iterator[Example]:
     ):
         of: dict[str, Any] = {"proto": "BGP", "state": "up", "channels": (channel(exported=3),)} | fields
         told = BirdHost().protocol("p1", **of).build()
-        host = _edge(src="10.8.0.1", uplink="192.168.1.2/24", public=None).build()
+        host = edge(src="10.8.0.1", uplink="192.168.1.2/24", public=None).build()
         why = "no neighbour hears it"
         yield Example(name=f"private, {name}", why=why, tables=replace(host, bird=told.bird), fires=fires, says=says)
     for name, address, scope in (
         ("has IPv6 alone", "2001:db8::2/64", 0),
         ("has one of the link", "192.168.1.2/24", 253),
     ):
-        bare = _edge(src="10.8.0.1", public=None).address("eth0", address, scope=scope)
+        bare = edge(src="10.8.0.1", public=None).address("eth0", address, scope=scope)
         yield Example(name=f"private, the uplink {name}", why="nothing better to send with", tables=bare.build())
     gre = HostBuilder().link("eth0").address("eth0", "169.254.7.7/16", scope=253).address("eth0", "2001:db8::2/64")
     gre.address("eth0", "192.168.1.2/24").link("g0", kind="gre", type=778, info={"remote": "192.0.2.99"})
@@ -408,21 +397,6 @@ def _private_only() -> Iterator[Example]:
     inner = HostBuilder().link("eth0").address("eth0", "192.168.1.2/24").link("br0", kind="bridge")
     inner.address("br0", "10.9.0.1/24").route("default", via="192.168.1.1", dev="eth0", prefsrc="10.9.0.1")
     yield Example(name="private, names a bridge's", why="the router may know its network", tables=inner.build())
-
-
-def _better() -> Iterator[Example]:
-    """Which public address should be named instead."""
-
-    def case(name: str, why: str, host: HostBuilder, better: str) -> Example:
-        return Example(name=name, why=why, tables=host.build(), fires=1, says=(f"this host is {better} to the world",))
-
-    every = _edge(src="10.8.0.1").address("lo", "203.0.113.9/32")
-    yield case("lo's is better than a bridge's", "it is always there", every, "203.0.113.9")
-    own = _edge(src="10.8.0.1").address("lo", "203.0.113.9/32").address("eth0", "192.0.2.9/24")
-    yield case("the uplink's is best", "it is the kernel's choice", own, "192.0.2.9")
-    gone = _edge(src="10.8.0.1", public=None).link("br9", kind="bridge").address("br9", "198.51.100.9/24")
-    gone.address("lo", "203.0.113.9/32").vanished("br9")
-    yield case("one of an interface that is gone", "lo's is better", gone, "203.0.113.9")
 
 
 def _carried() -> Iterator[Example]:
@@ -444,7 +418,7 @@ def _carried() -> Iterator[Example]:
     vrf.address("wg0", "10.8.0.1/24").route("default", dev="eth0", prefsrc="10.8.0.1")
     yield silent("by a VRF", "a network of its own", vrf)
     snat = chain("post", rule(nat("snat", "203.0.113.7")), hook="postrouting", priority="srcnat", type="nat")
-    yield silent("translated", "the Internet sees the public one", _edge().nft(table(snat, name="nat")))
+    yield silent("translated", "the Internet sees the public one", edge().nft(table(snat, name="nat")))
     for name, fires in (("nat", 0), ("filter", 1)):
-        legacy = replace(_edge().build(), nft=Nft(xtables=(XtTable(family="ip", name=name),)))
+        legacy = replace(edge().build(), nft=Nft(xtables=(XtTable(family="ip", name=name),)))
         yield Example(name=f"iptables-legacy, {name}", why="only nat translates", tables=legacy, fires=fires)
