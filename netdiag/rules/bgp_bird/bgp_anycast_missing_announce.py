@@ -120,11 +120,11 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     for want in view.intent.announce or ():
         said.add(want.prefix)
         yield from _meant(view, want, told)
+    if view.baseline is not None and view.baseline.read_whole("bird_routes"):
+        yield from _since(view, view.baseline, told, said)
     if view.intent.announce is None:
         yield from _guessed(view, told, said)
         yield from _served(view, told, said)
-    if view.baseline is not None and view.baseline.read_whole("bird_routes"):
-        yield from _since(view, view.baseline, told, said)
 
 
 def _nothing_told(view: HostView) -> Iterator[Unjudged]:
@@ -187,7 +187,7 @@ def _guessed(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft
     routers = {f"{daemon.router_id}/32" for daemon in view.bird.daemons}
     for prefix in _own(view):
         family = [net for net in others if (":" in net) == (":" in prefix)]
-        if not family or _covered(prefix, announced) or prefix in routers:
+        if prefix in said or not family or _covered(prefix, announced) or prefix in routers:
             continue
         address = prefix.partition("/")[0]
         blocks = [other.replace("/32", "/24").replace("/128", "/64") for other in family]
@@ -231,7 +231,7 @@ def _served(view: HostView, told: list[Told], said: set[str]) -> Iterator[Draft]
         address = prefix.partition("/")[0]
         open_to_all = bound.get("", set()) if _takes_nothing(view, family) else set()
         ports = sorted(bound.get(address, ())) or sorted(open_to_all & PUBLIC)
-        if not ports or address in names or private(prefix) or _covered(prefix, announced):
+        if prefix in said or not ports or address in names or private(prefix) or _covered(prefix, announced):
             continue
         said.add(prefix)
         maker = "direct" if taken else "static"
@@ -317,6 +317,7 @@ def _since(view: HostView, old: HostView, told: list[Told], said: set[str]) -> I
     before = {net for row in exports(old) for net in row.nets or ()}
     for prefix in _own(view):
         if prefix in before and prefix not in now and prefix not in said:
+            said.add(prefix)
             why = f"it was {since(old)}, and is still on {_place(view, prefix)}"
             yield _draft(prefix, [row.session for row in told], why, "critical", f"birdc, {since(old)}")
 
@@ -398,6 +399,10 @@ def _untold() -> Iterator[Example]:
     gone = _host(own=(P,))
     since_then: dict[str, Any] = {"tables": gone.build(), "baseline": before}
     yield Example(name="since the baseline", why="it was", fires=1, severity="critical", **since_then)
+    both: dict[str, Any] = {"tables": _host(Q).build(), "baseline": _host(P, Q).build(), "confidence": "certain"}
+    yield Example(
+        name="since the baseline, beside one", why="what was weighs more", fires=1, severity="critical", **both
+    )
     yield Example(name="the older lists were late", why="nobody knows", late_then=("bird_routes",), **since_then)
     yield Example(name="labelled drained", why="somebody said so", labels={"drained": "true"}, **since_then)
     away = _host(own=())
