@@ -5,6 +5,7 @@ from typing import Any
 
 from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import subject
+from netdiag.model.intent import IntendedAnnouncement
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example
 
@@ -160,3 +161,28 @@ def _on_dummies(_case: Callable[..., Example]) -> Iterator[Example]:
         yield _case(
             f"one of two since the baseline, and a protocol {name}", why, now, baseline=old.build(), fires=fires
         )
+
+
+def meant_for_both(_case: Callable[..., Example]) -> Iterator[Example]:
+    """Sessions of both families of which the intent speaks by one glob."""
+    want = IntendedAnnouncement(prefix=P, session="up_*")
+    told: dict[str, Any] = {"fires": 1, "subject": subject("prefix", prefix=P), "severity": "critical"}
+    none, sessions = (
+        channel(output_filter="REJECT"),
+        {"4": channel(), "6": channel(name="ipv6"), "old": channel(name="main")},
+    )
+    for name, why, has, given, fires in (
+        ("the other carries IPv6", "it cannot carry this one", ("4", "6"), "4", 0),
+        ("the other is of BIRD 1.6", "its family is not known", ("4", "old"), "4", 1),
+        ("IPv6 alone", "nothing can carry it", ("6",), "", 1),
+        ("both lack it", "it is given to nobody", ("4", "6"), "", 1),
+    ):
+        host: Any = BirdHost()
+        for word in has:
+            routes = (BirdRoute(net=P, best=True),) if word == given else ()
+            host.bgp(f"up_{word}", channels=(sessions[word],)).exports(f"up_{word}", routes=routes)
+        host.address("lo", P)
+        seen = told | {"severity": "warning" if given else "critical"} if fires else {}
+        yield _case(f"for both families: {name}", why, host, want, **seen)
+    shut: Any = BirdHost().bgp("up_4", channels=(none,)).exports("up_4", routes=()).address("lo", P)
+    yield _case("export none, by the intent", "somebody said that it is to", shut, want, **told)

@@ -20,14 +20,14 @@ Fix
 
 Not flagged
   A drained host: the label drained = true, a static or direct protocol of BIRD that is switched off (and was not at the
-  time of the baseline), one of the sessions that the intent names for the prefix switched off. Sessions that are not
-  established, which have rules of their own. Where only its services tell, a host whose sessions are inside the AS or
-  are told nothing by name ("export none"). A prefix covered by an aggregate that is announced, where only the host's
-  other addresses or its services tell. Lists longer than netdiag reads: named under "not evaluated". Addresses on lo of
-  a host that announces none of them, where no service is bound to one or no direct protocol runs: without an intent
-  nobody can tell that it should. A router's own: the source of a BGP session, a router id, or an address out of another
-  block (/24, /64) than the announced ones, without a service. Inner addresses (RFC 1918, ULA) beside public ones, or
-  that only a service speaks for.
+  time of the baseline), one of the sessions that the intent names for the prefix switched off. Sessions that the intent
+  names and that carry the other family alone. Sessions that are not established, which have rules of their own. Where
+  only its services tell, a host whose sessions are inside the AS or are told nothing by name ("export none"). A prefix
+  covered by an aggregate that is announced, where only the host's other addresses or its services tell. Lists longer
+  than netdiag reads: named under "not evaluated". Addresses on lo of a host that announces none of them, where no
+  service is bound to one or no direct protocol runs: without an intent nobody can tell that it should. A router's own:
+  the source of a BGP session, a router id, or an address out of another block (/24, /64) than the announced ones,
+  without a service. Inner addresses (RFC 1918, ULA) beside public ones, or that only a service speaks for.
 
 References
   BIRD user's guide: protocols static and direct; nest/rt-table.c
@@ -43,7 +43,7 @@ from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Draft, Severity, Unjudged, subject
 from netdiag.model.intent import IntendedAnnouncement
-from netdiag.rules.anycastcases import service_examples
+from netdiag.rules.anycastcases import meant_for_both, service_examples
 from netdiag.rules.bgp_bird.bgp_announced_service_down import PUBLIC
 from netdiag.rules.bgpsessions import Session, bird_name, sessions
 from netdiag.rules.bgpsiblings import NOTHING
@@ -133,13 +133,15 @@ def _nothing_told(view: HostView) -> Iterator[Unjudged]:
 
 
 def _meant(view: HostView, want: IntendedAnnouncement, told: list[Told]) -> Iterator[Draft | Unjudged]:
-    matching = [session for session in sessions(view) if fnmatchcase(session.name, want.session)]
+    matching = [row for row in sessions(view) if fnmatchcase(row.name, want.session) and _of_family(row, want.prefix)]
     if any(session.switched_off for session in matching):
         return  # drained by hand
     if not matching:
-        yield _draft(want.prefix, [], f"there is no session {want.session}", "critical", "intent [[announce]]")
+        yield _draft(
+            want.prefix, [], f"no session {want.session} carries its family", "critical", "intent [[announce]]"
+        )
         return
-    up = [row for row in told if fnmatchcase(row.session.name, want.session)]
+    up = [row for row in told if row.session in matching]
     unread = [row.session.name for row in up if row.nets is None]
     if unread:
         yield Unjudged(reason=f"{want.prefix}: the routes sent to {', '.join(unread)} were not read")
@@ -150,6 +152,12 @@ def _meant(view: HostView, want: IntendedAnnouncement, told: list[Told]) -> Iter
         severity: Severity = "critical" if nowhere else "warning"
         names = ", ".join(session.name for session in lacking[:4])
         yield _draft(want.prefix, lacking, f"not to {names}{others}", severity, "intent [[announce]]")
+
+
+def _of_family(session: Session, prefix: str) -> bool:
+    """Whether the session carries routes of the prefix's family; of BIRD 1.6 the daemon's family is not known."""
+    carried = {channel.name for channel in session.protocol.channels} & {"ipv4", "ipv6"}
+    return not carried or ("ipv6" if ":" in prefix else "ipv4") in carried
 
 
 def _own(view: HostView) -> list[str]:
@@ -395,14 +403,11 @@ def _untold() -> Iterator[Example]:
     far = _host(Q).bgp("rr", source_address="203.0.113.7", neighbor_address="203.0.113.1").exports("rr", routes=())
     yield _case("the source of a session", "the router's own name, which a multihop session needs", far)
     yield _case("a default route does not", "it leads to the world", _host(Q, "0.0.0.0/0"), **told)
-    before = _host(P, own=(P,)).build()
-    gone = _host(own=(P,))
+    before, gone = _host(P, own=(P,)).build(), _host(own=(P,))
     since_then: dict[str, Any] = {"tables": gone.build(), "baseline": before}
     yield Example(name="since the baseline", why="it was", fires=1, severity="critical", **since_then)
-    both: dict[str, Any] = {"tables": _host(Q).build(), "baseline": _host(P, Q).build(), "confidence": "certain"}
-    yield Example(
-        name="since the baseline, beside one", why="what was weighs more", fires=1, severity="critical", **both
-    )
+    beside: dict[str, Any] = {"tables": _host(Q).build(), "baseline": _host(P, Q).build()}
+    yield Example(name="it was, beside one", why="that weighs more", fires=1, severity="critical", **beside)
     yield Example(name="the older lists were late", why="nobody knows", late_then=("bird_routes",), **since_then)
     yield Example(name="labelled drained", why="somebody said so", labels={"drained": "true"}, **since_then)
     away = _host(own=())
@@ -438,6 +443,7 @@ def _untold() -> Iterator[Example]:
     kernel = _host(Q).protocol("k9", "Kernel", state="down")
     yield _case("a protocol that makes no routes is off", "that is no drain", kernel, **told)
     yield from service_examples(_case)
+    yield from meant_for_both(_case)
     unread = _host(Q, own=(Q,), sessions=1).bgp("up_2").exports("up_2", routes=None, count=9000)
     wanted = IntendedAnnouncement(prefix=P, session="up_*")
     yield _case("one lacks it, one was not read", "each is told", unread, wanted, fires=1, unjudged=True)
