@@ -26,8 +26,9 @@ Not flagged
   Other hosts on which IPv6 is off as a whole (all); or for new interfaces (default) while no other has it. Where it is
   off for new ones and others have it, it is a warning: an interface that was made after the switch was set. Interfaces
   for IPv4 only, with nothing that asks for IPv6: management, containers' networks. Ports of a bridge, legs of a bond:
-  they need none. A way out (a gateway is behind it) that has nothing against it but that its like have IPv6: it may be
-  for IPv4 alone; info. Interfaces that are down. An MTU below 1280: see mtu-too-low-disables-ipv6.
+  they need none. A way out (a gateway is behind it) that has nothing against it but that its like have IPv6, and a
+  guest's tap with nothing that asks for IPv6, on a host that forwards it: they may be for IPv4 alone; info. Interfaces
+  that are down. An MTU below 1280: see mtu-too-low-disables-ipv6.
 
 References
   net/ipv6/addrconf.c addrconf_disable_ipv6(), Documentation/networking/ip-sysctl.rst disable_ipv6
@@ -36,10 +37,11 @@ References
 from collections.abc import Iterator
 from typing import Any
 
-from netdiag.index.guests import sides
+from netdiag.index.guests import faces_guest, sides
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.intent import IntendedAddress
+from netdiag.model.link import Link
 from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
@@ -83,7 +85,8 @@ def check(view: HostView) -> Iterator[Draft]:
         if link.master is not None and view.stack.vrf(link.ifindex) is None:
             continue
         why = needs(view, link, with_ipv6)
-        if why is None:
+        unsure = why is None
+        if why is None and (why := _beside(view, link, with_ipv6)) is None:
             continue
         words, source, certain = why
         if late and not with_ipv6 - {link.ifindex}:
@@ -96,7 +99,7 @@ def check(view: HostView) -> Iterator[Draft]:
             subject=subject("link", ifname=link.ifname),
             message=f"IPv6 is switched off on {link.ifname} (disable_ipv6), though {words}",
             severity="critical" if certain else "warning",
-            confidence="possible" if weak else "certain" if certain else "likely",
+            confidence="possible" if weak or unsure else "certain" if certain else "likely",
             evidence=[
                 (name, 1, f"RTM_GETLINK {link.ifname} IFLA_INET6_CONF disable_ipv6"),
                 ("net.ipv6.conf.all.disable_ipv6", 0, "/proc/sys/net/ipv6/conf/all/disable_ipv6"),
@@ -110,6 +113,16 @@ def check(view: HostView) -> Iterator[Draft]:
                 *(session.subject for session in bereft(view, link)),
             ],
         )
+
+
+def _beside(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bool] | None:
+    """A guest's tap on a host that forwards IPv6: the guest may be one of IPv4 alone."""
+    others = sorted(view.ifname(ifindex) for ifindex in with_ipv6 - {link.ifindex})
+    if link.kind != "tun" or not faces_guest(link) or not others:
+        return None
+    if view.sysctl_int("net.ipv6.conf.all.forwarding") != 1:
+        return None
+    return f"this host forwards IPv6 ({others[0]} has it): a guest of IPv4 alone, or one cut off", ALIKE_SOURCE, False
 
 
 def _everywhere(view: HostView) -> Iterator[Draft]:
@@ -242,9 +255,18 @@ def _guests() -> Iterator[Example]:
         ("its guest has no address", "it says nothing", host("46", own=None), 0),
         ("veths", "containers with addresses of their own", host("46", kind="veth"), 1),
         ("cards", "no guests", host("46", kind="vlan"), 0),
+        ("veths on a router of IPv6", "containers", _forwarding(host("4", kind="veth")), 0),
+        ("none has IPv6, on a router of IPv6", "nobody has", _forwarding(host("4"), own=False), 0),
     ):
         more: dict[str, Any] = sure | {"says": ("that behind vmbx has one of each",)} if fires else {}
         yield _case(f"guests, {name}", why, made, **more)
+    router = _forwarding(host("4"))
+    yield _case("a guest's tap on a router of IPv6", "of IPv4 alone, perhaps", router, fires=1, severity="info")
+
+
+def _forwarding(host: HostBuilder, *, own: bool = True) -> HostBuilder:
+    host.sysctl("net.ipv6.conf.all.forwarding", 1).link("eth0")
+    return host.address("eth0", "2001:db8:9::1/64") if own else host
 
 
 def _ways_out() -> Iterator[Example]:
