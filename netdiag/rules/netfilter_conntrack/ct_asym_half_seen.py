@@ -1,6 +1,7 @@
 """What it checks
   This host forwards one direction only of TCP connections: tracking waits for answers that it never sees (SYN_SENT,
-  UNREPLIED), the packets that follow are invalid, and the forward hook drops what is invalid.
+  UNREPLIED), the packets that follow are invalid, and the forward hook drops what is invalid. Where it is quiet between
+  the looks: three or more connections to one port, and as many invalid packets ever (information).
 
 Why it matters
   The way out leads over this host, the way back over another one (two uplinks, an anycast pair, a direct return). The
@@ -62,9 +63,12 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         yield Unjudged(reason="conntrack_state: one sample only")
         return
     invalid = looks.moved("invalid")
-    if invalid is None or invalid < SOME:
+    if invalid is None:
         return
     found = [(entry, stop, count) for entry, count in _half_seen(view) if (stop := _dropped(view, entry)) is not None]
+    quiet, ever = invalid < SOME, looks.second["invalid"]
+    if quiet:  # who was cut off waits longer and longer before he tries again
+        found = [one for one in found if SOME <= one[2] <= ever]
     if not found:
         return
     entry, stop, _ = found[0]
@@ -73,11 +77,14 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     yield RULE.found(
         subject=subject("conntrack", table="nf_conntrack"),
         message=f"{total} forwarded TCP connections (such as {entry.orig_src} to {entry.orig_dst} port"
-        f" {entry.orig_dport}) are seen one way only, {invalid} packets were invalid in {seconds} s, and"
-        f" {place_words(stop.at)} drops those",
+        f" {entry.orig_dport}) are seen one way only, {invalid} packets were invalid in {seconds} s"
+        f"{f' ({ever} so far)' if quiet else ''}, and {place_words(stop.at)} drops those"
+        f"{'; or nobody answers them' if quiet else ''}",
+        confidence="possible" if quiet else None,
         evidence=[
             ("without an answer", total, "IPCTNL_MSG_CT_GET SYN_SENT without IPS_SEEN_REPLY"),
             ("invalid", invalid, "/proc/net/stat/nf_conntrack invalid, between the looks"),
+            ("invalid so far", ever, "/proc/net/stat/nf_conntrack invalid"),
             fact(stop),
         ],
         confirm=["conntrack -S", list_chain(stop.at.table, stop.at.chain)],
@@ -105,14 +112,17 @@ def _dropped(view: HostView, one: ConntrackEntry) -> Possible | None:
     return found.blocker if found.passes == "no" else None
 
 
-def _host(*rules: Any, policy: str = "accept", moved: int = 9, second: bool = True, **flow: Any) -> HostBuilder:
+def _host(
+    *rules: Any, policy: str = "accept", moved: int = 9, second: bool = True, count: int = 1, **flow: Any
+) -> HostBuilder:
     host = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
     host.tap("tap0").route("10.0.0.2/32", dev="tap0")
     looks: dict[str, Any] = {"at": 1.0, "first": {"invalid": 100}}
     host.conntrack_state(**(looks | ({"second_at": 2.0, "second": {"invalid": 100 + moved}} if second else {})))
     source = flow.pop("source", "10.0.0.2")
     known: dict[str, Any] = {"status": 0x8, "tcp_state": "syn_sent"} | flow
-    host.conntrack(6, f"{source} 4000 203.0.113.9 443", f"203.0.113.9 443 {source} 4000", **known)
+    for port in range(4000, 4000 + count):
+        host.conntrack(6, f"{source} {port} 203.0.113.9 443", f"203.0.113.9 443 {source} {port}", **known)
     return host.nft(table(chain("fwd", *rules, hook="forward", policy=policy), name="t"))
 
 
@@ -135,4 +145,14 @@ def examples() -> Iterator[Example]:
     yield case("own connection", "nothing is forwarded", _host(drop, source="192.0.2.2"))
     yield case("first packet stopped", "the filter does not want it at all", _host(policy="drop"))
     yield case("one sample", "there is nothing to compare", _host(drop, second=False), unjudged=True)
+    for name, why, count, before, fires in (
+        ("three, and quiet", "they wait before they try again", 3, 3, 1),
+        ("two, and quiet", "two servers that do not answer", 2, 3, 0),
+        ("three, and fewer invalid ever", "nothing followed", 3, 2, 0),
+    ):
+        calm = _host(drop, moved=0, count=count)
+        calm.conntrack_state(at=1.0, second_at=2.0, first={"invalid": before}, second={"invalid": before})
+        says = ("; or nobody answers them",) if fires else ()
+        severity: Any = {"severity": "info"} if fires else {}
+        yield Example(name=name, why=why, tables=calm.build(), fires=fires, says=says, **severity)
     yield case("set back", "a counter that went back says nothing", _host(drop, moved=-5))
