@@ -1,6 +1,7 @@
 """What it checks
   An interface that lost and regained its carrier while netdiag looked: the kernel's counts of carrier up and carrier
   down, read twice, moved twice or more in between. One change alone counts where the interface has bounced before.
+  As information: one that is quiet now and changed fifty times since boot, once in two minutes or more often.
 
 Why it matters
   Each loss of carrier empties the interface's queue, flushes or freezes routes and neighbours over it and takes BGP
@@ -17,7 +18,7 @@ Fix
   there is one; without one it cuts everything that uses the interface.
 
 Not flagged
-  Carrier changes of the past: only what moves between two looks counts. A single change, such as a cable that is
+  Fewer carrier changes of the past: what is over is no alarm. A single change, such as a cable that is
   plugged in or a container that starts. The first time an interface comes up. One bounce within two minutes after boot:
   cards negotiate again while they are configured. An interface that was deleted and made
   again: it has a new index, and its counts start anew. One that was set down by hand, unless its carrier came back
@@ -61,6 +62,9 @@ OFTEN = 4
 time is one change, replugging a cable two more."""
 YOUNG = 120.0
 """Seconds after boot: until then rings and offloads are set, for which a driver takes its link down once."""
+MANY, PACE = 50, 120.0
+"""So many changes since it was made, and so many seconds between two of them on the average since boot, tell that an
+interface bounced at other times."""
 FOLLOWERS = frozenset({"bridge", "tun"})
 """Kinds whose carrier is not a cable's: a bridge has one while a port forwards, a tun while its process has it open."""
 
@@ -143,6 +147,33 @@ def check(view: HostView) -> Iterator[Draft]:
             "other end is repaired",
             confidence="certain" if bounce.up + bounce.down >= 2 else "likely",
         )
+    yield from _earlier(view, moved)
+
+
+def _earlier(view: HostView, moved: dict[int, Bounce]) -> Iterator[Draft]:
+    """Interfaces that bounced before netdiag looked."""
+    for row in view.deltas.second.links:
+        link, counted, uptime = view.link(row.ifindex), counts(row), view.meta.uptime
+        if link is None or counted is None or uptime is None or row.ifindex in moved:
+            continue
+        total = sum(counted)
+        if link.up and total >= MANY and uptime <= total * PACE and not _stands_on(view, link):
+            yield RULE.found(
+                subject=subject("link", ifname=link.ifname),
+                message=f"{link.ifname} lost and regained its carrier before: {total} changes in the"
+                f" {uptime / 60:.0f} minutes since boot; it is quiet now",
+                evidence=[
+                    ("carrier changes since it was made", total, f"RTM_GETLINK {link.ifname} IFLA_CARRIER_UP_COUNT")
+                ],
+                confirm=[f"cat /sys/class/net/{quoted(link.ifname)}/carrier_changes", "uptime"],
+                fix="look at its cable, its optic and the other end; the log of the kernel may tell when it was",
+                confidence="possible",
+            )
+
+
+def _stands_on(view: HostView, link: Link) -> bool:
+    """Whether its carrier is another one's."""
+    return link.kind in FOLLOWERS or bool(view.stack.ports(link.ifindex)) or view.stack.lower(link.ifindex) is not None
 
 
 def _story(bounce: Bounce) -> str:
@@ -237,8 +268,24 @@ def _single_examples() -> Iterator[Example]:
     yield Example(
         name="many changes in the past",
         why="what happened last week is over",
-        tables=eth0((500, 499), (500, 499)).build(),
+        tables=eth0((400, 399), (400, 399)).build(),
     )
+    for name, count, uptime, fields, fires in (
+        ("fifty lately", 25, 6_000.0, {}, 1),
+        ("fifty, a bit longer", 25, 6_001.0, {}, 0),
+        ("forty-eight lately", 24, 600.0, {}, 0),
+        ("fifty, nobody knows since when", 25, None, {}, 0),
+        ("fifty of a tap's", 25, 600.0, {"kind": "tun"}, 0),
+        ("fifty of one that is down", 25, 600.0, {"up": False}, 0),
+    ):
+        yield Example(
+            name=f"changes before, {name}",
+            why="it bounced, and may again",
+            tables=eth0((count, count), (count, count), **fields).build(),
+            fires=fires,
+            severity="info" if fires else None,
+            uptime=uptime,
+        )
     yield Example(
         name="counts went back",
         why="another interface has taken over the index and the name",
@@ -349,6 +396,16 @@ def _stacked_examples() -> Iterator[Example]:
         tables=_moved(host, **{"eth0": flap, "eth0.5": flap}).build(),
         fires=1,
         subject=subject("link", ifname="eth0"),
+    )
+    often: Any = ((30, 30), (30, 30))
+    host = HostBuilder().link("bond0", kind="bond").link("eth0", master="bond0").link("eth1")
+    host.link("eth1.5", kind="vlan", link="eth1")
+    yield Example(
+        name="changes before, of a leg and its bond, and of a device and its VLAN",
+        why="each is one cable's",
+        tables=_moved(host, **{"bond0": often, "eth0": often, "eth1": flap, "eth1.5": often}).build(),
+        fires=2,
+        uptime=600.0,
     )
     host = HostBuilder().link("docker0", kind="bridge")
     yield Example(
