@@ -2,12 +2,12 @@
 
 A rule is steps over registers (model.nft); nft's language is read back from them: what was loaded stands before what it
 is compared with, and a check of the protocol that the next field implies is left out. Extensions of iptables are shown
-as ``xt match "name"``. Pure; nothing can fail.
+as ``xt match "name"``, but for the ports of tcp, udp and multiport. Pure; nothing can fail.
 """
 
 from collections.abc import Callable
 
-from netdiag.index import nftloads, nftwords
+from netdiag.index import nftloads, nftwords, xtmatch
 from netdiag.index.nftloads import Context, Load
 from netdiag.index.nftwords import range_word, value_word
 from netdiag.model.nft import NftChain, NftElement, NftExpression, NftRule, NftSet, NftTable
@@ -365,7 +365,15 @@ class _Speller:
         self.words.append("notrack")
 
     def _match(self, one: NftExpression) -> None:
-        self.words.append(f'xt match "{one.key}"')
+        asked, whole = xtmatch.ports(one)
+        if asked and one.key != "multiport" and "l4proto" in self.implied:
+            self.words[self.implied.pop("l4proto")] = ""
+        for field, spans, invert in asked:
+            each = [str(low) if low == high else f"{low}-{high}" for low, high in spans]
+            ports = each[0] if len(each) == 1 else f"{{ {', '.join(each)} }}"
+            self.words.append(f"{'th' if one.key == 'multiport' else one.key} {field} {'!= ' * invert}{ports}")
+        if not asked or not whole:
+            self.words.append(f'xt match "{one.key}"')
 
     def _target(self, one: NftExpression) -> None:
         self.words.append(f'xt target "{one.key}"')

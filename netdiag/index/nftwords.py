@@ -103,7 +103,7 @@ NAMES: Mapping[str, Mapping[int, str]] = {
     "present": {0: "missing", 1: "exists"},
 }
 BITS: Mapping[str, Mapping[int, str]] = {"ctstate": CT_STATES, "ctstatus": CT_STATUS, "tcpflags": TCP_FLAGS}
-HOST_ORDER = frozenset({"ctstate", "ctstatus", "mark", "host", "addrtype"})
+HOST_ORDER = frozenset({"ctstate", "ctstatus", "mark", "host", "addrtype", "ifindex"})
 """Types whose octets are a number in the byte order of the host; of everything else in network order."""
 PRIORITIES = {-300: "raw", -150: "mangle", -100: "dstnat", 0: "filter", 50: "security", 100: "srcnat"}
 BRIDGE_PRIORITIES = {-300: "dstnat", -200: "filter", 100: "out", 300: "srcnat"}

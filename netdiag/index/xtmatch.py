@@ -8,6 +8,7 @@ import ipaddress
 from dataclasses import dataclass
 from struct import error as StructError
 from struct import unpack_from
+from typing import NamedTuple
 
 from netdiag.index.nftmatch import Truth, inverted, of
 from netdiag.index.nftpacket import ADDRTYPES, CT_BITS, Packet
@@ -22,6 +23,7 @@ CONTINUE = frozenset(
 """Targets after which the next rule comes, and that change nothing that rules here ask for."""
 XT_STATES = {**CT_BITS, "untracked": 256}
 DNAT_BIT = 128
+EVERY_PORT = (0, 0xFFFF)
 LOOSE, VALID_MARK, INVERT = 1, 2, 8
 """Flags of struct xt_rpfilter_info (linux/netfilter/xt_rpfilter.h)."""
 OLD_RANGE = 24
@@ -88,10 +90,36 @@ def _rpfilter(flags: int, packet: Packet) -> Truth:
 
 
 def _span(value: int | None, low: int, high: int, invert: bool) -> Truth:
-    if (low, high) == (0, 0xFFFF):
+    if (low, high) == EVERY_PORT:
         return of(not invert)
     answer = Truth.MAYBE if value is None else of(low <= value <= high)
     return inverted(answer) if invert else answer
+
+
+class Asked(NamedTuple):
+    """What an extension asks of one port."""
+
+    field: str
+    """``sport`` or ``dport``."""
+    spans: tuple[tuple[int, int], ...]
+    invert: bool
+
+
+def ports(one: NftExpression) -> tuple[list[Asked], bool]:
+    """What tcp, udp and multiport ask of the ports, and whether that is all they ask."""
+    info = bytes.fromhex(one.value or "")
+    try:
+        if one.key == "multiport":
+            which, spans, invert = _spans(info)
+            return ([Asked("sport" if which == 0 else "dport", spans, invert)], True) if which < 2 else ([], False)
+        if one.key not in ("tcp", "udp"):
+            return [], False
+        first, last, low, high = unpack_from("=HHHH", info)
+        option, mask, _, invert = unpack_from("=BBBB", info, 8) if one.key == "tcp" else (0, 0, 0, info[8])
+    except (StructError, IndexError):
+        return [], False
+    rows = [Asked("sport", ((first, last),), bool(invert & 1)), Asked("dport", ((low, high),), bool(invert & 2))]
+    return [row for row in rows if row.invert or row.spans != (EVERY_PORT,)], not option and not mask
 
 
 def _all(*answers: Truth) -> Truth:
@@ -134,17 +162,22 @@ def _icmp(info: bytes, packet: Packet, proto: int) -> Truth:
     return _all(same, inverted(answer) if invert & 1 else answer)
 
 
-def _multiport(info: bytes, packet: Packet) -> Truth:
-    """struct xt_multiport_v1."""
+def _spans(info: bytes) -> tuple[int, tuple[tuple[int, int], ...], bool]:
+    """struct xt_multiport_v1: 0 source, 1 destination, 2 either; the ports; whether it is none of them."""
     which, count = unpack_from("=BB", info)
-    ports = unpack_from("=15H", info, 2)
+    listed = unpack_from("=15H", info, 2)
     continued = unpack_from("=15B", info, 32)
     (invert,) = unpack_from("=B", info, 47)
     spans, position = [], 0
     while position < count:
-        low = ports[position]
+        low = listed[position]
         position += 1 if not continued[position] else 2
-        spans.append((low, ports[position - 1]))
+        spans.append((low, listed[position - 1]))
+    return which, tuple(spans), bool(invert)
+
+
+def _multiport(info: bytes, packet: Packet) -> Truth:
+    which, spans, invert = _spans(info)
     looked = {0: (packet.sport,), 1: (packet.dport,)}.get(which, (packet.sport, packet.dport))
     if any(value is not None and any(low <= value <= high for low, high in spans) for value in looked):
         answer = Truth.YES

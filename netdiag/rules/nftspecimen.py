@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from netdiag.index import xtmatch
 from netdiag.index.nftloads import Context, Load, meta, other, payload
 from netdiag.index.nftpacket import CT_BITS, Packet
 from netdiag.index.nftwords import L4
@@ -112,6 +113,9 @@ def _read(found: Meant, table: NftTable, step: Step) -> None:
             _compared(found, at, found.loads[one.sreg], one)
         elif one.name == "lookup" and not one.invert:
             _looked_up(found, at, table, one, pick)
+        elif one.name == "match":
+            asked, _ = xtmatch.ports(one)
+            found.fields |= {field: spans[0][0] for field, spans, invert in asked if spans and not invert}
         elif one.dreg is not None:
             found.loads[one.dreg] = _loaded(one, at)
 

@@ -2,11 +2,12 @@
 are dropped before the hook. Pure."""
 
 from collections.abc import Iterator
+from struct import pack
 from typing import Any
 
 import msgspec
 
-from netdiag.model.nft import NftRule, NftTable
+from netdiag.model.nft import NftExpression, NftRule, NftTable
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
     IPV4,
@@ -14,6 +15,7 @@ from netdiag.rules.build_nft import (
     daddr,
     iifname,
     in_set,
+    l4proto,
     nat,
     port,
     port_set,
@@ -111,6 +113,35 @@ def of_two_families(web: NftRule) -> Iterator[Example]:
     some = firewall(rule(IPV4, saddr("10.0.0.0/8"), port(6, 8080), verdict("accept")))
     host = lone_host().address("eth0", "2001:db8::2/64").nft(own_table(asked), some)
     yield Example(name="an accept for IPv6 alone", why="IPv4 says nothing of it", tables=host.build(), fires=1)
+
+
+def by_iptables() -> Iterator[Example]:
+    """An accept of iptables, whose ports stand in extensions (struct xt_tcp, xt_udp, xt_multiport_v1)."""
+
+    def xt(key: str, *numbers: int, invert: bool = False, **more: Any) -> NftExpression:
+        if key == "multiport":
+            ports = (numbers + (0,) * 15)[:15]
+            info = pack("=BB15H15BB", more.get("which", 1), len(numbers), *ports, *(0,) * 15, invert)
+        else:
+            info = pack("=HHHHBBBB", 0, 65535, numbers[0], numbers[-1], *(0,) * 3, 2 * invert)
+            info = info if key == "tcp" else info[:8] + info[-1:]
+        return NftExpression(name="match", key=key, number=1, value=info.hex())
+
+    for name, why, proto, asked, fires in (
+        ("a port of TCP", "the plain fault", 6, xt("tcp", 8080), 1),
+        ("a range of ports", "its first one", 6, xt("tcp", 8080, 8090), 1),
+        ("a port of UDP", "the same", 17, xt("udp", 8080), 1),
+        ("any port", "nothing that could be in vain", 6, xt("tcp", 0, 65535), 0),
+        ("all ports but one", "which one is meant?", 6, xt("tcp", 8080, invert=True), 0),
+        ("some ports", "the first one", 6, xt("multiport", 8080, 8081), 1),
+        ("a port of either side", "which one is meant?", 6, xt("multiport", 8080, which=2), 0),
+        ("a struct that is cut", "it is not known", 6, NftExpression(name="match", key="tcp", value="00"), 0),
+    ):
+        mine = chain("INPUT", rule(l4proto(proto), (asked,), verdict("accept")), hook="input", priority=0)
+        known = firewall(rule(port(6, 22), verdict("accept")), rule(port(17, 22), verdict("accept")))
+        old = msgspec.structs.replace(table(mine, name="filter", family="ip"), flags=("legacy",))
+        tables = lone_host().nft(known, legacy=(old,)).build()
+        yield Example(name=f"iptables accepts {name}", why=why, tables=tables, fires=fires)
 
 
 def before(web: NftRule) -> Iterator[Example]:

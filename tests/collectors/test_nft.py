@@ -169,6 +169,12 @@ def test_show_has_the_same_in_text_and_json(lab: Lab) -> None:
     assert elements == ["10.0.0.0/8", "192.0.2.1", "255.0.0.0/8"]
 
 
+def test_an_interface_by_its_number_is_spelled_with_it(lab: Lab) -> None:
+    host = lab.host("a")
+    lab.nft(host, "table inet t { chain c { type filter hook input priority 0; iif lo accept; }; }")
+    assert "iif 1 accept" in host.netdiag("show", "nft")[1]
+
+
 def test_nothing_is_an_answer(lab: Lab) -> None:
     assert lab.host("a").call(read).tables == ()
 
@@ -177,6 +183,10 @@ LEGACY = """
 iptables-legacy -N mine
 iptables-legacy -A mine -s 10.0.0.0/12 ! -d 192.0.2.1 -p udp --dport 53 -j ACCEPT
 iptables-legacy -A mine -m conntrack --ctstate ESTABLISHED -j RETURN
+iptables-legacy -A mine -p tcp -m multiport --dports 80,8000:8010 -j ACCEPT
+iptables-legacy -A mine -p udp -m multiport ! --sports 53 -j ACCEPT
+iptables-legacy -A mine -p udp -m multiport --ports 53 -j ACCEPT
+iptables-legacy -A mine -p tcp ! --sport 1024: --syn -j ACCEPT
 iptables-legacy -A FORWARD -i tap+ ! -o eth0 -j mine
 iptables-legacy -A FORWARD -p tcp -j REJECT
 iptables-legacy -P FORWARD DROP
@@ -202,10 +212,14 @@ def test_iptables_legacy_is_read(lab: Lab) -> None:
             f'meta l4proto tcp {zero} xt target "REJECT"',
         ],
         ("ip", "filter", "mine", None): [
-            f'ip saddr 10.0.0.0/12 ip daddr != 192.0.2.1 meta l4proto udp xt match "udp" {zero} accept',
+            f"ip saddr 10.0.0.0/12 ip daddr != 192.0.2.1 udp dport 53 {zero} accept",
             f'xt match "conntrack" {zero} return',
+            f"meta l4proto tcp th dport {{ 80, 8000-8010 }} {zero} accept",
+            f"meta l4proto udp th sport != 53 {zero} accept",
+            f'meta l4proto udp xt match "multiport" {zero} accept',
+            f'tcp sport != 1024-65535 xt match "tcp" {zero} accept',
         ],
-        ("ip", "nat", "PREROUTING", "accept"): [f'meta l4proto tcp xt match "tcp" {zero} xt target "DNAT"'],
+        ("ip", "nat", "PREROUTING", "accept"): [f'tcp dport 80 {zero} xt target "DNAT"'],
         ("ip6", "filter", "INPUT", "accept"): [f'ip6 saddr 2001:db8::/32 iifname "eth0" {zero} drop'],
     }
     status, text, _ = host.netdiag("show", "nft")

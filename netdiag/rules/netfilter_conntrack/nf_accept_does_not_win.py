@@ -86,7 +86,7 @@ from netdiag.rules.localports import listeners
 from netdiag.rules.nftplaces import chain_name, chain_subject, fact, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.vainaccepts import Beaten, beaten, beaten_before
-from netdiag.rules.vaincases import before, of_two_families, trusting
+from netdiag.rules.vaincases import before, by_iptables, of_two_families, trusting
 from netdiag.rules.vaincases import firewall as _firewall
 from netdiag.rules.vaincases import lone_host as _host
 from netdiag.rules.vaincases import own_table as _own
@@ -183,7 +183,7 @@ def _finding(hook: str, first: Beaten, count: int) -> Draft:
         ],
         confirm=[list_chain(at.table, at.chain), list_chain(stop.at.table, stop.at.chain)],
         fix=f"accept the same in {chain_name(stop.at.table, stop.at.chain)}"
-        if not here or stop.at.table.legacy or "@" in text  # a set belongs to its table
+        if not here or stop.at.table.legacy or "@" in text or "xt match" in text  # a set belongs to its table
         else f"nft {quoted(f'insert rule {where} {plain_text}')}",
         breaks=[chain_subject(stop.at.table, stop.at.chain)],
         touches=[chain_subject(stop.at.table, stop.at.chain)],
@@ -336,6 +336,7 @@ def _links(web: NftRule) -> Iterator[Example]:
     yield case("open on one of two", "closed on the other is a decision", two, _own(web), inside)
     yield from trusting(web)
     yield from of_two_families(web)
+    yield from by_iptables()
     yield from before(web)
     yield case("no interface up", "nothing comes at all", HostBuilder().link("eth0", up=False), _own(web), _firewall())
     common = chain("common", rule(iifname("eth0"), verdict("accept")), rule(oifname("eth0"), verdict("accept")))
