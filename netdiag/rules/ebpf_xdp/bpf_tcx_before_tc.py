@@ -1,6 +1,7 @@
 """What it checks
   A tcx program always ends a packet's way at its hook (it returns pass, drop or redirect, never "next"), and tc filters
-  stand at the same hook of the same interface: eBPF programs of clsact, or flower, u32 and the like.
+  stand at the same hook of the same interface: eBPF programs of clsact, or flower, u32 and the like. Or it lets some
+  packets pass that way, and hands on others, or its verdict is computed (an info).
 
 Why it matters
   tcx runs before tc. The filters are still listed by "tc filter show", their counters stand still, and what they did,
@@ -16,7 +17,8 @@ Fix
   where the order can be said. What the filters do will be done again from that moment on.
 
 Not flagged
-  A tcx program that returns "next" for some packets, or whose verdict is computed. Filters at the other direction, or
+  A tcx program that returns "next" for all packets but those that it drops. As more than a note: one that lets others
+  pass, or whose verdict is computed: what it decides may be all that it is meant to. Filters at the other direction, or
   of a queueing discipline other than clsact. A clsact without filters.
 
 References
@@ -28,10 +30,11 @@ from dataclasses import replace
 from typing import Any
 
 from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfProgram
 from netdiag.model.finding import Draft, subject
 from netdiag.model.snapshot import Tables
 from netdiag.model.tc import Tc, TcFilter
-from netdiag.rules.bpfverdicts import TCX_ENDS, ends, places
+from netdiag.rules.bpfverdicts import TCX_ENDS, Place, ends, places
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc, tcx
 from netdiag.rules.shape import Example, Rule, quoted
@@ -55,30 +58,46 @@ def check(view: HostView) -> Iterator[Draft]:
             for row in view.qdiscs.filters
             if row.ifindex == place.link.ifindex and row.parent == parent and not row.chain
         ]
-        last = [row for row in place.tcx if ends(row, programs.get(row.prog_id)) is not None]
-        if not last or not (place.tc or plain):
+        if not (place.tc or plain):
             continue
-        first = programs[last[0].prog_id]
-        if not all(verdict in TCX_ENDS for verdict in first.verdicts or ()):
-            continue
-        ifname, name = place.link.ifname, first.function or first.name
-        verdict = ends(last[0], first)
         behind = [f"bpf pref {row.priority}" for row in place.tc] + [f"{row.kind} pref {row.priority}" for row in plain]
-        yield RULE.found(
-            subject=subject("bpf-attachment", ifname=ifname, hook=f"tc-{place.direction}"),
-            message=f"tcx program {name} on {ifname} {place.direction} always returns {verdict}: the tc filters "
-            f"behind it ({', '.join(behind[:3])}) never see a packet",
-            evidence=[
-                (f"{name} (program {first.id}) returns", verdict, "BPF_OBJ_GET_INFO_BY_FD xlated"),
-                ("tc filters at the same hook", len(behind), f"RTM_GETTFILTER {ifname} {place.direction}"),
-            ],
-            confirm=[
-                f"tc -s filter show dev {quoted(ifname)} {place.direction}",
-                f"bpftool prog dump xlated id {first.id}",
-            ],
-            fix=f"let {quoted(name)} return -1 (TCX_NEXT) for what it does not decide, or move the filters to tcx",
-            touches=[subject("link", ifname=ifname), subject("bpf-program", name=name)],
-        )
+        found = [(row, programs[row.prog_id]) for row in place.tcx if row.prog_id in programs]
+        last = next(((one, words) for row, one in found if (words := ends(row, one)) is not None), None)
+        part = next((one for _, one in found if _keeps_some(one)), None)
+        if last is not None:
+            yield _draft(place, *last, behind, always=True)
+        elif part is not None:
+            words = ", ".join(map(str, part.verdicts)) if part.verdicts else "a computed verdict"
+            yield _draft(place, part, words, behind, always=False)
+
+
+def _keeps_some(program: BpfProgram) -> bool:
+    """Whether packets may pass without being handed on."""
+    return not program.verdicts or any(TCX_ENDS.get(verdict) in ("pass", "redirect") for verdict in program.verdicts)
+
+
+def _draft(place: Place, first: BpfProgram, verdict: str, behind: list[str], *, always: bool) -> Draft:
+    ifname, name = place.link.ifname, first.function or first.name
+    filters = f"the tc filters behind it ({', '.join(behind[:3])})"
+    effect = f"always returns {verdict}: {filters} never see a packet"
+    fix = f"let {quoted(name)} return -1 (TCX_NEXT) for what it does not decide, or move the filters to tcx"
+    if not always:
+        effect = f"returns {verdict}: {filters} see only what it hands on"
+    return RULE.found(
+        subject=subject("bpf-attachment", ifname=ifname, hook=f"tc-{place.direction}"),
+        message=f"tcx program {name} on {ifname} {place.direction} {effect}",
+        confidence="certain" if always else "possible",
+        evidence=[
+            (f"{name} (program {first.id}) returns", verdict, "BPF_OBJ_GET_INFO_BY_FD xlated"),
+            ("tc filters at the same hook", len(behind), f"RTM_GETTFILTER {ifname} {place.direction}"),
+        ],
+        confirm=[
+            f"tc -s filter show dev {quoted(ifname)} {place.direction}",
+            f"bpftool prog dump xlated id {first.id}",
+        ],
+        fix=fix,
+        touches=[subject("link", ifname=ifname), subject("bpf-program", name=name)],
+    )
 
 
 def _host(verdicts: tuple[int, ...] | None, *, legacy: bool = True, **at: Any) -> HostBuilder:
@@ -115,7 +134,11 @@ def examples() -> Iterator[Example]:
     )
     yield Example(name="next", why="tc sees all", tables=_host((-1,)).build())
     yield Example(name="next or drop", why="tc sees the rest", tables=_host((-1, 2)).build())
-    yield Example(name="computed", why="nobody knows from outside", tables=_host(None).build())
+    for name, verdicts in (("computed", None), ("next or pass", (-1, 0)), ("next or redirect", (7, -1))):
+        some = _host(verdicts).build()
+        yield Example(name=name, why="that may be all it is meant to decide", tables=some, fires=1, severity="info")
+    bare = _host((-1, 0), legacy=False).build()
+    yield Example(name="next or pass, no filter", why="nothing stands behind", tables=bare)
     yield Example(name="another verdict", why="tcx makes it next", tables=_host((3,)).build())
     yield Example(name="the other way", why="egress has its own", tables=_host((0,), direction="egress").build())
     yield Example(name="no filter", why="nothing stands behind", tables=_host((0,), legacy=False).build())

@@ -26,7 +26,7 @@ Fix
 Not flagged
   Hosts that do not forward (ip_forward 0). Loopback, interfaces that are down, without an IPv4 address or route, ports
   of a bridge and legs of a bond. An interface alone of its kind, such as one for management: isolated on purpose, told
-  as info where it has a way further on; as a fault where packets are being dropped now. BGP neighbours there that are
+  as info; as a fault where packets are being dropped now. BGP neighbours there that are
   told everything and tell nothing (collectors, looking glasses), and those of the own AS. IPv6.
 
 References
@@ -66,11 +66,11 @@ CONNECTED = 2
 
 
 def off(view: HostView) -> list[Link]:
-    """Interfaces with IPv4 on which forwarding is off. (One that is down has no route, an address has its own.)"""
+    """Interfaces with IPv4 on which forwarding is off. (An address has its own route.)"""
     return [
         link
         for link in view.links
-        if not link.loopback and link.inet_conf.get("forwarding") == 0 and link.kind != "vrf"
+        if link.up and not link.loopback and link.inet_conf.get("forwarding") == 0 and link.kind != "vrf"
         and (view.stack.vrf(link.ifindex) is not None or link.master is None)
         and led_by(view.routes("inet"), link.ifindex).any()
     ]  # fmt: skip
@@ -171,13 +171,10 @@ def check(view: HostView) -> Iterator[Draft]:
     if not dark:
         return
     around = sides(view.stack, view.routes("inet"), view.addresses)
-    facing = {guest.link.ifindex for guest in around.guests} | {link.ifindex for link in around.exits}
     dead, sharing = {link.ifindex for link in dark}, mates(view)
     for link in dark:
         partners = sharing.get(link.ifindex, set()) - dead
         severity, confidence, why = weight(view, link, around, dead, partners)
-        if severity == "info" and link.ifindex not in facing:
-            continue
         name = f"net.ipv4.conf.{link.ifname}.forwarding"
         yield RULE.found(
             subject=subject("link", ifname=link.ifname),
@@ -231,10 +228,10 @@ def examples() -> Iterator[Example]:
         host.counters(before=first, after={"snmp": {"Ip.InAddrErrors": 7 + count}})
         sure = "likely" if severity == "critical" else "possible"
         yield _case(f"{count} packets dropped", "strays, or traffic", host, 1, severity=severity, confidence=sure)
-    yield _case("a subnet kept apart", "it leads nowhere: meant", _router(eth2=0))
-    for word, fires in (("iif", 1), ("oif", 0)):
+    yield _case("a subnet kept apart", "meant, or forgotten", _router(eth2=0), 1, severity="info")
+    for word, fate in (("iif", "critical"), ("oif", "info")):
         led = _twice(_router(eth2=0)).rule(700, table=100, **{word: "eth2"})
-        yield _case(f"a rule of {word}", "of what arrives?", led, fires, severity="critical" if fires else None)
+        yield _case(f"a rule of {word}", "of what arrives?", led, 1, severity=fate)
     leads: tuple[tuple[str, dict[str, Any], Severity], ...] = (
         ("another network", {"src": "10.0.0.0", "src_len": 24}, "warning"),
         ("its own address", {"src": "10.2.0.1", "src_len": 32}, "info"),
@@ -285,7 +282,8 @@ def examples() -> Iterator[Example]:
     vpn.link("vpn0", inet_conf={"forwarding": 0}, **tap).address("vpn0", "10.66.0.1/24")
     yield _case("a VPN's tap beside a guest", "its clients may be meant for this host alone", vpn, 1, severity="info")
     kept = _router(eth2=0).link("tap0", inet_conf={"forwarding": 1}, **tap).route("10.9.0.0/32", dev="tap0")
-    yield _case("a subnet kept apart from guests", "it is no guest", kept.route("default", via="10.0.0.2", dev="eth0"))
+    kept.route("default", via="10.0.0.2", dev="eth0")
+    yield _case("a subnet kept apart from guests", "it is no guest", kept, 1, severity="info")
     yield from _way_out(crit, tap)
     both = _router().route("default", via="10.0.0.2", dev="eth0")
     for name in ("tap0", "tap1"):
@@ -365,7 +363,7 @@ def _way_out(crit: dict[str, Any], tap: dict[str, Any]) -> Iterator[Example]:
     vpn.link("tap0", inet_conf={"forwarding": 1}, **tap).address("tap0", "10.9.0.1/24")
     yield _case("a tap that may be a VPN's", "the host is its client, perhaps", vpn, **info)
     down = host().link("eth3", inet_conf={"forwarding": 0}).address("eth3", "10.3.0.1/24")
-    yield _case("a subnet beside the only way out", "it is no way out", down, says=says, **crit)
+    yield _case("a subnet beside the only way out", "it is no way out", down, says=says, **(crit | {"fires": 2}))
 
 
 def _transit(crit: dict[str, Any]) -> Iterator[Example]:
