@@ -14,7 +14,7 @@ import msgspec
 Hook = Literal["xdp", "tc", "tcx", "netkit", "cgroup", "flow_dissector", "sk_lookup", "netfilter", "sockmap"]
 ObjectKind = Literal["prog", "map", "link"]
 INTERFACES = re.compile(
-    r"if_?index|if_?idx|if(ace)?s?_?map|tx_?port|redirect|(out|egress)_?if"
+    r"if_?index|if_?idx|if(ace)?s?_?map|tx_?port|redirect|(out|egress)_?if|(^|_)oif(_|$)"
     r"|(to|2)_?(if|iface|tap|veth|dev|nic)s?$|^(if|iface|tap|veth|dev|nic)s?_(by|for|of)_"
     r"|^(vm|guest|pod|container|endpoint|ep)s?_(if|iface|tap|veth|dev|nic)s?$",
     re.IGNORECASE,

@@ -1,8 +1,8 @@
 """What it checks
   A nameserver of /etc/resolv.conf is a loopback address or one of this host's own, and no socket of this network
   namespace waits there at port 53: systemd-resolved, dnsmasq, unbound or a node-local cache that is dead, listens at
-  another address or port, or lives in another namespace. Or one waits there, and its program is stopped, or the host's
-  own filter drops every question on its way over loopback.
+  another address or port, or lives in another namespace. Or a rule of nat leads all questions to where nobody waits. Or
+  one waits there, and its program is stopped, or the host's own filter drops every question on its way over loopback.
 
 Why it matters
   Questions to it are refused at once. Where it is the only nameserver no name can be looked up at all; a container or
@@ -18,10 +18,11 @@ Fix
 
 Not flagged
   A resolver bound to the wildcard address. Docker's 127.0.0.11, whose socket is at another port behind a redirection.
-  Redirections of port 53 by nftables or by programs of the host's own cgroups, where it is only told as possible (where
-  these were not read, as likely). A dead one behind others that are alive and asked before it, which costs nothing:
-  only told. Addresses of services on kube-proxy's interface for IPVS, which need no socket. A host that does not ask
-  the DNS, or asks systemd-resolved by its socket, which waits there.
+  Questions that one rule of nat leads to a port of this host where somebody waits. Others that nftables or programs of
+  the host's own cgroups may lead elsewhere are only told as possible (where these were not read, as likely). A dead one
+  behind others that are alive and asked before it, which costs nothing: only told. Addresses of services on
+  kube-proxy's interface for IPVS, which need no socket. A host that does not ask the DNS, or asks systemd-resolved by
+  its socket, which waits there.
 
 References
   resolv.conf(5), systemd-resolved.service(8), ip-netns(8)
@@ -39,8 +40,20 @@ from netdiag.model.bpf import BpfCgroup
 from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.model.sockets import UnixListener
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_nft import chain, iifname, meta, plain, port, rule, table, verdict
-from netdiag.rules.nameservers import IPVS, VARLINK, alive, asked, asks_dns, closed, own, redirected, stopped
+from netdiag.rules.build_nft import chain, daddr, iifname, meta, nat, plain, port, rule, table, verdict
+from netdiag.rules.nameservers import (
+    DNS_PORT,
+    IPVS,
+    VARLINK,
+    alive,
+    asked,
+    asks_dns,
+    closed,
+    led_to,
+    own,
+    redirected,
+    stopped,
+)
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule
 
@@ -67,13 +80,15 @@ def check(view: HostView) -> Iterator[Draft]:
     dead = [
         address
         for address in servers
-        if own(view, address) and (address in shut or address in halted or not alive(view, address))
+        if own(view, address) and (address in shut or address in halted or not _waits(view, address))
     ]
     if not dead:
         return
     address = dead[0]
     sure: Confidence = "likely" if view.unknown("nft") or view.unknown("bpf") else "certain"
-    if redirected(view, address):
+    led = led_to(view, address, DNS_PORT)
+    elsewhere = led is None and redirected(view, address)
+    if elsewhere:
         sure = "possible"
     severity: Severity = "info"
     consequence = "it is asked only where the others fail"
@@ -81,12 +96,16 @@ def check(view: HostView) -> Iterator[Draft]:
         severity, consequence = "critical", "no name can be looked up"
     elif servers[0] == address:
         severity, consequence = "warning", "every lookup tries it first in vain"
+    if elsewhere:
+        consequence = f"{consequence}, unless this host's own NAT or eBPF leads questions to somebody who answers"
     if address in shut and alive(view, address):
         yield _shut(address, shut[address], severity, consequence)
         return
     who = halted.get(address)
     again = f"kill -CONT PID  # of {who}: ss -lunp sport = :53; or restart it"
     why = f"{who}, which waits there, is stopped" if who else "in this network namespace"
+    if led is not None and not who:
+        why = f"for nat leads questions to port {led[1]} of {led[0]}, where nobody waits"
     yield RULE.found(
         subject=subject("socket", netid="udp", src=address, sport=53),
         severity=severity,
@@ -96,7 +115,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ("nameservers", " ".join(servers), "/etc/resolv.conf"),
             (f"state of {who}", "T (stopped)", "/proc/PID/stat")
             if who
-            else (f"sockets at {address} port 53", 0, "SOCK_DIAG udp"),
+            else ("sockets at {} port {}".format(*(led or (address, DNS_PORT))), 0, "SOCK_DIAG udp"),
             ("resolv.conf is a link to", view.resolver.target or "no link", "readlink /etc/resolv.conf"),
         ],
         confirm=["grep nameserver /etc/resolv.conf", "ss -lun"],
@@ -105,6 +124,11 @@ def check(view: HostView) -> Iterator[Draft]:
         else "systemctl restart systemd-resolved  # or the resolver that should be there; in a namespace of its own: "
         "name one that can be reached",
     )
+
+
+def _waits(view: HostView, address: str) -> bool:
+    """Whether somebody waits for the questions: there, or where a rule of nat leads all of them."""
+    return alive(view, *(led_to(view, address, DNS_PORT) or (address, DNS_PORT)))
 
 
 def _shut(address: str, stop: Possible, severity: Severity, consequence: str) -> Draft:
@@ -145,7 +169,8 @@ def examples() -> Iterator[Example]:
         )
 
     for name, fires, part in (
-        ("redirected by nftables", "info", rule(port(17, 53), plain("redir"))),
+        ("redirected by nftables, to nobody", "critical", rule(port(17, 53), plain("redir"))),
+        ("translated to another host", "info", rule(port(17, 53), nat("dnat", "198.51.100.53"))),
         ("by iptables-nft", "info", rule(port(17, 53), plain("target", key="DNAT", value=ELSEWHERE), compat=True)),
         ("of IPv6 redirected", "critical", rule(meta("nfproto", b"\x0a"), port(17, 53), plain("redir"))),
         ("another port redirected", "critical", rule(port(17, 5353), plain("redir"))),
@@ -154,6 +179,17 @@ def examples() -> Iterator[Example]:
         ruled = HostBuilder().resolver("127.0.0.53").nft(table(chain("out", part, hook="output", type="nat")))
         sure: Any = {"severity": fires, "confidence": "certain" if fires == "critical" else "possible"}
         yield Example(name=name, why="rules may send questions elsewhere", tables=ruled.build(), fires=1, **sure)
+    led = rule(daddr("127.0.0.53"), port(17, 53), nat("dnat", "127.0.0.1", 5353))
+    for name, sockets, count in (
+        ("where its resolver waits", (("127.0.0.1", 5353),), 0),
+        ("where nobody waits", (), 1),
+        ("away from who waits", (("127.0.0.53", 53),), 1),
+    ):
+        ruled = HostBuilder().resolver("127.0.0.53").nft(table(chain("out", led, hook="output", type="nat")))
+        for src, sport in sockets:
+            ruled.socket(protocol=17, src=src, sport=sport)
+        words = ("nat leads questions to port 5353 of 127.0.0.1, where nobody waits: no name",) if count else ()
+        yield Example(name=f"led {name}", why="as dnscrypt-proxy is", tables=ruled.build(), fires=count, says=words)
     for folder, hook, fires in (
         ("/system.slice", "cgroup_inet4_connect", "info"),
         ("/system.slice", "cgroup_udp4_sendmsg", "info"),

@@ -72,7 +72,7 @@ def check(view: HostView) -> Iterator[Draft]:
         big = [one for one in (peer, link) if one is not None and one.mtu > NATIVE_MTU]
         sign = _sign(view, link, native.get(kin(link))) if big else None
         if sign is not None:
-            yield _finding(link, big[0], *sign)
+            yield _finding(link, big, *sign, fix=_fix(view, link, big))
 
 
 def _sign(
@@ -106,8 +106,21 @@ def _before(view: HostView, link: Link) -> tuple[str, str] | None:
     return None
 
 
-def _finding(link: Link, big: Link, sign: str, shown: tuple[str, str, str], other: str) -> Draft:
-    name = link.ifname
+def _fix(view: HostView, link: Link, ends: list[Link]) -> str:
+    """The command for each end that is too big; for one in another namespace, where to give it."""
+    here = {id(one) for one in view.links}
+    away = next((one for one in ends if id(one) not in here), None)
+    near = [f"ip link set dev {quoted(one.ifname)} mtu 1500" for one in reversed(ends) if id(one) in here]
+    if away is None:
+        return " && ".join(near) + "  # then attach again"
+    far = f"ip link set dev {quoted(away.ifname)} mtu 1500"
+    if near:
+        return f"{near[0]}  # and in the namespace of its other end: {far}; then attach again"
+    return f"ip -n NAMESPACE link set dev {quoted(away.ifname)} mtu 1500  # that of its other end; then attach again"
+
+
+def _finding(link: Link, ends: list[Link], sign: str, shown: tuple[str, str, str], other: str, *, fix: str) -> Draft:
+    name, big = link.ifname, ends[0]
     end = name if big is link else f"its other end {big.ifname}"
     return RULE.found(
         subject=subject("link", ifname=name),
@@ -118,7 +131,7 @@ def _finding(link: Link, big: Link, sign: str, shown: tuple[str, str, str], othe
             (f"mtu of {end}", big.mtu, f"RTM_GETLINK {big.ifname} IFLA_MTU"),
         ],
         confirm=[f"ip -d link show dev {quoted(one)}" for one in (name, other) if one],
-        fix=f"ip link set dev {quoted(name)} mtu 1500  # and its other end; then attach again",
+        fix=fix,
     )
 
 
@@ -141,7 +154,10 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=about,
         severity="warning",
-        says=("its other end eth0 has mtu 9000",),
+        says=(
+            "its other end eth0 has mtu 9000",
+            "ip link set dev v1 mtu 1500  # and in the namespace of its other end: ip link set dev eth0 mtu 1500;",
+        ),
     )
     then = xdp(_host(1500, 1500, sibling=False), "v1", 1).build()
     ran = ("though it ran shield at the time of the baseline of",)
@@ -161,8 +177,16 @@ def examples() -> Iterator[Example]:
     yield Example(name="it ran one then, generic", why="that takes any MTU", tables=now, baseline=generic)
     none = _host(1500, 1500, sibling=False).build()
     yield Example(name="it ran none then", why="nobody means it to", tables=now, baseline=none)
-    yield Example(name="one byte too large", why="the limit", tables=_host(1500, NATIVE_MTU + 1).build(), fires=1)
-    yield Example(name="own MTU, peer unknown", why="they agree mostly", tables=_host(9000, None).build(), fires=1)
+    for name, why, host, fix in (
+        (
+            "one byte too large",
+            "the limit",
+            _host(1500, NATIVE_MTU + 1),
+            "ip -n NAMESPACE link set dev eth0 mtu 1500  #",
+        ),
+        ("own MTU, peer unknown", "they agree mostly", _host(9000, None), "ip link set dev v1 mtu 1500  # then attach"),
+    ):
+        yield Example(name=name, why=why, tables=host.build(), fires=1, says=(fix,))
     slow = xdp(_host(), "v1", 1, "generic")
     yield Example(name="generic", why="native was refused", tables=slow.build(), fires=1)
     yield Example(name="just fits", why="the limit", tables=_host(1500, NATIVE_MTU).build())

@@ -51,6 +51,11 @@ MEMORY = {"Udp.MemErrors": "snmp", "Udp6MemErrors": "snmp6"}
 MANY = 0.01
 """Share of lost datagrams from which on it is no passing burst."""
 NAMED = 5
+HALTED = {
+    **dict.fromkeys(("T", "t"), ("is stopped", "kill -CONT {pid}")),
+    "F": ("is frozen with its cgroup", "unpause the container of process {pid}: cat /proc/{pid}/cgroup"),
+}
+"""Programs that read nothing, by state of the process: in words, and what helps."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -72,15 +77,18 @@ def check(view: HostView) -> Iterator[Draft]:
     ]
     fix = "if the program hangs or is stopped, mend that; else raise net.core.rmem_max and the buffer that it asks for"
     confirm = ["nstat -az UdpRcvbufErrors Udp6RcvbufErrors"]
+    holders = {owner.inode: owner for owner in view.socket_owners.owners}
     for position in order[:NAMED].tolist():
         row = table.row(position)
+        held = holders.get(int(table.inode[position]))
+        halt = HALTED.get(held.state) if held is not None else None
         drops = int(table.later_drops[position]) - int(table.drops[position])
         buffer = int(table.rcvbuf[position])
         yield RULE.found(
             subject=about(row),
             severity=severity,
             message=f"{named(view, row)} lost {drops} datagrams in {view.deltas.seconds:.1f} s: its receive buffer is "
-            "full",
+            f"full{f', and the program {halt[0]}' if halt else ''}",
             evidence=[
                 *counted,
                 ("drops of the socket", drops, f"SOCK_DIAG udp sport {row.sport} SK_MEMINFO_DROPS"),
@@ -91,7 +99,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 ),
             ],
             confirm=[*confirm, f"ss -uanmp sport = :{row.sport}"],
-            fix=fix,
+            fix=halt[1].format(pid=held.pid) if held is not None and halt else fix,
         )
     if not len(order):
         yield RULE.found(
@@ -152,6 +160,14 @@ def examples() -> Iterator[Example]:
         severity="critical",
         says=("dns's udp socket 0.0.0.0:53 lost 5 datagrams", "4096 bytes"),
     )
+    for state, says in (
+        ("T", ("full, and the program is stopped", "kill -CONT 1")),
+        ("F", ("frozen with its cgroup",)),
+    ):
+        halted = _host("Udp.RcvbufErrors", 5, process=state)
+        yield fires(f"its program is in state {state}", "who is stopped reads nothing", halted, says=says)
+    awake = _host("Udp.RcvbufErrors", 5, process="S")
+    yield fires("its program sleeps", "it may be slow", awake, says=("if the program hangs", "buffer is full"))
     six = _host("Udp6RcvbufErrors", 5, src="::")
     yield fires("IPv6", "counted apart", six, subject=subject("socket", src="::", sport=53))
     yield fires("one in a hundred", "no passing burst", _host("Udp.RcvbufErrors", 1, 99), severity="critical")
