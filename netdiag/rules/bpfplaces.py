@@ -61,6 +61,12 @@ def routed(view: HostView, address: str, guests: Collection[int] = ()) -> set[in
     return found
 
 
+def left_over(table: Bpf) -> dict[int, str]:
+    """Maps that a name here keeps, and no program that is loaded uses: number and path."""
+    used = {number for one in table.programs for number in one.map_ids}
+    return {pin.id: pin.path for pin in table.pins if pin.kind == "map" and pin.id not in used}
+
+
 def by_address(
     view: HostView, one: BpfMap, guests: Collection[int]
 ) -> tuple[list[BpfMapEntry], list[BpfMapEntry], dict[str, set[int]]]:

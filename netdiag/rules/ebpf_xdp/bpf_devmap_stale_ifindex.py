@@ -24,10 +24,12 @@ Fix
   then take the way that the program has for unknown ones.
 
 Not flagged
-  Entries of interfaces that exist, up or down. Where most keys are addresses that this host routes by the interface
-  that the value names, bpf-map-stale-address-mapping stands above this finding. Maps of programs that are attached
-  nowhere here: the index may mean an interface of another namespace. Maps that were not read. A devmap with an index
-  unknown here: the kernel takes entries out when an interface goes, so this is one of another namespace; told as info.
+  Entries of interfaces that exist, up or down. A map that no program uses, and that only its name in the bpffs keeps,
+  sends nothing: it is told as info, where its name or its type says that it holds interfaces. Where most keys are
+  addresses that this host routes by the interface that the value names, bpf-map-stale-address-mapping stands above this
+  finding. Maps of programs that are attached nowhere here: the index may mean an interface of another namespace. Maps
+  that were not read. A devmap with an index unknown here: the kernel takes entries out when an interface goes, so this
+  is one of another namespace; told as info.
 
 References
   net/core/filter.c bpf_redirect(), xdp_do_redirect(), kernel/bpf/devmap.c dev_map_notification()
@@ -37,14 +39,15 @@ import re
 import socket
 import sys
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import INTERFACES, INWARD, BpfAttachment, BpfMap, BpfMapEntry, BpfProgram
+from netdiag.model.bpf import INTERFACES, INWARD, BpfAttachment, BpfMap, BpfMapEntry, BpfPin, BpfProgram
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import by_address, guests_only, key_words
+from netdiag.rules.bpfplaces import by_address, guests_only, key_words, left_over
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
-from netdiag.rules.shape import Example, Rule
+from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
     id="bpf-devmap-stale-ifindex",
@@ -68,13 +71,18 @@ def check(view: HostView) -> Iterator[Draft]:
     here = {link.ifindex for link in view.links}
     running = table.running(row.prog_id for row in table.attachments if row.ifindex in here)
     users = {number: one for one in table.programs if one.id in running for number in one.map_ids}
-    maps = {one.id: one for one in table.maps if one.type in TYPES and one.id in users}
+    idle = left_over(table)
+    maps = {one.id: one for one in table.maps if one.type in TYPES and (one.id in users or one.id in idle)}
     stale: dict[int, list[BpfMapEntry]] = {}
     for entry in sorted(table.entries, key=lambda entry: (entry.map_id, entry.key, entry.address or "")):
         if entry.map_id in maps and entry.ifindex and entry.ifindex not in here:
             stale.setdefault(entry.map_id, []).append(entry)
     for number, entries in stale.items():
-        one, user, first = maps[number], users[number], entries[0]
+        one, user, first = maps[number], users.get(number), entries[0]
+        if user is None:
+            if one.type != "hash" or one.value_member is not None or INTERFACES.search(one.name):
+                yield _left_over(one, entries, idle[number])
+            continue
         if one.type == "hash" and not _believed(view, one, user, len(entries)):
             continue
         key = first.address or str(first.key)
@@ -91,6 +99,23 @@ def check(view: HostView) -> Iterator[Draft]:
             fix=f"bpftool map delete id {number} key {key_words(first)}  # or let the agent write the map anew",
             confidence="likely" if one.type == "hash" else "possible",
         )
+
+
+def _left_over(one: BpfMap, entries: list[BpfMapEntry], path: str) -> Draft:
+    first, key = entries[0], entries[0].address or str(entries[0].key)
+    return RULE.found(
+        subject=subject("bpf-map", name=one.name, path=path),
+        message=f"{one.type} {one.name} (map {one.id}), which {path} keeps and no program uses, names interface index "
+        f"{first.ifindex} for key {key}, which does not exist"
+        + (f", and {len(entries) - 1} more" if entries[1:] else ""),
+        evidence=[
+            (f"map {one.id} key {key}", f"ifindex {first.ifindex}", "BPF_MAP_LOOKUP_ELEM"),
+            (f"interface {first.ifindex}", "none", "RTM_GETLINK"),
+        ],
+        confirm=[f"bpftool map dump pinned {quoted(path)}", "ip link show"],
+        fix=f"bpftool map delete pinned {quoted(path)} key {key_words(first)}  # or rm the name, if its agent is gone",
+        confidence="possible",
+    )
 
 
 def _believed(view: HostView, one: BpfMap, user: BpfProgram, stale: int) -> bool:
@@ -174,6 +199,24 @@ def examples() -> Iterator[Example]:
     yield from _by_values()
     yield Example(name="all exist", why="lo is 1, tap0 is 2", tables=tc(_host("hash", 1, 2), "tap0", 1).build())
     yield Example(name="not attached here", why="another namespace's indexes", tables=_host("hash", 9999).build())
+    for name, why, fields, programs, fires in (
+        ("kept by its name alone", "somebody may take it up again", {}, (), 1),
+        ("kept by its name alone, called otherwise", "its values may be anything", {"name": "seen"}, (), 0),
+        (
+            "kept by its name, and a program elsewhere",
+            "another namespace's indexes",
+            {},
+            (program(1, map_ids=(5,)),),
+            0,
+        ),
+    ):
+        kept = HostBuilder().bpf(programs=programs, pins=[BpfPin(path="/sys/fs/bpf/m", kind="map", id=5)])
+        known: dict[str, Any] = {"name": "vm_ifindex", "type": "hash", "key_size": 4, "value_size": 4}
+        kept.bpf(maps=[BpfMap(**({"id": 5} | known | fields))], entries=[BpfMapEntry(map_id=5, key=7, ifindex=9999)])
+        seen: dict[str, Any] = (
+            {"severity": "info", "subject": subject("bpf-map", path="/sys/fs/bpf/m")} if fires else {}
+        )
+        yield Example(name=name, why=why, tables=kept.build(), fires=fires, **seen)
     yield Example(
         name="another program is attached",
         why="it does not use the map",

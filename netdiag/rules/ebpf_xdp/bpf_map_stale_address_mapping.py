@@ -23,10 +23,11 @@ Not flagged
   of one that left: a route of its own by another interface) with a guest's interface, or the map's name says that it
   holds interfaces of such. Where the name says so and fewer agree, an entry that sends its address to the interface of
   a guest that has another one, or past a route of its own by another way, is told as info: the guest may have two, or
-  stand in front of the other. Entries without a route of their own in a map without any entry that agrees: where such a
-  one names an interface that does not exist, bpf-devmap-stale-ifindex may tell it. The time in which a migration
-  forwards looks like the fault and ends by itself. Other maps than plain hashes, and beyond sixteen of them those whose
-  names do not say that values are interfaces, are not read.
+  stand in front of the other; so are such entries of a map that no program uses and only its name in the bpffs keeps.
+  Entries without a route of their own in a map without any entry that agrees: where such a one names an interface that
+  does not exist, bpf-devmap-stale-ifindex may tell it. The time in which a migration forwards looks like the fault and
+  ends by itself. Other maps than plain hashes, and beyond sixteen of them those whose names do not say that values are
+  interfaces, are not read.
 
 References
   net/core/filter.c bpf_redirect(), bpf_fib_lookup(); bpftool-map(8)
@@ -42,10 +43,10 @@ from typing import Any
 import msgspec
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
+from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry, BpfPin
 from netdiag.model.finding import Confidence, Draft, subject
 from netdiag.model.route import RTN_UNICAST
-from netdiag.rules.bpfplaces import OWN, by_address, guests_only, key_address, key_words
+from netdiag.rules.bpfplaces import OWN, by_address, guests_only, key_address, key_words, left_over
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
@@ -67,10 +68,16 @@ def check(view: HostView) -> Iterator[Draft]:
     table = view.bpf
     running = table.running(row.prog_id for row in table.attachments if view.link(row.ifindex))
     users = {number: one for one in table.programs if one.id in running for number in one.map_ids}
-    maps = {one.id: one for one in table.maps if one.type == "hash" and one.id in users}
+    idle = left_over(table)
+    maps = {one.id: one for one in table.maps if one.type == "hash" and (one.id in users or one.id in idle)}
     guests = guests_only(view) if maps else set()
     for one in maps.values():
         agree, differ, ways = by_address(view, one, guests)
+        if one.id not in users:
+            dead = [row for row in differ if (agree or one.key_size > 4) and view.link(row.ifindex) is None]
+            if differ and _of_another(view, one, [row for row in differ if row not in dead], ways, guests):
+                yield _finding(view, one, idle[one.id], differ, ways[key_address(differ[0])], confidence="possible")
+            continue
         sure = len(agree) > len(differ) or _of_guests(one, agree, differ, ways, guests)
         if differ and (sure or _of_another(view, one, differ, ways, guests)):
             user = users[one.id]
@@ -119,10 +126,11 @@ def _finding(
     many = f", and {len(differ) - 1} more" if len(differ) > 1 else ""
     there = view.link(first.ifindex)
     held = there.ifname if there else f"interface index {first.ifindex}, which does not exist"
+    kept = name.startswith("/")
+    whose = f"that {name} keeps" if kept else f"of {name}"
     return RULE.found(
-        subject=subject("bpf-map", name=one.name, program=name),
-        message=f"map {one.name} ({one.id}) of {name} sends {address} to {held}, and the "
-        f"routes send it to {where}{many}",
+        subject=subject("bpf-map", name=one.name, **({"path": name} if kept else {"program": name})),
+        message=f"map {one.name} ({one.id}) {whose} sends {address} to {held}, and the routes send it to {where}{many}",
         evidence=[
             (f"map {one.id} key {address}", f"ifindex {first.ifindex}", "BPF_MAP_LOOKUP_ELEM"),
             (f"route of {address}", where, "RTM_GETROUTE RTA_OIF"),
@@ -172,6 +180,7 @@ def examples() -> Iterator[Example]:
     yield Example(name="as many as agree", why="it may be about ports", tables=_host("eth0", "tap0").build())
     yield Example(name="none agrees", why="no addresses at all", tables=_host("tap1", "tap1", name="port").build())
     yield from _of_two()
+    yield from _kept()
     yield Example(name="not attached", why="no packet asks", tables=_host("tap1", "tap0", "tap0", moved=None).build())
     one = "tap1", "tap0", "tap0"
     group = BpfAttachment(hook="cgroup", prog_id=1, attach_type="cgroup_inet_egress", cgroup="/sys/fs/cgroup")
@@ -244,6 +253,26 @@ def examples() -> Iterator[Example]:
     four.bpf(entries=[BpfMapEntry(map_id=5, key=0, address="::ffff:10.0.0.9", ifindex=four.ifindex("tap1"))])
     told = ("sends 10.0.0.9 to tap1", "key 0 0 0 0 0 0 0 0 0 0 255 255 10 0 0 9 ")
     yield Example(name="IPv4 in IPv6 keys", why="routed as IPv4", tables=four.build(), fires=1, says=told)
+
+
+def _kept() -> Iterator[Example]:
+    """A map that only a name in the bpffs keeps."""
+    tap: dict[str, Any] = {"kind": "tun", "info": {"type": "tap"}}
+
+    def case(name: str, why: str, fires: int, *entries: tuple[str, str | int], called: str = "tap_of") -> Example:
+        host = HostBuilder().link("eth0").link("tap0", **tap).link("tap1", **tap).route("fd00::1/128", dev="tap0")
+        host.route("fd00::2/128", dev="tap1").bpf(pins=[BpfPin(path="/sys/fs/bpf/m", kind="map", id=5)])
+        host.bpf(maps=[BpfMap(id=5, type="hash", name=called, key_size=16, value_size=4)])
+        for address, at in entries:
+            index = at if isinstance(at, int) else host.ifindex(at)
+            host.bpf(entries=[BpfMapEntry(map_id=5, key=0, address=address, ifindex=index)])
+        seen: dict[str, Any] = {"severity": "info", "says": ("that /sys/fs/bpf/m keeps",)} if fires else {}
+        return Example(name=f"kept by its name, {name}", why=why, tables=host.build(), fires=fires, **seen)
+
+    yield case("one that moved", "somebody may take it up again", 1, ("fd00::1", "tap1"))
+    yield case("one that has no tap", "the guest is gone", 1, ("fd00::1", "tap0"), ("fd00::9", 99))
+    yield case("all agree", "as it should be", 0, ("fd00::1", "tap0"), ("fd00::2", "tap1"))
+    yield case("called otherwise", "numbers of something", 0, ("fd00::1", "tap1"), called="seen")
 
 
 def _lone(*others: str, moved: bool = False, name: str = "vm_ifindex", ifname: str = "tap0") -> HostBuilder:
