@@ -24,8 +24,8 @@ Fix
 Not flagged
   Hosts that only terminate (proxies, servers with several uplinks). A container seen from inside: its veth is its way
   out. Subnets on taps and bridges without a carrier: nobody is there. Bridges that also have a physical port, VPN taps,
-  WireGuard clients: none of them says that others are forwarded for; they are told, as info, where other signs are
-  missing. IPv4 interfaces that forward by their own setting while "all" is 0; IPv6 ones with force_forwarding. One
+  WireGuard clients: none of them says that others are forwarded for. A translation before anybody sent three packets:
+  info. IPv4 interfaces that forward by their own setting while "all" is 0; IPv6 ones with force_forwarding. One
   interface that is off while "all" is on: that is forwarding-per-iface-off. A guest network that is meant to be
   isolated cannot be told from a dead one until its guests send: it is a warning, and critical when packets have been
   forwarded before, or are being dropped now.
@@ -70,12 +70,10 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """What the counters say about forwarding."""
+    """What the counters say about forwarding, in packets since the namespace was made."""
 
     forwarded: int
-    """Packets since the namespace was made."""
     refused: int
-    """The same."""
     refused_now: int
     """Packets between the two samples; 0 also where there is one sample only."""
 
@@ -186,21 +184,23 @@ def _stopped_router(view: HostView, family: str) -> Iterator[Draft]:
     traffic = _traffic(view, family)
     routed = {address.ifindex for address in view.addresses if address.family == family and address.scope == 0}
     links = [link for link in view.links if link.up and not link.loopback and link.ifindex in routed]
-    if not traffic.refused or len(links) < 2 or any(_forwards(family, link) for link in links):
+    if len(links) < 2 or any(_forwards(family, link) for link in links):
         return
     severity: Severity = "critical" if traffic.refused_now else "warning"
     why, breaks = f"that has forwarded {traffic.forwarded} packets since boot", tuple[Subject, ...]()
-    if not traffic.forwarded:
+    if not (traffic.forwarded and traffic.refused):
         meant = meant_router(view, family, (traffic.refused + traffic.refused_now, traffic.refused_now), links)
         if meant is None:
             return
         severity, why, breaks = meant[0], f"that is meant to forward ({meant[1]})", meant[2]
-    name, switch = "IPv4" if family == "inet" else "IPv6", SWITCH[family]
+    name, switch = f"IP{'v4' if family == 'inet' else 'v6'}", SWITCH[family]
     yield RULE.found(
         subject=subject("sysctl", name=switch),
-        message=f"{name} forwarding is off on a host {why} and has dropped {traffic.refused} for others"
-        + (f", {traffic.refused_now} of them between the samples" if traffic.refused_now else ""),
+        message=f"{name} forwarding is off on a host {why}"
+        + f" and has dropped {traffic.refused} for others" * bool(traffic.refused)
+        + f", {traffic.refused_now} of them between the samples" * bool(traffic.refused_now),
         severity=severity,
+        confidence="possible" if severity == "info" else None,
         evidence=[(switch, 0, f"/proc/sys/{switch.replace('.', '/')}"), *_counted(family, traffic)],
         confirm=[f"sysctl {switch}", _nstat(family)],
         fix=f"sysctl -w {switch}=1",
