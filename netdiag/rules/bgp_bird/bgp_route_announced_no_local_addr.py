@@ -126,8 +126,9 @@ def announced(view: HostView) -> dict[tuple[str, str, str], list[str]]:
                     continue  # bgp-exports-unreachable-route speaks
                 key = (daemon.socket, route.protocol or "", route.net)
                 if len(found) < MOST or key in found:
-                    kept = listed.rtbh if route.type in ("blackhole", "unicast") else listed.sent
-                    found.setdefault(key, []).append(listed.protocol + ("" if kept is not None else "?"))
+                    kept = listed.rtbh if route.type == "blackhole" else listed.sent
+                    known = kept is not None or route.type == "unicast"  # by lo: nobody is asked to drop that
+                    found.setdefault(key, []).append(listed.protocol + ("" if known else "?"))
     return found
 
 
@@ -385,7 +386,7 @@ def examples() -> Iterator[Example]:
         yield _case(f"{kind}, on lo", "the ordinary case", _host(type=kind, dev=dev).address("lo", NET))
         drop = (SentRoute(net=NET, communities=("65002:666",)),)
         yield _case(f"{kind}, RTBH", "the neighbour drops", _host(type=kind, dev=dev, sent=drop))
-        untold = _host(type=kind, dev=dev, sent=None)
+        untold = _host(type=kind, dev=dev, sent=None, rtbh=None)
         weight = "critical" if kind == "unicast" else "info"
         yield _case(f"{kind}, attributes not told", "a refusal may be RTBH", untold, 1, severity=weight)
     guest = _host(type="unicast", dev=("eth0",))
