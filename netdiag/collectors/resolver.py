@@ -1,7 +1,8 @@
 """How names are resolved: /etc/resolv.conf, /etc/nsswitch.conf, and whom local resolvers ask.
 
-Source: files (resolv.conf(5), nsswitch.conf(5), dnsmasq(8), resolved.conf(5), unbound.conf(5)), and the command line
-of a dnsmasq that runs here alone, which may name others; whether a local resolver is alive is seen in the table of
+Source: files (resolv.conf(5), nsswitch.conf(5), dnsmasq(8), resolved.conf(5), unbound.conf(5), what systemd-resolved
+and systemd-networkd keep of each link), and the command line of a dnsmasq that runs here alone, which may name others;
+whether a local resolver is alive is seen in the table of
 sockets. Needs no privilege; files of a daemon that sees other ones (a mount namespace) need CAP_SYS_PTRACE. A file that
 is not there is an answer.
 """
@@ -9,6 +10,8 @@ is not there is an answer.
 import ipaddress
 import posixpath
 import re
+
+import msgspec
 
 from netdiag.collectors import Collected, Options
 from netdiag.model.host import Forwarder, Resolver
@@ -22,6 +25,8 @@ FOLDERS = {
     "unbound": ("/etc/unbound/unbound.conf", "/etc/unbound/unbound.conf.d", ".conf"),
 }
 """By daemon: its file, its folder of further files, and how those must end."""
+LINKS = ("/run/systemd/resolve/netif", "/run/systemd/netif/links")
+"""One file a link, named by its index: what ``resolvectl`` set, and what systemd-networkd has for it."""
 FILES_KEPT = 64
 SHORT = {
     "-C": "conf-file",
@@ -147,30 +152,50 @@ def seen_by(source: Source, pid: int) -> str:
     return "" if same else f"/proc/{pid}/root"
 
 
+def domains_of(text: str) -> list[str]:
+    """The domains that a file of resolved.conf(5) sends to its servers (``Domains=~consul``)."""
+    lines = (line.strip().partition("=") for line in text.splitlines())
+    words = [word for key, _, value in lines if key.strip() == "Domains" for word in value.split()]
+    return [word[1:] for word in words if word.startswith("~") and word != "~."]
+
+
+def _resolved_server(word: str) -> tuple[str, int] | None:
+    """``192.0.2.1:5353``, ``[2001:db8::1]:5353``, ``2001:db8::1%eth0#name``."""
+    name = word.partition("#")[0]
+    return split_port(name, "]:" if name.startswith("[") else ":" if name.count(":") == 1 else "\0")
+
+
 def parse_resolved(text: str, source: str) -> list[Forwarder]:
     """``DNS=`` with ``Domains=~consul`` of the same file; FallbackDNS= is not asked while there is another."""
     servers: list[tuple[str, int]] = []
-    domains: list[str] = []
     for line in text.splitlines():
         key, _, value = line.strip().partition("=")
         if key.strip() == "DNS":
             if not value.strip():
                 servers.clear()
-            for word in value.split():
-                name = word.partition("#")[0]
-                # 192.0.2.1:5353, [2001:db8::1]:5353
-                mark = "]:" if name.startswith("[") else ":" if name.count(":") == 1 else "\0"
-                if place := split_port(name, mark):
-                    servers.append(place)
-        elif key.strip() == "Domains":
-            domains += [word[1:] for word in value.split() if word.startswith("~") and word != "~."]
-    scopes: list[str | None] = [*domains]
+            servers += [place for word in value.split() if (place := _resolved_server(word))]
+    scopes: list[str | None] = [*domains_of(text)]
     if not scopes:
         scopes.append(None)
     return [
         Forwarder(daemon="systemd-resolved", address=address, port=port, domain=domain, source=source)
         for address, port in servers
         for domain in scopes
+    ]
+
+
+def parse_link(text: str, source: str) -> list[Forwarder]:
+    """What systemd-resolved keeps of one link (SERVERS=, DOMAINS=~consul), or systemd-networkd tells it of one (DNS=,
+    ROUTE_DOMAINS=consul): the servers of each domain that is sent there. Others are in resolved's resolv.conf."""
+    lines = (line.strip().partition("=") for line in text.splitlines())
+    held = {key: value.split() for key, _, value in lines}
+    domains = [word[1:] for word in held.get("DOMAINS", ()) if word.startswith("~")] + held.get("ROUTE_DOMAINS", [])
+    places = [place for word in (*held.get("SERVERS", ()), *held.get("DNS", ())) if (place := _resolved_server(word))]
+    return [
+        Forwarder(daemon="systemd-resolved", address=address, port=port, domain=domain, source=source)
+        for address, port in places
+        for domain in domains
+        if domain.strip(".")
     ]
 
 
@@ -249,6 +274,15 @@ def read_forwarders(source: Source) -> list[Forwarder]:
             if daemon == "systemd-resolved" and forgets(text):
                 found = [row for row in found if row.daemon != daemon]
             found += parse(text, path)
+        if daemon == "systemd-resolved":
+            # Servers of one file and domains of another belong together: both are of the whole host.
+            alone = [text for path, raw in contents.items() if not parse(text := kernel_text(raw), path)]
+            for row in [row for row in found if row.daemon == daemon]:
+                more = [msgspec.structs.replace(row, domain=name) for text in alone for name in domains_of(text)]
+                found += [each for each in more if _new(found, each)]
+    links = [path for folder in LINKS for path in listed(source, folder, "")]
+    for path, raw in source.read_many(links).items() if links else ():
+        found += [row for row in parse_link(kernel_text(raw), path) if _new(found, row)]
     # What resolved asks at this moment, DHCP and links included (systemd-resolved.service(8)).
     path = "/run/systemd/resolve/resolv.conf"
     effective = source.read_many([path]).get(path)
@@ -258,6 +292,10 @@ def read_forwarders(source: Source) -> list[Forwarder]:
             if (address, 53) not in asked:
                 found.append(Forwarder(daemon="systemd-resolved", address=address, source=path))
     return found
+
+
+def _new(known: list[Forwarder], row: Forwarder) -> bool:
+    return all((one.address, one.port, one.domain) != (row.address, row.port, row.domain) for one in known)
 
 
 def collect(source: Source, options: Options) -> Collected:

@@ -6,7 +6,14 @@ from typing import cast
 import pytest
 
 from netdiag.collectors import Options, clock, identity, resolver
-from netdiag.collectors.resolver import parse_dnsmasq, parse_hosts_line, parse_resolv, parse_resolved, parse_unbound
+from netdiag.collectors.resolver import (
+    parse_dnsmasq,
+    parse_hosts_line,
+    parse_link,
+    parse_resolv,
+    parse_resolved,
+    parse_unbound,
+)
 from netdiag.model.host import Forwarder
 from netdiag.sources.live import LiveSource
 from netdiag.sources.protocol import Source, Unreadable
@@ -59,6 +66,19 @@ def test_resolved() -> None:
         ("192.0.2.1", 53, "consul"),
     ]
     assert places(parse_resolved("DNS=192.0.2.1\nDNS=\nDNS=2001:db8::1\n", "f")) == [("2001:db8::1", 53, None)]
+
+
+def test_a_link_of_resolved() -> None:
+    text = "# made by resolved\nLLMNR=yes\nSERVERS=127.0.0.1:8600 2001:db8::1%lo#dns.example\nDOMAINS=~consul lan ~.\n"
+    assert places(parse_link(text, "f")) == [("127.0.0.1", 8600, "consul"), ("2001:db8::1%lo", 53, "consul")]
+    networkd = "ADMIN_STATE=configured\nDNS=127.0.0.1:8600\nDOMAINS=lan\nROUTE_DOMAINS=consul\n"
+    assert places(parse_link(networkd, "f")) == [("127.0.0.1", 8600, "consul")]
+    assert parse_link("DNS=192.0.2.1\nDOMAINS=lan\n", "f") == []
+
+
+def test_domains_of_one_file_belong_to_the_servers_of_another() -> None:
+    found = resolver.read_forwarders(cast(Source, Files("Domains=~consul")))
+    assert places(found) == [("192.0.2.1", 53, None), ("192.0.2.1", 53, "consul")]
 
 
 class Files:

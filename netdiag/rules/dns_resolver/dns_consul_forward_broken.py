@@ -2,8 +2,9 @@
   A resolver on this host forwards the domain consul, or one below it, to a port of this very host (127.0.0.1:8600 as a
   rule), or to one from which a rule of nat sends the questions to another port here, and no socket waits there, or the
   program that waits is stopped; or to another host, to which no question leaves (dns-nameserver-unroutable has the
-  reasons). A warning where another server of that domain is left; a possibility where something on this host may send
-  the questions to another place (another rule of nat, a program of the host's own cgroups).
+  reasons). The domains of systemd-resolved's links count as well. A warning where another server of that domain is
+  left; a possibility where something on this host may send the questions to another place (another rule of nat, a
+  program of the host's own cgroups). Told as info: systemd-resolved with a general server beside the agent.
 
 Why it matters
   Every lookup of NAME.service.consul fails while all other names work: services cannot find each other, although
@@ -13,7 +14,8 @@ Confirm
   ss -lunp sport = :8600; grep -r consul /etc/dnsmasq.d /etc/systemd/resolved.conf.d
 
 Fix
-  Start the agent (systemctl restart consul), or bring its ports.dns and client_addr together with the forwarder.
+  Start the agent (systemctl restart consul), or bring its ports.dns and client_addr together with the forwarder. Where
+  systemd-resolved has general servers beside the agent, name them for the uplink (DNS= of its network, resolvectl dns).
 
 Not flagged
   A forwarder to another host that can be sent to. Other domains. A host on which nothing forwards consul. Files of a
@@ -32,7 +34,7 @@ from netdiag.model.host import Forwarder
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, daddr, nat, port, rule, table
 from netdiag.rules.dns_resolver.dns_nameserver_unroutable import Trouble, trouble
-from netdiag.rules.nameservers import is_loopback, led_to, redirected, runs, stopped
+from netdiag.rules.nameservers import DNS_PORT, is_loopback, led_to, redirected, runs, stopped
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.sockettables import endpoint, served
 
@@ -67,6 +69,8 @@ def check(view: HostView) -> Iterator[Draft]:
             fix=found.fix,
             touches=found.touches,
         )
+    if not dead and not away and (draft := _mixed(view, forwarders)) is not None:
+        yield draft
     for row in dead:
         place, end = endpoint(row.address, row.port), ends_at(view, row)
         sent = end != (row.address, row.port)
@@ -95,6 +99,31 @@ def check(view: HostView) -> Iterator[Draft]:
             if who
             else "systemctl restart consul  # or let the forwarder and the agent's ports.dns and client_addr agree",
         )
+
+
+def _mixed(view: HostView, forwarders: list[Forwarder]) -> Draft | None:
+    """systemd-resolved holds its servers for alike, and stays with the one that answered last: the agent of this host
+    and another, which may not know the domain."""
+    mine = [row for row in forwarders if row.daemon == "systemd-resolved" and runs(view, row.daemon)]
+    agent = next((row for row in mine if here(view, row) and row.port != DNS_PORT), None)
+    other = next((row for row in mine if not here(view, row) and row.port == DNS_PORT), None)
+    if agent is None or other is None:
+        return None
+    place, second = endpoint(agent.address, agent.port), endpoint(other.address, other.port)
+    return RULE.found(
+        subject=subject("socket", netid="udp", src=agent.address, sport=agent.port),
+        severity="info",
+        confidence="possible",
+        message=f"systemd-resolved asks {place} and {second} alike for the domain consul, and stays with the one that"
+        " answered: if the other does not know the domain, its names are not found then",
+        evidence=[
+            ("servers of the domain consul", place, agent.source),
+            ("servers of the domain consul", second, other.source),
+        ],
+        confirm=["resolvectl status", f"grep -n DNS {quoted(agent.source)}"],
+        fix=f"resolvectl dns UPLINK {other.address}  # and take it out of {quoted(other.source)}: a link's servers"
+        " are not asked for consul",
+    )
 
 
 def _unanswered(view: HostView, address: str, port: int) -> str | None:
@@ -227,6 +256,22 @@ def examples() -> Iterator[Example]:
         count=2,
         cut="198.51.100.1",
     )
+    mixed: dict[str, Any] = {"daemon": "systemd-resolved", "runs": None, "sockets": (("127.0.0.1", 8600),)}
+    general = ("198.51.100.1", 53, "consul")
+    alike = case("", "", None, local, general, hosts=("resolve",), **mixed).tables
+    words = "asks 127.0.0.1:8600 and 198.51.100.1:53 alike"
+    yield Example(
+        name="resolved, and a general server beside the agent",
+        why="it settles on one of them",
+        tables=alike,
+        fires=1,
+        severity="info",
+        says=(words,),
+    )
+    both = (local, ("198.51.100.1", 8600, "consul"))
+    yield case("resolved, and another agent beside it", "both know", None, *both, hosts=("resolve",), **mixed)
+    yield case("resolved does not run", "nobody asks", None, local, general, **mixed)
+    yield case("dnsmasq, and another server", "it asks both", None, local, general, sockets=(("127.0.0.1", 8600),))
     yield case("a domain below it", "the same", "critical", ("127.0.0.1", 8600, "service.consul."))
     yield case("a name that ends alike", "not consul's", None, ("127.0.0.1", 8600, "myconsul"))
     yield case("another domain", "not consul's", None, ("127.0.0.1", 8600, "lan"))
