@@ -82,10 +82,8 @@ REPAIRS = (
     ("No route to host", "bring {address} back on the last link: nobody answers there"),
     ("Network is unreachable", "ip route replace {address} via GATEWAY dev IFNAME"),
     ("Administrative shutdown", "ask whoever runs {address}: the session was shut down there"),
-    (
-        "No listening socket",
-        "end what holds the BGP port of this host (ss -ltnp 'sport = :179'), or give BIRD another, then: {again}",
-    ),
+    ("No listening socket", "free this host's BGP port (ss -ltnp 'sport = :179'), or give BIRD another, then: {again}"),
+    ("Neighbor lost", "give this host back its address on the subnet with {address}; BIRD calls by itself then"),
     ("Hold timer expired", "see why packets to and from {address} were lost: link, MTU, firewall, load"),
 )
 
@@ -230,6 +228,8 @@ def _down_examples() -> Iterator[Example]:
             severity="critical",
             says=(f"(Idle, Error: Neighbor lost); eth7 {why}; no other session",),
         )
+    away = BirdHost().bgp_down("up1", "Error: Neighbor lost", bgp_state="Idle", neighbor_address="198.51.100.1")
+    yield _case("its subnet is gone", "BIRD waits for it", away, fires=1, says=("give this host back its address",))
     yield _case(
         "no answer and no error",
         "a firewall or a wrong MD5 password: BIRD has nothing to tell",
