@@ -274,9 +274,10 @@ def _carries(protocol: BirdProtocol) -> set[tuple[str, str]]:
 
 
 def stands_by(view: HostView, session: Session) -> list[str]:
-    """Names of the daemon's sessions that are up and share a family and a table with each channel of this one, which is
-    down; empty where one channel is carried by no other session."""
-    others = [other for other in sessions(view) if other.up and other.daemon.socket == session.daemon.socket]
+    """Names of the daemon's other sessions that are up and share a family and a table with each channel of this one,
+    which is down or as good as down; empty where one channel is carried by no other session."""
+    place = session.daemon.socket
+    others = [one for one in sessions(view) if one.up and one.daemon.socket == place and one.name != session.name]
     wanted = _carries(session.protocol)
     if not all(any(channel in _carries(other.protocol) for other in others) for channel in wanted):
         return []

@@ -23,9 +23,10 @@ Not flagged
   Route reflectors, collectors and looking glasses, which install nothing on purpose, and hosts that only announce: as
   long as the kernel has a default route of that family, by the interface by which the routes were told, and nothing of
   the other family is given to it either, or does not forward and has internal sessions only, or every session has
-  "export none" and there is no second network that it could forward for, it is told as info; so are internal sessions
-  with route reflection, a route a session (a default route, and the kernel has one) while the other family is given,
-  and a neighbour by whose interface a policy rule leads what leaves from a service address: it is announced there.
+  "export none" and there is no second network that it could forward for, it is told as info, unless the Kernel protocol
+  has a filter (and was not switched off from the start); so are internal sessions with route reflection, a route a
+  session (a default route, and the kernel has one) while the other family is given, and a neighbour by whose interface
+  a policy rule leads what leaves from a service address: it is announced there.
   Tables of which some Kernel protocol takes routes, or into which the kernel's routes are the only ones.
 
 References
@@ -46,8 +47,9 @@ from netdiag.model.link import Link
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.bgpsiblings import NOTHING
-from netdiag.rules.build_bird import BirdHost, channel
+from netdiag.rules.build_bird import STARTED, BirdHost, channel
 from netdiag.rules.kernelcases import of_two_families, ways_told
+from netdiag.rules.kernelmeant import chosen
 from netdiag.rules.routewords import rule_subject, rule_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.starvedtables import Starved, starved, starved_cases
@@ -216,13 +218,14 @@ def check(view: HostView) -> Iterator[Draft]:
             external = any(row.local_as != row.neighbor_as for row, _ in sources)
             forwards = view.sysctl_int(FORWARDING[family]) == 1
             reflects = not external and any("route-reflector" in (row.session or "") for row, _ in sources)
-            meant = reflects or _listens(view, daemon, family) or not (external or forwards)
+            kernel = kernel_of(daemon, table)
+            listens = not chosen(kernel, daemon) and _listens(view, daemon, family)
+            meant = reflects or listens or not (external or forwards)
             count = sum(number for _, number in sources)
             bad = not meant and not default
             uneven = not meant and forwards and bool(installs - {family}) and count > len(sources)
             astray = _astray(view, family, sources, leaving) if leaving and not meant and forwards else None
             was = given_before(view, daemon, table)
-            kernel = kernel_of(daemon, table)
             filtered = kernel.channels[0].output_filter if kernel is not None and kernel.channels else None
             yield RULE.found(
                 subject=subject("bird-protocol", name=kernel.name if kernel else table, socket=daemon.socket),
@@ -294,7 +297,8 @@ def _case(name: str, why: str, *, export: int | None = 0, default: bool = False,
     if export is not None:
         out = {"exported": export, "output_filter": "REJECT" if not export else "ACCEPT", "table": table}
         kernel = channel(**(out | {"name": called} | more.pop("kernel", {})))
-        host.protocol("k4", more.pop("taker", "Kernel"), state=more.pop("kernel_state", "up"), channels=(kernel,))
+        host.protocol("k4", more.pop("taker", "Kernel"), state=more.pop("kernel_state", "up"), channels=(kernel,),
+                      since=more.pop("kernel_since", None))  # fmt: skip
     host.link("eth0").address("eth0", "192.0.2.2/24").sysctl("net.ipv4.ip_forward", forward)
     for ifname, fields in more.pop("below", {}).items():
         host.link(ifname, **fields)
@@ -360,6 +364,14 @@ def examples() -> Iterator[Example]:
     yield _case("route reflector", "internal sessions, and it does not forward", neighbor_as=65001, **info)
     mute = {"output_filter": "REJECT", "exported": 0}
     yield _case("collector", "it listens on one network, and tells nobody", told=mute, forward=1, **info)
+    taker = {"output_filter": "ours"}
+    off: dict[str, Any] = {"told": mute, "kernel_state": "down", "kernel_since": "11:59:00.000"}
+    yield _case("it listens, and its filter refuses all", "it was to take some", told=mute, kernel=taker, **crit)
+    yield _case("it listens, and that was switched off", "while it ran", kernel=taker, **off, **crit)
+    yield _case("collector, switched off as it takes none", "nothing was to go there", **off, **info)
+    for since in (STARTED, None):
+        began = off | {"kernel_since": since}
+        yield _case(f"collector, switched off at {since}", "from the start", kernel=taker, **began, **info)
     yield _case("collector with a dark card", "no network", told=mute, links=("dark",), **info)
     stack = {"bond0": {"kind": "bond"}, "eth8": {"master": "bond0"}, "bond0.7": {"kind": "vlan", "link": "bond0"}}
     yield _case("it listens, and has a bond with a VLAN", "a second network", told=mute, below=stack, **crit)

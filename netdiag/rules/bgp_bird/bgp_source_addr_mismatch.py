@@ -2,7 +2,8 @@
   A BGP session cannot call because its source address is no address of this host ("Cannot assign requested address");
   or the neighbour hangs up on every call, and itself calls another address of this host than the one this host calls
   from (connection tracking and sockets show both): that one it has configured; or the address that it called from at
-  the time of the baseline is gone. Or it resets or closes every connection at once, and this host has several addresses
+  the time of the baseline is gone; or the source of a session that stands, whose connection is this namespace's, is no
+  address of this host any more. Or it resets or closes every connection at once, and this host has several addresses
   in its subnet; or it resets them, is inside the AS and on no subnet of this host, and this host calls from another
   address than the one on lo. As a possibility: it closed one a moment ago, or this host has several addresses elsewhere
   that could be its source.
@@ -34,17 +35,11 @@ References
 
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
 from typing import Any
 
-import numpy as np
-
-from netdiag.index.packet import Lookup
-from netdiag.index.source6 import Sources6
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Subject, subject
-from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
-from netdiag.model.sockets import AF_INET, AF_INET6, LISTEN, TIME_WAIT, sockets_from_rows
+from netdiag.model.sockets import ESTABLISHED, TIME_WAIT, sockets_from_rows
 from netdiag.rules.bgpsessions import (
     Session,
     default_lost,
@@ -55,6 +50,17 @@ from netdiag.rules.bgpsessions import (
     stood,
     touched,
     way,
+)
+from netdiag.rules.bgpsources import (
+    HANGS_UP,
+    RESET,
+    called,
+    candidates,
+    chosen,
+    doomed,
+    loopback,
+    near,
+    refused_again,
 )
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule, quoted
@@ -69,86 +75,6 @@ RULE = Rule(
 )
 EXPECTED = "an address of this host that the neighbour expects"
 REFUSED = "Cannot assign requested address"
-RESET = "Socket: Connection reset by peer"
-MOST = 64
-"""Calls of one direction that are looked at."""
-HANGS_UP = ("Socket: Connection closed", RESET)
-CALLS_AGAIN = 10.0
-"""Seconds after which a neighbour whose daemon ended is called again, and refuses or says nothing."""
-
-
-def candidates(view: HostView, session: Session) -> list[str]:
-    """Own addresses of the neighbour's family and scope."""
-    try:
-        neighbour = ip_address(session.protocol.neighbor_address or "")
-    except ValueError:
-        return []
-    family = "inet" if neighbour.version == 4 else "inet6"
-    return sorted(row.local for row in view.addresses if row.family == family and row.scope == 0)
-
-
-def near(view: HostView, session: Session) -> int:
-    """How many of the host's addresses are in one subnet with the neighbour."""
-    return sum(
-        ip_address(session.protocol.neighbor_address or "") in ip_network(f"{row.local}/{row.prefixlen}", strict=False)
-        for row in view.addresses
-        if row.local in candidates(view, session)
-    )
-
-
-def refused_again(session: Session) -> bool:
-    """Whether the neighbour hung up on a call, and not on a session that stood: since that one ended, BIRD would have
-    called again ("connect delay time", 5 seconds by itself)."""
-    given = session.protocol.other.get("Connect delay", "").partition("/")[2]
-    delay = float(given) if given.isdecimal() else 0.0
-    age = session.age()
-    return session.error == RESET or (age is not None and age >= max(CALLS_AGAIN, 2 * delay))
-
-
-def loopback(view: HostView, session: Session, source: str | None) -> str | None:
-    """The one address on lo that a session inside the AS is likely meant to call from: its neighbour is on no subnet of
-    this host, and the kernel takes another address."""
-    row, own = session.protocol, candidates(view, session)
-    if session.error != RESET or row.local_as is None or row.local_as != row.neighbor_as or near(view, session):
-        return None
-    on_lo = [one.local for one in view.addresses if one.local in own and (at := view.link(one.ifindex)) and at.loopback]
-    return on_lo[0] if len(on_lo) == 1 and source not in (None, *on_lo) else None
-
-
-def called(view: HostView, session: Session, source: str | None) -> tuple[str, str] | None:
-    """The address that this host calls the neighbour from, and another of its own that the neighbour calls."""
-    neighbour = session.address
-    if neighbour is None:
-        return None
-    table, raw = view.conntrack, np.frombuffer(neighbour.packed.ljust(16, b"\0"), np.uint8)
-    bgp = (table.proto == IPPROTO_TCP) & (table.orig_dport == BGP_PORT)
-    bgp &= table.family == (AF_INET if neighbour.version == 4 else AF_INET6)
-    to, by = ((bgp & (column == raw).all(axis=1)).nonzero()[0].tolist() for column in (table.orig_dst, table.orig_src))
-    ours = [table.row(position) for position in to[:MOST]]
-    fresh = [row.orig_src for row in ours if row.tcp_state != "time_wait"]  # an earlier session's end stays longer
-    from_ = set(fresh or [row.orig_src for row in ours] or ([source] if source else []))
-    to_us = {table.row(position).orig_dst for position in by[:MOST]}
-    held = view.sockets
-    calls = (held.protocol == IPPROTO_TCP) & (held.sport == BGP_PORT) & (held.state != LISTEN)
-    to_us |= {row.src for row in held.rows(calls.nonzero()[0]) if row.dst == str(neighbour)}
-    mine = set(candidates(view, session))
-    wanted = sorted((to_us & mine) - from_ - _taken(view, session))
-    return (min(from_), wanted[0]) if from_ and wanted else None
-
-
-def _chosen(view: HostView, answer: Lookup | None) -> str | None:
-    """The source that the kernel takes."""
-    if answer is None or not answer.hops:
-        return None
-    given = answer.prefsrc or next((hop.src for hop in answer.hops), None)
-    if given is None and answer.query.family == "inet6":
-        return Sources6(view.addresses, view.stack).select(answer.hops[0].oif, answer.query.dst)
-    return given
-
-
-def _taken(view: HostView, session: Session) -> set[str]:
-    """Own addresses of sessions that stand with this neighbour."""
-    return {one.protocol.source_address or "" for one in sessions(view) if one.address == session.address}
 
 
 def lost_source(view: HostView, session: Session) -> str | None:
@@ -163,6 +89,27 @@ def lost_source(view: HostView, session: Session) -> str | None:
     return None
 
 
+def _ends(view: HostView, session: Session, source: str) -> Draft:
+    answer = way(view, session)
+    return RULE.found(
+        subject=session.subject,
+        message=f"BGP session {session.name} to {session.neighbour} still stands, but its source {source} is no "
+        "address of this host any more: nothing of the neighbour arrives, and the hold timer ends it; "
+        + loss_words(view, session),
+        severity=down_severity(view, session),
+        evidence=[
+            ("source address", source, session.source),
+            (f"interfaces with {source}", 0, "RTM_GETADDR IFA_LOCAL"),
+            ("connection from it", f"{source} to {session.address}, established", "inet_diag"),
+            *routed(view, answer),
+        ],
+        confirm=[session.confirm, f"ip -br address show to {source}", f"ss -tn src {source}"],
+        fix=f"give this host {source} again (ip address add)",
+        touches=[*touched(view, session, answer), subject("address", address=source)],
+        breaks=default_lost(view, session),
+    )
+
+
 def _where(view: HostView, gone: str | None) -> list[Subject]:
     """The address that is gone, as the rules about addresses name it."""
     if gone is None or view.baseline is None:
@@ -175,14 +122,16 @@ def _where(view: HostView, gone: str | None) -> list[Subject]:
 def check(view: HostView) -> Iterator[Draft]:
     for session in sessions(view):
         if session.up:
+            if (lost := doomed(view, session)) is not None:
+                yield _ends(view, session, lost)
             continue
         own = candidates(view, session)
         sure, gone = REFUSED in session.error, lost_source(view, session)
         if not sure and gone is None and (session.error not in HANGS_UP or len(own) < 2):
             continue
         answer = way(view, session)
-        calls = None if sure or gone else called(view, session, _chosen(view, answer))
-        inner = None if sure or gone or calls else loopback(view, session, _chosen(view, answer))
+        calls = None if sure or gone else called(view, session, chosen(view, answer))
+        inner = None if sure or gone or calls else loopback(view, session, chosen(view, answer))
         likely = bool(calls or gone or inner) or (refused_again(session) and near(view, session) > 1)
         source = gone or session.protocol.source_address or (calls[0] if calls else None)
         again = f"give this host {gone} again (ip address add), or "
@@ -192,7 +141,7 @@ def check(view: HostView) -> Iterator[Draft]:
         elif calls:
             words = f"it calls from {calls[0]}, and the neighbour calls {calls[1]}"
         elif inner:
-            words = f"it calls from {_chosen(view, answer)}, and the neighbour hangs up; the address on lo is {inner}"
+            words = f"it calls from {chosen(view, answer)}, and the neighbour hangs up; the address on lo is {inner}"
         yield RULE.found(
             subject=session.subject,
             message=f"BGP session {session.name} to {session.neighbour} fails ({session.error or session.state}): "
@@ -249,6 +198,7 @@ def examples() -> Iterator[Example]:
     link: Any = BirdHost().bgp_down("up1", RESET).link("eth0").address("eth0", two[0]).address("eth0", "10.0.0.3/24")
     link.address("eth0", "192.0.2.9/24", scope=253)
     yield Example(name="reset, another of the link's scope", why="no source for it", tables=link.build(), **info)
+    yield from _taken_away()
     yield from _called()
     yield from _calls_aside()
     yield from _inside()
@@ -326,6 +276,34 @@ def _calls_aside() -> Iterator[Example]:
     bind = host("10.9.9.9", error=f"Socket: {REFUSED}", way={})
     plain: dict[str, Any] = {"fires": 1, "severity": "critical", "says": ("source address not told", EXPECTED)}
     yield Example(name="cannot bind, and is called", why="it did not call", tables=bind.build(), **plain)
+
+
+def _taken_away() -> Iterator[Example]:
+    """A session that stands while its source address goes."""
+
+    def host(own: str = "192.0.2.3/24", **socket: Any) -> Any:
+        made: Any = BirdHost().bgp("up1", source_address="192.0.2.2").link("eth0").address("eth0", own)
+        held = {"state": ESTABLISHED, "src": "192.0.2.2", "sport": 40000, "dst": "192.0.2.1", "dport": 179}
+        return made.socket(**(held | socket))
+
+    told: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "certain"}
+    says = ("its source 192.0.2.2 is no address of this host any more",)
+    yield Example(name="taken away", why="nothing arrives there", tables=host().build(), **told, says=says)
+    called = host(sport=179, dport=40000)
+    yield Example(name="taken away, the neighbour called", why="the same", tables=called.build(), **told)
+    for name, why, one in (
+        ("there", "the ordinary case", host("192.0.2.2/24")),
+        ("no connection of it here", "the daemon is another namespace's", host(src="192.0.2.9")),
+        ("its connection is to another", "it is another session's", host(dst="192.0.2.77")),
+        ("its connection is no BGP", "it is something else", host(dport=8179)),
+        ("its connection is over", "it is another finding's", host(state=TIME_WAIT)),
+        (
+            "local by a route",
+            "any address of a prefix",
+            host().route("192.0.2.2/32", dev="lo", table=255, type="local"),
+        ),
+    ):
+        yield Example(name=f"source: {name}", why=why, tables=one.build())
 
 
 def _inside() -> Iterator[Example]:

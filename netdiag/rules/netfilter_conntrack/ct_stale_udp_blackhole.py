@@ -88,7 +88,7 @@ def _dead_backend(view: HostView, group: Group) -> Iterator[Draft]:
         return
     dead = dead_end(view, entry.reply_src)
     if dead is not None:
-        yield _finding(group, f"{entry.reply_src}, where nobody is any more ({dead.why})", given[0], dead.fact)
+        yield _finding(group, f"held at {entry.reply_src}, where nobody is any more ({dead.why})", given[0], dead.fact)
 
 
 def _before_the_rule(view: HostView, group: Group) -> Iterator[Draft]:
@@ -98,7 +98,7 @@ def _before_the_rule(view: HostView, group: Group) -> Iterator[Draft]:
         return
     fact = ("answered", "never", "CTA_STATUS without IPS_SEEN_REPLY")
     if all(_elsewhere(entry, one) for one in given):
-        yield _finding(group, "where it was sent before the rule was made, without an answer", given[0], fact)
+        yield _finding(group, "sent as before the rule was made, without an answer", given[0], fact)
 
 
 def _shared_out(view: HostView, entry: ConntrackEntry, given: tuple[Translation, ...]) -> bool:
@@ -128,8 +128,9 @@ def _finding(group: Group, where: str, now: Translation, fact: tuple[str, object
     goal = f"{target} port {now.port}" if now.port else target
     return RULE.found(
         subject=subject("conntrack", proto="udp", dst=entry.orig_dst, dport=entry.orig_dport),
-        message=f"{group.count} UDP flows to {entry.orig_dst} port {entry.orig_dport} (from {entry.orig_src}) are held"
-        f" at {where}; the rules now say {goal}",
+        message=f"{group.count} UDP {'flow' if group.count == 1 else 'flows'} to {entry.orig_dst} port "
+        f"{entry.orig_dport} (from {entry.orig_src}) {'is' if group.count == 1 else 'are'} {where}; the rules now say "
+        f"{goal}",
         evidence=[
             ("flow", f"{entry.orig_src} port {entry.orig_sport}, {entry.timeout} s left", "IPCTNL_MSG_CT_GET"),
             ("goes to", f"{entry.reply_src} port {entry.reply_sport}", "CTA_TUPLE_REPLY"),
