@@ -1,7 +1,9 @@
-"""A port with a lower hardware address joins a bridge that has addresses of its own."""
+"""A port with a lower hardware address joins a bridge that has addresses of its own: since a baseline, and without."""
 
 from tests.drills.harness import Drill, drill_test
 from tests.lab import Host, Lab
+
+BEFORE = "/run/before.netdiag"
 
 
 def build(lab: Lab, *, fixed: bool = False) -> Host:
@@ -13,6 +15,7 @@ def build(lab: Lab, *, fixed: bool = False) -> Host:
         host.ip("link set dev br0 address 5e:00:00:00:00:77")
     host.ip("link set br0 up\naddress add 192.0.2.1/24 dev br0")
     lab.wait(lambda: "fe80" in host.run("ip", "-6", "address", "show", "dev", "br0").stdout, 4, "a link-local address")
+    assert host.netdiag("collect", "-o", BEFORE)[0] == 0
     return host
 
 
@@ -36,6 +39,16 @@ test_drill = drill_test(
         repair=None,
         severity="warning",
         expect={"kind": "link", "ifname": "br0"},
+        check_args=("--interval", "0", "--baseline", BEFORE),
         twin=fixed,
-    )
+    ),
+    Drill(
+        rule="bridge-own-mac-flap",
+        name="without a baseline",
+        build=build,
+        break_=join,
+        repair=lambda lab, host: host.ip("link del p0"),
+        severity="info",
+        expect={"kind": "link", "ifname": "br0"},
+    ),
 )

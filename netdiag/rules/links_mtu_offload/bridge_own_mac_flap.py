@@ -1,7 +1,7 @@
 """What it checks
-  A bridge with addresses of its own changed its hardware address since it was brought up: it bears that of one port,
-  and its link-local address was made of that of another port, or of an interface that was one and is still there. Or
-  since the baseline was taken: it bears that of one port, and had another one then.
+  A bridge with addresses of its own changed its hardware address since the baseline was taken: it bears that of one
+  port, and had another one then. Or, as info, at some time since it was brought up: it bears that of one port, and its
+  link-local address was made of that of another port, or of an interface that was one and is still there.
 
 Why it matters
   A bridge without a fixed address takes the lowest of its ports'. When a port with a lower one is added (a container,
@@ -21,7 +21,8 @@ Not flagged
   Bridges whose address was set (by Docker, libvirt, CNI plugins): it is no port's. A bridge that got its first port
   after it was brought up. Bridges without an address of their own: nobody talks to them. Bridges without IPv6, or with
   a link-local address that was not made of a hardware address, and those whose link-local address is older than their
-  first port: whether they changed cannot be known without a baseline.
+  first port: whether they changed cannot be known without a baseline. A change that the baseline has seen already, or
+  without one: every host whose guests come and go shows one for ever; it may come again (info).
 
 References
   net/bridge/br_stp_if.c br_stp_recalculate_bridge_id() (NET_ADDR_SET); RFC 4291 appendix A;
@@ -30,9 +31,10 @@ References
 
 import ipaddress
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Severity, subject
 from netdiag.model.link import Link
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.expected import same_link, since
@@ -64,9 +66,11 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         ports = {port.address: port for port in view.stack.ports(bridge.ifindex) if port.address}
         if bridge.address in ports:
-            told = _by_link_local(view, bridge, ports) or _by_baseline(view, bridge)
+            told, severity = _by_baseline(view, bridge), RULE.severity
+            if told is None:
+                told, severity = _by_link_local(view, bridge, ports), "info"
             if told is not None:
-                yield _finding(bridge, ports[bridge.address], *told)
+                yield _finding(bridge, ports[bridge.address], *told, severity=severity)
 
 
 def _by_link_local(
@@ -100,11 +104,15 @@ def _by_baseline(view: HostView, bridge: Link) -> tuple[str, str, tuple[str, obj
     )
 
 
-def _finding(bridge: Link, now: Link, whose: str, old: str, fact: tuple[str, object, str]) -> Draft:
+def _finding(
+    bridge: Link, now: Link, whose: str, old: str, fact: tuple[str, object, str], *, severity: Severity
+) -> Draft:
     """``whose``: what it had before, for a person; ``fact``: how that is known."""
     name = bridge.ifname
     return RULE.found(
         subject=subject("link", ifname=name),
+        severity=severity,
+        confidence="possible" if severity == "info" else None,  # it was at any time: it explains nothing of now
         message=f"{name} had the hardware address {whose}, and now has that of {now.ifname}, {bridge.address}: "
         "it changes with every port that has a lower one",
         evidence=(
@@ -141,7 +149,8 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object
 
 def examples() -> Iterator[Example]:
     about = subject("link", ifname="br0")
-    yield _case("a lower port came", "the plain fault", _bridge(), 1, subject=about, says=(f"address {HIGH}",))
+    yield _case("a lower port came", "at some time", _bridge(), 1, subject=about, says=(f"address {HIGH}",),
+                severity="info")  # fmt: skip
     six = _bridge(own=False).address("br0", "2001:db8::1/64")
     yield _case("IPv6 only", "it is talked to as well", six, 1)
     yield _case("address was set", "it is no port's", _bridge(address=RANDOM, local=OF_RANDOM))
@@ -181,6 +190,7 @@ def _since() -> Iterator[Example]:
         ("no such bridge then", "it was made since", random, HostBuilder(), 0),
         ("another kind then", "another thing", random, HostBuilder().link("br0", address=HIGH), 0),
         ("seen by its link-local address too", "told once", _bridge(), _bridge(HIGH), 1),
+        ("seen by its link-local address alone", "it was before the baseline", _bridge(), _bridge(), 1),
         (
             "none then",
             "nothing to compare",
@@ -189,4 +199,7 @@ def _since() -> Iterator[Example]:
             0,
         ),
     ):
-        yield Example(name=f"baseline: {name}", why=why, tables=now.build(), baseline=then.build(), fires=fires)
+        known: dict[str, Any] = {"severity": "info" if name.endswith("alone") else "warning"} if fires else {}
+        yield Example(
+            name=f"baseline: {name}", why=why, tables=now.build(), baseline=then.build(), fires=fires, **known
+        )
