@@ -154,3 +154,16 @@ def refused_by_route() -> Iterator[Example]:
         tables = _peer(allowed, age).route(dst, type="blackhole", family="inet").build()
         name = f"{dst} in {allowed}, shaken hands {age:.0f} s ago"
         yield Example(name=name, why="is it in use?", tables=tables, fires=1, severity=severity)
+    before: tuple[tuple[str, str, dict[str, Any], float, Any], ...] = (
+        ("the peer's prefix", "10.80.12.0/24", {}, 20, "critical"),
+        ("half of it", "10.80.12.0/25", {}, 20, "critical"),
+        ("more than the tunnel has", "10.80.0.0/16", {}, 20, None),
+        ("everything", "0.0.0.0/0", {}, 20, None),
+        ("the prefix for some packets", "10.80.12.0/24", {"fwmark": 7, "invert": True}, 20, None),
+        ("the prefix of a dead peer", "10.80.12.0/24", {}, 900, None),
+    )
+    for name, dst, rule, age, severity in before:
+        host = _peer("10.80.12.0/24", age).rule(40, table=90, **rule).route(dst, type="prohibit", table=90)
+        fires = 1 if severity else 0
+        why = "main has it, and is not asked"
+        yield Example(name=f"a table before main: {name}", why=why, tables=host.build(), fires=fires, severity=severity)

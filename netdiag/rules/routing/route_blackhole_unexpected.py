@@ -3,9 +3,8 @@
   BGP session, the endpoint of a WireGuard peer, the far end of a tunnel, a guest (one with a host route, or one that is
   alone with this host in the subnet of its tap, or a live one on a bridge of guests), a live neighbour on a link, what
   a living WireGuard peer carries, the far end of a connection that a program of this host opened, or that a guest has
-  opened through it),
-  although a working route lies behind it: one of a worse metric, or of a shorter prefix. Also: it takes a prefix, by
-  its metric, from a working unicast route of the same prefix.
+  opened through it), although a working route lies behind it: one of a worse metric, of a shorter prefix, or of a later
+  table. Also: it takes a prefix, by its metric, from a working unicast route of the same prefix.
 
 Why it matters
   A blackhole drops without a word (the sender on this host gets EINVAL), "unreachable" answers with EHOSTUNREACH,
@@ -38,11 +37,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from netdiag.index.reach import reachable_tables
+from netdiag.index.reach import reachable_tables, selects
 from netdiag.index.view import HostView
 from netdiag.model.bird import UnresolvedRoute
 from netdiag.model.distinct import among
 from netdiag.model.finding import SEVERITY_RANK, Confidence, Draft, Severity, subject
+from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import (
     RT_TABLE_MAIN,
     RTN_BLACKHOLE,
@@ -50,6 +50,7 @@ from netdiag.model.route import (
     RTN_UNREACHABLE,
     RTNH_F_DEAD,
     RTPROT_NAMES,
+    Route,
 )
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
@@ -111,16 +112,29 @@ def by_demand(view: HostView) -> Iterator[Refusal]:
         if demand.kind in ("inner", "flow") and row.dst.endswith(("/32", "/128")):
             continue  # one guest of the mesh that was given up, or whom somebody shut out
         hidden = left_behind(view, family, answer.route, demand.ifindex)
-        if hidden is None and row.table == RT_TABLE_MAIN and answer.rule is not None and demand.ifindex is None:
-            # A refusal in a table before main is what a kill switch is made of.
-            behind = view.lookup_behind(demand.query, answer.rule)
-            hidden = behind.route if behind.type == "unicast" else None
+        if hidden is None and answer.rule is not None:
+            hidden = _asked_next(view, demand, answer.rule, row)
         if hidden is None:
             continue
         only_default = view.routes(family).dst_len[hidden] == 0
         if only_default and not row.default and (row.protocol == BIRD or aggregate(view, family, answer.route)):
             continue  # the more specific route is missing, not the aggregate wrong
         yield Refusal(family, answer.route, hidden, weight(view, demand, row), "certain", demand)
+
+
+def _asked_next(view: HostView, demand: Demand, rule: PolicyRule, row: Route) -> int | None:
+    """The working route of a later table that would take the packets: behind main, and behind a table before it that
+    all packets are led to, if the refusing route is for a part of it. What refuses more, or for some packets alone, is
+    made so: a kill switch."""
+    behind, own = view.lookup_behind(demand.query, rule), demand.ifindex
+    if behind.type != "unicast" or behind.route is None:
+        return None
+    if row.table == RT_TABLE_MAIN:
+        return behind.route if own is None else None
+    there = own is None or {hop.oif for hop in behind.hops} == {own}
+    wide = int(view.routes(row.family).dst_len[behind.route])
+    part = wide <= int(row.dst.rpartition("/")[2]) and not row.default
+    return behind.route if wide and part and there and not selects(rule) else None
 
 
 def by_prefix(view: HostView, family: str) -> Iterator[Refusal]:
