@@ -103,6 +103,7 @@ def check(view: HostView) -> Iterator[Draft]:
             if bfd is None
             else [(f"BFD session {bfd.address}", f"{bfd.state} since {bfd.since}", "show bfd sessions")]
         )
+        port = 4784 if "multihop" in (row.session or "") else 3784
         default = "::/0" if ":" in (row.neighbor_address or "") else "0.0.0.0/0"
         yield RULE.found(
             subject=session.subject,
@@ -115,7 +116,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 *entries(view, session),
             ],
             confirm=[session.command("show bfd sessions"), session.confirm],
-            fix=f"{session.command('restart ' + bird_name(session.name))}  # after letting UDP 3784 pass both ways",
+            fix=f"{session.command('restart ' + bird_name(session.name))}  # after letting UDP {port} pass both ways",
             severity=severity,
             confidence="possible" if severity == "info" else "certain" if "BFD" in session.error else "likely",
             touches=touched(view, session, answer),
@@ -161,6 +162,9 @@ def _down_examples() -> Iterator[Example]:
         yield _case(f"taken down there, {error}", "RFC 9384", theirs, fires=1, severity="critical")
     other = BirdHost().bgp_down("up1", "Received: Unknown error 6.9")
     yield _case("another word of a newer neighbour", "a hard reset", other)
+    for words, port in (("external multihop AS4", 4784), ("external AS4", 3784)):
+        far = BirdHost().bgp_down("up1", TOLD, session=words)
+        yield _case(f"taken down, {words}", "each has its port", far, fires=1, says=(f"letting UDP {port} pass",))
     yield _case(
         "taken down, BFD back",
         "BIRD waits out its error wait time",
