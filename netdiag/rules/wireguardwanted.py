@@ -1,9 +1,10 @@
 """Who wants a WireGuard peer at this moment, though it has no keepalive: what the host shows of packets for it.
 
 A peer that is sent anything makes new keys within a round trip. So where BIRD calls a neighbour behind it, where TCP
-sends again and again to an address behind it, or where a tracked connection to its endpoint was used a moment ago,
-keys that are dead tell that it does not answer (drivers/net/wireguard/send.c, timers.c). Pure; nothing can fail. The
-rule must consult bird, sockets, conntrack and conntrack_state.
+sends again and again to an address behind it, where a tracked connection to its endpoint was used a moment ago, or
+where packets went into the interface for which no handshake was begun, keys that are dead tell that it does not answer
+(drivers/net/wireguard/send.c, timers.c). Pure; nothing can fail. The rule must consult bird, sockets, conntrack,
+conntrack_state and deltas.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_SEEN_REPLY
+from netdiag.model.link import Stats64
 from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
 from netdiag.model.sockets import AF_INET, AF_INET6, ESTABLISHED, SYN_SENT, Socket
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
@@ -22,7 +24,8 @@ from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example
 from netdiag.rules.sockettables import packed
-from netdiag.rules.wireguardpeers import REJECT_AFTER_TIME, devices
+from netdiag.rules.wireguard.wg_no_endpoint_tx import GROUPS, moved, to_groups
+from netdiag.rules.wireguardpeers import REJECT_AFTER_TIME, devices, second_looks
 from netdiag.rules.wireguardways import peer_for
 
 Fact = tuple[str, object, str]
@@ -35,6 +38,8 @@ TRIES = {"syn_sent": 2, "established": 3}
 """Retransmissions by which a peer that lives would have been woken."""
 UDP_TIMEOUTS = {"udp_timeout": 30, "udp_timeout_stream": 120}
 """The kernel's own."""
+SEVERAL = 2
+"""Packets between the looks."""
 JUST = 10
 """Seconds since a tracked packet to a peer that is being tried: every five seconds."""
 
@@ -44,7 +49,8 @@ def wanted(view: HostView) -> dict[tuple[str, str], Fact]:
     tunnels = {link.ifindex: device for device, link in devices(view)}
     found: dict[tuple[str, str], Fact] = {}
     if any(_dead(view, peer) is not None for device in tunnels.values() for peer in device.peers):
-        for (device, peer), fact in (*_called(view, tunnels), *_sent(view, tunnels), *_tracked(view, tunnels)):
+        every = (_called, _sent, _tracked, _entered)
+        for (device, peer), fact in (each for sign in every for each in sign(view, tunnels)):
             found.setdefault((device.ifname, peer.public_key), fact)
     return found
 
@@ -126,6 +132,25 @@ def _tracked(view: HostView, tunnels: dict[int, WireguardDevice]) -> Iterator[Fo
                     )
 
 
+def _entered(view: HostView, tunnels: dict[int, WireguardDevice]) -> Iterator[Found]:
+    """The one peer with dead keys of a daemon that took packets between the looks and sent nothing to anybody: had the
+    first of them woken it, that would have been a try. (The kernel counts no packet that waits for keys.)"""
+    if not view.read_whole("deltas"):
+        return
+    later = second_looks(view)
+    for ifindex, device in tunnels.items():
+        link = view.link(ifindex)
+        dead = [peer for peer in device.peers if peer.endpoint and peer.allowed_ips and _dead(view, peer) is not None]
+        if link is None or not device.userspace or len(dead) != 1:
+            continue
+        rows = [(peer, later.get((device.ifname, peer.public_key))) for peer in device.peers]
+        mute = all(row is not None and row.tx_bytes == peer.tx_bytes for peer, row in rows)
+        count = moved(view, link, "tx_packets") - to_groups(view)
+        if mute and count >= SEVERAL:
+            source = f"RTM_GETLINK {device.ifname} IFLA_STATS64"
+            yield (device, dead[0]), (f"packets that went into {device.ifname} meanwhile", count, source)
+
+
 class _Both(BirdHost, WireguardBuilder):
     """A host with both daemons."""
 
@@ -201,3 +226,38 @@ def wanted_examples() -> Iterator[Example]:
             made.conntrack(17, *ends, status=status, timeout=left)
             name = f"datagrams to {endpoint} from {sport}, status {status:#x}, {left} s left"
             yield case(name, "a try every five seconds keeps the entry young", made, told)
+    for name, why, fields, fires in (
+        ("two", "somebody sends to it", {}, 1),
+        ("one", "it may have been the first", {"count": 1}, 0),
+        ("two, to groups", "they are no peer's", {"groups": 2}, 0),
+        ("two, and some were sent to it", "it may be awake by now", {"tx": 96}, 0),
+        ("two, and another peer was sent some", "they were for that one", {"beside": 96}, 0),
+        ("two, and another one with dead keys", "for which of them", {"beside_age": 900}, 0),
+        ("two, of the kernel's", "it counts none that waits", {"userspace": False}, 0),
+        ("two, of living keys", "it needs no new ones", {"age": 170}, 0),
+    ):
+        yield case(f"packets into the interface: {name}", why, _entering(**fields), fires)
+
+
+def _entering(
+    *,
+    count: int = 2,
+    groups: int = 0,
+    tx: int = 0,
+    beside: int = 0,
+    beside_age: float = 60,
+    age: float = 900,
+    userspace: bool = True,
+) -> WireguardBuilder:
+    """A daemon's interface with two peers, that took so many packets between the looks."""
+    made = WireguardBuilder().wireguard("wg0", userspace=userspace)
+    made.link("eth0").address("eth0", "192.0.2.1/24").address("wg0", "10.0.0.1/24")
+    made.wg_peer("wg0", "a", age=age, allowed_ips=("10.0.0.2/32",)).second_look("wg0", "a", tx=tx, seconds=1.0)
+    made.wg_peer("wg0", "b", age=beside_age, allowed_ips=("10.0.0.3/32",))
+    made.second_look("wg0", "b", tx=beside, seconds=1.0)
+    before, after = (
+        {"snmp": {GROUPS[0]: told}, "links": (made.link_counters("wg0", stats=Stats64(tx_packets=number)),)}
+        for told, number in ((0, 10), (groups, 10 + count))
+    )
+    made.counters(before=before, after=after)
+    return made

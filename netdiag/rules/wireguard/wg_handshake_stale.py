@@ -5,7 +5,8 @@
     or it is older than 180 seconds, and between the two looks at the counters this host sent two or more tries of a
     handshake, of 148 bytes each, and received nothing. One try alone is told as info: the answer may be under way
     or it is older than 180 seconds, and somebody here sends to it: BIRD has called a neighbour behind it since, TCP
-    sends again and again to an address behind it, or a tracked connection to its endpoint was used a moment ago.
+    sends again and again to an address behind it, or a tracked connection to its endpoint was used a moment ago; or
+    packets went into the interface of a daemon while it sent nothing to any peer, and no other one has dead keys.
   Where every peer of a device is silent and several are stale, that is one finding.
 
 Why it matters
@@ -64,7 +65,7 @@ RULE = Rule(
     title="a WireGuard peer no longer answers",
     severity="warning",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "wireguard"),
-    consults=("bird", "sockets", "conntrack", "conntrack_state"),
+    consults=("bird", "sockets", "conntrack", "conntrack_state", "deltas"),
     explains=("bgp-not-established", "bgp-hold-timer-expired", "bgp-bfd-down"),
 )
 
