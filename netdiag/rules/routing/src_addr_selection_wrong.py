@@ -51,7 +51,7 @@ from netdiag.index.nftpacket import Packet
 from netdiag.index.packet import Hop, Lookup, Query
 from netdiag.index.source6 import Sources6
 from netdiag.index.view import HostView
-from netdiag.model.address import IFA_F_DEPRECATED, Address
+from netdiag.model.address import IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE, Address
 from netdiag.model.finding import Draft, Unjudged
 from netdiag.model.link import Link
 from netdiag.model.nft import Nft, XtTable
@@ -85,6 +85,8 @@ FAR = {
     "inet6": ("2001:db8:ffff::77", "2600::77", "2a00::77"),
 }
 """Somewhere in the Internet: only looked up, never asked."""
+UNUSABLE = IFA_F_DEPRECATED | IFA_F_TENTATIVE | IFA_F_DADFAILED
+"""Not to be sent with, or not yet."""
 CARRIERS = frozenset({"wireguard", "tun", "ppp", "xfrm", "vti", "vti6"})
 RESTING = frozenset({"dummy", "vrf"})
 """Interfaces that are there to hold addresses, like lo."""
@@ -114,7 +116,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     firewall = Netfilter(view.nft)
     for family in FAR:
         own = [row for row in view.addresses if row.family == family and not private(row.local) and row.scope == 0]
-        public = [row for row in own if not row.flags & IFA_F_DEPRECATED]
+        public = [row for row in own if not row.flags & UNUSABLE]
         every = sorted(_wrong(view, family, firewall, public), key=lambda one: one.perhaps)
         wrong = next((one for one in every if public or _of_tunnel(view, one)), None)
         if wrong is None:
@@ -316,6 +318,10 @@ def examples() -> Iterator[Example]:
     yield silent("IPv6 without src", "RFC 6724 takes the public one by its label", good)
     good.address("eth0", "2001:db8:9::5/64").address("eth0", "fd00:9::5/64")
     yield silent("IPv6 without src, both on the uplink", "likewise", good)
+    for flag in (IFA_F_TENTATIVE, IFA_F_DADFAILED):
+        young = HostBuilder().link("eth0").address("eth0", "fd00:9::5/64")
+        young.address("eth0", "2001:db8:9::5/64", flags=flag).route("default", via="2001:db8:9::1", dev="eth0")
+        yield silent(f"IPv6, the public one has flag {flag:#x}", "it cannot be used, or not yet", young)
     lo = edge().address("lo", "203.0.113.9/32")
     yield silent("public address on lo", "lo comes first: the kernel takes that", lo)
     yield silent("source named", "as it should be", edge(src="203.0.113.7"))
