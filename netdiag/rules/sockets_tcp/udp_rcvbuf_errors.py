@@ -1,7 +1,8 @@
 """What it checks
-  Datagrams that were dropped while netdiag looked because a UDP socket's receive buffer was full
-  (Udp.RcvbufErrors, Udp6RcvbufErrors), and the sockets whose own count of drops moved meanwhile. Likewise those that
-  were dropped because all UDP sockets together hold as much as net.ipv4.udp_mem allows (MemErrors).
+  Datagrams that were dropped while netdiag looked because a UDP socket's receive buffer was full (Udp.RcvbufErrors,
+  Udp6RcvbufErrors), and the sockets whose own count of drops moved meanwhile. Likewise those that were dropped because
+  all UDP sockets together hold as much as net.ipv4.udp_mem allows (MemErrors). And sockets that have lost some before,
+  whose buffer is full and whose program is stopped, or frozen with its cgroup.
 
 Why it matters
   UDP has nobody to send again: DNS questions, QUIC, syslog, userspace WireGuard and game traffic are lost without a
@@ -17,8 +18,8 @@ Fix
   memory of all is used up: end the program whose sockets hold it, or raise net.ipv4.udp_mem.
 
 Not flagged
-  Drops of the past. Drops that a socket counts for other reasons while the two counters stand still (checksum errors,
-  a filter's refusals). A large Recv-Q without a drop.
+  Drops of the past, of programs that run. Drops that a socket counts for other reasons while the two counters stand
+  still (checksum errors, a filter's refusals). A large Recv-Q without a drop.
 
 References
   net/ipv4/udp.c __udp_enqueue_schedule_skb(); udp(7), socket(7) SO_RCVBUF; SK_MEMINFO_DROPS
@@ -60,6 +61,7 @@ HALTED = {
 
 def check(view: HostView) -> Iterator[Draft]:
     yield from _memory(view)
+    yield from _deaf(view)
     moved = {name: view.deltas.snmp(name) or 0 for name in COUNTERS}
     lost = sum(moved.values())
     if not lost:
@@ -109,6 +111,39 @@ def check(view: HostView) -> Iterator[Draft]:
             evidence=counted,
             confirm=[*confirm, "ss -uanm"],
             fix=fix,
+        )
+
+
+def _deaf(view: HostView) -> Iterator[Draft]:
+    """Sockets of programs that are halted, that have lost some and are full, and lost none between the looks."""
+    table = view.sockets
+    full = (table.protocol == IPPROTO_UDP) & (table.later == 1) & (table.drops > 0) & (table.told & TOLD_SKMEM != 0)
+    full &= (table.later_drops == table.drops) & (
+        table.rqueue.astype(np.int64) * 4 >= table.rcvbuf.astype(np.int64) * 3
+    )
+    holders = {owner.inode: owner for owner in view.socket_owners.owners}
+    for position in np.flatnonzero(full).tolist():
+        held = holders.get(int(table.inode[position]))
+        if held is None or held.state not in HALTED:
+            continue
+        row, (words, fix) = table.row(position), HALTED[held.state]
+        yield RULE.found(
+            subject=about(row),
+            severity="warning",
+            message=f"{named(view, row)} loses every datagram that comes: its receive buffer is full, and the program "
+            f"{words}",
+            evidence=[
+                (
+                    "drops of the socket",
+                    int(table.drops[position]),
+                    f"SOCK_DIAG udp sport {row.sport} SK_MEMINFO_DROPS",
+                ),
+                ("bytes that wait", int(table.rqueue[position]), "SOCK_DIAG udp idiag_rqueue"),
+                ("receive buffer", f"{int(table.rcvbuf[position])} bytes", "SK_MEMINFO_RCVBUF"),
+                ("state of the process", held.state, f"/proc/{held.pid}/stat"),
+            ],
+            confirm=[f"ss -uanmp sport = :{row.sport}", f"ps -o pid,stat,comm -p {held.pid}"],
+            fix=fix.format(pid=held.pid),
         )
 
 
@@ -166,6 +201,23 @@ def examples() -> Iterator[Example]:
     ):
         halted = _host("Udp.RcvbufErrors", 5, process=state)
         yield fires(f"its program is in state {state}", "who is stopped reads nothing", halted, says=says)
+    stopped: dict[str, Any] = {"process": "T", "rqueue": 3072, "told": TOLD_SKMEM}
+    for name, fields, fires_ in (
+        ("full, and stopped", {}, 1),
+        ("full, and frozen", {"process": "F"}, 1),
+        ("full, and asleep", {"process": "S"}, 0),
+        ("not full, and stopped", {"rqueue": 3071}, 0),
+        ("of a size that is not told", {"told": 0}, 0),
+        ("gone meanwhile", {"later": 0}, 0),
+        ("of another protocol", {"protocol": 255}, 0),
+    ):
+        deaf = _host("Udp.RcvbufErrors", 0, drops=(7, 7), **(stopped | fields))
+        seen: dict[str, Any] = {"severity": "warning", "says": ("loses every datagram that comes",)} if fires_ else {}
+        yield Example(
+            name=f"lost some before, {name}", why="it reads nothing", tables=deaf.build(), fires=fires_, **seen
+        )
+    fresh = _host("Udp.RcvbufErrors", 0, drops=(0, 0), **stopped).build()
+    yield Example(name="full and stopped, lost none", why="nobody sends more, perhaps", tables=fresh)
     awake = _host("Udp.RcvbufErrors", 5, process="S")
     yield fires("its program sleeps", "it may be slow", awake, says=("if the program hangs", "buffer is full"))
     six = _host("Udp6RcvbufErrors", 5, src="::")
