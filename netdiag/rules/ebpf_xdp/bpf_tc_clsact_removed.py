@@ -1,5 +1,6 @@
 """What it checks
-  All tc programs (clsact and tcx) of an interface are gone since the baseline, though the interface is still there.
+  All tc programs (clsact and tcx) of an interface are gone since the baseline, though the interface is still there; or
+  a guest's interface was made anew without them, and all others of its kind and, but for a number, its name have them.
 
 Why it matters
   "tc qdisc del dev IFNAME clsact" takes every filter of both directions with it, whoever attached them; so does a
@@ -18,29 +19,30 @@ Not flagged
   Programs that moved from clsact to tcx or back. Programs with successors of other names on each side: an upgrade;
   where another program stands on one side alone, and nothing is left of those of both, the clsact was made anew. One
   direction or one program of several: see bpf-expected-missing-on-iface. Interfaces that are gone, or of guests that
-  were made anew. Without a baseline the rule is not evaluated.
+  were made anew: within the last seconds (an address of theirs tells), or where not all others, at least two, have the
+  programs. Without a baseline the rule is not evaluated.
 
 References
   net/sched/sch_ingress.c clsact_destroy(); tc-bpf(8)
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import placed
+from netdiag.rules.bpfplaces import family_of, placed
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc, tcx, xdp
-from netdiag.rules.expected import same_link, since
+from netdiag.rules.expected import just_made, same_link, since
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
     id="bpf-tc-clsact-removed",
     title="all tc programs of an interface are gone",
     severity="warning",
-    reads=("bpf", "links", "baseline"),
+    reads=("bpf", "links", "addresses", "baseline"),
     explains=(
         "bpf-expected-missing-on-iface",
         "bpf-prog-pinned-unattached",
@@ -51,6 +53,10 @@ RULE = Rule(
 )
 
 
+SIBLINGS = 2
+"""So many others of a kind show that all of them are treated alike."""
+
+
 def check(view: HostView) -> Iterator[Draft]:
     old = view.baseline
     if old is None:
@@ -58,13 +64,17 @@ def check(view: HostView) -> Iterator[Draft]:
     now, used = _standing(view), {row.ifindex for row in view.bpf.attachments if row.hook in ("tc", "tcx")}
     for ifname, sides in _standing(old).items():
         link, here = same_link(old, view, ifname), now.get(ifname, {})
+        like = [] if link is not None else _siblings(old, view, ifname, now)
+        link = view.stack.by_name[ifname] if like else link
         busy = link is not None and link.ifindex in used
         if link is None or (busy and not _swept(sides, here)):
             continue
+        words = f"; it was made anew, and {like[0]} and {len(like) - 1} more of its kind have them" if like else ""
         programs = [text for side in sides.values() for text in side.values()]
         yield RULE.found(
             subject=subject("link", ifname=ifname),
-            message=f"all tc programs of {ifname} are gone {since(old)}: {', '.join(programs[:4])}",
+            message=f"all tc programs of {ifname} are gone {since(old)}: {', '.join(programs[:4])}{words}",
+            confidence="likely" if like else None,
             evidence=[
                 ("tc programs then", ", ".join(programs[:8]), f"RTM_GETTFILTER {ifname}, {since(old)}"),
                 (
@@ -76,6 +86,28 @@ def check(view: HostView) -> Iterator[Draft]:
             confirm=[f"tc qdisc show dev {quoted(ifname)}", f"bpftool net show dev {quoted(ifname)}"],
             fix=f"restart the agents that attach {', '.join(sorted({name.split()[0] for name in programs})[:4])}",
         )
+
+
+def _siblings(old: HostView, view: HostView, ifname: str, now: Mapping[str, dict[str, dict[str, str]]]) -> list[str]:
+    """Interfaces of the name and kind of one that was made anew, all of which have what it had, where that is two or
+    more of them and it has been there for a while: one agent treats all of them alike, and missed it."""
+    before, link = old.stack.by_name.get(ifname), view.stack.by_name.get(ifname)
+    if before is None or link is None or before.kind != link.kind or not link.lower_up:
+        return []
+    if just_made(view, link) or not any(row.ifindex == link.ifindex for row in view.addresses):
+        return []
+    alike = [
+        other.ifname
+        for other in view.links
+        if other.kind == link.kind and family_of(other.ifname) == family_of(ifname) and other.lower_up
+    ]
+    had = _names(_standing(old)[ifname])
+    others = [name for name in alike if name != ifname]
+    return others if len(others) >= SIBLINGS and all(had <= _names(now.get(name, {})) for name in others) else []
+
+
+def _names(sides: Mapping[str, dict[str, str]]) -> set[tuple[str, str]]:
+    return {(direction, name) for direction, side in sides.items() for name in side}
 
 
 def _standing(view: HostView) -> dict[str, dict[str, dict[str, str]]]:
@@ -119,6 +151,7 @@ def examples() -> Iterator[Example]:
     restarted = HostBuilder().link("eth0").link("wg0", **wg)
     yield case("of a tunnel whose daemon restarted", "the same work, without them", restarted, baseline=tunnel, fires=1)
     yield case("a guest's, made anew", "another guest's", anew, baseline=guest)
+    yield from _made_anew(case)
     yield case("the interface is gone", "so are its programs", HostBuilder().link("eth1"))
     yield case("none then", "nothing to lose", _host(), baseline=_host().build())
     both = tc(_host(1), "eth0", 2, direction="egress").build()
@@ -136,3 +169,37 @@ def examples() -> Iterator[Example]:
     yield case("a program of which nothing was read", "it may be one of them", unread, baseline=both)
     kept = xdp(_host(), "eth0", 1)
     yield case("XDP is left", "another hook", kept, fires=1)
+
+
+def _made_anew(case: Callable[..., Example]) -> Iterator[Example]:
+    """One of several guests' interfaces that is another one than at the time of the baseline."""
+
+    def host(
+        *with_it: str, names: tuple[str, ...] = ("tap0", "tap1", "tap2"), age: float | None = 60.0, **first: Any
+    ) -> HostBuilder:
+        made = HostBuilder().link("eth0").bpf(programs=[program(1, "policy"), program(2, "other", tag="bb" * 8)])
+        for number, name in enumerate(names):
+            more: dict[str, Any] = {"ifindex": 50} | first if not number else {}
+            made.link(name, **({"kind": "veth"} | more))
+        for name in with_it:
+            tc(made, name, 1)
+        return made if age is None else made.address("tap0", "fe80::1/64", created=100_000.0 - age)
+
+    three = ("tap0", "tap1", "tap2")
+    before = host(*three, ifindex=3).build()
+    says = ("it was made anew, and tap1 and 1 more of its kind have them",)
+    told: dict[str, Any] = {"fires": 1, "severity": "warning", "confidence": "likely", "says": says}
+    yield case(
+        "a guest's made anew, its siblings have them", "one agent for all", host(*three[1:]), baseline=before, **told
+    )
+    for name, why, now in (
+        ("its one sibling has them", "one is no rule", host("tap1", names=("tap0", "tap1"))),
+        ("a sibling has another beside", "it is treated alike", tc(host(*three[0:]), "tap2", 2)),
+        ("it has them", "the agent came by", host(*three)),
+        ("it is down", "it is not in use", host(*three[1:], up=False)),
+        ("of another kind", "it is something else", host(*three[1:], kind="tun")),
+        ("made a moment ago", "the agent is on its way", host(*three[1:], age=9.0)),
+        ("when is not told", "the agent may be on its way", host(*three[1:], age=None)),
+        ("the others are others'", "names that are not alike", host("up1", "ge2", names=("tap0", "up1", "ge2"))),
+    ):
+        yield case(f"a guest's made anew, {name}", why, now, baseline=before)
