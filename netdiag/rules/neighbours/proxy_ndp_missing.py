@@ -1,9 +1,10 @@
 """What it checks
   Guests have addresses of the uplink's own IPv6 prefix, this host answers for some of them on the uplink (proxy_ndp
   with an entry each), and a guest that has a route, or is a live neighbour in the subnet of a guest's interface, has no
-  such entry. Or: the entries are there, and proxy_ndp is off for the uplink and for all; or they stand on another
-  interface than the uplink (a port of its bridge, a card that was the uplink before). Guests are taken for such by
-  their interface: a tap, a cable, a bridge of those, or a tunnel with WireGuard.
+  such entry. Or, as a warning: this host answered for guests at the time of the baseline, and answers for none now. Or:
+  the entries are there, and proxy_ndp is off for the uplink and for all; or they stand on another interface than the
+  uplink (a port of its bridge, a card that was the uplink before). Guests are taken for such by their interface: a tap,
+  a cable, a bridge of those, or a tunnel with WireGuard.
 
 Why it matters
   The router asks the segment for each address of an on-link prefix. For the guest that was left out nobody answers: it
@@ -50,6 +51,7 @@ RULE = Rule(
     title="a guest of the uplink's own prefix is not answered for",
     severity="critical",
     reads=("links", "addresses", "routes", "rules", "nexthops", "sysctls", "neighbours"),
+    consults=("baseline",),
 )
 LOOKED_AT = 5000
 LIVE = NUD_REACHABLE | NUD_DELAY | NUD_PROBE | NUD_STALE | NUD_PERMANENT
@@ -86,7 +88,10 @@ def check(view: HostView) -> Iterator[Draft]:
         beside = [guest for guest in left_out if guest.address in where]
         if beside:
             yield _misplaced(view, link, beside, view.ifname(where[beside[0].address]))
-        for guest in left_out if served or not (known or beside) else ():
+        lost = [] if served or beside else _answered_before(view, link, left_out)
+        if lost:
+            yield _finding(link, lost[0], 0, len(lost))
+        for guest in left_out if served or not (known or beside or lost) else ():
             if guest not in beside and (served or guest is left_out[0]):
                 yield _finding(link, guest, len(served))
 
@@ -95,6 +100,16 @@ def _answered(view: HostView, link: Link) -> set[str]:
     rows = (view.neighbours.flags & NTF_PROXY != 0) & (view.neighbours.ifindex == link.ifindex)
     rows &= view.neighbours.family == 10
     return {row.dst for row in view.neighbours.rows(np.flatnonzero(rows))}
+
+
+def _answered_before(view: HostView, link: Link, guests: list[Guest]) -> list[Guest]:
+    """Those of the guests that this host answered for on the interface of that name at the time of the baseline."""
+    old = view.baseline
+    then = old.stack.by_name.get(link.ifname) if old is not None and old.read_whole("neighbours") else None
+    if old is None or then is None:
+        return []
+    answered = _answered(old, then)
+    return [guest for guest in guests if guest.address in answered]
 
 
 def _elsewhere(view: HostView, uplink: Link) -> dict[str, int]:
@@ -178,13 +193,16 @@ def _misplaced(view: HostView, link: Link, guests: list[Guest], other: str) -> D
     )
 
 
-def _finding(link: Link, guest: Guest, siblings: int) -> Draft:
+def _finding(link: Link, guest: Guest, siblings: int, lost: int = 0) -> Draft:
     name, address = link.ifname, guest.address
     others = f"while it answers for {siblings} others" if siblings else "and it answers for no guest at all"
+    if lost:
+        more = f" and {lost - 1} more" if lost > 1 else ""
+        others = f"as it did for it{more} at the time of the baseline (entries go with a link that goes down)"
     return RULE.found(
         subject=subject("neighbour", dst=address, ifname=name),
-        severity="critical" if siblings else "info",
-        confidence="certain" if siblings else "possible",
+        severity="critical" if siblings else "warning" if lost else "info",
+        confidence="certain" if siblings else "likely" if lost else "possible",
         message=f"the guest {address} on {guest.ifname} is of {name}'s own prefix, but this host does "
         f"not answer for it on {name}, {others}: it is not reached from outside",
         evidence=(
@@ -226,6 +244,17 @@ def examples() -> Iterator[Example]:
     yield _case("a container as well", "each is its own", cable, 2)
     yield _case("none at all", "the block may be routed, or ndppd answers", _edge(entry=False), 1, severity="info",
                 subject={"dst": "2001:db8::5"})  # fmt: skip
+    then = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY).build()
+    was: dict[str, object] = {"severity": "warning", "confidence": "likely", "subject": {"dst": "2001:db8::5"}}
+    yield _case("none any more", "the uplink went down and came back", _edge(entry=False), 1, baseline=then, **was,
+                says=("as it did for it and 1 more at the time",))  # fmt: skip
+    yield _case("one went", "its sibling tells already", _edge(), 1, baseline=then, **told)
+    yield _case("none then either", "the block may be routed", _edge(entry=False), 1, severity="info",
+                baseline=_edge(entry=False).build())  # fmt: skip
+    yield _case("none any more, of what was then", "it was not read", _edge(entry=False), 1, severity="info",
+                baseline=then, late_then=("neighbours",))  # fmt: skip
+    given_up = _edge(entry=False, proxy_ndp=0)
+    yield _case("none any more, and switched off", "somebody gave it up", given_up, baseline=then)
     whole = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
     yield _case("all answered for", "the healthy host", whole)
     off = subject("sysctl", name="net.ipv6.conf.eth0.proxy_ndp", ifname="eth0")
