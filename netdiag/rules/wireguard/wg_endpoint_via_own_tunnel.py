@@ -17,7 +17,7 @@ Confirm
 Fix
   ip route add ENDPOINT via GATEWAY dev UPLINK, a route of its own for the endpoint: nothing else changes its way. With
   many peers use a mark instead, as wg-quick does: wg set IFNAME fwmark 51820, the tunnel's default route in a table of
-  its own, and ip rule add not fwmark 51820 table 51820.
+  its own, and ip rule add not fwmark 51820 table 51820. Where such a rule is there, the device has lost its mark.
 
 Not flagged
   An endpoint that goes another way because of the device's fwmark. A tunnel in a tunnel: the endpoint lies behind
@@ -32,9 +32,13 @@ References
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+import numpy as np
+
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, subject
+from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
 from netdiag.rules.build_wireguard import WireguardBuilder, key
 from netdiag.rules.routewords import rule_subject
@@ -64,6 +68,10 @@ RULE = Rule(
         "bgp-*",
     ),
 )
+
+
+MOST_ASKED = 8
+"""Default routes that are looked at for a way out."""
 
 
 class Loop(NamedTuple):
@@ -144,6 +152,26 @@ def check(view: HostView) -> Iterator[Draft]:
             yield _finding(view, device, loops, [each for each, _ in found if each.ifname in circle])
 
 
+def _fix(view: HostView, device: WireguardDevice, query: Query | None, endpoint: str) -> str:
+    """The mark that a rule excepts from the tunnel, where the device has lost it; else a route of its own for the
+    endpoint, by a default route that no tunnel has, where there is still one."""
+    tunnels = {link.ifname for _, link in alive(view)}
+    for rule in view.rules if query is not None else ():
+        if query is not None and rule.family == query.family and rule.invert and rule.fwmark:
+            hops = view.lookup(msgspec.structs.replace(query, mark=rule.fwmark)).hops
+            if hops and all(view.ifname(hop.oif) not in tunnels for hop in hops):
+                return f"wg set {quoted(device.ifname)} fwmark {rule.fwmark:#x}"
+    family = "inet6" if ":" in endpoint else "inet"
+    routes = view.routes(family)
+    plain = (routes.dst_len == 0) & (routes.table == RT_TABLE_MAIN) & (routes.type == RTN_UNICAST)
+    for row in view.route_rows(family, np.flatnonzero(plain)[:MOST_ASKED].tolist()):
+        for hop in row.hops:
+            if hop.gateway and view.ifname(hop.oif) not in tunnels:
+                via = f"{'inet6 ' if family == 'inet' and ':' in hop.gateway else ''}{hop.gateway}"
+                return f"ip route add {quoted(endpoint)} via {via} dev {quoted(view.ifname(hop.oif))}"
+    return f"ip route add {quoted(endpoint)} via GATEWAY dev UPLINK  # the gateway that it was reached by before"
+
+
 def _finding(view: HostView, device: WireguardDevice, loops: list[Loop], circle: Sequence[WireguardDevice]) -> Draft:
     """``circle``: other devices through which the packets go round, whose own finding is the same fault once more."""
     name, first = device.ifname, loops[0]
@@ -153,7 +181,6 @@ def _finding(view: HostView, device: WireguardDevice, loops: list[Loop], circle:
     many = f" and {len(loops) - 1} more" if len(loops) > 1 else ""
     way = f"route {route.dst} of table {route.table}" if route is not None else "a policy rule"
     end = "where no peer takes them" if first.nobody else f"by {' > '.join(first.path[1:])}, and so round and round"
-    uplink = "via GATEWAY dev UPLINK"
     only, share = len(loops) == 1, all(loop.share for loop in loops)
     fresh = share and all(view.wireguard.at - (loop.peer.latest_handshake or 0) <= REJECT_AFTER_TIME for loop in loops)
     return RULE.found(
@@ -167,8 +194,7 @@ def _finding(view: HostView, device: WireguardDevice, loops: list[Loop], circle:
             (f"way to {first.peer.endpoint}", f"dev {first.path[1]}", f"RTM_GETROUTE, {way}"),
         ],
         confirm=[route_get(device, first.peer.endpoint or ""), f"wg show {quoted(name)} endpoints"],
-        fix=f"ip route add {quoted((first.peer.endpoint or '').partition('%')[0])} {uplink}"
-        "  # the gateway that the endpoint was reached by before",
+        fix=_fix(view, device, query, (first.peer.endpoint or "").partition("%")[0]),
         touches=[
             *device_objects(device),
             *(peer_subject(device, loop.peer) for loop in loops),
@@ -214,7 +240,20 @@ def examples() -> Iterator[Example]:
         why="as OpenVPN and others write it",
         tables=_host().route("default", via="192.0.2.1", dev="eth0").route("128.0.0.0/1", dev="wg0").build(),
         fires=1,
+        says=("ip route add 198.51.100.9 via 192.0.2.1 dev eth0",),
     )
+    for name, table, invert, says in (
+        ("the mark that its rule excepts is gone", 254, True, "wg set wg0 fwmark 0xca6c"),
+        ("a rule for a mark", 254, False, "via 192.0.2.1 dev eth0"),
+        ("the mark leads nowhere", 99, True, "via GATEWAY dev UPLINK"),
+    ):
+        lost = _host().route("default", dev="wg0", table=51820)
+        lost.route("default", via="192.0.2.1", dev="eth0", table=table)
+        if invert:
+            lost.rule(200, table=51820, fwmark=51820, invert=True)
+        else:
+            lost.rule(200, table=51820).rule(100, table=254, fwmark=51820)
+        yield Example(name=name, why="what is to be done", tables=lost.build(), fires=1, says=(says,))
     yield Example(
         name="to nobody",
         why="the interface has no peer for it",
@@ -242,6 +281,9 @@ def examples() -> Iterator[Example]:
         tables=marked.route("default", via="192.0.2.1", dev="eth0").build(),
         fires=1,
     )
+    six = _host().route("0.0.0.0/0", via="fe80::1", dev="eth0").route("128.0.0.0/1", dev="wg0")
+    inet6 = ("ip route add 198.51.100.9 via inet6 fe80::1 dev eth0",)
+    yield Example(name="a gateway of IPv6", why="RFC 5549", tables=six.build(), fires=1, says=inet6)
     young = _host(age=20).route("default", dev="wg0")
     yield Example(
         name="default route by the tunnel, living keys",
