@@ -314,7 +314,7 @@ def collect(source: Source, options: Options) -> Collected:
     raw = source.read_many(["/etc/nsswitch.conf"]).get("/etc/nsswitch.conf")
     table = Resolver(
         present=present,
-        target=posixpath.join("/etc", target) if target else None,
+        target=posixpath.normpath(posixpath.join("/etc", target)) if target else None,
         dangling=target is not None and not present,
         nameservers=nameservers,
         search=search,
