@@ -24,14 +24,14 @@ Not flagged
   Addresses on any interface (of IPv6: that is up), that the packet filter names in a table that translates (DNAT,
   TPROXY), in a local route (AnyIP), or behind a route of any table that policy rules lead to, but for one that leads to
   lo: its packets come back in until their TTL is over. Announcements with a blackhole community (RTBH): the neighbour
-  is asked to drop. Shorter prefixes: aggregates, where anything of them is here or the blackhole stands in the kernel
-  as well; blocks of private addresses and those longer than /24 (IPv6: /48), which wait for guests; and what is told
-  inside the AS alone: a route reflector gives the edges what they announce. Hosts with eBPF programs on the way in that
-  may take the packets before the kernel looks them up (XDP or tc whose verdicts are not known to be others than TX and
-  REDIRECT), or whose programs or packet filter were not read: told as a possibility, and so where BIRD does not tell
-  the communities; a warning where such a host has another address that it announces in the same way, for then that is
-  how it takes them in. Of shorter prefixes nothing is told there. Recursive routes that BIRD cannot resolve
-  (bgp-exports-unreachable-route). Drained hosts announce nothing.
+  is asked to drop. Shorter prefixes: aggregates, where anything of them is here (where nothing is, but the blackhole,
+  it is told: a prefix may be held until it is used); blocks of private addresses and those longer than /24 (IPv6: /48),
+  which wait for guests; and what is told inside the AS alone: a route reflector gives the edges what they announce.
+  Hosts with eBPF programs on the way in that may take the packets before the kernel looks them up (XDP or tc whose
+  verdicts are not known to be others than TX and REDIRECT), or whose programs or packet filter were not read: told as a
+  possibility, and so where BIRD does not tell the communities; a warning where such a host has another address that it
+  announces in the same way, for then that is how it takes them in. Of shorter prefixes nothing is told there. Recursive
+  routes that BIRD cannot resolve (bgp-exports-unreachable-route). Drained hosts announce nothing.
 
 References
   RFC 4786, RFC 7999; net/ipv4/route.c ip_route_input_slow()
@@ -48,7 +48,17 @@ from netdiag.index.ways import usable
 from netdiag.model.bird import BirdRoute, RouteList, SentRoute, UnresolvedRoute
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Xdp
-from netdiag.model.route import RTN_LOCAL, RTN_THROW, RTN_UNICAST, RTNH_F_DEAD, Routes
+from netdiag.model.route import (
+    RTN_BLACKHOLE,
+    RTN_LOCAL,
+    RTN_PROHIBIT,
+    RTN_THROW,
+    RTN_UNICAST,
+    RTN_UNREACHABLE,
+    RTNH_F_DEAD,
+    Routes,
+)
+from netdiag.rules.aggregatecases import aggregate_examples
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_bpf import program, tc, tcx, xdp
@@ -146,6 +156,7 @@ def asked_to_drop(listed: RouteList, route: BirdRoute) -> bool:
     return route.net in (listed.rtbh or ()) or any(word.endswith(":666") for word in told)
 
 
+REFUSALS = (RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT)
 LONGEST = {"inet": 24, "inet6": 48}
 """Bits of the longest prefix that the Internet takes; what is longer is one host's share of it."""
 
@@ -155,40 +166,50 @@ def single(net: str) -> bool:
     return net.endswith("/128" if ":" in net else "/32")
 
 
-def empty(view: HostView, net: str) -> bool:
-    """Whether a host has no address and no route of a prefix of public addresses that the Internet takes, and no wider
-    one but the default."""
+def empty(view: HostView, net: str) -> str | None:
+    """What becomes of packets for a prefix of public addresses that the Internet takes, where the host has no address
+    and no route of any part of it, and no wider one but the default: ``round``, or ``held`` where it refuses the whole
+    prefix. None: something of it is here."""
     network = ipaddress.ip_network(net)
     family = "inet6" if ":" in net else "inet"
     if network.prefixlen > LONGEST[family]:
-        return False
+        return None
     first = str(network.network_address)
     if private(net) or received(view, first):
-        return False
+        return None
     if any(ipaddress.ip_address(row.local) in network for row in view.addresses):
-        return False
-    fib = view.fib(family)
-    return not any(
-        len(fib.routes_within(number, net)) or any(group.length for group in fib.candidates(number, first))
-        for number in reachable_tables(view.rules, view.links, family)
-    )
+        return None
+    fib, routes, positions = view.fib(family), view.routes(family), set[int]()
+    for number in reachable_tables(view.rules, view.links, family):
+        positions.update(int(at) for at in fib.routes_within(number, net))
+        positions.update(at for group in fib.candidates(number, first) if group.length for at in group.positions)
+    own = [int(routes.dst_len[at]) == network.prefixlen and int(routes.type[at]) in REFUSALS for at in positions]
+    return None if not all(own) else "held" if own else "round"
 
 
-def _aggregates_of(view: HostView, told: tuple[str, str, tuple[str, ...]], nets: list[str]) -> Iterator[Draft]:
-    """``told``: the daemon's socket, the static protocol, the sessions. Many of one protocol are one finding."""
-    socket, origin, names = told
+def _aggregates_of(view: HostView, told: tuple[str, str, tuple[str, ...], str], nets: list[str]) -> Iterator[Draft]:
+    """``told``: the daemon's socket, the static protocol, the sessions, and what becomes of the packets. Many of one
+    protocol are one finding."""
+    socket, origin, names, fate = told
+    held = " but the blackhole" if fate == "held" else ""
     for group in [nets] if len(nets) > NAMED else [[net] for net in nets]:
         net, more = group[0], len(group) - 1
         first = net.partition("/")[0]
         way = view.lookup(Query(family="inet6" if ":" in net else "inet", dst=first))
-        fate = f"goes out again by {view.ifname(way.oif)}" if way.ok and way.oif else "is refused"
+        goes = (
+            "is dropped"
+            if held
+            else f"goes out again by {view.ifname(way.oif)}"
+            if way.ok and way.oif
+            else "is refused"
+        )
         yield RULE.found(
             subject=subject("bird-protocol", name=origin, socket=socket) if more else subject("prefix", prefix=net),
             message=f"{net}{f' and {more} more of {origin} are' if more else ' is'} announced to "
             f"{', '.join(names[:3])}{' ...' if len(names) > 3 else ''}, and this host has no address and no route of "
-            f"{'them' if more else 'it'}: what comes for {net if more else 'it'} {fate}",
-            severity="warning",
-            confidence="likely",
+            f"{'them' if more else 'it'}{held}: what comes for {net if more else 'it'} {goes}",
+            severity="info" if held else "warning",
+            confidence="possible" if held else "likely",
             evidence=[
                 (f"announced by {origin}", net, f"birdc show route export {names[0]}"),
                 (f"addresses in {net}", 0, "RTM_GETADDR IFA_LOCAL"),
@@ -210,11 +231,12 @@ def check(view: HostView) -> Iterator[Draft]:
     taken, unseen = steering(view), view.unknown("bpf") or view.unknown("nft")
     named = Translations(view)
     if not taken and not unseen:
-        bare: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+        bare: dict[tuple[str, str, tuple[str, ...], str], list[str]] = {}
         for (socket, origin, net), told in every.items():  # one whose communities are not told bears a "?"
             names = tuple(name for name in told if name in abroad.get(socket, ()))
-            if names and empty(view, net) and not named.names(net):
-                bare.setdefault((socket, origin, names), []).append(net)
+            fate = empty(view, net) if names and not single(net) else None
+            if fate is not None and not named.names(net):
+                bare.setdefault((socket, origin, names, fate), []).append(net)
         for about, nets in bare.items():
             yield from _aggregates_of(view, about, nets)
     here = {net: received(view, net.partition("/")[0]) for _, _, net in found}
@@ -266,69 +288,6 @@ def _host(net: str = NET, *, type: str = "blackhole", rtbh: tuple[str, ...] | No
     return host.route(net, type="blackhole", protocol=12, priority=32)
 
 
-def _aggregates() -> Iterator[Example]:
-    """A prefix that is announced and of which nothing is here."""
-
-    def host(
-        net: str = "203.0.113.0/24",
-        rtbh: tuple[str, ...] | None = (),
-        asn: int = 65002,
-        inner: bool = False,
-        **link: Any,
-    ) -> Any:
-        made = BirdHost().bgp("up1", neighbor_as=asn).protocol("s1", "Static")
-        if inner:
-            made.bgp("rr", neighbor_as=65001)
-            made.exports("rr", routes=(BirdRoute(net=net, type="blackhole", protocol="s1", best=True),), rtbh=rtbh)
-        made.exports("up1", routes=(BirdRoute(net=net, type="blackhole", protocol="s1", best=True),), rtbh=rtbh)
-        made.link("eth0", **link).address("eth0", "192.0.2.2/24").address("eth0", "2001:db8:1::2/64")
-        made.route("default", via="2001:db8:1::1", dev="eth0")
-        return made.route("default", via="192.0.2.1", dev="eth0")
-
-    def case(name: str, why: str, made: Any, *says: str) -> Example:
-        severity: Any = "warning" if says else None
-        sure: Any = "likely" if says else None
-        fires = 1 if says else 0
-        return _case(f"aggregate, {name}", why, made, fires, severity=severity, confidence=sure, says=says)
-
-    yield case("nothing of it here", "it goes round", host(), "what comes for it goes out again by eth0")
-    for more, fires in ((2, 3), (3, 1)):
-        routes = [BirdRoute(net=f"203.0.{n}.0/24", type="blackhole", protocol="s1", best=True) for n in range(more)]
-        many = host().exports("up1", routes=tuple(routes), rtbh=())
-        about: dict[str, Any] = {"kind": "prefix"} if fires > 1 else {"kind": "bird-protocol", "name": "s1"}
-        why = "one protocol is one cause"
-        yield _case(f"{more} more aggregates", why, many, fires, severity="warning", subject=about)
-    yield case("nothing of it here, IPv6", "the same", host("2001:db8:9::/48"), "goes out again by eth0")
-    lost = host().without_routes(table=254, family="inet")
-    yield case("nothing at all here", "no route", lost, "what comes for it is refused")
-    yield case("an address of it", "that is what it is for", host().address("lo", NET))
-    yield case("an address beside it", "of another", host().address("lo", "203.0.112.7/32"), "out again")
-    yield case("a route to a part", "to those behind", host().route("203.0.113.64/26", via="192.0.2.9", dev="eth0"))
-    yield case("a wider route", "to those behind", host().route("203.0.112.0/22", via="192.0.2.9", dev="eth0"))
-    kept = host().route("203.0.112.0/22", type="blackhole")
-    yield case("a wider blackhole", "nothing goes round", kept)
-    yield case("half of what the Internet takes", "it waits for guests", host("203.0.113.0/25"))
-    yield case("half of that of IPv6", "the same", host("2001:db8:8::/49"))
-    half = host().bgp("up2", neighbor_as=65003)
-    half.exports("up2", routes=(BirdRoute(net="203.0.113.0/24", type="blackhole", protocol="s1"),), rtbh=None)
-    yield case("communities told of one session", "that one is no RTBH", half, "is announced to up1, and")
-    yield case("the blackhole", "nothing goes round", host().route("203.0.113.0/24", type="blackhole"))
-    yield case("private", "a block that waits for guests", host("10.7.0.0/24"))
-    yield case("unique local", "the same", host("fd00:7::/64"))
-    yield case("all", "a default route for others", host("0.0.0.0/0"))
-    yield case("a worker's share", "it waits for guests", host("203.0.113.64/26"))
-    yield case("a worker's share of IPv6", "the same", host("2001:db8:9:1::/64"))
-    yield case("told inside the AS", "a reflector gives it to the edges", host(asn=65001))
-    yield case("told inside the AS and outside", "what comes in goes round", host(inner=True), "to up1, and")
-    yield case("communities not told", "it may be RTBH", host(rtbh=None))
-    yield case("XDP", "a program may take the packets", host(xdp=Xdp(mode="native")))
-    proxy = host().route("default", dev="lo", type="local", table=100, family="inet").rule(50, fwmark=1, table=100)
-    yield case("TPROXY", "marked packets are delivered", proxy)
-    for named, says in (("203.0.113.9/32", ()), ("203.0.112.9/32", ("out again",))):
-        to = table(chain("pre", rule(daddr(named), nat("dnat", "10.0.0.2")), hook="prerouting", type="nat"))
-        yield case(f"{named} translated", "who takes it in", host().nft(to), *says)
-
-
 def _case(name: str, why: str, host: Any, fires: int = 0, **more: Any) -> Example:
     return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
 
@@ -367,8 +326,8 @@ def examples() -> Iterator[Example]:
     for unread in ("bpf", "nft"):
         dark: dict[str, Any] = {"severity": "info", "late": (unread,), "unjudged": True}
         yield _case(f"{unread} not read", "it may take the packets", _host(), 1, **dark)
-    yield _case("aggregate", "how they are originated", _host("203.0.113.0/24"))
-    yield from _aggregates()
+    yield _case("aggregate", "how they are originated", _host("203.0.113.0/24").address("lo", NET))
+    yield from aggregate_examples(_case)
     yield _case("learnt", "not ours", _host(proto="BGP"))
     yield _case("session down", "nobody hears it", _host(state="start"))
     gone = _host(proto="BGP")
