@@ -42,6 +42,8 @@ RULE = Rule(
         "proxy-ndp-missing",
         "tap-route-to-wrong-tap",
         "route-expected-missing",
+        "nf-orphan-dnat-to-dead",
+        "cni-portmap-stale",
     ),
 )
 

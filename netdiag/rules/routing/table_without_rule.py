@@ -24,8 +24,9 @@ Not flagged
   routing daemon fills (BIRD, FRR ...), for a looking glass or for later use: told as info; a warning where nothing of
   it is in a table that is looked at, and this host has no other way to what it holds: then it is its only table, gone
   astray; or where the daemon fills another table with the same prefixes by another way, and that one has a rule for
-  some packets (a table an uplink). A table that some rule names, even one that cannot match now, or one that a goto
-  for some packets leads to, while another leads the rest past it.
+  some packets (a table an uplink). A table that had its routes and no rule at the time of the baseline too, or of which
+  the intent names routes and no rule, is told as info: somebody knows it. A table that some rule names, even one that
+  cannot match now, or one that a goto for some packets leads to, while another leads the rest past it.
 
 References
   net/core/fib_rules.c, ip-rule(8), Documentation/networking/vrf.rst, networkd.conf(5)
@@ -33,6 +34,7 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,9 +46,11 @@ from netdiag.index.view import HostView
 from netdiag.index.ways import usable
 from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
+from netdiag.model.intent import IntendedRoute, IntendedRule
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RTN_LOCAL, RTN_UNICAST, RTPROT_NAMES, Route
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.expected import since
 from netdiag.rules.routewords import ip_command, rule_words, way_words
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -56,7 +60,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules"),
-    consults=("sysctls",),
+    consults=("sysctls", "baseline", "intent.route", "intent.rule"),
     explains=(
         "route-default-missing",
         "dns-nameserver-unroutable",
@@ -163,12 +167,26 @@ def _mate(view: HostView, family: str, table: int, rows: list[Route]) -> PolicyR
     return None
 
 
+def _known(view: HostView, family: str, table: int) -> str:
+    """What says that the table is filled for later use: it had its routes and no rule at the time of the baseline too,
+    or the intent names a route of it and no rule; empty: nothing does."""
+    old, intent = view.baseline, view.intent
+    whole = old is not None and old.read_whole("routes") and old.read_whole("rules")
+    if old is not None and whole and len(old.fib(family).positions(table)):
+        led = any(rule.table == table for rule in old.rules)
+        return "" if led else f"it was so at the time of {since(old)[6:]}"
+    meant = any(row.family == family and row.table == table for row in intent.route or ())
+    ruled = any(row.table == table for row in intent.rule or ())
+    return "the intent names its routes, and no rule for it" if meant and not ruled else ""
+
+
 def _draft(view: HostView, family: str, table: int, rows: list[Route], jump: PolicyRule | None) -> Draft:
     row, ip = rows[0], ip_command(family)
+    known = _known(view, family, table) if jump is None else ""
     fed = jump is None and all(one.protocol in DAEMONS for one in rows)
     astray = fed and _astray(view, family, table, rows)
     mate = _mate(view, family, table, rows) if fed and not astray else None
-    guess = fed and not astray and mate is None
+    guess = bool(known) or (fed and not astray and mate is None)
     twins: list[PolicyRule] = [rule for rule in view.rules if rule.table == table and rule.family != family]
     other = f"; IPv{'4' if family == 'inet6' else '6'} has rule {twins[0].priority} for it" if twins else ""
     way = f"no {ip} rule leads to it" if jump is None else f"the goto of {ip} rule {jump.priority} leads past its rule"
@@ -177,9 +195,10 @@ def _draft(view: HostView, family: str, table: int, rows: list[Route], jump: Pol
         subject=subject("route", dst=row.dst, table=table),
         message=f"table {table} has {row.dst} {way_words(view, row)}, and {way}{other}"
         + (f"; nothing of {RTPROT_NAMES.get(row.protocol, row.protocol)} is in a table in use" if astray else "")
+        + (f"; {known}" if known else "")
         + (f"; table {mate.table}, filled like it by another way, has rule {mate.priority}" if mate else ""),
-        severity="info" if guess and not twins else "warning",
-        confidence="possible" if guess and not twins else None,
+        severity="info" if guess and (known or not twins) else "warning",
+        confidence="possible" if guess and (known or not twins) else None,
         evidence=[
             (f"routes in table {table}", len(view.fib(family).positions(table)), "RTM_GETROUTE RTA_TABLE"),
             (f"made by {RTPROT_NAMES.get(row.protocol, row.protocol)}", row.dst, "RTM_GETROUTE rtm_protocol"),
@@ -231,6 +250,28 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -
     return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
 
 
+def _known_ones() -> Iterator[Example]:
+    """Tables that somebody knows of."""
+    ruled = _own().rule(100, src="10.1.0.1", src_len=32, table=100)
+    told = "and no ip rule leads to it; it was so at the time of the baseline of "
+    for name, old, severity, says in (
+        ("without a rule then too", _own(), "info", (told,)),
+        ("with its rule then", ruled, "warning", ()),
+        ("not there then", _host(), "warning", ()),
+    ):
+        yield replace(
+            _case(f"table {name}", "a baseline", _own(), 1, severity=severity, says=says), baseline=old.build()
+        )
+    route = IntendedRoute(family="inet", dst="0.0.0.0/0", table=100)
+    for name, rules, severity in (
+        ("a route of it", None, "info"),
+        ("a route of it, and a rule", (IntendedRule(family="inet", priority=100, table=100),), "warning"),
+        ("a rule of another", (IntendedRule(family="inet", priority=100, table=7),), "info"),
+    ):
+        meant = _own().intend(route=(route,), rule=rules)
+        yield _case(f"the intent names {name}", "somebody knows it", meant, 1, severity=severity)
+
+
 def examples() -> Iterator[Example]:
     warn: dict[str, Any] = {"fires": 1, "severity": "warning"}
     yield _case("the rule is gone", "the plain fault", _own(), says=("ip rule add from 10.1.0.1 lookup 100",), **warn)
@@ -242,6 +283,7 @@ def examples() -> Iterator[Example]:
         "other family's table", "the same number, and nothing in it", _host().rule(9, table=100, family="inet6")
     )
     yield _case("with its rule", "the ordinary case", _own().rule(100, src="10.1.0.1", src_len=32, table=100))
+    yield from _known_ones()
     late = _own().rule(40000, fwmark=1, table=100)
     yield _case("a rule that gets no packet", "rule-shadowed speaks", late)
     jump = _own().rule(50, action="goto", goto=200).rule(200, action="nop").rule(100, iif="tap1", table=100)
