@@ -135,8 +135,8 @@ def check(view: HostView) -> Iterator[Draft]:
     for session in sessions(view):
         if not judged(view, session):
             continue
-        row, answer = session.protocol, way(view, session)
-        address = row.neighbor_address
+        row, answer, address = session.protocol, way(view, session), session.protocol.neighbor_address
+        ask = "-6 neigh show" if row.neighbor_ifname else "route get"
         severity = waiting_severity(view, session)
         dead = dead_links(view, session, answer)
         near = bool(on_subnet(view, session)) or (answer is not None and answer.ok)
@@ -155,7 +155,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             confirm=[
                 session.confirm,
-                *([f"ip route get {quoted(address)}"] if address and not row.neighbor_ifname else []),
+                *([f"ip {ask} {quoted(address)}"] if address else []),
             ],
             fix=repair(session, dead),
             severity=severity,

@@ -1,7 +1,8 @@
 """What it checks
   The CNI plugin host-local has given out more addresses of a network than there are containers: for some, no process
-  runs in a control group of that container, and there are fewer namespaces with processes, and fewer cables to other
-  namespaces, than addresses; or fewer cables on the bridge in whose subnet the addresses are.
+  runs in a control group of that container, or in a namespace of its name, and there are fewer namespaces with
+  processes, and fewer cables to other namespaces, than addresses; or fewer cables on the bridge in whose subnet the
+  addresses are.
 
 Why it matters
   The plugin frees an address only when the runtime asks it to. After a crash, a reboot or a forced removal the files
@@ -52,11 +53,14 @@ RULE = Rule(
 def check(view: HostView) -> Iterator[Draft]:
     busy = sum(1 for row in view.namespaces.namespaces if not row.own and row.held_by == "process")
     alive = max(busy, _cables(view))
+    homes = " ".join(
+        name for row in view.namespaces.namespaces if row.processes for name in (*row.names, *row.mounts)
+    )  # Nomad names a namespace after the container
     networks: dict[tuple[str, bool], list[CniAllocation]] = {}
     for row in view.cni.allocations:
         networks.setdefault((row.network, ":" in row.address), []).append(row)
     for (network, _), rows in sorted(networks.items()):
-        gone = [row for row in rows if not row.running]
+        gone = [row for row in rows if not row.running and row.container_id not in homes]
         ports = _ports(view, rows)
         leaked = min(len(gone), len(rows) - (alive if ports is None else min(alive, ports)))
         if leaked <= 0:
@@ -138,6 +142,11 @@ def examples() -> Iterator[Example]:
     yield _case("one of three", "the others run", part, 1, says=("10.1.0.4",))
     unknown = _given("10.1.0.2", "10.1.0.3", "10.1.0.4", alive=2)
     yield _case("control groups tell nothing", "which one is not known", unknown, 1, says=("at least 1",))
+    nomad = _given("10.1.0.2", "10.1.0.3").namespace(1000, names=("c0",), processes=1)
+    says = ("10.1.0.3", "rm /var/lib/cni")
+    yield _case("one has a namespace of its name", "the other is gone", nomad, 1, says=says)
+    named = _given("10.1.0.2", "10.1.0.3").namespace(1000, names=("c0",)).namespace(1001, processes=1)
+    yield _case("a namespace of its name is empty", "it is not known whose lives", named, 1, says=("at least 1",))
     six = _given("fd00::2", "fd00::3", alive=1)
     yield _case("IPv6", "the same", six, 1)
     yield _case("all run", "the healthy node", _given("10.1.0.2", "10.1.0.3", running=2, alive=2))
