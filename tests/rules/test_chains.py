@@ -191,6 +191,12 @@ def test_a_machine_that_is_gone_stands_above_its_tap() -> None:
     assert chain(host) == ["tap-orphan-dead-vm", ">tap-no-owner-fd"]
 
 
+def test_a_machine_that_never_came_takes_the_gateway_along_that_it_is() -> None:
+    host = Edge().link("eth0").tap("tap0", holder=None, carrier_up_count=0).address("tap0", "172.16.0.1/24")
+    host.route("10.77.0.0/24", via="172.16.0.2", dev="tap0").neighbour("172.16.0.2", dev="tap0", state="failed")
+    assert chain(host) == ["tap-no-owner-fd", ">neigh-gateway-failed"]
+
+
 def test_a_table_that_nobody_asks_takes_the_tunnel_along() -> None:
     host = edge().address("eth0", "2001:db8::10/64").without_rule(32766)
     found = chain(host)

@@ -40,7 +40,7 @@ RULE = Rule(
     title="a tap that is set up for a guest is held by no process",
     severity="warning",
     reads=READS,
-    explains=("neigh-incomplete-storm", "vm-*", "proxy-ndp-missing", "route-linkdown-nexthop-used", "tap-tx-*"),
+    explains=("neigh-*", "vm-*", "proxy-ndp-missing", "route-linkdown-nexthop-used", "tap-tx-*"),
 )
 
 

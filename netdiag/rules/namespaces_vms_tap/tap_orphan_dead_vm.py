@@ -42,7 +42,7 @@ RULE = Rule(
     reads=READS,
     explains=(
         "tap-no-owner-fd",
-        "neigh-incomplete-storm",
+        "neigh-*",
         "vm-*",
         "proxy-ndp-missing",
         "route-linkdown-nexthop-used",
