@@ -6,8 +6,8 @@
   translated: what they send leaves, and no answer comes back. Or on the one behind which a BGP neighbour of another AS,
   which tells this host of routes, is told by its BIRD of networks behind another interface: it sends what is for there.
   Or on one that a policy rule names: what arrives there (iif) has a table of its own. Or on the one by which a guest
-  that forwards opened a connection whose answer came and did not get through; or the one by which a policy rule leads
-  out what a network behind an interface that forwards sends (a warning).
+  that forwards opened a connection whose answer came and did not get through; or the one by which all leaves that a
+  network behind an interface that forwards sends abroad, by a policy rule or under another address (a warning).
 
 Why it matters
   The kernel asks the interface on which a packet arrives. What comes in there is dropped; the other direction works,
@@ -137,8 +137,8 @@ def weight(
         return "critical", "likely", f"it shares a route with {other}, which forwards"
     if (told := invited(view, "inet", link, dead)) is not None:
         return "critical", "likely", told[0]
-    if (rule_words := led_out(view, link, dead)) is not None:
-        return "warning", "likely", f"{rule_words}, and no answer returns"
+    if (sent_out := led_out(view, link, dead)) is not None:
+        return "warning", "likely", f"{sent_out}, and no answer returns"
     if (asked := half_open(view, [one.link for one in lucky], link)) is not None:
         return "warning", "likely", asked
     if alive(view) < 2:
@@ -243,6 +243,10 @@ def examples() -> Iterator[Example]:
         policy = _router(eth2=0).route("default", via="10.1.0.2", dev="eth1").rule(700, table=100, **words)
         policy.route("default", via="10.2.0.2", dev="eth2", table=100)
         yield _case(f"a rule leads out by it {name}", "who sends?", policy, 1, severity=severity)
+    for name, oif, severity in (("there", "eth1", "warning"), ("on another", "eth0", "info")):
+        home = _router(eth1=0).route("default", via="10.1.0.2", dev="eth1")
+        home.nft(table(chain("post", rule(oifname(oif), plain("masq")), hook="postrouting", type="nat"), name="nat"))
+        yield _case(f"a network translated {name}", "do answers come?", home, 1, severity=severity)
     mgmt = _router(eth2=0).route("default", via="10.2.0.2", dev="eth2")
     yield _case("management with the default route", "kept apart on purpose", mgmt, 1, severity="info")
     alone = _router(eth1=0, eth2=0).sysctl("net.ipv4.conf.lo.forwarding", 1)
