@@ -36,8 +36,9 @@ def last_resort_refused() -> Iterator[Example]:
     lan = _host().rule(90, table=254, suppress_prefixlength=0).rule(100, action="unreachable")
     yield case("everything but the LAN", "a kill switch that leaves the neighbours", lan)
     ban: dict[str, Any] = {"action": "prohibit", "dst": "203.0.113.0", "dst_len": 24}
+    gone = ("ip rule del pref 90 from all to 203.0.113.0/24 prohibit",)
     session = _host(_session()).rule(90, **ban)
-    yield case("a session", "its neighbour is refused", session, 1, severity="critical")
+    yield case("a session", "its neighbour is refused", session, 1, severity="critical", says=gone)
     apart = _host(_session(), "inet6").rule(90, **ban)
     yield case("a session, and the table is of the other family", "nothing would take it", apart, 1, severity="info")
     dead = _host(_session()).rule(90, **ban).rule(95, action="unreachable", dst="203.0.113.9", dst_len=32)

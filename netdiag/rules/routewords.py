@@ -108,6 +108,35 @@ def rule_words(rule: PolicyRule) -> str:
     return " ".join(words)
 
 
+def packet_words(rule: PolicyRule) -> str:
+    """What ``ip route get`` must be told of a packet besides addresses and mark, so that the rule takes it."""
+    port = rule.dport_start if rule.dport_start == rule.dport_end else None
+    return (f" ipproto {rule.ip_proto}" if rule.ip_proto else "") + (f" dport {port}" if port else "")
+
+
+LAST_TABLES = (None, 253, 254)
+"""Tables that the kernel's own last rules lead to, default and main; and no table."""
+MAINS = 32766
+"""The priority of the kernel's rule for main."""
+
+
+def delete_rule(rule: PolicyRule) -> str:
+    """The command that takes a policy rule away."""
+    return f"{ip_command(rule.family)} rule del pref {rule.priority} {rule_words(rule)}"
+
+
+def rule_aside(view: HostView, rule: PolicyRule) -> str:
+    """The commands that put a policy rule behind every one with a table of its own, in front of main where there is
+    room; away with it, where no such rule comes after it."""
+    others = [other for other in view.rules if other.family == rule.family]
+    behind = [one.priority for one in others if one.table not in LAST_TABLES and rule.priority < one.priority < MAINS]
+    if not behind:
+        return delete_rule(rule)
+    used, start = {other.priority for other in others}, max(behind) + 1
+    free = next(number for number in range(start, start + len(used) + 2) if number not in used)
+    return f"{ip_command(rule.family)} rule add pref {free} {rule_words(rule)} && {delete_rule(rule)}"
+
+
 def _ports(start: int, end: int | None) -> str:
     return str(start) if end in (None, start) else f"{start}-{end}"
 

@@ -51,7 +51,7 @@ from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.givenroutes import private
 from netdiag.rules.nameservers import asked, asks_dns, beyond
 from netdiag.rules.neighbours.neigh_gateway_failed import RECENT
-from netdiag.rules.routewords import ip_command, rule_words
+from netdiag.rules.routewords import delete_rule, ip_command
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.silentneighbours import failing
 from netdiag.rules.stubcases import stub_examples
@@ -106,8 +106,8 @@ def trouble(view: HostView, address: str) -> Trouble | None:
         return _refusing(view, family, answer, INHERITED if length < BROAD[family] else None)
     if answer.rule is not None and answer.rule.action in REFUSALS:
         reason = f"policy rule {answer.rule.priority} ({answer.rule.action})"
-        fix = f"{ip_command(family)} rule del pref {answer.rule.priority} {rule_words(answer.rule)}{OR_ANOTHER}"
-        return Trouble(reason, note=INHERITED if answer.rule.dst_len < BROAD[family] else None, fix=fix)
+        note = INHERITED if answer.rule.dst_len < BROAD[family] else None
+        return Trouble(reason, delete_rule(answer.rule) + OR_ANOTHER, note=note)
     links = [link for hop in answer.hops if (link := view.link(hop.oif)) is not None]
     if links and not any(link.flags & IFF_LOWER_UP for link in links):
         name = links[0].ifname

@@ -54,7 +54,17 @@ from netdiag.rules.deadrules import decided_otherwise
 from netdiag.rules.demands import CONSULTS, READS, Demand, demands, inner
 from netdiag.rules.innercases import refused_by_rule, refused_where_it_comes_in
 from netdiag.rules.lastcases import last_resort_refused
-from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
+from netdiag.rules.routewords import (
+    LAST_TABLES,
+    delete_rule,
+    ip_command,
+    packet_words,
+    rule_aside,
+    rule_subject,
+    rule_words,
+    table_word,
+    way_words,
+)
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.shutin import isolating, refused_inward, shut_in
 
@@ -117,8 +127,7 @@ def _shutting(view: HostView, rule: PolicyRule, row: Route) -> Draft:
     evidence = [(f"default route of {table}, never used", way, "RTM_GETROUTE")]
     wired = [subject("wireguard-interface", ifname=device.ifname) for device in view.wireguard.devices]
     breaks = [subject("host"), subject("route", dst=row.dst, table=row.table), *links, *wired]
-    fix = f"{ip_command(rule.family)} rule del pref {rule.priority} {rule_words(rule)}"
-    return _draft(view, rule, "critical", words, evidence=evidence, breaks=breaks, fix=fix)
+    return _draft(view, rule, "critical", words, evidence=evidence, breaks=breaks, fix=delete_rule(rule))
 
 
 def _shutting_in(view: HostView, rule: PolicyRule, side: GuestSide, near: Neighbour) -> Draft:
@@ -128,9 +137,8 @@ def _shutting_in(view: HostView, rule: PolicyRule, side: GuestSide, near: Neighb
         (f"guests behind {name}", side.prefix, "RTM_GETROUTE, RTM_GETADDR"),
         (f"neighbour {near.dst} dev {name}", near.state, "RTM_GETNEIGH NDA_DST ndm_state"),
     ]
-    ip, text = ip_command(rule.family), rule_words(rule)
-    fix = f"{ip} rule del pref {rule.priority} {text}"
-    return _draft(view, rule, "warning", words, evidence=evidence, breaks=[subject("link", ifname=name)], fix=fix)
+    breaks = [subject("link", ifname=name)]
+    return _draft(view, rule, "warning", words, evidence=evidence, breaks=breaks, fix=delete_rule(rule))
 
 
 def _guards(view: HostView, rule: PolicyRule) -> bool:
@@ -186,7 +194,8 @@ def _demanded(view: HostView, rule: PolicyRule, demand: Demand, behind: Route) -
     evidence = [(f"route to {demand.query.dst}{mark}", rule.action, "RTM_GETRULE FRA_ACTION, policy rules")]
     severity: Severity = "critical" if demand.busy else "warning"
     breaks = [*demand.suffers, subject("route", dst=behind.dst, table=behind.table)]
-    return _draft(view, rule, severity, words, evidence=evidence, breaks=breaks, demand=demand)
+    fix = delete_rule(rule) if behind.table in LAST_TABLES else ""
+    return _draft(view, rule, severity, words, evidence=evidence, breaks=breaks, demand=demand, fix=fix)
 
 
 def _draft(
@@ -203,25 +212,16 @@ def _draft(
     ip, text = ip_command(rule.family), rule_words(rule)
     asked = demand.query if demand else None
     question = f"{ip} route get {asked.dst}" + (f" mark {asked.mark:#x}" if asked.mark else "") if asked else None
-    free = _free(view, rule)
     return RULE.found(
         subject=rule_subject(rule, view.rules),
         message=f"rule {rule.priority} ({text}) refuses its packets, {words}",
         severity=severity,
         confidence="possible" if severity == "info" else None,
         evidence=[(f"rule {rule.priority}", text, "RTM_GETRULE FRA_ACTION"), *evidence],
-        confirm=[f"{ip} rule show", *([question] if question else [])],
-        fix=fix or f"{ip} rule add pref {free} {text} && {ip} rule del pref {rule.priority} {text}",
+        confirm=[f"{ip} rule show", *([question + packet_words(rule)] if question else [])],
+        fix=fix or rule_aside(view, rule),
         breaks=breaks,
     )
-
-
-def _free(view: HostView, rule: PolicyRule) -> int:
-    """A number behind every rule with a table of its own, in front of main where there is room."""
-    used = {other.priority for other in view.rules if other.family == rule.family}
-    own = [other.priority for other in view.rules if other.family == rule.family and other.table not in (None, 253)]
-    start = max([*(number for number in own if number < 32766), rule.priority]) + 1
-    return next(number for number in range(start, start + len(used) + 2) if number not in used)
 
 
 def _host(host: Any = None) -> Any:

@@ -183,16 +183,17 @@ def _finding(
     view, name, (peer, prefix) = routed.view, device.ifname, lost[0]
     peers = list({one.public_key: one for one, _ in lost}.values())
     many = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-    where = " and ".join(sorted(view.ifname(number) for number in oifs)) or "nowhere"
+    where = "by " + " and ".join(sorted(view.ifname(number) for number in oifs)) if oifs else "nowhere"
     flag = "-6 " if family_of(prefix) == "inet6" else ""
     instead = routed.instead(prefix)
     return RULE.found(
         subject=peer_subject(device, peer) if len(peers) == 1 else device_subject(device),
         message=f"packets for {prefix}{many}, allowed for {len(peers)} peer{'s' if len(peers) > 1 else ''} of {name}, "
-        f"leave by {where}" + (f", {instead[0]}" if instead else ": there is no route into the tunnel"),
+        f"{'leave' if oifs else 'go'} {where}"
+        + (f", {instead[0]}" if instead else ": there is no route into the tunnel"),
         evidence=[
             ("allowed ips", prefix, source(device, "WGPEER_A_ALLOWEDIPS", "allowed_ip")),
-            (f"packets for {prefix}", f"by {where}", "RTM_GETROUTE, RTM_GETRULE"),
+            (f"packets for {prefix}", where, "RTM_GETROUTE, RTM_GETRULE"),
         ],
         confirm=[route_get(device, specimens(prefix)[0]), f"wg show {quoted(name)} allowed-ips"],
         fix=instead[1] if instead else f"ip {flag}route add {prefix} dev {quoted(name)}",
@@ -223,7 +224,11 @@ def _with_bird(tables: Tables) -> Tables:
 
 def examples() -> Iterator[Example]:
     about = subject("wireguard-peer", ifname="wg0", public_key=key("a"))
-    for prefix, where in (("10.50.0.0/16", "eth0"), ("10.50.0.7/32", "eth0"), ("fd00:50::/64", "nowhere")):
+    for prefix, where in (
+        ("10.50.0.0/16", "leave by eth0"),
+        ("10.50.0.7/32", "leave by eth0"),
+        ("fd00:50::/64", "go nowhere"),
+    ):
         yield Example(
             name=f"{prefix} beside one with a route",
             why="wg set makes no routes",
@@ -232,7 +237,7 @@ def examples() -> Iterator[Example]:
             subject=about,
             severity="warning",
             confidence="certain",
-            says=(f"leave by {where}",),
+            says=(where,),
         )
     yield Example(
         name="no route for any, but in use",
@@ -341,7 +346,7 @@ def _ruled_examples(
     exact = ruled(whole, main=204).route(whole, via=near, dev="eth0", table=204)
     yield case("a route for just these", exact, 1)
     refused = ruled(whole, main=205).route(whole, type="unreachable", dev=None if family == "inet" else "lo", table=205)
-    yield case("a route that refuses", refused, 1, "leave by nowhere")
+    yield case("a route that refuses", refused, 1, "go nowhere")
 
 
 def _quiet_examples() -> Iterator[Example]:

@@ -13,9 +13,10 @@ Confirm
   wg show IFNAME fwmark
 
 Fix
-  ip rule add not fwmark MARK table TABLE. All traffic of this host moves into the tunnel at once; open connections
-  that went outside it break. wg-quick also makes "ip rule add table main suppress_prefixlength 0", so that local
-  networks stay local: look whether that one is there too.
+  ip rule add not fwmark MARK table TABLE. Where a rule of that kind asks for another mark: wg set IFNAME fwmark MARK.
+  Where the tunnel has the default route of main: ip rule add fwmark MARK table TABLE, that of the uplink. All traffic
+  of this host moves into the tunnel at once; open connections that went outside it break. wg-quick also makes "ip rule
+  add table main suppress_prefixlength 0", so that local networks stay local: look whether that one is there too.
 
 Not flagged
   A mark that is only used in the firewall: no default route by the interface. Any rule with the mark, inverted or not,
@@ -31,6 +32,7 @@ from collections.abc import Iterator
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
+from netdiag.model.route import RT_TABLE_MAIN
 from netdiag.model.wireguard import WireguardDevice
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.routewords import ip_command, table_word
@@ -91,13 +93,31 @@ def check(view: HostView) -> Iterator[Draft]:
             tables = default_tables(view, family, link.ifindex)
             stranded = sorted(tables - {t for t, short in usable_tables(view, family).items() if not short})
             if stranded:
-                yield _finding(device, family, stranded[0], "out of reach: this host's traffic leaves in the clear")
+                text, table = "out of reach: this host's traffic leaves in the clear", stranded[0]
             elif tables and comes_back(view, device, link):
                 text = "used for the encrypted packets too: they go into the tunnel again and nothing leaves"
-                yield _finding(device, family, min(tables), text)
+                table = min(tables)
+            else:
+                continue
+            yield _finding(device, family, table, text, fix=_fix(view, device, family, table, tables))
 
 
-def _finding(device: WireguardDevice, family: str, table: int, effect: str) -> Draft:
+def _fix(view: HostView, device: WireguardDevice, family: str, table: int, own: set[int]) -> str:
+    """The rule that is missing, or where a rule of its kind asks for another mark, that mark; where the tunnel has the
+    default route of main, a table that leads the encrypted packets elsewhere. ``own``: the tunnel's tables."""
+    ip, mark = ip_command(family), f"{device.fwmark:#x}"
+    for rule in view.rules:
+        whole = rule.fwmark and rule.fwmask in (None, 0xFFFFFFFF)
+        if rule.family == family and rule.invert and whole and rule.table == table:
+            return f"wg set {quoted(device.ifname)} fwmark {rule.fwmark:#x}  # as rule {rule.priority} asks"
+    if table != RT_TABLE_MAIN:
+        return f"{ip} rule add not fwmark {mark} table {table}"
+    routes = view.routes(family)
+    others = sorted(set(routes.table[routes.dst_len == 0].tolist()) - own - {RT_TABLE_MAIN})
+    return f"{ip} rule add fwmark {mark} table {others[0] if others else 'TABLE'}"
+
+
+def _finding(device: WireguardDevice, family: str, table: int, effect: str, *, fix: str) -> Draft:
     name, ip = device.ifname, ip_command(family)
     everything = "0.0.0.0/0" if family == "inet" else "::/0"
     return RULE.found(
@@ -110,7 +130,7 @@ def _finding(device: WireguardDevice, family: str, table: int, effect: str) -> D
             (f"default route of table {table_word(table)}", f"dev {name}", "RTM_GETROUTE"),
         ],
         confirm=[f"{ip} rule show", f"wg show {quoted(name)} fwmark"],
-        fix=f"{ip} rule add not fwmark {device.fwmark:#x} table {table if table != 254 else 'TABLE'}",
+        fix=fix,
         touches=device_objects(device),
         breaks=[
             *device_objects(device),
@@ -159,7 +179,7 @@ def examples() -> Iterator[Example]:
         why="the mark was changed and the rule was not",
         tables=_host().rule(32765, table=51820, fwmark=51821, invert=True).build(),
         fires=1,
-        says=("nothing leaves",),
+        says=("nothing leaves", "wg set wg0 fwmark 0xca6d"),
     )
     suppressed = _host().rule(32764, table=51820, suppress_prefixlength=0)
     bit = _host().rule(900, table=77, fwmark=0x20, fwmask=0x20).route("default", via="192.0.2.1", dev="eth0", table=77)
@@ -169,7 +189,12 @@ def examples() -> Iterator[Example]:
     yield Example(name="in halves", why="as OpenVPN and others write it", tables=halves.build(), fires=1, subject=about)
     main = _host(table=254).without_routes(table=254)
     main.route("192.0.2.0/24", dev="eth0").route("default", dev="wg0")
-    yield Example(name="default route in main", why="it takes the encrypted packets too", tables=main.build(), fires=1)
+    words = ("ip rule add fwmark 0xca6c table TABLE",)
+    why = "it takes the encrypted packets too"
+    yield Example(name="default route in main", why=why, tables=main.build(), fires=1, says=words)
+    main.route("default", via="192.0.2.1", dev="eth0", table=77)
+    words = ("ip rule add fwmark 0xca6c table 77",)
+    yield Example(name="default route in main, a table beside", why=why, tables=main.build(), fires=1, says=words)
     only6 = _host(family="inet6").rule(32765, table=51820, fwmark=51820, invert=True)
     yield Example(name="the rule of the other family", why="each needs its own", tables=only6.build(), fires=1)
     yield from _quiet_examples()
