@@ -99,12 +99,20 @@ def check(view: HostView) -> Iterator[Draft]:
                 table = min(tables)
             else:
                 continue
-            yield _finding(device, family, table, text, fix=_fix(view, device, family, table, tables))
+            beside = _beside(view, family, tables) if table == RT_TABLE_MAIN else []
+            yield _finding(device, family, (table, beside), text, fix=_fix(view, device, family, (table, beside)))
 
 
-def _fix(view: HostView, device: WireguardDevice, family: str, table: int, own: set[int]) -> str:
-    """The rule that is missing, or where a rule of its kind asks for another mark, that mark; where the tunnel has the
-    default route of main, a table that leads the encrypted packets elsewhere. ``own``: the tunnel's tables."""
+def _beside(view: HostView, family: str, own: set[int]) -> list[int]:
+    """Tables that lead everything elsewhere than into the tunnel; ``own``: those of the tunnel."""
+    routes = view.routes(family)
+    return sorted(set(routes.table[routes.dst_len == 0].tolist()) - own - {RT_TABLE_MAIN})
+
+
+def _fix(view: HostView, device: WireguardDevice, family: str, tables: tuple[int, list[int]]) -> str:
+    """The rule that is missing, or where a rule of its kind asks for another mark, that mark. ``tables``: that of the
+    tunnel's default route, and where it is main, those that could lead the encrypted packets elsewhere."""
+    table, beside = tables
     ip, mark = ip_command(family), f"{device.fwmark:#x}"
     for rule in view.rules:
         whole = rule.fwmark and rule.fwmask in (None, 0xFFFFFFFF)
@@ -112,13 +120,11 @@ def _fix(view: HostView, device: WireguardDevice, family: str, table: int, own: 
             return f"wg set {quoted(device.ifname)} fwmark {rule.fwmark:#x}  # as rule {rule.priority} asks"
     if table != RT_TABLE_MAIN:
         return f"{ip} rule add not fwmark {mark} table {table}"
-    routes = view.routes(family)
-    others = sorted(set(routes.table[routes.dst_len == 0].tolist()) - own - {RT_TABLE_MAIN})
-    return f"{ip} rule add fwmark {mark} table {others[0] if others else 'TABLE'}"
+    return f"{ip} rule add fwmark {mark} table {beside[0] if beside else 'TABLE'}"
 
 
-def _finding(device: WireguardDevice, family: str, table: int, effect: str, *, fix: str) -> Draft:
-    name, ip = device.ifname, ip_command(family)
+def _finding(device: WireguardDevice, family: str, tables: tuple[int, list[int]], effect: str, *, fix: str) -> Draft:
+    name, ip, (table, beside) = device.ifname, ip_command(family), tables
     everything = "0.0.0.0/0" if family == "inet" else "::/0"
     return RULE.found(
         subject=subject("wireguard-interface", ifname=name, family=family),
@@ -135,7 +141,7 @@ def _finding(device: WireguardDevice, family: str, table: int, effect: str, *, f
         breaks=[
             *device_objects(device),
             *(peer_subject(device, peer) for peer in device.peers),
-            subject("route", dst=everything, table=254),
+            *(subject("route", dst=everything, table=number) for number in (RT_TABLE_MAIN, *beside)),
             subject("route", dst=everything, table=table, ifname=name),
         ],
     )
