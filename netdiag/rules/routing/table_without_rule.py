@@ -75,6 +75,8 @@ RULE = Rule(
 OWN = (0, 253, 254, 255)
 DAEMONS = (8, 10, 11, 12, 42, 99, 186, 187, 188, 189, 192)
 """RTPROT_* of routing daemons (include/uapi/linux/rtnetlink.h)."""
+CONNECTED = 2
+"""RTPROT_KERNEL."""
 LOOKED_AT = 64
 
 
@@ -88,15 +90,19 @@ def carrying(view: HostView, family: str, table: int) -> list[Route]:
 
 def _by_itself(row: Route) -> bool:
     """Routes that the kernel makes for an interface, wherever that is: fe80::/64, multicast, and their like."""
-    return row.dst.startswith(("fe80:", "ff")) or (row.protocol == 2 and row.type == "local")
+    return row.dst.startswith(("fe80:", "ff")) or (row.protocol == CONNECTED and row.type == "local")
 
 
 def rule_for(view: HostView, family: str, table: int, rows: list[Route]) -> str:
-    """A guess at the rule: that of the other family where it names no address, else the source of the table's link."""
+    """A guess at the rule: that of the other family where it names no address, else the source of the table's link, or
+    where the table has no default route, what it has a route for."""
     twin = next((rule for rule in view.rules if rule.family != family and rule.table == table), None)
     ip = ip_command(family)
     if twin is not None and not twin.src_len and not twin.dst_len:
         return f"{ip} rule add pref {twin.priority} {rule_words(twin)}"
+    if rows and not any(row.default for row in rows):
+        meant = [row.dst for row in rows if row.protocol != CONNECTED] or [row.dst for row in rows]
+        return f"{ip} rule add to {meant[0]} lookup {table}" + ("  # and for the others" if len(meant) > 1 else "")
     oifs = {hop.oif for row in rows for hop in row.hops}
     for address in view.addresses:
         if address.family == family and address.ifindex in oifs and address.scope == 0:
@@ -275,6 +281,9 @@ def _known_ones() -> Iterator[Example]:
 def examples() -> Iterator[Example]:
     warn: dict[str, Any] = {"fires": 1, "severity": "warning"}
     yield _case("the rule is gone", "the plain fault", _own(), says=("ip rule add from 10.1.0.1 lookup 100",), **warn)
+    narrow = _host().route("10.60.0.0/16", via="10.1.0.2", dev="eth1", table=100)
+    led = ("ip rule add to 10.60.0.0/16 lookup 100",)
+    yield _case("a table for one network", "it is for what goes there", narrow, says=led, **warn)
     six = (
         _own(via="2001:db8:1::2").rule(100, fwmark=1, table=100).route("default", via="10.1.0.2", dev="eth1", table=100)
     )
