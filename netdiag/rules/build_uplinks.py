@@ -198,3 +198,109 @@ def _bridged() -> Iterator[Example]:
         name = f"drops on a bridge with a {port or 'card'}" + (", and a standby default route by it" if standby else "")
         yield Example(name=name, why="who is behind it is told by its ports and by routes", fires=fires,
                         tables=sampled(host, 9, eth1=9).build(), severity="warning" if fires else None)  # fmt: skip
+
+
+BEATEN = channel(exported=3, imported=2, preferred=1)
+"""A channel that brought routes of which others beat one."""
+
+
+def counter_examples() -> Iterator[Example]:
+    """What the filter's counter tells, between the samples and before."""
+    near = HostBuilder().link("eth0", inet_conf={"rp_filter": 1}).address("eth0", "192.0.2.2/24")
+    near.link("eth1", inet_conf={"rp_filter": 1}).address("eth1", "198.51.100.2/24")
+    yield Example(
+        name="drops on a link whose own subnet passes",
+        why="that its neighbours pass says nothing about who is reached over the default route",
+        tables=sampled(near.route("default", via="192.0.2.1", dev="eth0"), 9).build(),
+        fires=1,
+        subject=subject("link", ifname="eth1"),
+        severity="warning",
+    )
+
+    def server(base: HostBuilder | None = None, **received: int) -> HostBuilder:
+        host = (base or HostBuilder()).link("eth0", inet_conf={"rp_filter": 1})
+        host.link("eth1", inet_conf={"rp_filter": 1})
+        host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
+        return sampled(host.route("default", via="10.0.0.2", dev="eth0"), **received)
+
+    yield Example(
+        name="asymmetric neighbour",
+        why="no route over eth1 speaks for it, but only eth1 received what was dropped",
+        tables=server(drops=9, eth1=9).build(),
+        fires=1,
+        subject=subject("link", ifname="eth1"),
+        severity="warning",
+    )
+    yield case("fewer received", "eth1 cannot have dropped ten", server(drops=10, eth1=9))
+    yield case("both received", "spoofed packets on eth0 explain it as well", server(drops=9, eth0=9))
+    for name, own, count, kind, fires in (
+        ("five received", 1, 5, None, 1),
+        ("four received", 1, 4, None, 0),
+        ("five received, loose", 2, 5, None, 0),
+        ("five received, a guest's tap", 1, 5, "tap", 0),
+    ):
+        calm = HostBuilder().link("eth0", inet_conf={"rp_filter": 1}).address("eth0", "10.0.0.1/24")
+        calm.link(
+            "eth1", kind="tun" if kind else None, info={"type": kind} if kind else {}, inet_conf={"rp_filter": own}
+        )
+        calm.address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+        seen = {"snmp": {COUNTER: 5}, "links": (calm.link_counters("eth1", stats=Stats64(rx_packets=count)),)}
+        tables = calm.counters(before=seen, after=seen).build()
+        known: dict[str, Any] = {"severity": "info", "says": ("dropped 5 packets since boot",)} if fires else {}
+        why = "what was dropped may have come by it, or be spoofed"
+        yield Example(name=f"five dropped before, {name}", why=why, tables=tables, fires=fires, **known)
+    quiet = server(drops=0).route("default", via="10.1.0.2", dev="eth1", priority=200)
+    info: dict[str, Any] = {"tables": quiet.build(), "fires": 1, "severity": "info"}
+    yield Example(name="standby uplink, drops before the samples", why="spoofed packets leave the same trace", **info)
+    spoofed = server(drops=9, eth0=9, eth1=0)
+    yield case("spoofed packets", "eth0 alone got them; its default route lets in all but inner ones", spoofed)
+    standby = server(drops=9).route("default", via="10.1.0.2", dev="eth1", priority=200)
+    yield Example(
+        name="standby uplink in use by others",
+        why="somebody sends to its address while the first uplink is up",
+        tables=standby.build(),
+        fires=1,
+        subject=subject("link", ifname="eth1"),
+        severity="warning",
+        says=("though a better route is in use",),
+    )
+    shared = server(drops=9, eth0=9).route("default", via="10.1.0.2", dev="eth1", priority=200)
+    info |= {"tables": shared.build()}
+    yield Example(name="standby uplink, and drops on one of two", why="either may have dropped them", **info)
+    for name, severity, session in (
+        ("BGP calls the world in by it", "warning", {}),
+        ("BGP by the other one", "info", {"neighbor_address": "10.0.0.2"}),
+        ("BGP of IPv6", "info", {"neighbor_address": "2001:db8:1::2"}),
+        ("BGP is down", "info", {"bgp_state": "Active"}),
+        ("BGP announces nothing", "info", {"channels": (channel(exported=0),)}),
+        ("BGP with a range", "info", {"neighbor_address": None}),
+    ):
+        given: dict[str, Any] = {"neighbor_address": "10.1.0.2", "channels": (BEATEN,)} | session
+        told = server(BirdHost().bgp("up1", **given), drops=9, eth0=9)
+        told.route("default", via="10.1.0.2", dev="eth1", priority=200).address("eth1", "2001:db8:1::1/64")
+        weight: Any = {"fires": 1, "severity": severity, "why": "whom BGP calls in by it"}
+        yield Example(name=f"drops on one of two: {name}", tables=told.build(), **weight)
+        bare = server(BirdHost().bgp("up1", **given), drops=9, eth0=9).address("eth1", "2001:db8:1::1/64")
+        bare.route("198.51.100.0/24", via="10.1.0.2", dev="eth1")
+        alarm: Any = {"fires": 1, "subject": subject("link", ifname="eth1"), "says": ("BGP session up1 calls them in",)}
+        speaks: Any = alarm | {"severity": severity} if severity == "warning" else {}
+        why = "the other session's default route lets in what comes by it"
+        yield Example(name=f"no standby, drops on one of two: {name}", why=why, tables=bare.build(), **speaks)
+    peer = channel(exported=3, imported=1, preferred=1)
+    alone = server(BirdHost().bgp("up1", neighbor_address="10.1.0.2", channels=(peer,)), drops=9, eth0=9)
+    yield case("BGP at an exchange", "it sends for its own networks, and spoofed packets come by eth0", alone)
+    vrf = server(drops=9, eth1=0).link("red", kind="vrf", info={"table": 10}, inet_conf={"rp_filter": 1})
+    vrf.address("red", "10.2.0.1/24").route("10.3.0.0/16", via="10.2.0.9", dev="red")
+    yield case("a VRF's own routes", "packets come in by its ports", vrf)
+    led = two_uplinks(own=0).link("red", kind="vrf", info={"table": 10}, inet_conf={"rp_filter": 1})
+    led.address("red", "10.2.0.1/32").route("default", dev="red", table=102).rule(100, table=102, fwmark=1)
+    led.rule(101, table=101, src="10.1.0.1", src_len=32)
+    yield case("led into a VRF by a mark", "answers come in by its ports, and go by its own table", led)
+    busy = server(drops=9, lo=99).sysctl("net.ipv4.conf.all.rp_filter", 1)
+    yield case("busy loopback", "what arrives there is not filtered", busy, 1)
+    for kind, fires in (("tap", 0), ("tun", 1)):
+        tap = HostBuilder().link("eth0").link("eth1", kind="tun", info={"type": kind}, inet_conf={"rp_filter": 1})
+        tap.address("eth1", "10.5.0.1/24")
+        tap.address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+        why = "a guest that spoofs is what the filter is for; who sends through a tunnel is let in by its daemon"
+        yield case(f"drops on a {kind}", why, sampled(tap, 9), fires)

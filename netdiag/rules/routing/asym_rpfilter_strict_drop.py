@@ -23,12 +23,12 @@ Fix
 
 Not flagged
   all=2 with an interface at 1 (loose, the larger value counts). Uplinks with a rule for their own address (but for
-  services on lo, see above), ECMP routes with a next hop on the interface, rules by destination, by incoming
-  interface or by port: there the way back is found. src_valid_mark with a mark that the firewall may restore. A
-  standby route of a higher metric (info, where the filter has ever dropped anything), and drops that cannot be laid
-  to one interface: spoofed packets from the Internet move the counter on any strict host, which is what the filter is
-  for. Guests' taps and bridges: there it is wanted (not on a bridge by which a route leads on to a gateway that is no
-  machine's). Interfaces in a VRF. Routes of the kernel itself.
+  services on lo, see above), ECMP routes with a next hop on the interface, rules by destination, by incoming interface
+  or by port: there the way back is found. src_valid_mark with a mark that the firewall may restore. A standby route of
+  a higher metric, and a network that no route leads through (info, where the filter has ever dropped anything), and
+  drops that cannot be laid to one interface: spoofed packets from the Internet move the counter on any strict host,
+  which is what the filter is for. Guests' taps and bridges: there it is wanted (not on a bridge by which a route leads
+  on to a gateway that is no machine's). Interfaces in a VRF. Routes of the kernel itself.
 
 References
   Documentation/networking/ip-sysctl.rst rp_filter; net/ipv4/fib_frontend.c __fib_validate_source(); RFC 3704 section
@@ -37,7 +37,6 @@ References
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from netdiag.index.guests import sides, switched, with_gateway
 from netdiag.index.reversepath import STRICT, effective
@@ -47,11 +46,11 @@ from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.link import Link
 from netdiag.rules.arrivals import Arrivals, Dropped, announced, led_elsewhere, overruled
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.build_uplinks import (
     COUNTER,
     address_examples,
     case,
+    counter_examples,
     received_examples,
     sampled,
     selector_examples,
@@ -87,11 +86,8 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     moved = view.moved(COUNTER) or 0
     able, perhaps = _receivers(view, strict, moved), list[Subject]()
-    exits = sides(view.stack, view.routes("inet"), view.addresses).exits if able else ()
-    taps = [link for link in able if link.kind == "tun" and link.info.get("type") != "tun"]
-    guests = [*taps, *(link for link in able if link.kind == "bridge" and link not in exits)]
-    meant = [link for link in guests if not switched(view.stack, link)]
-    suspect = able[0] if len(able) == 1 and not meant else None
+    meant = _guests(view, strict)
+    suspect = able[0] if len(able) == 1 and able[0] not in meant else None
     arrivals = Arrivals(view, strict)
     onward = arrivals.leading_on()
     asked = [link for link in strict if link.ifindex in onward][:MOST_LINKS]
@@ -107,10 +103,21 @@ def check(view: HostView) -> Iterator[Draft]:
         standby = found.get(suspect.ifname, [])[:1] or [*_unexplained(view, arrivals, suspect)][:1]
     elif not standby:
         standby = [*_called_in(view, arrivals, able)][:1]
+    if not standby and not moved:
+        quiet = [link for link in strict if link.ifindex not in onward and link not in meant]
+        standby = [*_dropped_before(view, arrivals, quiet)][:1]
     for dropped in standby:
         # Where several interfaces received enough, one that BGP calls the world in by is where it came in.
         named = dropped.link is suspect or announced(view, dropped.link)
         yield _draft(view, dropped, everywhere, moved if named else 0, perhaps)
+
+
+def _guests(view: HostView, links: list[Link]) -> list[Link]:
+    """Taps, and bridges by which no route leads on and that have no card among their ports."""
+    exits = sides(view.stack, view.routes("inet"), view.addresses).exits
+    taps = [link for link in links if link.kind == "tun" and link.info.get("type") != "tun"]
+    bridges = [link for link in links if link.kind == "bridge" and link not in exits]
+    return [*taps, *(link for link in bridges if not switched(view.stack, link))]
 
 
 def _routed(link: Link) -> bool:
@@ -144,6 +151,15 @@ def _called_in(view: HostView, arrivals: Arrivals, able: list[Link]) -> Iterator
         for lost in _unexplained(view, arrivals, link) if name and _has_rivals(view, name) else ():
             if not lost.way.prefixlen:
                 yield replace(lost, why=f"BGP session {name} calls them in by it, and the filter drops some now")
+
+
+def _dropped_before(view: HostView, arrivals: Arrivals, links: list[Link]) -> Iterator[Dropped]:
+    """Interfaces of networks that no route leads through, which may have dropped what the filter counted so far."""
+    total, received = view.latest.snmp.get(COUNTER, 0), {row.ifindex: row.stats.rx_packets for row in view.latest.links}
+    for link in links[:MOST_LINKS] if total else ():
+        if received.get(link.ifindex, 0) >= total:
+            why = f"the filter dropped {total} packets since boot, which may have come by it"
+            yield from (replace(lost, why=why) for lost in _unexplained(view, arrivals, link))
 
 
 def _unexplained(view: HostView, arrivals: Arrivals, link: Link) -> Iterator[Dropped]:
@@ -278,7 +294,7 @@ def examples() -> Iterator[Example]:
     yield from selector_examples()
     yield from address_examples()
     yield from _route_examples()
-    yield from _counter_examples()
+    yield from counter_examples()
     yield from received_examples()
 
 
@@ -352,94 +368,4 @@ def _route_examples() -> Iterator[Example]:
     yield case("a rule that is not understood", "it may lead there", unsure)
     shared = strict().address("eth1", "10.0.0.9/24").route("default", via="10.0.0.2", dev="eth0")
     yield case("shared subnet", "overlap-subnet-two-ifaces speaks about it", shared)
-    yield case("shared subnet, drops before", "the same", sampled(shared, 0))
-
-
-BEATEN = channel(exported=3, imported=2, preferred=1)
-"""A channel that brought routes of which others beat one."""
-
-
-def _counter_examples() -> Iterator[Example]:
-    near = HostBuilder().link("eth0", inet_conf={"rp_filter": 1}).address("eth0", "192.0.2.2/24")
-    near.link("eth1", inet_conf={"rp_filter": 1}).address("eth1", "198.51.100.2/24")
-    yield Example(
-        name="drops on a link whose own subnet passes",
-        why="that its neighbours pass says nothing about who is reached over the default route",
-        tables=sampled(near.route("default", via="192.0.2.1", dev="eth0"), 9).build(),
-        fires=1,
-        subject=subject("link", ifname="eth1"),
-        severity="warning",
-    )
-
-    def server(base: HostBuilder | None = None, **received: int) -> HostBuilder:
-        host = (base or HostBuilder()).link("eth0", inet_conf={"rp_filter": 1})
-        host.link("eth1", inet_conf={"rp_filter": 1})
-        host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
-        return sampled(host.route("default", via="10.0.0.2", dev="eth0"), **received)
-
-    yield Example(
-        name="asymmetric neighbour",
-        why="no route over eth1 speaks for it, but only eth1 received what was dropped",
-        tables=server(drops=9, eth1=9).build(),
-        fires=1,
-        subject=subject("link", ifname="eth1"),
-        severity="warning",
-    )
-    yield case("fewer received", "eth1 cannot have dropped ten", server(drops=10, eth1=9))
-    yield case("both received", "spoofed packets on eth0 explain it as well", server(drops=9, eth0=9))
-    yield case("no drops", "nothing was dropped between the samples", server(drops=0))
-    quiet = server(drops=0).route("default", via="10.1.0.2", dev="eth1", priority=200)
-    info: dict[str, Any] = {"tables": quiet.build(), "fires": 1, "severity": "info"}
-    yield Example(name="standby uplink, drops before the samples", why="spoofed packets leave the same trace", **info)
-    spoofed = server(drops=9, eth0=9, eth1=0)
-    yield case("spoofed packets", "eth0 alone got them; its default route lets in all but inner ones", spoofed)
-    standby = server(drops=9).route("default", via="10.1.0.2", dev="eth1", priority=200)
-    yield Example(
-        name="standby uplink in use by others",
-        why="somebody sends to its address while the first uplink is up",
-        tables=standby.build(),
-        fires=1,
-        subject=subject("link", ifname="eth1"),
-        severity="warning",
-        says=("though a better route is in use",),
-    )
-    shared = server(drops=9, eth0=9).route("default", via="10.1.0.2", dev="eth1", priority=200)
-    info |= {"tables": shared.build()}
-    yield Example(name="standby uplink, and drops on one of two", why="either may have dropped them", **info)
-    for name, severity, session in (
-        ("BGP calls the world in by it", "warning", {}),
-        ("BGP by the other one", "info", {"neighbor_address": "10.0.0.2"}),
-        ("BGP of IPv6", "info", {"neighbor_address": "2001:db8:1::2"}),
-        ("BGP is down", "info", {"bgp_state": "Active"}),
-        ("BGP announces nothing", "info", {"channels": (channel(exported=0),)}),
-        ("BGP with a range", "info", {"neighbor_address": None}),
-    ):
-        given: dict[str, Any] = {"neighbor_address": "10.1.0.2", "channels": (BEATEN,)} | session
-        told = server(BirdHost().bgp("up1", **given), drops=9, eth0=9)
-        told.route("default", via="10.1.0.2", dev="eth1", priority=200).address("eth1", "2001:db8:1::1/64")
-        weight: Any = {"fires": 1, "severity": severity, "why": "whom BGP calls in by it"}
-        yield Example(name=f"drops on one of two: {name}", tables=told.build(), **weight)
-        bare = server(BirdHost().bgp("up1", **given), drops=9, eth0=9).address("eth1", "2001:db8:1::1/64")
-        bare.route("198.51.100.0/24", via="10.1.0.2", dev="eth1")
-        alarm: Any = {"fires": 1, "subject": subject("link", ifname="eth1"), "says": ("BGP session up1 calls them in",)}
-        speaks: Any = alarm | {"severity": severity} if severity == "warning" else {}
-        why = "the other session's default route lets in what comes by it"
-        yield Example(name=f"no standby, drops on one of two: {name}", why=why, tables=bare.build(), **speaks)
-    peer = channel(exported=3, imported=1, preferred=1)
-    alone = server(BirdHost().bgp("up1", neighbor_address="10.1.0.2", channels=(peer,)), drops=9, eth0=9)
-    yield case("BGP at an exchange", "it sends for its own networks, and spoofed packets come by eth0", alone)
-    vrf = server(drops=9, eth1=0).link("red", kind="vrf", info={"table": 10}, inet_conf={"rp_filter": 1})
-    vrf.address("red", "10.2.0.1/24").route("10.3.0.0/16", via="10.2.0.9", dev="red")
-    yield case("a VRF's own routes", "packets come in by its ports", vrf)
-    led = two_uplinks(own=0).link("red", kind="vrf", info={"table": 10}, inet_conf={"rp_filter": 1})
-    led.address("red", "10.2.0.1/32").route("default", dev="red", table=102).rule(100, table=102, fwmark=1)
-    led.rule(101, table=101, src="10.1.0.1", src_len=32)
-    yield case("led into a VRF by a mark", "answers come in by its ports, and go by its own table", led)
-    busy = server(drops=9, lo=99).sysctl("net.ipv4.conf.all.rp_filter", 1)
-    yield case("busy loopback", "what arrives there is not filtered", busy, 1)
-    for kind, fires in (("tap", 0), ("tun", 1)):
-        tap = HostBuilder().link("eth0").link("eth1", kind="tun", info={"type": kind}, inet_conf={"rp_filter": 1})
-        tap.address("eth1", "10.5.0.1/24")
-        tap.address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
-        why = "a guest that spoofs is what the filter is for; who sends through a tunnel is let in by its daemon"
-        yield case(f"drops on a {kind}", why, sampled(tap, 9), fires)
+    yield case("shared subnet, drops before", "who is further away may have come by it too", sampled(shared, 0), 1)
