@@ -29,6 +29,8 @@ MOST_ROUTES, MOST_TABLES, MOST_RULES, MOST_MARKS = 3, 12, 6, 3
 """How much is asked for at most: routes of a table, tables of a link, rules to a table, marks of other rules."""
 MANY = 50_000
 MOST_LED = 64
+MOST_LINKS = 64
+"""Interfaces that are asked about."""
 KERNEL = 2
 """RTPROT_KERNEL: connected routes; that two links share a subnet is another fault."""
 
@@ -135,6 +137,16 @@ class Arrivals:
                     f"{has}, though a better route is in use" if leading else f"{has}, and no rule leads there any more"
                 )
                 yield Dropped(link=link, source=lost[0], address=address, way=lost[1], why=why, standby=bool(leading))
+
+    def beside(self, link: Link) -> Iterator[Dropped]:
+        """What others may send to the interface's address, by which no route leads on, and is dropped."""
+        address = self.own(link)
+        if address is None:
+            return
+        lost = self.dropped(link, specimens("0.0.0.0/0" if self._family == "inet" else "::/0"), address, length=0)
+        if lost is not None:
+            why = f"no route leads on by {link.ifname}"
+            yield Dropped(link=link, source=lost[0], address=address, way=lost[1], why=why, standby=True)
 
     def _ways_over(self, link: Link) -> Iterator[tuple[int, Route]]:
         """A few routes over the interface: for each table those of the shortest prefixes."""

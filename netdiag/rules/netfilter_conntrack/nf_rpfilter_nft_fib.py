@@ -23,8 +23,9 @@ Fix
 Not flagged
   Reverse path filters on an edge that is symmetric: the rule alone is a decision. Rules with the mark, or for other
   interfaces. Tunnels whose endpoint is reached by the same interface without the mark. Ways over another interface that
-  only a standby route speaks for: info where the rule has counted packets; whether others chose that way or lied about
-  their source is not seen from here. Filters behind a rule that may accept such packets.
+  only a standby route speaks for, or none, as of a second card that others reach: info where the rule has counted
+  packets; whether others chose that way or lied about their source is not seen from here. Filters behind a rule that
+  may accept such packets.
 
 References
   nft(8) "FIB EXPRESSIONS"; iptables-extensions(8) rpfilter; net/ipv4/netfilter/nft_fib_ipv4.c, ipt_rpfilter.c,
@@ -35,8 +36,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
 from netdiag.index.policy import Query
@@ -44,23 +43,19 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.nft import NftExpression
 from netdiag.model.wireguard import WireguardDevice, WireguardPeer
-from netdiag.rules.arrivals import Arrivals, Dropped, overruled
+from netdiag.rules.arrivals import MOST_LINKS, Arrivals, Dropped, overruled
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
     CT_DIRECTION,
-    chain,
     iifname,
-    l4proto,
     plain,
     port,
-    rule,
     same,
     state,
-    table,
-    verdict,
 )
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.nftplaces import chain_subject, fact, inserts, list_chain, place_words
+from netdiag.rules.rpfiltercases import asymmetric_examples, before, fib
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.wireguardpeers import device_subject, devices, peer_subject, query_to
 
@@ -74,7 +69,6 @@ RULE = Rule(
     explains=("wg-never-handshaked", "wg-handshake-stale"),
 )
 HOOKS = ("prerouting", "input")
-MOST_LINKS = 64
 
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
@@ -137,9 +131,10 @@ def _uplinks(view: HostView) -> Iterator[tuple[Possible, Draft]]:
         arrivals = Arrivals(view, links, family)
         onward = arrivals.leading_on()
         asked = [link for link in links if link.ifindex in onward][:MOST_LINKS]
-        for dropped in sorted(
-            (lost for link in asked for lost in arrivals.expected(link)), key=lambda one: one.standby
-        ):
+        beside = [link for link in links if link.ifindex not in onward and not link.noarp][:MOST_LINKS]
+        lost = [one for link in asked for one in arrivals.expected(link)]
+        lost += [one for link in beside if onward for one in arrivals.beside(link)]
+        for dropped in sorted(lost, key=lambda one: one.standby):
             if dropped.mark in tunnels:
                 continue  # WireGuard's own packets, by the way to each endpoint
             link = dropped.link
@@ -255,47 +250,31 @@ def _two_cards() -> WireguardBuilder:
     return host
 
 
-def _fib(*flags: str, conditions: Any = (), key: str = "oif", present: bool = True, op: str = "eq") -> Any:
-    asked = NftExpression(name="fib", key=key, dreg=0, flags=(*flags, "present") if present else flags)
-    one = rule(*conditions, (asked, same("00" if present else "00000000", op)), verdict("drop"))
-    return table(chain("pre", one, hook="prerouting", priority="mangle"), name="fw")
-
-
-def _before(*conditions: Any, word: str = "accept") -> Any:
-    """A rule before the filter."""
-    first = rule(*conditions, verdict(word))
-    return table(
-        chain("pre", first, *_fib("saddr", "iif").chains[0].rules, hook="prerouting", priority=-150), name="fw"
-    )
-
-
 def examples() -> Iterator[Example]:
     def case(name: str, why: str, host: WireguardBuilder, ruleset: Any, fires: int = 0) -> Example:
         host.nft(*[ruleset] if ruleset else [])
         return Example(name=name, why=why, tables=host.build(), fires=fires)
 
-    plain_rule, number = _fib("saddr", "iif"), _fib("saddr", "iif", present=False)
+    plain_rule, number = fib("saddr", "iif"), fib("saddr", "iif", present=False)
     yield case("tunnel for everything", "its endpoint's unmarked way back is the tunnel", _host(), plain_rule, 1)
     yield case("asked for the number", "0 is: not found", _host(), number, 1)
-    other = _fib("saddr", "iif", present=False, op="neq")
+    other = fib("saddr", "iif", present=False, op="neq")
     yield case("drops what is found", "the other way round, and not found passes", _host(), other)
-    yield case("mark in the question", "as it must be", _host(), _fib("saddr", "mark", "iif"))
-    yield case("asked without the interface", "a way back there is", _host(), _fib("saddr"))
-    yield case("asked for the destination", "it is this host's", _host(), _fib("daddr", "iif"))
-    kind = _fib("saddr", "iif", key="type", present=False)
+    yield case("mark in the question", "as it must be", _host(), fib("saddr", "mark", "iif"))
+    yield case("asked without the interface", "a way back there is", _host(), fib("saddr"))
+    yield case("asked for the destination", "it is this host's", _host(), fib("daddr", "iif"))
+    kind = fib("saddr", "iif", key="type", present=False)
     yield case("asked for the type", "it is not known here", _host(), kind)
     yield case(
-        "other interface", "the uplink is not filtered", _host(), _fib("saddr", "iif", conditions=[iifname("lan0")])
+        "other interface", "the uplink is not filtered", _host(), fib("saddr", "iif", conditions=[iifname("lan0")])
     )
-    some = _fib("saddr", "iif", conditions=[plain("limit")])
+    some = fib("saddr", "iif", conditions=[plain("limit")])
     yield case("a limited drop", "the next one passes", _host(), some)
     yield case("symmetric host", "the rule is a decision", _host(mark=0), plain_rule)
-    yield case("accepted before", "the filter never asks", _host(), _before(iifname("eth0")))
-    yield case("the port accepted before", "likewise", _host(), _before(port(17, 51820)))
-    yield case(
-        "answers accepted before", "likewise", _host(), _before(state("established"), (CT_DIRECTION, same("01")))
-    )
-    yield case("dropped before", "not by the filter", _host(), _before(iifname("eth0"), word="drop"))
+    yield case("accepted before", "the filter never asks", _host(), before(iifname("eth0")))
+    yield case("the port accepted before", "likewise", _host(), before(port(17, 51820)))
+    yield case("answers accepted before", "likewise", _host(), before(state("established"), (CT_DIRECTION, same("01"))))
+    yield case("dropped before", "not by the filter", _host(), before(iifname("eth0"), word="drop"))
     second = _host()
     second.wg_peer("wg0", "b", endpoint="2001:db8:ffff::2", allowed_ips=("fd00::3/128",))
     yield case("two peers", "one filter, told once", second, plain_rule, 1)
@@ -331,114 +310,8 @@ def examples() -> Iterator[Example]:
     yield case("IPv6, several ways with the mark", "the same", several, plain_rule, 1)
     several.route("2001:db8:ffff::/48", via="2001:db8::1", dev="eth0")
     yield case("one of several ways leads back", "answers may come by that one", several, None)
-    yield from _asymmetric_examples()
+    yield from asymmetric_examples()
     dark = HostBuilder().link("eth0").nft(plain_rule).build()
     late = ("wireguard",)
     yield Example(name="WireGuard not read", why="not judged, and not clean", tables=dark, late=late, unjudged=True)
     yield Example(name="no WireGuard", why="nothing to judge", tables=dark, absent=late)
-
-
-def _uplink(word: str = "marked", taps: int = 0, **fields: Any) -> HostBuilder:
-    """Two uplinks, the default route by eth0; table 101 has that of eth1, and a rule leads there."""
-    host = HostBuilder().link("eth0")
-    for number in range(taps):
-        host.tap(f"tap{number}")
-    host.link("eth1", **fields)
-    host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
-    host.route("default", via="10.1.0.2", dev="eth1", table=101)
-    if word == "marked":
-        host.rule(100, table=101, fwmark=1, fwmask=0xFFFFFFFF)
-    if word == "by address":
-        host.rule(100, table=101, src="10.1.0.1", src_len=32)
-    return host
-
-
-def _xt(flags: int, word: str = "drop") -> Any:
-    """``iptables -t raw -A PREROUTING -m rpfilter ... -j DROP``."""
-    asked = plain("match", key="rpfilter", value=flags.to_bytes(1, "little").hex())
-    one = chain("PREROUTING", rule(asked, verdict(word), compat=True), hook="prerouting", priority="raw")
-    return table(one, family="ip", name="raw")
-
-
-def _asymmetric_examples() -> Iterator[Example]:
-    def case(name: str, why: str, ruleset: Any, host: HostBuilder | None = None, fires: int = 0) -> Example:
-        tables = (host or _uplink()).nft(ruleset).build()
-        return Example(name=name, why=why, tables=tables, fires=fires)
-
-    fib = _fib("saddr", "iif")
-    yield Example(
-        name="answers to marked packets",
-        why="they come back unmarked, and the unmarked way leaves by eth0",
-        tables=_uplink().nft(fib).build(),
-        fires=1,
-        subject=subject("nft-chain", family="inet", table="fw", chain="pre"),
-        severity="warning",
-        says=("on eth1: their way back leaves by eth0; rule 100 (from all fwmark 0x1 lookup 101) sends by it",),
-    )
-    yield case("iptables, what has no way back", "the same", _xt(8), fires=1)
-    legacy = msgspec.structs.replace(_xt(8), flags=("legacy",))
-    yield Example(name="iptables-legacy", why="nft does not show it", tables=_uplink().nft(legacy=(legacy,)).build(),
-                  fires=1)  # fmt: skip
-    yield case("iptables, loose", "a way back there is", _xt(8 | 1))
-    yield case("iptables, with the mark", "it may be restored", _xt(8 | 2))
-    yield case("iptables, what has a way back", "is dropped by another idea", _xt(0))
-    yield case("iptables, accepts what has one", "it drops nothing", _xt(0, "accept"))
-    yield case("a table that no rule leads to", "the second uplink's address", fib, _uplink(""), 1)
-    yield case("a rule for the address", "symmetric", fib, _uplink("by address"))
-    yield case("many guests", "only links that lead on are asked", fib, _uplink("", taps=MOST_LINKS), 1)
-    drop = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").address("lo", "203.0.113.7/32")
-    drop.route("default", via="10.0.0.2", dev="eth0").route("default", dev="lo", table=101)
-    drop.rule(100, table=101, fwmark=1)
-    yield case("sent to loopback to get rid of it", "no answer comes from there", fib, drop)
-    yield case("a standby route", "it is not used", fib, _uplink("").rule(40000, table=101))
-    yield case("some are accepted before", "who knows", _before(state("established")))
-    yield case("of an interface in a bridge", "no packet of IP", fib, _uplink(master=1))
-    yield case("of an interface without carrier", "no packet", fib, _uplink(carrier=False))
-    yield case("with the mark in the question", "it may be restored", _fib("saddr", "mark", "iif"))
-    yield case("IPv6, answers to marked packets", "the unmarked way leaves by eth0", fib, _six(), 1)
-    second = _six().route("default", via="2001:db8:1::2", dev="eth1", priority=2000)
-    yield case("IPv6, a standby by that uplink", "it is not taken, and so not found", fib, second, 1)
-    best = _six().route("default", via="2001:db8:1::2", dev="eth1", priority=500)
-    counted = _standby(9)
-    yield case("IPv6, likewise without the rule", "whoever sends by it is not known", fib, _standby_host())
-    yield Example(name="IPv6, a standby, and packets counted", why="somebody sends by it, or lies", fires=1,
-                  tables=_standby_host().nft(counted).build(), severity="info", confidence="possible")  # fmt: skip
-    yield case("IPv6, a standby, none counted", "nobody sends by it", _standby(0), _standby_host())
-    yield case("IPv6, a standby, all packets counted", "not those that it drops", _standby(9, first=True),
-               _standby_host())  # fmt: skip
-    both = _standby_host().link("eth2").address("eth2", "2001:db8:2::1/64")
-    both.route("default", via="2001:db8:2::2", dev="eth2", table=102)
-    yield Example(name="IPv6, a standby, and a table without a rule", why="the worse is told", fires=1,
-                  tables=both.nft(counted).build(), severity="warning")  # fmt: skip
-    yield case("IPv6, the better one by that uplink", "it is found", fib, best)
-    for proto, fires in ((58, 1), (6, 0)):
-        yield case(f"IPv6, protocol {proto} passes before", "is it all?", _before(l4proto(proto)), _six(), fires)
-    yield case("IPv6, with the mark", "it may be restored", _fib("saddr", "mark", "iif"), _six())
-    yield case("IPv6, a rule for the address", "symmetric", fib, _six(src="2001:db8:1::1", src_len=128))
-
-
-def _standby(packets: int, *, first: bool = False) -> Any:
-    """A filter of IPv6 with a counter behind the question, or before it."""
-    plain_table = _fib("saddr", "iif")
-    counter = NftExpression(name="counter", packets=packets)
-    one = plain_table.chains[0].rules[0]
-    steps = (counter, *one.expressions) if first else (*one.expressions[:-1], counter, one.expressions[-1])
-    told = msgspec.structs.replace(one, expressions=steps)
-    return table(chain("pre", told, hook="prerouting", priority="mangle"), name="fw")
-
-
-def _standby_host() -> HostBuilder:
-    """Two uplinks, the second one's default route is of a higher metric."""
-    host = HostBuilder().link("eth0").link("eth1")
-    host.address("eth0", "2001:db8::1/64").address("eth1", "2001:db8:1::1/64")
-    host.route("default", via="2001:db8::2", dev="eth0", priority=100)
-    return host.route("default", via="2001:db8:1::2", dev="eth1", priority=200)
-
-
-def _six(**rule: Any) -> HostBuilder:
-    """Two uplinks of IPv6, as of IPv4 above."""
-    host = HostBuilder().link("eth0").link("eth1")
-    host.address("eth0", "2001:db8::1/64").address("eth1", "2001:db8:1::1/64")
-    host.route("default", via="2001:db8::2", dev="eth0")
-    host.route("default", via="2001:db8:1::2", dev="eth1", table=101)
-    return host.rule(100, family="inet6", table=101, **(rule or {"fwmark": 1, "fwmask": 0xFFFFFFFF}))
