@@ -19,10 +19,11 @@ Fix
   dev VXLAN dst OLD-END self. It touches that one address. A controller that writes entries must be mended too.
 
 Not flagged
-  Entries that a routing daemon keeps (extern_learn) or that the device learned. A tunnel end that several entries
-  share and that is missing from the flood list is an info: an anycast end of two switches, or a node that several
-  machines left together. Devices that flood nowhere have no such list. Multicast. Entries for another VNI, which this
-  host may have too.
+  Entries that a routing daemon keeps (extern_learn) or that the device learned. A tunnel end that is missing from the
+  flood list is an info where several entries share it (an anycast end of two switches, or a node that several machines
+  left together), where a routing daemon keeps the entry, and where the list is the device's remote alone, which may
+  flood for all. Devices that flood nowhere, or to a multicast group, have no such list. Multicast. Entries for another
+  VNI, which this host may have too.
 
 References
   drivers/net/vxlan/vxlan_core.c vxlan_fdb_update(), vxlan_xmit(); Documentation/networking/vxlan.rst;
@@ -32,6 +33,7 @@ References
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_address
 
 from netdiag.index.fleet import FleetHost, FleetView, across, on
 from netdiag.index.links import LinkStack
@@ -73,15 +75,21 @@ def check(view: HostView) -> Iterator[Draft]:
     entries = list(view.fdb.rows())
     for link in devices:
         mine = [row for row in entries if row.ifindex == link.ifindex and row.dst is not None]
-        floods = {row.dst for row in mine if row.lladdr == EVERYBODY}
-        floods |= {str(link.info[key]) for key in ("remote", "remote6", "group", "group6") if link.info.get(key)}
+        default = {str(link.info[key]) for key in ("remote", "remote6", "group", "group6") if link.info.get(key)}
+        floods = {row.dst for row in mine if row.lladdr == EVERYBODY} | default
+        if any(ip_address(str(end)).is_multicast for end in floods):
+            floods = set()  # whoever is in the group
         local = _this_side(view, link, entries)
-        for row in mine:
-            written = row.state in ("permanent", "static") and "extern_learn" not in row.flags
-            if not written or row.lladdr == EVERYBODY or of_many(row.lladdr):
+        ends = [row for row in mine if row.lladdr != EVERYBODY and not of_many(row.lladdr)]
+        of_ends = floods != default or any(row.dst in floods for row in ends)
+        for row in ends:
+            if row.state not in ("permanent", "static"):
                 continue
+            kept = "extern_learn" in row.flags
             shared = sum(other.dst == row.dst for other in mine) > 1
-            found = _wrong(view, row, local, floods, shared=shared)
+            found = _unlisted(row, floods, sure=of_ends and not shared and not kept)
+            if not kept:
+                found = _wrong(view, row, local) or found
             if found is not None:
                 yield _finding(link, row, *found)
 
@@ -101,9 +109,16 @@ def _this_side(view: HostView, link: Link, entries: list[FdbEntry]) -> dict[str,
     return found
 
 
-def _wrong(
-    view: HostView, row: FdbEntry, local: dict[str, str], floods: set[str | None], *, shared: bool
-) -> tuple[str, Severity, str] | None:
+def _unlisted(row: FdbEntry, floods: set[str | None], *, sure: bool) -> tuple[str, Severity, str] | None:
+    """Whether the tunnel end is none of those that the device floods to. Not ``sure``: several share it, a daemon keeps
+    the entry, or all that the device floods to is its remote, which may flood for all and have nobody behind it."""
+    if not floods or row.dst in floods or row.vni is not None:
+        return None
+    how_bad: Severity = "warning" if sure else "info"
+    return f"{row.dst} is none of the tunnel ends that it floods to", how_bad, "RTM_GETNEIGH AF_BRIDGE"
+
+
+def _wrong(view: HostView, row: FdbEntry, local: dict[str, str]) -> tuple[str, Severity, str] | None:
     """What is wrong with an entry, how bad, and where it was read."""
     end, family = str(row.dst), "inet6" if ":" in str(row.dst) else "inet"
     if row.lladdr in local:
@@ -116,9 +131,6 @@ def _wrong(
     silent = failing(view)
     if any((hop.gateway or end) == end and (hop.oif, end) in silent for hop in looked.hops):
         return f"{end} does not answer", "critical", "RTM_GETNEIGH NDA_DST"
-    if floods and end not in floods:
-        how_bad: Severity = "info" if shared else "warning"
-        return f"{end} is none of the tunnel ends that it floods to", how_bad, "RTM_GETNEIGH AF_BRIDGE"
     return None
 
 
@@ -190,7 +202,23 @@ def examples() -> Iterator[Example]:
     routed = entry(host, MAC, "192.0.2.1", vni=8)
     yield _case("this host itself, another VNI", "it hands over to a device of its own", _tables(host, routed))
     evpn = _tables(host, flood, entry(host, MAC, "192.0.2.9", flags=0x12))
-    yield _case("kept by a daemon", "EVPN corrects it", evpn)
+    perhaps: dict[str, object] = {"severity": "info", "confidence": "possible"}
+    yield _case("kept by a daemon, not in the flood list", "it may correct it", evpn, 1, **perhaps)
+    away = entry(_node(), MAC, "198.51.100.9", flags=0x12)
+    yield _case("kept by a daemon, no route", "EVPN corrects it", _tables(_node(), away))
+    for name, key, fires in (
+        ("a multicast group", "group", 0),
+        ("its remote, a node that floods for all", "remote", 1),
+    ):
+        end = "239.1.1.1" if key == "group" else "192.0.2.7"
+        hub = HostBuilder().link("eth0").address("eth0", "192.0.2.1/24")
+        hub.link("vx0", kind="vxlan", info={"id": 7, key: end})
+        rows = entry(hub, EVERYBODY, end), entry(hub, MAC, "192.0.2.9")
+        seen = perhaps if fires else {}
+        yield _case(f"floods to {name}", "who is behind it is not known", _tables(hub, *rows), fires, **seen)
+        ends = (*rows, entry(hub, OTHER, end if fires else "192.0.2.2"))
+        weight: dict[str, object] = {"severity": "warning"} if fires else {}
+        yield _case(f"floods to {name}, with an address", "it is an end", _tables(hub, *ends), fires, **weight)
     yield _case("learned", "what arrives corrects it", _tables(host, flood, entry(host, MAC, "192.0.2.9", state=2)))
     yield _case("floods nowhere", "nothing to compare with", _tables(host, stale))
     yield from _elsewhere_examples()
