@@ -19,7 +19,8 @@ Fix
 Not flagged
   One program at two priorities (the same tag). Programs for different protocols or in different chains. The two sides
   of an interface. Programs of different names. Names that the kernel has cut at 15 bytes and that may differ further
-  on: told as info. While a loader changes programs one after the other, both stand there for a moment: look again.
+  on, and programs that two processes of different names keep open (two agents may call theirs alike): told as info.
+  While a loader changes programs one after the other, both stand there for a moment: look again.
 
 References
   net/sched/cls_bpf.c cls_bpf_classify(), net/core/dev.c sch_handle_ingress(), kernel/bpf/core.c bpf_prog_calc_tag(),
@@ -29,6 +30,7 @@ References
 from collections.abc import Iterator
 
 from netdiag.index.view import HostView
+from netdiag.model.bpf import BpfHolder
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.bpfplaces import Placed, detached, placed, reading, where
 from netdiag.rules.build import HostBuilder
@@ -73,6 +75,18 @@ def pair(group: list[Placed]) -> tuple[Placed, Placed] | None:
     return None
 
 
+def _owners(view: HostView, one: Placed) -> set[str]:
+    """Names of the processes that keep the program, or its link, open."""
+    kept = {("prog", one.at.prog_id), ("link", one.at.link_id)}
+    return {holder.comm for holder in view.bpf.holders if (holder.kind, holder.id) in kept}
+
+
+def of_one(view: HostView, old: Placed, new: Placed) -> bool:
+    """Whether the two may be builds of one program: not where each is kept by a living process of another name."""
+    first, second = _owners(view, old), _owners(view, new)
+    return not first or not second or bool(first & second)
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for group in sides(view):
         found = pair(group)
@@ -95,7 +109,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 f"bpftool prog show id {new.at.prog_id}",
             ],
             fix=f"{detached(old.at, ifname)}  # the one that was loaded first",
-            confidence="likely" if old.whole else "possible",
+            confidence="likely" if old.whole and of_one(view, old, new) else "possible",
             breaks=[subject("link", ifname=ifname), subject("bpf-program", name=old.name)],
             touches=[subject("link", ifname=ifname), subject("bpf-program", name=old.name)],
         )
@@ -190,6 +204,17 @@ def examples() -> Iterator[Example]:
         severity="warning",
         confidence="likely",
     )
+    for name, first, second, severity in (
+        ("two agents, each with its own", "cilium-agent", "telemetry", "info"),
+        ("two processes of one agent", "agent", "agent", "warning"),
+        ("one agent that runs", "agent", None, "warning"),
+    ):
+        kept = tcx(tcx(_two(), "tap0", 1, link_id=7), "tap0", 2, link_id=8)
+        kept.bpf(holders=[BpfHolder(pid=20, comm=first, kind="link", id=7)])
+        if second:
+            kept.bpf(holders=[BpfHolder(pid=21, comm=second, kind="prog", id=2)])
+        tables = kept.build()
+        yield Example(name=name, why="who runs tells", tables=tables, fires=1, severity=severity)  # type: ignore[arg-type]
     yield from _silent_examples()
 
 
