@@ -6,11 +6,12 @@ Why it matters
   Nothing is learnt from this neighbour and nothing is announced to it. Where no other session of the daemon carries
   routes of the same family into the same table, that is an outage (critical); else what is left is in use and there
   is less to fall back on (warning).
-  "Connection refused" is an answer of the neighbour: no BGP daemon listens there. "No route to host" means that
-  nobody answers ARP or ND on the last link, "Network is unreachable" that this host has no route. No reason at all
-  while in Connect: the packets go unanswered, by a firewall, a wrong password (MD5), a lost route back. No reason
-  while Idle: BIRD waits for an interface on whose subnet the neighbour is; one that is further away needs "multihop".
-  "Neighbor lost": that interface went away or down. "Hold timer expired": it stood, and nothing came any more.
+  "Connection refused" is an answer of the neighbour: no BGP daemon listens there. "No route to host" means that nobody
+  answers ARP or ND on the last link, "Network is unreachable" that this host has no route. No reason at all while in
+  Connect: the packets go unanswered, by a firewall, a wrong password (MD5), a lost route back. No reason while Idle:
+  BIRD waits for an interface on whose subnet the neighbour is; one that is further away needs "multihop"; or another
+  protocol has that neighbour, and BIRD keeps one session to an address. "Neighbor lost": that interface went away or
+  down. "Hold timer expired": it stood, and nothing came any more.
 
 Confirm
   birdc show protocols all NAME
@@ -61,6 +62,7 @@ from netdiag.rules.bgpsessions import (
     waiting_severity,
     way,
 )
+from netdiag.rules.bgpstates import reason, rival, rival_examples
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.passivecases import passive_examples
@@ -88,6 +90,9 @@ REPAIRS = (
 )
 
 
+CHANGED = "give {} and {} different neighbours in bird.conf, or take one of them out, then: {}"
+
+
 def judged(view: HostView, session: Session) -> bool:
     """Whether it ought to be up, and is not, and no other rule names the cause."""
     if session.up or session.switched_off:
@@ -102,17 +107,6 @@ def confidence_of(session: Session) -> Confidence:
     if session.starting() or session.ranged or session.protocol.neighbor_graceful_restart:
         return "possible"
     return "certain" if session.age() is not None and not session.waits else "likely"
-
-
-def reason(session: Session) -> str:
-    """State and error: ``Active, Socket: Connection refused``."""
-    if session.error:
-        return f"{session.state}, {session.error}"
-    if session.state == "Passive":
-        return "Passive, the neighbour does not call any more"
-    if session.state == "Idle":
-        return "Idle, BIRD sees no interface on whose subnet the neighbour is"
-    return f"{session.state}, no answer and no error"
 
 
 def repair(session: Session, dead: list[tuple[str, str]]) -> str:
@@ -143,7 +137,7 @@ def check(view: HostView) -> Iterator[Draft]:
         default = "::/0" if ":" in (address or "") else "0.0.0.0/0"
         yield RULE.found(
             subject=session.subject,
-            message=f"BGP session {session.name} to {session.neighbour} is not established ({reason(session)}); "
+            message=f"BGP session {session.name} to {session.neighbour} is not established ({reason(view, session)}); "
             + "".join(f"{ifname} {why}; " for ifname, why in dead)
             + loss_words(view, session),
             evidence=[
@@ -157,7 +151,9 @@ def check(view: HostView) -> Iterator[Draft]:
                 session.confirm,
                 *([f"ip {ask} {quoted(address)}"] if address else []),
             ],
-            fix=repair(session, dead),
+            fix=CHANGED.format(rival(view, session), session.name, session.command("configure"))
+            if rival(view, session)
+            else repair(session, dead),
             severity=severity,
             confidence=confidence_of(session),
             touches=touched(view, session, answer),
@@ -448,3 +444,4 @@ def _cause_examples() -> Iterator[Example]:
     host = BirdHost().bgp_down("up1", "Received: Cease", since="11:30:00.000")
     host.bfd("192.0.2.7", state="Down", since="11:30:00.000")
     yield _case("closed, and another neighbour's BFD down", "it is not this session's", host, fires=1)
+    yield from rival_examples()
