@@ -18,8 +18,8 @@ Fix
   Flows of that service that still work begin anew as well. Whoever changes the rules should do this each time.
 
 Not flagged
-  Backends that drain: the old one is still alive. Backends that the rules still send to
-  (nf-orphan-dnat-to-dead). Services whose rule was taken away. Flows without an answer of which a rule takes some only
+  Backends that drain: the old one is still alive. Told as info: backends that the rules still send to, which is
+  nf-orphan-dnat-to-dead. Services whose rule was taken away. Flows without an answer of which a rule takes some only
   (a limit of the rate). TCP, whose clients give up and begin anew.
 
 References
@@ -41,6 +41,7 @@ from netdiag.model.protocols import IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.build_nft import Expressions, chain, iifname, nat, plain, port, rule, same, table
+from netdiag.rules.nftplaces import chain_subject
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.trackedflows import Group, groups
 from netdiag.rules.translations import CONSULTS, READS, dead_end, new_packet, rule_targets
@@ -84,11 +85,13 @@ def _now(view: HostView, entry: ConntrackEntry) -> tuple[Translation, ...]:
 def _dead_backend(view: HostView, group: Group) -> Iterator[Draft]:
     entry = group.entry
     given = _now(view, entry)
-    if not given or any(one.addr in (None, entry.reply_src) for one in given if one.kind == "dnat"):
+    same = len(given) == 1 and given[0].certain and given[0].addr == entry.reply_src
+    if not given or (not same and any(one.addr in (None, entry.reply_src) for one in given if one.kind == "dnat")):
         return
     dead = dead_end(view, entry.reply_src)
     if dead is not None:
-        yield _finding(group, f"held at {entry.reply_src}, where nobody is any more ({dead.why})", given[0], dead.fact)
+        yield _finding(group, f"held at {entry.reply_src}, where nobody is any more ({dead.why})", given[0], dead.fact,
+                       same=same)  # fmt: skip
 
 
 def _before_the_rule(view: HostView, group: Group) -> Iterator[Draft]:
@@ -121,7 +124,8 @@ def _elsewhere(entry: ConntrackEntry, one: Translation) -> bool:
     return bool(goals) and entry.orig_dst not in goals
 
 
-def _finding(group: Group, where: str, now: Translation, fact: tuple[str, object, str]) -> Draft:
+def _finding(group: Group, where: str, now: Translation, fact: tuple[str, object, str], *, same: bool = False) -> Draft:
+    """``same``: the rules still send new flows there too, of which nf-orphan-dnat-to-dead speaks."""
     entry = group.entry
     version = "-f ipv6 " if entry.family == "inet6" else ""
     target = now.addr or ("this host" if now.kind == "redirect" else "one of several backends")
@@ -129,15 +133,18 @@ def _finding(group: Group, where: str, now: Translation, fact: tuple[str, object
     return RULE.found(
         subject=subject("conntrack", proto="udp", dst=entry.orig_dst, dport=entry.orig_dport),
         message=f"{group.count} UDP {'flow' if group.count == 1 else 'flows'} to {entry.orig_dst} port "
-        f"{entry.orig_dport} (from {entry.orig_src}) {'is' if group.count == 1 else 'are'} {where}; the rules now say "
-        f"{goal}",
+        f"{entry.orig_dport} (from {entry.orig_src}) {'is' if group.count == 1 else 'are'} {where}; the rules "
+        + (f"still say so for new ones ({goal})" if same else f"now say {goal}"),
+        severity="info" if same else None,
         evidence=[
             ("flow", f"{entry.orig_src} port {entry.orig_sport}, {entry.timeout} s left", "IPCTNL_MSG_CT_GET"),
             ("goes to", f"{entry.reply_src} port {entry.reply_sport}", "CTA_TUPLE_REPLY"),
             fact,
         ],
         confirm=[f"conntrack -L {version}-p udp --orig-dst {entry.orig_dst}", f"ip route get {entry.reply_src}"],
-        fix=f"conntrack -D {version}-p udp --orig-dst {entry.orig_dst} --orig-port-dst {entry.orig_dport}",
+        fix=f"conntrack -D {version}-p udp --orig-dst {entry.orig_dst} --orig-port-dst {entry.orig_dport}"
+        + ("  # once the rule says another place" if same else ""),
+        touches=[chain_subject(now.at.table, now.at.chain)],
     )
 
 
@@ -164,9 +171,12 @@ def examples() -> Iterator[Example]:
     early = _flow(_host("10.0.0.3"), "192.0.2.2", dport=53, status=unanswered)
     yield case("before the rule", "the first packet came a second too early", early, 1)
     yield case("draining", "the old backend is alive", _flow(_host("10.0.0.3", "10.0.0.2"), "10.0.0.2"))
-    yield case(
-        "rule still says so", "nf-orphan-dnat-to-dead speaks", _flow(_host("10.0.0.9", to="10.0.0.2"), "10.0.0.2")
-    )
+    still = _flow(_host("10.0.0.9", to="10.0.0.2"), "10.0.0.2").build()
+    words = ("still say so for new ones",)
+    yield Example(name="rule still says so", why="nf-orphan-dnat-to-dead speaks", tables=still, fires=1,
+                  severity="info", says=words)  # fmt: skip
+    perhaps = _flow(_host("10.0.0.9", to=(*plain("limit"), *nat("dnat", "10.0.0.2", 5353))), "10.0.0.2")
+    yield case("rule says so for some", "where the others go is not known", perhaps)
     yield case("right backend", "as it must be", _flow(_host("10.0.0.3"), "10.0.0.3"))
     local = _flow(_host("10.0.0.3"), "192.0.2.2", dport=53, status=answered)
     yield case("answered before the rule", "the host's own service still serves it", local)
