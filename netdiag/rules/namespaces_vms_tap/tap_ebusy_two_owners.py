@@ -19,8 +19,8 @@ Not flagged
   process that names several taps and holds them. A tap of that name in another namespace. Processes that only name
   the tap on their command line (a shell, an editor). A monitor with /dev/net/tun open in vain that names no tap (it was
   told over its API) is a warning as well: its tap was refused, or deleted under it, and either way its machine is cut
-  off. Where the same process holds a tap besides, it is an info. The moment between open() and TUNSETIFF looks alike
-  and lasts microseconds.
+  off. Where the same process holds a tap besides, it is an info, and so of any other program where a tap is held. The
+  moment between open() and TUNSETIFF looks alike and lasts microseconds.
 
 References
   drivers/net/tun.c tun_attach() (EBUSY), tun_chr_show_fdinfo(); https://github.com/cocoonstack/cocoon/issues/141
@@ -76,16 +76,18 @@ def check(view: HostView) -> Iterator[Draft]:
                 touches=tap.objects,
                 breaks=tap.objects,
             )
+    held = any(tap.holders and not tap.link.info.get("multi_queue") for tap in guest_taps(view))
     served = {holder.pid for holder in view.taps.holders if holder.ifname is not None}
     for holder in unattached(view.taps):
-        if holder.vmm is not None and holder.pid not in told:
+        guess = holder.vmm is None or holder.pid in served
+        if holder.pid not in told and (holder.vmm is not None or held):
             told.add(holder.pid)
             yield RULE.found(
                 subject=subject("tap", comm=holder.comm),
-                severity="info" if holder.pid in served else "warning",
-                confidence="possible" if holder.pid in served else "likely",
-                message=f"{holder.vmm} (pid {holder.pid}) has /dev/net/tun open without a device behind it: its tap "
-                "was refused, or deleted under it",
+                severity="info" if guess else "warning",
+                confidence="possible" if guess else "likely",
+                message=f"{holder.vmm or holder.comm} (pid {holder.pid}) has /dev/net/tun open without a device behind "
+                "it: its tap was refused, or deleted under it",
                 evidence=(("device behind it", "none", f"/proc/{holder.pid}/fdinfo iff:"),),
                 confirm=(f"grep -hs iff: /proc/{holder.pid}/fdinfo/* | cat -A; echo",),
                 fix=f"kill {holder.pid}  # and start that machine again with a tap of its own",
@@ -108,6 +110,13 @@ def examples() -> Iterator[Example]:
     yield _case("a monitor without any tap", "it closed the file that was refused", vmm, 1, severity="warning")
     nameless = _taps().tap_holder(None, pid=50, comm="firecracker")
     yield _case("no name on the command line", "configured over its API", nameless, 1, severity="warning")
+    script = _taps().tap_holder(None, pid=50, comm="python3")
+    yield _case("some program in vain", "it may have asked for a tap that is held", script, 1, severity="info",
+                says=("python3 (pid 50)",))  # fmt: skip
+    early = HostBuilder().tap("tap0", holder=None).tap_holder(None, pid=50, comm="python3")
+    yield _case("some program, and no tap is held", "nobody refused it", early)
+    queues = _taps(multi_queue=True).tap_holder(None, pid=50, comm="python3")
+    yield _case("some program, and the tap has several queues", "nor there", queues)
     second = _taps().tap("tap1", holder=None).tap_holder("tap1", pid=50, comm="firecracker")
     second.tap_holder(None, pid=50, comm="firecracker")
     yield _case("one tap more in vain", "its machine has another one", second, 1, severity="info")
