@@ -419,8 +419,7 @@ class _Rule:
             self._change(**{side[0]: addr, f"{side[0]}_type": None})
         if has_port:
             self._change(**{side[1]: port})
-        if kind in ("dnat", "redirect"):
-            self._change(dnatted=True)
+        self._change(**{"dnatted" if kind in ("dnat", "redirect") else "snatted": True})
 
 
 def _inside(above: Truth, below: Truth) -> Truth:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from netdiag.model.conntrack import IPS_DST_NAT, IPS_SRC_NAT
+
 CT_BITS = {"invalid": 1, "established": 2, "related": 4, "new": 8, "untracked": 64}
 ADDRTYPES = {"unicast": 1, "local": 2, "broadcast": 3, "anycast": 4, "multicast": 5, "blackhole": 6, "unreachable": 7}
 Bytes = list[int | None]
@@ -45,6 +47,8 @@ class Packet:
     ct_mark: int | None = 0
     dnatted: bool | None = False
     """Whether its connection's destination was rewritten (iptables' ctstate DNAT)."""
+    snatted: bool | None = False
+    """Whether its connection's source was."""
     mark: int | None = 0
     uid: int | None = None
     size: int | None = None
@@ -129,12 +133,22 @@ def meta_octets(key: str, packet: Packet) -> Bytes | None:
     return None
 
 
+def _status(packet: Packet) -> int | None:
+    """IPS_* of a connection that begins with this packet: it has no answer and is not confirmed before its last hook.
+    Those that tell that translation was tried are left out: no rule can ask for them by name."""
+    if packet.ct_state != "new" or packet.dnatted is None or packet.snatted is None:
+        return None
+    return IPS_SRC_NAT * packet.snatted | IPS_DST_NAT * packet.dnatted
+
+
 def ct_octets(key: str, packet: Packet) -> Bytes | None:
     """What a ct expression loads."""
     if key == "state":
         return _host(None if packet.ct_state is None else CT_BITS[packet.ct_state])
     if key == "mark":
         return _host(packet.ct_mark)
+    if key == "status":
+        return _host(_status(packet))
     if key == "direction":
         return [None if packet.ct_reply is None else int(packet.ct_reply)]
     return None

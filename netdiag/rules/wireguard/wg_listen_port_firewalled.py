@@ -167,7 +167,8 @@ def _judged(view: HostView, device: WireguardDevice, stop: Possible) -> Iterator
         weight: tuple[Severity, Confidence] = ("critical" if quiet else "warning", "likely")
         yield _finding(device, stop, quiet or list(device.peers), f"peers cannot begin, and {why}", weight)
     elif _by_name(device, stop) or any(_leaf(peer) for peer in quiet):
-        word = f"{len(quiet)} peers that were not heard lately cannot begin" if quiet else "peers can only answer"
+        silent = f"{len(quiet)} peer{' that was' if len(quiet) == 1 else 's that were'} not heard lately cannot begin"
+        word = silent if quiet else "peers can only answer"
         yield _finding(device, stop, quiet, word, ("warning", "likely"))
     elif quiet:
         yield _finding(device, stop, quiet, "peers cannot begin", ("info", "possible"))
@@ -305,7 +306,7 @@ def _doors_examples(case: Any) -> Iterator[Example]:
                nothing, 1, severity="critical", says=("no answer comes in",))  # fmt: skip
     lost = wg_host(endpoint="198.51.100.9", age=200)
     yield case("nothing comes in, and no way to the peer", "another fault", lost, nothing, 1,
-               severity="warning", says=("were not heard lately",))  # fmt: skip
+               severity="warning", says=("not heard lately",))  # fmt: skip
     any_ = two_cards(way6=False).wg_peer("wg0", "b", endpoint=None)
     yield case("closed on eth0, one peer comes from anywhere", "by eth1 it can", any_, whole)
     mixed = two_cards(way6=False).wg_peer("wg0", "b", endpoint="2001:db8:7::9", age=200)
