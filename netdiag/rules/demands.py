@@ -20,6 +20,7 @@ from netdiag.index.view import HostView
 from netdiag.model.distinct import among
 from netdiag.model.finding import Subject, subject
 from netdiag.model.neighbour import NUD_DELAY, NUD_PERMANENT, NUD_PROBE, NUD_REACHABLE, NUD_STALE
+from netdiag.model.protocols import BGP_PORT, IPPROTO_TCP
 from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.wireguardpeers import device_subject, peer_subject, query_to
@@ -69,13 +70,10 @@ def _bgp(view: HostView) -> Iterator[Demand]:
         address, ifname = session.protocol.neighbor_address, session.protocol.neighbor_ifname
         if address is None or session.switched_off or (session.waits and not session.up):
             continue
-        device = ifname or session.protocol.other.get("VRF")
+        device, family = ifname or session.protocol.other.get("VRF"), "inet6" if ":" in address else "inet"
+        protocol, port = (None, None) if session.up else (IPPROTO_TCP, BGP_PORT)  # who dialled one that stands?
         yield Demand(
-            query=Query(
-                family="inet6" if ":" in address else "inet",
-                dst=address,
-                oif=device,
-            ),
+            query=Query(family=family, dst=address, oif=device, ip_proto=protocol, dport=port),
             words=f"the neighbour of BGP session {session.name}",
             kind="bgp",
             busy=True,

@@ -39,6 +39,12 @@ def last_resort_refused() -> Iterator[Example]:
     gone = ("ip rule del pref 90 from all to 203.0.113.0/24 prohibit",)
     session = _host(_session()).rule(90, **ban)
     yield case("a session", "its neighbour is refused", session, 1, severity="critical", says=gone)
+    port: dict[str, Any] = {"ip_proto": 6, "dport_start": 179, "dport_end": 179}
+    calls = BirdHost().bgp_down("up1", "Socket: No route to host", neighbor_address="203.0.113.9")
+    dialled = _host(calls).rule(90, **ban, **port)
+    yield case("a session, by its port", "it cannot be dialled", dialled, 1, severity="critical")
+    stands = _host(_session()).rule(90, **ban, **port)
+    yield case("a session by its port, and it stands", "the neighbour has dialled", stands, 1, severity="info")
     apart = _host(_session(), "inet6").rule(90, **ban)
     yield case("a session, and the table is of the other family", "nothing would take it", apart, 1, severity="info")
     dead = _host(_session()).rule(90, **ban).rule(95, action="unreachable", dst="203.0.113.9", dst_len=32)
