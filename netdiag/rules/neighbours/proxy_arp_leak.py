@@ -21,8 +21,8 @@ Fix
 Not flagged
   proxy_arp on taps, veths and bridges towards guests, where it is the design of routed virtual machines and of Calico.
   An uplink on which it publishes guests: there are host routes to guests inside the uplink's own subnet; then it is an
-  info. Hosts that do not forward. Uplinks without any other network behind the host. Proxy entries whose address is
-  behind another interface, as for guests of an on-link prefix.
+  info, as on hosts that do not forward and on uplinks without any other network behind the host. Proxy entries whose
+  address is behind another interface, as for guests of an on-link prefix.
 
 References
   net/ipv4/arp.c arp_process(), arp_fwd_proxy(); net/ipv6/ndisc.c ndisc_recv_ns() pneigh_lookup();
@@ -80,8 +80,10 @@ def _on(view: HostView, name: str, key: str) -> bool:
 
 def _switched_on(view: HostView, link: Link) -> Iterator[Draft]:
     name = link.ifname
-    # arp_process() asks for forwarding on the interface that hears the request.
-    if not _on(view, name, "proxy_arp") or not view.sysctl_int(f"net.ipv4.conf.{name}.forwarding"):
+    if not _on(view, name, "proxy_arp"):
+        return
+    if not view.sysctl_int(f"net.ipv4.conf.{name}.forwarding"):  # arp_process() asks where the request is heard
+        yield _leak(view, name, "now it answers for nobody, for IPv4 is not forwarded", [], None, latent=True)
         return
     own = [subnet.network for subnet in connected(view, "inet") if subnet.link.ifindex == link.ifindex]
     routes = _behind(view, link)
@@ -89,15 +91,23 @@ def _switched_on(view: HostView, link: Link) -> Iterator[Draft]:
     guests = [route for route in published if route.dst.endswith("/32")]
     wide = [route for route in routes if not route.dst.endswith("/32")]
     if not wide and not guests:
+        yield _leak(
+            view, name, "now it answers for no network, for none is behind this host", routes, None, latent=True
+        )
         return
     intended = bool(guests) and len(guests) == len(published)
     shown = (wide or guests)[0]
-    yield RULE.found(
+    what = f"it answers ARP requests for all that is routed elsewhere, such as {shown.dst} by "
+    yield _leak(view, name, what + view.ifname(shown.oif or 0), routes, shown, latent=intended)
+
+
+def _leak(view: HostView, name: str, what: str, routes: list[Route], shown: Route | None, *, latent: bool) -> Draft:
+    """``latent``: nobody may suffer from it."""
+    forwards = view.sysctl_int(f"net.ipv4.conf.{name}.forwarding") or 0
+    return RULE.found(
         subject=subject("sysctl", name=f"net.ipv4.conf.{name}.proxy_arp", ifname=name),
-        severity="info" if intended else "warning",
-        confidence="possible" if intended else "certain",
-        message=f"proxy_arp is on for the uplink {name}: it answers ARP requests for all that is routed elsewhere, "
-        f"such as {shown.dst} by {view.ifname(shown.oif or 0)}",
+        confidence="possible" if latent else "certain",
+        message=f"proxy_arp is on for the uplink {name}: {what}",
         evidence=(
             (
                 "proxy_arp",
@@ -106,11 +116,11 @@ def _switched_on(view: HostView, link: Link) -> Iterator[Draft]:
                 "IFLA_INET_CONF, /proc/sys/net/ipv4/conf",
             ),
             ("routes by other interfaces", len(routes), "RTM_GETROUTE"),
-            (f"{name} forwards", "1", f"RTM_GETLINK {name} IFLA_INET_CONF"),
+            (f"{name} forwards", forwards, f"RTM_GETLINK {name} IFLA_INET_CONF"),
         ),
         confirm=(
             f"sysctl {quoted(f'net/ipv4/conf/{name}/proxy_arp')} net.ipv4.conf.all.proxy_arp",
-            f"ip route show dev {quoted(view.ifname(shown.oif or 0))}",
+            *([f"ip route show dev {quoted(view.ifname(shown.oif or 0))}"] if shown else []),
         ),
         fix=f"sysctl -w net.ipv4.conf.all.proxy_arp=0 {quoted(f'net/ipv4/conf/{name}/proxy_arp')}=0",
         touches=(subject("link", ifname=name),),
@@ -190,13 +200,13 @@ def examples() -> Iterator[Example]:
 
 def _silent() -> Iterator[Example]:
     yield _case("off", "the healthy edge; the taps have it on by design", _edge(proxy=0))
-    yield _case("does not forward", "then it does not answer", _edge(forwarding=0))
+    weak: dict[str, Any] = {"severity": "info", "says": ("now it answers for no",)}
+    yield _case("does not forward", "then it does not answer", _edge(forwarding=0), 1, **weak)
     guests = _edge().route("192.0.2.50/32", dev="tap0")
     yield _case("publishes guests", "their addresses are inside the uplink's subnet", guests, 1, severity="info")
     alone = HostBuilder().link("eth0", inet_conf={"proxy_arp": 1, "forwarding": 1}).address("eth0", "192.0.2.2/24")
-    yield _case(
-        "nothing behind it", "there is nothing to answer for", alone.route("default", via="192.0.2.1", dev="eth0")
-    )
+    alone.route("default", via="192.0.2.1", dev="eth0")
+    yield _case("nothing behind it", "there is nothing to answer for", alone, 1, **weak)
     good = _edge(proxy=0).route("192.0.2.50/32", dev="tap0")
     good.neighbour("192.0.2.50", dev="eth0", state="none", flags=NTF_PROXY)
     yield _case("entry for a guest", "it is behind the tap", good)
@@ -217,19 +227,18 @@ def _silent() -> Iterator[Example]:
     yield _case("no way out", "route-default-missing speaks", none)
     guest = _bare().tap("tap0").route("192.0.2.50/32", dev="tap0")
     yield _case("publishes one guest and nothing else", "that is what it is for", guest, 1, severity="info")
-    yield _case(
-        "a guest of another range", "nobody asks for it there", _bare().tap("tap0").route("10.7.7.7/32", dev="tap0")
-    )
+    other = _bare().tap("tap0").route("10.7.7.7/32", dev="tap0")
+    yield _case("a guest of another range", "nobody asks for it there", other, 1, **weak)
     second = _bare().link("eth1").route("default", via="198.51.100.1", dev="eth1", priority=100)
-    yield _case("a second uplink", "its default route is for all", second)
+    yield _case("a second uplink", "its default route is for all", second, 1, **weak)
     zeroconf = _bare().link("eth1").route("169.254.0.0/16", dev="eth1", scope=253)
-    yield _case("link-local on a second card", "nobody asks for it here", zeroconf)
+    yield _case("link-local on a second card", "nobody asks for it here", zeroconf, 1, **weak)
     for name, card in (("down", {"up": False}), ("without carrier", {"carrier": False})):
         cut = _bare().link("eth1", **card).route("10.0.0.0/16", dev="eth1")
-        yield _case(f"a network behind a card {name}", "its routes are dead", cut)
+        yield _case(f"a network behind a card {name}", "its routes are dead", cut, 1, **weak)
     spread = _bare().link("eth1").link("eth2")
     spread.route("10.0.0.0/16", hops=[spread.hop("eth1"), spread.hop("eth2")])
-    yield _case("a network by two ways", "one of them may be this one", spread)
+    yield _case("a network by two ways", "one of them may be this one", spread, 1, **weak)
     near = _edge(proxy=0).address("eth0", "fe80::2/64").neighbour("fe80::9", dev="eth0", state="none", flags=NTF_PROXY)
     yield _case("entry for a link-local address", "each link has its own", near)
     own = _edge(proxy=0).neighbour("192.0.2.2", dev="eth0", state="none", flags=NTF_PROXY)
