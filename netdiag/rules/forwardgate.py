@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from netdiag.index.guests import GuestSide, faces_guest, sides
+from netdiag.index.links import PAIRED
 from netdiag.index.netfilter import Netfilter
 from netdiag.index.nftpacket import Packet
 from netdiag.index.nftverdict import Possible
@@ -125,7 +126,8 @@ class Shut:
     tracked: ConntrackEntry | None = None
     """A connection that got through before."""
     named: bool = True
-    """Of a forgotten one: a rule translates its addresses by name."""
+    """Whether something tells that it is to get there: a rule that translates its addresses by name, or, where nothing
+    at all is forwarded, that there is a way further on."""
 
 
 def shut(view: HostView, family: str) -> Shut | None:
@@ -141,6 +143,10 @@ def shut(view: HostView, family: str) -> Shut | None:
     inner = [link for link in inner if link.ifindex not in whole]  # else a VPN to the Internet
     owner, kind = view.netfilter, Packet(family=family, mark=None, ct_mark=None, dnatted=None)
     pairs = [(one, other) for one in links for other in links if one is not other]
+    known = bool(exits)
+    if not known:  # a router between networks in other namespaces
+        cables = [link for link in inner if link.kind in PAIRED and link.carrier is not False]
+        inner, exits = cables[:1], cables[1:]
     if not exits or not inner:
         return None
     asked = [replace(kind, iif=one.ifname, oif=other.ifname) for one, other in pairs]
@@ -155,7 +161,9 @@ def shut(view: HostView, family: str) -> Shut | None:
     stop = stopped(owner, way) or but_pings(owner, way)
     talk = replace(kind, ct_state="established", ct_reply=None)
     answers = any(stopped(owner, replace(talk, iif=one.ifname, oif=other.ifname)) is None for one, other in pairs)
-    return Shut(inner=inner[0], way_out=exits[0], stop=stop, answers=answers) if stop is not None else None
+    if stop is None:
+        return None
+    return Shut(inner=inner[0], way_out=exits[0], stop=stop, answers=answers, named=known)
 
 
 def forgotten(view: HostView, family: str) -> Iterator[Shut]:

@@ -28,14 +28,14 @@ def shut_finding(rule: Rule, closed: Shut, *, alone: bool = False) -> Draft:
     why = f"a rule translates what comes from {inner.ifname} and leaves by {way_out.ifname}"
     if one is not None:
         why = f"connections between {inner.ifname} and elsewhere were answered ({one.orig_src} to {one.orig_dst})"
-    guess = alone and not closed.named and one is None
+    guess = not closed.named and one is None
     what = (
         f"{why}, but {place_words(at)} drops all {'answers to it' if closed.answers else 'of it'}"
         if alone
         else f"this host is to forward, but {place_words(at)} drops all that would be: between {inner.ifname} and"
         f" {way_out.ifname}, and between any other two interfaces"
     )
-    if guess:
+    if guess and alone:
         what = (
             f"{place_words(at)} drops all {'answers ' if closed.answers else ''}between {way_out.ifname} and the"
             f" network in another namespace behind {inner.ifname}: right if that is to reach this host alone"
@@ -58,7 +58,7 @@ def shut_finding(rule: Rule, closed: Shut, *, alone: bool = False) -> Draft:
 
 
 def forgotten_cases() -> Iterator[Example]:
-    """A tunnel to the world beside an engine, which set the policy and accepts its own."""
+    """A tunnel to the world beside an engine, which set the policy and accepts its own; and routers."""
 
     def host(
         *source: Any,
@@ -136,3 +136,22 @@ def forgotten_cases() -> Iterator[Example]:
         yield Example(name=f"a cable to a network, {name}", why=why, tables=made.build(), says=says, **alarm)
     named = rule(iifname("wg0"), verdict("drop"))
     yield case("and stopped by name", "that is a decision", host(*own, extra=named), 0)
+    yield from _routers()
+
+
+def _routers() -> Iterator[Example]:
+    """A router between two networks in other namespaces, without a way further on."""
+    for name, policy, second, fires in (
+        ("two networks", "drop", {}, 1),
+        ("two networks, open", "accept", {}, 0),
+        ("two networks, one is away", "drop", {"carrier": False}, 0),
+        ("a network, and a card", "drop", {"kind": None, "link_netnsid": None}, 0),
+    ):
+        made = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
+        for number, more in enumerate(({}, second)):
+            link: dict[str, Any] = {"kind": "veth", "link_netnsid": number} | more
+            made.link(f"v{number}", inet_conf={"forwarding": 1}, **link).address(f"v{number}", f"10.{number}.0.1/24")
+        made.nft(table(chain("forward", hook="forward", policy=policy), name="filter"))
+        told: dict[str, Any] = {"severity": "info", "says": ("between v0 and v1",)} if fires else {}
+        why = "nobody says whether it is to forward, but that forwarding is on"
+        yield Example(name=f"a router, {name}", why=why, tables=made.build(), fires=fires, **told)
