@@ -222,7 +222,7 @@ def check(view: HostView) -> Iterator[Draft]:
             listens = not chosen(kernel, daemon) and _listens(view, daemon, family)
             meant = reflects or listens or not (external or forwards)
             count = sum(number for _, number in sources)
-            bad = not meant and not default
+            bad, lone = not meant and not default, listens and not default and kernel and len(sources) == 1
             uneven = not meant and forwards and bool(installs - {family}) and count > len(sources)
             astray = _astray(view, family, sources, leaving) if leaving and not meant and forwards else None
             was = given_before(view, daemon, table)
@@ -235,7 +235,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 + (", and it was given some at the time of the baseline" if was else "")
                 + (f", by {astray[1]}: what was told behind {astray[0]} goes there" if astray else ""),
                 severity=None if bad else "warning" if uneven or astray or was else "info",
-                confidence=None if bad or uneven or astray or was else "possible",
+                confidence=None if bad or uneven or astray or was else "likely" if lone else "possible",
                 evidence=[
                     ("routes learnt by BGP", count, f"birdc show protocols all {sources[0][0].name}"),
                     ("output filter of the kernel protocol", filtered or "no protocol", "birdc show protocols all"),
@@ -363,7 +363,7 @@ def examples() -> Iterator[Example]:
     yield _case("it was given none then either", "it only announces", default=True, baseline=never, **info)
     yield _case("route reflector", "internal sessions, and it does not forward", neighbor_as=65001, **info)
     mute = {"output_filter": "REJECT", "exported": 0}
-    yield _case("collector", "it listens on one network, and tells nobody", told=mute, forward=1, **info)
+    yield _case("collector", "it tells nobody, on one network", told=mute, forward=1, confidence="likely", **info)
     taker = {"output_filter": "ours"}
     off: dict[str, Any] = {"told": mute, "kernel_state": "down", "kernel_since": "11:59:00.000"}
     yield _case("it listens, and its filter refuses all", "it was to take some", told=mute, kernel=taker, **crit)
