@@ -59,7 +59,8 @@ def check(view: HostView) -> Iterator[Draft]:
     narrow = min(ends, key=lambda link: link.mtu, default=None)
     ports = [link for link in ends if narrow is not None and link.mtu == narrow.mtu]
     shown = [f"ip link show dev {quoted(link.ifname)}" for link in ports[:3]]
-    untold = "" if told >= failed else f"; only {told} ICMP messages told a sender"
+    few = f"only {told} ICMP message{'s' if told > 1 else ''}" if told else "no ICMP message"
+    untold = "" if told >= failed else f"; {few} told a sender"
     yield RULE.found(
         subject=subject("host"),
         severity="warning" if many or (failed >= UNTOLD and not told) or unheard else "info",
@@ -82,20 +83,24 @@ def check(view: HostView) -> Iterator[Draft]:
 
 
 def examples() -> Iterator[Example]:
-    def case(name: str, why: str, says: Any, **moved: int) -> Example:
+    def case(name: str, why: str, says: Any, words: tuple[str, ...] = (), **moved: int) -> Example:
         keys = {"fails": FAILS[0], "fails6": FAILS[1], "icmp": TOLD[0], "icmp6": TOLD[1], "forwarded": TRAFFIC[0]}
         base = dict.fromkeys((*FAILS, *TOLD, *TRAFFIC), 50)
         after = base | {keys[name]: 50 + count for name, count in moved.items()}
         host = HostBuilder().link("eth0").link("wg0", mtu=1420).counters(before={"snmp": base}, after={"snmp": after})
-        return Example(name=name, why=why, tables=host.build(), fires=0 if says is None else 1, severity=says)
+        return Example(name=name, why=why, tables=host.build(), fires=0 if says is None else 1, severity=says,
+                       says=words)  # fmt: skip
 
     yield case("many", "the plain fault", "warning", fails=5, icmp=5, forwarded=45)
     yield case("many of IPv6", "the same", "warning", fails6=20, icmp6=20)
     yield case("few, told", "path MTU discovery at work", "info", fails=4, icmp=4)
-    yield case("few, nobody told", "the senders never hear of it", "warning", fails=3)
+    nobody = ("; no ICMP message told a sender",)
+    yield case("few, nobody told", "the senders never hear of it", "warning", nobody, fails=3)
+    yield case("few, one told", "path MTU discovery at work", "info", ("; only 1 ICMP message told",), fails=3, icmp=1)
     yield case("two, nobody told", "by chance", "info", fails=2)
     yield case("many, but few of all", "one in eleven", "info", fails=5, icmp=5, forwarded=50)
-    yield case("twenty of a busy host, four told", "most senders never hear of it", "warning", fails=20, icmp=4,
+    four = ("; only 4 ICMP messages told a sender",)
+    yield case("twenty of a busy host, four told", "most senders never hear of it", "warning", four, fails=20, icmp=4,
                forwarded=5000)  # fmt: skip
     yield case("twenty of a busy host, five told", "a burst or two", "info", fails=20, icmp=5, forwarded=5000)
     yield case("nineteen of a busy host, one told", "one burst of one sender", "info", fails=19, icmp=1, forwarded=5000)
