@@ -380,7 +380,7 @@ def examples() -> Iterator[Example]:
     yield case("quiet peer with a keepalive", "it is called from here", kept, wg_input(), 1, severity="info")
     bare = wg_host(endpoint="198.51.100.1", age=900, allowed_ips=())
     yield case("quiet peer without addresses", "it can want nothing", bare, wg_input(), 1, severity="info")
-    for age, word in ((180, "peers can only answer"), (181, "1 peers that were not heard lately cannot begin")):
+    for age, word in ((180, "peers can only answer"), (181, "1 peer that was not heard lately cannot begin")):
         named = wg_host(endpoint="198.51.100.1", age=age)
         yield case(f"closed by number and all else too, keys {age} s old", "what works lives from being known", named,
                    wg_input(closed), 1, severity="warning", confidence="likely", says=(word,))  # fmt: skip
