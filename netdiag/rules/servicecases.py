@@ -69,10 +69,10 @@ def called_examples(own: str) -> Iterator[Example]:
     pair = host(8, port=8443).address("lo", f"{like}/32").socket(src=like, sport=443)
     routes = tuple(BirdRoute(net=f"{one}/32", protocol="s1", best=True) for one in (own, like))
     yield Example(
-        name="called in vain, while its like is served",
-        why="that tells more",
+        name="called in vain, while one like it is served",
+        why="one is no pattern, and the calls tell more",
         tables=pair.exports("up1", routes=routes).build(),
         fires=1,
-        severity="critical",
-        says=(f"({like} has 443)",),
+        severity="warning",
+        says=("clients call its port 8443 in vain",),
     )

@@ -18,6 +18,8 @@ from netdiag.rules.bgpsessions import on_subnet, sessions
 
 TAKES = {"xdp": {3, 4}, "tc": {4, 5, 7, 8}, "tcx": {7}}
 """Verdicts after which the kernel does not route the packet, though it is not dropped."""
+NATS = {"dnat", "snat"}
+"""Kinds of nat: what comes back to an address that packets leave with is sent on as well."""
 TRANSLATES = {"redir", "tproxy", "fwd", "target"}
 """Expressions of nftables; a target of iptables may be any of them."""
 
@@ -32,8 +34,8 @@ def steering(view: HostView) -> bool:
 
 
 class Translations:
-    """What the packet filter names where it sends packets elsewhere or delivers them (DNAT, REDIRECT, TPROXY). A table
-    that only accepts or counts takes nothing in. Read once, when first asked, for however many addresses are asked."""
+    """What the packet filter names where it sends packets elsewhere or delivers them (DNAT, REDIRECT, TPROXY, SNAT). A
+    table that only accepts or counts takes nothing in. Read once, when first asked, for however many addresses."""
 
     def __init__(self, view: HostView) -> None:
         self._view = view
@@ -53,7 +55,7 @@ class Translations:
 
 def _translates(table: NftTable) -> bool:
     steps = (one for chain in table.chains for rule in chain.rules for one in rule.expressions)
-    return any(one.key == "dnat" or one.name in TRANSLATES for one in steps)
+    return any(one.key in NATS or one.name in TRANSLATES for one in steps)
 
 
 def _values(table: NftTable) -> Iterator[str | None]:

@@ -1,20 +1,21 @@
-"""Two anycast addresses with a listener each, of which one dies."""
+"""Three anycast addresses with a listener each, of which one dies."""
 
 from tests.drills.bgp import conf, session, world
 from tests.drills.harness import Drill, drill_test
 from tests.lab import Host, Lab
 from tests.lab.traffic import Listener
 
-SECOND = "protocol static second { ipv4; route 198.51.100.7/32 blackhole; }"
+MORE = "protocol static more { ipv4; route 198.51.100.7/32 blackhole; route 198.51.100.8/32 blackhole; }"
 
 
 def build(lab: Lab) -> Host:
     host = world(lab)
-    host.ip("address add 198.51.100.7/32 dev lo")
-    host.write("/etc/bird/bird.conf", conf("edge1", session("up1", "edge2"), SECOND))
+    host.ip("address add 198.51.100.7/32 dev lo\naddress add 198.51.100.8/32 dev lo")
+    host.write("/etc/bird/bird.conf", conf("edge1", session("up1", "edge2"), MORE))
     host.run("birdc", "configure")
-    lab.wait(lambda: "198.51.100.7" in host.run("birdc", "show route export up1").stdout, 10, "both are announced")
+    lab.wait(lambda: "198.51.100.8" in host.run("birdc", "show route export up1").stdout, 10, "all are announced")
     lab.listen_udp(host, "203.0.113.1", 5353)
+    lab.listen_udp(host, "198.51.100.8", 5353)
     listen(lab, host)
     return host
 

@@ -1,13 +1,15 @@
 """What it checks
-  A single address (/32, /128) of this host is announced by BGP, and nothing listens on it, while another announced
-  address of the same host has listeners of its own; or some listened on this very address at the time of the baseline,
-  on ports where nothing listens for it now, or for all addresses, where nothing but infrastructure does any more; or
-  the packet filter opens a port of it (of DNS, the web, or one that another announced address has) and not of other
-  addresses of this host. As a warning: eight clients and more call one port of it in vain at this moment, at which
-  nothing listens (connection tracking). As a possibility: the first of these where a socket for all addresses on a port
-  of DNS or the web, or a translation of some port, may serve it; all of these but the baseline's and the clients' where
-  the kernel has IPVS, whose services have no socket (a director); and an announced address on a host where nothing
-  but infrastructure (SSH, BGP, BFD) listens for all addresses.
+  A single address (/32, /128) of this host is announced by BGP, and nothing listens on it, while two other announced
+  addresses of the same host have listeners of their own; or connections to a port of it are left (TIME_WAIT, or under
+  way) at which nothing waits any more; or some listened on this very address at the time of the baseline, on ports
+  where nothing listens for it now, or for all addresses, where nothing but infrastructure does any more; or the packet
+  filter opens a port of it (of DNS, the web, or one that another announced address has) and not of other addresses of
+  this host. As a warning: eight clients and more call one port of it in vain at this moment, at which nothing listens
+  (connection tracking). As a possibility: beside a single address that has listeners; the first of these where a
+  socket for all addresses on a port of DNS or the web, or a translation of some port, may serve it; all of these but
+  the baseline's, the clients' and the connections' where the kernel has IPVS, whose services have no socket (a
+  director); and an announced address on a host where nothing but infrastructure (SSH, BGP, BFD) listens for all
+  addresses.
 
 Why it matters
   Anycast draws clients to the nearest site that announces. Where the service died and the announcement stayed, they get
@@ -25,9 +27,10 @@ Not flagged
   An address of one family beside a served one of the other: told as a possibility. Which port a service should have is
   not known here, and is never guessed. Addresses with any listener, TCP or UDP, of their own; where a program listens
   for all addresses, those of which none of the signs above tells anything.
-  Router ids and source addresses of sessions: loopbacks. Services without a socket: addresses that a translating table
-  of the packet filter names (DNAT, REDIRECT, TPROXY), or that are on kube-ipvs0; hosts with eBPF programs on the way in
-  that may take packets (XDP, tc), or local routes in tables of their own (TPROXY). Addresses that are not here: see
+  Router ids and source addresses of sessions: loopbacks; another loopback beside a single service looks like a service
+  that died: hence a possibility. Services without a socket: addresses that a translating table of the packet filter
+  names (DNAT, REDIRECT, TPROXY, SNAT), or that are on kube-ipvs0; hosts with eBPF programs on the way in that may take
+  packets (XDP, tc), or local routes in tables of their own (TPROXY). Addresses that are not here: see
   bgp-route-announced-no-local-addr. Hosts whose sockets could not be read whole.
 
 References
@@ -38,26 +41,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from netdiag.index.nftpacket import Packet
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute
-from netdiag.model.conntrack import IPS_SEEN_REPLY, TCP_STATES
-from netdiag.model.distinct import distinct
 from netdiag.model.finding import Draft, subject
-from netdiag.model.link import Link, Xdp
-from netdiag.model.protocols import IPPROTO_TCP, IPPROTO_UDP
+from netdiag.model.link import Xdp
 from netdiag.model.route import RT_TABLE_LOCAL, RTN_LOCAL
 from netdiag.model.sockets import sockets_from_rows
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_bpf import program, xdp
 from netdiag.rules.build_nft import chain, daddr, iifname, nat, port, rule, table, verdict
-from netdiag.rules.localports import UNTOUCHED, listeners
+from netdiag.rules.localports import listeners
 from netdiag.rules.servicecases import called_examples
+from netdiag.rules.servicesigns import INFRASTRUCTURE, called, forwarded, left_over, opened, serves
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.sockettables import packed
 from netdiag.rules.takenearly import Translations, steering
 
 RULE = Rule(
@@ -68,25 +65,18 @@ RULE = Rule(
     reads=("bird", "links", "addresses", "routes", "sockets"),
     consults=("bird_routes", "baseline", "bpf", "nft", "conntrack", "sysctls"),
 )
-INFRASTRUCTURE = frozenset({22, 53, 68, 123, 161, 179, 323, 546, 3784, 3785, 4784, 51820})
-"""Ports that say nothing about a service; 53 only where it is a resolver's own, see ``listeners``."""
 PUBLIC = frozenset({53, 80, 443, 853})
 """Ports by which a socket for all addresses may serve every one that is announced."""
-TAKEN = ("dnat", "redirect", "tproxy")
 BALANCER = "kube-ipvs0"
 DIRECTOR = "net.ipv4.vs.amemthresh"
 """A setting that is there where the kernel has IPVS (net/netfilter/ipvs/ip_vs_ctl.c)."""
 
-EPHEMERAL = range(UNTOUCHED[0], UNTOUCHED[1] + 1)
+LIKE = 2
+"""So many announced addresses with listeners of their own are a pattern; beside one, another may be a loopback."""
 
 
 KERNEL = 2
 """RTPROT_KERNEL."""
-
-
-def serves(port: int) -> bool:
-    """Whether a socket on that port of a single address is most likely a service's, and no client's of UDP."""
-    return port == 53 or (port not in INFRASTRUCTURE and port not in EPHEMERAL)
 
 
 def announced(view: HostView) -> dict[str, tuple[str, str, str]]:
@@ -112,37 +102,6 @@ def without_sockets(view: HostView) -> bool:
         aside = (routes.type == RTN_LOCAL) & (routes.table != RT_TABLE_LOCAL)
         found |= bool((aside & (routes.protocol != KERNEL)).any())  # (of a VRF's own addresses the kernel makes them)
     return found
-
-
-def forwarded(view: HostView, address: str) -> bool:
-    """Whether packets for the address, as for others, may be sent elsewhere by the packet filter."""
-    family = "inet6" if ":" in address else "inet"
-    packet = Packet(family=family, iif=None, daddr=address, daddr_type="local")
-    asked = (view.netfilter.hook("prerouting", replace(packet, proto=proto)) for proto in (IPPROTO_TCP, IPPROTO_UDP))
-    return any(one.kind in TAKEN for said in asked for one in said.translations)
-
-
-def opened(view: HostView, address: str, ports: frozenset[int]) -> tuple[str, int] | None:
-    """Protocol and port that the packet filter opens for the address, and not for another one of this host."""
-    family = "inet6" if ":" in address else "inet"
-    own = [row for row in view.addresses if row.family == family and row.scope == 0 and row.local != address]
-    other, link = next(((row.local, link) for row in own if (link := _wire(view, row.ifindex))), ("", None))
-    if link is None:
-        return None
-    by = Packet(family=family, iif=link.ifname, iifindex=link.ifindex, daddr=address, daddr_type="local")
-    for word, proto in (("tcp", IPPROTO_TCP), ("udp", IPPROTO_UDP)):
-        for number in sorted(ports):
-            packet = replace(by, proto=proto, dport=number)
-            there = view.netfilter.hook("input", replace(packet, daddr=other))
-            if there.passes == "no" and view.netfilter.hook("input", packet).passes != "no":
-                return word, number
-    return None
-
-
-def _wire(view: HostView, ifindex: int) -> Link | None:
-    """An interface by which packets come in."""
-    link = view.link(ifindex)
-    return None if link is None or link.loopback or link.kind == "dummy" else link
 
 
 def balanced(view: HostView, address: str) -> bool:
@@ -174,16 +133,20 @@ def check(view: HostView) -> Iterator[Draft]:
         if gate := opened(view, address, known):
             yield _closed(address, told[address], gate, sure=not director)
             continue
-        kin = [one for one in served if (":" in one) == (":" in address)]  # a service need not speak both families
-        mate = next((one for one in kin if served[one] - everywhere), None)
         open_ = ports.get("", set())
-        vain = called(view, address, open_) if mate is None and not PUBLIC & open_ else None
+        if left := left_over(view, address, open_):
+            yield _left(address, told[address], left)
+            continue
+        kin = [one for one in served if (":" in one) == (":" in address)]  # a service need not speak both families
+        mates = [one for one in kin if served[one] - everywhere]
+        pattern, mate = len(mates) >= LIKE, next(iter(mates), None)
+        vain = called(view, address, open_) if not pattern and not PUBLIC & open_ else None
         if vain is not None:
             yield _called(address, told[address], *vain)
             continue
         if everywhere and mate is None:
             continue
-        sure = mate is not None and not director and not PUBLIC & ports.get("", set()) and not forwarded(view, address)
+        sure = pattern and not director and not PUBLIC & open_ and not forwarded(view, address)
         missing = sorted(served[mate] - everywhere)[:3] if mate is not None else []
         words = (
             f"{mate} has {', '.join(map(str, missing))}" if mate else "nor for all addresses, but for infrastructure"
@@ -222,30 +185,21 @@ def _closed(address: str, where: tuple[str, str, str], gate: tuple[str, int], *,
     )
 
 
-CLIENTS = 8
-"""Addresses that call one port within the seconds that tracking remembers a refused call: no scan of one address."""
-
-
-def called(view: HostView, address: str, served: set[int]) -> tuple[int, int] | None:
-    """A port of an own address that many call in vain, and how many do: of TCP, calls that were reset, of UDP, those
-    without an answer. Not where the packet filter sends them elsewhere, nor one that is ``served`` for all addresses:
-    a call may be reset at its end. Of an address at which nothing listens: who serves one port is called at others as
-    well, by browsers, scanners and floods."""
-    if not view.read_whole("conntrack"):
-        return None
-    table, (family, raw) = view.conntrack, packed(address)
-    vain = (table.proto == IPPROTO_TCP) & (table.tcp_state == TCP_STATES.index("close"))
-    vain |= (table.proto == IPPROTO_UDP) & (table.status & IPS_SEEN_REPLY == 0)
-    vain &= (table.family == family) & (table.orig_dst == raw).all(axis=1)
-    vain &= (table.reply_src == raw).all(axis=1) & (table.reply_sport == table.orig_dport)
-    rows = np.flatnonzero(vain)
-    best: tuple[int, int] | None = None
-    for number in distinct(table.orig_dport[rows]).tolist():
-        here = rows[table.orig_dport[rows] == number]
-        count = len(np.unique(table.orig_src[here], axis=0))
-        if count >= CLIENTS and serves(number) and number not in served and (best is None or count > best[1]):
-            best = number, count
-    return best
+def _left(address: str, where: tuple[str, str, str], number: int) -> Draft:
+    _, session, net = where
+    return RULE.found(
+        subject=subject("prefix", prefix=net),
+        message=f"{net} is announced to {session}, and nothing listens on it any more: connections to its port "
+        f"{number} are left",
+        evidence=[
+            (f"announced to {session}", net, f"birdc show route export {session}"),
+            (f"listening sockets on {address} port {number}", 0, "INET_DIAG LISTEN"),
+            (f"connections to port {number}", "left", "INET_DIAG idiag_state, idiag_sport"),
+        ],
+        confirm=["ss -ltun", f"ss -tan src {address} sport = :{number}"],
+        fix=f"start the service on {address}, or take {net} out of what BIRD announces",
+        touches=[subject("address", address=address)],
+    )
 
 
 def _called(address: str, where: tuple[str, str, str], number: int, count: int) -> Draft:
@@ -283,11 +237,13 @@ def _ended(address: str, where: tuple[str, str, str], gone: list[int], old: Host
     )
 
 
-A, B = "203.0.113.7", "203.0.113.8"
+A, B, C = "203.0.113.7", "203.0.113.8", "203.0.113.9"
 
 
 def _case(name: str, why: str, *sockets: tuple[str, int], **more: Any) -> Example:
     nets, router_id, udp = more.pop("nets", (A, B)), more.pop("router_id", "10.0.0.1"), more.pop("udp", False)
+    if not more.pop("lone", False) and any(src == A for src, _ in sockets):  # a third address, which is served as A is
+        nets, sockets = (*nets, C), (*sockets, *((C, port) for src, port in sockets if src == A))
     host: Any = (
         BirdHost()
         .daemon(router_id=router_id)
@@ -305,7 +261,7 @@ def _case(name: str, why: str, *sockets: tuple[str, int], **more: Any) -> Exampl
     host.link("eth0", **more.pop("link", {}))
     for own in (more.pop("own", ""), "192.0.2.2/24"):
         host = host.address("eth0", own) if own else host
-    host.address("lo", f"{A}/32")
+    host.address("lo", f"{A}/32").address("lo", f"{C}/32")
     host.address("lo", f"{B}/32").address("lo", "2001:db8::7/128")
     if more.pop("tproxy", False):
         host.route("default", dev="lo", type="local", table=100, family="inet")
@@ -314,6 +270,10 @@ def _case(name: str, why: str, *sockets: tuple[str, int], **more: Any) -> Exampl
         host.route("10.9.0.1/32", dev="eth9", type="local", table=10, protocol=2, scope=254)
     kind = {"protocol": 17, "state": 7} if udp else {"protocol": 6, "state": 10}
     rows = [{"family": 2, "src": src, "dst": "0.0.0.0", "sport": port, **kind} for src, port in sockets]
+    if left := more.pop("left", ()):
+        src, number, state = left
+        rows.append({"family": 2, "src": src, "sport": number, "dst": "198.51.100.9", "dport": 50000, "protocol": 6,
+                     "state": state})  # fmt: skip
     if rules := more.pop("rules", ()):
         host.nft(table(chain("pre", *(rule(*steps) for steps in rules), hook="prerouting", type="nat"), family="ip"))
     if more.pop("ipvs", False):
@@ -335,7 +295,18 @@ def examples() -> Iterator[Example]:
     six: dict[str, Any] = {"nets": (A, "2001:db8::7/128"), "fires": 1, "severity": "info"}
     yield _case("one of each family", "the service may speak IPv4 alone", (A, 53), **six)
     crit: dict[str, Any] = {"fires": 1, "severity": "critical", "subject": subject("prefix", prefix=f"{B}/32")}
-    yield _case("one of two", "its like has a listener of its own", (A, 443), **crit)
+    yield _case("one of three", "its likes have listeners of their own", (A, 443), **crit)
+    lone: dict[str, Any] = {"lone": True, "fires": 1, "severity": "info", "confidence": "possible"}
+    yield _case("one of two", "it may be a loopback of the router", (A, 443), ("0.0.0.0", 22), **lone)
+    out = (port(6, 443), nat("snat", B))
+    yield _case("packets leave with it", "an address for guests", (A, 443), rules=[out])
+    ends = ("connections to its port 443 are left",)
+    for state, what in ((6, "over"), (1, "under way"), (8, "not closed yet")):
+        yield _case(f"connections to it are {what}", "it was served", (A, 443), left=(B, 443, state), says=ends,
+                    lone=True, **crit)  # fmt: skip
+    yield _case("it calls somebody", "no service", (A, 443), left=(B, 443, 2), **lone)
+    yield _case("it called somebody", "no service", (A, 443), left=(B, 40000, 6), **lone)
+    yield _case("connections to a port for all", "it is served there", ("0.0.0.0", 9100), left=(B, 9100, 6), nets=(B,))
     yield _case("UDP", "the same", (A, 53), udp=True, **crit)
     yield _case("both", "the ordinary case", (A, 443), (B, 443))
     yield _case("for all addresses", "it serves both", ("0.0.0.0", 443))
