@@ -12,7 +12,7 @@ from netdiag.index.view import HostView
 from netdiag.model.bird import BirdChannel
 from netdiag.rules.bgpsessions import Session, sessions
 
-SETTLED = 3.0
+SETTLED = 1.0
 """Seconds after which an established session has begun to tell its routes."""
 NOTHING, IN_PLACE = "REJECT", "(unnamed)"
 NAMELESS = (NOTHING, "ACCEPT", IN_PLACE, None)

@@ -35,7 +35,7 @@ def beside_siblings(way: Direction, told: dict[str, Any]) -> Iterator[Example]:
     ours, theirs = {way.filter: "ours"}, {way.filter: "theirs"}
     same = way.pair(way.zero(**ours), way.good(**ours, neighbor_as=1))
     yield way.case("the same filter by name, another AS", "what the filter is for is the same", same, **told)
-    for name, since in (("three seconds ago", "11:59:57.000"), ("at a time that is not told", None)):
+    for name, since in (("a second and more ago", "11:59:59.000"), ("at a time that is not told", None)):
         host = way.pair(way.zero(), way.good(**{way.number: 1}), since=since)
         yield way.case(f"established {name}", "it has had the time to tell", host, **told)
     info: dict[str, Any] = {"fires": 1, "severity": "info"}
@@ -65,8 +65,8 @@ def silent(way: Direction) -> Iterator[Example]:
     yield way.case("internal session that refuses all", "internal sessions differ by design", alone)
     client = way.pair(way.zero(), way.good(), session="external route-server AS4")
     yield way.case("client of a route server", "what it may see differs for each", client)
-    young = way.pair(way.zero(), way.good(), since="11:59:58.000")
-    yield way.case("established two seconds ago", "it is still being told", young)
+    young = way.pair(way.zero(), way.good(), since="11:59:59.001")
+    yield way.case("established a second ago", "it is still being told", young)
     down = BirdHost().bgp_down("up1", **way.zero()).bgp("up2", **way.good())
     yield way.case("down", "another finding", down)
     yield way.case("channel not up", "nothing is told over it", way.pair(way.zero(state="DOWN"), way.good()))

@@ -26,7 +26,7 @@ Not flagged
   A session without a sibling that announces something: a collector, a looking glass, a drained host whose sessions are
   all at zero. One family alone, where some address on lo is announced in neither: it is the router's own. A channel to
   which nothing was offered, or whose routes all came from that neighbour. Clients of a route server. A session
-  established less than three seconds ago. With no sibling and no baseline to compare with: sessions inside the AS, and
+  established less than a second ago. With no sibling and no baseline to compare with: sessions inside the AS, and
   those with "export none" where this host makes no routes of its own, or tells none of several sessions of them. Told
   as info: another external one with "export none", or with a filter that refuses everything.
 

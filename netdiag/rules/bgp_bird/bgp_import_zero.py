@@ -25,7 +25,7 @@ Not flagged
   "import none" on a session without a sibling that imports: it only announces, by choice, unless this host has no other
   way to anybody (see above). A neighbour that sends nothing, or has withdrawn what it sent, where no baseline says
   otherwise. Sessions inside the AS on a host that has a default route from elsewhere, where none of the other signs is
-  there. Clients of a route server. A session established less than three seconds ago. Hosts out of service (drained),
+  there. Clients of a route server. A session established less than a second ago. Hosts out of service (drained),
   as far as the baseline goes. Another filter that refuses all, on a host that has a default route from elsewhere and no
   sibling to compare with, is told as information only: an announcer may be written so too ("import filter { reject; }"
   on a node that forwards for its guests and announces them). BIRD counts what a filter accepted since the session
