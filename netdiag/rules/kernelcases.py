@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from netdiag.model.bird import BirdRoute
+from netdiag.model.bird import BirdRoute, UpdateCounts
 from netdiag.model.finding import subject
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example
@@ -93,3 +93,22 @@ def of_two_families() -> Iterator[Example]:
     refused = host().exports("k6", routes=(BirdRoute(net="2001:db8:1::/48", protocol="static1"),))
     yield case("of IPv6 what is static is given", "neither is what BGP brings", refused, fires=2, severity="info")
     yield case("neither is given", "a collector, as it seems", host("none"), fires=2, severity="info")
+
+
+def of_one_run() -> Iterator[Example]:
+    """A Kernel protocol that gives none by now, on a host with a default route, and what it gave since BIRD runs."""
+    gave, never = UpdateCounts(received=4, accepted=4), UpdateCounts(received=4, accepted=0, filtered=4)
+    warn: dict[str, Any] = {"severity": "warning", "confidence": "likely", "says": ("and gave it some since it runs",)}
+    info: dict[str, Any] = {"severity": "info", "confidence": "possible"}
+    for name, why, state, fields, expected in (
+        ("it gave some", "its export was another", "up", {"export_updates": gave}, warn),
+        ("it never gave any", "a collector", "up", {"export_updates": never}, info),
+        ("counts not told", "nothing is known", "up", {"export_updates": None}, info),
+        ("its filter takes others", "those may have gone", "up", {"export_updates": gave, "output_filter": "f"}, info),
+        ("it gave some and is off", "somebody switched it off", "down", {"export_updates": gave}, info),
+    ):
+        told: dict[str, Any] = {"exported": 0, "output_filter": "REJECT"} | fields
+        made: Any = BirdHost().bgp("up1", channels=(channel(imported=4, preferred=4),))
+        made.protocol("k4", "Kernel", state=state, channels=(channel(**told),))
+        made.link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+        yield Example(name=f"with a default route, {name}", why=why, tables=made.build(), fires=1, **expected)

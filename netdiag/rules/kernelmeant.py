@@ -12,3 +12,15 @@ def chosen(kernel: BirdProtocol | None, daemon: BirdDaemon) -> bool:
         return False
     since = moment(kernel.since, moment(daemon.server_time, None))
     return kernel.state == "up" or (since is not None and not begun(daemon, since))
+
+
+def earlier(kernel: BirdProtocol | None, *, then: bool) -> str:
+    """Words for when the kernel was given routes before; empty where it was not, as far as is known. ``then``: at the
+    time of the baseline. BIRD's counts outlive a change of its configuration: a Kernel protocol that gives nothing by
+    now, and once gave some, had another one."""
+    if then:
+        return ", and it was given some at the time of the baseline"
+    counts = kernel.channels[0] if kernel is not None and kernel.state == "up" and kernel.channels else None
+    if counts is None or counts.output_filter != NOTHING or counts.export_updates is None:
+        return ""
+    return ", and gave it some since it runs" if counts.export_updates.accepted else ""

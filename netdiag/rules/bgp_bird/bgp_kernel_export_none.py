@@ -4,8 +4,8 @@
   or there is none or it is switched off, while the kernel has no default route to use instead; or, as a warning, on a
   host that forwards and to whose kernel BIRD gives what it learns of the other family, or whose default route leaves
   by another interface than the one behind which an external neighbour told its routes, or whose kernel was given such
-  routes at the time of the baseline. Or a Kernel protocol exports nothing of a table of BIRD's that is full and not its
-  main one, while a policy rule leads to a kernel table that is empty.
+  routes at the time of the baseline, or since BIRD runs, before its export became "none". Or a Kernel protocol exports
+  nothing of a table of BIRD's that is full and not its main one, while a policy rule leads to an empty kernel table.
 
 Why it matters
   Sessions stand, "birdc show route" is full, and the kernel does not know one of these routes: packets are refused
@@ -48,8 +48,8 @@ from netdiag.model.route import RTN_UNICAST
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.bgpsiblings import NOTHING
 from netdiag.rules.build_bird import STARTED, BirdHost, channel
-from netdiag.rules.kernelcases import of_two_families, ways_told
-from netdiag.rules.kernelmeant import chosen
+from netdiag.rules.kernelcases import of_one_run, of_two_families, ways_told
+from netdiag.rules.kernelmeant import chosen, earlier
 from netdiag.rules.routewords import rule_subject, rule_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.starvedtables import Starved, starved, starved_cases
@@ -225,14 +225,14 @@ def check(view: HostView) -> Iterator[Draft]:
             bad, lone = not meant and not default, listens and not default and kernel and len(sources) == 1
             uneven = not meant and forwards and bool(installs - {family}) and count > len(sources)
             astray = _astray(view, family, sources, leaving) if leaving and not meant and forwards else None
-            was = given_before(view, daemon, table)
+            was = earlier(kernel, then=given_before(view, daemon, table))
             filtered = kernel.channels[0].output_filter if kernel is not None and kernel.channels else None
             yield RULE.found(
                 subject=subject("bird-protocol", name=kernel.name if kernel else table, socket=daemon.socket),
                 message=f"BIRD learnt {count} routes into {table} and gives none of them to the kernel ("
                 + (f"{kernel.name}: {_said(kernel, filtered)}" if kernel else "no kernel protocol")
                 + f"); the kernel has {'a' if default else 'no'} default route of that family"
-                + (", and it was given some at the time of the baseline" if was else "")
+                + was
                 + (f", by {astray[1]}: what was told behind {astray[0]} goes there" if astray else ""),
                 severity=None if bad else "warning" if uneven or astray or was else "info",
                 confidence=None if bad or uneven or astray or was else "likely" if lone else "possible",
@@ -325,7 +325,7 @@ def _case(name: str, why: str, *, export: int | None = 0, default: bool = False,
 def examples() -> Iterator[Example]:
     crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
     info: dict[str, Any] = {"fires": 1, "severity": "info"}
-    yield from starved_cases()
+    yield from (*starved_cases(), *of_one_run())
     but: dict[str, Any] = {"default": True, "own": 51820, "rules": ({"table": 51820, "fwmark": 51820, "invert": True},)}
     yield _case("a default route for all but a tunnel's own packets", "wg-quick", **but, **info)
     yield _case("export none", "the default of BIRD 2", subject=subject("bird-protocol", name="k4"), **crit)
