@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import msgspec
 
 from netdiag.index.nfttext import element_text, rule_text, set_loads
+from netdiag.index.packet import Query
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
+from netdiag.rules.apart import inside
 from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain, xt_program
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.routewords import around
@@ -58,8 +60,30 @@ def dead_targets(view: HostView, *, cni: bool) -> Iterator[tuple[Target, DeadEnd
         yield *rows[0], len(rows)
 
 
-def finding(rule: Rule, one: Target, why: DeadEnd, count: int) -> Draft:
-    """The report of one chain."""
+def unheard(view: HostView, *, cni: bool) -> Iterator[tuple[Target, DeadEnd]]:
+    """Of each chain the first target in a network of this host's own guests of which no neighbour was ever noted: gone
+    long ago, or not asked for yet."""
+    noted = {row.dst for row in view.neighbours.rows()}
+    said: set[tuple[str, str, str]] = set()
+    subnets = cni_subnets(view)
+    for one in targets(view):
+        key = (one.at.table.family, one.at.table.name, one.at.chain.name)
+        if key in said or one.address in noted or of_cni(one, subnets) is not cni or dead_end(view, one.address):
+            continue
+        family = family_of(one.address)
+        answer = view.lookup(Query(family=family, dst=one.address))
+        link = view.link(answer.oif) if answer.type == "unicast" and answer.oif else None
+        alone = answer.prefixlen == (128 if family == "inet6" else 32)  # somebody says that it is there
+        near = not alone and not any(hop.gateway for hop in answer.hops)
+        if link is not None and near and link.kind == "bridge" and inside(view, family, link):
+            said.add(key)
+            fact = (f"neighbours {one.address} of {link.ifname}", 0, "RTM_GETNEIGH")
+            why = f"nothing was heard of it on {link.ifname} yet; it is gone, or was never asked for"
+            yield one, DeadEnd(why=why, fact=fact, ifname=link.ifname)
+
+
+def finding(rule: Rule, one: Target, why: DeadEnd, count: int, *, guess: bool = False) -> Draft:
+    """The report of one chain; ``guess``: somebody may be there."""
     at = one.at
     assert at.rule is not None
     text = rule_text(at.table, at.rule)
@@ -76,9 +100,12 @@ def finding(rule: Rule, one: Target, why: DeadEnd, count: int) -> Draft:
         fix = f"nft delete rule {where} handle {at.rule.handle}"
     if why.off is not None:
         fix = f"ip link set dev {quoted(why.off)} up"
+    who = f"{'perhaps ' if guess else ''}nobody is there: {why.why}"
     return rule.found(
         subject=chain_subject(at.table, at.chain),
-        message=f"{chain_name(at.table, at.chain)} sends {what} to {one.address}{more}, and nobody is there: {why.why}",
+        severity="info" if guess else None,
+        confidence="possible" if guess else None,
+        message=f"{chain_name(at.table, at.chain)} sends {what} to {one.address}{more}, and {who}",
         evidence=[(f"rule {at.rule.handle} of {chain_name(at.table, at.chain)}", text, "NFT_MSG_GETRULE"), why.fact],
         confirm=[list_chain(at.table, at.chain), f"ip {version}route get {one.address}"],
         fix=fix,

@@ -20,10 +20,10 @@ Fix
 
 Not flagged
   Targets that this host knows nothing bad of: on another host behind a gateway, on a link where no neighbour was asked
-  yet. Ports of this host on which something listens, or where a program of eBPF chooses the socket (sk_lookup); where
-  sockets could not be read they are not evaluated. Dormant tables. Rules of CNI's portmap (cni-portmap-stale). An
-  allocation that is just starting looks the same for some seconds: look twice; where guests came or went while the host
-  was read, it is a possibility only.
+  yet (in a bridge of this host's own guests: info). Ports of this host on which something listens, or where a program
+  of eBPF chooses the socket (sk_lookup); where sockets could not be read they are not evaluated. Dormant tables. Rules
+  of CNI's portmap (cni-portmap-stale). An allocation that is just starting looks the same for some seconds: look twice;
+  where guests came or went while the host was read, it is a possibility only.
 
 References
   net/netfilter/nft_nat.c; nft(8) "NAT STATEMENTS"
@@ -42,7 +42,7 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program
 from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.build_nft import DPORT, chain, in_set, l4proto, nat, plain, port, port_set, rule, table
-from netdiag.rules.deadtargets import dead_targets, finding
+from netdiag.rules.deadtargets import dead_targets, finding, unheard
 from netdiag.rules.deafports import deaf_finding, deaf_ports
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.translations import CONSULTS, READS
@@ -71,6 +71,9 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         if key not in said:
             said.add(key)
             yield deaf_finding(RULE, deaf)
+    for one, why in unheard(view, cni=False):
+        if (one.at.table.family, one.at.table.name, one.at.chain.name) not in said:
+            yield finding(RULE, one, why, 1, guess=True)
 
 
 def _host(*, holder: str | None = "firecracker") -> HostBuilder:
@@ -85,6 +88,9 @@ def _bridged(*taps: str, **fields: Any) -> HostBuilder:
     for name in taps:
         host.tap(name, master="br0")
     return host
+
+
+QUIET: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
 
 
 def _dnat(address: str, *, name: str = "prerouting", family: str = "inet", **fields: Any) -> Any:
@@ -104,6 +110,14 @@ def examples() -> Iterator[Example]:
     yield case("among the guests", "its sibling is there, its own route is gone", _host().nft(_dnat("10.0.0.9")), 1)
     yield case("bridge without ports", "nobody is on it", _bridged().nft(dead), 1)
     yield case("no carrier", "the last port went", _bridged(carrier=False).nft(dead), 1)
+    silent = _bridged("tap9").nft(dead)
+    yield Example(
+        name="never heard in a bridge of guests", why="gone, or not asked yet", tables=silent.build(), **QUIET
+    )
+    wired = _bridged("tap9").link("eth1", master="br0").nft(dead)
+    yield case("never heard in a bridge with a card", "a network is behind it", wired)
+    far = _bridged("tap9").route("10.9.0.0/16", via="10.1.0.7", dev="br0").nft(_dnat("10.9.0.5"))
+    yield case("behind a guest", "the guest is asked", far)
     port1 = _bridged("tap9").neighbour("10.1.0.5", dev="br0", state="failed").nft(dead)
     yield case("no answer", "the address was asked for", port1, 1)
     refused = _host().route("10.1.0.0/24", type="unreachable").nft(dead)
@@ -114,17 +128,18 @@ def examples() -> Iterator[Example]:
     yield case("every guest is somebody else", "as many neighbours as ports", busy, 1)
     two = _bridged("tap8", "tap9")
     two.neighbour("10.1.0.7", dev="br0", state="stale").nft(dead)
-    yield case("a guest is left", "the second port may have it", two)
+    yield Example(name="a guest is left", why="the second port may have it", tables=two.build(), **QUIET)
     lost = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
     yield case("private, to the Internet", "nobody out there routes it", lost.nft(dead), 1)
     inside = HostBuilder().link("eth0").address("eth0", "172.16.0.2/24").route("default", via="172.16.0.1", dev="eth0")
-    for up, fires in ((False, 1), (True, 0)):
+    for up, how in ((False, {"fires": 1, "severity": "warning"}), (True, QUIET)):
         hosted = (
             HostBuilder().link("eth0").address("eth0", "172.16.0.2/24").route("default", via="172.16.0.1", dev="eth0")
         )
         hosted.link("br0", kind="bridge", up=up).address("br0", "10.1.0.1/24").tap("tap9", master="br0")
         hosted.nft(_dnat("10.1.0.5"))
-        yield case(f"its bridge is {'up' if up else 'down'}", "the subnet's route went with it", hosted, fires)
+        name, why = f"its bridge is {'up' if up else 'down'}", "the subnet's route goes with it"
+        yield Example(name=name, why=why, tables=hosted.build(), **how)
     no_route: dict[str, Any] = {"flags": IFA_F_NOPREFIXROUTE | IFA_F_PERMANENT}
     for name, why, fields, gone in (
         ("another network's bridge is down", "it may be of the gateway's", {}, False),
@@ -143,7 +158,6 @@ def examples() -> Iterator[Example]:
     yield case("two in a chain", "told once", twice, 1)
     yield case("alive", "the guest is there", _host().nft(_dnat("10.0.0.2")))
     yield case("another host", "behind the gateway, not among the guests", _host().nft(_dnat("203.0.113.9")))
-    yield case("never asked", "no neighbour entry proves nothing", _bridged("tap9").nft(dead))
     yield case("own address", "a redirect in other words, and nobody is there", _host().nft(_dnat("192.0.2.2")), 1)
     yield from _deaf()
     yield case("dormant", "not in force", _host().nft(_dnat("10.0.0.9", dormant=True)))
@@ -196,14 +210,16 @@ def _silent() -> Iterator[Example]:
     yield case("it was seen", "beside another address", both)
     for state in ("permanent", "failed"):
         set_ = _bridged("tap9").neighbour("10.1.0.7", dev="br0", state=state, lladdr="02:00:00:00:00:07")
-        yield case(f"another that is {state}", "it never spoke", set_)
+        tables = set_.nft(_dnat("10.1.0.5")).build()
+        yield Example(name=f"another that is {state}", why="it never spoke", tables=tables, **QUIET)
     small = _host().tap("tap1").address("tap1", "10.3.0.1/29").neighbour("10.3.0.2", dev="tap1")
     yield case("a tap with a small network", "its guest is another", small, 1, "10.3.0.5", says=("guests on tap1 1,",))
     target = "2001:db8:9::5"
     near = _bridged("tap9").neighbour("2001:db8:9::7", dev="br0")
     yield case("IPv6, somebody else", "the one guest", near, 1, target, says=("guests on br0 1,",))
     local = _bridged("tap9").neighbour("fe80::7", dev="br0")
-    yield case("IPv6, a link-local address", "each guest has one beside its own", local, 0, target)
+    tables = local.nft(_dnat(target)).build()
+    yield Example(name="IPv6, a link-local address", why="each guest has one beside its own", tables=tables, **QUIET)
     asked = _bridged("tap9").neighbour(target, dev="br0", state="failed")
     yield case("IPv6, no answer", "it was asked for", asked, 1, target, says=("it does not answer on br0",))
 
@@ -220,7 +236,8 @@ def _gone() -> Iterator[Example]:
         host = _bridged("tap9").neighbour("10.1.0.7", dev="br0", lladdr=old, state="stale", confirmed=confirmed)
         host.nft(_dnat("10.1.0.5"))
         rows = [entry(host, lladdr, None, dev="tap9", state=2, flags=0) for lladdr in ports]
-        yield Example(name=name, why=why, tables=replace(host.build(), fdb=fdb(rows)), fires=fires)
+        tables = replace(host.build(), fdb=fdb(rows))
+        yield Example(name=name, why=why, tables=tables, fires=1, severity="warning" if fires else "info")
 
 
 def _of_xtables() -> Iterator[Example]:
