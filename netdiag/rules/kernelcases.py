@@ -98,7 +98,11 @@ def of_two_families() -> Iterator[Example]:
 def of_one_run() -> Iterator[Example]:
     """A Kernel protocol that gives none by now, on a host with a default route, and what it gave since BIRD runs."""
     gave, never = UpdateCounts(received=4, accepted=4), UpdateCounts(received=4, accepted=0, filtered=4)
-    warn: dict[str, Any] = {"severity": "warning", "confidence": "likely", "says": ("and gave it some since it runs",)}
+    warn: dict[str, Any] = {
+        "severity": "warning",
+        "confidence": "likely",
+        "says": ("and it was given some since BIRD runs",),
+    }
     info: dict[str, Any] = {"severity": "info", "confidence": "possible"}
     for name, why, state, fields, expected in (
         ("it gave some", "its export was another", "up", {"export_updates": gave}, warn),

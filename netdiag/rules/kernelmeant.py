@@ -23,4 +23,4 @@ def earlier(kernel: BirdProtocol | None, *, then: bool) -> str:
     counts = kernel.channels[0] if kernel is not None and kernel.state == "up" and kernel.channels else None
     if counts is None or counts.output_filter != NOTHING or counts.export_updates is None:
         return ""
-    return ", and gave it some since it runs" if counts.export_updates.accepted else ""
+    return ", and it was given some since BIRD runs" if counts.export_updates.accepted else ""

@@ -1,10 +1,12 @@
 """What it checks
-  IPv4: packets with a mark leave by an interface with a strict reverse path filter (rp_filter 1), as a policy rule with
-  "fwmark" says; the way back without the mark is another one, with the mark it is this one; and src_valid_mark is 0 on
-  the interface and on "all". So the filter asks without the mark and drops the answers. Looked at are the encrypted
-  packets of WireGuard interfaces with a mark, rules of the form "not fwmark MARK", as wg-quick makes them, and plain
-  "fwmark" rules whose mark the firewall gives, in prerouting, to what comes in by the interface, be it only to
-  answers, out of the connection's mark (as where each of two uplinks answers what it was asked).
+  IPv4: packets with a mark leave by an interface with a strict reverse path filter (rp_filter 1), as a policy rule
+  with "fwmark" says; the way back without the mark is another one, with the mark it is this one; and src_valid_mark is
+  0 on the interface and on "all". So the filter asks without the mark and drops the answers. The same where
+  src_valid_mark is 1, but nothing in the firewall gives an answer the mark when it comes in, for tunnels of WireGuard
+  none of whose peers was heard within three minutes. Looked at are the encrypted packets of WireGuard interfaces with
+  a mark, rules of the form "not fwmark MARK", as wg-quick makes them, and plain "fwmark" rules whose mark the firewall
+  gives, in prerouting, to what comes in by the interface, be it only to answers, out of the connection's mark (as
+  where each of two uplinks answers what it was asked).
 
 Why it matters
   The encrypted packets leave and every answer to them is dropped: no handshake ever completes, while tcpdump shows the
@@ -18,7 +20,8 @@ Confirm
 Fix
   sysctl -w net/ipv4/conf/IFNAME/src_valid_mark=1, which lets the filter use the mark of the packet: the firewall must
   give it back to answers (ct mark, as wg-quick does). Set it for the interface, not for "all", where other users of
-  marks are affected. Without such a firewall rule: rp_filter=2 on the interface.
+  marks are affected. Without such a firewall rule: rp_filter=2 on the interface, or wg-quick down and up, which makes
+  the rule anew.
 
 Not flagged
   Loose or no filters (the larger of "all" and the interface counts). Hosts where the way back is the same with and
@@ -32,7 +35,7 @@ References
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from netdiag.index.nftpacket import Packet
 from netdiag.index.packet import Query
@@ -41,13 +44,14 @@ from netdiag.index.specimen import specimens
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
-from netdiag.model.policyrule import PolicyRule
-from netdiag.rules.build_nft import CT_DIRECTION, chain, iifname, state, table
+from netdiag.model.protocols import IPPROTO_UDP
+from netdiag.rules.build_bpf import program, tcx
+from netdiag.rules.build_nft import CT_DIRECTION, chain, iifname, l4proto, state, table
 from netdiag.rules.build_nft import plain as does
 from netdiag.rules.build_nft import rule as nft_rule
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.wireguardpeers import query_to
+from netdiag.rules.wireguardpeers import REJECT_AFTER_TIME, query_to
 from netdiag.rules.wireguardways import alive
 
 RULE = Rule(
@@ -56,7 +60,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
-    consults=("wireguard", "nft"),
+    consults=("wireguard", "nft", "bpf"),
     explains=("asym-rpfilter-strict-drop", "rpfilter-strict-drops-arp", "wg-handshake-stale", "wg-never-handshaked"),
     family="inet",
 )
@@ -74,15 +78,22 @@ class Marked(NamedTuple):
     whose: str
     """Who sends them, for the message."""
     device: str | None = None
+    heard: bool = False
+    """Some peer of that device was heard lately: its answers come through, whoever gives them the mark."""
 
 
 def marked(view: HostView) -> Iterator[Marked]:
     """The encrypted packets of each WireGuard interface with a mark; and what passes a rule for everything else."""
+    at = view.wireguard.at
     for device, _ in alive(view):
         for peer in device.peers if device.fwmark else ():
             query = query_to(device, peer)
             if query is not None and query.family == "inet":
-                yield Marked(query, f"the encrypted packets of {device.ifname}", device.ifname)
+                heard = any(
+                    one.latest_handshake is not None and at - one.latest_handshake < REJECT_AFTER_TIME
+                    for one in device.peers
+                )
+                yield Marked(query, f"the encrypted packets of {device.ifname}", device.ifname, heard)
     everywhere = view.sysctl_int("net.ipv4.conf.all.rp_filter") or 0
     strict = {link.ifindex for link in view.links if effective(link, everywhere) == STRICT}
     asked: set[int] = set()
@@ -99,21 +110,25 @@ def marked(view: HostView) -> Iterator[Marked]:
             if rule.invert:
                 yield Marked(query, whose)
                 continue
+            mask = ALL_BITS if rule.fwmask is None else rule.fwmask
             ways = (view.link(hop.oif) for hop in view.lookup(query).hops)
             links = [link for link in ways if link is not None and link.ifindex in strict]
-            for link in [link for link in links if _given(view, link, address, rule)][:1]:
+            for link in [link for link in links if _given(view, link, address, rule.fwmark, mask)][:1]:
                 yield Marked(query, f"{whose}, which the firewall gives to what comes in by {link.ifname} as well,")
 
 
-def _given(view: HostView, link: Link, address: str, rule: PolicyRule) -> bool:
-    """Whether what comes from the address by this interface has the mark of the rule when it is routed: what begins a
-    connection, which has no mark yet, or answers of connections that the firewall gave the mark."""
-    wanted, mask = rule.fwmark or 0, ALL_BITS if rule.fwmask is None else rule.fwmask
+def _given(view: HostView, link: Link, address: str, wanted: int, mask: int) -> bool:
+    """Whether what comes from the address by this interface has the mark of a rule when it is routed."""
     came = Packet(iif=link.ifname, iifindex=link.ifindex, saddr=address)
+    return any(mark is not None and mark & mask == wanted for mark in _marks(view, came, wanted))
+
+
+def _marks(view: HostView, came: Packet, wanted: int) -> Iterator[int | None]:
+    """The marks that a packet may have when it is routed, None where that is not known: one that begins a connection,
+    which has no mark yet, or answers of connections that the firewall gave the mark."""
     answer = replace(came, ct_state="established", ct_reply=True, ct_mark=None)
     cases = [came, answer, *([replace(answer, ct_mark=wanted)] if _kept(view, wanted) else [])]
-    marks = (view.netfilter.hook("prerouting", one).packet.mark for one in cases)
-    return any(mark is not None and mark & mask == wanted for mark in marks)
+    return (view.netfilter.hook("prerouting", one).packet.mark for one in cases)
 
 
 def _kept(view: HostView, mark: int) -> bool:
@@ -131,9 +146,22 @@ def forgotten(view: HostView, one: Marked) -> Link | None:
     for link in (view.link(hop.oif) for hop in view.lookup(one.query).hops):
         if link is None or view.stack.vrf(link.ifindex) is not None or link.ifindex in named:
             continue
-        if effective(link, everywhere) == STRICT and not (keeps or link.inet_conf.get("src_valid_mark", 0)):
+        if effective(link, everywhere) != STRICT:
+            continue
+        if not (keeps or link.inet_conf.get("src_valid_mark", 0)) or unmarked(view, one, link):
             return link
     return None
+
+
+def unmarked(view: HostView, one: Marked, link: Link) -> bool:
+    """Whether what answers a tunnel's packets by this interface has no mark, so that the filter cannot ask with it."""
+    if one.device is None or one.heard or not view.read_whole("bpf"):
+        return False
+    if not (view.read_whole("nft") or view.absent("nft")):
+        return False
+    gives = any(row.ifindex == link.ifindex and row.direction == "ingress" for row in view.bpf.attachments)
+    came = Packet(iif=link.ifname, iifindex=link.ifindex, saddr=one.query.dst, proto=IPPROTO_UDP)
+    return not gives and not any(mark in (None, one.query.mark) for mark in _marks(view, came, one.query.mark))
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -148,13 +176,17 @@ def _finding(view: HostView, one: Marked, link: Link) -> Draft:
     back = view.lookup(Query(family="inet", dst=query.dst))
     dev = view.ifname(back.oif) if back.oif else "several" if back.ok else "nothing"
     path = f"net/ipv4/conf/{name}"
+    keeps = max(view.sysctl_int("net.ipv4.conf.all.src_valid_mark") or 0, link.inet_conf.get("src_valid_mark", 0))
+    asks = (
+        "asks with the mark of an answer, which the firewall does not give it," if keeps else "asks without the mark,"
+    )
     return RULE.found(
         subject=subject("sysctl", name=f"net.ipv4.conf.{name}.src_valid_mark", ifname=name),
         message=f"{one.whose} leave by {name} because of mark {query.mark:#x}; the strict reverse path filter of "
-        f"{name} asks without the mark, finds the way back by {dev} and drops the answers",
+        f"{name} {asks} finds the way back by {dev} and drops the answers",
         evidence=[
             (f"{name} rp_filter", STRICT, f"{path}/rp_filter, net/ipv4/conf/all/rp_filter"),
-            (f"{name} src_valid_mark", 0, f"{path}/src_valid_mark, net/ipv4/conf/all/src_valid_mark"),
+            (f"{name} src_valid_mark", keeps, f"{path}/src_valid_mark, net/ipv4/conf/all/src_valid_mark"),
             (f"way to {query.dst} with the mark", f"dev {name}", "RTM_GETROUTE, RTM_GETRULE"),
             ("without the mark", f"dev {dev}", "RTM_GETROUTE, RTM_GETRULE"),
         ],
@@ -163,7 +195,7 @@ def _finding(view: HostView, one: Marked, link: Link) -> Draft:
             f"ip route get {query.dst} mark {query.mark:#x}",
             f"ip route get {query.dst}",
         ],
-        fix=f"sysctl -w {quoted(path + '/src_valid_mark=1')}",
+        fix=f"sysctl -w {quoted(path + ('/rp_filter=2' if keeps else '/src_valid_mark=1'))}",
         touches=[subject("link", ifname=name)],
         breaks=[
             subject("link", ifname=name),
@@ -174,7 +206,13 @@ def _finding(view: HostView, one: Marked, link: Link) -> Draft:
 
 
 def _host(
-    rp_filter: int = 1, mark: int = 0, *, everywhere: int = 0, kept: int = 0, fwmark: int = 51820
+    rp_filter: int = 1,
+    mark: int = 0,
+    *,
+    everywhere: int = 0,
+    kept: int = 0,
+    fwmark: int = 51820,
+    age: float | None = 20,
 ) -> WireguardBuilder:
     host = WireguardBuilder()
     host.link("eth0", inet_conf={"rp_filter": rp_filter, "src_valid_mark": mark}).address("eth0", "192.0.2.2/24")
@@ -182,7 +220,7 @@ def _host(
     host.wireguard("wg0", fwmark=fwmark).route("default", dev="wg0", table=51820)
     host.rule(32764, table=254, suppress_prefixlength=0).rule(32765, table=51820, fwmark=51820, invert=True)
     host.sysctl("net.ipv4.conf.all.rp_filter", everywhere).sysctl("net.ipv4.conf.all.src_valid_mark", kept)
-    return host.wg_peer("wg0", "a", endpoint="198.51.100.9", allowed_ips=("0.0.0.0/0",), age=20)
+    return host.wg_peer("wg0", "a", endpoint="198.51.100.9", allowed_ips=("0.0.0.0/0",), age=age)
 
 
 def _bare() -> WireguardBuilder:
@@ -203,6 +241,42 @@ def _two_ways() -> Iterator[Example]:
         says = (f"filter of {'eth0' if first else 'eth1'} asks without the mark",) if fires else ()
         name = f"two ways, strict {first} {second}"
         yield Example(name=name, why="one is enough", tables=host.build(), fires=fires, says=says)
+
+
+def _unmarked() -> Iterator[Example]:
+    """The mark is asked with, and a tunnel's answers have none, unless the firewall gives it back (wg-quick's does)."""
+    load, mark = does("ct", key="mark", dreg=0), does("meta", key="mark", sreg=0)
+    save = nft_rule(does("meta", key="mark", dreg=0), does("ct", key="mark", sreg=0))
+    restores = nft_rule(l4proto(17), load, mark), save
+    gone: dict[str, Any] = {"fires": 1, "says": ("which the firewall does not give it", "rp_filter=2")}
+    for name, why, age, rules, more, expected in (
+        ("the mark is not given back", "wg-quick's firewall rule is gone", None, (), {}, gone),
+        ("the mark is given back", "as wg-quick does", None, restores, {}, {}),
+        (
+            "the mark is given back to TCP",
+            "the tunnel is UDP",
+            None,
+            (nft_rule(l4proto(6), load, mark), save),
+            {},
+            gone,
+        ),
+        ("the mark is given back, and never kept", "it is none", None, restores[:1], {}, {}),
+        ("it was heard lately", "something marks its answers", 179, (), {}, {}),
+        ("it was heard long ago", "its keys are dead", 180, (), {}, gone),
+        ("tc on the way in", "it may mark what comes in", None, (), {"direction": "ingress"}, {}),
+        ("tc on the way out", "what comes in is not its", None, (), {"direction": "egress"}, gone),
+        ("a filter that was not read", "it may give the mark back", None, (), {"late": ("nft",)}, {"unjudged": True}),
+        ("programs that were not read", "they may mark it", None, (), {"late": ("bpf",)}, {"unjudged": True}),
+        ("no firewall at all", "nothing marks", None, (), {"absent": ("nft",)}, gone),
+    ):
+        host = _host(kept=1, age=age)
+        if rules:
+            chains = chain("pre", rules[0], hook="prerouting"), chain("post", *rules[1:], hook="postrouting")
+            host.nft(table(*chains, family="ip"))
+        if direction := more.pop("direction", None):
+            host.bpf(programs=[program(1, "marks")])
+            tcx(host, "eth0", 1, str(direction))
+        yield Example(name=f"asked with the mark: {name}", why=why, tables=host.build(), **more, **expected)
 
 
 def examples() -> Iterator[Example]:
@@ -322,5 +396,6 @@ def _examples() -> Iterator[Example]:
         way.nft(table(chain("pre", gives, hook="prerouting", priority="mangle"), family="ip"))
         name = f"plain rule, its mark given by direction {reply}"
         yield Example(name=name, why="the filter forgets it", tables=way.build(), fires=1)
+    yield from _unmarked()
     own = _host(fwmark=0).without_rule(32765)
     yield Example(name="no mark", why="the way back is the way out", tables=own.build())
