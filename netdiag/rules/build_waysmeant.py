@@ -303,10 +303,10 @@ def full_table_examples() -> Iterator[Example]:
         table = NeighTable(name="ndisc_cache", family="inet6", table_fulls=fulls)
         return {"snmp": {"Ip6OutNoRoutes": packets}, "neigh_tables": (table,)}
 
-    for fulls, after in ((9, "all of them"), (8, "all but one"), (0, "none of them")):
+    for fulls, after in ((9, "all of them"), (8, "all but one"), (0, "none of them"), (10, "all but the last one")):
         built = HostBuilder().link("eth0").address("eth0", "2001:db8::2/64")
-        built.counters(before=sample(0, 0), after=sample(9, fulls))
-        name, count = f"a full neighbour table for {after}", 9 - fulls
+        built.counters(before=sample(0, 0), after=sample(max(9, fulls + fulls // 10), fulls))
+        name, count = f"a full neighbour table for {after}", max(0, 9 - fulls)
         yield Example(
             name=name,
             why="its own rule tells of that",

@@ -53,6 +53,8 @@ PRIVATE4 = tuple(IPv4Network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "19
 PRIVATE6 = IPv6Network("fc00::/7")
 MOST = 1000
 """Connections that are looked at, and far ends of tracked ones."""
+AT_ONCE = 10
+"""Two counters are not read at one instant: a tenth of what moves meanwhile may stand in one and not in the other."""
 DEFAULTS = {"inet": "0.0.0.0/0", "inet6": "::/0"}
 OUT = {"inet": "Ip.OutNoRoutes", "inet6": "Ip6OutNoRoutes"}
 FORWARDED = {"inet": "IpExt.InNoRoutes", "inet6": "Ip6InNoRoutes"}
@@ -240,7 +242,10 @@ def cut_flows(view: HostView, family: str) -> Iterator[Sign]:
 def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
     """Packets refused for want of a route: now, or (only where nothing else can have sent them) at any time."""
     moved, full = view.moved(OUT[family]) or 0, nobody_could_be_asked(view, family)
-    now = max(0, moved - max(0, full[1] - full[0])) + (view.moved(FORWARDED[family]) or 0)
+    no_room = max(0, full[1] - full[0])
+    own = max(0, moved - no_room)
+    own = 0 if own * AT_ONCE <= no_room else own
+    now = own + (view.moved(FORWARDED[family]) or 0)
     total = view.latest.snmp.get(OUT[family], 0) - full[1]
     source = "/proc/net/snmp, /proc/net/netstat" if family == "inet" else "/proc/net/snmp6"
     if now:
