@@ -242,11 +242,8 @@ def cut_flows(view: HostView, family: str) -> Iterator[Sign]:
 def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
     """Packets refused for want of a route: now, or (only where nothing else can have sent them) at any time."""
     moved, full = view.moved(OUT[family]) or 0, nobody_could_be_asked(view, family)
-    no_room = max(0, full[1] - full[0])
-    own = max(0, moved - no_room)
-    own = 0 if own * AT_ONCE <= no_room else own
-    now = own + (view.moved(FORWARDED[family]) or 0)
-    total = view.latest.snmp.get(OUT[family], 0) - full[1]
+    now = _beyond(moved, max(0, full[1] - full[0])) + (view.moved(FORWARDED[family]) or 0)
+    total = _beyond(view.latest.snmp.get(OUT[family], 0), full[1])
     source = "/proc/net/snmp, /proc/net/netstat" if family == "inet" else "/proc/net/snmp6"
     if now:
         seconds = view.latest.at - view.counters.at
@@ -261,6 +258,12 @@ def refused(view: HostView, family: str, *, lonely: bool) -> Iterator[Sign]:
         text = f"{total} packet{'s have' if total > 1 else ' has'} been refused for want of a route"
         fact = ("OutNoRoutes", str(total), f"{source.partition(',')[0]} {OUT[family]}")
         yield Sign(severity="warning", text=text, fact=fact)
+
+
+def _beyond(packets: int, no_room: int) -> int:
+    """How many of the packets had no route, and not only no room for the neighbour."""
+    rest = max(0, packets - no_room)
+    return 0 if rest * AT_ONCE <= no_room else rest
 
 
 def nobody_could_be_asked(view: HostView, family: str) -> tuple[int, int]:
