@@ -221,6 +221,7 @@ DERIVED = {
     "wg-peer-count-bloat": "a count of peers",
     "route-blackhole-unexpected the route that it hides": "a card that went between two dumps is called by its number",
     "wg-listen-port-random that the old one was set": "the kernel's own range where the setting was not read",
+    "nf-accept-does-not-win rule 2 of ip filter INPUT (iptables-legacy)": "an extension's ports, in its own bytes",
     "route-default-missing connection": "the IPv4 address of a socket for both families",
 }
 """Rules with evidence that is in no table (all of it, or one fact), and how they come by it."""
