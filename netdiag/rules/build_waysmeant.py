@@ -288,6 +288,19 @@ def peer_examples() -> Iterator[Example]:
     other = mesh("198.51.100.9", "203.0.113.9", "2001:db8:1::9").wg_peer("wg0", "z", endpoint=None)
     other.address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
     yield fires("beside a routed one of IPv6, and an unknown one", "not its way", other, "critical", *says)
+    says = ("no route to its peer at 198.51.100.9, nor the resolver to nameserver 9.9.9.9",)
+    for name, why, servers, loud in (
+        ("a nameserver elsewhere", "both went by the default route", ("9.9.9.9",), True),
+        ("two nameservers elsewhere", "all went by the default route", ("9.9.9.9", "10.9.0.53"), True),
+        ("a nameserver in the same network", "that network's route may be what is missing", ("198.51.100.53",), False),
+        ("a nameserver here", "it asks somebody", ("127.0.0.53",), False),
+        ("a nameserver elsewhere and one on the link", "names are looked up", ("9.9.9.9", "192.0.2.53"), False),
+        ("a nameserver of IPv6", "that has no IPv6 at all", ("2001:db8:9::53",), False),
+    ):
+        built = mesh("198.51.100.9").resolver(*servers)
+        yield fires(name, why, built, "critical", *says) if loud else silence(name, why, built)
+    late = silence("nameservers that were not read", "nobody knows them", mesh("198.51.100.9").resolver("9.9.9.9"))
+    yield replace(late, late=("resolver",), unjudged=True)
     six = mesh("2001:db8:1::9", "2001:db8:2::9")
     yield silence("peers of the other family", "there is no IPv6 here at all", six)
     null = mesh("198.51.100.9", "203.0.113.9")

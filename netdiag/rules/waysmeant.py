@@ -20,6 +20,7 @@ from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST, RTPROT_NAMES
 from netdiag.model.sockets import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, TIME_WAIT
 from netdiag.rules.guestcalls import called
 from netdiag.rules.lostways import covered, ended, sent_by, stranded
+from netdiag.rules.nameservers import asked, asks_dns, is_loopback
 from netdiag.rules.routewords import ip_command, table_word
 from netdiag.rules.shape import quoted
 from netdiag.rules.sockettables import plain
@@ -125,7 +126,8 @@ def cut_tunnels(view: HostView, family: str) -> Iterator[Sign]:
 
 
 def cut_peers(view: HostView, family: str) -> Iterator[Sign]:
-    """Endpoints of WireGuard in several networks, to none of which there is a route."""
+    """Endpoints of WireGuard in several networks, or one and the nameservers elsewhere, to none of which there is a
+    route."""
     lost: dict[object, str] = {}
     for device, _ in alive(view):
         for peer in device.peers:
@@ -137,10 +139,35 @@ def cut_peers(view: HostView, family: str) -> Iterator[Sign]:
                 if answer.hops and answer.hops[0].gateway is not None:
                     return
                 continue
-            lost.setdefault(ip_network(f"{query.dst}/{24 if family == 'inet' else 48}", strict=False), query.dst)
+            lost.setdefault(_network(query.dst), query.dst)
+    servers = _cut_servers(view, family)
+    if len(lost) == 1 and servers and not lost.keys() & {_network(one) for one in servers}:
+        text = (
+            f"WireGuard has no route to its peer at {min(lost.values())}, nor the resolver to nameserver {servers[0]}"
+        )
+        yield Sign(severity="critical", text=text, fact=("no route to nameserver", servers[0], "/etc/resolv.conf"))
     if len(lost) > 1:
         text = f"WireGuard has no route to any of {len(lost)} networks of peers"
         yield Sign(severity="critical", text=text, fact=("no route to", min(lost.values()), "WGPEER_A_ENDPOINT"))
+
+
+def _network(address: str) -> IPv4Network | IPv6Network:
+    """What one site has, as a rule."""
+    return ip_network(f"{address}/{48 if ':' in address else 24}", strict=False)
+
+
+def _cut_servers(view: HostView, family: str) -> list[str]:
+    """The nameservers that are asked, where no route leads to any of them and all are of the family."""
+    if not view.read_whole("resolver") or not asks_dns(view):
+        return []
+    servers = [server for server in asked(view) if not is_loopback(server)]
+    cut = all(
+        (":" in server) == (family == "inet6")
+        and "%" not in server
+        and view.lookup(Query(family=family, dst=server)).error == "ENETUNREACH"
+        for server in servers
+    )
+    return servers if cut else []
 
 
 def cut_connections(view: HostView, family: str) -> Iterator[Sign]:

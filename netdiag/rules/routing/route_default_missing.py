@@ -4,7 +4,8 @@
   - packets were refused for want of a route while netdiag looked (OutNoRoutes, without those of IPv6 for which the
     neighbour table had no room; InNoRoutes of what it forwards);
   - the same at any time since the namespace was made, where it has no route by any gateway and no tunnel at all;
-  - a tunnel whose far end has no route, or endpoints of WireGuard in several networks, none of which has one;
+  - a tunnel whose far end has no route, or endpoints of WireGuard in several networks, none of which has one, or in
+    one, where no nameserver has one either;
   - a TCP connection under way (or in TIME_WAIT), a connected UDP socket, or a tracked connection that was answered, to
     where no route of any table leads; or a TCP connection, or a guest's, whose very packets no rule leads anywhere;
   - 0.0.0.0/1 without 128.0.0.0/1 (or ::/1 without 8000::/1): two routes that together stand for a default route;
@@ -100,7 +101,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "counters"),
-    consults=("sockets", "conntrack", "conntrack_state", "wireguard", "baseline", "intent.route"),
+    consults=("sockets", "conntrack", "conntrack_state", "wireguard", "resolver", "baseline", "intent.route"),
     explains=(
         "route-expected-missing",
         "bgp-not-established",
