@@ -23,6 +23,13 @@ def build(lab: Lab, first: str = "", second: str = "") -> Host:
     return host
 
 
+def announcer(lab: Lab) -> Host:
+    """A host that only announces, and has its way out from elsewhere."""
+    host = build(lab, "import none; export all;", "import none; export all;")
+    host.ip("route add default via 192.0.2.2")
+    return host
+
+
 DRILLS = [
     Drill(
         rule="bgp-import-zero",
@@ -32,7 +39,7 @@ DRILLS = [
         repair=lambda lab, host: reconfigured(host, both()),
         severity="warning",
         expect={"kind": "bgp-session", "name": "up1"},
-        twin=lambda lab: build(lab, "import none; export all;", "import none; export all;"),
+        twin=announcer,
     )
     for policy in ("none", "where net = 10.0.0.0/8")
 ]
