@@ -23,6 +23,7 @@ from netdiag.rules.shape import FleetExample
 from netdiag.snapshotfile import snapshot_octets
 from netdiag.sources.replay import ReplaySource
 from tests.recordings.test_recordings import FOLDER
+from tests.rules.test_fleet_examples import symptoms_of
 
 NOW = 1_795_651_200.0
 """2026-11-26T00:00:00Z"""
@@ -73,11 +74,13 @@ def report(source: str) -> FleetReport:
 
 @pytest.mark.parametrize("rule", sorted(discover("fleet")))
 def test_between_hosts_a_store_says_what_its_folder_says(rule: str, tmp_path: Path, url: str) -> None:
-    write(tmp_path, example(rule))
+    one = example(rule)
+    write(tmp_path, one)
     load_into([str(tmp_path)], url, now=NOW, judge=False)
-    module = discover("fleet")[rule]
+    modules, symptoms = {rule: discover("fleet")[rule]}, symptoms_of(one)
     of_folder, of_store = (
-        across_hosts(FleetView(hosts=fleet_of(source).hosts), {rule: module}) for source in (str(tmp_path), url)
+        across_hosts(FleetView(hosts=fleet_of(source).hosts, symptoms=symptoms), modules)
+        for source in (str(tmp_path), url)
     )
     assert of_folder[0] and of_folder == of_store
 

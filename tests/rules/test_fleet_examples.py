@@ -7,7 +7,7 @@ import pytest
 from netdiag.fleet.judge import across_hosts, judge_fleet
 from netdiag.fleet.load import Fleet
 from netdiag.index.fleet import FleetHost, FleetView, on
-from netdiag.model.finding import subject
+from netdiag.model.finding import Subject, subject
 from netdiag.model.snapshot import Meta, Snapshot, Tables
 from netdiag.rules import discover
 from netdiag.rules.build_fleet import builder, finished, mesh, peered
@@ -38,11 +38,15 @@ def view_of(hosts: dict[str, Tables], without: str | None = None, example: Fleet
         now = snapshot(name, tables, without, labels.get(name, {}))
         looks = tuple(partial(getattr, one, "bird") for one in older.get(name, ()))
         found.append(FleetHost(name=name, snapshot=now, previous=before, looks=looks))
-    symptoms = {
+    return FleetView(hosts=tuple(found), symptoms=symptoms_of(example) if example is not None else {})
+
+
+def symptoms_of(example: FleetExample) -> dict[str, dict[str, tuple[Subject, ...]]]:
+    """What rules said of the hosts themselves, by rule and host."""
+    return {
         rule: {name: (on(name, subject("host", name=name)),) for name in names}
-        for rule, names in (example.symptoms if example is not None else {}).items()
+        for rule, names in example.symptoms.items()
     }
-    return FleetView(hosts=tuple(found), symptoms=symptoms)
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES.keys())
