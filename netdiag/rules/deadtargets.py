@@ -82,7 +82,7 @@ def unheard(view: HostView, *, cni: bool) -> Iterator[tuple[Target, DeadEnd]]:
             yield one, DeadEnd(why=why, fact=fact, ifname=link.ifname)
 
 
-def finding(rule: Rule, one: Target, why: DeadEnd, count: int, *, guess: bool = False) -> Draft:
+def finding(rule: Rule, one: Target, why: DeadEnd, count: int = 1, *, guess: bool = False) -> Draft:
     """The report of one chain; ``guess``: somebody may be there."""
     at = one.at
     assert at.rule is not None

@@ -73,7 +73,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
             yield deaf_finding(RULE, deaf)
     for one, why in unheard(view, cni=False):
         if (one.at.table.family, one.at.table.name, one.at.chain.name) not in said:
-            yield finding(RULE, one, why, 1, guess=True)
+            yield finding(RULE, one, why, guess=True)
 
 
 def _host(*, holder: str | None = "firecracker") -> HostBuilder:
