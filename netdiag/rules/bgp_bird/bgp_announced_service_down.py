@@ -52,6 +52,7 @@ from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_bpf import program, xdp
 from netdiag.rules.build_nft import chain, daddr, iifname, nat, port, rule, table, verdict
 from netdiag.rules.localports import listeners
+from netdiag.rules.nameservers import DNS_PORT
 from netdiag.rules.servicecases import called_examples
 from netdiag.rules.servicesigns import INFRASTRUCTURE, called, forwarded, left_over, opened, serves
 from netdiag.rules.shape import Example, Rule
@@ -116,7 +117,7 @@ def check(view: HostView) -> Iterator[Draft]:
     loopbacks = {d.router_id for d in view.bird.daemons}
     loopbacks |= {p.source_address for d in view.bird.daemons for p in d.protocols}
     ports = listeners(view)
-    everywhere = ports.get("", set()) - INFRASTRUCTURE
+    everywhere = {port for port in ports.get("", set()) if port == DNS_PORT or port not in INFRASTRUCTURE}
     served = {address: ports[address] for address in told if ports.get(address)}
     before = listeners(view.baseline) if view.baseline is not None else {}
     translated, director = Translations(view), view.sysctl(DIRECTOR) is not None
@@ -351,6 +352,7 @@ def examples() -> Iterator[Example]:
                 severity="info")  # fmt: skip
     yield _case("on kube-ipvs0", "IPVS serves it", (A, 443), on="kube-ipvs0")
     yield _case("on another dummy", "a dummy serves nothing", (A, 443), on="dummy0", **crit)
+    yield _case("a resolver for all addresses", "that is the service", ("0.0.0.0", 53), udp=True, nets=(B,))
     yield _case("only SSH", "a loopback, or a service that died", ("0.0.0.0", 22), nets=(A,), fires=1, severity="info")
     yield _case("router id", "a loopback", ("0.0.0.0", 22), nets=(A,), router_id=A)
     yield _case("XDP", "it needs no socket", (A, 443), link={"xdp": Xdp(mode="native")})
