@@ -11,6 +11,7 @@ from typing import Any
 from netdiag.model.coverage import Status
 from netdiag.model.intent import Intent
 from netdiag.sources.netlink.messages import DumpResult
+from netdiag.sources.protocol import Source, Unreadable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,3 +50,11 @@ def verdict_of(results: Iterable[DumpResult], malformed: int) -> tuple[Status, s
         return "partial", f"{malformed} messages could not be decoded"
     changed = [result.detail for result in results if not result.consistent]
     return ("inconsistent", changed[0]) if changed else ("ok", "")
+
+
+def uptime_of(source: Source) -> float | None:
+    """Seconds of CLOCK_BOOTTIME; None in a recording that is older than the question."""
+    try:
+        return round(source.clock("boottime"), 3)
+    except Unreadable:
+        return None

@@ -8,7 +8,7 @@ one of several did not answer.
 
 from typing import Any
 
-from netdiag.collectors import Collected, Options
+from netdiag.collectors import Collected, Options, uptime_of
 from netdiag.model.bird import Bird, BirdDaemon
 from netdiag.sources.bird import protocols, replies
 from netdiag.sources.protocol import Source, Unreadable
@@ -31,7 +31,7 @@ def paths(options: Options) -> tuple[str, ...]:
 def read_daemon(source: Source, path: str) -> tuple[BirdDaemon, list[str]]:
     """One daemon and what could not be read of it. Raises Unreadable where it does not answer at all."""
     raw = source.fetch("bird", "\n".join((path, *STATE)))
-    answered_at = _uptime(source)
+    answered_at = uptime_of(source)
     said = replies.split(raw)
     troubles = [f"{path}: {reason}"] if (reason := replies.broken(raw)) else []
     if "show protocols all" not in said:
@@ -52,13 +52,6 @@ def read_daemon(source: Source, path: str) -> tuple[BirdDaemon, list[str]]:
         tables=replies.route_counts(counts),
     )
     return daemon, troubles
-
-
-def _uptime(source: Source) -> float | None:
-    try:
-        return round(source.clock("boottime"), 3)
-    except Unreadable:  # a recording that is older than the question
-        return None
 
 
 def main_table(source: Source, path: str) -> list[str]:

@@ -2,9 +2,8 @@
 
 Source: files (resolv.conf(5), nsswitch.conf(5), dnsmasq(8), resolved.conf(5), unbound.conf(5), what systemd-resolved
 and systemd-networkd keep of each link), and the command line of a dnsmasq that runs here alone, which may name others;
-whether a local resolver is alive is seen in the table of
-sockets. Needs no privilege; files of a daemon that sees other ones (a mount namespace) need CAP_SYS_PTRACE. A file that
-is not there is an answer.
+whether a local resolver is alive is seen in the table of sockets. Needs no privilege; files of a daemon that sees other
+ones (a mount namespace) need CAP_SYS_PTRACE. A file that is not there is an answer.
 """
 
 import ipaddress

@@ -5,7 +5,7 @@ privilege. Inconsistent where the tables changed while they were read, three tim
 could not be decoded. A kernel without IPv6 has no IPv6 routes: that is not a gap. Cached routes are not in a dump.
 """
 
-from netdiag.collectors import Collected, Options, verdict_of
+from netdiag.collectors import Collected, Options, uptime_of, verdict_of
 from netdiag.model.route import Routes
 from netdiag.sources.netlink import requests
 from netdiag.sources.netlink.messages import DumpResult
@@ -22,10 +22,7 @@ def read_routes(source: Source, family: str) -> tuple[Routes, DumpResult, int]:
 
 def collect(source: Source, options: Options) -> Collected:
     """Both families."""
-    try:
-        at: float | None = round(source.clock("boottime"), 3)
-    except Unreadable:  # a recording that is older than the question
-        at = None
+    at = uptime_of(source)
     routes, result, malformed = read_routes(source, "inet")
     try:
         routes6, result6, malformed6 = read_routes(source, "inet6")

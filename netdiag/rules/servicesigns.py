@@ -17,8 +17,8 @@ from netdiag.model.sockets import SYN_SENT
 from netdiag.rules.localports import UNTOUCHED
 from netdiag.rules.sockettables import at_address, in_use, packed
 
-INFRASTRUCTURE = frozenset({22, 53, 68, 123, 161, 179, 323, 546, 3784, 3785, 4784, 51820})
-"""Ports that say nothing about a service; 53 only where it is a resolver's own, see ``listeners``."""
+INFRASTRUCTURE = frozenset({22, 68, 123, 161, 179, 323, 546, 3784, 3785, 4784, 51820})
+"""Ports that say nothing about a service."""
 TAKEN = ("dnat", "redirect", "tproxy")
 EPHEMERAL = range(UNTOUCHED[0], UNTOUCHED[1] + 1)
 CLIENTS = 8
@@ -27,7 +27,7 @@ CLIENTS = 8
 
 def serves(port: int) -> bool:
     """Whether a socket on that port of a single address is most likely a service's, and no client's of UDP."""
-    return port == 53 or (port not in INFRASTRUCTURE and port not in EPHEMERAL)
+    return port not in INFRASTRUCTURE and port not in EPHEMERAL
 
 
 def forwarded(view: HostView, address: str) -> bool:

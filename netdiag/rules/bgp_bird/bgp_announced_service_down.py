@@ -37,13 +37,13 @@ References
   RFC 4786 section 4.4.1; inet_diag, ss(8)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Severity, subject
 from netdiag.model.link import Xdp
 from netdiag.model.route import RT_TABLE_LOCAL, RTN_LOCAL
 from netdiag.model.sockets import sockets_from_rows
@@ -52,7 +52,6 @@ from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_bpf import program, xdp
 from netdiag.rules.build_nft import chain, daddr, iifname, nat, port, rule, table, verdict
 from netdiag.rules.localports import listeners
-from netdiag.rules.nameservers import DNS_PORT
 from netdiag.rules.servicecases import called_examples
 from netdiag.rules.servicesigns import INFRASTRUCTURE, called, forwarded, left_over, opened, serves
 from netdiag.rules.shape import Example, Rule
@@ -117,24 +116,24 @@ def check(view: HostView) -> Iterator[Draft]:
     loopbacks = {d.router_id for d in view.bird.daemons}
     loopbacks |= {p.source_address for d in view.bird.daemons for p in d.protocols}
     ports = listeners(view)
-    everywhere = {port for port in ports.get("", set()) if port == DNS_PORT or port not in INFRASTRUCTURE}
+    open_ = ports.get("", set())
+    everywhere = open_ - INFRASTRUCTURE
     served = {address: ports[address] for address in told if ports.get(address)}
     before = listeners(view.baseline) if view.baseline is not None else {}
     translated, director = Translations(view), view.sysctl(DIRECTOR) is not None
     for address, (socket, session, net) in told.items():
         if address in served or address in loopbacks or balanced(view, address) or translated.names(net):
             continue
-        gone = sorted(port for port in before.get(address, set()) - ports.get("", set()) if serves(port))
+        gone = sorted(port for port in before.get(address, set()) - open_ if serves(port))
         if not gone and not everywhere:  # it was served by a socket for all addresses, and there is none any more
-            gone = sorted(port for port in before.get("", set()) - ports.get("", set()) if serves(port))
+            gone = sorted(port for port in before.get("", set()) - open_ if serves(port))
         if gone and view.baseline is not None:
             yield _ended(address, told[address], gone, view.baseline)
             continue
-        known = PUBLIC.union(*served.values()) - ports.get("", set())
+        known = PUBLIC.union(*served.values()) - open_
         if gate := opened(view, address, known):
             yield _closed(address, told[address], gate, sure=not director)
             continue
-        open_ = ports.get("", set())
         if left := left_over(view, address, open_):
             yield _left(address, told[address], left)
             continue
@@ -152,89 +151,97 @@ def check(view: HostView) -> Iterator[Draft]:
         words = (
             f"{mate} has {', '.join(map(str, missing))}" if mate else "nor for all addresses, but for infrastructure"
         )
-        yield RULE.found(
-            subject=subject("prefix", prefix=net),
-            message=f"{net} is announced to {session}, and nothing listens on it ({words})",
-            severity="critical" if sure else "info",
-            confidence=None if sure else "possible",
-            evidence=[
-                (f"announced to {session}", net, f"birdc show route export {session}"),
+        yield _found(
+            address,
+            told[address],
+            f"and nothing listens on it ({words})",
+            [
                 (f"listening sockets on {address}", 0, "INET_DIAG LISTEN"),
-                ("ports that listen for all addresses", len(ports.get("", ())), "INET_DIAG LISTEN"),
+                ("ports that listen for all addresses", len(open_), "INET_DIAG LISTEN"),
             ],
-            confirm=["ss -ltun", birdc(socket, f"show route export {bird_name(session)}")],
-            fix=f"start the service on {address}, or take {net} out of what BIRD announces",
-            touches=[subject("address", address=address)],
+            [birdc(socket, f"show route export {bird_name(session)}")],
+            sure=sure,
         )
 
 
-def _closed(address: str, where: tuple[str, str, str], gate: tuple[str, int], *, sure: bool) -> Draft:
-    (socket, session, net), words = where, f"{gate[0]} {gate[1]}"
-    but = f"though the packet filter opens {words} of it, and not of this host's other addresses"
+def _found(
+    address: str,
+    where: tuple[str, str, str],
+    words: str,
+    facts: Iterable[tuple[str, object, str]],
+    confirm: Iterable[str],
+    *,
+    sure: bool = True,
+    severity: Severity = "critical",
+) -> Draft:
+    """What is wrong with an address that is announced; not ``sure``: something may serve it all the same."""
+    _, session, net = where
     return RULE.found(
         subject=subject("prefix", prefix=net),
-        message=f"{net} is announced to {session}, and nothing listens on it, {but}",
-        evidence=[
-            (f"announced to {session}", net, f"birdc show route export {session}"),
+        message=f"{net} is announced to {session}, {words}",
+        severity=severity if sure else "info",
+        confidence=None if sure else "possible",
+        evidence=[(f"announced to {session}", net, f"birdc show route export {session}"), *facts],
+        confirm=["ss -ltun", *confirm],
+        fix=f"start the service on {address}, or take {net} out of what BIRD announces",
+        touches=[subject("address", address=address)],
+    )
+
+
+def _closed(address: str, where: tuple[str, str, str], gate: tuple[str, int], *, sure: bool) -> Draft:
+    (socket, session, _), words = where, f"{gate[0]} {gate[1]}"
+    but = f"though the packet filter opens {words} of it, and not of this host's other addresses"
+    return _found(
+        address,
+        where,
+        f"and nothing listens on it, {but}",
+        [
             (f"listening sockets on {address}", 0, "INET_DIAG LISTEN"),
             (f"opened of {address} alone", words, "NFT_MSG_GETRULE, hook input"),
         ],
-        confidence=None if sure else "possible",
-        confirm=["ss -ltun", birdc(socket, f"show route export {bird_name(session)}"), "nft list ruleset"],
-        fix=f"start the service on {address}, or take {net} out of what BIRD announces",
-        touches=[subject("address", address=address)],
+        [birdc(socket, f"show route export {bird_name(session)}"), "nft list ruleset"],
+        sure=sure,
     )
 
 
 def _left(address: str, where: tuple[str, str, str], number: int) -> Draft:
-    _, session, net = where
-    return RULE.found(
-        subject=subject("prefix", prefix=net),
-        message=f"{net} is announced to {session}, and nothing listens on it any more: connections to its port "
-        f"{number} are left",
-        evidence=[
-            (f"announced to {session}", net, f"birdc show route export {session}"),
+    return _found(
+        address,
+        where,
+        f"and nothing listens on it any more: connections to its port {number} are left",
+        [
             (f"listening sockets on {address} port {number}", 0, "INET_DIAG LISTEN"),
             (f"connections to port {number}", "left", "INET_DIAG idiag_state, idiag_sport"),
         ],
-        confirm=["ss -ltun", f"ss -tan src {address} sport = :{number}"],
-        fix=f"start the service on {address}, or take {net} out of what BIRD announces",
-        touches=[subject("address", address=address)],
+        [f"ss -tan src {address} sport = :{number}"],
     )
 
 
 def _called(address: str, where: tuple[str, str, str], number: int, count: int) -> Draft:
-    _, session, net = where
-    return RULE.found(
-        subject=subject("prefix", prefix=net),
-        severity="warning",
-        message=f"{net} is announced to {session}, {count} clients call its port {number} in vain, and nothing listens "
-        "there",
-        evidence=[
-            (f"announced to {session}", net, f"birdc show route export {session}"),
+    return _found(
+        address,
+        where,
+        f"{count} clients call its port {number} in vain, and nothing listens there",
+        [
             (f"listening sockets on {address} port {number}", 0, "INET_DIAG LISTEN"),
             (f"addresses that call port {number} in vain", count, "CTNETLINK CTA_TUPLE_ORIG, CTA_PROTOINFO"),
         ],
-        confirm=["ss -ltun", f"conntrack -L --orig-dst {address} --orig-port-dst {number}"],
-        fix=f"start the service on {address}, or take {net} out of what BIRD announces",
-        touches=[subject("address", address=address)],
+        [f"conntrack -L --orig-dst {address} --orig-port-dst {number}"],
+        severity="warning",
     )
 
 
 def _ended(address: str, where: tuple[str, str, str], gone: list[int], old: HostView) -> Draft:
-    (socket, session, net), words = where, ", ".join(map(str, gone[:3]))
-    return RULE.found(
-        subject=subject("prefix", prefix=net),
-        message=f"{net} is announced to {session}, and nothing listens on it (port {words} was open at the baseline "
-        f"of {old.meta.taken_at})",
-        evidence=[
-            (f"announced to {session}", net, f"birdc show route export {session}"),
+    (socket, session, _), words = where, ", ".join(map(str, gone[:3]))
+    return _found(
+        address,
+        where,
+        f"and nothing listens on it (port {words} was open at the baseline of {old.meta.taken_at})",
+        [
             (f"listening sockets on {address}", 0, "INET_DIAG LISTEN"),
             (f"ports that listened on {address}", words, "baseline INET_DIAG LISTEN"),
         ],
-        confirm=["ss -ltun", birdc(socket, f"show route export {bird_name(session)}")],
-        fix=f"start the service on {address}, or take {net} out of what BIRD announces",
-        touches=[subject("address", address=address)],
+        [birdc(socket, f"show route export {bird_name(session)}")],
     )
 
 

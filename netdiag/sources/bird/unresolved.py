@@ -5,7 +5,7 @@ BIRD 1.6 and 2. Odd lines are passed over.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -26,32 +26,29 @@ def recursive(lines: list[str]) -> dict[str, str]:
     return found
 
 
-def communities(lines: list[str]) -> dict[str, tuple[str, ...]]:
-    """``show route ... all``: communities and large communities by prefix; a prefix without any is not there."""
-    found: dict[str, tuple[str, ...]] = {}
+def _attributes(lines: list[str], *names: str) -> Iterator[tuple[str, str]]:
+    """``show route ... all``: the prefix and the value of each attribute of one of these names."""
     net = ""
     for line in lines:
         text = text_of(line)
         name, _, value = text.strip().partition(": ")
         if text[:1] not in "\t " and "[" in text:
             net = text.split()[0]
-        elif net and name in ("BGP.community", "BGP.large_community"):
-            found[net] = (*found.get(net, ()), *_pairs(value))
+        elif net and name in names:
+            yield net, value
+
+
+def communities(lines: list[str]) -> dict[str, tuple[str, ...]]:
+    """``show route ... all``: communities and large communities by prefix; a prefix without any is not there."""
+    found: dict[str, tuple[str, ...]] = {}
+    for net, value in _attributes(lines, "BGP.community", "BGP.large_community"):
+        found[net] = (*found.get(net, ()), *_pairs(value))
     return found
 
 
 def prefsrcs(lines: list[str]) -> dict[str, str]:
     """``show route ... all``: the source that a filter gives a route (krt_prefsrc), by prefix."""
-    found: dict[str, str] = {}
-    net = ""
-    for line in lines:
-        text = text_of(line)
-        name, _, value = text.strip().partition(": ")
-        if text[:1] not in "\t " and "[" in text:
-            net = text.split()[0]
-        elif net and name in ("Kernel.prefsrc", "krt_prefsrc"):
-            found[net] = value.strip()
-    return found
+    return {net: value.strip() for net, value in _attributes(lines, "Kernel.prefsrc", "krt_prefsrc")}
 
 
 def sent(lines: list[str]) -> tuple[SentRoute, ...]:
