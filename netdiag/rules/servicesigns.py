@@ -17,7 +17,7 @@ from netdiag.model.sockets import SYN_SENT
 from netdiag.rules.localports import UNTOUCHED
 from netdiag.rules.sockettables import at_address, in_use, packed
 
-INFRASTRUCTURE = frozenset({22, 68, 123, 161, 179, 323, 546, 3784, 3785, 4784, 51820})
+INFRASTRUCTURE = frozenset({20, 22, 68, 123, 161, 179, 323, 546, 3784, 3785, 4784, 51820})
 """Ports that say nothing about a service."""
 TAKEN = ("dnat", "redirect", "tproxy")
 EPHEMERAL = range(UNTOUCHED[0], UNTOUCHED[1] + 1)
@@ -63,9 +63,11 @@ def _wire(view: HostView, ifindex: int) -> Link | None:
 
 def left_over(view: HostView, address: str, served: set[int]) -> int | None:
     """A port of an own address to which connections are left, at their end (TIME_WAIT) or under way, and at which
-    nothing waits for more; not one that is ``served`` for all addresses."""
+    nothing waits for more; not one that is ``served`` for all addresses. What is far at a port from which nobody calls
+    was called from here, by NFS from a port below 1024 for instance."""
     table = view.sockets
-    rows = np.flatnonzero(at_address(table, address) & in_use(table) & (table.state != SYN_SENT))
+    came = (table.state != SYN_SENT) & (table.dport >= EPHEMERAL.start)
+    rows = np.flatnonzero(at_address(table, address) & in_use(table) & came)
     numbers = (number for number in distinct(table.sport[rows]).tolist() if serves(number) and number not in served)
     return min(numbers, default=None)
 

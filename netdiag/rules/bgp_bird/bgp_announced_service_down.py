@@ -31,7 +31,8 @@ Not flagged
   that died: hence a possibility. Services without a socket: addresses that a translating table of the packet filter
   names (DNAT, REDIRECT, TPROXY, SNAT), or that are on kube-ipvs0; hosts with eBPF programs on the way in that may take
   packets (XDP, tc), or local routes in tables of their own (TPROXY). Addresses that are not here: see
-  bgp-route-announced-no-local-addr. Hosts whose sockets could not be read whole.
+  bgp-route-announced-no-local-addr. Hosts whose sockets could not be read whole. Connections to far ports below 32768,
+  which this host opened itself (NFS calls from ports below 1024), and those of port 20.
 
 References
   RFC 4786 section 4.4.1; inet_diag, ss(8)
@@ -279,9 +280,9 @@ def _case(name: str, why: str, *sockets: tuple[str, int], **more: Any) -> Exampl
     kind = {"protocol": 17, "state": 7} if udp else {"protocol": 6, "state": 10}
     rows = [{"family": 2, "src": src, "dst": "0.0.0.0", "sport": port, **kind} for src, port in sockets]
     if left := more.pop("left", ()):
-        src, number, state = left
-        rows.append({"family": 2, "src": src, "sport": number, "dst": "198.51.100.9", "dport": 50000, "protocol": 6,
-                     "state": state})  # fmt: skip
+        src, number, state, *far = left
+        rows.append({"family": 2, "src": src, "sport": number, "dst": "198.51.100.9", "dport": far[0] if far else 32768,
+                     "protocol": 6, "state": state})  # fmt: skip
     if rules := more.pop("rules", ()):
         host.nft(table(chain("pre", *(rule(*steps) for steps in rules), hook="prerouting", type="nat"), family="ip"))
     if more.pop("ipvs", False):
@@ -314,6 +315,9 @@ def examples() -> Iterator[Example]:
                     lone=True, **crit)  # fmt: skip
     yield _case("it calls somebody", "no service", (A, 443), left=(B, 443, 2), **lone)
     yield _case("it called somebody", "no service", (A, 443), left=(B, 40000, 6), **lone)
+    yield _case("it mounted something", "NFS calls from low ports", (A, 443), left=(B, 900, 1, 2049), **lone)
+    yield _case("it was called from a low port", "or it called", (A, 443), left=(B, 443, 6, 32767), **lone)
+    yield _case("it sent a file", "FTP calls back from port 20", ("0.0.0.0", 21), left=(B, 20, 6), nets=(B,))
     yield _case("connections to a port for all", "it is served there", ("0.0.0.0", 9100), left=(B, 9100, 6), nets=(B,))
     yield _case("UDP", "the same", (A, 53), udp=True, **crit)
     yield _case("both", "the ordinary case", (A, 443), (B, 443))
