@@ -1,5 +1,6 @@
 """Whether somebody chose what a Kernel protocol of BIRD gives to the kernel. Pure; nothing can fail."""
 
+from netdiag.index.view import HostView
 from netdiag.model.bird import BirdDaemon, BirdProtocol
 from netdiag.rules.bgpsessions import begun, moment
 from netdiag.rules.bgpsiblings import NOTHING
@@ -24,3 +25,11 @@ def earlier(kernel: BirdProtocol | None, *, then: bool) -> str:
     if counts is None or counts.output_filter != NOTHING or counts.export_updates is None:
         return ""
     return ", and it was given some since BIRD runs" if counts.export_updates.accepted else ""
+
+
+def beyond_default(view: HostView, daemon: BirdDaemon, table: str, sources: list[tuple[BirdProtocol, int]]) -> bool:
+    """Whether sessions brought more than a default route each, by their number or as other sessions are told them."""
+    names = {row.name for row, _ in sources}
+    lists = (one.routes or () for each in view.bird_routes if each.socket == daemon.socket for one in each.exports)
+    known = (route for routes in lists for route in routes if route.protocol in names and route.table in (table, None))
+    return sum(count for _, count in sources) > len(sources) or any(not route.net.endswith("/0") for route in known)

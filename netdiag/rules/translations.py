@@ -218,16 +218,17 @@ def _others_only(view: HostView, link: Link, address: str) -> int | None:
     return guests if len(known) >= guests else None
 
 
-RFC1918 = tuple(ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+PRIVATE = tuple(ipaddress.ip_network(t) for t in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"))
 
 
 def _bogon(view: HostView, address: str, oif: int) -> bool:
-    """A private IPv4 address that would leave by an uplink whose own addresses are public."""
+    """A private address (RFC 1918, RFC 4193) that would leave by an uplink whose own addresses are public."""
 
     def private(text: str) -> bool:
-        return any(ipaddress.ip_address(text) in network for network in RFC1918)
+        return any(ipaddress.ip_address(text) in network for network in PRIVATE)
 
-    own = [row.local for row in view.addresses if row.ifindex == oif and row.family == "inet" and row.scope == 0]
+    family = family_of(address)
+    own = [row.local for row in view.addresses if row.ifindex == oif and row.family == family and row.scope == 0]
     return private(address) and bool(own) and not any(private(text) for text in own)
 
 

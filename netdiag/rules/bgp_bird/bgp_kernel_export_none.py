@@ -24,10 +24,9 @@ Not flagged
   long as the kernel has a default route of that family, by the interface by which the routes were told, and nothing of
   the other family is given to it either, or does not forward and has internal sessions only, or every session has
   "export none" and there is no second network that it could forward for, it is told as info, unless the Kernel protocol
-  has a filter (and was not switched off from the start); so are internal sessions with route reflection, a route a
-  session (a default route, and the kernel has one) while the other family is given, and a neighbour by whose interface
-  a policy rule leads what leaves from a service address: it is announced there.
-  Tables of which some Kernel protocol takes routes, or into which the kernel's routes are the only ones.
+  has a filter (and was not switched off from the start); so are internal sessions with route reflection, a default
+  route a session (the kernel has one) while the other family is given, and a neighbour by whose interface a policy
+  rule leads what leaves from a service address. Tables of which some Kernel protocol takes routes, or of its own only.
 
 References
   BIRD user's guide, protocol kernel; proto_setup channel defaults in nest/proto.c
@@ -49,7 +48,7 @@ from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.bgpsiblings import NOTHING
 from netdiag.rules.build_bird import STARTED, BirdHost, channel
 from netdiag.rules.kernelcases import of_one_run, of_two_families, ways_told
-from netdiag.rules.kernelmeant import chosen, earlier
+from netdiag.rules.kernelmeant import beyond_default, chosen, earlier
 from netdiag.rules.routewords import rule_subject, rule_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.starvedtables import Starved, starved, starved_cases
@@ -223,7 +222,8 @@ def check(view: HostView) -> Iterator[Draft]:
             meant = reflects or listens or not (external or forwards)
             count = sum(number for _, number in sources)
             bad, lone = not meant and not default, listens and not default and kernel and len(sources) == 1
-            uneven = not meant and forwards and bool(installs - {family}) and count > len(sources)
+            other = not meant and forwards and installs - {family}
+            uneven = bool(other) and beyond_default(view, daemon, table, sources)
             astray = _astray(view, family, sources, leaving) if leaving and not meant and forwards else None
             was = earlier(kernel, then=given_before(view, daemon, table))
             filtered = kernel.channels[0].output_filter if kernel is not None and kernel.channels else None

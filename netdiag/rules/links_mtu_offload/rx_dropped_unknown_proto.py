@@ -15,7 +15,8 @@ Fix
 Not flagged
   Never more than an info. Not said at all where missed, fifo or overrun errors grow (nic-ring-drops), or where a CPU's
   input queue overflows (softnet-backlog-drop), which is counted in rx_dropped too, nor of an interface with an XDP
-  program, which may have dropped them. With --interval 0 not evaluated.
+  program, which may have dropped them, nor of a veth whose other end has a larger MTU: then they may have been too
+  large (link-mtu-peer-mismatch). With --interval 0 not evaluated.
 
 References
   net/core/dev.c __netif_receive_skb_core(): unhandled protocols; include/uapi/linux/if_link.h rx_dropped, rx_nohandler
@@ -38,6 +39,7 @@ RULE = Rule(
     severity="info",
     confidence="likely",
     reads=("links", "deltas"),
+    consults=("peer_links",),
 )
 REAL = ("rx_missed_errors", "rx_over_errors", "rx_fifo_errors", "rx_errors")
 
@@ -48,6 +50,9 @@ def check(view: HostView) -> Iterator[Draft]:
     for row in cards.moved(view.deltas, view.links, real=False):
         dropped, link = row.by("rx_dropped"), row.link
         if not dropped or row.by(*REAL) or link.kind == "tun" or link.xdp is not None:
+            continue
+        far = view.stack.veth_peer(link.ifindex)
+        if far is not None and far.mtu > link.mtu:
             continue
         yield RULE.found(
             subject=subject("link", ifname=link.ifname),
@@ -64,6 +69,8 @@ def check(view: HostView) -> Iterator[Draft]:
 
 def _case(name: str, why: str, after: Stats64, fires: int = 0, **more: Any) -> Example:
     host = HostBuilder().link("eth0", kind=more.pop("kind", None), **more.pop("link", {}))
+    if "far" in more:
+        host.link("eth1", kind="veth", ifindex=9, mtu=more.pop("far"))
     samples = [{"links": (host.link_counters("eth0", stats=stats),)} for stats in (Stats64(rx_dropped=7), after)]
     return Example(
         name=name, why=why, tables=host.counters(before=samples[0], after=samples[1]).build(), fires=fires, **more
@@ -77,3 +84,8 @@ def examples() -> Iterator[Example]:
     yield _case("missed as well", "another rule speaks", Stats64(rx_dropped=9, rx_missed_errors=1))
     yield _case("XDP", "the program may have dropped them", Stats64(rx_dropped=9), link={"xdp": Xdp(mode="native")})
     yield _case("tap", "there it is a machine that does not read", Stats64(rx_dropped=9), kind="tun")
+    for mtu, fires in ((1501, 0), (1500, 1)):
+        veth = {"link": 9}
+        yield _case(
+            f"veth, {mtu} beyond", "were they too large?", Stats64(rx_dropped=9), fires, kind="veth", link=veth, far=mtu
+        )

@@ -18,9 +18,10 @@ Fix
   Flows of that service that still work begin anew as well. Whoever changes the rules should do this each time.
 
 Not flagged
-  Backends that drain: the old one is still alive. Told as info: backends that the rules still send to, which is
-  nf-orphan-dnat-to-dead. Services whose rule was taken away. Flows without an answer of which a rule takes some only
-  (a limit of the rate). TCP, whose clients give up and begin anew.
+  Backends that drain: the old one is still alive. Told as info: flows without an answer to backends that the rules
+  still send to, which is nf-orphan-dnat-to-dead; where such a flow was answered before, the backend served it and is
+  gone, and the rule stands below. Services whose rule was taken away. Flows without an answer of which a rule takes
+  some only (a limit of the rate). TCP, whose clients give up and begin anew.
 
 References
   net/netfilter/nf_nat_core.c nf_nat_inet_fn(); nf_conntrack_proto_udp.c; kubernetes issue 106274
@@ -53,6 +54,7 @@ RULE = Rule(
     confidence="likely",
     reads=(*READS, "conntrack"),
     consults=CONSULTS,
+    explains=("nf-orphan-dnat-to-dead",),
 )
 RANDOM = {"numgen", "hash", "jhash", "symhash", "random", "statistic"}
 """Expressions and keys by which rules choose a backend."""
@@ -125,8 +127,11 @@ def _elsewhere(entry: ConntrackEntry, one: Translation) -> bool:
 
 
 def _finding(group: Group, where: str, now: Translation, fact: tuple[str, object, str], *, same: bool = False) -> Draft:
-    """``same``: the rules still send new flows there too, of which nf-orphan-dnat-to-dead speaks."""
+    """``same``: the rules still send new flows there too, of which nf-orphan-dnat-to-dead speaks, unless the backend
+    has answered: then it went under a flow that still sends."""
     entry = group.entry
+    about = chain_subject(now.at.table, now.at.chain)
+    served = same and entry.replied
     version = "-f ipv6 " if entry.family == "inet6" else ""
     target = now.addr or ("this host" if now.kind == "redirect" else "one of several backends")
     goal = f"{target} port {now.port}" if now.port else target
@@ -135,7 +140,7 @@ def _finding(group: Group, where: str, now: Translation, fact: tuple[str, object
         message=f"{group.count} UDP {'flow' if group.count == 1 else 'flows'} to {entry.orig_dst} port "
         f"{entry.orig_dport} (from {entry.orig_src}) {'is' if group.count == 1 else 'are'} {where}; the rules "
         + (f"still say so for new ones ({goal})" if same else f"now say {goal}"),
-        severity="info" if same else None,
+        severity="info" if same and not served else None,
         evidence=[
             ("flow", f"{entry.orig_src} port {entry.orig_sport}, {entry.timeout} s left", "IPCTNL_MSG_CT_GET"),
             ("goes to", f"{entry.reply_src} port {entry.reply_sport}", "CTA_TUPLE_REPLY"),
@@ -144,7 +149,8 @@ def _finding(group: Group, where: str, now: Translation, fact: tuple[str, object
         confirm=[f"conntrack -L {version}-p udp --orig-dst {entry.orig_dst}", f"ip route get {entry.reply_src}"],
         fix=f"conntrack -D {version}-p udp --orig-dst {entry.orig_dst} --orig-port-dst {entry.orig_dport}"
         + ("  # once the rule says another place" if same else ""),
-        touches=[chain_subject(now.at.table, now.at.chain)],
+        touches=[] if served else [about],
+        breaks=[about] if served else [],
     )
 
 
@@ -173,7 +179,10 @@ def examples() -> Iterator[Example]:
     yield case("draining", "the old backend is alive", _flow(_host("10.0.0.3", "10.0.0.2"), "10.0.0.2"))
     still = _flow(_host("10.0.0.9", to="10.0.0.2"), "10.0.0.2").build()
     words = ("still say so for new ones",)
-    yield Example(name="rule still says so", why="nf-orphan-dnat-to-dead speaks", tables=still, fires=1,
+    yield Example(name="rule still says so, it was served", why="it still sends, to nobody", tables=still, fires=1,
+                  severity="critical", says=(*words, "# once the rule says another place"))  # fmt: skip
+    never = _flow(_host("10.0.0.9", to="10.0.0.2"), "10.0.0.2", status=unanswered | IPS_DST_NAT).build()
+    yield Example(name="rule still says so, never served", why="nf-orphan-dnat-to-dead speaks", tables=never, fires=1,
                   severity="info", says=words)  # fmt: skip
     perhaps = _flow(_host("10.0.0.9", to=(*plain("limit"), *nat("dnat", "10.0.0.2", 5353))), "10.0.0.2")
     yield case("rule says so for some", "where the others go is not known", perhaps)

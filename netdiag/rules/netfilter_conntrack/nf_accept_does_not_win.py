@@ -106,6 +106,8 @@ ENGINES = re.compile(r"DOCKER|CNI-|NETAVARK|PODMAN|KUBE-|cali-|CILIUM_|LIBVIRT_|
 """How chains begin that an engine fills for its guests (the last: of LXD's and Incus' own tables)."""
 COUNTED = re.compile(r"\bcounter packets \d+ bytes \d+ ")
 MOST_LINKS = 6
+MOST_ACCEPTS = 4
+"""So many rules are written out in the fix."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -125,8 +127,8 @@ def check(view: HostView) -> Iterator[Draft]:
             key = (*_key(first.at), *_key(first.stop.at))
             if key not in said:
                 said.add(key)
-                same = {one.at.rule for one in lost if (*_key(one.at), *_key(one.stop.at)) == key}
-                yield _finding(hook, first, len(same))
+                same = [one for one in lost if (*_key(one.at), *_key(one.stop.at)) == key]
+                yield _finding(hook, first, list({one.at.rule: None for one in same if one.at.rule}))
 
 
 def _meant(view: HostView, one: Beaten, hook: str) -> bool:
@@ -165,14 +167,23 @@ def _key(at: Place) -> tuple[str, str, str]:
     return at.table.family, at.table.name, at.chain.name
 
 
-def _finding(hook: str, first: Beaten, count: int) -> Draft:
-    at, stop = first.at, first.stop
+def _fix(first: Beaten, rules: list[NftRule], here: bool) -> str:
+    """The accepts, at the head of the chain that drops; a set belongs to its table, and is no help there."""
+    stop = first.stop.at
+    texts = [COUNTED.sub("", rule_text(first.at.table, each)) for each in rules[:MOST_ACCEPTS]]
+    if not here or stop.table.legacy or any("@" in text or "xt match" in text for text in texts):
+        return f"accept the same in {chain_name(stop.table, stop.chain)}"
+    where = f"{stop.table.family} {quoted(stop.table.name)} {quoted(stop.chain.name)}"
+    more = f"  # and the {len(rules) - MOST_ACCEPTS} others" if len(rules) > MOST_ACCEPTS else ""
+    return f"nft {quoted('; '.join(f'insert rule {where} {text}' for text in texts))}{more}"
+
+
+def _finding(hook: str, first: Beaten, rules: list[NftRule]) -> Draft:
+    at, stop, count = first.at, first.stop, len(rules)
     assert at.rule is not None
     more = f" (and {count - 1} more rules)" if count > 1 else ""
     text = rule_text(at.table, at.rule)
-    plain_text = COUNTED.sub("", text)
     here = stop.at.chain.hook in (hook, None)
-    where = f"{stop.at.table.family} {quoted(stop.at.table.name)} {quoted(stop.at.chain.name)}"
     return RULE.found(
         subject=chain_subject(at.table, at.chain),
         message=f"{chain_name(at.table, at.chain)} accepts `{text}`{more}, but {place_words(stop.at)} drops it at "
@@ -182,9 +193,7 @@ def _finding(hook: str, first: Beaten, count: int) -> Draft:
             fact(stop),
         ],
         confirm=[list_chain(at.table, at.chain), list_chain(stop.at.table, stop.at.chain)],
-        fix=f"accept the same in {chain_name(stop.at.table, stop.at.chain)}"
-        if not here or stop.at.table.legacy or "@" in text or "xt match" in text  # a set belongs to its table
-        else f"nft {quoted(f'insert rule {where} {plain_text}')}",
+        fix=_fix(first, rules, here),
         breaks=[chain_subject(stop.at.table, stop.at.chain)],
         touches=[chain_subject(stop.at.table, stop.at.chain)],
     )
@@ -219,7 +228,11 @@ def examples() -> Iterator[Example]:
     local = _own(rule(iifname("lo"), port(6, 8080), verdict("accept")))
     yield case("lo for this host", "its own connections come by it", local, _firewall(), fires=1)
     two = _own(web, rule(port(6, 8081), verdict("accept")))
-    yield case("two rules, one fault", "told once for the pair of chains", two, _firewall(), fires=1)
+    each = ("insert rule inet fw in tcp dport 8080 accept; insert rule inet fw in tcp dport 8081 accept'",)
+    yield case("two rules, one fault", "told once for the pair of chains", two, _firewall(), fires=1, says=each)
+    five = _own(*(rule(port(6, number), verdict("accept")) for number in range(8080, 8085)))
+    rest = ("tcp dport 8083 accept'  # and the 1 others", "(and 4 more rules)")
+    yield case("five rules", "the fix can still be read", five, _firewall(), fires=1, says=rest)
     yield case("both accept", "as it must be", _own(web), _firewall(web))
     named = _firewall(rule(in_set(6, "open"), verdict("accept")), sets=(port_set("open", 22, 8080),))
     yield case("accepted by a set", "what counts is the verdict", _own(web), named)

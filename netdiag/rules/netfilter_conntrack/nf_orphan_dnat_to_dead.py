@@ -2,8 +2,8 @@
   A rule rewrites the destination of packets to an address that nobody can have: there is no route to it, its interface
   is down or has no carrier, its bridge has no ports, or has lost the one behind which it was heard a moment ago, it
   does not answer ARP or neighbour discovery, it lies among this host's guests and none of them has it, or it is private
-  (RFC 1918) and would leave by an uplink with public addresses. Or to a port of this host itself (redirect, or an own
-  address) on which nothing listens.
+  (RFC 1918, RFC 4193) and would leave by an uplink with public addresses. Or to a port of this host itself (redirect,
+  or an own address) on which nothing listens.
 
 Why it matters
   The port on this host is taken by a guest that is gone: connections time out, and a new allocation of the same port
@@ -131,6 +131,9 @@ def examples() -> Iterator[Example]:
     yield Example(name="a guest is left", why="the second port may have it", tables=two.build(), **QUIET)
     lost = HostBuilder().link("eth0").address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
     yield case("private, to the Internet", "nobody out there routes it", lost.nft(dead), 1)
+    yield case("private, IPv6, to the Internet", "nor such a one", _host().nft(_dnat("fd00:2::2")), 1)
+    ours = _host().address("eth0", "fd00:1::2/64").nft(_dnat("fd00:2::2"))
+    yield case("private, IPv6, inside", "the uplink is of the site's private network as well", ours)
     inside = HostBuilder().link("eth0").address("eth0", "172.16.0.2/24").route("default", via="172.16.0.1", dev="eth0")
     for up, how in ((False, {"fires": 1, "severity": "warning"}), (True, QUIET)):
         hosted = (

@@ -20,7 +20,7 @@ Not flagged
   A device of which the intent names no peers at all: a gateway that installs peers when they call. Peers without
   allowed_ips in the intent may have any. Against a baseline: peers that nothing here points to any more (no keepalive,
   no route of just their prefix) while the device is the same, which come and go on such gateways, told as info where
-  more than three, and more than half of all, are gone; a drained host.
+  none came since then, or more than three, and more than half of all, are gone; a drained host.
 
 References
   drivers/net/wireguard/netlink.c set_peer(); wg(8) syncconf
@@ -116,9 +116,14 @@ def _since(view: HostView, old_view: HostView, old: WireguardDevice, new: Wiregu
         yield _whole(old.ifname, f"{len(gone)} peers are gone {since(old_view)}", rest, source)
         return
     evicted = [peer for peer in old.peers if peer.public_key not in here]
-    if not gone and len(evicted) > NAMED and 2 * len(evicted) > len(old.peers):
+    changing = not here <= {peer.public_key for peer in old.peers}
+    most = len(evicted) > NAMED and 2 * len(evicted) > len(old.peers)
+    if not gone and evicted and (most or not changing):
         rest = [("peers", len(here), "WG_CMD_GET_DEVICE WGDEVICE_A_PEERS")]
+        names = ", ".join(peer.public_key for peer in evicted[:NAMED])
+        rest += [("peers that are gone", names, "WG_CMD_GET_DEVICE WGPEER_A_PUBLIC_KEY")]
         words = f"{len(evicted)} of {len(old.peers)} peers are gone {since(old_view)}, and nothing here points to them"
+        words += "" if changing else ", while no other came"
         yield _whole(old.ifname, words, rest, source, maybe=True)
     for peer in gone:
         yield _missing(view, new, peer.public_key, peer.allowed_ips, source)
@@ -263,7 +268,11 @@ def _compared() -> Iterator[Example]:
     yield case("kept alive from here", "this host calls it", kept, _host(), fires=1, severity="critical")
     routed = _host().route("10.0.0.2/32", dev="wg0", scope=253)
     yield case("with a route of its own", "the host still sends there", _host("a"), routed, fires=1)
-    yield case("called on demand", "an idle peer was evicted", _host("a"), _host().route("10.0.0.0/16", dev="wg0"))
+    info: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
+    calls = _host("b").route("10.0.0.0/16", dev="wg0")
+    yield case("called on demand", "an idle peer was evicted, another called", _host("a"), calls)
+    less = ("1 of 2 peers are gone", ", while no other came", f"peers that are gone {key('a')}")
+    yield case("taken away", "by whom it belonged to, or by mistake", _host("a", "b"), calls, says=less, **info)
     anew = WireguardBuilder().wireguard("wg0", ifindex=9)
     yield case("device made anew", "it starts without peers", _host("a"), anew, fires=1)
     bare, about = HostBuilder().link("eth0"), subject("wireguard-interface", ifname="wg0")
@@ -281,7 +290,7 @@ def _compared() -> Iterator[Example]:
     yield case("an intent with other peers", "what is meant counts, not what was", kept, meant)
     yield case("kept alive, and there", "as it was", kept, _host("a", persistent_keepalive=25))
     uplink = _host().link("eth0").route("10.0.0.2/32", dev="eth0", via="192.0.2.1")
-    yield case("its prefix goes another way now", "nothing here points to it", _host("a"), uplink)
+    yield case("its prefix goes another way now", "nothing here points to it", _host("a"), uplink, **info)
     keyless = _host()
     keyless._devices["wg0"] = msgspec.structs.replace(keyless._devices["wg0"], public_key=None)
     yield case("its key is gone", "the module was set up anew", _host("a"), keyless, fires=1)
@@ -289,8 +298,7 @@ def _compared() -> Iterator[Example]:
     yield case("three are gone", "told one by one", three, _host(), fires=3)
     about = subject("wireguard-interface", ifname="wg0")
     yield case("four are gone", "one cause", _host(*"abcd", persistent_keepalive=25), _host(), fires=1, subject=about)
-    for then, now, fires in (("abcd", "", 1), ("abcdefg", "abc", 1), ("abcdefgh", "abcd", 0), ("abc", "", 0)):
-        more: dict[str, Any] = {"severity": "info", "confidence": "possible"} if fires else {}
-        name = f"{len(then)} that are called on demand, of which {len(now)} are left"
-        yield case(name, "evicted, or lost", _host(*then), _host(*now), fires=fires, **more)
+    for then, now, fires in (("abcd", "x", 1), ("abcdefg", "abcx", 1), ("abcdefgh", "abcdx", 0), ("abc", "x", 0)):
+        name = f"{len(then)} that are called on demand, of which {len(now) - 1} are left, and another came"
+        yield case(name, "evicted, or lost", _host(*then), _host(*now), **(info if fires else {}))
     yield case("labelled drained", "somebody said so", kept, _host(), labels={"drained": "true"})
