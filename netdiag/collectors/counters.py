@@ -119,6 +119,9 @@ def read_sample(source: Source, *, links_first: bool = False) -> CounterSample:
         LinkCounters(
             ifindex=link.ifindex,
             ifname=link.ifname,
+            address=link.address,
+            inet6_received=link.inet6_received,
+            icmp6_sent=link.icmp6_sent,
             carrier_up_count=link.carrier_up_count,
             carrier_down_count=link.carrier_down_count,
             stats=link.stats,

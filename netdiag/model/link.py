@@ -116,6 +116,10 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     """IFLA_INET_CONF: this interface's net.ipv4.conf values by sysctl name."""
     inet6_conf: dict[str, int] = {}
     """IFLA_INET6_CONF: this interface's net.ipv6.conf values by sysctl name; empty where IPv6 does not run on it."""
+    inet6_received: int | None = None
+    """IPv6 packets that came in by it (IFLA_INET6_STATS InReceives); None: not told."""
+    icmp6_sent: int | None = None
+    """ICMPv6 messages that this host sent by it (IFLA_INET6_ICMP6STATS OutMsgs); None: not told."""
     stats: Stats64 = Stats64()
 
     @property
@@ -165,6 +169,12 @@ class LinkCounters(msgspec.Struct, frozen=True, kw_only=True):
 
     ifindex: int
     ifname: str
+    address: str | None = None
+    """Its hardware address at that moment."""
+    inet6_received: int | None = None
+    """IPv6 packets that came in by it; None: not told."""
+    icmp6_sent: int | None = None
+    """ICMPv6 messages that this host sent by it; None: not told."""
     carrier_up_count: int | None = None
     carrier_down_count: int | None = None
     stats: Stats64 = Stats64()

@@ -1,7 +1,9 @@
 """What it checks
   A hash map (hash, percpu_hash, hash_of_maps, devmap_hash, sockhash) of a program that is attached here, or that an
-  attached one calls (prog_array), has as many entries as it may have, or more than nine tenths of them. Full maps that
-  a bpffs of this host names, and no attached program uses, are told as info: whoever fills them is refused.
+  attached one calls (prog_array), has as many entries as it may have, or more than nine tenths of them. Or a full map
+  that a bpffs of this host names, and no program attached here uses: whoever fills it is refused. That is a warning for
+  hash and percpu_hash with a round number of places (a power of two, or tens), which is a limit, and else an info: a
+  map that was made for what is in it has any number.
 
 Why it matters
   A full hash map refuses every new key with E2BIG. What that does the program decides: mostly new flows are not
@@ -20,8 +22,8 @@ Not flagged
   LRU maps, which are full by design and push the oldest entry out. Arrays, whose slots always exist, and LPM tries,
   which hold configuration. Maps that programs cannot write (BPF_F_RDONLY_PROG) or nobody can (frozen): they are as
   large as what was put in. Maps of fewer than 16 entries, told as info where an attached program uses them. Maps of
-  programs that are attached nowhere, unless they are full and pinned (info): what fills them is not seen. Maps with
-  more entries than are counted: there the rule says "not evaluated".
+  programs that are attached nowhere, unless they are full and pinned: what fills them is not seen. Maps with more
+  entries than are counted: there the rule says "not evaluated".
 
 References
   kernel/bpf/hashtab.c alloc_htab_elem() "-E2BIG"; include/uapi/linux/bpf.h
@@ -32,7 +34,7 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfMap, BpfMapEntry, BpfPin
-from netdiag.model.finding import Draft, Severity, Unjudged, subject
+from netdiag.model.finding import Confidence, Draft, Severity, Unjudged, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule, quoted
@@ -46,6 +48,8 @@ RULE = Rule(
 )
 TYPES = ("hash", "percpu_hash", "hash_of_maps", "devmap_hash", "sockhash")
 RDONLY_PROG = 0x80
+LIMITED = ("hash", "percpu_hash")
+"""What flows and clients are kept in; the others hold devices, sockets and maps, which are known beforehand."""
 SMALL = 16
 NEARLY = 0.9
 
@@ -93,8 +97,14 @@ def _finding(one: BpfMap, name: str, count: int) -> Draft:
     )
 
 
+def _limited(one: BpfMap) -> bool:
+    """Whether somebody thought of a limit when the map was made, and not of what was to be put in."""
+    return one.type in LIMITED and (one.max_entries & (one.max_entries - 1) == 0 or one.max_entries % 10 == 0)
+
+
 def _unused(one: BpfMap, path: str, count: int) -> Draft:
     """A full map that is named in a bpffs, and that no packet of this host asks for."""
+    limited = _limited(one)
     return RULE.found(
         subject=subject("bpf-map", name=one.name, program=path),
         message=f"{one.type} {one.name or one.id} at {path} is full, {count} of {one.max_entries} entries: whoever "
@@ -105,8 +115,8 @@ def _unused(one: BpfMap, path: str, count: int) -> Draft:
         ],
         confirm=[f"bpftool map show pinned {quoted(path)}", f"bpftool map dump pinned {quoted(path)} | tail -n1"],
         fix=f"bpftool map dump pinned {quoted(path)}  # find what is stale in it; or make it anew, larger",
-        severity="info",
-        confidence="possible",
+        severity="warning" if limited else "info",
+        confidence="likely" if limited else "possible",
     )
 
 
@@ -151,18 +161,25 @@ def examples() -> Iterator[Example]:
     away = HostBuilder().bpf(programs=[program(1, map_ids=(5,))])
     away.bpf(maps=[BpfMap(id=5, type="hash", name="flows", max_entries=100, entries=100)])
     yield Example(name="attached nowhere", why="no packet asks for it", tables=away.build())
-    for name, kind, entries, most, fires in (
-        ("pinned", "hash", 16, 16, 1),
-        ("pinned, nine tenths", "hash", 95, 100, 0),
-        ("pinned, small", "hash", 15, 15, 0),
-        ("pinned, LRU", "lru_hash", 16, 16, 0),
-        ("pinned, not counted", "hash", None, 16, 0),
-    ):
+    pinned: tuple[tuple[str, str, int | None, int, Severity | None], ...] = (
+        ("pinned", "hash", 16, 16, "warning"),
+        ("pinned, tens", "hash", 1000, 1000, "warning"),
+        ("pinned, a CPU each", "percpu_hash", 4096, 4096, "warning"),
+        ("pinned, made for what is in it", "hash", 37, 37, "info"),
+        ("pinned, one less than round", "hash", 127, 127, "info"),
+        ("pinned, devices", "devmap_hash", 16, 16, "info"),
+        ("pinned, nine tenths", "hash", 95, 100, None),
+        ("pinned, small", "hash", 15, 15, None),
+        ("pinned, LRU", "lru_hash", 16, 16, None),
+        ("pinned, not counted", "hash", None, 16, None),
+    )
+    for name, kind, entries, most, severity in pinned:
         one = BpfMap(id=5, type=kind, name="flows", max_entries=most, entries=entries)
         host = HostBuilder().bpf(maps=[one], pins=[BpfPin(path="/sys/fs/bpf/flows", kind="map", id=5)])
-        severity: Severity | None = "info" if fires else None
-        why = "its owner may add to it" if fires else "nobody is refused, or it is not known"
-        yield Example(name=name, why=why, tables=host.build(), fires=fires, severity=severity)
+        why = "its owner may add to it" if severity else "nobody is refused, or it is not known"
+        sure: Confidence | None = {"warning": "likely", "info": "possible", None: None}[severity]
+        fires = int(severity is not None)
+        yield Example(name=name, why=why, tables=host.build(), fires=fires, severity=severity, confidence=sure)
     host = away.bpf(pins=[BpfPin(path="/sys/fs/bpf/nat", kind="prog", id=5)])
     yield Example(name="a program of that number is pinned", why="not the map", tables=host.build())
     called = HostBuilder().link("tap0", kind="tun")

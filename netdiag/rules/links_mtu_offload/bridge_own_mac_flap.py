@@ -1,7 +1,8 @@
 """What it checks
-  A bridge with addresses of its own changed its hardware address since the baseline was taken: it bears that of one
-  port, and had another one then. Or, as info, at some time since it was brought up: it bears that of one port, and its
-  link-local address was made of that of another port, or of an interface that was one and is still there.
+  A bridge with addresses of its own changed its hardware address between the two samples, or since the baseline was
+  taken: it bears that of one port, and had another one then. Or, as info, at some time since it was brought up: it
+  bears that of one port, and its link-local address was made of that of another port, or of an interface that was one
+  and is still there.
 
 Why it matters
   A bridge without a fixed address takes the lowest of its ports'. When a port with a lower one is added (a container,
@@ -45,7 +46,7 @@ RULE = Rule(
     title="a bridge changed its own hardware address with its ports",
     severity="warning",
     reads=("links", "addresses"),
-    consults=("baseline",),
+    consults=("counters", "baseline"),
     explains=("neigh-*",),
 )
 
@@ -65,12 +66,35 @@ def check(view: HostView) -> Iterator[Draft]:
         if not any(row.ifindex == bridge.ifindex and row.scope == 0 for row in view.addresses):
             continue
         ports = {port.address: port for port in view.stack.ports(bridge.ifindex) if port.address}
-        if bridge.address in ports:
+        moved = _meanwhile(view, bridge)
+        if moved is not None:
+            yield moved
+        elif bridge.address in ports:
             told, severity = _by_baseline(view, bridge), RULE.severity
             if told is None:
                 told, severity = _by_link_local(view, bridge, ports), "info"
             if told is not None:
                 yield _finding(bridge, ports[bridge.address], *told, severity=severity)
+
+
+def _meanwhile(view: HostView, bridge: Link) -> Draft | None:
+    """It changed between the samples: from that of one interface of this host to that of another."""
+    if not view.read_whole("counters"):
+        return None
+    before, after = (
+        {row.ifindex: row.address for row in sample.links if row.address} for sample in (view.counters, view.latest)
+    )
+    was, now = before.get(bridge.ifindex), after.get(bridge.ifindex)
+    if was is None or now is None or was == now:
+        return None
+    owners = {address: ifindex for ifindex, address in (before | after).items() if ifindex != bridge.ifindex}
+    names = {row.ifindex: row.ifname for row in (*view.counters.links, *view.latest.links)}
+    if was not in owners or now not in owners:
+        return None  # somebody set it, or it is the first port's
+    taken = Link(ifindex=owners[now], ifname=names[owners[now]], address=now)
+    fact = (f"{bridge.ifname} address at the first sample", was, f"RTM_GETLINK {bridge.ifname} IFLA_ADDRESS")
+    since = f"of {names[owners[was]]}, {was}, a moment ago"
+    return _finding(bridge, taken, since, was, fact, severity=RULE.severity)
 
 
 def _by_link_local(
@@ -113,10 +137,10 @@ def _finding(
         subject=subject("link", ifname=name),
         severity=severity,
         confidence="possible" if severity == "info" else None,  # it was at any time: it explains nothing of now
-        message=f"{name} had the hardware address {whose}, and now has that of {now.ifname}, {bridge.address}: "
+        message=f"{name} had the hardware address {whose}, and now has that of {now.ifname}, {now.address}: "
         "it changes with every port that has a lower one",
         evidence=(
-            (f"{name} address", bridge.address, f"RTM_GETLINK {name} IFLA_ADDRESS"),
+            (f"{name} address", now.address, f"RTM_GETLINK {name} IFLA_ADDRESS"),
             (f"{now.ifname} address", now.address, f"RTM_GETLINK {now.ifname} IFLA_ADDRESS"),
             fact,
         ),
@@ -176,7 +200,33 @@ def examples() -> Iterator[Example]:
     yield _case("a global address made of the old one", "it was so written down", slaac)
     bare = _bridge().link("br0", kind="bridge", address=None, ifindex=2).link("p9", master="br0", address=None)
     yield _case("no hardware address", "nothing to compare", bare)
+    yield from _between()
     yield from _since()
+
+
+def _between() -> Iterator[Example]:
+    """What it had at the two samples; the ports have LOW and HIGH."""
+    cases: tuple[tuple[str, str | None, str | None, dict[str, str], int], ...] = (
+        ("a lower port came meanwhile", HIGH, LOW, {}, 1),
+        ("the lower port went meanwhile", LOW, HIGH, {"p1": "gone"}, 1),
+        ("the same", LOW, LOW, {}, 0),
+        ("somebody set it meanwhile", HIGH, RANDOM, {}, 0),
+        ("it got its first port meanwhile", RANDOM, LOW, {}, 0),
+        ("not told at first", None, LOW, {}, 0),
+        ("not told at last", HIGH, None, {}, 0),
+    )
+    for name, was, now, gone, fires in cases:
+        host = _bridge(local=OF_LOW)
+
+        def sample(address: str | None, without: tuple[str, ...], made: HostBuilder = host) -> dict[str, Any]:
+            ports = (("p0", HIGH), ("p1", LOW), ("br0", address))
+            return {"links": tuple(made.link_counters(who, address=one) for who, one in ports if who not in without)}
+
+        host.counters(before=sample(was, ()), after=sample(now, tuple(gone)))
+        severity: Severity | None = "warning" if fires else None
+        says = (f"and now has that of {'p1' if now == LOW else 'p0'}, {now}",) if fires else ()
+        yield Example(name=name, why="who talks to it has the old one", tables=host.build(), fires=fires,
+                      severity=severity, says=says)  # fmt: skip
 
 
 def _since() -> Iterator[Example]:

@@ -123,18 +123,32 @@ def _strict(view: HostView) -> Iterator[Link]:
 
 
 def _unanswered(view: HostView, link: Link) -> int:
-    """How many more frames without IP came than frames went. All IP packets of the host are taken to be this link's,
-    so that this is rather too few."""
-    deltas = view.deltas
-    before = next((row.stats for row in deltas.first.links if row.ifindex == link.ifindex), None)
-    after = next((row.stats for row in deltas.second.links if row.ifindex == link.ifindex), None)
-    if before is None or after is None:
+    """How many more frames without IP came than such frames went. All IPv4 packets of the host are taken to be this
+    link's, and of what it sent only ICMPv6 is known to be no answer, so that this is rather too few."""
+    moved = _moved(view, link.ifindex)
+    if moved is None:
         return 0
-    packets = (deltas.snmp("Ip.InReceives") or 0) + (deltas.snmp("Ip6InReceives") or 0)
-    received, sent = after.rx_packets - before.rx_packets, after.tx_packets - before.tx_packets
+    received, sent, six = moved
+    packets, all_six = view.deltas.snmp("Ip.InReceives") or 0, view.deltas.snmp("Ip6InReceives") or 0
     if link.kind in OVER_IP:
-        packets = max(packets - received, 0)  # each of its frames came in an IP packet
+        packets = max(packets + all_six - received, 0)  # each of its frames came in an IP packet
+    else:
+        packets += all_six if six is None else six
     return received - packets - sent
+
+
+def _moved(view: HostView, ifindex: int) -> tuple[int, int, int | None] | None:
+    """Frames that came between the samples, those that went and are no ICMPv6, and IPv6 packets among those that came
+    (None: not told); None where the interface is in one sample only."""
+    deltas = view.deltas
+    before = next((row for row in deltas.first.links if row.ifindex == ifindex), None)
+    after = next((row for row in deltas.second.links if row.ifindex == ifindex), None)
+    if before is None or after is None:
+        return None
+    sent = after.stats.tx_packets - before.stats.tx_packets - ((after.icmp6_sent or 0) - (before.icmp6_sent or 0))
+    told = before.inet6_received is not None and after.inet6_received is not None
+    six = max((after.inet6_received or 0) - (before.inet6_received or 0), 0) if told else None
+    return after.stats.rx_packets - before.stats.rx_packets, max(sent, 0), six
 
 
 def _host(
@@ -162,15 +176,27 @@ def _sampled(
     packets: int = 0,
     *,
     gone: tuple[str, int] | None = None,
+    six: tuple[int, int | None, int | None] = (0, None, None),
 ) -> HostBuilder:
+    """``six``: IPv6 packets that this host received, those of eth1, and ICMPv6 messages that it sent by eth1."""
+
     def sample(times: int) -> dict[str, object]:
         stats = Stats64(rx_packets=50 + times * moved[0], tx_packets=20 + times * moved[1])
         snmp = {"Ip.InReceives": 9 + times * packets}
         snmp |= {} if counted is None else {COUNTED: times * counted}
         snmp |= {} if refused is None else {REFUSED: 7 + times * refused}
+        snmp["Ip6InReceives"] = 4 + times * six[0]
+        of_six = {
+            name: None if one is None else 3 + times * one
+            for name, one in (("inet6_received", six[1]), ("icmp6_sent", six[2]))
+        }
         still = Stats64(rx_packets=900, tx_packets=100)
         rows = [(name, still if name == "eth0" else stats) for name in ("eth0", "eth1")]
-        links = tuple(host.link_counters(name, stats=row) for name, row in rows if (name, times) != gone)
+        links = tuple(
+            host.link_counters(name, stats=row, **(of_six if name == "eth1" else {}))
+            for name, row in rows
+            if (name, times) != gone
+        )
         return {"snmp": snmp, "links": links}
 
     return host.counters(before=sample(0), after=sample(1))
@@ -207,6 +233,20 @@ def examples() -> Iterator[Example]:
     yield silent("nothing arrives", "the neighbour is down", _host(rx=0))
     yield silent("as many answers as requests", "the sources were refused in another namespace", _host(rx=2, tx=2))
     yield fires("one more request than answers", "the near miss", _host(rx=3, tx=2))
+    for name, rx, tx, six, fired in (
+        ("IPv6 by another link", 2, 0, (5, 0, 0), True),
+        ("IPv6 by this link", 2, 0, (5, 2, 0), False),
+        ("IPv6 by this link, and a request", 3, 0, (5, 2, 0), True),
+        ("IPv6, by which link is not told", 2, 0, (5, None, 0), False),
+        ("it greets its neighbours by ICMPv6", 2, 3, (0, 0, 3), True),
+        ("it answers, and greets", 2, 5, (0, 0, 3), False),
+        ("it sent, and how much of it was ICMPv6 is not told", 2, 3, (0, 0, None), False),
+        ("ICMPv6 that was not sent in the end", 2, 2, (0, 0, 5), True),
+    ):
+        host = HostBuilder().link("eth0").link("eth1", inet_conf={"rp_filter": 1})
+        host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+        host = _sampled(host, 2, moved=(rx, tx), six=six)
+        yield fires(name, "no request, or no answer", host) if fired else silent(name, "nobody is ignored", host)
     yield silent("IP packets arrived", "they explain what was received", _host(rx=2, packets=2))
     vxlan: dict[str, Any] = {"kind": "vxlan"}
     yield fires("tunnel for Ethernet", "each frame came in an IP packet", _host(rx=2, packets=2, **vxlan))

@@ -25,8 +25,9 @@ Not flagged
   interface has: another daemon, or the kernel, serves it now. One whose interface is in another namespace. One that was
   prepared and has never been up, as a standby or in the middle of booting: told as info. One whose every allowed
   address is routed to a peer of another WireGuard interface that is up, and has shaken hands: it stands by, told as
-  info (a peer for everything stands in for a default route alone). A host that was drained by taking the interface down
-  looks exactly like the fault: remove the peers or the interface, or suppress the finding while it lasts.
+  info (a peer for everything stands in for a default route alone). One of a host that is drained (the label
+  drained = true; or every BGP session switched off in BIRD, and neither intent nor baseline knows it up): told as info.
+  A host that was drained by taking the interface down, and of which nobody was told, looks exactly like the fault.
 
 References
   drivers/net/wireguard/device.c wg_stop(), net/sched/sch_generic.c dev_activate(), wg(8)
@@ -34,7 +35,6 @@ References
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Severity, Subject, subject
@@ -42,9 +42,11 @@ from netdiag.model.intent import IntendedWireguard
 from netdiag.model.link import Link
 from netdiag.model.route import RT_TABLE_MAIN
 from netdiag.model.wireguard import WireguardDevice
+from netdiag.rules.bgpsessions import sessions
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.wireguarddowncases import ABOUT, down, standby_examples
 from netdiag.rules.wireguardpeers import device_subject, devices, source
 from netdiag.rules.wireguardways import peer_for, way_into
 
@@ -53,7 +55,7 @@ RULE = Rule(
     title="a WireGuard interface with peers is down",
     severity="critical",
     reads=("links", "addresses", "rules", "wireguard"),
-    consults=("routes", "nexthops", "sysctls", "intent.wireguard", "baseline"),
+    consults=("routes", "nexthops", "sysctls", "bird", "intent.wireguard", "baseline"),
     explains=(
         "bgp-*",
         "addr-missing-expected-lo32",
@@ -118,6 +120,13 @@ def meant(view: HostView, ifname: str) -> str:
     return f"it was up at the time of the baseline of {old.meta.taken_at}" if then else ""
 
 
+def _drained(view: HostView, why: str) -> bool:
+    """Whether this host is out of service: it was told, or, where nothing says that the device is to be up (``why``),
+    all of its BGP sessions were switched off."""
+    off = [session.switched_off for session in sessions(view)]
+    return view.meta.drained or (not why and bool(off) and all(off))
+
+
 def check(view: HostView) -> Iterator[Draft]:
     found = list(devices(view))
     for device, link in found:
@@ -130,6 +139,8 @@ def check(view: HostView) -> Iterator[Draft]:
             message = f"{name} has {count} and has never been up"
         elif replaced(view, device, found):
             message = f"{name} is down, and other WireGuard interfaces have all the prefixes of its {count}"
+        elif _drained(view, why):
+            message = f"{name} is down with its {count}, on a host that is drained"
         else:
             severity = "critical"
             message = f"{name} is down: none of its {count} can reach this host or be reached" + (
@@ -202,14 +213,7 @@ def _emptied(view: HostView, device: WireguardDevice) -> Iterator[Subject]:
 def examples() -> Iterator[Example]:
     yield from _fault_examples()
     yield from _quiet_examples()
-    yield from _standby_examples()
-
-
-ABOUT = subject("wireguard-interface", ifname="wg0")
-
-
-def _down(**fields: Any) -> WireguardBuilder:
-    return WireguardBuilder().wireguard("wg0", up=False, **fields)
+    yield from standby_examples()
 
 
 def _fault_examples() -> Iterator[Example]:
@@ -217,7 +221,7 @@ def _fault_examples() -> Iterator[Example]:
         yield Example(
             name=f"taken down, {what}",
             why="its peers have shaken hands, so it was in use; the daemon may go on shaking hands all the same",
-            tables=_down(userspace=userspace).wg_peer("wg0", "a", age=30).build(),
+            tables=down(userspace=userspace).wg_peer("wg0", "a", age=30).build(),
             fires=1,
             subject=ABOUT,
             severity="critical",
@@ -227,7 +231,7 @@ def _fault_examples() -> Iterator[Example]:
     yield Example(
         name="taken down before anything was said",
         why="its queueing discipline tells that it has been up",
-        tables=_down().wg_peer("wg0", "a").wg_peer("wg0", "b").build(),
+        tables=down().wg_peer("wg0", "a").wg_peer("wg0", "b").build(),
         fires=1,
         severity="critical",
         says=("none of its 2 peers can",),
@@ -235,7 +239,7 @@ def _fault_examples() -> Iterator[Example]:
     yield Example(
         name="handshakes, and no word of a queueing discipline",
         why="either sign is enough",
-        tables=_down(qdisc=None).wg_peer("wg0", "a", age=900).build(),
+        tables=down(qdisc=None).wg_peer("wg0", "a", age=900).build(),
         fires=1,
         severity="critical",
     )
@@ -243,7 +247,7 @@ def _fault_examples() -> Iterator[Example]:
         yield Example(
             name=f"bytes {name}, and the interface set up anew",
             why="a peer that was spoken to is in use, handshake or not",
-            tables=_down(qdisc="noop").wg_peer("wg0", "a", rx_bytes=rx, tx_bytes=tx).build(),
+            tables=down(qdisc="noop").wg_peer("wg0", "a", rx_bytes=rx, tx_bytes=tx).build(),
             fires=1,
             severity="critical",
         )
@@ -290,11 +294,11 @@ def _quiet_examples() -> Iterator[Example]:
         why="the near miss: the same device, up",
         tables=WireguardBuilder().wireguard("wg0").wg_peer("wg0", "a", age=30).build(),
     )
-    yield Example(name="down without peers", why="nobody is cut off (a drained host)", tables=_down().build())
+    yield Example(name="down without peers", why="nobody is cut off (a drained host)", tables=down().build())
     yield Example(
         name="socket left behind",
         why="the interface lives in another namespace and may well be up",
-        tables=_down(userspace=True).wg_peer("wg0", "a", age=30).elsewhere("wg0").build(),
+        tables=down(userspace=True).wg_peer("wg0", "a", age=30).elsewhere("wg0").build(),
     )
     other = WireguardBuilder().wireguard("wg0", userspace=True, up=False, kind="veth").wg_peer("wg0", "a", age=30)
     yield Example(
@@ -309,135 +313,3 @@ def _plain() -> WireguardBuilder:
     host = WireguardBuilder()
     host.link("eth1", up=False)
     return host
-
-
-def _standby_examples() -> Iterator[Example]:
-    for what, qdisc in (("noop", "noop"), ("not told", None)):
-        yield Example(
-            name=f"prepared and never up, queueing discipline {what}",
-            why="a standby, or a host in the middle of booting: worth knowing, no alarm",
-            tables=_down(qdisc=qdisc).wg_peer("wg0", "a", persistent_keepalive=25).build(),
-            fires=1,
-            subject=ABOUT,
-            severity="info",
-            confidence="likely",
-            says=("has 1 peer and has never been up",),
-        )
-
-    new = _down(qdisc="noop").wg_peer("wg0", "a")
-    up = WireguardBuilder().wireguard("wg0")
-    weights: tuple[tuple[str, WireguardBuilder, Severity, dict[str, str]], ...] = (
-        ("up then", up, "critical", {}),
-        ("up then, drained now", up, "info", {"drained": "true"}),
-        ("not up then", _down().wg_peer("wg0", "a"), "info", {}),
-        ("another one up then", WireguardBuilder().wireguard("wg1").wg_peer("wg1", "a"), "info", {}),
-    )
-    for what, then, severity, labels in weights:
-        yield Example(
-            name=f"made anew and never up, {what}",
-            why="somebody made it again and forgot to set it up",
-            tables=new.build(),
-            baseline=then.build(),
-            labels=labels,
-            fires=1,
-            severity=severity,
-        )
-    named = _down(qdisc="noop").wg_peer("wg0", "a").intend(wireguard=(IntendedWireguard(ifname="wg0"),)).build()
-    told = ("be reached (the intent names it)",)
-    yield Example(name="never up, and meant to be", why="told", tables=named, fires=1, severity="critical", says=told)
-    other = _down(qdisc="noop").wg_peer("wg0", "a").intend(wireguard=(IntendedWireguard(ifname="wg9"),)).build()
-    yield Example(name="never up, another one is meant", why="a standby", tables=other, fires=1, severity="info")
-
-    def beside(
-        *prefixes: str,
-        up: bool = True,
-        own: tuple[str, ...] = ("10.0.0.2/32", "fd00::2/128"),
-        routed: bool = True,
-        age: float | None = 10,
-    ) -> WireguardBuilder:
-        host = _down().wg_peer("wg0", "a", age=9000, allowed_ips=own)
-        host.wireguard("wg1", up=up).wg_peer("wg1", "b", age=age, allowed_ips=prefixes)
-        for prefix in prefixes if up and routed else ():
-            host.route(prefix, dev="wg1")
-        return host
-
-    yield Example(
-        name="another interface has the same prefixes",
-        why="traffic goes on there: a failover that was tested and put back",
-        tables=beside("10.0.0.2/32", "fd00::2/128").build(),
-        fires=1,
-        severity="info",
-        says=("other WireGuard interfaces have all the prefixes",),
-    )
-    yield Example(
-        name="another interface has wider prefixes",
-        why="they cover the same addresses",
-        tables=beside("10.0.0.0/8", "fd00::/8").build(),
-        fires=1,
-        severity="info",
-    )
-    aside = beside("10.0.0.2/32", "fd00::2/128", routed=False)
-    aside.link("eth0")
-    for prefix in ("10.0.0.2/32", "fd00::2/128"):
-        aside.route(prefix, dev="eth0")
-    yield Example(
-        name="another interface has the same prefixes, and they are routed to a wire",
-        why="what is for them leaves unencrypted",
-        tables=aside.build(),
-        fires=1,
-        severity="critical",
-    )
-    for name, why, given in (
-        ("and no routes for them", "what is for them goes another way", {"routed": False}),
-        ("and its peer never answered", "nobody is behind it", {"age": None}),
-    ):
-        same = beside("10.0.0.2/32", "fd00::2/128", **given).build()
-        yield Example(
-            name=f"another interface has the same prefixes, {name}", why=why, tables=same, fires=1, severity="critical"
-        )
-    yield Example(
-        name="another interface has one of two prefixes",
-        why="the IPv6 address is lost",
-        tables=beside("10.0.0.2/32").build(),
-        fires=1,
-        severity="critical",
-    )
-    lower, upper, all4, all6 = "0.0.0.0/1", "128.0.0.0/1", "0.0.0.0/0", "::/0"
-    standing: tuple[tuple[tuple[str, ...], tuple[str, ...], Severity], ...] = (
-        ((lower, upper), (lower, upper), "info"),
-        ((lower,), (all4,), "info"),
-        ((lower, upper), (upper,), "critical"),
-        ((lower, upper), (lower,), "critical"),
-        (("64.0.0.0/2",), (all4,), "critical"),
-        ((all4, all6), (all4, all6), "info"),
-        ((all4, all6), (all4,), "critical"),
-        (("8000::/1",), (all6,), "info"),
-        (("8000::/2",), ("8000::/2",), "info"),
-        (("8000::/1",), ("::/1",), "critical"),
-        (("10.0.0.0/8",), ("10.0.0.0/9",), "critical"),
-        (("10.0.0.2/32", "fd00::2/128"), (all4, all6), "critical"),
-        (("10.0.0.2/32", "fd00::2/128"), (lower, upper, "8000::/1"), "critical"),
-        (("10.0.0.2/32", "fd00::2/128"), ("0.0.0.0/2", "c000::/2"), "info"),
-    )
-    for own, prefixes, severity in standing:
-        yield Example(
-            name=f"another interface has {' '.join(prefixes)} of {' '.join(own)}",
-            why="who has all of it stands in; a way to the internet does for another such way alone",
-            tables=beside(*prefixes, own=own).build(),
-            fires=1,
-            severity=severity,
-        )
-    yield Example(
-        name="the other interface is down as well",
-        why="two faults, and neither makes up for the other",
-        tables=beside("10.0.0.2/32", "fd00::2/128", up=False).build(),
-        fires=2,
-        severity="critical",
-    )
-    yield Example(
-        name="peers without prefixes",
-        why="nothing says that anything else stands in for them",
-        tables=_down().wg_peer("wg0", "a", age=9000, allowed_ips=()).build(),
-        fires=1,
-        severity="critical",
-    )

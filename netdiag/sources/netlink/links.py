@@ -89,6 +89,10 @@ _IGNORED = {
 
 _STATS_NAMES = Stats64.__struct_fields__
 _STATS = Struct(f"={len(_STATS_NAMES)}Q")
+_IN_RECEIVES = Struct("=8xQ")
+"""IPSTATS_MIB_INPKTS, the second; what stands behind it moved in Linux 6.9 (include/uapi/linux/snmp.h)."""
+_OUT_MSGS = Struct("=24xQ")
+"""ICMP6_MIB_OUTMSGS, the fourth."""
 _LAYOUTS = 16
 """How many layouts of one message length are remembered."""
 _KEPT = 4096
@@ -278,18 +282,21 @@ class LinkSink:
         return layout
 
     def _families(self, fields: dict[str, Any], payload: bytes) -> None:
-        """IFLA_AF_SPEC: a nest a family; here only the sysctls of IPv4 and IPv6."""
+        """IFLA_AF_SPEC: a nest a family; here the sysctls of IPv4 and IPv6, and how many IPv6 packets came and went."""
         for family, start, end in walk(payload):
             if family == nl.AF_INET:
-                wanted, name, read = nl.IFLA_INET_CONF, "inet_conf", inet_conf
+                for kind, first, stop in walk(payload, start, end):
+                    if kind == nl.IFLA_INET_CONF:
+                        fields["inet_conf"] = self._once("inet_conf", inet_conf, payload[first:stop])
+                        break
             elif family == nl.AF_INET6:
-                wanted, name, read = nl.IFLA_INET6_CONF, "inet6_conf", inet6_conf
-            else:
-                continue
-            for kind, first, stop in walk(payload, start, end):
-                if kind == wanted:
-                    fields[name] = self._once(name, read, payload[first:stop])
-                    break
+                for kind, first, stop in walk(payload, start, end):
+                    if kind == nl.IFLA_INET6_CONF:
+                        fields["inet6_conf"] = self._once("inet6_conf", inet6_conf, payload[first:stop])
+                    elif kind == nl.IFLA_INET6_STATS and stop - first >= _IN_RECEIVES.size:
+                        (fields["inet6_received"],) = _IN_RECEIVES.unpack_from(payload, first)
+                    elif kind == nl.IFLA_INET6_ICMP6STATS and stop - first >= _OUT_MSGS.size:
+                        (fields["icmp6_sent"],) = _OUT_MSGS.unpack_from(payload, first)
 
     def _kind(self, payload: bytes) -> dict[str, Any]:
         """IFLA_LINKINFO: what sort of interface this is, and what it is to its master."""
