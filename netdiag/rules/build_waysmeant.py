@@ -76,6 +76,7 @@ def refused_examples() -> Iterator[Example]:
         ("permanent", "192.0.2.1", {"state": "permanent"}),
         ("proxy", "192.0.2.1", {"state": "stale", "flags": NTF_PROXY}),
         ("elsewhere", "192.0.2.1", {"dev": "eth1"}),
+        ("not on its subnet, as a router's loopback", "198.51.100.1", {}),
         ("IPv6", "fe80::1", {}),
     )
     for name, address, entry in strangers:

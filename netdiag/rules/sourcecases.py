@@ -38,3 +38,8 @@ def sources_since() -> Iterator[Example]:
     seen: dict[str, Any] = {"fires": 1, "severity": "critical", "says": words}
     yield case("IPv6, source lost", "the uplink's comes first", bare[0], bare[1], **seen)
     yield case("IPv6, never named", "somebody translates it, perhaps", bare[0], bare[0], **may)
+    for via in ("fd00::1", "fe80::1"):
+        lost = HostBuilder().link("eth0").address("eth0", "fd00::5/64").address("lo", "2001:db8:7::7/128")
+        tables = lost.route("default", dev="eth0", via=via).build()
+        why = "routers hardly ever translate IPv6"
+        yield Example(name=f"IPv6, by {via}", why=why, tables=tables, fires=1, severity="warning", says=words)

@@ -1,9 +1,10 @@
-"""Whether those who are sent to by a neighbour entry hear anything: callers get no answer, though they are heard.
+"""Whether those who are sent to by a neighbour entry hear anything: callers get no answer, though they are heard, or
+nobody who is called answers.
 
 Used where a hardware address that somebody wrote down is judged. Pure; asks for sockets, routes and rules.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbour
 from netdiag.model.protocols import IPPROTO_TCP
-from netdiag.model.sockets import SYN_RECV
+from netdiag.model.sockets import SYN_RECV, SYN_SENT
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.sockettables import plain
@@ -31,12 +32,22 @@ def deaf_callers(view: HostView, row: Neighbour) -> list[str]:
     Empty where sockets or what leads to the callers was not read whole, and where somebody behind the entry has
     acknowledged something since it was written.
     """
+    return _waiting(view, row, SYN_RECV)
+
+
+def vain_calls(view: HostView, row: Neighbour) -> list[str]:
+    """Addresses that this host calls by this entry again and again (SYN), and that do not answer; sorted. Empty as
+    above: of an entry by which anything was answered it is not the entry's fault."""
+    return _waiting(view, row, SYN_SENT)
+
+
+def _waiting(view: HostView, row: Neighbour, state: int) -> list[str]:
     if not all(view.read_whole(table) for table in ("sockets", "routes", "rules", "nexthops", "sysctls")):
         return []
     if row.confirmed is not None and row.updated is not None and row.confirmed + 1 < row.updated:
         return []  # (both times begin as one)
     table = view.sockets
-    waiting = (table.protocol == IPPROTO_TCP) & (table.state == SYN_RECV) & (table.retrans >= AGAIN)
+    waiting = (table.protocol == IPPROTO_TCP) & (table.state == state) & (table.retrans >= AGAIN)
     callers = {str(plain(one.dst)) for one in table.rows(np.flatnonzero(waiting)[:MOST])}
     return sorted(one for one in callers if (":" in one) == (row.family == "inet6") and _led_by(view, row, one))
 
@@ -65,6 +76,29 @@ def unheard_finding(rule: Rule, link: Link, row: Neighbour, callers: list[str]) 
         fix=f"ip {six}neigh delete {row.dst} dev {quoted(name)}",
         touches=(subject("link", ifname=name),),
         breaks=[subject("address", address=one) for one in (row.dst, *callers)],
+    )
+
+
+def vain_finding(rule: Rule, link: Link, row: Neighbour, called: list[str]) -> Draft:
+    """The report of one entry by which nobody answers. One may be off, or filter; a gateway that passes none of several
+    on is more than that."""
+    name, six = link.ifname, "-6 " if row.family == "inet6" else ""
+    far = [one for one in called if one != row.dst]
+    many = f"{called[0]} and {len(called) - 1} more" if len(called) > 1 else called[0]
+    return rule.found(
+        subject=subject("neighbour", dst=row.dst, ifname=name),
+        severity="warning",
+        confidence="likely" if len(far) > 1 else "possible",
+        message=f"{row.dst} on {name} was written down with {row.lladdr}, and nothing was answered by it since: "
+        f"connections to {many} are not; the hardware address is wrong, or what is behind it does not answer",
+        evidence=(
+            (f"neighbour {row.dst}", f"{row.lladdr} permanent", f"RTM_GETNEIGH {name} NDA_LLADDR"),
+            ("called again and again", many, "SOCK_DIAG tcp SYN_SENT idiag_retrans"),
+        ),
+        confirm=(f"ip {six}neigh show to {row.dst} dev {quoted(name)}", "ss -tno state syn-sent"),
+        fix=f"ip {six}neigh delete {row.dst} dev {quoted(name)}",
+        touches=(subject("link", ifname=name),),
+        breaks=[subject("address", address=one) for one in (row.dst, *called)],
     )
 
 
@@ -110,3 +144,36 @@ def unheard_examples() -> Iterator[Example]:
     ):
         extra: dict[str, Any] = {"says": ("nobody hears the answers",), "confidence": "likely"} if fires else more
         yield Example(name=f"written down, {name}", why=why, tables=made.build(), fires=fires, **extra)
+    yield from _vain_examples(host)
+
+
+def _vain_examples(host: Callable[..., HostBuilder]) -> Iterator[Example]:
+    def call(made: HostBuilder, *dsts: str, **socket: Any) -> HostBuilder:
+        for number, dst in enumerate(dsts):
+            own: dict[str, Any] = {"src": "192.0.2.2", "dst": dst, "sport": 50000 + number, "dport": 443}
+            made.socket(**(own | {"state": SYN_SENT, "retrans": AGAIN} | socket))
+        return made
+
+    quiet = {"state": 5}
+    two = ("198.51.100.9", "198.51.100.10")
+    for name, why, made, severity in (
+        ("passes none of two on", "nothing was ever answered by it", call(host(**quiet), *two), "warning"),
+        ("passes one on in vain", "that one may be off", call(host(**quiet), *two[:1]), "info"),
+        ("is called in vain", "it may be off", call(host(**quiet), "192.0.2.1"), "info"),
+        ("is called in vain, and one behind it", "the same", call(host(**quiet), "192.0.2.1", two[0]), "info"),
+        ("has answered since it was written", "it is right", call(host(age=2.1, **quiet), *two), None),
+        ("is called for the first time", "a segment may be lost", call(host(**quiet), *two, retrans=AGAIN - 1), None),
+        ("is not on the way", "others are called", call(host(**quiet), "192.0.2.3", "192.0.2.4"), None),
+    ):
+        yield Example(
+            name=f"written down, {name}",
+            why=why,
+            tables=made.build(),
+            fires=0 if severity is None else 1,
+            severity=severity,  # type: ignore[arg-type]
+            says=("nothing was answered by it since",) if severity else (),
+        )
+    node = HostBuilder().link("vx0", kind="vxlan").route("10.42.2.0/24", via="10.42.2.0", dev="vx0", onlink=True)
+    node.neighbour("10.42.2.0", dev="vx0", state="permanent", lladdr="02:00:00:00:00:09", updated=2.0)
+    dead = call(node, "10.42.2.5", "10.42.2.6", src="10.42.1.1")
+    yield Example(name="written down, a tunnel's node passes none on", why="it may be off", tables=dead.build())

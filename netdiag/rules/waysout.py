@@ -156,12 +156,16 @@ def uplinks(view: HostView, family: str) -> list[Uplink]:
 
 
 def likely_gateway(view: HostView, family: str, uplink: Uplink) -> str | None:
-    """The one neighbour of the uplink that is known; IPv6: the one that says it is a router. None: cannot be told."""
+    """The one neighbour on the uplink's subnet that is known; IPv6: the one that says it is a router. None: cannot be
+    told. (A router may ask from an address of its loopback, and then stands among the neighbours with that.)"""
+    subnet = ip_network((uplink.address.local, uplink.address.prefixlen), strict=False)
     rows = view.neighbours
     mine = (rows.ifindex == uplink.link.ifindex) & (rows.family == (2 if family == "inet" else 10))
     known = list(rows.rows(np.flatnonzero(mine & (rows.state & GOOD != 0) & (rows.flags & NTF_PROXY == 0))))
     if family == "inet6":
         known = [row for row in known if row.router]
+    else:
+        known = [row for row in known if ip_address(row.dst) in subnet]
     return known[0].dst if len(known) == 1 else None
 
 

@@ -18,9 +18,10 @@ def build(lab: Lab) -> Host:
     return host
 
 
-def tell(host: Host, *, age: float, keepalive: int = 25, tx_each: int = 0) -> None:
+def tell(host: Host, *, age: float, keepalive: int = 25, tx_each: int = 0, rx_each: int = 0) -> None:
     fine = Told(public_key=ALIVE, age=20, allowed_ips=["10.9.0.3/32"], rx=9000, tx=9000)
-    scripted(host, "wg0", [fine, Told(public_key=DEAD, age=age, keepalive=keepalive, tx_each=tx_each, rx=500, tx=500)])
+    each = {"tx_each": tx_each, "rx_each": rx_each}
+    scripted(host, "wg0", [fine, Told(public_key=DEAD, age=age, keepalive=keepalive, rx=500, tx=500, **each)])
 
 
 def idle(lab: Lab) -> Host:
@@ -58,7 +59,19 @@ TRAFFIC = Drill(
     check_args=("--interval", "0.05"),
     twin=idle,
 )
-test_drill = drill_test(KEEPALIVE, TRAFFIC)
+DEAF = Drill(
+    rule="wg-handshake-stale",
+    shows=False,
+    name="it calls and does not hear",
+    build=build,
+    break_=lambda lab, host: tell(host, age=LONG, tx_each=92, rx_each=148),
+    repair=fresh,
+    severity="warning",
+    expect={"kind": "wireguard-peer", "ifname": "wg0", "public_key": DEAD},
+    check_args=("--interval", "0.05"),
+    twin=idle,
+)
+test_drill = drill_test(KEEPALIVE, TRAFFIC, DEAF)
 
 
 def test_one_look_at_an_idle_peer_is_no_answer(lab: Lab) -> None:

@@ -77,6 +77,8 @@ class Told:
     tx: int = 0
     tx_each: int = 0
     """Bytes sent between one question and the next."""
+    rx_each: int = 0
+    """Bytes received meanwhile."""
 
 
 def scripted(host: Host, ifname: str, peers: Sequence[Told]) -> int:
@@ -122,7 +124,11 @@ def _answer(peers: Sequence[Told], asked: int) -> str:
         lines.append("public_key=" + base64.b64decode(peer.public_key).hex())
         lines += [f"endpoint={peer.endpoint}"] if peer.endpoint else []
         lines += [f"last_handshake_time_sec={0 if peer.age is None else int(time.time() - peer.age)}"]
-        lines += ["last_handshake_time_nsec=0", f"tx_bytes={peer.tx + asked * peer.tx_each}", f"rx_bytes={peer.rx}"]
+        lines += [
+            "last_handshake_time_nsec=0",
+            f"tx_bytes={peer.tx + asked * peer.tx_each}",
+            f"rx_bytes={peer.rx + asked * peer.rx_each}",
+        ]
         lines += [f"persistent_keepalive_interval={peer.keepalive}"]
         lines += [f"allowed_ip={prefix}" for prefix in peer.allowed_ips]
     return "\n".join([*lines, "errno=0", "", ""])

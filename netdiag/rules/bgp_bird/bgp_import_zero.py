@@ -22,14 +22,15 @@ Fix
   "birdc configure". BIRD asks the neighbour for its routes again; the session is not restarted.
 
 Not flagged
-  "import none" on a session without a sibling that imports: it only announces, by choice, unless this host has no other
-  way to anybody (see above). A neighbour that sends nothing, or has withdrawn what it sent, where no baseline says
-  otherwise. Sessions inside the AS on a host that has a default route from elsewhere, where none of the other signs is
-  there. Clients of a route server. A session established less than a second ago. Hosts out of service (drained),
-  as far as the baseline goes. Another filter that refuses all, on a host that has a default route from elsewhere and no
-  sibling to compare with, is told as information only: an announcer may be written so too ("import filter { reject; }"
-  on a node that forwards for its guests and announces them). BIRD counts what a filter accepted since the session
-  stands, so a filter that was broken before that is not told from one that is meant.
+  "import none" on a session without a sibling that imports: it only announces, by choice, unless this host has no
+  other way to anybody (see above); an info where it brought routes since it stands, and was changed meanwhile. A
+  neighbour that sends nothing, or has withdrawn what it sent, where no baseline says otherwise. Sessions inside the AS
+  on a host that has a default route from elsewhere, where none of the other signs is there. Clients of a route server.
+  A session established less than a second ago. Hosts out of service (drained), as far as the baseline goes. Another
+  filter that refuses all, on a host that has a default route from elsewhere and no sibling to compare with, is told as
+  information only: an announcer may be written so too ("import filter { reject; }" on a node that forwards for its
+  guests and announces them). BIRD counts what a filter accepted since the session stands, so a filter that was broken
+  before that is not told from one that is meant.
 
 References
   nest/proto.c channel_show_stats(), nest/rt-table.c rte_update2() of BIRD
@@ -84,9 +85,14 @@ def of_ipv6(one: Standing) -> bool:
 def missed(view: HostView, one: Standing) -> bool:
     """A host that only announces does neither: it forwards and learned routes of the session before, or it learns those
     of the other family over it."""
-    counts, channels = one.channel.import_updates, one.session.protocol.channels
-    learned = counts is not None and bool(counts.accepted) and view.sysctl_int(FORWARDING[of_ipv6(one)]) == 1
+    channels = one.session.protocol.channels
+    learned = took(one) and view.sysctl_int(FORWARDING[of_ipv6(one)]) == 1
     return learned or any(other.imported for other in channels if other is not one.channel)
+
+
+def took(one: Standing) -> bool:
+    """Whether it brought routes since it stands: its filter was changed in between, and BIRD counts on."""
+    return one.channel.import_updates is not None and bool(one.channel.import_updates.accepted)
 
 
 def way_out(view: HostView, one: Standing) -> bool:
@@ -154,7 +160,7 @@ def check(view: HostView) -> Iterator[Draft]:
         was = (then.imported or 0) if then is not None and not better else 0
         if one.channel.input_filter == NOTHING:
             lost = bool(better or was) or (not one.internal and installs(one) and cut_off(view))
-            meant = not lost
+            meant = not lost and not took(one)
         else:
             lost = bool(better or was) or not way_out(view, one) or missed(view, one)
             meant = one.internal and not lost
@@ -381,6 +387,9 @@ def _of_routers(told: dict[str, Any]) -> Iterator[Example]:
     router = BirdHost().bgp("up1", **_zero(input_filter="REJECT"))
     router.sysctl("net.ipv4.ip_forward", 1)
     yield _case("it forwards, and imports none", "by choice", router)
+    router = BirdHost().bgp("up1", **_zero(input_filter="REJECT", import_updates=before))
+    router.sysctl("net.ipv4.ip_forward", 1)
+    yield _case("it took routes before, and imports none now", "somebody changed that meanwhile", router, **info)
     for imported, wanted in ((2, told), (0, info)):
         both = _zero()
         both["channels"] += (channel(name="ipv6", imported=imported, input_filter="ACCEPT"),)

@@ -1,11 +1,13 @@
 """What it checks
-  A neighbour that somebody wrote down (permanent) has a hardware address that nothing on that link has: the only
-  other end of the cable has another one, every answer of the guest on that tap came from another one, the vxlan
-  device has no way to that address, it is the interface's own, or it is on a bridge of which all ports are cables to
-  containers, and none ends in it. As a warning: it is the default gateway, the other family's gateway on the link
-  answers from another one, and nobody else there has it. Likely: it, or a host behind it, opens TCP connections to
-  this host and does not hear the answers. The same in a bridge's own table: an entry that somebody wrote down leads to
-  another port than the one behind which that hardware address is, or, being "permanent", to the bridge itself.
+  A neighbour that somebody wrote down (permanent) has a hardware address that nothing on that link has: the only other
+  end of the cable has another one, every answer of the guest on that tap came from another one, the vxlan device has
+  no way to that address, it is the interface's own, or it is on a bridge of which all ports are cables to containers,
+  and none ends in it. As a warning: it is the default gateway, the other family's gateway on the link answers from
+  another one, and nobody else there has it. Likely: it, or a host behind it, opens TCP connections to this host and
+  does not hear the answers. A warning: it is a gateway by which several addresses are called again and again, and
+  nothing was answered by it since it was written; an info where only one is called. The same in a bridge's own table:
+  an entry that somebody wrote down leads to another port than the one behind which that hardware address is, or, being
+  "permanent", to the bridge itself.
 
 Why it matters
   A permanent entry is never asked for and never corrected: since the machine behind it was replaced, everything for
@@ -59,7 +61,7 @@ from netdiag.rules.expected import same_link, since
 from netdiag.rules.gatewaycases import on_bridge, own_address, written_down
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.silentneighbours import of_many
-from netdiag.rules.unheardby import deaf_callers, unheard_examples, unheard_finding
+from netdiag.rules.unheardby import deaf_callers, unheard_examples, unheard_finding, vain_calls, vain_finding
 
 RULE = Rule(
     id="neigh-permanent-stale-mac",
@@ -72,6 +74,8 @@ RULE = Rule(
 )
 NO_END, MINE = "no end", "own"
 CARDS, SHARING = (None, "veth", "bond", "team", "vlan"), ("ipvlan", "ipvtap", "macvlan", "macvtap")
+CARRYING = ("vxlan", "geneve", "tun")
+"""What is behind these may be off, or cut off further on, and nobody types its hardware address."""
 NOBODY = "00:00:00:00:00:00"
 GUIDED = ("remote", "group", "external", "l2miss")
 """What makes a vxlan device carry an address without an entry: a far end for all, routes, a daemon that is asked."""
@@ -95,6 +99,8 @@ def check(view: HostView) -> Iterator[Draft]:
             yield _finding(link, row, *truth)
         elif callers:
             yield unheard_finding(RULE, link, row, callers)
+        elif truth is None and link.kind not in CARRYING and (called := vain_calls(view, row)):
+            yield vain_finding(RULE, link, row, called)
     yield from _switched(view)
 
 

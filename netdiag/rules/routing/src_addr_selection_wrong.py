@@ -6,9 +6,10 @@
   one that is still here, by the same gateway, at the time of the baseline. Or, on a host with private addresses only,
   the route names a tunnel's address instead of the uplink's own (a warning). Asked are the routing tables, as the
   kernel does for a socket that is not bound (of IPv6 the order of RFC 6724: a ULA of the uplink comes before a public
-  address of lo); every next hop counts. Nothing on the way out may rewrite the source. Where the uplink and its gateway
-  are private, and the public address rests on lo, a router there may translate: that is told as info; and as a fault
-  where connections from the private one to several addresses of the Internet get no answer, and none stands.
+  address of lo); every next hop counts. Nothing on the way out may rewrite the source. Where the uplink and its
+  gateway are private, and the public address rests on lo, a router there may translate: that is told as info; as a
+  warning of IPv6, whose routers hardly ever do, where no baseline was so before; and as a fault where connections from
+  the private one to several addresses of the Internet get no answer, and none stands.
 
 Why it matters
   The route lost its "src" (a daemon was restarted, somebody typed the default route anew), and the uplink has no
@@ -256,13 +257,13 @@ def _draft(view: HostView, wrong: Wrong, better: str) -> Draft:
         unheard = _unheard(view, wrong.source)
         if unheard >= UNANSWERED:
             proof.append(("addresses that do not answer it, and none that does", unheard, "INET_DIAG SYN-SENT"))
-        chosen_by_itself = not proof
+        chosen_by_itself = not proof and (family == "inet" or view.baseline is not None)
         why += ", and nobody answers it" if unheard >= UNANSWERED else ""
     return RULE.found(
         subject=route_subject(view, row),
         message=f"packets to the Internet by {wrong.out.ifname} carry the source {wrong.source} of "
         f"{wrong.owner.ifname}, which nobody there can answer: {why}; this host is {better} {world}",
-        severity="critical" if not private(better) else "warning",
+        severity="warning" if private(better) or (wrong.perhaps and not proof) else "critical",
         confidence="possible" if chosen_by_itself else "likely",
         evidence=[
             (f"source to {wrong.dst}", wrong.source, f"table {table_word(row.table)} {row.dst}, RTM_GETADDR"),

@@ -2,8 +2,9 @@
   Established TCP connections with bytes to be read of which none was read between two looks, where the process that
   should read is stopped (state T), frozen with its cgroup (a paused container) or stuck in the kernel (D), or where
   several connections of one program wait so, of a port that it serves or with 4 KiB and more. One connection with so
-  much to read is an info. Of a process that is stopped or stuck also those that the peer has given up since
-  (CLOSE_WAIT).
+  much to read is an info; a warning of a port that it serves, where the receive buffer is full, nothing came for
+  twelve seconds because nothing may, and nothing is read there from anybody else. Of a process that is stopped or
+  stuck also those that the peer has given up since (CLOSE_WAIT).
 
 Why it matters
   The program looks alive: its port listens, its process is there, the kernel acknowledges for it. But nothing is
@@ -40,6 +41,7 @@ from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.model.sockets import CLOSE_WAIT, ESTABLISHED, TOLD_INFO, Socket, SocketOwner, SocketOwners
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.sockets_tcp.tcp_zero_window import full_here
 from netdiag.rules.sockettables import Mask, listening
 
 RULE = Rule(
@@ -107,6 +109,7 @@ def check(view: HostView) -> Iterator[Draft]:
             confirm=[f"ps -o pid,stat,wchan:30,comm -p {owner.pid}", "ss -tnp"],
             fix=_fix(owner),
             touches=[subject("host")] if owner.comm in BIRDS else (),
+            breaks=[subject("socket", netid="tcp", sport=row.sport, comm=owner.comm)],
         )
 
 
@@ -123,7 +126,7 @@ def judgement(
     much = [p for p in waited if int(table.later_rqueue[p]) >= MUCH]
     open_ = [p for p in waited if int(table.state[p]) == ESTABLISHED]
     asked = [p for p in open_ if int(table.sport[p]) in listened or p in much]
-    if len(asked) >= SEVERAL:
+    if len(asked) >= SEVERAL or full_here(table)[1][positions].any():
         return "warning", "likely", "does not read"
     if any(p in much for p in asked):
         return "info", "possible", "does not read"
@@ -202,6 +205,17 @@ def examples() -> Iterator[Example]:
         yield case(f"three that it opened, {size} bytes in each", "more than tickets", fires, count=3, **calls, **full)
         one = case(f"one waits with {size} bytes and it sleeps", "a worker hangs", fires, process="S", **full)
         yield replace(one, severity="info" if fires else None)
+    brim: dict[str, Any] = {"rqueue": 9000, "later_rqueue": 9000, "rmem": 96, "rcvbuf": 128}
+    filled: tuple[tuple[str, dict[str, Any], Severity], ...] = (
+        ("for twelve seconds", {}, "warning"),
+        ("for less", {"ago": 11_999}, "info"),
+        ("but for a window", {"rmem": 95}, "info"),
+        ("of a port that it does not serve", {"served": False}, "info"),
+    )
+    for name, changed, severity in filled:
+        fields: dict[str, Any] = {"ago": 12_000, "process": "S"} | brim | changed
+        one = case(f"one buffer is full, {name}", "a worker hangs, or holds its peer back", 1, **fields)
+        yield replace(one, severity=severity, confidence="likely" if severity == "warning" else "possible")
     yield case("one waits with much since a moment", "it may be busy", 0, process="S", ago=4999, **full)
     yield case("one waits and it sleeps", "an idle client with a goodbye in its queue", 0, process="S")
     yield case("three wait since a moment", "it may just be busy", 0, count=3, process="S", ago=4999)

@@ -32,12 +32,13 @@ from typing import Any
 import numpy as np
 
 from netdiag.index.view import HostView
+from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, Severity, subject
 from netdiag.model.protocols import IPPROTO_TCP
-from netdiag.model.sockets import ESTABLISHED, LISTEN, TOLD_INFO, TOLD_SKMEM
+from netdiag.model.sockets import ESTABLISHED, LISTEN, TOLD_INFO, TOLD_SKMEM, Sockets
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.sockettables import comm_of, endpoint, listening
+from netdiag.rules.sockettables import Mask, comm_of, endpoint, listening
 
 RULE = Rule(
     id="tcp-zero-window",
@@ -85,9 +86,9 @@ def check(view: HostView) -> Iterator[Draft]:
     yield from _full_here(view)
 
 
-def _full_here(view: HostView) -> Iterator[Draft]:
-    """Connections whose program here leaves the receive buffer full: the window that this host grants is closed."""
-    table = view.sockets
+def full_here(table: Sockets) -> tuple[Mask, Mask]:
+    """Connections whose program here leaves the receive buffer full: the window that this host grants is closed. And
+    those among them whose program hangs: it serves that port, reads nothing there, and has not for long."""
     full = (table.protocol == IPPROTO_TCP) & (table.state == ESTABLISHED) & (table.told & TOLD_SKMEM != 0)
     full &= (table.rqueue > 0) & (table.rcvbuf > 0) & (table.rmem.astype(np.int64) * FULL[1] >= table.rcvbuf * FULL[0])
     same = (table.later_received == table.received) & (table.later_rqueue == table.rqueue)
@@ -95,15 +96,22 @@ def _full_here(view: HostView) -> Iterator[Draft]:
     served = set(table.sport[listening(table, IPPROTO_TCP)].tolist())
     read = (table.protocol == IPPROTO_TCP) & (table.later == 1) & (table.later_rqueue == 0)
     at_work = set(table.sport[read & (table.later_received > table.received)].tolist())
+    hangs = full & among(table.sport, served - at_work) & (table.told & TOLD_INFO != 0)
+    return full, np.asarray(hangs & (table.later_last_data_recv >= PAUSE), np.bool_)
+
+
+def _full_here(view: HostView) -> Iterator[Draft]:
+    table = view.sockets
+    full, hanging = full_here(table)
+    served = set(table.sport[listening(table, IPPROTO_TCP)].tolist())
     for position in np.flatnonzero(full)[:SHOWN].tolist():
         row, quiet = table.row(position), int(table.later_last_data_recv[position])
         service, known = row.sport in served, bool(table.told[position] & TOLD_INFO)
         comm = comm_of(view, row.inode) or "a program"
-        hangs = service and row.sport not in at_work and known and quiet >= PAUSE
         place = {"sport": row.sport} if service else {"dst": row.dst, "dport": row.dport}
         yield RULE.found(
             subject=subject("socket", netid="tcp", comm=comm, **place),
-            severity="warning" if hangs else "info",
+            severity="warning" if hanging[position] else "info",
             message=f"{comm} leaves {table.rqueue[position]} bytes from {endpoint(row.dst, row.dport)} unread: the "
             "receive buffer is full, and the peer may send nothing more",
             evidence=[

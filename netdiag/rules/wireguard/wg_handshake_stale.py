@@ -7,6 +7,7 @@
     or it is older than 180 seconds, and somebody here sends to it: BIRD has called a neighbour behind it since, TCP
     sends again and again to an address behind it, or a tracked connection to its endpoint was used a moment ago; or
     packets went into the interface of a daemon while it sent nothing to any peer, and no other one has dead keys.
+  All this too of a peer from which tries of a handshake come, and nothing else: it does not hear our answers.
   Where every peer of a device is silent and several are stale, that is one finding.
 
 Why it matters
@@ -26,11 +27,11 @@ Fix
 
 Not flagged
   Idle peers: without traffic and keepalive a handshake gets as old as it likes, and most peers of a full mesh are like
-  that. A peer from which anything came between the looks. A device that is down (wg-iface-down), a peer that never
-  shook hands (wg-never-handshaked), one without an endpoint. Handshakes from before this boot, which only a clock
-  that was set since can show. With --interval 0 only peers with a keepalive, and those that are seen to be wanted, can
-  be judged, and the rule says "not evaluated" for the others that are silent; with the default of one second a try,
-  which comes every five seconds, is mostly missed: use --interval 12 to be sure.
+  that. A peer from which anything but tries of a handshake came between the looks. A device that is down
+  (wg-iface-down), a peer that never shook hands (wg-never-handshaked), one without an endpoint. Handshakes from before
+  this boot, which only a clock that was set since can show. With --interval 0 only peers with a keepalive, and those
+  that are seen to be wanted, can be judged, and the rule says "not evaluated" for the others that are silent; with the
+  default of one second a try, which comes every five seconds, is mostly missed: use --interval 12 to be sure.
 
 References
   drivers/net/wireguard/messages.h REJECT_AFTER_TIME REKEY_TIMEOUT, timers.c wg_expired_retransmit_handshake(),
@@ -44,6 +45,7 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, Unjudged, subject
 from netdiag.model.wireguard import PeerCounters, WireguardDevice, WireguardPeer
 from netdiag.rules.build_wireguard import WireguardBuilder, key
+from netdiag.rules.deafpeers import SEVERAL, calls, deaf_examples, words
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.wireguardpeers import (
     INITIATION,
@@ -81,6 +83,8 @@ class Stale(NamedTuple):
     confidence: Confidence
     wanted: Fact | None = None
     """What shows that somebody sends to it, where only that tells."""
+    calls: int = 0
+    """Tries of a handshake that came from it between the looks."""
 
 
 def silent(view: HostView, peer: WireguardPeer, second: PeerCounters | None) -> bool:
@@ -90,7 +94,8 @@ def silent(view: HostView, peer: WireguardPeer, second: PeerCounters | None) -> 
 
 def judged(view: HostView, peer: WireguardPeer, second: PeerCounters | None, wish: Fact | None = None) -> Stale | None:
     """A peer that should have answered, see the page."""
-    if peer.latest_handshake is None or peer.endpoint is None or not silent(view, peer, second):
+    called = calls(peer, second)
+    if peer.latest_handshake is None or peer.endpoint is None or not (called or silent(view, peer, second)):
         return None
     at, uptime = view.wireguard.at, view.meta.uptime
     age = at - peer.latest_handshake
@@ -98,9 +103,13 @@ def judged(view: HostView, peer: WireguardPeer, second: PeerCounters | None, wis
         return None
     sent = second.tx_bytes - peer.tx_bytes if second is not None else 0
     if peer.persistent_keepalive and age > REJECT_AFTER_TIME + peer.persistent_keepalive + 2 * REKEY_TIMEOUT:
-        return Stale(peer, age, sent, "certain")
+        return Stale(peer, age, sent, "certain", calls=called)
+    if age > REJECT_AFTER_TIME and called >= SEVERAL:
+        return Stale(peer, age, sent, "likely", calls=called)
     if age > REJECT_AFTER_TIME and wish is not None and sent < 2 * INITIATION:
-        return Stale(peer, age, sent, "likely", wish)
+        return Stale(peer, age, sent, "likely", wish, called)
+    if age > REJECT_AFTER_TIME and called:
+        return None  # it may be about to wake
     if age > REJECT_AFTER_TIME and sent >= INITIATION:
         return Stale(peer, age, sent, "likely" if sent >= 2 * INITIATION else "possible")
     return None
@@ -165,19 +174,22 @@ def _evidence(view: HostView, device: WireguardDevice, stale: Stale) -> list[tup
     if stale.wanted is not None:
         rows.append(stale.wanted)
     if seconds is not None:
-        words = f"sent {stale.sent}, received 0 in {seconds:.1f} s"
-        rows.append(("bytes between two looks", words, source(device, "WGPEER_A_TX_BYTES", "tx_bytes")))
+        moved = f"sent {stale.sent}, received {stale.calls * INITIATION} in {seconds:.1f} s"
+        rows.append(("bytes between two looks", moved, source(device, "WGPEER_A_TX_BYTES", "tx_bytes")))
     return rows
 
 
 def _of_peer(view: HostView, device: WireguardDevice, stale: Stale) -> Draft:
     peer, name = stale.peer, device.ifname
+    doing = ""
     if stale.confidence == "certain":
         doing = f"with a keepalive of {peer.persistent_keepalive} s new keys were due long ago"
     elif stale.wanted is not None:
         doing = f"{stale.wanted[0]}: {stale.wanted[1]}"
-    else:
+    elif not stale.calls:
         doing = f"{stale.sent} bytes were sent to it while this was looked at, and nothing came back"
+    if stale.calls:
+        doing = words(stale.calls)
     return RULE.found(
         subject=peer_subject(device, peer),
         message=f"peer {peer.public_key} of {name} at {endpoint_word(peer)} does not answer: "
@@ -224,6 +236,7 @@ def examples() -> Iterator[Example]:
     yield from _quiet_examples()
     yield from _several_examples()
     yield from wanted_examples()
+    yield from deaf_examples()
 
 
 ABOUT = subject("wireguard-peer", ifname="wg0", public_key=key("a"))
