@@ -25,6 +25,8 @@ CUT_AT = 15
 RANDOM = re.compile(r"([A-Za-z_.-]*[g-zG-Z_.-])(?=[a-f]*[0-9])[0-9a-f]{6,}(?:-[0-9a-f]{2,})*")
 """Names that end in six random hexadecimal digits or more, as engines give them (``vethf3a91c0``), or in the beginning
 of a UUID (``tap3f9a2c1d-7b``)."""
+PART = re.compile("(?<=[_.-])(?=[a-f]*[0-9])[0-9a-f]{4,}(?![0-9A-Za-z])")
+"""A part of a name that is random hexadecimal digits by itself (``fc-7a9b12cd-1``)."""
 
 
 def key_address(entry: BpfMapEntry) -> str:
@@ -81,7 +83,7 @@ def by_address(
 def family_of(ifname: str) -> str:
     """What is left of a name without its numbers: ``tap12`` and ``tap7`` are alike."""
     cut = RANDOM.fullmatch(ifname)
-    return f"{cut[1]}#" if cut else re.sub("[0-9]+", "#", ifname)
+    return f"{cut[1]}#" if cut else re.sub("[0-9]+", "#", PART.sub("#", ifname))
 
 
 class Placed(NamedTuple):

@@ -55,6 +55,35 @@ def guest_reaches_the_world(lab: Lab, host: Host) -> bool:
     return not lab.hosts["guest"].run("ping", "-c1", "-W1", "192.0.2.1", check=False).returncode
 
 
+CONF = """
+router id {own}; protocol device {{}}
+protocol direct {{ ipv4; interface "lan0"; }}
+protocol kernel {{ ipv4 {{ export where source = RTS_BGP; }}; }}
+protocol bgp far {{
+  local {own} as {asn}; neighbor {other} as {their}; connect delay time 1;
+  ipv4 {{ import all; export where source = RTS_DEVICE; }};
+}}
+"""
+
+
+def router(lab: Lab) -> Host:
+    """A router that announces the network behind it, beside an idle engine."""
+    host, up, lan = lab.host("router"), lab.host("up"), lab.host("lan")
+    lab.link(host, "eth0", up, "eth0", a_addresses="192.0.2.2/24", b_addresses="192.0.2.1/24")
+    lab.link(host, "lan0", lan, "eth0", a_addresses="10.30.0.1/24", b_addresses="10.30.0.2/24")
+    host.sysctl({"net.ipv4.ip_forward": 1})
+    lan.ip("route add default via 10.30.0.1")
+    lab.birdd(host, CONF.format(own="192.0.2.2", asn=65001, other="192.0.2.1", their=65100))
+    lab.birdd(up, CONF.format(own="192.0.2.1", asn=65100, other="192.0.2.2", their=65001))
+    lab.wait(lambda: "10.30.0.0/24" in up.run("ip", "route").stdout, 20, "the network is announced")
+    host.sh(DOCKER)
+    return host
+
+
+def network_is_reached(lab: Lab, host: Host) -> bool:
+    return not lab.hosts["up"].run("ping", "-c1", "-W1", "10.30.0.2", check=False).returncode
+
+
 DRILLS = (
     Drill(
         rule="nf-forward-drop-policy",
@@ -75,6 +104,16 @@ DRILLS = (
         repair=None,
         severity="critical",
         expect={"kind": "nft-chain", "family": "inet", "table": "fw", "chain": "forward"},
+    ),
+    Drill(
+        rule="nf-forward-drop-policy",
+        name="an announced network",
+        build=router,
+        break_=lambda lab, host: host.run("iptables-nft", "-P", "FORWARD", "DROP"),
+        carries=network_is_reached,
+        repair=None,
+        severity="warning",
+        expect={"kind": "nft-chain", "table": "filter", "chain": "FORWARD"},
     ),
 )
 test_drill = drill_test(*DRILLS)

@@ -57,8 +57,8 @@ RULE = Rule(
 )
 
 
-SETTLED = 2.0
-"""Seconds within which BIRD has read the interfaces."""
+SETTLED = 0.5
+"""Seconds within which BIRD has read the interfaces: it does so before it starts a session."""
 
 
 def waits_for_link(session: Session) -> bool:
@@ -124,8 +124,8 @@ def examples() -> Iterator[Example]:
     yield _case("link-local", "its interface is named", neighbor_address="fe80::1", neighbor_ifname="eth0")
     yield _case("no way at all", "the route is missing first", routed=False)
     yield _case("switched off", "on purpose", state="down", bgp_state="Down", info="")
-    yield _case("just started", "interfaces are still being read", since="11:59:58.500")
-    yield _case("two seconds ago", "they have been read", since="11:59:58.000", fires=1)
+    yield _case("just started", "interfaces are still being read", since="11:59:59.501")
+    yield _case("half a second ago", "they have been read", since="11:59:59.500", fires=1)
     yield _case("when is not told", "another time format", since=None, fires=1)
     yield _case("no AS is told", "it need not be internal", neighbor_as=None, local_as=None, fires=1)
     yield _case("being stopped", "on its way down", state="stop")

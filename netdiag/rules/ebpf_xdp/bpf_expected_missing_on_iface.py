@@ -328,7 +328,12 @@ def _siblings() -> Iterator[Example]:
             tc(cables, ifname, 1)
     yield Example(name="random names", why="engines give them", tables=cables.build(), fires=1)
     yield Example(name="two of eleven", why="not an exception", tables=crowd(11, 2).build())
-    for form, why in (("tap{}i0", "the machine's number and the card's"), ("tap3f9a2c1{}-7b", "of a UUID")):
+    forms = (
+        ("tap{}i0", "the machine's number and the card's"),
+        ("tap3f9a2c1{}-7b", "of a UUID"),
+        ("fc-7a9b{}-1", "both"),
+    )
+    for form, why in forms:
         many = HostBuilder().bpf(programs=[program(1, "worker_in")])
         for number in range(5):
             many.link(form.format(number), kind="tun")

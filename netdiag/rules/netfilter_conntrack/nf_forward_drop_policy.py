@@ -7,7 +7,8 @@
   warning: nobody may want it). And where others pass, but not what comes from such an interface whose own addresses a
   rule of nat translates by name on the way out, or over which tracked connections show that others were reached before
   (a warning too). And where a rule lets in others by a WireGuard device than its peers, who may send from their allowed
-  addresses alone, and none of these (a warning).
+  addresses alone, and none of these (a warning). And what comes for a network that BIRD announces to a neighbour on one
+  interface and that lies behind another one (a warning).
 
 Why it matters
   Docker sets the policy of FORWARD to drop when it starts and accepts its own bridges only; a firewall's template may
@@ -49,7 +50,6 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import (
     chain,
     daddr,
-    icmp,
     iifname,
     l4proto,
     oifname,
@@ -60,12 +60,14 @@ from netdiag.rules.build_nft import (
     table,
     verdict,
 )
+from netdiag.rules.forwardcases import bare_router, case, forward, guest_host, mesh_router, pinged_cases, router_cases
 from netdiag.rules.forwardgate import READS, Gate, forgotten, gates, kept_in, shut
 from netdiag.rules.forwardshut import forgotten_cases, shut_finding
 from netdiag.rules.nftplaces import by_default, chain_name, chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.peersshut import peers_cases, peers_shut
 from netdiag.rules.sandboxcases import sandbox_cases
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.transits import cut_off, transit_cases
 
 RULE = Rule(
     id="nf-forward-drop-policy",
@@ -73,7 +75,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=READS,
-    consults=("conntrack", "wireguard"),
+    consults=("conntrack", "wireguard", "bird", "bird_routes", "rules"),
     explains=("nf-icmp-blocked",),
 )
 WAYS = {"between": "from and to", "to": "to", "from": "from"}
@@ -104,6 +106,9 @@ def check(view: HostView) -> Iterator[Draft]:
                 yield _finding(view, first, [one for one in asleep if _same(one, first)], sure=False)
         if view.read_whole("wireguard"):
             yield from peers_shut(view, family, RULE)
+        for draft, place in cut_off(view, family, RULE, said):
+            said.add(place)
+            yield draft
         for cut in forgotten(view, family):
             if by_default(cut.stop.at) and _place(cut.stop.at) not in said:
                 said.add(_place(cut.stop.at))
@@ -164,157 +169,54 @@ def _finding(view: HostView, first: Gate, group: list[Gate], *, sure: bool) -> D
     )
 
 
-def _host(**fields: Any) -> HostBuilder:
-    host = HostBuilder().sysctl("net.ipv4.ip_forward", 1).sysctl("net.ipv6.conf.all.forwarding", 1)
-    host.link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24").route(
-        "default", via="192.0.2.1", dev="eth0"
-    )
-    host.tap("tap0", inet_conf={"forwarding": 1}, **fields).address("tap0", "10.0.0.1/30")
-    return host
-
-
-def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -> Example:
-    return Example(name=name, why=why, tables=host.build(), fires=fires, **more)
-
-
-def _forward(*rules: Any, policy: str = "drop", **fields: Any) -> Any:
-    return table(chain("forward", *rules, hook="forward", policy=policy), **fields)
-
-
 def examples() -> Iterator[Example]:
     about = subject("nft-chain", family="inet", table="filter", chain="forward")
-    yield _case("empty chain", "the plain fault", _host().nft(_forward()), 1, subject=about, severity="critical")
-    last = _forward(rule(iifname("wg0"), verdict("accept")), rule(plain("counter"), verdict("drop")), policy="accept")
-    yield _case("a last rule that drops", "it does what a policy does", _host().nft(last), 1)
-    reject = _forward(rule(plain("reject", number=2, code=1)), policy="accept")
-    yield _case("a last rule that rejects", "firewalld ends its chains so", _host().nft(reject), 1)
+    yield case("empty chain", "the plain fault", guest_host().nft(forward()), 1, subject=about, severity="critical")
+    last = forward(rule(iifname("wg0"), verdict("accept")), rule(plain("counter"), verdict("drop")), policy="accept")
+    yield case("a last rule that drops", "it does what a policy does", guest_host().nft(last), 1)
+    reject = forward(rule(plain("reject", number=2, code=1)), policy="accept")
+    yield case("a last rule that rejects", "firewalld ends its chains so", guest_host().nft(reject), 1)
     docker = (
         rule(verdict("jump", "DOCKER-USER")),
         rule(oifname("docker0"), state("related", "established"), verdict("accept")),
         rule(iifname("docker0"), verdict("accept")),
     )
     chains = (chain("FORWARD", *docker, hook="forward", policy="drop"), chain("DOCKER-USER", rule(verdict("return"))))
-    yield _case(
+    yield case(
         "Docker was installed",
         "it accepts its own bridge and sets the policy; the fix goes where it does not look",
-        _host().nft(table(*chains, family="ip")),
+        guest_host().nft(table(*chains, family="ip")),
         1,
         says=("DOCKER-USER",),
     )
     pair = docker[1:]
-    both = _host().link("docker0", kind="bridge", inet_conf={"forwarding": 1}).address("docker0", "172.17.0.1/16")
+    both = guest_host().link("docker0", kind="bridge", inet_conf={"forwarding": 1}).address("docker0", "172.17.0.1/16")
     both.link("veth1", kind="veth", master="docker0", link_netnsid=0).nft(
         table(chain("FORWARD", *pair, hook="forward", policy="drop"), family="ip")
     )
-    yield _case("containers pass, machines do not", "the containers are no sign that it is meant", both, 1)
-    oneway = _forward(rule(iifname("tap0"), verdict("accept")))
-    yield _case("answers are forgotten", "what leaves is accepted, nothing comes back", _host().nft(oneway), 1)
+    yield case("containers pass, machines do not", "the containers are no sign that it is meant", both, 1)
+    oneway = forward(rule(iifname("tap0"), verdict("accept")))
+    yield case("answers are forgotten", "what leaves is accepted, nothing comes back", guest_host().nft(oneway), 1)
     six = HostBuilder().sysctl("net.ipv6.conf.all.forwarding", 1)
     six.link("eth0").address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
-    six.tap("tap0").route("2001:db8:1::5/128", dev="tap0").nft(_forward())
-    yield _case("IPv6", "the same hook", six, 1)
-    yield from _routers()
+    six.tap("tap0").route("2001:db8:1::5/128", dev="tap0").nft(forward())
+    yield case("IPv6", "the same hook", six, 1)
+    yield from router_cases()
     yield from peers_cases()
-    yield from _pinged()
-    old = _host().nft(legacy=(_forward(family="ip"),))
-    yield _case("iptables-legacy", "the old backend has the same hook", old, 1)
+    yield from transit_cases()
+    yield from pinged_cases()
+    old = guest_host().nft(legacy=(forward(family="ip"),))
+    yield case("iptables-legacy", "the old backend has the same hook", old, 1)
     yield from _several()
     yield from _silent()
     yield from forgotten_cases()
-
-
-def _pinged() -> Iterator[Example]:
-    """Filters that let ICMP pass, and what else."""
-    answers, all_ = rule(state("established", "related"), verdict("accept")), rule(l4proto(1), verdict("accept"))
-    says: dict[str, Any] = {"severity": "critical", "says": ("accepts any of it but ICMP",)}
-    yield _case("ICMP of everybody", "ufw's template", _host().nft(_forward(answers, all_)), 1, **says)
-    echo = rule(icmp(1, 8), verdict("accept"))
-    yield _case("echo requests of everybody", "likewise", _host().nft(_forward(answers, echo)), 1, **says)
-    six = HostBuilder().sysctl("net.ipv6.conf.all.forwarding", 1)
-    six.link("eth0").address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
-    six.tap("tap0").route("2001:db8:1::5/128", dev="tap0").nft(_forward(rule(l4proto(58), verdict("accept"))))
-    yield _case("ICMPv6 of everybody", "the other number", six, 1, **says)
-    own = rule((*iifname("tap0"), *l4proto(1)), verdict("accept"))
-    yield _case("ICMP of the guest", "by name: somebody's policy", _host().nft(_forward(answers, own)))
-    for number in (6, 17, 47, 50, 51, 132):
-        more = rule(l4proto(number), verdict("accept"))
-        yield _case(f"ICMP and protocol {number}", "a network of its own", _host().nft(_forward(answers, all_, more)))
-    among = rule((*iifname("tap*"), *oifname("tap*")), verdict("accept"))
-    apart = _host().tap("tap1", inet_conf={"forwarding": 1}).address("tap1", "10.0.1.1/30")
-    yield _case("ICMP, and guests among themselves", "a network apart", apart.nft(_forward(answers, all_, among)))
-    alone = ("no rule of inet filter forward accepts any of it",)
-    pinged = _host().nft(_forward(answers))
-    yield _case("answers alone", "nothing begins", pinged, 1, says=alone)
-
-
-def _router(*, way_out: bool = True) -> HostBuilder:
-    """A router with an uplink and nobody behind it yet."""
-    host = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
-    host.link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
-    return host.route("default", via="192.0.2.1", dev="eth0") if way_out else host
-
-
-def _mesh(**fields: Any) -> HostBuilder:
-    host = _router(**fields)
-    return host.link("wg0", kind="wireguard", inet_conf={"forwarding": 1}).address("wg0", "10.9.0.1/24")
-
-
-def _routers() -> Iterator[Example]:
-    """Routers without guests."""
-    out = ("between wg0 and eth0",)
-    why = "nothing at all is forwarded"
-    yield _case("a tunnel's router", why, _mesh().nft(_forward()), 1, severity="warning", says=out)
-    for kind, carrier, fires in (("tun", True, 1), ("tun", False, 0)):
-        vpn = _router().link("tun0", kind="tun", info={"type": kind}, carrier=carrier, inet_conf={"forwarding": 1})
-        name = f"a router of a {kind}, its program there: {carrier}"
-        yield _case(name, "as WireGuard in userspace", vpn.address("tun0", "10.9.0.1/24").nft(_forward()), fires)
-    far = HostBuilder().sysctl("net.ipv4.ip_forward", 1).tap("tap0", inet_conf={"forwarding": 1})
-    far.address("tap0", "10.8.0.2/24").route("default", via="10.8.0.1", dev="tap0")
-    far.link("v0", kind="veth", link_netnsid=0, inet_conf={"forwarding": 1}).address("v0", "10.9.0.1/24")
-    yield _case("out by a VPN's tap", why, far.nft(_forward()), 1, says=("between v0 and tap0",))
-    dark = _mesh().link("eth0", carrier=False, ifindex=2, inet_conf={"forwarding": 1})
-    yield _case("the way out is dark", "nothing is forwarded anyhow", dark.nft(_forward()))
-    behind = _router().link("v0", kind="veth", link_netnsid=0, inet_conf={"forwarding": 1}).address("v0", "10.9.0.1/24")
-    yield _case("a namespace's router", why, behind.nft(_forward()), 1, says=("between v0 and eth0",))
-    lan = _router().link("eth1", inet_conf={"forwarding": 1}).address("eth1", "2001:db8::1/64")
-    lan.address("eth1", "10.2.0.1/24")
-    masq = chain("post", rule(oifname("eth0"), saddr("10.2.0.0/24"), plain("masq")), hook="postrouting", type="nat")
-    lan.nft(_forward(), table(masq, name="nat"))
-    yield _case("a LAN's router", "its addresses are translated", lan, 1, says=("between eth1 and eth0",))
-    everything = table(chain("post", rule(oifname("eth0"), plain("masq")), hook="postrouting", type="nat"), name="nat")
-    both = _mesh().nft(_forward(), everything)
-    yield _case("all is translated", "the way out among it", both, 1, says=out)
-    for name, why, ifname, address, fields in (
-        ("without IPv4", "nothing is forwarded there", "eth1", "2001:db8::1/64", {}),
-        ("with a link-local address", "likewise", "eth1", "169.254.1.1/16", {"scope": 253}),
-        ("down", "likewise", "eth2", "10.3.0.1/24", {}),
-    ):
-        open_ = _forward(rule(iifname(ifname), verdict("accept")))
-        host = _mesh().link(ifname, up=ifname == "eth1", inet_conf={"forwarding": 1})
-        yield _case(f"open to an interface {name}", why, host.address(ifname, address, **fields).nft(open_), 1)
-    anycast = _mesh().address("lo", "203.0.113.7/32").sysctl("net.ipv4.conf.lo.forwarding", 1)
-    open_ = _forward(rule(iifname("lo"), verdict("accept")))
-    yield _case("open to loopback", "nothing comes from there", anycast.nft(open_), 1)
-    back = [rule(iifname(name), oifname(name), verdict("accept")) for name in ("eth0", "wg0")]
-    yield _case("back where it came from", "that alone passes", _mesh().nft(_forward(*back)), 1)
-    some = _forward(rule(iifname("wg0"), oifname("eth0"), verdict("accept")))
-    yield _case("one way is open", "somebody's policy", _mesh().nft(some))
-    yield _case("no way out", "nobody knows who is to reach whom", _mesh(way_out=False).nft(_forward()))
-    named = [rule(iifname(name), verdict("drop")) for name in ("eth0", "wg0")]
-    yield _case("a router's filter by name", "that is a decision", _mesh().nft(_forward(*named, policy="accept")))
-    bare = _mesh().tap("tap0", inet_conf={"forwarding": 1}).route("10.0.0.1/32", dev="tap0")
-    guest = [rule(iifname("tap0"), verdict("accept")), rule(oifname("tap0"), verdict("accept"))]
-    lan = _router().link("eth1", inet_conf={"forwarding": 1}).address("eth1", "10.2.0.1/24")
-    masq = chain("post", rule(oifname("eth0"), saddr("192.0.2.0/24"), plain("masq")), hook="postrouting", type="nat")
-    yield _case("others are translated", "the LAN is not", lan.nft(_forward(), table(masq, name="nat")))
-    yield _case("a guest passes", "its interface has no address, and is forwarded for", bare.nft(_forward(*guest)))
 
 
 def _several() -> Iterator[Example]:
     """Guests side by side."""
 
     def two(*tables: Any) -> HostBuilder:
-        return _host().tap("tap1", inet_conf={"forwarding": 1}).address("tap1", "10.0.1.1/30").nft(*tables)
+        return guest_host().tap("tap1", inet_conf={"forwarding": 1}).address("tap1", "10.0.1.1/30").nft(*tables)
 
     def opened(name: str, at: str) -> Any:
         pairs = ((name, "eth0"), ("eth0", name))
@@ -322,66 +224,64 @@ def _several() -> Iterator[Example]:
         return table(chain(at, *ways, hook="forward", policy="drop"), name=at)
 
     alone, chains = ("and to tap1 (10.0.1.0/30)",), (opened("tap0", "a"), opened("tap1", "b"))
-    yield _case("two chains", "each opens to the other's guest", two(*chains), 2, says=alone)
+    yield case("two chains", "each opens to the other's guest", two(*chains), 2, says=alone)
     idle = two(*chains)
     idle.sysctl("net.ipv4.conf.tap0.forwarding", 0).sysctl("net.ipv4.conf.tap1.forwarding", 0)
-    yield _case("two chains, nothing is forwarded", "each as far as it goes", idle, 2, severity="info", says=alone)
-    pair = _forward(rule(iifname("tap*"), oifname("tap*"), verdict("accept")))
-    yield _case("a network of one", "nobody else is in it", _host().nft(pair), 1, severity="critical")
+    yield case("two chains, nothing is forwarded", "each as far as it goes", idle, 2, severity="info", says=alone)
+    pair = forward(rule(iifname("tap*"), oifname("tap*"), verdict("accept")))
+    yield case("a network of one", "nobody else is in it", guest_host().nft(pair), 1, severity="critical")
     pairs = (("tap0", "tap1"), ("tap1", "tap0"))
     across = [rule(iifname(one), oifname(other), verdict("accept")) for one, other in pairs]
-    yield _case("a network of two", "they reach each other", two(_forward(*across)))
+    yield case("a network of two", "they reach each other", two(forward(*across)))
     net = "10.9.0.0/24"
     sides = (*iifname("tap0"), *saddr(net)), (*oifname("tap0"), *daddr(net))
     foreign = [rule(one, verdict("accept")) for one in sides]
-    yield _case("others' addresses pass", "not the guest's", _host().nft(_forward(*foreign)), 1)
-    wide = _host().route("10.9.0.0/24", dev="tap0", via="10.0.0.2")
+    yield case("others' addresses pass", "not the guest's", guest_host().nft(forward(*foreign)), 1)
+    wide = guest_host().route("10.9.0.0/24", dev="tap0", via="10.0.0.2")
     wide.route("10.8.0.7/32", dev="tap0").route("10.9.0.7/32", dev="tap0")
-    yield _case("one of a guest's networks passes", "that may be all that is meant", wide.nft(_forward(*foreign)))
-    bridged = _host().link("br1", kind="bridge", inet_conf={"forwarding": 1}).address("br1", "10.7.0.1/24")
+    yield case("one of a guest's networks passes", "that may be all that is meant", wide.nft(forward(*foreign)))
+    bridged = guest_host().link("br1", kind="bridge", inet_conf={"forwarding": 1}).address("br1", "10.7.0.1/24")
     bridged.tap("tap7", master="br1").nft(opened("br1", "fw"))
-    yield _case("machines on a bridge pass", "the other may wait for its rules", bridged, 1, severity="info")
-    dual = _host().address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
-    dual.link("wg0", kind="wireguard").address("wg0", "2001:db8:9::1/64").nft(_forward())
-    yield _case("a tunnel of the other family", "one policy, told once", dual, 1)
-    ways = _router(way_out=False).route("198.51.100.0/24", via="192.0.2.1", dev="eth0")
+    yield case("machines on a bridge pass", "the other may wait for its rules", bridged, 1, severity="info")
+    dual = guest_host().address("eth0", "2001:db8::2/64").route("default", via="2001:db8::1", dev="eth0")
+    dual.link("wg0", kind="wireguard").address("wg0", "2001:db8:9::1/64").nft(forward())
+    yield case("a tunnel of the other family", "one policy, told once", dual, 1)
+    ways = bare_router(way_out=False).route("198.51.100.0/24", via="192.0.2.1", dev="eth0")
     ways.link("eth1", inet_conf={"forwarding": 1}).address("eth1", "10.2.0.1/24").route(
         "default", via="10.2.0.2", dev="eth1"
     )
     masq = chain("post", rule(oifname("eth0"), plain("masq")), hook="postrouting", type="nat")
-    yield _case("two uplinks, both translated", "nobody is inside", ways.nft(_forward(), table(masq, name="nat")))
-    out = _router().tap("tap0", holder=None, inet_conf={"forwarding": 1}).address("tap0", "10.0.0.1/30")
+    yield case("two uplinks, both translated", "nobody is inside", ways.nft(forward(), table(masq, name="nat")))
+    out = bare_router().tap("tap0", holder=None, inet_conf={"forwarding": 1}).address("tap0", "10.0.0.1/30")
     out.link("vpn0", kind="wireguard", inet_conf={"forwarding": 1})
-    out.nft(_forward(rule(iifname("tap0"), oifname("vpn0"), verdict("accept"))))
-    yield _case("guests go by a tunnel without an address", "and nowhere else: a policy", out)
+    out.nft(forward(rule(iifname("tap0"), oifname("vpn0"), verdict("accept"))))
+    yield case("guests go by a tunnel without an address", "and nowhere else: a policy", out)
     for carrier, lets, fires in ((True, "tap*", 0), (False, "tap*", 0), (True, "docker0", 1)):
         mesh = HostBuilder().sysctl("net.ipv6.conf.all.forwarding", 1).link("eth0").address("eth0", "2001:db8::2/64")
         mesh.route("default", via="2001:db8::1", dev="eth0").link("docker0", kind="bridge", carrier=False)
         mesh.link("wg0", kind="wireguard").address("wg0", "2001:db8:9::1/64")
         mesh.tap("tap7", holder="firecracker" if carrier else None)
-        mesh.nft(_forward(rule(iifname(lets), oifname("eth0"), verdict("accept"))))
+        mesh.nft(forward(rule(iifname(lets), oifname("eth0"), verdict("accept"))))
         name = f"a tunnel beside guests without IPv6, carrier {carrier}, {lets} passes"
-        yield _case(name, "a policy that forwards for them, the tunnel is the host's own", mesh, fires)
+        yield case(name, "a policy that forwards for them, the tunnel is the host's own", mesh, fires)
 
 
 def _silent() -> Iterator[Example]:
-    passes = _forward(
-        rule(state("established", "related"), verdict("accept")), rule(iifname("tap*"), verdict("accept"))
-    )
-    yield _case("default drop with accept", "that is how it should be", _host().nft(passes))
-    narrow = _forward(
+    passes = forward(rule(state("established", "related"), verdict("accept")), rule(iifname("tap*"), verdict("accept")))
+    yield case("default drop with accept", "that is how it should be", guest_host().nft(passes))
+    narrow = forward(
         rule(state("established"), verdict("accept")), rule(saddr("10.0.0.0/24"), plain("limit"), verdict("accept"))
     )
-    yield _case("something may pass", "a limit, a set, a port: somebody's policy", _host().nft(narrow))
-    served = _forward(rule(state("established"), verdict("accept")), rule(oifname("tap0"), verdict("accept")))
-    yield _case("a guest that only serves", "what comes to it passes, and the answers", _host().nft(served))
-    named = _forward(rule(iifname("tap0"), verdict("drop")), rule(oifname("tap0"), verdict("drop")), policy="accept")
-    yield _case("stopped by name", "that is a decision", _host().nft(named))
-    yield _case("policy accept", "nothing is stopped", _host().nft(_forward(policy="accept")))
-    yield _case("dormant table", "it is switched off", _host().nft(_forward(dormant=True)))
-    yield _case("other family", "an ip6 table does not see IPv4", _host().nft(_forward(family="ip6")))
-    off = _host().sysctl("net.ipv4.conf.tap0.forwarding", 0)
-    yield _case("not forwarded at all", "ip-forward-off speaks", off.nft(_forward()), 1, severity="info")
+    yield case("something may pass", "a limit, a set, a port: somebody's policy", guest_host().nft(narrow))
+    served = forward(rule(state("established"), verdict("accept")), rule(oifname("tap0"), verdict("accept")))
+    yield case("a guest that only serves", "what comes to it passes, and the answers", guest_host().nft(served))
+    named = forward(rule(iifname("tap0"), verdict("drop")), rule(oifname("tap0"), verdict("drop")), policy="accept")
+    yield case("stopped by name", "that is a decision", guest_host().nft(named))
+    yield case("policy accept", "nothing is stopped", guest_host().nft(forward(policy="accept")))
+    yield case("dormant table", "it is switched off", guest_host().nft(forward(dormant=True)))
+    yield case("other family", "an ip6 table does not see IPv4", guest_host().nft(forward(family="ip6")))
+    off = guest_host().sysctl("net.ipv4.conf.tap0.forwarding", 0)
+    yield case("not forwarded at all", "ip-forward-off speaks", off.nft(forward()), 1, severity="info")
     for name, lets, fires in (
         ("ICMP of everybody", l4proto(1), 1),
         ("ICMP from the tunnel", (*iifname("wg0"), *l4proto(1)), 0),
@@ -389,62 +289,62 @@ def _silent() -> Iterator[Example]:
         ("ICMP of everybody, a guest without addresses beside it", l4proto(1), 1),
     ):
         passing = [rule(lets, verdict("accept"))] if lets else [rule(l4proto(n), verdict("accept")) for n in (1, 6)]
-        router = _mesh().nft(_forward(rule(state("established"), verdict("accept")), *passing))
+        router = mesh_router().nft(forward(rule(state("established"), verdict("accept")), *passing))
         if "guest" in name:
             router.tap("tap7", inet_conf={"forwarding": 1})
-        yield _case(f"a tunnel, {name} passes", "as templates have it, or a policy", router, fires)
-    two_off = _host().tap("tap1").address("tap1", "10.0.1.1/30").sysctl("net.ipv4.conf.tap0.forwarding", 0)
-    yield _case("two that are not forwarded", "one chain, told once", two_off.nft(_forward()), 1, severity="info",
+        yield case(f"a tunnel, {name} passes", "as templates have it, or a policy", router, fires)
+    two_off = guest_host().tap("tap1").address("tap1", "10.0.1.1/30").sysctl("net.ipv4.conf.tap0.forwarding", 0)
+    yield case("two that are not forwarded", "one chain, told once", two_off.nft(forward()), 1, severity="info",
                 says=("tap0 and 1 more",))  # fmt: skip
-    named_off = _forward(rule(iifname("tap0"), verdict("drop")), rule(oifname("tap0"), verdict("drop")))
-    off = _host().sysctl("net.ipv4.conf.tap0.forwarding", 0)
-    yield _case("not forwarded, and stopped by name", "that is a decision", off.nft(named_off))
-    off = _host().sysctl("net.ipv4.conf.tap0.forwarding", 0)
-    yield _case("not forwarded, and open", "nothing would be stopped", off.nft(_forward(policy="accept")))
+    named_off = forward(rule(iifname("tap0"), verdict("drop")), rule(oifname("tap0"), verdict("drop")))
+    off = guest_host().sysctl("net.ipv4.conf.tap0.forwarding", 0)
+    yield case("not forwarded, and stopped by name", "that is a decision", off.nft(named_off))
+    off = guest_host().sysctl("net.ipv4.conf.tap0.forwarding", 0)
+    yield case("not forwarded, and open", "nothing would be stopped", off.nft(forward(policy="accept")))
     answers = rule(state("established", "related"), verdict("accept"))
     for name, why, rules, severity in (
         ("empty pool", "a machine that starts has no way out", (), "warning"),
         ("empty pool, answers pass", "its rules may come with the machine", (answers,), "info"),
     ):
-        idle = _host(holder=None).nft(_forward(*rules))
-        yield _case(name, why, idle, 1, severity=severity, says=("between tap0 and eth0",))
-    bare = _router().tap("tap0", holder=None, inet_conf={"forwarding": 1}).nft(_forward())
-    yield _case("empty pool without addresses", "nobody is to be routed", bare)
-    both = _mesh().tap("tap0", holder=None, inet_conf={"forwarding": 1}).address("tap0", "10.0.0.1/30")
-    yield _case("a tunnel beside an empty pool", "that is in use", both.nft(_forward(answers)), 1, severity="warning",
+        idle = guest_host(holder=None).nft(forward(*rules))
+        yield case(name, why, idle, 1, severity=severity, says=("between tap0 and eth0",))
+    bare = bare_router().tap("tap0", holder=None, inet_conf={"forwarding": 1}).nft(forward())
+    yield case("empty pool without addresses", "nobody is to be routed", bare)
+    both = mesh_router().tap("tap0", holder=None, inet_conf={"forwarding": 1}).address("tap0", "10.0.0.1/30")
+    yield case("a tunnel beside an empty pool", "that is in use", both.nft(forward(answers)), 1, severity="warning",
                 says=("between wg0 and eth0",))  # fmt: skip
     ways = [rule(iifname(one), oifname(other), verdict("accept")) for one, other in (("tap0", "eth0"),)]
-    yield _case("an empty pool with its rules", "as it should be", _host(holder=None).nft(_forward(*ways)))
+    yield case("an empty pool with its rules", "as it should be", guest_host(holder=None).nft(forward(*ways)))
     veth = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
     veth.link("eth0", kind="veth", link_netnsid=0, inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
     veth.route("default", via="192.0.2.1", dev="eth0")
-    veth.tap("tap0", holder=None, inet_conf={"forwarding": 1}).address("tap0", "10.0.0.1/30").nft(_forward())
-    yield _case("a cable is the way out", "a host within a host", veth, 1, says=("between tap0 and eth0",))
-    docker0 = _mesh().link("docker0", kind="bridge", carrier=False, inet_conf={"forwarding": 1})
+    veth.tap("tap0", holder=None, inet_conf={"forwarding": 1}).address("tap0", "10.0.0.1/30").nft(forward())
+    yield case("a cable is the way out", "a host within a host", veth, 1, says=("between tap0 and eth0",))
+    docker0 = mesh_router().link("docker0", kind="bridge", carrier=False, inet_conf={"forwarding": 1})
     idle_rule = rule(iifname("docker0"), oifname("docker0", "neq"), verdict("accept"))
-    docker0.address("docker0", "172.17.0.1/16").nft(_forward(idle_rule))
-    yield _case("an idle Docker beside a tunnel", "its policy, which lets its own pass", docker0)
-    client = _mesh().route("0.0.0.0/1", dev="wg0").route("128.0.0.0/1", dev="wg0").nft(_forward())
-    yield _case("a tunnel to the Internet", "its client forwards for nobody", client)
-    dark = _router().link("v0", kind="veth", carrier=False, link_netnsid=0, inet_conf={"forwarding": 1})
-    yield _case("a cable without a carrier", "nobody is there", dark.address("v0", "10.9.0.1/24").nft(_forward()))
+    docker0.address("docker0", "172.17.0.1/16").nft(forward(idle_rule))
+    yield case("an idle Docker beside a tunnel", "its policy, which lets its own pass", docker0)
+    client = mesh_router().route("0.0.0.0/1", dev="wg0").route("128.0.0.0/1", dev="wg0").nft(forward())
+    yield case("a tunnel to the Internet", "its client forwards for nobody", client)
+    dark = bare_router().link("v0", kind="veth", carrier=False, link_netnsid=0, inet_conf={"forwarding": 1})
+    yield case("a cable without a carrier", "nobody is there", dark.address("v0", "10.9.0.1/24").nft(forward()))
     router = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
     router.link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
     router.route("default", via="192.0.2.1", dev="eth0")
-    router.link("eth1", inet_conf={"forwarding": 1}).address("eth1", "10.2.0.1/24").nft(_forward())
-    yield _case("two cards", "forwarding may be on for nobody", router)
+    router.link("eth1", inet_conf={"forwarding": 1}).address("eth1", "10.2.0.1/24").nft(forward())
+    yield case("two cards", "forwarding may be on for nobody", router)
     alone = HostBuilder().link("eth0", inet_conf={"forwarding": 1}).address("eth0", "192.0.2.2/24")
-    yield _case("no guests", "a host that drops what it does not forward", alone.nft(_forward()))
-    among = _forward(rule(iifname("tap*"), oifname("tap*"), verdict("accept")))
-    apart = _host().tap("tap1", inet_conf={"forwarding": 1}).address("tap1", "10.0.1.1/30").nft(among)
-    yield _case("a network of its own", "the guests reach each other and nothing else", apart)
-    beside = _host().link("br0", kind="bridge", inet_conf={"forwarding": 1}).address("br0", "10.9.0.1/24")
+    yield case("no guests", "a host that drops what it does not forward", alone.nft(forward()))
+    among = forward(rule(iifname("tap*"), oifname("tap*"), verdict("accept")))
+    apart = guest_host().tap("tap1", inet_conf={"forwarding": 1}).address("tap1", "10.0.1.1/30").nft(among)
+    yield case("a network of its own", "the guests reach each other and nothing else", apart)
+    beside = guest_host().link("br0", kind="bridge", inet_conf={"forwarding": 1}).address("br0", "10.9.0.1/24")
     beside.link("veth1", kind="veth", master="br0")
-    every = _forward(rule(iifname("br0"), verdict("accept")), rule(oifname("br0"), verdict("accept")))
-    yield _case("all may go to the containers", "the machines may go nowhere else", beside.nft(every), 1)
-    pool = _host().tap("tap1", inet_conf={"forwarding": 1}).address("tap1", "10.0.1.1/30")
-    some = _forward(rule(state("established"), verdict("accept")), rule(iifname("tap0"), verdict("accept")))
-    yield _case("one of two", "it may wait for its rules", pool.nft(some), 1, severity="info")
-    yield from sandbox_cases(_case, _host)
-    xt = _forward(rule(plain("target", key="REJECT")), policy="accept", family="ip")
-    yield _case("a last REJECT of iptables", "a target that takes all", _host().nft(xt), 1)
+    every = forward(rule(iifname("br0"), verdict("accept")), rule(oifname("br0"), verdict("accept")))
+    yield case("all may go to the containers", "the machines may go nowhere else", beside.nft(every), 1)
+    pool = guest_host().tap("tap1", inet_conf={"forwarding": 1}).address("tap1", "10.0.1.1/30")
+    some = forward(rule(state("established"), verdict("accept")), rule(iifname("tap0"), verdict("accept")))
+    yield case("one of two", "it may wait for its rules", pool.nft(some), 1, severity="info")
+    yield from sandbox_cases(case, guest_host)
+    xt = forward(rule(plain("target", key="REJECT")), policy="accept", family="ip")
+    yield case("a last REJECT of iptables", "a target that takes all", guest_host().nft(xt), 1)

@@ -177,9 +177,11 @@ def _finding(view: HostView, one: Marked, link: Link) -> Draft:
     dev = view.ifname(back.oif) if back.oif else "several" if back.ok else "nothing"
     path = f"net/ipv4/conf/{name}"
     keeps = max(view.sysctl_int("net.ipv4.conf.all.src_valid_mark") or 0, link.inet_conf.get("src_valid_mark", 0))
+    lost = keeps or unmarked(view, one._replace(heard=False), link)  # before, nothing asked for the mark of an answer
     asks = (
         "asks with the mark of an answer, which the firewall does not give it," if keeps else "asks without the mark,"
     )
+    fix = f"sysctl -w {quoted(path + ('/rp_filter=2' if lost else '/src_valid_mark=1'))}"
     return RULE.found(
         subject=subject("sysctl", name=f"net.ipv4.conf.{name}.src_valid_mark", ifname=name),
         message=f"{one.whose} leave by {name} because of mark {query.mark:#x}; the strict reverse path filter of "
@@ -195,7 +197,7 @@ def _finding(view: HostView, one: Marked, link: Link) -> Draft:
             f"ip route get {query.dst} mark {query.mark:#x}",
             f"ip route get {query.dst}",
         ],
-        fix=f"sysctl -w {quoted(path + ('/rp_filter=2' if keeps else '/src_valid_mark=1'))}",
+        fix=fix + ("  # src_valid_mark=1 is not enough: no firewall rule marks answers" if lost and not keeps else ""),
         touches=[subject("link", ifname=name)],
         breaks=[
             subject("link", ifname=name),
@@ -277,6 +279,15 @@ def _unmarked() -> Iterator[Example]:
             host.bpf(programs=[program(1, "marks")])
             tcx(host, "eth0", 1, str(direction))
         yield Example(name=f"asked with the mark: {name}", why=why, tables=host.build(), **more, **expected)
+    for name, why, given, says in (
+        ("given back", "the filter asks with it", True, ("eth0/src_valid_mark=1",)),
+        ("not given back", "the setting alone does not help", False, ("eth0/rp_filter=2", "is not enough")),
+    ):
+        host = _host(age=20)
+        hooks = zip(("prerouting", "postrouting"), restores if given else (), strict=False)
+        pair = [chain(hook, one, hook=hook) for hook, one in hooks]
+        host.nft(table(*pair, family="ip"))
+        yield Example(name=f"asked without it, the mark is {name}", why=why, tables=host.build(), fires=1, says=says)
 
 
 def examples() -> Iterator[Example]:

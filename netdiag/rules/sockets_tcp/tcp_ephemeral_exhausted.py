@@ -16,7 +16,8 @@ Confirm
 
 Fix
   sysctl -w net.ipv4.ip_local_port_range="1024 65535" (and reserve what listens there, ip_local_reserved_ports); keep
-  connections open instead of making new ones; more local or remote addresses. Programs that bind a source address
+  connections open instead of making new ones; more local or remote addresses. Where ip_local_reserved_ports takes most
+  of the range, it is that list which is wrong. Programs that bind a source address
   first should set IP_BIND_ADDRESS_NO_PORT: the port is then chosen by connect(), for one service.
 
 Not flagged
@@ -41,7 +42,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.model.sockets import AF_INET, AF_INET6, TIME_WAIT, Sockets, address_text
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.shape import Example, Rule
+from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.sockettables import Mask, endpoint, in_use, listening
 
 RULE = Rule(
@@ -68,6 +69,21 @@ def ports(view: HostView) -> set[int] | None:
         if low.isdigit():
             chosen -= set(range(int(low), (int(high) if high.isdigit() else int(low)) + 1))
     return chosen
+
+
+WIDER = 'sysctl -w net.ipv4.ip_local_port_range="1024 65535"'
+RANGE, RESERVED = "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports"
+
+
+def _remedy(view: HostView, allowed: set[int], advice: str) -> tuple[list[str], str]:
+    """The settings to look at, and what gives more ports: where most of the range is reserved, it is that which takes
+    them, be it by a slip of the pen."""
+    words = (view.sysctl(RANGE) or "0 0").split()
+    reserved = (view.sysctl(RESERVED) or "").strip()
+    if 2 * len(allowed) >= int(words[1]) - int(words[0]) + 1:
+        return [f"sysctl {RANGE}"], f"{WIDER}  # {advice}"
+    fix = f"sysctl -w {RESERVED}=  # {quoted(reserved)} takes most of the range: reserve single ports of services alone"
+    return [f"sysctl {RANGE} {RESERVED}"], fix
 
 
 def held(view: HostView) -> Mask:
@@ -140,7 +156,8 @@ def check(view: HostView) -> Iterator[Draft]:
     for position, taken in bound(table, mask, allowed):
         left = len(allowed) - taken - len(allowed) % 2
         if taken >= FEW and taken > NEAR * len(allowed):
-            yield _bound_draft(address_text(int(table.family[position]), table.src[position]), taken, left)
+            remedy = _remedy(view, allowed, "the program should set IP_BIND_ADDRESS_NO_PORT")
+            yield _bound_draft(address_text(int(table.family[position]), table.src[position]), taken, left, remedy)
     for position, taken in fullest(table, mask, allowed):
         if taken <= NEAR * len(allowed):
             continue
@@ -149,6 +166,7 @@ def check(view: HostView) -> Iterator[Draft]:
         dport = int(table.dport[position])
         # An odd number is rounded down before the search, which then leaves out one port (remaining &= ~1).
         left = len(allowed) - taken - len(allowed) % 2
+        settings, fix = _remedy(view, allowed, "reserve ports of local services first")
         yield RULE.found(
             subject=subject("socket", netid="tcp", src=src, dst=dst, dport=dport),
             severity="critical" if left <= 0 else "warning",
@@ -164,13 +182,13 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             confirm=[
                 f"ss -Htan dst {dst if ':' not in dst else f'[{dst}]'} dport = :{dport} | wc -l",
-                "sysctl net.ipv4.ip_local_port_range",
+                *settings,
             ],
-            fix='sysctl -w net.ipv4.ip_local_port_range="1024 65535"  # reserve ports of local services first',
+            fix=fix,
         )
 
 
-def _bound_draft(src: str, taken: int, left: int) -> Draft:
+def _bound_draft(src: str, taken: int, left: int, remedy: tuple[list[str], str]) -> Draft:
     return RULE.found(
         subject=subject("socket", netid="tcp", src=src),
         severity="critical" if left <= 0 else "warning",
@@ -183,9 +201,9 @@ def _bound_draft(src: str, taken: int, left: int) -> Draft:
         ],
         confirm=[
             f"ss -Htanp src {src if ':' not in src else f'[{src}]'}  # whose they are",
-            "sysctl net.ipv4.ip_local_port_range",
+            *remedy[0],
         ],
-        fix='sysctl -w net.ipv4.ip_local_port_range="1024 65535"  # the program should set IP_BIND_ADDRESS_NO_PORT',
+        fix=remedy[1],
     )
 
 
@@ -243,6 +261,9 @@ def examples() -> Iterator[Example]:
     yield case("half of each family", "two services", None, mixed)
     yield from _bound()
     yield case("a range reserved, one behind it left", "six are left", None, _host(5, reserved="40005-40008"))
+    for low, word in ((5, 'ip_local_port_range="1024 65535"'), (4, "ports=  # 40004-40009 takes most")):
+        made, why = _host(low, reserved=f"4000{low}-40009"), "which setting takes the ports"
+        yield Example(name=f"reserved from {low} on", why=why, tables=made.build(), fires=1, says=(word,))
 
 
 def _bound() -> Iterator[Example]:
