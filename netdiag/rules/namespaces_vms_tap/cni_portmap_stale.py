@@ -1,7 +1,9 @@
 """What it checks
   A port mapping of CNI leads to an address that no container of this host has any more: the rule is the portmap
   plugin's (chains CNI-DN-..., or the table cni_hostport), or another's, and the address is in the subnet of a bridge
-  that is named as CNI names its own (cni0, cni-podman0, nomad).
+  that is named as CNI names its own (cni0, cni-podman0, nomad). Nobody answers there; or host-local, which gives out
+  the addresses of that subnet, has not given out this one; or the same port is mapped to another container as well,
+  behind it.
 
 Why it matters
   When a sandbox is removed while the node restarts, or the runtime lost its cache, the plugin's DEL never runs and the
@@ -18,9 +20,9 @@ Fix
   in CNI-HOSTPORT-DNAT. Nothing that lives is cut off. Then conntrack -D --dst-nat ADDRESS.
 
 Not flagged
-  Containers that are there, or whose address was not asked for yet on a bridge with ports. Rules of others, Docker's
-  and Podman's NETAVARK chains among them (nf-orphan-dnat-to-dead). A sandbox that is just starting: look twice (a
-  possibility only where one came or went while the host was read).
+  Containers that are there. Those whose address was not asked for yet on a bridge with ports: info. Rules of others,
+  Docker's and Podman's NETAVARK chains among them (nf-orphan-dnat-to-dead). A sandbox that is just starting: look
+  twice (a possibility only where one came or went while the host was read).
 
 References
   cni.dev "portmap plugin"; github.com/hashicorp/nomad issue 11901
@@ -32,7 +34,9 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, nat, port, rule, table, verdict
-from netdiag.rules.deadtargets import dead_targets, finding
+from netdiag.rules.deadtargets import dead_targets, finding, unheard
+from netdiag.rules.portmapcases import cases
+from netdiag.rules.portmaps import given_back, overtaken
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.translations import CONSULTS, READS
 
@@ -42,13 +46,23 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=READS,
-    consults=CONSULTS,
+    consults=(*CONSULTS, "cni"),
 )
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    for one, why, count in dead_targets(view, cni=True):
-        yield finding(RULE, one, why, count)
+    said = set[tuple[str, str, str]]()
+    proven = [(one, why, 1, False) for one, why in (*given_back(view), *overtaken(view))]
+    guessed = [(one, why, 1, True) for one, why in unheard(view, cni=True)]
+    for one, why, count, guess in (
+        *((*row, False) for row in dead_targets(view, cni=True)),
+        *proven,
+        *guessed,
+    ):
+        key = (one.at.table.family, one.at.table.name, one.at.chain.name)
+        if key not in said:
+            said.add(key)
+            yield finding(RULE, one, why, count, guess=guess)
 
 
 def examples() -> Iterator[Example]:
@@ -65,6 +79,7 @@ def examples() -> Iterator[Example]:
         jump = chain("PREROUTING", rule(verdict("jump", name)), hook="prerouting", priority="dstnat", type="nat")
         return built.nft(table(jump, own, name=of, family="ip"))
 
+    yield from cases()
     about: Subject = {"kind": "nft-chain", "family": "ip", "table": "nat", "chain": "CNI-DN-aabb"}
     yield Example(
         name="no answer",
@@ -80,7 +95,14 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=about,
     )
-    yield Example(name="alive", why="a bridge with ports, and nothing known against it", tables=host().build())
+    yield Example(
+        name="not asked yet",
+        why="a bridge with ports, and nothing known against it",
+        tables=host().build(),
+        fires=1,
+        severity="info",
+    )
+    yield Example(name="alive", why="it was heard", tables=host().neighbour("10.88.0.5", dev="cni0").build())
     yield Example(
         name="no chain of CNI",
         why="nf-orphan-dnat-to-dead speaks",

@@ -1,7 +1,7 @@
 """What it checks
-  A tap is up and set up for a guest (somebody put a route or a permanent neighbour on it), but no process has it open:
-  the virtual machine was never started, or started with another tap; or it is gone, which tap-orphan-dead-vm then says
-  above this.
+  A tap is up and set up for a guest (somebody put a route or a permanent neighbour on it, or asked for an address there
+  and got no answer), but no process has it open: the virtual machine was never started, or started with another tap; or
+  it is gone, which tap-orphan-dead-vm then says above this.
 
 Why it matters
   A tap is half a cable. Without a process that reads it the kernel takes its carrier away, and every packet to the
@@ -19,8 +19,9 @@ Fix
 Not flagged
   Taps made ahead for machines that do not exist yet (a warm pool): no route that somebody put there points to them,
   whatever address of the host they carry. Such a tap with an address of its own, or in a bridge, is an info at most,
-  and so is that of a machine that was stopped, for nobody can tell it from one that died. Persistent taps to which
-  nothing refers. Taps that are down. Taps with a carrier: their process may live in another PID namespace.
+  and so is that of a machine that was stopped, for nobody can tell it from one that died, and one single tap that was
+  never held. Several to which nothing refers are a pool. Taps that are down. Taps with a carrier: their process may
+  live in another PID namespace.
 
 References
   drivers/net/tun.c __tun_detach() and tun_net_xmit(); Documentation/networking/tuntap.rst;
@@ -32,8 +33,9 @@ from collections.abc import Iterator
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, holders_command
+from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, holders_command, link_local
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.silentneighbours import failing
 
 RULE = Rule(
     id="tap-no-owner-fd",
@@ -42,6 +44,10 @@ RULE = Rule(
     reads=READS,
     explains=("neigh-*", "vm-*", "proxy-ndp-missing", "route-linkdown-nexthop-used", "tap-tx-*"),
 )
+
+
+LATELY = 60.0
+"""Seconds since somebody asked for an address."""
 
 
 def abandoned(tap: GuestTap) -> bool:
@@ -62,33 +68,53 @@ def _left(tap: GuestTap) -> str:
     """What is so of a tap that is set up while nothing says that a guest is expected."""
     if tap.link.carrier_up_count:
         return "its machine was stopped or has died, and the tap is set up still"
-    return "it is set up, but nothing is routed there"
+    prepared = tap.connected or tap.link.master is not None
+    return "it is set up, but nothing is routed there" if prepared else "it is up, and nothing refers to it"
+
+
+def asked_in_vain(view: HostView) -> dict[int, list[str]]:
+    """Addresses that this host asked for a moment ago without an answer, by interface; of IPv6 none of fe80::/10."""
+    found: dict[int, list[str]] = {}
+    for (ifindex, dst), row in failing(view).items():
+        if dst and (row.updated or 0.0) < LATELY and not (":" in dst and link_local(dst)):
+            found.setdefault(ifindex, []).append(dst)
+    return found
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    for tap in guest_taps(view):
+    taps = guest_taps(view)
+    missed = asked_in_vain(view) if taps else {}
+    for tap in taps:
         if not abandoned(tap):
             continue
+        asked = missed.get(tap.link.ifindex, [])
         sign, times = expected(tap), tap.link.carrier_up_count or 0
-        prepared = tap.connected or tap.link.master is not None
-        if not sign and not prepared:
+        prepared = tap.connected or tap.link.master is not None or (len(taps) == 1 and not times)
+        if not sign and not asked and not prepared:
             continue
         name = tap.link.ifname
-        what = f"{sign} leads there, what is sent to it is lost" if sign else _left(tap)
+        what = _left(tap)
+        if sign or asked:
+            leads = f"{sign} leads there," if sign else f"somebody asks for {asked[0]} there, and"
+            what = f"{leads} what is sent to it is lost"
         yield RULE.found(
             subject=tap.about,
-            severity="warning" if sign else "info",
-            confidence="certain" if sign else "possible",
+            severity="warning" if sign or asked else "info",
+            confidence="certain" if sign else "likely" if asked else "possible",
             message=f"no process holds the tap {name}{' any more' if times else ', and none ever did'}: {what}",
             evidence=(
                 (f"{name} carrier", "0", f"RTM_GETLINK {name} IFLA_CARRIER"),
                 (f"times {name} was attached", times, "RTM_GETLINK IFLA_CARRIER_UP_COUNT"),
                 ("processes that hold it", "none", "/proc/*/fdinfo iff:"),
+                *((f"neighbour {dst} dev {name}", "does not answer", "RTM_GETNEIGH") for dst in asked[:2]),
             ),
             confirm=(f"ip -details link show dev {quoted(name)}", holders_command(name)),
             fix=f"ip link delete dev {quoted(name)}  # if no machine is meant to be here; else start it with this tap",
             touches=tap.objects,
-            breaks=(*tap.objects, *(subject("neighbour", dst=row.dst, ifname=name) for row in tap.neighbours)),
+            breaks=(
+                *tap.objects,
+                *(subject("neighbour", dst=dst, ifname=name) for dst in (*(row.dst for row in tap.neighbours), *asked)),
+            ),
         )
 
 
@@ -120,13 +146,31 @@ def examples() -> Iterator[Example]:
     never = ("and none ever did",)
     untold = _routed(carrier_up_count=None).route("10.1.0.5/32", dev="tap0")
     yield _case("count not told", "an old kernel", untold, 1, says=never)
+    for state, updated, severity in (
+        ("failed", 5.0, "warning"),
+        ("incomplete", 5.0, "warning"),
+        ("failed", 61.0, "info"),
+    ):
+        asked = _routed().address("tap0", "10.1.0.1/30").neighbour("10.1.0.2", dev="tap0", state=state, updated=updated)
+        why = "somebody wants the guest" if severity == "warning" else "somebody wanted the guest"
+        yield _case(f"asked for in vain, {state}, {updated:g} s ago", why, asked, 1, severity=severity)
+    said = ("and none ever did: somebody asks for 10.1.0.2 there, and what is sent to it is lost",)
+    again = _routed().address("tap0", "10.1.0.1/30").neighbour("10.1.0.2", dev="tap0", state="failed")
+    yield _case("asked for in vain", "the words", again, 1, says=said)
+    router = _routed().tap("tap1").neighbour("fe80::2", dev="tap0", state="failed")
+    yield _case("a link-local address asked for", "a router solicitation's answer", router)
     fixed = _routed().neighbour("10.1.0.5", dev="tap0", state="permanent")
     yield _case("permanent neighbour", "somebody wrote down the guest's hardware address", fixed, 1, severity="warning")
     yield from _silent()
 
 
 def _silent() -> Iterator[Example]:
-    yield _case("warm pool", "made ahead, nothing refers to it", _routed())
+    pool = _routed().tap("tap1", holder=None, carrier_up_count=0)
+    yield _case("warm pool", "made ahead, nothing refers to them", pool)
+    beside = _routed().tap("tap1")
+    yield _case("one made ahead", "beside a machine's", beside)
+    alone = ("and none ever did: it is up, and nothing refers to it",)
+    yield _case("the only tap", "its machine did not start, or is to start", _routed(), 1, severity="info", says=alone)
     yield _case(
         "warm pool with an address",
         "the host's side is ready, no guest is routed: worth knowing at most",
@@ -136,7 +180,7 @@ def _silent() -> Iterator[Example]:
     )
     bridged = HostBuilder().link("br0", kind="bridge").tap("tap0", holder=None, master="br0", carrier_up_count=0)
     yield _case("port of a bridge", "libvirt leaves such taps of stopped machines", bridged, 1, severity="info")
-    yield _case("link-local only", "every interface has fe80::/64", _routed().address("tap0", "fe80::1/64"))
+    yield _case("link-local only", "every interface has fe80::/64", _routed().tap("tap1").address("tap0", "fe80::1/64"))
     yield _case("held", "a machine runs", HostBuilder().tap("tap0").route("10.1.0.5/32", dev="tap0"))
     unseen = _routed(carrier=True).route("10.1.0.5/32", dev="tap0")
     yield _case("carrier without a process", "its process lives in another PID namespace", unseen)
@@ -149,7 +193,7 @@ def _silent() -> Iterator[Example]:
     yield _case("held before, nothing set up", "a persistent tap, kept", _routed(carrier_up_count=1))
     tun = HostBuilder().link("tun0", kind="tun", info={"type": "tun"}, carrier=False).route("10.8.0.0/24", dev="tun0")
     yield _case("a VPN's tun", "no machine's", tun)
-    stale = _routed().neighbour("10.1.0.5", dev="tap0", state="stale")
+    stale = _routed().tap("tap1").neighbour("10.1.0.5", dev="tap0", state="stale")
     yield _case("a neighbour of the past", "nobody wrote it down", stale)
     quiet = HostBuilder().tap("tap0", carrier=False, carrier_up_count=0).route("10.1.0.5/32", dev="tap0")
     yield _case("held, its carrier taken away", "the monitor does that (TUNSETCARRIER)", quiet)
