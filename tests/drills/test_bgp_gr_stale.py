@@ -56,4 +56,37 @@ def drill(name: str, severity: str, options: str) -> Drill:
     )
 
 
-test_drill = drill_test(drill("it may come back", "info", A_WHILE), drill("too late", "warning", FOR_LONG))
+def gone(lab: Lab, host: Host) -> None:
+    """The neighbour reboots: its daemon ends, and then the host does not answer. (Half a minute later this host would
+    forget by itself that it ever did.)"""
+    killed(lab, host)
+    lab.wait(lambda: not stands(host, "up1"), 5, "the session is down")
+    lab.hosts["edge2"].ip("link set dev eth0 down")
+    host.ip("neigh flush to 192.0.2.2")
+
+
+def unanswered(lab: Lab, host: Host) -> bool:
+    """Somebody sends to the neighbour's prefix, and its address is asked for in vain."""
+    lab.send_udp(host, "203.0.113.2", 9)
+    return "FAILED" in host.run("ip", "neigh", "show", "to", "192.0.2.2").stdout and learnt(host)
+
+
+def back(lab: Lab, host: Host) -> None:
+    lab.hosts["edge2"].ip("link set dev eth0 up")
+    restarted(A_WHILE)(lab, host)
+
+
+test_drill = drill_test(
+    drill("it may come back", "info", A_WHILE),
+    drill("too late", "warning", FOR_LONG),
+    Drill(
+        name="the host is gone",
+        rule="bgp-gr-stale",
+        build=build(A_WHILE),
+        break_=gone,
+        settle=unanswered,
+        repair=back,
+        severity="critical",
+        expect={"kind": "bgp-session", "name": "up1"},
+    ),
+)
