@@ -8,12 +8,27 @@ from collections.abc import Iterator
 from netdiag.index.nftpacket import Packet
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
-from netdiag.rules.deadtargets import cni_subnets, of_cni, unheard
+from netdiag.rules.deadtargets import cni_subnets, dead_targets, of_cni, unheard
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.translations import DeadEnd, Target, family_of, new_packet, targets
 
 ANSWERS = frozenset({"reachable", "delay", "probe", "permanent"})
 """States of a neighbour that was heard a moment ago, or that somebody wrote down."""
+
+
+def stale(view: HostView) -> Iterator[tuple[Target, DeadEnd, int, bool]]:
+    """Of each chain the first target that is dead, why, how many there are, and whether that is only a guess."""
+    said = set[tuple[str, str, str]]()
+    for one, why, count, guess in (
+        *((*row, False) for row in dead_targets(view, cni=True)),
+        *((*row, 1, False) for row in given_back(view)),
+        *((*row, 1, False) for row in overtaken(view)),
+        *((*row, 1, True) for row in unheard(view, cni=True)),
+    ):
+        key = (one.at.table.family, one.at.table.name, one.at.chain.name)
+        if key not in said:
+            said.add(key)
+            yield one, why, count, guess
 
 
 def given_back(view: HostView) -> Iterator[tuple[Target, DeadEnd]]:

@@ -127,12 +127,13 @@ def was_open(view: HostView, device: WireguardDevice) -> bool:
 
 def why_closed(view: HostView, device: WireguardDevice) -> str:
     """What shows that the port is not closed on purpose; empty where nothing does."""
-    if singled_out(view, device):
-        return "this very port is named"
-    if deaf(view, device):
+    alone, other = singled_out(view, device), opened_beside(view, device)
+    if not alone and deaf(view, device):
         return "no answer comes in"
-    if (other := opened_beside(view, device)) is not None:
+    if other is not None:
         return f"port {other} is open instead, on which nothing listens"
+    if alone:
+        return "the ports beside it are open"
     return "it was open at the time of the baseline" if was_open(view, device) else ""
 
 

@@ -30,16 +30,12 @@ References
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-import numpy as np
-
 from netdiag.index.view import HostView
-from netdiag.model.distinct import among
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bgpsessions import Session, bird_name, entries, sessions, touched, way
+from netdiag.rules.bgpsessions import bird_name, sessions, touched, way
 from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.gonepeers import NO_WAY, as_cause, unreachable
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.silentneighbours import failing
 
 RULE = Rule(
     id="bgp-gr-stale",
@@ -53,54 +49,18 @@ TIMER = "Restart timer"
 """``599.973/-``: BIRD shows it as long as it runs."""
 
 
-NO_WAY = "Socket: No route to host"
-"""What connect() says when nobody answered for the neighbour's address (EHOSTUNREACH)."""
-
-
-def silence(view: HostView, session: Session) -> str:
-    """What shows that a neighbour next door is not there at all; empty: nothing does, or it is not next door."""
-    answer = way(view, session)
-    if answer is None or not answer.hops or any(hop.gateway for hop in answer.hops):
-        return ""
-    known = failing(view)
-    asked = any((hop.oif, str(session.address)) in known for hop in answer.hops)
-    if not asked and session.error == NO_WAY:  # BIRD has just called once more, and so the kernel asks
-        asked = any(state in ("incomplete", "failed") for _, state, _ in entries(view, session))
-    six = answer.query.family == "inet6"
-    return f"it does not answer {'neighbour solicitation' if six else 'ARP'}" if asked else ""
-
-
-def led_to(view: HostView, session: Session) -> int:
-    """How many routes of the kernel, alone or as one of several next hops, lead to the neighbour."""
-    address = session.address
-    if address is None:
-        return 0
-    routes = view.routes("inet" if address.version == 4 else "inet6")
-    if address.version == 4:
-        alone = routes.gateway == int(address)
-    else:
-        alone = (routes.gateway == np.frombuffer(address.packed, np.uint8)).all(axis=1)
-    legs = [
-        number
-        for number, extra in enumerate(routes.extras)
-        if str(address) in (extra.via, *(hop.gateway for hop in extra.multipath))
-    ]
-    return int((alone | among(routes.extra, legs)).sum())
-
-
 def check(view: HostView) -> Iterator[Draft]:
     for session in sessions(view):
         row, age = session.protocol, session.age()
         if session.up or not row.neighbor_graceful_restart:
             continue
         kept = sum(channel.imported or 0 for channel in row.channels)
-        silent = silence(view, session) if led_to(view, session) else ""
+        silent = unreachable(view, session)
         left = row.other.get(TIMER, "").partition("/")[0]
         words = f"for {age:.0f} s" if age is not None else "for a time that is not known"
         ending = f"graceful restart, for which BIRD waits another {left} s" if left else "long-lived graceful restart"
         routes = "1 route of it is" if kept == 1 else f"{kept} routes of it are"
         lost = f": {silent}, and what goes there is lost" if silent else ""
-        answer = way(view, session)
         draft = RULE.found(
             subject=session.subject,
             message=f"{session.neighbour} (session {session.name}) is gone {words}, and {routes} kept for its {ending}"
@@ -111,14 +71,12 @@ def check(view: HostView) -> Iterator[Draft]:
                 (TIMER, f"{left} s" if left else "not running", session.source),
                 ("session in this state since", row.since or "unknown", session.source),
                 ("routes kept", kept, session.source),
-                *([("routes of the kernel that lead to it", led_to(view, session), "RTM_GETROUTE")] if silent else []),
             ],
             confirm=[session.confirm, session.command(f"show route protocol {bird_name(session.name)} count")],
             fix=session.command(f"restart {bird_name(session.name)}"),
-            touches=touched(view, session, answer),
-            breaks=[thing for thing in touched(view, session, answer) if silent and thing["kind"] == "neighbour"],
+            touches=touched(view, session, way(view, session)),
         )
-        yield msgspec.structs.replace(draft, own_cause=True) if silent else draft
+        yield as_cause(view, session, draft)
 
 
 def _case(name: str, why: str, *, error: str = "Socket: Connection closed", world: str = "", **fields: Any) -> Example:

@@ -33,13 +33,14 @@ References
   veth_set_xdp_features(); include/uapi/linux/netdev.h NETDEV_XDP_ACT_NDO_XMIT
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link, Stats64, Xdp
+from netdiag.model.snapshot import Tables
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, xdp
 from netdiag.rules.shape import Example, Rule, quoted
@@ -114,18 +115,27 @@ def _in_vain(view: HostView, row: BpfAttachment) -> Draft | None:
         return None
     one = view.bpf.program(row.prog_id)
     name = (one.function or one.name if one else None) or str(row.prog_id)
+    off = _switched_off(view, one.map_ids if one else ())
+    why = f"{off}, to which its map leads, is down" if off else "the interface that it sends them to cannot take them"
+    fix = "ethtool -K PEER gro on  # at the other end of the veth that it sends to, or attach XDP there; a bridge or a"
     return RULE.found(
         subject=subject("bpf-attachment", hook="xdp", ifname=link.ifname, name=name),
-        message=f"{moved} packets that XDP program {name} of {link.ifname} sent elsewhere were dropped just now: the"
-        " interface that it sends them to cannot take them",
+        message=f"{moved} packets that XDP program {name} of {link.ifname} sent elsewhere were dropped just now: {why}",
         evidence=[
             (f"packets dropped by {link.ifname} between the samples", moved, "RTM_GETLINK rx_dropped"),
             ("sent elsewhere in vain", row.failed, f"ethtool -S {link.ifname} rx_queue_0_drops"),
         ],
         confirm=[f"ethtool -S {quoted(link.ifname)}", f"bpftool prog dump xlated id {row.prog_id}"],
-        fix="ethtool -K PEER gro on  # at the other end of the veth that it sends to, or attach XDP there",
-        touches=[subject("link", ifname=link.ifname)],
+        fix=f"ip link set dev {quoted(off)} up" if off else f"{fix} tunnel can never take them",
+        touches=[subject("link", ifname=link.ifname), *([subject("link", ifname=off)] if off else [])],
     )
+
+
+def _switched_off(view: HostView, maps: Sequence[int]) -> str | None:
+    """The first interface in these devmaps that is down, where all that are known are."""
+    targets = [view.link(row.ifindex) for row in view.bpf.entries if row.map_id in maps]
+    known = [link for link in targets if link is not None]
+    return known[0].ifname if known and not any(link.up for link in known) else None
 
 
 def _mapped(view: HostView) -> Iterator[tuple[int, Draft]]:
@@ -262,6 +272,16 @@ def examples() -> Iterator[Example]:
     yield Example(name="it says no, the other end is unknown", why="it would say yes", tables=alone, fires=1)
 
 
+def _mapped_alone() -> Tables:
+    """A devmap with one target, which is down, and packets that are lost."""
+    made = HostBuilder().link("eth0", kind="veth").link("v0", up=False)
+    made.bpf(programs=[program(1, "balancer", type="xdp", map_ids=(5,))])
+    made.bpf(maps=[BpfMap(id=5, type="devmap", name="targets", key_size=4, value_size=8)])
+    made.bpf(entries=[BpfMapEntry(map_id=5, key=0, ifindex=made.ifindex("v0"))])
+    samples = [{"links": (made.link_counters("eth0", stats=Stats64(rx_dropped=value)),)} for value in (3, 9)]
+    return xdp(made.counters(before=samples[0], after=samples[1]), "eth0", 1, sent=9, failed=6).build()
+
+
 def _counted() -> Iterator[Example]:
     """Programs that choose the interface themselves."""
 
@@ -294,6 +314,10 @@ def _counted() -> Iterator[Example]:
     rows = [{"links": (both.link_counters("eth0", stats=Stats64(rx_dropped=value)),)} for value in (0, 9)]
     both.counters(before=rows[0], after=rows[1])
     yield Example(name="by a map, and dropped", why="the map tells more", tables=both.build(), fires=1)
+
+    drained = _mapped_alone()
+    says = ("were dropped just now: v0, to which its map leads, is down", "ip link set dev v0 up")
+    yield Example(name="its only target is down", why="somebody took it down", tables=drained, says=says, **told)
 
     def mapped(after: int, **down: Any) -> HostBuilder:
         made = HostBuilder().link("eth0", kind="veth").link("v0", kind="veth").peer("v0").link("v1", **down)

@@ -34,9 +34,9 @@ from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, Subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, nat, port, rule, table, verdict
-from netdiag.rules.deadtargets import dead_targets, finding, unheard
+from netdiag.rules.deadtargets import finding
 from netdiag.rules.portmapcases import cases
-from netdiag.rules.portmaps import given_back, overtaken
+from netdiag.rules.portmaps import stale
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.translations import CONSULTS, READS
 
@@ -51,18 +51,8 @@ RULE = Rule(
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    said = set[tuple[str, str, str]]()
-    proven = [(one, why, 1, False) for one, why in (*given_back(view), *overtaken(view))]
-    guessed = [(one, why, 1, True) for one, why in unheard(view, cni=True)]
-    for one, why, count, guess in (
-        *((*row, False) for row in dead_targets(view, cni=True)),
-        *proven,
-        *guessed,
-    ):
-        key = (one.at.table.family, one.at.table.name, one.at.chain.name)
-        if key not in said:
-            said.add(key)
-            yield finding(RULE, one, why, count, guess=guess)
+    for one, why, count, guess in stale(view):
+        yield finding(RULE, one, why, count, guess=guess)
 
 
 def examples() -> Iterator[Example]:

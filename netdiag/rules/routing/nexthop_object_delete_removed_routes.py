@@ -78,6 +78,13 @@ def _way(old: HostView, gone: Nexthop) -> str:
     return "blackhole" if gone.blackhole else "group " + "/".join(f"{one.id},{one.weight}" for one in gone.group)
 
 
+def _made_again(view: HostView, old: HostView, gone: Nexthop) -> str:
+    """The command that makes the object as it was; of a group also those of its members that went as well."""
+    here, then = {row.id for row in view.nexthops}, {row.id: row for row in old.nexthops}
+    lost = [then[one.id] for one in gone.group if one.id not in here and one.id in then]
+    return " && ".join(f"ip nexthop add id {row.id} {_way(old, row)}" for row in (*lost, gone))
+
+
 def _lost(old: HostView, new: HostView, family: str, number: int) -> list[Route]:
     routes = old.routes(family)
     positions = np.flatnonzero(routes.nh_id == number)[:4096].tolist()
@@ -110,9 +117,10 @@ def _draft(view: HostView, old: HostView, gone: Nexthop, lost: list[Route]) -> D
             f"ip nexthop show id {number} 2>&1; ip nexthop show; echo",
             f"{ip} route get {specimens(first.dst)[0]}",
         ],
-        fix=f"ip nexthop add id {number} {_way(old, gone)} && {ip} route add {back}",
+        fix=f"{_made_again(view, old, gone)} && {ip} route add {back}",
         breaks=[
             *(subject("route", dst=row.dst, table=row.table) for row in lost[:64]),
+            *(subject("route", dst=row.dst, table=254) for row in lost[:64] if row.default),
             *(rule_subject(rule) for rule in view.rules if (rule.family, rule.table) in places),
         ],
     )
@@ -165,6 +173,12 @@ def _kinds() -> Iterator[Example]:
         tables = HostBuilder().link("eth0").link("ppp0").build()
         given: dict[str, Any] = {"tables": tables, "baseline": then.build(), "fires": 1, "says": says}
         yield Example(name=words, why=why, severity=severity, **given)
+    whole = HostBuilder().link("eth0").link("ppp0").nexthop(8, oif="eth0", gateway="192.0.2.9", family="inet")
+    whole.nexthop(9, oif="ppp0", family="inet").nexthop(7, family="inet", group=group).route("10.0.0.0/8", nh_id=7)
+    left = HostBuilder().link("eth0").link("ppp0").nexthop(9, oif="ppp0", family="inet")
+    again = "ip nexthop add id 8 via 192.0.2.9 dev eth0 && ip nexthop add id 7 group 8,1/9,20 && ip route add"
+    flap: dict[str, Any] = {"tables": left.build(), "baseline": whole.build(), "fires": 1, "says": (again,)}
+    yield Example(name="group and a member", why="the interface was down for a moment", **flap)
     then = HostBuilder().link("eth0").nexthop(7, family="inet", blackhole=True).route("10.0.0.0/8", nh_id=7)
     now = _host(None, None).route("default", via="192.0.2.1", dev="eth0").build()
     leak: dict[str, Any] = {"tables": now, "baseline": then.build(), "fires": 1, "severity": "warning"}
