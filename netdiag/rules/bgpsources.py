@@ -32,13 +32,11 @@ def candidates(view: HostView, session: Session) -> list[str]:
     return sorted(row.local for row in view.addresses if row.family == family and row.scope == 0)
 
 
-def near(view: HostView, session: Session) -> int:
-    """How many of the host's addresses are in one subnet with the neighbour."""
-    return sum(
-        ip_address(session.protocol.neighbor_address or "") in ip_network(f"{row.local}/{row.prefixlen}", strict=False)
-        for row in view.addresses
-        if row.local in candidates(view, session)
-    )
+def near(view: HostView, session: Session) -> list[str]:
+    """The host's addresses that are in one subnet with the neighbour."""
+    own, neighbour = candidates(view, session), session.address
+    rows = [row for row in view.addresses if row.local in own]
+    return [row.local for row in rows if neighbour in ip_network(f"{row.local}/{row.prefixlen}", strict=False)]
 
 
 def refused_again(session: Session) -> bool:
@@ -51,13 +49,18 @@ def refused_again(session: Session) -> bool:
 
 
 def loopback(view: HostView, session: Session, source: str | None) -> str | None:
-    """The one address on lo that a session inside the AS is likely meant to call from: its neighbour is on no subnet of
-    this host, and the kernel takes another address."""
-    row, own = session.protocol, candidates(view, session)
-    if session.error != RESET or row.local_as is None or row.local_as != row.neighbor_as or near(view, session):
+    """The one address on lo that a session is likely meant to call from: its neighbour is on no subnet of this host,
+    inside the AS or called by the same block of names (/24, /64), and the kernel takes another address."""
+    row, own, neighbour = session.protocol, candidates(view, session), session.address
+    if session.error != RESET or row.local_as is None or neighbour is None or near(view, session):
         return None
     on_lo = [one.local for one in view.addresses if one.local in own and (at := view.link(one.ifindex)) and at.loopback]
-    return on_lo[0] if len(on_lo) == 1 and source not in (None, *on_lo) else None
+    if source in (None, *on_lo):
+        return None
+    block = ip_network(f"{neighbour}/{24 if neighbour.version == 4 else 64}", strict=False)
+    alike = [address for address in on_lo if ip_address(address) in block]
+    named = on_lo if row.local_as == row.neighbor_as and len(on_lo) == 1 else alike
+    return named[0] if len(named) == 1 else None
 
 
 def called(view: HostView, session: Session, source: str | None) -> tuple[str, str] | None:

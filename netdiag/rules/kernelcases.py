@@ -87,13 +87,13 @@ def of_two_families() -> Iterator[Example]:
                **warn)  # fmt: skip
     yield case("IPv4 alone is given", "the other way round", host("ipv4"), **warn)
     yield case("IPv6 is given, one route of IPv4 learnt", "the default", host(learned=1), fires=1, severity="info")
-    for name, why, row, severity in (
-        ("a prefix", "others are told it", {"net": "198.51.100.0/24", "table": "master4"}, "warning"),
-        ("a default", "as is usual", {"net": "0.0.0.0/0", "table": "master4"}, "info"),
-        ("a prefix of another table", "not this one", {"net": "198.51.100.0/24", "table": "t9"}, "info"),
-        ("a static prefix", "no session brought it", {"net": "198.51.100.0/24", "protocol": "s"}, "info"),
+    for name, why, net, table, protocol, severity in (
+        ("a prefix", "others are told it", "198.51.100.0/24", "master4", "up1", "warning"),
+        ("a default", "as is usual", "0.0.0.0/0", "master4", "up1", "info"),
+        ("a prefix of another table", "not this one", "198.51.100.0/24", "t9", "up1", "info"),
+        ("a static prefix", "no session brought it", "198.51.100.0/24", "master4", "s", "info"),
     ):
-        told = BirdRoute(**({"protocol": "up1"} | row))
+        told = BirdRoute(net=net, table=table, protocol=protocol)
         made = host(learned=1).exports("up2", routes=(told,)).exports("up3")
         yield case(f"IPv6 is given, one route of IPv4 learnt, {name}", why, made, fires=1, severity=severity)
     yield case("IPv6 alone, not forwarding", "it may only announce IPv4", host(forward=0), fires=1, severity="info")

@@ -4,9 +4,9 @@
   from (connection tracking and sockets show both): that one it has configured; or the address that it called from at
   the time of the baseline is gone; or the source of a session that stands, whose connection is this namespace's, is no
   address of this host any more. Or it resets or closes every connection at once, and this host has several addresses
-  in its subnet; or it resets them, is inside the AS and on no subnet of this host, and this host calls from another
-  address than the one on lo. As a possibility: it closed one a moment ago, or this host has several addresses elsewhere
-  that could be its source.
+  in its subnet; or it resets them, is on no subnet of this host, and inside the AS or of one /24 (/64) with an address
+  on lo, and this host calls from another address than the one on lo. As a possibility: it closed one a moment ago, or
+  this host has several addresses elsewhere that could be its source.
 
 Why it matters
   A neighbour accepts a session only from the address that it has configured. With another source, one that the kernel
@@ -132,16 +132,24 @@ def check(view: HostView) -> Iterator[Draft]:
         answer = way(view, session)
         calls = None if sure or gone else called(view, session, chosen(view, answer))
         inner = None if sure or gone or calls else loopback(view, session, chosen(view, answer))
-        likely = bool(calls or gone or inner) or (refused_again(session) and near(view, session) > 1)
+        likely = bool(calls or gone or inner) or (refused_again(session) and len(near(view, session)) > 1)
         source = gone or session.protocol.source_address or (calls[0] if calls else None)
         again = f"give this host {gone} again (ip address add), or "
-        words = "its source address is none of this host's" if sure else f"one of {len(own)} addresses is its source"
+        calls_from = source or chosen(view, answer) or "an address that is not told"
+        words = (
+            f"the neighbour hangs up on calls from {calls_from}; it may know another of the {len(own)} addresses here"
+        )
+        others = [address for address in near(view, session) if address != calls_from]
+        words = "its source address is none of this host's" if sure else words
         if gone:
             words = f"{gone}, from which it called at the time of the baseline, is no address of this host any more"
         elif calls:
             words = f"it calls from {calls[0]}, and the neighbour calls {calls[1]}"
         elif inner:
             words = f"it calls from {chosen(view, answer)}, and the neighbour hangs up; the address on lo is {inner}"
+        expected = (
+            f"{others[0]}, if the neighbour expects that" if likely and len(others) == 1 and not gone else EXPECTED
+        )
         yield RULE.found(
             subject=session.subject,
             message=f"BGP session {session.name} to {session.neighbour} fails ({session.error or session.state}): "
@@ -157,7 +165,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             confirm=[session.confirm, f"ip route get {quoted(session.protocol.neighbor_address or '')}"],
             fix=(again if gone else "")
-            + f"set 'source address' of protocol bgp {session.name} to {calls[1] if calls else inner or EXPECTED}, "
+            + f"set 'source address' of protocol bgp {session.name} to {calls[1] if calls else inner or expected}, "
             f"then: {session.command('configure')}",
             touches=[*touched(view, session, answer), *_where(view, gone)],
             breaks=default_lost(view, session),
@@ -179,7 +187,10 @@ def examples() -> Iterator[Example]:
     two = "192.0.2.2/24", "192.0.2.3/24"
     info: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
     likely: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "likely"}
-    yield _case("reset", "the neighbour knows the other one", RESET, *two, **likely)
+    other = ("hangs up on calls from 192.0.2.2", "to 192.0.2.3, if the neighbour expects that, then")
+    yield _case("reset", "the neighbour knows the other one", RESET, *two, says=other, **likely)
+    three = (*two, "192.0.2.4/24")
+    yield _case("reset, three", "it knows one of two", RESET, *three, says=(f"up1 to {EXPECTED}",), **likely)
     for name, since, delay, seen in (
         ("nine seconds ago", "11:59:51.000", "3.031/5", info),
         ("for ten seconds", "11:59:50.000", "3.031/5", likely),
@@ -328,7 +339,9 @@ def _inside() -> Iterator[Example]:
         ("calls from the uplink", "routers call from lo", host(mine), likely | {"says": way}),
         ("two addresses on lo", "which one?", host(mine, "10.9.9.8/32"), info),
         ("it is closed", "it may be the end of a daemon", host(mine, error=HANGS_UP[0]), info),
-        ("another AS", "neighbours call from the wire", host(mine, neighbor_as=65002), info),
+        ("another AS, other names", "neighbours call from the wire", host("203.0.113.7/32", neighbor_as=65002), info),
+        ("another AS, of one block", "such routers call from lo", host(mine, neighbor_as=65002), likely),
+        ("two on lo, one of its block", "the other is a service", host(mine, "203.0.113.7/32"), likely | {"says": way}),
         ("on a subnet", "neighbours call from the wire", host(mine, own="10.9.9.3/24"), info),
         ("calls from lo", "it is not the source", host(mine, src="10.9.9.9"), info),
     ):

@@ -1,7 +1,8 @@
 """What it checks
   An address is a guest's on one tap (a neighbour with a hardware address there), but the route to it leads to another
-  guest's tap, on which nobody has that address. Or a neighbour was written down (permanent) on a tap with the hardware
-  address of a guest that is seen on another one.
+  guest's tap, on which nobody has that address, for what this host sends or for what comes in from the uplink (ip
+  rule iif). Or a neighbour was written down (permanent) on a tap with the hardware address of a guest that is seen on
+  another one.
 
 Why it matters
   What is for one tenant is handed to another tenant's machine. The right guest hears nothing; the wrong one drops the
@@ -12,8 +13,9 @@ Confirm
   ip neigh show to ADDRESS                     (the tap on which it lives)
 
 Fix
-  ip route replace ADDRESS/32 dev TAP (ip -6 route replace ADDRESS/128 dev TAP) with the tap on which it lives. It
-  moves that address only, at once. Look at the other guest as well: two routes are often swapped.
+  ip route replace ADDRESS/32 dev TAP (ip -6 route replace ADDRESS/128 dev TAP) with the tap on which it lives, and with
+  the table in which the wrong one stands. It moves that address only, at once. Look at the other guest as well: two
+  routes are often swapped.
 
 Not flagged
   An address with a neighbour on both taps: vm-clone-dup-ip-mac. (One that was written down on a tap behind which
@@ -27,18 +29,21 @@ References
 
 from collections.abc import Iterator
 
+from netdiag.index.packet import Lookup, Query
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.neighbour import Neighbour
+from netdiag.model.route import RT_TABLE_MAIN
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, leads_to, link_local
 from netdiag.rules.shape import Example, Rule, quoted
+from netdiag.rules.waysout import default_oifs
 
 RULE = Rule(
     id="tap-route-to-wrong-tap",
     title="the route to a guest leads to another guest",
     severity="critical",
-    reads=(*READS, "rules", "sysctls"),
+    reads=(*READS, "rules", "sysctls", "nexthops"),
     explains=("tap-route-missing", "neigh-*", "vm-*", "neigh-permanent-stale-mac"),
 )
 
@@ -48,16 +53,23 @@ def check(view: HostView) -> Iterator[Draft]:
     by_index = {tap.link.ifindex: tap for tap in taps}
     for home in taps:
         for row in home.neighbours:
-            wrong = None if link_local(row.dst) or not home.lives(row) else _routed_to(view, row.dst, by_index)
-            if wrong is not None and not any(each.dst == row.dst and wrong.lives(each) for each in wrong.neighbours):
-                yield _finding(row, home, wrong, "lives")
+            for way in () if link_local(row.dst) or not home.lives(row) else _ways(view, row.dst):
+                wrong = by_index.get(way.oif or 0) if len(way.hops) == 1 else None
+                if wrong is None or any(each.dst == row.dst and wrong.lives(each) for each in wrong.neighbours):
+                    continue
+                yield _finding(row, home, wrong, "lives", way)
+                break
     yield from _written_down(view, taps)
 
 
-def _routed_to(view: HostView, address: str, by_index: dict[int, GuestTap]) -> GuestTap | None:
-    """The only tap to which the route leads; None where it may lead elsewhere."""
-    ways = leads_to(view, address)
-    return by_index.get(ways[0]) if len(ways) == 1 else None
+def _ways(view: HostView, address: str) -> Iterator[Lookup]:
+    """Where the host sends what is for an address, and what comes in by an uplink that policy rules name."""
+    family = "inet6" if ":" in address else "inet"
+    yield view.lookup(Query(family=family, dst=address))
+    named = {rule.iif for rule in view.rules if rule.family == family and rule.iif}
+    uplinks = (default_oifs(view, family) or set()) if named else set()
+    for name in sorted({view.ifname(index) for index in uplinks} & named):
+        yield view.lookup(Query(family=family, dst=address, iif=name))
 
 
 def _written_down(view: HostView, taps: list[GuestTap]) -> Iterator[Draft]:
@@ -77,7 +89,9 @@ def _written_down(view: HostView, taps: list[GuestTap]) -> Iterator[Draft]:
                 yield _finding(row, by_name[next(iter(homes))], tap, "is seen")
 
 
-def _finding(row: Neighbour, home: GuestTap, wrong: GuestTap, verb: str) -> Draft:
+def _finding(row: Neighbour, home: GuestTap, wrong: GuestTap, verb: str, way: Lookup | None = None) -> Draft:
+    came = f" for what comes in by {way.query.iif}" if way is not None and way.query.iif else ""
+    table = way.table if way is not None and way.table not in (None, RT_TABLE_MAIN) else None
     right, other = home.link.ifname, wrong.link.ifname
     written = any(each.dst == row.dst for each in wrong.neighbours)
     bits = 128 if row.family == "inet6" else 32
@@ -85,15 +99,18 @@ def _finding(row: Neighbour, home: GuestTap, wrong: GuestTap, verb: str) -> Draf
     return RULE.found(
         subject=subject("route", dst=f"{row.dst}/{bits}", ifname=other),
         confidence="certain" if row.state in ("reachable", "delay", "probe", "permanent") else "likely",
-        message=f"the route to {row.dst} leads to {other} ({wrong.holder}), but the guest with that address {verb} on "
-        f"{right} ({home.holder}): another machine gets its packets",
+        message=f"the route to {row.dst}{came} leads to {other} ({wrong.holder}), but the guest with that address "
+        f"{verb} on {right} ({home.holder}): another machine gets its packets",
         evidence=(
             (f"neighbour {row.dst}", f"{row.lladdr} on {right}, {row.state}", f"RTM_GETNEIGH {right}"),
-            (f"way to {row.dst}", f"dev {other}", "RTM_GETROUTE"),
+            (f"way to {row.dst}", f"dev {other}" + (f" table {table}" if table else ""), "RTM_GETROUTE"),
             (f"{row.dst} on {other}", "written down" if written else "no neighbour", f"RTM_GETNEIGH {other}"),
         ),
-        confirm=(f"ip {six}route get {row.dst}", f"ip {six}neigh show to {row.dst}"),
-        fix=f"ip {six}route replace {row.dst}/{bits} dev {quoted(right)}",
+        confirm=(
+            f"ip {six}route show to match {row.dst} table {table}" if table else f"ip {six}route get {row.dst}",
+            f"ip {six}neigh show to {row.dst}",
+        ),
+        fix=f"ip {six}route replace {row.dst}/{bits} dev {quoted(right)}" + (f" table {table}" if table else ""),
         touches=(*home.objects, *wrong.objects),
         breaks=(*home.objects, *wrong.objects, subject("neighbour", dst=row.dst, ifname=other)),
     )
@@ -122,7 +139,15 @@ def examples() -> Iterator[Example]:
     wide = _pair().route("10.1.0.0/29", dev="tap1")
     yield _case("a wider route", "the longest match leads there", wide, 1)
     other = _pair().route("10.1.0.5/32", dev="tap1", table=100).rule(100, table=100)
-    yield _case("in another table", "a rule leads there first", other, 1)
+    moved = ("ip route replace 10.1.0.5/32 dev tap0 table 100", "dev tap1 table 100")
+    yield _case("in another table", "a rule leads there first", other, 1, says=moved)
+    for iif, table, fires in (("eth0", 100, 1), ("eth1", 100, 0), ("eth0", 101, 0)):
+        outside = _pair().link("eth1").route("10.1.0.5/32", dev="tap0").route("10.1.0.5/32", dev="tap1", table=100)
+        outside.address("eth0", "192.0.2.2/24").route("default", via="192.0.2.1", dev="eth0")
+        came = ("the route to 10.1.0.5 for what comes in by eth0 leads to tap1",) if fires else ()
+        outside.rule(100, iif=iif, table=table)
+        why = "what comes from outside goes there"
+        yield _case(f"in a table of {iif}, rule to {table}", why, outside, fires, says=came)
     six = (
         HostBuilder().tap("tap0").tap("tap1").neighbour("2001:db8::5", dev="tap0").route("2001:db8::5/128", dev="tap1")
     )

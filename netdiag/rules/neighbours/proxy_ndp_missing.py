@@ -36,6 +36,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netdiag.index.guests import sides, switched
+from netdiag.index.packet import Query
 from netdiag.index.subnets import connected
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
@@ -78,6 +79,7 @@ def check(view: HostView) -> Iterator[Draft]:
         known = _answered(view, link)
         guests = [guest for guest in _guests(view, link) if ipaddress.IPv6Address(guest.address) in network]
         served = [guest for guest in guests if guest.address in known]
+        served = served or [guest for guest in _asleep(view, known) if ipaddress.IPv6Address(guest.address) in network]
         # Either of the two settings will do (net/ipv6/ndisc.c ndisc_recv_ns()).
         if not everywhere and not view.sysctl_int(f"net.ipv6.conf.{link.ifname}.proxy_ndp"):
             if served:
@@ -100,6 +102,18 @@ def _answered(view: HostView, link: Link) -> set[str]:
     rows = (view.neighbours.flags & NTF_PROXY != 0) & (view.neighbours.ifindex == link.ifindex)
     rows &= view.neighbours.family == 10
     return {row.dst for row in view.neighbours.rows(np.flatnonzero(rows))}
+
+
+def _asleep(view: HostView, known: set[str]) -> list[Guest]:
+    """Those that are answered for and whose way is an interface towards guests, where it is not known whether they
+    live: they have no route of their own, and nobody spoke to them lately."""
+    found = []
+    for address in sorted(known)[:LOOKED_AT]:
+        way = view.lookup(Query(family="inet6", dst=address))
+        link = view.link(way.oif) if way.oif and way.gateway is None else None
+        if link is not None and _faces_guests(view, link):
+            found.append(Guest(address, link.ifname, "RTM_GETROUTE"))
+    return found
 
 
 def _answered_before(view: HostView, link: Link, guests: list[Guest]) -> list[Guest]:
@@ -287,6 +301,19 @@ def examples() -> Iterator[Example]:
         lan = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY).link("br0", kind="bridge")
         lan.link("port", master="br0", kind=kind).neighbour("2001:db8::9", dev="br0")
         yield _case(f"a neighbour behind a bridge with a {kind or 'card'}", "a network is behind a card", lan, fires)
+    for name, why, way, fires in (
+        ("in the bridge's subnet", "a new one was left out", {"dev": "br0"}, 1),
+        ("behind a router", "its block may be routed", {"dev": "br0", "via": "fe80::2"}, 0),
+        ("of the uplink", "they are no guests", {"dev": "eth0"}, 0),
+        ("that are nowhere", "nor these", {"type": "unreachable"}, 0),
+    ):
+        slept = HostBuilder().link("eth0", inet6_conf={"proxy_ndp": 1, "forwarding": 1})
+        slept.address("eth0", "2001:db8::2/64").route("default", via="fe80::1", dev="eth0")
+        given: dict[str, Any] = dict(way)
+        slept.link("br0", kind="bridge").tap("port", master="br0").route("2001:db8::/80", **given)
+        slept.neighbour("2001:db8::5", dev="eth0", state="none", flags=NTF_PROXY)
+        slept.neighbour("2001:db8::9", dev="br0")
+        yield _case(f"silent guests {name} are answered for", why, slept, fires, severity="critical" if fires else None)
     outside = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)
     yield _case("outside the prefix", "that block is routed", outside.route("2001:db8:1::9/128", dev="tap1"))
     stopped = _edge().neighbour("2001:db8::6", dev="eth0", state="none", flags=NTF_PROXY)

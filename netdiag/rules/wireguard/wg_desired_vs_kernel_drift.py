@@ -119,12 +119,12 @@ def _since(view: HostView, old_view: HostView, old: WireguardDevice, new: Wiregu
     changing = not here <= {peer.public_key for peer in old.peers}
     most = len(evicted) > NAMED and 2 * len(evicted) > len(old.peers)
     if not gone and evicted and (most or not changing):
-        rest = [("peers", len(here), "WG_CMD_GET_DEVICE WGDEVICE_A_PEERS")]
         names = ", ".join(peer.public_key for peer in evicted[:NAMED])
-        rest += [("peers that are gone", names, "WG_CMD_GET_DEVICE WGPEER_A_PUBLIC_KEY")]
+        rest = [("peers", len(here), "WG_CMD_GET_DEVICE WGDEVICE_A_PEERS")]
+        lost = ("peers that are gone", names, "WG_CMD_GET_DEVICE WGPEER_A_PUBLIC_KEY")
         words = f"{len(evicted)} of {len(old.peers)} peers are gone {since(old_view)}, and nothing here points to them"
         words += "" if changing else ", while no other came"
-        yield _whole(old.ifname, words, rest, source, maybe=True)
+        yield _whole(old.ifname, words, [*rest, lost], source, maybe=True)
     for peer in gone:
         yield _missing(view, new, peer.public_key, peer.allowed_ips, source)
 
