@@ -1,10 +1,13 @@
 """Addresses that the CNI plugin host-local has given out, and whether their containers still run.
 
-Source: /var/lib/cni/networks/NETWORK/ADDRESS, one file an address (root only), and /proc/PID/cgroup, in which a
-container's id is a part of the path. Absent where there is no such folder. Partial past a limit.
+Source: /var/lib/cni/networks/NETWORK/ADDRESS, one file an address (root only), or below the dataDir that a
+configuration in /etc/cni/net.d or /opt/cni/config names; and /proc/PID/cgroup, in which a container's id is a part of
+the path. Absent where there is no such folder. Partial past a limit.
 """
 
 import ipaddress
+import json
+from typing import Any
 
 from netdiag.collectors import Collected, Options
 from netdiag.model.cni import Cni, CniAllocation
@@ -12,6 +15,7 @@ from netdiag.model.text import kernel_text
 from netdiag.sources.protocol import Source, Unreadable
 
 FOLDER = "/var/lib/cni/networks"
+CONFIGURED = ("/etc/cni/net.d", "/opt/cni/config")
 LIMIT = 8192
 """Files, and processes, that are read."""
 
@@ -32,26 +36,69 @@ def groups(source: Source) -> str:
     return "\n".join({kernel_text(raw) for raw in found.values()})
 
 
+def data_dirs(text: str) -> list[str]:
+    """The dataDir of each host-local of a network's configuration (JSON); none where it cannot be read."""
+
+    def held(value: Any) -> list[dict[str, Any]]:
+        return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
+
+    try:
+        read = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    found = [ipam.get("dataDir") for top in held(read) for one in (top, *held(top.get("plugins")))
+             for ipam in held(one.get("ipam")) if ipam.get("type") == "host-local"]  # fmt: skip
+    return [folder.rstrip("/") for folder in found if isinstance(folder, str) and folder.startswith("/")]
+
+
+def folders(source: Source) -> list[str]:
+    """Folders that hold networks: the usual one, and those that a configuration names."""
+    found = [FOLDER]
+    for place in CONFIGURED:
+        try:
+            names = [name for name in source.listdir(place) if name.endswith((".conf", ".conflist", ".json"))]
+            texts = source.read_many([f"{place}/{name}" for name in names[:LIMIT]]) if names else {}
+        except Unreadable:
+            continue
+        found += [folder for raw in texts.values() for folder in data_dirs(kernel_text(raw))]
+    return list(dict.fromkeys(found))
+
+
 def collect(source: Source, options: Options) -> Collected:
     """Every address of every network. Raises Unreadable: absent without host-local."""
-    paths: list[tuple[str, str]] = []
-    for network in source.listdir(FOLDER):
+    paths: list[tuple[str, str, str]] = []
+    absent: list[Unreadable] = []
+    places = folders(source)
+    for folder in places:
         try:
-            paths += [(network, name) for name in source.listdir(f"{FOLDER}/{network}") if is_address(name)]
+            networks = source.listdir(folder)
         except Unreadable as refusal:
-            if refusal.why == "denied":
+            if refusal.why != "absent":
                 raise
-    found = source.read_many([f"{FOLDER}/{network}/{name}" for network, name in paths[:LIMIT]]) if paths else {}
+            absent.append(refusal)
+            continue
+        for network in networks:
+            try:
+                names = source.listdir(f"{folder}/{network}")
+            except Unreadable as refusal:
+                if refusal.why == "denied":
+                    raise
+                continue
+            paths += [(folder, network, name) for name in names if is_address(name)]
+    if len(absent) == len(places):
+        raise absent[0]
+    found = source.read_many(["/".join(path) for path in paths[:LIMIT]]) if paths else {}
     running = groups(source) if found else ""
     rows = []
-    for network, name in paths:
-        raw = found.get(f"{FOLDER}/{network}/{name}")
+    for folder, network, name in paths:
+        raw = found.get(f"{folder}/{network}/{name}")
         if raw is None:
             continue
         lines = kernel_text(raw).split()
         if lines:
             rows.append(
                 CniAllocation(
+                    folder=folder,
                     network=network,
                     address=name,
                     container_id=lines[0],

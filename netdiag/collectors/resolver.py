@@ -1,14 +1,16 @@
 """How names are resolved: /etc/resolv.conf, /etc/nsswitch.conf, and whom local resolvers ask.
 
-Source: files (resolv.conf(5), nsswitch.conf(5), dnsmasq(8), resolved.conf(5), unbound.conf(5), what systemd-resolved
-and systemd-networkd keep of each link), and the command line of a dnsmasq that runs here alone, which may name others;
-whether a local resolver is alive is seen in the table of sockets. Needs no privilege; files of a daemon that sees other
-ones (a mount namespace) need CAP_SYS_PTRACE. A file that is not there is an answer.
+Source: files (resolv.conf(5), nsswitch.conf(5), dnsmasq(8), resolved.conf(5), unbound.conf(5), named.conf(5), CoreDNS's
+Corefile, what systemd-resolved and systemd-networkd keep of each link), and the command line of a dnsmasq or a CoreDNS
+that runs here alone, which may name others; whether a local resolver is alive is seen in the table of sockets. Needs no
+privilege; files of a daemon that sees other ones (a mount namespace) need CAP_SYS_PTRACE. A file that is not there is
+an answer.
 """
 
 import ipaddress
 import posixpath
 import re
+from itertools import pairwise
 
 import msgspec
 
@@ -16,6 +18,7 @@ from netdiag.collectors import Collected, Options
 from netdiag.model.host import Forwarder, Resolver
 from netdiag.model.text import kernel_text
 from netdiag.sources.protocol import Source, Unreadable
+from netdiag.sources.resolverfiles import Asked, named_includes, parse_corefile, parse_named
 
 RESOLV_CONF = "/etc/resolv.conf"
 FOLDERS = {
@@ -24,6 +27,8 @@ FOLDERS = {
     "unbound": ("/etc/unbound/unbound.conf", "/etc/unbound/unbound.conf.d", ".conf"),
 }
 """By daemon: its file, its folder of further files, and how those must end."""
+NAMED = ("/etc/bind/named.conf", "/etc/named.conf")
+COREFILE = "/etc/coredns/Corefile"
 LINKS = ("/run/systemd/resolve/netif", "/run/systemd/netif/links")
 """One file a link, named by its index: what ``resolvectl`` set, and what systemd-networkd has for it."""
 FILES_KEPT = 64
@@ -125,12 +130,13 @@ def options_of(arguments: list[str]) -> list[tuple[str, str]]:
     return found
 
 
-def dnsmasq_here(source: Source) -> tuple[int, list[tuple[str, str]]] | None:
-    """Process and options of the dnsmasq of this network namespace; None: there is none, or several that differ."""
+def daemon_here(source: Source, name: str) -> tuple[int, list[str]] | None:
+    """Process and arguments of the one daemon of this name in this network namespace; None: there is none, or several
+    that differ."""
     found: dict[bytes, int] = {}
     try:
         own = source.readlink("/proc/self/ns/net")
-        for line in source.fetch("processes", "dnsmasq").split(b"\n"):
+        for line in source.fetch("processes", name).split(b"\n"):
             pid = line.partition(b" ")[0].decode()
             if pid and source.readlink(f"/proc/{pid}/ns/net") == own:
                 found.setdefault(source.read(f"/proc/{pid}/cmdline"), int(pid))
@@ -139,7 +145,7 @@ def dnsmasq_here(source: Source) -> tuple[int, list[tuple[str, str]]] | None:
     if len(found) != 1:
         return None
     ((line, number),) = found.items()
-    return number, options_of([kernel_text(word) for word in line.split(b"\0")[1:] if word])
+    return number, [kernel_text(word) for word in line.split(b"\0")[1:] if word]
 
 
 def seen_by(source: Source, pid: int) -> str:
@@ -237,7 +243,8 @@ def listed(source: Source, folder: str, end: str) -> list[str]:
 def read_dnsmasq(source: Source) -> list[Forwarder]:
     """By the files that its command line names, or else those of Debian; and by the command line itself."""
     file, folder, end = FOLDERS["dnsmasq"]
-    pid, given = dnsmasq_here(source) or (0, [])
+    pid, arguments = daemon_here(source, "dnsmasq") or (0, [])
+    given = options_of(arguments)
     root = seen_by(source, pid) if pid else ""
     files = [value for name, value in given if name == "conf-file"] or [file]
     folders = [value.partition(",")[0] for name, value in given if name == "conf-dir"]
@@ -262,9 +269,55 @@ def read_dnsmasq(source: Source) -> list[Forwarder]:
     return found
 
 
+def texts_of(source: Source, paths: list[str]) -> dict[str, str]:
+    """What these files hold, those of them that are there; a recording that is older than the question has none."""
+    try:
+        return {path: kernel_text(raw) for path, raw in source.read_many(paths).items()} if paths else {}
+    except Unreadable:
+        return {}
+
+
+def read_named(source: Source) -> list[Forwarder]:
+    """By the files of Debian or of Red Hat, and those that they include."""
+    found: list[Forwarder] = []
+    left, seen = list(NAMED), set[str]()
+    while left and len(seen) < FILES_KEPT:
+        paths = [path for path in dict.fromkeys(left) if path not in seen]
+        seen.update(paths)
+        left = []
+        for path, text in texts_of(source, paths).items():
+            found += [
+                Forwarder(daemon="named", address=one.address, port=one.port, domain=one.domain, source=path)
+                for one in parse_named(text)
+            ]
+            left += [posixpath.join(posixpath.dirname(path), name) for name in named_includes(text)]
+    return found
+
+
+def read_coredns(source: Source) -> list[Forwarder]:
+    """By the Corefile that its command line names, or that of /etc."""
+    pid, arguments = daemon_here(source, "coredns") or (0, [])
+    root = seen_by(source, pid) if pid else ""
+    words = [word.replace("--conf", "-conf", 1) for word in arguments]
+    given = [after for word, after in pairwise(words) if word == "-conf"]
+    given += [word.partition("=")[2] for word in words if word.startswith("-conf=")]
+    found: list[Forwarder] = []
+    for path, text in texts_of(source, [root + (given[0] if given else COREFILE)]).items():
+        for one in parse_corefile(text):
+            if isinstance(one, Asked):
+                servers, domain, named = [(one.address, one.port)], one.domain, path
+            else:
+                named, domain = root + one[0], one[1]
+                lists = [parse_resolv(held)[0] for held in texts_of(source, [named]).values()]
+                servers = [(address, 53) for addresses in lists for address in addresses]
+            for address, port in servers:
+                found.append(Forwarder(daemon="coredns", address=address, port=port, domain=domain, source=named))
+    return found
+
+
 def read_forwarders(source: Source) -> list[Forwarder]:
     """Whom the local resolvers ask, by their files."""
-    found: list[Forwarder] = read_dnsmasq(source)
+    found: list[Forwarder] = read_dnsmasq(source) + read_named(source) + read_coredns(source)
     for daemon, parse in PARSERS.items():
         file, folder, end = FOLDERS[daemon]
         contents = source.read_many([file, *listed(source, folder, end)])

@@ -1,4 +1,4 @@
-"""Addresses that the CNI plugin host-local has given out, as its files say (/var/lib/cni/networks)."""
+"""Addresses that the CNI plugin host-local has given out, as its files say (/var/lib/cni/networks, or its dataDir)."""
 
 import msgspec
 
@@ -14,6 +14,8 @@ class CniAllocation(msgspec.Struct, frozen=True, kw_only=True):
     """Sandbox or allocation that it was given to: the first line of the file."""
     ifname: str | None = None
     """Interface inside, the second line; null: an older plugin."""
+    folder: str = "/var/lib/cni/networks"
+    """Where the plugin keeps the network's folder (dataDir)."""
     running: bool = False
     """A process runs in a control group that is named after the container."""
 

@@ -7,7 +7,7 @@ class Forwarder(msgspec.Struct, frozen=True, kw_only=True):
     """One place that a local resolver asks, as its configuration says."""
 
     daemon: str
-    """``dnsmasq``, ``systemd-resolved`` or ``unbound``."""
+    """``dnsmasq``, ``systemd-resolved``, ``unbound``, ``named`` (only with ``forward only``) or ``coredns``."""
     address: str
     """Address of the server that is asked."""
     port: int = 53

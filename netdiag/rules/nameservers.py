@@ -28,7 +28,9 @@ IPVS = "kube-ipvs0"
 WIDE = ("", "/", "/system.slice", "/user.slice", "/init.scope")
 """Cgroups in which the host's own programs run; what is for containers or guests alone has folders of its own."""
 REDIRECTS = ("dnat", "redirect")
-RESOLVERS = {"systemd-resolve": "systemd-resolved", "dnsmasq": "dnsmasq", "unbound": "unbound"}
+RESOLVERS = {"systemd-resolve": "systemd-resolved"} | {
+    name: name for name in ("dnsmasq", "unbound", "named", "coredns")
+}
 """By /proc/PID/comm: resolvers whose files are read."""
 
 

@@ -186,7 +186,8 @@ def _unplugged(view: HostView, link: Link, address: str) -> str | None:
     if behind is None:
         return None
     for row in view.neighbours.rows(np.flatnonzero(_entry(view, link, address))):
-        heard = row.state in ("reachable", "delay", "probe") and row.confirmed is not None and row.confirmed < FRESH
+        known = row.state in ("reachable", "stale", "delay", "probe")
+        heard = known and row.confirmed is not None and row.confirmed < FRESH
         if heard and row.lladdr is not None and bytes.fromhex(row.lladdr.replace(":", "")) not in behind:
             return row.lladdr
     return None
@@ -197,7 +198,8 @@ def _others_only(view: HostView, link: Link, address: str) -> int | None:
 
     A guest that speaks to its gateway is in the neighbour table. So where there are as many other hardware addresses as
     ports, nobody is left. Those of guests that are gone stay in the table as well: on a bridge they count only where
-    the bridge has them behind a port, or where they were heard a moment ago.
+    the bridge has them behind a port, or where they were heard a moment ago. So does the address itself: where the
+    bridge has it behind no port, and somebody else behind each, it is gone.
     """
     ports = [port for port in view.stack.ports(link.ifindex) if port.up and port.carrier is not False]
     guests = len(ports) if link.kind == "bridge" else 1
@@ -207,10 +209,12 @@ def _others_only(view: HostView, link: Link, address: str) -> int | None:
     rows = (table.ifindex == link.ifindex) & (table.flags & NTF_PROXY == 0)
     rows &= (table.family == (10 if ":" in address else 2)) & (table.state & NUD_KNOWN != 0)
     own = np.frombuffer(ipaddress.ip_address(address).packed.ljust(16, b"\0"), np.uint8)
-    if bool((table.dst[rows] == own).all(axis=1).any()):
-        return None
-    link_local = table.dst[:, 0] == 0xFE
     behind = _behind(view, link)
+    mine = rows & (table.dst == own).all(axis=1)
+    if bool(mine.any()) and (behind is None or any(bytes(row)[:6] in behind for row in table.lladdr[mine])):
+        return None
+    rows &= ~mine
+    link_local = table.dst[:, 0] == 0xFE
     if link.kind == "bridge" and behind is None:
         rows &= table.confirmed < FRESH
     known = {bytes(row)[:6] for row in table.lladdr[rows & (table.lladdr_len > 0) & ~link_local]}

@@ -139,6 +139,36 @@ def test_several_that_differ_or_one_of_another_namespace_leave_the_usual_files()
         assert [(row.address, row.port, row.source) for row in rows] == there
 
 
+@pytest.mark.parametrize(
+    ("line", "path", "text", "there"),
+    [
+        ("coredns", "/etc/coredns/Corefile", ". {\n forward . 192.0.2.1\n}",
+         [("192.0.2.1", 53, "/etc/coredns/Corefile")]),
+        ("coredns -conf /run/c", "/run/c", ". {\n forward . 192.0.2.1:54\n}", [("192.0.2.1", 54, "/run/c")]),
+        ("coredns --conf=/run/c", "/run/c", ". {\n forward . 192.0.2.1\n}", [("192.0.2.1", 53, "/run/c")]),
+        ("coredns -conf /run/c", "/run/c", ". {\n forward . /etc/resolv.conf\n}",
+         [("127.0.0.1", 53, "/etc/resolv.conf"), ("192.0.2.99", 53, "/etc/resolv.conf")]),
+        ("coredns -conf /run/c", "/etc/coredns/Corefile", ". {\n forward . 192.0.2.1\n}", []),
+        ("named -f", "/etc/bind/named.conf", 'include "mine.conf"; include "/etc/bind/named.conf";', []),
+        ("named -f", "/etc/named.conf", "options { forward only; forwarders { ::1; }; };",
+         [("::1", 53, "/etc/named.conf")]),
+    ],
+)  # fmt: skip
+def test_coredns_and_named(line: str, path: str, text: str, there: list[tuple[str, int, str]]) -> None:
+    running = Running({7: line}, "", {})
+    running.texts[path] = text
+    rows = resolver.read_forwarders(cast(Source, running))
+    assert [(row.address, row.port, row.source) for row in rows if row.daemon != "dnsmasq"] == there
+
+
+def test_named_includes() -> None:
+    running = Running({7: "named"}, "", {})
+    running.texts["/etc/bind/named.conf"] = '// include "/etc/no";\ninclude "/etc/bind/o";\n'
+    running.texts["/etc/bind/o"] = "options { forwarders { 127.0.0.1; }; forward only; };"
+    rows = resolver.read_forwarders(cast(Source, running))
+    assert [row.source for row in rows if row.daemon == "named"] == ["/etc/bind/o"]
+
+
 class Running:
     """dnsmasq with these command lines, and files."""
 
@@ -166,8 +196,9 @@ class Running:
         return self.namespaces.get(path, f"{path.rpartition('/')[2]}:[1]")
 
     def fetch(self, kind: str, key: str) -> bytes:
-        assert (kind, key) == ("processes", "dnsmasq")
-        return b"".join(b"%d 100 dnsmasq\n" % pid for pid in self.lines)
+        assert kind == "processes"
+        mine = [pid for pid, line in self.lines.items() if line.startswith(key)]
+        return b"".join(b"%d 100 %s\n" % (pid, key.encode()) for pid in mine)
 
 
 def test_an_empty_line_of_resolved_drops_the_servers_of_earlier_files() -> None:

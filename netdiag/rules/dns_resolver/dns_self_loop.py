@@ -1,7 +1,8 @@
 """What it checks
-  Whether the resolvers on this host, by their configuration, ask each other in a circle: dnsmasq, unbound or
-  systemd-resolved that forwards all names to an address and port at which it listens itself, directly or over another
-  one, while it is running there. A dnsmasq without servers of its own asks those of /etc/resolv.conf, but for itself.
+  Whether the resolvers on this host, by their configuration, ask each other in a circle: dnsmasq, unbound, BIND
+  (forward only), CoreDNS or systemd-resolved that forwards all names to an address and port at which it listens itself,
+  directly or over another one, while it is running there. A dnsmasq without servers of its own asks those of
+  /etc/resolv.conf, but for itself; CoreDNS asks those of the files that its Corefile names, itself as well.
 
 Why it matters
   A question then goes round until its time is up: names fail after seconds, the processor is busy, and a single
@@ -18,10 +19,11 @@ Fix
 Not flagged
   Forwarding for one domain only, to a resolver that serves it itself. A forwarder at another port of this host where
   another program listens which asks somebody else. A resolver that has another server to ask as well: it takes the one
-  that answers. Configuration of a resolver that does not run.
+  that answers. A BIND that may ask the world by itself (forward first). Configuration of a resolver that does not run.
 
 References
-  dnsmasq(8) --server, resolved.conf(5) DNS=, unbound.conf(5) forward-addr
+  dnsmasq(8) --server, resolved.conf(5) DNS=, unbound.conf(5) forward-addr, named.conf(5) forwarders;
+  https://coredns.io/plugins/loop/
 """
 
 from collections.abc import Iterator
@@ -50,6 +52,8 @@ RULE = Rule(
 
 
 RESOLV_CONF = "/etc/resolv.conf"
+MADE = "/run/systemd/"
+"""What systemd-resolved and systemd-networkd write themselves."""
 
 
 def listener_of(view: HostView, row: Forwarder) -> str | None:
@@ -100,9 +104,9 @@ def several(view: HostView) -> set[str]:
 def check(view: HostView) -> Iterator[Draft]:
     asks: dict[str, list[tuple[Forwarder, str | None]]] = {}
     for row in view.resolver.forwarders:
-        if row.domain is None and not (
-            (at := listener_of(view, row)) == row.daemon and row.source.endswith(RESOLV_CONF)
-        ):
+        at = listener_of(view, row) if row.domain is None else None
+        passed_by = row.daemon == at == "dnsmasq" and row.source.endswith(RESOLV_CONF)
+        if row.domain is None and not passed_by:
             asks.setdefault(row.daemon, []).append((row, at))
     if "dnsmasq" not in asks:
         rows = [Forwarder(daemon="dnsmasq", address=one, source=RESOLV_CONF) for one in view.resolver.nameservers]
@@ -123,8 +127,19 @@ def check(view: HostView) -> Iterator[Draft]:
             else f"names go round in a circle: {way}, at {place}",
             evidence=[(f"{row.daemon} forwards to", endpoint(row.address, row.port), row.source) for row in path],
             confirm=["ss -lunp", *(f"grep -n {quoted(row.address)} {quoted(row.source)}" for row in path)],
-            fix=f"name a real nameserver {_place(first)} and restart {first.daemon}",
+            fix=_fix(min(path, key=_written)),
         )
+
+
+def _written(row: Forwarder) -> int:
+    """How far a file is from what a person writes: resolved makes its own, and resolv.conf is mostly made."""
+    return 2 if row.source.startswith(MADE) else int(row.source.endswith(RESOLV_CONF))
+
+
+def _fix(row: Forwarder) -> str:
+    if row.source.startswith(MADE):
+        return "resolvectl dns IFNAME SERVER  # of the link that the DHCP server or networkd gave it for"
+    return f"name a real nameserver {_place(row)} and restart {row.daemon}"
 
 
 def _place(row: Forwarder) -> str:
@@ -193,6 +208,32 @@ def examples() -> Iterator[Example]:
         read = host.socket(protocol=17, src="0.0.0.0", sport=53, comm="dnsmasq").build()
         yield Example(name=f"resolv.conf {name}", why="it asks that as well, but for itself", tables=read, fires=fires)
     yield Example(name="by its command line", why="no file says so", tables=tables, fires=1, says=says)
+    made, hand = "/run/systemd/resolve/resolv.conf", "/etc/systemd/resolved.conf"
+    for name, upper, lower, says in (
+        ("the file by hand is named", RESOLV_CONF, hand, f"in {hand} and restart systemd-resolved"),
+        ("resolv.conf is, where the other one is made", RESOLV_CONF, made, f"in {RESOLV_CONF} and restart dnsmasq"),
+    ):
+        pair = (
+            Forwarder(daemon="dnsmasq", address="127.0.0.53", source=upper),
+            Forwarder(daemon="systemd-resolved", address="127.0.0.1", source=lower),
+        )
+        host = HostBuilder().resolver("127.0.0.53", forwarders=pair).socket(protocol=17, src=stub[1], sport=53,
+                                                                            comm=stub[0])  # fmt: skip
+        found = host.socket(protocol=17, src="127.0.0.1", sport=53, comm="dnsmasq").build()
+        yield Example(name=f"a circle of two: {name}", why="it is mended there", tables=found, fires=1, says=(says,))
+    only = (Forwarder(daemon="systemd-resolved", address="127.0.0.53", source=made),)
+    host = HostBuilder().resolver("127.0.0.53", forwarders=only)
+    found = host.socket(protocol=17, src=stub[1], sport=53, comm=stub[0]).build()
+    yield Example(name="a link gave it the stub", why="no file is written by hand", tables=found, fires=1,
+                  says=("resolvectl dns IFNAME",))  # fmt: skip
+    for daemon in ("unbound", "named", "coredns"):
+        row = (daemon, "127.0.0.1", 53)
+        yield case(f"{daemon} asks itself", "by its own file", 1, [row], row)
+    cores = (Forwarder(daemon="coredns", address="127.0.0.1", source=RESOLV_CONF),)
+    host = HostBuilder().resolver("127.0.0.1", forwarders=cores)
+    made = host.socket(protocol=17, src="0.0.0.0", sport=53, comm="coredns").build()
+    why = "it does not pass itself by, as dnsmasq does"
+    yield Example(name="CoreDNS asks those of resolv.conf", why=why, tables=made, fires=1, says=("restart coredns",))
     yield case("not running", "what it would do is no fault yet", 0, [to_self])
     yield case("somebody else listens there", "named asks the world", 0, [to_self], ("named", "127.0.0.1", 53))
     yield case("a server elsewhere", "as it should be", 0, [("dnsmasq", "198.51.100.1", 53)], own)

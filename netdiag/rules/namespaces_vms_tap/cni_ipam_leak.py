@@ -9,7 +9,7 @@ Why it matters
   stay, and one day a new container fails with "no IP addresses available in range set", although few run.
 
 Confirm
-  ls /var/lib/cni/networks/NETWORK
+  ls /var/lib/cni/networks/NETWORK             (or below the dataDir of the network's configuration)
   cat /var/lib/cni/networks/NETWORK/ADDRESS    (the container that it was given to)
   lsns -t net
 
@@ -30,6 +30,8 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from netdiag.index.guests import faces_guest
 from netdiag.index.view import HostView
@@ -56,16 +58,16 @@ def check(view: HostView) -> Iterator[Draft]:
     homes = " ".join(
         name for row in view.namespaces.namespaces if row.processes for name in (*row.names, *row.mounts)
     )  # Nomad names a namespace after the container
-    networks: dict[tuple[str, bool], list[CniAllocation]] = {}
+    networks: dict[tuple[str, str, bool], list[CniAllocation]] = {}
     for row in view.cni.allocations:
-        networks.setdefault((row.network, ":" in row.address), []).append(row)
-    for (network, _), rows in sorted(networks.items()):
+        networks.setdefault((row.network, row.folder, ":" in row.address), []).append(row)
+    for (network, place, _), rows in sorted(networks.items()):
         gone = [row for row in rows if not row.running and row.container_id not in homes]
         ports = _ports(view, rows)
         leaked = min(len(gone), len(rows) - (alive if ports is None else min(alive, ports)))
         if leaked <= 0:
             continue
-        folder, first = f"/var/lib/cni/networks/{network}", gone[0]
+        folder, first = f"{place}/{network}", gone[0]
         sure = leaked == len(gone)
         remove = f"rm {quoted(f'{folder}/{first.address}')}"
         look = f"cat {quoted(f'{folder}/{first.address}')}; echo"
@@ -137,6 +139,10 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: object
 
 def examples() -> Iterator[Example]:
     about = subject("prefix", network="pods")
+    away = _given("10.1.0.2")
+    assert isinstance(away, _Cni)
+    away.rows = tuple(msgspec.structs.replace(row, folder="/run/ipam") for row in away.rows)
+    yield _case("a folder of its own", "its configuration says so", away, 1, says=("rm /run/ipam/pods/10.1.0.2",))
     yield _case("nothing runs", "after a reboot", _given("10.1.0.2"), 1, subject=about, says=("rm /var/lib/cni",))
     part = _given("10.1.0.2", "10.1.0.3", "10.1.0.4", running=2, alive=2)
     yield _case("one of three", "the others run", part, 1, says=("10.1.0.4",))

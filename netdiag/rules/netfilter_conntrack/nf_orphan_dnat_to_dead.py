@@ -242,6 +242,27 @@ def _gone() -> Iterator[Example]:
         tables = replace(host.build(), fdb=fdb(rows))
         yield Example(name=name, why=why, tables=tables, fires=1, severity="warning" if fires else "info")
 
+    target, twin = "02:00:00:00:00:08", "02:00:00:00:00:0a"
+    cases: tuple[tuple[str, str, float, tuple[str, ...], int], ...] = (
+        ("the target was known, and another is behind its port", "it died hours ago", 9000.0, (new,), 1),
+        ("the target was heard a moment ago, and its port went", "the others have entries", 59.0, (old, new), 1),
+        ("the target was known, and is behind a port", "alive", 9000.0, (target,), 0),
+        ("the target is behind a port that has two machines", "alive", 9000.0, (new, target), 0),
+        ("the target was known, and who is there is not", "it may be the quiet one", 9000.0, (twin,), 0),
+    )
+    for name, why, confirmed, learned, fires in cases:
+        host = _bridged("tap9").neighbour("10.1.0.7", dev="br0", lladdr=new, state="stale", confirmed=9000.0)
+        host.neighbour("10.1.0.5", dev="br0", lladdr=target, state="stale", confirmed=confirmed)
+        host.nft(_dnat("10.1.0.5"))
+        rows = [entry(host, lladdr, None, dev="tap9", state=2, flags=0) for lladdr in learned]
+        yield Example(name=name, why=why, tables=replace(host.build(), fdb=fdb(rows)), fires=fires,
+                      severity="warning" if fires else None)  # fmt: skip
+    lost = _bridged("tap8", "tap9").neighbour("10.1.0.7", dev="br0", lladdr=new, state="stale", confirmed=9000.0)
+    lost.neighbour("10.1.0.5", dev="br0", lladdr=target, state="stale", confirmed=9000.0).nft(_dnat("10.1.0.5"))
+    alone = fdb([entry(lost, new, None, dev="tap9", state=2, flags=0)])
+    yield Example(name="the target was known, and one port is quiet", why="it may be there",
+                  tables=replace(lost.build(), fdb=alone))  # fmt: skip
+
 
 def _of_xtables() -> Iterator[Example]:
     """Rules that name no single address, and those of iptables."""
