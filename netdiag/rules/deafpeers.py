@@ -36,7 +36,8 @@ def deaf_examples() -> Iterator[Example]:
 
     def looked(old: float, keepalive: int, rx: int, **second: Any) -> WireguardBuilder:
         host = WireguardBuilder()
-        host.link("eth0").address("eth0", "192.0.2.1/24").wireguard("wg0")
+        host.link("eth0").address("eth0", "192.0.2.1/24")
+        host.wireguard("wg0")
         host.wg_peer("wg0", "a", age=old, persistent_keepalive=keepalive)
         return host.second_look("wg0", "a", rx=rx, tx=92, **second)
 

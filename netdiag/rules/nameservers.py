@@ -113,11 +113,20 @@ def protocol(view: HostView) -> int:
 
 
 def alive(view: HostView, address: str, port: int = DNS_PORT) -> bool:
-    """Whether something on this host answers at this address: a socket, at Docker's address one of any port."""
+    """Whether something on this host answers at this address: a socket, at Docker's address one of any port, while some
+    rule may lead questions to it. The rule must consult nft and bpf."""
     if served(view, address, port, protocol(view)):
         return True
+    verdict = _sent(view, address, port)
+    led = verdict is None or view.unknown("nft") or verdict.translations or verdict.unseen
+    return bool(led) and bool(at_docker(view, address))
+
+
+def at_docker(view: HostView, address: str) -> list[int]:
+    """The ports at which Docker's resolver waits, where this is its address: the rules of its container lead there."""
     table = view.sockets
-    return address == DOCKER and bool((listening(table, IPPROTO_UDP) & at_address(table, address)).any())
+    mine = listening(table, IPPROTO_UDP) & at_address(table, address)
+    return sorted(table.sport[mine].tolist()) if address == DOCKER else []
 
 
 def stopped(view: HostView, address: str, port: int = DNS_PORT) -> str | None:

@@ -20,8 +20,8 @@ def build(lab: Lab) -> Host:
 
 def tell(host: Host, *, age: float, keepalive: int = 25, tx_each: int = 0, rx_each: int = 0) -> None:
     fine = Told(public_key=ALIVE, age=20, allowed_ips=["10.9.0.3/32"], rx=9000, tx=9000)
-    each = {"tx_each": tx_each, "rx_each": rx_each}
-    scripted(host, "wg0", [fine, Told(public_key=DEAD, age=age, keepalive=keepalive, rx=500, tx=500, **each)])
+    dead = Told(public_key=DEAD, age=age, keepalive=keepalive, rx=500, tx=500, tx_each=tx_each, rx_each=rx_each)
+    scripted(host, "wg0", [fine, dead])
 
 
 def idle(lab: Lab) -> Host:

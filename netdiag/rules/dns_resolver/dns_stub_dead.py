@@ -17,12 +17,12 @@ Fix
   PID. Where the filter drops the questions, accept what goes over lo.
 
 Not flagged
-  A resolver bound to the wildcard address. Docker's 127.0.0.11, whose socket is at another port behind a redirection.
-  Questions that one rule of nat leads to a port of this host where somebody waits. Others that nftables or programs of
-  the host's own cgroups may lead elsewhere are only told as possible (where these were not read, as likely). A dead one
-  behind others that are alive and asked before it, which costs nothing: only told. Addresses of services on
-  kube-proxy's interface for IPVS, which need no socket. A host that does not ask the DNS, or asks systemd-resolved by
-  its socket, which waits there.
+  A resolver bound to the wildcard address. Docker's 127.0.0.11, whose socket is at another port behind a redirection
+  (unless there is no such rule any more). Questions that one rule of nat leads to a port of this host where somebody
+  waits. Others that nftables or programs of the host's own cgroups may lead elsewhere are only told as possible (where
+  these were not read, as likely). A dead one behind others that are alive and asked before it, which costs nothing:
+  only told. Addresses of services on kube-proxy's interface for IPVS, which need no socket. A host that does not ask
+  the DNS, or asks systemd-resolved by its socket, which waits there.
 
 References
   resolv.conf(5), systemd-resolved.service(8), ip-netns(8)
@@ -38,6 +38,7 @@ from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfCgroup
 from netdiag.model.finding import Confidence, Draft, Severity, subject
+from netdiag.model.nft import Nft, XtTable
 from netdiag.model.sockets import UnixListener
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, daddr, iifname, meta, nat, plain, port, rule, table, verdict
@@ -48,6 +49,7 @@ from netdiag.rules.nameservers import (
     alive,
     asked,
     asks_dns,
+    at_docker,
     closed,
     led_to,
     own,
@@ -104,6 +106,15 @@ def check(view: HostView) -> Iterator[Draft]:
     who = halted.get(address)
     again = f"kill -CONT PID  # of {who}: ss -lunp sport = :53; or restart it"
     why = f"{who}, which waits there, is stopped" if who else "in this network namespace"
+    start = (
+        "systemctl restart systemd-resolved  # or the resolver that should be there; in a namespace of its own: name "
+    )
+    start += "one that can be reached"
+    confirm = ["grep nameserver /etc/resolv.conf", "ss -lun"]
+    if ports := at_docker(view, address):
+        why = f"for no rule of nat leads questions to port {ports[0]} any more, where Docker's resolver waits"
+        start = "docker restart CONTAINER  # this one: Docker makes its rules of nat when it starts"
+        confirm.append("nft list ruleset")
     if led is not None and not who:
         why = f"for nat leads questions to port {led[1]} of {led[0]}, where nobody waits"
     yield RULE.found(
@@ -118,11 +129,8 @@ def check(view: HostView) -> Iterator[Draft]:
             else ("sockets at {} port {}".format(*(led or (address, DNS_PORT))), 0, "SOCK_DIAG udp"),
             ("resolv.conf is a link to", view.resolver.target or "no link", "readlink /etc/resolv.conf"),
         ],
-        confirm=["grep nameserver /etc/resolv.conf", "ss -lun"],
-        fix=again
-        if who
-        else "systemctl restart systemd-resolved  # or the resolver that should be there; in a namespace of its own: "
-        "name one that can be reached",
+        confirm=confirm,
+        fix=again if who else start,
     )
 
 
@@ -150,6 +158,25 @@ def _shut(address: str, stop: Possible, severity: Severity, consequence: str) ->
         ),
         touches=[chain_subject(at.table, at.chain)],
     )
+
+
+def _docker() -> Iterator[Example]:
+    """Its resolver waits at another port of 127.0.0.11, and its rules lead questions there."""
+    led = rule(daddr("127.0.0.11"), port(17, 53), nat("dnat", "127.0.0.11", 41000))
+    target = rule(daddr("127.0.0.11"), port(17, 53), plain("target", key="DNAT", value=ELSEWHERE), compat=True)
+    rules = table(chain("out", led, hook="output", type="nat")), table(chain("out", target, hook="output", type="nat"))
+    says = ("for no rule of nat leads questions to port 41000 any more, where Docker's resolver waits: no name",)
+    for name, why, made, fires in (
+        ("", "its rules lead there", HostBuilder().nft(rules[0]), 0),
+        (" by iptables-nft", "they may lead there", HostBuilder().nft(rules[1]), 0),
+        (", whose rules were flushed", "nobody waits at port 53", HostBuilder(), 1),
+    ):
+        made.resolver("127.0.0.11").socket(protocol=17, src="127.0.0.11", sport=41000)
+        yield Example(name=f"Docker's resolver{name}", why=why, tables=made.build(), fires=fires, says=says[:fires])
+    legacy = HostBuilder().resolver("127.0.0.11").socket(protocol=17, src="127.0.0.11", sport=41000).build()
+    ruled = replace(legacy, nft=Nft(xtables=(XtTable(family="ip", name="nat"),)))
+    yield Example(name="Docker's resolver by iptables-legacy", why="nobody knows its rules", tables=ruled)
+    yield Example(name="Docker's resolver, rules not read", why="likewise", tables=legacy, late=("nft",), unjudged=True)
 
 
 def examples() -> Iterator[Example]:
@@ -259,7 +286,7 @@ def examples() -> Iterator[Example]:
     yield case("alive at the wildcard", "dnsmasq", ("127.0.0.1",), {"src": "0.0.0.0"})
     yield case("alive at the IPv6 wildcard", "takes IPv4 too", ("127.0.0.1",), {"src": "::"})
     yield case("by TCP as the file says", "use-vc", stub, {"src": "127.0.0.53", "protocol": 6}, options=("use-vc",))
-    yield case("Docker's resolver", "at another port", ("127.0.0.11",), {"src": "127.0.0.11", "sport": 41000})
+    yield from _docker()
     yield case("not on this host", "who is far away has no socket here", ("192.0.2.53",))
     yield case("a fourth one dead", "only three are asked", ("192.0.2.1", "192.0.2.2", "192.0.2.3", *stub))
     yield case("the bridge's address, served", "dnsmasq of the guests", ("10.20.0.1",), {"src": "10.20.0.1"})
