@@ -2,11 +2,13 @@
   The prefix length of an address does not fit what else is known of its subnet: the broadcast address belongs to
   another length; another address of the same interface and subnet has another length; a gateway of the interface lies
   beside its prefix, in the net around it (/24, /64), and nothing else attaches that gateway; or a guest on a bridge or
-  tap does; or the intent says another one; or it had a shorter length at the time of the baseline, with a gateway or a
-  neighbour inside that is in no prefix now; or a longer one then, and nobody answers in what was added; or
-  it is the only address of an Ethernet interface, alone in its prefix (/32, /128), with no route at all by that
-  interface, while neighbours of the surrounding net are known there, or a BGP session waits for one that BIRD finds on
-  no interface, or IPv4 has no other route at all and packets were refused, or its policy rule's table is empty.
+  tap does; or somebody opens TCP connections to this host from an address that the prefix has on the wire, where
+  nobody answers for it, while a gateway of the interface is known there; or the intent says another one; or it had a
+  shorter length at the time of the baseline, with a gateway or a neighbour inside that is in no prefix now; or a
+  longer one then, and nobody answers in what was added; or it is the only address of an Ethernet interface, alone in
+  its prefix (/32, /128), with no route at all by that interface, while neighbours of the surrounding net are known
+  there, or a BGP session waits for one that BIRD finds on no interface, or IPv4 has no other route at all and packets
+  were refused, or its policy rule's table is empty.
 
 Why it matters
   Too long: neighbours on the same wire are sent to the gateway, or nowhere; a gateway outside the prefix cannot be
@@ -44,9 +46,8 @@ from netdiag.model.address import Address
 from netdiag.model.finding import Draft, Severity, Subject, subject
 from netdiag.model.link import IFF_BROADCAST, IFF_NOARP, Link
 from netdiag.model.route import RTN_UNICAST, RTNH_F_ONLINK
-from netdiag.rules.bgpsessions import Session, down_severity, sessions, way
+from netdiag.rules.bgpsessions import down_severity
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.gatewaysbeside import (
     any_route,
     gateway_beside,
@@ -58,8 +59,10 @@ from netdiag.rules.gatewaysbeside import (
     length_of,
     lost_by_length,
 )
+from netdiag.rules.heardbeyond import heard_beyond, heard_examples
 from netdiag.rules.lengths import changed, changed_examples, emptied, otherwise_meant, shared_with, subnet_below
 from netdiag.rules.routewords import around, ip_command
+from netdiag.rules.sessionsbeside import awaited, awaited_examples
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysmeant import OUT
 
@@ -69,7 +72,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "nexthops", "neighbours", "counters"),
-    consults=("bird", "sysctls", "baseline", "intent.address"),
+    consults=("bird", "sysctls", "sockets", "baseline", "intent.address"),
     explains=(
         "addr-missing-expected-lo32",
         "route-onlink-missing-gateway",
@@ -124,6 +127,11 @@ def misfit(view: HostView, row: Address, link: Link, used: dict[tuple[int, str],
         both = both if row.family == "inet" else 64
         why = f"gateway {beside} of {link.ifname} is next to it and in no prefix of {link.ifname}"
         return Misfit(why, both, "warning", waits=subject("neighbour", dst=beside, ifname=link.ifname))
+    beyond = None if single else heard_beyond(view, row, link, used.get((link.ifindex, row.family), ()))
+    if beyond is not None:
+        caller, meant = beyond
+        why = f"{caller} calls from beyond {link.ifname}, and does not answer on it, where its prefix looks for it"
+        return Misfit(why, meant, "warning", waits=subject("neighbour", dst=caller, ifname=link.ifname))
     missed = None if single else guest_beside(view, row, link)
     if missed is not None:
         both = next(length for length in range(row.prefixlen, 0, -1) if in_net(row.local, length, missed))
@@ -131,7 +139,7 @@ def misfit(view: HostView, row: Address, link: Link, used: dict[tuple[int, str],
     if single and not _routed(view, row, link) and not subnet_below(view, row, link):
         near = _neighbours(view, row, link)
         shared = shared_with(view, row)
-        session = None if near or shared else _session(view, row)
+        session = None if near or shared else awaited(view, row)
         if session is not None and (at := session.protocol.neighbor_address):
             why = f"{at} of BGP session {session.name} is next to it and in no prefix of {link.ifname}"
             return Misfit(why, None, down_severity(view, session), waits=session.subject)
@@ -167,21 +175,6 @@ def _neighbours(view: HostView, row: Address, link: Link) -> str | None:
     for entry in table.rows(np.flatnonzero((table.ifindex == link.ifindex) & (table.lladdr_len > 0))[:64]):
         if ipaddress.ip_address(entry.dst) in around:
             return entry.dst
-    return None
-
-
-def _session(view: HostView, row: Address) -> Session | None:
-    """A BGP session that looks for its neighbour on the link, in the net around the address (/24, /64)."""
-    around = ipaddress.ip_network(f"{row.local}/{24 if row.family == 'inet' else 64}", strict=False)
-    whole = all(view.read_whole(table) for table in ("bird", "rules", "sysctls"))
-    for session in sessions(view) if whole else ():
-        told, address = session.protocol, session.address
-        if session.state != "Idle" or told.neighbor_ifname or address is None or address not in around:
-            continue
-        answer = way(view, session)
-        assert answer is not None  # it has an address
-        if "multihop" not in (told.session or "") and (not answer.ok or answer.prefixlen == 0):
-            return session
     return None
 
 
@@ -238,6 +231,7 @@ def examples() -> Iterator[Example]:
     yield _case("broadcast of a shorter length", "a /25 was typed", typed, 1, says=("that of a /24",))
     yield from guest_examples()
     yield from changed_examples(_host)
+    yield from heard_examples()
     yield _case("broadcast of its length", "the ordinary case", _host(broadcast="10.0.0.255"))
     yield _case("no broadcast", "ip address add sets none", _host("10.0.0.5/25"))
     yield _case("all ones", "it fits every subnet", _host(broadcast="255.255.255.255"))
@@ -352,7 +346,7 @@ def _near_misses() -> Iterator[Example]:
     yield _case("card that is down", "nothing is used there", down)
     quiet = HostBuilder().link("eth0", flags=0x110C3).address("eth0", "10.0.0.5/32").neighbour("10.0.0.1", dev="eth0")
     yield _case("card without ARP", "it has no neighbours to look for", quiet)
-    yield from _waiting_sessions()
+    yield from awaited_examples()
     yield from _gateways_beside()
     yield from _nothing_else()
 
@@ -415,36 +409,3 @@ def _nothing_else() -> Iterator[Example]:
     multi = bare().link("eth1")
     multi.route("10.9.0.0/16", hops=[multi.hop("eth1", "10.1.0.1"), multi.hop("eth1", "10.1.0.2")])
     yield _case("/32 and a route of two ways", "there is a way out", multi)
-
-
-def _waiting_sessions() -> Iterator[Example]:
-    """BIRD looks for a neighbour on the link; the neighbour table forgot it with the subnet."""
-
-    def edge(prefix: str = "192.0.2.2/32", **fields: Any) -> Any:
-        given: dict[str, Any] = {"bgp_state": "Idle", "error": "Error: Neighbor lost"}
-        return BirdHost().bgp_down("up1", **(given | fields)).link("eth0").address("eth0", prefix)
-
-    crit: dict[str, Any] = {"fires": 1, "severity": "critical", "says": ("192.0.2.1 of BGP session up1 is next to it",)}
-    yield _case("/32 under a session", "a 24 was meant", edge(), **crit)
-    yield _case("/32 under a session that never stood", "BIRD sees no interface", edge(error=""), **crit)
-    default = edge().link("eth1").address("eth1", "10.0.0.5/24").route("default", via="10.0.0.1", dev="eth1")
-    yield _case("a default route by another card", "it is not the way to a neighbour", default, **crit)
-    six = edge("2001:db8::2/128", neighbor_address="2001:db8::1")
-    yield _case("/128 under a session", "the same", six, 1, severity="critical")
-    yield _case("/24 under a session", "as it should be", edge("192.0.2.2/24"))
-    yield _case("a neighbour far away", "multihop is missing there", edge(neighbor_address="198.51.100.1"))
-    yield _case("multihop", "it need not be on the link", edge(session="external multihop AS4"))
-    yield _case("calling", "BIRD has an interface", edge(bgp_state="Active"))
-    routed = edge().route("default", via="192.0.2.1", dev="eth0", onlink=True)
-    yield _case("on link by its route", "as clouds have it", routed)
-    host_route = edge().route("192.0.2.1/32", dev="eth0")
-    yield _case("a host route to it", "unnumbered", host_route)
-    yield _case("switched off", "drained", edge(state="down", bgp_state="Down", error="", info=""))
-    yield _case("on another interface", "BIRD was told which", edge(neighbor_ifname="eth1"))
-    yield _case("a range of neighbours", "whoever calls", edge(neighbor_address=None))
-    by = edge().link("eth1").address("eth1", "10.0.0.5/24").route("192.0.2.0/25", via="10.0.0.1", dev="eth1")
-    yield _case("a way of its own by another card", "it need not be on this link", by)
-    seen = edge().neighbour("192.0.2.1", dev="eth0")
-    yield _case("seen on the link", "it is known there", seen, 1, severity="warning", says=("its neighbour 192.0.2.1",))
-    twice = edge().link("eth1").address("eth1", "192.0.2.2/32")
-    yield _case("unnumbered, under a session", "the length is meant", twice)
