@@ -140,12 +140,16 @@ def _of_statics(_case: Callable[..., Example], edge: Callable[..., BirdHost]) ->
 
 def _on_dummies(_case: Callable[..., Example]) -> Iterator[Example]:
     """Addresses of a service on a dummy interface, of which one is announced."""
-    for up, kind, fires in ((True, "dummy", 1), (False, "dummy", 0), (True, "veth", 0)):
+    kinds = ((True, "dummy", 1), (False, "dummy", 0), (True, "veth", 0), (True, "bridge", 1), (False, "bridge", 0))
+    for up, kind, fires in kinds:
         host: Any = BirdHost().bgp("up_1").exports("up_1", routes=(BirdRoute(net=Q, best=True),))
         host.link("svc0", kind=kind, up=up).address("svc0", P).address("svc0", Q)
         name = f"two addresses on a {kind} that is {'up' if up else 'down'}, one announced"
         says = ("it is on svc0, as 203.0.113.8/32",) if fires else ()
         yield _case(name, "as those of lo", host, fires=fires, unjudged=not fires, says=says)
+    wired: Any = BirdHost().bgp("up_1").exports("up_1", routes=(BirdRoute(net=Q, best=True),))
+    wired.link("svc0", kind="bridge").address("svc0", P).address("svc0", Q).link("v0", kind="veth", master="svc0")
+    yield _case("two addresses on a bridge with a port, one announced", "a gateway's", wired, unjudged=True)
     old: Any = BirdHost().protocol("s1", "Static").protocol("drain", "Static", state="down").bgp("up_1")
     old.exports("up_1", routes=(BirdRoute(net=P, best=True), BirdRoute(net=Q, best=True))).address("lo", P).address(
         "lo", Q

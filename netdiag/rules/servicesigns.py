@@ -55,6 +55,13 @@ def opened(view: HostView, address: str, ports: frozenset[int]) -> tuple[str, in
     return None
 
 
+def holds_addresses(view: HostView, link: Link) -> bool:
+    """Whether an interface is there to hold addresses: lo, a dummy that is up, or a bridge that has no port."""
+    if link.loopback or not link.up:
+        return link.loopback
+    return link.kind == "dummy" or (link.kind == "bridge" and not view.stack.ports(link.ifindex))
+
+
 def _wire(view: HostView, ifindex: int) -> Link | None:
     """An interface by which packets come in."""
     link = view.link(ifindex)

@@ -1,10 +1,10 @@
 """What it checks
-  A prefix that this host is meant to announce is in no export of a BGP session: [[announce]] of the intent names prefix
-  and sessions; or the host announces other addresses of its lo (or of a dummy interface) and not this one; or it was
-  announced at the time of the baseline; or none of its family is announced, a service listens on this very address, and
-  BIRD runs a direct protocol, which would take it from lo, or static routes that go to nobody; or one listens on all
-  addresses (DNS, HTTP, HTTPS), and the direct protocol takes none of any interface; or the same ports are open at an
-  address of the other family, which is announced, and none of this family is.
+  A prefix that this host is meant to announce is in no export of a BGP session: [[announce]] of the intent names
+  prefix and sessions; or the host announces other addresses of its lo (or of a dummy, or a bridge without ports) and
+  not this one; or it was announced at the time of the baseline; or none of its family is announced, a service listens
+  on this very address, and BIRD runs a direct protocol, which would take it from lo, or static routes that go to
+  nobody; or one listens on all addresses (DNS, HTTP, HTTPS), and the direct protocol takes none of any interface; or
+  the same ports are open at an address of the other family, which is announced, and none of this family is.
 
 Why it matters
   The address is here and the service runs, so every check on the host is green; but no router leads anybody to it. With
@@ -51,6 +51,7 @@ from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.expected import since, untold
 from netdiag.rules.givenroutes import private
 from netdiag.rules.localports import listeners
+from netdiag.rules.servicesigns import holds_addresses
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -161,10 +162,9 @@ def _of_family(session: Session, prefix: str) -> bool:
 
 
 def _own(view: HostView) -> list[str]:
-    """Host addresses of lo, and of dummy interfaces, that could be announced, as prefixes; not those from which this
-    host speaks BGP: such a one is the router's own, which an inner protocol or a static route of the neighbour makes
-    known."""
-    found, loops = [], {link.ifindex for link in view.links if link.loopback or (link.kind == "dummy" and link.up)}
+    """Host addresses of lo and its like that could be announced, as prefixes; not those from which this host speaks
+    BGP: such a one is the router's own, which an inner protocol or a static route of the neighbour makes known."""
+    found, loops = [], {link.ifindex for link in view.links if holds_addresses(view, link)}
     speaks = {session.protocol.source_address for session in sessions(view)}
     for row in view.addresses:
         whole = row.prefixlen == (128 if row.family == "inet6" else 32)
