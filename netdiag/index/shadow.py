@@ -132,15 +132,19 @@ class Shadows:
         ``unmarked``: packets without a mark are meant, so that a "not fwmark" takes them all.
 
         Rules for the tables main, default and local are left out, and what stands behind main for all packets as
-        default does: a catch-all in front of them is how one replaces them.
+        default does: a catch-all in front of them is how one replaces them. But one that leads chosen packets to main
+        is told where an earlier rule refuses them.
         """
         covers = _Covers()
         plain = (rule.table == RT_TABLE_MAIN and self._may_cover(rule) and not selects(rule) for rule in self._rules)
         main = next((at for at, found in enumerate(plain) if found), 0)
         for position, rule in enumerate(self._rules):
             own = rule.table not in (None, RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL)
-            if own and can_match(rule):
+            chosen = rule.table == RT_TABLE_MAIN and selects(rule) and rule.suppress_prefixlength is None
+            if (own or chosen) and can_match(rule):
                 takers = sorted(other for other in covers.of(rule) if self._takes(other, position))
+                if chosen and takers and self._rules[takers[0]].action not in REFUSALS:
+                    continue
                 last_resort = not selects(rule) and position > main and main
                 if takers and not (last_resort and takers[0] < main):
                     yield Shadow(rule, self._rules[takers[0]])

@@ -308,6 +308,10 @@ def peer_examples() -> Iterator[Example]:
     for dst in ("198.51.100.0/24", "203.0.113.0/24"):
         null.route(dst, type="blackhole", family="inet")
     yield silence("peers whose networks are refused", "they have routes", null)
+    shut = mesh("198.51.100.9", "203.0.113.9").rule(100, action="unreachable", fwmark=1)
+    yield fires("a rule refuses others", "not these packets", shut, "critical", "2 networks of peers")
+    shut = mesh("198.51.100.9").resolver("9.9.9.9").rule(100, action="unreachable")
+    yield silence("a rule refuses all", "no route is what lacks: it is not asked for", shut)
 
 
 def full_table_examples() -> Iterator[Example]:

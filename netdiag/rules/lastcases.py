@@ -49,6 +49,25 @@ def last_resort_refused() -> Iterator[Example]:
     yield case("a session, and the table is of the other family", "nothing would take it", apart, 1, severity="info")
     dead = _host(_session()).rule(90, **ban).rule(95, action="unreachable", dst="203.0.113.9", dst_len=32)
     yield case("a session, refused twice", "nothing would take it", dead, 2, severity="info")
+    yield from _main_by_name()
+
+
+def _main_by_name() -> Iterator[Example]:
+    """A rule of somebody's leads chosen packets to main, and another one refuses them first."""
+
+    def case(name: str, why: str, rule: dict[str, Any], fires: int = 1, **more: Any) -> Example:
+        host = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+        host.rule(100, action="unreachable", fwmark=1).rule(200, **({"table": 254} | rule))
+        told = {"severity": "info"} | more
+        return Example(name=f"main by name: {name}", why=why, tables=host.build(), fires=fires, **told)
+
+    says = ("so that rule 200 (from all fwmark 0x1 lookup main) never gets a packet, though table main has 0.0.0.0/0",)
+    yield case("the same mark", "somebody meant it to get through", {"fwmark": 1}, severity="critical", says=says)
+    narrow: dict[str, Any] = {"fwmark": 1, "src": "10.0.0.0", "src_len": 24}
+    yield case("a part of it", "the same", narrow, severity="critical")
+    yield case("another mark", "it gets its packets", {"fwmark": 2})
+    yield case("the LAN alone", "a kill switch may stand before it", {"fwmark": 1, "suppress_prefixlength": 0})
+    yield case("everything", "that is the kernel's own rule", {})
 
 
 def last_resort_hidden() -> Iterator[Example]:

@@ -68,25 +68,9 @@ def talks(view: HostView) -> Iterator[Talk]:
     """BGP sessions that should stand and WireGuard endpoints in use, with a way to them."""
     if view.read_whole("bird"):
         for session in sessions(view):
-            answer = way(view, session)
-            if session.switched_off or session.waits:
-                continue
-            talk = of_session(view, session)
+            talk = None if session.switched_off or session.waits else of_session(view, session)
             if talk is not None:
                 yield talk
-            bfd, packet = session.bfd(), packet_to(view, answer, IPPROTO_UDP)
-            # where it took the session down, bgp-bfd-down says so
-            if session.up and bfd is not None and bfd.state in ("Down", "Init") and packet is not None:
-                heard = BFD_MULTIHOP if "multihop" in (session.protocol.session or "") else BFD
-                yield Talk(
-                    words=f"BFD of session {session.name} with {session.protocol.neighbor_address}",
-                    out=replace(packet, dport=heard),
-                    local_port=heard,
-                    suffers=(session.subject,),
-                    end=": BFD cannot come up",
-                    severity="warning",
-                    apart=True,
-                )
     if not view.read_whole("wireguard"):
         return
     for device, _ in alive(view):
@@ -117,6 +101,22 @@ def of_session(view: HostView, session: Session) -> Talk | None:
         local_port=BGP_PORT,
         suffers=(session.subject,),
         lost=not session.up and HOLD_TIMER in session.error,
+    )
+
+
+def of_bfd(view: HostView, session: Session) -> Talk | None:
+    """The packets of a session's BFD; None where there is no way to the neighbour."""
+    packet = packet_to(view, way(view, session), IPPROTO_UDP)
+    if packet is None:
+        return None
+    heard = BFD_MULTIHOP if "multihop" in (session.protocol.session or "") else BFD
+    return Talk(
+        words=f"BFD of session {session.name} with {session.protocol.neighbor_address}",
+        out=replace(packet, dport=heard),
+        local_port=heard,
+        suffers=(session.subject,),
+        severity="warning",
+        apart=True,
     )
 
 

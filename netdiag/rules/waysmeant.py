@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 import numpy as np
 
-from netdiag.index.policy import Query
+from netdiag.index.policy import Lookup, Query
 from netdiag.index.reach import reachable_tables
 from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_SEEN_REPLY
@@ -116,13 +116,16 @@ def cut_tunnels(view: HostView, family: str) -> Iterator[Sign]:
         remote = link.info.get("remote")
         if not link.up or not isinstance(remote, str) or (":" in remote) != (family == "inet6"):
             continue
-        if (
-            not ip_address(remote).is_unspecified
-            and view.lookup(Query(family=family, dst=remote)).error == "ENETUNREACH"
-        ):
+        lost = nowhere(view.lookup(Query(family=family, dst=remote)))
+        if lost and not ip_address(remote).is_unspecified:
             fact = (f"{link.ifname} remote", remote, f"RTM_GETLINK {link.ifname} IFLA_INFO_DATA")
             text = f"tunnel {link.ifname} has no route to its far end {remote}"
             yield Sign(severity="critical", text=text, fact=fact, now=True)
+
+
+def nowhere(answer: Lookup) -> bool:
+    """Whether no route was found; a policy rule that refuses gives the same error (fib4_rule_action())."""
+    return answer.error == "ENETUNREACH" and answer.rule is None
 
 
 def cut_peers(view: HostView, family: str) -> Iterator[Sign]:
@@ -135,7 +138,7 @@ def cut_peers(view: HostView, family: str) -> Iterator[Sign]:
             if query is None or query.family != family:
                 continue
             answer = view.lookup(query)
-            if answer.error != "ENETUNREACH":
+            if not nowhere(answer):
                 if answer.hops and answer.hops[0].gateway is not None:
                     return
                 continue
@@ -164,7 +167,7 @@ def _cut_servers(view: HostView, family: str) -> list[str]:
     cut = all(
         (":" in server) == (family == "inet6")
         and "%" not in server
-        and view.lookup(Query(family=family, dst=server)).error == "ENETUNREACH"
+        and nowhere(view.lookup(Query(family=family, dst=server)))
         for server in servers
     )
     return servers if cut else []

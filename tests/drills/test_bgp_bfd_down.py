@@ -78,4 +78,23 @@ THERE = Drill(
     expect=ABOUT,
     twin=static_guarded,
 )
-test_drill = drill_test(HERE, THERE)
+def quick(lab: Lab) -> Host:
+    """The same, and a session that was lost is called again at once: it comes back without BFD."""
+    host = world(lab)
+    reconfigured(lab.hosts["edge2"], conf("edge2", BFD, session("down1", "edge1", "bfd;")))
+    reconfigured(host, conf("edge1", BFD, session("up1", "edge2", "bfd;")))
+    lab.wait(lambda: stands(host, "up1") and bfd(host) == "Up", 20, "the session and BFD stand")
+    return host
+
+
+STANDS = Drill(
+    rule="bgp-bfd-down",
+    name="the session is back without BFD, which does not get out",
+    build=quick,
+    break_=dropped_on("edge2"),
+    settle=lambda lab, host: stands(host, "up1") and bfd(host) == "Init",
+    repair=passing,
+    severity="warning",
+    expect=ABOUT,
+)
+test_drill = drill_test(HERE, THERE, STANDS)

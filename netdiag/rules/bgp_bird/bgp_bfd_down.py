@@ -16,6 +16,7 @@ Confirm
   birdc show bfd sessions
   birdc show protocols all NAME
   tcpdump -ni IFNAME host NEIGHBOUR and udp port 3784
+  nft -a list chain FAMILY TABLE CHAIN         (where this host's own filter stops them)
 
 Fix
   Let UDP 3784 (and 4784) pass both ways, or lengthen the intervals in "protocol bfd" on both sides; then
@@ -23,23 +24,26 @@ Fix
   which ends the waiting. Taking "bfd" out of the session brings it up without this guard.
 
 Not flagged
-  A BFD session that an administrator has put down (AdminDown). One that is down while BGP stands and that went down
-  when the BGP session began: the neighbour does not speak BFD. One of a static route or another protocol. A BGP session
-  that is down for another reason, with BFD down because of it: a neighbour's daemon that ended takes BFD with it, and
-  "Connection closed" with BFD down at the same moment is taken for that. Sessions over one tunnel whose underlay has
-  lost its address are told one by one: where a default route takes the encrypted packets away, nothing else shows it
-  until the handshakes are stale, three minutes later, unless a baseline knows the address.
+  A BFD session that an administrator has put down (AdminDown). One that is down (not in Init) while BGP stands and that
+  went down when the BGP session began: the neighbour does not speak BFD. One of a static route or another protocol. A
+  BGP session that is down for another reason, with BFD down because of it: a neighbour's daemon that ended takes BFD
+  with it, and "Connection closed" with BFD down at the same moment is taken for that. Sessions over one tunnel whose
+  underlay has lost its address are told one by one: where a default route takes the encrypted packets away, nothing
+  else shows it until the handshakes are stale, three minutes later, unless a baseline knows the address.
 
 References
-  RFC 5880, RFC 5881, RFC 5882 section 4, proto/bgp/bgp.c bgp_bfd_notify() and proto/bfd/ of BIRD
+  RFC 5880 section 6.2, RFC 5881, RFC 5882 section 4, RFC 5883 section 5; proto/bgp/bgp.c bgp_bfd_notify()
+  and proto/bfd/ of BIRD
 """
 
 from collections.abc import Iterator
 from typing import Any
 
+from netdiag.index.nftverdict import Possible
 from netdiag.index.view import HostView
 from netdiag.model.bird import BfdSession
 from netdiag.model.finding import Draft, Severity, subject
+from netdiag.rules.bfdcases import filtered_examples
 from netdiag.rules.bgpsessions import (
     Session,
     bfd_closed,
@@ -49,6 +53,7 @@ from netdiag.rules.bgpsessions import (
     entries,
     fell_before,
     loss_words,
+    moment,
     routed,
     sessions,
     touched,
@@ -56,6 +61,8 @@ from netdiag.rules.bgpsessions import (
 )
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.nftplaces import fact, list_chain, place_words
+from netdiag.rules.owntalks import Talk, of_bfd, opened, stop
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -63,12 +70,14 @@ RULE = Rule(
     title="BFD took a BGP session down",
     severity="critical",
     reads=("bird", "links", "addresses", "routes", "rules", "sysctls", "neighbours"),
-    consults=("wireguard",),
+    consults=("wireguard", "nft"),
     explains=("bgp-not-established", "bgp-flapping", "route-default-missing", "dns-nameserver-unroutable"),
 )
 
 LONG = 30.0
 """Seconds that BFD must have been down before the session came up, to be more than a session's usual start."""
+DEAF = 3.0
+"""Seconds in Init after which it is no start: while BFD is not up each side sends about once a second."""
 
 
 def unguarded(session: Session, bfd: BfdSession) -> bool:
@@ -79,32 +88,68 @@ def unguarded(session: Session, bfd: BfdSession) -> bool:
     return before is not None and before >= LONG
 
 
-def judged(view: HostView, session: Session) -> tuple[Severity, str] | None:
-    """How bad, and what to say; None where there is nothing to say."""
+def unheard(session: Session, bfd: BfdSession) -> bool:
+    """The neighbour's BFD is heard, and does not hear ours: that lasts no longer than a packet takes."""
+    now = moment(session.daemon.server_time, None)
+    since = moment(bfd.since, now)
+    lasts = None if now is None or since is None else (now - since).total_seconds()
+    return bfd.state == "Init" and lasts is not None and lasts >= DEAF
+
+
+def judged(view: HostView, session: Session, *, stopped: bool) -> tuple[Severity, str] | None:
+    """How bad, and what to say; None where there is nothing to say. ``stopped``: by this host's own filter."""
     bfd = session.bfd()
     if bfd_closed(session):
         state = f"BFD is {bfd.state} now" if bfd is not None else "there is no BFD session now"
         how = "was taken down by BFD" if "BFD" in session.error else f"went down together with BFD ({session.error})"
         return down_severity(view, session), f"{how}; {state}, {loss_words(view, session)}"
-    if bfd is not None and unguarded(session, bfd):
+    if not session.up or bfd is None:
+        return None
+    if stopped:
+        return "warning", f"stands without BFD, which is {bfd.state} and cannot come up"
+    if unheard(session, bfd):
+        words = (
+            f"stands without BFD, which is in Init since {bfd.since}: the neighbour's is heard, and does not hear ours"
+        )
+        return "warning", words
+    if unguarded(session, bfd):
         return "info", f"stands, but its BFD session is {bfd.state} since {bfd.since}: a dead path is noticed late"
     return None
 
 
+def stopper(view: HostView, session: Session) -> tuple[Talk, Possible] | None:
+    """The packets of a BFD that is not up, and what stops them on this host."""
+    bfd = session.bfd()
+    down = bfd.state in ("Down", "Init") if bfd is not None else bfd_closed(session)
+    talk = of_bfd(view, session) if down and view.netfilter.tables else None
+    blocker = stop(view, talk) if talk is not None else None
+    return (talk, blocker) if talk is not None and blocker is not None else None
+
+
 def check(view: HostView) -> Iterator[Draft]:
     for session in sessions(view):
-        verdict = judged(view, session)
+        stopped = stopper(view, session)
+        verdict = judged(view, session, stopped=stopped is not None)
         if verdict is None:
             continue
         severity, words = verdict
         row, bfd, answer = session.protocol, session.bfd(), way(view, session)
-        seen = (
+        seen: list[tuple[str, object, str]] = (
             []
             if bfd is None
             else [(f"BFD session {bfd.address}", f"{bfd.state} since {bfd.since}", "show bfd sessions")]
         )
         port = 4784 if "multihop" in (row.session or "") else 3784
         default = "::/0" if ":" in (row.neighbor_address or "") else "0.0.0.0/0"
+        confirm = [session.command("show bfd sessions"), session.confirm]
+        fix = f"{session.command('restart ' + bird_name(session.name))}  # after letting UDP {port} pass both ways"
+        if stopped is not None:
+            talk, blocker = stopped
+            words += f": {place_words(blocker.at)} stops its packets"
+            seen.append(fact(blocker))
+            confirm.append(list_chain(blocker.at.table, blocker.at.chain))
+            fix = opened(talk, blocker) + ("" if session.up else f"; {fix}")
+        sure = "BFD" in session.error or (session.up and stopped is not None)
         yield RULE.found(
             subject=session.subject,
             message=f"BGP session {session.name} to {session.neighbour} {words}",
@@ -115,10 +160,10 @@ def check(view: HostView) -> Iterator[Draft]:
                 *routed(view, answer),
                 *entries(view, session),
             ],
-            confirm=[session.command("show bfd sessions"), session.confirm],
-            fix=f"{session.command('restart ' + bird_name(session.name))}  # after letting UDP {port} pass both ways",
+            confirm=confirm,
+            fix=fix,
             severity=severity,
-            confidence="possible" if severity == "info" else "certain" if "BFD" in session.error else "likely",
+            confidence="possible" if severity == "info" else "certain" if sure else "likely",
             touches=touched(view, session, answer),
             breaks=[subject("route", dst=default, table=254)]
             if severity == "critical"
@@ -144,6 +189,7 @@ def examples() -> Iterator[Example]:
     yield from _down_examples()
     yield from _other_examples()
     yield from _standing_examples()
+    yield from filtered_examples()
 
 
 def _down_examples() -> Iterator[Example]:
@@ -284,16 +330,28 @@ def _standing_examples() -> Iterator[Example]:
 
     yield _case("all up", "as it should be", standing("11:29:59.000", "Up"))
     yield _case("BFD on one side only", "BGP stands, BFD never came up", standing("11:29:30.001"))
-    for state in ("Down", "Init"):
+    yield _case(
+        "down since long before BGP came back",
+        "BIRD called again without BFD: the guard is off",
+        standing("11:29:30.000"),
+        fires=1,
+        subject=ABOUT,
+        severity="info",
+        says=("stands, but its BFD session is Down since 11:29:30.000",),
+    )
+    for since in ("11:29:30.000", "11:59:57.000"):
         yield _case(
-            f"{state} since long before BGP came back",
-            "BIRD called again without BFD: the guard is off",
-            standing("11:29:30.000", state),
+            f"in Init since {since}",
+            "the neighbour's BFD is heard: it speaks BFD, and does not hear ours",
+            standing(since, "Init"),
             fires=1,
             subject=ABOUT,
-            severity="info",
-            says=(f"stands, but its BFD session is {state} since 11:29:30.000",),
+            severity="warning",
+            confidence="likely",
+            says=(f"stands without BFD, which is in Init since {since}",),
         )
+    yield _case("in Init for less than three seconds", "it may be on its way up", standing("11:59:57.001", "Init"))
+    yield _case("in Init since nobody knows when", "it may be on its way up", standing("Jan 2", "Init"))
     yield _case(
         "on one side only, and the neighbour was late",
         "down since BIRD's own start: it never was up",

@@ -1,7 +1,6 @@
 """What it checks
   The host's own filter stops what the host itself lives by: a BGP session that can be opened from neither side (TCP
-  port 179 to and from the neighbour), the packets of its BFD one way or the other (UDP port 3784, 4784 for multihop)
-  while BFD is down and the session stands, WireGuard's packets with an endpoint that is in use, or all questions to all
+  port 179 to and from the neighbour), WireGuard's packets with an endpoint that is in use, or all questions to all
   nameservers. The ruleset is asked with those very packets, on their way out and back.
 
 Why it matters
@@ -18,7 +17,8 @@ Fix
   accept in another chain does not help: each chain of a hook decides for itself.
 
 Not flagged
-  A single session whose hold timer has expired: bgp-hold-timer-expired speaks first, and names the rule. A session or
+  A single session whose hold timer has expired: bgp-hold-timer-expired speaks first, and names the rule. The packets
+  of BFD: bgp-bfd-down names what stops them. A session or
   peer that can still begin from one side. Filters that may let the packets through (a set, a mark, a socket's owner
   that is not known). Sessions that are switched off or wait for others, peers without an endpoint or not in use. A port
   that is closed for everybody: see wg-listen-port-firewalled. A nameserver that is closed beside one that is open;
@@ -70,7 +70,7 @@ from netdiag.rules.nameservers import DNS_PORT
 from netdiag.rules.nftplaces import by_default, chain_subject, fact, is_blanket, list_chain, place_words
 from netdiag.rules.nftspecimen import below, hooks_of
 from netdiag.rules.ownhooks import goes_out, names_dns
-from netdiag.rules.owntalks import BFD, MOST, Talk, opened, questions, stop, talks
+from netdiag.rules.owntalks import MOST, Talk, opened, questions, stop, talks
 from netdiag.rules.shape import Example, Rule
 
 RULE = Rule(
@@ -163,25 +163,7 @@ def examples() -> Iterator[Example]:
         host.nft(*tables)
         return Example(name=name, why=why, tables=host.build(), **more)
 
-    for hook, source, number, session, severity in (
-        ("input", False, 3784, "external AS4", "warning"),
-        ("output", False, 3784, "external AS4", "warning"),
-        ("input", False, 4784, "external multihop AS4", "warning"),
-        ("input", True, 3784, "external AS4", None),  # the port that it is sent from is another
-        ("input", False, 4784, "external AS4", None),
-        ("input", False, 3784, "external multihop AS4", None),
-    ):
-        for is_, up in (("Down", True), ("Init", True), ("Down", False), ("Up", True), ("AdminDown", True)):
-            host = bgp_host(up, session=session).bfd(state=is_)
-            loud = severity if is_ in ("Down", "Init") and up else None
-            told: dict[str, Any] = {"fires": 1, "severity": loud} if loud else {}
-            name = f"BFD {is_}, BGP {'up' if up else 'down'}, {session}, {hook} {number} {source}"
-            closed = at_hook(hook, rule(port(IPPROTO_UDP, number, source=source), DROP))
-            yield case(name, "each side sends to that port", host, closed, **told)
     line = "nft 'insert rule inet filter"
-    words = {"says": ("BFD of session up1", f"{line} input udp dport {BFD} accept'"), "fires": 1, "severity": "warning"}
-    closed = at_hook("input", rule(port(IPPROTO_UDP, BFD), DROP))
-    yield case("what BFD lacks", "one port, one way", bgp_host(True).bfd(state="Down"), closed, **words)
     lines = (f"{line} input tcp sport 179 accept; insert rule inet filter input tcp dport 179 accept'",)
     shut = at_hook("input", *both)
     yield case("the port is dropped both ways", "the plain fault", bgp_host(), shut, says=lines, **bad)

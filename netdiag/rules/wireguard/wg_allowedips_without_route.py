@@ -23,8 +23,9 @@ Not flagged
   tunnel with the same allowed address serves, and one of this host's own addresses. An interface with routes of a
   routing daemon, or through which a BGP session goes that is down (bgp-not-established: its routes are away with it);
   unless somebody made routes for just the prefixes of other peers by hand, so that the daemon is not who makes them.
-  One with no route for any of its prefixes (Table = off) on a host with BIRD or eBPF programs on interfaces, or whose
-  peers are all unused; but for a prefix that a connection of the interface's own address goes to.
+  One with no route for any of its prefixes (Table = off) on a host with BIRD or eBPF programs on interfaces, but for a
+  prefix that a connection of the interface's own address goes to; without those it is information as long as no peer
+  was ever used.
 
 References
   wg(8), wg-quick(8) "Table", add_route() of wg-quick; drivers/net/wireguard/allowedips.c
@@ -79,6 +80,7 @@ KERNEL = 2
 """RTPROT_KERNEL."""
 MOST_TOLD = 64
 """Prefixes of which it is told that a route to them is away."""
+Wanted = list[tuple[WireguardPeer, str]]
 
 
 def judged(prefix: str) -> bool:
@@ -118,7 +120,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         if talks:
             yield _finding(routed, device, talks, ways_of[talks[0][1]], sure=True)
             continue
-        if none and (steered(view) or not any(sending(peer, at) or peer.tx_bytes for peer, _ in lost)):
+        if none and steered(view):
             continue
         if none and (gaps := unread(view)):
             yield Unjudged(
@@ -126,7 +128,8 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
                 f"read: {', '.join(gaps)}"
             )
             continue
-        yield _finding(routed, device, lost, ways_of[lost[0][1]], sure=not none)
+        idle = none and not any(sending(peer, at) or peer.tx_bytes for peer, _ in lost)
+        yield _finding(routed, device, lost, ways_of[lost[0][1]], sure=not none, idle=idle)
 
 
 def _served(oifs: set[int], tunnels: dict[int, WireguardDevice], prefix: str) -> bool:
@@ -159,7 +162,7 @@ def _by_hand(view: HostView, device: WireguardDevice, link: Link) -> bool:
     return len(found) > 1
 
 
-def _talks(view: HostView, link: Link, lost: list[tuple[WireguardPeer, str]]) -> list[tuple[WireguardPeer, str]]:
+def _talks(view: HostView, link: Link, lost: Wanted) -> Wanted:
     """Those of the prefixes that a connection from an address of the interface goes to, which gets no answer."""
     own = {row.local for row in view.addresses if row.ifindex == link.ifindex}
     far = [network(row.dst.partition("%")[0]) for row in unanswered(view) if row.src in own]
@@ -178,7 +181,7 @@ def _awaited(view: HostView, routed: Routed, device: WireguardDevice, link: Link
 
 
 def _finding(
-    routed: Routed, device: WireguardDevice, lost: list[tuple[WireguardPeer, str]], oifs: set[int], *, sure: bool
+    routed: Routed, device: WireguardDevice, lost: Wanted, oifs: set[int], *, sure: bool, idle: bool = False
 ) -> Draft:
     view, name, (peer, prefix) = routed.view, device.ifname, lost[0]
     peers = list({one.public_key: one for one, _ in lost}.values())
@@ -190,14 +193,15 @@ def _finding(
         subject=peer_subject(device, peer) if len(peers) == 1 else device_subject(device),
         message=f"packets for {prefix}{many}, allowed for {len(peers)} peer{'s' if len(peers) > 1 else ''} of {name}, "
         f"{'leave' if oifs else 'go'} {where}"
-        + (f", {instead[0]}" if instead else ": there is no route into the tunnel"),
+        + (f", {instead[0]}" if instead else ": there is no route into the tunnel")
+        + (", and nobody has used it yet" if idle else ""),
         evidence=[
             ("allowed ips", prefix, source(device, "WGPEER_A_ALLOWEDIPS", "allowed_ip")),
             (f"packets for {prefix}", where, "RTM_GETROUTE, RTM_GETRULE"),
         ],
         confirm=[route_get(device, specimens(prefix)[0]), f"wg show {quoted(name)} allowed-ips"],
         fix=instead[1] if instead else f"ip {flag}route add {prefix} dev {quoted(name)}",
-        confidence="certain" if sure else "likely",
+        confidence="possible" if idle else "certain" if sure else "likely",
         touches=[
             *device_objects(device),
             *(peer_subject(device, one) for one in peers),
@@ -224,11 +228,8 @@ def _with_bird(tables: Tables) -> Tables:
 
 def examples() -> Iterator[Example]:
     about = subject("wireguard-peer", ifname="wg0", public_key=key("a"))
-    for prefix, where in (
-        ("10.50.0.0/16", "leave by eth0"),
-        ("10.50.0.7/32", "leave by eth0"),
-        ("fd00:50::/64", "go nowhere"),
-    ):
+    by = "leave by eth0"
+    for prefix, where in (("10.50.0.0/16", by), ("10.50.0.7/32", by), ("fd00:50::/64", "go nowhere")):
         yield Example(
             name=f"{prefix} beside one with a route",
             why="wg set makes no routes",
@@ -370,7 +371,9 @@ def _quiet_examples() -> Iterator[Example]:
     yield Example(
         name="an address of this host", why="given twice", tables=_host("10.9.0.2/32", "192.0.2.2/32").build()
     )
-    yield Example(name="unused", why="Table = off, prepared", tables=_host("10.50.0.0/16", age=None).build())
+    idle: dict[str, Any] = {"fires": 1, "severity": "info", "confidence": "possible"}
+    unused = _host("10.50.0.0/16", age=None).build()
+    yield Example(name="unused", why="Table = off, prepared; or forgotten", tables=unused, **idle)
     yield Example(name="Table = off with BIRD", why="BIRD decides", tables=_with_bird(_host("10.50.0.0/16").build()))
     daemon = _host("10.9.0.2/32", "10.50.0.0/16").route("10.60.0.0/16", dev="wg0", protocol=12)
     yield Example(name="routes of a daemon", why="they come and go", tables=daemon.build())
