@@ -47,6 +47,9 @@ def filtered_examples() -> Iterator[Example]:
         down.bfd(state=is_now) if is_now else None
         told_ = ("was taken down by BFD; ", "stops its packets", f"{line}; birdc restart up1")
         yield case(f"it took BGP down, BFD {is_now}", "the same", down, shut, fires=1, severity="critical", says=told_)
+    reset: dict[str, Any] = {"last_error": "Received: Cease", "since": "11:30:00.100"}
+    both = bgp_host(**reset).bfd(state="Down", since="11:30:00.000")
+    yield case("BGP went down with it", "nobody says why", both, shut, fires=1, confidence="likely")
     back = bgp_host(last_error="Error: BFD session down").bfd(state="Up")
     yield case("BFD is back", "nothing stops it", back, shut, fires=1, says=("restart up1  # after letting",))
     other = bgp_host(last_error="Socket: Connection refused").bfd(state="Down")

@@ -81,10 +81,8 @@ DEAF = 3.0
 
 
 def unguarded(session: Session, bfd: BfdSession) -> bool:
-    """The session stands, and BFD went down well before it came up, and not at the daemon's own start."""
-    if not session.up or bfd.state not in ("Down", "Init"):
-        return False
-    before = fell_before(session, bfd)
+    """Of a session that stands: BFD went down well before it came up, and not at the daemon's own start."""
+    before = fell_before(session, bfd) if bfd.state in ("Down", "Init") else None
     return before is not None and before >= LONG
 
 
@@ -121,9 +119,11 @@ def stopper(view: HostView, session: Session) -> tuple[Talk, Possible] | None:
     """The packets of a BFD that is not up, and what stops them on this host."""
     bfd = session.bfd()
     down = bfd.state in ("Down", "Init") if bfd is not None else bfd_closed(session)
-    talk = of_bfd(view, session) if down and view.netfilter.tables else None
-    blocker = stop(view, talk) if talk is not None else None
-    return (talk, blocker) if talk is not None and blocker is not None else None
+    talk = of_bfd(view, session) if down else None
+    if talk is None:
+        return None
+    blocker = stop(view, talk)
+    return None if blocker is None else (talk, blocker)
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -352,6 +352,8 @@ def _standing_examples() -> Iterator[Example]:
         )
     yield _case("in Init for less than three seconds", "it may be on its way up", standing("11:59:57.001", "Init"))
     yield _case("in Init since nobody knows when", "it may be on its way up", standing("Jan 2", "Init"))
+    clock = standing("2026-01-02 10:00:00.000", "Init", server_time="Jan 2")
+    yield _case("in Init, and nobody knows the time", "it may be on its way up", clock)
     yield _case(
         "on one side only, and the neighbour was late",
         "down since BIRD's own start: it never was up",

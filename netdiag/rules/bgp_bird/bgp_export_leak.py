@@ -30,7 +30,8 @@ Not flagged
   (a label, or a word of its name): transit, rs, rr, ix, core, spine. Routes passed from one external neighbour to
   another where every session to that AS gets such, and one of the two is no provider: transit, route servers,
   customers; told as info. So are routes
-  passed both ways between neighbours that gave us our default routes by BGP: a ring or a fabric of routers does that.
+  passed both ways between neighbours that gave us our default routes by BGP: a ring or a fabric of routers does that
+  (with private AS numbers; between public ones it is a warning).
   So are those of a neighbour that was given the session's own at the time of the baseline: the way back is new only
   because one of the two lost a route. A default route given to a customer. Route lists beyond the cap: not evaluated
   for that session.
@@ -127,6 +128,9 @@ def check(view: HostView) -> Iterator[Draft]:
             elif asn in providers and spared_too:
                 words = f"were learnt from {origin}: default routes go by both, and {spared_too} is given nothing of it"
                 yield _draft(session, passed, words, "critical")
+            elif asn in providers and home and not any(private_as(one or 0) for one in (asn, *home)):
+                words = f"were learnt from {origin}: default routes come from both, which have public AS numbers"
+                yield _draft(session, passed, words, "warning")
             elif before is not None and before.spared((session.daemon.socket, session.name), passed):
                 words = f"were learnt from {origin}: it was given none such at the time of the baseline"
                 yield _draft(session, passed, words, "critical")
@@ -279,10 +283,16 @@ def _provider_examples(crit: dict[str, Any]) -> Iterator[Example]:
     """``up1`` is given what ``peer`` told."""
     words = "default routes go by both, "
 
-    def host(*via: str, protocol: int = 4, back: tuple[BirdRoute, ...] | None = (_route(),), gave: int = 2) -> BirdHost:
+    def host(
+        *via: str,
+        protocol: int = 4,
+        back: tuple[BirdRoute, ...] | None = (_route(),),
+        gave: int = 2,
+        asn: tuple[int, int] = (3320, 1299),
+    ) -> BirdHost:
         built = BirdHost().protocol("s1", "Static")
-        built.bgp("up1", neighbor_as=3320, channels=(channel(imported=gave),))
-        built.bgp("peer", neighbor_as=1299, neighbor_address="192.0.2.9", channels=(channel(imported=3),))
+        built.bgp("up1", neighbor_as=asn[0], channels=(channel(imported=gave),))
+        built.bgp("peer", neighbor_as=asn[1], neighbor_address="192.0.2.9", channels=(channel(imported=3),))
         built.exports("up1", routes=(_route(), _route("203.0.113.0/24", "peer")))
         if back is not None:
             built.exports("peer", routes=back)
@@ -297,12 +307,20 @@ def _provider_examples(crit: dict[str, Any]) -> Iterator[Example]:
     yield _case("between providers, both ways", "nobody's router", host(*both, back=both_ways), 2, severity="critical",
                 says=leaf)  # fmt: skip
     yield _case("between providers by BGP", "it goes one way only", host(*both, protocol=12), says=spared, **crit)
-    fabric = host(*both, protocol=12, back=both_ways)
-    yield _case("between providers by BGP, both ways", "a ring of routers", fabric, 2, severity="info")
-    for name, back, gave in (("nothing was offered", (_route(),), 0), ("its list is not known", None, 2),
-                             ("it is told nothing at all", (), 2)):  # fmt: skip
-        mute = host(*both, protocol=12, back=back, gave=gave)
-        yield _case(f"between providers by BGP, {name}", "no filter is seen", mute, 1, severity="info")
+    for asn, count, worst in (
+        ((3320, 1299), 2, "warning"),
+        ((3320, 65100), 2, "info"),
+        ((65100, 1299), 2, "info"),
+        ((65100, 65200), 2, "info"),
+    ):
+        fabric = host(*both, protocol=12, back=both_ways, asn=asn)
+        name = f"between providers by BGP, both ways, {asn}"
+        yield _case(name, "a ring of routers has private numbers", fabric, count, severity=worst)
+        for word, back, gave in (("nothing was offered", (_route(),), 0), ("its list is not known", None, 2),
+                                 ("it is told nothing at all", (), 2)):  # fmt: skip
+            mute = host(*both, protocol=12, back=back, gave=gave, asn=asn)
+            name = f"between providers by BGP, {word}, {asn}"
+            yield _case(name, "no filter is seen", mute, 1, severity=worst)
     for one in both:
         yield _case(f"a provider and another, {one}", "a customer, or a peer", host(one), 1, severity="info")
     told = host("192.0.2.1", protocol=12).protocol("kernel4", "Kernel")
