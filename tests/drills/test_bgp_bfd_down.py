@@ -78,6 +78,8 @@ THERE = Drill(
     expect=ABOUT,
     twin=static_guarded,
 )
+
+
 def quick(lab: Lab) -> Host:
     """The same, and a session that was lost is called again at once: it comes back without BFD."""
     host = world(lab)
