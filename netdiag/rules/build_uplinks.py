@@ -23,11 +23,18 @@ def two_uplinks(*, everywhere: int = 0, own: int = 1, **fields: int) -> HostBuil
     return host
 
 
-def sampled(host: HostBuilder, drops: int, *, eth0: int = 0, eth1: int = 9, lo: int = 0) -> HostBuilder:
-    """Two samples: packets that the filter dropped between them (five before), and what each interface received."""
+def sampled(
+    host: HostBuilder, drops: int, *, eth0: int = 0, eth1: int = 9, lo: int = 0, sent: tuple[int, int] = (0, 0)
+) -> HostBuilder:
+    """Two samples: packets that the filter dropped between them (five before), and what each interface received; what
+    eth0 and eth1 sent."""
 
     def sample(count: int, **received: int) -> dict[str, object]:
-        links = [host.link_counters(name, stats=Stats64(rx_packets=100 + more)) for name, more in received.items()]
+        tx = dict(zip(("eth0", "eth1"), sent if received["eth0"] or received["eth1"] else (0, 0), strict=True))
+        links = [
+            host.link_counters(name, stats=Stats64(rx_packets=100 + more, tx_packets=tx.get(name, 0)))
+            for name, more in received.items()
+        ]
         return {"snmp": {COUNTER: 5 + count}, "links": tuple(links)}
 
     return host.counters(before=sample(0, eth0=0, eth1=0, lo=0), after=sample(drops, eth0=eth0, eth1=eth1, lo=lo))
@@ -217,7 +224,7 @@ def counter_examples() -> Iterator[Example]:
         severity="warning",
     )
 
-    def server(base: HostBuilder | None = None, **received: int) -> HostBuilder:
+    def server(base: HostBuilder | None = None, **received: Any) -> HostBuilder:
         host = (base or HostBuilder()).link("eth0", inet_conf={"rp_filter": 1})
         host.link("eth1", inet_conf={"rp_filter": 1})
         host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24")
@@ -233,6 +240,20 @@ def counter_examples() -> Iterator[Example]:
     )
     yield case("fewer received", "eth1 cannot have dropped ten", server(drops=10, eth1=9))
     yield case("both received", "spoofed packets on eth0 explain it as well", server(drops=9, eth0=9))
+    for name, drops, first, second, sent, fires in (
+        ("one answers, one does not", 9, 30, 9, (30, 0), 1),
+        ("one answers, one hardly", 9, 30, 11, (22, 2), 1),
+        ("the other has as many without an answer", 9, 30, 9, (21, 0), 0),
+        ("this one received more", 9, 30, 12, (30, 0), 0),
+        ("this one sent more", 9, 30, 9, (30, 3), 0),
+        ("three drops", 3, 30, 3, (30, 0), 0),
+        ("four drops", 4, 30, 4, (30, 0), 1),
+    ):
+        told = server(drops=drops, eth0=first, eth1=second, sent=sent)
+        words: Any = {"severity": "warning", "says": ("eth1 drops packets", "answered none")} if fires else {}
+        yield Example(
+            name=f"both received, {name}", why="whose are unanswered", tables=told.build(), fires=fires, **words
+        )
     for name, own, count, kind, fires in (
         ("five received", 1, 5, None, 1),
         ("four received", 1, 4, None, 0),

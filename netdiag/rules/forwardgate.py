@@ -19,6 +19,7 @@ from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_SEEN_REPLY, ConntrackEntry
 from netdiag.model.link import Link
 from netdiag.model.protocols import IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP
+from netdiag.rules.nftplaces import refused
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.unscoped import default_ways
 
@@ -125,6 +126,8 @@ class Shut:
     the answers that are stopped."""
     tracked: ConntrackEntry | None = None
     """A connection that got through before."""
+    refused: int = 0
+    """Packets that came to be forwarded so far, where none was let through; 0 where that is not counted."""
     named: bool = True
     """Whether something tells that it is to get there: a rule that translates its addresses by name, or, where nothing
     at all is forwarded, that there is a way further on."""
@@ -170,7 +173,7 @@ def forgotten(view: HostView, family: str) -> Iterator[Shut]:
     """Links to and from which a way out is shut, or for the answers alone, though a rule translates their own addresses
     there by name, or connections over it are tracked that were answered: somebody meant them to get there, and the
     filter does not know of them. After those, networks in other namespaces, of which nobody says whether they are to
-    get anywhere. Guests have gates of their own."""
+    get anywhere, and tunnels whose packets were counted and none let through. Guests have gates of their own."""
     around = sides(view.stack, view.routes(family), view.addresses)
     known = {guest.link.ifindex for guest in around.guests} | default_ways(view, family)
     exits = [link for link in around.exits if not _tunnel(link) and link.carrier is not False][:MOST]
@@ -181,6 +184,9 @@ def forgotten(view: HostView, family: str) -> Iterator[Shut]:
         if link.carrier is False or not forwarding(view, link, family):
             continue
         others = [one for one in exits if one is not link]
+        if not others and _tunnel(link):  # no route leads on: another network of this host may be meant
+            wires = [one for one in links[:MOST] if one.carrier is not False and not _tunnel(one)]
+            others = [one for one in wires if one.kind != "bridge" or view.stack.ports(one.ifindex)]
         named = [one for one in others if _translated(view, family, link, [one], named=True)]
         ways = named or others
         new = [replace(kind, iif=link.ifname, oif=one.ifname) for one in ways]
@@ -196,6 +202,8 @@ def forgotten(view: HostView, family: str) -> Iterator[Shut]:
             yield cut
         elif faces_guest(link):
             unsure.append(cut)
+        elif _tunnel(link) and (count := refused(stop.at)):
+            unsure.append(replace(cut, refused=count))
     yield from unsure
 
 

@@ -5,12 +5,16 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, iifname, l4proto, oifname, plain, rule, saddr, state, table, verdict
 from netdiag.rules.forwardgate import Shut
 from netdiag.rules.nftplaces import chain_name, chain_subject, fact, inserts, list_chain, place_words
 from netdiag.rules.shape import Example, Rule, quoted
+
+DOCKER = "docker0", "bridge", "172.17.0.1"
 
 
 def shut_finding(rule: Rule, closed: Shut, *, alone: bool = False) -> Draft:
@@ -40,6 +44,11 @@ def shut_finding(rule: Rule, closed: Shut, *, alone: bool = False) -> Draft:
             f"{place_words(at)} drops all {'answers ' if closed.answers else ''}between {way_out.ifname} and the"
             f" network in another namespace behind {inner.ifname}: right if that is to reach this host alone"
         )
+    if guess and closed.refused:
+        what = (
+            f"{place_words(at)} drops all between {way_out.ifname} and {inner.ifname}; {closed.refused} packets came to"
+            f" be forwarded so far, and none was let through: right if {inner.ifname} is to reach this host alone"
+        )
     return rule.found(
         subject=chain_subject(at.table, at.chain),
         message=what,
@@ -47,6 +56,7 @@ def shut_finding(rule: Rule, closed: Shut, *, alone: bool = False) -> Draft:
             fact(stop),
             ("forwarding", 1, "/proc/sys/net/ipv4/ip_forward, /proc/sys/net/ipv6/conf/all/forwarding"),
             (f"rules of {chain_name(at.table, at.chain)}", len(at.chain.rules), "NFT_MSG_GETRULE"),
+            *([("came to be forwarded", closed.refused, "NFT_MSG_GETRULE counter")] if closed.refused else []),
             *([("got through before", f"{one.orig_src} to {one.orig_dst}", "IPCTNL_MSG_CT_GET")] if one else []),
         ],
         confirm=[list_chain(at.table, at.chain), "sysctl net.ipv4.ip_forward"],
@@ -106,6 +116,7 @@ def forgotten_cases() -> Iterator[Example]:
     yield case("and accepted", "as it should be", host(*own, extra=some, more=answers), 0)
     yield case("with everybody", "the way out of whatever is forwarded", host(oifname("eth0")), 0)
     yield case("not at all", "a tunnel to this host alone", host(), 0)
+    yield from _refused()
     yield case("others", "not the tunnel", host(saddr("10.9.0.0/24"), oifname("eth0")), 0)
     yield case("by a dark interface", "nothing comes from there", host(*own, name="eth1", up=False), 0)
     for name, flow, status, fires in (
@@ -137,6 +148,37 @@ def forgotten_cases() -> Iterator[Example]:
     named = rule(iifname("wg0"), verdict("drop"))
     yield case("and stopped by name", "that is a decision", host(*own, extra=named), 0)
     yield from _routers()
+
+
+def _refused() -> Iterator[Example]:
+    """A tunnel beside an engine whose chain counts, as those of iptables do."""
+    for name, came, passed, ends, fires in (
+        ("nothing came", 0, 0, {}, 0),
+        ("what came was dropped", 3, 0, {}, 1),
+        ("what came got through", 3, 3, {}, 0),
+        ("some of what came got through", 3, 2, {}, 0),
+        ("accepts do not count", 3, None, {}, 0),
+        ("the policy counts", 0, None, {"packets": 2}, 1),
+        ("a last rule counts", 0, None, {"last": 2}, 1),
+    ):
+        counts = plain("counter", packets=came), plain("counter", packets=passed)
+        accept = rule(iifname("docker0"), *(counts[1:] if passed is not None else ()), verdict("accept"))
+        rules = [rule(counts[0], verdict("jump", "DOCKER-USER")), rule(verdict("jump", "DOCKER-FORWARD"))]
+        if last := ends.get("last"):
+            rules.append(rule(plain("counter", packets=last), verdict("drop")))
+        base = chain("FORWARD", *rules, hook="forward", policy="drop")
+        base = msgspec.structs.replace(base, packets=ends.get("packets"))
+        mine = chain("DOCKER-USER", rule(verdict("return"))), chain("DOCKER-FORWARD", accept)
+        made = HostBuilder().sysctl("net.ipv4.ip_forward", 1)
+        for ifname, kind, address in (("eth0", None, "192.0.2.2"), ("wg0", "wireguard", "10.8.0.1"), DOCKER):
+            made.link(ifname, kind=kind, inet_conf={"forwarding": 1}).address(ifname, f"{address}/24")
+        if name != "nothing came":
+            made.link("eth1", inet_conf={"forwarding": 1}).address("eth1", "10.30.0.1/24")
+        if "dropped" not in name:
+            made.route("default", via="192.0.2.1", dev="eth0")
+        tables = made.nft(table(base, *mine, family="ip")).build()
+        told: dict[str, Any] = {"severity": "info", "says": ("packets came to be forwarded so far",)} if fires else {}
+        yield Example(name=f"a tunnel, {name}", why="who sent it meant it", tables=tables, fires=fires, **told)
 
 
 def _routers() -> Iterator[Example]:

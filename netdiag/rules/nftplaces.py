@@ -67,3 +67,35 @@ def fact(found: Possible) -> tuple[str, object, str]:
     name = chain_name(found.at.table, found.at.chain)
     text = rule_text(found.at.table, found.at.rule)
     return f"rule {found.at.rule.handle} of {name}", text, f"NFT_MSG_GETRULE {name}"
+
+
+def refused(at: Place) -> int:
+    """Packets that a default has stopped so far; 0 where no counter tells. Where the policy does not count, the first
+    rule may, if it sees whatever comes: then that all was stopped is known where no rule behind it accepted any."""
+    last = counted(at.rule) if at.rule is not None else at.chain.packets
+    if last is not None:
+        return last
+    first = at.chain.rules[0] if at.chain.rules else None
+    accepts = [
+        counted(rule) for rule in _behind(at.table, at.chain) if any(e.verdict == "accept" for e in rule.expressions)
+    ]
+    if first is None or not is_blanket(first) or any(count is None or count for count in accepts):
+        return 0
+    return counted(first) or 0
+
+
+def counted(rule: NftRule) -> int | None:
+    """Packets of a rule's own counter; None: it has none."""
+    return next((one.packets for one in rule.expressions if one.name == "counter"), None)
+
+
+def _behind(table: NftTable, chain: NftChain) -> list[NftRule]:
+    """The rules of a chain and of those that it leads to."""
+    seen, left = dict[str, NftChain](), [chain]
+    while left:
+        one = left.pop()
+        if one.name not in seen:
+            seen[one.name] = one
+            names = {expression.chain for rule in one.rules for expression in rule.expressions if expression.chain}
+            left += [each for each in table.chains if each.name in names]
+    return [rule for one in seen.values() for rule in one.rules]

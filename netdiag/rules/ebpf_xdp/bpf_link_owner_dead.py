@@ -1,7 +1,7 @@
 """What it checks
   A program on an interface or cgroup of this host is attached by a bpf_link that only one process keeps: the link is
   pinned nowhere. It names the process. And, with a baseline: such an attachment is gone, and so is the process that
-  held it then.
+  held it then, or so are all that did.
 
 Why it matters
   The attachment ends in the moment in which that process ends, is restarted or killed for memory; packets then pass
@@ -20,8 +20,8 @@ Not flagged
   While the process lives this is never more than information: that an attachment ends with its agent is what many want.
   Pinned links, links held by several processes, programs attached without a link. Where links, pins or processes could
   not be read, this is not evaluated. Attachments that are gone while the process still holds others: it took them away
-  itself; those whose place another program has, and those of interfaces that are gone or were made anew for another
-  guest.
+  itself; those whose place a program has that was not there or has its name, and those of interfaces that are gone or
+  were made anew for another guest.
 
 References
   kernel/bpf/syscall.c bpf_link_put(); libbpf bpf_link__pin(); bpftool-link(8)
@@ -54,12 +54,17 @@ Owner = tuple[int, str]
 
 def owners(table: Bpf) -> dict[int, Owner]:
     """By link, the one process that keeps it; links that are pinned or held by several are left out."""
+    return {number: next(iter(who)) for number, who in keepers(table).items() if len(who) == 1}
+
+
+def keepers(table: Bpf) -> dict[int, set[Owner]]:
+    """By link that is pinned nowhere, the processes that keep it."""
     pinned = {pin.id for pin in table.pins if pin.kind == "link"}
     holders: dict[int, set[Owner]] = {}
     for holder in table.holders:
         if holder.kind == "link":
             holders.setdefault(holder.id, set()).add((holder.pid, holder.comm))
-    return {number: next(iter(who)) for number, who in holders.items() if len(who) == 1 and number not in pinned}
+    return {number: who for number, who in holders.items() if number not in pinned}
 
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
@@ -102,21 +107,24 @@ def _died(view: HostView) -> Iterator[Draft]:
     old = view.baseline
     if old is None or not old.read_whole("bpf") or UNREAD & set(old.bpf.unread):
         return
-    owner = owners(old.bpf)
+    kept, then = keepers(old.bpf), {(row.link.ifname, hook_of(row.at), row.at.prog_id) for row in placed(old)}
     alive = {(holder.pid, holder.comm) for holder in view.bpf.holders}
-    now = {(row.link.ifname, hook_of(row.at)) for row in placed(view)}
+    here = [(row.link.ifname, hook_of(row.at), row) for row in placed(view)]
     for row in placed(old):
-        ifname, hook, who = row.link.ifname, hook_of(row.at), owner.get(row.at.link_id or 0)
-        if who is None or who in alive or (ifname, hook) in now or same_link(old, view, ifname) is None:
+        ifname, hook, who = row.link.ifname, hook_of(row.at), kept.get(row.at.link_id or 0, set())
+        at = [one for name, place, one in here if (name, place) == (ifname, hook)]
+        # a program of that name, or one that was not there, has taken its place; one that was there beside it has not
+        taken = any(one.name == row.name or (ifname, hook, one.at.prog_id) not in then for one in at)
+        if not who or who & alive or taken or same_link(old, view, ifname) is None:
             continue
-        pid, comm = who
+        pid, comm = min(who)
         yield RULE.found(
             subject=subject("bpf-attachment", ifname=ifname, hook=row.at.attach_type or row.at.hook, name=row.name),
-            message=f"{row.name} ({where(row.at)} of {ifname}) is gone {since(old)}: only {comm} (process {pid}) held "
-            "its link, and that process is gone as well",
+            message=f"{row.name} ({where(row.at)} of {ifname}) is gone {since(old)}: only {comm} (process {pid}"
+            f"{', and others) held its link, and all are' if len(who) > 1 else ') held its link, and it is'} gone",
             evidence=[
                 (f"link of {row.name} held by, then", f"{comm} ({pid})", f"/proc/{pid}/fdinfo link_id, {since(old)}"),
-                (f"programs at {hook} of {ifname}", 0, "BPF_PROG_QUERY"),
+                (f"programs {row.name} at {hook} of {ifname}", 0, "BPF_PROG_QUERY"),
                 (f"{comm} ({pid}) among the holders of eBPF objects", 0, "/proc/PID/fdinfo"),
             ],
             confirm=[f"bpftool net show dev {quoted(ifname)}"],
@@ -181,14 +189,22 @@ def _died_examples() -> Iterator[Example]:
         fires=1,
         severity="warning",
         subject=subject("bpf-attachment", ifname="eth0", name="policy"),
-        says=("only agent (process 77) held its link",),
+        says=("only agent (process 77) held its link, and it is gone",),
     )
+    beside = HostBuilder().link("eth0").bpf(programs=[program(1), program(5, "other")])
+    tcx(tcx(beside, "eth0", 1, link_id=3), "eth0", 5, link_id=6)
+    both = beside.bpf(holders=[BpfHolder(pid=77, comm="agent", kind="link", id=3)]).build()
+    left = tcx(HostBuilder().link("eth0").bpf(programs=[program(5, "other")]), "eth0", 5, link_id=6).build()
+    yield Example(name="gone from beside another", why="that was there before", tables=left, baseline=both, fires=1)
+    two, says = _host(77, 78).build(), ("(process 77, and others) held its link, and all are gone",)
+    yield Example(name="two held it", why="both ended", tables=bare.build(), baseline=two, fires=1, says=says)
+    tail = HostBuilder().link("eth0").bpf(holders=[BpfHolder(pid=78, comm="agent", kind="map", id=9)])
     for name, tables, then in (
         ("the agent lives", HostBuilder().link("eth0").bpf(holders=here).build(), before),
         ("another is in its place", again.build(), before),
         ("the interface is gone", HostBuilder().link("eth1").build(), before),
         ("it was pinned", bare.build(), pin.build()),
-        ("two held it", bare.build(), _host(77, 78).build()),
+        ("one of two held it lives", tail.build(), _host(77, 78).build()),
         ("holders were not read then", bare.build(), _host(77).bpf(unread=["holders"]).build()),
     ):
         yield Example(name=f"gone, and {name}", why="not for its agent's death", tables=tables, baseline=then)

@@ -1,7 +1,8 @@
 """What it checks
   This host forwards one direction only of TCP connections: tracking waits for answers that it never sees (SYN_SENT,
   UNREPLIED), the packets that follow are invalid, and the forward hook drops what is invalid. Where it is quiet between
-  the looks: three or more connections to one port, and as many invalid packets ever (information).
+  the looks: three or more connections to one port, and as many invalid packets ever (information). As information also
+  connections of this host itself that stand, while tracking waits for their answer since more than a second.
 
 Why it matters
   The way out leads over this host, the way back over another one (two uplinks, an anycast pair, a direct return). The
@@ -20,7 +21,7 @@ Fix
 
 Not flagged
   Scans, and servers that do not answer: nothing invalid follows, or it is known that they are dead. Filters that let
-  invalid packets pass. Connections of this host itself. With one sample nothing can be said.
+  invalid packets pass. With one sample nothing can be said of what is forwarded.
 
 References
   net/netfilter/nf_conntrack_proto_tcp.c tcp_conntracks[] (an ACK in SYN_SENT is invalid); kubernetes issue 94861
@@ -39,6 +40,7 @@ from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, rule, state, table, verdict
+from netdiag.rules.halftracked import half_cases, half_finding, half_tracked
 from netdiag.rules.nftplaces import fact, list_chain, place_words
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.trackedflows import groups
@@ -50,7 +52,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=(*READS, "conntrack", "conntrack_state"),
-    consults=CONSULTS,
+    consults=(*CONSULTS, "sockets"),
     explains=("ct-invalid-rst",),
 )
 SOME = 3
@@ -58,6 +60,9 @@ SYN_SENT = 1
 
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
+    own = half_tracked(view)
+    if own:
+        yield half_finding(RULE, own)
     looks = view.conntrack_state
     if looks.second_at is None:
         yield Unjudged(reason="conntrack_state: one sample only")
@@ -130,6 +135,7 @@ def examples() -> Iterator[Example]:
     def case(name: str, why: str, host: HostBuilder, fires: int = 0, *, unjudged: bool = False) -> Example:
         return Example(name=name, why=why, tables=host.build(), fires=fires, unjudged=unjudged)
 
+    yield from half_cases()
     drop = rule(state("invalid"), verdict("drop"))
     opened = rule(state("new", "established"), verdict("accept"))
     yield case("half a connection", "the plain fault", _host(drop), 1)

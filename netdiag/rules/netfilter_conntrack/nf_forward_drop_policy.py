@@ -31,9 +31,10 @@ Not flagged
   rule lets it through for that guest by name). Guests that a rule stops by name, and guests or peers that may reach
   others, which are in a network of their own (not where a rule lets everybody to those). Hosts with nowhere to forward
   to. As info: guests not forwarded for (ip-forward-off); one of several guests of the same kind that the filter knows
-  nothing of, while others pass, and taps that wait for their machines where answers would pass: a pool may be waiting
-  for its rules; a network behind a veth while others pass, or two while none does; guests with private addresses that
-  nobody translates and to whom the same table opens a TCP port of this host (not DNS) by name: a proxy's.
+  nothing of, while others pass; a tunnel where counters tell that packets came and none was let through; taps that wait
+  for their machines where answers would pass: a pool may be waiting for its rules; a network behind a veth while others
+  pass, or two while none does; guests with private addresses that nobody translates and to whom the same table opens a
+  TCP port of this host (not DNS) by name: a proxy's.
 
 References
   net/netfilter/nf_tables_core.c nft_do_chain(); nft(8) "CHAINS"; docs.docker.com "Packet filtering and firewalls"

@@ -2,7 +2,8 @@
   IPv4: an interface drops packets that must arrive on it, because its reverse path filter is strict (rp_filter 1, the
   larger of "all" and its own) and the way back to their source leaves by another interface. Which packets must arrive
   is read from routes: a table, a mark or a bound socket sends by the interface, so the answers come in there; or the
-  filter's counter moved while only this interface received enough packets to explain it, or while a BGP session over it
+  filter's counter moved while only this interface received enough packets to explain it, or alone received just as many
+  and sent nothing while the others answered theirs, or while a BGP session over it
   announces prefixes, has brought routes that others beat, and the default route is elsewhere. A rule for the
   interface's own address helps that one only: where the counter moves, services' addresses on lo are asked for too.
 
@@ -75,6 +76,11 @@ RULE = Rule(
     ),
     family="inet",
 )
+FEWEST = 4
+"""Fewer drops between the samples are laid to no interface by what it sent."""
+ONE_SIDED = (
+    "it received as many packets as were dropped and answered none, while the others answered what they received"
+)
 MOST_LINKS = 64
 MOST_ASKED = 6
 
@@ -87,7 +93,8 @@ def check(view: HostView) -> Iterator[Draft]:
     moved = view.moved(COUNTER) or 0
     able, perhaps = _receivers(view, strict, moved), list[Subject]()
     meant = _guests(view, strict)
-    suspect = able[0] if len(able) == 1 and able[0] not in meant else None
+    mute = _mute(view, able, moved)
+    suspect = able[0] if len(able) == 1 and able[0] not in meant else mute if mute not in meant else None
     arrivals = Arrivals(view, strict)
     onward = arrivals.leading_on()
     asked = [link for link in strict if link.ifindex in onward][:MOST_LINKS]
@@ -101,6 +108,8 @@ def check(view: HostView) -> Iterator[Draft]:
     if suspect is not None:
         perhaps = list(led_elsewhere(view, suspect))
         standby = found.get(suspect.ifname, [])[:1] or [*_unexplained(view, arrivals, suspect)][:1]
+        if len(able) > 1:
+            standby = [replace(lost, why=ONE_SIDED) for lost in standby]
     elif not standby:
         standby = [*_called_in(view, arrivals, able)][:1]
     if not standby and not moved:
@@ -134,6 +143,23 @@ def _receivers(view: HostView, strict: list[Link], moved: int) -> list[Link]:
     before = {row.ifindex: row.stats.rx_packets for row in view.counters.links}
     received = {row.ifindex: row.stats.rx_packets - before.get(row.ifindex, 0) for row in view.latest.links}
     return [link for link in strict if moved and received.get(link.ifindex, 0) >= moved]
+
+
+def _mute(view: HostView, able: list[Link], moved: int) -> Link | None:
+    """Of several that received enough the one that received little else and sent hardly anything, while each of the
+    others sent so much that what the filter dropped cannot have come by it alone."""
+    before, now = ({row.ifindex: row.stats for row in one.links} for one in (view.counters, view.latest))
+    slack, rates = max(1, moved // 4), dict[int, tuple[int, int]]()
+    for link in able:
+        old, new = before.get(link.ifindex), now.get(link.ifindex)
+        if old is None or new is None:
+            return None
+        rates[link.ifindex] = new.rx_packets - old.rx_packets, new.tx_packets - old.tx_packets
+    if moved < FEWEST or len(able) < 2:
+        return None
+    quiet = [link for link in able if rates[link.ifindex][0] <= moved + slack and rates[link.ifindex][1] <= slack]
+    others = [rates[link.ifindex] for link in able if link not in quiet]
+    return quiet[0] if len(quiet) == 1 and all(came - went < moved for came, went in others) else None
 
 
 def _has_rivals(view: HostView, name: str) -> bool:
