@@ -1,10 +1,10 @@
 """What it checks
   Two interfaces on one Ethernet segment have the same hardware address: the far ends behind two ports of a bridge of
   this host, a far end and the bridge itself or one of its ports, or an interface of this host (or a port of its bridge)
-  and a neighbour that it sees there. Or two guests behind one bridge, whose addresses this host does not read: one
-  sends, and the bridge knows nobody behind its port, while another port has the hardware address of two neighbours (a
-  warning). Over a fleet: interfaces of two hosts, of which a third one sees both addresses behind one hardware address,
-  or of which one sees the other.
+  and a neighbour that it sees there. Or two of its own interfaces in one subnet (a warning). Or two guests behind one
+  bridge, whose addresses this host does not read: one sends, and the bridge knows nobody behind its port, while another
+  port has the hardware address of two neighbours (a warning). Over a fleet: interfaces of two hosts, of which a third
+  one sees both addresses behind one hardware address, or of which one sees the other.
 
 Why it matters
   Switches and bridges learn one place for an address: frames for both go to whichever spoke last, so both hosts work
@@ -18,15 +18,15 @@ Confirm
 
 Fix
   Give one of them another address, in the namespace where it lives: ip link set dev IFNAME address 02:xx:xx:xx:xx:xx.
-  The interface loses its
-  neighbours for a moment; a DHCP lease or an address made of the hardware address may change. Mend the image or
-  template that carries the address, or the next clone has it again.
+  The interface loses its neighbours for a moment; a DHCP lease or an address made of the hardware address may change.
+  Mend the image or template that carries the address, or the next clone has it again.
 
 Not flagged
   VLANs, macvlans, bonds and bridges that bear the address of what they lie on. The router addresses 00:00:5e:00:01:xx
   and 00:00:5e:00:02:xx (RFC 9568). Interfaces on separate bridges or VLANs, and on a bridge that tells VLANs apart
   where these were not read. ipvlan, whose children share an address by design. Of guests whose addresses are not read:
-  bridges and ports that do not learn. Entries of neighbours that have failed or that somebody wrote down.
+  bridges and ports that do not learn. Entries of neighbours that have failed or that somebody wrote down. Two ports
+  of one bridge are information: the bridge keeps their address once.
 
 References
   net/bridge/br_fdb.c br_fdb_update(); IEEE 802.1Q learning; RFC 9568
@@ -46,6 +46,7 @@ from netdiag.model.neighbour import Neighbour
 from netdiag.rules.bridgeclones import LEARNED, ROUTERS, Clones, clone_examples, clones
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.farends import far_set
+from netdiag.rules.mactwins import own_twin_examples, told, twins
 from netdiag.rules.shape import Example, FleetExample, Rule, quoted
 
 RULE = Rule(
@@ -76,10 +77,10 @@ SHARING = frozenset({"ipvlan", "ipvtap", "wireguard", "tun"})
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    kept = list(_behind_bridges(view))
-    yield from kept
+    yield from (kept := list(_behind_bridges(view)))
     said = {draft.finding.subject["address"] for draft in kept}
     yield from _neighbours(view, said)
+    yield from (told(RULE, one) for one in twins(view) if one.two.address not in said)
     if view.read_whole("fdb") and view.read_whole("counters"):
         yield from (_clones(one) for one in clones(view) if one.address not in said)
 
@@ -279,7 +280,7 @@ def examples() -> Iterator[Example]:
     virtual = HostBuilder().link("vrrp0", address=vrrp).address("vrrp0", "192.0.2.2/24")
     virtual.neighbour("192.0.2.9", dev="vrrp0", lladdr=vrrp)
     yield _case("a virtual router's", "whoever is master has it", virtual)
-    yield from clone_examples()
+    yield from (*clone_examples(), *own_twin_examples())
     yield from _segments()
     yield from _taken_by_the_bridge()
     yield _case("an old one", "it may have been mended there", _host("stale"), 1, confidence="likely")

@@ -60,6 +60,7 @@ RULE = Rule(
         "wg-allowedips-without-route",
         "tunnel-mtu-*",
         "route-default-missing",
+        "bird-route-not-in-fib",
         "prefsrc-not-local",
         "bgp-*",
         "tap-*",
