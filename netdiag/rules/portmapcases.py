@@ -45,7 +45,7 @@ def cases() -> Iterator[Example]:
     yield _case("given back", "nobody asked for it yet", one, "10.88.0.9", severity="warning", says=says)
     past = _node(("a", 8080, "10.88.0.5")).neighbour("10.88.0.5", dev="cni0", state="stale")
     yield _case("given back a moment ago", "the neighbour is of the past", past, "10.88.0.9", severity="warning")
-    yield _case("given out", "an idle container", one, "10.88.0.9", "10.88.0.5", severity="info")
+    yield _case("given out", "an idle container", one, "10.88.0.9", "10.88.0.5", severity=None)
     yield _case("others of another network", "this one may have another plugin", one, "10.99.0.9", severity="info")
     yield _case("others of the other family", "the same", one, "fd00::9", severity="info")
     there = _node(("a", 8080, "10.88.0.5")).neighbour("10.88.0.5", dev="cni0")

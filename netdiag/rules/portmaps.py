@@ -23,7 +23,7 @@ def stale(view: HostView) -> Iterator[tuple[Target, DeadEnd, int, bool]]:
         *((*row, False) for row in dead_targets(view, cni=True)),
         *((*row, 1, False) for row in given_back(view)),
         *((*row, 1, False) for row in overtaken(view)),
-        *((*row, 1, True) for row in unheard(view, cni=True)),
+        *((*row, 1, True) for row in unheard(view, cni=True) if row[0].address not in _given(view)),
     ):
         key = (one.at.table.family, one.at.table.name, one.at.chain.name)
         if key not in said:
@@ -31,12 +31,17 @@ def stale(view: HostView) -> Iterator[tuple[Target, DeadEnd, int, bool]]:
             yield one, why, count, guess
 
 
+def _given(view: HostView) -> set[str]:
+    """Addresses that host-local has given out."""
+    return {row.address for row in view.cni.allocations} if view.read_whole("cni") else set()
+
+
 def given_back(view: HostView) -> Iterator[tuple[Target, DeadEnd]]:
     """Targets in the subnet of a bridge, of which host-local has given out other addresses and not this one: a mapping
     is made after its address is given out, and goes before it is given back."""
-    if not view.read_whole("cni") or not view.cni.allocations:
+    given = {ipaddress.ip_address(address) for address in _given(view)}
+    if not given:
         return
-    given = {ipaddress.ip_address(row.address) for row in view.cni.allocations}
     subnets = cni_subnets(view)
     answering = {row.dst for row in view.neighbours.rows() if row.state in ANSWERS}
     for one in targets(view):

@@ -16,8 +16,8 @@ Fix
 
 Not flagged
   Programs attached with "multi", which run one after the other. systemd's own (sd_*): IPAddressDeny= and DeviceAllow=
-  override by design. Two attachments of one program, by name and instructions. Hosts where what runs could not be
-  read.
+  override by design. Two attachments of one program, by name and instructions: info, as long as neither instance has
+  maps of its own, in which the policy would stand. Hosts where what runs could not be read.
 
 References
   kernel/bpf/cgroup.c compute_effective_progs(), BPF_F_ALLOW_OVERRIDE and BPF_F_ALLOW_MULTI in
@@ -26,9 +26,12 @@ References
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import Bpf, BpfAttachment, BpfCgroup
+from netdiag.model.bpf import Bpf, BpfAttachment, BpfCgroup, BpfMap, BpfProgram
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.bpfplaces import of_systemd
 from netdiag.rules.build import HostBuilder
@@ -64,26 +67,48 @@ def check(view: HostView) -> Iterator[Draft]:
         runs = effective(table, cgroup, attach_type)
         if runs is None:
             continue
-        same = {(one.tag, one.name) for number in runs if (one := programs.get(number)) is not None}
         for folder in PurePosixPath(cgroup).parents:
             for upper in own.get((attach_type, str(folder)), ()):
                 above, below = programs.get(upper.prog_id), programs.get(rows[0].prog_id)
-                if above is None or (above.tag, above.name) in same:
+                again = runs.count(upper.prog_id) - sum(row.prog_id == upper.prog_id for row in rows)
+                if above is None or again > 0:
                     continue
                 name = above.function or above.name
                 other = (below.function or below.name) if below else str(rows[0].prog_id)
+                twins = [one for number in runs if (one := programs.get(number)) and _same(one, above)]
+                if twins:
+                    other = "another instance of it, with maps of its own," if _apart(table, above, twins) else "itself"
+                harmless = bool(twins) and not _apart(table, above, twins)
                 yield RULE.found(
                     subject=subject("bpf-attachment", hook=attach_type, cgroup=cgroup, name=name),
                     message=f"{name} of cgroup {folder} does not run for {cgroup}: {other} took its place at "
-                    f"{attach_type}",
+                    f"{attach_type}" + (", attached there once more" if harmless else ""),
+                    severity="info" if harmless else None,
+                    confidence="possible" if harmless else None,
                     evidence=[
                         (f"{attach_type} of {folder}", f"{name} {' '.join(upper.flags)}".strip(), "BPF_PROG_QUERY"),
-                        (f"runs for {cgroup}", other, "BPF_PROG_QUERY BPF_F_QUERY_EFFECTIVE"),
+                        (f"runs for {cgroup}", " ".join(map(str, runs)), "BPF_PROG_QUERY BPF_F_QUERY_EFFECTIVE"),
                     ],
                     confirm=["bpftool cgroup tree", f"bpftool cgroup show {quoted(cgroup)} effective"],
                     fix=f"bpftool cgroup attach {quoted(str(folder))} {attach_type} id {above.id} multi"
                     "  # after detaching both; then attach the lower one with multi too",
                 )
+
+
+def _same(one: BpfProgram, other: BpfProgram) -> bool:
+    """Whether they are of one build: name and instructions."""
+    return (one.tag, one.name) == (other.tag, other.name)
+
+
+def _apart(table: Bpf, one: BpfProgram, twins: list[BpfProgram]) -> bool:
+    """Whether none of the instances shares a map of data with the program, which has some; what a compiler makes of
+    constants (``.rodata``) is no such map."""
+
+    def data(each: BpfProgram) -> set[int]:
+        return {number for number in each.map_ids if "." not in names.get(number, ".")}
+
+    names = {row.id: row.name for row in table.maps}
+    return bool(data(one)) and not any(data(one) & data(twin) for twin in twins)
 
 
 def _host(*flags: str, runs: tuple[int, ...] = (2,), names: tuple[str, str] = ("policy", "agent")) -> HostBuilder:
@@ -122,8 +147,7 @@ def examples() -> Iterator[Example]:
     yield Example(name="not told what runs", why="nobody knows", tables=unknown.build())
     device = tcx(_host().link("eth0"), "eth0", 1).build()
     yield Example(name="beside a card's", why="another hook", tables=device, fires=1)
-    twin = _host(runs=(3,)).bpf(programs=[program(3, "policy", "aa" * 8)]).build()
-    yield Example(name="the same build below", why="loaded twice", tables=twin)
+    yield from _twins()
     named = _host(runs=(3,)).bpf(programs=[program(3, "agent", "aa" * 8)]).build()
     yield Example(name="the same instructions, another name", why="maps make the difference", tables=named, fires=1)
     unread = _host(runs=(2, 9)).build()
@@ -135,3 +159,27 @@ def examples() -> Iterator[Example]:
     whole = _host().build().bpf
     lower = HostBuilder().bpf(programs=whole.programs[1:], attachments=whole.attachments, cgroups=whole.cgroups)
     yield Example(name="the upper one is not read", why="nobody knows its tag", tables=lower.build())
+
+
+def _twins() -> Iterator[Example]:
+    """The same build above and below."""
+
+    def case(name: str, why: str, severity: Any, *, maps: tuple[int, ...] = (), upper: tuple[int, ...] = ()) -> Example:
+        host = _host().build().bpf
+        made = HostBuilder().bpf(attachments=host.attachments, cgroups=host.cgroups)
+        made.bpf(programs=[program(1, map_ids=upper), program(2, map_ids=maps)])
+        made.bpf(maps=[BpfMap(id=7, type="hash", name="allowed"), BpfMap(id=8, type="hash", name="allowed")])
+        made.bpf(maps=[BpfMap(id=9, type="array", name="policy.rodata"), BpfMap(id=10, type="array", name="p.rodata")])
+        return Example(name=name, why=why, tables=made.build(), fires=1, severity=severity)
+
+    yield case("the same build below", "loaded twice", "info")
+    yield case("with maps of its own", "the policy stands in them", "warning", maps=(8,), upper=(7,))
+    yield case("with the same map", "one policy", "info", maps=(7,), upper=(7,))
+    yield case("with constants of its own", "the compiler made them", "info", maps=(10,), upper=(9,))
+    yield case("the lower one with a map more", "what stood above is missed", "warning", maps=(8, 10), upper=(7, 9))
+    whole = _host().build().bpf
+    lower = msgspec.structs.replace(whole.attachments[1], prog_id=1)
+    for runs, fires in (((1,), 1), ((1, 1), 0)):
+        rows = tuple(msgspec.structs.replace(row, effective=runs) for row in whole.cgroups)
+        host = HostBuilder().bpf(programs=whole.programs, attachments=[whole.attachments[0], lower], cgroups=rows)
+        yield Example(name=f"one program twice, {runs} run", why="by its id", tables=host.build(), fires=fires)

@@ -77,8 +77,13 @@ def _stops(tables: Iterable[NftTable]) -> bool:
     )
 
 
-def _count(tables: Iterable[NftTable]) -> int:
-    return sum(len(chain.rules) for table in tables for chain in table.chains)
+def _words(tables: Iterable[NftTable]) -> str:
+    """``2 rules``; the policies that drop, where there is no rule."""
+    count = sum(len(chain.rules) for table in tables for chain in table.chains)
+    dropping = [chain.name for table in tables for chain in table.chains if chain.policy == "drop"]
+    if not count and dropping:
+        return f"the policy drop of {', '.join(dropping)}"
+    return f"{count} rule{'' if count == 1 else 's'}"
 
 
 def _finding(family: str, old: list[NftTable], new: list[NftTable]) -> Draft:
@@ -91,8 +96,8 @@ def _finding(family: str, old: list[NftTable], new: list[NftTable]) -> Draft:
     modern = program.replace("legacy", "nft")
     return RULE.found(
         subject=subject("nft-chain", family=family, table=first.name, chain=base.name, backend="legacy"),
-        message=f"{_count(old)} rules of {program} ({names}) and {_count(new)} of {modern} are in force together:"
-        " each tool shows only its own",
+        message=f"{_words(old)} of {program} ({names}) and {_words(new)} of {modern} are in force together: each tool"
+        " shows only its own",
         evidence=[
             (f"tables of {program}", names, f"/proc/net/{family}_tables_names, IPT_SO_GET_ENTRIES"),
             ("policies of the old backend", _policies(old), "IPT_SO_GET_ENTRIES"),
