@@ -23,7 +23,7 @@ def stale(view: HostView) -> Iterator[tuple[Target, DeadEnd, int, bool]]:
         *((*row, False) for row in dead_targets(view, cni=True)),
         *((*row, 1, False) for row in given_back(view)),
         *((*row, 1, False) for row in overtaken(view)),
-        *((*row, 1, True) for row in unheard(view, cni=True) if row[0].address not in _given(view)),
+        *((*row, 1, True) for row in unheard(view, cni=True) if _crowded(view, *row)),
     ):
         key = (one.at.table.family, one.at.table.name, one.at.chain.name)
         if key not in said:
@@ -34,6 +34,18 @@ def stale(view: HostView) -> Iterator[tuple[Target, DeadEnd, int, bool]]:
 def _given(view: HostView) -> set[str]:
     """Addresses that host-local has given out."""
     return {row.address for row in view.cni.allocations} if view.read_whole("cni") else set()
+
+
+def _crowded(view: HostView, one: Target, why: DeadEnd) -> bool:
+    """Whether there are more addresses with mappings than ports of the bridge, so that one of them is gone, and nothing
+    says that it is not this one."""
+    link = view.stack.by_name.get(why.ifname or "")
+    if link is None or one.address in _given(view):
+        return False
+    subnets, family = cni_subnets(view), family_of(one.address)
+    wanted = {each.address for each in targets(view) if family_of(each.address) == family and of_cni(each, subnets)}
+    near = [address for address in wanted if view.lookup(Query(family=family, dst=address)).oif == link.ifindex]
+    return len(near) > sum(bool(port.carrier) for port in view.stack.ports(link.ifindex))
 
 
 def given_back(view: HostView) -> Iterator[tuple[Target, DeadEnd]]:

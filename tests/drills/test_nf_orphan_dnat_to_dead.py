@@ -43,6 +43,17 @@ def leave(lab: Lab, host: Host) -> None:
     host.run("ping", "-c", "1", "-W", "4", "10.2.0.5", check=False)
 
 
+def given_out(lab: Lab) -> Host:
+    """host-local has given two addresses out; nobody has spoken to either container."""
+    host, other = build_cni(lab), lab.host("pod2")
+    lab.link(host, "v2", other, "eth0", b_addresses="10.2.0.6/24")
+    host.ip("link set dev v2 master cni0")
+    for number in (5, 6):
+        host.write(f"{STORE}/10.2.0.{number}", f"pod{number}\neth0")
+    return host
+
+
+STORE = "/var/lib/cni/networks/pods"
 DRILLS = (
     Drill(
         rule="nf-orphan-dnat-to-dead",
@@ -60,6 +71,15 @@ DRILLS = (
         expect={"kind": "nft-chain", "family": "ip", "table": "nat", "chain": "CNI-DN-77"},
         name="cni",
         pings=False,  # the bridge learns again what has ended
+    ),
+    Drill(
+        rule="cni-portmap-stale",
+        build=given_out,
+        break_=lambda lab, host: (host.run("rm", f"{STORE}/10.2.0.5"), host.ip("link del v1")),
+        repair=lambda lab, host: host.run("iptables-nft", "-t", "nat", "-F", "CNI-DN-77"),
+        expect={"kind": "nft-chain", "family": "ip", "table": "nat", "chain": "CNI-DN-77"},
+        name="cni, given back",
+        tolerate=("cni-ipam-leak",),  # containers without a process
     ),
 )
 test_drill = drill_test(*DRILLS)
