@@ -3,7 +3,8 @@
   driver says that it has no way to transmit frames of another device's XDP. For a veth that depends on the other end,
   which must run an XDP program itself or have GRO switched on. Or, where the program chooses the interface itself
   (bpf_redirect), or sends packets back: the veth that it sits on counts packets that it could not hand on, and drops
-  some between the samples.
+  some between the samples. Or there is no interface in its devmaps at all, and nobody puts one there any more (no
+  pin and no process has the map), or there were some at the time of the baseline.
 
 Why it matters
   Every packet that is redirected there is dropped. No interface counts it; only the tracepoint xdp_redirect_err and
@@ -20,13 +21,13 @@ Fix
   bridges) pass the packet to the stack instead, or run XDP in generic mode.
 
 Not flagged
-  Targets that are down: they are drained, or not there yet. Programs in generic mode, which transmit by the ordinary
-  way. A veth whose other end has a native program or GRO on, or could not be read. Other targets whose driver says
-  nothing (before Linux 6.3). Where the other end's namespace cannot be entered to ask for GRO, that it is off, as a
-  veth is made, is a guess, and told as info; unless the program sits on a veth that counts packets sent elsewhere, and
-  none of its targets ever took one, or such packets are lost between the samples and no target is down. Maps of
-  programs that are not attached by XDP here. A veth that counts packets of the past, and drops none now: the program
-  may be another one since then.
+  Targets that are down: they are drained, or not there yet. Empty devmaps that a loader can still fill: info. Programs
+  in generic mode, which transmit by the ordinary way. A veth whose other end has a native program or GRO on, or could
+  not be read. Other targets whose driver says nothing (before Linux 6.3). Where the other end's namespace cannot be
+  entered to ask for GRO, that it is off, as a veth is made, is a guess, and told as info; unless the program sits on a
+  veth that counts packets sent elsewhere, and none of its targets ever took one, or such packets are lost between the
+  samples and no target is down. Maps of programs that are not attached by XDP here. A veth that counts packets of the
+  past, and drops none now: the program may be another one since then.
 
 References
   net/core/filter.c xdp_do_redirect(), kernel/bpf/devmap.c dev_map_enqueue(), drivers/net/veth.c veth_xdp_xmit() and
@@ -37,12 +38,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry
+from netdiag.model.bpf import BpfAttachment, BpfHolder, BpfMap, BpfMapEntry, BpfPin, BpfProgram
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link, Stats64, Xdp
 from netdiag.model.snapshot import Tables
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, xdp
+from netdiag.rules.emptydevmaps import empty_devmaps, held_before, out_of_reach
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -51,7 +53,7 @@ RULE = Rule(
     severity="warning",
     confidence="likely",
     reads=("links", "bpf"),
-    consults=("peer_links", "counters"),
+    consults=("peer_links", "counters", "baseline"),
 )
 NEVER = ("wireguard", "bridge", "vxlan", "geneve", "gre", "gretap", "ipip", "sit", "vlan", "macvlan", "ipvlan", "vrf")
 """Kinds without ndo_xdp_xmit."""
@@ -85,6 +87,10 @@ def check(view: HostView) -> Iterator[Draft]:
     for number, draft in _mapped(view):
         told.add(number)
         yield draft
+    for row, user, one in empty_devmaps(view):
+        if user.id not in told:
+            told.add(user.id)
+            yield _nowhere(view, row, user, one)
     for row in view.bpf.attachments:
         found = _in_vain(view, row) if row.prog_id not in told else None
         if found is not None:
@@ -128,6 +134,33 @@ def _in_vain(view: HostView, row: BpfAttachment) -> Draft | None:
         confirm=[f"ethtool -S {quoted(link.ifname)}", f"bpftool prog dump xlated id {row.prog_id}"],
         fix=f"ip link set dev {quoted(off)} up" if off else f"{fix} tunnel can never take them",
         touches=[subject("link", ifname=link.ifname), *([subject("link", ifname=off)] if off else [])],
+    )
+
+
+def _nowhere(view: HostView, row: BpfAttachment, user: BpfProgram, one: BpfMap) -> Draft:
+    """A program whose devmap has no entry: bpf_redirect_map() finds nothing, and the packet is dropped unless the
+    program says what else to do."""
+    name, ifname = user.function or user.name, view.ifname(row.ifindex or 0)
+    lost, before = out_of_reach(view, one), held_before(view, one, user)
+    why = f"; {before}" if before else "; no pin and no process has it, so nobody fills it" if lost else ""
+    return RULE.found(
+        subject=subject("bpf-map", name=one.name, program=name, ifname=ifname),
+        message=f"{one.type} {one.name} (map {one.id}) of XDP program {name} of {ifname} has no interface in it: what"
+        f" it redirects by that map is dropped{why}",
+        evidence=[
+            (f"map {one.id} {one.name} entries", 0, "BPF_MAP_LOOKUP_ELEM"),
+            (
+                f"map {one.id} pins and holders",
+                "none" if lost else "some, or not read whole",
+                "bpffs, /proc/PID/fdinfo",
+            ),
+        ],
+        confirm=[f"bpftool map dump id {one.id}", f"bpftool prog show id {user.id}"],
+        fix="restart the loader, which fills the map"
+        + ("" if lost else f"; bpftool map update id {one.id} ... by hand"),
+        touches=[subject("link", ifname=ifname)],
+        severity=None if lost or before else "info",
+        confidence=None if lost or before else "possible",
     )
 
 
@@ -236,6 +269,7 @@ def examples() -> Iterator[Example]:
     generic = _host(False, peer="generic").build()
     yield Example(name="generic inside", why="it needs the native one", tables=generic, fires=1)
     yield from _counted()
+    yield from _emptied()
     yield Example(
         name="a tunnel",
         why="it can never do it",
@@ -270,6 +304,48 @@ def examples() -> Iterator[Example]:
     yield Example(name="by two maps", why="one interface is told once", tables=xdp(both, "eth1", 2).build(), fires=1)
     alone = _host(False, peer=None).build()
     yield Example(name="it says no, the other end is unknown", why="it would say yes", tables=alone, fires=1)
+
+
+def _emptied() -> Iterator[Example]:
+    """Devmaps without any interface."""
+
+    def host(mode: str = "native", *, kept: str = "", filled: bool = False, read: bool = True, **more: Any) -> Tables:
+        made = HostBuilder().link("eth0").link("v0")
+        made.bpf(programs=[program(1, "balancer", type="xdp", map_ids=(5, 6))], **more)
+        made.bpf(maps=[BpfMap(id=5, type="devmap", name="targets"), BpfMap(id=6, type="hash", name="flows")])
+        made.bpf(entries_read=[5, 6] if read else [6])
+        if kept == "pin":
+            made.bpf(pins=[BpfPin(path="/sys/fs/bpf/targets", kind="map", id=5)])
+        elif kept:
+            made.bpf(holders=[BpfHolder(pid=9, comm="balancerd", kind=kept, id=5)])  # type: ignore[arg-type]
+        if filled:
+            made.bpf(entries=[BpfMapEntry(map_id=5, key=0, ifindex=made.ifindex("v0"), target_can=True)])
+        return xdp(made, "eth0", 1, mode).build()
+
+    says = ("has no interface in it: what it redirects by that map is dropped; no pin and no process has it",)
+    told: dict[str, Any] = {"fires": 1, "subject": subject("bpf-map", name="targets", program="balancer")}
+    yield Example(name="empty, its loader is gone", why="nobody fills it", tables=host(), severity="warning",
+                  says=says, **told)  # fmt: skip
+    held = host(kept="prog")
+    yield Example(name="empty, a program of that number is held", why="it is no map", tables=held,
+                  severity="warning", **told)  # fmt: skip
+    for kept in ("pin", "map"):
+        yield Example(name=f"empty, {kept} keeps it", why="it may be filled when there is somebody to send to",
+                      tables=host(kept=kept), severity="info", **told)  # fmt: skip
+    unread = host(unread=("pins",))
+    yield Example(name="empty, pins not read", why="one may keep it", tables=unread, severity="info", **told)
+    before: dict[str, Any] = {
+        "baseline": host(kept="pin", filled=True),
+        "says": ("dropped; it had 1 at the time of the baseline",),
+    }
+    yield Example(name="emptied", why="it had an interface", tables=host(kept="pin"), severity="warning", **before,
+                  **told)  # fmt: skip
+    for name, tables in (
+        ("filled", host(filled=True)),
+        ("generic", host("generic")),
+        ("entries not read", host(read=False)),
+    ):
+        yield Example(name=f"devmap, {name}", why="nobody knows, or all is well", tables=tables)
 
 
 def _mapped_alone() -> Tables:
