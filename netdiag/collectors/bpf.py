@@ -47,6 +47,8 @@ SOCKMAPS = ("sockmap", "sockhash")
 DEVMAPS = ("devmap", "devmap_hash")
 GUESSED = 16
 """Plain hashes that are looked into although their names say nothing of interfaces."""
+ADDRESSES = 1 << 16
+"""A key below this is the number of something."""
 LRU = ("lru_hash", "lru_percpu_hash")
 LRU_LOOKED_AT = 8
 """LRU maps whose keys are looked at twice."""
@@ -167,9 +169,14 @@ def with_targets(features: dict[int, int], maps: Iterable[BpfMap], rows: Iterabl
     ]
 
 
+def by_address(row: BpfMapEntry) -> bool:
+    """Whether an entry's key is no small number: an address, in the order of the network, is none."""
+    return row.address is not None or row.key >= ADDRESSES
+
+
 def guessed(source: Source, numbers: list[int], here: set[int]) -> list[BpfMapEntry]:
     """Entries of those maps in which most values begin with the index of an interface, and several are named, or all
-    of two and more.
+    of two and more; or half of them, each another, where keys are addresses.
 
     What other maps hold is forgotten at once: it is nobody's business.
     """
@@ -185,7 +192,8 @@ def guessed(source: Source, numbers: list[int], here: set[int]) -> list[BpfMapEn
         rows = [row for row in entries if row.map_id == number]
         good = [row.ifindex for row in rows if row.ifindex in here]
         most = len(set(good)) > 1 and len(good) * 2 > len(rows)
-        found += rows if most or len(good) == len(rows) > 1 else []
+        half = len(good) == len(set(good)) and len(good) * 2 == len(rows) and all(by_address(row) for row in rows)
+        found += rows if most or half or len(good) == len(rows) > 1 else []
     return found
 
 

@@ -20,6 +20,7 @@ SYSTEMD = "sd_"
 """What names of the programs of systemd begin with."""
 CUT_AT = 15
 """Bytes of a program's name that the kernel keeps."""
+XDP_REDIRECT, TC_ACT_REDIRECT = 4, 7
 
 
 RANDOM = re.compile(r"([A-Za-z_.-]*[g-zG-Z_.-])(?=[a-f]*[0-9])[0-9a-f]{6,}(?:-[0-9a-f]{2,})*")
@@ -61,6 +62,12 @@ def routed(view: HostView, address: str, guests: Collection[int] = ()) -> set[in
                 found |= hops
             break
     return found
+
+
+def redirects(program: BpfProgram) -> bool:
+    """Whether a program may send a packet to another interface: one that only counts returns constants."""
+    verdict = {"xdp": XDP_REDIRECT, "sched_cls": TC_ACT_REDIRECT}.get(program.type)
+    return program.verdicts is None or verdict in program.verdicts
 
 
 def left_over(table: Bpf) -> dict[int, str]:

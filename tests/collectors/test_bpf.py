@@ -342,9 +342,9 @@ def test_gro_of_far_ends_is_asked_where_they_are() -> None:
 class Entries:
     """The entries of maps: values by map."""
 
-    def __init__(self, **values: list[int]) -> None:
+    def __init__(self, first: int = 0, **values: list[int]) -> None:
         self.rows = [
-            BpfMapEntry(map_id=int(name[1:]), key=at, ifindex=value)
+            BpfMapEntry(map_id=int(name[1:]), key=first + at, ifindex=value)
             for name, given in values.items()
             for at, value in enumerate(given)
         ]
@@ -358,6 +358,9 @@ def test_hashes_of_interfaces_are_kept_by_what_they_hold() -> None:
     source = cast(Source, Entries(m1=[7, 8, 99], m2=[7, 7], m3=[7], m4=[7, 7, 99], m5=[7, 8, 98, 99]))
     kept = guessed(source, [1, 2, 3, 4, 5], {7, 8})
     assert {row.map_id for row in kept} == {1, 2}
+    for first, half in ((1 << 16, {5, 6}), ((1 << 16) - 1, set[int]())):
+        source = cast(Source, Entries(first, m5=[7, 8, 98, 99], m6=[7, 99], m7=[7, 7, 98, 99], m8=[8, 98, 99]))
+        assert {row.map_id for row in guessed(source, [5, 6, 7, 8], {7, 8})} == half, "half, where keys are addresses"
 
 
 def test_who_enters_other_namespaces_shares_its_child_with_nobody() -> None:

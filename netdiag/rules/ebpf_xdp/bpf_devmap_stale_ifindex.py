@@ -44,7 +44,7 @@ from typing import Any
 from netdiag.index.view import HostView
 from netdiag.model.bpf import INTERFACES, INWARD, BpfAttachment, BpfMap, BpfMapEntry, BpfPin, BpfProgram
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import by_address, guests_only, key_words, left_over
+from netdiag.rules.bpfplaces import by_address, guests_only, key_words, left_over, redirects
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule, quoted
@@ -63,7 +63,6 @@ MENTIONS = re.compile(r"redir|(^|_)(tap|veth|iface|dev|nic)(s|idx|_idx)?(_|$)", 
 SMALL = 32
 """Less than this may be the number of anything: a slot, a class, a queue. A worker that has made guests for a day has
 larger indexes."""
-XDP_REDIRECT, TC_ACT_REDIRECT = 4, 7
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -122,8 +121,7 @@ def _believed(view: HostView, one: BpfMap, user: BpfProgram, stale: int) -> bool
     """Whether the values of a hash are interfaces to send to: its name says so, and of structures those that exist
     prove it, or a member does. That counts of a program that may redirect: one that only counts packets by their
     interface returns constants."""
-    redirect = {"xdp": XDP_REDIRECT, "sched_cls": TC_ACT_REDIRECT}.get(user.type)
-    sends = user.verdicts is None or redirect in user.verdicts
+    sends = redirects(user)
     member = one.value_member is not None and sends
     guests = guests_only(view)
     agree, differ, _ = by_address(view, one, guests)

@@ -1,8 +1,10 @@
 """What it checks
   A hash map of a program that is attached here, or that an attached one calls, maps addresses to interfaces (keys of 4
   or 16 bytes, most of which are addresses that this host routes to the very interface that the map names, in the first
-  32 bits of the value, each alone or with a guest's network on a tap or veth of its own), and some entries name another
-  interface than the routes do, or one that does not exist, or one for an address that has no route of its own any more.
+  32 bits of the value, each alone or with a guest's network on a tap or veth of its own), and some entries name
+  another interface than the routes do, or one that does not exist, or one for an address that has no route of its own
+  any more. Half of the entries will do, where the others name interfaces that are gone for addresses without a route:
+  an info where the program does not redirect and the map's name does not say what it holds.
 
 Why it matters
   The program sends the packets of that address to where the guest lived before: to a stranger's tap, or nowhere. The
@@ -46,7 +48,7 @@ from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment, BpfMap, BpfMapEntry, BpfPin
 from netdiag.model.finding import Confidence, Draft, subject
 from netdiag.model.route import RTN_UNICAST
-from netdiag.rules.bpfplaces import OWN, by_address, guests_only, key_address, key_words, left_over
+from netdiag.rules.bpfplaces import OWN, by_address, guests_only, key_address, key_words, left_over, redirects
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example, Rule
@@ -78,9 +80,10 @@ def check(view: HostView) -> Iterator[Draft]:
             if differ and _of_another(view, one, [row for row in differ if row not in dead], ways, guests):
                 yield _finding(view, one, idle[one.id], differ, ways[key_address(differ[0])], confidence="possible")
             continue
+        user, left = users[one.id], _left(view, agree, differ, ways, guests)
         sure = len(agree) > len(differ) or _of_guests(one, agree, differ, ways, guests)
-        if differ and (sure or _of_another(view, one, differ, ways, guests)):
-            user = users[one.id]
+        sure |= left and (redirects(user) or NAMED.search(one.name) is not None)
+        if differ and (sure or left or _of_another(view, one, differ, ways, guests)):
             name, way = user.function or user.name, ways[key_address(differ[0])]
             yield _finding(view, one, name, differ, way, confidence="likely" if sure else "possible")
 
@@ -99,6 +102,15 @@ def _of_guests(
         row.ifindex in guests and ways[key_address(row)] and (not here or ways[key_address(row)] <= guests)
         for row in (*agree, *differ)
     )
+
+
+def _left(
+    view: HostView, agree: list[BpfMapEntry], differ: list[BpfMapEntry], ways: dict[str, set[int]], guests: set[int]
+) -> bool:
+    """Whether guests have left: no fewer entries agree, all of guests, and each other one is of an address without a
+    route of its own and names an interface that does not exist, such as a tap that went with its machine."""
+    gone = all(view.link(row.ifindex) is None and not ways[key_address(row)] for row in differ)
+    return 0 < len(differ) <= len(agree) and gone and all(row.ifindex in guests for row in agree)
 
 
 def _of_another(
@@ -181,6 +193,7 @@ def examples() -> Iterator[Example]:
     yield Example(name="none agrees", why="no addresses at all", tables=_host("tap1", "tap1", name="port").build())
     yield from _of_two()
     yield from _kept()
+    yield from _guests_left()
     yield Example(name="not attached", why="no packet asks", tables=_host("tap1", "tap0", "tap0", moved=None).build())
     one = "tap1", "tap0", "tap0"
     group = BpfAttachment(hook="cgroup", prog_id=1, attach_type="cgroup_inet_egress", cgroup="/sys/fs/cgroup")
@@ -253,6 +266,33 @@ def examples() -> Iterator[Example]:
     four.bpf(entries=[BpfMapEntry(map_id=5, key=0, address="::ffff:10.0.0.9", ifindex=four.ifindex("tap1"))])
     told = ("sends 10.0.0.9 to tap1", "key 0 0 0 0 0 0 0 0 0 0 255 255 10 0 0 9 ")
     yield Example(name="IPv4 in IPv6 keys", why="routed as IPv4", tables=four.build(), fires=1, says=told)
+
+
+def _guests_left() -> Iterator[Example]:
+    """One guest is here, and one has left with its tap."""
+    tap: dict[str, Any] = {"kind": "tun", "info": {"type": "tap"}}
+    for name, called, verdicts, at, dev, severity in (
+        ("sends", "g", None, 99, None, "warning"),
+        ("redirects", "g", (0, 7), 99, None, "warning"),
+        ("counts", "g", (0, -1), 99, None, "info"),
+        ("counts, by name", "tap_of", (0, -1), 99, None, "warning"),
+        ("sends, a route of its own", "g", None, 99, "eth0", None),
+        ("sends, a tap that is there", "g", None, 2, None, None),
+    ):
+        host = _host("tap0", name=called)
+        host.link("tap0", ifindex=host.ifindex("tap0"), **tap)
+        host.bpf(programs=[program(1, "switch", map_ids=(5,), verdicts=verdicts)])
+        key = int.from_bytes(socket.inet_aton("10.0.0.9"), sys.byteorder)
+        host.bpf(entries=[BpfMapEntry(map_id=5, key=key, ifindex=at)])
+        if dev:
+            host.route("10.0.0.9/32", dev=dev)
+        yield Example(
+            name=f"one of two left, the program {name}",
+            why="its tap went with it",
+            tables=host.build(),
+            fires=0 if severity is None else 1,
+            severity=severity,  # type: ignore[arg-type]
+        )
 
 
 def _kept() -> Iterator[Example]:
