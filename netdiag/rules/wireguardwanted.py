@@ -25,7 +25,7 @@ from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example
 from netdiag.rules.sockettables import packed
 from netdiag.rules.wireguard.wg_no_endpoint_tx import GROUPS, moved, to_groups
-from netdiag.rules.wireguardpeers import REJECT_AFTER_TIME, devices, second_looks
+from netdiag.rules.wireguardpeers import INITIATION, REJECT_AFTER_TIME, devices, second_looks
 from netdiag.rules.wireguardways import peer_for
 
 Fact = tuple[str, object, str]
@@ -40,6 +40,8 @@ UDP_TIMEOUTS = {"udp_timeout": 30, "udp_timeout_stream": 120}
 """The kernel's own."""
 SEVERAL = 2
 """Packets between the looks."""
+AGAIN = 10
+"""Tries in vain: fifty seconds."""
 JUST = 10
 """Seconds since a tracked packet to a peer that is being tried: every five seconds."""
 
@@ -134,13 +136,15 @@ def _tracked(view: HostView, tunnels: dict[int, WireguardDevice]) -> Iterator[Fo
 
 def _entered(view: HostView, tunnels: dict[int, WireguardDevice]) -> Iterator[Found]:
     """The one peer with dead keys of a daemon that took packets between the looks and sent nothing to anybody: had the
-    first of them woken it, that would have been a try. (The kernel counts no packet that waits for keys.)"""
+    first of them woken it, that would have been a try. (The kernel counts no packet that waits for keys.) Of several
+    the one that was tried again and again, where hardly anything was ever sent to the others."""
     if not view.read_whole("deltas"):
         return
     later = second_looks(view)
     for ifindex, device in tunnels.items():
         link = view.link(ifindex)
         dead = [peer for peer in device.peers if peer.endpoint and peer.allowed_ips and _dead(view, peer) is not None]
+        dead = [peer for peer in dead if _tried(peer)] if len(dead) > 1 and not any(map(_used, dead)) else dead
         if link is None or not device.userspace or len(dead) != 1:
             continue
         rows = [(peer, later.get((device.ifname, peer.public_key))) for peer in device.peers]
@@ -149,6 +153,16 @@ def _entered(view: HostView, tunnels: dict[int, WireguardDevice]) -> Iterator[Fo
         if mute and count >= SEVERAL:
             source = f"RTM_GETLINK {device.ifname} IFLA_STATS64"
             yield (device, dead[0]), (f"packets that went into {device.ifname} meanwhile", count, source)
+
+
+def _tried(peer: WireguardPeer) -> bool:
+    """Whether most of what was sent to it can be tries that nobody answered."""
+    return peer.tx_bytes - 2 * peer.rx_bytes >= AGAIN * INITIATION
+
+
+def _used(peer: WireguardPeer) -> bool:
+    """Whether more than a few packets were sent to it that were no tries."""
+    return not _tried(peer) and peer.tx_bytes >= AGAIN * INITIATION
 
 
 class _Both(BirdHost, WireguardBuilder):
@@ -226,17 +240,27 @@ def wanted_examples() -> Iterator[Example]:
             made.conntrack(17, *ends, status=status, timeout=left)
             name = f"datagrams to {endpoint} from {sport}, status {status:#x}, {left} s left"
             yield case(name, "a try every five seconds keeps the entry young", made, told)
-    for name, why, fields, fires in (
+    entering: tuple[tuple[str, str, dict[str, Any], int], ...] = (
         ("two", "somebody sends to it", {}, 1),
         ("one", "it may have been the first", {"count": 1}, 0),
         ("two, to groups", "they are no peer's", {"groups": 2}, 0),
         ("two, and some were sent to it", "it may be awake by now", {"tx": 96}, 0),
         ("two, and another peer was sent some", "they were for that one", {"beside": 96}, 0),
         ("two, and another one with dead keys", "for which of them", {"beside_age": 900}, 0),
+        ("two, tried again and again beside one that is idle", "it is that one", _tries((2280, 400), (436, 400)), 1),
+        ("two, tried not that often", "for which of them", _tries((2279, 400), (436, 400)), 0),
+        ("two, both tried", "for which of them", _tries((2280, 400), (9000, 400)), 0),
+        ("two, beside one that was used", "for which of them", _tries((2280, 400), (1480, 400)), 0),
+        ("two, beside one that was hardly used", "it is that one", _tries((2280, 400), (1479, 400)), 1),
         ("two, of the kernel's", "it counts none that waits", {"userspace": False}, 0),
         ("two, of living keys", "it needs no new ones", {"age": 170}, 0),
-    ):
+    )
+    for name, why, fields, fires in entering:
         yield case(f"packets into the interface: {name}", why, _entering(**fields), fires)
+
+
+def _tries(sent: tuple[int, int], beside: tuple[int, int]) -> dict[str, Any]:
+    return {"beside_age": 900, "sent": sent, "beside_sent": beside}
 
 
 def _entering(
@@ -248,12 +272,16 @@ def _entering(
     beside_age: float = 60,
     age: float = 900,
     userspace: bool = True,
+    sent: tuple[int, int] = (0, 0),
+    beside_sent: tuple[int, int] = (0, 0),
 ) -> WireguardBuilder:
     """A daemon's interface with two peers, that took so many packets between the looks."""
     made = WireguardBuilder().wireguard("wg0", userspace=userspace)
     made.link("eth0").address("eth0", "192.0.2.1/24").address("wg0", "10.0.0.1/24")
-    made.wg_peer("wg0", "a", age=age, allowed_ips=("10.0.0.2/32",)).second_look("wg0", "a", tx=tx, seconds=1.0)
-    made.wg_peer("wg0", "b", age=beside_age, allowed_ips=("10.0.0.3/32",))
+    (out, come), (other_out, other_come) = sent, beside_sent
+    made.wg_peer("wg0", "a", age=age, allowed_ips=("10.0.0.2/32",), tx_bytes=out, rx_bytes=come)
+    made.second_look("wg0", "a", tx=tx, seconds=1.0)
+    made.wg_peer("wg0", "b", age=beside_age, allowed_ips=("10.0.0.3/32",), tx_bytes=other_out, rx_bytes=other_come)
     made.second_look("wg0", "b", tx=beside, seconds=1.0)
     before, after = (
         {"snmp": {GROUPS[0]: told}, "links": (made.link_counters("wg0", stats=Stats64(tx_packets=number)),)}

@@ -105,8 +105,13 @@ def _binds_to_vrf(view: HostView, one: BpfProgram, cgroup: str) -> bool | None:
 
 
 HOOKS = {"cgroup_inet_ingress": "ingress", "cgroup_inet_egress": "egress", "cgroup_sock_ops": "sock_ops"} | {
-    f"cgroup_inet{n}_{what}": f"{what}{n}" for n in (4, 6) for what in ("bind", "connect", "post_bind")
+    f"cgroup_inet{n}_{what}": f"{what}{n}"
+    for n in (4, 6)
+    for what in ("bind", "connect", "post_bind", "getpeername", "getsockname")
 }
+HOOKS |= {f"cgroup_udp{n}_{what}": f"{what}{n}" for n in (4, 6) for what in ("sendmsg", "recvmsg")}
+HOOKS |= {f"cgroup_inet_{what}": what for what in ("sock_create", "sock_release")}
+HOOKS |= {f"cgroup_{what}": what for what in ("getsockopt", "setsockopt")}
 """As bpftool-cgroup(8) spells them, back to version 5."""
 
 
