@@ -3,6 +3,7 @@ that a host which does not forward is meant to. Pure; asks for what its callers 
 """
 
 from collections.abc import Collection, Iterator
+from ipaddress import ip_address, ip_network
 from itertools import islice, product
 from typing import Any
 
@@ -17,14 +18,16 @@ from netdiag.rules import bgpsessions
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.build_nft import chain, oifname, plain, rule, saddr, table
+from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.shape import Example
 from netdiag.rules.unscoped import default_ways
+from netdiag.rules.wireguardpeers import devices
 
 MOST = 64
 """Routes to one BGP neighbour that are looked at."""
 NOTICED = 3
 """Refused packets between the samples; a stray or two are normal on any network."""
-CONSULTS = ("rules", "nexthops", "neighbours", "nft", "bird", "bird_routes")
+CONSULTS = ("rules", "nexthops", "neighbours", "nft", "bird", "bird_routes", "wireguard")
 
 
 def invited(
@@ -85,6 +88,23 @@ def translated(view: HostView, family: str, source: str, link: Link) -> bool:
     return any(one.kind in ("snat", "masquerade") for one in said)
 
 
+def tunnelled(view: HostView, family: str, links: list[Link]) -> tuple[str, Link] | None:
+    """A network (not a single address, nor one of its own) that this host reaches by a WireGuard peer that answers,
+    while it has other interfaces (``links``) by which others may send there. None: there is none, or not read."""
+    if not view.read_whole("wireguard"):
+        return None
+    for device, link in devices(view):
+        prefixes = (prefix for peer in device.peers if peer.latest_handshake for prefix in peer.allowed_ips)
+        for prefix in prefixes if any(one is not link for one in links) else ():
+            network = ip_network(prefix)
+            mine = any(ip_address(row.local) in network for row in view.addresses)
+            if (":" in prefix) != (family == "inet6") or mine or network.prefixlen in (0, 1, network.max_prefixlen):
+                continue
+            if any(view.lookup(Query(family=family, dst=at)).oif == link.ifindex for at in specimens(prefix)):
+                return prefix, link
+    return None
+
+
 def meant_router(
     view: HostView, family: str, refused: tuple[int, int], links: list[Link]
 ) -> tuple[Severity, str, tuple[Subject, ...]] | None:
@@ -97,6 +117,10 @@ def meant_router(
     told = invited(view, family, routed=True) if asked else None
     if told is not None:
         return severity, told[0], (told[1].subject,)
+    beyond = tunnelled(view, family, links) if now >= NOTICED and view.read_whole("rules") else None
+    if beyond is not None:
+        words = f"a peer of {beyond[1].ifname} has {beyond[0]} behind it, and others send through this host"
+        return severity, words, (subject("link", ifname=beyond[1].ifname),)
     pairs = product(links, view.addresses)
     for out, address in islice(pairs, MOST) if severity == "info" else pairs:
         link = next((one for one in links if one.ifindex == address.ifindex and one is not out), None)
@@ -156,6 +180,7 @@ def router_examples(switch: str) -> Iterator[Example]:
     yield case("told of what is the neighbour's", "it sends none of it here", host(far="198.51.100.0/24"))
     yield case("told inside the AS", "it keeps the next hop", host(neighbor_as=65001))
     yield case("told to a collector", "it has no routes", host(channels=(channel(imported=0),)))
+    yield from _tunnel_examples(switch)
     own: dict[str, Any] = {"far": "203.0.113.7/32"}
     masq = plain("masq")
     shared = behind(host(**own), oifname("eth0"), masq)
@@ -174,3 +199,39 @@ def router_examples(switch: str) -> Iterator[Example]:
     yield case(
         "towards the network itself", "nothing goes to the world there", behind(host(**own), oifname("eth1"), masq)
     )
+
+
+def _tunnel_examples(switch: str) -> Iterator[Example]:
+    """A gateway between a network and what is behind a WireGuard peer."""
+
+    def host(now: int = 5, *, lan: bool = True, age: float | None = 9, routed: bool = True, far: str = "10.30.0.0/24",
+             own: str = "10.9.0.1/24") -> HostBuilder:  # fmt: skip
+        made = WireguardBuilder()
+        made.wireguard("wg0").wg_peer("wg0", "a", age=age, allowed_ips=("10.9.0.2/32", far)).address("wg0", own)
+        if lan:
+            made.link("eth1").address("eth1", "10.20.0.1/24")
+        if routed:
+            made.route(far, dev="wg0")
+        before: dict[str, Any] = {"Ip.ForwDatagrams": 0, "Ip.InAddrErrors": 400}
+        return made.counters(before={"snmp": before}, after={"snmp": before | {"Ip.InAddrErrors": 400 + now}})
+
+    for name, why, made, fires in (
+        ("others send through it", "between two networks", host(), 1),
+        ("three packets", "none is a stray", host(3), 1),
+        ("two packets", "strays", host(2), 0),
+        ("no other network", "nobody is to send through it", host(lan=False), 0),
+        ("the peer never answered", "a tunnel that is being made", host(age=None), 0),
+        ("no route into the tunnel", "nothing is sent there", host(routed=False), 0),
+        ("a single address behind it", "a client of a server", host(far="10.30.0.7/32"), 0),
+        ("its own subnet behind it", "the other clients", host(own="10.30.0.1/24"), 0),
+        ("everything behind it", "a client of a VPN", host(far="0.0.0.0/0"), 0),
+    ):
+        yield Example(
+            name=f"behind WireGuard: {name}",
+            why=why,
+            tables=made.build(),
+            fires=fires,
+            severity="critical" if fires else None,
+            subject=subject("sysctl", name=switch) if fires else None,
+            says=("a peer of wg0 has 10.30.0.0/24 behind it",) if fires else (),
+        )

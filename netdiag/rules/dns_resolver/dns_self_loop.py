@@ -208,10 +208,10 @@ def examples() -> Iterator[Example]:
         read = host.socket(protocol=17, src="0.0.0.0", sport=53, comm="dnsmasq").build()
         yield Example(name=f"resolv.conf {name}", why="it asks that as well, but for itself", tables=read, fires=fires)
     yield Example(name="by its command line", why="no file says so", tables=tables, fires=1, says=says)
-    made, hand = "/run/systemd/resolve/resolv.conf", "/etc/systemd/resolved.conf"
-    for name, upper, lower, says in (
+    own_file, hand = "/run/systemd/resolve/resolv.conf", "/etc/systemd/resolved.conf"
+    for name, upper, lower, words in (
         ("the file by hand is named", RESOLV_CONF, hand, f"in {hand} and restart systemd-resolved"),
-        ("resolv.conf is, where the other one is made", RESOLV_CONF, made, f"in {RESOLV_CONF} and restart dnsmasq"),
+        ("resolv.conf is, where the other one is made", RESOLV_CONF, own_file, f"in {RESOLV_CONF} and restart dnsmasq"),
     ):
         pair = (
             Forwarder(daemon="dnsmasq", address="127.0.0.53", source=upper),
@@ -219,9 +219,9 @@ def examples() -> Iterator[Example]:
         )
         host = HostBuilder().resolver("127.0.0.53", forwarders=pair).socket(protocol=17, src=stub[1], sport=53,
                                                                             comm=stub[0])  # fmt: skip
-        found = host.socket(protocol=17, src="127.0.0.1", sport=53, comm="dnsmasq").build()
-        yield Example(name=f"a circle of two: {name}", why="it is mended there", tables=found, fires=1, says=(says,))
-    only = (Forwarder(daemon="systemd-resolved", address="127.0.0.53", source=made),)
+        circle_ = host.socket(protocol=17, src="127.0.0.1", sport=53, comm="dnsmasq").build()
+        yield Example(name=f"a circle of two: {name}", why="it is mended there", tables=circle_, fires=1, says=(words,))
+    only = (Forwarder(daemon="systemd-resolved", address="127.0.0.53", source=own_file),)
     host = HostBuilder().resolver("127.0.0.53", forwarders=only)
     found = host.socket(protocol=17, src=stub[1], sport=53, comm=stub[0]).build()
     yield Example(name="a link gave it the stub", why="no file is written by hand", tables=found, fires=1,

@@ -19,8 +19,9 @@ Not flagged
   process that names several taps and holds them. A tap of that name in another namespace. Processes that only name
   the tap on their command line (a shell, an editor). A monitor with /dev/net/tun open in vain that names no tap (it was
   told over its API) is a warning as well: its tap was refused, or deleted under it, and either way its machine is cut
-  off. Where the same process holds a tap besides, it is an info, and so of any other program where a tap is held. The
-  moment between open() and TUNSETIFF looks alike and lasts microseconds.
+  off; and so of any program of which another process holds a tap. Where the same process holds a tap besides, it is an
+  info, and so of any other program where a tap is held. The moment between open() and TUNSETIFF looks alike and lasts
+  microseconds.
 
 References
   drivers/net/tun.c tun_attach() (EBUSY), tun_chr_show_fdinfo(); https://github.com/cocoonstack/cocoon/issues/141
@@ -76,22 +77,35 @@ def check(view: HostView) -> Iterator[Draft]:
                 touches=tap.objects,
                 breaks=tap.objects,
             )
-    held = any(tap.holders and not tap.link.info.get("multi_queue") for tap in guest_taps(view))
+    single = [tap for tap in guest_taps(view) if tap.holders and not tap.link.info.get("multi_queue")]
     served = {holder.pid for holder in view.taps.holders if holder.ifname is not None}
     for holder in unattached(view.taps):
-        guess = holder.vmm is None or holder.pid in served
-        if holder.pid not in told and (holder.vmm is not None or held):
-            told.add(holder.pid)
-            yield RULE.found(
-                subject=subject("tap", comm=holder.comm),
-                severity="info" if guess else "warning",
-                confidence="possible" if guess else "likely",
-                message=f"{holder.vmm or holder.comm} (pid {holder.pid}) has /dev/net/tun open without a device behind "
-                "it: its tap was refused, or deleted under it",
-                evidence=(("device behind it", "none", f"/proc/{holder.pid}/fdinfo iff:"),),
-                confirm=(f"grep -hs iff: /proc/{holder.pid}/fdinfo/* | cat -A; echo",),
-                fix=f"kill {holder.pid}  # and start that machine again with a tap of its own",
-            )
+        kin = [tap for tap in single if holder.comm in {one.comm for one in tap.holders}]
+        guess = (holder.vmm is None and not kin) or holder.pid in served
+        if holder.pid in told or not (holder.vmm is not None or single):
+            continue
+        told.add(holder.pid)
+        wanted = kin[0] if len(kin) == 1 and not guess else None
+        yield RULE.found(
+            subject=wanted.about if wanted else subject("tap", comm=holder.comm),
+            severity="info" if guess else "warning",
+            confidence="possible" if guess else "likely",
+            message=f"{holder.vmm or holder.comm} (pid {holder.pid}) has /dev/net/tun open without a device behind it: "
+            + (
+                f"its tap was refused (another one, {wanted.holder}, holds {wanted.link.ifname}), or deleted under it"
+                if wanted
+                else "its tap was refused, or deleted under it"
+            ),
+            evidence=(
+                ("device behind it", "none", f"/proc/{holder.pid}/fdinfo iff:"),
+                *(pid_words(wanted) if wanted else ()),
+            ),
+            confirm=(
+                f"grep -hs iff: /proc/{holder.pid}/fdinfo/* | cat -A; echo",
+                *((holders_command(wanted.link.ifname),) if wanted else ()),
+            ),
+            fix=f"kill {holder.pid}  # and start that machine again with a tap of its own",
+        )
 
 
 def _taps(**info: object) -> HostBuilder:
@@ -113,6 +127,16 @@ def examples() -> Iterator[Example]:
     script = _taps().tap_holder(None, pid=50, comm="python3")
     yield _case("some program in vain", "it may have asked for a tap that is held", script, 1, severity="info",
                 says=("python3 (pid 50)",))  # fmt: skip
+    twin = HostBuilder().tap("tap0", holder="python3").tap_holder(None, pid=50, comm="python3")
+    yield _case("the program that holds it, once more", "it was started twice", twin, 1, severity="warning",
+                confidence="likely", subject=about, says=("holds tap0",))  # fmt: skip
+    two = HostBuilder().tap("tap0", holder="python3").tap("tap1", holder="python3")
+    two.tap_holder(None, pid=50, comm="python3")
+    yield _case("of two taps, who knows which", "each is held by such a program", two, 1, severity="warning",
+                subject=subject("tap", comm="python3"))  # fmt: skip
+    queued = HostBuilder().tap("tap0", holder="python3", info={"multi_queue": True})
+    queued.tap_holder(None, pid=50, comm="python3").tap("tap1")
+    yield _case("the program holds one with several queues", "nobody refused it there", queued, 1, severity="info")
     early = HostBuilder().tap("tap0", holder=None).tap_holder(None, pid=50, comm="python3")
     yield _case("some program, and no tap is held", "nobody refused it", early)
     queues = _taps(multi_queue=True).tap_holder(None, pid=50, comm="python3")

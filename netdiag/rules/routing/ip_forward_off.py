@@ -2,8 +2,8 @@
   Forwarding is switched off (net.ipv4.ip_forward, net.ipv6.conf.all.forwarding) on a host that must forward: guests
   sit behind its taps, veth ends or bridges and there is a way out beyond it; or it did forward and now drops what
   others send through it; or it was started so and drops what others send, though a BGP neighbour is told of a network
-  behind another interface, or the packet filter gives what comes from there another address. IPv4 is judged on the
-  interfaces concerned, IPv6 by "all", as the kernel does.
+  behind another interface, a WireGuard peer has one, or the packet filter gives what comes another address. IPv4 is
+  judged on the interfaces concerned, IPv6 by "all", as the kernel does.
 
 Why it matters
   Guests reach the host and nothing else; packets for them and from them are dropped without an error to the sender.
