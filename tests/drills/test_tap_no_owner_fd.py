@@ -20,6 +20,12 @@ def forgotten6(lab: Lab, host: Host) -> None:
     host.ip("tuntap add dev tap7 mode tap\nlink set dev tap7 up\nroute add 2001:db8:1::9/128 dev tap7")
 
 
+def missed(lab: Lab, host: Host) -> bool:
+    """Somebody sends to the guest, and its address is asked for in vain."""
+    lab.send_udp(host, "10.9.0.2", 9)
+    return "FAILED" in host.run("ip", "neigh", "show", "dev", "tap7").stdout
+
+
 RULE = "tap-no-owner-fd"
 test_drill = drill_test(
     Drill(rule=RULE, build=worker, break_=forgotten, repair=None, expect={"kind": "tap", "ifname": "tap7"}, twin=pool),
@@ -29,6 +35,18 @@ test_drill = drill_test(
         build=pool,
         break_=forgotten6,
         repair=lambda lab, host: host.ip("link del tap7"),
+        expect={"kind": "tap", "ifname": "tap7"},
+    ),
+    Drill(
+        rule=RULE,
+        name="asked for in vain",
+        build=pool,
+        break_=lambda lab, host: host.ip(
+            "tuntap add dev tap7 mode tap\nlink set dev tap7 up\naddress add 10.9.0.1/30 dev tap7"
+        ),
+        settle=missed,
+        repair=lambda lab, host: host.ip("link del tap7"),
+        severity="warning",
         expect={"kind": "tap", "ifname": "tap7"},
     ),
     Drill(

@@ -1,6 +1,7 @@
 """What it checks
-  A tap is up and set up for a guest (somebody put a route or a permanent neighbour on it, or asked for an address there
-  and got no answer), but no process has it open: the virtual machine was never started, or started with another tap; or
+  A tap is up and set up for a guest (somebody put a route or a permanent neighbour on it, told its bridge a hardware
+  address behind it, or asked for an address there and got no answer; or some process held it at the time of the
+  baseline), but no process has it open: the virtual machine was never started, or started with another tap; or
   it is gone, which tap-orphan-dead-vm then says above this.
 
 Why it matters
@@ -29,25 +30,24 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, holders_command, link_local
+from netdiag.rules.build_fdb import entry, fdb
+from netdiag.rules.forsakentaps import asked_in_vain, held_then, written_down
+from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, holders_command
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.silentneighbours import failing
 
 RULE = Rule(
     id="tap-no-owner-fd",
     title="a tap that is set up for a guest is held by no process",
     severity="warning",
     reads=READS,
+    consults=("fdb", "baseline"),
     explains=("neigh-*", "vm-*", "proxy-ndp-missing", "route-linkdown-nexthop-used", "tap-tx-*"),
 )
-
-
-LATELY = 60.0
-"""Seconds since somebody asked for an address."""
 
 
 def abandoned(tap: GuestTap) -> bool:
@@ -72,35 +72,33 @@ def _left(tap: GuestTap) -> str:
     return "it is set up, but nothing is routed there" if prepared else "it is up, and nothing refers to it"
 
 
-def asked_in_vain(view: HostView) -> dict[int, list[str]]:
-    """Addresses that this host asked for a moment ago without an answer, by interface; of IPv6 none of fe80::/10."""
-    found: dict[int, list[str]] = {}
-    for (ifindex, dst), row in failing(view).items():
-        if dst and (row.updated or 0.0) < LATELY and not (":" in dst and link_local(dst)):
-            found.setdefault(ifindex, []).append(dst)
-    return found
-
-
 def check(view: HostView) -> Iterator[Draft]:
     taps = guest_taps(view)
     missed = asked_in_vain(view) if taps else {}
     for tap in taps:
         if not abandoned(tap):
             continue
-        asked = missed.get(tap.link.ifindex, [])
+        asked, mac = missed.get(tap.link.ifindex, []), written_down(view, tap.link)
+        then = held_then(view, tap.link)
         sign, times = expected(tap), tap.link.carrier_up_count or 0
         prepared = tap.connected or tap.link.master is not None or (len(taps) == 1 and not times)
-        if not sign and not asked and not prepared:
+        if not (sign or asked or mac or then or prepared):
             continue
         name = tap.link.ifname
-        what = _left(tap)
-        if sign or asked:
-            leads = f"{sign} leads there," if sign else f"somebody asks for {asked[0]} there, and"
-            what = f"{leads} what is sent to it is lost"
+        lost = "what is sent to it is lost"
+        what = (
+            f"{sign} leads there, {lost}"
+            if sign
+            else f"its bridge was told that {mac} is there, {lost}"
+            if mac
+            else f"somebody asks for {asked[0]} there, and {lost}"
+            if asked
+            else then or _left(tap)
+        )
         yield RULE.found(
             subject=tap.about,
-            severity="warning" if sign or asked else "info",
-            confidence="certain" if sign else "likely" if asked else "possible",
+            severity="warning" if sign or mac or asked or then else "info",
+            confidence="certain" if sign or mac else "likely" if asked or then else "possible",
             message=f"no process holds the tap {name}{' any more' if times else ', and none ever did'}: {what}",
             evidence=(
                 (f"{name} carrier", "0", f"RTM_GETLINK {name} IFLA_CARRIER"),
@@ -159,9 +157,32 @@ def examples() -> Iterator[Example]:
     yield _case("asked for in vain", "the words", again, 1, says=said)
     router = _routed().tap("tap1").neighbour("fe80::2", dev="tap0", state="failed")
     yield _case("a link-local address asked for", "a router solicitation's answer", router)
+    yield from _bridged()
     fixed = _routed().neighbour("10.1.0.5", dev="tap0", state="permanent")
     yield _case("permanent neighbour", "somebody wrote down the guest's hardware address", fixed, 1, severity="warning")
     yield from _silent()
+
+
+def _bridged() -> Iterator[Example]:
+    """Behind a bridge, and by the baseline."""
+
+    def host(**fields: object) -> HostBuilder:
+        made = HostBuilder().link("br0", kind="bridge").tap("tap1", master="br0")
+        return made.tap("tap0", **{"holder": None, "master": "br0", "carrier_up_count": 1} | fields)  # type: ignore[arg-type]
+
+    for state, dev, severity in ((0x40, "tap0", "warning"), (0x80, "tap0", "info"), (0x40, "tap1", "info")):
+        made = host()
+        rows = fdb([entry(made, "52:54:00:00:00:05", None, dev=dev, state=state, flags=0)])
+        says = ("its bridge was told that 52:54:00:00:00:05 is there",) if severity == "warning" else ()
+        tables = replace(made.build(), fdb=rows)
+        yield Example(name=f"entry {state:#x} of {dev}", why="libvirt writes down guests, and ports have their own",
+                      tables=tables, fires=1, severity=severity, says=says)  # type: ignore[arg-type]  # fmt: skip
+    then = host(holder="qemu", carrier_up_count=1).build()
+    says = ("tap0 any more: qemu held it at the time of the baseline",)
+    yield Example(name="held at the time of the baseline", why="it is gone since", tables=host().build(), fires=1,
+                  severity="warning", baseline=then, says=says)  # fmt: skip
+    yield Example(name="held by nobody then", why="it was stopped before", tables=host().build(), fires=1,
+                  severity="info", baseline=host().build())  # fmt: skip
 
 
 def _silent() -> Iterator[Example]:
