@@ -1,5 +1,7 @@
 """What it checks
-  BIRD announces to a BGP neighbour a route that is unreachable here because its next hop could not be resolved.
+  BIRD announces to a BGP neighbour a route that is unreachable here because its next hop could not be resolved. Or one
+  that BGP brought and that is a blackhole here, because a blackhole route covers its next hop (a warning): the route to
+  the next hop has gone, and the aggregate above it is what is left.
 
 Why it matters
   BIRD announces such a route with itself as next hop: the neighbour sends the traffic here, and here it is refused.
@@ -16,8 +18,9 @@ Fix
 
 Not flagged
   Routes of type blackhole, prohibit or unreachable by configuration: that is how aggregates and anycast prefixes are
-  originated. Routes with a blackhole community: the neighbour is asked to drop. From
-  one internal session to another (a route reflector): the next hop stays, and the receiver resolves it by itself.
+  originated. Routes with a blackhole community: the neighbour is asked to drop; and single addresses (/32, /128) that
+  became blackholes, as a trigger of blackholes brings them. From one internal session to another (a route reflector):
+  the next hop stays, and the receiver resolves it by itself.
 
 References
   proto/bgp/attrs.c bgp_update_attrs() bgp_use_next_hop() of BIRD; RFC 4271 section 9.1.2.1
@@ -32,6 +35,7 @@ from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.rules.bgpsessions import bird_name, birdc
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.swallowed import swallowed_cases, swallowed_findings
 from netdiag.rules.unresolved import grouped, known, lost, prefixes, way
 
 RULE = Rule(
@@ -73,6 +77,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
             breaks=[subject("prefix", prefix=row.route.net) for row in rows[:64]],
             touches=[subject("bgp-session", name=session, socket=None if alone else socket) for session in told],
         )
+    yield from swallowed_findings(RULE, view)
 
 
 def _case(name: str, why: str, *, told: bool = True, kind: str = "unreachable", **given: Any) -> Example:
@@ -108,3 +113,4 @@ def examples() -> Iterator[Example]:
     yield _case("of a protocol that is gone", "the answer is of two moments", protocol="s9")
     yield _case("of a session without a next hop", "a filter made it so", protocol="up1", next_hop=None)
     yield _case("session down", "nobody hears it", state="start")
+    yield from swallowed_cases()
