@@ -57,3 +57,26 @@ def few_lack_cases() -> Iterator[Example]:
         more: dict[str, object] = {"severity": severity} if severity else {}
         name = f"two of {count} without IPv6, prepared: {ready}"
         yield _case(name, "how many have it", host, 2 if severity else 0, **more)
+
+
+def beside_cases() -> Iterator[Example]:
+    """A guest of one family beside a single one of both."""
+    on = {"inet_conf": {"proxy_arp": 1}}
+    for name, own, others, routes, severity in (
+        ("both are prepared", on, on, ("2001:db8::5/128",), "warning"),
+        ("neither is prepared", {}, {}, ("2001:db8::5/128",), None),
+        ("the other is prepared alone", {}, on, ("2001:db8::5/128",), None),
+        ("without IPv6, which nothing prepares", on, on, ("10.1.0.5/32",), None),
+        ("of both", on, on, ("10.1.0.5/32", "2001:db8::5/128"), None),
+    ):
+        host = HostBuilder().link("eth0").tap("tap0", **own).tap("tap1", **others)  # type: ignore[arg-type]
+        for route in routes:
+            host.route(route, dev="tap0")
+        host.route("10.1.0.6/32", dev="tap1").route("2001:db8::6/128", dev="tap1")
+        more: dict[str, object] = {"severity": severity} if severity else {}
+        yield _case(f"beside one guest, {name}", "half of its routes", host, 1 if severity else 0, **more)
+    apart = HostBuilder().link("eth0").tap("tap0", **on).tap("tap1", **on)  # type: ignore[arg-type]
+    apart.route("2001:db8::5/128", dev="tap0").route("10.1.0.6/32", dev="tap1")
+    yield _case("beside one guest of the other family", "each has one", apart)
+    six = HostBuilder().link("eth0").tap("tap0").tap("tap1").route("2001:db8::5/128", dev="tap0")
+    yield _case("guests of IPv6", "no IPv4 is meant", six, 1, says=("ip -6 route add ADDRESS/128 dev tap1",))

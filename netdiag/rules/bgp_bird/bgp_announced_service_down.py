@@ -2,7 +2,8 @@
   A single address (/32, /128) of this host is announced by BGP, and nothing listens on it, while two other announced
   addresses of the same host have listeners of their own; or connections to a port of it are left (TIME_WAIT, or under
   way) at which nothing waits any more; or some listened on this very address at the time of the baseline, on ports
-  where nothing listens for it now, or for all addresses, where nothing but infrastructure does any more; or the packet
+  where nothing listens for it now, or for all addresses, where nothing but infrastructure does any more (a warning
+  where ports of DNS or the web have gone, and others that are none are left); or the packet
   filter opens a port of it (of DNS, the web, or one that another announced address has) and not of other addresses of
   this host. As a warning: eight clients and more call one port of it in vain at this moment, at which nothing listens
   (connection tracking). As a possibility: beside a single address that has listeners; the first of these where a
@@ -128,8 +129,10 @@ def check(view: HostView) -> Iterator[Draft]:
         gone = sorted(port for port in before.get(address, set()) - open_ if serves(port))
         if not gone and not everywhere:  # it was served by a socket for all addresses, and there is none any more
             gone = sorted(port for port in before.get("", set()) - open_ if serves(port))
-        if gone and view.baseline is not None:
-            yield _ended(address, told[address], gone, view.baseline)
+        # beside others that are still there it is told where no port of DNS or the web is left
+        lost = sorted(before.get("", set()) & PUBLIC) if everywhere and not PUBLIC & open_ else []
+        if (gone or lost) and view.baseline is not None:
+            yield _ended(address, told[address], gone or lost, view.baseline, left=not gone)
             continue
         known = PUBLIC.union(*served.values()) - open_
         if gate := opened(view, address, known):
@@ -232,7 +235,8 @@ def _called(address: str, where: tuple[str, str, str], number: int, count: int) 
     )
 
 
-def _ended(address: str, where: tuple[str, str, str], gone: list[int], old: HostView) -> Draft:
+def _ended(address: str, where: tuple[str, str, str], gone: list[int], old: HostView, *, left: bool = False) -> Draft:
+    """``left``: it was served by a socket for all addresses, and others of those are there."""
     (socket, session, _), words = where, ", ".join(map(str, gone[:3]))
     return _found(
         address,
@@ -243,6 +247,7 @@ def _ended(address: str, where: tuple[str, str, str], gone: list[int], old: Host
             (f"ports that listened on {address}", words, "baseline INET_DIAG LISTEN"),
         ],
         [birdc(socket, f"show route export {bird_name(session)}")],
+        severity="warning" if left else "critical",
     )
 
 
@@ -390,11 +395,20 @@ def examples() -> Iterator[Example]:
     yield ended("listens for all addresses by now", "it was set up otherwise", ("0.0.0.0", 443))
     yield ended("still listens", "the ordinary case", (B, 443))
     yield ended("listens on another port of it by now", "it is served", (B, 8443))
-    for name, now, fires in (("nothing is left", (), 1), ("another is left", (("0.0.0.0", 9100),), 0)):
-        old = _case("", "", ("0.0.0.0", 443), ("0.0.0.0", 22)).tables
-        told: dict[str, Any] = crit | {"says": ("(port 443 was open at the baseline of",)} if fires else {}
+    for name, port_, now, severity in (
+        ("nothing is left", 443, (), "critical"),
+        ("no port of DNS or the web is left", 443, (("0.0.0.0", 9100),), "warning"),
+        ("the web is left", 443, (("0.0.0.0", 80), ("0.0.0.0", 9100)), None),
+        ("another port of no known service is left", 5000, (("0.0.0.0", 9100),), None),
+    ):
+        old = _case("", "", ("0.0.0.0", port_), ("0.0.0.0", 22)).tables
+        wild: dict[str, Any] = {
+            "fires": 1,
+            "severity": severity,
+            "says": (f"(port {port_} was open at the baseline of",),
+        }
         yield _case(f"listened for all addresses, {name}", "which service was it?", ("0.0.0.0", 22), *now, nets=(B,),
-                    baseline=old, **({"fires": fires} | told))  # fmt: skip
+                    baseline=old, **(wild if severity else {}))  # fmt: skip
     udp = [("0.0.0.0", 40000)]
     yield _case("a client's port was open for all addresses", "no service", nets=(B,), fires=1, severity="info",
                 baseline=_case("", "", *udp).tables)  # fmt: skip

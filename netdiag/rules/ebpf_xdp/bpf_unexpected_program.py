@@ -1,5 +1,6 @@
 """What it checks
-  A program at a network hook of an interface (XDP, tc, tcx, netkit) whose name was at none at the time of the baseline;
+  A program at a network hook of an interface (XDP, tc, tcx, netkit) or of the whole namespace (sk_lookup,
+  flow_dissector) whose name was at none at the time of the baseline;
   or, by [[bpf]] of the intent, another program than those named at a hook of an interface that the intent speaks about
   (at another hook of such an interface: information, for the intent need not list everything).
 
@@ -28,7 +29,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfAttachment, BpfHolder, BpfPin
+from netdiag.model.bpf import BpfAttachment, BpfHolder, BpfPin, BpfProgram
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.intent import IntendedProgram
 from netdiag.rules.bpfplaces import Placed, hook_of, named, placed, reading, where
@@ -46,6 +47,9 @@ RULE = Rule(
     consults=("intent.bpf", "baseline"),
     explains=("bpf-xdp-generic-fallback", "bpf-tc-duplicate-version", "bpf-tc-terminal-shadow", "bpf-tcx-before-tc"),
 )
+
+OF_NAMESPACE = ("sk_lookup", "flow_dissector")
+"""Hooks of a network namespace as a whole."""
 
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
@@ -68,9 +72,40 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
                 (strange if hook_of(row.at) in hooks else beside).setdefault(row.name, []).append(row)
     for name, rows in strange.items():
         yield _draft(view, name, rows, why)
+    if old is not None and old.read_whole("bpf"):
+        yield from _of_the_namespace(view, old, wanted)
     for name, rows in beside.items():
         if name not in strange:
             yield _draft(view, name, rows, "where the intent names other hooks alone", sure=False)
+
+
+def _of_the_namespace(view: HostView, old: HostView, wanted: set[str]) -> Iterator[Draft]:
+    """Programs that choose sockets for what comes in, or dissect it, for the whole namespace."""
+    before, said = {name for _, _, name in _steering(old)}, set[str]()
+    for row, one, name in _steering(view):
+        if name in before or name in said or any(named(name, want) for want in wanted):
+            continue
+        said.add(name)
+        holders = sorted({f"{h.comm}[{h.pid}]" for h in view.bpf.holders if (h.kind, h.id) == ("prog", one.id)})
+        yield RULE.found(
+            subject=subject("bpf-program", name=name),
+            message=f"the program {name} sits at {row.hook} of this namespace, at no hook {since(old)}"
+            + (f"; held by {', '.join(holders[:2])}" if holders else ""),
+            evidence=[
+                (f"{name} at {row.hook}", f"prog {one.id}", "BPF_PROG_QUERY"),
+                ("meant or known", "no", f"at no hook {since(old)}"),
+                ("held by", ", ".join(holders[:3]) or "nothing but its hook", "/proc/*/fdinfo"),
+            ],
+            confirm=[f"bpftool prog show id {one.id}", "bpftool net show"],
+            fix=f"stop what owns {name} ({', '.join(holders[:1]) or 'nobody'}), or name it in the intent",
+        )
+
+
+def _steering(view: HostView) -> Iterator[tuple[BpfAttachment, BpfProgram, str]]:
+    for row in view.bpf.attachments:
+        one = view.bpf.program(row.prog_id) if row.hook in OF_NAMESPACE else None
+        if one is not None and (one.function or one.name):
+            yield row, one, one.function or one.name or ""
 
 
 def _spoken_of(told: tuple[IntendedProgram, ...], row: Placed) -> set[str]:
@@ -170,6 +205,17 @@ def examples() -> Iterator[Example]:
     row: dict[str, Any] = {"direction": "ingress", "priority": 1}
     unread = BpfAttachment(hook="tc", prog_id=9, ifindex=2, name="spy.o:[tc]", tag="dd" * 8, **row)
     yield case("a program that may not be read", "tc tells its name", _host().bpf(attachments=[unread]), fires=1)
+    steer = BpfAttachment(hook="sk_lookup", prog_id=2, attach_type="sk_lookup", netns=7)
+    holder = BpfHolder(pid=9, comm="steerd", kind="prog", id=2)
+    new = tc(_host(), "eth0", 1).bpf(attachments=[steer, steer], holders=[holder])
+    held_by: dict[str, Any] = {"fires": 1, "severity": "warning", "says": ("sk_lookup of this namespace", "steerd[9]")}
+    yield case("at the namespace's sk_lookup", "it gives calls to other sockets", new, **held_by)
+    there = _host().bpf(attachments=[steer]).build()
+    yield case("at sk_lookup as before", "it was there", _host().bpf(attachments=[steer]), baseline=there)
+    meant = IntendedProgram(hook="tc-ingress", ifname="eth*", name="spy")
+    yield case("at sk_lookup and named", "it is meant", _host().bpf(attachments=[steer]).intend(bpf=(meant,)))
+    group = BpfAttachment(hook="cgroup", prog_id=2, attach_type="cgroup_inet_ingress", cgroup="/sys/fs/cgroup/x")
+    yield case("at a cgroup", "services bring theirs", _host().bpf(attachments=[group]))
     for name, one in (
         ("without a tag", BpfAttachment(hook="tc", prog_id=9, ifindex=2, name="spy.o:[tc]", **row)),
         ("without a name", BpfAttachment(hook="tc", prog_id=9, ifindex=2, tag="dd" * 8, **row)),

@@ -3,7 +3,8 @@
   it: no host route and no subnet through the tap, in any table. Or a guest that answered within the last minute has no
   route back to its tap. Or a guest has a route of one family, while two or more other running guests, and two thirds of
   them at least, have one of the other family: a warning where all have, or where this host has prepared its tap for the
-  family as theirs (an address of its own, proxy_arp); else an info.
+  family as theirs (an address of its own, proxy_arp); else an info. Beside a single other guest that has both:
+  a warning, where both taps are prepared for the missing one.
 
 Why it matters
   The guest can send, and no answer ever finds it: what is for its address follows the default route out of the host,
@@ -44,7 +45,7 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, leads_to, link_local, pid_words
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.tapcases import few_lack_cases, treated_cases
+from netdiag.rules.tapcases import beside_cases, few_lack_cases, treated_cases
 from netdiag.rules.treatedtaps import Treated
 
 RULE = Rule(
@@ -113,7 +114,8 @@ def check(view: HostView) -> Iterator[Draft]:
             continue
         if not tap.routes and not tap.connected:
             found = signs(tap, taps, view)
-            yield _finding(tap, "no route leads to it", found, _weight(found), None)
+            alone = "inet6" if others.having["inet6"] and not others.having["inet"] else None
+            yield _finding(tap, "no route leads to it", found, _weight(found), None, family=alone)
             continue
         lost = [
             row for row in fresh(tap) if not indexes & set(leads_to(view, row.dst)) and not _covered(view, tap, row)
@@ -168,10 +170,13 @@ class Routed:
 
     def missing(self, tap: GuestTap) -> tuple[str, str, Severity] | None:
         """The family that at least two other running guests have routes of, and most of them, and this one has not;
-        what shows that, and how much it says: a few others without may have one family on purpose."""
+        what shows that, and how much it says: a few others without may have one family on purpose. A single other
+        guest counts where it has both families and both taps are prepared for the missing one."""
         others = len(self.taps) - 1
-        if others < 2 or not tap.routes:
+        if not others or not tap.routes:
             return None
+        if others == 1:
+            return self._beside(tap, next(one for one in self.taps if one is not tap))
         for family, name in (("inet", "IPv4"), ("inet6", "IPv6")):
             if family in families(tap):
                 continue
@@ -183,6 +188,14 @@ class Routed:
                 ready = prepared and self.prepared[family]
                 why = f"{having} of {others} others have one"
                 return (name, f"{why}, and it is prepared as they are", "warning") if ready else (name, why, "info")
+        return None
+
+    def _beside(self, tap: GuestTap, other: GuestTap) -> tuple[str, str, Severity] | None:
+        for family, name in (("inet", "IPv4"), ("inet6", "IPv6")):
+            ready = self._prepared(other, family) and self._prepared(tap, family)
+            unheard = _heard(other, family) and not _heard(tap, family)
+            if family not in families(tap) and len(families(other)) == 2 and ready and not unheard:
+                return name, f"{other.link.ifname} has one, and both taps are prepared for it", "warning"
         return None
 
 
@@ -299,6 +312,7 @@ def examples() -> Iterator[Example]:
     yield _case("tc on the uplink", "its frames are not the tap's", aside, 1, **critical)
     yield from treated_cases()
     yield from few_lack_cases()
+    yield from beside_cases()
     yield from _silent()
 
 

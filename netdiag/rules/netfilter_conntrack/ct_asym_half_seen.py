@@ -20,7 +20,9 @@ Fix
   helps where nothing is translated; the filter then knows nothing of these connections.
 
 Not flagged
-  Scans, and servers that do not answer: nothing invalid follows, or it is known that they are dead. Filters that let
+  Scans, and servers that do not answer: nothing invalid follows, or it is known that they are dead, or they answer at
+  other ports. Where invalid packets come besides: fewer than three calls to one port, while other connections are seen
+  both ways, are an info, and a port that answers more calls than it leaves is none. Filters that let
   invalid packets pass. With one sample nothing can be said of what is forwarded.
 
 References
@@ -43,6 +45,7 @@ from netdiag.rules.build_nft import chain, rule, state, table, verdict
 from netdiag.rules.halftracked import half_cases, half_finding, half_tracked
 from netdiag.rules.nftplaces import fact, list_chain, place_words
 from netdiag.rules.shape import Example, Rule
+from netdiag.rules.sockettables import packed
 from netdiag.rules.trackedflows import groups
 from netdiag.rules.translations import CONSULTS, READS, dead_end, new_packet
 
@@ -57,6 +60,8 @@ RULE = Rule(
 )
 SOME = 3
 SYN_SENT = 1
+MOST = 64
+"""Services that are looked at."""
 
 
 def check(view: HostView) -> Iterator[Draft | Unjudged]:
@@ -74,9 +79,12 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     quiet, ever = invalid < SOME, looks.second["invalid"]
     if quiet:  # who was cut off waits longer and longer before he tries again
         found = [one for one in found if SOME <= one[2] <= ever]
+    found = _unheard(view, found)
     if not found:
         return
-    entry, stop, _ = found[0]
+    found.sort(key=lambda one: -one[2])
+    entry, stop, most = found[0]
+    unsure = quiet or (most < SOME and _answered(view))  # a few calls without an answer are a scan's as well
     total = sum(count for _, _, count in found)
     seconds = round((looks.second_at or 0.0) - looks.at, 1)
     yield RULE.found(
@@ -84,8 +92,8 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         message=f"{total} forwarded TCP connections (such as {entry.orig_src} to {entry.orig_dst} port"
         f" {entry.orig_dport}) are seen one way only, {invalid} packets were invalid in {seconds} s"
         f"{f' ({ever} so far)' if quiet else ''}, and {place_words(stop.at)} drops those"
-        f"{'; or nobody answers them' if quiet else ''}",
-        confidence="possible" if quiet else None,
+        f"{'; or nobody answers them' if unsure else ''}",
+        confidence="possible" if unsure else None,
         evidence=[
             ("without an answer", total, "IPCTNL_MSG_CT_GET SYN_SENT without IPS_SEEN_REPLY"),
             ("invalid", invalid, "/proc/net/stat/nf_conntrack invalid, between the looks"),
@@ -105,6 +113,33 @@ def _half_seen(view: HostView) -> Iterator[tuple[ConntrackEntry, int]]:
         own = any(view.local.is_local(one.family, end) for end in (one.orig_src, one.reply_src))
         if not own and dead_end(view, one.reply_src) is None:  # nobody there: that is why there is no answer
             yield one, group.count
+
+
+Found = list[tuple[ConntrackEntry, Possible, int]]
+
+
+def _unheard(view: HostView, found: Found) -> Found:
+    """Without the ports of which scanners hear nothing while their host answers at others, and those that answer more
+    calls than they leave without an answer: a busy service, not a way back that misses this host."""
+    ct, kept = view.conntrack, Found()
+    seen = (ct.proto == IPPROTO_TCP) & (ct.status & IPS_SEEN_REPLY != 0)
+    ends = np.ascontiguousarray(ct.orig_dst).view(np.uint64).reshape(-1, 2)
+    for entry, stop, count in found[:MOST]:
+        family, address = packed(entry.orig_dst)
+        wanted = address.view(np.uint64)
+        there = seen & (ct.family == family) & (ends[:, 0] == wanted[0]) & (ends[:, 1] == wanted[1])
+        here = int((there & (ct.orig_dport == entry.orig_dport)).sum())
+        if count >= here and (here or not there.any()):
+            kept.append((entry, stop, count))
+    return kept
+
+
+def _answered(view: HostView) -> bool:
+    """Whether a TCP connection that this host forwards was answered over it."""
+    ct = view.conntrack
+    seen = (ct.proto == IPPROTO_TCP) & (ct.status & IPS_SEEN_REPLY != 0)
+    pairs = (group.entry for group in groups(view, seen, ("family", "orig_src", "reply_src")))
+    return any(not any(view.local.is_local(one.family, end) for end in (one.orig_src, one.reply_src)) for one in pairs)
 
 
 def _dropped(view: HostView, one: ConntrackEntry) -> Possible | None:
@@ -161,4 +196,19 @@ def examples() -> Iterator[Example]:
         says = ("; or nobody answers them",) if fires else ()
         severity: Any = {"severity": "info"} if fires else {}
         yield Example(name=name, why=why, tables=calm.build(), fires=fires, says=says, **severity)
+    for name, flows, count, fires, severity in (
+        ("a scanned port of a host that answers at another", (("10.0.0.3", 80),), 3, 0, None),
+        ("one, and its port answers as often", (("10.0.0.3", 443),), 1, 1, "info"),
+        ("three, and its port answers as often", tuple((f"10.0.0.{n}", 443) for n in (3, 4, 5)), 3, 1, "warning"),
+        ("three of a port that answers more", tuple((f"10.0.0.{n}", 443) for n in (3, 4, 5, 6)), 3, 0, None),
+        ("two, while another host answers", (("203.0.113.8", 443),), 2, 1, "info"),
+        ("three, while another host answers", (("203.0.113.8", 443),), 3, 1, "warning"),
+        ("one, while this host answers", (("192.0.2.2", 22),), 1, 1, "warning"),
+    ):
+        busy = _host(drop, count=count)
+        for caller, port in flows:
+            ends = (caller, f"203.0.113.9 {port}") if caller.startswith("10.") else ("10.0.0.2", f"{caller} {port}")
+            busy.conntrack(6, f"{ends[0]} 999 {ends[1]}", f"{ends[1]} {ends[0]} 999", tcp_state="established")
+        more: Any = {"severity": severity} if severity else {}
+        yield Example(name=name, why="what else is seen", tables=busy.build(), fires=fires, **more)
     yield case("set back", "a counter that went back says nothing", _host(drop, moved=-5))
