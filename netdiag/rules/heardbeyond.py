@@ -21,8 +21,8 @@ from netdiag.rules.shape import Example
 from netdiag.rules.silentneighbours import failing
 from netdiag.rules.sockettables import plain
 
-MOST = 64
-"""Callers that are looked up."""
+MOST = 32
+"""Callers that are looked up. More of them at once may be a flood, whose addresses are made up."""
 USUAL = {"inet": 24, "inet6": 64}
 
 
@@ -34,7 +34,9 @@ def heard_beyond(view: HostView, row: Address, link: Link, gateways: Collection[
     if not there or not all(view.read_whole(table) for table in ("sockets", "sysctls")):
         return None
     table, silent = view.sockets, failing(view)
-    calls = np.flatnonzero((table.protocol == IPPROTO_TCP) & (table.state == SYN_RECV))[:MOST]
+    calls = np.flatnonzero((table.protocol == IPPROTO_TCP) & (table.state == SYN_RECV))
+    if len(calls) > MOST:
+        return None
     heard = {str(plain(one.dst)) for one in table.rows(calls)}
     beyond = sorted(
         one
@@ -80,7 +82,16 @@ def heard_examples() -> Iterator[Example]:
     quiet = HostBuilder().link("eth0").address("eth0", "10.0.0.5/8").route("default", via="10.0.0.1", dev="eth0")
     quiet.neighbour("10.0.0.1", dev="eth0").neighbour("10.50.0.9", dev="eth0", state="failed")
     says: tuple[str, ...]
+
+    def many(count: int) -> HostBuilder:
+        made = host()
+        for number in range(count):
+            made.socket(src="10.0.0.5", sport=443, dst=f"198.51.100.{number}", dport=4000, state=SYN_RECV)
+        return made
+
     for name, why, made, fires, says in (
+        ("thirty others call", "a busy moment", many(31), 1, ()),
+        ("a flood", "addresses are made up", many(32), 0, ()),
         ("a /8 for a /24", "ifconfig makes it so", host(), 1, ("10.50.0.9 calls from beyond eth0", "10.0.0.5/24 dev")),
         ("a /23 for a /24", "one bit", host("10.0.0.5/23", "10.0.1.9"), 1, ("10.0.0.5/24 dev",)),
         ("a /24 for a /25", "the first that fits", host("10.0.0.5/24", "10.0.0.200"), 1, ("10.0.0.5/25 dev",)),

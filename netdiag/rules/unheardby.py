@@ -5,6 +5,7 @@ Used where a hardware address that somebody wrote down is judged. Pure; asks for
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from netdiag.model.neighbour import Neighbour
 from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.model.sockets import SYN_RECV, SYN_SENT
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_fdb import entry, fdb
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.sockettables import plain
 
@@ -79,18 +81,29 @@ def unheard_finding(rule: Rule, link: Link, row: Neighbour, callers: list[str]) 
     )
 
 
-def vain_finding(rule: Rule, link: Link, row: Neighbour, called: list[str]) -> Draft:
+def nowhere(view: HostView, link: Link, row: Neighbour) -> bool:
+    """Whether a bridge has learned who is behind each of its ports, and has this hardware address behind none."""
+    if link.kind != "bridge" or not view.read_whole("fdb"):
+        return False
+    ports = {port.ifindex for port in view.stack.ports(link.ifindex) if port.up}
+    known = [one for one in view.fdb.rows() if one.ifindex in ports or one.ifindex == link.ifindex]
+    heard = {one.ifindex for one in known if one.state != "permanent"}
+    return bool(ports) and ports <= heard and row.lladdr not in {one.lladdr for one in known}
+
+
+def vain_finding(rule: Rule, link: Link, row: Neighbour, called: list[str], *, nobody: bool = False) -> Draft:
     """The report of one entry by which nobody answers. One may be off, or filter; a gateway that passes none of several
-    on is more than that."""
+    on is more than that, and so is an address that ``nobody`` behind any port of the bridge has."""
     name, six = link.ifname, "-6 " if row.family == "inet6" else ""
     far = [one for one in called if one != row.dst]
     many = f"{called[0]} and {len(called) - 1} more" if len(called) > 1 else called[0]
     return rule.found(
         subject=subject("neighbour", dst=row.dst, ifname=name),
         severity="warning",
-        confidence="likely" if len(far) > 1 else "possible",
+        confidence="likely" if len(far) > 1 or nobody else "possible",
         message=f"{row.dst} on {name} was written down with {row.lladdr}, and nothing was answered by it since: "
-        f"connections to {many} are not; the hardware address is wrong, or what is behind it does not answer",
+        f"connections to {many} are not; the hardware address is wrong, "
+        + ("for no port has it" if nobody else "or what is behind it does not answer"),
         evidence=(
             (f"neighbour {row.dst}", f"{row.lladdr} permanent", f"RTM_GETNEIGH {name} NDA_LLADDR"),
             ("called again and again", many, "SOCK_DIAG tcp SYN_SENT idiag_retrans"),
@@ -177,3 +190,20 @@ def _vain_examples(host: Callable[..., HostBuilder]) -> Iterator[Example]:
     node.neighbour("10.42.2.0", dev="vx0", state="permanent", lladdr="02:00:00:00:00:09", updated=2.0)
     dead = call(node, "10.42.2.5", "10.42.2.6", src="10.42.1.1")
     yield Example(name="written down, a tunnel's node passes none on", why="it may be off", tables=dead.build())
+    for name, where, learned, severity in (
+        ("and no port has it", "tap0", "02:00:00:00:00:07", "warning"),
+        ("and a port has it", "tap0", "02:00:00:00:00:09", "info"),
+        ("and a port is silent", "br0", "02:00:00:00:00:07", "info"),
+    ):
+        made = HostBuilder().link("br0", kind="bridge").address("br0", "10.1.0.1/24")
+        made.link("tap0", kind="tun", info={"type": "tap"}, master="br0")
+        made.neighbour("10.1.0.5", dev="br0", state="permanent", lladdr="02:00:00:00:00:09", updated=2.0)
+        rows = [entry(made, learned, None, dev=where, state=2, flags=0)]
+        tables = replace(call(made, "10.1.0.5", src="10.1.0.1").build(), fdb=fdb(rows))
+        yield Example(
+            name=f"written down, a guest is called in vain, {name}",
+            why="it was made anew",
+            tables=tables,
+            fires=1,
+            severity=severity,  # type: ignore[arg-type]
+        )

@@ -5,8 +5,9 @@
   and none ends in it. As a warning: it is the default gateway, the other family's gateway on the link answers from
   another one, and nobody else there has it. Likely: it, or a host behind it, opens TCP connections to this host and
   does not hear the answers. A warning: it is a gateway by which several addresses are called again and again, and
-  nothing was answered by it since it was written; an info where only one is called. The same in a bridge's own table:
-  an entry that somebody wrote down leads to another port than the one behind which that hardware address is, or, being
+  nothing was answered by it since it was written; an info where only one is called, unless it is on a bridge that has
+  that hardware address behind none of its ports, and somebody behind each. The same in a bridge's own table: an entry
+  that somebody wrote down leads to another port than the one behind which that hardware address is, or, being
   "permanent", to the bridge itself.
 
 Why it matters
@@ -61,7 +62,14 @@ from netdiag.rules.expected import same_link, since
 from netdiag.rules.gatewaycases import on_bridge, own_address, written_down
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.silentneighbours import of_many
-from netdiag.rules.unheardby import deaf_callers, unheard_examples, unheard_finding, vain_calls, vain_finding
+from netdiag.rules.unheardby import (
+    deaf_callers,
+    nowhere,
+    unheard_examples,
+    unheard_finding,
+    vain_calls,
+    vain_finding,
+)
 
 RULE = Rule(
     id="neigh-permanent-stale-mac",
@@ -100,7 +108,7 @@ def check(view: HostView) -> Iterator[Draft]:
         elif callers:
             yield unheard_finding(RULE, link, row, callers)
         elif truth is None and link.kind not in CARRYING and (called := vain_calls(view, row)):
-            yield vain_finding(RULE, link, row, called)
+            yield vain_finding(RULE, link, row, called, nobody=nowhere(view, link, row))
     yield from _switched(view)
 
 

@@ -4,7 +4,8 @@
   several connections of one program wait so, of a port that it serves or with 4 KiB and more. One connection with so
   much to read is an info; a warning of a port that it serves, where the receive buffer is full, nothing came for
   twelve seconds because nothing may, and nothing is read there from anybody else. Of a process that is stopped or
-  stuck also those that the peer has given up since (CLOSE_WAIT).
+  stuck also those that the peer has given up since (CLOSE_WAIT). What nobody has accepted yet belongs to who listens
+  there; where that one is stopped or frozen, also what waits to be accepted and has sent nothing.
 
 Why it matters
   The program looks alive: its port listens, its process is there, the kernel acknowledges for it. But nothing is
@@ -59,6 +60,8 @@ GOODBYE = 1
 """What the end of the peer's data counts for in the queue (tcp_inq_hint(), idiag_rqueue)."""
 BIRDS = ("bird", "bird6")
 """By /proc/PID/comm: bgp-daemon-dead says that it hangs."""
+HALTED = {"T": "is stopped", "t": "is stopped", "F": "is frozen with its cgroup"}
+"""What a process does that reads nothing, by its state."""
 SETTLED = 5000
 """Milliseconds since the last data came, for programs that merely sleep."""
 
@@ -84,11 +87,16 @@ def check(view: HostView) -> Iterator[Draft]:
     owners = {owner.inode: owner for owner in view.socket_owners.owners}
     listened = set(table.sport[listening(table, IPPROTO_TCP)].tolist())
     groups: dict[int, list[int]] = defaultdict(list)
+    doors = _doors(view, owners)
+    by_pid = {owner.pid: owner for owner in owners.values()}
     for position in np.flatnonzero(mask).tolist():
-        if owner := owners.get(int(table.inode[position])):
+        inode = int(table.inode[position])
+        owner = owners.get(inode) if inode else doors.get(int(table.sport[position]))
+        if owner is not None:
             groups[owner.pid].append(position)
-    for positions in groups.values():
-        owner = owners[int(table.inode[positions[0]])]
+    yield from _not_accepted(view, owners, set(groups))
+    for pid, positions in groups.items():
+        owner = by_pid[pid]
         judged = judgement(view, owner, positions, listened)
         if judged is None:
             continue
@@ -113,13 +121,48 @@ def check(view: HostView) -> Iterator[Draft]:
         )
 
 
+def _doors(view: HostView, owners: dict[int, SocketOwner]) -> dict[int, SocketOwner]:
+    """Who listens, by port: the one program to whom a connection belongs that nobody has accepted yet (the kernel gives
+    it a number only then)."""
+    table, found = view.sockets, defaultdict[int, dict[int, SocketOwner]](dict)
+    for position in np.flatnonzero(listening(table, IPPROTO_TCP)).tolist():
+        if owner := owners.get(int(table.inode[position])):
+            found[int(table.sport[position])][owner.pid] = owner
+    return {port: next(iter(each.values())) for port, each in found.items() if len(each) == 1}
+
+
+def _not_accepted(view: HostView, owners: dict[int, SocketOwner], told: set[int]) -> Iterator[Draft]:
+    """Programs that are halted while somebody waits to be let in, and of which nothing else is told."""
+    table = view.sockets
+    waits = listening(table, IPPROTO_TCP) & (table.later == 1) & (table.rqueue > 0) & (table.later_rqueue > 0)
+    for position in np.flatnonzero(waits).tolist():
+        owner, row = owners.get(int(table.inode[position])), table.row(position)
+        if owner is None or owner.state not in HALTED or owner.pid in told:
+            continue
+        told.add(owner.pid)
+        count = int(table.later_rqueue[position])
+        yield RULE.found(
+            subject=_about(row, owner.comm, served=True),
+            confidence="certain",
+            message=f"{owner.comm} (pid {owner.pid}) {HALTED[owner.state]}: {count} "
+            f"connection{'s' * (count > 1)} to port {row.sport} wait{'s' * (count == 1)} to be accepted",
+            evidence=[
+                ("connections that wait", count, "SOCK_DIAG tcp idiag_rqueue"),
+                ("state of the process", owner.state, f"/proc/{owner.pid}/stat"),
+            ],
+            confirm=[f"ps -o pid,stat,wchan:30,comm -p {owner.pid}", f"ss -ltnp sport = :{row.sport}"],
+            fix=_fix(owner),
+            touches=[subject("host")] if owner.comm in BIRDS else (),
+        )
+
+
 def judgement(
     view: HostView, owner: SocketOwner, positions: list[int], listened: set[int]
 ) -> tuple[Severity, Confidence, str] | None:
     """How bad and how sure; None where the program may only be idle. ``listened``: ports that are served here."""
     table = view.sockets
-    if owner.state in ("T", "t", "F"):
-        return "warning", "certain", "is frozen with its cgroup" if owner.state == "F" else "is stopped"
+    if owner.state in HALTED:
+        return "warning", "certain", HALTED[owner.state]
     waited = [p for p in positions if int(table.later_last_data_recv[p]) >= SETTLED]
     if owner.state == "D" and waited:
         return "warning", "likely", "hangs in the kernel"
@@ -231,6 +274,7 @@ def examples() -> Iterator[Example]:
     )
     yield case("closed by the peer, with one byte", "that is unread", 1, rqueue=2, later_rqueue=2, **gone)
     yield case("closed by the peer, it sleeps", "a pool keeps them", 0, count=9, process="S", **gone)
+    yield from _queued()
     yield case("closed meanwhile", "another matter", 0, state=1, later_state=8)
     yield case("closing on both sides", "the program has done with it", 0, state=9, later_state=9)
     yield case("process not known", "nobody to name", 0, comm=None)
@@ -243,3 +287,48 @@ def examples() -> Iterator[Example]:
     for process, sure in by_state.items():
         one = case(f"how sure, {process}", "what the kernel says of the process", 1, process=process, count=3)
         yield replace(one, confidence=sure)
+
+
+def _queued() -> Iterator[Example]:
+    """Connections that nobody has accepted."""
+
+    def host(process: str = "T", *, queue: int = 2, later: int = 2, **listener: Any) -> HostBuilder:
+        door: dict[str, Any] = {"src": "0.0.0.0", "sport": 80, "comm": "web", "process": process, "inode": 40}
+        queued = {"rqueue": queue, "later": 1, "later_rqueue": later}
+        return HostBuilder().socket(**(door | queued | listener)).counters(before={}, after={})
+
+    def waiting(made: HostBuilder, count: int, **fields: Any) -> HostBuilder:
+        for number in range(count):
+            row: dict[str, Any] = {"src": "192.0.2.1", "sport": 80, "dst": "192.0.2.9", "dport": 5000 + number}
+            row |= {"state": 1, "rqueue": 10, "received": 100, "later": 1, "later_rqueue": 10, "later_received": 100}
+            made.socket(**(row | {"later_last_data_recv": 6000, "inode": 0} | fields))
+        return made
+
+    two = host().socket(src="0.0.0.0", sport=80, family=2, comm="web2", inode=41)
+    says: tuple[str, ...]
+    for name, made, fires, says in (
+        ("of a stopped program", host(), 1, ("web (pid", "is stopped: 2 connections to port 80 wait to be accepted")),
+        (
+            "one, of a frozen one",
+            host("F", later=1),
+            1,
+            ("is frozen with its cgroup: 1 connection to port 80 waits to",),
+        ),
+        ("that came between the looks", host(queue=0), 0, ()),
+        ("and went", host(later=0), 0, ()),
+        ("of a program that sleeps", host("S"), 0, ()),
+        ("of nobody known", host(comm=None), 0, ()),
+        ("with data, of a stopped program", waiting(host(), 2), 1, ("20 bytes in 2 of its connections",)),
+        ("three with data, of one that sleeps", waiting(host("S"), 3), 1, ("does not read: 30 bytes in 3",)),
+        ("two with data, of one that sleeps", waiting(host("S"), 2), 0, ()),
+        ("with data, of another port", waiting(host(queue=0), 3, sport=81), 0, ()),
+        ("with data, where two listen", waiting(two, 3), 1, ("2 connections to port 80",)),
+    ):
+        yield Example(
+            name=f"not accepted: {name}",
+            why="who listens does not accept",
+            tables=made.build(),
+            fires=fires,
+            says=says,
+            severity="warning" if fires else None,
+        )
