@@ -39,6 +39,7 @@ import numpy as np
 from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, Severity, Subject, subject
 from netdiag.model.protocols import IPPROTO_TCP
+from netdiag.model.snapshot import Tables
 from netdiag.model.sockets import CLOSE_WAIT, ESTABLISHED, TOLD_INFO, Socket, SocketOwner, SocketOwners
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
@@ -87,14 +88,14 @@ def check(view: HostView) -> Iterator[Draft]:
     owners = {owner.inode: owner for owner in view.socket_owners.owners}
     listened = set(table.sport[listening(table, IPPROTO_TCP)].tolist())
     groups: dict[int, list[int]] = defaultdict(list)
-    doors = _doors(view, owners)
+    doors = _doors(view)
     by_pid = {owner.pid: owner for owner in owners.values()}
     for position in np.flatnonzero(mask).tolist():
         inode = int(table.inode[position])
         owner = owners.get(inode) if inode else doors.get(int(table.sport[position]))
         if owner is not None:
             groups[owner.pid].append(position)
-    yield from _not_accepted(view, owners, set(groups))
+    yield from _not_accepted(view, set(groups))
     for pid, positions in groups.items():
         owner = by_pid[pid]
         judged = judgement(view, owner, positions, listened)
@@ -121,24 +122,35 @@ def check(view: HostView) -> Iterator[Draft]:
         )
 
 
-def _doors(view: HostView, owners: dict[int, SocketOwner]) -> dict[int, SocketOwner]:
+def _holders(view: HostView) -> dict[int, list[SocketOwner]]:
+    """By socket, the programs that hold it: workers share one with their parent."""
+    found: dict[int, list[SocketOwner]] = defaultdict(list)
+    for owner in view.socket_owners.owners:
+        found[owner.inode].append(owner)
+    return found
+
+
+def _doors(view: HostView) -> dict[int, SocketOwner]:
     """Who listens, by port: the one program to whom a connection belongs that nobody has accepted yet (the kernel gives
     it a number only then)."""
-    table, found = view.sockets, defaultdict[int, dict[int, SocketOwner]](dict)
+    table, holders = view.sockets, _holders(view)
+    found: dict[int, dict[int, SocketOwner]] = defaultdict(dict)
     for position in np.flatnonzero(listening(table, IPPROTO_TCP)).tolist():
-        if owner := owners.get(int(table.inode[position])):
+        for owner in holders[int(table.inode[position])]:
             found[int(table.sport[position])][owner.pid] = owner
     return {port: next(iter(each.values())) for port, each in found.items() if len(each) == 1}
 
 
-def _not_accepted(view: HostView, owners: dict[int, SocketOwner], told: set[int]) -> Iterator[Draft]:
+def _not_accepted(view: HostView, told: set[int]) -> Iterator[Draft]:
     """Programs that are halted while somebody waits to be let in, and of which nothing else is told."""
+    holders = _holders(view)
     table = view.sockets
     waits = listening(table, IPPROTO_TCP) & (table.later == 1) & (table.rqueue > 0) & (table.later_rqueue > 0)
     for position in np.flatnonzero(waits).tolist():
-        owner, row = owners.get(int(table.inode[position])), table.row(position)
-        if owner is None or owner.state not in HALTED or owner.pid in told:
+        row, who = table.row(position), holders[int(table.inode[position])]
+        if not who or any(each.state not in HALTED for each in who) or told & {each.pid for each in who}:
             continue
+        owner = who[0]
         told.add(owner.pid)
         count = int(table.later_rqueue[position])
         yield RULE.found(
@@ -304,6 +316,16 @@ def _queued() -> Iterator[Example]:
             made.socket(**(row | {"later_last_data_recv": 6000, "inode": 0} | fields))
         return made
 
+    def shared(*states: str) -> Tables:
+        """Of a listener that a parent and its worker hold."""
+        made = host().build()
+        (one,) = made.socket_owners.owners
+        rows = tuple(msgspec.structs.replace(one, pid=at, state=state) for at, state in enumerate(states, 7))
+        return replace(made, socket_owners=SocketOwners(owners=rows, seconds=1.0))
+
+    for states, fires in (("TT", 1), ("TS", 0), ("ST", 0)):
+        name = f"not accepted: of a parent and a worker, {states}"
+        yield Example(name=name, why="one of them accepts", tables=shared(*states), fires=fires)
     two = host().socket(src="0.0.0.0", sport=80, family=2, comm="web2", inode=41)
     says: tuple[str, ...]
     for name, made, fires, says in (
