@@ -31,6 +31,16 @@ def decided_otherwise(view: HostView, shadow: Shadow) -> Route | None:
     return None
 
 
+def decided_alike(view: HostView, shadow: Shadow) -> Route | None:
+    """A route of the dead rule's table that sends its packets the way that the earlier rule sends them."""
+    fib = view.fib(shadow.rule.family)
+    positions = fib.positions(shadow.rule.table or 0)
+    for row in view.route_rows(shadow.rule.family, positions[:MOST_COMPARED].tolist()):
+        if row.hops and common_part(shadow.rule, row.dst) is not None:
+            return row
+    return None
+
+
 def common_part(rule: PolicyRule, dst: str) -> str | None:
     """The part of a route's destinations that the rule's "to" lets pass, as a prefix; None where there is none.
 

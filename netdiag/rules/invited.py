@@ -27,6 +27,8 @@ MOST = 64
 """Routes to one BGP neighbour that are looked at."""
 NOTICED = 3
 """Refused packets between the samples; a stray or two are normal on any network."""
+STRANGE = "203.0.113.0/24"
+"""A network of nobody's (RFC 5737)."""
 CONSULTS = ("rules", "nexthops", "neighbours", "nft", "bird", "bird_routes", "wireguard")
 
 
@@ -102,6 +104,18 @@ def tunnelled(view: HostView, family: str, links: list[Link]) -> tuple[str, Link
                 continue
             if any(view.lookup(Query(family=family, dst=at)).oif == link.ifindex for at in specimens(prefix)):
                 return prefix, link
+    return None
+
+
+def named_source(view: HostView, link: Link) -> tuple[str, str] | None:
+    """A subnet of IPv4 behind the interface of which a translation on the way out says by its name that it is to be
+    given another address there, and that interface; what is said for all sources names none."""
+    own = [row for row in view.addresses if row.ifindex == link.ifindex and row.family == "inet" and row.prefixlen < 31]
+    subnets = {str(ip_network(f"{row.local}/{row.prefixlen}", strict=False)) for row in own}
+    for subnet, oif in product(sorted(subnets), sorted(default_ways(view, "inet") - {link.ifindex})):
+        out = view.link(oif)
+        if out is not None and translated(view, "inet", subnet, out) and not translated(view, "inet", STRANGE, out):
+            return subnet, out.ifname
     return None
 
 

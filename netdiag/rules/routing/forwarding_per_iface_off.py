@@ -6,7 +6,8 @@
   translated: what they send leaves, and no answer comes back. Or on the one behind which a BGP neighbour of another AS,
   which tells this host of routes, is told by its BIRD of networks behind another interface: it sends what is for there.
   Or on one that a policy rule names: what arrives there (iif) has a table of its own. Or on the one by which a guest
-  that forwards opened a connection whose answer came and did not get through; or the one by which all leaves that a
+  that forwards opened a connection whose answer came and did not get through; or on one from whose subnet, by its name,
+  packets are given another address on the way out (a warning); or the one by which all leaves that a
   network behind an interface that forwards sends abroad, by a policy rule or under another address (a warning).
 
 Why it matters
@@ -49,7 +50,7 @@ from netdiag.rules.answerless import half_open, led_out
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.build_nft import chain, nat, oifname, plain, rule, saddr, table, verdict
-from netdiag.rules.invited import NOTICED, invited, translated
+from netdiag.rules.invited import NOTICED, invited, named_source, translated
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -118,18 +119,12 @@ def weight(
     if guest is not None and guest.kind != "subnet" and lucky:  # a wide subnet on a tap may be a VPN's
         return "critical", "likely", f"its guests have no network, those of {lucky[0].link.ifname} have"
     if served and link in around.exits and not (_open(view, around) - dead):
-        return (
-            "critical",
-            "likely",
-            f"it is the only way out of the guests behind {served[0].link.ifname}, no answer returns",
-        )
+        words = f"it is the only way out of the guests behind {served[0].link.ifname}, no answer returns"
+        return "critical", "likely", words
     sent = next((one for one in lucky if translated(view, "inet", one.prefix, link)), None)
     if sent is not None:
-        return (
-            "critical",
-            "likely",
-            f"the addresses of the guests behind {sent.link.ifname} are translated there, and no answer returns",
-        )
+        words = f"the addresses of the guests behind {sent.link.ifname} are translated there, and no answer returns"
+        return "critical", "likely", words
     if rule := next((one for one in view.rules if one.family == "inet" and one.iif == link.ifname and one.table), None):
         return "critical", "likely", f"rule {rule.priority} leads what arrives there to table {rule.table}"
     if partners:
@@ -141,6 +136,8 @@ def weight(
         return "warning", "likely", f"{sent_out}, and no answer returns"
     if (asked := half_open(view, [one.link for one in lucky], link)) is not None:
         return "warning", "likely", asked
+    if (own := named_source(view, link)) is not None:
+        return "warning", "likely", f"packets from {own[0]} behind it are translated on {own[1]}, and none gets there"
     if alive(view) < 2:
         return "warning", "likely", "no two interfaces are left to forward between"
     return "info", "possible", "that may be meant"
@@ -247,6 +244,14 @@ def examples() -> Iterator[Example]:
         home = _router(eth1=0).route("default", via="10.1.0.2", dev="eth1")
         home.nft(table(chain("post", rule(oifname(oif), plain("masq")), hook="postrouting", type="nat"), name="nat"))
         yield _case(f"a network translated {name}", "do answers come?", home, 1, severity=severity)
+    for name, conditions, severity in (
+        ("by its name", saddr("10.2.0.0/24"), "warning"),
+        ("with all others", (), "info"),
+        ("and one beside it", saddr("10.1.0.0/24"), "info"),
+    ):
+        lan = _router(eth2=0).route("default", via="10.0.0.2", dev="eth0")
+        lan.nft(table(chain("post", rule(conditions, plain("masq")), hook="postrouting", type="nat"), name="nat"))
+        yield _case(f"a subnet translated {name}", "are its packets to get out?", lan, 1, severity=severity)
     mgmt = _router(eth2=0).route("default", via="10.2.0.2", dev="eth2")
     yield _case("management with the default route", "kept apart on purpose", mgmt, 1, severity="info")
     alone = _router(eth1=0, eth2=0).sysctl("net.ipv4.conf.lo.forwarding", 1)

@@ -28,7 +28,7 @@ Not flagged
   Rules for the tables main, default and local: a catch-all in front of them replaces them on purpose, as long as no
   guest loses its packets; one to whom the other table has a host route has moved. A rule that
   refuses (unreachable ...): behind the lookup that it guards it is right, in front of it see
-  rule-terminal-unreachable. A table that is empty, or would decide the same.
+  rule-terminal-unreachable. A table that is empty; one that would decide the same is information.
 
 References
   net/core/fib_rules.c fib_rules_lookup() and fib_rule_match(); net/ipv4/fib_rules.c fib4_rule_suppress();
@@ -46,7 +46,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import Route, RouteExtra
 from netdiag.rules.build import HostBuilder
-from netdiag.rules.deadrules import common_part, decided_otherwise
+from netdiag.rules.deadrules import common_part, decided_alike, decided_otherwise
 from netdiag.rules.demands import CONSULTS, READS
 from netdiag.rules.lastcases import last_resort_dead
 from netdiag.rules.routewords import ip_command, rule_subject, rule_words, table_word, way_words
@@ -68,14 +68,17 @@ MOST_NAMED = 4
 def check(view: HostView) -> Iterator[Draft]:
     for family in ("inet", "inet6"):
         behind: dict[PolicyRule, list[tuple[PolicyRule, Route]]] = {}
+        alike: dict[PolicyRule, list[tuple[PolicyRule, Route]]] = {}
         for shadow in (*Shadows(view.rules, view.fib(family), view.stack).find(), *unmarked(view, family)):
             if shadow.by.action in REFUSALS:
                 continue  # rule-terminal-unreachable
             row = decided_otherwise(view, shadow)
             if row is not None:
                 behind.setdefault(shadow.by, []).append((shadow.rule, row))
-        for taker, dead in behind.items():
-            yield _draft(view, taker, dead)
+            elif not shadow.by.invert and (row := decided_alike(view, shadow)) is not None:
+                alike.setdefault(shadow.by, []).append((shadow.rule, row))
+        for taker, dead in (alike | behind).items():
+            yield _draft(view, taker, dead, idle=taker not in behind)
     for rule, guests in sent_away(view).items():
         yield _of_guests(view, rule, guests)
 
@@ -101,11 +104,13 @@ def _of_guests(view: HostView, rule: PolicyRule, guests: list[SentAway]) -> Draf
     )
 
 
-def _draft(view: HostView, taker: PolicyRule, dead: list[tuple[PolicyRule, Route]]) -> Draft:
+def _draft(view: HostView, taker: PolicyRule, dead: list[tuple[PolicyRule, Route]], *, idle: bool) -> Draft:
+    """``idle``: its table would lead the same way at this moment."""
     (rule, row), ip = dead[0], ip_command(taker.family)
     others = ", ".join(str(other.priority) for other, _ in dead[1:MOST_NAMED])
     more = f" (nor do {others}{' ...' if len(dead) > MOST_NAMED else ''})" if others else ""
     answer = f"table {table_word(taker.table)} has a route for all of them"
+    answer += f"; table {table_word(rule.table)} would lead the same way at this moment" if idle else ""
     gets = "gets no packet without the mark" if taker.invert else "never gets a packet"
     links = sorted({view.ifname(hop.oif) for _, kept in dead for hop in kept.hops if hop.oif})
     asked = _question(view, rule, row)
@@ -114,7 +119,8 @@ def _draft(view: HostView, taker: PolicyRule, dead: list[tuple[PolicyRule, Route
         message=f"rule {rule.priority} ({rule_words(rule)}) {gets}{more}: "
         f"rule {taker.priority} ({rule_words(taker)}) comes first and {answer}",
         severity="warning",
-        confidence="likely" if same_packets(rule, taker) else None,  # the second may be meant as a standby
+        # the second of two for the same packets may be meant as a standby
+        confidence="possible" if idle else "likely" if same_packets(rule, taker) else None,
         evidence=[
             (f"rule {taker.priority}", rule_words(taker), "RTM_GETRULE"),
             (f"rule {rule.priority}", rule_words(rule), "RTM_GETRULE"),
@@ -162,8 +168,9 @@ def _host() -> HostBuilder:
     return host.route("default", via="2001:db8:1::2", dev="eth1", table=60)
 
 
-def _case(name: str, why: str, host: HostBuilder, fires: int = 0) -> Example:
-    return Example(name=name, why=why, tables=host.build(), fires=fires)
+def _case(name: str, why: str, host: HostBuilder, fires: int = 0, *, idle: bool = False) -> Example:
+    told: dict[str, Any] = {"severity": "info", "confidence": "possible", "says": ("would lead the same way",)}
+    return Example(name=name, why=why, tables=host.build(), fires=fires or idle, **(told if idle else {}))
 
 
 def examples() -> Iterator[Example]:
@@ -200,11 +207,8 @@ def _examples() -> Iterator[Example]:
         fires=1,
         subject=subject("rule", priority=40000, family="inet"),
     )
-    yield _case(
-        "behind a main table without a default route",
-        "what main does not know comes to the rule",
-        _host().rule(40000, **marked),
-    )
+    strange = _host().rule(40000, **marked)
+    yield _case("behind a main table without a default route", "what main does not know comes to the rule", strange)
     yield Example(
         name="equal priority",
         why="the kernel puts a new rule behind its equals",
@@ -229,16 +233,10 @@ def _examples() -> Iterator[Example]:
         _halves("128.0.0.0/1").rule(100, table=70).rule(200, **marked),
         1,
     )
-    yield _case(
-        "one half only",
-        "the other half of the world comes to the rule",
-        _halves("128.0.0.0/2").rule(100, table=70).rule(200, **marked),
-    )
-    yield _case(
-        "refused before",
-        "a rule that is unreachable takes everything as well: rule-terminal-unreachable speaks",
-        _host().rule(100, action="unreachable", fwmark=1).rule(200, **marked),
-    )
+    half = _halves("128.0.0.0/2").rule(100, table=70).rule(200, **marked)
+    yield _case("one half only", "the other half of the world comes to the rule", half)
+    before = _host().rule(100, action="unreachable", fwmark=1).rule(200, **marked)
+    yield _case("refused before", "it takes everything as well: rule-terminal-unreachable speaks", before)
     yield from _selector_examples(marked)
     yield from _table_examples(marked)
 
@@ -366,17 +364,20 @@ def _table_examples(marked: dict[str, Any]) -> Iterator[Example]:
     )
     bare = _host().route("10.8.0.0/16", via="10.1.0.2", dev="eth1", table=50).rule(100, table=50)
     bits = bare.rule(200, table=60, dst="10.8.0.9", dst_len=16)
-    yield _case("destinations with host bits, the same decision", "the kernel keeps them", bits)
+    yield _case("destinations with host bits, the same decision", "the kernel keeps them", bits, idle=True)
     for dst, fires in (("10.0.0.0/8", 0), ("172.16.0.0/12", 1)):
         other = _host().route(dst, via="10.1.0.2", dev="eth1", table=62).rule(100, table=50)
         other.route("default", via="10.0.0.2", dev="eth0", table=62)
         other.rule(200, table=62, dst="10.0.0.0", dst_len=8, invert=True)
-        yield _case(f"not to 10.0.0.0/8, the only difference is {dst}", "it is left out, or not", other, fires)
+        yield _case(
+            f"not to 10.0.0.0/8, the only difference is {dst}", "it is left out, or not", other, fires, idle=not fires
+        )
     agreed = _host().route("10.8.0.0/16", via="10.1.0.2", dev="eth1", table=50).rule(100, table=50)
     yield _case(
         "same decision for the rule's destinations",
         "10.8.0.0/16 leaves by eth1 in both tables",
         agreed.rule(200, table=60, dst="10.8.0.0", dst_len=16),
+        idle=True,
     )
     throw = _host().rule(100, table=50).rule(200, **marked)
     yield _case(
@@ -427,7 +428,7 @@ def _table_examples(marked: dict[str, Any]) -> Iterator[Example]:
     )
     same = _host().route("default", via="10.0.0.2", dev="eth0", table=61)
     same.rule(100, table=50).rule(200, table=61, fwmark=1)
-    yield _case("same decision", "table 61 says what table 50 says: nothing goes wrong", same)
+    yield _case("same decision", "table 61 says what table 50 says: nothing goes wrong yet", same, idle=True)
     bare = _host().rule(100, table=50).rule(200, table=777, fwmark=1)
     yield _case("empty table behind", "it decides nothing; rule-references-empty-table speaks about it", bare)
     yield _case(
