@@ -5,7 +5,9 @@ counts as dialled where nothing listens on its local port. Pure; nothing can fai
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,9 @@ from netdiag.model.distinct import among, distinct
 from netdiag.model.finding import subject
 from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.model.sockets import AF_INET, AF_INET6, ESTABLISHED, SYN_SENT
+from netdiag.rules.build import HostBuilder
 from netdiag.rules.demands import Demand
+from netdiag.rules.shape import Example
 from netdiag.rules.sockettables import comm_of, endpoint, listening, plain
 
 MOST = 128
@@ -55,3 +59,27 @@ def dialled(view: HostView) -> Iterator[Demand]:
         )
         if len(told) >= MOST:
             return
+
+
+def marked(view: HostView) -> Iterator[Demand]:
+    """Those with a mark of their own (SO_MARK) whose bytes nobody answers; none is busy: they may be meant to end."""
+    for demand in dialled(view):
+        if demand.busy and demand.query.mark:
+            yield replace(demand, busy=False)
+
+
+def refused_marked() -> Iterator[Example]:
+    """For rule-terminal-unreachable: what a program marked."""
+
+    def case(name: str, why: str, severity: Any, rule: dict[str, Any] | None = None, **fields: Any) -> Example:
+        host = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+        host.rule(100, action="unreachable", **({"fwmark": 1} if rule is None else rule))
+        ends = {"src": "10.0.0.1", "sport": 40000, "dst": "203.0.113.9", "dport": 443}
+        host.socket(**(ends | {"state": 1, "wqueue": 100, "mark": 1} | fields))
+        name = f"a program's marked connection: {name}"
+        return Example(name=name, why=why, tables=host.build(), fires=1, severity=severity)
+
+    yield case("it waits for an answer", "its route is there, and not asked", "warning")
+    yield case("it has nothing to send", "nobody knows of whom", "info", wqueue=0)
+    yield case("it has another mark", "it is not refused", "info", mark=2)
+    yield case("it has none", "likewise", "info", mark=0)

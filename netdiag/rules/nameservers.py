@@ -23,6 +23,8 @@ FALLBACK = "127.0.0.1"
 DOCKER = "127.0.0.11"
 """Docker's resolver inside a container: its socket is at another port, behind a redirection made before it started."""
 DNS_PORT = 53
+BROAD = {"inet": 16, "inet6": 32}
+"""Prefix lengths below which a refusal is a null route for whole networks."""
 IPVS = "kube-ipvs0"
 """The interface on which kube-proxy keeps the addresses of services."""
 WIDE = ("", "/", "/system.slice", "/user.slice", "/init.scope")

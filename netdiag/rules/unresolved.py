@@ -94,6 +94,23 @@ def lost(view: HostView) -> Iterator[Lost]:
                 yield Lost(daemon.socket, one, protocol, tuple(told.get(one.net, ())))
 
 
+def kept_out(view: HostView, row: Lost) -> bool:
+    """Whether a filter keeps it from the kernel, to which this daemon gives others, and it goes to nobody else: a route
+    reflector would pass it on."""
+    net, table = row.route.net, row.route.table
+    kernels = (
+        channel
+        for daemon in view.bird.daemons
+        if daemon.socket == row.socket
+        for protocol in daemon.protocols
+        if protocol.proto == "Kernel"
+        for channel in protocol.channels
+    )
+    given = any(one.table == table and one.output_filter not in (None, "REJECT") for one in kernels)
+    lists = (listed for daemon in view.bird_routes if daemon.socket == row.socket for listed in daemon.exports)
+    return given and not any(route.net == net for listed in lists for route in listed.routes or ())
+
+
 def grouped(rows: Iterator[Lost]) -> dict[tuple[str, str, str | None], list[Lost]]:
     """By daemon, protocol and next hop: one cause."""
     found: dict[tuple[str, str, str | None], list[Lost]] = {}

@@ -20,7 +20,8 @@ Fix
 Not flagged
   Routes with a blackhole community (65535:666, *:666): null routes on purpose. Those that an import filter made
   unreachable (on directly connected sessions, all whose next hop is on the link). Static routes of type unreachable or
-  blackhole. Routes that are not the best, and such as are not in the kernel: a route reflector. A BIRD that does not
+  blackhole. Routes that are not the best, and such as are not in the kernel: a route reflector; where a filter keeps
+  them from the kernel and they go to nobody else, they are information. A BIRD that does not
   tell the attributes of these routes: not evaluated.
 
 References
@@ -34,9 +35,9 @@ from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute, UnresolvedRoute
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.rules.bgpsessions import bird_name, birdc
-from netdiag.rules.build_bird import BirdHost
+from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.shape import Example, Rule
-from netdiag.rules.unresolved import grouped, held, known, lost, prefixes, way
+from netdiag.rules.unresolved import grouped, held, kept_out, known, lost, prefixes, way
 
 RULE = Rule(
     id="bgp-nexthop-unreachable",
@@ -54,18 +55,22 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     alone = len(view.bird.daemons) == 1
     there = held(view)
     found = grouped(row for row in lost(view) if row.route.net in there)
-    for (socket, name, hop), rows in found.items():
+    apart = grouped(row for row in lost(view) if row.route.net not in there and kept_out(view, row))
+    for (socket, name, hop), rows in [*found.items(), *(each for each in apart.items() if each[0] not in found)]:
+        silent = rows[0].route.net not in there
         several, learnt = len(rows) > 1, rows[0].protocol.proto == "BGP"
         first = learnt and not any(row.told for row in rows)
         where = [
             *(subject("prefix", prefix=row.route.net) for row in rows[:64]),
-            *(subject("route", dst=row.route.net, table=there[row.route.net][1]) for row in rows[:64]),
+            *(subject("route", dst=row.route.net, table=there[row.route.net][1]) for row in rows[:64] if not silent),
         ]
         kind = "bgp-session" if learnt else "bird-protocol"
         yield RULE.found(
             subject=subject(kind, name=name, socket=None if alone else socket, next_hop=hop),
             message=f"BIRD cannot resolve next hop {hop} of {prefixes(rows)} from {name}: "
-            f"{'these prefixes are' if several else 'the prefix is'} unreachable",
+            f"{'these prefixes are' if several else 'the prefix is'} unreachable"
+            + (", and a filter keeps that from the kernel: packets go by another route, if any" if silent else ""),
+            confidence="possible" if silent else None,
             evidence=[
                 ("unreachable best routes with that next hop", len(rows), f"birdc show route all protocol {name}"),
                 (f"kernel's route to {hop}", way(view, hop), "RTM_GETROUTE, policy rules"),
@@ -120,5 +125,16 @@ def examples() -> Iterator[Example]:
     yield _case("announced", "the same; told below", _gone(), told=True, **crit)
     yield _case("not in the kernel", "a route reflector installs nothing", _gone(), installed=False)
     yield _case("none", "the ordinary case")
+    for name, filtered, passed, fires in (
+        ("a filter", "(unnamed)", (), 1),
+        ("export none", "REJECT", (), 0),
+        ("a filter, and it is passed on", "(unnamed)", (BirdRoute(net="10.60.0.0/24", protocol="up1"),), 0),
+    ):
+        host = BirdHost().bgp("up1", session="internal multihop AS4").bgp("up2", neighbor_address="192.0.2.9")
+        host.protocol("k4", "Kernel", channels=(channel(table="master4", output_filter=filtered),))
+        host.exports("up2", routes=passed).unresolved(_gone())
+        told: dict[str, Any] = {"severity": "info", "says": ("a filter keeps that from the kernel",)} if fires else {}
+        why = "the kernel shall not refuse it, or a reflector"
+        yield Example(name=f"kept from the kernel by {name}", why=why, tables=host.build(), fires=fires, **told)
     silent = BirdHost().bgp("up1").exports("up1", routes=())
     yield Example(name="not told", why="an odd release", tables=silent.build(), unjudged=True)

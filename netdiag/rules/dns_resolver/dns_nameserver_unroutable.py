@@ -49,7 +49,7 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.givenroutes import private
-from netdiag.rules.nameservers import asked, asks_dns, beyond
+from netdiag.rules.nameservers import BROAD, asked, asks_dns, beyond
 from netdiag.rules.neighbours.neigh_gateway_failed import RECENT
 from netdiag.rules.routewords import delete_rule, ip_command
 from netdiag.rules.shape import Example, Rule, quoted
@@ -65,9 +65,6 @@ RULE = Rule(
     reads=("resolver", "links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls"),
     consults=("wireguard", "bird", "sockets"),
 )
-
-BROAD = {"inet": 16, "inet6": 32}
-"""Prefix lengths below which a refusal is a null route for whole networks."""
 
 
 class Trouble(NamedTuple):

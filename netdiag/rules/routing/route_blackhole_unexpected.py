@@ -1,10 +1,11 @@
 """What it checks
   A route of type blackhole, unreachable or prohibit refuses what this host demonstrably sends to (the neighbour of a
-  BGP session, the endpoint of a WireGuard peer, the far end of a tunnel, a guest (one with a host route, or one that is
-  alone with this host in the subnet of its tap, or a live one on a bridge of guests), a live neighbour on a link, what
-  a living WireGuard peer carries, the far end of a connection that a program of this host opened, or that a guest has
-  opened through it), although a working route lies behind it: one of a worse metric, of a shorter prefix, or of a later
-  table. Also: it takes a prefix, by its metric, from a working unicast route of the same prefix.
+  BGP session, the endpoint of a WireGuard peer, the far end of a tunnel, a guest (one with a host route, or one that
+  is alone with this host in the subnet of its tap, or a live one on a bridge of guests), a live neighbour on a link,
+  what a living WireGuard peer carries, the far end of a connection that a program of this host opened, or that a
+  guest has opened through it, a nameserver), although a working route lies behind it: one of a worse metric, of a
+  shorter prefix, or of a later table. Also: it takes a prefix, by its metric, from a working unicast route of the
+  same prefix.
 
 Why it matters
   A blackhole drops without a word (the sender on this host gets EINVAL), "unreachable" answers with EHOSTUNREACH,
@@ -60,6 +61,7 @@ from netdiag.rules.dialled import dialled
 from netdiag.rules.guestcalls import called, refused_flows
 from netdiag.rules.innercases import refused_by_route
 from netdiag.rules.lastcases import last_resort_hidden
+from netdiag.rules.namedemands import asked_for_names, refused_names
 from netdiag.rules.refusalcases import kill_switches, refused_bridged, refused_dialled
 from netdiag.rules.refusals import aggregate, left_behind, may_be_client, weight
 from netdiag.rules.routewords import ip_command, route_subject, table_word, way_words
@@ -71,7 +73,7 @@ RULE = Rule(
     title="a route refuses packets for somebody in use, in front of a route that works",
     severity="critical",
     reads=READS,
-    consults=(*CONSULTS, "bird_routes", "sockets", "conntrack", "conntrack_state"),
+    consults=(*CONSULTS, "bird_routes", "sockets", "conntrack", "conntrack_state", "resolver"),
     explains=("bgp-*", "wg-*", "neigh-*", "route-onlink-missing-gateway", "dns-nameserver-unroutable"),
     family="each",
 )
@@ -97,7 +99,7 @@ def by_demand(view: HostView) -> Iterator[Refusal]:
     """What is refused to somebody in use."""
     told = view.read_whole("bird") and view.read_whole("bird_routes") and bool(view.bird_routes) and known(view)
     unresolved = {one.route.net for one in lost(view)} if told else None
-    asked = (*demands(view), *pairs(view), *inner(view), *dialled(view), *called(view))
+    asked = (*demands(view), *pairs(view), *inner(view), *dialled(view), *called(view), *asked_for_names(view))
     endpoints = {demand.query.dst for demand in asked if demand.kind == "wireguard"}
     for demand in asked:
         answer, family = view.lookup(demand.query), demand.query.family
@@ -109,8 +111,8 @@ def by_demand(view: HostView) -> Iterator[Refusal]:
         endpoint = demand.kind == "wireguard" or (demand.kind == "neighbour" and demand.query.dst in endpoints)
         if endpoint and row.dst.endswith(("/32", "/128")):
             continue  # a refusal of the endpoint alone: wg-endpoint-unroutable says it
-        if demand.kind in ("inner", "flow") and row.dst.endswith(("/32", "/128")):
-            continue  # one guest of the mesh that was given up, or whom somebody shut out
+        if demand.kind in ("inner", "flow", "nameserver") and row.dst.endswith(("/32", "/128")):
+            continue  # one guest of the mesh that was given up, or whom somebody shut out; dns-nameserver-unroutable
         hidden = left_behind(view, family, answer.route, demand.ifindex)
         if hidden is None and answer.rule is not None:
             hidden = _asked_next(view, demand, answer.rule, row)
@@ -444,6 +446,5 @@ def _of_sessions() -> Iterator[Example]:
     local.address("eth0", "fe80::1/64").link("eth1").address("eth1", "fe80::2/64").route("fe80::/80", type="blackhole")
     yield _case("a session of a link", "a link is asked for its own routes alone", local)
     yield from refused_by_route()
-    yield from refused_dialled()
-    yield from refused_bridged()
-    yield from refused_flows()
+    yield from (*refused_dialled(), *refused_bridged())
+    yield from (*refused_flows(), *refused_names())

@@ -1,14 +1,15 @@
 """What it checks
   A policy rule that refuses packets (unreachable, prohibit, blackhole) stands in front of the rule that would route
-  them: a later rule with a table of its own matches no packet but those refused, and its table has routes for them; or
-  it is for the packets of a network that only the interface leads to from which this one refuses them (a warning).
+  them: a later rule with a table of its own matches no packet but those refused, and its table has routes for them;
+  or it is for the packets of a network that only the interface leads to from which this one refuses them (a warning).
   Also: what this host demonstrably sends (to the neighbour of a BGP session, a WireGuard endpoint with the device's
-  mark, a tunnel's far end, a guest, by its own prefix what a living WireGuard peer carries) ends at such a rule
-  although a table behind it has the way. A rule refuses the whole subnet of an own interface by its "to", with live
-  neighbours on it. A rule refuses by its "from", "iif" or both, and nothing else, all that a network of guests sends
-  beyond a host that forwards for them. A rule refuses everything, or all that this host begins ("not from NETWORK": a
-  source that is still open is in none; "iif lo"), nothing before it leads anywhere, and main, or a table behind it for
-  all packets, has the default route: not even a tunnel could get out.
+  mark, a tunnel's far end, a guest, by its own prefix what a living WireGuard peer carries, a connection that a
+  program marked) ends at such a rule although a table behind it has the way. A rule refuses the whole subnet of an
+  own interface by its "to", with live neighbours on it. A rule refuses by its "from", "iif" or both, and nothing
+  else, all that a network of guests sends beyond a host that forwards for them. A rule refuses everything, or all
+  that this host begins ("not from NETWORK": a source that is still open is in none; "iif lo"), nothing before it
+  leads anywhere, and main, or a table behind it for all packets, has the default route: not even a tunnel could get
+  out.
 
 Why it matters
   Marked or selected traffic dies with EHOSTUNREACH, EACCES or in silence, although "ip route show table" shows its
@@ -52,6 +53,7 @@ from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.deadrules import decided_otherwise
 from netdiag.rules.demands import CONSULTS, READS, Demand, demands, inner
+from netdiag.rules.dialled import marked, refused_marked
 from netdiag.rules.innercases import refused_by_rule, refused_where_it_comes_in
 from netdiag.rules.lastcases import last_resort_refused
 from netdiag.rules.routewords import (
@@ -74,7 +76,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=READS,
-    consults=CONSULTS,
+    consults=(*CONSULTS, "sockets"),
     explains=("bgp-*", "wg-*", "rule-shadowed", "src-addr-selection-wrong"),
     family="each",
 )
@@ -108,6 +110,10 @@ def check(view: HostView) -> Iterator[Draft]:
     for demand in inner(view):
         refused = _refused(view, demand)
         if refused is not None and refused[1].oif == demand.ifindex and _aimed(refused[0], refused[1]):
+            yield _demanded(view, refused[0], demand, refused[1])
+    for demand in marked(view):
+        refused = _refused(view, demand)
+        if refused is not None and refused[0].fwmark and not _guards(view, refused[0]):
             yield _demanded(view, refused[0], demand, refused[1])
     for rule in refusing:
         held = shut_in(view, rule)
@@ -239,9 +245,9 @@ def examples() -> Iterator[Example]:
     crit: dict[str, Any] = {"fires": 1, "severity": "critical"}
     info: dict[str, Any] = {"fires": 1, "severity": "info"}
     about = subject("rule", priority=100, family="inet")
-    for action in ("unreachable", "prohibit", "blackhole"):
-        host = _host().rule(100, action=action, fwmark=1).rule(200, fwmark=1, table=60)
-        yield _case(action, "the lookup comes too late", host, subject=about, **crit)
+    for verb in ("unreachable", "prohibit", "blackhole"):
+        host = _host().rule(100, action=verb, fwmark=1).rule(200, fwmark=1, table=60)
+        yield _case(verb, "the lookup comes too late", host, subject=about, **crit)
     six = _host().rule(100, action="unreachable", fwmark=1, family="inet6")
     yield _case("IPv6", "the same", six.rule(200, fwmark=1, table=60, family="inet6"), **crit)
     src = _host().rule(100, action="prohibit", src="10.8.0.0", src_len=16)
@@ -252,19 +258,10 @@ def examples() -> Iterator[Example]:
     yield _case("a part of it", "one network of several is shut out on purpose", part, **info)
     guard = _host().rule(100, fwmark=1, table=60).rule(200, action="unreachable", fwmark=1)
     yield _case("kill switch behind its lookup", "it refuses what has no route", guard)
-    yield _case(
-        "empty table",
-        "the lookup would find nothing",
-        _host().rule(100, action="unreachable", fwmark=1).rule(200, fwmark=1, table=61),
-        **info,
-    )
-    yield _case(
-        "in front of main",
-        "nobody says that it is not meant",
-        _host().rule(100, action="unreachable", fwmark=1),
-        confidence="possible",
-        **info,
-    )
+    empty = _host().rule(100, action="unreachable", fwmark=1).rule(200, fwmark=1, table=61)
+    yield _case("empty table", "the lookup would find nothing", empty, **info)
+    front = _host().rule(100, action="unreachable", fwmark=1)
+    yield _case("in front of main", "nobody says that it is not meant", front, confidence="possible", **info)
     beside = (
         _host()
         .rule(50, src="10.1.0.1", src_len=32, action="goto", goto=32766)
@@ -447,3 +444,4 @@ def _own_subnets() -> Iterator[Example]:
     marked = refused("10.0.0.0", 24, fwmark=1)
     yield _case("an own subnet for marked packets", "a customer is kept out of it", marked, 1, severity="info")
     yield from refused_by_rule()
+    yield from refused_marked()
