@@ -14,6 +14,7 @@ from netdiag.index.view import HostView
 from netdiag.model.bird import BirdRoute
 from netdiag.model.finding import Severity, Subject, subject
 from netdiag.model.link import Link
+from netdiag.model.route import RT_TABLE_MAIN
 from netdiag.rules import bgpsessions
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost, channel
@@ -54,18 +55,31 @@ def invited(
             for route in (listed.routes or ())[:MOST]:
                 if (":" in route.net) != (family == "inet6") or route.net.endswith("/0"):
                     continue
-                others = (at for at in specimens(route.net) if not view.local.owners(at))
-                far = next(others, None)  # this host's own address in a subnet says nothing of that
-                if far is None:
-                    continue
-                answer = view.lookup(Query(family=family, dst=far))
-                outward = answer.type == "unicast" and bool(answer.prefixlen) and answer.oif not in (None, *dead)
-                if routed and not any(hop.gateway for hop in answer.hops):
-                    continue
-                if outward and answer.oif != found[1]:
-                    beyond = view.ifname(answer.oif or 0)
-                    words = f"the neighbour of BGP session {found[0].name} is told of {route.net} behind {beyond}"
-                    return words, found[0]
+                beyond = _behind(view, family, route.net, {found[1] or 0, *dead}, routed=routed)
+                if beyond is not None:
+                    part, oif = beyond
+                    of_it = "" if part == route.net else f"{part} of "
+                    words = f"the neighbour of BGP session {found[0].name} is told of {of_it}{route.net} behind "
+                    return words + view.ifname(oif), found[0]
+    return None
+
+
+def _behind(view: HostView, family: str, net: str, apart: set[int], *, routed: bool) -> tuple[str, int] | None:
+    """The network, or a part of one that this host itself refuses (an aggregate), and the interface that it is behind,
+    none of those."""
+    others = (at for at in specimens(net) if not view.local.owners(at))
+    far = next(others, None)  # this host's own address in a subnet says nothing of that
+    if far is None:
+        return None
+    answer = view.lookup(Query(family=family, dst=far))
+    if answer.type == "unicast":
+        known = bool(answer.prefixlen) and not (routed and not any(hop.gateway for hop in answer.hops))
+        return (net, answer.oif) if known and answer.oif and answer.oif not in apart else None
+    refused = answer.type in ("blackhole", "unreachable", "prohibit")
+    for row in view.route_rows(family, view.fib(family).routes_within(RT_TABLE_MAIN, net)[:MOST].tolist() * refused):
+        for hop in row.hops if row.type == "unicast" else ():
+            if hop.oif and hop.oif not in apart and (hop.gateway or not routed):
+                return row.dst, hop.oif
     return None
 
 
@@ -177,6 +191,13 @@ def router_examples(switch: str) -> Iterator[Example]:
 
     says = ("is told of 10.50.0.0/16 behind eth1",)
     yield case("a neighbour is told of a network beyond", "it sends there", host(), "critical", says=says)
+    for kind, fires in (("unreachable", 1), ("blackhole", 1), ("local", 0)):
+        for at, far in (("192.168.1.9", 1), ("192.0.2.9", 0)):
+            net = host(far="10.48.0.0/14").route("10.48.0.0/14", type=kind, family="inet", dev="lo")
+            net.route("10.50.0.0/16", via=at, dev="eth1" if far else "eth0", priority=9 * far)
+            told: dict[str, Any] = {"says": ("told of 10.50.0.0/16 of 10.48.0.0/14 behind eth1",)} if fires else {}
+            yield case(f"a neighbour is told of an aggregate ({kind}), {at}", "a part of it is behind eth1", net,
+                       "critical" if fires else None, **told)  # fmt: skip
     yield case("so far", "nothing came just now, but it did", host(now=2), "warning", says=says)
     yield case("strays", "two packets are none", host(ever=0, now=2))
     yield case("three so far", "those are none", host(ever=1, now=2), "warning", says=says)
