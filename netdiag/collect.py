@@ -31,7 +31,7 @@ LEAVES_NAMESPACE = frozenset({"all_netns", "bpf"})
 """Collectors that enter other namespaces, and stay there."""
 
 SAMPLES_TWICE = frozenset(
-    {"clock", "conntrack_state", "counters", "ethtool", "qdiscs", "sockets", "softirq", "wireguard"}
+    {"clock", "conntrack_state", "counters", "ethtool", "fdb", "qdiscs", "sockets", "softirq", "wireguard"}
 )
 """Collectors that wait between two samples."""
 

@@ -6,6 +6,7 @@ From RTM_GETNEIGH, RTM_GETLINK and RTM_GETMDB of the family AF_BRIDGE (include/u
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import msgspec
@@ -165,12 +166,30 @@ class MdbEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Set by hand, not learned by snooping."""
 
 
+class FdbMove(msgspec.Struct, frozen=True, kw_only=True):
+    """An address that a bridge found behind one port, and a moment later behind another."""
+
+    master: int
+    """Index of the bridge."""
+    lladdr: str
+    vlan: int | None = None
+    ports: tuple[int, ...]
+    """Indexes of the ports, one a look at which it was known; the same may stand there several times."""
+
+    @property
+    def moves(self) -> int:
+        """How often it was found behind another port than before."""
+        return sum(one != other for one, other in pairwise(self.ports))
+
+
 class Bridging(msgspec.Struct, frozen=True, kw_only=True):
-    """VLANs of bridge ports and multicast groups."""
+    """VLANs of bridge ports, multicast groups, and addresses that move between ports."""
 
     vlans: tuple[BridgeVlan, ...] = ()
     """Empty also where no bridge filters VLANs."""
     mdb: tuple[MdbEntry, ...] = ()
+    moved: tuple[FdbMove, ...] = ()
+    """Of the looks between the two samples; empty also where there was one sample only, or too much to look at."""
 
 
 class BondLeg(msgspec.Struct, frozen=True, kw_only=True):

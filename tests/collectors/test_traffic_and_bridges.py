@@ -204,3 +204,13 @@ def test_proc_bonding_is_read() -> None:
     assert (first.ifname, first.mii_status, first.aggregator, first.partner_churn) == ("eth0", "up", 1, "churned")
     assert (first.partner_mac, first.partner_key) == ("02:00:00:00:00:99", 7)
     assert (second.mii_status, second.aggregator, second.actor_churn) == ("down", 2, "churned")
+
+
+def test_addresses_that_move_between_the_looks() -> None:
+    here = {(2, "02:00:00:00:00:01", 0): 5, (2, "02:00:00:00:00:02", 7): 5, (2, "02:00:00:00:00:03", 0): 6}
+    there = {(2, "02:00:00:00:00:01", 0): 6, (2, "02:00:00:00:00:02", 7): 5}
+    (move,) = fdb.moves([here, there, here])
+    assert (move.master, move.lladdr, move.vlan, move.ports, move.moves) == (2, "02:00:00:00:00:01", None, (5, 6, 5), 2)
+    (move,) = fdb.moves([{(2, "02:00:00:00:00:02", 7): 5}, {}, {(2, "02:00:00:00:00:02", 7): 6}])
+    assert (move.vlan, move.ports, move.moves) == (7, (5, 6), 1)
+    assert fdb.moves([here]) == fdb.moves([]) == ()

@@ -110,7 +110,7 @@ test_drill = drill_test(
         break_=same_snapshot,
         check_args=("--interval", "0.5"),
         repair=own_again,
-        severity="info",
-        expect={"kind": "link"},
+        severity="critical",
+        expect={"kind": "link", "ifname": "tap0"},
     ),
 )

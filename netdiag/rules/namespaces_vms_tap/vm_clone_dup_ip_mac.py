@@ -1,6 +1,8 @@
 """What it checks
   Two taps of one namespace have a guest with the same address: a neighbour with a hardware address on both. Machines
-  that were restored from one snapshot keep its address and its hardware address.
+  that were restored from one snapshot keep its address and its hardware address. Or, on a bridge, a hardware address
+  goes to and fro between the ports of two guests while it is looked at. One that sends while the bridge knows nobody
+  behind its port is a possibility.
 
 Why it matters
   The host has one route to an address: one of the two guests gets everything, the other nothing, and connections of
@@ -20,8 +22,9 @@ Not flagged
   own. Link-local addresses, which belong to one link. A neighbour that failed or was never resolved on one of the taps,
   or that was written down there though another machine is behind that tap (tap-route-to-wrong-tap).
   Equal hardware addresses alone, on taps that are routed: each tap is a link of its own. In a bridge, guests where a
-  filter (nftables of bridges, tc, XDP) or VLANs may have kept frames from it, and those that are silent. Two guests of
-  a bridge with different addresses: mac-duplicate-on-segment.
+  filter (nftables of bridges, tc, XDP) or VLANs may have kept frames from it, and those that are silent. A hardware
+  address that moves once, or between ports of one machine (its bond), or between a guest and the network as well (a
+  loop). Two guests of a bridge with different addresses: mac-duplicate-on-segment.
 
 References
   https://github.com/firecracker-microvm/firecracker/blob/main/docs/snapshotting/network-for-clones.md;
@@ -36,6 +39,7 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link
 from netdiag.model.neighbour import Neighbour
 from netdiag.rules.bridgeclones import twin_examples, twins
+from netdiag.rules.bridgeflaps import Flap, flap_examples, flapping
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, link_local
 from netdiag.rules.shape import Example, Rule, quoted
@@ -45,7 +49,7 @@ RULE = Rule(
     title="two guests of one namespace have the same address",
     severity="critical",
     reads=READS,
-    consults=("fdb", "counters", "nft", "bpf", "qdiscs", "peer_links"),
+    consults=("fdb", "bridging", "counters", "nft", "bpf", "qdiscs", "peer_links"),
     explains=("tap-route-missing", "tap-route-to-wrong-tap", "neigh-*", "mac-duplicate-on-segment", "vm-*"),
 )
 
@@ -53,9 +57,15 @@ RULE = Rule(
 def check(view: HostView) -> Iterator[Draft]:
     yield from _routed(view)
     lodged = sum(link.master is not None and faces_guest(link) for link in view.links)
+    said = set[int]()
+    if lodged > 1 and all(view.read_whole(table) for table in ("bridging", "fdb", "counters")):
+        for flap in flapping(view):
+            said.add(flap.bridge.ifindex)
+            yield _flapping(flap)
     if lodged > 1 and all(view.read_whole(table) for table in ("fdb", "counters", "nft", "bpf", "qdiscs")):
         for bridge, port, others in twins(view):
-            yield _bridged(bridge, port, others)
+            if bridge.ifindex not in said:
+                yield _bridged(bridge, port, others)
 
 
 def _routed(view: HostView) -> Iterator[Draft]:
@@ -93,6 +103,30 @@ def _routed(view: HostView) -> Iterator[Draft]:
                 *(subject("neighbour", dst=address, ifname=tap.link.ifname) for tap, _ in found),
             ),
         )
+
+
+def _flapping(flap: Flap) -> Draft:
+    """One hardware address that two guests have."""
+    name, mac, (first, second) = flap.bridge.ifname, flap.move.lladdr, (port.ifname for port in flap.ports[:2])
+    return RULE.found(
+        subject=subject("link", ifname=first),
+        confidence="likely",
+        message=f"{name} finds {mac} by turns behind {first} and {second}: two guests have that hardware address "
+        "(clones of one machine), and frames for both go to whichever spoke last",
+        evidence=(
+            (
+                f"looks at {mac} in {name}",
+                len(flap.move.ports),
+                "RTM_GETNEIGH AF_BRIDGE NDA_LLADDR",
+            ),
+            ("of these behind another port than before", flap.move.moves, "RTM_GETNEIGH AF_BRIDGE ndm_ifindex"),
+        ),
+        confirm=(f"bridge fdb show br {quoted(name)}  # several times, or while they send: bridge monitor fdb",),
+        fix=f"ip link set dev {quoted(second)} down  # cuts that guest off, and the other one is reached; then give "
+        "one another hardware address and address, where it is made",
+        touches=tuple(subject("link", ifname=port.ifname) for port in flap.ports),
+        breaks=tuple(subject("link", ifname=port.ifname) for port in flap.ports),
+    )
 
 
 def _bridged(bridge: Link, port: Link, others: dict[str, Link]) -> Draft:
@@ -165,3 +199,4 @@ def examples() -> Iterator[Example]:
         groups.neighbour("ff02::16", dev=tap, state="noarp", lladdr="33:33:00:00:00:16")
     yield _case("a multicast group", "the kernel notes it on every interface", groups)
     yield from twin_examples()
+    yield from flap_examples()
