@@ -22,6 +22,14 @@ def half_closed_cases(case: Any) -> Iterator[Example]:
     yield case("closed for IPv4, IPv6 has no filter", "nobody opened it", both(), no4, 1, severity="warning", says=says)
     served.nft(wg_input(rule(port(17, 51820), verdict("accept")), family="ip6"))
     yield case("closed for IPv4, opened for IPv6", "it is served there", served, no4)
+    named6 = wg_input(rule(port(17, 51820), verdict("drop")), policy="accept", family="ip6")
+    for peer, place in (("198.51.100.9", "the policy of ip filter input"), ("2001:db8:9::9", "ip6 filter input")):
+        twice = wg_host(endpoint=peer, age=200)
+        twice.address("eth0", "2001:db8::1/64").nft(named6)
+        why = "the filter by which the peer comes is opened"
+        yield case(
+            f"closed for both, {peer}", why, twice, no4, 1, says=(f"stopped by {place}",) if "." in peer else (place,)
+        )
     for age, names, fires in (
         (9.0, ("2001:db8:9::9",), 0),
         (None, ("2001:db8:9::9",), 1),

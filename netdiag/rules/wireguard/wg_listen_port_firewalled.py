@@ -147,15 +147,17 @@ def _unheard(view: HostView, device: WireguardDevice, peer: WireguardPeer) -> Po
 
 
 def _stop(view: HostView, device: WireguardDevice, ways: dict[str, list[Link]]) -> Possible | None:
-    """What stops the port, where something does on every one of these interfaces."""
-    stop = None
+    """What stops the port, where something does on every one of these interfaces: in the family of the peers' endpoints
+    if that is told."""
+    stops: dict[str, Possible | None] = {}
     for family, links in ways.items():
         for link in links:
             found = let_in(view, device, link, family)
             if found.passes != "no":
                 return None
-            stop = found.blocker
-    return stop
+            stops[family] = found.blocker
+    spoken = [query.family for peer in device.peers if (query := query_to(device, peer)) is not None]
+    return next((stops[family] for family in (*spoken, "inet6", "inet") if family in stops), None)
 
 
 def _judged(view: HostView, device: WireguardDevice, stop: Possible) -> Iterator[Draft]:
