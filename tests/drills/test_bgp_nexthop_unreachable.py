@@ -84,6 +84,31 @@ def give_back(lab: Lab, host: Host) -> None:
     host.ip("route add 10.99.99.0/24 via 192.0.2.2")
 
 
+AGGREGATE = """protocol static agg { ipv4; route 10.0.0.0/8 blackhole; }
+protocol bgp out1 { local 198.51.100.1 as 65000; neighbor 198.51.100.2 as 65009; connect delay time 1;
+  connect retry time 1; ipv4 { import none; export where source = RTS_BGP; }; }
+"""
+OUTSIDE = """protocol bgp in1 { local 198.51.100.2 as 65009; neighbor 198.51.100.1 as 65000; connect delay time 1;
+  connect retry time 1; ipv4 { import all; export none; }; }
+"""
+
+
+def under_an_aggregate(lab: Lab) -> Host:
+    """edge1 passes on to edge3 what edge2 brought, and has an aggregate that covers the next hop as well."""
+    one = SESSION.format("192.0.2.1", "192.0.2.2", name="up1", export="none")
+    other = SESSION.format("192.0.2.2", "192.0.2.1", name="down1", export=OUTER)
+    host, out = world(lab, one + AGGREGATE, INNER + other), lab.host("edge3")
+    lab.link(host, "eth1", out, "eth0", a_addresses="198.51.100.1/30", b_addresses="198.51.100.2/30")
+    lab.birdd(out, HEAD.format("198.51.100.2") + OUTSIDE)
+    lab.wait(lambda: "10.60.0.0/24" in out.run("ip", "route").stdout, 20, "edge3 has learnt it")
+    return ready(lab, host, "10.60.0.0/24 via")
+
+
+def swallow(lab: Lab, host: Host) -> None:
+    host.ip("route del 10.99.99.0/24 via 192.0.2.2")
+    lab.wait(lambda: "blackhole 10.60.0.0/24" in host.run("ip", "route").stdout, 10, "the aggregate takes it")
+
+
 test_drill = drill_test(
     Drill(
         rule="route-unreachable-proto-bird",
@@ -124,5 +149,15 @@ test_drill = drill_test(
         severity="critical",
         expect={"kind": "bgp-session", "name": "up1", "next_hop": "10.99.99.99"},
         explains=("route-unreachable-proto-bird",),
+    ),
+    Drill(
+        rule="bgp-exports-unreachable-route",
+        name="swallowed",
+        carries=connects("10.60.0.9"),
+        build=under_an_aggregate,
+        break_=swallow,
+        repair=give_back,
+        severity="warning",
+        expect={"kind": "bgp-session", "name": "out1", "origin": "up1"},
     ),
 )

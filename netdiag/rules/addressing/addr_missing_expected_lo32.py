@@ -67,6 +67,7 @@ RULE = Rule(
         "route-expected-missing",
         "bgp-*",
         "bgp-export-zero",
+        "ip-nonlocal-bind",
     ),
     family="each",
 )
@@ -234,6 +235,7 @@ def _draft(
         fix=f"{first}ip address add {address}/{length} dev {quoted(ifname)}",
         touches=[subject("link", ifname=ifname)],
         breaks=[
+            subject("address", address=address),
             subject("prefix", prefix=f"{address}/{bits}"),
             subject("prefix", prefix=str(whole)),
             subject("route", dst=f"{address}/{bits}", table=254),
