@@ -64,6 +64,27 @@ def replace_backend(lab: Lab, host: Host) -> None:
     lab.nft(host, NAT.format(backend="10.1.0.3"))
 
 
+def build_answering(lab: Lab) -> Host:
+    """A backend that answers, and a client that asks it from one port."""
+    host = base(lab)
+    guest(lab, host, 2)
+    lab.nft(host, NAT.format(backend="10.1.0.2"))
+    lab.hosts["guest2"].ip("route add 192.0.2.0/24 dev eth0")
+    lab.hosts["guest2"].ip("neighbour add 192.0.2.1 lladdr " + hardware(host, "g2") + " dev eth0")
+    lab.listen_udp(lab.hosts["guest2"], "0.0.0.0", 5353, echo=True)
+    lab.send_udp(lab.hosts["up"], "192.0.2.2", 53, sport=40000)
+    lab.wait(lambda: "UNREPLIED" not in tracked(host) and "dport=53" in tracked(host), 5, "the answer")
+    return host
+
+
+def hardware(host: Host, ifname: str) -> str:
+    return host.read(f"/sys/class/net/{ifname}/address").strip()
+
+
+def tracked(host: Host) -> str:
+    return host.run("conntrack", "-L", "-p", "udp").stdout
+
+
 def build_late(lab: Lab) -> Host:
     host = base(lab)
     lab.listen_udp(host, "192.0.2.2", 5061)  # where the rule sends what comes later
@@ -123,6 +144,16 @@ DRILLS = (
         severity="critical",
         expect={"kind": "conntrack", "dst": "192.0.2.2", "dport": 53},
         carries=served,
+    ),
+    Drill(
+        rule="ct-stale-udp-blackhole",
+        name="the backend went, and the rule stays",
+        build=build_answering,
+        break_=lambda lab, host: host.ip("link delete dev g2"),
+        repair=lambda lab, host: host.sh("nft flush ruleset; conntrack -F"),
+        severity="critical",
+        expect={"kind": "conntrack", "dst": "192.0.2.2", "dport": 53},
+        explains=("nf-orphan-dnat-to-dead",),
     ),
     Drill(
         rule="ct-stale-udp-blackhole",

@@ -35,11 +35,13 @@ def build_cni(lab: Lab) -> Host:
     lab.link(host, "v1", guest, "eth0", b_addresses="10.2.0.5/24")
     host.ip("link set dev v1 master cni0")
     host.sh(CNI + CNI_RULE)
+    host.run("ping", "-c", "1", "-W", "4", "10.2.0.5")  # of whom nothing was ever heard may not be there
     return host
 
 
 def leave(lab: Lab, host: Host) -> None:
     lab.hosts["pod"].ip("address flush dev eth0")
+    host.ip("neighbour flush dev cni0")
     host.run("ping", "-c", "1", "-W", "4", "10.2.0.5", check=False)
 
 

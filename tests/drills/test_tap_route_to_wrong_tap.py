@@ -21,6 +21,11 @@ def one(lab: Lab, host: Host) -> None:
     host.ip("route replace 10.1.0.4/31 dev tap1\nroute del 10.1.0.5/32 dev tap0\nroute add 10.1.0.9/32 dev tap0")
 
 
+def outside(lab: Lab, host: Host) -> None:
+    """What comes in from the uplink has a table of its own, and is sent to the neighbour's."""
+    host.ip("route add 10.1.0.5/32 dev tap1 table 77\nrule add pref 100 iif eth0 lookup 77")
+
+
 RULE = "tap-route-to-wrong-tap"
 test_drill = drill_test(
     Drill(
@@ -34,4 +39,5 @@ test_drill = drill_test(
         carries=leaves_by("tap0", "10.1.0.5"),
     ),
     Drill(rule=RULE, name="a wider route", build=build, break_=one, repair=None, expect={"dst": "10.1.0.5/32"}),
+    Drill(rule=RULE, name="from outside", build=build, break_=outside, repair=None, expect={"dst": "10.1.0.5/32"}),
 )

@@ -1,5 +1,7 @@
 """What it checks
-  An IPv6 address that failed duplicate address detection (flag dadfailed) on an interface that is up.
+  An IPv6 address that failed duplicate address detection (flag dadfailed) on an interface that is up. As a
+  possibility: an interface without IPv6 whose accept_dad is 2, by which the kernel switches IPv6 off where somebody
+  else has its link-local address.
 
 Why it matters
   Somebody else on the link already has the address, so the kernel keeps it but does not use it: it is listed by
@@ -39,6 +41,7 @@ from netdiag.model.address import (
 )
 from netdiag.model.finding import Draft, subject
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.links_mtu_offload.bridge_own_mac_flap import made_of
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -46,9 +49,15 @@ RULE = Rule(
     title="an IPv6 address is a duplicate, and not used",
     severity="critical",
     reads=("links", "addresses"),
+    consults=("sysctls",),
     explains=("prefsrc-not-local", "route-src-*", "overlap-subnet-two-ifaces", "neigh-*", "bgp-*"),
     family="inet6",
 )
+
+
+RT_SCOPE_LINK = 253
+BY_MAC = 2
+"""accept_dad: IPv6 is switched off where the link-local address made of the hardware address is another's."""
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -65,12 +74,14 @@ def check(view: HostView) -> Iterator[Draft]:
                 if other.local == row.local and not other.flags & IFA_F_DADFAILED
             }
         )
+        cloned = made_of(row.local) if row.scope == RT_SCOPE_LINK else None
+        clone = f"; it is made of the hardware address {cloned}, which that host then has too" if cloned else ""
         owner = f" (this host itself has it on {', '.join(elsewhere)})" if elsewhere else ""
         local, ifname = f"{row.local}/{row.prefixlen}", quoted(link.ifname)
         yield RULE.found(
             subject=subject("address", address=row.local, ifname=link.ifname),
             message=f"{row.local} on {link.ifname} failed duplicate address detection: "
-            f"another host on the link has it{owner}, and this one does not use it",
+            f"another host on the link has it{owner}, and this one does not use it{clone}",
             evidence=[
                 (f"{row.local} flags", _flags(row), f"RTM_GETADDR {link.ifname} IFA_FLAGS"),
                 (f"{link.ifname} is up", "yes", f"RTM_GETLINK {link.ifname} IFF_UP"),
@@ -80,6 +91,33 @@ def check(view: HostView) -> Iterator[Draft]:
             "  # once nobody else has it",
             touches=[subject("link", ifname=link.ifname)],
             breaks=[subject("link", ifname=link.ifname)],
+        )
+    yield from _switched_off(view)
+
+
+def _switched_off(view: HostView) -> Iterator[Draft]:
+    """Interfaces whose setting asks the kernel to switch IPv6 off after such a failure, and that have none."""
+    if any(view.sysctl_int(f"net.ipv6.conf.{which}.disable_ipv6") == 1 for which in ("all", "default")):
+        return
+    for link in view.links:
+        conf = link.inet6_conf
+        if not link.lower_up or link.loopback or conf.get("disable_ipv6") != 1 or conf.get("accept_dad", 0) < BY_MAC:
+            continue
+        name = link.ifname
+        yield RULE.found(
+            subject=subject("link", ifname=name),
+            confidence="possible",
+            message=f"IPv6 is off on {name}, whose accept_dad is 2: the kernel does that where another host on the "
+            f"link has the link-local address that is made of {link.address or 'its hardware address'}",
+            evidence=[
+                (f"net.ipv6.conf.{name}.disable_ipv6", 1, f"RTM_GETLINK {name} IFLA_INET6_CONF"),
+                (f"net.ipv6.conf.{name}.accept_dad", conf["accept_dad"], f"RTM_GETLINK {name} IFLA_INET6_CONF"),
+            ],
+            confirm=[
+                f"sysctl {quoted(f'net/ipv6/conf/{name}/disable_ipv6')} {quoted(f'net/ipv6/conf/{name}/accept_dad')}"
+            ],
+            fix=f"sysctl -w {quoted(f'net/ipv6/conf/{name}/disable_ipv6')}=0  # once nobody else has its address",
+            touches=[subject("link", ifname=name)],
         )
 
 
@@ -110,6 +148,24 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=subject("address", address="fe80::1", ifname="eth0"),
     )
+    yield Example(
+        name="failed link-local address that is made of the hardware address",
+        why="a cloned machine",
+        tables=HostBuilder().link("eth0").address("eth0", "fe80::ff:fe00:1/64", flags=failed, scope=253).build(),
+        fires=1,
+        says=("made of the hardware address 02:00:00:00:00:01, which that host then has too",),
+    )
+    for name, why, conf, link_, everywhere, fires in (
+        ("by its hardware address", "perhaps so", {"disable_ipv6": 1, "accept_dad": 2}, {}, 0, 1),
+        ("by somebody", "the setting asks for a detection only", {"disable_ipv6": 1, "accept_dad": 1}, {}, 0, 0),
+        ("nowhere", "it runs", {"disable_ipv6": 0, "accept_dad": 2}, {}, 0, 0),
+        ("everywhere", "this host is to have none", {"disable_ipv6": 1, "accept_dad": 2}, {}, 1, 0),
+        ("without a carrier", "nothing was detected", {"disable_ipv6": 1, "accept_dad": 2}, {"carrier": False}, 0, 0),
+    ):
+        off = HostBuilder().link("eth0", inet6_conf=conf, **link_)
+        off.sysctl("net.ipv6.conf.default.disable_ipv6", everywhere)
+        yield Example(name=f"IPv6 is off, {name}", why=why, tables=off.build(), fires=fires,
+                      severity="info" if fires else None)  # fmt: skip
     yield Example(
         name="failed, no longer tentative",
         why="the flag alone says it",

@@ -1,8 +1,9 @@
 """What it checks
   An address is a guest's on one tap (a neighbour with a hardware address there), but the route to it leads to another
   guest's tap, on which nobody has that address, for what this host sends or for what comes in from the uplink (ip
-  rule iif). Or a neighbour was written down (permanent) on a tap with the hardware address of a guest that is seen on
-  another one.
+  rule iif); or a route to a guest's network goes by a link-local address, made of the hardware address of a guest,
+  that is heard on another tap alone. Or a neighbour was written down (permanent) on a tap with the hardware address of
+  a guest that is seen on another one.
 
 Why it matters
   What is for one tenant is handed to another tenant's machine. The right guest hears nothing; the wrong one drops the
@@ -33,9 +34,10 @@ from netdiag.index.packet import Lookup, Query
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.neighbour import Neighbour
-from netdiag.model.route import RT_TABLE_MAIN
+from netdiag.model.route import RT_TABLE_MAIN, Route
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, leads_to, link_local
+from netdiag.rules.links_mtu_offload.bridge_own_mac_flap import made_of
 from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.waysout import default_oifs
 
@@ -57,9 +59,28 @@ def check(view: HostView) -> Iterator[Draft]:
                 wrong = by_index.get(way.oif or 0) if len(way.hops) == 1 else None
                 if wrong is None or any(each.dst == row.dst and wrong.lives(each) for each in wrong.neighbours):
                     continue
-                yield _finding(row, home, wrong, "lives", way)
+                yield _finding(row, home, wrong, "lives", way=way)
                 break
     yield from _written_down(view, taps)
+    yield from _by_gateway(taps)
+
+
+def _by_gateway(taps: list[GuestTap]) -> Iterator[Draft]:
+    """Routes by the link-local address of a guest that lives on another tap: one made of a hardware address is nobody
+    else's, and there is no such neighbour where the route leads."""
+    homes: dict[str, tuple[GuestTap, Neighbour]] = {}
+    for tap in taps:
+        for row in tap.neighbours:
+            if row.family == "inet6" and link_local(row.dst) and made_of(row.dst) == row.lladdr:
+                homes[row.dst] = tap, row
+    for tap in taps:
+        heard = {row.dst for row in tap.neighbours}
+        said = set[str]()
+        for route in tap.routes:
+            gateway = route.gateway or ""
+            if gateway in homes and gateway not in heard | said and homes[gateway][0].lives(homes[gateway][1]):
+                said.add(gateway)
+                yield _finding(homes[gateway][1], homes[gateway][0], tap, "lives", route=route)
 
 
 def _ways(view: HostView, address: str) -> Iterator[Lookup]:
@@ -89,28 +110,35 @@ def _written_down(view: HostView, taps: list[GuestTap]) -> Iterator[Draft]:
                 yield _finding(row, by_name[next(iter(homes))], tap, "is seen")
 
 
-def _finding(row: Neighbour, home: GuestTap, wrong: GuestTap, verb: str, way: Lookup | None = None) -> Draft:
+def _finding(
+    row: Neighbour, home: GuestTap, wrong: GuestTap, verb: str, *, way: Lookup | None = None, route: Route | None = None
+) -> Draft:
+    """``way``: how the host finds the wrong tap; ``route``: one that names the guest's link-local address."""
     came = f" for what comes in by {way.query.iif}" if way is not None and way.query.iif else ""
-    table = way.table if way is not None and way.table not in (None, RT_TABLE_MAIN) else None
+    found = route.table if route is not None else way.table if way is not None else None
+    table = found if found != RT_TABLE_MAIN else None
     right, other = home.link.ifname, wrong.link.ifname
     written = any(each.dst == row.dst for each in wrong.neighbours)
-    bits = 128 if row.family == "inet6" else 32
+    to = route.dst if route is not None else f"{row.dst}/{128 if row.family == 'inet6' else 32}"
+    by, words = (f" via {row.dst}", to) if route is not None else ("", row.dst)
     six = "-6 " if row.family == "inet6" else ""
     return RULE.found(
-        subject=subject("route", dst=f"{row.dst}/{bits}", ifname=other),
+        subject=subject("route", dst=to, ifname=other),
         confidence="certain" if row.state in ("reachable", "delay", "probe", "permanent") else "likely",
-        message=f"the route to {row.dst}{came} leads to {other} ({wrong.holder}), but the guest with that address "
+        message=f"the route to {words}{by}{came} leads to {other} ({wrong.holder}), but the guest with that address "
         f"{verb} on {right} ({home.holder}): another machine gets its packets",
         evidence=(
             (f"neighbour {row.dst}", f"{row.lladdr} on {right}, {row.state}", f"RTM_GETNEIGH {right}"),
-            (f"way to {row.dst}", f"dev {other}" + (f" table {table}" if table else ""), "RTM_GETROUTE"),
+            (f"way to {words}", f"dev {other}{by}" + (f" table {table}" if table else ""), "RTM_GETROUTE"),
             (f"{row.dst} on {other}", "written down" if written else "no neighbour", f"RTM_GETNEIGH {other}"),
         ),
         confirm=(
-            f"ip {six}route show to match {row.dst} table {table}" if table else f"ip {six}route get {row.dst}",
+            f"ip {six}route show to match {words} table {table}"
+            if table
+            else f"ip {six}route get {words.partition('/')[0]}",
             f"ip {six}neigh show to {row.dst}",
         ),
-        fix=f"ip {six}route replace {row.dst}/{bits} dev {quoted(right)}" + (f" table {table}" if table else ""),
+        fix=f"ip {six}route replace {to}{by} dev {quoted(right)}" + (f" table {table}" if table else ""),
         touches=(*home.objects, *wrong.objects),
         breaks=(*home.objects, *wrong.objects, subject("neighbour", dst=row.dst, ifname=other)),
     )
@@ -155,7 +183,31 @@ def examples() -> Iterator[Example]:
     fixed = HostBuilder().tap("tap0").tap("tap1").route("10.1.0.5/32", dev="tap1")
     fixed.neighbour("fe80::5", dev="tap0").neighbour("10.1.0.5", dev="tap1", state="permanent")
     yield _case("written down on the wrong tap", "the same hardware address is seen on the other", fixed, 1)
+    yield from _through()
     yield from _silent()
+
+
+def _through() -> Iterator[Example]:
+    """Networks of guests, routed by their link-local addresses."""
+    mac, made, other = "02:00:00:00:00:01", "fe80::ff:fe00:1", "fe80::5"
+
+    def host(gateway: str = made, seen: tuple[str, ...] = ("tap0",), **fields: object) -> HostBuilder:
+        both = HostBuilder().link("eth0").tap("tap0").tap("tap1")
+        for tap in seen:
+            both.neighbour(gateway, dev=tap, lladdr=mac)
+        return both.route("2001:db8:a::/64", via=gateway, dev="tap1", **fields)  # type: ignore[arg-type]
+
+    about = subject("route", dst="2001:db8:a::/64", ifname="tap1")
+    says = (f"ip -6 route replace 2001:db8:a::/64 via {made} dev tap0",)
+    yield _case("a network of the other guest", "its own address is on tap0", host(), 1, subject=about, says=says)
+    tabled = (f"via {made} dev tap0 table 100",)
+    yield _case("in another table as well", "a rule may lead there", host(table=100), 1, says=tabled)
+    two = host().route("2001:db8:b::/64", via=made, dev="tap1")
+    yield _case("two networks", "told once", two, 1)
+    yield _case("a fixed address", "every guest may have that one", host(other))
+    yield _case("heard on both", "a clone, of which another rule speaks", host(seen=("tap0", "tap1")))
+    yield _case("heard nowhere", "nobody knows where it lives", host(seen=()))
+    yield _case("heard where it leads", "the healthy worker", host(seen=("tap1",)))
 
 
 def _silent() -> Iterator[Example]:
