@@ -14,7 +14,7 @@ from netdiag.rules.nftplaces import chain_name, chain_subject, list_chain, xt_pr
 from netdiag.rules.nftspecimen import meant
 from netdiag.rules.routewords import around
 from netdiag.rules.shape import Rule, quoted
-from netdiag.rules.translations import DeadEnd, Target, dead_end, family_of, targets
+from netdiag.rules.translations import DeadEnd, Target, dead_end, family_of, targets, wanted
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -110,6 +110,7 @@ def finding(rule: Rule, one: Target, why: DeadEnd, count: int = 1, *, guess: boo
         confirm=[list_chain(at.table, at.chain), f"ip {version}route get {one.address}"],
         fix=fix,
         touches=[around(one.address), *([subject("link", ifname=why.ifname)] if why.ifname else [])],
+        breaks=[] if guess else wanted(one.address, why),
         of_absence=True,
     )
 

@@ -58,6 +58,8 @@ class GuestTap:
     @property
     def holder(self) -> str:
         """``firecracker (pid 12)``, or ``a process`` that is not seen."""
+        if not self.holders and self.link.kind == "veth":
+            return f"namespace id {self.link.link_netnsid}"
         if not self.holders:
             return "a process that is not seen from here"
         first = self.holders[0]
@@ -79,9 +81,10 @@ def link_local(address: str) -> bool:
     return address.startswith(("169.254.", "fe8", "fe9", "fea", "feb"))
 
 
-def guest_taps(view: HostView) -> list[GuestTap]:
-    """Every tap, by name."""
-    links = sorted((link for link in view.links if is_tap(link)), key=lambda link: link.ifname)
+def guest_taps(view: HostView, *, cables: bool = False) -> list[GuestTap]:
+    """Every tap, by name; ``cables``: and every veth whose other end is in another namespace."""
+    far = [link for link in view.links if cables and link.kind == "veth" and link.link_netnsid is not None]
+    links = sorted((*(link for link in view.links if is_tap(link)), *far), key=lambda link: link.ifname)
     if not links:
         return []
     found = pointers([link.ifindex for link in links], view.routes("inet"), view.routes("inet6"), view.neighbours)

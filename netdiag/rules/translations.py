@@ -17,6 +17,7 @@ from netdiag.index.nftverdict import Place
 from netdiag.index.policy import Query
 from netdiag.index.view import HostView
 from netdiag.index.xtmatch import target
+from netdiag.model.finding import Subject, subject
 from netdiag.model.link import Link
 from netdiag.model.neighbour import (
     NTF_PROXY,
@@ -30,10 +31,12 @@ from netdiag.model.neighbour import (
     NUD_STALE,
 )
 from netdiag.model.nft import NftElement, NftRule, NftSet, NftTable
+from netdiag.model.route import RT_TABLE_MAIN
 
 READS = ("links", "addresses", "routes", "rules", "nexthops", "neighbours", "sysctls", "nft")
 NUD_KNOWN = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
 CONSULTS = ("fdb",)
+DEFAULT = {"inet": "0.0.0.0/0", "inet6": "::/0"}
 FRESH = 60.0
 """Seconds: a bridge still knows the port of whoever was heard within them (it forgets after 300)."""
 MOST_TARGETS = 256
@@ -62,6 +65,9 @@ class DeadEnd:
     ifname: str | None = None
     off: str | None = None
     """The interface that has to be switched on."""
+    guest: bool = False
+    """There is no route, and no default one would do: it is private, and of this host's addresses only those are that
+    face guests, while others are public."""
 
 
 def targets(view: HostView) -> Iterator[Target]:
@@ -111,7 +117,8 @@ def dead_end(view: HostView, address: str, *, local_only: bool = False) -> DeadE
         return None
     if not answer.ok:
         word = answer.type or "no route"
-        return DeadEnd(f"{word} to it", (f"route to {address}", answer.error, "policy routing of this host"))
+        fact = (f"route to {address}", answer.error, "policy routing of this host")
+        return DeadEnd(f"{word} to it", fact, guest=answer.type is None and _inner(view, address))
     if not answer.hops:
         return None
     routed = answer.prefixlen == (32 if family == "inet" else 128)
@@ -225,15 +232,29 @@ def _others_only(view: HostView, link: Link, address: str) -> int | None:
 PRIVATE = tuple(ipaddress.ip_network(t) for t in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"))
 
 
+def _private(text: str) -> bool:
+    return any(ipaddress.ip_address(text) in network for network in PRIVATE)
+
+
+def _inner(view: HostView, address: str) -> bool:
+    """A private address that only a guest of this host can have had."""
+    public = False
+    for row in view.addresses:
+        link = view.link(row.ifindex)
+        if row.family != family_of(address) or row.scope or link is None or link.loopback:
+            continue
+        sides_ = view.stack.ports(link.ifindex) if link.kind == "bridge" else (link,)
+        if _private(row.local) and not all(faces_guest(side) for side in sides_):
+            return False
+        public |= not _private(row.local)
+    return public and _private(address)
+
+
 def _bogon(view: HostView, address: str, oif: int) -> bool:
     """A private address (RFC 1918, RFC 4193) that would leave by an uplink whose own addresses are public."""
-
-    def private(text: str) -> bool:
-        return any(ipaddress.ip_address(text) in network for network in PRIVATE)
-
     family = family_of(address)
     own = [row.local for row in view.addresses if row.ifindex == oif and row.family == family and row.scope == 0]
-    return private(address) and bool(own) and not any(private(text) for text in own)
+    return _private(address) and bool(own) and not any(_private(text) for text in own)
 
 
 def _failed(view: HostView, link: Link, address: str) -> bool:
@@ -255,6 +276,11 @@ def _among_guests(view: HostView, family: str, address: str) -> bool:
     near = ipaddress.ip_network(f"{address}/{bits}", strict=False)
     around = sides(view.stack, view.routes(family), view.addresses)
     return any(ipaddress.ip_network(guest.prefix).network_address in near for guest in around.guests)
+
+
+def wanted(address: str, why: DeadEnd) -> list[Subject]:
+    """The default route that packets for a guest who is gone ask for, as the rules about routes name it."""
+    return [subject("route", dst=DEFAULT[family_of(address)], table=RT_TABLE_MAIN)] if why.guest else []
 
 
 def new_packet(view: HostView, proto: int, ends: tuple[str, int, str, int]) -> Packet:

@@ -24,7 +24,7 @@ UNSPOKEN = 9
 FEW = 8
 """Elements of a set that are tried."""
 SPECIFIC = {"dport", "iif", "oif", "ct_state", "proto", "daddr", "icmp_type"}
-"""Fields of which a rule must ask at least one."""
+"""Fields of which a rule must ask at least one; or its source, where what stops it asks for a source as well."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,20 @@ def beaten(
                     return
                 asked = _here(meant(table_, accepting, pick, way), links)
                 known: dict[str, Any] = {"oif": ""} if hook == "input" else {"iif": ""} if hook == "output" else {}
-                packets = asked.packets((family,), **known) if SPECIFIC & set(asked.fields) else ()
+                asks = set(asked.fields)
+                packets = asked.packets((family,), **known) if (SPECIFIC | {"saddr"}) & asks else ()
                 real = [packet for packet in packets if _comes_by(packet, hook, links)]
                 found = _in_vain(alone, whole, hook, real, names)
-                if found is not None and not _narrowed(alone, whole, hook, found[1], others):
+                if found is None or not (SPECIFIC & asks or _by_source(found[0])):
+                    continue
+                if not _narrowed(alone, whole, hook, found[1], others):
                     yield Beaten(Place(table_, inside, accepting), *found)
                     break
+
+
+def _by_source(stop: Possible) -> bool:
+    """Whether what stops a packet is a rule for its source: an accept for one alone may be an exception from bans."""
+    return stop.at.rule is not None and "saddr" in meant(stop.at.table, stop.at.rule).fields
 
 
 def beaten_before(whole: Netfilter, family: str, names: list[str], links: Iterable[Link]) -> Iterator[Beaten]:

@@ -77,6 +77,18 @@ def build_answering(lab: Lab) -> Host:
     return host
 
 
+def build_inner(lab: Lab) -> Host:
+    """The same, with a second backend and no way out."""
+    host = build_answering(lab)
+    guest(lab, host, 3)
+    host.ip("route del default")
+    return host
+
+
+def asks(lab: Lab, host: Host) -> None:
+    lab.send_udp(lab.hosts["up"], "192.0.2.2", 53, sport=40000, count=5)
+
+
 def hardware(host: Host, ifname: str) -> str:
     return host.read(f"/sys/class/net/{ifname}/address").strip()
 
@@ -154,6 +166,19 @@ DRILLS = (
         severity="critical",
         expect={"kind": "conntrack", "dst": "192.0.2.2", "dport": 53},
         explains=("nf-orphan-dnat-to-dead",),
+    ),
+    Drill(
+        rule="ct-stale-udp-blackhole",
+        name="the way to the backend went, and there is no other",
+        build=build_inner,
+        break_=lambda lab, host: (
+            (host.ip("link delete dev g2"), host.sh("nft flush ruleset"))
+            and lab.nft(host, NAT.format(backend="10.1.0.3"))
+        ),
+        repair=lambda lab, host: host.sh("conntrack -F"),
+        during=asks,
+        explains=("route-default-missing",),
+        tolerate=("route-default-missing",),  # the kernel counts what it refused for good
     ),
     Drill(
         rule="ct-stale-udp-blackhole",

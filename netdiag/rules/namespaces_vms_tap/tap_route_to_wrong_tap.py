@@ -1,9 +1,9 @@
 """What it checks
-  An address is a guest's on one tap (a neighbour with a hardware address there), but the route to it leads to another
-  guest's tap, on which nobody has that address, for what this host sends or for what comes in from the uplink (ip
-  rule iif); or a route to a guest's network goes by a link-local address, made of the hardware address of a guest,
-  that is heard on another tap alone. Or a neighbour was written down (permanent) on a tap with the hardware address of
-  a guest that is seen on another one.
+  An address is a guest's on one tap, or one cable into a namespace that has no network of its own here (a neighbour
+  with a hardware address there), but the route to it leads to another guest's, on which nobody has that address, for
+  what this host sends or for what comes in from the uplink (ip rule iif); or a route to a guest's network goes by a
+  link-local address, made of the hardware address of a guest, that is heard on another tap alone. Or a neighbour was
+  written down (permanent) on a tap with the hardware address of a guest that is seen on another one.
 
 Why it matters
   What is for one tenant is handed to another tenant's machine. The right guest hears nothing; the wrong one drops the
@@ -31,6 +31,7 @@ References
 from collections.abc import Iterator
 
 from netdiag.index.packet import Lookup, Query
+from netdiag.index.taps import is_tap
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.neighbour import Neighbour
@@ -51,18 +52,30 @@ RULE = Rule(
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    taps = [tap for tap in guest_taps(view) if tap.link.up and tap.free]
+    taps = [tap for tap in guest_taps(view, cables=True) if tap.link.up and tap.free and _of_one(tap)]
     by_index = {tap.link.ifindex: tap for tap in taps}
     for home in taps:
         for row in home.neighbours:
             for way in () if link_local(row.dst) or not home.lives(row) else _ways(view, row.dst):
                 wrong = by_index.get(way.oif or 0) if len(way.hops) == 1 else None
-                if wrong is None or any(each.dst == row.dst and wrong.lives(each) for each in wrong.neighbours):
+                if wrong is None or not (is_tap(wrong.link) or _single(way)):
+                    continue
+                if any(each.dst == row.dst and wrong.lives(each) for each in wrong.neighbours):
                     continue
                 yield _finding(row, home, wrong, "lives", way=way)
                 break
     yield from _written_down(view, taps)
     yield from _by_gateway(taps)
+
+
+def _of_one(tap: GuestTap) -> bool:
+    """Whether it leads to one guest: a tap, or a cable without a network of its own."""
+    return is_tap(tap.link) or not tap.connected
+
+
+def _single(way: Lookup) -> bool:
+    """Whether somebody routed the one address there."""
+    return way.gateway is None and way.prefixlen == (128 if way.query.family == "inet6" else 32)
 
 
 def _by_gateway(taps: list[GuestTap]) -> Iterator[Draft]:
@@ -184,7 +197,28 @@ def examples() -> Iterator[Example]:
     fixed.neighbour("fe80::5", dev="tap0").neighbour("10.1.0.5", dev="tap1", state="permanent")
     yield _case("written down on the wrong tap", "the same hardware address is seen on the other", fixed, 1)
     yield from _through()
+    yield from _by_cable()
     yield from _silent()
+
+
+def _by_cable() -> Iterator[Example]:
+    """Guests in namespaces of their own, behind a cable each."""
+
+    def host(**more: str) -> HostBuilder:
+        made = HostBuilder()
+        for number in (0, 1):
+            made.link(f"v{number}", kind="veth", link_netnsid=number, link=2)
+        made.neighbour("10.1.0.5", dev="v0").neighbour("10.1.0.6", dev="v1", lladdr="02:00:00:00:00:02")
+        return made.address(more.get("on", "lo"), more.get("own", "10.1.0.1/32")).route(
+            more.get("dst", "10.1.0.5/32"), dev="v1"
+        )
+
+    says = ("leads to v1 (namespace id 1)", "lives on v0 (namespace id 0)")
+    yield _case("containers", "each behind a cable", host(), 1, says=says)
+    yield _case("containers, a network", "it may hold others", host(dst="10.1.0.0/24"))
+    for cable in ("v0", "v1"):
+        lan = host(on=cable, own="10.1.0.1/24").route("10.1.0.0/24", dev=cable, protocol=2, scope=253)
+        yield _case(f"{cable} is of a network", "an uplink: the guest came from there, or went", lan)
 
 
 def _through() -> Iterator[Example]:

@@ -69,7 +69,8 @@ class Guest(NamedTuple):
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    uplinks = default_oifs(view, "inet6") or set()
+    uplinks = default_oifs(view, "inet6")
+    uplinks = _answering(view) if uplinks is None else uplinks
     everywhere = view.sysctl_int("net.ipv6.conf.all.proxy_ndp")
     for subnet in connected(view, "inet6"):
         link = subnet.link
@@ -96,6 +97,13 @@ def check(view: HostView) -> Iterator[Draft]:
         for guest in left_out if served or not (known or beside or lost) else ():
             if guest not in beside and (served or guest is left_out[0]):
                 yield _finding(link, guest, len(served))
+
+
+def _answering(view: HostView) -> set[int]:
+    """Interfaces that answer for others, of a host without a default route: they are set to, or have entries."""
+    rows = (view.neighbours.flags & NTF_PROXY != 0) & (view.neighbours.family == 10)
+    found = {link.ifindex for link in view.links if link.inet6_conf.get("proxy_ndp")}
+    return found | set(view.neighbours.ifindex[rows].tolist())
 
 
 def _answered(view: HostView, link: Link) -> set[str]:
@@ -332,7 +340,12 @@ def examples() -> Iterator[Example]:
     yield _case("an inner interface", "no default route goes there", inner.route("2001:db8:5::9/128", dev="tap0"))
     lost = _edge().without_routes(table=254, family="inet6")
     lost.route("2001:db8::/64", dev="eth0", protocol=2).route("2001:db8::6/128", dev="tap1")
-    yield _case("no way out", "route-default-missing speaks", lost)
+    yield _case("no way out, nor one to the guest that is answered for", "who is it for?", lost)
+    lost.route("2001:db8::5/128", dev="tap0")
+    yield _case("no way out", "the router of the segment asks all the same", lost, 1, severity="critical")
+    inner = _edge(entry=False, proxy_ndp=0).without_routes(table=254, family="inet6")
+    inner.route("2001:db8::/64", dev="eth0", protocol=2).route("2001:db8::6/128", dev="tap1")
+    yield _case("no way out, and nothing answered for", "the block may be routed", inner)
 
 
 def _misplaced_cases() -> Iterator[Example]:

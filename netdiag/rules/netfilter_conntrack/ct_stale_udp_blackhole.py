@@ -28,7 +28,7 @@ References
 """
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +36,7 @@ import numpy as np
 from netdiag.index.nftverdict import Translation
 from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_DST_NAT, IPS_SEEN_REPLY, ConntrackEntry
-from netdiag.model.finding import Draft, subject
+from netdiag.model.finding import Draft, Subject, subject
 from netdiag.model.nft import NftElement, NftExpression, NftSet
 from netdiag.model.protocols import IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
@@ -45,7 +45,7 @@ from netdiag.rules.build_nft import Expressions, chain, iifname, nat, plain, por
 from netdiag.rules.nftplaces import chain_subject
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.trackedflows import Group, groups
-from netdiag.rules.translations import CONSULTS, READS, dead_end, new_packet, rule_targets
+from netdiag.rules.translations import CONSULTS, READS, dead_end, new_packet, rule_targets, wanted
 
 RULE = Rule(
     id="ct-stale-udp-blackhole",
@@ -54,7 +54,7 @@ RULE = Rule(
     confidence="likely",
     reads=(*READS, "conntrack"),
     consults=CONSULTS,
-    explains=("nf-orphan-dnat-to-dead",),
+    explains=("nf-orphan-dnat-to-dead", "route-default-missing"),
 )
 RANDOM = {"numgen", "hash", "jhash", "symhash", "random", "statistic"}
 """Expressions and keys by which rules choose a backend."""
@@ -93,7 +93,7 @@ def _dead_backend(view: HostView, group: Group) -> Iterator[Draft]:
     dead = dead_end(view, entry.reply_src)
     if dead is not None:
         yield _finding(group, f"held at {entry.reply_src}, where nobody is any more ({dead.why})", given[0], dead.fact,
-                       same=same)  # fmt: skip
+                       same=same, breaks=wanted(entry.reply_src, dead))  # fmt: skip
 
 
 def _before_the_rule(view: HostView, group: Group) -> Iterator[Draft]:
@@ -126,7 +126,15 @@ def _elsewhere(entry: ConntrackEntry, one: Translation) -> bool:
     return bool(goals) and entry.orig_dst not in goals
 
 
-def _finding(group: Group, where: str, now: Translation, fact: tuple[str, object, str], *, same: bool = False) -> Draft:
+def _finding(
+    group: Group,
+    where: str,
+    now: Translation,
+    fact: tuple[str, object, str],
+    *,
+    same: bool = False,
+    breaks: Iterable[Subject] = (),
+) -> Draft:
     """``same``: the rules still send new flows there too, of which nf-orphan-dnat-to-dead speaks, unless the backend
     has answered: then it went under a flow that still sends."""
     entry = group.entry
@@ -150,7 +158,7 @@ def _finding(group: Group, where: str, now: Translation, fact: tuple[str, object
         fix=f"conntrack -D {version}-p udp --orig-dst {entry.orig_dst} --orig-port-dst {entry.orig_dport}"
         + ("  # once the rule says another place" if same else ""),
         touches=[] if served else [about],
-        breaks=[about] if served else [],
+        breaks=[*([about] if served else []), *(breaks if served or not same else ())],
     )
 
 

@@ -256,6 +256,9 @@ def examples() -> Iterator[Example]:
     yield case("expression without a say", "it matches: everything is accepted", _own(web), hidden)
     friend = rule(saddr("198.51.100.7/32"), verdict("accept"))
     yield case("exception from bans", "accept means: not banned", _own(friend), _firewall())
+    for source, fires in (("198.51.100.7/32", 1), ("198.51.100.8/32", 0)):
+        banned = table(chain("in", rule(saddr(source), verdict("drop")), hook="input"), name="bans")
+        yield case(f"let in, and {source} is banned", "it was named twice", _own(friend), banned, fires=fires)
     lo = _firewall(rule(iifname("lo"), verdict("accept")))
     yield case("loopback is accepted", "that helps nobody outside", _own(web), lo, fires=1)
     inside = _firewall(rule(iifname("eth0"), verdict("accept")))

@@ -54,7 +54,7 @@ RULE = Rule(
     confidence="likely",
     reads=READS,
     consults=(*CONSULTS, "sockets", "bpf"),
-    explains=("ct-stale-udp-blackhole",),
+    explains=("ct-stale-udp-blackhole", "route-default-missing"),
 )
 
 
