@@ -7,6 +7,8 @@ from typing import NamedTuple
 from netdiag.index.view import HostView
 from netdiag.model.address import IFA_F_SECONDARY
 from netdiag.rules.expected import same_link
+from netdiag.rules.routing.route_onlink_missing_gateway import attached, by_gateway, holds
+from netdiag.rules.sockets_tcp.ip_nonlocal_bind import fails_over, unowned
 
 
 class Subnet(NamedTuple):
@@ -38,6 +40,33 @@ def subnets(view: HostView) -> Iterator[Subnet]:
     for key, found in others.items():
         if key in primaries:
             yield Subnet(view.ifname(key[0]), primaries[key], tuple(found))
+
+
+class Missed(NamedTuple):
+    """Addresses that programs still listen on, beside a gateway whose subnet no interface has any more."""
+
+    ifname: str
+    gateway: str
+    addresses: tuple[str, ...]
+
+
+def missed(view: HostView) -> Iterator[Missed]:
+    """What is left of a subnet that went with its first address: a gateway in no subnet of its interface, and two or
+    more addresses around it (/24) that programs are bound to and this host has not; nor any other of that net. Without
+    promotion only; not beside keepalived, whose standby looks so."""
+    asked = ("sockets", "routes", "rules", "nexthops", "identity")
+    if not all(view.read_whole(table) for table in asked) or fails_over(view):
+        return
+    if view.sysctl_int("net.ipv4.ip_nonlocal_bind") != 0:
+        return
+    bound = unowned(view)
+    for ifindex, gateway in by_gateway(view, "inet") if len(bound) > 1 else ():
+        around = ipaddress.ip_network(f"{gateway}/24", strict=False)
+        lost = sorted(address for address in bound if ipaddress.ip_address(address) in around)
+        own = any(row.family == "inet" and ipaddress.ip_address(row.local) in around for row in view.addresses)
+        held = holds(attached(view, "inet", [ifindex]).get(ifindex, ()), gateway)
+        if len(lost) > 1 and not own and not held and not promotes(view, view.ifname(ifindex)):
+            yield Missed(view.ifname(ifindex), gateway, tuple(lost))
 
 
 def promotes(view: HostView, ifname: str) -> bool:

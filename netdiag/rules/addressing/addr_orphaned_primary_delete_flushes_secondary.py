@@ -1,8 +1,10 @@
 """What it checks
   An IPv4 interface has secondary addresses (further ones of the same subnet), and promote_secondaries is off there:
   deleting the first address deletes all of them. That is a trap, not a fault: info, and it explains nothing. Where all
-  of a subnet's addresses are gone since the baseline, it has snapped: critical. So it has where the first one is there,
-  and none of the two or more that hung on it: it was deleted and made again, as a restart of a network service does.
+  of a subnet's addresses are gone since the baseline, it has snapped: critical. So it has where the first one is
+  there, and none of the two or more that hung on it: it was deleted and made again, as a restart of a network service
+  does. A warning without a baseline, where a gateway is left in no subnet of its interface, and programs listen on two
+  or more addresses around it that this host has not.
 
 Why it matters
   The kernel keeps the first address of a subnet as primary, all later ones hang on it. When the primary is removed,
@@ -33,9 +35,10 @@ from typing import Any
 from netdiag.index.view import HostView
 from netdiag.model.address import IFA_F_PERMANENT, IFA_F_SECONDARY
 from netdiag.model.finding import Draft, subject
+from netdiag.model.host import Manager
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.expected import since
-from netdiag.rules.secondaries import Subnet, flushed
+from netdiag.rules.secondaries import Missed, Subnet, flushed, missed
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -43,17 +46,44 @@ RULE = Rule(
     title="deleting the first address of a subnet would delete the others",
     severity="critical",
     reads=("links", "addresses", "sysctls"),
-    consults=("baseline",),
-    explains=("prefsrc-not-local", "route-*", "bgp-*", "wg-*"),
+    consults=("baseline", "sockets", "routes", "rules", "nexthops", "identity"),
+    explains=("prefsrc-not-local", "route-*", "bgp-*", "wg-*", "ip-nonlocal-bind"),
     family="each",
 )
 
 
 def check(view: HostView) -> Iterator[Draft]:
+    told: set[str] = set()
     if view.baseline is not None and view.baseline.read_whole("addresses"):
         for group in flushed(view.baseline, view):
+            told.add(group.ifname)
             yield _gone(view, view.baseline, group)
+    yield from (_left(group) for group in missed(view) if group.ifname not in told)
     yield from _trap(view)
+
+
+def _left(group: Missed) -> Draft:
+    """What is left of a subnet, without a baseline."""
+    dev, names = quoted(group.ifname), ", ".join(group.addresses[:4])
+    return RULE.found(
+        subject=subject("address", address=group.addresses[0], ifname=group.ifname),
+        severity="warning",
+        confidence="likely",
+        message=f"{group.ifname} has no address of the subnet of its gateway {group.gateway} any more, and programs "
+        f"still listen on {names}: where their first one is deleted all go, for promote_secondaries is off",
+        evidence=[
+            ("addresses that are listened on and not here", names, "SOCK_DIAG, RTM_GETADDR"),
+            (f"gateway of {group.ifname}", group.gateway, "RTM_GETROUTE"),
+            ("promote_secondaries", 0, f"RTM_GETLINK {group.ifname} IFLA_INET_CONF, all: /proc/sys"),
+        ],
+        confirm=[f"ip address show dev {dev}", "ss -lntu", "sysctl net.ipv4.conf.all.promote_secondaries"],
+        fix=" && ".join(f"ip address add {each}/LENGTH dev {dev}" for each in group.addresses[:8]),
+        breaks=[
+            subject("link", ifname=group.ifname),
+            subject("route", dst="0.0.0.0/0", table=254),
+            *(subject("address", address=each) for each in group.addresses[:32]),
+        ],
+    )
 
 
 def _gone(view: HostView, old: HostView, group: Subnet) -> Draft:
@@ -80,6 +110,7 @@ def _gone(view: HostView, old: HostView, group: Subnet) -> Draft:
         breaks=[
             subject("link", ifname=group.ifname),
             *(subject("address", address=each.partition("/")[0], ifname=group.ifname) for each in group.every[:32]),
+            *(subject("address", address=each.partition("/")[0]) for each in lost[:32]),
             *(subject("route", dst=f"{each.partition('/')[0]}/32", table=255) for each in lost[:32]),
         ],
     )
@@ -129,6 +160,7 @@ def examples() -> Iterator[Example]:
     yield _case("another subnet", "primary there", _host("10.1.0.6/24", IFA_F_PERMANENT))
     yield _case("single address", "primary by itself", _host("10.0.0.6/32", IFA_F_PERMANENT))
     yield _case("IPv6 temporary address", "the bit means something else", _host("2001:db8::6/64"))
+    yield from _listened_on()
     before = _host().build()
     snapped = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0")
     about = subject("address", address="10.0.0.5", ifname="eth0")
@@ -171,3 +203,35 @@ def examples() -> Iterator[Example]:
     moved = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", 0).link("eth0").link("eth1")
     moved.address("eth1", "10.0.0.6/24")
     yield Example(name="moved", why="another interface has one", tables=moved.build(), baseline=before)
+
+
+def _listened_on() -> Iterator[Example]:
+    """No baseline: programs know which addresses there were."""
+
+    def host(*bound: str, promote: int = 0, more: str = "10.7.0.1/24", via: str = "192.0.2.1") -> HostBuilder:
+        made = HostBuilder().sysctl("net.ipv4.conf.all.promote_secondaries", promote)
+        made.sysctl("net.ipv4.ip_nonlocal_bind", 0).link("eth0").address("eth0", more)
+        for number, src in enumerate(bound):
+            made.socket(src=src, sport=443, inode=50 + number, comm="web")
+        return made.route("default", via=via, dev="eth0")
+
+    two = ("192.0.2.3", "192.0.2.4")
+    freely = host(*two).sysctl("net.ipv4.ip_nonlocal_bind", 1)
+    standby = host(*two).identity(managers=(Manager(name="keepalived", evidence="process keepalived"),))
+    onlink = host(*two, via="10.7.0.9")
+    for name, why, made, fires in (
+        ("two are listened on", "they went with the first one", host(*two), 1),
+        ("one is listened on", "who knows", host(two[0]), 0),
+        ("two elsewhere", "another net's", host("198.51.100.3", "198.51.100.4"), 0),
+        ("two, and another of the net is here", "it was promoted, or is the first", host(*two, more="192.0.2.9/32"), 0),
+        ("two, with promotion", "somebody took each of them", host(*two, promote=1), 0),
+        ("two, bound before they come", "ip_nonlocal_bind", freely, 0),
+        ("two, beside keepalived", "the standby", standby, 0),
+        ("two, and the gateway has its subnet", "they may be another host's by now", onlink, 0),
+    ):
+        says = ("programs still listen on 192.0.2.3, 192.0.2.4:",) if fires else ()
+        severity: Any = "warning" if fires else None
+        yield Example(name=name, why=why, tables=made.build(), fires=fires, severity=severity, says=says)
+    yield Example(
+        name="two, sockets not read", why="who knows", tables=host(*two).build(), late=("sockets",), unjudged=True
+    )

@@ -67,7 +67,8 @@ def ordinary(view: HostView, address: str, family: str) -> bool:
     return not any(ip in (net.broadcast_address, net.network_address) for net in subnets if net.prefixlen < 31)
 
 
-def check(view: HostView) -> Iterator[Draft]:
+def unowned(view: HostView) -> dict[str, list[int]]:
+    """Addresses that sockets listen on and this host does not have, with the sockets' positions."""
     table = view.sockets
     chosen = (listening(table, IPPROTO_TCP) | listening(table, IPPROTO_UDP)) & ~any_address(table)
     missing: dict[str, list[int]] = {}
@@ -77,7 +78,12 @@ def check(view: HostView) -> Iterator[Draft]:
             continue  # also one that is tentative: it is on its way
         if ordinary(view, row.src, row.family):
             missing.setdefault(row.src, []).append(position)
-    for address, positions in list(missing.items())[:NAMED]:
+    return missing
+
+
+def check(view: HostView) -> Iterator[Draft]:
+    table = view.sockets
+    for address, positions in list(unowned(view).items())[:NAMED]:
         row = table.row(positions[0])
         version = "4" if row.family == "inet" else "6"
         wanted = view.sysctl(f"net.ipv{version}.ip_nonlocal_bind") == "1" or fails_over(view)

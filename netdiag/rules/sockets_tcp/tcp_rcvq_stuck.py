@@ -22,7 +22,8 @@ Not flagged
   A consumer that is slow but reads. Connections of a program that sleeps which the peer has closed: pools keep such,
   with a goodbye in them, until they are needed (tcp-close-wait-leak counts them). Connections that a program opened,
   with a little to read, while it sleeps: a pool of idle ones, with TLS tickets or a goodbye in each. One that it
-  serves, likewise. What came in a moment before. With --interval 0 this is not evaluated.
+  serves, for a while, or while others there are read. What came in a moment before. With --interval 0 this is not
+  evaluated.
 
 References
   include/net/tcp.h tcp_inq(); tcpi_bytes_received, tcpi_last_data_recv of tcp(7); proc(5) /proc/PID/stat
@@ -37,13 +38,14 @@ import msgspec
 import numpy as np
 
 from netdiag.index.view import HostView
+from netdiag.model.distinct import among
 from netdiag.model.finding import Confidence, Draft, Severity, Subject, subject
 from netdiag.model.protocols import IPPROTO_TCP
 from netdiag.model.snapshot import Tables
-from netdiag.model.sockets import CLOSE_WAIT, ESTABLISHED, TOLD_INFO, Socket, SocketOwner, SocketOwners
+from netdiag.model.sockets import CLOSE_WAIT, ESTABLISHED, TOLD_INFO, Socket, SocketOwner, SocketOwners, Sockets
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.sockets_tcp.tcp_zero_window import full_here
+from netdiag.rules.sockets_tcp.tcp_zero_window import PAUSE, full_here
 from netdiag.rules.sockettables import Mask, listening
 
 RULE = Rule(
@@ -183,9 +185,16 @@ def judgement(
     asked = [p for p in open_ if int(table.sport[p]) in listened or p in much]
     if len(asked) >= SEVERAL or full_here(table)[1][positions].any():
         return "warning", "likely", "does not read"
-    if any(p in much for p in asked):
+    long = [p for p in asked if int(table.later_last_data_recv[p]) >= PAUSE]
+    if any(p in much for p in asked) or (long and not served_meanwhile(table, {int(table.sport[p]) for p in long})):
         return "info", "possible", "does not read"
     return None
+
+
+def served_meanwhile(table: Sockets, ports: set[int]) -> bool:
+    """Whether anything was read, between the looks, of what came to one of these ports."""
+    came = (table.protocol == IPPROTO_TCP) & (table.later == 1) & (table.later_received > table.received)
+    return bool((came & among(table.sport, ports) & (table.later_rqueue == 0)).any())
 
 
 def _fix(owner: SocketOwner) -> str:
@@ -271,6 +280,13 @@ def examples() -> Iterator[Example]:
         fields: dict[str, Any] = {"ago": 12_000, "process": "S"} | brim | changed
         one = case(f"one buffer is full, {name}", "a worker hangs, or holds its peer back", 1, **fields)
         yield replace(one, severity=severity, confidence="likely" if severity == "warning" else "possible")
+    for ago, fires in ((11_999, 0), (12_000, 1)):
+        one = case(
+            f"one waits for {ago} ms", "a worker hangs, or an idle client said goodbye", fires, process="S", ago=ago
+        )
+        yield replace(one, severity="info" if fires else None)
+    yield from _beside()
+    yield case("one that it opened waits for long", "an idle client", 0, ago=90_000, **calls)
     yield case("one waits with much since a moment", "it may be busy", 0, process="S", ago=4999, **full)
     yield case("one waits and it sleeps", "an idle client with a goodbye in its queue", 0, process="S")
     yield case("three wait since a moment", "it may just be busy", 0, count=3, process="S", ago=4999)
@@ -353,4 +369,30 @@ def _queued() -> Iterator[Example]:
             fires=fires,
             says=says,
             severity="warning" if fires else None,
+        )
+
+
+def _beside() -> Iterator[Example]:
+    """One connection that waits for long, and another one of the port."""
+    row: dict[str, Any] = {"src": "192.0.2.1", "sport": 80, "dst": "192.0.2.9", "dport": 5000, "state": 1, "later": 1}
+    row |= {"received": 100, "later_received": 100, "comm": "web", "process": "S", "later_last_data_recv": 12_000}
+    for name, more, fires in (
+        ("is read", {"later_received": 200}, 0),
+        ("is read in part", {"later_received": 200, "later_rqueue": 9}, 1),
+        ("is quiet", {}, 1),
+        ("of another port is read", {"later_received": 200, "sport": 81}, 1),
+    ):
+        host = HostBuilder().socket(src="192.0.2.1", sport=80, comm="web")
+        host.socket(**row, inode=50, rqueue=10, later_rqueue=10)
+        host.socket(**(row | {"inode": 51, "dport": 5001} | more))  # type: ignore[arg-type]
+        made = host.counters(before={}, after={}).build()
+        owners = tuple(msgspec.structs.replace(each, pid=9) for each in made.socket_owners.owners)
+        tables = replace(made, socket_owners=SocketOwners(owners=owners, seconds=1.0))
+        severity: Severity | None = "info" if fires else None
+        yield Example(
+            name=f"one waits for long, and another one {name}",
+            why="it is held back, or all hang",
+            tables=tables,
+            fires=fires,
+            severity=severity,
         )
