@@ -26,6 +26,8 @@ def build(lab: Lab, first: str = "", second: str = "") -> Host:
 def announcer(lab: Lab) -> Host:
     """A host that only announces, and has its way out from elsewhere."""
     host = build(lab, "import none; export all;", "import none; export all;")
+    host.sh("birdc restart up1; birdc restart up2")
+    lab.wait(lambda: established(host, 2), 20, "both sessions stand anew, and count from the beginning")
     host.ip("route add default via 192.0.2.2")
     return host
 

@@ -59,7 +59,14 @@ def docker(lab: Lab) -> Host:
     host = network(lab)
     resolv(host, "127.0.0.11")
     started(host, "dockerd", lambda: bound("127.0.0.11", 41000))
+    lead(lab, host)
     return host
+
+
+def lead(lab: Lab, host: Host) -> None:
+    """Docker's own rule of a container."""
+    way = "ip daddr 127.0.0.11 udp dport 53 dnat to 127.0.0.11:41000"
+    lab.nft(host, f"table ip nat {{ chain out {{ type nat hook output priority -100; policy accept\n{way}\n}}\n}}")
 
 
 def hosts_only(lab: Lab) -> Host:
@@ -154,6 +161,15 @@ test_drill = drill_test(
         severity="critical",
         expect={"kind": "socket", "src": "127.0.0.53"},
         twin=docker,
+    ),
+    Drill(
+        name="Docker's rules were flushed",
+        rule="dns-stub-dead",
+        build=docker,
+        break_=lambda lab, host: host.run("nft", "flush", "ruleset"),
+        repair=lead,
+        severity="critical",
+        expect={"kind": "socket", "src": "127.0.0.11"},
     ),
     Drill(
         name="the IPv6 stub died",

@@ -60,6 +60,28 @@ def end(lab: Lab, host: Host) -> None:
     host.end(PIDS["caller"])
 
 
+def server(lab: Lab) -> Host:
+    """A server that accepts whoever comes."""
+    host = pair(lab)
+
+    def work() -> None:
+        with socket.create_server(("192.0.2.1", 8081)) as door:
+            kept = []
+            while True:
+                kept.append(door.accept())
+
+    PIDS["server"] = host.fork(work)
+    lab.wait(lambda: ":8081" in host.run("ss", "-Hltn").stdout, 5, "it listens")
+    return host
+
+
+def knock(lab: Lab, host: Host) -> None:
+    """It is stopped, and then somebody calls."""
+    stop(PIDS["server"])
+    started(lab.hosts["client"], "browser", lambda: calls("192.0.2.1", 8081, 2))
+    lab.wait(lambda: "ESTAB" in host.run("ss", "-Htan").stdout, 5, "the connections wait")
+
+
 def reader(lab: Lab) -> Host:
     """A server that reads one connection of a client which sends now and then; its cgroup is /web."""
     host = pair(lab, own_cgroup=True)
@@ -168,6 +190,16 @@ test_drill = drill_test(
         during=lambda lab, host: None,
         severity="warning",
         expect={"kind": "socket", "sport": 8080},
+    ),
+    Drill(
+        name="a stopped server that nobody has been accepted by",
+        rule="tcp-rcvq-stuck",
+        build=server,
+        break_=lambda lab, host: knock(lab, host),
+        repair=lambda lab, host: go_on(PIDS["server"]),
+        during=lambda lab, host: None,
+        severity="warning",
+        expect={"kind": "socket", "sport": 8081},
     ),
     Drill(
         name="a frozen reader",

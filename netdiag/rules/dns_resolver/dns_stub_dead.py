@@ -114,7 +114,7 @@ def check(view: HostView) -> Iterator[Draft]:
     if ports := at_docker(view, address):
         why = f"for no rule of nat leads questions to port {ports[0]} any more, where Docker's resolver waits"
         start = "docker restart CONTAINER  # this one: Docker makes its rules of nat when it starts"
-        confirm.append("nft list ruleset")
+        confirm.append(f"nft list ruleset | grep -c {address}")
     if led is not None and not who:
         why = f"for nat leads questions to port {led[1]} of {led[0]}, where nobody waits"
     yield RULE.found(

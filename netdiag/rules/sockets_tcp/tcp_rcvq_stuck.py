@@ -384,7 +384,7 @@ def _beside() -> Iterator[Example]:
     ):
         host = HostBuilder().socket(src="192.0.2.1", sport=80, comm="web")
         host.socket(**row, inode=50, rqueue=10, later_rqueue=10)
-        host.socket(**(row | {"inode": 51, "dport": 5001} | more))  # type: ignore[arg-type]
+        host.socket(**(row | {"inode": 51, "dport": 5001} | more))
         made = host.counters(before={}, after={}).build()
         owners = tuple(msgspec.structs.replace(each, pid=9) for each in made.socket_owners.owners)
         tables = replace(made, socket_owners=SocketOwners(owners=owners, seconds=1.0))
