@@ -9,9 +9,11 @@ from ipaddress import ip_network
 from netdiag.index.view import HostView
 from netdiag.model.finding import Subject, subject
 from netdiag.model.policyrule import PolicyRule
-from netdiag.model.route import RTNH_F_ONLINK, Route, RouteHop
+from netdiag.model.route import RT_TABLE_MAIN, RTNH_F_ONLINK, Route, RouteHop
 from netdiag.rules.shape import quoted
 
+BOOT = 3
+"""RTPROT_BOOT (include/uapi/linux/rtnetlink.h): what ip route notes where nothing else is said."""
 TABLE_NAMES = {253: "default", 254: "main", 255: "local"}
 
 
@@ -63,7 +65,8 @@ def route_words(view: HostView, row: Route) -> str | None:
         words += _hop_words(view, row.family, row.hops[0])
     words += ["metric", str(row.priority)] if row.priority else []
     words += ["tos", str(row.tos)] if row.tos else []
-    words += ["proto", str(row.protocol), "table", str(row.table)]
+    words += ["proto", str(row.protocol)] if row.protocol != BOOT else []
+    words += ["table", str(row.table)] if row.table != RT_TABLE_MAIN else []
     if row.nh_id is None and len(row.hops) > 1:
         for hop in row.hops:
             words += ["nexthop", *_hop_words(view, row.family, hop), "weight", str(hop.weight)]

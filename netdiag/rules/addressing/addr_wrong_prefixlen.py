@@ -124,6 +124,7 @@ def misfit(view: HostView, row: Address, link: Link, used: dict[tuple[int, str],
     beside = gateway_beside(view, row, used)
     if beside is not None:
         both = next(length for length in range(row.prefixlen, 0, -1) if in_net(row.local, length, beside))
+        both = min(both, 24) if single else both  # a guess: what is around it
         both = both if row.family == "inet" else 64
         why = f"gateway {beside} of {link.ifname} is next to it and in no prefix of {link.ifname}"
         return Misfit(why, both, "warning", waits=subject("neighbour", dst=beside, ifname=link.ifname))
@@ -360,7 +361,9 @@ def _gateways_beside() -> Iterator[Example]:
     warns: dict[str, Any] = {"fires": 1, "severity": "warning", "says": ("gateway 192.0.2.1 of eth0 is next to it",)}
     to24 = ("address add 192.0.2.130/24 dev eth0",)
     yield _case("a /25 without its gateway", "a /24 was meant", via(), **(warns | {"says": to24}))
-    yield _case("a /32 without its gateway", "nor is it on link", via("192.0.2.2/32"), **warns)
+    yield _case(
+        "a /32 without its gateway", "nor is it on link", via("192.0.2.2/32"), **(warns | {"says": ("2.2/24 dev",)})
+    )
     host = via("192.0.2.66/26", "192.0.2.120")
     yield _case("a /26 with its gateway", "the last half of its quarter", host)
     host = via("192.0.2.66/27", "192.0.2.120")

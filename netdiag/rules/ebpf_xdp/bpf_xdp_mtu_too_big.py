@@ -1,7 +1,8 @@
 """What it checks
-  A veth without XDP while its siblings (interfaces of the same kind and with a name
-  that differs in its number) run an XDP program natively or [[bpf]] of the intent names one for it, or the baseline
-  had one on it, and whose MTU or whose other end's MTU is over what native XDP takes: 3506 bytes with pages of 4 KiB.
+  A veth without XDP while its siblings (interfaces of the same kind and with a name that differs in its number) run an
+  XDP program natively or [[bpf]] of the intent names one for it, or the baseline had one on it, and whose MTU or whose
+  other end's MTU is over what native XDP takes: 3506 bytes with pages of 4 KiB. As an info, where no interface here
+  runs XDP: a pinned XDP program that is attached nowhere may be meant for it.
 
 Why it matters
   The kernel refused the program ("Peer MTU is too large to set XDP", ERANGE or EINVAL), and "auto" mode does not fall
@@ -31,11 +32,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from netdiag.index.view import HostView
-from netdiag.model.bpf import BpfAttachment, BpfProgram
-from netdiag.model.finding import Draft, subject
+from netdiag.model.bpf import BpfAttachment, BpfHolder, BpfPin, BpfProgram
+from netdiag.model.finding import Confidence, Draft, subject
 from netdiag.model.intent import IntendedProgram
 from netdiag.model.link import Link
-from netdiag.rules.bpfplaces import family_of
+from netdiag.rules.bpfplaces import family_of, referred
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, xdp
 from netdiag.rules.ebpf_xdp.bpf_xdp_generic_fallback import NATIVE_MTU
@@ -69,6 +70,7 @@ def check(view: HostView) -> Iterator[Draft]:
         having.add(link.ifindex)
         if row.mode == "native":
             native[kin(link)] = link, programs.get(row.prog_id)
+    spare = None if having else _spare(view)
     for link in view.links:
         if link.kind != "veth" or link.ifindex in having:
             continue
@@ -77,6 +79,23 @@ def check(view: HostView) -> Iterator[Draft]:
         sign = _sign(view, link, native.get(kin(link))) if big else None
         if sign is not None:
             yield _finding(link, big, *sign, fix=_fix(view, link, big))
+        elif big and spare is not None:
+            path, name = spare
+            words = f"should it be meant to run {name}, which {path} keeps and nothing in sight runs"
+            shown = (f"program {name} pinned", path, "BPF_OBJ_GET")
+            yield _finding(link, big, words, shown, "", fix=_fix(view, link, big), confidence="possible")
+            spare = None  # once will do
+
+
+def _spare(view: HostView) -> tuple[str, str] | None:
+    """A pinned XDP program that is attached nowhere in sight: its path and name."""
+    table = view.bpf
+    if {"programs", "links", "pins", "holders"} & set(table.unread):
+        return None
+    used = referred(table) | {row.id for row in table.holders if row.kind == "prog"}
+    programs = {one.id: one for one in table.programs if one.type == "xdp" and one.id not in used}
+    pins = sorted((pin.path, pin.id) for pin in table.pins if pin.kind == "prog" and pin.id in programs)
+    return next(((path, programs[number].function or programs[number].name) for path, number in pins), None)
 
 
 def _sign(
@@ -123,7 +142,16 @@ def _fix(view: HostView, link: Link, ends: list[Link]) -> str:
     return f"ip -n NAMESPACE link set dev {quoted(away.ifname)} mtu 1500  # that of its other end; then attach again"
 
 
-def _finding(link: Link, ends: list[Link], sign: str, shown: tuple[str, str, str], other: str, *, fix: str) -> Draft:
+def _finding(
+    link: Link,
+    ends: list[Link],
+    sign: str,
+    shown: tuple[str, str, str],
+    other: str,
+    *,
+    fix: str,
+    confidence: Confidence | None = None,
+) -> Draft:
     name, big = link.ifname, ends[0]
     end = name if big is link else f"its other end {big.ifname}"
     return RULE.found(
@@ -136,6 +164,7 @@ def _finding(link: Link, ends: list[Link], sign: str, shown: tuple[str, str, str
         ],
         confirm=[f"ip -d link show dev {quoted(one)}" for one in (name, other) if one],
         fix=fix,
+        confidence=confidence,
     )
 
 
@@ -208,6 +237,21 @@ def examples() -> Iterator[Example]:
         yield Example(name=name, why="a loader was refused", tables=host.build(), fires=fires, says=says)
     fits = _host(1500, 1500, sibling=False).intend(bpf=(IntendedProgram(hook="xdp", ifname="v1", name="shield"),))
     yield Example(name="the intent names one that fits", why="another fault", tables=fits.build())
+    pin = BpfPin(path="/sys/fs/bpf/shield", kind="prog", id=1)
+    for name, host, fires in (
+        ("one is pinned", _host(sibling=False), 1),
+        ("one is pinned, and it fits", _host(1500, 1500, sibling=False), 0),
+        ("one is pinned, and runs elsewhere", _host(name="storage1"), 0),
+        (
+            "one is pinned, and is held",
+            _host(sibling=False).bpf(holders=[BpfHolder(kind="prog", id=1, pid=7, comm="agent")]),
+            0,
+        ),
+    ):
+        host.bpf(pins=[pin])
+        seen = ("should it be meant to run shield, which /sys/fs/bpf/shield keeps",) if fires else ()
+        why, sure = "the kernel may have refused it", "info" if fires else None
+        yield Example(name=name, why=why, tables=host.build(), fires=fires, severity=sure, says=seen)  # type: ignore[arg-type]
     yield Example(name="nobody has XDP", why="not meant to", tables=_host(sibling=False).build())
     yield Example(name="another name", why="not a sibling", tables=_host(name="storage1").build())
     yield Example(name="another kind", why="not a sibling", tables=_host(peer=None, kind="tun").build())
