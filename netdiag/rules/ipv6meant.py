@@ -4,11 +4,12 @@ Tables that a rule only consults (WireGuard, BIRD) may be missing; their signs a
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from ipaddress import IPv6Network
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from netdiag.index.guests import faces_guest, switched
+from netdiag.index.guests import faces_guest, sides, switched
 from netdiag.index.view import HostView
 from netdiag.index.ways import led_by
 from netdiag.model.distinct import distinct
@@ -18,9 +19,14 @@ from netdiag.model.policyrule import PolicyRule
 from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST
 from netdiag.rules.bgpsessions import Session, on_subnet, sessions
 from netdiag.rules.bpfplaces import family_of
+from netdiag.rules.build import HostBuilder
 from netdiag.rules.expected import same_link, since
+from netdiag.rules.shape import Example
+from netdiag.rules.waysout import default_oifs
 
-CONSULTS = ("wireguard", "bird", "baseline", "intent.address")
+CONSULTS = ("wireguard", "bird", "baseline", "intent.address", "nexthops")
+WORLD = IPv6Network("2000::/3")
+"""Addresses that are routed in the world (RFC 4291 section 2.4)."""
 IPV6_MIN_MTU = 1280
 """Bytes; RFC 8200 section 5, include/uapi/linux/ipv6.h."""
 ARPHRD_ETHER = 1
@@ -74,7 +80,21 @@ def needs(view: HostView, link: Link, with_ipv6: set[int]) -> tuple[str, str, bo
     having = sorted(one.ifname for one in alike if one.ifindex in with_ipv6)
     if link.ifname != make(link)[1] and len(having) >= ALIKE and 2 * len(having) > len(alike):
         return f"{len(having)} interfaces like it have IPv6 ({having[0]}, ...)", ALIKE_SOURCE, False
-    return _as_other_guests(view, link)
+    return _as_other_guests(view, link) or _way_of_guests(view, link)
+
+
+def _way_of_guests(view: HostView, link: Link) -> tuple[str, str, bool] | None:
+    """The only way out of a host that forwards IPv6 for guests with addresses of the world, and has no default route of
+    IPv6 any more. (Guests with private addresses may be there for each other.)"""
+    if view.sysctl_int("net.ipv6.conf.all.forwarding") != 1 or default_oifs(view, "inet") != {link.ifindex}:
+        return None
+    if default_oifs(view, "inet6") is not None:
+        return None
+    for guest in sides(view.stack, view.routes("inet6"), view.addresses).guests:
+        if guest.kind != "subnet" and IPv6Network(guest.prefix, strict=False).subnet_of(WORLD):
+            words = f"guests behind {guest.link.ifname} have {guest.prefix} and no other way out"
+            return words, "RTM_GETROUTE RTA_DST, RTA_OIF", False
+    return None
 
 
 def _as_other_guests(view: HostView, link: Link) -> tuple[str, str, bool] | None:
@@ -247,3 +267,28 @@ def _default_route(view: HostView, link: Link) -> bool:
     routes = view.routes("inet")
     chosen = np.flatnonzero((routes.dst_len == 0) & (routes.type == RTN_UNICAST))
     return any(hop.oif == link.ifindex for row in view.route_rows("inet", chosen.tolist()) for hop in row.hops)
+
+
+def way_examples() -> Iterator[Example]:
+    """Of ipv6-disabled-iface: the way out of guests."""
+
+    def case(name: str, why: str, fires: int = 0, *, guest: str = "2001:db8:1::5/128", **more: Any) -> Example:
+        host = HostBuilder().link("eth0", inet6_conf={"disable_ipv6": 1}).address("eth0", "192.0.2.2/24")
+        host.route("default", via="192.0.2.1", dev="eth0").sysctl("net.ipv6.conf.all.disable_ipv6", 0)
+        host.sysctl("net.ipv6.conf.default.disable_ipv6", 0)
+        host.sysctl("net.ipv6.conf.all.forwarding", more.get("forwarding", 1))
+        host.tap("tap0").route(guest, dev="tap0").link("eth1").address("eth1", "203.0.113.2/24")
+        for route in more.get("routes", ()):
+            host.route("default", **route)
+        told: dict[str, Any] = {"severity": "warning", "confidence": "likely"} if fires else {}
+        says = (f"guests behind tap0 have {guest} and no other way out",) if fires else ()
+        name = f"the way out: {name}"
+        return Example(name=name, why=why, tables=host.build(), fires=fires, says=says, **told)
+
+    yield case("of guests", "a line in sysctl.d for the card", 1)
+    yield case("of guests with private addresses", "they talk to each other", guest="fd00:1::5/128")
+    yield case("of a host that forwards no IPv6", "its guests go nowhere", forwarding=0)
+    six = {"via": "2001:db8:f::1", "dev": "eth1"}
+    yield case("another card has the default route of IPv6", "that is the way", routes=(six,))
+    four = {"via": "203.0.113.1", "dev": "eth1", "priority": 9}
+    yield case("one of two", "either may be for IPv4 alone", routes=(four,))

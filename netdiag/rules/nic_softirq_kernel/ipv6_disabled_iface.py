@@ -1,13 +1,13 @@
 """What it checks
-  IPv6 is switched off on one interface (disable_ipv6) of a host that uses it, and something there needs it: a WireGuard
-  peer with IPv6 prefixes behind it, a BGP session over that interface, or one that is down since its neighbour's subnet
-  went with it (one of IPv4 to the same AS goes over it, or nothing else has IPv6 off), an IPv6 policy rule (by its
-  name, or by an address that went, into a table that has IPv4 routes over it and none of IPv6 any more), two or more of
-  its like, and most of them, have IPv6 (interfaces of the same kind and name, but for the number), the intent names an
-  IPv6 address for it, it had one at the time of the baseline, or it leads to a guest's IPv4 address while most other
-  guests have one of each family. Or it is off for the whole host (all), no interface has a global IPv6 address, and the
-  host had one at the time of the baseline, or BIRD has a session to an IPv6 neighbour that is down and not switched
-  off.
+  IPv6 is switched off on one interface (disable_ipv6) of a host that uses it, and something there needs it: a
+  WireGuard peer with IPv6 prefixes behind it, a BGP session over that interface, or one that is down since its
+  neighbour's subnet went with it (one of IPv4 to the same AS goes over it, or nothing else has IPv6 off), an IPv6
+  policy rule (by its name, or by an address that went, into a table that has IPv4 routes over it and none of IPv6 any
+  more), two or more of its like, and most of them, have IPv6 (interfaces of the same kind and name, but for the
+  number), the intent names an IPv6 address for it, it had one at the time of the baseline, it is the only way out of
+  guests with IPv6 addresses of the world, or it leads to a guest's IPv4 address while most other guests have one of
+  each family. Or it is off for the whole host (all), no interface has a global IPv6 address, and the host had one at
+  the time of the baseline, or BIRD has a session to an IPv6 neighbour that is down and not switched off.
 
 Why it matters
   The kernel removes every IPv6 address and route of the interface when the switch is set, link-local ones included, and
@@ -47,7 +47,7 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bird import BirdHost
 from netdiag.rules.build_wireguard import WireguardBuilder
 from netdiag.rules.expected import since
-from netdiag.rules.ipv6meant import ALIKE_SOURCE, CONSULTS, bereft, emptied, having_ipv6, needs, rules_for
+from netdiag.rules.ipv6meant import ALIKE_SOURCE, CONSULTS, bereft, emptied, having_ipv6, needs, rules_for, way_examples
 from netdiag.rules.routewords import rule_subject
 from netdiag.rules.shape import Example, Rule, quoted
 
@@ -371,7 +371,7 @@ def examples() -> Iterator[Example]:
     yield from _bgp()
     yield from _ways_out()
     yield from _remembered()
-    yield from _whole_host()
+    yield from (*_whole_host(), *way_examples())
     crit: dict[str, Any] = {"fires": 1, "severity": "critical", "confidence": "certain"}
     about = subject("link", ifname="wg0")
     yield _case(
