@@ -1,6 +1,7 @@
-"""IPv6 switched off on one tap of several, and on a management interface."""
+"""IPv6 switched off on one tap of several, on a management interface, and on the way out of guests."""
 
 from tests.drills.harness import Drill, drill_test
+from tests.drills.tapworld import worker
 from tests.lab import Host, Lab
 
 LIKE = range(4)
@@ -28,6 +29,30 @@ def repaired(lab: Lab, host: Host) -> None:
     host.ip("address add 2001:db8:2::1/64 dev cust2")
 
 
+WAY_OUT = "address add 2001:db8::2/64 dev eth0\nroute add default via 2001:db8::1"
+
+
+def guests(lab: Lab) -> Host:
+    """Guests with addresses of both families, and one way out."""
+    host = worker(lab, v6=True)
+    host.sysctl({"net.ipv6.conf.all.forwarding": 1})
+    host.ip(WAY_OUT)
+    return host
+
+
+def on_again(lab: Lab, host: Host) -> None:
+    host.sysctl({"net.ipv6.conf.eth0.disable_ipv6": 0})
+    host.ip(WAY_OUT)
+
+
+def private(lab: Lab) -> Host:
+    """Guests whose IPv6 is for themselves."""
+    host = worker(lab)
+    host.ip("route add fd00:1::5/128 dev tap0\nroute add fd00:1::6/128 dev tap1")
+    host.sysctl({"net.ipv6.conf.all.forwarding": 1, "net.ipv6.conf.eth0.disable_ipv6": 1})
+    return host
+
+
 test_drill = drill_test(
     Drill(
         rule="ipv6-disabled-iface",
@@ -37,5 +62,15 @@ test_drill = drill_test(
         severity="warning",
         expect={"kind": "link", "ifname": "cust2"},
         twin=management,
+    ),
+    Drill(
+        rule="ipv6-disabled-iface",
+        name="the way out of guests",
+        build=guests,
+        break_=lambda lab, host: host.sysctl({"net.ipv6.conf.eth0.disable_ipv6": 1}),
+        repair=on_again,
+        severity="warning",
+        expect={"kind": "link", "ifname": "eth0"},
+        twin=private,
     ),
 )

@@ -23,6 +23,14 @@ def kill_switches(lab: Lab) -> Host:
     return host
 
 
+def by_name(lab: Lab) -> Host:
+    """Marked packets take the main table, whatever the other rules say."""
+    host, peer = lab.host("edge1"), lab.host("edge2")
+    lab.link(host, "eth0", peer, "eth0", a_addresses="192.0.2.1/24", b_addresses="192.0.2.2/24")
+    host.ip("route add default via 192.0.2.2\nrule add pref 200 fwmark 1 lookup main")
+    return host
+
+
 RULE = "rule-terminal-unreachable"
 test_drill = drill_test(
     Drill(
@@ -41,6 +49,16 @@ test_drill = drill_test(
         break_=lambda lab, host: host.sh("ip -6 rule add pref 100 fwmark 1 prohibit"),
         repair=lambda lab, host: host.sh("ip -6 rule del pref 100"),
         expect={"kind": "rule", "priority": 100, "family": "inet6"},
+    ),
+    Drill(
+        rule=RULE,
+        name="in front of a rule for main",
+        build=by_name,
+        break_=lambda lab, host: host.ip("rule add pref 100 fwmark 1 unreachable"),
+        carries=connects("198.51.100.9", mark=1),
+        repair=None,
+        severity="critical",
+        expect={"kind": "rule", "priority": 100, "family": "inet"},
     ),
 )
 

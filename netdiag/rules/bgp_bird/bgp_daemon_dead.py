@@ -121,7 +121,8 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     for dead in view.bird_sockets:
         if dead.alive or reason(dead) == "No such file or directory":  # it went while netdiag looked
             continue
-        left = f"; {routes} route{'s' if routes > 1 else ''} of BIRD's stand in the kernel" if routes else ""
+        left = f"; {routes} routes of BIRD's stand in the kernel" if routes else ""
+        left = "; 1 route of BIRD's stands in the kernel" if routes == 1 else left
         yield RULE.found(
             subject=subject("socket", path=dead.path),
             message=f"BIRD's control socket {dead.path} {how(dead)}{left}",
@@ -181,7 +182,7 @@ def examples() -> Iterator[Example]:
         why="what it had installed stays in the kernel",
         tables=stale.build(),
         fires=1,
-        says=("; 1 route of BIRD's stand",),
+        says=("; 1 route of BIRD's stands",),
     )
     stale6 = BirdHost().control_socket().link("eth0").address("eth0", "2001:db8::2/64")
     stale6.route("2001:db8:1::/48", via="2001:db8::1", dev="eth0", protocol=12)

@@ -61,6 +61,7 @@ def check(view: HostView) -> Iterator[Draft]:
         if not (place.tc or plain):
             continue
         behind = [f"bpf pref {row.priority}" for row in place.tc] + [f"{row.kind} pref {row.priority}" for row in plain]
+        behind = list(dict.fromkeys(behind))  # u32 has a row for its table as well
         found = [(row, programs[row.prog_id]) for row in place.tcx if row.prog_id in programs]
         last = next(((one, words) for row, one in found if (words := ends(row, one)) is not None), None)
         part = next((one for _, one in found if _keeps_some(one)), None)

@@ -125,9 +125,8 @@ def nobodys(view: HostView) -> Iterator[Draft]:
             word, ip = table_word(table), ip_command(family)
             yield RULE.found(
                 subject=subject("bird-protocol", name="bird", family=family, table=table),
-                message=f"{len(mine)} {'IPv4' if family == 'inet' else 'IPv6'} routes of bird in table {word} "
-                f"({rows[0].dst}, ...) are in the kernel, and no BIRD that runs here gives it one of them: nothing "
-                "keeps them true",
+                message=f"{_words(len(mine), family, 'bird', rows[0].dst, f' in table {word}')}, and no BIRD that runs "
+                "here gives it one of them: nothing keeps them true",
                 evidence=[
                     (f"routes of protocol bird in table {word}", len(mine), "RTM_GETROUTE rtm_protocol"),
                     ("of these among the routes that BIRD gives to the kernel", 0, "birdc show route export PROTOCOL"),
@@ -137,6 +136,13 @@ def nobodys(view: HostView) -> Iterator[Draft]:
                 fix=f"start the BIRD again that filled table {word}, or, if it is gone for good: {ip} route flush "
                 f"table {word} proto 12",
             )
+
+
+def _words(count: int, family: str, maker: str, first: str, where: str = "") -> str:
+    """How many routes are in the kernel, and one of them."""
+    several, version = count > 1, "IPv4" if family == "inet" else "IPv6"
+    named = f"({first}, ...) are" if several else f"({first}) is"
+    return f"{count} {version} route{'s' if several else ''} of {maker}{where} {named} in the kernel"
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -153,10 +159,13 @@ def check(view: HostView) -> Iterator[Draft]:
             first, ip = routes.row(int(held[0])), ip_command(family)
             name = RTPROT_NAMES.get(first.protocol, str(first.protocol))
             sure = view.read_whole("sockets") or (dead and which == "bird")
+            tables = distinct(routes.table[held]).tolist()
+            where = table_word(tables[0]) if len(tables) == 1 else "all"
+            made = distinct(routes.protocol[held]).tolist()
             yield RULE.found(
                 subject=subject("bird-protocol", name=which, family=family),
-                message=f"{len(held)} {'IPv4' if family == 'inet' else 'IPv6'} routes of {name} ({first.dst}, ...) are "
-                f"in the kernel, and no {which} daemon runs here: nothing keeps them true",
+                message=f"{_words(len(held), family, name, first.dst)}, and no {which} daemon runs here: nothing keeps "
+                "them true",
                 severity=None if sure else "info",
                 confidence=None if sure else "possible",
                 evidence=[
@@ -164,9 +173,9 @@ def check(view: HostView) -> Iterator[Draft]:
                     ("control sockets that answer", 0, "connect(2) to BIRD's control sockets"),
                     ("listening Unix sockets of such a daemon", 0, "/proc/net/unix"),
                 ],
-                confirm=[f"{ip} route show table all proto {first.protocol}", "ss -xl"],
-                fix=f"systemctl start {which}  # or, if it is gone for good: {ip} route flush table "
-                f"{table_word(first.table)} proto {first.protocol}",
+                confirm=[*(f"{ip} route show table all proto {one}" for one in made), "ss -xl"],
+                fix=f"systemctl start {which}  # or, if it is gone for good: "
+                + "; ".join(f"{ip} route flush table {where} proto {one}" for one in made),
                 touches=[subject("socket", path=row.path) for row in view.bird_sockets],
             )
 
@@ -194,6 +203,9 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -
 def examples() -> Iterator[Example]:
     yield _case("no socket at all", "somebody removed it with the daemon", _host(), 1, severity="warning")
     yield _case("FRR", "the same", _host(186), 1, says=("no frr daemon",))
+    two = _host(186).route("10.78.0.0/16", via="10.0.0.2", dev="eth0", protocol=188, table=7)
+    flushes = ("ip route flush table all proto 186; ip route flush table all proto 188",)
+    yield _case("FRR, by two protocols into two tables", "each is to be flushed", two, 1, says=flushes)
     alive = _host(12, BirdHost().daemon())
     yield _case("it answers", "the ordinary case", alive)
     yield _case("socket elsewhere", "its path is a setting", _host(), unix="/srv/routing/x.ctl")

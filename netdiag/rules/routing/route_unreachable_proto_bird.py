@@ -82,8 +82,12 @@ def _unsure(there: dict[str, tuple[str, int]]) -> Draft:
     family, table = there[first]
     return RULE.found(
         subject=subject("route", dst=first, table=table),
-        message=f"{len(there)} routes of proto bird refuse packets ({first}, ...): on purpose, or for want of "
-        "a next hop",
+        message=(
+            f"{len(there)} routes of proto bird refuse packets ({first}, ...)"
+            if len(there) > 1
+            else f"route {first} of proto bird refuses packets"
+        )
+        + ": on purpose, or for want of a next hop",
         confidence="possible",
         evidence=[
             ("unreachable routes of proto bird", len(there), "RTM_GETROUTE rtm_type rtm_protocol"),

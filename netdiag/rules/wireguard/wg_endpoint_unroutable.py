@@ -144,7 +144,7 @@ def _finding(
     else:
         undo = f"{ip_command(family)} route add {quoted(address)} via GATEWAY dev UPLINK"
     error = f" ({answer.error})" if answer.error else ""
-    many = f" and {len(found) - 1} other peers" if len(found) > 1 else ""
+    many = f" and {len(found) - 1} other{'s' if len(found) > 2 else ''}" if len(found) > 1 else ""
     return RULE.found(
         subject=peer_subject(device, peer) if len(found) == 1 else device_subject(device),
         message=f"{name}: no way to endpoint {endpoint_word(peer)}{many}: {by}{error}, "
@@ -240,7 +240,7 @@ def examples() -> Iterator[Example]:
         fires=1,
         subject=subject("wireguard-interface", ifname="wg0"),
         severity="critical",
-        says=("and 1 other peers",),
+        says=("and 1 other: ",),
     )
     yield Example(
         name="reachable", why="a default route", tables=_host().route("default", via="192.0.2.1", dev="eth0").build()
