@@ -55,7 +55,7 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
     alone = len(view.bird.daemons) == 1
     there = held(view)
     found = grouped(row for row in lost(view) if row.route.net in there)
-    apart = grouped(row for row in lost(view) if row.route.net not in there and kept_out(view, row))
+    apart = grouped(row for row in lost(view) if kept_out(view, row))
     for (socket, name, hop), rows in [*found.items(), *(each for each in apart.items() if each[0] not in found)]:
         silent = rows[0].route.net not in there
         several, learnt = len(rows) > 1, rows[0].protocol.proto == "BGP"
@@ -135,6 +135,11 @@ def examples() -> Iterator[Example]:
         host.exports("up2", routes=passed).unresolved(_gone())
         told: dict[str, Any] = {"severity": "info", "says": ("a filter keeps that from the kernel",)} if fires else {}
         why = "the kernel shall not refuse it, or a reflector"
+        if fires:
+            both = BirdHost().bgp("up1", session="internal multihop AS4").unresolved(_gone(), _gone("10.61.0.0/24"))
+            both.protocol("k4", "Kernel", channels=(channel(table="master4", output_filter=filtered),))
+            both.route("10.60.0.0/24", type="unreachable", protocol=12, priority=32)
+            yield Example(name="one of two is in the kernel", why="one cause", tables=both.build(), **crit)
         yield Example(name=f"kept from the kernel by {name}", why=why, tables=host.build(), fires=fires, **told)
     silent = BirdHost().bgp("up1").exports("up1", routes=())
     yield Example(name="not told", why="an odd release", tables=silent.build(), unjudged=True)
