@@ -1,14 +1,16 @@
 """What it checks
-  An external BGP session is given routes that are not this host's to give: private prefixes announced to a public AS; a
-  default route, told to a public AS by which this host's own default route goes; or routes learnt from another external
-  session, although another session to the same AS, to which such routes were offered as well, gets none of them; or
-  those of one provider given to another. A provider is an AS with a neighbour by which a default route of the kernel
-  goes (not one for some marks alone): no routing daemon made that route, or the first provider is given nothing of the
-  second, which it was offered; or those of a session of which it was given none at the time of the baseline, when they
-  were there. And, as a warning, routes of any other protocol (an internal session, an IGP, connected networks) of which
-  it was given none then, though it was given others and the kernel had the very same; and, where [[announce]] of the
-  intent names what goes to the session, routes of another external session, and private ones of an internal session,
-  that it does not name (nor anything wider).
+  An external BGP session is given routes that are not this host's to give: private prefixes announced to a public AS;
+  a default route, told to a public AS by which this host's own default route goes; or routes learnt from another
+  external session, although another session to the same AS, to which such routes were offered as well, gets none of
+  them; or those of one provider given to another. A provider is an AS with a neighbour by which a default route of
+  the kernel goes (not one for some marks alone): no routing daemon made that route, or the first provider is given
+  nothing of the second, which it was offered; or those of a session of which it was given none at the time of the
+  baseline, when they were there. And, as a warning, those of one session given to another where both have the names
+  of upstreams (isp1, transit_b), or private networks of an internal session given to such a one; routes of any other
+  protocol (an internal session, an IGP, connected networks) of which it was given none then, though it was given
+  others and the kernel had the very same; and, where [[announce]] of the intent names what goes to the session,
+  routes of another external session, and private ones of an internal session, that it does not name (nor anything
+  wider).
 
 Why it matters
   The neighbour, and everybody behind it, sends traffic for these prefixes here: for somebody else's networks, over
@@ -40,6 +42,7 @@ References
   RFC 7908, RFC 8212, RFC 6996 (private AS numbers), RFC 1918, RFC 6598, RFC 4193
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -68,12 +71,19 @@ RULE = Rule(
 )
 
 
+UPSTREAM = re.compile(r"(?i)(?:^|[^a-z])(?:upstream|transit|isp|provider|carrier)s?(?![a-z])")
+CUSTOMER = re.compile(r"(?i)cust|client|downstream|kunde|member")
 NOT_NAMED = "were learnt from {}, and [[announce]] of the intent names none of them for it"
 
 
 def private_as(number: int) -> bool:
     """RFC 6996, and the reserved ones around."""
     return 64496 <= number <= 65551 or number >= 4200000000
+
+
+def bought(name: str) -> bool:
+    """Whether a session has the name of one that somebody is paid for to carry this network's traffic."""
+    return bool(UPSTREAM.search(name)) and not CUSTOMER.search(name)
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -134,6 +144,9 @@ def check(view: HostView) -> Iterator[Draft]:
             elif before is not None and before.spared((session.daemon.socket, session.name), passed):
                 words = f"were learnt from {origin}: it was given none such at the time of the baseline"
                 yield _draft(session, passed, words, "critical")
+            elif bought(session.name) and (sold := [one for one in passed if bought(one.protocol or "")]):
+                words = f"were learnt from {sold[0].protocol}: both sessions have the names of upstreams"
+                yield _draft(session, sold, words, "warning")
             elif strange := unmeant(view, session, now):
                 yield _draft(session, strange, NOT_NAMED.format(strange[0].protocol), "warning")
             else:
@@ -141,8 +154,11 @@ def check(view: HostView) -> Iterator[Draft]:
         elif strange := unmeant(view, session, now):
             yield _draft(session, strange, NOT_NAMED.format(strange[0].protocol), "warning")
         elif guests := [route for route in inner if internal(rows.get((session.daemon.socket, route.protocol or "")))]:
-            words = f"are private networks that {guests[0].protocol} brought: an inner network, or a leak"
-            yield _draft(session, guests, words, "info", "possible")
+            words = f"are private networks that {guests[0].protocol} brought"
+            if bought(session.name):
+                yield _draft(session, guests, f"{words}, and the session has the name of an upstream", "warning")
+            else:
+                yield _draft(session, guests, f"{words}: an inner network, or a leak", "info", "possible")
 
 
 def _opened(view: HostView, before: Told | None, session: Session, routes: Iterable[BirdRoute]) -> list[BirdRoute]:
@@ -334,9 +350,30 @@ def _provider_examples(crit: dict[str, Any]) -> Iterator[Example]:
             policy.rule(100, table=100, **rule)
         why = "what is marked may go by a customer, an uplink has a table of its own"
         yield _case(f"the second default route is for {name}", why, policy, 1, severity=severity)
-    yield from _since_examples(host())
+    yield from (*_since_examples(host()), *_named_examples())
     own = host("192.0.2.1", protocol=12).exports("kernel4", routes=(_route("0.0.0.0/0", "s1"), _route("::/0", "gone")))
     yield _case("a default of our own", "nobody gave it", own, 1, severity="info")
+
+
+def _named_examples() -> Iterator[Example]:
+    """Neighbours with private AS numbers, by the names of their sessions."""
+    for to, origin, severity in (
+        ("isp1", "isp2", "warning"),
+        ("upstream_a", "TRANSIT_B6", "warning"),
+        ("upstream_a", "ix1", "info"),
+        ("ix1", "upstream_a", "info"),
+        ("transit_cust1", "transit_b", "info"),
+        ("crisp", "dispatch", "info"),
+    ):
+        host = BirdHost().bgp(to, neighbor_as=65100).bgp(origin, neighbor_as=65200, neighbor_address="192.0.2.9")
+        host.exports(to, routes=(_route("203.0.113.0/24", origin),))
+        says = (f"learnt from {origin}: both sessions have the names of upstreams",) if severity == "warning" else ()
+        name, why = f"{origin}'s to {to}", "somebody named them"
+        yield _case(name, why, host, 1, severity=severity, says=says)
+    for to, severity in (("isp1", "warning"), ("aws", "info")):
+        inner = BirdHost().bgp(to, neighbor_as=65100).bgp("rr", neighbor_as=65001, neighbor_address="192.0.2.8")
+        inner.exports(to, routes=(_route("10.1.0.0/16", "rr"),))
+        yield _case(f"inner networks to {to}", "somebody named it", inner, 1, severity=severity)
 
 
 def _since_examples(now: BirdHost) -> Iterator[Example]:
