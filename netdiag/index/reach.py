@@ -30,7 +30,7 @@ def selects(rule: PolicyRule, *, by_dst: bool = True) -> bool:
         rule.dport_start,
         rule.tun_id,
     )
-    more = rule.src_len or (rule.dst_len and by_dst) or rule.tos or rule.unknown
+    more = rule.src_len or (rule.dst_len and by_dst) or rule.tos or rule.l3mdev or rule.unknown
     return any(value is not None for value in given) or bool(more)
 
 

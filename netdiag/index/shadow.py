@@ -57,6 +57,7 @@ def _facets(rule: PolicyRule) -> dict[str, tuple[Hashable, Hashable]]:
         "uid": (None, (rule.uid_start, rule.uid_end), rule.uid_start is not None),
         "sport": (None, (rule.sport_start, rule.sport_end), rule.sport_start is not None),
         "dport": (None, (rule.dport_start, rule.dport_end), rule.dport_start is not None),
+        "l3mdev": (None, True, rule.l3mdev),
     }
     return {name: (kind, value) for name, (kind, value, is_set) in given.items() if is_set}
 
@@ -155,7 +156,7 @@ class Shadows:
 
     @staticmethod
     def _may_cover(rule: PolicyRule) -> bool:
-        """Whether it has a table or refuses (neither has l3mdev, goto or nop), and nothing about it is conditional."""
+        """Whether it has a table or refuses (a goto or nop does neither), and nothing about it is conditional."""
         always = rule.suppress_prefixlength is None and rule.suppress_ifgroup is None
         answers = rule.action in REFUSALS or (rule.table is not None and always)
         return answers and not (rule.invert or rule.unknown) and can_match(rule)

@@ -68,6 +68,28 @@ def _main_by_name() -> Iterator[Example]:
     yield case("another mark", "it gets its packets", {"fwmark": 2})
     yield case("the LAN alone", "a kill switch may stand before it", {"fwmark": 1, "suppress_prefixlength": 0})
     yield case("everything", "that is the kernel's own rule", {})
+    yield from _vrfs()
+
+
+def _vrfs() -> Iterator[Example]:
+    """What has no route in a VRF ends there (Cumulus Linux, SONiC): other packets do not meet that rule."""
+
+    def case(name: str, why: str, *behind: dict[str, Any], table: bool = True, fires: int = 0) -> Example:
+        host = HostBuilder().link("eth0").address("eth0", "10.0.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+        host.link("red", kind="vrf", info={"table": 10}).link("eth1", master="red").address("eth1", "10.1.0.1/24")
+        host.route("default", via="10.1.0.2", dev="eth1", table=10)
+        host.route("default", via="10.1.0.2", dev="eth1", table=60)
+        if table:
+            host.rule(1000, l3mdev=True)
+        host.rule(2000, l3mdev=True, action="unreachable")
+        for rule in behind:
+            host.rule(3000, **rule)
+        return Example(name=f"VRFs: {name}", why=why, tables=host.build(), fires=fires)
+
+    yield case("alone", "the usual two rules")
+    yield case("and a table for a mark", "packets of no VRF come to it", {"fwmark": 1, "table": 60})
+    yield case("and main by name", "the same", {"fwmark": 1, "table": 254})
+    yield case("without their tables", "the others have main", table=False, fires=1)
 
 
 def last_resort_hidden() -> Iterator[Example]:
