@@ -23,12 +23,13 @@ Fix
   the interface). Nothing of IPv4 is touched. Look for the line in /etc/sysctl.d that set it.
 
 Not flagged
-  Other hosts on which IPv6 is off as a whole (all); or for new interfaces (default) while no other has it. Where it is
-  off for new ones and others have it, it is a warning: an interface that was made after the switch was set. Interfaces
-  for IPv4 only, with nothing that asks for IPv6: management, containers' networks. Ports of a bridge, legs of a bond:
-  they need none. A way out (a gateway is behind it) that has nothing against it but that its like have IPv6, and a
-  guest's tap with nothing that asks for IPv6, on a host that forwards it: they may be for IPv4 alone; info. Interfaces
-  that are down. An MTU below 1280: see mtu-too-low-disables-ipv6.
+  Other hosts on which IPv6 is off as a whole (all); or for new interfaces (default) while no other has it. Where it
+  is off for new ones and others have it, it is a warning: an interface that was made after the switch was set.
+  Interfaces for IPv4 only, with nothing that asks for IPv6: management, containers' networks. Ports of a bridge, legs
+  of a bond: they need none. A way out (a gateway is behind it), a bridge or a VLAN that has nothing against it but
+  that its like have IPv6 (libvirt sets the switch on a network without, networkd on a link without link-local
+  addresses), and a guest's tap with nothing that asks for IPv6, on a host that forwards it: they may be for IPv4
+  alone; info. Interfaces that are down. An MTU below 1280: see mtu-too-low-disables-ipv6.
 
 References
   net/ipv6/addrconf.c addrconf_disable_ipv6(), Documentation/networking/ip-sysctl.rst disable_ipv6
@@ -91,7 +92,8 @@ def check(view: HostView) -> Iterator[Draft]:
         words, source, certain = why
         if late and not with_ipv6 - {link.ifindex}:
             continue  # new interfaces begin without it, and nobody has it: the host does without
-        weak = source == ALIKE_SOURCE and link.ifindex in exits  # a way out that is for IPv4 alone is somebody's will
+        # a way out, a bridge or a VLAN that is for IPv4 alone is somebody's will (libvirt and networkd set the switch)
+        weak = source == ALIKE_SOURCE and (link.ifindex in exits or link.kind in ("bridge", "vlan"))
         certain = certain and not late  # each that has it was named: perhaps this one is not meant to
         slashed = "." in link.ifname
         name = f"net/ipv6/conf/{link.ifname}/disable_ipv6" if slashed else f"net.ipv6.conf.{link.ifname}.disable_ipv6"
@@ -279,6 +281,11 @@ def _ways_out() -> Iterator[Example]:
             host.route("10.9.0.0/16", via=via, dev="eth1")
         name = f"one of three cards, {'with' if via else 'without'} a gateway"
         yield _case(name, "is it for IPv4 alone?", host, 1, severity=severity)
+    for kind, severity in (("bridge", "info"), ("vlan", "info"), ("veth", "warning")):
+        host = HostBuilder().link("n1", kind=kind, **OFF).address("n1", "10.0.0.1/24")
+        for number in (2, 3):
+            host.link(f"n{number}", kind=kind).address(f"n{number}", f"2001:db8:{number}::1/64")
+        yield _case(f"one of three, {kind}", "each network is somebody's will", host, 1, severity=severity)
 
 
 def _ruled() -> Iterator[Example]:
