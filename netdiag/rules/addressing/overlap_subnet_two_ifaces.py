@@ -49,6 +49,7 @@ from netdiag.model.route import RTPROT_NAMES
 from netdiag.rules.apart import bound_arp, effective, found_behind, inside, leaves_by, named_by_rule
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.overlapcases import equal_and_lost, equal_and_meant
+from netdiag.rules.overlapwords import fix, words
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -128,14 +129,7 @@ def check(view: HostView) -> Iterator[Draft]:
 
 def _finding(view: HostView, family: str, inner: Subnet, outer: Subnet) -> Draft:
     ip = "ip -6" if family == "inet6" else "ip"
-    table, name, other = inner.route.table, inner.link.ifname, outer.link.ifname
-    if inner.network == outer.network:
-        said = f"{other} and {name} are both in {inner.network}: what this host sends there leaves by {other} alone"
-    else:
-        said = (
-            f"{inner.network} on {name} lies inside {outer.network} on {other}: "
-            f"hosts of that range behind {other} cannot be reached"
-        )
+    table, name = inner.route.table, inner.link.ifname
     rows = [
         (
             f"connected subnet of {subnet.link.ifname}",
@@ -145,10 +139,6 @@ def _finding(view: HostView, family: str, inner: Subnet, outer: Subnet) -> Draft
         for subnet in (outer, inner)
     ]
     ends = [subnet for subnet in (inner, outer) if subnet.address is not None]
-    fix = "give one of the two networks another range"
-    if inner.address is not None:
-        local = f"{inner.address.local}/{inner.address.prefixlen}"
-        fix = f"ip address del {local} dev {quoted(name)}  # and give that network another range"
     links = [subject("link", ifname=subnet.link.ifname) for subnet in (inner, outer)]
     touched = [
         *(subject("route", dst=subnet.route.dst, table=table, ifname=subnet.link.ifname) for subnet in (inner, outer)),
@@ -161,10 +151,10 @@ def _finding(view: HostView, family: str, inner: Subnet, outer: Subnet) -> Draft
     slice_of_overlay = inner.network != outer.network and overlay(outer.link)
     return RULE.found(
         subject=subject("route", dst=inner.route.dst, table=table, ifname=name),
-        message=said,
+        message=words(view, family, inner, outer),
         evidence=rows,
         confirm=[f"{ip} route show table {table} root {outer.network}", f"{ip} address show dev {quoted(name)}"],
-        fix=fix,
+        fix=fix(view, family, inner, outer),
         confidence="possible" if slice_of_overlay else "certain",
         touches=touched if inner.network == outer.network else [*links, *touched],  # of cards: arp-flux
         breaks=[*links, *touched],
@@ -236,6 +226,19 @@ def _nested_examples() -> Iterator[Example]:
         _host("172.17.3.4/12", "172.17.0.1/16", None, {"carrier": False}),
         1,
     )
+    away: dict[str, Any] = {"carrier": False}
+    office = _host("172.17.5.10/24", "172.17.0.1/16", None, away).route("default", via="172.17.5.1", dev="eth0")
+    says = ("whatever else of 172.17.0.0/16 lies beyond eth0", "ip address del 172.17.0.1/16 dev br0")
+    yield _case("the way out is inside the bridge's range", "its address must stay", office, 1, says=says)
+    lan = _host("10.0.0.1/16", "10.0.9.1/24").route("default", via="10.0.0.9", dev="eth0")
+    says = ("behind eth0 cannot be reached", "ip address del 10.0.9.1/24 dev br0")
+    yield _case("the bridge is inside the way out's range", "the bridge is this host's own", lan, 1, says=says)
+    two = HostBuilder().link("eth0").link("eth1").address("eth0", "10.0.0.1/16").address("eth1", "10.0.9.1/24")
+    two.route("default", via="10.0.9.9", dev="eth1")
+    says = ("behind eth0 cannot be reached", "ip address del 10.0.0.1/16 dev eth0")
+    yield _case("two cards, the narrower is the way out", "the other can be spared", two, 1, says=says)
+    both = two.route("default", via="10.0.0.9", dev="eth0", priority=9)
+    yield _case("two cards, two ways out", "a person decides", both, 1, says=("give one of the two networks",))
     yield _case(
         "VPN inside the LAN",
         "the LAN's hosts in that range are lost, though the VPN is a tunnel",

@@ -47,6 +47,8 @@ from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link, Stats64
 from netdiag.model.neighbour import NUD_FAILED, NUD_INCOMPLETE, Neighbour
 from netdiag.rules.build import HostBuilder
+from netdiag.rules.build_nft import chain as nft_chain
+from netdiag.rules.build_nft import table as nft_table
 from netdiag.rules.shape import Example, FleetExample, Rule, quoted
 
 RULE = Rule(
@@ -55,6 +57,7 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("links", "addresses", "routes", "rules", "sysctls", "deltas"),
+    consults=("neighbours", "nft"),
 )
 ACROSS = Rule(
     id=RULE.id,
@@ -123,8 +126,9 @@ def _strict(view: HostView) -> Iterator[Link]:
 
 
 def _unanswered(view: HostView, link: Link) -> int:
-    """How many more frames without IP came than such frames went. All IPv4 packets of the host are taken to be this
-    link's, and of what it sent only ICMPv6 is known to be no answer, so that this is rather too few."""
+    """How many more frames without IP came than such frames went. All IPv4 packets that the host received are taken to
+    be this link's, and of what it sent only ICMPv6, and IPv4 that can have gone nowhere else, is known to be no answer,
+    so that this is rather too few."""
     moved = _moved(view, link.ifindex)
     if moved is None:
         return 0
@@ -134,7 +138,22 @@ def _unanswered(view: HostView, link: Link) -> int:
         packets = max(packets + all_six - received, 0)  # each of its frames came in an IP packet
     else:
         packets += all_six if six is None else six
-    return received - packets - sent
+    return received - packets - max(sent - _ipv4_sent(view, link), 0)
+
+
+def _ipv4_sent(view: HostView, link: Link) -> int:
+    """IPv4 packets that left by this link for certain: more than all other interfaces sent. 0 where some may have gone
+    nowhere at all: a neighbour does not answer, or a packet filter looks at what goes out."""
+    if not (view.read_whole("neighbours") and view.read_whole("nft")):
+        return 0
+    if bool((view.neighbours.state & (NUD_FAILED | NUD_INCOMPLETE) != 0).any()):
+        return 0
+    tables = (*view.nft.tables, *view.nft.legacy)
+    if any(chain.hook in ("output", "postrouting", "egress") for table in tables for chain in table.chains):
+        return 0
+    below = {link.ifindex, link.link, *(port.ifindex for port in view.stack.ports(link.ifindex))}
+    others = (_moved(view, row.ifindex) for row in view.deltas.second.links if row.ifindex not in below)
+    return max((view.deltas.snmp("Ip.OutRequests") or 0) - sum(one[1] for one in others if one is not None), 0)
 
 
 def _moved(view: HostView, ifindex: int) -> tuple[int, int, int | None] | None:
@@ -177,8 +196,10 @@ def _sampled(
     *,
     gone: tuple[str, int] | None = None,
     six: tuple[int, int | None, int | None] = (0, None, None),
+    out: tuple[int, int] = (0, 0),
 ) -> HostBuilder:
-    """``six``: IPv6 packets that this host received, those of eth1, and ICMPv6 messages that it sent by eth1."""
+    """``six``: IPv6 packets that this host received, those of eth1, and ICMPv6 messages that it sent by eth1; ``out``:
+    IPv4 packets that it sent, and frames of eth0."""
 
     def sample(times: int) -> dict[str, object]:
         stats = Stats64(rx_packets=50 + times * moved[0], tx_packets=20 + times * moved[1])
@@ -190,7 +211,8 @@ def _sampled(
             name: None if one is None else 3 + times * one
             for name, one in (("inet6_received", six[1]), ("icmp6_sent", six[2]))
         }
-        still = Stats64(rx_packets=900, tx_packets=100)
+        snmp["Ip.OutRequests"] = 6 + times * out[0]
+        still = Stats64(rx_packets=900, tx_packets=100 + times * out[1])
         rows = [(name, still if name == "eth0" else stats) for name in ("eth0", "eth1")]
         links = tuple(
             host.link_counters(name, stats=row, **(of_six if name == "eth1" else {}))
@@ -247,6 +269,23 @@ def examples() -> Iterator[Example]:
         host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
         host = _sampled(host, 2, moved=(rx, tx), six=six)
         yield fires(name, "no request, or no answer", host) if fired else silent(name, "nobody is ignored", host)
+    failing: dict[str, Any] = {"state": "failed"}
+    for name, out, near, hooks, fired in (
+        ("its answers to others are IPv4", (4, 0), {}, (), True),
+        ("three of four leave by the other link", (4, 3), {}, (), False),
+        ("all leave by the other link", (4, 9), {}, (), False),
+        ("a neighbour does not answer", (4, 0), failing, (), False),
+        ("a filter may take what goes out", (4, 0), {}, ("output",), False),
+        ("a filter may take what is on its way out", (4, 0), {}, ("postrouting",), False),
+        ("a filter of what comes", (4, 0), {}, ("input",), True),
+    ):
+        host = HostBuilder().link("eth0").link("eth1", inet_conf={"rp_filter": 1})
+        host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+        host.neighbour("10.1.0.9", dev="eth1", **near)
+        for hook in hooks:
+            host.nft(nft_table(nft_chain("c", hook=hook, type="filter"), name="f"))
+        host = _sampled(host, 2, 0, (6, 4), 4, out=out)
+        yield fires(name, "two requests", host) if fired else silent(name, "they may be the answers", host)
     yield silent("IP packets arrived", "they explain what was received", _host(rx=2, packets=2))
     vxlan: dict[str, Any] = {"kind": "vxlan"}
     yield fires("tunnel for Ethernet", "each frame came in an IP packet", _host(rx=2, packets=2, **vxlan))

@@ -186,7 +186,7 @@ def _finding(view: HostView, device: WireguardDevice, link: Link, message: str, 
             *((f, v, source(device, "WGPEER_A_LAST_HANDSHAKE_TIME", "last_handshake_time_sec")) for f, v in age),
         ],
         confirm=[f"ip link show dev {quoted(name)}", f"wg show {quoted(name)}"],
-        fix=f"ip link set dev {quoted(name)} up",
+        fix=f"ip link set dev {quoted(name)} up" + _routes_lost(view, device, link),
         severity=severity,
         confidence="certain" if severity == "critical" else "likely",
         touches=[subject("link", ifname=name)],
@@ -196,6 +196,26 @@ def _finding(view: HostView, device: WireguardDevice, link: Link, message: str, 
             *(_emptied(view, device) if severity == "critical" else ()),
         ],
     )
+
+
+def _routes_lost(view: HostView, device: WireguardDevice, link: Link) -> str:
+    """A word on the routes that went with the interface: those of its own subnets come back, the others do not."""
+    own = [
+        ipaddress.ip_network(f"{row.local}/{row.prefixlen}", strict=False)
+        for row in view.addresses
+        if row.ifindex == link.ifindex and row.local
+    ]
+    lost = [
+        prefix
+        for prefix in allowed(device)
+        if prefix.prefixlen and not any(net.overlaps(prefix) and net.prefixlen <= prefix.prefixlen for net in own)
+    ]
+    if not lost:
+        return ""
+    first = min(lost, key=lambda one: (one.version, one.prefixlen, one.network_address.packed))
+    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    route = f"ip route add {first} dev {quoted(device.ifname)}"
+    return f"  # then the routes that went with it (its unit makes them): {route}{more}"
 
 
 def _emptied(view: HostView, device: WireguardDevice) -> Iterator[Subject]:
@@ -277,6 +297,23 @@ def _fault_examples() -> Iterator[Example]:
             severity="critical",
             confidence="likely",
             says=("wg7 is gone", why),
+        )
+
+    for prefixes, has in (
+        (("10.9.0.2/32", "10.20.0.0/16", "10.30.0.0/24"), "ip route add 10.20.0.0/16 dev wg0 and 1 more"),
+        (("10.9.0.2/32", "fd00:2::/64"), "ip route add fd00:2::/64 dev wg0"),
+        (("10.9.0.2/32", "10.9.0.0/16"), "ip route add 10.9.0.0/16 dev wg0"),
+        (("10.9.0.2/32", "0.0.0.0/0"), "ip link set dev wg0 up"),
+    ):
+        host = down().wg_peer("wg0", "a", age=30, allowed_ips=prefixes)
+        host.address("wg0", "10.9.0.1/24")
+        yield Example(
+            name=f"its routes went with it: {' '.join(prefixes)}",
+            why="those of its own subnet come back",
+            tables=host.build(),
+            fires=1,
+            severity="critical",
+            says=(has,),
         )
 
 
