@@ -54,6 +54,26 @@ def address_of(word: str) -> str | None:
         return None
 
 
+def nameserver_of(word: str) -> str | None:
+    """The address that glibc makes of a word in resolv.conf: of IPv4 by inet_aton(3), so that 192.0.2 is 192.0.0.2 and
+    a part with a leading zero is octal."""
+    parts = word.split(".")
+    if len(parts) > 4 or not all(re.fullmatch("0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*", part) for part in parts):
+        return address_of(word)
+    *high, low = (int(part, 16 if part[1:2] in ("x", "X") else 8 if part[0] == "0" else 10) for part in parts)
+    room = 8 * (4 - len(high))
+    if any(number > 255 for number in high) or low >> room:
+        return None
+    return str(ipaddress.IPv4Address(low + sum(number << 24 - 8 * at for at, number in enumerate(high))))
+
+
+def refused(text: str) -> tuple[str, ...]:
+    """Words after ``nameserver`` that the C library does not take; lines end at line feeds alone."""
+    lines = [line.replace("\t", " ").split(" ") for line in text.split("\n")]
+    words = [next((word for word in line[1:] if word), "") for line in lines if line[0] == "nameserver"]
+    return tuple(word for word in words if nameserver_of(word) is None)
+
+
 def parse_resolv(text: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Nameservers, search list and options; the last ``search`` or ``domain`` counts."""
     nameservers: list[str] = []
@@ -64,7 +84,7 @@ def parse_resolv(text: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str
         if not line or line[0] in "#; \t":
             continue
         words = line.split()
-        if words[0] == "nameserver" and len(words) > 1 and (address := address_of(words[1])):
+        if words[0] == "nameserver" and len(words) > 1 and (address := nameserver_of(words[1])):
             nameservers.append(address)
         elif words[0] in ("search", "domain"):
             search = tuple(words[1:])
@@ -357,18 +377,20 @@ def collect(source: Source, options: Options) -> Collected:
     except Unreadable:
         target = None
     try:
-        nameservers, search, given = parse_resolv(kernel_text(source.read(RESOLV_CONF)))
-        present = True
+        text = kernel_text(source.read(RESOLV_CONF))
+        strange, present = refused(text), True
+        nameservers, search, given = parse_resolv("\n".join(line for line in text.split("\n") if not refused(line)))
     except Unreadable as error:
         if error.why != "absent":
             raise
-        nameservers, search, given, present = (), (), (), False
+        nameservers, search, given, strange, present = (), (), (), (), False
     raw = source.read_many(["/etc/nsswitch.conf"]).get("/etc/nsswitch.conf")
     table = Resolver(
         present=present,
         target=posixpath.normpath(posixpath.join("/etc", target)) if target else None,
         dangling=target is not None and not present,
         nameservers=nameservers,
+        no_addresses=strange[:8],
         search=search,
         options=given,
         hosts=parse_hosts_line(kernel_text(raw)) if raw is not None else None,

@@ -29,6 +29,9 @@ class Resolver(msgspec.Struct, frozen=True, kw_only=True):
     """It is a symbolic link to something that is not there."""
     nameservers: tuple[str, ...] = ()
     """Addresses, in order; the C library asks the first three."""
+    no_addresses: tuple[str, ...] = ()
+    """What stands after ``nameserver`` and is no address to the C library, such as one with a port or a carriage
+    return."""
     search: tuple[str, ...] = ()
     """Search list."""
     options: tuple[str, ...] = ()

@@ -58,6 +58,29 @@ def test_dnsmasq() -> None:
     ]
 
 
+def test_what_the_c_library_takes_for_a_nameserver() -> None:
+    """Tried with glibc 2.36: what it does not take it leaves out, and asks 127.0.0.1 where nothing is left."""
+    for word, address in (
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.0.2.001", "192.0.2.1"),
+        ("192.0.2.011", "192.0.2.9"),
+        ("192.0.2", "192.0.0.2"),
+        ("3221225985", "192.0.2.1"),
+        ("0xC0000201", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("192.0.2.256", None),
+        ("192.0.2.1:53", None),
+        ("192.0.2.1,192.0.2.2", None),
+        ("192.0.2.1\r", None),
+        ("ns1.example", None),
+        ("", None),
+    ):
+        assert resolver.nameserver_of(word) == address, word
+    text = "nameserver 192.0.2.1\r\nnameserver\t192.0.2.2 \r\nnameserver 192.0.2.3:53\nnameserver\n nameserver x\n"
+    assert resolver.refused(text) == ("192.0.2.1\r", "192.0.2.3:53", "")
+
+
 def test_resolved() -> None:
     text = "DNS=127.0.0.1:8600 [2001:db8::1]:5353 192.0.2.1#dns.example\nDomains=~consul\nFallbackDNS=192.0.2.9\n"
     assert places(parse_resolved(text, "f")) == [

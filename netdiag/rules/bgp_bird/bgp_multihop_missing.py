@@ -66,7 +66,7 @@ def waits_for_link(session: Session) -> bool:
     row = session.protocol
     others = sum(other.neighbor_address == row.neighbor_address for other in session.daemon.protocols)
     age = session.age()
-    fresh = age is not None and age < SETTLED
+    fresh = age is not None and age < SETTLED and "." in (row.since or "")  # BIRD 1.6 tells whole seconds
     asleep = row.state == "start" and session.state == "Idle" and not session.error
     return asleep and others == 1 and not session.waits and not fresh
 
@@ -126,6 +126,7 @@ def examples() -> Iterator[Example]:
     yield _case("switched off", "on purpose", state="down", bgp_state="Down", info="")
     yield _case("just started", "interfaces are still being read", since="11:59:59.501")
     yield _case("half a second ago", "they have been read", since="11:59:59.500", fires=1)
+    yield _case("just started, to the second", "as BIRD 1.6 tells it", since="12:00:00", fires=1)
     yield _case("when is not told", "another time format", since=None, fires=1)
     yield _case("no AS is told", "it need not be internal", neighbor_as=None, local_as=None, fires=1)
     yield _case("being stopped", "on its way down", state="stop")

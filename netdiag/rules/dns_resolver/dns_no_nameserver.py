@@ -1,6 +1,7 @@
 """What it checks
   Programs on this host look names up in the DNS, but /etc/resolv.conf names no nameserver: it is a symbolic link to a
-  file that is not there, or a file without a nameserver line, or gone where a resolver of this host waits at another
+  file that is not there, or a file without a nameserver line, or one of which the C library does not take the address
+  (a port, a list, lines that end with a carriage return), or gone where a resolver of this host waits at another
   address; and nothing answers at 127.0.0.1, which is asked then.
 
 Why it matters
@@ -59,6 +60,13 @@ def check(view: HostView) -> Iterator[Draft]:
         message = f"/etc/resolv.conf points to {resolver.target}, which is not there: no name can be looked up"
         confirm = ["ls -lL /etc/resolv.conf", "readlink /etc/resolv.conf"]
         fix = f"restart what writes {quoted(resolver.target or '')} (systemctl status systemd-resolved)"
+    elif resolver.no_addresses:
+        word = resolver.no_addresses[0]
+        message = f"/etc/resolv.conf names no nameserver, for {word!r} is no address: no name can be looked up"
+        confirm = ["cat -A /etc/resolv.conf", "ls -l /etc/resolv.conf"]
+        fix = "write the address alone after nameserver in /etc/resolv.conf, without a port, quotes or a list"
+        if word.endswith("\r"):
+            fix = "sed -i --follow-symlinks 's/\\r$//' /etc/resolv.conf  # its lines end as those of Windows do"
     else:
         message = "/etc/resolv.conf names no nameserver: no name can be looked up"
         confirm = ["grep -c nameserver /etc/resolv.conf", "ls -l /etc/resolv.conf"]
@@ -107,6 +115,17 @@ def examples() -> Iterator[Example]:
     yield case("empty file", "the file is there and says nothing", 1, says=("names no", "nameserver line"))
     yield case("empty file, dns asked", "nsswitch says so", 1, hosts=("files", "mymachines", "dns"))
     yield case("empty file, resolve after dns", "the file is asked first", 1, hosts=("files", "dns", "resolve"))
+    yield case(
+        "a port", "no address", 1, no_addresses=("192.0.2.53:53",), says=("'192.0.2.53:53' is no", "alone after")
+    )
+    yield case(
+        "a file of Windows",
+        "no address",
+        1,
+        no_addresses=("192.0.2.53\r",),
+        says=("sed -i --follow-symlinks 's/\\r$//'",),
+    )
+    yield case("a port, and another", "that one is asked", 0, no_addresses=("::1x",), nameservers=("192.0.2.53",))
     yield case("a nameserver", "all is well", 0, nameservers=("192.0.2.53",))
     yield case("link to a file with a nameserver", "the usual link", 0, target="/run/x", nameservers=("192.0.2.53",))
     yield case("no file at all", "a small container that needs no names", 0, present=False)

@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from netdiag.index.view import HostView
 from netdiag.model.bpf import Bpf, BpfAttachment, BpfHolder, BpfPin
 from netdiag.model.finding import Draft, Unjudged, subject
+from netdiag.model.snapshot import Tables
 from netdiag.rules.bpfplaces import hook_of, placed, where
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc, tcx
@@ -48,6 +49,8 @@ RULE = Rule(
     explains=("bpf-tc-clsact-removed", "bpf-expected-missing-on-iface"),
 )
 UNREAD = {"pins", "holders", "links"}
+ROOT = "/sys/fs/cgroup"
+"""The cgroup of all processes, which never goes."""
 Owner = tuple[int, str]
 """A process: pid and comm."""
 
@@ -109,6 +112,7 @@ def _died(view: HostView) -> Iterator[Draft]:
         return
     kept, then = keepers(old.bpf), {(row.link.ifname, hook_of(row.at), row.at.prog_id) for row in placed(old)}
     alive = {(holder.pid, holder.comm) for holder in view.bpf.holders}
+    yield from _died_of_cgroups(view, old, kept, alive)
     here = [(row.link.ifname, hook_of(row.at), row) for row in placed(view)]
     for row in placed(old):
         ifname, hook, who = row.link.ifname, hook_of(row.at), kept.get(row.at.link_id or 0, set())
@@ -134,6 +138,36 @@ def _died(view: HostView) -> Iterator[Draft]:
                 subject("link", ifname=ifname),
                 subject("bpf-attachment", ifname=ifname, hook=hook, name=row.name),
             ],
+        )
+
+
+def _died_of_cgroups(view: HostView, old: HostView, kept: dict[int, set[Owner]], alive: set[Owner]) -> Iterator[Draft]:
+    """The same of cgroups that are still there: the root, and those at which something else is attached."""
+    here = [row for row in view.bpf.attachments if row.hook == "cgroup" and row.cgroup]
+    there = {(row.cgroup, row.attach_type, row.prog_id) for row in old.bpf.attachments}
+    for row in old.bpf.attachments:
+        who, one = kept.get(row.link_id or 0, set()), old.bpf.program(row.prog_id)
+        if row.hook != "cgroup" or not row.cgroup or one is None or not who or who & alive:
+            continue
+        name, at = one.function or one.name, [each for each in here if each.cgroup == row.cgroup]
+        same = [each for each in at if each.attach_type == row.attach_type]
+        names = {view.bpf.program(each.prog_id) for each in same}
+        taken = any(each is not None and (each.function or each.name) == name for each in names)
+        taken |= any((each.cgroup, each.attach_type, each.prog_id) not in there for each in same)
+        if taken or not (at or row.cgroup == ROOT):
+            continue
+        pid, comm = min(who)
+        yield RULE.found(
+            subject=subject("bpf-attachment", hook=row.attach_type or row.hook, name=name),
+            message=f"{name} ({row.attach_type} of {row.cgroup}) is gone {since(old)}: {comm} (process {pid}) held its"
+            " link, and it is gone",
+            evidence=[
+                (f"link of {name} held by, then", f"{comm} ({pid})", f"/proc/{pid}/fdinfo link_id, {since(old)}"),
+                (f"programs {name} at {row.cgroup}", 0, "BPF_PROG_QUERY"),
+                (f"{comm} ({pid}) among the holders of eBPF objects", 0, "/proc/PID/fdinfo"),
+            ],
+            confirm=["bpftool cgroup tree"],
+            fix=f"start {comm} again; and let it pin its links: bpftool link pin id LINK /sys/fs/bpf/NAME",
         )
 
 
@@ -199,6 +233,28 @@ def _died_examples() -> Iterator[Example]:
     two, says = _host(77, 78).build(), ("(process 77, and others) held its link, and all are gone",)
     yield Example(name="two held it", why="both ended", tables=bare.build(), baseline=two, fires=1, says=says)
     tail = HostBuilder().link("eth0").bpf(holders=[BpfHolder(pid=78, comm="agent", kind="map", id=9)])
+
+    def grouped(*places: tuple[str, int], pids: tuple[int, ...] = ()) -> Tables:
+        made = HostBuilder().bpf(programs=[program(1), program(5, "other")])
+        for at, (cgroup, number) in enumerate(places):
+            row = BpfAttachment(hook="cgroup", attach_type="cgroup_inet_ingress", cgroup=cgroup, prog_id=number,
+                                link_id=3 + at)  # fmt: skip
+            made.bpf(attachments=[row])
+        return made.bpf(holders=[BpfHolder(pid=pid, comm="agent", kind="link", id=3) for pid in pids]).build()
+
+    inner, held = f"{ROOT}/a.slice", {"pids": (77,)}
+    for name, now, then, fires in (
+        ("of the root", grouped(), grouped((ROOT, 1), **held), 1),
+        ("of the root, and another took its place", grouped((ROOT, 5)), grouped((ROOT, 1), **held), 0),
+        ("of the root, from beside another", grouped((ROOT, 5)), grouped((ROOT, 1), (ROOT, 5), **held), 1),
+        ("of the root, attached anew", grouped((ROOT, 1)), grouped((ROOT, 1), **held), 0),
+        ("of a cgroup that is gone", grouped(), grouped((inner, 1), **held), 0),
+        ("of a cgroup that has others", grouped((inner, 5)), grouped((inner, 1), (inner, 5), **held), 1),
+        ("of the root, and its agent lives", grouped(pids=(77,)), grouped((ROOT, 1), **held), 0),
+        ("of the root, and nobody held it", grouped(), grouped((ROOT, 1)), 0),
+    ):
+        why = "a program for all processes, or for some"
+        yield Example(name=f"gone {name}", why=why, tables=now, baseline=then, fires=fires)
     for name, tables, then in (
         ("the agent lives", HostBuilder().link("eth0").bpf(holders=here).build(), before),
         ("another is in its place", again.build(), before),
