@@ -62,8 +62,8 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         to = told[0]
         yield RULE.found(
             subject=subject("bgp-session", name=to, socket=None if alone else socket, next_hop=hop),
-            message=f"{prefixes(rows)} from {name} is unreachable here (next hop {hop} is not resolved), and is "
-            f"announced to {', '.join(told[:3])}{' ...' if len(told) > 3 else ''}: traffic comes here and is refused",
+            message=f"{prefixes(rows)} from {name}: unreachable here (next hop {hop} is not resolved), and announced "
+            f"to {', '.join(told[:3])}{' ...' if len(told) > 3 else ''}: traffic comes here and is refused",
             evidence=[
                 (f"routes of type unreachable announced to {to}", len(rows), f"birdc show route export {to}"),
                 (f"kernel's route to {hop}", way(view, hop), "RTM_GETROUTE, policy rules"),

@@ -76,13 +76,13 @@ def check(view: HostView) -> Iterator[Draft]:
                 name = above.function or above.name
                 other = (below.function or below.name) if below else str(rows[0].prog_id)
                 twins = [one for number in runs if (one := programs.get(number)) and _same(one, above)]
-                if twins:
-                    other = "another instance of it, with maps of its own," if _apart(table, above, twins) else "itself"
                 harmless = bool(twins) and not _apart(table, above, twins)
+                if twins:
+                    other = "an instance of the same program" + ("" if harmless else ", with maps of its own,")
                 yield RULE.found(
                     subject=subject("bpf-attachment", hook=attach_type, cgroup=cgroup, name=name),
                     message=f"{name} of cgroup {folder} does not run for {cgroup}: {other} took its place at "
-                    f"{attach_type}" + (", attached there once more" if harmless else ""),
+                    f"{attach_type}" + (", and does the same" if harmless else ""),
                     severity="info" if harmless else None,
                     confidence="possible" if harmless else None,
                     evidence=[
