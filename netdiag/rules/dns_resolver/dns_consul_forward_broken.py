@@ -4,7 +4,8 @@
   program that waits is stopped; or to another host, to which no question leaves (dns-nameserver-unroutable has the
   reasons). The domains of systemd-resolved's links count as well. A warning where another server of that domain is
   left; a possibility where something on this host may send the questions to another place (another rule of nat, a
-  program of the host's own cgroups). Told as info: systemd-resolved with a general server beside the agent.
+  program of the host's own cgroups). Told as info: systemd-resolved with a general server beside the agent, or a
+  general server elsewhere alone, while an agent waits on this host.
 
 Why it matters
   Every lookup of NAME.service.consul fails while all other names work: services cannot find each other, although
@@ -28,16 +29,21 @@ References
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.host import Forwarder
+from netdiag.model.protocols import IPPROTO_UDP
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, daddr, nat, port, rule, table
 from netdiag.rules.dns_resolver.dns_nameserver_unroutable import Trouble, trouble
 from netdiag.rules.nameservers import DNS_PORT, is_loopback, led_to, redirected, runs, stopped
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.sockettables import endpoint, served
+from netdiag.rules.sockettables import endpoint, listening, served
 
+AGENT_PORT = 8600
+"""Where Consul's agent answers DNS, unless ports.dns says else."""
 NAT = "nft list ruleset | grep -iE 'redirect|dnat'"
 WAYS = ("links", "rules", "nexthops", "neighbours", "sysctls")
 
@@ -69,7 +75,7 @@ def check(view: HostView) -> Iterator[Draft]:
             fix=found.fix,
             touches=found.touches,
         )
-    if not dead and not away and (draft := _mixed(view, forwarders)) is not None:
+    if not dead and not away and (draft := _mixed(view, forwarders) or _passed_by(view, forwarders)) is not None:
         yield draft
     for row in dead:
         place, end = endpoint(row.address, row.port), ends_at(view, row)
@@ -123,6 +129,30 @@ def _mixed(view: HostView, forwarders: list[Forwarder]) -> Draft | None:
         confirm=["resolvectl status", f"grep -n DNS {quoted(agent.source)}"],
         fix=f"resolvectl dns UPLINK {other.address}  # and take it out of {quoted(other.source)}: a link's servers"
         " are not asked for consul",
+    )
+
+
+def _passed_by(view: HostView, forwarders: list[Forwarder]) -> Draft | None:
+    """Every question goes to a general server elsewhere, though an agent waits on this host."""
+    asked = [row for row in forwarders if runs(view, row.daemon)]
+    table = view.sockets
+    agents = np.flatnonzero(listening(table, IPPROTO_UDP) & (table.sport == AGENT_PORT))
+    if not asked or not len(agents) or any(here(view, row) or row.port != DNS_PORT for row in asked):
+        return None
+    row, agent = asked[0], table.row(int(agents[0]))
+    place = endpoint(row.address, row.port)
+    return RULE.found(
+        subject=subject("socket", netid="udp", src=agent.src, sport=AGENT_PORT),
+        severity="info",
+        confidence="possible",
+        message=f"{row.daemon} asks {place} for the domain consul, and not the agent of this host at port {AGENT_PORT}:"
+        " if that server does not know the domain, its names are not found",
+        evidence=[
+            (f"{row.daemon} forwards consul to", place, row.source),
+            (f"sockets at port {AGENT_PORT}", len(agents), "SOCK_DIAG udp"),
+        ],
+        confirm=["ss -lunp", f"grep -n DNS {quoted(row.source)}"],
+        fix=f"name the agent (127.0.0.1, port {AGENT_PORT}) in {quoted(row.source)}, then restart {row.daemon}",
     )
 
 
@@ -268,6 +298,18 @@ def examples() -> Iterator[Example]:
         severity="info",
         says=(words,),
     )
+    passed = "dnsmasq asks 198.51.100.1:53 for the domain consul, and not the agent of this host"
+    for name, place, sockets, fires in (
+        ("a general server, and an agent here", general, (("127.0.0.1", 8600),), 1),
+        ("a general server, and an agent at another address", general, (("192.0.2.1", 8600),), 1),
+        ("a general server, and no agent", general, (), 0),
+        ("an agent elsewhere, and one here", remote, (("127.0.0.1", 8600),), 0),
+    ):
+        tables = case("", "", None, place, sockets=sockets).tables
+        told: dict[str, Any] = {"severity": "info", "says": (passed,)} if fires else {}
+        yield Example(name=name, why="who knows the domain?", tables=tables, fires=fires, **told)
+    left = case("", "", None, general, sockets=(("127.0.0.1", 8600),), runs=None).tables
+    yield Example(name="a general server, by a file that was left", why="nobody asks", tables=left)
     both = (local, ("198.51.100.1", 8600, "consul"))
     yield case("resolved, and another agent beside it", "both know", None, *both, hosts=("resolve",), **mixed)
     yield case("resolved does not run", "nobody asks", None, local, general, **mixed)
