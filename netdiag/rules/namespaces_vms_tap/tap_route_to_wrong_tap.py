@@ -28,14 +28,17 @@ References
   the guest lives; net/ipv4/fib_trie.c fib_table_lookup()
 """
 
+from collections import Counter
 from collections.abc import Iterator
+
+import numpy as np
 
 from netdiag.index.packet import Lookup, Query
 from netdiag.index.taps import is_tap
 from netdiag.index.view import HostView
 from netdiag.model.finding import Draft, subject
 from netdiag.model.neighbour import Neighbour
-from netdiag.model.route import RT_TABLE_MAIN, Route
+from netdiag.model.route import RT_TABLE_MAIN, RTN_UNICAST, Route
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, leads_to, link_local
 from netdiag.rules.links_mtu_offload.bridge_own_mac_flap import made_of
@@ -52,10 +55,14 @@ RULE = Rule(
 
 
 def check(view: HostView) -> Iterator[Draft]:
-    taps = [tap for tap in guest_taps(view, cables=True) if tap.link.up and tap.free and _of_one(tap)]
+    taps = [tap for tap in guest_taps(view, cables=_crossed(view)) if tap.link.up and tap.free and _of_one(tap)]
     by_index = {tap.link.ifindex: tap for tap in taps}
+    routed = {(route.dst.partition("/")[0], tap.link.ifindex) for tap in taps for route in tap.routes}
+    named = Counter(address for address, _ in routed)
     for home in taps:
         for row in home.neighbours:
+            if not is_tap(home.link) and named[row.dst] <= ((row.dst, home.link.ifindex) in routed):
+                continue  # of thousands of containers, only those that somebody routed elsewhere are asked for
             for way in () if link_local(row.dst) or not home.lives(row) else _ways(view, row.dst):
                 wrong = by_index.get(way.oif or 0) if len(way.hops) == 1 else None
                 if wrong is None or not (is_tap(wrong.link) or _single(way)):
@@ -66,6 +73,22 @@ def check(view: HostView) -> Iterator[Draft]:
                 break
     yield from _written_down(view, taps)
     yield from _by_gateway(taps)
+
+
+def _crossed(view: HostView) -> bool:
+    """Whether some neighbour has a host route by another interface: thousands of containers are looked at only then."""
+    near = view.neighbours
+    for family, number, bits in (("inet", 2, 32), ("inet6", 10, 128)):
+        routes = view.routes(family)
+        single = np.flatnonzero((routes.dst_len == bits) & (routes.type == RTN_UNICAST))
+        to, heard = routes.dst[single], near.dst[near.family == number]
+        first = to.astype(">u4").view(np.uint8).reshape(-1, 4) if family == "inet" else to
+        ways = dict(zip(map(bytes, first), routes.oif[single].tolist(), strict=True))
+        oifs = near.ifindex[near.family == number].tolist()
+        asked = zip(map(bytes, heard[:, : bits // 8]), oifs, strict=True)
+        if any(ways.get(dst, oif) != oif for dst, oif in asked):
+            return True
+    return False
 
 
 def _of_one(tap: GuestTap) -> bool:

@@ -18,7 +18,8 @@ Confirm
 
 Fix
   sysctl -w net.ipv6.conf.IFNAME.accept_ra=0, and ip -6 route del default via GATEWAY dev IFNAME: the configured gateway
-  takes over at once. Find the sender by its link address; RA guard on the switch stops it for everybody.
+  takes over at once. Where the right router advertises as well, its route would expire so: drop what the other sends
+  (nft), then delete its route. Find the sender by its link address; RA guard on the switch stops it for everybody.
 
 Not flagged
   Hosts that have only advertised default routes (a pair of routers advertises two: info), but for what is new since a
@@ -54,6 +55,11 @@ RULE = Rule(
     explains=("neigh-gateway-failed", "route-default-duplicate-tie"),
     family="inet6",
 )
+DROP = (
+    "add table ip6 rogue; add chain ip6 rogue in {{ type filter hook input priority -150; }}; "
+    "add rule ip6 rogue in icmpv6 type nd-router-advert ip6 saddr {gateway} drop"
+)
+"""What keeps one router's advertisements out and lets the others' in."""
 RA = 9
 """RTPROT_RA; KERNEL on kernels before 4.12, where such a route expires."""
 
@@ -118,8 +124,13 @@ def check(view: HostView) -> Iterator[Draft]:
                     *((f"default via {mate}", f"metric {one.priority}", "RTM_GETROUTE") for one, mate in rivals[:1]),
                 ],
                 confirm=["ip -6 route show default", f"ip -6 neigh show dev {quoted(ifname)}"],
-                fix=f"sysctl -w {quoted('net/ipv6/conf/' + ifname + '/accept_ra')}=0; "
-                f"ip -6 route del default via {gateway} dev {quoted(ifname)} proto ra",
+                fix=(
+                    f"sysctl -w {quoted('net/ipv6/conf/' + ifname + '/accept_ra')}=0; "
+                    if other or len(advertised) == 1
+                    else f"nft {quoted(DROP.format(gateway=gateway))} && "
+                )
+                + f"ip -6 route del default via {gateway} dev {quoted(ifname)} proto ra"
+                + ("" if rivals or fresh else "  # if that one is the stranger"),
                 breaks=[subject("neighbour", dst=gateway, ifname=ifname), subject("route", dst="::/0", table=table)],
             )
 
@@ -189,7 +200,8 @@ def examples() -> Iterator[Example]:
         tables, old = _host("fe80::1", "fe80::2").build(), _host(*then).build()
         name = f"a pair of routers, {' and '.join(then) or 'none'} at the time of the baseline"
         fires = 2  # of the pair the new one is worse
-        yield Example(name=name, why=why, tables=tables, baseline=old, fires=fires, severity=severity)  # type: ignore[arg-type]
+        yield Example(name=name, why=why, tables=tables, baseline=old, fires=fires, severity=severity,  # type: ignore[arg-type]
+                      says=("ip6 saddr fe80::", "drop' && ip -6 route del default via fe80::"))  # fmt: skip
     lone: dict[str, Any] = {"tables": _host("fe80::1").build(), "says": (": this host had no IPv6 default route",)}
     yield Example(name="the first one, none at the time of the baseline", why="this host's addresses are configured",
                   baseline=_host().build(), fires=1, severity="warning", **lone)  # fmt: skip
