@@ -347,7 +347,18 @@ def touched(view: HostView, session: Session, answer: Lookup | None) -> list[Sub
         if answer is not None and not near and not hops:
             default = "0.0.0.0/0" if answer.query.family == "inet" else "::/0"
             found.append(subject("route", dst=default, table=254))
+    if session.address is not None:
+        found += _tunnels_down(view, str(session.address))
     return list({tuple(thing.items()): thing for thing in found}.values())
+
+
+def _tunnels_down(view: HostView, address: str) -> Iterator[Subject]:
+    """WireGuard interfaces that are down and of which a peer has this address (not: everything): its way went too."""
+    for device, link in devices(view):
+        peer = None if link.up else peer_for(device, address)
+        wide = () if peer is None else (ip_network(prefix) for prefix in peer.allowed_ips)
+        if any(network.prefixlen and ip_address(address) in network for network in wide):
+            yield subject("link", ifname=link.ifname)
 
 
 def _tunnel(view: HostView, ifindex: int, address: str) -> Iterator[Subject]:

@@ -7,11 +7,11 @@ Why it matters
   routes of the same family into the same table, that is an outage (critical); else what is left is in use and there
   is less to fall back on (warning).
   "Connection refused" is an answer of the neighbour: no BGP daemon listens there. "No route to host" means that nobody
-  answers ARP or ND on the last link, "Network is unreachable" that this host has no route. No reason at all while in
-  Connect: the packets go unanswered, by a firewall, a wrong password (MD5), a lost route back. No reason while Idle:
-  BIRD waits for an interface on whose subnet the neighbour is; one that is further away needs "multihop"; or another
-  protocol has that neighbour, and BIRD keeps one session to an address. "Neighbor lost": that interface went away or
-  down. "Hold timer expired": it stood, and nothing came any more.
+  answers ARP or ND on the last link, or that somebody refuses by ICMP, "Network is unreachable" that this host has no
+  route. No reason at all while in Connect: the packets go unanswered, by a firewall, a wrong password (MD5), a lost
+  route back. No reason while Idle: BIRD waits for an interface on whose subnet the neighbour is; one that is further
+  away needs "multihop"; or another protocol has that neighbour, and BIRD keeps one session to an address. "Neighbor
+  lost": that interface went away or down. "Hold timer expired": it stood, and nothing came any more.
 
 Confirm
   birdc show protocols all NAME
@@ -44,12 +44,12 @@ from typing import Any
 
 from netdiag.index.view import HostView
 from netdiag.model.finding import Confidence, Draft, subject
+from netdiag.rules.bgprepairs import repair, repair_examples
 from netdiag.rules.bgpsessions import (
     RESTARTS,
     Session,
     bad_as,
     bfd_closed,
-    bird_name,
     dead_links,
     entries,
     limit_closed,
@@ -79,17 +79,6 @@ RULE = Rule(
 
 FAREWELLS = ("Received: Administrative shutdown", "Received: Peer de-configured", *RESTARTS)
 """With which a neighbour that calls hangs up on purpose: it calls again when it wants to."""
-REPAIRS = (
-    ("Connection refused", "start the BGP daemon on {address}, or let it listen on TCP port 179"),
-    ("No route to host", "bring {address} back on the last link: nobody answers there"),
-    ("Network is unreachable", "ip route replace {address} via GATEWAY dev IFNAME"),
-    ("Administrative shutdown", "ask whoever runs {address}: the session was shut down there"),
-    ("No listening socket", "free this host's BGP port (ss -ltnp 'sport = :179'), or give BIRD another, then: {again}"),
-    ("Neighbor lost", "give this host back its address on the subnet with {address}; BIRD calls by itself then"),
-    ("Hold timer expired", "see why packets to and from {address} were lost: link, MTU, firewall, load"),
-)
-
-
 CHANGED = "give {} and {} different neighbours in bird.conf, or take one of them out, then: {}"
 
 
@@ -107,22 +96,6 @@ def confidence_of(session: Session) -> Confidence:
     if session.starting() or session.ranged or session.protocol.neighbor_graceful_restart:
         return "possible"
     return "certain" if session.age() is not None and not session.waits else "likely"
-
-
-def repair(session: Session, dead: list[tuple[str, str]]) -> str:
-    """What to do, by the state of the link and the last error."""
-    address = session.protocol.neighbor_address or "the neighbour"
-    for ifname, why in dead:
-        if why == "is down":
-            return f"ip link set dev {quoted(ifname)} up"
-        return f"bring the carrier of {ifname} back: cable, switch port, far end"
-    again = session.command(f"restart {bird_name(session.name)}")
-    for words, advice in REPAIRS:
-        if words in session.error:
-            return advice.format(address=address, again=again)
-    if session.waits:
-        return f"see why {address} does not call: its daemon, its way here, the filter before TCP port 179 of this host"
-    return f"see that TCP port 179 to {address} is open and answered, then: {again}"
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -153,7 +126,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ],
             fix=CHANGED.format(rival(view, session), session.name, session.command("configure"))
             if rival(view, session)
-            else repair(session, dead),
+            else repair(view, session, dead, answer),
             severity=severity,
             confidence=confidence_of(session),
             touches=touched(view, session, answer),
@@ -183,6 +156,7 @@ def examples() -> Iterator[Example]:
     yield from _meant_examples()
     yield from _age_examples()
     yield from _cause_examples()
+    yield from repair_examples()
 
 
 def _down_examples() -> Iterator[Example]:
