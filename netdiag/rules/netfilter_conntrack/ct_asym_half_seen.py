@@ -1,7 +1,9 @@
 """What it checks
   This host forwards one direction only of TCP connections: tracking waits for answers that it never sees (SYN_SENT,
   UNREPLIED), the packets that follow are invalid, and the forward hook drops what is invalid. Where it is quiet between
-  the looks: three or more connections to one port, and as many invalid packets ever (information). As information also
+  the looks: three or more connections to one port, and as many invalid packets ever (information). Or it forwards the
+  answers alone: no forwarded connection is known, ten or more packets are invalid, and the rule that drops them in the
+  forward hook has counted most of what ever was (information where it has no counter). As information also
   connections of this host itself that stand, while tracking waits for their answer since more than a second.
 
 Why it matters
@@ -40,6 +42,7 @@ from netdiag.index.view import HostView
 from netdiag.model.conntrack import IPS_SEEN_REPLY, ConntrackEntry
 from netdiag.model.finding import Draft, Unjudged, subject
 from netdiag.model.protocols import IPPROTO_TCP
+from netdiag.rules.answersalone import alone_cases, answers_alone
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_nft import chain, rule, state, table, verdict
 from netdiag.rules.halftracked import half_cases, half_finding, half_tracked
@@ -81,6 +84,9 @@ def check(view: HostView) -> Iterator[Draft | Unjudged]:
         found = [one for one in found if SOME <= one[2] <= ever]
     found = _unheard(view, found)
     if not found:
+        alone = None if _answered(view) else answers_alone(view, RULE, invalid, ever)
+        if alone is not None:
+            yield alone
         return
     found.sort(key=lambda one: -one[2])
     entry, stop, most = found[0]
@@ -170,7 +176,7 @@ def examples() -> Iterator[Example]:
     def case(name: str, why: str, host: HostBuilder, fires: int = 0, *, unjudged: bool = False) -> Example:
         return Example(name=name, why=why, tables=host.build(), fires=fires, unjudged=unjudged)
 
-    yield from half_cases()
+    yield from (*half_cases(), *alone_cases())
     drop = rule(state("invalid"), verdict("drop"))
     opened = rule(state("new", "established"), verdict("accept"))
     yield case("half a connection", "the plain fault", _host(drop), 1)
