@@ -1,8 +1,10 @@
 """Examples of tap-route-missing: programs on taps, and several guests that lack one family. Nothing can fail."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from netdiag.model.bpf import BpfAttachment
+from netdiag.model.tc import INGRESS, Qdisc, Tc, TcAction, TcFilter
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.shape import Example
@@ -80,3 +82,28 @@ def beside_cases() -> Iterator[Example]:
     yield _case("beside one guest of the other family", "each has one", apart)
     six = HostBuilder().link("eth0").tap("tap0").tap("tap1").route("2001:db8::5/128", dev="tap0")
     yield _case("guests of IPv6", "no IPv4 is meant", six, 1, says=("ip -6 route add ADDRESS/128 dev tap1",))
+
+
+def filtered_cases() -> Iterator[Example]:
+    """A clsact on the tap without a route, by what hangs below it."""
+    critical: dict[str, object] = {"severity": "critical"}
+    for name, kinds, fires, block, late in (
+        ("nothing", None, 1, None, False),
+        ("a policer", ("police",), 1, None, False),
+        ("a filter without an action", (), 1, None, False),
+        ("a redirection", ("mirred",), 0, None, False),
+        ("a policer and a redirection", ("police", "mirred"), 0, None, False),
+        ("a shared block", None, 0, 7, False),
+        ("nothing that was read", None, 0, None, True),
+    ):
+        host = _two().bpf(programs=[program(1, tag="aa" * 8, verdicts=(0,))])
+        host = tc(tc(host, "tap0", 1), "tap1", 1).tap_filtered("tap0").tap_filtered("tap1")
+        at = host.ifindex("tap1")
+        roots = (Qdisc(ifindex=at, kind="clsact", handle=0xFFFF0000, parent=INGRESS, ingress_block=block),)
+        actions = tuple(TcAction(kind=kind) for kind in kinds or ())
+        row = TcFilter(ifindex=at, parent=0xFFFFFFF2, kind="u32", handle=1, priority=1, protocol=3, actions=actions)
+        tables = replace(host.build(), qdiscs=Tc(qdiscs=roots, filters=(row,) if kinds is not None else ()))
+        more: dict[str, object] = {"fires": 1, **critical} if fires else {}
+        more |= {"late": ("qdiscs",), "unjudged": True} if late else {}
+        told = f"a policy of eBPF, and beside it below clsact {name}"
+        yield Example(name=told, why="whether frames go elsewhere", tables=tables, **more)  # type: ignore[arg-type]

@@ -21,13 +21,14 @@ Fix
 
 Not flagged
   Taps in a bridge, an Open vSwitch or another master (but a VRF). Taps whose frames tc or eBPF may redirect elsewhere
-  (as Firecracker under CNI has them), unless the programs return constants that let frames go on and take none away, a
-  guest's tap with a route has the same programs, or two such taps have a build each of programs of that name. Taps that
-  nobody holds (a warm pool), taps that are down (tap-down-vmm-eio). A tap without any sign of routing on this host (no
-  address, no neighbour, no sibling with a route, no proxy_arp, no known VMM on a host that forwards) is an info: a
-  machine may be meant to have no network. A VMM on a host that forwards is a warning, if that is the only sign. Guests
-  with link-local addresses only. A guest that was silent for over a minute. A guest of one family among guests of both,
-  whose tap has nothing of the other family that theirs all have: an address of this host or proxy_arp, or a neighbour.
+  (as Firecracker under CNI has them; not filters that only limit or mark), unless the programs return constants that
+  let frames go on and take none away, a guest's tap with a route has the same programs, or two such taps have a build
+  each of programs of that name. Taps that nobody holds (a warm pool), taps that are down (tap-down-vmm-eio). A tap
+  without any sign of routing on this host (no address, no neighbour, no sibling with a route, no proxy_arp, no known
+  VMM on a host that forwards) is an info: a machine may be meant to have no network. A VMM on a host that forwards is
+  a warning, if that is the only sign. Guests with link-local addresses only. A guest that was silent for over a minute.
+  A guest of one family among guests of both, whose tap has nothing of the other family that theirs all have: an address
+  of this host or proxy_arp, or a neighbour.
 
 References
   net/ipv4/fib_frontend.c; Documentation/networking/ip-sysctl.rst proxy_arp;
@@ -45,7 +46,7 @@ from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
 from netdiag.rules.guesttaps import READS, GuestTap, guest_taps, leads_to, link_local, pid_words
 from netdiag.rules.shape import Example, Rule, quoted
-from netdiag.rules.tapcases import beside_cases, few_lack_cases, treated_cases
+from netdiag.rules.tapcases import beside_cases, few_lack_cases, filtered_cases, treated_cases
 from netdiag.rules.treatedtaps import Treated
 
 RULE = Rule(
@@ -53,7 +54,7 @@ RULE = Rule(
     title="a running guest has no route to its tap",
     severity="critical",
     reads=(*READS, "rules", "sysctls"),
-    consults=("bpf",),
+    consults=("bpf", "qdiscs"),
     explains=(
         "proxy-ndp-missing",
         "vm-stale-neigh-after-restore",
@@ -313,6 +314,7 @@ def examples() -> Iterator[Example]:
     yield from treated_cases()
     yield from few_lack_cases()
     yield from beside_cases()
+    yield from filtered_cases()
     yield from _silent()
 
 
