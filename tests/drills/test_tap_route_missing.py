@@ -1,5 +1,6 @@
 """The route to a running guest is gone, of either family."""
 
+from tests.drills.bpfworld import program, tc
 from tests.drills.harness import Drill, drill_test
 from tests.drills.losses import leaves_by
 from tests.drills.tapworld import ask, worker
@@ -30,6 +31,19 @@ def talking(lab: Lab) -> Host:
     return host
 
 
+def policed(lab: Lab) -> Host:
+    """Each tap has a policy of eBPF at its ingress."""
+    host = worker(lab)
+    program(host, "policy", b"policy")
+    for ifname in ("tap0", "tap1"):
+        tc(host, ifname, "policy", 1)
+    return host
+
+
+def bounced(lab: Lab, host: Host) -> None:
+    host.ip("link set dev tap1 down\nlink set dev tap1 up")
+
+
 RULE = "tap-route-missing"
 test_drill = drill_test(
     Drill(
@@ -50,6 +64,15 @@ test_drill = drill_test(
         severity="critical",
         expect={"kind": "tap", "ifname": "tap1"},
         carries=leaves_by("tap1", "10.1.0.6"),
+    ),
+    Drill(
+        rule=RULE,
+        name="a tap with a policy was set down and up",
+        build=policed,
+        break_=bounced,
+        repair=lambda lab, host: host.ip("route add 10.1.0.6/32 dev tap1"),
+        severity="critical",
+        expect={"kind": "tap", "ifname": "tap1"},
     ),
 )
 
