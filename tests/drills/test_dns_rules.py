@@ -181,13 +181,14 @@ test_drill = drill_test(
     ),
     Drill(
         name="blackholed",
-        rule="dns-nameserver-unroutable",
+        rule="route-blackhole-unexpected",
         build=network,
         break_=lambda lab, host: host.ip("route add blackhole 198.51.100.0/24"),
         repair=lambda lab, host: host.ip("route del blackhole 198.51.100.0/24"),
         carries=connects("198.51.100.53", 53),
         severity="critical",
-        expect={"kind": "prefix", "prefix": "198.51.100.53"},
+        expect={"kind": "route", "dst": "198.51.100.0/24"},
+        explains=("dns-nameserver-unroutable",),
         twin=lambda lab: lab.host("alone"),
     ),
     Drill(
