@@ -21,7 +21,7 @@ Fix
   bridges) pass the packet to the stack instead, or run XDP in generic mode.
 
 Not flagged
-  Targets that are down: they are drained, or not there yet. Empty devmaps that a loader can still fill: info. Programs
+  Targets that are down: they are drained, or not there yet. Empty devmaps that a loader can still fill. Programs
   in generic mode, which transmit by the ordinary way. A veth whose other end has a native program or GRO on, or could
   not be read. Other targets whose driver says nothing (before Linux 6.3). Where the other end's namespace cannot be
   entered to ask for GRO, that it is off, as a veth is made, is a guess, and told as info; unless the program sits on a
@@ -88,7 +88,7 @@ def check(view: HostView) -> Iterator[Draft]:
         told.add(number)
         yield draft
     for row, user, one in empty_devmaps(view):
-        if user.id not in told:
+        if user.id not in told and (out_of_reach(view, one) or held_before(view, one, user)):
             told.add(user.id)
             yield _nowhere(view, row, user, one)
     for row in view.bpf.attachments:
@@ -159,8 +159,6 @@ def _nowhere(view: HostView, row: BpfAttachment, user: BpfProgram, one: BpfMap) 
         fix="restart the loader, which fills the map"
         + ("" if lost else f"; bpftool map update id {one.id} ... by hand"),
         touches=[subject("link", ifname=ifname)],
-        severity=None if lost or before else "info",
-        confidence=None if lost or before else "possible",
     )
 
 
@@ -331,9 +329,9 @@ def _emptied() -> Iterator[Example]:
                   severity="warning", **told)  # fmt: skip
     for kept in ("pin", "map"):
         yield Example(name=f"empty, {kept} keeps it", why="it may be filled when there is somebody to send to",
-                      tables=host(kept=kept), severity="info", **told)  # fmt: skip
+                      tables=host(kept=kept))  # fmt: skip
     unread = host(unread=("pins",))
-    yield Example(name="empty, pins not read", why="one may keep it", tables=unread, severity="info", **told)
+    yield Example(name="empty, pins not read", why="one may keep it", tables=unread)
     before: dict[str, Any] = {
         "baseline": host(kept="pin", filled=True),
         "says": ("dropped; it had 1 at the time of the baseline",),
