@@ -18,8 +18,22 @@ REJECT_AFTER_TIME = 180
 """Seconds after which the keys of a handshake are dead."""
 REKEY_TIMEOUT = 5
 """Seconds between two tries of a handshake."""
+KEEPALIVE_TIMEOUT = 10
+"""Seconds after which what was heard is answered by an empty packet."""
 INITIATION = 148
 """Bytes of one try."""
+
+
+def overdue(keepalive: int) -> int:
+    """The oldest handshake in seconds of a living peer to which this host sends every ``keepalive`` seconds.
+
+    Whoever began a session makes new keys when it sends with keys of 120 seconds, or hears something under keys of 165
+    (keep_key_fresh() in send.c and receive.c); where the first keepalive after that comes too late for it, this host
+    finds the keys dead when it sends. Two tries may be lost.
+    """
+    heard = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT + keepalive
+    latest = heard if heard <= REJECT_AFTER_TIME else REJECT_AFTER_TIME + keepalive
+    return max(REJECT_AFTER_TIME, latest + 2 * REKEY_TIMEOUT)
 
 
 def devices(view: HostView) -> Iterator[tuple[WireguardDevice, Link]]:

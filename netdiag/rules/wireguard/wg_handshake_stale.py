@@ -1,7 +1,7 @@
 """What it checks
   A WireGuard peer that did answer once and no longer does, although this host talks to it:
-    its last handshake is older than 180 seconds and its persistent keepalive, and 10 seconds for two tries; with a
-    keepalive, this host would have made new keys by then
+    its last handshake is older than 180 seconds and its persistent keepalive, and 10 seconds for two tries (older than
+    180 to 190 with a keepalive of up to 15 seconds): with a keepalive, one end would have made new keys by then
     or it is older than 180 seconds, and between the two looks at the counters this host sent two or more tries of a
     handshake, of 148 bytes each, and received nothing. One try alone is told as info: the answer may be under way
     or it is older than 180 seconds, and somebody here sends to it: BIRD has called a neighbour behind it since, TCP
@@ -50,11 +50,11 @@ from netdiag.rules.shape import Example, Rule, quoted
 from netdiag.rules.wireguardpeers import (
     INITIATION,
     REJECT_AFTER_TIME,
-    REKEY_TIMEOUT,
     device_subject,
     devices,
     endpoint_word,
     inner_neighbours,
+    overdue,
     peer_subject,
     second_looks,
     source,
@@ -102,7 +102,7 @@ def judged(view: HostView, peer: WireguardPeer, second: PeerCounters | None, wis
     if uptime is not None and age > uptime:
         return None
     sent = second.tx_bytes - peer.tx_bytes if second is not None else 0
-    if peer.persistent_keepalive and age > REJECT_AFTER_TIME + peer.persistent_keepalive + 2 * REKEY_TIMEOUT:
+    if peer.persistent_keepalive and age > overdue(peer.persistent_keepalive):
         return Stale(peer, age, sent, "certain", calls=called)
     if age > REJECT_AFTER_TIME and called >= SEVERAL:
         return Stale(peer, age, sent, "likely", calls=called)
@@ -267,9 +267,15 @@ def _keepalive_examples() -> Iterator[Example]:
         tables=_host(215).build(),
     )
     yield Example(name="longest keepalive", why="it counts as it is", tables=_host(60000, 65535).build())
-    yield Example(
-        name="shortest keepalive", why="and this one too", tables=_host(192, 1).build(), fires=1, subject=ABOUT
-    )
+    for keepalive, latest in ((1, 180), (5, 180), (6, 181), (15, 190), (16, 206)):
+        for age in (latest, latest + 1):
+            told: dict[str, Any] = {"fires": 1, "subject": ABOUT} if age > latest else {}
+            yield Example(
+                name=f"a keepalive of {keepalive} s, {age} s old",
+                why="the far end makes new keys at what it hears after 165 s, else this one at 180 s and later",
+                tables=_host(age, keepalive).build(),
+                **told,
+            )
     yield Example(
         name="second look without an answer",
         why="tries may be missed between the looks",
