@@ -227,7 +227,10 @@ class BirdSocket(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     """Why it is not alive, in the kernel's words."""
     absent: bool = False
-    """There is no such file: it was named by --bird-socket."""
+    """There is no such file: it was named by --bird-socket, or taken away."""
+    taken_away: float | None = None
+    """Seconds since the folder that is made for it lost its last file: a daemon that stops in order takes its socket
+    away, one that is killed leaves it. Only of the usual places, where no control socket is left."""
 
 
 class Bird(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,8 +33,8 @@ RTPROT_BIRD = 12
 def without_socket(rule: Rule, view: HostView) -> Iterator[Draft]:
     """The report of a host on which no socket is, if something says that a daemon should be behind one; of each socket
     that --bird-socket names in vain."""
-    named = [row.path for row in view.bird_sockets if row.absent]
-    other = len(named) < len(view.bird_sockets)
+    named = [row.path for row in view.bird_sockets if row.absent and row.taken_away is None]
+    other = not all(row.absent for row in view.bird_sockets)
     wanted = None if other or view.meta.drained else missing(view)
     if wanted is not None:
         yield _missing(rule, wanted, installed(view), sure=True)

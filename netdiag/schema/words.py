@@ -310,6 +310,7 @@ BIRD = {
     "RouteList.count": "How many there are; null: not told.",
     "DaemonRoutes.socket": "Path of the daemon's control socket.",
     "BirdSocket.path": "Path of the socket.",
+    "BirdSocket.taken_away": "Seconds since the folder that is made for it lost its last file; null: not known.",
 }
 
 BPF = {"BpfProgram.gpl": "Its licence is compatible with the GPL."}

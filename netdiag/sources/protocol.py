@@ -33,7 +33,7 @@ class RecordingRefused(Exception):
 
 Clock = Literal["realtime", "boottime", "monotonic"]
 Kind = Literal[
-    "bird", "wireguard", "bpf", "taps", "namespaces", "owners", "ethtool", "adjtimex", "processes", "xtables"
+    "bird", "wireguard", "bpf", "taps", "namespaces", "owners", "ethtool", "adjtimex", "processes", "xtables", "changed"
 ]
 """Modules (or packages) of netdiag.sources with a function ``fetch(key: str, deadline: float | None) -> bytes``."""
 

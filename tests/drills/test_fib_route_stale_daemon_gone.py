@@ -51,3 +51,17 @@ test_drill = drill_test(
         twin=elsewhere,
     ),
 )
+
+
+def test_left_on_purpose(lab: Lab) -> None:
+    """BIRD stops in order and leaves its routes (persist): for the minutes of a restart no alarm."""
+    host, peer = lab.host("edge1"), lab.host("edge2")
+    lab.link(host, "eth0", peer, "eth0", a_addresses="192.0.2.1/24", b_addresses="192.0.2.2/24")
+    daemon = lab.birdd(host, CONF.replace("protocol kernel {", "protocol kernel { persist;"))
+    lab.wait(lambda: routed(host), 10, "the route")
+    host.run("birdc", "down")
+    daemon.process.wait(10)
+    assert routed(host)
+    found = [row for row in host.check("--interval", "0")["findings"] if row["rule"] == "fib-route-stale-daemon-gone"]
+    assert [row["severity"] for row in found] == ["info"]
+    assert "stopped in order" in found[0]["message"]

@@ -24,7 +24,8 @@ Not flagged
   a kernel protocol that is down, gives more routes than are read, recovers from a restart, or has a protocol that came
   or went within the last two seconds, whose routes are on their way. Where the list of sockets was not read whole: told
   as info only. A daemon that was stopped with "persist" or restarts gracefully leaves its routes on purpose, for
-  minutes: hence only a warning.
+  minutes: for four of them, counted from when BIRD took its control socket out of /run/bird, it is told as info only
+  (a daemon that is killed leaves the socket), and never more than a warning.
 
 References
   include/uapi/linux/rtnetlink.h RTPROT_*; sysdep/linux/netlink.c of BIRD; zebra(8) --retain; RFC 4724
@@ -61,6 +62,8 @@ BIRD = (12,)
 FRR = (11, 186, 187, 188, 189, 192)
 MOST_COMPARED = 1000
 """Routes of one table that are looked for in BIRD's lists."""
+RESTART = 240.0
+"""Seconds that a daemon which left its routes on purpose has for its restart (BIRD's graceful restart time)."""
 FEEDS = 2.0
 """Seconds within which a protocol that came or went has changed the kernel's routes."""
 MARKS = {"bird": ("bird", ".ctl"), "frr": ("zebra", "zserv")}
@@ -145,9 +148,17 @@ def _words(count: int, family: str, maker: str, first: str, where: str = "") -> 
     return f"{count} {version} route{'s' if several else ''} of {maker}{where} {named} in the kernel"
 
 
+def stopped(view: HostView) -> float | None:
+    """Seconds since BIRD took its control socket away, as it does when it stops in order; None: longer than a restart
+    takes, or not known."""
+    ages = [row.taken_away for row in view.bird_sockets if row.taken_away is not None]
+    return next((age for age in ages if age < RESTART), None)
+
+
 def check(view: HostView) -> Iterator[Draft]:
     yield from nobodys(view)
-    dead = any(not row.alive for row in view.bird_sockets)
+    files = [row for row in view.bird_sockets if row.taken_away is None]
+    dead = any(not row.alive for row in files)
     for which, protocols in (("bird", BIRD), ("frr", FRR)):
         if lives(view, which):
             continue
@@ -158,25 +169,32 @@ def check(view: HostView) -> Iterator[Draft]:
                 continue
             first, ip = routes.row(int(held[0])), ip_command(family)
             name = RTPROT_NAMES.get(first.protocol, str(first.protocol))
-            sure = view.read_whole("sockets") or (dead and which == "bird")
+            left = stopped(view) if which == "bird" else None
+            sure = left is None and (view.read_whole("sockets") or (dead and which == "bird"))
             tables = distinct(routes.table[held]).tolist()
             where = table_word(tables[0]) if len(tables) == 1 else "all"
             made = distinct(routes.protocol[held]).tolist()
             yield RULE.found(
                 subject=subject("bird-protocol", name=which, family=family),
                 message=f"{_words(len(held), family, name, first.dst)}, and no {which} daemon runs here: nothing keeps "
-                "them true",
+                "them true"
+                + ("" if left is None else f" (it stopped in order {left:.0f} s ago: with persist it leaves them)"),
                 severity=None if sure else "info",
                 confidence=None if sure else "possible",
                 evidence=[
                     (f"routes of protocol {name}", len(held), "RTM_GETROUTE rtm_protocol"),
                     ("control sockets that answer", 0, "connect(2) to BIRD's control sockets"),
                     ("listening Unix sockets of such a daemon", 0, "/proc/net/unix"),
+                    *(
+                        [("seconds since its socket was taken away", round(left), "stat /run/bird")]
+                        if left is not None
+                        else []
+                    ),
                 ],
                 confirm=[*(f"{ip} route show table all proto {one}" for one in made), "ss -xl"],
                 fix=f"systemctl start {which}  # or, if it is gone for good: "
                 + "; ".join(f"{ip} route flush table {where} proto {one}" for one in made),
-                touches=[subject("socket", path=row.path) for row in view.bird_sockets],
+                touches=[subject("socket", path=row.path) for row in files],
             )
 
 
@@ -202,6 +220,12 @@ def _case(name: str, why: str, host: HostBuilder, fires: int = 0, **more: Any) -
 
 def examples() -> Iterator[Example]:
     yield _case("no socket at all", "somebody removed it with the daemon", _host(), 1, severity="warning")
+    for seconds, severity in ((0.0, "info"), (239.9, "info"), (240.0, "warning")):
+        gone = _host(12, BirdHost().control_socket(absent=True, taken_away=seconds))
+        says = ("stopped in order",) if severity == "info" else ()
+        yield _case(f"stopped {seconds} s ago", "with persist, and comes again", gone, 1, severity=severity, says=says)
+    gone = _host(186, BirdHost().control_socket(absent=True, taken_away=9.0))
+    yield _case("FRR, BIRD was stopped", "another daemon's", gone, 1, severity="warning")
     yield _case("FRR", "the same", _host(186), 1, says=("no frr daemon",))
     two = _host(186).route("10.78.0.0/16", via="10.0.0.2", dev="eth0", protocol=188, table=7)
     flushes = ("ip route flush table all proto 186; ip route flush table all proto 188",)
