@@ -138,10 +138,10 @@ def _fall(view: HostView, rule: PolicyRule) -> Fall | None:
         if not any(step.matched and step.rule == rule for step in answer.steps):
             continue
         # An error that a rule or a route asked for is somebody's will; no route at all is not.
-        refused = not answer.ok and answer.rule is not None
-        if not refused and not _standby(rule, answer.rule):
+        if (answer.ok or answer.rule is None) and not _standby(rule, answer.rule):
             falls.append(Fall(rule, answer))
-    return next((fall for fall in falls if fall.answer.ok), falls[0] if falls else None)
+    found = [fall for fall in falls if fall.answer.ok]
+    return min(found, key=lambda fall: fall.answer.prefixlen or 0, default=falls[0] if falls else None)  # not a subnet
 
 
 def _standby(rule: PolicyRule, taker: PolicyRule | None) -> bool:
@@ -252,6 +252,8 @@ def examples() -> Iterator[Example]:
     about = subject("rule", priority=32765, family="inet")
     yield one("catch-all", "the rule does nothing", 1, priority=32765, subject=about, confidence="likely")
     sure: dict[str, Any] = {"confidence": "certain"}
+    near, says = _host().address("eth1", "198.51.100.2/24"), ("table main (via 10.0.0.2 dev eth0)",)
+    yield one("beside a subnet", "most goes elsewhere", 1, host=near, src="198.51.100.2", src_len=32, says=says)
     yield one("marked packets", "an uplink's table that a bounce of the link has emptied", 1, fwmark=1, **sure)
     odd = _host().rule(50, action="prohibit", fwmark=1, fwmask=1)
     yield one("beside a ban of odd marks", "packets have no mark by themselves", 1, host=odd)
