@@ -28,6 +28,12 @@ def ask(lab: Lab, host: Host) -> None:
         lab.send_udp(peer, "192.0.2.1", 9, src="203.0.113.9")
 
 
+def ask_beside(lab: Lab, host: Host) -> None:
+    """The same, while the router sends as every live uplink does."""
+    ask(lab, host)
+    lab.send_udp(lab.hosts["router"], "198.51.100.1", 9, count=20)
+
+
 def loose(lab: Lab) -> Host:
     """all=2 makes the interface's own 1 loose: whoever has a way back is answered."""
     host = build(lab)
@@ -63,6 +69,16 @@ test_drill = drill_test(
             or host.sysctl({"net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.eth0.rp_filter": 2})
         ),
         severity="critical",
+        expect=EXPECT,
+    ),
+    Drill(
+        rule=RULE,
+        name="beside traffic",
+        build=build,
+        during=ask_beside,
+        break_=lambda lab, host: host.ip("route del 203.0.113.9 via 192.0.2.2"),
+        repair=lambda lab, host: host.ip("route add 203.0.113.9 via 192.0.2.2"),
+        severity="warning",
         expect=EXPECT,
     ),
 )

@@ -2,8 +2,10 @@
   A strict reverse path filter that drops ARP requests: between the two samples more sources were refused (the routing
   code's in_martian_src) than the filter's own counter says, because that one counts IP packets only; and one strict
   interface (rp_filter 1, the larger of "all" and its own) received more frames that are no IP than it sent frames at
-  all: who asks there gets no answer. Over a fleet: the other host, on which the address of that interface is a
-  neighbour that failed, and both are one fault.
+  all: who asks there gets no answer. How many of its frames were IP the kernel does not say. A critical finding takes
+  all packets of the host for this interface's; beside traffic on others, where none is left then, what they received
+  is taken off first, and no more frames may be left than sources were refused (a warning). Over a fleet: the other
+  host, on which the address of that interface is a neighbour that failed, and both are one fault.
 
 Why it matters
   The kernel looks up the way back to the sender of an ARP request before it answers. A neighbour that asks with an
@@ -81,7 +83,10 @@ def check(view: HostView) -> Iterator[Draft]:
     refused, counted = deltas.snmp(REFUSED), deltas.snmp(COUNTED)
     if refused is None or counted is None or refused <= counted:
         return
-    unanswered = [(link, frames) for link in _strict(view) if (frames := _unanswered(view, link)) > 0]
+    strict = list(_strict(view))
+    sure = [(link, frames) for link in strict if (frames := _unanswered(view, link)) > 0]
+    beside = [(link, frames) for link in strict if 0 < (frames := _beside(view, link)) <= refused - counted]
+    unanswered = sure or beside
     if len(unanswered) != 1:
         return
     link, frames = unanswered[0]
@@ -112,6 +117,7 @@ def check(view: HostView) -> Iterator[Draft]:
         ],
         fix=f"sysctl -w {quoted(f'{setting}={value}')}"
         + (" net.ipv4.conf.all.rp_filter=0" if everywhere == STRICT and value == 0 else ""),
+        severity=None if sure else "warning",
     )
 
 
@@ -156,6 +162,20 @@ def _ipv4_sent(view: HostView, link: Link) -> int:
     return max((view.deltas.snmp("Ip.OutRequests") or 0) - sum(one[1] for one in others if one is not None), 0)
 
 
+def _beside(view: HostView, link: Link) -> int:
+    """The same of a link that sent nothing but ICMPv6, while others of this host have traffic: what they received is
+    taken for theirs, and what went to groups or to everybody for this link's."""
+    moved = _moved(view, link.ifindex)
+    if moved is None or moved[1] or moved[2] is None or link.kind in OVER_IP:
+        return 0
+    having = {row.ifindex for row in view.addresses if row.family == "inet"} - {link.ifindex}
+    others = [one for ifindex in having if (one := _moved(view, ifindex)) is not None]
+    theirs = sum(received - (six or 0) for received, _, six in others)
+    packets = max((view.deltas.snmp("Ip.InReceives") or 0) - theirs, 0)
+    groups = sum(view.deltas.snmp(f"IpExt.In{what}Pkts") or 0 for what in ("Mcast", "Bcast"))
+    return moved[0] - packets - moved[2] - groups
+
+
 def _moved(view: HostView, ifindex: int) -> tuple[int, int, int | None] | None:
     """Frames that came between the samples, those that went and are no ICMPv6, and IPv6 packets among those that came
     (None: not told); None where the interface is in one sample only."""
@@ -197,9 +217,11 @@ def _sampled(
     gone: tuple[str, int] | None = None,
     six: tuple[int, int | None, int | None] = (0, None, None),
     out: tuple[int, int] = (0, 0),
+    eth0: int = 0,
+    groups: int = 0,
 ) -> HostBuilder:
     """``six``: IPv6 packets that this host received, those of eth1, and ICMPv6 messages that it sent by eth1; ``out``:
-    IPv4 packets that it sent, and frames of eth0."""
+    IPv4 packets that it sent, and frames of eth0; ``eth0``: what that received, ``groups``: packets to groups."""
 
     def sample(times: int) -> dict[str, object]:
         stats = Stats64(rx_packets=50 + times * moved[0], tx_packets=20 + times * moved[1])
@@ -212,7 +234,8 @@ def _sampled(
             for name, one in (("inet6_received", six[1]), ("icmp6_sent", six[2]))
         }
         snmp["Ip.OutRequests"] = 6 + times * out[0]
-        still = Stats64(rx_packets=900, tx_packets=100 + times * out[1])
+        snmp["IpExt.InMcastPkts"] = 3 + times * groups
+        still = Stats64(rx_packets=900 + times * eth0, tx_packets=100 + times * out[1])
         rows = [(name, still if name == "eth0" else stats) for name in ("eth0", "eth1")]
         links = tuple(
             host.link_counters(name, stats=row, **(of_six if name == "eth1" else {}))
@@ -286,6 +309,22 @@ def examples() -> Iterator[Example]:
             host.nft(nft_table(nft_chain("c", hook=hook, type="filter"), name="f"))
         host = _sampled(host, 2, 0, (6, 4), 4, out=out)
         yield fires(name, "two requests", host) if fired else silent(name, "they may be the answers", host)
+    for name, rx, tx, told, warned in (
+        ("another link has traffic", 2, 0, {"packets": 9, "eth0": 9}, True),
+        ("another link has traffic, one request", 1, 0, {"packets": 9, "eth0": 9}, True),
+        ("another link has most of the traffic", 3, 0, {"packets": 9, "eth0": 8}, True),
+        ("another link has less traffic", 3, 0, {"packets": 9, "eth0": 6}, False),
+        ("another link has traffic, and this one more than was refused", 3, 0, {"packets": 9, "eth0": 9}, False),
+        ("another link has traffic, and this one answers", 2, 1, {"packets": 9, "eth0": 9}, False),
+        ("another link has traffic, and groups are spoken to", 2, 0, {"packets": 9, "eth0": 7, "groups": 2}, False),
+        ("another link has traffic, and IPv6 is not told", 2, 0, {"packets": 9, "eth0": 9, "six": (0, None, 0)}, False),
+        ("another link has traffic, and this one IPv6", 2, 0, {"packets": 9, "eth0": 9, "six": (2, 2, 0)}, False),
+    ):
+        host = HostBuilder().link("eth0").link("eth1", inet_conf={"rp_filter": 1})
+        host.address("eth0", "10.0.0.1/24").address("eth1", "10.1.0.1/24").route("default", via="10.0.0.2", dev="eth0")
+        tables = _sampled(host, 2, moved=(rx, tx), **({"six": (0, 0, 0)} | told)).build()
+        more: dict[str, Any] = {"fires": 1, "subject": about, "severity": "warning"} if warned else {}
+        yield Example(name=name, why="what it received was not eth1's", tables=tables, **more)
     yield silent("IP packets arrived", "they explain what was received", _host(rx=2, packets=2))
     vxlan: dict[str, Any] = {"kind": "vxlan"}
     yield fires("tunnel for Ethernet", "each frame came in an IP packet", _host(rx=2, packets=2, **vxlan))
