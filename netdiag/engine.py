@@ -13,7 +13,7 @@ import netdiag
 from netdiag.correlate import arrange
 from netdiag.elsewhere import placed
 from netdiag.index.spaces import COLLECTED, name_of, snapshots
-from netdiag.index.view import COLLECTOR_OF, TOLD, HostIndex, HostView, Told, gaps
+from netdiag.index.view import HostIndex, HostView, Told, gaps
 from netdiag.model.coverage import REQUIRED, NotEvaluated
 from netdiag.model.finding import Draft, Finding, Host, Report, Subject, Unjudged, Verdict, finding_id
 from netdiag.model.netnsstate import NetnsState
@@ -106,7 +106,8 @@ def _distinct(drafts: Iterable[Draft]) -> list[Draft]:
 def _elsewhere(
     modules: dict[str, RuleModule], state: NetnsState, snapshot: Snapshot, began: Callable[[str], None]
 ) -> tuple[list[Draft], list[NotEvaluated]]:
-    """Every rule over another namespace that asks for nothing but what was read there.
+    """Every rule over another namespace that needs nothing but what was read there. Of what a person tells, which is
+    about the host's own namespace, it sees nothing.
 
     Rules of a thing that the namespace does not have are left out, as are those that judge the whole machine: they
     stand once, with the host's own.
@@ -121,8 +122,6 @@ def _elsewhere(
         reads = set(module.rule.reads)
         if not reads <= COLLECTED or module.rule.machine_wide or reads & absent:
             continue
-        if any(COLLECTOR_OF[table] in TOLD for table in module.rule.consults):
-            continue  # what a person tells is about the host's own namespace
         began(module.id)
         found, gap = run_rule(module, index, snapshot, place=lambda draft: placed(draft, state))
         drafts += found
