@@ -10,6 +10,7 @@ from netdiag.index.guests import faces_guest, sides
 from netdiag.index.view import HostView
 from netdiag.model.bpf import Bpf, BpfAttachment, BpfMap, BpfMapEntry, BpfProgram
 from netdiag.model.link import Link
+from netdiag.rules.expected import since
 from netdiag.rules.shape import quoted
 
 MAPPED = "::ffff:"
@@ -175,3 +176,15 @@ def referred(table: Bpf) -> set[int | None]:
 def of_systemd(one: BpfProgram | None) -> bool:
     """Whether a program is systemd's own, which attaches and replaces them as units come and go."""
     return one is not None and one.name.startswith(SYSTEMD)
+
+
+def filled_before(view: HostView, one: BpfMap, user: BpfProgram) -> str:
+    """That the map of that name of a program of that name had entries at the time of the baseline; empty: it had none,
+    or that is not known."""
+    old = view.baseline
+    if old is None or not old.read_whole("bpf"):
+        return ""
+    users = {number for each in old.bpf.programs if each.name == user.name for number in each.map_ids}
+    alike = {each.id for each in old.bpf.maps if each.name == one.name and each.type == one.type} & users
+    count = sum(entry.map_id in alike for entry in old.bpf.entries)
+    return f"it had {count} at the time of {since(old)[6:]}" if count else ""

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from netdiag.index.view import HostView
 from netdiag.model.bpf import BpfAttachment, BpfMap, BpfProgram
-from netdiag.rules.expected import since
 
 DEVMAPS = ("devmap", "devmap_hash")
 
@@ -31,15 +30,3 @@ def out_of_reach(view: HostView, one: BpfMap) -> bool:
     pinned = any(row.kind == "map" and row.id == one.id for row in table.pins)
     held = any(row.kind == "map" and row.id == one.id for row in table.holders)
     return not pinned and not held and not {"pins", "holders"} & set(table.unread)
-
-
-def held_before(view: HostView, one: BpfMap, user: BpfProgram) -> str:
-    """That the map of that name of a program of that name had interfaces at the time of the baseline; empty: it had
-    none, or that is not known."""
-    old = view.baseline
-    if old is None or not old.read_whole("bpf"):
-        return ""
-    users = {number for each in old.bpf.programs if each.name == user.name for number in each.map_ids}
-    alike = {each.id for each in old.bpf.maps if each.name == one.name and each.type == one.type} & users
-    count = sum(entry.map_id in alike for entry in old.bpf.entries)
-    return f"it had {count} at the time of {since(old)[6:]}" if count else ""

@@ -35,10 +35,9 @@ from typing import Any
 from netdiag.index.view import HostView
 from netdiag.model.bpf import Bpf, BpfHolder, BpfMap, BpfMapEntry, BpfPin, BpfProgram
 from netdiag.model.finding import Draft, subject
-from netdiag.rules.bpfplaces import referred, where
+from netdiag.rules.bpfplaces import filled_before, referred, where
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, tc
-from netdiag.rules.expected import since
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -62,17 +61,6 @@ def waiting(table: Bpf, user: BpfProgram) -> str | None:
         if one.id in kept and one.type == user.type and abs(one.loaded_at - user.loaded_at) < TOGETHER:
             return one.function or one.name
     return None
-
-
-def _filled_before(view: HostView, one: BpfMap, user: BpfProgram) -> str:
-    """What the baseline had in the map of that name of that program; empty: nothing, or it is not known."""
-    old = view.baseline
-    if old is None or not old.read_whole("bpf"):
-        return ""
-    users = {number for each in old.bpf.programs if each.name == user.name for number in each.map_ids}
-    alike = {each.id for each in old.bpf.maps if each.name == one.name and each.type == one.type} & users
-    count = sum(entry.map_id in alike for entry in old.bpf.entries)
-    return f"it had {count} at the time of {since(old)[6:]}" if count else ""
 
 
 def check(view: HostView) -> Iterator[Draft]:
@@ -100,7 +88,7 @@ def check(view: HostView) -> Iterator[Draft]:
             ifname = names.get(row.ifindex)
             place = f"{where(row)} of {ifname}" if ifname else row.hook
             left = waiting(table, user) if map_id in kept else None
-            sure, before = map_id not in kept, _filled_before(view, one, user)
+            sure, before = map_id not in kept, filled_before(view, one, user)
             complete = not {"pins", "holders"} & set(table.unread)
             yield RULE.found(
                 subject=subject("bpf-map", name=one.name, program=name, ifname=ifname),

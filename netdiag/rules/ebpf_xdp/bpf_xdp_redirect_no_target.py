@@ -42,9 +42,10 @@ from netdiag.model.bpf import BpfAttachment, BpfHolder, BpfMap, BpfMapEntry, Bpf
 from netdiag.model.finding import Draft, subject
 from netdiag.model.link import Link, Stats64, Xdp
 from netdiag.model.snapshot import Tables
+from netdiag.rules.bpfplaces import filled_before
 from netdiag.rules.build import HostBuilder
 from netdiag.rules.build_bpf import program, xdp
-from netdiag.rules.emptydevmaps import empty_devmaps, held_before, out_of_reach
+from netdiag.rules.emptydevmaps import empty_devmaps, out_of_reach
 from netdiag.rules.shape import Example, Rule, quoted
 
 RULE = Rule(
@@ -88,7 +89,7 @@ def check(view: HostView) -> Iterator[Draft]:
         told.add(number)
         yield draft
     for row, user, one in empty_devmaps(view):
-        if user.id not in told and (out_of_reach(view, one) or held_before(view, one, user)):
+        if user.id not in told and (out_of_reach(view, one) or filled_before(view, one, user)):
             told.add(user.id)
             yield _nowhere(view, row, user, one)
     for row in view.bpf.attachments:
@@ -141,7 +142,7 @@ def _nowhere(view: HostView, row: BpfAttachment, user: BpfProgram, one: BpfMap) 
     """A program whose devmap has no entry: bpf_redirect_map() finds nothing, and the packet is dropped unless the
     program says what else to do."""
     name, ifname = user.function or user.name, view.ifname(row.ifindex or 0)
-    lost, before = out_of_reach(view, one), held_before(view, one, user)
+    lost, before = out_of_reach(view, one), filled_before(view, one, user)
     why = f"; {before}" if before else "; no pin and no process has it, so nobody fills it" if lost else ""
     return RULE.found(
         subject=subject("bpf-map", name=one.name, program=name, ifname=ifname),
