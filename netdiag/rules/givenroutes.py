@@ -55,6 +55,22 @@ class Told:
                 found.append(route)
         return found
 
+    def inside(self, place: tuple[str, str]) -> list[BirdRoute]:
+        """Private networks that a session is given and an internal one brought, where those that its neighbour told,
+        as far as they are given to anybody, are public: who is a part of this network tells private ones too."""
+        inner = [
+            route
+            for route in self.lists.get(place) or ()
+            if private(route.net) and internal(self.rows.get((place[0], route.protocol or "")))
+        ]
+        if not inner:
+            return []
+        here = (routes for (socket, _), routes in self.lists.items() if socket == place[0])
+        told = [
+            route.net for routes in here for route in routes or () if route.protocol == place[1] and not all_(route)
+        ]
+        return inner if told and not any(private(net) for net in told) else []
+
     def spared(self, place: tuple[str, str], since: list[BirdRoute]) -> bool:
         """Whether the session was given routes, and none of the protocols that brought these, which had some; and was
         no part of a ring or a fabric: one whose own routes these neighbours were given gets theirs as the ways change.

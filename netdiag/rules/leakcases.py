@@ -93,3 +93,38 @@ def unnamed_examples(_route: Callable[..., BirdRoute]) -> Iterator[Example]:
                       fires=1 if severity else 0, severity=severity)  # type: ignore[arg-type]  # fmt: skip
     yield Example(name="private ones of inside", why="an inner network, or a leak", tables=host(inner).build(), fires=1,
                   severity="info")  # fmt: skip
+
+
+def everything_examples(_route: Callable[..., BirdRoute]) -> Iterator[Example]:
+    """``up1`` and ``peer``, of private ASes, are given each other's routes, and ``up1`` those of inside."""
+    for name, why, tells, given, kind, fires in (
+        ("and private networks of inside", "its filter lets all out", "198.18.1.0/24", "10.20.0.0/16", "internal", 1),
+        ("and public networks of inside", "it may be ours", "198.18.1.0/24", "198.18.20.0/24", "internal", 0),
+        ("and private networks of a third", "a fabric", "198.18.1.0/24", "10.20.0.0/16", "external", 0),
+        ("and its neighbour tells private ones", "it is of this network", "10.1.0.0/16", "10.20.0.0/16", "internal", 0),
+        ("and its neighbour tells nothing", "nobody knows what it is", None, "10.20.0.0/16", "internal", 0),
+        (
+            "and its neighbour tells a default route",
+            "an enterprise's provider",
+            "0.0.0.0/0",
+            "10.20.0.0/16",
+            "internal",
+            0,
+        ),
+    ):
+        host = BirdHost().bgp("up1", neighbor_as=65100).bgp("peer", neighbor_as=65200, neighbor_address="192.0.2.9")
+        host.bgp(
+            "core", neighbor_as=65001 if kind == "internal" else 65300, local_as=65001, neighbor_address="10.0.0.9"
+        )
+        host.exports("up1", routes=(_route(), _route("198.18.2.0/24", "peer"), _route(given, "core")))
+        told = () if tells is None else (_route(tells, "up1"),)
+        host.exports("peer", routes=(_route(), *told))
+        says = ("10.20.0.0/16", "its neighbour tells public ones alone") if fires else ()
+        yield Example(
+            name=f"another's routes, {name}",
+            why=why,
+            tables=host.build(),
+            fires=1 + bool(told and tells != "0.0.0.0/0"),
+            severity="warning" if fires else "info",
+            says=says,
+        )

@@ -6,7 +6,8 @@
   the kernel goes (not one for some marks alone): no routing daemon made that route, or the first provider is given
   nothing of the second, which it was offered; or those of a session of which it was given none at the time of the
   baseline, when they were there. And, as a warning, those of one session given to another where both have the names
-  of upstreams (isp1, transit_b), or private networks of an internal session given to such a one; routes of any other
+  of upstreams (isp1, transit_b), or private networks of an internal session given to such a one, or given together
+  with those of another external session to a neighbour that tells public ones alone; routes of any other
   protocol (an internal session, an IGP, connected networks) of which it was given none then, though it was given
   others and the kernel had the very same; and, where [[announce]] of the intent names what goes to the session,
   routes of another external session, and private ones of an internal session, that it does not name (nor anything
@@ -55,7 +56,7 @@ from netdiag.model.finding import Confidence, Draft, Severity, subject
 from netdiag.rules.bgpsessions import Session, bird_name, sessions
 from netdiag.rules.build_bird import BirdHost, channel
 from netdiag.rules.givenroutes import Told, all_, external, internal, private, unmeant
-from netdiag.rules.leakcases import inner_examples, unnamed_examples, whole_examples
+from netdiag.rules.leakcases import everything_examples, inner_examples, unnamed_examples, whole_examples
 from netdiag.rules.shape import Example, Rule
 from netdiag.rules.waysout import ROUTING_DAEMONS, by_mark
 
@@ -149,6 +150,10 @@ def check(view: HostView) -> Iterator[Draft]:
                 yield _draft(session, sold, words, "warning")
             elif strange := unmeant(view, session, now):
                 yield _draft(session, strange, NOT_NAMED.format(strange[0].protocol), "warning")
+            elif inside := now.inside((session.daemon.socket, session.name)):
+                words = f"were learnt from {origin}, or are private networks that {inside[0].protocol} brought, though "
+                words += "its neighbour tells public ones alone: the filter lets everything out"
+                yield _draft(session, [*passed, *inside], words, "warning")
             else:
                 yield _draft(session, passed, f"were learnt from {origin}: transit, or a leak", "info", "possible")
         elif strange := unmeant(view, session, now):
@@ -287,6 +292,7 @@ def examples() -> Iterator[Example]:
     two.bgp("peer6", neighbor_as=1299, channels=(channel(name="ipv6", imported=9),))
     yield _case("another daemon was offered some", "it does not pass them on", two, 1, severity="info")
     yield from _provider_examples(crit)
+    yield from everything_examples(_route)
     yield from inner_examples(_route)
     yield from whole_examples(_route)
     yield from unnamed_examples(_route)
