@@ -4,8 +4,8 @@
   interface (rp_filter 1, the larger of "all" and its own) received more frames that are no IP than it sent frames at
   all: who asks there gets no answer. How many of its frames were IP the kernel does not say. A critical finding takes
   all packets of the host for this interface's; beside traffic on others, where none is left then, what they received
-  is taken off first, and no more frames may be left than sources were refused (a warning). Over a fleet: the other
-  host, on which the address of that interface is a neighbour that failed, and both are one fault.
+  is taken off first, and hardly more frames may be left than sources were refused (a warning). Over a fleet: the
+  other host, on which the address of that interface is a neighbour that failed, and both are one fault.
 
 Why it matters
   The kernel looks up the way back to the sender of an ARP request before it answers. A neighbour that asks with an
@@ -85,7 +85,8 @@ def check(view: HostView) -> Iterator[Draft]:
         return
     strict = list(_strict(view))
     sure = [(link, frames) for link in strict if (frames := _unanswered(view, link)) > 0]
-    beside = [(link, frames) for link in strict if 0 < (frames := _beside(view, link)) <= refused - counted]
+    most = refused - counted + 1  # the links are read a moment before and after
+    beside = [(link, frames) for link in strict if 0 < (frames := _beside(view, link)) <= most]
     unanswered = sure or beside
     if len(unanswered) != 1:
         return
@@ -314,7 +315,8 @@ def examples() -> Iterator[Example]:
         ("another link has traffic, one request", 1, 0, {"packets": 9, "eth0": 9}, True),
         ("another link has most of the traffic", 3, 0, {"packets": 9, "eth0": 8}, True),
         ("another link has less traffic", 3, 0, {"packets": 9, "eth0": 6}, False),
-        ("another link has traffic, and this one more than was refused", 3, 0, {"packets": 9, "eth0": 9}, False),
+        ("another link has traffic, and this one little more than was refused", 3, 0, {"packets": 9, "eth0": 9}, True),
+        ("another link has traffic, and this one more than was refused", 4, 0, {"packets": 9, "eth0": 9}, False),
         ("another link has traffic, and this one answers", 2, 1, {"packets": 9, "eth0": 9}, False),
         ("another link has traffic, and groups are spoken to", 2, 0, {"packets": 9, "eth0": 7, "groups": 2}, False),
         ("another link has traffic, and IPv6 is not told", 2, 0, {"packets": 9, "eth0": 9, "six": (0, None, 0)}, False),
