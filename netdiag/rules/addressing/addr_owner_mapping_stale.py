@@ -55,7 +55,13 @@ RULE = Rule(
     severity="critical",
     confidence="likely",
     reads=("wireguard", "links", "addresses", "routes"),
-    explains=("wg-allowedips-duplicate-moved", "wg-allowedips-without-route", "bpf-map-stale-address-mapping"),
+    consults=("neighbours",),
+    explains=(
+        "wg-allowedips-duplicate-moved",
+        "wg-allowedips-without-route",
+        "bpf-map-stale-address-mapping",
+        "tap-route-missing",
+    ),
     scope="fleet",
 )
 GUEST_KINDS = frozenset({"tun", "veth"})
@@ -223,8 +229,18 @@ def _finding(address: str, owner: FleetHost, pairs: list[Pair]) -> Draft:
         breaks=[
             *(on(pair.near.host.name, peer_subject(pair.near.device, pair.peer)) for pair in pairs),
             *(on(owner.name, device_subject(device)) for device in owner.tables.wireguard.devices),
+            *(_left_behind(first.far.host, address) if first.far is not None else ()),
         ],
     )
+
+
+def _left_behind(old: FleetHost, address: str) -> Iterator[Subject]:
+    """Taps behind which the host that a workload left still knows it: its machine runs there yet, without a route."""
+    names = {link.ifindex: link.ifname for link in old.tables.links if link.kind in GUEST_KINDS}
+    table = old.tables.neighbours
+    for row in table.rows(np.flatnonzero(np.isin(table.ifindex, list(names)))):
+        if row.dst == address:
+            yield on(old.name, subject("tap", ifname=names[row.ifindex]))
 
 
 def _single(address: str) -> str:
