@@ -25,15 +25,14 @@ INITIATION = 148
 
 
 def overdue(keepalive: int) -> int:
-    """The oldest handshake in seconds of a living peer to which this host sends every ``keepalive`` seconds.
+    """The oldest handshake in seconds of a living peer to which this host sends every ``keepalive`` seconds, if nothing
+    is lost on the way.
 
     Whoever began a session makes new keys when it sends with keys of 120 seconds, or hears something under keys of 165
-    (keep_key_fresh() in send.c and receive.c); where the first keepalive after that comes too late for it, this host
-    finds the keys dead when it sends. Two tries may be lost.
+    (keep_key_fresh() in send.c and receive.c). The first keepalive after those 165 seconds does it: the far end hears
+    it, or this host finds keys of more than 180 seconds dead as it sends. Two more are for clocks and the way.
     """
-    heard = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT + keepalive
-    latest = heard if heard <= REJECT_AFTER_TIME else REJECT_AFTER_TIME + keepalive
-    return max(REJECT_AFTER_TIME, latest + 2 * REKEY_TIMEOUT)
+    return max(REJECT_AFTER_TIME, REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT + keepalive + 2)
 
 
 def devices(view: HostView) -> Iterator[tuple[WireguardDevice, Link]]:
