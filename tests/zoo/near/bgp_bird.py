@@ -36,7 +36,9 @@ LINES: tuple[Line, ...] = (
         "anycast_networks",
         lambda t: t.bird.daemons[0].bfd_sessions[0].state == "Down" and protocols(t, **UP, name="up1"),
     ),
-    Near("bgp-daemon-dead", "a host without BIRD", "busy_web_server", lambda t: not t.bird_sockets),
+    Near(
+        "bgp-daemon-dead", "a host without BIRD", "busy_web_server", lambda t: all(row.absent for row in t.bird_sockets)
+    ),
     Near(
         "bgp-export-leak",
         "transit: everybody of that AS is given what others told",
