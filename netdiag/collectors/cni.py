@@ -7,7 +7,7 @@ the path. Absent where there is no such folder. Partial past a limit.
 
 import ipaddress
 import json
-from typing import Any
+from contextlib import suppress
 
 from netdiag.collectors import Collected, Options
 from netdiag.model.cni import Cni, CniAllocation
@@ -36,31 +36,17 @@ def groups(source: Source) -> str:
     return "\n".join({kernel_text(raw) for raw in found.values()})
 
 
-def data_dirs(text: str) -> list[str]:
-    """The dataDir of each host-local of a network's configuration (JSON); none where it cannot be read."""
-
-    def held(value: Any) -> list[dict[str, Any]]:
-        return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
-
-    try:
-        read = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    found = [ipam.get("dataDir") for top in held(read) for one in (top, *held(top.get("plugins")))
-             for ipam in held(one.get("ipam")) if ipam.get("type") == "host-local"]  # fmt: skip
-    return [folder.rstrip("/") for folder in found if isinstance(folder, str) and folder.startswith("/")]
-
-
 def folders(source: Source) -> list[str]:
     """Folders that hold networks: the usual one, and those that a configuration names."""
     found = [FOLDER]
     for place in CONFIGURED:
         try:
             names = [name for name in source.listdir(place) if name.endswith((".conf", ".conflist", ".json"))]
-            texts = source.read_many([f"{place}/{name}" for name in names[:LIMIT]]) if names else {}
         except Unreadable:
             continue
-        found += [folder for raw in texts.values() for folder in data_dirs(kernel_text(raw))]
+        for name in names[:LIMIT]:
+            with suppress(Unreadable):
+                found += json.loads(source.fetch("settings", f"host-local\n{place}/{name}"))["folders"]
     return list(dict.fromkeys(found))
 
 

@@ -8,9 +8,11 @@ an answer.
 """
 
 import ipaddress
+import json
 import posixpath
 import re
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 
@@ -18,7 +20,6 @@ from netdiag.collectors import Collected, Options
 from netdiag.model.host import Forwarder, Resolver
 from netdiag.model.text import kernel_text
 from netdiag.sources.protocol import Source, Unreadable
-from netdiag.sources.resolverfiles import Asked, named_includes, parse_corefile, parse_named
 
 RESOLV_CONF = "/etc/resolv.conf"
 FOLDERS = {
@@ -297,6 +298,15 @@ def texts_of(source: Source, paths: list[str]) -> dict[str, str]:
         return {}
 
 
+def settings_of(source: Source, what: str, path: str) -> dict[str, Any]:
+    """What a file says, see netdiag.sources.settings; empty lists where it is not there, or was never asked for."""
+    try:
+        said: dict[str, Any] = json.loads(source.fetch("settings", f"{what}\n{path}"))
+    except Unreadable:
+        return {"servers": [], "includes": [], "files": []}
+    return said
+
+
 def read_named(source: Source) -> list[Forwarder]:
     """By the files of Debian or of Red Hat, and those that they include."""
     found: list[Forwarder] = []
@@ -305,12 +315,13 @@ def read_named(source: Source) -> list[Forwarder]:
         paths = [path for path in dict.fromkeys(left) if path not in seen]
         seen.update(paths)
         left = []
-        for path, text in texts_of(source, paths).items():
+        for path in paths:
+            said = settings_of(source, "named", path)
             found += [
-                Forwarder(daemon="named", address=one.address, port=one.port, domain=one.domain, source=path)
-                for one in parse_named(text)
+                Forwarder(daemon="named", address=address, port=port, domain=domain, source=path)
+                for address, port, domain in said["servers"]
             ]
-            left += [posixpath.join(posixpath.dirname(path), name) for name in named_includes(text)]
+            left += [posixpath.join(posixpath.dirname(path), name) for name in said["includes"]]
     return found
 
 
@@ -322,16 +333,14 @@ def read_coredns(source: Source) -> list[Forwarder]:
     given = [after for word, after in pairwise(words) if word == "-conf"]
     given += [word.partition("=")[2] for word in words if word.startswith("-conf=")]
     found: list[Forwarder] = []
-    for path, text in texts_of(source, [root + (given[0] if given else COREFILE)]).items():
-        for one in parse_corefile(text):
-            if isinstance(one, Asked):
-                servers, domain, named = [(one.address, one.port)], one.domain, path
-            else:
-                named, domain = root + one[0], one[1]
-                lists = [parse_resolv(held)[0] for held in texts_of(source, [named]).values()]
-                servers = [(address, 53) for addresses in lists for address in addresses]
-            for address, port in servers:
-                found.append(Forwarder(daemon="coredns", address=address, port=port, domain=domain, source=named))
+    path = root + (given[0] if given else COREFILE)
+    said = settings_of(source, "corefile", path)
+    for address, port, domain in said["servers"]:
+        found.append(Forwarder(daemon="coredns", address=address, port=port, domain=domain, source=path))
+    for name, domain in said["files"]:
+        for named, text in texts_of(source, [root + name]).items():
+            for address in parse_resolv(text)[0]:
+                found.append(Forwarder(daemon="coredns", address=address, port=53, domain=domain, source=named))
     return found
 
 

@@ -33,7 +33,18 @@ class RecordingRefused(Exception):
 
 Clock = Literal["realtime", "boottime", "monotonic"]
 Kind = Literal[
-    "bird", "wireguard", "bpf", "taps", "namespaces", "owners", "ethtool", "adjtimex", "processes", "xtables", "changed"
+    "bird",
+    "wireguard",
+    "bpf",
+    "taps",
+    "namespaces",
+    "owners",
+    "ethtool",
+    "adjtimex",
+    "processes",
+    "xtables",
+    "changed",
+    "settings",
 ]
 """Modules (or packages) of netdiag.sources with a function ``fetch(key: str, deadline: float | None) -> bytes``."""
 

@@ -1,6 +1,7 @@
 """Resolver, clock and identity: the parsers on text, and what a lab host says."""
 
 import hashlib
+import json
 from typing import cast
 
 import pytest
@@ -17,6 +18,7 @@ from netdiag.collectors.resolver import (
 from netdiag.model.host import Forwarder
 from netdiag.sources.live import LiveSource
 from netdiag.sources.protocol import Source, Unreadable
+from netdiag.sources.settings import told
 from tests.lab import Lab
 
 RESOLV = """# made by hand
@@ -122,6 +124,9 @@ class Files:
     def readlink(self, path: str) -> str:
         raise Unreadable("absent", path)
 
+    def fetch(self, kind: str, key: str) -> bytes:
+        raise Unreadable("absent", key)
+
 
 @pytest.mark.parametrize(
     ("line", "there"),
@@ -219,6 +224,11 @@ class Running:
         return self.namespaces.get(path, f"{path.rpartition('/')[2]}:[1]")
 
     def fetch(self, kind: str, key: str) -> bytes:
+        if kind == "settings":
+            what, _, path = key.partition("\n")
+            if path not in self.texts:
+                raise Unreadable("absent", path)
+            return json.dumps(told(what, self.texts[path])).encode()
         assert kind == "processes"
         mine = [pid for pid, line in self.lines.items() if line.startswith(key)]
         return b"".join(b"%d 100 %s\n" % (pid, key.encode()) for pid in mine)
