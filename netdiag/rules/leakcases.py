@@ -96,7 +96,7 @@ def unnamed_examples(_route: Callable[..., BirdRoute]) -> Iterator[Example]:
 
 
 def everything_examples(_route: Callable[..., BirdRoute]) -> Iterator[Example]:
-    """``up1`` and ``peer``, of private ASes, are given each other's routes, and ``up1`` those of inside."""
+    """``up1`` and ``peer``, of private ASes, are given each other's routes, and those of ``core``."""
     for name, why, tells, given, kind, fires in (
         ("and private networks of inside", "its filter lets all out", "198.18.1.0/24", "10.20.0.0/16", "internal", 1),
         ("and public networks of inside", "it may be ours", "198.18.1.0/24", "198.18.20.0/24", "internal", 0),
@@ -118,13 +118,19 @@ def everything_examples(_route: Callable[..., BirdRoute]) -> Iterator[Example]:
         )
         host.exports("up1", routes=(_route(), _route("198.18.2.0/24", "peer"), _route(given, "core")))
         told = () if tells is None else (_route(tells, "up1"),)
-        host.exports("peer", routes=(_route(), *told))
+        host.exports("peer", routes=(_route(), *told, _route(given, "core"), _route("198.18.2.0/24", "peer")))
         says = ("10.20.0.0/16", "its neighbour tells public ones alone") if fires else ()
         yield Example(
             name=f"another's routes, {name}",
             why=why,
             tables=host.build(),
-            fires=1 + bool(told and tells != "0.0.0.0/0"),
+            fires=2,
             severity="warning" if fires else "info",
             says=says,
         )
+    branch = BirdHost().bgp("up1", neighbor_as=65100).bgp("peer", neighbor_as=65200, neighbor_address="192.0.2.9")
+    branch.bgp("core", neighbor_as=65001, local_as=65001, neighbor_address="10.0.0.9")
+    branch.exports("up1", routes=(_route(), _route("198.18.2.0/24", "peer"), _route("10.20.0.0/16", "core")))
+    branch.exports("peer", routes=(_route(), _route("198.18.1.0/24", "up1")))
+    yield Example(name="a branch is told everything, its provider what is public", why="an organisation's own routers",
+                  tables=branch.build(), fires=2, severity="info")  # fmt: skip

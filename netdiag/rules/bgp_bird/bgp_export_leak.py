@@ -6,8 +6,8 @@
   the kernel goes (not one for some marks alone): no routing daemon made that route, or the first provider is given
   nothing of the second, which it was offered; or those of a session of which it was given none at the time of the
   baseline, when they were there. And, as a warning, those of one session given to another where both have the names
-  of upstreams (isp1, transit_b), or private networks of an internal session given to such a one, or given together
-  with those of another external session to a neighbour that tells public ones alone; routes of any other
+  of upstreams (isp1, transit_b), or private networks of an internal session given to such a one, or given
+  together with each other's routes to neighbours that tell public ones alone; routes of any other
   protocol (an internal session, an IGP, connected networks) of which it was given none then, though it was given
   others and the kernel had the very same; and, where [[announce]] of the intent names what goes to the session,
   routes of another external session, and private ones of an internal session, that it does not name (nor anything
@@ -35,6 +35,7 @@ Not flagged
   customers; told as info. So are routes
   passed both ways between neighbours that gave us our default routes by BGP: a ring or a fabric of routers does that
   (with private AS numbers; between public ones it is a warning).
+  So is everything, private networks of inside too, to one neighbour where the others are not given those: a branch.
   So are those of a neighbour that was given the session's own at the time of the baseline: the way back is new only
   because one of the two lost a route. A default route given to a customer. Route lists beyond the cap: not evaluated
   for that session.
@@ -150,7 +151,7 @@ def check(view: HostView) -> Iterator[Draft]:
                 yield _draft(session, sold, words, "warning")
             elif strange := unmeant(view, session, now):
                 yield _draft(session, strange, NOT_NAMED.format(strange[0].protocol), "warning")
-            elif inside := now.inside((session.daemon.socket, session.name)):
+            elif inside := _everything(now, session, passed):
                 words = f"were learnt from {origin}, or are private networks that {inside[0].protocol} brought, though "
                 words += "its neighbour tells public ones alone: the filter lets everything out"
                 yield _draft(session, [*passed, *inside], words, "warning")
@@ -164,6 +165,14 @@ def check(view: HostView) -> Iterator[Draft]:
                 yield _draft(session, guests, f"{words}, and the session has the name of an upstream", "warning")
             else:
                 yield _draft(session, guests, f"{words}: an inner network, or a leak", "info", "possible")
+
+
+def _everything(now: Told, session: Session, passed: list[BirdRoute]) -> list[BirdRoute]:
+    """Private networks of inside that a session is given, and each of those sessions too whose routes it is given: a
+    branch may be told everything by its head office, its provider is not."""
+    socket = session.daemon.socket
+    sources = {route.protocol or "" for route in passed}
+    return now.inside((socket, session.name)) if all(now.inside((socket, name)) for name in sources) else []
 
 
 def _opened(view: HostView, before: Told | None, session: Session, routes: Iterable[BirdRoute]) -> list[BirdRoute]:
